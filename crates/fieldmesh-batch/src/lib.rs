@@ -1,0 +1,1 @@
+//! Seals, opens and verifies a signed batch: header, Merkle leaves, chains, forks.

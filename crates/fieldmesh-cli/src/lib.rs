@@ -1,0 +1,1 @@
+//! The fieldmesh program: commands and daemon over a node.

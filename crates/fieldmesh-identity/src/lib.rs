@@ -1,0 +1,1 @@
+//! Tenant authority, certificates, policy items and their evaluation, permission rules, enrolment.

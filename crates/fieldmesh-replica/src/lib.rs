@@ -1,0 +1,1 @@
+//! Everything one participant decides, sans-io, over many sessions; shared by device and relay.

@@ -1,0 +1,1 @@
+//! One conversation with one peer as a sans-io state machine; owns the wire format.

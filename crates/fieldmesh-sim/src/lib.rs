@@ -1,0 +1,1 @@
+//! A deterministic world: virtual clock, lossy network, generated crews, reference model, checkers.

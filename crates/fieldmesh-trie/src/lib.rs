@@ -1,0 +1,1 @@
+//! Finds the difference of two sets in few round trips; knows nothing of documents.

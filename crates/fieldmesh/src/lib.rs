@@ -1,0 +1,1 @@
+//! The embedding API: a tokio shell that feeds the replica and performs its outputs.
