@@ -222,6 +222,13 @@ impl DocumentId {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
+    /// The time in the id: when the record was made or, with a natural key, what it is about.
+    pub fn moment(&self) -> Moment {
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&self.0.as_bytes()[..6]);
+        Moment::from_millis(i64::from_be_bytes(bytes))
+    }
+
     /// Whether `user` made this id at `at` under `key`.
     pub fn is_derived_from(&self, user: UserId, at: Moment, key: &[u8]) -> bool {
         *self == Self::derive(user, at, key)
@@ -240,6 +247,7 @@ mod tests {
         let at = Moment::from_millis(1_700_000_000_000);
         let id = DocumentId::derive(user, at, b"key");
         assert_eq!(id.uuid().get_version_num(), 8);
+        assert_eq!(id.moment(), at);
         assert!(id.is_derived_from(user, at, b"key"));
         assert!(!id.is_derived_from(UserId::from_bytes([8; 16]), at, b"key"));
         assert!(!id.is_derived_from(user, at, b"other"));

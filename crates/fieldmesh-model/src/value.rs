@@ -1,5 +1,6 @@
 //! The value of one field, and the fields of one record.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -30,3 +31,202 @@ pub enum Value {
 
 /// The fields of one record: flat key to value, in key order.
 pub type Fields = BTreeMap<String, Value>;
+
+/// The greatest whole number that a float holds exactly.
+const FLOAT_WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// What stands between the items of a list in a table.
+const LIST_SEPARATOR: &str = "; ";
+
+impl Value {
+    /// This value in its one canonical form.
+    ///
+    /// A float that is a whole number becomes that number, and a number that is not finite, which
+    /// only a foreign writer can have stored, becomes null.
+    pub fn canonical(self) -> Self {
+        match self {
+            Self::Float(number) if !number.is_finite() => Self::Null,
+            Self::Float(number) if number.fract() == 0.0 && number.abs() <= FLOAT_WHOLE_MAX => {
+                Self::Int(number as i64)
+            }
+            Self::List(items) => Self::List(items.into_iter().map(Self::canonical).collect()),
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Float(_)
+            | Self::Text(_)
+            | Self::Moment(_) => self,
+        }
+    }
+
+    /// Whether both mean the same: as `==`, but numbers compare by their numeric value.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(whole), Self::Float(float)) | (Self::Float(float), Self::Int(whole)) => {
+                Self::Float(*float).canonical() == Self::Int(*whole)
+            }
+            (Self::List(ours), Self::List(theirs)) => {
+                ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| a.is_same(b))
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Whether the field is cleared: null, or a list without items.
+    pub fn is_cleared(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::List(items) => items.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The text, if this is one.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is one.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Self::Int(number) => Some(*number as f64),
+            Self::Float(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The moment, if this is one.
+    pub fn as_moment(&self) -> Option<Moment> {
+        match self {
+            Self::Moment(moment) => Some(*moment),
+            _ => None,
+        }
+    }
+
+    /// The value as JSON; moments are texts.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Bool(flag) => (*flag).into(),
+            Self::Int(number) => (*number).into(),
+            Self::Float(number) => (*number).into(),
+            Self::Text(text) => text.clone().into(),
+            Self::Moment(moment) => moment.to_string().into(),
+            Self::List(items) => items.iter().map(Self::to_json).collect(),
+        }
+    }
+
+    /// The value as one cell of a table: null is empty, items of a list stand between `; `.
+    pub fn to_cell(&self) -> String {
+        match self {
+            Self::Null => String::new(),
+            Self::Bool(flag) => flag.to_string(),
+            Self::Int(number) => number.to_string(),
+            Self::Float(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+            Self::Moment(moment) => moment.to_string(),
+            Self::List(items) => {
+                items.iter().map(Self::to_cell).collect::<Vec<_>>().join(LIST_SEPARATOR)
+            }
+        }
+    }
+
+    /// Orders two values for lists and sorting: by kind, numbers by their numeric value.
+    pub fn order(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Bool(ours), Self::Bool(theirs)) => ours.cmp(theirs),
+            (Self::Text(ours), Self::Text(theirs)) => ours.cmp(theirs),
+            (Self::Moment(ours), Self::Moment(theirs)) => ours.cmp(theirs),
+            (Self::List(ours), Self::List(theirs)) => ours
+                .iter()
+                .zip(theirs)
+                .map(|(a, b)| a.order(b))
+                .find(|order| order.is_ne())
+                .unwrap_or_else(|| ours.len().cmp(&theirs.len())),
+            _ => match (self.as_number(), other.as_number()) {
+                (Some(ours), Some(theirs)) => ours.total_cmp(&theirs),
+                _ => self.rank().cmp(&other.rank()),
+            },
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Null => 0,
+            Self::Bool(_) => 1,
+            Self::Int(_) | Self::Float(_) => 2,
+            Self::Moment(_) => 3,
+            Self::Text(_) => 4,
+            Self::List(_) => 5,
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Bool(flag)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Float(number).canonical()
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Moment> for Value {
+    fn from(moment: Moment) -> Self {
+        Self::Moment(moment)
+    }
+}
+
+impl<T: Into<Self>> From<Vec<T>> for Value {
+    fn from(items: Vec<T>) -> Self {
+        Self::List(items.into_iter().map(Into::into).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_same_if_numerically_equal() {
+        assert!(Value::Int(24).is_same(&Value::Float(24.0)));
+        assert!(!Value::Int(24).is_same(&Value::Float(24.5)));
+        assert_eq!(Value::Float(-0.0).canonical(), Value::Int(0));
+        assert_eq!(Value::Float(f64::NAN).canonical(), Value::Null);
+        assert_eq!(Value::Float(1e300).canonical(), Value::Float(1e300));
+        assert!(!Value::Int(1).is_same(&Value::Bool(true)));
+        let list = |number| Value::List(vec![number]);
+        assert!(list(Value::Int(2)).is_same(&list(Value::Float(2.0))));
+    }
+
+    #[test]
+    fn a_cell_is_what_a_person_would_write() {
+        assert_eq!(Value::from(vec!["seal", "gasket"]).to_cell(), "seal; gasket");
+        assert_eq!(Value::Null.to_cell(), "");
+        assert_eq!(Value::Float(82.3).to_cell(), "82.3");
+    }
+}

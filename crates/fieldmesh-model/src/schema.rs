@@ -1,0 +1,191 @@
+//! What a collection is: its fields, keys, merge policies and rules, as data.
+//!
+//! The checks that follow from it are in [`mod@crate::validate`]; the built-in collections are in
+//! [`crate::catalogue`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::Value;
+
+mod field;
+
+pub use field::{Field, Form, Kind, MergePolicy, Range};
+
+/// A schema: what records of one kind hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Collection {
+    /// The name that commands and exports use.
+    pub name: String,
+    /// The number that scopes carry; those of built-in collections are constants.
+    pub number: u16,
+    /// The version of the schema; a record remembers the one it was written under.
+    pub version: u32,
+    /// The fields, in the order in which they are shown.
+    pub fields: Vec<Field>,
+    /// The fields that identify a record; empty where the id is drawn at random.
+    pub natural_key: Vec<String>,
+    /// Groups of fields of which no two records may hold the same values.
+    pub unique: Vec<Unique>,
+    /// Fields whose value may stand where a record's id is asked for, best first.
+    pub names: Vec<String>,
+    /// The field by which records are listed; without one it is their creation.
+    pub time_field: Option<String>,
+    /// The field that is given the device's name or id where the input has none.
+    pub device_field: Option<String>,
+    /// Which fields belong to which kind of entry.
+    pub variants: Option<Variants>,
+    /// The prefixes (`data`) under which unknown keys are kept.
+    pub open: Vec<String>,
+    /// The rules about more than one field.
+    pub rules: Vec<Rule>,
+    /// Who may create records.
+    pub create_by: Vec<Who>,
+    /// Who may edit and delete records.
+    pub edit_by: Vec<Who>,
+    /// Who may resolve conflicts of fields with the policy `review`.
+    pub resolve_by: Vec<Who>,
+}
+
+/// Fields whose values together no two records share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unique {
+    /// The fields.
+    pub fields: Vec<String>,
+    /// Whether the extension of the natural key counts too, so that an import's rows may differ
+    /// by columns that are no fields.
+    pub extended: bool,
+    /// What to say where the values are taken.
+    pub message: String,
+}
+
+/// Which fields belong to which kind of entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variants {
+    /// The field that names the kind.
+    pub field: String,
+    /// The prefix of the fields that depend on it.
+    pub prefix: String,
+}
+
+/// A rule about more than one field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Rule {
+    /// All of the fields are given or none.
+    Together {
+        /// The fields.
+        fields: Vec<String>,
+        /// What to say.
+        message: String,
+    },
+    /// A moment is not before the day of another.
+    NotBeforeDayOf {
+        /// The later field.
+        field: String,
+        /// The earlier field.
+        earlier: String,
+        /// What to say.
+        message: String,
+    },
+    /// At least one known field under the prefix of the variants is given.
+    AnyKnown {
+        /// The prefix.
+        prefix: String,
+        /// What to say.
+        message: String,
+    },
+    /// A field takes a value if any of the conditions holds.
+    Derive {
+        /// The field.
+        field: String,
+        /// Its value then.
+        value: Value,
+        /// Fields and the values that each of them would have to hold.
+        when: Vec<(String, Value)>,
+    },
+}
+
+/// Who may do something with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Who {
+    /// Whoever created it.
+    Author,
+    /// Everyone who may write.
+    Crew,
+    /// Managers and admins.
+    Manager,
+    /// Admins.
+    Admin,
+}
+
+impl Collection {
+    /// A collection of which nothing is known but its number: everything in it is kept and shown.
+    pub fn unknown(number: u16) -> Self {
+        Self {
+            name: format!("collection_{number}"),
+            number,
+            version: 0,
+            fields: Vec::new(),
+            natural_key: Vec::new(),
+            unique: Vec::new(),
+            names: Vec::new(),
+            time_field: None,
+            device_field: None,
+            variants: None,
+            open: Vec::new(),
+            rules: Vec::new(),
+            create_by: vec![Who::Crew],
+            edit_by: vec![Who::Author, Who::Manager],
+            resolve_by: vec![Who::Manager],
+        }
+    }
+
+    /// The field under the flat `key`.
+    pub fn field(&self, key: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.key == key)
+    }
+
+    /// How concurrent values under `key` merge.
+    pub fn policy(&self, key: &str) -> MergePolicy {
+        let unknown = if self.is_open(key) { self.open_policy() } else { MergePolicy::Latest };
+        self.field(key).map_or(unknown, |field| field.policy)
+    }
+
+    /// Whether `key` is set once, at creation.
+    pub fn is_immutable(&self, key: &str) -> bool {
+        self.field(key).is_some_and(|field| field.immutable)
+    }
+
+    /// Whether `key` lies under a prefix where unknown keys are kept.
+    pub fn is_open(&self, key: &str) -> bool {
+        self.open.iter().any(|prefix| is_under(key, prefix))
+    }
+
+    /// The field that a person means by `name`: its whole key, or its last part (`oilVolume` for
+    /// `data.oilVolume`) where only one field ends so.
+    pub fn field_named(&self, name: &str) -> Option<&Field> {
+        self.field(name).or_else(|| {
+            let mut ending = self
+                .fields
+                .iter()
+                .filter(|field| field.key.rsplit_once('.').is_some_and(|(_, last)| last == name));
+            let first = ending.next()?;
+            ending.next().is_none().then_some(first)
+        })
+    }
+
+    // Unknown keys merge as strictly as the known ones beside them.
+    fn open_policy(&self) -> MergePolicy {
+        self.fields
+            .iter()
+            .find(|field| self.is_open(&field.key))
+            .map_or(MergePolicy::Latest, |field| field.policy)
+    }
+}
+
+/// Whether `key` is a part below `prefix`.
+pub(crate) fn is_under(key: &str, prefix: &str) -> bool {
+    key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'))
+}
