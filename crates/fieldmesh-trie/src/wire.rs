@@ -1,0 +1,131 @@
+//! What travels between two sides: described regions and keyed hashes.
+//!
+//! Hashes and ids on the wire are 8 bytes, keyed with a secret of the connection: nobody can
+//! prepare a collision, and one that happens by chance is gone with the next connection. The byte
+//! layout is in `encoding`.
+
+use std::collections::BTreeSet;
+
+use crate::key::Key;
+use crate::part::Part;
+use crate::prefix::Prefix;
+use crate::subtree::Digest;
+use crate::trie::Trie;
+
+/// The largest number of nodes in one message.
+pub const NODES_MAX: usize = 2_048;
+/// The largest number of short ids in one node.
+pub const IDS_MAX: usize = 512;
+
+/// Stands for the hash of a child that has a node of its own in the same message.
+///
+/// A child whose true hash is this number is described once more than needed, nothing worse.
+pub const DESCRIBED: u64 = 0;
+
+/// The secret of one connection under which hashes and ids are shortened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct WireKey(pub [u8; 32]);
+
+impl WireKey {
+    /// The eight bytes that stand for a hash.
+    pub fn short_digest(&self, digest: &Digest) -> u64 {
+        self.short(&digest.0)
+    }
+
+    /// The eight bytes that stand for a key: its short id.
+    pub fn short_id(&self, key: &Key) -> u64 {
+        self.short(key.as_bytes())
+    }
+
+    fn short(&self, bytes: &[u8]) -> u64 {
+        let hash = blake3::keyed_hash(&self.0, bytes);
+        let mut short = [0; 8];
+        short.copy_from_slice(&hash.as_bytes()[..8]);
+        u64::from_be_bytes(short)
+    }
+}
+
+impl std::fmt::Debug for WireKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WireKey(..)")
+    }
+}
+
+/// The root of `trie` as it is shown to the peer of a connection.
+pub fn wire_root(trie: &Trie, key: &WireKey) -> u64 {
+    key.short_digest(&trie.digest(&Prefix::ALL))
+}
+
+/// Everything the sender holds in one region, in more or less detail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// A branch: the hashes of its children.
+    Kids {
+        /// What all keys of the region begin with.
+        prefix: Prefix,
+        /// How many half bytes of `prefix` name the region; the rest is shared by chance, and
+        /// says that the sender holds nothing else in the region.
+        within: usize,
+        /// Half byte and short hash of each child, in order. The hash is [`DESCRIBED`] for a
+        /// child that the same message describes.
+        kids: Vec<(u8, u64)>,
+    },
+    /// All keys of the region as short ids, in the order of the keys.
+    Ids {
+        /// The region.
+        prefix: Prefix,
+        /// The short ids.
+        ids: Vec<u64>,
+    },
+}
+
+impl Node {
+    /// The region that this node describes.
+    pub fn region(&self) -> Prefix {
+        match self {
+            Self::Kids { prefix, within, .. } => prefix.first(*within),
+            Self::Ids { prefix, .. } => *prefix,
+        }
+    }
+
+    /// The prefix that the encoding writes.
+    pub fn prefix(&self) -> &Prefix {
+        match self {
+            Self::Kids { prefix, .. } | Self::Ids { prefix, .. } => prefix,
+        }
+    }
+
+    /// Describes `part`, which is everything in `region`: a branch by the hashes of its children,
+    /// a leaf by its short ids.
+    pub(crate) fn of(key: &WireKey, region: &Prefix, part: &Part<'_>) -> Self {
+        let Some(branch) = part.branch() else { return Self::ids(key, region, part) };
+        let kids = branch.kids().map(|(nibble, kid)| {
+            let nibble = u8::try_from(nibble).expect("invariant: a half byte is below 16");
+            (nibble, key.short_digest(&kid.digest()))
+        });
+        Self::Kids { prefix: branch.prefix, within: region.len(), kids: kids.collect() }
+    }
+
+    /// Describes `part`, which is everything in `region`, by its short ids.
+    pub(crate) fn ids(key: &WireKey, region: &Prefix, part: &Part<'_>) -> Self {
+        let ids = part.keys().map(|item| key.short_id(item)).collect();
+        Self::Ids { prefix: *region, ids }
+    }
+}
+
+/// Orders the nodes of a message and leaves out the hashes of children that have their own node.
+pub(crate) fn arrange(mut nodes: Vec<Node>) -> Vec<Node> {
+    nodes.sort_by_key(Node::region);
+    nodes.dedup_by_key(|node| node.region());
+    let described: BTreeSet<Prefix> = nodes.iter().map(Node::region).collect();
+    for node in &mut nodes {
+        if let Node::Kids { prefix, kids, .. } = node {
+            for (nibble, hash) in kids {
+                if described.contains(&prefix.child(usize::from(*nibble))) {
+                    *hash = DESCRIBED;
+                }
+            }
+        }
+    }
+    nodes
+}

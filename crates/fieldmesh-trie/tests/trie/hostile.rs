@@ -1,0 +1,158 @@
+//! A peer that sends anything. Goal: no panic, and nothing that costs more than the limits allow.
+//! Method: random bytes, flipped bits and random nodes from seeds.
+
+use std::collections::BTreeSet;
+
+use fieldmesh_trie::wire::{DESCRIBED, IDS_MAX, NODES_MAX};
+use fieldmesh_trie::{
+    Budget, DecodeError, Key, Node, Prefix, Trie, Want, answer, decode, decode_wants, encode,
+    encode_wants, first_answer, named,
+};
+
+use crate::crew::{CHANNEL, Seeded, Year, trie};
+
+fn crew_trie(size: usize) -> Trie {
+    trie(&Year::new(3, 2).work(size), &[])
+}
+
+/// A prefix that leads somewhere in `keys`, or strays from there.
+fn prefix(seeded: &mut Seeded, keys: &[Key]) -> Prefix {
+    let key = &keys[seeded.below(keys.len())];
+    let prefix = Prefix::of(key, seeded.below(40));
+    if seeded.below(4) == 0 { prefix.child(seeded.below(16)) } else { prefix }
+}
+
+fn node(seeded: &mut Seeded, keys: &[Key]) -> Node {
+    let prefix = prefix(seeded, keys);
+    if seeded.below(2) == 0 {
+        let known = |seeded: &mut Seeded| CHANNEL.short_id(&keys[seeded.below(keys.len())]);
+        let ids = (0..seeded.below(40)).map(|_| match seeded.below(2) {
+            0 => known(seeded),
+            _ => seeded.next(),
+        });
+        return Node::Ids { prefix, ids: ids.collect() };
+    }
+    let within = seeded.below(prefix.len() + 1);
+    let bitmap = 1 + seeded.below(0xffff);
+    let kids = (0..16).filter(|nibble| bitmap & 1 << nibble != 0);
+    let kids = kids.map(|nibble| (nibble, [DESCRIBED, seeded.next()][seeded.below(2)])).collect();
+    Node::Kids { prefix, within, kids }
+}
+
+#[test]
+fn random_bytes_are_refused_or_read_and_never_panic() {
+    let mut seeded = Seeded(1);
+    for _ in 0..30_000 {
+        let length = seeded.below(80);
+        let mut bytes: Vec<u8> =
+            (0..length).map(|_| u8::try_from(seeded.below(256)).unwrap()).collect();
+        if seeded.below(2) == 0 {
+            bytes.iter_mut().for_each(|byte| *byte &= 0x83);
+        }
+        if let Ok(nodes) = decode(&bytes) {
+            assert_eq!(decode(&encode(&nodes)), Ok(nodes));
+        }
+        if let Ok(wants) = decode_wants(&bytes) {
+            assert_eq!(encode_wants(&wants), bytes);
+        }
+    }
+}
+
+#[test]
+fn a_message_with_a_flipped_bit_is_refused_or_answered_within_the_budget() {
+    let mut seeded = Seeded(2);
+    let mine = crew_trie(4_000);
+    let bytes = encode(&first_answer(&crew_trie(3_900), &CHANNEL));
+    for _ in 0..1_500 {
+        let mut bytes = bytes.clone();
+        let at = seeded.below(bytes.len());
+        bytes[at] ^= 1 << seeded.below(8);
+        if let Ok(nodes) = decode(&bytes) {
+            check_answer(&mine, &nodes, Budget::default());
+        }
+    }
+}
+
+#[test]
+fn any_nodes_are_answered_within_the_budget() {
+    let mut seeded = Seeded(3);
+    let mine = crew_trie(5_000);
+    let keys: Vec<Key> = mine.iter().copied().collect();
+    for round in 0..150 {
+        let count = [3, 60, 2_000][round % 3];
+        let mut nodes: Vec<Node> = (0..count).map(|_| node(&mut seeded, &keys)).collect();
+        if round % 2 == 0 {
+            nodes.sort_by_key(Node::region);
+            nodes.dedup_by_key(|node| node.region());
+            assert_eq!(decode(&encode(&nodes)).as_ref(), Ok(&nodes));
+        }
+        let keys = [50, 65_536][seeded.below(2)];
+        check_answer(&mine, &nodes, Budget { bytes: 8_192 * seeded.below(7), keys });
+        let bits: Vec<u8> = (0..64).map(|_| u8::try_from(seeded.below(256)).unwrap()).collect();
+        nodes.iter().for_each(|node| assert!(named(&mine, &CHANNEL, node, &bits).len() <= 512));
+    }
+}
+
+/// The answer keeps to the budget, ends some time, and sends nothing twice.
+fn check_answer(mine: &Trie, nodes: &[Node], budget: Budget) {
+    let reply = answer(mine, &CHANNEL, nodes, budget);
+    let bytes = encode(&reply.nodes);
+    assert!(bytes.len() <= budget.bytes.max(Budget::BYTES_MIN), "{} B", bytes.len());
+    assert!(reply.nodes.len() <= NODES_MAX && reply.lacks.len() <= budget.keys);
+    assert_eq!(decode(&bytes).as_ref(), Ok(&reply.nodes));
+    assert_eq!(decode_wants(&encode_wants(&reply.wants)).as_ref(), Ok(&reply.wants));
+    if bytes.len() <= Budget::default().bytes {
+        assert!(bytes.len() + encode_wants(&reply.wants).len() < 60 * 1024);
+    }
+    let lacks: BTreeSet<&Key> = reply.lacks.iter().collect();
+    assert_eq!(lacks.len(), reply.lacks.len());
+    let asked: BTreeSet<Prefix> = nodes.iter().map(Node::region).collect();
+    for node in &reply.nodes {
+        let Node::Kids { .. } = node else { continue };
+        let region = node.region();
+        let is_asked = |length| asked.contains(&region.first(length));
+        assert!((0..region.len()).any(is_asked), "{region:?} is no part of what was asked");
+    }
+}
+
+#[test]
+fn the_dearest_messages_are_refused() {
+    let ids = |count| Node::Ids { prefix: Prefix::ALL, ids: vec![1; count] };
+    let too_many = Err(DecodeError::TooManyIds { count: IDS_MAX + 1 });
+    assert_eq!(decode(&encode(&[ids(IDS_MAX + 1)])), too_many);
+    assert!(decode(&encode(&[ids(IDS_MAX)])).is_ok());
+    assert_eq!(decode(&encode(&[ids(1), ids(1)])), Err(DecodeError::Order { index: 1 }));
+    let mut key = [0; 46];
+    let nodes: Vec<Node> = (0..=NODES_MAX)
+        .map(|index| {
+            key[..2].copy_from_slice(&u16::try_from(index).unwrap().to_be_bytes());
+            Node::Ids { prefix: Prefix::from_bytes(&key[..2]), ids: vec![] }
+        })
+        .collect();
+    assert_eq!(decode(&encode(&nodes)), Err(DecodeError::TooManyNodes));
+    assert_eq!(decode(&[0x80, 0, 0xff, 0xff]), Err(DecodeError::TooManyIds { count: 0x7fff }));
+    assert_eq!(decode(&[0x80, 0, 3, 0]), Err(DecodeError::Short));
+    assert_eq!(decode(&[1, 0]), Err(DecodeError::Prefix));
+    assert_eq!(decode(&[0, 0, 0, 0, 0]), Err(DecodeError::NoKids));
+    let wants = [Want { node: 3, bits: vec![1] }, Want { node: 3, bits: vec![1] }];
+    assert_eq!(decode_wants(&encode_wants(&wants)), Err(DecodeError::Want { index: 1 }));
+    assert!(decode_wants(&encode_wants(&[Want { node: 3, bits: vec![1; 65] }])).is_err());
+}
+
+#[test]
+fn the_bytes_of_a_message_are_pinned() {
+    let key = Key::new([0x12; 8], 0x0102, [0xab; 32]);
+    let prefix = Prefix::of(&key, 3);
+    let kids = vec![(2, DESCRIBED), (15, 0x0102_0304_0506_0708)];
+    let nodes = [
+        Node::Kids { prefix, within: 1, kids },
+        Node::Ids { prefix: prefix.child(2), ids: vec![0x1112_1314_1516_1718] },
+    ];
+    let bytes = encode(&nodes);
+    let expected = [
+        &[0x00, 3, 0x12, 0x10, 0x82, 0x80, 0x04, 0x00, 0x04, 1, 2, 3, 4, 5, 6, 7, 8][..],
+        &[0x83, 1, 0x20, 1, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18],
+    ];
+    assert_eq!(bytes, expected.concat());
+    assert_eq!(decode(&bytes).unwrap(), nodes);
+}
