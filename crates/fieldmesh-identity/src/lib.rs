@@ -1,1 +1,28 @@
 //! Tenant authority, certificates, policy items and their evaluation, permission rules, enrolment.
+//!
+//! Everything here is a pure function of its arguments: seeds, nonces and moments come from the
+//! caller. Nothing touches a socket, a disk or a clock; `fieldmesh-net` carries these bytes.
+
+pub mod access;
+pub mod admission;
+pub mod enrol;
+pub mod founding;
+pub mod invitation;
+pub mod item;
+pub mod keys;
+pub mod permission;
+pub mod policy;
+pub mod statement;
+pub mod x509;
+
+pub use access::Access;
+pub use admission::{Admission, admit};
+pub use enrol::{
+    Grant, Granted, InvitationBook, JoinAnswer, JoinRefusal, JoinRequest, Permit, Usage,
+};
+pub use founding::{EnrolError, Founding, found};
+pub use invitation::{Invitation, InvitationId, JoinSecret};
+pub use item::{Item, ItemError, ItemPlace};
+pub use keys::{Authority, DeviceKeys, RecoveryKey, Seed, Signer};
+pub use policy::{Member, Policy, Rank, Refusal};
+pub use statement::{Certificate, Cut, Genesis, RoleChange, Statement};

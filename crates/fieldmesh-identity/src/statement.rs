@@ -1,0 +1,191 @@
+//! What a policy item says.
+//!
+//! A statement that this version does not understand is kept as it came and does not count, so
+//! that replicas of different versions hold the same items.
+
+use fieldmesh_model::{DeviceId, ItemId, Moment, Role, UserId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::Access;
+
+/// The longest name of a tenant, a device or a person, in characters.
+pub const NAME_LENGTH_MAX: usize = 200;
+/// The longest e-mail address, in characters.
+pub const EMAIL_LENGTH_MAX: usize = 254;
+
+const KIND_GENESIS: u8 = 1;
+const KIND_CERTIFICATE: u8 = 2;
+const KIND_ROLE: u8 = 3;
+
+/// What a policy item says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// A tenant begins.
+    Genesis(Genesis),
+    /// A device is a member.
+    Certificate(Box<Certificate>),
+    /// A member's role changes.
+    Role(RoleChange),
+    /// A statement of another version, or one that no version can read; it does not count.
+    Unknown {
+        /// The number of the kind.
+        kind: u8,
+        /// The body as it came.
+        body: Vec<u8>,
+    },
+}
+
+/// The first item of a tenant; the tenant's id is its hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis {
+    /// The public key of the authority, which signs this item.
+    pub authority: [u8; 32],
+    /// The public key of the recovery kit.
+    pub recovery: [u8; 32],
+    /// The tenant's name.
+    pub name: String,
+}
+
+/// A device is a member of the tenant.
+///
+/// Of several certificates for one device the one of the higher-ranked signer counts, then the
+/// one with the higher version, then the one with the smaller item id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The device's Ed25519 public key.
+    pub public_key: [u8; 32],
+    /// Counts up with each renewal; the first is 1.
+    pub version: u32,
+    /// The device's name.
+    pub device_name: String,
+    /// The person who uses it.
+    pub user: UserId,
+    /// The person's name.
+    pub user_name: String,
+    /// The person's e-mail address; may be empty.
+    pub email: String,
+    /// What the member is; a [`RoleChange`] that counts goes before it.
+    pub role: Role,
+    /// What it may read.
+    pub read: Access,
+    /// What it may write, as far as its role writes at all.
+    pub write: Access,
+    /// When a relay stops serving it; never touches what was signed before.
+    pub expires: Option<Moment>,
+    /// Whether a manager's device may certify operators.
+    pub may_issue: bool,
+}
+
+/// The role of a member changes.
+///
+/// Of several for one device the one of the higher-ranked signer counts, then the one with the
+/// higher version, then the one with the smaller item id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleChange {
+    /// Whose role.
+    pub device: DeviceId,
+    /// Counts up with each change; see [`crate::Policy::role_version`].
+    pub version: u32,
+    /// The new role.
+    pub role: Role,
+    /// The last policy item that the device signed in its old rank; without it nothing that the
+    /// device signed in a higher rank than its new one counts.
+    pub cut: Option<Cut>,
+}
+
+/// A place in one signer's sequence of items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The sequence number of the item.
+    pub sequence: u64,
+    /// The item itself: what it reaches through its predecessors is inside the cut.
+    pub item: ItemId,
+}
+
+impl Statement {
+    /// The number of the kind, as items carry it.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Genesis(_) => KIND_GENESIS,
+            Self::Certificate(_) => KIND_CERTIFICATE,
+            Self::Role(_) => KIND_ROLE,
+            Self::Unknown { kind, .. } => *kind,
+        }
+    }
+
+    pub(crate) fn body(&self) -> Vec<u8> {
+        match self {
+            Self::Genesis(genesis) => encode(genesis),
+            Self::Certificate(certificate) => encode(certificate.as_ref()),
+            Self::Role(change) => encode(change),
+            Self::Unknown { body, .. } => body.clone(),
+        }
+    }
+
+    /// Never fails: a body that is not exactly what this version would write is unknown.
+    pub(crate) fn read(kind: u8, body: &[u8]) -> Self {
+        let known = match kind {
+            KIND_GENESIS => decode(body).filter(Genesis::is_clean).map(Self::Genesis),
+            KIND_CERTIFICATE => decode(body)
+                .filter(Certificate::is_clean)
+                .map(|certificate| Self::Certificate(Box::new(certificate))),
+            KIND_ROLE => decode(body).map(Self::Role),
+            _ => None,
+        };
+        known.unwrap_or_else(|| Self::Unknown { kind, body: body.to_vec() })
+    }
+}
+
+impl Genesis {
+    fn is_clean(&self) -> bool {
+        is_clean(&self.name, 1, NAME_LENGTH_MAX)
+    }
+}
+
+impl Certificate {
+    /// A first certificate with full access, no expiry and no issuing right, for `user` named by
+    /// the caller afterwards.
+    pub fn new(public_key: [u8; 32], device_name: &str, user: UserId, role: Role) -> Self {
+        Self {
+            public_key,
+            version: 1,
+            device_name: device_name.into(),
+            user,
+            user_name: String::new(),
+            email: String::new(),
+            role,
+            read: Access::ALL,
+            write: Access::ALL,
+            expires: None,
+            may_issue: false,
+        }
+    }
+
+    /// The device that the certificate is about.
+    pub fn device(&self) -> DeviceId {
+        DeviceId::of_key(&self.public_key)
+    }
+
+    fn is_clean(&self) -> bool {
+        is_clean(&self.device_name, 1, NAME_LENGTH_MAX)
+            && is_clean(&self.user_name, 0, NAME_LENGTH_MAX)
+            && is_clean(&self.email, 0, EMAIL_LENGTH_MAX)
+    }
+}
+
+/// A text that can stand in a terminal and a table: bounded, without control characters.
+pub(crate) fn is_clean(text: &str, min: usize, max: usize) -> bool {
+    let length = text.chars().count();
+    (min..=max).contains(&length) && !text.chars().any(char::is_control)
+}
+
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("invariant: plain structs always serialize into memory")
+}
+
+/// Reads exactly what [`encode`] writes: a value has one encoding, nothing may follow it.
+pub(crate) fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes::<T>(bytes).ok()?;
+    (rest.is_empty() && encode(&value) == bytes).then_some(value)
+}
