@@ -1,1 +1,36 @@
-//! Durable, encrypted batch log (the truth) with documents and indexes in sled (a view that can be rebuilt).
+//! Durable, encrypted batch log (the truth) with documents and indexes in sled (a view that can
+//! be rebuilt).
+//!
+//! [`Store::append`] returns when entries are durable; nothing else is the commit point. The
+//! [`View`] is derived from the log by the caller, who knows what the entries mean: it applies
+//! [`WriteSet`]s with the place they come from, and after an open replays what is behind
+//! [`View::applied`]. Damage on the disk heals or is listed ([`OpenReport`], [`Replayed`]) and
+//! never goes unnoticed.
+//!
+//! Everything blocks and everything is [`Send`] and [`Sync`]. The two seams are
+//! [`files::Files`], below the log, and [`view::rows::RowsSource`], below the view; both have an
+//! implementation in memory.
+
+pub mod files;
+mod frame;
+pub mod key;
+pub mod lock;
+mod log;
+mod mark;
+pub mod memory;
+mod random;
+mod sealed;
+mod store;
+pub mod view;
+mod writer;
+
+pub use frame::{COMPRESS_ABOVE, ENTRY_SIZE_MAX, LOG_VERSION};
+pub use key::{DataKey, KeyError, KeyFile, WrappedKey};
+pub use log::append::AppendError;
+pub use log::open::TornTail;
+pub use log::{BadFrame, Damage, Entry, Place, ReadError, Replayed};
+pub use mark::STORE_VERSION;
+pub use random::NoRandomness;
+pub use store::{CloseError, OpenError, OpenReport, Options, Store};
+pub use view::{Direction, KeyRange, Tree, View, ViewCondition, ViewError, WriteSet};
+pub use writer::{GROUP_BYTES_MAX, GROUP_ENTRIES_MAX, QUEUE_BYTES_MAX};

@@ -1,0 +1,187 @@
+//! Appends groups of entries durably, one segment after another.
+//!
+//! Used by one thread. Whatever fails ends the segment: a failed sync is never tried again on the
+//! same handle, because the system may have dropped what it could not write and then say yes.
+
+use std::io;
+use std::sync::Arc;
+
+use fieldmesh_model::StoreId;
+
+use super::segments::{Segment, Segments};
+use super::{LOG_FOLDER, Place, segment_name};
+use crate::files::{Files, WriteFile};
+use crate::frame::{FrameCipher, Packed, SegmentHead};
+use crate::key::DataKey;
+use crate::random;
+
+/// Why entries were not appended.
+///
+/// Nothing of the group counts as stored. The store goes on: append again when the cause is gone.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Too little of the disk is free: ask the user to free some.
+    #[error("the disk has {free_bytes} bytes free and {needed_bytes} are needed; free some space")]
+    DiskFull {
+        /// What is free.
+        free_bytes: u64,
+        /// What must be free for this append.
+        needed_bytes: u64,
+    },
+    /// The disk reports an error.
+    #[error("the log cannot be written")]
+    Io {
+        /// The entries could not be removed again: they may be there at the next open. Do not
+        /// reuse their place in a chain, begin a new epoch.
+        may_survive: bool,
+        /// What the disk said.
+        source: Arc<io::Error>,
+    },
+    /// One entry is too large.
+    #[error("an entry has {size} bytes, limit is {}", crate::ENTRY_SIZE_MAX)]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// Too much is waiting to be written; append less at a time.
+    #[error("{queued_bytes} bytes wait to be written, limit is {}", crate::QUEUE_BYTES_MAX)]
+    QueueFull {
+        /// What waits.
+        queued_bytes: usize,
+    },
+    /// The system gives no randomness for a new segment.
+    #[error(transparent)]
+    NoRandomness(#[from] random::NoRandomness),
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Bounds of the log on the disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AppendLimits {
+    pub(crate) segment_size_max: u64,
+    pub(crate) free_bytes_min: u64,
+}
+
+/// The one that writes the log.
+pub(crate) struct Appender {
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) key: DataKey,
+    pub(crate) store: StoreId,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) limits: AppendLimits,
+    pub(crate) next_number: u64,
+    pub(crate) next_sequence: u64,
+    pub(crate) active: Option<Active>,
+}
+
+/// The segment being written.
+pub(crate) struct Active {
+    head: SegmentHead,
+    cipher: FrameCipher,
+    file: Box<dyn WriteFile>,
+    /// Everything up to here is durable; 0 while the file is empty.
+    length: u64,
+}
+
+impl Appender {
+    /// Appends a group and makes it durable.
+    pub(crate) fn append(&mut self, group: &[Packed]) -> Result<Vec<Place>, AppendError> {
+        let needed: u64 = group.iter().map(|packed| packed.frame_length() as u64).sum();
+        self.check_space(needed)?;
+        if self.active.as_ref().is_some_and(|a| a.length >= self.limits.segment_size_max) {
+            self.active = None;
+        }
+        let mut active = match self.active.take() {
+            Some(active) => active,
+            None => self.begin_segment()?,
+        };
+        let (bytes, places) = self.frames(&active, group);
+        match self.write(&mut active, &bytes) {
+            Ok(()) => {
+                active.length += bytes.len() as u64;
+                self.next_sequence += group.len() as u64;
+                let segment = Segment { head: active.head.clone(), length: active.length };
+                self.segments.publish(active.head.number, segment, places.last().copied());
+                self.active = Some(active);
+                Ok(places)
+            }
+            Err(error) => {
+                let may_survive = !self.abandon(active);
+                tracing::error!(%error, may_survive, "log segment abandoned");
+                Err(AppendError::Io { may_survive, source: Arc::new(error) })
+            }
+        }
+    }
+
+    fn check_space(&self, needed: u64) -> Result<(), AppendError> {
+        // A system that cannot tell is taken at its word when it refuses the write itself.
+        let Ok(free_bytes) = self.files.free_bytes() else { return Ok(()) };
+        let needed_bytes = self.limits.free_bytes_min.saturating_add(needed);
+        if free_bytes < needed_bytes {
+            return Err(AppendError::DiskFull { free_bytes, needed_bytes });
+        }
+        Ok(())
+    }
+
+    fn begin_segment(&mut self) -> Result<Active, AppendError> {
+        let head = SegmentHead {
+            number: self.next_number,
+            first_sequence: self.next_sequence,
+            id: random::bytes()?,
+            store: self.store,
+            key_check: self.key.check(self.store),
+        };
+        let file = match self.files.create(&segment_name(head.number)) {
+            Ok(file) => file,
+            Err(error) => {
+                // Left by an attempt whose file could not be removed again.
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    self.next_number += 1;
+                }
+                return Err(AppendError::Io { may_survive: false, source: Arc::new(error) });
+            }
+        };
+        let cipher = FrameCipher::new(&self.key, &head);
+        self.next_number += 1;
+        Ok(Active { head, cipher, file, length: 0 })
+    }
+
+    fn frames(&self, active: &Active, group: &[Packed]) -> (Vec<u8>, Vec<Place>) {
+        let capacity: usize = group.iter().map(Packed::frame_length).sum();
+        let mut bytes = if active.length == 0 { active.head.encode() } else { Vec::new() };
+        bytes.reserve(capacity);
+        let mut places = Vec::with_capacity(group.len());
+        for (packed, sequence) in group.iter().zip(self.next_sequence..) {
+            let offset = active.length + bytes.len() as u64;
+            places.push(Place { segment: active.head.number, offset });
+            active.cipher.seal(sequence, packed, &mut bytes);
+        }
+        (bytes, places)
+    }
+
+    fn write(&self, active: &mut Active, bytes: &[u8]) -> io::Result<()> {
+        active.file.append(bytes)?;
+        active.file.sync()?;
+        if active.length == 0 {
+            self.files.sync_folder(LOG_FOLDER)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a failed write may have left; says whether that is certain.
+    fn abandon(&mut self, active: Active) -> bool {
+        let name = segment_name(active.head.number);
+        drop(active.file);
+        if active.length > 0 {
+            return self.files.truncate(&name, active.length).is_ok();
+        }
+        if self.files.remove(&name).is_err() {
+            return false;
+        }
+        self.next_number = active.head.number;
+        self.files.sync_folder(LOG_FOLDER).is_ok()
+    }
+}

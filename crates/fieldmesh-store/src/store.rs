@@ -1,0 +1,465 @@
+//! A store: the log, the view and the folder they lie in.
+//!
+//! ```text
+//! lock        held while the store is open      store       whose folder this is
+//! clean       there while the store is closed   reserve     room to close on a full disk
+//! log/        the segments                      view/       sled
+//! quarantine/ what was damaged
+//! ```
+
+use std::fmt;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fieldmesh_model::StoreId;
+use zeroize::Zeroizing;
+
+use crate::files::{Files, RealFiles};
+use crate::key::DataKey;
+use crate::lock::{FolderLock, LockError, by_process};
+use crate::log::append::{AppendError, AppendLimits, Appender};
+use crate::log::open::{Opened, QUARANTINE_FOLDER, Survey, SurveyError, TornTail};
+use crate::log::segments::Segments;
+use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, Replayed};
+use crate::mark::{self, FoundMark, StoreMark};
+use crate::random::{self, NoRandomness};
+use crate::view::rows::RowsSource;
+use crate::view::sled::SledSource;
+use crate::view::{Belonging, View, ViewCondition, ViewError};
+use crate::writer::Writer;
+
+const VIEW_FOLDER: &str = "view";
+const RESERVE_NAME: &str = "reserve";
+
+/// Sizes a store keeps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Appends are refused when less than this would be free.
+    pub free_bytes_min: u64,
+    /// The file that is given up so that a full disk can be opened and closed; 0 for none.
+    pub reserve_bytes: u64,
+    /// A new segment begins when one has grown to this.
+    pub segment_size_max: u64,
+    /// The entries read last that are kept in memory.
+    pub cache_bytes_max: usize,
+    /// The memory sled may use for pages.
+    pub view_cache_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            free_bytes_min: 32 * 1024 * 1024,
+            reserve_bytes: 16 * 1024 * 1024,
+            segment_size_max: 64 * 1024 * 1024,
+            cache_bytes_max: 8 * 1024 * 1024,
+            view_cache_bytes: 32 * 1024 * 1024,
+        }
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has the store open: use that one or stop it.
+    #[error("the store in {folder} is in use{}", by_process(*holder))]
+    Locked {
+        /// The store's folder.
+        folder: PathBuf,
+        /// The process that holds it, if it could say so.
+        holder: Option<u32>,
+    },
+    /// The data key is not the one of this store: choose the right profile.
+    #[error("the key is not the one this store is encrypted with")]
+    WrongKey,
+    /// A newer program wrote the store: use that one.
+    #[error("the {part} has version {version}, newer than this program can read")]
+    NewerVersion {
+        /// What is newer: the store's folder or its log.
+        part: &'static str,
+        /// Its version.
+        version: u16,
+    },
+    /// The disk reports an error.
+    #[error("the store cannot be opened while {doing}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// The log cannot be read at all.
+    #[error("the log cannot be opened")]
+    Log(#[from] ReadError),
+    /// The view can neither be opened nor begun anew.
+    #[error("the view cannot be opened")]
+    View(#[from] ViewError),
+    /// The system gives no randomness.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// Why a store was not closed in order; nothing acknowledged is lost.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The view was not flushed; it is verified or rebuilt at the next open.
+    #[error("the view was not flushed")]
+    View(#[from] ViewError),
+    /// The mark of a clean close was not written; the next open verifies the view.
+    #[error("the mark of a clean close was not written")]
+    Mark(#[source] io::Error),
+}
+
+/// What an open found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Whether the store was closed in order the last time.
+    pub was_closed: bool,
+    /// Damage in the last segment and segments whose heads are lost; [`Store::replay`] finds
+    /// the rest.
+    pub bad_frames: Vec<BadFrame>,
+    /// The undecodable end of the log.
+    pub torn_tail: Option<TornTail>,
+    /// Segments whose files are gone, at most a thousand.
+    pub missing_segments: Vec<u64>,
+    /// How the view was found.
+    pub view: ViewCondition,
+}
+
+impl OpenReport {
+    /// Whether entries that were acknowledged once may be missing: begin a new chain epoch.
+    pub fn past_is_uncertain(&self) -> bool {
+        self.torn_tail.is_some()
+            || !self.bad_frames.is_empty()
+            || !self.missing_segments.is_empty()
+            || self.view == ViewCondition::AheadOfLog
+    }
+}
+
+/// An open store; shared by all threads, and everything in it blocks.
+pub struct Store {
+    files: Arc<dyn Files>,
+    rows: Arc<dyn RowsSource>,
+    key: DataKey,
+    index_key: Zeroizing<[u8; 32]>,
+    id: StoreId,
+    segments: Arc<Segments>,
+    writer: Writer,
+    view: View,
+    view_was_rebuilt: bool,
+    report: OpenReport,
+    free_bytes_min: u64,
+    lock: Mutex<Option<FolderLock>>,
+}
+
+impl Store {
+    /// Opens the store in a folder, or creates one there.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Locked`] if the folder is in use, [`OpenError::WrongKey`] before anything is
+    /// changed. Damage is no error: it is in [`Store::report`].
+    pub fn open(
+        folder: impl AsRef<Path>,
+        key: &DataKey,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
+        let folder = folder.as_ref();
+        let files = RealFiles::open(folder).map_err(io_error("opening the folder"))?;
+        let lock = FolderLock::take(folder).map_err(|error| match error {
+            LockError::Held { holder } => OpenError::Locked { folder: folder.into(), holder },
+            LockError::Io(source) => OpenError::Io { doing: "locking the folder", source },
+        })?;
+        let rows = SledSource::new(
+            folder.join(VIEW_FOLDER),
+            folder.join(QUARANTINE_FOLDER),
+            options.view_cache_bytes,
+        );
+        let store = Self::open_on(Arc::new(files), Arc::new(rows), key, options)?;
+        *store.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        Ok(store)
+    }
+
+    /// Opens a store on any disk and any rows; the caller sees to it that nobody else does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`], but never [`OpenError::Locked`].
+    pub fn open_on(
+        files: Arc<dyn Files>,
+        rows: Arc<dyn RowsSource>,
+        key: &DataKey,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
+        let survey = survey(&*files)?;
+        let id = identify(&*files, &survey, key)?;
+        files.create_folder(LOG_FOLDER).map_err(io_error("creating the log's folder"))?;
+        let clean = mark::take_clean(&*files).map_err(io_error("removing the clean mark"))?;
+        keep_reserve(&*files, options);
+        let missing_segments = survey.missing.clone();
+        let opened = log::open::open(&files, key, survey, options.cache_bytes_max)?;
+        let belonging =
+            Belonging { key, store: id, log_end: opened.segments.end(), trusted_build: clean };
+        let (view, condition) = View::open(&*rows, &belonging)?;
+        let report = OpenReport {
+            was_closed: clean.is_some(),
+            bad_frames: opened.bad_frames.clone(),
+            torn_tail: opened.torn_tail.clone(),
+            missing_segments,
+            view: condition,
+        };
+        let view_was_rebuilt = match condition {
+            ViewCondition::Kept => false,
+            ViewCondition::Created => belonging.log_end.is_some(),
+            ViewCondition::Damaged | ViewCondition::Foreign | ViewCondition::AheadOfLog => true,
+        };
+        let segments = Arc::clone(&opened.segments);
+        let appender = appender(&files, key, id, options, opened);
+        let writer = Writer::start(appender).map_err(io_error("starting the log's thread"))?;
+        Ok(Self {
+            files,
+            rows,
+            key: key.clone(),
+            index_key: key.of_index(),
+            id,
+            segments,
+            writer,
+            view,
+            view_was_rebuilt,
+            report,
+            free_bytes_min: options.free_bytes_min,
+            lock: Mutex::new(None),
+        })
+    }
+
+    /// The random id of this store.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// What the open found.
+    pub fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// Appends entries; returns when they are durable.
+    ///
+    /// Entries of many threads share one sync. Each entry is durable or not by itself: after a
+    /// crash before the return any of them may be there.
+    ///
+    /// # Errors
+    ///
+    /// None of the entries counts as stored; the error says what to do. The store goes on.
+    pub fn append(&self, entries: Vec<Entry>) -> Result<Vec<Place>, AppendError> {
+        self.writer.append(entries)
+    }
+
+    /// Appends entries and calls `done` from the writing thread when they are durable.
+    ///
+    /// Compresses on the calling thread and does not wait otherwise; `done` must be quick.
+    pub fn append_with(
+        &self,
+        entries: Vec<Entry>,
+        done: impl FnOnce(Result<Vec<Place>, AppendError>) + Send + 'static,
+    ) {
+        self.writer.append_with(entries, Box::new(done));
+    }
+
+    /// Reads the entry at a place.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Damaged`]: fetch it again from a peer.
+    pub fn read(&self, place: Place) -> Result<Arc<Entry>, ReadError> {
+        self.segments.read(place)
+    }
+
+    /// Gives every entry behind `after` to `visit`, in order, until it breaks off.
+    ///
+    /// # Errors
+    ///
+    /// A segment cannot be opened; damage inside one is listed in the result instead.
+    pub fn replay(
+        &self,
+        after: Option<Place>,
+        visit: impl FnMut(Place, Entry) -> ControlFlow<()>,
+    ) -> Result<Replayed, ReadError> {
+        log::replay(&self.segments, after, visit)
+    }
+
+    /// The last durable entry.
+    pub fn end(&self) -> Option<Place> {
+        self.segments.end()
+    }
+
+    /// The view, to be brought up to [`Store::end`] by whoever understands the entries.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Whether the open began a new view although the log has entries: replay all of it.
+    pub fn view_was_rebuilt(&self) -> bool {
+        self.view_was_rebuilt
+    }
+
+    /// Makes durable what is applied to the view; worth it now and then, never needed.
+    ///
+    /// # Errors
+    ///
+    /// The view is broken.
+    pub fn flush_view(&self) -> Result<(), ViewError> {
+        self.view.flush()
+    }
+
+    /// Opens the view again after [`ViewError::Broken`]; then replay from [`View::applied`].
+    ///
+    /// # Errors
+    ///
+    /// The view can neither be opened nor begun anew; try later.
+    pub fn reopen_view(&self) -> Result<ViewCondition, ViewError> {
+        release_reserve(&*self.files, self.free_bytes_min);
+        let belonging = Belonging {
+            key: &self.key,
+            store: self.id,
+            log_end: self.segments.end(),
+            trusted_build: None,
+        };
+        self.view.reopen(&*self.rows, &belonging)
+    }
+
+    /// Hashes what would tell something as a key of the view; the same in every build of it.
+    ///
+    /// Parts are kept apart: `["ab", "c"]` and `["a", "bc"]` differ.
+    pub fn keyed_hash(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.index_key);
+        for part in std::iter::once(label.as_bytes()).chain(parts.iter().copied()) {
+            hasher.update(&(part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    /// Writes what is queued, flushes the view, marks the store as closed in order.
+    ///
+    /// Dropping the store does the same and tells nobody how it went. Closing twice does nothing.
+    ///
+    /// # Errors
+    ///
+    /// The next open verifies more; nothing acknowledged is lost.
+    pub fn close(&self) -> Result<(), CloseError> {
+        self.writer.close();
+        release_reserve(&*self.files, self.free_bytes_min);
+        let closed = match self.view.close() {
+            Ok(build) => mark::write_clean(&*self.files, build).map_err(CloseError::Mark),
+            Err(ViewError::Closed) => Ok(()),
+            Err(error) => Err(CloseError::View(error)),
+        };
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        closed
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "store not closed in order");
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::Io { doing, source }
+}
+
+fn survey(files: &dyn Files) -> Result<Survey, OpenError> {
+    Survey::take(files).map_err(|error| match error {
+        SurveyError::Io(source) => OpenError::Io { doing: "listing the log", source },
+        SurveyError::Newer { version } => OpenError::NewerVersion { part: "log", version },
+    })
+}
+
+/// Whose store this is, after checking the key; a lost mark is written anew.
+fn identify(files: &dyn Files, survey: &Survey, key: &DataKey) -> Result<StoreId, OpenError> {
+    if survey.fits(key) == Some(false) {
+        return Err(OpenError::WrongKey);
+    }
+    let id = match StoreMark::read(files).map_err(io_error("reading the store's mark"))? {
+        FoundMark::Good(found) if key.check(found.id) == found.key_check => return Ok(found.id),
+        FoundMark::Good(_) => return Err(OpenError::WrongKey),
+        FoundMark::Newer { version } => {
+            return Err(OpenError::NewerVersion { part: "store", version });
+        }
+        FoundMark::None => match survey.newest_store() {
+            Some(id) => id,
+            None => StoreId::from_bytes(random::bytes()?),
+        },
+    };
+    let found = StoreMark { id, key_check: key.check(id) };
+    found.write(files).map_err(io_error("writing the store's mark"))?;
+    Ok(id)
+}
+
+fn appender(
+    files: &Arc<dyn Files>,
+    key: &DataKey,
+    store: StoreId,
+    options: &Options,
+    opened: Opened,
+) -> Appender {
+    Appender {
+        files: Arc::clone(files),
+        key: key.clone(),
+        store,
+        segments: opened.segments,
+        limits: AppendLimits {
+            segment_size_max: options.segment_size_max,
+            free_bytes_min: options.free_bytes_min,
+        },
+        next_number: opened.next_number,
+        next_sequence: opened.next_sequence,
+        active: None,
+    }
+}
+
+/// Gives up the reserve on a full disk, takes it again when there is room.
+fn keep_reserve(files: &dyn Files, options: &Options) {
+    if release_reserve(files, options.free_bytes_min) || options.reserve_bytes == 0 {
+        return;
+    }
+    let has_room = files.free_bytes().is_ok_and(|free| {
+        free > options.free_bytes_min.saturating_add(options.reserve_bytes.saturating_mul(2))
+    });
+    let has_reserve = files
+        .open(RESERVE_NAME)
+        .and_then(|file| file.length())
+        .is_ok_and(|length| length >= options.reserve_bytes);
+    if has_room
+        && !has_reserve
+        && let Err(error) = files.allocate(RESERVE_NAME, options.reserve_bytes)
+    {
+        tracing::warn!(%error, "no reserve for a full disk");
+    }
+}
+
+/// Removes the reserve if the disk is nearly full; says whether it is.
+fn release_reserve(files: &dyn Files, free_bytes_min: u64) -> bool {
+    if files.free_bytes().is_ok_and(|free| free >= free_bytes_min) {
+        return false;
+    }
+    match files.remove(RESERVE_NAME) {
+        Ok(()) => tracing::warn!("reserve given up: the disk is full"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(%error, "reserve not given up"),
+    }
+    true
+}

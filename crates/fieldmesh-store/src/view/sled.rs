@@ -1,0 +1,228 @@
+//! Rows in sled 0.34, with the precautions it needs.
+//!
+//! The only place that names sled. Its `flush` does not reach the disk, its files are not synced
+//! when they are created, it panics on damaged files, its errors stick to a handle, and without
+//! its flusher thread it never collects garbage; each of these is met below.
+
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sled::{Batch, Config, Db};
+
+use super::range::is_empty_range;
+use super::rows::{RowBatch, RowRange, Rows, RowsError, RowsSource};
+use super::{Direction, Row};
+use crate::files::sync_real_folder;
+
+/// How often sled flushes by itself; its garbage is collected only then.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+/// How often an open is tried while threads of the last handle still hold sled's lock.
+const LOCK_TRIES_MAX: usize = 300;
+const LOCK_TRY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A sled database in a folder.
+#[derive(Debug, Clone)]
+pub struct SledSource {
+    folder: PathBuf,
+    quarantine: PathBuf,
+    cache_bytes: u64,
+}
+
+impl SledSource {
+    /// The database in `folder`; a damaged one is moved into the folder `quarantine`.
+    pub fn new(folder: PathBuf, quarantine: PathBuf, cache_bytes: u64) -> Self {
+        Self { folder, quarantine, cache_bytes }
+    }
+
+    fn open_database(&self) -> Result<Db, RowsError> {
+        let config = Config::new()
+            .path(&self.folder)
+            .cache_capacity(self.cache_bytes)
+            .flush_every_ms(u64::try_from(FLUSH_INTERVAL.as_millis()).ok());
+        let mut tries = 0;
+        loop {
+            match guard(|| config.open()) {
+                Err(RowsError::Io(error))
+                    if error.kind() == io::ErrorKind::WouldBlock && tries < LOCK_TRIES_MAX =>
+                {
+                    tries += 1;
+                    std::thread::sleep(LOCK_TRY_INTERVAL);
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl RowsSource for SledSource {
+    fn open(&self) -> Result<Box<dyn Rows>, RowsError> {
+        let is_new = !self.folder.is_dir();
+        remove_empty_snapshots(&self.folder).map_err(classify)?;
+        let database = self.open_database()?;
+        if is_new {
+            sync_new(&self.folder).map_err(classify)?;
+        }
+        Ok(Box::new(SledRows { database: Some(database), folder: self.folder.clone() }))
+    }
+
+    fn set_aside(&self) -> Result<(), RowsError> {
+        set_aside(&self.folder, &self.quarantine).map_err(RowsError::Io)
+    }
+}
+
+struct SledRows {
+    /// `None` only while it is dropped.
+    database: Option<Db>,
+    folder: PathBuf,
+}
+
+impl SledRows {
+    fn run<T>(&self, work: impl FnOnce(&Db) -> sled::Result<T>) -> Result<T, RowsError> {
+        match &self.database {
+            Some(database) => guard(|| work(database)),
+            None => Err(RowsError::Damaged),
+        }
+    }
+}
+
+impl Rows for SledRows {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowsError> {
+        self.run(|database| Ok(database.get(key)?.map(|value| value.to_vec())))
+    }
+
+    fn scan(
+        &self,
+        range: &RowRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, RowsError> {
+        if is_empty_range(range) {
+            return Ok(Vec::new());
+        }
+        self.run(|database| {
+            let rows = database.range::<Vec<u8>, _>(range.clone());
+            let copy = |row: sled::Result<(sled::IVec, sled::IVec)>| {
+                row.map(|(key, value)| (key.to_vec(), value.to_vec()))
+            };
+            match direction {
+                Direction::Ascending => rows.take(limit).map(copy).collect(),
+                Direction::Descending => rows.rev().take(limit).map(copy).collect(),
+            }
+        })
+    }
+
+    fn write(&self, batch: RowBatch) -> Result<(), RowsError> {
+        let mut writes = Batch::default();
+        for (key, value) in batch {
+            match value {
+                Some(value) => writes.insert(key, value),
+                None => writes.remove(key),
+            }
+        }
+        self.run(|database| database.apply_batch(writes))
+    }
+
+    fn flush(&self) -> Result<(), RowsError> {
+        self.run(|database| database.flush())?;
+        // Sled only starts the writing of its pages, so a handle of our own finishes it.
+        let file = File::options().append(true).open(self.folder.join("db")).map_err(classify)?;
+        file.sync_data().map_err(classify)
+    }
+}
+
+impl Drop for SledRows {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
+            tracing::error!("sled panicked while it was closed");
+        }
+    }
+}
+
+fn guard<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, RowsError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(sled::Error::Io(error))) => Err(classify(error)),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "sled reports an error");
+            Err(RowsError::Damaged)
+        }
+        Err(_) => Err(RowsError::Panicked),
+    }
+}
+
+/// Tells what the system refuses from what damaged files cause.
+fn classify(error: io::Error) -> RowsError {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    // Sled wraps its lock error in a text.
+    if error.to_string().contains("could not acquire lock") {
+        return RowsError::Io(io::Error::new(io::ErrorKind::WouldBlock, error));
+    }
+    match error.kind() {
+        InvalidData | InvalidInput | UnexpectedEof => RowsError::Damaged,
+        Other if error.raw_os_error().is_none() => RowsError::Damaged,
+        _ => RowsError::Io(error),
+    }
+}
+
+/// An empty snapshot, left by a power cut, prevents every open; without it nothing is lost.
+fn remove_empty_snapshots(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_snapshot = entry.file_name().as_encoded_bytes().starts_with(b"snap.");
+        if is_snapshot && entry.metadata()?.len() == 0 {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a new database's files and folders durable, which sled never does.
+fn sync_new(folder: &Path) -> io::Result<()> {
+    for name in ["conf", "db"] {
+        File::options().append(true).open(folder.join(name))?.sync_all()?;
+    }
+    let blobs = folder.join("blobs");
+    if blobs.is_dir() {
+        sync_real_folder(&blobs)?;
+    }
+    sync_real_folder(folder)?;
+    if let Some(parent) = folder.parent() {
+        sync_real_folder(parent)?;
+    }
+    Ok(())
+}
+
+/// Keeps only the last: the rows are derived, so the copy serves nothing but a look at it.
+fn set_aside(folder: &Path, quarantine: &Path) -> io::Result<()> {
+    let kept = quarantine.join("view");
+    remove_folder(&kept)?;
+    fs::create_dir_all(quarantine)?;
+    match fs::rename(folder, &kept) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(%error, "damaged view removed instead of kept");
+            remove_folder(folder)?;
+        }
+    }
+    if let Some(parent) = folder.parent() {
+        sync_real_folder(parent)?;
+    }
+    Ok(())
+}
+
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

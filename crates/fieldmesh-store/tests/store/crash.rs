@@ -1,0 +1,162 @@
+//! The power goes at a random operation; what was acknowledged must be there afterwards.
+
+use std::collections::BTreeMap;
+
+use fieldmesh_store::memory::{Crash, Fault, MemoryFiles};
+use fieldmesh_store::view::memory::MemoryRows;
+use fieldmesh_store::{Direction, Entry, KeyRange, Place, Store, Tree, WriteSet};
+
+use super::{Dice, open, replay, try_open};
+
+const SEEDS: u64 = 500;
+const LIVES: u64 = 3;
+
+/// One disk over several crashes.
+struct World {
+    files: MemoryFiles,
+    rows: MemoryRows,
+    dice: Dice,
+    serial: u64,
+    acknowledged: BTreeMap<Place, Entry>,
+    attempted: Vec<Entry>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        Self {
+            files: MemoryFiles::new(),
+            rows: MemoryRows::new(),
+            dice: Dice(seed),
+            serial: 0,
+            acknowledged: BTreeMap::new(),
+            attempted: Vec::new(),
+        }
+    }
+
+    /// Appends until the power is off.
+    fn live(&mut self) {
+        let off_at = self.files.changes() + self.dice.below(60);
+        self.files.fail_at(off_at, Fault::PowerOff);
+        let Ok(store) = try_open(&self.files, &self.rows) else { return };
+        loop {
+            let count = 1 + self.dice.below(4);
+            let entries: Vec<Entry> = (0..count).map(|_| self.entry()).collect();
+            self.attempted.extend(entries.clone());
+            let Ok(places) = store.append(entries.clone()) else { break };
+            apply(&store, &places);
+            self.acknowledged.extend(places.into_iter().zip(entries));
+        }
+    }
+
+    fn entry(&mut self) -> Entry {
+        self.serial += 1;
+        self.dice.entry(self.serial)
+    }
+
+    /// Everything acknowledged is there; what else was found counts as acknowledged from here on.
+    fn check(&mut self, context: &str) {
+        let store = open(&self.files, &self.rows);
+        for (place, entry) in &self.acknowledged {
+            let read = store.read(*place).unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert_eq!(*read, *entry, "{context}");
+        }
+        let (entries, replayed) = replay(&store);
+        assert!(entries.is_sorted_by_key(|(place, _)| *place), "{context}");
+        let replayed_entries: BTreeMap<Place, Entry> = entries.into_iter().collect();
+        for (place, entry) in &self.acknowledged {
+            assert_eq!(replayed_entries.get(place), Some(entry), "{context}");
+        }
+        for entry in replayed_entries.values() {
+            assert!(self.attempted.contains(entry), "{context}: an entry nobody appended");
+        }
+        for bad_frame in replayed.bad_frames {
+            let end = bad_frame.place.offset + bad_frame.length;
+            let lost = self.acknowledged.keys().find(|place| {
+                place.segment == bad_frame.place.segment
+                    && (bad_frame.place.offset..end).contains(&place.offset)
+            });
+            assert_eq!(lost, None, "{context}");
+        }
+        catch_up(&store);
+        let rows = store.view().scan(Tree::Feed, &KeyRange::all(), Direction::Ascending, 10_000);
+        let in_view: Vec<Place> =
+            rows.unwrap().into_iter().map(|(key, _)| place_of(&key)).collect();
+        let in_log: Vec<Place> = replayed_entries.keys().copied().collect();
+        assert_eq!(in_view, in_log, "{context}");
+        self.acknowledged = replayed_entries;
+    }
+}
+
+fn place_of(key: &[u8]) -> Place {
+    Place::from_bytes(key.try_into().unwrap())
+}
+
+fn apply(store: &Store, places: &[Place]) {
+    let mut set = WriteSet::new();
+    for place in places {
+        set.put(Tree::Feed, place.to_bytes(), b"seen".to_vec());
+        set.set_applied(*place);
+    }
+    store.view().apply(set).unwrap();
+}
+
+fn catch_up(store: &Store) {
+    let applied = store.view().applied().unwrap();
+    let mut places = Vec::new();
+    let collected = store.replay(applied, |place, _| {
+        places.push(place);
+        std::ops::ControlFlow::Continue(())
+    });
+    assert_eq!(collected.unwrap().entries, places.len() as u64);
+    apply(store, &places);
+}
+
+#[test]
+fn everything_acknowledged_survives_every_crash() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        for life in 0..LIVES {
+            world.live();
+            let crash = match (seed + life) % 3 {
+                0 => Crash::NothingUnsynced,
+                1 => Crash::ProcessOnly,
+                _ => Crash::Pieces { seed: seed * LIVES + life },
+            };
+            world.files.crash(crash);
+            // Every other time the view loses what it had not flushed as well.
+            if world.dice.below(2) == 0 {
+                world.rows.crash();
+            }
+            world.check(&format!("seed {seed}, life {life}, {crash:?}"));
+        }
+    }
+}
+
+#[test]
+fn an_entry_cut_off_by_a_crash_is_set_aside_and_reported_once() {
+    let files = MemoryFiles::new();
+    let rows = MemoryRows::new();
+    let store = open(&files, &rows);
+    let entry = Entry { kind: 1, bytes: vec![7; 300] };
+    let places = store.append(vec![entry.clone(), entry.clone()]).unwrap();
+    store.close().unwrap();
+    let name = format!("log/{:016}.log", places[0].segment);
+    let mut segment = files.contents()[&name].clone();
+    segment.truncate(segment.len() - 5);
+    files.place(&name, segment);
+
+    let store = open(&files, &MemoryRows::new());
+    let torn = store.report().torn_tail.clone().unwrap();
+    assert_eq!(torn.place, places[1]);
+    let kept = &files.contents()[&torn.kept_as.unwrap()];
+    assert_eq!(kept.len() as u64, torn.length);
+    assert!(store.report().past_is_uncertain());
+    assert_eq!(store.end(), Some(places[0]));
+    let next = store.append(vec![entry]).unwrap();
+    assert!(next[0].segment > places[0].segment);
+    drop(store);
+
+    let store = open(&files, &MemoryRows::new());
+    assert!(!store.report().past_is_uncertain());
+    assert_eq!(replay(&store).0.len(), 2);
+}

@@ -1,0 +1,132 @@
+//! A disk that is full or fails at each write in turn; the store keeps what it has and goes on.
+
+use std::sync::Arc;
+
+use fieldmesh_store::memory::{Crash, Fault, MemoryFiles};
+use fieldmesh_store::view::memory::MemoryRows;
+use fieldmesh_store::{AppendError, Entry, Options, Place, Store};
+
+use super::{Dice, key, open, options, replay, try_open};
+
+/// What a run does after its fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    Crash,
+}
+
+/// Appends some groups, with one fault on the way; checks now, and after a crash.
+///
+/// Says whether the fault was reached.
+fn run(fault: Fault, at: u64, then: Then, crash: Crash) -> bool {
+    let context = format!("{fault:?} at {at}, then {then:?}, {crash:?}");
+    let files = MemoryFiles::new();
+    let rows = MemoryRows::new();
+    files.fail_at(at, fault);
+    let mut dice = Dice(at);
+    let store = match try_open(&files, &rows) {
+        Ok(store) => store,
+        Err(_) => open(&files, &rows),
+    };
+    let mut kept: Vec<(Place, Entry)> = Vec::new();
+    let mut gone: Vec<Entry> = Vec::new();
+    let mut is_reached = files.changes() > at;
+    for serial in 0..12 {
+        let entries = vec![dice.entry(2 * serial), dice.entry(2 * serial + 1)];
+        match store.append(entries.clone()) {
+            Ok(places) => kept.extend(places.into_iter().zip(entries)),
+            Err(AppendError::Io { may_survive, .. }) => {
+                is_reached = true;
+                if !may_survive {
+                    gone.extend(entries);
+                }
+                if then == Then::Crash {
+                    break;
+                }
+                // The next append already succeeds, whatever failed.
+                let again = vec![dice.entry(1000)];
+                let places = store.append(again.clone()).unwrap();
+                kept.extend(places.into_iter().zip(again));
+            }
+            Err(error) => panic!("{context}: {error}"),
+        }
+    }
+    is_reached |= files.changes() > at;
+    assert_eq!(replay(&store).0, kept, "{context}");
+    files.fail_at(files.changes(), Fault::PowerOff);
+    drop(store);
+    files.crash(crash);
+    let store = open(&files, &rows);
+    let (entries, replayed) = replay(&store);
+    assert!(kept.iter().all(|entry| entries.contains(entry)), "{context}");
+    let risen = entries.iter().find(|(_, entry)| gone.contains(entry));
+    assert_eq!(risen, None, "{context}");
+    assert_eq!(replayed.bad_frames, [], "{context}");
+    is_reached
+}
+
+#[test]
+fn the_store_goes_on_after_a_failure_at_any_write() {
+    let pieces = (0..8).map(|seed| Crash::Pieces { seed });
+    let crashes: Vec<Crash> = pieces.chain([Crash::NothingUnsynced, Crash::ProcessOnly]).collect();
+    for fault in [Fault::NoSpace, Fault::Io] {
+        for then in [Then::GoOn, Then::Crash] {
+            for crash in &crashes {
+                let mut at = 0;
+                while run(fault, at, then, *crash) {
+                    at += 1;
+                }
+                assert!(at > 25, "only {at} writes");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_refused_with_numbers_and_accepted_again() {
+    let files = MemoryFiles::new();
+    let store = open(&files, &MemoryRows::new());
+    let entry = Entry { kind: 0, bytes: vec![1; 100] };
+    store.append(vec![entry.clone()]).unwrap();
+    files.set_free_bytes(1_000_000);
+    let Err(AppendError::DiskFull { free_bytes, needed_bytes }) = store.append(vec![entry.clone()])
+    else {
+        panic!("appended to a full disk");
+    };
+    assert_eq!(free_bytes, 1_000_000);
+    assert!(needed_bytes > 32 * 1024 * 1024);
+    files.set_free_bytes(1_000_000_000);
+    store.append(vec![entry]).unwrap();
+    assert_eq!(replay(&store).0.len(), 2);
+}
+
+#[test]
+fn the_reserve_is_given_up_when_a_full_disk_is_closed_and_taken_again_later() {
+    let files = MemoryFiles::new();
+    let options = Options { reserve_bytes: 1_000, ..options() };
+    let open = || {
+        let rows = Arc::new(MemoryRows::new());
+        Store::open_on(Arc::new(files.clone()), rows, &key(), &options).unwrap()
+    };
+    let reserve = || files.contents().get("reserve").map(Vec::len);
+    let store = open();
+    assert_eq!(reserve(), Some(1_000));
+    files.set_free_bytes(10);
+    store.close().unwrap();
+    assert_eq!(reserve(), None);
+    drop(open());
+    assert_eq!(reserve(), None);
+    files.set_free_bytes(1_000_000_000);
+    drop(open());
+    assert_eq!(reserve(), Some(1_000));
+}
+
+#[test]
+fn what_is_too_large_is_refused_alone() {
+    let store = open(&MemoryFiles::new(), &MemoryRows::new());
+    let size = fieldmesh_store::ENTRY_SIZE_MAX + 1;
+    let error = store.append(vec![Entry { kind: 0, bytes: vec![0; size] }]);
+    assert!(matches!(error, Err(AppendError::TooLarge { .. })));
+    assert_eq!(store.append(Vec::new()).unwrap(), []);
+    assert_eq!(store.end(), None);
+}
