@@ -1,1 +1,33 @@
 //! QUIC with mutual TLS (quinn, rustls) and discovery (mDNS, remembered addresses).
+//!
+//! An [`Endpoint`] is one UDP socket for any number of tenants. It dials and accepts
+//! [`Connection`]s between members and serves joins; what travels on the streams is for the
+//! session to say. Whether a certificate's device is a member is for the policy to say: here it
+//! is only known that the tenant's authority signed it.
+
+pub mod address;
+pub mod backoff;
+pub mod closed;
+pub mod connection;
+pub mod discovery;
+pub mod endpoint;
+pub mod identity;
+pub mod join;
+pub mod mdns;
+pub mod remembered;
+pub mod stream;
+mod tls;
+
+pub use backoff::Backoff;
+pub use closed::{CloseCode, ClosedReason};
+pub use connection::{Connection, ConnectionStats, Side};
+pub use discovery::{Announcement, Discovery, Instance, Sighting, TenantMark};
+pub use endpoint::{BindError, DialError, Endpoint, Incoming};
+pub use identity::{IdentityError, TenantIdentity};
+pub use join::{JoinConnection, JoinError};
+pub use mdns::{Interfaces, Mdns};
+pub use remembered::Remembered;
+pub use stream::{Receiver, Sender, StreamError};
+
+#[cfg(test)]
+mod tests;
