@@ -1,1 +1,35 @@
-//! Reads, edits and merges one record as an Automerge document, gates foreign changes, surfaces conflicts.
+//! Reads, edits and merges one record as an Automerge document, gates foreign changes, surfaces
+//! conflicts.
+//!
+//! This is the only crate that names Automerge. It does no IO and reads no clock; a change is
+//! bytes that others sign, store and carry.
+
+mod actor;
+mod ancestry;
+mod chunk;
+pub mod conflict;
+pub mod create;
+pub mod document;
+mod edit;
+mod first;
+pub mod gate;
+mod guard;
+pub mod history;
+mod keys;
+mod merge;
+mod scalar;
+pub mod view;
+
+pub use actor::actor;
+pub use chunk::{ChunkError, Peeked, peek};
+pub use conflict::{ConflictKind, ConflictValue, FieldConflict, Resolution};
+pub use create::{CreateError, CreateRecord, Identity, RootChange, identify, root_change};
+pub use document::{Document, EditError, LoadError};
+pub use gate::{Accepted, Refusal, judge};
+pub use guard::Panicked;
+pub use history::{FieldChange, Revision};
+pub use merge::LATEST_SPREAD_MAX_MILLIS;
+pub use view::{Deletion, ReadError, RecordView};
+
+#[cfg(test)]
+mod tests;

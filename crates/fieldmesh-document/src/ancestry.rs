@@ -1,0 +1,19 @@
+//! Who knew what: the order of the changes of one document.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::document::Meta;
+
+/// The changes that `hash` builds on, itself included.
+pub(crate) fn closure(hash: [u8; 32], metas: &BTreeMap<[u8; 32], &Meta>) -> BTreeSet<[u8; 32]> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![hash];
+    while let Some(next) = open.pop() {
+        if let Some(meta) = metas.get(&next)
+            && seen.insert(next)
+        {
+            open.extend(&meta.deps);
+        }
+    }
+    seen
+}

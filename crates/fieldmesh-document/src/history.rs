@@ -1,0 +1,121 @@
+//! Every change of a record: who, when, and the fields before and after.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::legacy::{Key, ObjectId, OpId, OpType};
+use automerge::{Change, ChangeHash};
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::{Moment, Value};
+
+use crate::document::{Document, Meta, by_hash, hashes};
+use crate::guard::guard;
+use crate::keys;
+use crate::merge::merge;
+use crate::view::ReadError;
+
+/// One change of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Revision {
+    /// The change.
+    pub hash: [u8; 32],
+    /// The actor who made it.
+    pub actor: Vec<u8>,
+    /// Its number among the actor's changes.
+    pub seq: u64,
+    /// When it was made, by its author's clock.
+    pub at: Moment,
+    /// The changes that its author knew last.
+    pub deps: Vec<[u8; 32]>,
+    /// What it changed, by key; deletion and restoring stand under `_deletedAt`.
+    pub fields: Vec<FieldChange>,
+}
+
+/// What a change did to one field.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldChange {
+    /// The flat key.
+    pub key: String,
+    /// The value that its author saw.
+    pub before: Value,
+    /// The value that its author left.
+    pub after: Value,
+}
+
+impl Document {
+    /// Every change, in an order that puts dependencies first.
+    ///
+    /// # Errors
+    ///
+    /// The document cannot be read; that of gated changes always can.
+    pub fn history(&self, collection: &Collection) -> Result<Vec<Revision>, ReadError> {
+        guard(|| self.read_history(collection))?
+    }
+
+    fn read_history(&self, collection: &Collection) -> Result<Vec<Revision>, ReadError> {
+        let metas = self.metas();
+        let hashed = by_hash(&metas);
+        let touched = self.touched_keys();
+        let value_at = |key: &str, heads: &[ChangeHash], hashed: &BTreeMap<[u8; 32], &Meta>| {
+            if heads.is_empty() {
+                return Ok(Value::Null);
+            }
+            let candidates = self.candidates_at(key, heads, hashed)?;
+            Ok::<_, ReadError>(merge(collection.policy(key), &candidates).0)
+        };
+        let mut revisions = Vec::with_capacity(metas.len());
+        for meta in &metas {
+            let (known, made) = (hashes(&meta.deps), hashes(&[meta.hash]));
+            let mut fields = Vec::new();
+            for key in touched.get(&meta.hash).into_iter().flatten() {
+                let before = value_at(key, &known, &hashed)?;
+                let after = value_at(key, &made, &hashed)?;
+                fields.push(FieldChange { key: key.clone(), before, after });
+            }
+            revisions.push(Revision {
+                hash: meta.hash,
+                actor: meta.actor.clone(),
+                seq: meta.seq,
+                at: meta.at,
+                deps: meta.deps.clone(),
+                fields,
+            });
+        }
+        Ok(revisions)
+    }
+
+    /// The keys that each change writes, without those of the system but the tombstone.
+    pub(crate) fn touched_keys(&self) -> BTreeMap<[u8; 32], BTreeSet<String>> {
+        let mut owners = BTreeMap::new();
+        let mut touched = BTreeMap::new();
+        for change in self.inner().get_changes(&[]) {
+            let keys = keys_of(&change, &mut owners);
+            touched.insert(change.hash().0, keys);
+        }
+        touched
+    }
+}
+
+// `owners` remembers under which key an object was made.
+fn keys_of(change: &Change, owners: &mut BTreeMap<(u64, Vec<u8>), String>) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    let expanded = change.decode();
+    for (operation, counter) in expanded.operations.iter().zip(expanded.start_op.get()..) {
+        let key = match (&operation.obj, &operation.key) {
+            (ObjectId::Root, Key::Map(key)) => Some(key.to_string()),
+            (ObjectId::Root, Key::Seq(_)) => None,
+            (ObjectId::Id(object), _) => owners.get(&place(object)).cloned(),
+        };
+        let Some(key) = key else { continue };
+        if matches!(operation.action, OpType::Make(_)) {
+            owners.insert((counter, expanded.actor_id.to_bytes().to_vec()), key.clone());
+        }
+        if !keys::is_system(&key) || key == keys::DELETED_AT {
+            keys.insert(key);
+        }
+    }
+    keys
+}
+
+fn place(id: &OpId) -> (u64, Vec<u8>) {
+    (id.counter(), id.actor().to_bytes().to_vec())
+}

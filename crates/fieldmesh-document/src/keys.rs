@@ -1,0 +1,38 @@
+//! The keys of a document that no collection declares: they begin with `_`.
+//!
+//! All but the tombstone are written in the root change and fixed from then on.
+
+/// The number of the collection.
+pub(crate) const COLLECTION: &str = "_collection";
+/// The scope, eight bytes.
+pub(crate) const SCOPE: &str = "_scope";
+/// The version of the schema under which the record was written.
+pub(crate) const SCHEMA: &str = "_schema";
+/// The user who created the record, 16 bytes.
+pub(crate) const CREATED_BY: &str = "_createdBy";
+/// When the record was created, if that is not the time of its root change.
+pub(crate) const CREATED_AT: &str = "_createdAt";
+/// The device that created the record, 32 bytes.
+pub(crate) const DEVICE: &str = "_deviceId";
+/// The natural key with its extension, or a nonce: what the document's id commits to.
+pub(crate) const KEY: &str = "_key";
+/// The record that this one replaces, 16 bytes.
+pub(crate) const REPLACES: &str = "_replaces";
+/// The zone in which the record was written, as text.
+pub(crate) const ZONE: &str = "_zone";
+/// When the record was deleted; null after it was restored.
+pub(crate) const DELETED_AT: &str = "_deletedAt";
+/// The user who deleted the record, 16 bytes.
+pub(crate) const DELETED_BY: &str = "_deletedBy";
+/// The record that replaces this deleted one, 16 bytes.
+pub(crate) const SUPERSEDED_BY: &str = "_supersededBy";
+
+/// Whether `key` belongs to the system and not to a collection.
+pub(crate) fn is_system(key: &str) -> bool {
+    key.starts_with('_')
+}
+
+/// Whether `key` is fixed by the root change.
+pub(crate) fn is_fixed(key: &str) -> bool {
+    is_system(key) && ![DELETED_AT, DELETED_BY, SUPERSEDED_BY].contains(&key)
+}
