@@ -1,0 +1,338 @@
+//! A crew of certified devices, and the wires between them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use fieldmesh_batch::{Batch, Draft, Leaf, Priority};
+use fieldmesh_identity::{
+    Authority, Certificate, DeviceKeys, Genesis, Item, ItemPlace, Policy, Seed, Statement,
+};
+use fieldmesh_model::{
+    BatchId, DeviceId, DocumentId, Epoch, ItemId, Moment, Role, Scope, StoreId, TenantId, UserId,
+};
+use fieldmesh_trie::Key;
+
+use crate::{CloseReason, Config, Event, Input, LinkId, LinkStats, Output, Replica, Side};
+
+pub(crate) fn at(millis: i64) -> Moment {
+    Moment::from_millis(1_700_000_000_000 + millis)
+}
+
+/// A tenant's authority and its policy items.
+pub(crate) struct Office {
+    authority: Authority,
+    pub(crate) tenant: TenantId,
+    pub(crate) items: Vec<Item>,
+}
+
+impl Office {
+    pub(crate) fn new(seed: u8) -> Self {
+        let authority = Authority::from_seed(&Seed::from_bytes([seed; 32]));
+        let genesis = Statement::Genesis(Genesis {
+            authority: authority.public_key(),
+            recovery: [0; 32],
+            name: "Crew".into(),
+        });
+        let item = Item::sign(&authority, TenantId::default(), ItemPlace::FIRST, &genesis).unwrap();
+        Self { authority, tenant: item.tenant(), items: vec![item] }
+    }
+
+    pub(crate) fn certify(&mut self, keys: &DeviceKeys, role: Role) -> Item {
+        let user = UserId::from_bytes([keys.public_key()[0]; 16]);
+        let certificate = Certificate::new(keys.public_key(), "Tablet", user, role);
+        let statement = Statement::Certificate(Box::new(certificate));
+        let policy = Policy::evaluate(self.tenant, &self.items);
+        let place = policy.next_place(&self.authority.public_key());
+        let item = Item::sign(&self.authority, self.tenant, place, &statement).unwrap();
+        self.items.push(item.clone());
+        item
+    }
+}
+
+pub(crate) fn keys(seed: u8) -> DeviceKeys {
+    DeviceKeys::from_seed(&Seed::from_bytes([seed; 32]))
+}
+
+/// Seals one batch a call, in one chain.
+pub(crate) struct Author {
+    pub(crate) keys: DeviceKeys,
+    pub(crate) tenant: TenantId,
+    sequence: u64,
+    previous: BatchId,
+}
+
+impl Author {
+    pub(crate) fn new(seed: u8, tenant: TenantId) -> Self {
+        Self { keys: keys(seed), tenant, sequence: 0, previous: BatchId::default() }
+    }
+
+    pub(crate) fn seal(&mut self, when: i64, change: &[u8]) -> Batch {
+        self.sequence += 1;
+        let batch =
+            Batch::seal(self.draft(when, change), self.keys.signing_key(), [7; 16]).unwrap();
+        self.previous = batch.id();
+        batch
+    }
+
+    pub(crate) fn draft(&self, when: i64, change: &[u8]) -> Draft {
+        let mut document = [0x80; 16];
+        document[..8].copy_from_slice(&self.sequence.to_be_bytes());
+        let document = DocumentId::from_bytes(document);
+        Draft {
+            tenant: self.tenant,
+            scope: Scope::of(3, 0, at(when)),
+            author: self.keys.device(),
+            epoch: Epoch(1),
+            sequence: self.sequence,
+            previous: self.previous,
+            priority: Priority::NORMAL,
+            first: at(when),
+            last: at(when),
+            leaves: vec![Leaf { document, change: change.to_vec() }],
+        }
+    }
+}
+
+pub(crate) fn key_of(batch: &Batch) -> Key {
+    Key::from_bytes(batch.key_bytes())
+}
+
+/// One participant with its disk.
+pub(crate) struct Node {
+    pub(crate) replica: Replica,
+    pub(crate) author: Author,
+    pub(crate) disk: BTreeMap<BatchId, Batch>,
+    /// What is written and not durable yet; only used while `is_slow`.
+    pub(crate) writing: Vec<BatchId>,
+    pub(crate) is_slow: bool,
+    pub(crate) events: Vec<Event>,
+    pub(crate) closed: Vec<(LinkId, CloseReason)>,
+}
+
+impl Node {
+    pub(crate) fn new(seed: u8, office: &Office) -> Self {
+        let author = Author::new(seed, office.tenant);
+        let config = Config {
+            tenant: office.tenant,
+            device: author.keys.device(),
+            store: StoreId::from_bytes([seed; 16]),
+            store_epoch: 1,
+        };
+        Self {
+            replica: Replica::new(config, office.items.clone(), []),
+            author,
+            disk: BTreeMap::new(),
+            writing: Vec::new(),
+            is_slow: false,
+            events: Vec::new(),
+            closed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn device(&self) -> DeviceId {
+        self.author.keys.device()
+    }
+
+    pub(crate) fn put(&mut self, now: Moment, batch: Batch) {
+        let key = key_of(&batch);
+        self.disk.insert(batch.id(), batch);
+        self.replica.handle(now, Input::LocalBatch { key }).unwrap();
+    }
+
+    pub(crate) fn in_step(&self) -> Option<LinkStats> {
+        self.events.iter().rev().find_map(|event| match event {
+            Event::InStep { stats, .. } => Some(*stats),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn refused(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, Event::Refused { .. })).count()
+    }
+
+    pub(crate) fn finish_writing(&mut self, now: Moment) {
+        let ids = std::mem::take(&mut self.writing);
+        self.replica.handle(now, Input::BatchesStored { ids }).unwrap();
+    }
+}
+
+/// The bytes on their way, by sender and link.
+type Wires = BTreeMap<(usize, LinkId), [VecDeque<u8>; 2]>;
+
+/// Nodes, links and virtual time.
+pub(crate) struct Crew {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) now: i64,
+    /// Most bytes handed over at once.
+    pub(crate) chunk: usize,
+    /// The other end of each end of a link.
+    ends: BTreeMap<(usize, LinkId), (usize, LinkId)>,
+    wires: Wires,
+    next_link: u64,
+    /// Bytes delivered of control and data streams.
+    pub(crate) delivered: [usize; 2],
+    /// Position, counted over all bytes, of a byte to change, and with what.
+    pub(crate) fault: Option<(usize, u8)>,
+    /// What was delivered to the second node, if that is to be kept.
+    pub(crate) recorded: Option<Vec<(usize, Vec<u8>)>>,
+}
+
+impl Crew {
+    pub(crate) fn new(count: u8) -> (Self, Office) {
+        let mut office = Office::new(200);
+        for seed in 1..=count {
+            office.certify(&keys(seed), Role::Operator);
+        }
+        let nodes = (1..=count).map(|seed| Node::new(seed, &office)).collect();
+        (Self::of(nodes), office)
+    }
+
+    pub(crate) fn of(nodes: Vec<Node>) -> Self {
+        Self {
+            nodes,
+            now: 0,
+            chunk: usize::MAX,
+            ends: BTreeMap::new(),
+            wires: BTreeMap::new(),
+            next_link: 1,
+            delivered: [0; 2],
+            fault: None,
+            recorded: None,
+        }
+    }
+
+    /// `a` dials `b`.
+    pub(crate) fn connect(&mut self, a: usize, b: usize) -> (LinkId, LinkId) {
+        let (at_a, at_b) = (LinkId(self.next_link), LinkId(self.next_link + 1));
+        self.next_link += 2;
+        self.ends.insert((a, at_a), (b, at_b));
+        self.ends.insert((b, at_b), (a, at_a));
+        let mut channel_key = [3; 32];
+        channel_key[..8].copy_from_slice(&at_a.0.to_be_bytes());
+        for (node, link, other, side) in [(a, at_a, b, Side::Dialled), (b, at_b, a, Side::Accepted)]
+        {
+            let peer = self.nodes[other].device();
+            self.input(node, Input::LinkUp { link, peer, side, channel_key });
+        }
+        (at_a, at_b)
+    }
+
+    pub(crate) fn cut(&mut self, node: usize, link: LinkId) {
+        let Some((other, end)) = self.ends.remove(&(node, link)) else { return };
+        self.ends.remove(&(other, end));
+        self.wires.remove(&(node, link));
+        self.wires.remove(&(other, end));
+        self.input(node, Input::LinkDown { link });
+        self.input(other, Input::LinkDown { link: end });
+    }
+
+    pub(crate) fn input(&mut self, node: usize, input: Input) {
+        let now = at(self.now);
+        self.nodes[node].replica.handle(now, input).unwrap();
+        self.perform(node);
+    }
+
+    pub(crate) fn seal(&mut self, node: usize, change: &[u8]) -> Batch {
+        let when = self.now;
+        let batch = self.nodes[node].author.seal(when, change);
+        self.nodes[node].put(at(when), batch.clone());
+        self.perform(node);
+        batch
+    }
+
+    pub(crate) fn perform(&mut self, index: usize) {
+        let now = at(self.now);
+        while let Some(output) = self.nodes[index].replica.poll() {
+            let node = &mut self.nodes[index];
+            match output {
+                Output::Control { link, bytes } => {
+                    self.wires.entry((index, link)).or_default()[0].extend(bytes);
+                }
+                Output::Data { link, bytes } => {
+                    let written = Input::DataWritten { link, bytes: bytes.len() };
+                    self.wires.entry((index, link)).or_default()[1].extend(bytes);
+                    node.replica.handle(now, written).unwrap();
+                }
+                Output::StoreBatches { batches, .. } => {
+                    let ids: Vec<BatchId> = batches.iter().map(Batch::id).collect();
+                    node.disk.extend(batches.into_iter().map(|batch| (batch.id(), batch)));
+                    node.writing.extend(ids);
+                    if !node.is_slow {
+                        node.finish_writing(now);
+                    }
+                }
+                Output::StoreItems { items, .. } => {
+                    let ids: Vec<ItemId> = items.iter().map(Item::id).collect();
+                    node.replica.handle(now, Input::ItemsStored { ids }).unwrap();
+                }
+                Output::Load { link, ids } => {
+                    let found = |id: &BatchId| node.disk.get(id).cloned();
+                    let batches: Vec<Batch> = ids.iter().filter_map(found).collect();
+                    let lost: BTreeSet<BatchId> =
+                        ids.into_iter().filter(|id| !node.disk.contains_key(id)).collect();
+                    let ids = lost.into_iter().collect();
+                    node.replica.handle(now, Input::BatchesLoaded { link, batches }).unwrap();
+                    node.replica.handle(now, Input::LoadFailed { link, ids }).unwrap();
+                }
+                Output::Close { link, reason } => node.closed.push((link, reason)),
+                Output::Event(event) => node.events.push(event),
+            }
+        }
+    }
+
+    /// Delivers bytes until nothing moves; closed links are cut when all their bytes arrived.
+    pub(crate) fn run(&mut self) {
+        for _ in 0..1_000_000 {
+            let Some(((node, link), stream)) = self.next_wire() else { return };
+            let Some(wire) = self.wires.get_mut(&(node, link)) else { return };
+            let length = self.chunk.min(wire[stream].len());
+            let mut bytes: Vec<u8> = wire[stream].drain(..length).collect();
+            let Some(&(other, end)) = self.ends.get(&(node, link)) else { continue };
+            let before: usize = self.delivered.iter().sum();
+            self.delivered[stream] += length;
+            if let Some((position, mask)) = self.fault
+                && let Some(byte) =
+                    position.checked_sub(before).and_then(|index| bytes.get_mut(index))
+            {
+                *byte ^= mask;
+            }
+            if let Some(recorded) = self.recorded.as_mut().filter(|_| other == 1) {
+                recorded.push((stream, bytes.clone()));
+            }
+            let input = match stream {
+                0 => Input::Control { link: end, bytes },
+                _ => Input::Data { link: end, bytes },
+            };
+            self.input(other, input);
+        }
+        panic!("the exchange does not end");
+    }
+
+    fn next_wire(&self) -> Option<((usize, LinkId), usize)> {
+        self.wires.iter().find_map(|(end, streams)| {
+            streams.iter().position(|bytes| !bytes.is_empty()).map(|stream| (*end, stream))
+        })
+    }
+
+    /// Lets time pass, with a tick whenever a deadline comes.
+    pub(crate) fn pass(&mut self, millis: i64) {
+        let end = self.now + millis;
+        for _ in 0..100_000 {
+            self.run();
+            let deadlines = self.nodes.iter().filter_map(|node| node.replica.deadline());
+            let Some(next) = deadlines.min().filter(|next| *next <= at(end)) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(next.millis_since(at(0)));
+            for index in 0..self.nodes.len() {
+                self.input(index, Input::Tick);
+            }
+        }
+        panic!("the timers spin");
+    }
+
+    pub(crate) fn assert_equal(&self) {
+        let roots: BTreeSet<_> = self.nodes.iter().map(|node| node.replica.root().0).collect();
+        assert_eq!(roots.len(), 1, "roots differ");
+    }
+}

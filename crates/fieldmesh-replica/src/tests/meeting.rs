@@ -1,0 +1,250 @@
+//! What two or more replicas reach when they meet: the sets become equal, at a known cost.
+
+use std::collections::BTreeSet;
+
+use fieldmesh_model::Role;
+
+use super::crew::{Crew, Node, Office, at, key_of, keys};
+use crate::{Event, Input};
+
+fn differing(ours: usize, theirs: usize, common: usize) -> Crew {
+    let (mut crew, _) = Crew::new(2);
+    for index in 0..common {
+        let batch = crew.seal(0, format!("common {index}").as_bytes());
+        crew.nodes[1].put(at(0), batch);
+        crew.now += 60_000;
+    }
+    for index in 0..ours.max(theirs) {
+        crew.now += 60_000;
+        if index < ours {
+            crew.seal(0, format!("ours {index}").as_bytes());
+        }
+        if index < theirs {
+            crew.seal(1, format!("theirs {index}").as_bytes());
+        }
+    }
+    crew
+}
+
+#[test]
+fn two_replicas_with_any_difference_end_equal_and_in_step() {
+    for (ours, theirs, common) in
+        [(0, 0, 0), (1, 0, 0), (0, 1, 0), (5, 0, 300), (0, 5, 300), (70, 40, 200), (150, 1, 1)]
+    {
+        let mut crew = differing(ours, theirs, common);
+        crew.connect(0, 1);
+        crew.run();
+        crew.assert_equal();
+        assert_eq!(crew.nodes[0].replica.len(), ours + theirs + common);
+        let stats = [0, 1].map(|node| crew.nodes[node].in_step().expect("in step on both sides"));
+        assert_eq!(stats[0].batches_received, theirs as u64);
+        assert_eq!(stats[1].batches_received, ours as u64);
+        assert_eq!(stats.map(|stats| stats.repeated), [0, 0]);
+        assert_eq!(stats.map(|stats| stats.batches_sent), [ours as u64, theirs as u64]);
+    }
+}
+
+#[test]
+fn a_stream_split_into_single_bytes_gives_the_same_end() {
+    let mut crew = differing(20, 30, 100);
+    crew.chunk = 1;
+    crew.connect(0, 1);
+    crew.run();
+    crew.assert_equal();
+    assert!(crew.nodes.iter().all(|node| node.in_step().is_some()));
+}
+
+#[test]
+fn nothing_new_costs_fourteen_bytes_on_an_open_link() {
+    let mut crew = differing(3, 4, 50);
+    crew.connect(0, 1);
+    crew.run();
+    for node in [0, 1] {
+        crew.nodes[node].events.clear();
+    }
+    crew.delivered = [0, 0];
+    crew.pass(60_000);
+    assert_eq!(crew.delivered, [14, 0]);
+    assert!(crew.nodes.iter().all(|node| node.in_step().is_some()));
+}
+
+#[test]
+fn a_new_batch_reaches_a_peer_behind_a_peer_without_a_comparison() {
+    let (mut crew, _) = Crew::new(3);
+    crew.connect(0, 1);
+    crew.connect(1, 2);
+    crew.run();
+    let exchanges = |crew: &Crew| -> u64 {
+        crew.nodes
+            .iter()
+            .flat_map(|node| node.replica.links().filter_map(|(link, _)| node.replica.stats(link)))
+            .map(|stats| stats.exchanges)
+            .sum()
+    };
+    let before = exchanges(&crew);
+    let batch = crew.seal(0, b"new");
+    crew.run();
+    crew.assert_equal();
+    assert!(crew.nodes[2].replica.contains(&key_of(&batch)));
+    assert_eq!(exchanges(&crew), before);
+}
+
+#[test]
+fn with_many_peers_some_are_pushed_to_and_the_others_ask() {
+    let (mut crew, _) = Crew::new(7);
+    for other in 1..7 {
+        crew.connect(0, other);
+    }
+    crew.run();
+    crew.seal(0, b"new");
+    crew.run();
+    crew.assert_equal();
+    let sent: u64 = crew.nodes[0]
+        .replica
+        .links()
+        .filter_map(|(link, _)| crew.nodes[0].replica.stats(link))
+        .map(|stats| stats.batches_sent)
+        .sum();
+    assert_eq!(sent, 6);
+}
+
+#[test]
+fn in_step_waits_for_the_disk() {
+    let mut crew = differing(0, 10, 0);
+    crew.nodes[0].is_slow = true;
+    crew.connect(0, 1);
+    crew.run();
+    assert!(crew.nodes.iter().all(|node| node.in_step().is_none()));
+    let now = at(crew.now);
+    crew.nodes[0].finish_writing(now);
+    crew.perform(0);
+    crew.run();
+    assert!(crew.nodes.iter().all(|node| node.in_step().is_some()));
+}
+
+#[test]
+fn a_link_that_breaks_while_the_disk_is_slow_does_not_fetch_twice() {
+    let mut crew = differing(0, 10, 0);
+    crew.nodes[0].is_slow = true;
+    let (link, _) = crew.connect(0, 1);
+    crew.run();
+    crew.cut(0, link);
+    crew.connect(0, 1);
+    crew.run();
+    let now = at(crew.now);
+    crew.nodes[0].finish_writing(now);
+    crew.perform(0);
+    crew.run();
+    let stats = crew.nodes[0].in_step().unwrap();
+    assert_eq!((stats.batches_received, stats.repeated), (0, 0));
+    crew.assert_equal();
+}
+
+#[test]
+fn a_certificate_reaches_all_and_with_it_the_batches_of_a_new_device() {
+    let (mut crew, mut office) = Crew::new(2);
+    crew.connect(0, 1);
+    crew.run();
+    let item = office.certify(&keys(3), Role::Operator);
+    let newcomer = Node::new(3, &office);
+    crew.nodes.push(newcomer);
+    crew.seal(2, b"first entry of the new device");
+    // The new device meets only a peer that has not heard of it.
+    crew.connect(2, 1);
+    crew.run();
+    crew.assert_equal();
+    assert_eq!(crew.nodes[0].replica.len(), 1);
+    for node in &crew.nodes {
+        assert!(node.replica.policy().counts(&item.id()));
+        assert_eq!(node.refused(), 0);
+    }
+}
+
+#[test]
+fn a_batch_that_comes_before_its_authors_certificate_waits_for_it() {
+    let (mut crew, office) = Crew::new(2);
+    let mut later = Office::new(200);
+    for seed in 1..=2 {
+        later.certify(&keys(seed), Role::Operator);
+    }
+    let item = later.certify(&keys(9), Role::Operator);
+    assert_eq!(later.tenant, office.tenant);
+    crew.connect(0, 1);
+    crew.run();
+    let mut stranger = super::crew::Author::new(9, office.tenant);
+    let batch = stranger.seal(5, b"early");
+    crew.nodes[0].put(at(0), batch.clone());
+    crew.perform(0);
+    crew.run();
+    assert_eq!(crew.nodes[1].refused(), 1);
+    assert_eq!(crew.nodes[1].replica.waiting_count(), 1);
+    assert!(!crew.nodes[1].replica.contains(&key_of(&batch)));
+    crew.input(0, Input::LocalItem { item });
+    crew.run();
+    assert!(crew.nodes[1].replica.contains(&key_of(&batch)));
+    assert_eq!(crew.nodes[1].replica.waiting_count(), 0);
+    crew.assert_equal();
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_from_the_disk_stalls_and_does_not_spin() {
+    let mut crew = differing(3, 0, 0);
+    let lost = *crew.nodes[0].disk.keys().next().unwrap();
+    crew.nodes[0].disk.remove(&lost);
+    crew.connect(0, 1);
+    crew.run();
+    assert_eq!(crew.nodes[1].replica.len(), 2);
+    let stalled = |node: &Node| {
+        node.events.iter().filter(|event| matches!(event, Event::Stalled { .. })).count()
+    };
+    assert_eq!(stalled(&crew.nodes[0]), 1);
+    crew.delivered = [0, 0];
+    crew.pass(59_000);
+    assert_eq!(crew.delivered[1], 0);
+    crew.pass(600_000);
+    assert!(stalled(&crew.nodes[0]) <= 11);
+}
+
+#[test]
+fn chains_show_what_is_missing_and_what_forks() {
+    let (mut crew, _) = Crew::new(2);
+    let mut node = Node::new(1, &Office::new(200));
+    std::mem::swap(&mut crew.nodes[0], &mut node);
+    let (mut crew, office) = Crew::new(2);
+    let mut nodes = std::mem::take(&mut crew.nodes);
+    nodes[1].replica = {
+        let config = *nodes[1].replica.config();
+        crate::Replica::new(config, office.items.clone(), []).with_chains(Default::default())
+    };
+    let mut crew = Crew::of(nodes);
+    let first = crew.nodes[0].author.seal(0, b"never sent");
+    let second = crew.nodes[0].author.seal(1, b"second");
+    let mut twin = super::crew::Author::new(1, office.tenant);
+    twin.seal(0, b"never sent");
+    let fork = twin.seal(9, b"another second");
+    for batch in [second, fork] {
+        crew.nodes[0].put(at(0), batch);
+    }
+    crew.connect(0, 1);
+    crew.run();
+    let events = &crew.nodes[1].events;
+    let missing = |event: &&Event| matches!(event, Event::ChainGap { gap, .. } if gap.last == 1);
+    assert_eq!(events.iter().filter(missing).count(), 1);
+    let forks = |event: &&Event| matches!(event, Event::Fork { sequence: 2, .. });
+    assert_eq!(events.iter().filter(forks).count(), 1);
+    assert!(!crew.nodes[1].disk.contains_key(&first.id()));
+}
+
+#[test]
+fn all_roots_are_one_root_whatever_the_history() {
+    let mut crew = differing(40, 40, 40);
+    crew.connect(1, 0);
+    crew.run();
+    let mut shuffled: Vec<_> = crew.nodes[0].replica.keys().copied().collect();
+    shuffled.reverse();
+    let config = *crew.nodes[0].replica.config();
+    let fresh = crate::Replica::new(config, Vec::new(), shuffled);
+    let roots: BTreeSet<_> =
+        crew.nodes.iter().map(|node| node.replica.root().0).chain([fresh.root().0]).collect();
+    assert_eq!(roots.len(), 1);
+}

@@ -1,0 +1,97 @@
+//! Frames that come in: how many are expected, and how many wait to become durable.
+
+use std::collections::VecDeque;
+
+use crate::error::SessionError;
+use crate::interface::{FrameMark, Output, Received};
+use crate::limits::DATA_FRAME_MAX;
+use crate::wire::{DataReader, Frame};
+
+/// The incoming half of the data streams.
+pub(super) struct Receiver {
+    reader: DataReader,
+    window: u64,
+    /// Answers that the peer promised or was asked for; whole conversation.
+    answers_expected: u64,
+    answers_received: u64,
+    unsettled_answers: u64,
+    unsettled_frames: u64,
+    unsettled_bytes: u64,
+    credit_frames: u32,
+    credit_bytes: u64,
+}
+
+impl Receiver {
+    pub(super) fn new(window: u32) -> Self {
+        Self {
+            reader: DataReader::new(),
+            window: u64::from(window),
+            answers_expected: 0,
+            answers_received: 0,
+            unsettled_answers: 0,
+            unsettled_frames: 0,
+            unsettled_bytes: 0,
+            credit_frames: 0,
+            credit_bytes: 0,
+        }
+    }
+
+    pub(super) fn read(
+        &mut self,
+        bytes: &[u8],
+        outputs: &mut VecDeque<Output>,
+    ) -> Result<(), SessionError> {
+        let limit = self.window + DATA_FRAME_MAX as u64;
+        self.reader.read(bytes, |frame: Frame| {
+            if frame.kind.is_answer() {
+                self.answers_received += 1;
+                self.unsettled_answers += 1;
+            }
+            self.unsettled_frames += 1;
+            self.unsettled_bytes += frame.bytes.len() as u64;
+            if self.unsettled_bytes > limit {
+                return Err(SessionError::Flood { bytes: self.unsettled_bytes, limit });
+            }
+            outputs.push_back(Output::Received(Received {
+                frame: FrameMark::of(&frame),
+                bytes: frame.bytes,
+            }));
+            Ok(())
+        })
+    }
+
+    /// A received frame is durable or judged.
+    pub(super) fn settled(&mut self, frame: FrameMark) {
+        let bytes = frame.length as u64;
+        if frame.is_answer() {
+            self.unsettled_answers = self.unsettled_answers.saturating_sub(1);
+        }
+        self.unsettled_frames = self.unsettled_frames.saturating_sub(1);
+        self.unsettled_bytes = self.unsettled_bytes.saturating_sub(bytes);
+        self.credit_frames = self.credit_frames.saturating_add(1);
+        self.credit_bytes = self.credit_bytes.saturating_add(bytes);
+    }
+
+    pub(super) fn take_credit(&mut self) -> Option<(u32, u64)> {
+        let credit = (self.credit_frames, self.credit_bytes);
+        (self.credit_frames, self.credit_bytes) = (0, 0);
+        (credit.0 > 0).then_some(credit)
+    }
+
+    pub(super) fn expect_more(&mut self, count: u64) {
+        self.answers_expected = self.answers_expected.saturating_add(count);
+    }
+
+    pub(super) fn expect_less(&mut self, count: u32) {
+        self.answers_expected = self.answers_expected.saturating_sub(u64::from(count));
+    }
+
+    /// Whether every expected answer is here and settled.
+    pub(super) const fn has_answers(&self) -> bool {
+        self.answers_received >= self.answers_expected && self.unsettled_answers == 0
+    }
+
+    pub(super) const fn is_idle(&self) -> bool {
+        self.unsettled_frames == 0
+    }
+}
