@@ -1,1 +1,11 @@
-//! Rules that hold for the whole workspace: layers, purity, the map, file sizes.
+//! Rules that hold for the whole workspace: layers, purity, the map, files.
+//!
+//! Goal: what the architecture promises is checked, not remembered. Method: `cargo metadata` and
+//! the files themselves; each rule is one test, whose failure says what to do.
+
+mod files;
+mod layers;
+mod map;
+mod purity;
+mod vendors;
+mod workspace;
