@@ -1,1 +1,26 @@
-//! The embedding API: a tokio shell that feeds the replica and performs its outputs.
+//! fieldmesh: a store for field crews that keeps every entry, merges by itself and needs no
+//! server.
+//!
+//! A [`Node`] holds the records of one tenant on one device and keeps them in step with other
+//! devices and relays. Calls that write return when the data is on disk; calls that read never
+//! wait for a network. Start with [`Node::builder`].
+
+pub mod api;
+mod author;
+mod changes;
+mod clock;
+mod entry;
+mod error;
+pub mod home;
+pub mod import;
+mod ledger;
+mod mesh;
+mod node;
+mod places;
+mod projection;
+mod projector;
+mod rows;
+mod schema;
+
+pub use error::Error;
+pub use node::{Builder, Listener, Node, RunOptions, TenantOptions};

@@ -1,0 +1,19 @@
+//! What a node tells and is told, as values that serialise to the documented JSON.
+//!
+//! The command line prints these, the daemon's socket carries them, and a program that embeds a
+//! node reads them; no other shape of the same thing exists.
+
+mod ask;
+mod problem;
+mod report;
+
+pub use ask::{
+    Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions, InviteOptions,
+    ListQuery, NewRecord, Resolution, SyncOptions,
+};
+pub use problem::{Class, Problem};
+pub use report::{
+    ConflictReport, ConflictValue, DeviceReport, FieldChange, ImportReport, InvitationReport,
+    JoinReport, PeerReport, PeerSync, Progress, Record, RefusedRow, Revision, StatusReport,
+    SyncReport, SyncResult, TenantReport, VerifyReport,
+};

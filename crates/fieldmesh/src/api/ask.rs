@@ -1,0 +1,157 @@
+//! What a caller asks of a node.
+
+use std::time::Duration;
+
+use fieldmesh_model::{Moment, Role};
+use serde::{Deserialize, Serialize};
+
+/// A record to create.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NewRecord {
+    /// The collection's name, `field_entry` for one.
+    pub collection: String,
+    /// The fields as nested JSON, as the requirements write them.
+    #[serde(default)]
+    pub fields: serde_json::Map<String, serde_json::Value>,
+    /// Assignments from a command line, applied after `fields`: `oilVolume=82.3`.
+    #[serde(default)]
+    pub assignments: Vec<String>,
+    /// The time the record is about, where the collection has one; the device's clock otherwise.
+    #[serde(default)]
+    pub at: Option<Moment>,
+}
+
+/// Changes to one record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Edits {
+    /// New values as nested JSON; null clears a field.
+    #[serde(default)]
+    pub fields: serde_json::Map<String, serde_json::Value>,
+    /// Assignments from a command line: `notes=checked`, `partsReplaced+=valve`, `cost=`.
+    #[serde(default)]
+    pub assignments: Vec<String>,
+}
+
+/// Which records to list, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListQuery {
+    /// The collection's name.
+    pub collection: String,
+    /// Conditions `field=value` that all hold.
+    #[serde(default)]
+    pub filters: Vec<String>,
+    /// Only records about this time or later.
+    #[serde(default)]
+    pub since: Option<Moment>,
+    /// Only records about a time before this.
+    #[serde(default)]
+    pub until: Option<Moment>,
+    /// At most so many; all where absent.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Deleted records instead of the others.
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+/// How an export is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// One JSON record a line.
+    #[default]
+    Jsonl,
+    /// A header and one line a record; lists are JSON in one cell.
+    Csv,
+}
+
+/// What to export.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExportQuery {
+    /// Which records; they are written in order of id, so that equal stores export equal bytes.
+    pub list: ListQuery,
+    /// How.
+    #[serde(default)]
+    pub format: ExportFormat,
+    /// Every revision of every record instead of its present state.
+    #[serde(default)]
+    pub history: bool,
+}
+
+/// How to read an import file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ImportOptions {
+    /// The collection of the rows, where no mapping says it.
+    pub collection: Option<String>,
+    /// The text of the mapping file.
+    pub mapping: Option<String>,
+    /// Check everything, write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// An invitation to issue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InviteOptions {
+    /// The role of whoever joins.
+    pub role: Role,
+    /// The e-mail address of the person; the device is theirs.
+    pub user: Option<String>,
+    /// How long the invitation is good for.
+    pub valid: Duration,
+    /// How many devices may join with it.
+    pub count: u32,
+}
+
+/// One pass of synchronisation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SyncOptions {
+    /// Addresses, or names or ids of devices; everyone reachable where empty.
+    #[serde(default)]
+    pub with: Vec<String>,
+    /// How long to try in all.
+    pub timeout: Duration,
+    /// Whether to look for nearby devices by mDNS.
+    pub mdns: bool,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self { with: Vec::new(), timeout: Duration::from_secs(30), mdns: true }
+    }
+}
+
+/// Which items of the conflict inbox to list.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConflictQuery {
+    /// Only this kind: `field`, `deleted-and-edited`, `quarantine`.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// Also what policy `latest` settled by itself.
+    #[serde(default)]
+    pub closed: bool,
+}
+
+/// Which side of a conflict wins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choice {
+    /// The value with this label.
+    Label(String),
+    /// This device's own value.
+    Client,
+    /// The value of the others.
+    Server,
+    /// The value written last by its author's clock.
+    Latest,
+}
+
+/// How to settle a conflict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resolution {
+    /// Take one side.
+    Take(Choice),
+    /// Set values given by hand, as assignments.
+    Set(Vec<String>),
+}

@@ -1,0 +1,342 @@
+//! What a node answers.
+
+use fieldmesh_model::{DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// One record as people and programs see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The record's id.
+    pub id: DocumentId,
+    /// The collection's name.
+    pub collection: String,
+    /// The fields, nested as they were given.
+    pub fields: Map<String, Json>,
+    /// Names of the records that fields refer to, by field: `wellId` to the well's name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub names: Map<String, Json>,
+    /// The user who made the record.
+    pub created_by: UserId,
+    /// When, by the clock of the device that made it.
+    pub created_at: Moment,
+    /// When it was last changed, by the clock of the device that did.
+    pub updated_at: Moment,
+    /// The device that made it.
+    pub device_id: DeviceId,
+    /// Whether it is deleted.
+    pub deleted: bool,
+    /// Ids of its open conflicts.
+    pub conflicts: Vec<String>,
+}
+
+/// One change of a record's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// The record.
+    pub id: DocumentId,
+    /// The change's hash, in hex.
+    pub change: String,
+    /// When, by the author's clock.
+    pub at: Moment,
+    /// The device that wrote it, where known.
+    pub device: Option<DeviceId>,
+    /// That device's name.
+    pub device_name: Option<String>,
+    /// The person, where known.
+    pub user: Option<String>,
+    /// The fields it changed.
+    pub fields: Vec<FieldChange>,
+}
+
+/// One field of a revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// The field's flat key.
+    pub field: String,
+    /// The value before; null where there was none.
+    pub before: Json,
+    /// The value after; null where it was cleared.
+    pub after: Json,
+}
+
+/// What an import did; the counts add up to `rows`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportReport {
+    /// Rows that made a record.
+    pub imported: u64,
+    /// Rows whose record was there already with equal contents.
+    pub unchanged: u64,
+    /// Rows refused.
+    pub refused: u64,
+    /// Rows read.
+    pub rows: u64,
+    /// Records made besides the rows' own, such as the wells that rows name.
+    #[serde(default)]
+    pub created: u64,
+}
+
+/// One refused row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRow {
+    /// The row, counted from 1 without the header.
+    pub row: u64,
+    /// Everything that is wrong with it: field and message.
+    pub faults: Vec<fieldmesh_model::validate::Fault>,
+}
+
+/// Something that is going on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "progress", rename_all = "camelCase")]
+pub enum Progress {
+    /// Rows of an import, with the bytes of the file read so far.
+    #[serde(rename_all = "camelCase")]
+    Import {
+        /// Rows done.
+        rows: u64,
+        /// Bytes of the file consumed.
+        bytes: u64,
+    },
+    /// A row that was refused.
+    Refused(RefusedRow),
+    /// Batches moved by a sync.
+    #[serde(rename_all = "camelCase")]
+    Sync {
+        /// Batches received.
+        received: u64,
+        /// Batches sent.
+        sent: u64,
+    },
+    /// Words for people.
+    Note {
+        /// One line.
+        text: String,
+    },
+}
+
+/// How a sync ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncResult {
+    /// In step with every peer that was tried.
+    Ok,
+    /// In step with some.
+    Partial,
+    /// In step with none.
+    Failed,
+}
+
+/// What a sync did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SyncReport {
+    /// How it ended.
+    pub result: SyncResult,
+    /// Peer by peer.
+    pub peers: Vec<PeerSync>,
+    /// Open conflicts afterwards.
+    pub conflicts: u64,
+}
+
+/// What a sync did with one peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerSync {
+    /// The peer, once it has proved who it is.
+    pub device: Option<DeviceId>,
+    /// Its name, where known.
+    pub name: Option<String>,
+    /// The address.
+    pub address: String,
+    /// Batches received.
+    pub received: u64,
+    /// Batches sent.
+    pub sent: u64,
+    /// Bytes received in the conversation.
+    pub bytes_in: u64,
+    /// Bytes sent in the conversation.
+    pub bytes_out: u64,
+    /// Round trips spent on finding the difference.
+    pub rounds: u64,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The tenant a home belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantReport {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its name.
+    pub name: String,
+    /// Its short name for addresses.
+    pub slug: String,
+    /// The fingerprint of its authority's key, in hex groups.
+    pub fingerprint: String,
+    /// This device.
+    pub device: DeviceId,
+    /// This device's name.
+    pub device_name: String,
+}
+
+/// A home's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusReport {
+    /// One word: `ready`, `online`, `syncing`, `damaged`.
+    pub state: String,
+    /// The tenant.
+    pub tenant: TenantReport,
+    /// This device's role.
+    pub role: Role,
+    /// The person, where known.
+    pub user: Option<String>,
+    /// The store.
+    pub store: StoreId,
+    /// Records that are not deleted, by collection.
+    pub records: std::collections::BTreeMap<String, u64>,
+    /// Batches in the set.
+    pub batches: u64,
+    /// The root of the set, in hex; equal on replicas that are in step.
+    pub root: String,
+    /// Changes not sealed into a batch so far; durable, not yet offered.
+    pub unsealed: u64,
+    /// Open conflicts.
+    pub conflicts: u64,
+    /// Changes and batches that could not be applied.
+    pub quarantined: u64,
+    /// Damage found in the store when it was opened, in words.
+    pub damage: Vec<String>,
+    /// The addresses this device listens on.
+    pub addresses: Vec<String>,
+    /// Peers connected.
+    pub connected: u64,
+    /// When a peer was last in step.
+    pub last_sync: Option<Moment>,
+}
+
+/// A peer that is known, nearby or connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerReport {
+    /// The device, once known.
+    pub device: Option<DeviceId>,
+    /// Its name.
+    pub name: Option<String>,
+    /// One word: `in-step`, `syncing`, `connected`, `nearby`, `unreachable`, `remembered`.
+    pub state: String,
+    /// Where it was reached last, or is said to be.
+    pub addresses: Vec<String>,
+    /// How it became known: `mdns`, `remembered`, `invitation`, `given`, `incoming`.
+    pub found_by: String,
+    /// When it was last in step.
+    pub last_in_step: Option<Moment>,
+    /// Why it cannot be reached.
+    pub error: Option<String>,
+}
+
+/// A device of the tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceReport {
+    /// The device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// The person's name.
+    pub user: String,
+    /// The person's e-mail address.
+    pub email: Option<String>,
+    /// Its role.
+    pub role: Role,
+    /// Whether it is this device.
+    pub this: bool,
+    /// Batches of its own in the set.
+    pub batches: u64,
+    /// The newest change time among them.
+    pub last_change: Option<Moment>,
+    /// When this device last spoke with it.
+    pub last_contact: Option<Moment>,
+}
+
+/// An item of the conflict inbox.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConflictReport {
+    /// The item's id, the same on every replica.
+    pub id: String,
+    /// `field`, `deleted-and-edited` or `quarantine`.
+    pub kind: String,
+    /// The record.
+    pub record: DocumentId,
+    /// The record's collection.
+    pub collection: String,
+    /// What people call the record.
+    pub name: String,
+    /// The field's flat key.
+    pub field: String,
+    /// Whether somebody has to decide.
+    pub open: bool,
+    /// The competing values, two or more.
+    pub values: Vec<ConflictValue>,
+    /// Why, for quarantined changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One side of a conflict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConflictValue {
+    /// A, B, C… in the same order on every replica.
+    pub label: String,
+    /// The value.
+    pub value: Json,
+    /// Who wrote it.
+    pub user: Option<String>,
+    /// On which device.
+    pub device: Option<DeviceId>,
+    /// When, by that device's clock.
+    pub at: Moment,
+}
+
+/// An issued invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvitationReport {
+    /// The invitation: one line to pass on.
+    pub invitation: String,
+    /// Until when it is good.
+    pub expires_at: Moment,
+}
+
+/// A finished enrolment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinReport {
+    /// The tenant joined.
+    #[serde(flatten)]
+    pub tenant: TenantReport,
+    /// The role given.
+    pub role: Role,
+}
+
+/// What a check of the whole home found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyReport {
+    /// Whether nothing is wrong.
+    pub clean: bool,
+    /// Frames of the log read.
+    pub frames: u64,
+    /// Batches whose signature, author and contents were checked.
+    pub batches: u64,
+    /// Changes in them.
+    pub changes: u64,
+    /// Policy items checked.
+    pub items: u64,
+    /// Records rebuilt from the log and compared.
+    pub records: u64,
+    /// Everything found wrong, in words.
+    pub faults: Vec<String>,
+}

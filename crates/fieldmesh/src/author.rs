@@ -1,0 +1,218 @@
+//! This device as an author: its epoch, its chains, and its changes that no batch holds so far.
+//!
+//! A change is durable the moment it is recorded; sealing only decides in which batch it travels.
+//! Sequence numbers are handed out here and nowhere else, and whenever the device cannot be sure
+//! of its own past it starts a new epoch, so no two batches ever share a place in a chain.
+
+use std::collections::BTreeMap;
+
+use fieldmesh_batch::{Batch, Draft, Leaf, Priority, SealError};
+use fieldmesh_identity::DeviceKeys;
+use fieldmesh_model::limits::{BATCH_CHANGES_MAX, BATCH_RAW_MAX};
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Moment, Scope, TenantId};
+
+use crate::clock;
+
+/// This device as an author.
+pub(crate) struct Author {
+    keys: DeviceKeys,
+    tenant: TenantId,
+    epoch: Epoch,
+    chains: BTreeMap<(Epoch, Scope), ChainHead>,
+    unsealed: BTreeMap<(Epoch, Scope), Vec<Unsealed>>,
+    newest: Moment,
+    oldest_unsealed: Option<Moment>,
+}
+
+#[derive(Clone, Copy)]
+struct ChainHead {
+    sequence: u64,
+    id: BatchId,
+    last: Moment,
+}
+
+/// A durable change that no batch holds so far.
+pub(crate) struct Unsealed {
+    pub(crate) document: DocumentId,
+    pub(crate) at: Moment,
+    pub(crate) change: Vec<u8>,
+}
+
+impl Author {
+    /// An author in `epoch` with no chain and nothing unsealed.
+    pub(crate) fn new(keys: DeviceKeys, tenant: TenantId, epoch: Epoch) -> Self {
+        Self {
+            keys,
+            tenant,
+            epoch,
+            chains: BTreeMap::new(),
+            unsealed: BTreeMap::new(),
+            newest: Moment::ZERO,
+            oldest_unsealed: None,
+        }
+    }
+
+    /// Continues a chain behind the batch `id`.
+    pub(crate) fn resume(
+        &mut self,
+        chain: (Epoch, Scope),
+        sequence: u64,
+        id: BatchId,
+        last: Moment,
+    ) {
+        self.newest = self.newest.max(last);
+        self.chains.insert(chain, ChainHead { sequence, id, last });
+    }
+
+    /// Leaves the past behind: the next changes open new chains.
+    pub(crate) fn start_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(crate) fn device(&self) -> DeviceId {
+        DeviceId::of_key(&self.keys.public_key())
+    }
+
+    /// The Automerge actor of this device in this epoch.
+    pub(crate) fn actor(&self) -> [u8; 16] {
+        fieldmesh_document::actor(self.device(), self.epoch)
+    }
+
+    /// The time of the next change: the clock's, but never before an earlier change of ours.
+    pub(crate) fn change_time(&mut self) -> Moment {
+        self.newest = self.newest.max(clock::now());
+        self.newest
+    }
+
+    /// Notes a change that has become durable and waits for a batch.
+    pub(crate) fn add(&mut self, chain: (Epoch, Scope), change: Unsealed) {
+        self.newest = self.newest.max(change.at);
+        self.oldest_unsealed.get_or_insert_with(clock::now);
+        self.unsealed.entry(chain).or_default().push(change);
+    }
+
+    /// How many changes wait for a batch.
+    pub(crate) fn unsealed(&self) -> usize {
+        self.unsealed.values().map(Vec::len).sum()
+    }
+
+    /// Since when the oldest of them waits.
+    pub(crate) fn oldest_unsealed(&self) -> Option<Moment> {
+        self.oldest_unsealed
+    }
+
+    /// Whether a full batch of this chain waits.
+    pub(crate) fn is_full(&self, chain: &(Epoch, Scope)) -> bool {
+        self.unsealed.get(chain).is_some_and(|waiting| {
+            waiting.len() >= BATCH_CHANGES_MAX || raw_length(waiting) >= BATCH_RAW_MAX
+        })
+    }
+
+    /// Seals everything that waits, or only one chain.
+    ///
+    /// The batches must be written to the log in this order and before anything else is sealed;
+    /// if that fails, hand them to [`Self::unseal`].
+    pub(crate) fn seal(&mut self, only: Option<(Epoch, Scope)>) -> Result<Vec<Batch>, SealError> {
+        let chains: Vec<(Epoch, Scope)> = match only {
+            Some(chain) => vec![chain],
+            None => self.unsealed.keys().copied().collect(),
+        };
+        let mut batches = Vec::new();
+        for chain in chains {
+            for group in groups(self.unsealed.remove(&chain).unwrap_or_default()) {
+                batches.push(self.seal_group(chain, group)?);
+            }
+        }
+        if self.unsealed.is_empty() {
+            self.oldest_unsealed = None;
+        }
+        Ok(batches)
+    }
+
+    /// Takes back batches that could not be made durable, so that nothing in them is forgotten.
+    ///
+    /// Nobody was offered them, so their places in the chains are free again.
+    pub(crate) fn unseal(&mut self, batches: Vec<Batch>) {
+        for batch in batches.into_iter().rev() {
+            let header = batch.header();
+            let chain = (header.epoch, header.scope);
+            match header.sequence - 1 {
+                0 => {
+                    self.chains.remove(&chain);
+                }
+                sequence => {
+                    let head = ChainHead { sequence, id: header.previous, last: header.first };
+                    self.chains.insert(chain, head);
+                }
+            }
+            let at = header.last;
+            let leaves = batch.leaves().iter().map(|leaf| Unsealed {
+                document: leaf.document,
+                at,
+                change: leaf.change.clone(),
+            });
+            let waiting = self.unsealed.entry(chain).or_default();
+            waiting.splice(0..0, leaves);
+        }
+        self.oldest_unsealed.get_or_insert_with(clock::now);
+    }
+
+    fn seal_group(
+        &mut self,
+        chain: (Epoch, Scope),
+        group: Vec<Unsealed>,
+    ) -> Result<Batch, SealError> {
+        let (epoch, scope) = chain;
+        let head = self.chains.get(&chain).copied();
+        let first = group.iter().map(|change| change.at).min().unwrap_or_default();
+        let last = group.iter().map(|change| change.at).max().unwrap_or_default();
+        let last = head.map_or(last, |head| last.max(head.last));
+        let sequence = head.map_or(1, |head| head.sequence + 1);
+        let draft = Draft {
+            tenant: self.tenant,
+            scope,
+            author: self.device(),
+            epoch,
+            sequence,
+            previous: head.map_or_else(BatchId::default, |head| head.id),
+            priority: Priority::default(),
+            first,
+            last,
+            leaves: group
+                .into_iter()
+                .map(|change| Leaf { document: change.document, change: change.change })
+                .collect(),
+        };
+        let batch = Batch::seal(draft, self.keys.signing_key(), clock::random())?;
+        self.chains.insert(chain, ChainHead { sequence, id: batch.id(), last });
+        Ok(batch)
+    }
+}
+
+fn raw_length(changes: &[Unsealed]) -> usize {
+    changes.iter().map(|change| change.change.len()).sum()
+}
+
+/// Cuts changes into batches within the limits, in order.
+fn groups(changes: Vec<Unsealed>) -> Vec<Vec<Unsealed>> {
+    let mut groups: Vec<Vec<Unsealed>> = Vec::new();
+    let mut length = 0;
+    for change in changes {
+        let fits = groups.last().is_some_and(|group| {
+            group.len() < BATCH_CHANGES_MAX && length + change.change.len() <= BATCH_RAW_MAX
+        });
+        if !fits {
+            groups.push(Vec::new());
+            length = 0;
+        }
+        length += change.change.len();
+        if let Some(group) = groups.last_mut() {
+            group.push(change);
+        }
+    }
+    groups
+}

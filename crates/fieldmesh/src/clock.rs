@@ -1,0 +1,30 @@
+//! The device's clock and its randomness: the only place that reads either.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fieldmesh_model::Moment;
+
+/// The time by this device's clock, right or wrong.
+pub(crate) fn now() -> Moment {
+    let millis = match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
+    };
+    Moment::from_millis(millis)
+}
+
+/// Random bytes from the operating system.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+/// The time and the zone of this device, for words like `today`.
+pub(crate) fn local() -> fieldmesh_model::input::Clock {
+    let now = now();
+    let offset = jiff::Timestamp::from_millisecond(now.as_millis())
+        .map(|at| jiff::tz::TimeZone::system().to_offset(at).seconds() / 60)
+        .unwrap_or(0);
+    fieldmesh_model::input::Clock { now, offset_minutes: offset }
+}

@@ -1,0 +1,169 @@
+//! What a node writes into its log: the disk format of entries.
+//!
+//! The kinds are numbers for ever. A batch and a policy item are kept as they were signed; a local
+//! change waits here until a batch seals it; a fact is known to this device alone.
+
+use fieldmesh_model::{DocumentId, Epoch, Moment, Scope};
+use fieldmesh_store::Entry as LogEntry;
+use serde::{Deserialize, Serialize};
+
+const KIND_ITEM: u8 = 1;
+const KIND_BATCH: u8 = 2;
+const KIND_CHANGE: u8 = 3;
+const KIND_FACT: u8 = 4;
+
+/// The bytes before a local change: document 16, scope 8, epoch 8, time 8.
+const CHANGE_HEADER_LENGTH: usize = 40;
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Entry {
+    /// A signed policy item.
+    Item(Vec<u8>),
+    /// A sealed batch, own or foreign.
+    Batch(Vec<u8>),
+    /// A change made here that no batch holds so far.
+    Change(LocalChange),
+    /// Something only this device knows.
+    Fact(Fact),
+}
+
+/// A change made here, durable and not sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LocalChange {
+    pub(crate) document: DocumentId,
+    pub(crate) scope: Scope,
+    /// The epoch whose actor wrote it.
+    pub(crate) epoch: Epoch,
+    pub(crate) at: Moment,
+    pub(crate) change: Vec<u8>,
+}
+
+/// Something only this device knows; the last fact of a kind holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Fact {
+    /// The epoch of this device's chains from here on.
+    Epoch(u64),
+    /// The invitations it issued, as the enrolment book serialises them.
+    Invitations(Vec<u8>),
+    /// Addresses of peers, as the address book serialises them.
+    Addresses(Vec<u8>),
+    /// When a peer was last in step.
+    LastSync(Moment),
+}
+
+/// An entry that cannot be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EntryError {
+    /// A newer version of the program wrote it.
+    #[error("log entry of unknown kind {kind}")]
+    UnknownKind { kind: u8 },
+    /// Its contents do not fit its kind.
+    #[error("log entry of kind {kind} is malformed")]
+    Malformed { kind: u8 },
+}
+
+impl Entry {
+    pub(crate) fn encode(&self) -> LogEntry {
+        match self {
+            Self::Item(bytes) => LogEntry { kind: KIND_ITEM, bytes: bytes.clone() },
+            Self::Batch(bytes) => LogEntry { kind: KIND_BATCH, bytes: bytes.clone() },
+            Self::Change(local) => LogEntry { kind: KIND_CHANGE, bytes: local.encode() },
+            Self::Fact(fact) => LogEntry {
+                kind: KIND_FACT,
+                bytes: postcard::to_allocvec(fact).expect("a fact holds nothing unserialisable"),
+            },
+        }
+    }
+
+    pub(crate) fn decode(entry: &LogEntry) -> Result<Self, EntryError> {
+        let kind = entry.kind;
+        let malformed = EntryError::Malformed { kind };
+        match kind {
+            KIND_ITEM => Ok(Self::Item(entry.bytes.clone())),
+            KIND_BATCH => Ok(Self::Batch(entry.bytes.clone())),
+            KIND_CHANGE => LocalChange::decode(&entry.bytes).map(Self::Change).ok_or(malformed),
+            KIND_FACT => postcard::from_bytes(&entry.bytes).map(Self::Fact).map_err(|_| malformed),
+            kind => Err(EntryError::UnknownKind { kind }),
+        }
+    }
+}
+
+impl LocalChange {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(CHANGE_HEADER_LENGTH + self.change.len());
+        bytes.extend_from_slice(self.document.as_bytes());
+        bytes.extend_from_slice(&self.scope.to_bytes());
+        bytes.extend_from_slice(&self.epoch.0.to_be_bytes());
+        bytes.extend_from_slice(&self.at.as_millis().to_be_bytes());
+        bytes.extend_from_slice(&self.change);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (document, rest) = bytes.split_first_chunk::<16>()?;
+        let (scope, rest) = rest.split_first_chunk::<8>()?;
+        let (epoch, rest) = rest.split_first_chunk::<8>()?;
+        let (at, change) = rest.split_first_chunk::<8>()?;
+        Some(Self {
+            document: DocumentId::from_bytes(*document),
+            scope: Scope::from_bytes(*scope),
+            epoch: Epoch(u64::from_be_bytes(*epoch)),
+            at: Moment::from_millis(i64::from_be_bytes(*at)),
+            change: change.to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_the_log() {
+        let entries = [
+            Entry::Item(vec![1, 2]),
+            Entry::Batch(vec![3]),
+            Entry::Change(LocalChange {
+                document: DocumentId::from_bytes([1; 16]),
+                scope: Scope { collection: 3, partition: 2, month: 24_000 },
+                epoch: Epoch(6),
+                at: Moment::from_millis(-5),
+                change: vec![9; 10],
+            }),
+            Entry::Fact(Fact::Epoch(7)),
+        ];
+        for entry in entries {
+            assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn the_format_of_a_local_change_is_fixed() {
+        let change = LocalChange {
+            document: DocumentId::from_bytes([1; 16]),
+            scope: Scope { collection: 3, partition: 2, month: 24_000 },
+            epoch: Epoch(6),
+            at: Moment::from_millis(1),
+            change: vec![0xee, 0xff],
+        };
+        let bytes = Entry::Change(change).encode().bytes;
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "01010101010101010101010101010101\
+             0003000002005dc0\
+             0000000000000006\
+             0000000000000001\
+             eeff"
+        );
+    }
+
+    #[test]
+    fn a_damaged_entry_is_an_error() {
+        let short = LogEntry { kind: KIND_CHANGE, bytes: vec![0; 20] };
+        assert_eq!(Entry::decode(&short), Err(EntryError::Malformed { kind: KIND_CHANGE }));
+        let unknown = LogEntry { kind: 99, bytes: vec![] };
+        assert_eq!(Entry::decode(&unknown), Err(EntryError::UnknownKind { kind: 99 }));
+    }
+}

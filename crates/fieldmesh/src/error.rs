@@ -1,0 +1,204 @@
+//! Why a node could not do what it was asked, in words that say what to do.
+
+use std::path::PathBuf;
+
+use fieldmesh_model::DocumentId;
+use fieldmesh_model::validate::Fault;
+
+use crate::api::{Class, Problem};
+
+/// Why a node could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no home in the folder: create a tenant or join one first.
+    #[error(
+        "there is no fieldmesh home in {}; create one with `tenant create` or `join`", folder.display()
+    )]
+    NoHome {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder holds a home already: use another one.
+    #[error("{} already holds a home; choose another folder with --home", folder.display())]
+    HomeExists {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder cannot be used.
+    #[error("cannot use the home {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The home is locked by a passphrase or key that was not given.
+    #[error("{reason}")]
+    Locked {
+        /// What is missing or wrong, and what to do.
+        reason: String,
+    },
+    /// Another process holds the home.
+    #[error("the home {} is in use by another process{}", folder.display(), holder(*.pid))]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The process, where known.
+        pid: Option<u32>,
+    },
+    /// The store failed; nothing that was acknowledged is lost.
+    #[error("the store failed: {reason}")]
+    Store {
+        /// What failed and what to do.
+        reason: String,
+    },
+    /// No collection has this name.
+    #[error("there is no collection {name:?}; the collections are {known}")]
+    UnknownCollection {
+        /// What was asked for.
+        name: String,
+        /// Those that exist, separated by commas.
+        known: String,
+    },
+    /// The contents are not valid; nothing was written.
+    #[error("{}", faults_text(.faults))]
+    Invalid {
+        /// Everything that is wrong.
+        faults: Vec<Fault>,
+    },
+    /// A record with the same natural key exists.
+    #[error(
+        "this {collection} exists already as {id}{}; edit it instead",
+        if *.deleted { " (deleted; `restore-record` brings it back)" } else { "" }
+    )]
+    Taken {
+        /// The record.
+        id: DocumentId,
+        /// Its collection.
+        collection: String,
+        /// Whether it is deleted.
+        deleted: bool,
+    },
+    /// Nothing has this id or name.
+    #[error("there is no {kind} {name:?}")]
+    NotFound {
+        /// What was looked for: `record`, `device`, `conflict`.
+        kind: &'static str,
+        /// What was given.
+        name: String,
+    },
+    /// Several things have this name.
+    #[error("{name:?} names several records: {}; give more of the id", candidates.join(", "))]
+    Ambiguous {
+        /// What was given.
+        name: String,
+        /// Some of those it fits.
+        candidates: Vec<String>,
+    },
+    /// The role of this device's user does not allow it.
+    #[error("{reason}")]
+    NotAllowed {
+        /// What is not allowed, and who may.
+        reason: String,
+    },
+    /// The invitation is of no use.
+    #[error("{reason}")]
+    Invitation {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// No peer or relay could be reached.
+    #[error("{reason}")]
+    Unreachable {
+        /// Who was tried and what happened.
+        reason: String,
+    },
+    /// A file or stream could not be read or written.
+    #[error("{what}")]
+    File {
+        /// What was being done to what.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The file is no import file, or the mapping is wrong; no row was read.
+    #[error("{reason}")]
+    Import {
+        /// What is wrong and where.
+        reason: String,
+    },
+    /// The request makes no sense.
+    #[error("{reason}")]
+    Usage {
+        /// Why.
+        reason: String,
+    },
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+impl Error {
+    /// What kind of failure this is.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::NoHome { .. } | Self::NotFound { .. } => Class::NotFound,
+            Self::Ambiguous { .. }
+            | Self::UnknownCollection { .. }
+            | Self::Invalid { .. }
+            | Self::Taken { .. }
+            | Self::Import { .. } => Class::Invalid,
+            Self::Locked { .. } | Self::InUse { .. } | Self::Store { .. } => Class::Store,
+            Self::NotAllowed { .. } | Self::Invitation { .. } => Class::Refused,
+            Self::Unreachable { .. } => Class::Unreachable,
+            Self::HomeExists { .. } | Self::Usage { .. } => Class::Usage,
+            Self::Folder { .. } | Self::File { .. } | Self::ShuttingDown => Class::Failed,
+        }
+    }
+
+    /// The failure as the value that goes over a socket.
+    pub fn problem(&self) -> Problem {
+        let detail = with_causes(self);
+        let faults = match self {
+            Self::Invalid { faults } => faults.clone(),
+            _ => Vec::new(),
+        };
+        Problem { class: self.class(), detail, faults }
+    }
+
+    /// A single fault of one field.
+    pub(crate) fn fault(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid { faults: vec![Fault { field: field.into(), message: message.into() }] }
+    }
+
+    /// A failure of the store with the words of its cause.
+    pub(crate) fn store(error: &dyn std::error::Error) -> Self {
+        Self::Store { reason: with_causes(error) }
+    }
+}
+
+/// An error's words with those of its causes.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+fn faults_text(faults: &[Fault]) -> String {
+    let lines: Vec<String> =
+        faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+    format!("the record is not valid; {}", lines.join("; "))
+}
+
+fn holder(pid: Option<u32>) -> String {
+    match pid {
+        Some(pid) => format!(" (process {pid}); stop it, or let it run and use its socket"),
+        None => "; stop it first".into(),
+    }
+}

@@ -1,0 +1,284 @@
+//! The folder a node lives in: its wrapped key, its sealed identity, its store.
+//!
+//! ```text
+//! home/profile     version, profile id, the data key wrapped by passphrase or key file
+//! home/identity    device seed, authority if it is held here, certificates; sealed with the key
+//! home/store/      log and view
+//! home/port        the port listened on last, so that remembered addresses stay good
+//! ```
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use fieldmesh_identity::{Authority, DeviceKeys, Seed};
+use fieldmesh_model::{TenantId, UserId};
+use fieldmesh_store::key::{DataKey, KeyError, KeyFile, WrappedKey};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::clock;
+use crate::error::Error;
+
+const PROFILE_FILE: &str = "profile";
+const IDENTITY_FILE: &str = "identity";
+const PORT_FILE: &str = "port";
+const STORE_FOLDER: &str = "store";
+const IDENTITY_PURPOSE: &str = "fieldmesh/identity/1";
+/// `fmh1`, then the profile id.
+const PROFILE_MAGIC: &[u8; 4] = b"fmh1";
+
+/// How the data key of a home is unlocked.
+#[derive(Clone, Default)]
+pub(crate) enum Unlock {
+    /// By the key file that was made in the user's configuration folder.
+    #[default]
+    DefaultKeyFile,
+    /// By a key file at a place of the user's choice.
+    KeyFile(PathBuf),
+    /// By a passphrase.
+    Passphrase(String),
+}
+
+/// The secrets and names of a device; wiped when dropped.
+#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Identity {
+    pub(crate) device_seed: [u8; 32],
+    /// The tenant's authority, if it is held here.
+    pub(crate) authority_seed: Option<[u8; 32]>,
+    /// The recovery key, until it is printed into a kit.
+    pub(crate) recovery_seed: Option<[u8; 32]>,
+    #[zeroize(skip)]
+    pub(crate) tenant: TenantId,
+    /// The authority's public key.
+    #[zeroize(skip)]
+    pub(crate) authority: [u8; 32],
+    #[zeroize(skip)]
+    pub(crate) tenant_name: String,
+    #[zeroize(skip)]
+    pub(crate) device_name: String,
+    #[zeroize(skip)]
+    pub(crate) user: UserId,
+    /// The device's TLS certificate, DER, then its issuers.
+    #[zeroize(skip)]
+    pub(crate) certificates: Vec<Vec<u8>>,
+}
+
+impl Identity {
+    pub(crate) fn keys(&self) -> DeviceKeys {
+        DeviceKeys::from_seed(&Seed::from_bytes(self.device_seed))
+    }
+
+    pub(crate) fn authority(&self) -> Option<Authority> {
+        self.authority_seed.map(|seed| Authority::from_seed(&Seed::from_bytes(seed)))
+    }
+}
+
+/// A home that exists and is unlocked.
+pub(crate) struct Home {
+    pub(crate) folder: PathBuf,
+    pub(crate) key: DataKey,
+}
+
+/// Whether `folder` holds a home.
+pub fn exists(folder: &Path) -> bool {
+    folder.join(PROFILE_FILE).is_file() && folder.join(IDENTITY_FILE).is_file()
+}
+
+/// Whether the home in `folder` is unlocked by a passphrase; otherwise a key file does.
+///
+/// # Errors
+///
+/// There is no home, or it cannot be read.
+pub fn needs_passphrase(folder: &Path) -> Result<bool, Error> {
+    Ok(read_profile(folder)?.1.needs_passphrase())
+}
+
+/// Where the key file of the home with this profile id is kept by default.
+fn default_key_file(profile: &[u8; 16]) -> Result<PathBuf, Error> {
+    let folder = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_absolute())
+        .or_else(|| std::env::home_dir().map(|home| home.join(".config")))
+        .ok_or_else(|| Error::Locked {
+            reason: "there is no configuration folder to keep a key file in; give a passphrase \
+                     or --key-file"
+                .into(),
+        })?;
+    let name = format!("{}.key", uuid::Uuid::from_bytes(*profile));
+    Ok(folder.join("fieldmesh").join("keys").join(name))
+}
+
+impl Home {
+    /// Makes the folder and a new key; the home exists once [`Home::write_identity`] is done.
+    pub(crate) fn create(folder: &Path, unlock: &Unlock) -> Result<Self, Error> {
+        if exists(folder) {
+            return Err(Error::HomeExists { folder: folder.into() });
+        }
+        create_private_folder(folder)?;
+        let key = DataKey::generate().map_err(|error| locked(&error))?;
+        let profile: [u8; 16] = clock::random();
+        let wrapped = wrap(&key, unlock, &profile)?;
+        let mut bytes = PROFILE_MAGIC.to_vec();
+        bytes.extend_from_slice(&profile);
+        bytes.extend_from_slice(&wrapped.to_bytes());
+        write_durably(&folder.join(PROFILE_FILE), &bytes)?;
+        Ok(Self { folder: folder.into(), key })
+    }
+
+    /// Unlocks the home in `folder`.
+    pub(crate) fn open(folder: &Path, unlock: &Unlock) -> Result<Self, Error> {
+        if !exists(folder) {
+            return Err(Error::NoHome { folder: folder.into() });
+        }
+        let (profile, wrapped) = read_profile(folder)?;
+        let key = unwrap(&wrapped, unlock, &profile)?;
+        Ok(Self { folder: folder.into(), key })
+    }
+
+    pub(crate) fn store_folder(&self) -> PathBuf {
+        self.folder.join(STORE_FOLDER)
+    }
+
+    /// Seals and writes the identity, durably; before this the folder is no home.
+    pub(crate) fn write_identity(&self, identity: &Identity) -> Result<(), Error> {
+        let mut bytes =
+            postcard::to_allocvec(identity).expect("an identity holds nothing unserialisable");
+        let sealed = self.key.seal(IDENTITY_PURPOSE, &bytes).map_err(|error| locked(&error));
+        bytes.zeroize();
+        write_durably(&self.folder.join(IDENTITY_FILE), &sealed?)
+    }
+
+    pub(crate) fn read_identity(&self) -> Result<Identity, Error> {
+        let path = self.folder.join(IDENTITY_FILE);
+        let sealed = fs::read(&path).map_err(|source| folder_error(&self.folder, source))?;
+        self.key
+            .unseal(IDENTITY_PURPOSE, &sealed)
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok())
+            .ok_or_else(|| Error::Store {
+                reason: format!(
+                    "{} is damaged; restore this file from a copy of the home, or join the tenant \
+                     again in a new home",
+                    path.display()
+                ),
+            })
+    }
+
+    /// The port listened on last.
+    pub(crate) fn read_port(&self) -> Option<u16> {
+        fs::read_to_string(self.folder.join(PORT_FILE)).ok()?.trim().parse().ok()
+    }
+
+    /// Remembers the port; a convenience, so failing is no error.
+    pub(crate) fn write_port(&self, port: u16) {
+        if let Err(error) = fs::write(self.folder.join(PORT_FILE), format!("{port}\n")) {
+            tracing::debug!(%error, "the port cannot be remembered");
+        }
+    }
+}
+
+fn wrap(key: &DataKey, unlock: &Unlock, profile: &[u8; 16]) -> Result<WrappedKey, Error> {
+    let wrapped = match unlock {
+        Unlock::Passphrase(passphrase) => WrappedKey::by_passphrase(key, passphrase),
+        Unlock::KeyFile(path) if path.exists() => {
+            KeyFile::read(path).and_then(|file| WrappedKey::by_key_file(key, &file))
+        }
+        Unlock::KeyFile(path) => {
+            KeyFile::create(path).and_then(|file| WrappedKey::by_key_file(key, &file))
+        }
+        Unlock::DefaultKeyFile => {
+            let path = default_key_file(profile)?;
+            if let Some(parent) = path.parent() {
+                create_private_folder(parent)?;
+            }
+            KeyFile::create(&path).and_then(|file| WrappedKey::by_key_file(key, &file))
+        }
+    };
+    wrapped.map_err(|error| locked(&error))
+}
+
+fn unwrap(wrapped: &WrappedKey, unlock: &Unlock, profile: &[u8; 16]) -> Result<DataKey, Error> {
+    if wrapped.needs_passphrase() {
+        return match unlock {
+            Unlock::Passphrase(passphrase) => {
+                wrapped.open_with_passphrase(passphrase).map_err(|error| locked(&error))
+            }
+            Unlock::KeyFile(_) | Unlock::DefaultKeyFile => Err(Error::Locked {
+                reason: "this home is locked by a passphrase; set FIELDMESH_PASSPHRASE or enter it"
+                    .into(),
+            }),
+        };
+    }
+    let path = match unlock {
+        Unlock::KeyFile(path) => path.clone(),
+        // A passphrase in the environment says nothing about a home that needs none.
+        Unlock::Passphrase(_) | Unlock::DefaultKeyFile => default_key_file(profile)?,
+    };
+    if !path.exists() {
+        return Err(Error::Locked {
+            reason: format!(
+                "this home is locked by a key file, and {} is not there; name it with --key-file",
+                path.display()
+            ),
+        });
+    }
+    KeyFile::read(&path)
+        .and_then(|file| wrapped.open_with_key_file(&file))
+        .map_err(|error| locked(&error))
+}
+
+fn locked(error: &KeyError) -> Error {
+    let mut reason = error.to_string();
+    if let Some(source) = std::error::Error::source(error) {
+        reason = format!("{reason}: {source}");
+    }
+    Error::Locked { reason }
+}
+
+fn read_profile(folder: &Path) -> Result<([u8; 16], WrappedKey), Error> {
+    let path = folder.join(PROFILE_FILE);
+    let bytes = fs::read(&path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::NoHome { folder: folder.into() },
+        _ => folder_error(folder, source),
+    })?;
+    let damaged = || Error::Locked {
+        reason: format!("{} is damaged; restore it from a copy of the home", path.display()),
+    };
+    let rest = bytes.strip_prefix(PROFILE_MAGIC).ok_or_else(damaged)?;
+    let (profile, wrapped) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
+    let wrapped = WrappedKey::from_bytes(wrapped).map_err(|error| locked(&error))?;
+    Ok((*profile, wrapped))
+}
+
+fn folder_error(folder: &Path, source: std::io::Error) -> Error {
+    Error::Folder { folder: folder.into(), source }
+}
+
+/// Makes a folder that only its owner can enter.
+pub(crate) fn create_private_folder(folder: &Path) -> Result<(), Error> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|source| folder_error(folder, source))
+}
+
+/// Writes a file so that after a crash either the old or the new one is there, whole.
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let temporary = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        if let Some(folder) = path.parent() {
+            fs::File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    };
+    write().map_err(|source| folder_error(path, source))
+}

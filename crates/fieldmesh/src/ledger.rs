@@ -1,0 +1,267 @@
+//! The records of one tenant on this device: everything that needs no network.
+//!
+//! All calls block, on the disk or on the projector; a node runs them on blocking threads. Local
+//! changes are built one at a time under the author's lock and handed to the store in that order;
+//! the wait for the disk happens outside, so that many writers share one sync of the disk.
+
+mod conflicts;
+mod create;
+mod export;
+mod import;
+mod names;
+mod query;
+mod record;
+mod reports;
+mod verify;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+
+use fieldmesh_document::Document;
+use fieldmesh_identity::{Item, Member, Policy};
+use fieldmesh_model::{DeviceId, DocumentId, Epoch, Moment, UserId};
+use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View};
+
+use crate::author::{Author, Unsealed};
+use crate::changes::Closure;
+use crate::entry::{Entry, Fact};
+use crate::error::Error;
+use crate::home::Identity;
+use crate::mesh::Mesh;
+use crate::places::Places;
+use crate::projection::fact_key;
+use crate::projector::Projector;
+use crate::rows::{self, ChainRow, DocumentRow};
+
+/// The records of one tenant on this device.
+pub(crate) struct Ledger {
+    pub(crate) store: Arc<Store>,
+    pub(crate) projector: Projector,
+    pub(crate) places: Arc<Places>,
+    pub(crate) identity: Identity,
+    policy: Arc<RwLock<Arc<Policy>>>,
+    desk: Mutex<Desk>,
+    /// Held while an invitation is issued or used.
+    enrolment: Mutex<()>,
+    mesh: OnceLock<Mesh>,
+}
+
+/// What is locked while a local change is built.
+struct Desk {
+    author: Author,
+    /// Changes that are handed to the store and may not be in the view so far, by document.
+    recent: BTreeMap<DocumentId, Vec<Recent>>,
+    /// The newest place that a local change was written to.
+    newest: Option<Place>,
+}
+
+struct Recent {
+    change: Vec<u8>,
+    place: Option<Place>,
+}
+
+/// What a ledger is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<Store>,
+    pub(crate) projector: Projector,
+    pub(crate) places: Arc<Places>,
+    pub(crate) identity: Identity,
+    pub(crate) policy: Arc<RwLock<Arc<Policy>>>,
+}
+
+impl Ledger {
+    /// Opens the ledger over a view that is in step with the log.
+    ///
+    /// `is_past_certain` says whether the log was whole when it was opened: if not, batches of
+    /// this device may be missing from it, and a new epoch keeps their numbers from being used
+    /// twice.
+    pub(crate) fn open(parts: Parts, is_past_certain: bool) -> Result<Self, Error> {
+        let Parts { store, projector, places, identity, policy } = parts;
+        let known: Option<Fact> = rows::find(store.view(), Tree::Meta, fact_key(&Fact::Epoch(0)))?;
+        let (epoch, is_new) = match known {
+            Some(Fact::Epoch(epoch)) if is_past_certain => (Epoch(epoch), false),
+            _ => (Epoch(u64::from_be_bytes(crate::clock::random())), true),
+        };
+        let author = read_author(&store, &identity, epoch)?;
+        let desk = Desk { author, recent: BTreeMap::new(), newest: None };
+        let ledger = Self {
+            store,
+            projector,
+            places,
+            identity,
+            policy,
+            desk: Mutex::new(desk),
+            enrolment: Mutex::new(()),
+            mesh: OnceLock::new(),
+        };
+        if is_new {
+            ledger.remember(Fact::Epoch(epoch.0))?;
+        }
+        Ok(ledger)
+    }
+
+    /// Tells the ledger whom to tell of sealed batches.
+    pub(crate) fn set_mesh(&self, mesh: Mesh) {
+        // A second mesh would be a mistake of ours; the first one stays.
+        let _ = self.mesh.set(mesh);
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        self.store.view()
+    }
+
+    pub(crate) fn device(&self) -> DeviceId {
+        self.identity.keys().device()
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().expect("no holder of this lock panics"))
+    }
+
+    /// This device as the policy knows it.
+    pub(crate) fn me(&self) -> Result<Member, Error> {
+        self.policy().member(&self.device()).cloned().ok_or_else(|| Error::NotAllowed {
+            reason: "this device is no member of its tenant any more".into(),
+        })
+    }
+
+    pub(crate) fn user(&self) -> UserId {
+        self.policy().member(&self.device()).map_or(self.identity.user, |member| member.user)
+    }
+
+    /// Writes a fact durably.
+    pub(crate) fn remember(&self, fact: Fact) -> Result<(), Error> {
+        let places = self
+            .store
+            .append(vec![Entry::Fact(fact).encode()])
+            .map_err(|error| Error::store(&error))?;
+        places.last().map_or(Ok(()), |place| self.projector.wait(*place))
+    }
+
+    /// The last fact of the same kind as `example`.
+    pub(crate) fn recall(&self, example: &Fact) -> Result<Option<Fact>, Error> {
+        rows::find(self.view(), Tree::Meta, fact_key(example))
+    }
+
+    /// Leaves this device's chains behind, because a batch of its own turned up that it does not
+    /// know: it was restored from a backup, or cloned.
+    pub(crate) fn start_epoch(&self) -> Result<(), Error> {
+        let epoch = u64::from_be_bytes(crate::clock::random());
+        self.remember(Fact::Epoch(epoch))?;
+        self.desk().author.start_epoch(Epoch(epoch));
+        tracing::warn!("this device met a batch of its own that it did not know: new epoch");
+        Ok(())
+    }
+
+    /// How many changes wait for a batch, and since when.
+    pub(crate) fn unsealed(&self) -> (usize, Option<Moment>) {
+        let desk = self.desk();
+        (desk.author.unsealed(), desk.author.oldest_unsealed())
+    }
+
+    /// Waits until everything recorded here so far can be read.
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        let newest = self.desk().newest;
+        newest.map_or(Ok(()), |place| self.projector.wait(place))
+    }
+
+    /// Waits until everything that is durable at the moment can be read.
+    pub(crate) fn catch_up(&self) -> Result<(), Error> {
+        self.store.end().map_or(Ok(()), |place| self.projector.wait(place))
+    }
+
+    /// The row of a document as the view has it.
+    pub(crate) fn row(&self, id: DocumentId) -> Result<Option<DocumentRow>, Error> {
+        rows::find(self.view(), Tree::Document, id.as_bytes())
+    }
+
+    /// The document with its newest local changes; `None` if there is no such record.
+    pub(crate) fn document(&self, id: DocumentId) -> Result<Option<Document>, Error> {
+        self.settle()?;
+        self.load(&self.desk(), id)
+    }
+
+    fn load(&self, desk: &Desk, id: DocumentId) -> Result<Option<Document>, Error> {
+        let row = self.row(id)?;
+        let mut closure = match &row {
+            Some(row) => Closure::read(&self.store, &row.changes, self.device())?,
+            None => Closure::default(),
+        };
+        for recent in desk.recent.get(&id).into_iter().flatten() {
+            if let Ok(peeked) = fieldmesh_document::peek(&recent.change) {
+                closure.insert(peeked, recent.change.clone());
+            }
+        }
+        if closure.is_empty() {
+            return Ok(None);
+        }
+        Document::load(id, closure.in_order()).map(Some).map_err(|error| Error::store(&error))
+    }
+
+    /// Keeps others from issuing or using an invitation meanwhile.
+    pub(crate) fn enrolment(&self) -> MutexGuard<'_, ()> {
+        self.enrolment.lock().expect("no holder of this lock panics")
+    }
+
+    /// Every policy item of the store.
+    pub(crate) fn policy_items(&self) -> Result<Vec<Item>, Error> {
+        let mut items = Vec::new();
+        let range = KeyRange::all();
+        for row in rows::scan(self.view(), Tree::Item, range, Direction::Ascending) {
+            let place: Place = rows::decode(&row?.1)?;
+            let entry = self.store.read(place).map_err(|error| Error::store(&error))?;
+            if let Ok(Entry::Item(bytes)) = Entry::decode(&entry) {
+                items.push(Item::decode(&bytes).map_err(|error| Error::store(&error))?);
+            }
+        }
+        Ok(items)
+    }
+
+    /// Writes a policy item made here, durably, and lets it count.
+    pub(crate) fn add_item(&self, item: &Item) -> Result<(), Error> {
+        let entry = Entry::Item(item.encode().to_vec()).encode();
+        let places = self.store.append(vec![entry]).map_err(|error| Error::store(&error))?;
+        if let Some(place) = places.last() {
+            self.projector.wait(*place)?;
+        }
+        let items = self.policy_items()?;
+        let policy = Arc::new(Policy::evaluate(self.identity.tenant, &items));
+        *self.policy.write().expect("no holder of this lock panics") = policy;
+        Ok(())
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// The author as the view knows it: the heads of its chains and what waits for a batch.
+fn read_author(store: &Store, identity: &Identity, epoch: Epoch) -> Result<Author, Error> {
+    let keys = identity.keys();
+    let device = keys.device();
+    let mut author = Author::new(keys, identity.tenant, epoch);
+    let ascending = Direction::Ascending;
+    for row in rows::scan(store.view(), Tree::Chain, KeyRange::prefix(device.as_bytes()), ascending)
+    {
+        let (key, value) = row?;
+        let Some((_, epoch, scope)) = rows::parse_chain_key(&key) else { continue };
+        let row: ChainRow = rows::decode(&value)?;
+        author.resume((epoch, scope), row.sequence, row.head, row.last);
+    }
+    let mut open = Vec::new();
+    let range = KeyRange::prefix(rows::UNSEALED_PREFIX);
+    for row in rows::scan(store.view(), Tree::Meta, range, ascending) {
+        open.push(rows::decode::<Place>(&row?.1)?);
+    }
+    open.sort_unstable();
+    for place in open {
+        let entry = store.read(place).map_err(|error| Error::store(&error))?;
+        if let Ok(Entry::Change(local)) = Entry::decode(&entry) {
+            let unsealed =
+                Unsealed { document: local.document, at: local.at, change: local.change };
+            author.add((local.epoch, local.scope), unsealed);
+        }
+    }
+    Ok(author)
+}

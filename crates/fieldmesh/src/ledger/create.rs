@@ -1,0 +1,189 @@
+//! Creating records: understand the input, check it, derive the id, write the first change.
+
+use fieldmesh_document::{CreateRecord, Document, identify};
+use fieldmesh_model::schema::{Collection, Who};
+use fieldmesh_model::validate::validate;
+use fieldmesh_model::{DocumentId, Fields, Moment, Role, Scope, Value, input};
+use serde_json::Value as Json;
+
+use crate::api::{NewRecord, Record};
+use crate::clock;
+use crate::error::Error;
+use crate::schema;
+
+use super::Ledger;
+use super::names::ViewReferences;
+use super::write::Pending;
+
+/// A record that has been checked and has its id.
+pub(super) struct Ready {
+    pub(super) schema: &'static Collection,
+    pub(super) id: DocumentId,
+    pub(super) key: Vec<u8>,
+    pub(super) scope: Scope,
+    pub(super) fields: Fields,
+    pub(super) at: Moment,
+}
+
+impl Ledger {
+    /// Creates a record; it is on disk when this returns.
+    pub(crate) fn create(&self, new: &NewRecord) -> Result<Record, Error> {
+        let schema = schema::named(&new.collection)?;
+        let mut fields = self.read_fields(schema, new)?;
+        self.resolve_references(schema, &mut fields)?;
+        let ready = self.prepare(schema, fields, &[])?;
+        if let Some(deleted) = self.taken(ready.id)? {
+            let collection = schema.name.clone();
+            return Err(Error::Taken { id: ready.id, collection, deleted });
+        }
+        let id = ready.id;
+        let pending = self.start(&ready)?;
+        self.finish(pending)?;
+        self.show(id)
+    }
+
+    /// The fields that the input means, not yet checked.
+    fn read_fields(&self, schema: &Collection, new: &NewRecord) -> Result<Fields, Error> {
+        let mut faults = Vec::new();
+        let mut fields = input::flatten(&Json::Object(new.fields.clone()))
+            .map_err(|error| Error::fault("", error.to_string()))?;
+        let assignment = input::Assignment { collection: schema, clock: clock::local() };
+        for text in &new.assignments {
+            match assignment.parse(text) {
+                Ok(edit) => edit.apply(&mut fields),
+                Err(error) => faults.push(error.fault()),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid { faults });
+        }
+        if let Some(time) = &schema.time_field {
+            match (new.at, fields.contains_key(time)) {
+                (Some(at), _) => {
+                    fields.insert(time.clone(), Value::Moment(at));
+                }
+                (None, false) => {
+                    fields.insert(time.clone(), Value::Moment(clock::now()));
+                }
+                (None, true) => {}
+            }
+        } else if new.at.is_some() {
+            let message = format!("{} has no time of its own; leave --at out", schema.name);
+            return Err(Error::fault("at", message));
+        }
+        if let Some(device) = &schema.device_field {
+            let own = || Value::Text(self.device().to_string());
+            fields.entry(device.clone()).or_insert_with(own);
+        }
+        Ok(fields)
+    }
+
+    /// Checks fields and derives the id; `extension` lengthens the natural key.
+    pub(super) fn prepare(
+        &self,
+        schema: &'static Collection,
+        fields: Fields,
+        extension: &[u8],
+    ) -> Result<Ready, Error> {
+        self.check_create(schema)?;
+        let references = ViewReferences { ledger: self, except: None };
+        let fields = match validate(schema, &fields, &references) {
+            Ok(fields) => fields,
+            // The view may lag behind what was recorded a moment ago.
+            Err(_) => {
+                self.settle()?;
+                validate(schema, &fields, &references)
+                    .map_err(|faults| Error::Invalid { faults })?
+            }
+        };
+        Ok(self.identify(schema, fields, extension))
+    }
+
+    /// Gives checked fields their id and scope.
+    pub(super) fn identify(
+        &self,
+        schema: &'static Collection,
+        fields: Fields,
+        extension: &[u8],
+    ) -> Ready {
+        let user = self.user();
+        let at = self.desk().author.change_time();
+        let identity = identify(schema, user, at, &fields, extension, clock::random());
+        // A record belongs to the month that its id carries, wherever and whenever it is written.
+        let time = schema.time_field.as_ref().and_then(|field| fields.get(field));
+        let time = time.and_then(Value::as_moment).unwrap_or(at);
+        Ready {
+            schema,
+            id: identity.id,
+            key: identity.key,
+            scope: Scope::of(schema.number, 0, time),
+            fields,
+            at,
+        }
+    }
+
+    /// Whether this device's user may create records of a collection.
+    pub(super) fn check_create(&self, schema: &Collection) -> Result<(), Error> {
+        let role = self.me()?.role;
+        if schema.create_by.iter().any(|who| is_who(*who, role)) {
+            return Ok(());
+        }
+        let allowed: Vec<String> =
+            schema.create_by.iter().map(|who| format!("{who:?}").to_lowercase()).collect();
+        Err(Error::NotAllowed {
+            reason: format!(
+                "a device with the role {role} may not create {} records; {} may",
+                schema.name,
+                allowed.join(", ")
+            ),
+        })
+    }
+
+    /// Whether the id is taken: by a record that is deleted or is not.
+    pub(super) fn taken(&self, id: DocumentId) -> Result<Option<bool>, Error> {
+        if let Some(row) = self.row(id)? {
+            return Ok(Some(row.record.is_some_and(|record| record.deleted)));
+        }
+        Ok(self.desk().recent.contains_key(&id).then_some(false))
+    }
+
+    /// Writes the first change of a record; [`Ledger::finish`] waits for the disk.
+    pub(super) fn start(&self, ready: &Ready) -> Result<Pending, Error> {
+        let mut desk = self.desk();
+        if desk.recent.contains_key(&ready.id) {
+            let collection = ready.schema.name.clone();
+            return Err(Error::Taken { id: ready.id, collection, deleted: false });
+        }
+        let actor = desk.author.actor();
+        let (_, change) = Document::create(&self.first_change(ready, actor))
+            .map_err(|error| Error::fault("", error.to_string()))?;
+        Ok(self.submit(&mut desk, ready.id, ready.scope, ready.at, change))
+    }
+
+    pub(super) fn first_change<'a>(&self, ready: &'a Ready, actor: [u8; 16]) -> CreateRecord<'a> {
+        CreateRecord {
+            id: ready.id,
+            key: &ready.key,
+            collection: ready.schema,
+            scope: ready.scope,
+            user: self.user(),
+            device: self.device(),
+            actor,
+            at: ready.at,
+            created_at: None,
+            zone: None,
+            replaces: None,
+            fields: &ready.fields,
+        }
+    }
+}
+
+/// Whether a member of `role` belongs to `who`, apart from being an author.
+pub(super) fn is_who(who: Who, role: Role) -> bool {
+    match who {
+        Who::Crew => !matches!(role, Role::Client | Role::Relay),
+        Who::Manager => matches!(role, Role::Manager | Role::Admin),
+        Who::Admin => role == Role::Admin,
+        _ => false,
+    }
+}

@@ -1,0 +1,339 @@
+//! Imports: rows become records, sealed as they come.
+//!
+//! A row's record goes straight into a batch; what an interrupted import had sealed is there, and
+//! running it again continues, because a row that is there already is unchanged.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fieldmesh_document::{CreateError, root_change};
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::validate::{Fault, References, validate};
+use fieldmesh_model::{DocumentId, Fields, Value, catalogue, input};
+
+use crate::api::{ImportOptions, ImportReport, Progress, RefusedRow};
+use crate::author::Unsealed;
+use crate::clock;
+use crate::error::Error;
+use crate::import::{Create, Import, Mapped, MappedRecord, Mapping};
+use crate::schema;
+
+use super::Ledger;
+use super::names::ViewReferences;
+use super::write::Sealing;
+
+/// Batches that may be on their way to the disk at a time.
+const SEALING_MAX: usize = 32;
+/// Rows between two reports of progress.
+const PROGRESS_ROWS: u64 = 500;
+
+/// An import that is going on.
+struct Run<'a> {
+    ledger: &'a Ledger,
+    dry_run: bool,
+    /// Records of this import by id, with a hash of their fields.
+    written: BTreeMap<DocumentId, [u8; 16]>,
+    /// Records looked up or made by their unique fields.
+    once: BTreeMap<(u16, Vec<String>), DocumentId>,
+    sealing: VecDeque<Sealing>,
+    report: ImportReport,
+}
+
+/// What became of one record of a row.
+enum Outcome {
+    Created(DocumentId),
+    Unchanged(DocumentId),
+}
+
+impl Ledger {
+    /// Imports a file; what is counted as imported is on disk when this returns.
+    pub(crate) fn import(
+        &self,
+        file: Box<dyn Read + Send>,
+        options: &ImportOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<ImportReport, Error> {
+        self.settle()?;
+        let mapping = read_mapping(options)?;
+        let bytes = Arc::new(AtomicU64::new(0));
+        let counting = Counting { inner: file, bytes: Arc::clone(&bytes) };
+        let import = Import::open(counting, &mapping).map_err(|error| import_error(&error))?;
+        let mut run = Run {
+            ledger: self,
+            dry_run: options.dry_run,
+            written: BTreeMap::new(),
+            once: BTreeMap::new(),
+            sealing: VecDeque::new(),
+            report: ImportReport::default(),
+        };
+        for row in import {
+            let row = row.map_err(|error| import_error(&error))?;
+            run.report.rows += 1;
+            let refused = match row {
+                Ok(mapped) => run.take(mapped)?,
+                Err(fault) => Some(RefusedRow {
+                    row: fault.place.number,
+                    faults: fault
+                        .faults
+                        .into_iter()
+                        .map(|fault| Fault::new(fault.field.unwrap_or_default(), fault.message))
+                        .collect(),
+                }),
+            };
+            if let Some(refused) = refused {
+                run.report.refused += 1;
+                progress(Progress::Refused(refused));
+            }
+            if run.report.rows.is_multiple_of(PROGRESS_ROWS) {
+                let bytes = bytes.load(Ordering::Relaxed);
+                progress(Progress::Import { rows: run.report.rows, bytes });
+            }
+        }
+        run.finish()?;
+        let bytes = bytes.load(Ordering::Relaxed);
+        progress(Progress::Import { rows: run.report.rows, bytes });
+        self.settle()?;
+        Ok(run.report)
+    }
+}
+
+impl Run<'_> {
+    /// Takes one row; gives what is wrong with it.
+    fn take(&mut self, mapped: Mapped) -> Result<Option<RefusedRow>, Error> {
+        let row = mapped.place.number;
+        let mut ids: Vec<Option<DocumentId>> = Vec::with_capacity(mapped.records.len());
+        let (mut created, mut is_new) = (0, false);
+        for record in mapped.records {
+            let is_once = matches!(record.block.create, Create::Once { .. });
+            match self.record(record, &ids) {
+                Ok(Outcome::Created(id)) => {
+                    ids.push(Some(id));
+                    if is_once {
+                        created += 1;
+                    } else {
+                        is_new = true;
+                    }
+                }
+                Ok(Outcome::Unchanged(id)) => ids.push(Some(id)),
+                Err(Error::Invalid { faults }) => return Ok(Some(RefusedRow { row, faults })),
+                Err(error @ (Error::NotAllowed { .. } | Error::UnknownCollection { .. })) => {
+                    let faults = vec![Fault::new("", error.to_string())];
+                    return Ok(Some(RefusedRow { row, faults }));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.report.created += created;
+        if is_new {
+            self.report.imported += 1;
+        } else {
+            self.report.unchanged += 1;
+        }
+        Ok(None)
+    }
+
+    fn record(
+        &mut self,
+        record: MappedRecord,
+        earlier: &[Option<DocumentId>],
+    ) -> Result<Outcome, Error> {
+        let schema = schema::named(&record.block.collection)?;
+        let mut fields = typed(schema, record.fields);
+        for reference in &record.references {
+            if let Some(id) = earlier.get(reference.record).copied().flatten() {
+                fields.insert(reference.field.clone(), Value::Text(id.to_string()));
+            }
+        }
+        if let Create::Once { unique } = &record.block.create {
+            return self.record_once(schema, fields, unique);
+        }
+        self.ledger.resolve_references(schema, &mut fields)?;
+        self.write(schema, fields, &record.key_extension)
+    }
+
+    /// A record that is made from the first row that names it and never changed by others.
+    fn record_once(
+        &mut self,
+        schema: &'static Collection,
+        fields: Fields,
+        unique: &[String],
+    ) -> Result<Outcome, Error> {
+        let values: Vec<&Value> = unique.iter().filter_map(|key| fields.get(key)).collect();
+        let key = (schema.number, values.iter().map(|value| value.to_cell()).collect());
+        if let Some(id) = self.once.get(&key) {
+            return Ok(Outcome::Unchanged(*id));
+        }
+        let mut known: Option<DocumentId> = None;
+        if values.len() == unique.len()
+            && let Some((first, value)) = unique.first().zip(values.first())
+        {
+            known = self.ledger.holding(schema, first, value)?.into_iter().next();
+        }
+        let outcome = match known {
+            Some(id) => Outcome::Unchanged(id),
+            None => self.write(schema, fields, &[])?,
+        };
+        let (Outcome::Created(id) | Outcome::Unchanged(id)) = outcome;
+        self.once.insert(key, id);
+        Ok(outcome)
+    }
+
+    fn write(
+        &mut self,
+        schema: &'static Collection,
+        mut fields: Fields,
+        extension: &[u8],
+    ) -> Result<Outcome, Error> {
+        let ledger = self.ledger;
+        ledger.check_create(schema)?;
+        if let Some(device) = &schema.device_field {
+            let own = || Value::Text(ledger.device().to_string());
+            fields.entry(device.clone()).or_insert_with(own);
+        }
+        let references =
+            Overlay { view: ViewReferences { ledger, except: None }, written: &self.written };
+        let fields =
+            validate(schema, &fields, &references).map_err(|faults| Error::Invalid { faults })?;
+        let ready = ledger.identify(schema, fields, extension);
+        let hash = fields_hash(&ready.fields);
+        if let Some(existing) = self.existing(ready.id)? {
+            if existing == hash {
+                return Ok(Outcome::Unchanged(ready.id));
+            }
+            let text = format!("{} {} exists already with other contents", schema.name, ready.id);
+            return Err(Error::fault("", text));
+        }
+        self.written.insert(ready.id, hash);
+        if !self.dry_run {
+            self.seal_in(&ready)?;
+        }
+        Ok(Outcome::Created(ready.id))
+    }
+
+    /// The hash of the fields of a record that is here or was made by this import.
+    fn existing(&self, id: DocumentId) -> Result<Option<[u8; 16]>, Error> {
+        if let Some(hash) = self.written.get(&id) {
+            return Ok(Some(*hash));
+        }
+        let record = self.ledger.row(id)?.and_then(|row| row.record);
+        Ok(record.map(|record| fields_hash(&record.fields)))
+    }
+
+    fn seal_in(&mut self, ready: &super::create::Ready) -> Result<(), Error> {
+        let ledger = self.ledger;
+        let mut desk = ledger.desk();
+        let (epoch, actor) = (desk.author.epoch(), desk.author.actor());
+        let root = root_change(&ledger.first_change(ready, actor))
+            .map_err(|error: CreateError| Error::fault("", error.to_string()))?;
+        let chain = (epoch, ready.scope);
+        let change = root.bytes;
+        desk.author.add(chain, Unsealed { document: ready.id, at: ready.at, change });
+        let started = if desk.author.is_full(&chain) {
+            ledger.start_seal(&mut desk, Some(chain))?
+        } else {
+            None
+        };
+        drop(desk);
+        self.sealing.extend(started);
+        while self.sealing.len() > SEALING_MAX {
+            self.wait_one()?;
+        }
+        Ok(())
+    }
+
+    fn wait_one(&mut self) -> Result<(), Error> {
+        let Some(sealing) = self.sealing.pop_front() else { return Ok(()) };
+        self.ledger.finish_seal(sealing).map(|_| ())
+    }
+
+    /// Seals the rest and waits until everything is on disk.
+    fn finish(&mut self) -> Result<(), Error> {
+        while !self.sealing.is_empty() {
+            self.wait_one()?;
+        }
+        if !self.dry_run {
+            self.ledger.seal(None)?;
+        }
+        Ok(())
+    }
+}
+
+/// The records that this import has made exist, although the view may not have them so far.
+struct Overlay<'a> {
+    view: ViewReferences<'a>,
+    written: &'a BTreeMap<DocumentId, [u8; 16]>,
+}
+
+impl References for Overlay<'_> {
+    fn exists(&self, collection: &str, id: &str) -> bool {
+        let is_written = id.parse::<DocumentId>().is_ok_and(|id| self.written.contains_key(&id));
+        is_written || self.view.exists(collection, id)
+    }
+
+    fn is_taken(&self, collection: &str, fields: &[String], values: &[&Value]) -> bool {
+        self.view.is_taken(collection, fields, values)
+    }
+}
+
+/// Counts the bytes that are read.
+struct Counting {
+    inner: Box<dyn Read + Send>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+fn read_mapping(options: &ImportOptions) -> Result<Mapping, Error> {
+    match (&options.mapping, &options.collection) {
+        (Some(_), Some(_)) => Err(Error::Usage {
+            reason: "give --collection or --map: a mapping names its collections itself".into(),
+        }),
+        (Some(text), None) => Mapping::parse(text).map_err(|error| import_error(&error)),
+        (None, Some(collection)) => {
+            schema::named(collection)?;
+            Ok(Mapping::identity(collection))
+        }
+        (None, None) => Err(Error::Usage {
+            reason: format!(
+                "what do the rows hold? give --collection ({}) or --map MAP.toml",
+                catalogue::collections()
+                    .iter()
+                    .map(|collection| collection.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        }),
+    }
+}
+
+/// Gives texts the types that the schema wants; blanks are no values.
+fn typed(schema: &Collection, fields: Fields) -> Fields {
+    let assignment = input::Assignment { collection: schema, clock: clock::local() };
+    let typed = |(key, value): (String, Value)| {
+        let key = assignment.key(&key);
+        let value = match value {
+            Value::Text(text) if text.trim().is_empty() => return None,
+            Value::Text(text) => assignment.value(schema.field(&key), text.trim()),
+            value => value,
+        };
+        Some((key, value))
+    };
+    fields.into_iter().filter_map(typed).collect()
+}
+
+fn fields_hash(fields: &Fields) -> [u8; 16] {
+    let hash = blake3::hash(&crate::rows::encode(fields));
+    *hash.as_bytes().first_chunk().expect("32 bytes have a first sixteen")
+}
+
+fn import_error(error: &dyn std::error::Error) -> Error {
+    Error::Import { reason: crate::error::with_causes(error) }
+}

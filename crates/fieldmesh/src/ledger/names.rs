@@ -1,0 +1,199 @@
+//! Finding the one record that a person means: by id, by the end of an id, or by a name.
+
+use std::collections::BTreeSet;
+
+use fieldmesh_model::schema::{Collection, Kind};
+use fieldmesh_model::validate::References;
+use fieldmesh_model::{DocumentId, Fields, Value, catalogue};
+use fieldmesh_store::{Direction, KeyRange, Tree};
+
+use crate::error::Error;
+use crate::projection::field_hash;
+use crate::rows::{self, DocumentRow, RecordRow};
+use crate::schema;
+
+use super::Ledger;
+
+/// The fewest characters of the end of an id that are taken for one.
+const SUFFIX_LENGTH_MIN: usize = 4;
+/// How many candidates an ambiguous name shows.
+const CANDIDATES_MAX: usize = 5;
+
+impl Ledger {
+    /// The record that `name` means, in any collection.
+    pub(crate) fn resolve(&self, name: &str) -> Result<DocumentId, Error> {
+        self.settle()?;
+        let mut found = self.named_in(name, catalogue::collections())?;
+        if found.is_empty() {
+            found = self.ending_in(name)?;
+        }
+        self.only(name, found)
+    }
+
+    /// The record of `collection` that `name` means; `None` if there is none.
+    pub(super) fn resolve_in(
+        &self,
+        collection: &Collection,
+        name: &str,
+    ) -> Result<Option<DocumentId>, Error> {
+        if let Ok(id) = name.parse::<DocumentId>() {
+            return Ok(Some(id));
+        }
+        let mut found = self.named_in(name, std::slice::from_ref(collection))?;
+        if found.is_empty() {
+            found = self.ending_in(name)?;
+            found.retain(|id| {
+                let row = self.row(*id).ok().flatten();
+                row.is_some_and(|row| row.scope.collection == collection.number)
+            });
+        }
+        if found.is_empty() { Ok(None) } else { self.only(name, found).map(Some) }
+    }
+
+    fn only(&self, name: &str, found: BTreeSet<DocumentId>) -> Result<DocumentId, Error> {
+        let mut ids = found.iter();
+        match (ids.next(), ids.next()) {
+            (Some(id), None) => Ok(*id),
+            (None, _) => Err(Error::NotFound { kind: "record", name: name.into() }),
+            (Some(_), Some(_)) => Err(Error::Ambiguous {
+                name: name.into(),
+                candidates: found
+                    .iter()
+                    .take(CANDIDATES_MAX)
+                    .map(|id| self.describe(*id))
+                    .collect(),
+            }),
+        }
+    }
+
+    fn describe(&self, id: DocumentId) -> String {
+        match self.row(id) {
+            Ok(Some(DocumentRow { record: Some(record), scope, .. })) => {
+                let schema = schema::numbered(scope.collection);
+                match record_name(&schema, &record) {
+                    Some(name) => format!("{id} ({} {name})", schema.name),
+                    None => format!("{id} ({})", schema.name),
+                }
+            }
+            _ => id.to_string(),
+        }
+    }
+
+    /// Records whose id or name is exactly `name`.
+    fn named_in(
+        &self,
+        name: &str,
+        collections: &[Collection],
+    ) -> Result<BTreeSet<DocumentId>, Error> {
+        if let Ok(id) = name.parse::<DocumentId>() {
+            return Ok(self.row(id)?.map(|_| id).into_iter().collect());
+        }
+        let wanted = Value::Text(name.trim().to_owned());
+        let mut found = BTreeSet::new();
+        for collection in collections {
+            for key in &collection.names {
+                found.extend(self.holding(collection, key, &wanted)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Records of `collection` that hold `value` in the indexed field `key` and are not deleted.
+    pub(super) fn holding(
+        &self,
+        collection: &Collection,
+        key: &str,
+        value: &Value,
+    ) -> Result<Vec<DocumentId>, Error> {
+        let hash = field_hash(&self.store, collection.number, key, value);
+        let mut found = Vec::new();
+        let range = KeyRange::prefix(&rows::value_prefix(hash));
+        for key in rows::keys(self.view(), Tree::Index, range, Direction::Ascending) {
+            let key = key?;
+            let Some(id) = rows::indexed_id(&key) else { continue };
+            let record = self.row(id)?.and_then(|row| row.record);
+            if record.is_some_and(|record| !record.deleted) {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Records whose id ends in `text`.
+    fn ending_in(&self, text: &str) -> Result<BTreeSet<DocumentId>, Error> {
+        let wanted: String =
+            text.chars().filter(|letter| *letter != '-').flat_map(char::to_lowercase).collect();
+        let is_hex = wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if wanted.len() < SUFFIX_LENGTH_MIN || wanted.len() > 32 || !is_hex {
+            return Ok(BTreeSet::new());
+        }
+        let mut found = BTreeSet::new();
+        for key in rows::keys(self.view(), Tree::Document, KeyRange::all(), Direction::Ascending) {
+            let Some(id) = rows::indexed_id(&key?) else { continue };
+            if id.uuid().simple().to_string().ends_with(&wanted) {
+                found.insert(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Replaces names by ids in the fields of `schema` that refer to other records.
+    pub(super) fn resolve_references(
+        &self,
+        schema: &Collection,
+        fields: &mut Fields,
+    ) -> Result<(), Error> {
+        for (key, value) in fields.iter_mut() {
+            let Some(Kind::Reference { collection }) = schema.field(key).map(|field| &field.kind)
+            else {
+                continue;
+            };
+            let (Some(target), Value::Text(text)) = (catalogue::named(collection), &*value) else {
+                continue;
+            };
+            if let Some(id) = self.resolve_in(target, text)? {
+                *value = Value::Text(id.to_string());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What people call a record: the best of its naming fields.
+pub(super) fn record_name(schema: &Collection, record: &RecordRow) -> Option<String> {
+    let names = schema.names.iter().rev();
+    names.filter_map(|key| record.fields.get(key)).map(Value::to_cell).find(|name| !name.is_empty())
+}
+
+/// Answers the questions of a validation from the view.
+pub(super) struct ViewReferences<'a> {
+    pub(super) ledger: &'a Ledger,
+    /// The record that is being changed: it does not stand in its own way.
+    pub(super) except: Option<DocumentId>,
+}
+
+impl References for ViewReferences<'_> {
+    fn exists(&self, collection: &str, id: &str) -> bool {
+        let Some(collection) = catalogue::named(collection) else { return false };
+        let Ok(id) = id.parse::<DocumentId>() else { return false };
+        let row = self.ledger.row(id).ok().flatten();
+        row.is_some_and(|row| {
+            row.scope.collection == collection.number
+                && row.record.is_some_and(|record| !record.deleted)
+        })
+    }
+
+    fn is_taken(&self, collection: &str, fields: &[String], values: &[&Value]) -> bool {
+        let Some(collection) = catalogue::named(collection) else { return false };
+        let mut candidates: Option<BTreeSet<DocumentId>> = None;
+        for (key, value) in fields.iter().zip(values) {
+            let found = self.ledger.holding(collection, key, value).unwrap_or_default();
+            let found: BTreeSet<DocumentId> = found.into_iter().collect();
+            candidates = Some(match candidates {
+                Some(before) => before.intersection(&found).copied().collect(),
+                None => found,
+            });
+        }
+        candidates.unwrap_or_default().into_iter().any(|id| Some(id) != self.except)
+    }
+}

@@ -1,0 +1,203 @@
+//! Lists of records, newest first, by the index that fits best.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use fieldmesh_model::schema::{Collection, Kind};
+use fieldmesh_model::{DocumentId, Fields, Moment, Value, catalogue, input};
+use fieldmesh_store::{Direction, KeyRange, Tree};
+use serde_json::{Map, Value as Json};
+
+use crate::api::{ListQuery, Record};
+use crate::clock;
+use crate::error::Error;
+use crate::projection::{field_hash, is_indexed};
+use crate::rows::{self, DocumentRow, RecordRow};
+use crate::schema;
+
+use super::Ledger;
+use super::names::record_name;
+
+/// A list query whose words have been understood.
+struct Plan {
+    conditions: Vec<(String, Value)>,
+    prefix: Vec<u8>,
+}
+
+impl Ledger {
+    /// The records that `query` asks for, newest first.
+    pub(crate) fn list(&self, query: &ListQuery) -> Result<Vec<Record>, Error> {
+        let mut names = Names::default();
+        let mut records = Vec::new();
+        self.visit(query, |id, row, record| {
+            records.push(self.to_record(id, &row, record, &mut names)?);
+            Ok(())
+        })?;
+        Ok(records)
+    }
+
+    /// Hands every record that `query` asks for to `take`, newest first.
+    pub(super) fn visit(
+        &self,
+        query: &ListQuery,
+        mut take: impl FnMut(DocumentId, DocumentRow, RecordRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.settle()?;
+        let plan = self.plan(query)?;
+        let mut left = query.limit.unwrap_or(usize::MAX);
+        let range = range(&plan.prefix, query.since, query.until);
+        for key in rows::keys(self.view(), Tree::Index, range, Direction::Descending) {
+            if left == 0 {
+                break;
+            }
+            let Some(id) = rows::indexed_id(&key?) else { continue };
+            let Some(mut row) = self.row(id)? else { continue };
+            let Some(record) = row.record.take() else { continue };
+            if record.deleted == query.deleted && plan.matches(&record) {
+                left -= 1;
+                take(id, row, record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self, query: &ListQuery) -> Result<Plan, Error> {
+        let schema = schema::named(&query.collection)?;
+        let mut conditions = Vec::new();
+        for text in &query.filters {
+            conditions.push(self.condition(schema, text)?);
+        }
+        let indexed = conditions.iter().find(|(key, _)| is_indexed(schema, key));
+        let prefix = match indexed {
+            Some((key, value)) => {
+                rows::value_prefix(field_hash(&self.store, schema.number, key, value))
+            }
+            None => rows::time_prefix(schema.number),
+        };
+        Ok(Plan { conditions, prefix })
+    }
+
+    fn condition(&self, schema: &Collection, text: &str) -> Result<(String, Value), Error> {
+        let assignment = input::Assignment { collection: schema, clock: clock::local() };
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(Error::Usage {
+                reason: format!("{text:?} is no condition; write field=value"),
+            });
+        };
+        let key = assignment.key(name.trim());
+        let Some(field) = schema.field(&key) else {
+            if schema.is_open(&key) {
+                return Ok((key, assignment.value(None, value)));
+            }
+            let near = assignment.suggestions(name).join(", ");
+            let hint = if near.is_empty() { String::new() } else { format!("; near it: {near}") };
+            return Err(Error::fault(name, format!("{} has no such field{hint}", schema.name)));
+        };
+        let mut value = assignment.value(Some(field), value);
+        if let (Kind::Reference { collection }, Value::Text(name)) = (&field.kind, &value)
+            && let Some(target) = catalogue::named(collection)
+            && let Some(id) = self.resolve_in(target, name)?
+        {
+            value = Value::Text(id.to_string());
+        }
+        Ok((key, value))
+    }
+
+    /// The record as people see it.
+    pub(super) fn to_record(
+        &self,
+        id: DocumentId,
+        row: &DocumentRow,
+        record: RecordRow,
+        names: &mut Names,
+    ) -> Result<Record, Error> {
+        let schema = schema::numbered(row.scope.collection);
+        Ok(Record {
+            id,
+            collection: schema.name.clone(),
+            names: names.of_references(self, &schema, &record.fields),
+            fields: match input::nest(&record.fields) {
+                Json::Object(fields) => fields,
+                _ => Map::new(),
+            },
+            created_by: record.created_by,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            device_id: record.device,
+            deleted: record.deleted,
+            conflicts: record
+                .conflicts
+                .into_iter()
+                .filter(|conflict| conflict.open)
+                .map(|conflict| conflict.id)
+                .collect(),
+        })
+    }
+}
+
+impl Plan {
+    fn matches(&self, record: &RecordRow) -> bool {
+        self.conditions.iter().all(|(key, wanted)| {
+            let held = record.fields.get(key).unwrap_or(&Value::Null);
+            match (held, wanted) {
+                (Value::List(items), wanted) if !matches!(wanted, Value::List(_)) => {
+                    items.iter().any(|item| is_equal(item, wanted))
+                }
+                (held, wanted) => is_equal(held, wanted),
+            }
+        })
+    }
+}
+
+/// Equality for people: the letters of texts count alike.
+fn is_equal(held: &Value, wanted: &Value) -> bool {
+    match (held, wanted) {
+        (Value::Text(held), Value::Text(wanted)) => {
+            held.trim().to_lowercase() == wanted.trim().to_lowercase()
+        }
+        (held, wanted) => held.is_same(wanted) || (held.is_cleared() && wanted.is_cleared()),
+    }
+}
+
+/// The keys under `prefix` from `since` to before `until`.
+fn range(prefix: &[u8], since: Option<Moment>, until: Option<Moment>) -> KeyRange {
+    let at = |time: Moment| [prefix, &rows::sortable(time)].concat();
+    let from = since.map_or_else(|| prefix.to_vec(), at);
+    let to = until.map_or_else(|| [prefix, &[0xff; 32]].concat(), at);
+    KeyRange::new(Bound::Included(&from), Bound::Excluded(&to))
+}
+
+/// Names of referred records, looked up once each.
+#[derive(Default)]
+pub(super) struct Names(BTreeMap<DocumentId, Option<String>>);
+
+impl Names {
+    fn of_references(
+        &mut self,
+        ledger: &Ledger,
+        schema: &Collection,
+        fields: &Fields,
+    ) -> Map<String, Json> {
+        let mut names = Map::new();
+        for (key, value) in fields {
+            let is_reference =
+                schema.field(key).is_some_and(|field| matches!(field.kind, Kind::Reference { .. }));
+            let id = value.as_text().and_then(|text| text.parse::<DocumentId>().ok());
+            let Some(id) = id.filter(|_| is_reference) else { continue };
+            if let Some(name) = self.of(ledger, id) {
+                names.insert(key.clone(), name.into());
+            }
+        }
+        names
+    }
+
+    /// What people call the record `id`.
+    pub(super) fn of(&mut self, ledger: &Ledger, id: DocumentId) -> Option<String> {
+        let lookup = || {
+            let row = ledger.row(id).ok().flatten()?;
+            let record = row.record?;
+            record_name(&schema::numbered(row.scope.collection), &record)
+        };
+        self.0.entry(id).or_insert_with(lookup).clone()
+    }
+}

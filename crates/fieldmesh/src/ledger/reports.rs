@@ -1,0 +1,52 @@
+//! Counts and states of the ledger, for status and devices.
+
+use std::collections::BTreeMap;
+
+use fieldmesh_model::{DeviceId, Moment, catalogue};
+use fieldmesh_store::{Direction, KeyRange, Tree};
+
+use crate::error::Error;
+use crate::projection::count_key;
+use crate::rows::{self, ChainRow};
+
+use super::Ledger;
+
+/// What the chains say of one device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) batches: u64,
+    pub(crate) last_change: Option<Moment>,
+}
+
+impl Ledger {
+    /// Records that are not deleted, by collection.
+    pub(crate) fn record_counts(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let mut counts = BTreeMap::new();
+        for collection in catalogue::collections() {
+            let key = count_key(collection.number);
+            let count: u64 = rows::find(self.view(), Tree::Meta, &key)?.unwrap_or(0);
+            counts.insert(collection.name.clone(), count);
+        }
+        Ok(counts)
+    }
+
+    /// Changes that could not be applied.
+    pub(crate) fn quarantine_count(&self) -> Result<u64, Error> {
+        self.view().count(Tree::Quarantine).map_err(|error| Error::store(&error))
+    }
+
+    /// What each device has written, as far as it is here.
+    pub(crate) fn outputs(&self) -> Result<BTreeMap<DeviceId, Output>, Error> {
+        let mut outputs: BTreeMap<DeviceId, Output> = BTreeMap::new();
+        let range = KeyRange::all();
+        for row in rows::scan(self.view(), Tree::Chain, range, Direction::Ascending) {
+            let (key, value) = row?;
+            let Some((device, _, _)) = rows::parse_chain_key(&key) else { continue };
+            let row: ChainRow = rows::decode(&value)?;
+            let output = outputs.entry(device).or_default();
+            output.batches += row.sequence;
+            output.last_change = output.last_change.max(Some(row.last));
+        }
+        Ok(outputs)
+    }
+}

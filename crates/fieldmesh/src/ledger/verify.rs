@@ -1,0 +1,141 @@
+//! A check of everything: every frame, every signature, every record against its changes.
+
+use std::ops::ControlFlow;
+
+use fieldmesh_batch::Batch;
+use fieldmesh_document::Document;
+use fieldmesh_identity::{Item, Policy};
+use fieldmesh_store::{Direction, KeyRange, Place, Tree};
+
+use crate::api::VerifyReport;
+use crate::changes::Closure;
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::rows::{self, DocumentRow, RecordRow};
+use crate::schema;
+
+use super::Ledger;
+
+/// Faults that are written out; more are counted.
+const FAULTS_MAX: usize = 200;
+
+impl Ledger {
+    /// Reads and checks everything. `damage` is what the open found.
+    pub(crate) fn verify(&self, damage: Vec<String>) -> Result<VerifyReport, Error> {
+        self.settle()?;
+        let mut report = VerifyReport { faults: damage, ..VerifyReport::default() };
+        self.verify_log(&mut report)?;
+        self.verify_view(&mut report)?;
+        self.verify_records(&mut report)?;
+        report.clean = report.faults.is_empty();
+        if report.faults.len() > FAULTS_MAX {
+            let more = report.faults.len() - FAULTS_MAX;
+            report.faults.truncate(FAULTS_MAX);
+            report.faults.push(format!("and {more} more"));
+        }
+        Ok(report)
+    }
+
+    fn verify_log(&self, report: &mut VerifyReport) -> Result<(), Error> {
+        let policy = self.policy();
+        let replayed = self.store.replay(None, |place, entry| {
+            match Entry::decode(&entry) {
+                Ok(Entry::Batch(bytes)) => verify_batch(place, &bytes, &policy, report),
+                Ok(Entry::Item(bytes)) => {
+                    report.items += 1;
+                    if let Err(error) = Item::decode(&bytes) {
+                        report.faults.push(at(place, &format!("a policy item is bad: {error}")));
+                    }
+                }
+                Ok(Entry::Change(local)) => {
+                    report.changes += 1;
+                    if let Err(error) = fieldmesh_document::peek(&local.change) {
+                        report.faults.push(at(place, &format!("a change is bad: {error}")));
+                    }
+                }
+                Ok(Entry::Fact(_)) => {}
+                Err(error) => report.faults.push(at(place, &error.to_string())),
+            }
+            ControlFlow::Continue(())
+        });
+        let replayed = replayed.map_err(|error| Error::store(&error))?;
+        report.frames = replayed.entries;
+        for bad in replayed.bad_frames {
+            let text = format!("{} bytes cannot be read ({:?})", bad.length, bad.damage);
+            let fault = at(bad.place, &text);
+            if !report.faults.contains(&fault) {
+                report.faults.push(fault);
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_view(&self, report: &mut VerifyReport) -> Result<(), Error> {
+        if let Err(error) = self.view().verify() {
+            report.faults.push(format!("the view is damaged and will be rebuilt: {error}"));
+        }
+        for row in rows::scan(self.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
+            let (key, value) = row?;
+            let place: Place = rows::decode(&value)?;
+            let found = crate::places::read_batch(&self.store, place);
+            if found.is_ok_and(|batch| batch.key_bytes()[..] != key[..]) {
+                report.faults.push(at(place, "another batch lies here than the view says"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads every record from its changes and compares with what the view shows.
+    fn verify_records(&self, report: &mut VerifyReport) -> Result<(), Error> {
+        let range = KeyRange::all();
+        for row in rows::scan(self.view(), Tree::Document, range, Direction::Ascending) {
+            let (key, value) = row?;
+            let Some(id) = rows::indexed_id(&key) else { continue };
+            let row: DocumentRow = rows::decode(&value)?;
+            if row.changes.is_empty() {
+                continue;
+            }
+            report.records += 1;
+            let rebuilt = Closure::read(&self.store, &row.changes, self.device())
+                .and_then(|closure| {
+                    Document::load(id, closure.in_order()).map_err(|error| Error::store(&error))
+                })
+                .and_then(|document| {
+                    RecordRow::of(&document, &schema::numbered(row.scope.collection))
+                });
+            match rebuilt {
+                Ok(rebuilt) if Some(&rebuilt) == row.record.as_ref() => {}
+                Ok(_) => {
+                    report.faults.push(format!("record {id} reads otherwise than it is shown"))
+                }
+                Err(error) => report.faults.push(format!("record {id} cannot be read: {error}")),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn verify_batch(place: Place, bytes: &[u8], policy: &Policy, report: &mut VerifyReport) {
+    report.batches += 1;
+    let batch = match Batch::decode(bytes) {
+        Ok(batch) => batch,
+        Err(error) => {
+            report.faults.push(at(place, &format!("a batch is bad: {error}")));
+            return;
+        }
+    };
+    report.changes += batch.leaves().len() as u64;
+    let author = batch.header().author;
+    let Some(key) = policy.verifying_key(&author) else {
+        let text = format!("the author {} of a batch is no member", author.short());
+        report.faults.push(at(place, &text));
+        return;
+    };
+    if let Err(error) = batch.verify(key) {
+        report.faults.push(at(place, &format!("the signature of a batch is bad: {error}")));
+    }
+}
+
+fn at(place: Place, text: &str) -> String {
+    format!("log segment {}, byte {}: {text}", place.segment, place.offset)
+}

@@ -1,0 +1,264 @@
+//! The task that owns the replica: it feeds inputs in and performs what comes out.
+//!
+//! No decision is made here. Network readers wait when the task is behind, which is how a slow
+//! disk slows a fast peer; completions of the task's own work never wait.
+
+mod link;
+mod perform;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fieldmesh_identity::Policy;
+use fieldmesh_model::{DeviceId, Moment};
+use fieldmesh_net::Connection;
+use fieldmesh_replica::{Event, Input, LinkId, LinkStats, Replica};
+use fieldmesh_store::Store;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::places::Places;
+use crate::projector::Projector;
+
+use self::link::Link;
+
+/// Inputs from the network that wait to be handled.
+const INBOX_MAX: usize = 64;
+/// Events a slow listener may lag behind.
+const EVENTS_MAX: usize = 1_024;
+/// Inputs handled between two looks at the completions.
+const TURN_MAX: usize = 32;
+
+/// What is asked of the task.
+pub(crate) enum Call {
+    /// Something for the replica.
+    Input(Input),
+    /// A connection to drive.
+    Attach { connection: Connection, address: String, reply: oneshot::Sender<LinkId> },
+    /// A link ended by itself.
+    Ended { link: LinkId, reason: String },
+    /// Ends a link that is not needed any more.
+    Detach(LinkId),
+    /// The store could not take what a link sent.
+    StoreFailed { link: LinkId, reason: String },
+    /// The state, for people.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// Stop: close every link and end the task.
+    Stop,
+}
+
+/// What happened on the mesh, for those who wait or show it.
+#[derive(Debug, Clone)]
+pub(crate) enum MeshEvent {
+    /// A connection became a link.
+    Linked { link: LinkId, device: DeviceId, address: String },
+    /// A link ended.
+    Unlinked { link: LinkId, reason: String },
+    /// The replica says.
+    Replica(Event),
+}
+
+/// The state of the mesh at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) root: String,
+    pub(crate) batches: u64,
+    pub(crate) links: Vec<LinkState>,
+}
+
+/// One link at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkState {
+    pub(crate) id: LinkId,
+    pub(crate) device: DeviceId,
+    pub(crate) address: String,
+    pub(crate) in_step: bool,
+    /// Whether this device dialled.
+    pub(crate) is_dialled: bool,
+    pub(crate) stats: LinkStats,
+}
+
+/// A handle on the task.
+#[derive(Clone)]
+pub(crate) struct Mesh {
+    inbox: mpsc::Sender<Call>,
+    urgent: mpsc::UnboundedSender<Call>,
+    events: broadcast::Sender<MeshEvent>,
+    policy: Arc<std::sync::RwLock<Arc<Policy>>>,
+}
+
+impl Mesh {
+    /// Starts the task in `tasks`.
+    pub(crate) fn start(
+        replica: Replica,
+        store: Arc<Store>,
+        places: Arc<Places>,
+        projector: Projector,
+        policy: Arc<std::sync::RwLock<Arc<Policy>>>,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
+        let (inbox, calls) = mpsc::channel(INBOX_MAX);
+        let (urgent, urgent_calls) = mpsc::unbounded_channel();
+        let (events, _) = broadcast::channel(EVENTS_MAX);
+        let mesh = Self { inbox, urgent, events, policy };
+        let task = MeshTask {
+            replica,
+            store,
+            places,
+            projector,
+            mesh: mesh.clone(),
+            links: BTreeMap::new(),
+            in_step: BTreeSet::new(),
+            next_link: 1,
+            tasks: JoinSet::new(),
+        };
+        tasks.spawn(task.run(calls, urgent_calls));
+        mesh
+    }
+
+    /// Hands over something that must not wait: the completion of our own work.
+    pub(crate) fn urgent(&self, call: Call) {
+        // The task is gone only while the node stops; then there is nobody left to tell.
+        let _ = self.urgent.send(call);
+    }
+
+    /// Hands over a network input; waits while the task is behind. False once the task is gone.
+    pub(crate) async fn input(&self, input: Input) -> bool {
+        self.inbox.send(Call::Input(input)).await.is_ok()
+    }
+
+    /// Reports the end of a link.
+    async fn ended(&self, link: LinkId, reason: String) {
+        // The task is gone only while the node stops; its links are gone with it.
+        let _ = self.inbox.send(Call::Ended { link, reason }).await;
+    }
+
+    /// Drives `connection`; `None` once the task is gone.
+    pub(crate) async fn attach(&self, connection: Connection, address: String) -> Option<LinkId> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Call::Attach { connection, address, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// The state now; `None` once the task is gone.
+    pub(crate) async fn snapshot(&self) -> Option<Snapshot> {
+        let (reply, answer) = oneshot::channel();
+        self.urgent.send(Call::Snapshot(reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// Everything that happens from here on.
+    pub(crate) fn events(&self) -> broadcast::Receiver<MeshEvent> {
+        self.events.subscribe()
+    }
+
+    /// The policy that counts.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.policy.read().expect("no holder of this lock panics").clone()
+    }
+}
+
+struct MeshTask {
+    replica: Replica,
+    store: Arc<Store>,
+    places: Arc<Places>,
+    projector: Projector,
+    mesh: Mesh,
+    links: BTreeMap<LinkId, Link>,
+    in_step: BTreeSet<LinkId>,
+    next_link: u64,
+    tasks: JoinSet<()>,
+}
+
+impl MeshTask {
+    async fn run(
+        mut self,
+        mut calls: mpsc::Receiver<Call>,
+        mut urgent: mpsc::UnboundedReceiver<Call>,
+    ) {
+        loop {
+            let wait = self.time_to_deadline();
+            let call = tokio::select! {
+                biased;
+                call = urgent.recv() => call,
+                call = calls.recv() => call,
+                () = tokio::time::sleep(wait) => Some(Call::Input(Input::Tick)),
+            };
+            let mut next = call;
+            let mut turn = 0;
+            while let Some(call) = next {
+                if matches!(call, Call::Stop) {
+                    return self.stop();
+                }
+                self.handle(call);
+                turn += 1;
+                next = if turn < TURN_MAX { urgent.try_recv().ok() } else { None };
+            }
+            while self.tasks.try_join_next().is_some() {}
+        }
+    }
+
+    fn time_to_deadline(&self) -> Duration {
+        const IDLE: Duration = Duration::from_secs(3_600);
+        let Some(deadline) = self.replica.deadline() else { return IDLE };
+        let millis = u64::try_from(deadline.millis_since(clock::now())).unwrap_or(0);
+        Duration::from_millis(millis).min(IDLE)
+    }
+
+    fn handle(&mut self, call: Call) {
+        match call {
+            Call::Input(input) => self.feed(input),
+            Call::Attach { connection, address, reply } => {
+                let link = self.attach(connection, address);
+                let _ = reply.send(link);
+            }
+            Call::Ended { link, reason } | Call::StoreFailed { link, reason } => {
+                self.drop_link(link, &reason);
+            }
+            Call::Detach(link) => self.drop_link(link, "everything is in step"),
+            Call::Snapshot(reply) => {
+                let _ = reply.send(self.snapshot());
+            }
+            Call::Stop => unreachable!("the loop ends before it is handed on"),
+        }
+    }
+
+    /// Feeds one input and performs everything that follows from it.
+    fn feed(&mut self, input: Input) {
+        let now: Moment = clock::now();
+        if let Err(error) = self.replica.handle(now, input) {
+            tracing::debug!(%error, "the replica refused an input");
+        }
+        while let Some(output) = self.replica.poll() {
+            self.perform(output);
+        }
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        Snapshot {
+            root: self.replica.root().0.iter().map(|byte| format!("{byte:02x}")).collect(),
+            batches: self.replica.len() as u64,
+            links: self
+                .links
+                .iter()
+                .map(|(id, link)| LinkState {
+                    id: *id,
+                    device: link.device,
+                    address: link.address.clone(),
+                    in_step: self.in_step.contains(id),
+                    is_dialled: link.is_dialled,
+                    stats: self.replica.stats(*id).unwrap_or_default(),
+                })
+                .collect(),
+        }
+    }
+
+    fn stop(mut self) {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.drop_link(link, "the device is shutting down");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What the replica's outputs do in the world: send, store, load, close, tell.
+
+use std::sync::Arc;
+
+use fieldmesh_batch::Batch;
+use fieldmesh_identity::Item;
+use fieldmesh_model::{BatchId, ItemId};
+use fieldmesh_replica::{CloseReason, Event, Input, LinkId, Output};
+use fieldmesh_store::Place;
+
+use crate::entry::Entry;
+use crate::places::read_batch;
+
+use super::{Call, MeshEvent, MeshTask};
+
+impl MeshTask {
+    pub(super) fn perform(&mut self, output: Output) {
+        match output {
+            Output::Control { link, bytes } => self.send(link, bytes, super::link::Lane::Control),
+            Output::Data { link, bytes } => self.send(link, bytes, super::link::Lane::Data),
+            Output::StoreBatches { link, batches } => self.store_batches(link, &batches),
+            Output::StoreItems { link, items } => self.store_items(link, items),
+            Output::Load { link, ids } => self.load(link, ids),
+            Output::Close { link, reason } => self.close(link, &reason),
+            Output::Event(event) => self.tell(event),
+        }
+    }
+
+    fn send(&mut self, link: LinkId, bytes: Vec<u8>, lane: super::link::Lane) {
+        if let Some(link) = self.links.get(&link) {
+            link.send(bytes, lane);
+        }
+    }
+
+    fn store_batches(&mut self, link: LinkId, batches: &[Batch]) {
+        let ids: Vec<BatchId> = batches.iter().map(Batch::id).collect();
+        let entries = batches.iter().map(|batch| Entry::Batch(batch.encode()).encode()).collect();
+        let (mesh, places) = (self.mesh.clone(), Arc::clone(&self.places));
+        let projector = self.projector.clone();
+        self.store.append_with(entries, move |result| match result {
+            Ok(written) => {
+                places.insert_all(ids.iter().copied().zip(written));
+                mesh.urgent(Call::Input(Input::BatchesStored { ids }));
+                projector.wake();
+            }
+            Err(error) => mesh.urgent(Call::StoreFailed { link, reason: error.to_string() }),
+        });
+    }
+
+    fn store_items(&mut self, link: LinkId, items: Vec<Item>) {
+        let ids: Vec<ItemId> = items.iter().map(Item::id).collect();
+        let entries =
+            items.iter().map(|item| Entry::Item(item.encode().to_vec()).encode()).collect();
+        let (mesh, projector) = (self.mesh.clone(), self.projector.clone());
+        self.store.append_with(entries, move |result| match result {
+            Ok(_) => {
+                mesh.urgent(Call::Input(Input::ItemsStored { ids }));
+                projector.wake();
+            }
+            Err(error) => mesh.urgent(Call::StoreFailed { link, reason: error.to_string() }),
+        });
+    }
+
+    fn load(&mut self, link: LinkId, ids: Vec<BatchId>) {
+        let (store, mesh) = (Arc::clone(&self.store), self.mesh.clone());
+        let wanted: Vec<(BatchId, Option<Place>)> =
+            ids.into_iter().map(|id| (id, self.places.find(&id))).collect();
+        self.tasks.spawn_blocking(move || {
+            let mut batches = Vec::with_capacity(wanted.len());
+            let mut missing = Vec::new();
+            for (id, place) in wanted {
+                match place.and_then(|place| read_batch(&store, place).ok()) {
+                    Some(batch) => batches.push(batch),
+                    None => missing.push(id),
+                }
+            }
+            if !missing.is_empty() {
+                tracing::warn!(count = missing.len(), "batches cannot be read from the log");
+                mesh.urgent(Call::Input(Input::LoadFailed { link, ids: missing }));
+            }
+            mesh.urgent(Call::Input(Input::BatchesLoaded { link, batches }));
+        });
+    }
+
+    fn close(&mut self, link: LinkId, reason: &CloseReason) {
+        self.unlink(link, &reason.to_string());
+    }
+
+    /// Ends a link for a reason of our own and tells the replica.
+    pub(super) fn drop_link(&mut self, link: LinkId, reason: &str) {
+        if self.links.contains_key(&link) {
+            self.unlink(link, reason);
+            self.feed(Input::LinkDown { link });
+        }
+    }
+
+    /// Forgets a link and closes its connection.
+    pub(super) fn unlink(&mut self, id: LinkId, reason: &str) {
+        self.in_step.remove(&id);
+        let Some(link) = self.links.remove(&id) else { return };
+        tracing::info!(peer = %link.device.short(), reason, "link closed");
+        self.announce(MeshEvent::Unlinked { link: id, reason: reason.into() });
+    }
+
+    fn tell(&mut self, event: Event) {
+        match &event {
+            Event::InStep { link, .. } => {
+                self.in_step.insert(*link);
+            }
+            Event::Received { link, .. } => {
+                self.in_step.remove(link);
+            }
+            Event::PolicyChanged => self.publish_policy(),
+            Event::Greeted { .. } => {}
+            event => tracing::debug!(?event, "replica"),
+        }
+        self.announce(MeshEvent::Replica(event));
+    }
+
+    /// Makes the replica's policy the one that everybody reads.
+    pub(super) fn publish_policy(&self) {
+        let policy = Arc::new(self.replica.policy().clone());
+        *self.mesh.policy.write().expect("no holder of this lock panics") = policy;
+    }
+
+    fn announce(&self, event: MeshEvent) {
+        // Nobody listening is fine: events are for those who wait for something.
+        let _ = self.mesh.events.send(event);
+    }
+}

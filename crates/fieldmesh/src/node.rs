@@ -1,0 +1,307 @@
+//! A node: the records of one tenant on this device, and its conversations with others.
+//!
+//! Everything that waits for a disk runs on blocking threads; everything that waits for a peer
+//! runs in tasks that the node owns and that end with it.
+
+mod builder;
+mod contacts;
+mod enrol;
+mod keeper;
+mod listener;
+mod open;
+mod report;
+mod sync;
+
+use std::io::{Read, Write};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use fieldmesh_model::DocumentId;
+use tokio::task::JoinSet;
+
+use crate::api::{
+    Choice, ConflictQuery, ConflictReport, Edits, ExportQuery, ImportOptions, ImportReport,
+    ListQuery, NewRecord, Progress, Record, Resolution, Revision, VerifyReport,
+};
+use crate::error::Error;
+use crate::home::Home;
+use crate::ledger::Ledger;
+use crate::mesh::{Call, Mesh, MeshEvent};
+use crate::projector::ProjectorThread;
+
+pub use self::builder::{Builder, TenantOptions};
+pub use self::keeper::RunOptions;
+pub use self::listener::Listener;
+
+use self::contacts::Contacts;
+
+/// A node; clones are handles on the same one.
+///
+/// # Examples
+///
+/// ```
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+/// # runtime.block_on(async {
+/// use fieldmesh::{Node, TenantOptions};
+/// use fieldmesh::api::NewRecord;
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let options = TenantOptions { name: "Gulf Crew".into(), ..TenantOptions::default() };
+/// let (node, tenant) = Node::builder(folder.path().join("home"))
+///     .passphrase("correct horse battery")
+///     .create_tenant(options)
+///     .await
+///     .unwrap();
+/// assert_eq!(tenant.name, "Gulf Crew");
+///
+/// let well = NewRecord {
+///     collection: "well".into(),
+///     assignments: ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"]
+///         .map(String::from)
+///         .to_vec(),
+///     ..NewRecord::default()
+/// };
+/// let record = node.record(well).await.unwrap();
+/// assert_eq!(record.fields["name"], "Alder 1");
+/// assert_eq!(node.show("Alder 1").await.unwrap(), record);
+/// node.shutdown().await.unwrap();
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    home: Home,
+    ledger: Arc<Ledger>,
+    mesh: Mesh,
+    contacts: Contacts,
+    listener: tokio::sync::Mutex<Option<Listener>>,
+    /// A listener of the caller's that is shared with other nodes, or one of our own.
+    owns_listener: bool,
+    /// Whether the node keeps its connections by itself.
+    is_running: AtomicBool,
+    damage: Vec<String>,
+    /// One sync at a time: a second one waits and then finds little to do.
+    syncing: tokio::sync::Mutex<()>,
+    tasks: Mutex<JoinSet<()>>,
+    thread: Mutex<Option<ProjectorThread>>,
+}
+
+impl Node {
+    /// Prepares a node in the folder `home`.
+    pub fn builder(home: impl Into<std::path::PathBuf>) -> Builder {
+        Builder::new(home.into())
+    }
+
+    /// Creates a record; it is on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] carries every fault; [`Error::Taken`] names the record that has the
+    /// same natural key.
+    pub async fn record(&self, new: NewRecord) -> Result<Record, Error> {
+        self.blocking(move |ledger| ledger.create(&new)).await
+    }
+
+    /// Changes fields of the record that `name` means: an id, the end of one, or a unique name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] carries every fault that the edits would bring in.
+    pub async fn edit(&self, name: &str, edits: Edits) -> Result<Record, Error> {
+        self.on_record(name, move |ledger, id| ledger.edit(id, &edits)).await
+    }
+
+    /// Deletes a record; it stays in the history.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] says who may.
+    pub async fn delete(&self, name: &str) -> Result<Record, Error> {
+        self.on_record(name, Ledger::delete).await
+    }
+
+    /// Takes a deletion back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] says who may.
+    pub async fn restore(&self, name: &str) -> Result<Record, Error> {
+        self.on_record(name, Ledger::restore).await
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], or [`Error::Ambiguous`] with candidates.
+    pub async fn show(&self, name: &str) -> Result<Record, Error> {
+        self.on_record(name, Ledger::show).await
+    }
+
+    /// Every change of a record, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], or [`Error::Ambiguous`] with candidates.
+    pub async fn history(&self, name: &str) -> Result<Vec<Revision>, Error> {
+        self.on_record(name, Ledger::history).await
+    }
+
+    /// Records, newest first.
+    ///
+    /// # Errors
+    ///
+    /// The collection or a condition is not understood.
+    pub async fn list(&self, query: ListQuery) -> Result<Vec<Record>, Error> {
+        self.blocking(move |ledger| ledger.list(&query)).await
+    }
+
+    /// Writes records to `out`; gives their number.
+    ///
+    /// # Errors
+    ///
+    /// The query is not understood, or `out` fails.
+    pub async fn export(
+        &self,
+        query: ExportQuery,
+        mut out: impl Write + Send + 'static,
+    ) -> Result<u64, Error> {
+        self.blocking(move |ledger| ledger.export(&query, &mut out)).await
+    }
+
+    /// Reads records from `file`; what is imported is on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// The file or the mapping is not understood: no row was read. A bad row is no error; it is
+    /// counted and reported.
+    pub async fn import(
+        &self,
+        file: impl Read + Send + 'static,
+        options: ImportOptions,
+        mut progress: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<ImportReport, Error> {
+        self.blocking(move |ledger| ledger.import(Box::new(file), &options, &mut progress)).await
+    }
+
+    /// The conflict inbox.
+    ///
+    /// # Errors
+    ///
+    /// The kind is not known.
+    pub async fn conflicts(&self, query: ConflictQuery) -> Result<Vec<ConflictReport>, Error> {
+        self.blocking(move |ledger| ledger.conflicts(&query)).await
+    }
+
+    /// One item of the inbox, by its id or the end of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] also where it has been settled.
+    pub async fn conflict(&self, id: &str) -> Result<ConflictReport, Error> {
+        let id = id.to_owned();
+        self.blocking(move |ledger| ledger.conflict(&id)).await
+    }
+
+    /// Settles one item of the inbox by an ordinary change that replaces all its values.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] says who may; [`Error::Usage`] where the choice does not fit.
+    pub async fn resolve(&self, id: &str, resolution: Resolution) -> Result<Record, Error> {
+        let id = id.to_owned();
+        self.blocking(move |ledger| ledger.settle_conflict(&id, &resolution)).await
+    }
+
+    /// Settles every open item that `query` gives by the same choice.
+    ///
+    /// # Errors
+    ///
+    /// The first item that cannot be settled; those before it are.
+    pub async fn resolve_all(
+        &self,
+        query: ConflictQuery,
+        choice: Choice,
+    ) -> Result<Vec<Record>, Error> {
+        self.blocking(move |ledger| ledger.settle_conflicts(&query, &choice)).await
+    }
+
+    /// Checks every frame, signature and record of the home.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read at all; what is wrong inside it is in the report.
+    pub async fn verify(&self) -> Result<VerifyReport, Error> {
+        let damage = self.inner.damage.clone();
+        self.blocking(move |ledger| ledger.verify(damage)).await
+    }
+
+    /// Ends every conversation and task and closes the store.
+    ///
+    /// Nothing is lost without it: whatever was acknowledged is on disk.
+    ///
+    /// # Errors
+    ///
+    /// The view could not be flushed; it catches up at the next start.
+    pub async fn shutdown(self) -> Result<(), Error> {
+        self.inner.mesh.urgent(Call::Stop);
+        if let Some(listener) = self.inner.listener.lock().await.take() {
+            if self.inner.owns_listener {
+                listener.close().await;
+            } else {
+                listener.remove(&self.inner.ledger.identity.tenant);
+            }
+        }
+        let mut tasks = {
+            let mut slot = self.inner.tasks.lock().expect("no holder of this lock panics");
+            std::mem::take(&mut *slot)
+        };
+        tasks.shutdown().await;
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || inner.close()).await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    /// Runs `work` on a blocking thread.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ledger) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let ledger = Arc::clone(&self.inner.ledger);
+        tokio::task::spawn_blocking(move || work(&ledger)).await.map_err(|error| {
+            tracing::error!(%error, "a call ended without an answer");
+            Error::ShuttingDown
+        })?
+    }
+
+    async fn on_record<T: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&Ledger, DocumentId) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let name = name.to_owned();
+        self.blocking(move |ledger| {
+            let id = ledger.resolve(&name)?;
+            work(ledger, id)
+        })
+        .await
+    }
+
+    /// Everything that happens on the mesh from here on.
+    fn events(&self) -> tokio::sync::broadcast::Receiver<MeshEvent> {
+        self.inner.mesh.events()
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), Error> {
+        self.ledger.projector.stop();
+        let thread = self.thread.lock().expect("no holder of this lock panics").take();
+        if let Some(thread) = thread {
+            thread.join();
+        }
+        self.ledger.store.close().map_err(|error| Error::store(&error))
+    }
+}

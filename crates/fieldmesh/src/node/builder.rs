@@ -1,0 +1,98 @@
+//! Opening a node: in a home that exists, as a new tenant, or by an invitation.
+
+use std::path::PathBuf;
+
+use crate::api::{JoinReport, TenantReport};
+use crate::error::Error;
+use crate::home::Unlock;
+
+use super::{Listener, Node, enrol, open};
+
+/// How to open a node.
+pub struct Builder {
+    pub(super) home: PathBuf,
+    pub(super) unlock: Unlock,
+    pub(super) forward_only: bool,
+    pub(super) listener: Option<Listener>,
+}
+
+/// A tenant to create.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TenantOptions {
+    /// The organisation's name.
+    pub name: String,
+    /// The e-mail address of the person whose device this is.
+    pub user: Option<String>,
+    /// The device's name; the host's name where absent.
+    pub device: Option<String>,
+}
+
+impl Builder {
+    pub(super) fn new(home: PathBuf) -> Self {
+        Self { home, unlock: Unlock::default(), forward_only: false, listener: None }
+    }
+
+    /// Locks or unlocks the home with a passphrase.
+    #[must_use]
+    pub fn passphrase(mut self, passphrase: impl Into<String>) -> Self {
+        self.unlock = Unlock::Passphrase(passphrase.into());
+        self
+    }
+
+    /// Locks or unlocks the home with a key file, which is made if it does not exist.
+    ///
+    /// With neither a passphrase nor this, a key file is kept in the user's configuration folder.
+    #[must_use]
+    pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unlock = Unlock::KeyFile(path.into());
+        self
+    }
+
+    /// Stores and forwards without opening documents, as a relay does.
+    #[must_use]
+    pub fn forward_only(mut self) -> Self {
+        self.forward_only = true;
+        self
+    }
+
+    /// Shares a socket with other nodes.
+    #[must_use]
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Opens the node of a home that exists.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoHome`], [`Error::Locked`], [`Error::InUse`], or the store's own.
+    pub async fn open(self) -> Result<Node, Error> {
+        open::open(self).await
+    }
+
+    /// Makes a tenant whose authority this device holds. Needs no network.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HomeExists`], or the folder cannot be written.
+    pub async fn create_tenant(
+        self,
+        options: TenantOptions,
+    ) -> Result<(Node, TenantReport), Error> {
+        enrol::create_tenant(self, options).await
+    }
+
+    /// Joins the tenant of an invitation, through whoever serves it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invitation`] where it is of no use, [`Error::Unreachable`] where nobody serves it.
+    pub async fn join(
+        self,
+        invitation: &str,
+        device: Option<String>,
+    ) -> Result<(Node, JoinReport), Error> {
+        enrol::join(self, invitation, device).await
+    }
+}

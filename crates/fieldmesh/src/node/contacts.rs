@@ -1,0 +1,142 @@
+//! Where peers were reached: an address book that survives a restart.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use fieldmesh_model::{DeviceId, Moment};
+use fieldmesh_net::remembered::Remembered;
+
+use crate::clock;
+use crate::entry::Fact;
+use crate::error::Error;
+use crate::ledger::Ledger;
+
+/// The key of an address whose device is not known so far.
+const UNKNOWN: DeviceId = DeviceId::from_bytes([0; 32]);
+
+/// Where peers were reached, and what came of the last try.
+pub(super) struct Contacts {
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    remembered: Remembered,
+    /// Why an address could not be reached.
+    errors: BTreeMap<String, String>,
+    /// Whether the book differs from what is on disk.
+    is_changed: bool,
+    /// Addresses that mDNS shows.
+    nearby: Vec<String>,
+    last_sync: Option<Moment>,
+}
+
+/// An address to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Contact {
+    pub(super) device: Option<DeviceId>,
+    pub(super) address: String,
+    pub(super) last_success: Option<Moment>,
+    pub(super) error: Option<String>,
+}
+
+impl Contacts {
+    pub(super) fn open(ledger: &Ledger) -> Result<Self, Error> {
+        let mut book = Book::default();
+        if let Some(Fact::Addresses(bytes)) = ledger.recall(&Fact::Addresses(Vec::new()))? {
+            // Addresses are a convenience: an unreadable book is an empty one.
+            book.remembered = postcard::from_bytes(&bytes).unwrap_or_default();
+        }
+        if let Some(Fact::LastSync(at)) = ledger.recall(&Fact::LastSync(Moment::ZERO))? {
+            book.last_sync = Some(at);
+        }
+        Ok(Self { book: Mutex::new(book) })
+    }
+
+    /// An address somebody named, before it is known who answers there.
+    pub(super) fn heard(&self, device: Option<DeviceId>, address: &str) {
+        let mut book = self.lock();
+        book.remembered.heard(device.unwrap_or(UNKNOWN), address);
+        book.is_changed = true;
+    }
+
+    /// A conversation that came into step.
+    pub(super) fn succeeded(&self, device: DeviceId, address: &str) {
+        let mut book = self.lock();
+        book.remembered.succeeded(device, address, clock::now());
+        book.errors.remove(address);
+        book.last_sync = Some(clock::now());
+        book.is_changed = true;
+    }
+
+    /// A conversation that came into step with somebody who dialled this device.
+    pub(super) fn met(&self) {
+        let mut book = self.lock();
+        book.last_sync = Some(clock::now());
+        book.is_changed = true;
+    }
+
+    /// The addresses that mDNS shows.
+    pub(super) fn nearby(&self) -> Vec<String> {
+        self.lock().nearby.clone()
+    }
+
+    pub(super) fn set_nearby(&self, addresses: Vec<String>) {
+        self.lock().nearby = addresses;
+    }
+
+    /// A try that failed.
+    pub(super) fn failed(&self, device: Option<DeviceId>, address: &str, error: &str) {
+        let mut book = self.lock();
+        book.remembered.failed(device.unwrap_or(UNKNOWN), address, clock::now());
+        book.errors.insert(address.into(), error.into());
+    }
+
+    pub(super) fn last_sync(&self) -> Option<Moment> {
+        self.lock().last_sync
+    }
+
+    /// Every address, those that worked last first.
+    pub(super) fn all(&self) -> Vec<Contact> {
+        let book = self.lock();
+        let mut contacts = Vec::new();
+        for (device, known) in book.remembered.devices() {
+            for known in known {
+                contacts.push(Contact {
+                    device: (*device != UNKNOWN).then_some(*device),
+                    address: known.address.clone(),
+                    last_success: known.last_success,
+                    error: book.errors.get(&known.address).cloned(),
+                });
+            }
+        }
+        contacts.sort_by_key(|contact| (std::cmp::Reverse(contact.last_success), contact.device));
+        // An address that has been matched to a device needs no second, nameless entry.
+        let known: Vec<String> = contacts
+            .iter()
+            .filter(|contact| contact.device.is_some())
+            .map(|contact| contact.address.clone())
+            .collect();
+        contacts.retain(|contact| contact.device.is_some() || !known.contains(&contact.address));
+        contacts
+    }
+
+    /// Writes the book to disk if it has changed. Blocks.
+    pub(super) fn save(&self, ledger: &Ledger) -> Result<(), Error> {
+        let (bytes, last_sync) = {
+            let mut book = self.lock();
+            if !std::mem::take(&mut book.is_changed) {
+                return Ok(());
+            }
+            let bytes = postcard::to_allocvec(&book.remembered)
+                .expect("an address book holds nothing unserialisable");
+            (bytes, book.last_sync)
+        };
+        ledger.remember(Fact::Addresses(bytes))?;
+        last_sync.map_or(Ok(()), |at| ledger.remember(Fact::LastSync(at)))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
+        self.book.lock().expect("no holder of this lock panics")
+    }
+}

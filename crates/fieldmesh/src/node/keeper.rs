@@ -1,0 +1,349 @@
+//! What a running node does by itself: seal, dial, look around, compare.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fieldmesh_model::DeviceId;
+use fieldmesh_net::backoff::Backoff;
+use fieldmesh_net::discovery::{Announcement, Discovery, Sighting};
+use fieldmesh_net::mdns::{Interfaces, Mdns};
+use fieldmesh_replica::{Event, Input};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::clock;
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::mesh::{Call, MeshEvent};
+
+use super::{Listener, Node};
+
+/// How often the keeper looks whether there is something to do.
+const TICK: Duration = Duration::from_millis(500);
+/// How long a change waits for others to share its batch while a peer is connected.
+const SEAL_AFTER_MILLIS: i64 = 2_000;
+/// How often a running node compares with everybody although nothing happened.
+const COMPARE_EVERY: Duration = Duration::from_secs(300);
+/// How often the address book is written, if it has changed.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+
+/// How a node runs by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Where to listen; the port of the last time where absent.
+    pub listen: Option<SocketAddr>,
+    /// Addresses to keep connected besides those that are remembered.
+    pub relays: Vec<String>,
+    /// Whether to announce this device and look for others by mDNS.
+    pub mdns: bool,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self { listen: None, relays: Vec::new(), mdns: true }
+    }
+}
+
+impl Node {
+    /// Listens; gives the address of the socket. A node that listens already keeps its socket.
+    ///
+    /// # Errors
+    ///
+    /// The address is in use or not this device's.
+    pub async fn listen(&self, address: Option<SocketAddr>) -> Result<SocketAddr, Error> {
+        let mut slot = self.inner.listener.lock().await;
+        if let Some(listener) = &*slot {
+            return listener.local_addr();
+        }
+        let listener = match address {
+            Some(address) => Listener::bind(address).await?,
+            None => {
+                let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
+                let port = self.inner.home.read_port().unwrap_or(0);
+                match Listener::bind(any(port)).await {
+                    Ok(listener) => listener,
+                    // Somebody else has the port of the last time; another one does as well.
+                    Err(_) => Listener::bind(any(0)).await?,
+                }
+            }
+        };
+        let bound = listener.local_addr()?;
+        self.inner.home.write_port(bound.port());
+        listener.add(self)?;
+        *slot = Some(listener);
+        Ok(bound)
+    }
+
+    /// Uses a socket that is shared with other nodes.
+    pub(super) async fn share(&self, listener: Listener) -> Result<(), Error> {
+        listener.add(self)?;
+        *self.inner.listener.lock().await = Some(listener);
+        Ok(())
+    }
+
+    /// Listens, looks around and keeps in step with everyone reachable, until shutdown.
+    ///
+    /// # Errors
+    ///
+    /// The address to listen on is in use or not this device's.
+    pub async fn run(&self, options: RunOptions) -> Result<SocketAddr, Error> {
+        let bound = self.listen(options.listen).await?;
+        for relay in &options.relays {
+            self.inner.contacts.heard(None, relay);
+        }
+        self.inner.is_running.store(true, Ordering::Relaxed);
+        let keeper = Keeper {
+            node: Arc::downgrade(&self.inner),
+            retries: BTreeMap::new(),
+            dials: JoinSet::new(),
+            nearby: BTreeMap::new(),
+            port: bound.port(),
+        };
+        let mut tasks = self.inner.tasks.lock().expect("no holder of this lock panics");
+        tasks.spawn(keeper.run(options.mdns));
+        Ok(bound)
+    }
+
+    /// Seals what waits, because a conversation begins.
+    pub(super) async fn seal_before_talking(&self) {
+        if let Err(error) = self.blocking(|ledger| ledger.seal(None)).await {
+            tracing::error!(%error, "changes could not be sealed; they stay and are tried again");
+        }
+    }
+
+    /// Seals changes that have waited long enough for others, if there is anybody to offer them to.
+    async fn seal_what_waits(&self) {
+        let (_, oldest) = self.inner.ledger.unsealed();
+        let due = oldest.is_some_and(|at| clock::now().millis_since(at) >= SEAL_AFTER_MILLIS);
+        if !due {
+            return;
+        }
+        let snapshot = self.inner.mesh.snapshot().await;
+        if snapshot.is_some_and(|snapshot| !snapshot.links.is_empty()) {
+            self.seal_before_talking().await;
+        }
+    }
+
+    /// Follows the mesh and the clock: seals what waits, and starts a new epoch where it must.
+    pub(super) fn watch(&self) {
+        let mut events = self.events();
+        let weak = Arc::downgrade(&self.inner);
+        let mut tasks = self.inner.tasks.lock().expect("no holder of this lock panics");
+        tasks.spawn(async move {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                let event = tokio::select! {
+                    event = events.recv() => event,
+                    _ = ticks.tick() => Err(RecvError::Lagged(0)),
+                };
+                let Some(inner) = weak.upgrade() else { return };
+                let node = Self { inner };
+                match event {
+                    Ok(MeshEvent::Replica(event)) => node.note(event).await,
+                    Ok(MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. }) => {}
+                    Err(RecvError::Lagged(_)) => node.seal_what_waits().await,
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+    }
+
+    async fn note(&self, event: Event) {
+        match event {
+            Event::OwnBatchUnknown { .. } => {
+                if let Err(error) = self.blocking(Ledger::start_epoch).await {
+                    tracing::error!(%error, "no new epoch could be written");
+                }
+            }
+            Event::Fork { chain, sequence, .. } => {
+                tracing::warn!(author = %chain.author.short(), sequence, "forked chain");
+            }
+            Event::ChainGap { chain, .. } => {
+                tracing::debug!(author = %chain.author.short(), "batches are missing");
+            }
+            Event::Refused { batch, reason, .. } => {
+                tracing::warn!(batch = %batch.short(), ?reason, "a batch is refused");
+            }
+            Event::Greeted { .. }
+            | Event::InStep { .. }
+            | Event::Stalled { .. }
+            | Event::Received { .. }
+            | Event::PolicyChanged => {}
+        }
+    }
+}
+
+/// When an address is tried again.
+struct Retry {
+    backoff: Backoff,
+    next: Instant,
+}
+
+struct Keeper {
+    node: std::sync::Weak<super::Inner>,
+    retries: BTreeMap<String, Retry>,
+    dials: JoinSet<(String, Option<DeviceId>, Result<DeviceId, String>)>,
+    /// Addresses that mDNS shows, by instance.
+    nearby: BTreeMap<String, Vec<String>>,
+    port: u16,
+}
+
+impl Keeper {
+    async fn run(mut self, mdns: bool) {
+        let (mdns, mut sightings) = self.look_around(mdns);
+        let Some(mut events) = self.node().map(|node| node.events()) else { return };
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut compared, mut saved) = (Instant::now(), Instant::now());
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    if !self.tick(&mut compared, &mut saved).await {
+                        break;
+                    }
+                }
+                Some(Ok((address, device, result))) = self.dials.join_next() => {
+                    self.dialled(&address, device, result, mdns.as_ref());
+                }
+                event = events.recv() => self.happened(event.ok()).await,
+                Some(sighting) = async {
+                    match &mut sightings {
+                        Some(sightings) => sightings.recv().await,
+                        None => std::future::pending().await,
+                    }
+                } => self.sighted(sighting),
+            }
+        }
+        if let Some(mdns) = mdns {
+            mdns.stop().await;
+        }
+    }
+
+    fn node(&self) -> Option<Node> {
+        self.node.upgrade().map(|inner| Node { inner })
+    }
+
+    fn look_around(&self, wanted: bool) -> (Option<Mdns>, Option<mpsc::Receiver<Sighting>>) {
+        let Some(node) = self.node().filter(|_| wanted) else { return (None, None) };
+        let (mdns, sightings) = Mdns::start(&Interfaces::default(), clock::random());
+        let tenants = vec![node.inner.ledger.identity.tenant];
+        mdns.announce(&Announcement { port: self.port, tenants });
+        (Some(mdns), Some(sightings))
+    }
+
+    /// One look at everything that time decides; false once the node is gone.
+    async fn tick(&mut self, compared: &mut Instant, saved: &mut Instant) -> bool {
+        let Some(node) = self.node() else { return false };
+        let Some(snapshot) = node.inner.mesh.snapshot().await else { return false };
+        let connected: BTreeSet<DeviceId> = snapshot.links.iter().map(|link| link.device).collect();
+        self.dial_who_is_due(&node, &connected, &snapshot);
+        if compared.elapsed() >= COMPARE_EVERY {
+            *compared = Instant::now();
+            node.inner.mesh.urgent(Call::Input(Input::Resync { link: None }));
+        }
+        if saved.elapsed() >= SAVE_EVERY {
+            *saved = Instant::now();
+            let inner = Arc::clone(&node.inner);
+            let result = node.blocking(move |ledger| inner.contacts.save(ledger)).await;
+            if let Err(error) = result {
+                tracing::warn!(%error, "the address book could not be written");
+            }
+        }
+        true
+    }
+
+    fn dial_who_is_due(
+        &mut self,
+        node: &Node,
+        connected: &BTreeSet<DeviceId>,
+        snapshot: &crate::mesh::Snapshot,
+    ) {
+        let linked: BTreeSet<&str> =
+            snapshot.links.iter().map(|link| link.address.as_str()).collect();
+        let contacts = node.inner.contacts.all().into_iter();
+        let known = contacts.map(|contact| (contact.device, contact.address));
+        let nearby = self.nearby.values().flatten().map(|address| (None, address.clone()));
+        let due: Vec<(Option<DeviceId>, String)> = known.chain(nearby).collect();
+        for (device, address) in due {
+            let is_connected = device.is_some_and(|device| connected.contains(&device))
+                || linked.contains(address.as_str());
+            let now = Instant::now();
+            let is_waiting = self.retries.get(&address).is_some_and(|retry| retry.next > now);
+            if is_connected || is_waiting {
+                continue;
+            }
+            let retry = self
+                .retries
+                .entry(address.clone())
+                .or_insert_with(|| Retry { backoff: Backoff::new(), next: now });
+            // Until the dial is over nobody else dials this address.
+            retry.next = now + Duration::from_secs(3_600);
+            let node = node.clone();
+            self.dials.spawn(async move {
+                let result = node.dial(&address).await.map(|(_, device)| device);
+                (address, device, result)
+            });
+        }
+    }
+
+    fn dialled(
+        &mut self,
+        address: &str,
+        device: Option<DeviceId>,
+        result: Result<DeviceId, String>,
+        mdns: Option<&Mdns>,
+    ) {
+        let Some(node) = self.node() else { return };
+        let Some(retry) = self.retries.get_mut(address) else { return };
+        let wait = retry.backoff.failed(u64::from_be_bytes(clock::random()));
+        retry.next = Instant::now() + wait;
+        if let Err(error) = result {
+            tracing::debug!(address, error, "not reached");
+            node.inner.contacts.failed(device, address, &error);
+            let instance = self.nearby.iter().find(|(_, known)| known.iter().any(|a| a == address));
+            if let (Some((instance, _)), Some(mdns)) = (instance, mdns) {
+                mdns.verify(&fieldmesh_net::discovery::Instance::new(instance.clone()));
+            }
+        }
+    }
+
+    async fn happened(&mut self, event: Option<MeshEvent>) {
+        let (Some(node), Some(event)) = (self.node(), event) else { return };
+        match event {
+            MeshEvent::Replica(Event::InStep { link, .. }) => {
+                let worked = node.remember_in_step(link).await;
+                let retry = worked.and_then(|address| self.retries.get_mut(&address));
+                if let Some(retry) = retry {
+                    retry.backoff.reset();
+                }
+            }
+            MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. } | MeshEvent::Replica(_) => {}
+        }
+    }
+
+    fn sighted(&mut self, sighting: Sighting) {
+        match sighting {
+            Sighting::Found { instance, addresses, .. } => {
+                let addresses: Vec<String> =
+                    addresses.into_iter().map(|address| address.to_string()).collect();
+                for address in &addresses {
+                    self.retries.remove(address);
+                }
+                self.nearby.insert(instance.as_str().to_owned(), addresses);
+            }
+            Sighting::Lost { instance } => {
+                self.nearby.remove(instance.as_str());
+            }
+            Sighting::Unavailable { reason } => tracing::info!(reason, "no discovery by mDNS"),
+        }
+        if let Some(node) = self.node() {
+            node.inner.contacts.set_nearby(self.nearby.values().flatten().cloned().collect());
+        }
+    }
+}

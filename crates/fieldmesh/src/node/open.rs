@@ -1,0 +1,187 @@
+//! Putting a node together from what its home holds.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
+
+use fieldmesh_identity::{Item, Policy};
+use fieldmesh_model::{BatchId, ItemId};
+use fieldmesh_replica::{Config, Replica};
+use fieldmesh_store::{Direction, KeyRange, OpenError, OpenReport, Options, Place, Store, Tree};
+use fieldmesh_trie::Key;
+use tokio::task::JoinSet;
+
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::home::{Home, Identity};
+use crate::ledger::{Ledger, Parts};
+use crate::mesh::Mesh;
+use crate::places::Places;
+use crate::projector::{Projector, ProjectorThread, Work};
+use crate::rows;
+
+use super::contacts::Contacts;
+use super::{Builder, Inner, Node};
+
+/// Everything but the tasks.
+struct Assembled {
+    home: Home,
+    store: Arc<Store>,
+    replica: Replica,
+    places: Arc<Places>,
+    policy: Arc<RwLock<Arc<Policy>>>,
+    projector: Projector,
+    thread: ProjectorThread,
+    ledger: Arc<Ledger>,
+    damage: Vec<String>,
+}
+
+/// Opens the node of a home that exists.
+pub(super) async fn open(builder: Builder) -> Result<Node, Error> {
+    let Builder { home, unlock, forward_only, listener } = builder;
+    let assembled = tokio::task::spawn_blocking(move || {
+        let home = Home::open(&home, &unlock)?;
+        let identity = home.read_identity()?;
+        assemble(home, identity, forward_only)
+    })
+    .await
+    .map_err(|_| Error::ShuttingDown)??;
+    start(assembled, listener).await
+}
+
+/// Opens the store of a home, or makes it.
+pub(super) fn open_store(home: &Home) -> Result<Store, Error> {
+    let folder = home.store_folder();
+    Store::open(&folder, &home.key, &Options::default()).map_err(|error| match error {
+        OpenError::Locked { holder, .. } => {
+            Error::InUse { folder: home.folder.clone(), pid: holder }
+        }
+        error => Error::store(&error),
+    })
+}
+
+async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Result<Node, Error> {
+    let Assembled { home, store, replica, places, policy, projector, thread, ledger, damage } =
+        assembled;
+    let mut tasks = JoinSet::new();
+    let mesh = Mesh::start(replica, store, places, projector, policy, &mut tasks);
+    ledger.set_mesh(mesh.clone());
+    let contacts = Contacts::open(&ledger)?;
+    let inner = Inner {
+        home,
+        ledger,
+        mesh,
+        contacts,
+        owns_listener: listener.is_none(),
+        listener: tokio::sync::Mutex::new(None),
+        is_running: AtomicBool::new(false),
+        damage,
+        syncing: tokio::sync::Mutex::new(()),
+        tasks: Mutex::new(tasks),
+        thread: Mutex::new(Some(thread)),
+    };
+    let node = Node { inner: Arc::new(inner) };
+    node.watch();
+    if let Some(listener) = listener {
+        node.share(listener).await?;
+    }
+    Ok(node)
+}
+
+fn assemble(home: Home, identity: Identity, forward_only: bool) -> Result<Assembled, Error> {
+    let store = Arc::new(open_store(&home)?);
+    let damage = describe(store.report());
+    for line in &damage {
+        tracing::warn!(line, "damage found at open");
+    }
+    let is_past_certain = !store.report().past_is_uncertain();
+    let items = read_items(&store)?;
+    let policy = Arc::new(Policy::evaluate(identity.tenant, items.values()));
+    let policy = Arc::new(RwLock::new(policy));
+    let (projector, thread) = Projector::start(Work {
+        store: Arc::clone(&store),
+        policy: Arc::clone(&policy),
+        me: identity.keys().device(),
+        forward_only,
+    })?;
+    if let Some(end) = store.end() {
+        projector.wait(end)?;
+    }
+    let (keys, places) = read_leaves(&store)?;
+    let config = Config {
+        tenant: identity.tenant,
+        device: identity.keys().device(),
+        store: store.id(),
+        store_epoch: 0,
+    };
+    let replica = Replica::new(config, items.into_values().collect(), keys);
+    let places = Arc::new(places);
+    let parts = Parts {
+        store: Arc::clone(&store),
+        projector: projector.clone(),
+        places: Arc::clone(&places),
+        identity,
+        policy: Arc::clone(&policy),
+    };
+    let ledger = Arc::new(Ledger::open(parts, is_past_certain)?);
+    Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, damage })
+}
+
+/// Every policy item of the log: those that the view knows, and those behind its position.
+fn read_items(store: &Store) -> Result<BTreeMap<ItemId, Item>, Error> {
+    let mut items = BTreeMap::new();
+    let mut take = |bytes: &[u8]| match Item::decode(bytes) {
+        Ok(item) => {
+            items.insert(item.id(), item);
+        }
+        Err(error) => tracing::error!(%error, "a policy item in the log cannot be read"),
+    };
+    for row in rows::scan(store.view(), Tree::Item, KeyRange::all(), Direction::Ascending) {
+        let place: Place = rows::decode(&row?.1)?;
+        let entry = store.read(place).map_err(|error| Error::store(&error))?;
+        if let Ok(Entry::Item(bytes)) = Entry::decode(&entry) {
+            take(&bytes);
+        }
+    }
+    let applied = store.view().applied().map_err(|error| Error::store(&error))?;
+    let replayed = store.replay(applied, |_, entry| {
+        if let Ok(Entry::Item(bytes)) = Entry::decode(&entry) {
+            take(&bytes);
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    replayed.map_err(|error| Error::store(&error))?;
+    Ok(items)
+}
+
+/// The key and the place of every batch.
+fn read_leaves(store: &Store) -> Result<(Vec<Key>, Places), Error> {
+    let places = Places::default();
+    let mut keys = Vec::new();
+    for row in rows::scan(store.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
+        let (key, value) = row?;
+        let Ok(key) = <[u8; 46]>::try_from(key) else { continue };
+        let key = Key::from_bytes(key);
+        places.insert_all([(BatchId::from_bytes(key.id()), rows::decode::<Place>(&value)?)]);
+        keys.push(key);
+    }
+    Ok((keys, places))
+}
+
+/// What an open found, in words.
+fn describe(report: &OpenReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for bad in &report.bad_frames {
+        lines.push(format!(
+            "a frame of the log at segment {}, byte {} is damaged ({:?}, {} bytes)",
+            bad.place.segment, bad.place.offset, bad.damage, bad.length
+        ));
+    }
+    if let Some(tail) = &report.torn_tail {
+        lines.push(format!("the end of the log could not be read and is kept aside: {tail:?}"));
+    }
+    for segment in &report.missing_segments {
+        lines.push(format!("segment {segment} of the log is missing"));
+    }
+    lines
+}

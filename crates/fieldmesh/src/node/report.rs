@@ -1,0 +1,211 @@
+//! Status, peers and devices, as people and programs see them.
+
+use std::collections::BTreeMap;
+
+use fieldmesh_model::DeviceId;
+use fieldmesh_net::address;
+use fieldmesh_replica::LinkId;
+
+use crate::api::{DeviceReport, PeerReport, StatusReport};
+use crate::error::Error;
+
+use super::Node;
+
+impl Node {
+    /// The state of this home.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn status(&self) -> Result<StatusReport, Error> {
+        let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
+        let listening = match &*self.inner.listener.lock().await {
+            Some(listener) => Some(listener.local_addr()?),
+            None => None,
+        };
+        let addresses = listening.map_or_else(Vec::new, |bound| {
+            if bound.ip().is_unspecified() {
+                address::own_addresses(bound.port())
+            } else {
+                vec![bound]
+            }
+        });
+        let connected = snapshot.links.len() as u64;
+        let is_syncing = snapshot.links.iter().any(|link| !link.in_step);
+        let state = match (self.inner.damage.is_empty(), connected, is_syncing) {
+            (false, _, _) => "damaged",
+            (true, 0, _) => "ready",
+            (true, _, true) => "syncing",
+            (true, _, false) => "online",
+        };
+        let (tenant, damage) = (self.tenant(), self.inner.damage.clone());
+        let last_sync = self.inner.contacts.last_sync();
+        self.blocking(move |ledger| {
+            ledger.catch_up()?;
+            let me = ledger.me()?;
+            Ok(StatusReport {
+                state: state.into(),
+                tenant,
+                role: me.role,
+                user: (!me.email.is_empty()).then(|| me.email.clone()),
+                store: ledger.store.id(),
+                records: ledger.record_counts()?,
+                batches: snapshot.batches,
+                root: snapshot.root,
+                unsealed: ledger.unsealed().0 as u64,
+                conflicts: ledger.open_conflicts()?,
+                quarantined: ledger.quarantine_count()?,
+                damage,
+                addresses: addresses.iter().map(ToString::to_string).collect(),
+                connected,
+                last_sync,
+            })
+        })
+        .await
+    }
+
+    /// Peers that are connected, nearby or remembered.
+    ///
+    /// # Errors
+    ///
+    /// The node is shutting down.
+    pub async fn peers(&self) -> Result<Vec<PeerReport>, Error> {
+        let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
+        let policy = self.inner.mesh.policy();
+        let name = |device: Option<DeviceId>| {
+            device.and_then(|device| policy.member(&device)).map(|member| member.name.clone())
+        };
+        let mut peers: Vec<PeerReport> = Vec::new();
+        for link in &snapshot.links {
+            peers.push(PeerReport {
+                device: Some(link.device),
+                name: name(Some(link.device)),
+                state: if link.in_step { "in-step" } else { "syncing" }.into(),
+                addresses: vec![link.address.clone()],
+                found_by: "connected".into(),
+                last_in_step: None,
+                error: None,
+            });
+        }
+        for contact in self.inner.contacts.all() {
+            let known = peers.iter_mut().find(|peer| {
+                contact.device.is_some() && peer.device == contact.device
+                    || peer.addresses.contains(&contact.address)
+            });
+            if let Some(peer) = known {
+                peer.last_in_step = peer.last_in_step.max(contact.last_success);
+                if !peer.addresses.contains(&contact.address) {
+                    peer.addresses.push(contact.address);
+                }
+                continue;
+            }
+            peers.push(PeerReport {
+                device: contact.device,
+                name: name(contact.device),
+                state: if contact.error.is_some() { "unreachable" } else { "remembered" }.into(),
+                addresses: vec![contact.address],
+                found_by: "remembered".into(),
+                last_in_step: contact.last_success,
+                error: contact.error,
+            });
+        }
+        for address in self.inner.contacts.nearby() {
+            if !peers.iter().any(|peer| peer.addresses.contains(&address)) {
+                peers.push(PeerReport {
+                    device: None,
+                    name: None,
+                    state: "nearby".into(),
+                    addresses: vec![address],
+                    found_by: "mdns".into(),
+                    last_in_step: None,
+                    error: None,
+                });
+            }
+        }
+        Ok(peers)
+    }
+
+    /// The devices of the tenant.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn devices(&self) -> Result<Vec<DeviceReport>, Error> {
+        let mut contact: BTreeMap<DeviceId, _> = BTreeMap::new();
+        for known in self.inner.contacts.all() {
+            if let Some(device) = known.device {
+                let last = contact.entry(device).or_insert(known.last_success);
+                *last = (*last).max(known.last_success);
+            }
+        }
+        let policy = self.inner.mesh.policy();
+        self.blocking(move |ledger| {
+            ledger.catch_up()?;
+            let outputs = ledger.outputs()?;
+            let mut devices: Vec<DeviceReport> = policy
+                .members()
+                .map(|member| {
+                    let output = outputs.get(&member.device).copied().unwrap_or_default();
+                    DeviceReport {
+                        device: member.device,
+                        name: member.name.clone(),
+                        user: member.user_name.clone(),
+                        email: (!member.email.is_empty()).then(|| member.email.clone()),
+                        role: member.role,
+                        this: member.device == ledger.device(),
+                        batches: output.batches,
+                        last_change: output.last_change,
+                        last_contact: contact.get(&member.device).copied().flatten(),
+                    }
+                })
+                .collect();
+            devices.sort_by(|a, b| a.name.cmp(&b.name).then(a.device.cmp(&b.device)));
+            Ok(devices)
+        })
+        .await
+    }
+
+    /// The device that `name` means: its id, the end of it, or its name; `None` for an address.
+    pub(super) fn find_device(&self, name: &str) -> Result<Option<DeviceId>, Error> {
+        let policy = self.inner.mesh.policy();
+        if let Ok(device) = name.parse::<DeviceId>() {
+            return Ok(Some(device));
+        }
+        let wanted = name.trim().to_lowercase();
+        let fits = |member: &&fieldmesh_identity::Member| {
+            member.name.to_lowercase() == wanted
+                || (wanted.len() >= 4 && member.device.to_string().ends_with(&wanted))
+        };
+        let found: Vec<DeviceId> = policy.members().filter(fits).map(|m| m.device).collect();
+        match found.as_slice() {
+            [] => Ok(None),
+            [device] => Ok(Some(*device)),
+            several => Err(Error::Ambiguous {
+                name: name.into(),
+                candidates: several.iter().map(ToString::to_string).collect(),
+            }),
+        }
+    }
+
+    /// The addresses at which a device was reached.
+    pub(super) fn known(&self, device: DeviceId) -> Vec<String> {
+        let contacts = self.inner.contacts.all().into_iter();
+        contacts
+            .filter(|contact| contact.device == Some(device))
+            .map(|contact| contact.address)
+            .collect()
+    }
+
+    /// Notes that a link is in step; gives the address that worked, if this device dialled it.
+    pub(super) async fn remember_in_step(&self, link: LinkId) -> Option<String> {
+        let snapshot = self.inner.mesh.snapshot().await?;
+        let state = snapshot.links.into_iter().find(|state| state.id == link)?;
+        if state.is_dialled {
+            self.inner.contacts.succeeded(state.device, &state.address);
+            Some(state.address)
+        } else {
+            self.inner.contacts.met();
+            None
+        }
+    }
+}

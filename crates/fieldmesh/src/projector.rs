@@ -1,0 +1,178 @@
+//! The thread that keeps the view in step with the log.
+//!
+//! The log is the truth and the view may lag behind it; this thread is the only writer of the
+//! view. It reads what was appended, by whomever, in the order of the log, so that running and
+//! rebuilding are one and the same code.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
+use std::thread::JoinHandle;
+
+use fieldmesh_identity::Policy;
+use fieldmesh_model::DeviceId;
+use fieldmesh_store::{Place, Store};
+
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::projection::{Projection, Sources};
+
+/// Changes that one step applies at the most.
+const STEP_CHANGES_MAX: usize = 1_024;
+
+/// A handle on the thread.
+#[derive(Clone)]
+pub(crate) struct Projector {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    wake: bool,
+    stop: bool,
+    applied: Option<Place>,
+    failed: Option<String>,
+}
+
+/// What the thread works with.
+pub(crate) struct Work {
+    pub(crate) store: Arc<Store>,
+    pub(crate) policy: Arc<RwLock<Arc<Policy>>>,
+    pub(crate) me: DeviceId,
+    pub(crate) forward_only: bool,
+}
+
+/// The thread; joining it waits until it has stopped.
+pub(crate) struct ProjectorThread(JoinHandle<()>);
+
+impl ProjectorThread {
+    pub(crate) fn join(self) {
+        if self.0.join().is_err() {
+            tracing::error!("the projector panicked; the view is rebuilt at the next start");
+        }
+    }
+}
+
+impl Projector {
+    /// Starts the thread behind what the view has applied already.
+    pub(crate) fn start(work: Work) -> Result<(Self, ProjectorThread), Error> {
+        let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
+        let state = State { wake: true, applied, ..State::default() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let projector = Self { shared };
+        let runner = projector.clone();
+        let thread = std::thread::Builder::new()
+            .name("projector".into())
+            .spawn(move || runner.run(&work))
+            .map_err(|source| Error::File { what: "cannot start a thread".into(), source })?;
+        Ok((projector, ProjectorThread(thread)))
+    }
+
+    /// Says that the log has grown.
+    pub(crate) fn wake(&self) {
+        self.lock().wake = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Ends the thread after the step it is in.
+    pub(crate) fn stop(&self) {
+        self.lock().stop = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until the entry at `place` is in the view. Blocks.
+    pub(crate) fn wait(&self, place: Place) -> Result<(), Error> {
+        self.wake();
+        let mut state = self.lock();
+        loop {
+            if state.applied >= Some(place) {
+                return Ok(());
+            }
+            if let Some(reason) = &state.failed {
+                return Err(Error::Store { reason: reason.clone() });
+            }
+            if state.stop {
+                return Err(Error::ShuttingDown);
+            }
+            state = self.shared.changed.wait(state).expect("no holder of this lock panics");
+        }
+    }
+
+    /// The last entry that is in the view.
+    pub(crate) fn applied(&self) -> Option<Place> {
+        self.lock().applied
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("no holder of this lock panics")
+    }
+
+    fn run(&self, work: &Work) {
+        while let Some(applied) = self.next() {
+            match step(work, applied) {
+                Ok(Some(place)) => {
+                    let mut state = self.lock();
+                    state.applied = Some(place);
+                    // There may be more: a step is bounded.
+                    state.wake = true;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the view cannot follow the log");
+                    self.lock().failed = Some(error.to_string());
+                }
+            }
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Waits for something to do; gives the position, or `None` when it is time to stop.
+    fn next(&self) -> Option<Option<Place>> {
+        let mut state = self.lock();
+        while !state.wake && !state.stop {
+            state = self.shared.changed.wait(state).expect("no holder of this lock panics");
+        }
+        state.wake = false;
+        (!state.stop).then_some(state.applied)
+    }
+}
+
+/// Applies the next entries; gives the place of the last one, `None` if there was none.
+fn step(work: &Work, applied: Option<Place>) -> Result<Option<Place>, Error> {
+    let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
+    let sources =
+        Sources { store: &work.store, policy, me: work.me, forward_only: work.forward_only };
+    let mut projection = Projection::new(&sources);
+    let mut last = None;
+    let mut failed = None;
+    let replayed = work.store.replay(applied, |place, entry| {
+        let applied = match Entry::decode(&entry) {
+            Ok(entry) => projection.apply(place, entry),
+            Err(error) => {
+                tracing::error!(?place, %error, "an entry of the log is skipped");
+                Ok(())
+            }
+        };
+        if let Err(error) = applied {
+            failed = Some(error);
+            return ControlFlow::Break(());
+        }
+        last = Some(place);
+        if projection.changes() >= STEP_CHANGES_MAX {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    replayed.map_err(|error| Error::store(&error))?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if let Some(place) = last {
+        projection.finish(place)?;
+    }
+    Ok(last)
+}

@@ -1,0 +1,268 @@
+//! What the view keeps: rows that can be made again from the log, and the keys they lie under.
+//!
+//! Index keys hold keyed hashes instead of values, because a stolen disk shows keys. What they do
+//! show is how many records there are and the times in their ids.
+
+use fieldmesh_document::Document;
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::{DeviceId, DocumentId, Epoch, Fields, Moment, Scope, UserId};
+use fieldmesh_store::{Direction, KeyRange, Place, Tree, View, ViewError};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::Error;
+
+/// One document: where its changes lie, and its record as it reads at the moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DocumentRow {
+    /// The scope, fixed at creation.
+    pub(crate) scope: Scope,
+    /// The changes that were accepted, in an order that a document can be loaded from.
+    pub(crate) changes: Vec<ChangeRef>,
+    /// Changes whose dependencies are not here so far.
+    pub(crate) waiting: Vec<ChangeRef>,
+    /// The record; none while its first change is missing.
+    pub(crate) record: Option<RecordRow>,
+}
+
+/// Where one change lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChangeRef {
+    /// The entry of the log.
+    pub(crate) place: Place,
+    /// Which leaf, if the entry is a batch.
+    pub(crate) leaf: u16,
+    /// The first bytes of the change's hash: enough to know it again within one document.
+    pub(crate) hash: [u8; 8],
+}
+
+/// A record as it reads at the moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RecordRow {
+    pub(crate) fields: Fields,
+    pub(crate) created_by: UserId,
+    pub(crate) created_at: Moment,
+    pub(crate) updated_at: Moment,
+    pub(crate) device: DeviceId,
+    pub(crate) deleted: bool,
+    /// Its conflicts: those that somebody has to decide, and those that `latest` settled.
+    pub(crate) conflicts: Vec<ConflictMark>,
+}
+
+impl RecordRow {
+    /// The record that `document` holds.
+    pub(crate) fn of(document: &Document, schema: &Collection) -> Result<Self, Error> {
+        let view = document.view(schema).map_err(|error| Error::store(&error))?;
+        // Only a document with several heads, or one that had them, can hold concurrent values.
+        let conflicts = match document.change_count() {
+            0..=2 => Vec::new(),
+            _ => document.conflicts(schema).map_err(|error| Error::store(&error))?,
+        };
+        Ok(Self {
+            fields: view.fields,
+            created_by: view.created_by,
+            created_at: view.created_at,
+            updated_at: view.updated_at,
+            device: view.device,
+            deleted: view.deleted.is_some(),
+            conflicts: conflicts
+                .iter()
+                .map(|found| ConflictMark { id: found.id.to_string(), open: found.is_open() })
+                .collect(),
+        })
+    }
+}
+
+/// That a record has a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConflictMark {
+    pub(crate) id: String,
+    pub(crate) open: bool,
+}
+
+/// Which record an item of the inbox is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConflictRow {
+    pub(crate) document: DocumentId,
+    pub(crate) open: bool,
+}
+
+/// A change that was refused, with the reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct QuarantineRow {
+    pub(crate) document: DocumentId,
+    pub(crate) collection: u16,
+    pub(crate) author: DeviceId,
+    pub(crate) reason: String,
+}
+
+/// The newest batch of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChainRow {
+    pub(crate) sequence: u64,
+    pub(crate) head: fieldmesh_model::BatchId,
+    pub(crate) last: Moment,
+}
+
+/// The key of a chain's row in [`Tree::Chain`].
+pub(crate) fn chain_key(author: DeviceId, epoch: Epoch, scope: Scope) -> Vec<u8> {
+    let mut key = Vec::with_capacity(48);
+    key.extend_from_slice(author.as_bytes());
+    key.extend_from_slice(&epoch.0.to_be_bytes());
+    key.extend_from_slice(&scope.to_bytes());
+    key
+}
+
+/// Author, epoch and scope of a chain key.
+pub(crate) fn parse_chain_key(key: &[u8]) -> Option<(DeviceId, Epoch, Scope)> {
+    let (author, rest) = key.split_first_chunk::<32>()?;
+    let (epoch, rest) = rest.split_first_chunk::<8>()?;
+    let scope = <[u8; 8]>::try_from(rest).ok()?;
+    let epoch = Epoch(u64::from_be_bytes(*epoch));
+    Some((DeviceId::from_bytes(*author), epoch, Scope::from_bytes(scope)))
+}
+
+/// The key of an unsealed change in [`Tree::Meta`].
+pub(crate) fn unsealed_key(document: DocumentId, hash: [u8; 8]) -> Vec<u8> {
+    let mut key = b"open/".to_vec();
+    key.extend_from_slice(document.as_bytes());
+    key.extend_from_slice(&hash);
+    key
+}
+
+/// The prefix of all unsealed changes.
+pub(crate) const UNSEALED_PREFIX: &[u8] = b"open/";
+
+/// The index of a collection by time: `c`, collection, time, id.
+pub(crate) fn time_key(collection: u16, time: Moment, id: DocumentId) -> Vec<u8> {
+    let mut key = time_prefix(collection);
+    key.extend_from_slice(&sortable(time));
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// The start of a collection's keys.
+pub(crate) fn time_prefix(collection: u16) -> Vec<u8> {
+    let [high, low] = collection.to_be_bytes();
+    vec![b'c', high, low]
+}
+
+/// The index of a field's value by time: `v`, hash of collection, field and value, time, id.
+pub(crate) fn value_key(hash: [u8; 16], time: Moment, id: DocumentId) -> Vec<u8> {
+    let mut key = value_prefix(hash);
+    key.extend_from_slice(&sortable(time));
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// The start of the keys of one field's value.
+pub(crate) fn value_prefix(hash: [u8; 16]) -> Vec<u8> {
+    let mut key = vec![b'v'];
+    key.extend_from_slice(&hash);
+    key
+}
+
+/// The id at the end of an index key.
+pub(crate) fn indexed_id(key: &[u8]) -> Option<DocumentId> {
+    key.last_chunk::<16>().map(|id| DocumentId::from_bytes(*id))
+}
+
+/// A time whose bytes sort as the times do, also before 1970.
+pub(crate) fn sortable(time: Moment) -> [u8; 8] {
+    (time.as_millis().cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+/// Encodes a row.
+pub(crate) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    postcard::to_allocvec(row).expect("a row holds nothing unserialisable")
+}
+
+/// Rows read at a time by a scan: a scan never holds a whole tree.
+const PAGE: usize = 256;
+
+/// Every key and value of a range, read a page at a time.
+pub(crate) fn scan(
+    view: &View,
+    tree: Tree,
+    range: KeyRange,
+    direction: Direction,
+) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), Error>> {
+    pages(range, direction, move |range| view.scan(tree, range, direction, PAGE), |row| &row.0)
+}
+
+/// Every key of a range, read a page at a time.
+pub(crate) fn keys(
+    view: &View,
+    tree: Tree,
+    range: KeyRange,
+    direction: Direction,
+) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
+    pages(range, direction, move |range| view.keys(tree, range, direction, PAGE), |key| key)
+}
+
+fn pages<T>(
+    range: KeyRange,
+    direction: Direction,
+    read: impl Fn(&KeyRange) -> Result<Vec<T>, ViewError>,
+    key: impl Fn(&T) -> &Vec<u8>,
+) -> impl Iterator<Item = Result<T, Error>> {
+    let mut range = Some(range);
+    let mut page = Vec::new().into_iter();
+    std::iter::from_fn(move || {
+        if let Some(row) = page.next() {
+            return Some(Ok(row));
+        }
+        let current = range.take()?;
+        let rows = match read(&current) {
+            Ok(rows) => rows,
+            Err(error) => return Some(Err(Error::store(&error))),
+        };
+        if let Some(last) = rows.last().filter(|_| rows.len() == PAGE) {
+            range = Some(match direction {
+                Direction::Ascending => current.after(key(last)),
+                Direction::Descending => current.before(key(last)),
+            });
+        }
+        page = rows.into_iter();
+        page.next().map(Ok)
+    })
+}
+
+/// Reads and decodes the row under `key`.
+pub(crate) fn find<T: DeserializeOwned>(
+    view: &View,
+    tree: Tree,
+    key: &[u8],
+) -> Result<Option<T>, Error> {
+    let Some(bytes) = view.get(tree, key).map_err(|error| Error::store(&error))? else {
+        return Ok(None);
+    };
+    decode(&bytes).map(Some)
+}
+
+/// Decodes a row.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    postcard::from_bytes(bytes).map_err(|error| Error::Store {
+        reason: format!("a row of the view is damaged ({error}); `verify` checks, reopening heals"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_sort_as_bytes_also_before_1970() {
+        let times = [i64::MIN, -5, 0, 1, i64::MAX].map(Moment::from_millis).map(sortable);
+        assert!(times.is_sorted());
+    }
+
+    #[test]
+    fn a_chain_key_gives_back_its_parts() {
+        let parts = (
+            DeviceId::from_bytes([3; 32]),
+            Epoch(9),
+            Scope { collection: 1, partition: 2, month: 3 },
+        );
+        assert_eq!(parse_chain_key(&chain_key(parts.0, parts.1, parts.2)), Some(parts));
+    }
+}

@@ -1,0 +1,126 @@
+//! A small crew over real sockets and real disks: nodes in one process, each with its own home.
+
+use std::time::Duration;
+
+use fieldmesh::api::{
+    ConflictQuery, ExportQuery, InviteOptions, ListQuery, NewRecord, SyncOptions,
+};
+use fieldmesh::{Node, TenantOptions};
+use fieldmesh_model::Role;
+
+struct Crew {
+    _folder: tempfile::TempDir,
+    lead: Node,
+    hand: Node,
+    address: String,
+}
+
+async fn crew() -> Crew {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TenantOptions {
+        name: "Gulf Crew".into(),
+        user: Some("lead@example.org".into()),
+        device: Some("lead tablet".into()),
+    };
+    let home = folder.path().join("lead");
+    let (lead, _) = Node::builder(home).passphrase("one").create_tenant(options).await.unwrap();
+    let bound = lead.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let hand = join(&lead, folder.path().join("hand"), Role::Operator).await;
+    Crew { _folder: folder, lead, hand, address: bound.to_string() }
+}
+
+async fn join(lead: &Node, home: std::path::PathBuf, role: Role) -> Node {
+    let valid = Duration::from_secs(600);
+    let invited = lead.invite(InviteOptions { role, user: None, valid, count: 1 }).await.unwrap();
+    let builder = Node::builder(home).passphrase("two");
+    let (node, report) =
+        builder.join(&invited[0].invitation, Some("hand phone".into())).await.unwrap();
+    assert_eq!(report.role, role);
+    lead.wait_for_joins(&invited).await.unwrap();
+    node
+}
+
+fn record(collection: &str, assignments: &[&str]) -> NewRecord {
+    NewRecord {
+        collection: collection.into(),
+        assignments: assignments.iter().map(|text| (*text).into()).collect(),
+        ..NewRecord::default()
+    }
+}
+
+async fn export(node: &Node, collection: &str) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let query = ExportQuery {
+        list: ListQuery { collection: collection.into(), ..ListQuery::default() },
+        ..ExportQuery::default()
+    };
+    node.export(query, file.reopen().unwrap()).await.unwrap();
+    std::fs::read_to_string(file.path()).unwrap()
+}
+
+async fn sync(node: &Node, address: &str) {
+    let options =
+        SyncOptions { with: vec![address.into()], timeout: Duration::from_secs(20), mdns: false };
+    let report = node.sync(options, |_| {}).await.unwrap();
+    assert_eq!(report.result, fieldmesh::api::SyncResult::Ok, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_that_recorded_apart_end_with_equal_exports() {
+    let crew = crew().await;
+    let well = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+    crew.lead.record(record("well", &well)).await.unwrap();
+    sync(&crew.hand, &crew.address).await;
+    for hour in 0..10 {
+        for (node, oil) in [(&crew.lead, 80), (&crew.hand, 20)] {
+            let at = format!("recordedAt=2026-03-01T{hour:02}:00:00Z");
+            let oil = format!("oilVolume={}", oil + hour);
+            let fields = ["wellId=Alder 1", "entryType=PRODUCTION", &at, &oil];
+            node.record(record("field_entry", &fields)).await.unwrap();
+        }
+    }
+    sync(&crew.hand, &crew.address).await;
+    let (ours, theirs) =
+        (export(&crew.lead, "field_entry").await, export(&crew.hand, "field_entry").await);
+    assert_eq!(ours.lines().count(), 20);
+    assert_eq!(ours, theirs);
+    assert_eq!(export(&crew.lead, "well").await, export(&crew.hand, "well").await);
+    let (a, b) = (crew.lead.status().await.unwrap(), crew.hand.status().await.unwrap());
+    assert_eq!(a.root, b.root);
+    for node in [crew.lead, crew.hand] {
+        let report = node.verify().await.unwrap();
+        assert!(report.clean, "{report:?}");
+        node.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_edited_on_two_devices_is_one_conflict_that_either_can_settle() {
+    let crew = crew().await;
+    let well = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+    crew.lead.record(record("well", &well)).await.unwrap();
+    sync(&crew.hand, &crew.address).await;
+    let fields = ["wellId=Alder 1", "entryType=PRODUCTION", "oilVolume=10"];
+    let entry = crew.hand.record(record("field_entry", &fields)).await.unwrap();
+    let id = entry.id.to_string();
+    sync(&crew.hand, &crew.address).await;
+    let edit = |text: &str| fieldmesh::api::Edits {
+        assignments: vec![text.into()],
+        ..fieldmesh::api::Edits::default()
+    };
+    crew.hand.edit(&id, edit("oilVolume=11")).await.unwrap();
+    crew.lead.edit(&id, edit("oilVolume=12")).await.unwrap();
+    sync(&crew.hand, &crew.address).await;
+    let ours = crew.lead.conflicts(ConflictQuery::default()).await.unwrap();
+    let theirs = crew.hand.conflicts(ConflictQuery::default()).await.unwrap();
+    assert_eq!(ours.len(), 1, "{ours:?}");
+    assert_eq!(ours, theirs);
+    let take = fieldmesh::api::Resolution::Take(fieldmesh::api::Choice::Label("A".into()));
+    let settled = crew.lead.resolve(&ours[0].id, take).await.unwrap();
+    assert!(settled.conflicts.is_empty());
+    sync(&crew.hand, &crew.address).await;
+    assert!(crew.hand.conflicts(ConflictQuery::default()).await.unwrap().is_empty());
+    assert_eq!(export(&crew.lead, "field_entry").await, export(&crew.hand, "field_entry").await);
+    crew.hand.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
