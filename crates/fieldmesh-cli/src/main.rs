@@ -1,2 +1,7 @@
-//! The program.
-fn main() {}
+//! The `fieldmesh` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fieldmesh_cli::main()
+}

@@ -17,6 +17,9 @@ pub enum RefuseReason {
     /// The author's signature does not stand.
     #[error("signature does not stand")]
     Signature(#[from] SignatureError),
+    /// Somebody on the way took leaves out of it; another peer may have it whole.
+    #[error("leaves of the batch are missing")]
+    Erased,
     /// The policy does not let the author write this.
     #[error("policy does not allow it")]
     Policy(#[from] Refusal),
@@ -34,6 +37,10 @@ pub(crate) fn judge(policy: &Policy, batch: &Batch) -> Result<(), RefuseReason> 
     let header = batch.header();
     if header.tenant != policy.tenant() {
         return Err(RefuseReason::Tenant { tenant: header.tenant });
+    }
+    // Nothing may be erased so far, so whoever sends a batch with gaps made them.
+    if batch.has_erased_leaves() {
+        return Err(RefuseReason::Erased);
     }
     policy.may_write(&header.author, &header.scope)?;
     let Some(key) = policy.verifying_key(&header.author) else {

@@ -212,9 +212,6 @@ impl Replica {
         self.links.iter().map(|(id, link)| (*id, link.peer))
     }
 
-    /// d
-    pub fn dump(&self, link: LinkId) -> String { self.links.get(&link).map_or(String::new(), |l| l.session.dump()) }
-
     /// What the conversation over `link` cost and moved so far.
     pub fn stats(&self, link: LinkId) -> Option<LinkStats> {
         self.links.get(&link).map(|link| link.session.stats())
@@ -288,12 +285,12 @@ impl Replica {
         Ok(())
     }
 
-    /// Passes new keys on to the links that did not bring them.
-    fn offer(&mut self, now: Moment, set: Set, keys: &[Key], origins: &BTreeSet<LinkId>) {
+    /// Passes new keys on to the peers that did not bring them.
+    fn offer(&mut self, now: Moment, set: Set, keys: &[Key], origins: &BTreeSet<DeviceId>) {
         let takers: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(id, link)| link.session.takes_offers() && !origins.contains(id))
+            .filter(|(_, link)| link.session.takes_offers() && !origins.contains(&link.peer))
             .map(|(id, _)| *id)
             .collect();
         for (index, id) in takers.into_iter().enumerate() {

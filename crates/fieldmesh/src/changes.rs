@@ -45,7 +45,14 @@ pub(crate) fn read_change(
 #[derive(Debug, Default)]
 pub(crate) struct Closure {
     order: Vec<[u8; 32]>,
-    changes: BTreeMap<[u8; 32], (Vec<u8>, Vec<[u8; 32]>)>,
+    changes: BTreeMap<[u8; 32], Known>,
+}
+
+/// The bytes of a change, and what it builds on.
+#[derive(Debug)]
+struct Known {
+    bytes: Vec<u8>,
+    deps: Vec<[u8; 32]>,
 }
 
 impl Closure {
@@ -65,7 +72,8 @@ impl Closure {
     }
 
     pub(crate) fn insert(&mut self, peeked: Peeked, change: Vec<u8>) {
-        if self.changes.insert(peeked.hash, (change, peeked.deps)).is_none() {
+        let known = Known { bytes: change, deps: peeked.deps };
+        if self.changes.insert(peeked.hash, known).is_none() {
             self.order.push(peeked.hash);
         }
     }
@@ -80,7 +88,7 @@ impl Closure {
 
     /// Every change, in order.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = &[u8]> {
-        self.order.iter().map(|hash| self.changes[hash].0.as_slice())
+        self.order.iter().map(|hash| self.changes[hash].bytes.as_slice())
     }
 
     /// Every change that `deps` reach, in order; `None` if one of them is not here.
@@ -89,10 +97,10 @@ impl Closure {
         let mut next: Vec<[u8; 32]> = deps.to_vec();
         while let Some(hash) = next.pop() {
             if reached.insert(hash) {
-                next.extend(&self.changes.get(&hash)?.1);
+                next.extend(&self.changes.get(&hash)?.deps);
             }
         }
         let order = self.order.iter().filter(|hash| reached.contains(*hash));
-        Some(order.map(|hash| self.changes[hash].0.as_slice()).collect())
+        Some(order.map(|hash| self.changes[hash].bytes.as_slice()).collect())
     }
 }

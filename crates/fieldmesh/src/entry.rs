@@ -50,6 +50,8 @@ pub(crate) enum Fact {
     Addresses(Vec<u8>),
     /// When a peer was last in step.
     LastSync(Moment),
+    /// A hash of the damage that this device knows of and has drawn the consequences from.
+    Damage([u8; 16]),
 }
 
 /// An entry that cannot be understood.

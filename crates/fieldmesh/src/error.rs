@@ -159,7 +159,11 @@ impl Error {
 
     /// The failure as the value that goes over a socket.
     pub fn problem(&self) -> Problem {
-        let detail = with_causes(self);
+        // The faults stand beside the detail, so it need not repeat them.
+        let detail = match self {
+            Self::Invalid { .. } => "the record is not valid".into(),
+            _ => with_causes(self),
+        };
         let faults = match self {
             Self::Invalid { faults } => faults.clone(),
             _ => Vec::new(),

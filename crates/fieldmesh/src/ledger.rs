@@ -73,11 +73,14 @@ pub(crate) struct Parts {
 impl Ledger {
     /// Opens the ledger over a view that is in step with the log.
     ///
-    /// `is_past_certain` says whether the log was whole when it was opened: if not, batches of
-    /// this device may be missing from it, and a new epoch keeps their numbers from being used
-    /// twice.
-    pub(crate) fn open(parts: Parts, is_past_certain: bool) -> Result<Self, Error> {
+    /// `damage` marks what the log was found to lack when it was opened: batches of this device
+    /// may be among it, and a new epoch keeps their numbers from being used twice. The same damage
+    /// found again needs no other epoch.
+    pub(crate) fn open(parts: Parts, damage: Option<[u8; 16]>) -> Result<Self, Error> {
         let Parts { store, projector, places, identity, policy } = parts;
+        let handled: Option<Fact> =
+            rows::find(store.view(), Tree::Meta, fact_key(&Fact::Damage([0; 16])))?;
+        let is_past_certain = damage.is_none() || damage.map(Fact::Damage) == handled;
         let known: Option<Fact> = rows::find(store.view(), Tree::Meta, fact_key(&Fact::Epoch(0)))?;
         let (epoch, is_new) = match known {
             Some(Fact::Epoch(epoch)) if is_past_certain => (Epoch(epoch), false),
@@ -97,6 +100,9 @@ impl Ledger {
         };
         if is_new {
             ledger.remember(Fact::Epoch(epoch.0))?;
+        }
+        if let Some(damage) = damage.filter(|_| !is_past_certain) {
+            ledger.remember(Fact::Damage(damage))?;
         }
         Ok(ledger)
     }

@@ -5,6 +5,7 @@
 
 mod link;
 mod perform;
+mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::places::Places;
 use crate::projector::Projector;
 
 use self::link::Link;
+use self::tally::Tally;
 
 /// Inputs from the network that wait to be handled.
 const INBOX_MAX: usize = 64;
@@ -66,6 +68,7 @@ pub(crate) struct Snapshot {
     pub(crate) root: String,
     pub(crate) batches: u64,
     pub(crate) links: Vec<LinkState>,
+    pub(crate) tally: Tally,
 }
 
 /// One link at one moment.
@@ -112,6 +115,7 @@ impl Mesh {
             links: BTreeMap::new(),
             in_step: BTreeSet::new(),
             next_link: 1,
+            tally: Tally::default(),
             tasks: JoinSet::new(),
         };
         tasks.spawn(task.run(calls, urgent_calls));
@@ -169,6 +173,7 @@ struct MeshTask {
     links: BTreeMap<LinkId, Link>,
     in_step: BTreeSet<LinkId>,
     next_link: u64,
+    tally: Tally,
     tasks: JoinSet<()>,
 }
 
@@ -209,12 +214,18 @@ impl MeshTask {
 
     fn handle(&mut self, call: Call) {
         match call {
-            Call::Input(input) => self.feed(input),
+            Call::Input(input) => {
+                self.tally.count(&input);
+                self.feed(input);
+            }
             Call::Attach { connection, address, reply } => {
                 let link = self.attach(connection, address);
                 let _ = reply.send(link);
             }
-            Call::Ended { link, reason } | Call::StoreFailed { link, reason } => {
+            Call::Ended { link, reason } => self.drop_link(link, &reason),
+            Call::StoreFailed { link, reason } => {
+                tracing::error!(reason, "what a peer sent could not be stored");
+                self.tally.failed(&reason);
                 self.drop_link(link, &reason);
             }
             Call::Detach(link) => self.drop_link(link, "everything is in step"),
@@ -252,6 +263,7 @@ impl MeshTask {
                     stats: self.replica.stats(*id).unwrap_or_default(),
                 })
                 .collect(),
+            tally: self.tally.clone(),
         }
     }
 

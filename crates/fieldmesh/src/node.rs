@@ -11,6 +11,7 @@ mod listener;
 mod open;
 mod report;
 mod sync;
+mod vitals;
 
 use std::io::{Read, Write};
 use std::sync::atomic::AtomicBool;

@@ -191,6 +191,7 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Invitations(_) => b"fact/invitations",
         Fact::Addresses(_) => b"fact/addresses",
         Fact::LastSync(_) => b"fact/last-sync",
+        Fact::Damage(_) => b"fact/damage",
     }
 }
 

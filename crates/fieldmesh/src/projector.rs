@@ -107,6 +107,11 @@ impl Projector {
         self.lock().applied
     }
 
+    /// Why the view does not follow the log.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.lock().failed.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().expect("no holder of this lock panics")
     }

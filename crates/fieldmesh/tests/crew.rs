@@ -1,5 +1,7 @@
 //! A small crew over real sockets and real disks: nodes in one process, each with its own home.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
+
 use std::time::Duration;
 
 use fieldmesh::api::{

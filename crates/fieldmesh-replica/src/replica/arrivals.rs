@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_batch::Batch;
 use fieldmesh_identity::{Item, Policy};
-use fieldmesh_model::{BatchId, ItemId, Moment};
+use fieldmesh_model::{BatchId, DeviceId, ItemId, Moment};
 use fieldmesh_session::{
     FrameMark, Input as Step, LinkId, Received, SessionError, Set, Settled, Verdict,
 };
@@ -83,14 +83,15 @@ impl Replica {
     pub(super) fn batches_stored(&mut self, now: Moment, ids: &[BatchId]) {
         let mut verdicts = Verdicts::new();
         let mut received: BTreeMap<LinkId, Vec<BatchId>> = BTreeMap::new();
-        let mut offers: BTreeMap<BTreeSet<LinkId>, Vec<Key>> = BTreeMap::new();
+        let mut offers: BTreeMap<BTreeSet<DeviceId>, Vec<Key>> = BTreeMap::new();
         for id in ids {
             let Some(writing) = self.ledger.batch_stored(id) else { continue };
             if self.keys.insert(writing.key) {
                 self.note_chain(&writing.content, &writing.key);
                 received.entry(writing.origin).or_default().push(*id);
             }
-            let origins = settle(&mut verdicts, writing.origin, writing.key, &writing.frames);
+            let origins = self.origins(&writing);
+            settle(&mut verdicts, writing.origin, writing.key, &writing.frames);
             offers.entry(origins).or_default().push(writing.key);
         }
         self.keys.rehash();
@@ -105,11 +106,12 @@ impl Replica {
 
     pub(super) fn items_stored(&mut self, now: Moment, ids: &[ItemId]) {
         let mut verdicts = Verdicts::new();
-        let mut offers: BTreeMap<BTreeSet<LinkId>, Vec<Key>> = BTreeMap::new();
+        let mut offers: BTreeMap<BTreeSet<DeviceId>, Vec<Key>> = BTreeMap::new();
         let mut items = Vec::new();
         for id in ids {
             let Some(writing) = self.ledger.item_stored(id) else { continue };
-            let origins = settle(&mut verdicts, writing.origin, writing.key, &writing.frames);
+            let origins = self.origins(&writing);
+            settle(&mut verdicts, writing.origin, writing.key, &writing.frames);
             offers.entry(origins).or_default().push(writing.key);
             items.push(writing.content);
         }
@@ -166,6 +168,12 @@ impl Replica {
         self.ledger.write_batch(batch.id(), writing);
     }
 
+    /// The peers that hold what was written.
+    fn origins<T>(&self, writing: &Writing<T>) -> BTreeSet<DeviceId> {
+        let links = writing.frames.iter().filter_map(|(id, _)| self.links.get(id));
+        links.map(|link| link.peer).chain([writing.peer]).collect()
+    }
+
     /// Tells all conversations what became of their frames; others of the same peers may go on.
     fn tell(&mut self, now: Moment, mut verdicts: Verdicts) {
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
@@ -176,17 +184,11 @@ impl Replica {
     }
 }
 
-/// Notes what became of the frames of one batch or item; gives the links that brought it.
-fn settle(
-    verdicts: &mut Verdicts,
-    origin: LinkId,
-    key: Key,
-    frames: &[(LinkId, FrameMark)],
-) -> BTreeSet<LinkId> {
+/// Notes what became of the frames of one batch or item.
+fn settle(verdicts: &mut Verdicts, origin: LinkId, key: Key, frames: &[(LinkId, FrameMark)]) {
     for (index, (link, frame)) in frames.iter().enumerate() {
         let is_first = index == 0 && *link == origin;
         let verdict = if is_first { Verdict::Stored } else { Verdict::Known(key) };
         verdicts.entry(*link).or_default().push(Settled { frame: *frame, verdict });
     }
-    frames.iter().map(|(link, _)| *link).chain([origin]).collect()
 }

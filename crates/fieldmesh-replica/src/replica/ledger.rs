@@ -26,7 +26,7 @@ pub(super) struct Writing<T> {
     pub(super) content: T,
     /// The frames of all copies that wait; the first one brought it.
     pub(super) frames: Vec<(LinkId, FrameMark)>,
-    peer: DeviceId,
+    pub(super) peer: DeviceId,
 }
 
 impl<T> Writing<T> {

@@ -218,6 +218,24 @@ pub struct StatusReport {
     pub last_sync: Option<Moment>,
 }
 
+/// How a node fares: counts since it was opened, for monitoring.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Vitals {
+    /// Peers connected.
+    pub connections: u64,
+    /// Batches in the set.
+    pub batches: u64,
+    /// Bytes of conversations received.
+    pub bytes_received: u64,
+    /// Bytes of conversations sent.
+    pub bytes_sent: u64,
+    /// How often the store did not take what a peer sent.
+    pub append_failures: u64,
+    /// Why the store does not work at the moment.
+    pub fault: Option<String>,
+}
+
 /// A peer that is known, nearby or connected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

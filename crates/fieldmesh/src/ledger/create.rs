@@ -31,7 +31,7 @@ impl Ledger {
         let schema = schema::named(&new.collection)?;
         let mut fields = self.read_fields(schema, new)?;
         self.resolve_references(schema, &mut fields)?;
-        let ready = self.prepare(schema, fields, &[])?;
+        let ready = self.prepare(schema, &fields, &[])?;
         if let Some(deleted) = self.taken(ready.id)? {
             let collection = schema.name.clone();
             return Err(Error::Taken { id: ready.id, collection, deleted });
@@ -82,18 +82,17 @@ impl Ledger {
     pub(super) fn prepare(
         &self,
         schema: &'static Collection,
-        fields: Fields,
+        fields: &Fields,
         extension: &[u8],
     ) -> Result<Ready, Error> {
         self.check_create(schema)?;
         let references = ViewReferences { ledger: self, except: None };
-        let fields = match validate(schema, &fields, &references) {
+        let fields = match validate(schema, fields, &references) {
             Ok(fields) => fields,
             // The view may lag behind what was recorded a moment ago.
             Err(_) => {
                 self.settle()?;
-                validate(schema, &fields, &references)
-                    .map_err(|faults| Error::Invalid { faults })?
+                validate(schema, fields, &references).map_err(|faults| Error::Invalid { faults })?
             }
         };
         Ok(self.identify(schema, fields, extension))

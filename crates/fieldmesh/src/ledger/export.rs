@@ -35,7 +35,7 @@ impl Ledger {
                 self.export_csv(schema::named(&query.list.collection)?, &ids, &mut out)
             }
         }?;
-        out.flush().map_err(|source| write_error(source))?;
+        out.flush().map_err(write_error)?;
         Ok(written)
     }
 
@@ -76,14 +76,14 @@ impl Ledger {
         let mut table = csv::Writer::from_writer(out);
         let header = ["id", "createdBy", "createdAt", "updatedAt", "device"];
         let names = keys.iter().map(String::as_str);
-        table.write_record(header.into_iter().chain(names)).map_err(|error| csv_error(error))?;
+        table.write_record(header.into_iter().chain(names)).map_err(csv_error)?;
         let mut written = 0;
         for id in ids {
             let Some(record) = self.row(*id)?.and_then(|row| row.record) else { continue };
-            table.write_record(cells(*id, &record, &keys)).map_err(|error| csv_error(error))?;
+            table.write_record(cells(*id, &record, &keys)).map_err(csv_error)?;
             written += 1;
         }
-        table.flush().map_err(|source| write_error(source))?;
+        table.flush().map_err(write_error)?;
         Ok(written)
     }
 

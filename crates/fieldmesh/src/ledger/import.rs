@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fieldmesh_document::{CreateError, root_change};
-use fieldmesh_model::schema::Collection;
+use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::validate::{Fault, References, validate};
 use fieldmesh_model::{DocumentId, Fields, Value, catalogue, input};
 
@@ -36,10 +36,13 @@ struct Run<'a> {
     /// Records of this import by id, with a hash of their fields.
     written: BTreeMap<DocumentId, [u8; 16]>,
     /// Records looked up or made by their unique fields.
-    once: BTreeMap<(u16, Vec<String>), DocumentId>,
+    once: BTreeMap<UniqueKey, DocumentId>,
     sealing: VecDeque<Sealing>,
     report: ImportReport,
 }
+
+/// A collection, and the values of a group of its unique fields.
+type UniqueKey = (u16, Vec<String>);
 
 /// What became of one record of a row.
 enum Outcome {
@@ -198,18 +201,43 @@ impl Run<'_> {
             validate(schema, &fields, &references).map_err(|faults| Error::Invalid { faults })?;
         let ready = ledger.identify(schema, fields, extension);
         let hash = fields_hash(&ready.fields);
-        if let Some(existing) = self.existing(ready.id)? {
-            if existing == hash {
-                return Ok(Outcome::Unchanged(ready.id));
+        let uniques = unique_keys(schema, &ready.fields);
+        for id in [Some(ready.id), self.holder(schema, &uniques)?].into_iter().flatten() {
+            match self.existing(id)? {
+                Some(existing) if existing == hash => return Ok(Outcome::Unchanged(id)),
+                Some(_) => {
+                    let text = format!("{} {id} exists already with other contents", schema.name);
+                    return Err(Error::fault("", text));
+                }
+                None => {}
             }
-            let text = format!("{} {} exists already with other contents", schema.name, ready.id);
-            return Err(Error::fault("", text));
         }
         self.written.insert(ready.id, hash);
+        self.once.extend(uniques.into_iter().map(|unique| (unique, ready.id)));
         if !self.dry_run {
             self.seal_in(&ready)?;
         }
         Ok(Outcome::Created(ready.id))
+    }
+
+    /// The record that holds one of these unique values already.
+    fn holder(
+        &self,
+        schema: &Collection,
+        uniques: &[UniqueKey],
+    ) -> Result<Option<DocumentId>, Error> {
+        for (group, unique) in uniques.iter().zip(plain_groups(schema)) {
+            if let Some(id) = self.once.get(group) {
+                return Ok(Some(*id));
+            }
+            if let Some((key, value)) = unique.fields.first().zip(group.1.first()) {
+                let found = self.ledger.holding(schema, key, &Value::Text(value.clone()))?;
+                if let Some(id) = found.first() {
+                    return Ok(Some(*id));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The hash of the fields of a record that is here or was made by this import.
@@ -272,8 +300,10 @@ impl References for Overlay<'_> {
         is_written || self.view.exists(collection, id)
     }
 
-    fn is_taken(&self, collection: &str, fields: &[String], values: &[&Value]) -> bool {
-        self.view.is_taken(collection, fields, values)
+    // A record that holds the same unique values may be this very row, imported before; the run
+    // compares them itself.
+    fn is_taken(&self, _collection: &str, _fields: &[String], _values: &[&Value]) -> bool {
+        false
     }
 }
 
@@ -327,6 +357,19 @@ fn typed(schema: &Collection, fields: Fields) -> Fields {
         Some((key, value))
     };
     fields.into_iter().filter_map(typed).collect()
+}
+
+/// The groups of unique fields that are fields only.
+fn plain_groups(schema: &Collection) -> impl Iterator<Item = &Unique> {
+    schema.unique.iter().filter(|unique| !unique.extended)
+}
+
+/// The values of each of these groups.
+fn unique_keys(schema: &Collection, fields: &Fields) -> Vec<UniqueKey> {
+    let cell = |key: &String| fields.get(key).map(Value::to_cell).unwrap_or_default();
+    plain_groups(schema)
+        .map(|unique| (schema.number, unique.fields.iter().map(cell).collect()))
+        .collect()
 }
 
 fn fields_hash(fields: &Fields) -> [u8; 16] {

@@ -27,7 +27,7 @@ impl Ledger {
         if found.is_empty() {
             found = self.ending_in(name)?;
         }
-        self.only(name, found)
+        self.only(name, &found)
     }
 
     /// The record of `collection` that `name` means; `None` if there is none.
@@ -47,10 +47,10 @@ impl Ledger {
                 row.is_some_and(|row| row.scope.collection == collection.number)
             });
         }
-        if found.is_empty() { Ok(None) } else { self.only(name, found).map(Some) }
+        if found.is_empty() { Ok(None) } else { self.only(name, &found).map(Some) }
     }
 
-    fn only(&self, name: &str, found: BTreeSet<DocumentId>) -> Result<DocumentId, Error> {
+    fn only(&self, name: &str, found: &BTreeSet<DocumentId>) -> Result<DocumentId, Error> {
         let mut ids = found.iter();
         match (ids.next(), ids.next()) {
             (Some(id), None) => Ok(*id),

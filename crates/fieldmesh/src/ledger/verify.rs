@@ -106,7 +106,7 @@ impl Ledger {
             match rebuilt {
                 Ok(rebuilt) if Some(&rebuilt) == row.record.as_ref() => {}
                 Ok(_) => {
-                    report.faults.push(format!("record {id} reads otherwise than it is shown"))
+                    report.faults.push(format!("record {id} reads otherwise than it is shown"));
                 }
                 Err(error) => report.faults.push(format!("record {id} cannot be read: {error}")),
             }

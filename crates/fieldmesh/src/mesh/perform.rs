@@ -19,7 +19,7 @@ impl MeshTask {
             Output::Control { link, bytes } => self.send(link, bytes, super::link::Lane::Control),
             Output::Data { link, bytes } => self.send(link, bytes, super::link::Lane::Data),
             Output::StoreBatches { link, batches } => self.store_batches(link, &batches),
-            Output::StoreItems { link, items } => self.store_items(link, items),
+            Output::StoreItems { link, items } => self.store_items(link, &items),
             Output::Load { link, ids } => self.load(link, ids),
             Output::Close { link, reason } => self.close(link, &reason),
             Output::Event(event) => self.tell(event),
@@ -28,6 +28,7 @@ impl MeshTask {
 
     fn send(&mut self, link: LinkId, bytes: Vec<u8>, lane: super::link::Lane) {
         if let Some(link) = self.links.get(&link) {
+            self.tally.sent(&bytes);
             link.send(bytes, lane);
         }
     }
@@ -47,7 +48,7 @@ impl MeshTask {
         });
     }
 
-    fn store_items(&mut self, link: LinkId, items: Vec<Item>) {
+    fn store_items(&mut self, link: LinkId, items: &[Item]) {
         let ids: Vec<ItemId> = items.iter().map(Item::id).collect();
         let entries =
             items.iter().map(|item| Entry::Item(item.encode().to_vec()).encode()).collect();

@@ -1,8 +1,9 @@
 //! Membership: making a tenant, inviting, joining, and serving those who join.
 
 use fieldmesh_identity::{
-    Authority, Certificate, DeviceKeys, Grant, Granted, Invitation, InvitationBook, Item,
-    JoinAnswer, JoinRefusal, JoinRequest, JoinSecret, Permit, Policy, RecoveryKey, Seed, admit,
+    Admission, Authority, Certificate, DeviceKeys, Grant, Granted, Invitation, InvitationBook,
+    Item, JoinAnswer, JoinRefusal, JoinRequest, JoinSecret, Permit, Policy, RecoveryKey, Seed,
+    admit,
 };
 use fieldmesh_model::{Role, UserId};
 use fieldmesh_net::{Endpoint, JoinConnection, JoinError, address};
@@ -101,7 +102,7 @@ async fn ask(
     keys: &DeviceKeys,
     device: &str,
 ) -> Result<(Granted, String), Error> {
-    let endpoint = Endpoint::bind(([0, 0, 0, 0], 0).into())
+    let endpoint = Endpoint::bind((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
         .map_err(|error| Error::Unreachable { reason: with_causes(&error) })?;
     let mut failures = Vec::new();
     for text in &invitation.addresses {
@@ -209,6 +210,21 @@ impl Node {
             addresses = vec![listening.to_string()];
         }
         addresses.truncate(8);
+        self.invite_at(options, addresses).await
+    }
+
+    /// As [`Node::invite`], for a device that others reach at `addresses` of the caller's choice:
+    /// host names, or what a router forwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] on a device that does not hold the tenant's authority.
+    pub async fn invite_at(
+        &self,
+        options: InviteOptions,
+        addresses: Vec<String>,
+    ) -> Result<Vec<InvitationReport>, Error> {
+        self.listen(None).await?;
         self.blocking(move |ledger| issue(ledger, &options, addresses)).await
     }
 
@@ -257,14 +273,16 @@ impl Node {
         let decided = self
             .blocking(move |ledger| {
                 let decision = decide(ledger, &channel, &request)?;
-                if let Decision::Granted { item: Some(item), .. } = &decision {
+                if let Decision::Granted(admission) = &decision
+                    && let Some(item) = &admission.certificate
+                {
                     mesh.urgent(Call::Input(Input::LocalItem { item: item.clone() }));
                 }
                 Ok(decision)
             })
             .await;
         let answer = match decided {
-            Ok(Decision::Granted { granted, .. }) => JoinAnswer::Granted(granted),
+            Ok(Decision::Granted(admission)) => JoinAnswer::Granted(admission.granted),
             Ok(Decision::Refused(refusal)) => {
                 tracing::info!(%address, %refusal, "a device may not join");
                 JoinAnswer::Refused(refusal)
@@ -281,7 +299,7 @@ impl Node {
 }
 
 enum Decision {
-    Granted { granted: Granted, item: Option<Item> },
+    Granted(Box<Admission>),
     Refused(JoinRefusal),
 }
 
@@ -360,7 +378,7 @@ fn decide(ledger: &Ledger, channel: &[u8; 32], request: &JoinRequest) -> Result<
     if let Some(item) = &admission.certificate {
         ledger.add_item(item)?;
     }
-    Ok(Decision::Granted { granted: admission.granted, item: admission.certificate })
+    Ok(Decision::Granted(Box::new(admission)))
 }
 
 fn read_book(ledger: &Ledger) -> Result<InvitationBook, Error> {

@@ -1,7 +1,7 @@
 //! What a running node does by itself: seal, dial, look around, compare.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,10 +23,14 @@ use crate::mesh::{Call, MeshEvent};
 
 use super::{Listener, Node};
 
-/// How often the keeper looks whether there is something to do.
+/// How often the keeper looks whether somebody is to be dialled.
 const TICK: Duration = Duration::from_millis(500);
+/// How often a node looks whether something is to be sealed.
+const SEAL_TICK: Duration = Duration::from_millis(100);
 /// How long a change waits for others to share its batch while a peer is connected.
-const SEAL_AFTER_MILLIS: i64 = 2_000;
+const SEAL_AFTER_MILLIS: i64 = 300;
+/// How long after an acknowledged change a connected node has surely sealed it.
+pub(super) const SEALED_WITHIN: Duration = Duration::from_millis(500);
 /// How often a running node compares with everybody although nothing happened.
 const COMPARE_EVERY: Duration = Duration::from_secs(300);
 /// How often the address book is written, if it has changed.
@@ -63,7 +67,7 @@ impl Node {
         let listener = match address {
             Some(address) => Listener::bind(address).await?,
             None => {
-                let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
+                let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
                 let port = self.inner.home.read_port().unwrap_or(0);
                 match Listener::bind(any(port)).await {
                     Ok(listener) => listener,
@@ -135,7 +139,7 @@ impl Node {
         let weak = Arc::downgrade(&self.inner);
         let mut tasks = self.inner.tasks.lock().expect("no holder of this lock panics");
         tasks.spawn(async move {
-            let mut ticks = interval(TICK);
+            let mut ticks = interval(SEAL_TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 let event = tokio::select! {

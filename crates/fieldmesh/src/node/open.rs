@@ -94,7 +94,6 @@ fn assemble(home: Home, identity: Identity, forward_only: bool) -> Result<Assemb
     for line in &damage {
         tracing::warn!(line, "damage found at open");
     }
-    let is_past_certain = !store.report().past_is_uncertain();
     let items = read_items(&store)?;
     let policy = Arc::new(Policy::evaluate(identity.tenant, items.values()));
     let policy = Arc::new(RwLock::new(policy));
@@ -123,7 +122,8 @@ fn assemble(home: Home, identity: Identity, forward_only: bool) -> Result<Assemb
         identity,
         policy: Arc::clone(&policy),
     };
-    let ledger = Arc::new(Ledger::open(parts, is_past_certain)?);
+    let new_damage = store.report().past_is_uncertain().then(|| damage_mark(&damage));
+    let ledger = Arc::new(Ledger::open(parts, new_damage)?);
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, damage })
 }
 
@@ -166,6 +166,12 @@ fn read_leaves(store: &Store) -> Result<(Vec<Key>, Places), Error> {
         keys.push(key);
     }
     Ok((keys, places))
+}
+
+/// What tells one state of damage from another.
+fn damage_mark(damage: &[String]) -> [u8; 16] {
+    let hash = blake3::hash(damage.join("\n").as_bytes());
+    *hash.as_bytes().first_chunk().expect("32 bytes have a first sixteen")
 }
 
 /// What an open found, in words.

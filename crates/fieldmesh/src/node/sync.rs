@@ -23,6 +23,7 @@ use crate::error::{Error, with_causes};
 use crate::mesh::{Call, MeshEvent};
 
 use super::Node;
+use super::keeper::SEALED_WITHIN;
 
 /// How long a pass looks around although everybody it knew of is in step.
 const LOOK_AROUND: Duration = Duration::from_millis(1_500);
@@ -34,9 +35,17 @@ struct Attempt {
     device: Option<DeviceId>,
     address: String,
     link: Option<LinkId>,
+    /// Whether nobody asked for this peer: it was merely seen nearby.
+    is_chance: bool,
     /// The numbers of the link when the pass began.
     before: LinkStats,
     state: State,
+}
+
+impl Attempt {
+    fn is_failed(&self) -> bool {
+        matches!(self.state, State::Failed(_))
+    }
 }
 
 #[derive(Clone, PartialEq)]
@@ -55,7 +64,11 @@ struct Pass<'a> {
     node: &'a Node,
     attempts: Vec<Attempt>,
     dials: JoinSet<Dialled>,
+    /// Comparisons that are put off for a moment; they end with the pass.
+    waits: JoinSet<()>,
     dialled: BTreeSet<String>,
+    /// Whether anybody will do, or only those that were named.
+    is_open: bool,
     may_look_around: bool,
 }
 
@@ -78,7 +91,9 @@ impl Node {
             node: self,
             attempts: Vec::new(),
             dials: JoinSet::new(),
+            waits: JoinSet::new(),
             dialled: BTreeSet::new(),
+            is_open: options.with.is_empty(),
             may_look_around: options.mdns && options.with.is_empty(),
         };
         pass.begin(&options).await?;
@@ -169,11 +184,11 @@ impl Pass<'_> {
                 Some((link, address, stats)) => {
                     self.resume(device, link, address, stats);
                 }
-                None => self.dial(Some(device), known),
+                None => self.dial(Some(device), known, false),
             }
         }
         for address in addresses {
-            self.dial(None, vec![address]);
+            self.dial(None, vec![address], false);
         }
         Ok(())
     }
@@ -181,12 +196,26 @@ impl Pass<'_> {
     fn resume(&mut self, device: DeviceId, link: LinkId, address: String, before: LinkStats) {
         let device = Some(device);
         let link = Some(link);
-        self.attempts.push(Attempt { device, address, link, before, state: State::Trying });
-        self.node.inner.mesh.urgent(Call::Input(Input::Resync { link }));
+        let is_chance = false;
+        self.attempts.push(Attempt {
+            device,
+            address,
+            link,
+            is_chance,
+            before,
+            state: State::Trying,
+        });
+        // What the peer acknowledged to its user a moment ago may wait for others to share a
+        // batch; it is to be part of this pass.
+        let mesh = self.node.inner.mesh.clone();
+        self.waits.spawn(async move {
+            tokio::time::sleep(SEALED_WITHIN).await;
+            mesh.urgent(Call::Input(Input::Resync { link }));
+        });
     }
 
     /// Dials addresses of one device in turn.
-    fn dial(&mut self, device: Option<DeviceId>, addresses: Vec<String>) {
+    fn dial(&mut self, device: Option<DeviceId>, addresses: Vec<String>, is_chance: bool) {
         let addresses: Vec<String> =
             addresses.into_iter().filter(|address| self.dialled.insert(address.clone())).collect();
         let Some(first) = addresses.first().cloned() else { return };
@@ -194,6 +223,7 @@ impl Pass<'_> {
             device,
             address: first.clone(),
             link: None,
+            is_chance,
             before: LinkStats::default(),
             state: State::Trying,
         });
@@ -265,10 +295,10 @@ impl Pass<'_> {
             return deadline;
         }
         let reached = self.attempts.iter().any(|attempt| matches!(attempt.state, State::InStep(_)));
-        let wake = match (self.may_look_around, reached) {
-            (false, _) => started,
-            (true, true) => started + LOOK_AROUND,
-            (true, false) => started + LISTEN_ALONE,
+        let wake = match (reached, self.is_open, self.may_look_around) {
+            (false, true, _) => started + LISTEN_ALONE,
+            (true, _, true) => started + LOOK_AROUND,
+            (_, _, _) => started,
         };
         wake.min(deadline)
     }
@@ -337,14 +367,13 @@ impl Pass<'_> {
     fn happened(&mut self, event: MeshEvent, progress: &mut (dyn FnMut(Progress) + Send)) {
         match event {
             MeshEvent::Linked { link, device, address } => self.linked(link, device, address),
-            MeshEvent::Unlinked { link, reason, .. } => self.unlinked(link, reason),
+            MeshEvent::Unlinked { link, reason, .. } => self.unlinked(link, &reason),
             MeshEvent::Replica(Event::InStep { link, stats }) => {
                 self.in_step(link, stats);
                 progress(self.progress());
             }
             MeshEvent::Replica(Event::Stalled { link, .. }) => {
-                let text = "the peer holds something else and comparing does not help".to_owned();
-                self.fail(link, text);
+                self.fail(link, "the peer holds something else and comparing does not help");
             }
             MeshEvent::Replica(_) => {}
         }
@@ -356,18 +385,19 @@ impl Pass<'_> {
         if expected || dialling {
             return;
         }
-        if self.may_look_around || self.attempts.iter().any(|a| a.device == Some(device)) {
+        if self.is_open || self.attempts.iter().any(|a| a.device == Some(device)) {
             self.attempts.push(Attempt {
                 device: Some(device),
                 address,
                 link: Some(link),
+                is_chance: true,
                 before: LinkStats::default(),
                 state: State::Trying,
             });
         }
     }
 
-    fn unlinked(&mut self, link: LinkId, reason: String) {
+    fn unlinked(&mut self, link: LinkId, reason: &str) {
         // Of two connections to one device one is closed; the other attempt goes on.
         let device = self
             .attempts
@@ -383,7 +413,7 @@ impl Pass<'_> {
         for attempt in &mut self.attempts {
             if attempt.link == Some(link) && attempt.state == State::Trying {
                 attempt.state =
-                    if goes_on { State::Elsewhere } else { State::Failed(reason.clone()) };
+                    if goes_on { State::Elsewhere } else { State::Failed(reason.to_owned()) };
             }
         }
     }
@@ -398,21 +428,17 @@ impl Pass<'_> {
         self.merge();
     }
 
-    fn fail(&mut self, link: LinkId, text: String) {
+    fn fail(&mut self, link: LinkId, text: &str) {
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.link == Some(link)) {
-            attempt.state = State::Failed(text.clone());
+            attempt.state = State::Failed(text.to_owned());
         }
     }
 
     fn sighted(&mut self, sighting: Sighting) {
         match sighting {
             Sighting::Found { addresses, .. } => {
-                let addresses: Vec<String> =
-                    addresses.into_iter().map(|address| address.to_string()).collect();
-                if addresses.iter().any(|address| self.dialled.contains(address)) {
-                    return;
-                }
-                self.dial(None, addresses);
+                let addresses = addresses.into_iter().map(|address| address.to_string());
+                self.dial(None, addresses.collect(), true);
             }
             Sighting::Lost { .. } => {}
             Sighting::Unavailable { reason } => tracing::info!(reason, "no discovery by mDNS"),
@@ -442,8 +468,14 @@ impl Pass<'_> {
 
     /// What the pass did; `None` if there was nobody to try.
     async fn report(&self) -> Result<Option<SyncReport>, Error> {
-        let peers: Vec<PeerSync> =
-            self.attempts.iter().filter_map(|attempt| self.peer(attempt)).collect();
+        let reached = self.attempts.iter().any(|attempt| matches!(attempt.state, State::InStep(_)));
+        let peers: Vec<PeerSync> = self
+            .attempts
+            .iter()
+            // Somebody who was merely seen nearby and does not answer is no failure of the pass.
+            .filter(|attempt| !(reached && attempt.is_chance && attempt.is_failed()))
+            .filter_map(|attempt| self.peer(attempt))
+            .collect();
         if peers.is_empty() {
             return Ok(None);
         }

@@ -1,0 +1,97 @@
+//! Arguments of `conflicts`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use fieldmesh::api::Choice;
+
+/// `conflicts …`
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  fieldmesh conflicts
+  fieldmesh conflicts show 7c21a9f0
+  fieldmesh conflicts resolve 7c21a9f0 --take B
+  fieldmesh conflicts resolve 7c21a9f0 --set oilVolume=81
+  fieldmesh conflicts resolve --all --take latest"
+)]
+pub(crate) struct ConflictsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ConflictCommand>,
+    /// Only conflicts of this kind.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) kind: Option<Kind>,
+    /// Also those that settled themselves.
+    #[arg(long)]
+    pub(crate) closed: bool,
+}
+
+/// What can be done with conflicts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConflictCommand {
+    /// Show one conflict with all its values.
+    Show {
+        /// The conflict: its id or an ending of it.
+        id: String,
+    },
+    /// Settle a conflict.
+    Resolve(ResolveArgs),
+}
+
+/// The kinds of conflicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Several values of one field.
+    Field,
+    /// A record deleted by one and edited by another.
+    DeletedAndEdited,
+    /// A change that could not be applied.
+    Quarantine,
+}
+
+impl Kind {
+    /// The kind as reports write it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Field => "field",
+            Self::DeletedAndEdited => "deleted-and-edited",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
+/// `conflicts resolve …`
+#[derive(Debug, Args)]
+pub(crate) struct ResolveArgs {
+    /// The conflict: its id or an ending of it.
+    #[arg(required_unless_present = "all")]
+    pub(crate) id: Option<String>,
+    /// Settle every open conflict alike.
+    #[arg(long, conflicts_with_all = ["id", "set"])]
+    pub(crate) all: bool,
+    /// The value to take: its letter, `client` (this device's own), `server` (the others'), or
+    /// `latest`.
+    #[arg(long, value_name = "A|B|C…|client|server|latest", value_parser = choice,
+          required_unless_present = "set")]
+    pub(crate) take: Option<Choice>,
+    /// Set values by hand instead.
+    #[arg(long, value_name = "FIELD=VALUE", num_args = 1.., conflicts_with = "take")]
+    pub(crate) set: Vec<String>,
+}
+
+fn choice(text: &str) -> Result<Choice, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "client" => Ok(Choice::Client),
+        "server" => Ok(Choice::Server),
+        "latest" => Ok(Choice::Latest),
+        letters if !letters.is_empty() && letters.bytes().all(|byte| byte.is_ascii_lowercase()) => {
+            match letters.len() {
+                1 | 2 => Ok(Choice::Label(letters.to_ascii_uppercase())),
+                _ => Err(CHOICES.into()),
+            }
+        }
+        _ => Err(CHOICES.into()),
+    }
+}
+
+const CHOICES: &str = "take a value by its letter (A, B, C…), or one of client, server, latest";

@@ -1,0 +1,170 @@
+//! Goal: what is typed means what the documentation says, and what does not exist is refused.
+//! Method: tables of command lines.
+
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+use fieldmesh::api::Choice;
+use fieldmesh_model::Role;
+
+use super::conflicts::Kind;
+use super::*;
+
+fn parse(line: &[&str]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(["fieldmesh"].iter().chain(line))
+}
+
+fn command(line: &[&str]) -> Command {
+    parse(line).unwrap_or_else(|error| panic!("{line:?}: {error}")).command
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_documented_command_is_understood() {
+    for line in [
+        &["tenant", "create", "Permian West", "--user", "a@b.c", "--device", "office"][..],
+        &["invite"],
+        &[
+            "invite", "--role", "manager", "--user", "a@b.c", "--valid", "2h", "--count", "3",
+            "--qr",
+        ],
+        &["join", "-"],
+        &["join", "fieldmesh1abc", "--device", "truck-7"],
+        &["record", "field_entry", "oilVolume=1"],
+        &["record", "field_entry", "oilVolume=1", "--at", "2026-03-01T08:30:00Z"],
+        &["record", "field_entry", "--from", "-"],
+        &["edit", "7c21", "notes=a b"],
+        &["edit", "7c21", "latitude=-3", "parts-=valve"],
+        &["delete", "7c21"],
+        &["restore-record", "7c21"],
+        &["show", "State 12-4"],
+        &["history", "7c21"],
+        &["list", "well", "--where", "a=b", "--where", "c=d", "--limit", "3", "--deleted"],
+        &["list", "field_entry", "--since", "yesterday", "--until", "today"],
+        &["import", "a.csv", "--collection", "well", "--dry-run"],
+        &["import", "a.csv.gz", "--map", "m.toml"],
+        &["export", "well", "--format", "csv", "--history", "--where", "a=b"],
+        &["sync"],
+        &["sync", "--with", "truck-7", "--with", "10.0.0.1:7843", "--timeout", "5", "--no-mdns"],
+        &["status", "--json"],
+        &["peers", "-q"],
+        &["devices"],
+        &["devices", "show", "truck-7"],
+        &["conflicts", "--kind", "deleted-and-edited", "--closed"],
+        &["conflicts", "show", "7c21"],
+        &["conflicts", "resolve", "7c21", "--take", "b"],
+        &["conflicts", "resolve", "7c21", "--set", "a=1", "b=2"],
+        &["conflicts", "resolve", "--all", "--take", "latest"],
+        &["run", "--listen", "127.0.0.1:0", "--relay", "a:1", "--relay", "b:2", "--no-mdns"],
+        &["stop"],
+        &["verify"],
+        &["completions", "bash"],
+    ] {
+        command(line);
+    }
+}
+
+#[test]
+fn what_does_not_exist_is_refused_as_wrong_usage() {
+    for line in [
+        &["record", "field_entry", "a=1", "--critical"][..],
+        &["record", "field_entry", "a=1", "--photo", "x.jpg"],
+        &["record", "field_entry", "a=1", "--draft"],
+        &["record", "field_entry"],
+        &["record", "field_entry", "a=1", "--at", "2026-02-31"],
+        &["edit", "7c21"],
+        &["show", "7c21", "--at", "today"],
+        &["list", "field_entry", "--unsafe"],
+        &["import", "a.csv"],
+        &["export", "well", "--format", "xlsx"],
+        &["invite", "--role", "boss"],
+        &["invite", "--valid", "0s"],
+        &["invite", "--count", "0"],
+        &["invite", "--png", "x.png"],
+        &["join"],
+        &["join", "--request", "f"],
+        &["run", "--http", "127.0.0.1:7878"],
+        &["run", "--listen", "somewhere"],
+        &["sync", "--timeout", "-1"],
+        &["devices", "revoke", "truck-7"],
+        &["devices", "adopt", "truck-7"],
+        &["conflicts", "resolve", "7c21"],
+        &["conflicts", "resolve", "--take", "A"],
+        &["conflicts", "resolve", "7c21", "--all", "--take", "A"],
+        &["conflicts", "resolve", "7c21", "--take", "A", "--set", "a=1"],
+        &["conflicts", "resolve", "--all", "--set", "a=1"],
+        &["conflicts", "resolve", "7c21", "--take", "mine"],
+        &["conflicts", "resolve", "7c21", "--keep-both"],
+        &["status", "-q", "-v"],
+        &["bundle", "export", "f"],
+        &["backup", "f"],
+        &["recovery", "create"],
+        &["service", "install"],
+        &["relay", "list"],
+        &["submit", "7c21"],
+        &["approve", "7c21"],
+        &["purge", "7c21"],
+        &["doctor"],
+        &[],
+    ] {
+        let error = parse(line).map(|_| ()).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line:?}");
+    }
+    assert_eq!(parse(&["--help"]).unwrap_err().kind(), ErrorKind::DisplayHelp);
+    assert_eq!(parse(&["--help"]).unwrap_err().exit_code(), 0);
+}
+
+#[test]
+fn defaults_are_the_documented_ones() {
+    let Command::Invite(invite) = command(&["invite"]) else { panic!("not invite") };
+    assert_eq!(invite.role, Role::Operator);
+    assert_eq!(invite.valid, Duration::from_secs(86_400));
+    assert_eq!(invite.count, 1);
+    let Command::Sync(sync) = command(&["sync"]) else { panic!("not sync") };
+    assert_eq!(sync.timeout, Duration::from_secs(30));
+    assert!(!sync.no_mdns);
+    let Command::Export(export) = command(&["export", "well"]) else { panic!("not export") };
+    assert_eq!(export.format, Format::Jsonl);
+}
+
+#[test]
+fn a_side_of_a_conflict_is_a_letter_or_a_word() {
+    for (text, expected) in [
+        ("b", Choice::Label("B".into())),
+        ("AA", Choice::Label("AA".into())),
+        ("client", Choice::Client),
+        ("SERVER", Choice::Server),
+        ("latest", Choice::Latest),
+    ] {
+        let Command::Conflicts(args) = command(&["conflicts", "resolve", "x", "--take", text])
+        else {
+            panic!("not conflicts")
+        };
+        let Some(ConflictCommand::Resolve(resolve)) = args.command else { panic!("not resolve") };
+        assert_eq!(resolve.take, Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn kinds_are_written_as_reports_write_them() {
+    for kind in ["field", "deleted-and-edited", "quarantine"] {
+        let Command::Conflicts(args) = command(&["conflicts", "--kind", kind]) else {
+            panic!("not conflicts")
+        };
+        assert_eq!(args.kind.map(Kind::as_str), Some(kind));
+    }
+}
+
+#[test]
+fn global_flags_stand_anywhere() {
+    for line in [&["--json", "--home", "h", "status"][..], &["status", "--json", "--home", "h"]] {
+        let global = parse(line).unwrap().global;
+        assert!(global.json);
+        assert_eq!(global.home.unwrap().to_str(), Some("h"));
+    }
+}

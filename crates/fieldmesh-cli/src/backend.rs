@@ -1,0 +1,78 @@
+//! What the commands ask of a home, whoever holds it.
+//!
+//! [`Local`] opens the home in this process; [`Remote`] asks the daemon that holds it. Commands and
+//! the daemon's routes know only [`Backend`].
+
+mod local;
+mod remote;
+
+use std::io;
+
+use fieldmesh::api::{
+    Choice, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
+    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
+    Progress, Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport, VerifyReport,
+};
+use futures::future::BoxFuture;
+
+pub(crate) use local::Local;
+pub(crate) use remote::Remote;
+
+/// What a backend gives, once it is there.
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, Problem>>;
+
+/// Told what is going on while something long runs.
+pub(crate) type Listener = Box<dyn FnMut(Progress) + Send>;
+
+/// A file that is read piece by piece.
+pub(crate) type Source = Box<dyn io::Read + Send>;
+
+/// Where a file is written piece by piece.
+pub(crate) type Sink = Box<dyn io::Write + Send>;
+
+/// A home that answers. Wherever an `id` is asked, an ending of it or a unique name does as well.
+pub(crate) trait Backend: Send + Sync + 'static {
+    /// Validates and stores a new record.
+    fn record(&self, new: NewRecord) -> Answer<'_, Record>;
+    /// Changes fields of a record.
+    fn edit(&self, id: String, edits: Edits) -> Answer<'_, Record>;
+    /// Deletes a record.
+    fn delete(&self, id: String) -> Answer<'_, Record>;
+    /// Brings a deleted record back.
+    fn restore(&self, id: String) -> Answer<'_, Record>;
+    /// One record.
+    fn show(&self, id: String) -> Answer<'_, Record>;
+    /// Every change of one record.
+    fn history(&self, id: String) -> Answer<'_, Vec<Revision>>;
+    /// The records of a collection.
+    fn list(&self, query: ListQuery) -> Answer<'_, Vec<Record>>;
+    /// Writes a collection to `sink`.
+    fn export(&self, query: ExportQuery, sink: Sink) -> Answer<'_, ()>;
+    /// Reads records from `source`.
+    fn import(
+        &self,
+        source: Source,
+        options: ImportOptions,
+        listener: Listener,
+    ) -> Answer<'_, ImportReport>;
+    /// Gets in step once.
+    fn sync(&self, options: SyncOptions, listener: Listener) -> Answer<'_, SyncReport>;
+    /// The home's state.
+    fn status(&self) -> Answer<'_, StatusReport>;
+    /// Other devices as this one reaches them.
+    fn peers(&self) -> Answer<'_, Vec<PeerReport>>;
+    /// The tenant's devices.
+    fn devices(&self) -> Answer<'_, Vec<DeviceReport>>;
+    /// The conflict inbox.
+    fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>>;
+    /// One item of the inbox.
+    fn conflict(&self, id: String) -> Answer<'_, ConflictReport>;
+    /// Settles one conflict.
+    fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record>;
+    /// Settles every open conflict alike.
+    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>>;
+    /// Issues invitations.
+    fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>>;
+    /// Checks everything the home holds.
+    fn verify(&self) -> Answer<'_, VerifyReport>;
+}

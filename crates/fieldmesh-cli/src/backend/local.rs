@@ -1,0 +1,110 @@
+//! A home that this process has opened.
+
+use fieldmesh::Node;
+use fieldmesh::api::{
+    Choice, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
+    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
+    Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport, VerifyReport,
+};
+
+use super::{Answer, Backend, Listener, Sink, Source};
+
+/// A node in this process.
+#[derive(Clone)]
+pub(crate) struct Local(pub(crate) Node);
+
+impl Local {
+    /// Closes the node in order.
+    pub(crate) async fn close(self) -> Result<(), Problem> {
+        self.0.shutdown().await.map_err(problem)
+    }
+}
+
+/// What went wrong, as every part of the program passes it on.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+pub(crate) fn problem(error: fieldmesh::Error) -> Problem {
+    error.problem()
+}
+
+impl Backend for Local {
+    fn record(&self, new: NewRecord) -> Answer<'_, Record> {
+        Box::pin(async move { self.0.record(new).await.map_err(problem) })
+    }
+
+    fn edit(&self, id: String, edits: Edits) -> Answer<'_, Record> {
+        Box::pin(async move { self.0.edit(&id, edits).await.map_err(problem) })
+    }
+
+    fn delete(&self, id: String) -> Answer<'_, Record> {
+        Box::pin(async move { self.0.delete(&id).await.map_err(problem) })
+    }
+
+    fn restore(&self, id: String) -> Answer<'_, Record> {
+        Box::pin(async move { self.0.restore(&id).await.map_err(problem) })
+    }
+
+    fn show(&self, id: String) -> Answer<'_, Record> {
+        Box::pin(async move { self.0.show(&id).await.map_err(problem) })
+    }
+
+    fn history(&self, id: String) -> Answer<'_, Vec<Revision>> {
+        Box::pin(async move { self.0.history(&id).await.map_err(problem) })
+    }
+
+    fn list(&self, query: ListQuery) -> Answer<'_, Vec<Record>> {
+        Box::pin(async move { self.0.list(query).await.map_err(problem) })
+    }
+
+    fn export(&self, query: ExportQuery, sink: Sink) -> Answer<'_, ()> {
+        Box::pin(async move { self.0.export(query, sink).await.map(drop).map_err(problem) })
+    }
+
+    fn import(
+        &self,
+        source: Source,
+        options: ImportOptions,
+        listener: Listener,
+    ) -> Answer<'_, ImportReport> {
+        Box::pin(async move { self.0.import(source, options, listener).await.map_err(problem) })
+    }
+
+    fn sync(&self, options: SyncOptions, listener: Listener) -> Answer<'_, SyncReport> {
+        Box::pin(async move { self.0.sync(options, listener).await.map_err(problem) })
+    }
+
+    fn status(&self) -> Answer<'_, StatusReport> {
+        Box::pin(async move { self.0.status().await.map_err(problem) })
+    }
+
+    fn peers(&self) -> Answer<'_, Vec<PeerReport>> {
+        Box::pin(async move { self.0.peers().await.map_err(problem) })
+    }
+
+    fn devices(&self) -> Answer<'_, Vec<DeviceReport>> {
+        Box::pin(async move { self.0.devices().await.map_err(problem) })
+    }
+
+    fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {
+        Box::pin(async move { self.0.conflicts(query).await.map_err(problem) })
+    }
+
+    fn conflict(&self, id: String) -> Answer<'_, ConflictReport> {
+        Box::pin(async move { self.0.conflict(&id).await.map_err(problem) })
+    }
+
+    fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record> {
+        Box::pin(async move { self.0.resolve(&id, resolution).await.map_err(problem) })
+    }
+
+    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>> {
+        Box::pin(async move { self.0.resolve_all(query, choice).await.map_err(problem) })
+    }
+
+    fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>> {
+        Box::pin(async move { self.0.invite(options).await.map_err(problem) })
+    }
+
+    fn verify(&self) -> Answer<'_, VerifyReport> {
+        Box::pin(async move { self.0.verify().await.map_err(problem) })
+    }
+}

@@ -1,0 +1,177 @@
+//! A home that a daemon holds, asked over its socket.
+
+mod client;
+mod upload;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::http::Method;
+use fieldmesh::api::{
+    Choice, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
+    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
+    Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport, VerifyReport,
+};
+use serde_json::json;
+
+use super::{Answer, Backend, Listener, Sink, Source};
+use crate::problem;
+use crate::wire::query::{self, escape};
+use client::Exchange;
+
+/// The daemon behind a socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    socket: PathBuf,
+}
+
+impl Remote {
+    /// The daemon that listens on `socket`.
+    pub(crate) const fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// Tells the daemon to stop and waits until its socket is gone, at most for `patience`.
+    pub(crate) async fn stop(&self, patience: Duration) -> Result<(), Problem> {
+        self.exchange(Method::POST, "/v1/stop").nothing().await?;
+        let gone = async {
+            while self.socket.exists() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(patience, gone).await.map_err(|_| {
+            problem::failed(format!(
+                "the daemon was told to stop but has not ended within {} seconds",
+                patience.as_secs()
+            ))
+        })
+    }
+
+    /// Changes which log lines the daemon writes.
+    pub(crate) async fn log(&self, filter: &str) -> Result<(), Problem> {
+        let asked = self.exchange(Method::PUT, "/v1/log");
+        asked.json(&json!({ "filter": filter }))?.nothing().await
+    }
+
+    fn exchange(&self, method: Method, target: impl Into<String>) -> Exchange<'_> {
+        Exchange::new(&self.socket, method, target.into())
+    }
+
+    fn at_record(&self, method: Method, id: &str, action: &str) -> Exchange<'_> {
+        self.exchange(method, format!("/v1/records/{}{action}", escape(id)))
+    }
+}
+
+impl Backend for Remote {
+    fn record(&self, new: NewRecord) -> Answer<'_, Record> {
+        Box::pin(
+            async move { self.exchange(Method::POST, "/v1/records").json(&new)?.value().await },
+        )
+    }
+
+    fn edit(&self, id: String, edits: Edits) -> Answer<'_, Record> {
+        Box::pin(async move { self.at_record(Method::PATCH, &id, "").json(&edits)?.value().await })
+    }
+
+    fn delete(&self, id: String) -> Answer<'_, Record> {
+        Box::pin(async move { self.at_record(Method::DELETE, &id, "").value().await })
+    }
+
+    fn restore(&self, id: String) -> Answer<'_, Record> {
+        Box::pin(async move { self.at_record(Method::POST, &id, "/restore").value().await })
+    }
+
+    fn show(&self, id: String) -> Answer<'_, Record> {
+        Box::pin(async move { self.at_record(Method::GET, &id, "").value().await })
+    }
+
+    fn history(&self, id: String) -> Answer<'_, Vec<Revision>> {
+        Box::pin(async move { self.at_record(Method::GET, &id, "/history").value().await })
+    }
+
+    fn list(&self, query: ListQuery) -> Answer<'_, Vec<Record>> {
+        Box::pin(async move {
+            let pairs = query::list_pairs(&query);
+            self.exchange(Method::GET, format!("/v1/records{}", query::join(&pairs))).value().await
+        })
+    }
+
+    fn export(&self, query: ExportQuery, sink: Sink) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let pairs = query::export_pairs(&query);
+            let target = format!("/v1/export{}", query::join(&pairs));
+            self.exchange(Method::GET, target).copy(sink).await
+        })
+    }
+
+    fn import(
+        &self,
+        source: Source,
+        options: ImportOptions,
+        listener: Listener,
+    ) -> Answer<'_, ImportReport> {
+        Box::pin(async move {
+            let (upload, body) = upload::start(source, &options)?;
+            let report = self.exchange(Method::POST, "/v1/import").body(body).lines(listener).await;
+            // A file that cannot be read also breaks the exchange; the file is the cause.
+            upload.finish().await?;
+            report
+        })
+    }
+
+    fn sync(&self, options: SyncOptions, listener: Listener) -> Answer<'_, SyncReport> {
+        Box::pin(async move {
+            self.exchange(Method::POST, "/v1/sync").json(&options)?.lines(listener).await
+        })
+    }
+
+    fn status(&self) -> Answer<'_, StatusReport> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/status").value().await })
+    }
+
+    fn peers(&self) -> Answer<'_, Vec<PeerReport>> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/peers").value().await })
+    }
+
+    fn devices(&self) -> Answer<'_, Vec<DeviceReport>> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/devices").value().await })
+    }
+
+    fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {
+        Box::pin(async move {
+            let target = format!("/v1/conflicts{}", query::join(&query::conflict_pairs(&query)));
+            self.exchange(Method::GET, target).value().await
+        })
+    }
+
+    fn conflict(&self, id: String) -> Answer<'_, ConflictReport> {
+        Box::pin(async move {
+            self.exchange(Method::GET, format!("/v1/conflicts/{}", escape(&id))).value().await
+        })
+    }
+
+    fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record> {
+        Box::pin(async move {
+            let target = format!("/v1/conflicts/{}/resolve", escape(&id));
+            self.exchange(Method::POST, target).json(&resolution)?.value().await
+        })
+    }
+
+    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>> {
+        Box::pin(async move {
+            let pairs = query::join(&query::conflict_pairs(&query));
+            let asked = self.exchange(Method::POST, format!("/v1/conflicts/resolve{pairs}"));
+            asked.json(&choice)?.value().await
+        })
+    }
+
+    fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>> {
+        Box::pin(async move {
+            self.exchange(Method::POST, "/v1/invitations").json(&options)?.value().await
+        })
+    }
+
+    fn verify(&self) -> Answer<'_, VerifyReport> {
+        Box::pin(async move { self.exchange(Method::POST, "/v1/verify").value().await })
+    }
+}

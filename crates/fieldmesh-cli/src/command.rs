@@ -1,0 +1,82 @@
+//! The commands: each asks a backend and prints what it answers.
+
+mod conflicts;
+mod home;
+mod invite;
+mod progress;
+mod record;
+mod run;
+mod sync;
+mod tenant;
+mod transfer;
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use crate::args::{Cli, Command, Global, TenantCommand};
+use crate::backend::Backend;
+use crate::exit::Failure;
+use crate::log::{Life, Logs};
+use crate::terminal::Terminal;
+
+/// Whether a command runs until it is stopped.
+pub(crate) const fn life(command: &Command) -> Life {
+    if matches!(command, Command::Run(_)) { Life::Daemon } else { Life::Command }
+}
+
+/// What every command gets.
+struct Context<'a> {
+    global: &'a Global,
+    terminal: &'a Terminal,
+}
+
+impl Context<'_> {
+    /// Lets `work` ask the home and closes it afterwards, however the work ends.
+    async fn with_home(
+        &self,
+        work: impl AsyncFnOnce(&dyn Backend) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let home = crate::home::open(self.global, self.terminal).await?;
+        let result = work(home.backend()).await;
+        let closed = home.close().await;
+        result?;
+        closed?;
+        Ok(())
+    }
+}
+
+/// Runs one command.
+pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<(), Failure> {
+    let context = Context { global: &cli.global, terminal };
+    match &cli.command {
+        Command::Tenant(args) => match &args.command {
+            TenantCommand::Create(args) => tenant::create(&context, args).await,
+        },
+        Command::Join(args) => tenant::join(&context, args).await,
+        Command::Invite(args) => invite::invite(&context, args, logs).await,
+        Command::Record(args) => record::record(&context, args).await,
+        Command::Edit(args) => record::edit(&context, args).await,
+        Command::Delete(args) => record::delete(&context, args).await,
+        Command::RestoreRecord(args) => record::restore(&context, args).await,
+        Command::Show(args) => record::show(&context, args).await,
+        Command::History(args) => record::history(&context, args).await,
+        Command::List(args) => record::list(&context, args).await,
+        Command::Import(args) => transfer::import(&context, args).await,
+        Command::Export(args) => transfer::export(&context, args).await,
+        Command::Sync(args) => sync::sync(&context, args).await,
+        Command::Status => home::status(&context).await,
+        Command::Peers => home::peers(&context).await,
+        Command::Devices(args) => home::devices(&context, args).await,
+        Command::Conflicts(args) => conflicts::conflicts(&context, args).await,
+        Command::Run(args) => run::run(&context, args, logs).await,
+        Command::Stop => run::stop(&context).await,
+        Command::Verify => home::verify(&context).await,
+        Command::Completions { shell } => completions(terminal, *shell),
+    }
+}
+
+fn completions(terminal: &Terminal, shell: Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "fieldmesh", &mut script);
+    terminal.text(&String::from_utf8_lossy(&script))
+}

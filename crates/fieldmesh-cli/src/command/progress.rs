@@ -1,0 +1,65 @@
+//! What a command shows while something long runs.
+
+use std::time::Duration;
+
+use fieldmesh::api::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::backend::Listener;
+use crate::render;
+use crate::terminal::Terminal;
+
+/// How often a spinner turns while nothing is told.
+const TICK: Duration = Duration::from_millis(120);
+
+/// A bar for a file of so many bytes, hidden where bars are not welcome.
+pub(super) fn file_bar(terminal: &Terminal, size: Option<u64>) -> ProgressBar {
+    let template = match size {
+        Some(_) => "{wide_bar} {percent:>3} %  {msg}  {eta}",
+        None => "{spinner} {msg}",
+    };
+    bar(terminal, size, template)
+}
+
+/// A spinner for work of unknown length, hidden where bars are not welcome.
+pub(super) fn spinner(terminal: &Terminal) -> ProgressBar {
+    bar(terminal, None, "{spinner} {msg}  {elapsed}")
+}
+
+fn bar(terminal: &Terminal, size: Option<u64>, template: &str) -> ProgressBar {
+    if !terminal.shows_bars() {
+        return ProgressBar::hidden();
+    }
+    let bar = match size {
+        Some(size) => ProgressBar::new(size),
+        None => ProgressBar::new_spinner(),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// Shows progress on `bar`, or as JSON lines.
+pub(super) fn listener(terminal: &Terminal, bar: &ProgressBar) -> Listener {
+    let (terminal, bar) = (terminal.clone(), bar.clone());
+    Box::new(move |progress| {
+        if terminal.json() {
+            // The work goes on where nobody reads its progress.
+            let _ = terminal.json_line(&progress);
+            return;
+        }
+        match progress {
+            Progress::Import { rows, bytes } => {
+                bar.set_position(bytes);
+                bar.set_message(render::counted(rows, "row", "rows"));
+            }
+            Progress::Sync { received, sent } => {
+                bar.set_message(format!("{received} received, {sent} sent"));
+            }
+            Progress::Refused(row) => bar.suspend(|| terminal.say(&render::refused_row(&row))),
+            Progress::Note { text } => bar.suspend(|| terminal.say(&text)),
+        }
+    })
+}

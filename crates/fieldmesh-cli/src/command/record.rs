@@ -1,0 +1,184 @@
+//! The commands on records.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use fieldmesh::api::{Edits, ListQuery, NewRecord, Problem, Record};
+use serde_json::{Map, Value as Json};
+
+use super::Context;
+use crate::args::{EditArgs, IdArgs, ListArgs, RecordArgs};
+use crate::backend::Backend;
+use crate::exit::Failure;
+use crate::problem;
+use crate::render;
+
+/// `record`
+pub(super) async fn record(context: &Context<'_>, args: &RecordArgs) -> Result<(), Failure> {
+    let new = |fields| NewRecord {
+        collection: args.collection.clone(),
+        fields,
+        assignments: args.values.clone(),
+        at: args.at,
+    };
+    let Some(from) = &args.from else {
+        let new = new(Map::new());
+        return context.with_home(async |home| print_id(context, &home.record(new).await?)).await;
+    };
+    let objects = open_objects(from)?;
+    context
+        .with_home(async |home| {
+            for (index, fields) in objects.enumerate() {
+                record_object(context, home, index, fields.map(new)).await?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+async fn record_object(
+    context: &Context<'_>,
+    home: &dyn Backend,
+    index: usize,
+    new: Result<NewRecord, Problem>,
+) -> Result<(), Failure> {
+    let recorded = match new {
+        Ok(new) => home.record(new).await,
+        Err(problem) => Err(problem),
+    };
+    let recorded = recorded.map_err(|mut problem| {
+        if index > 0 {
+            let before = match index {
+                1 => "the object before it is recorded".to_owned(),
+                count => format!("the {count} objects before it are recorded"),
+            };
+            problem.detail = format!("object {} ({before}): {}", index + 1, problem.detail);
+        }
+        problem
+    })?;
+    print_id(context, &recorded)
+}
+
+fn print_id(context: &Context<'_>, record: &Record) -> Result<(), Failure> {
+    context.terminal.value(record, |record, _| record.id.to_string())
+}
+
+type Object = Result<Map<String, Json>, Problem>;
+
+fn open_objects(from: &str) -> Result<Box<dyn Iterator<Item = Object>>, Problem> {
+    if from == "-" {
+        return Ok(Box::new(objects(io::stdin())));
+    }
+    let path = Path::new(from);
+    let file = File::open(path).map_err(|error| problem::unreadable(path, &error))?;
+    Ok(Box::new(objects(file)))
+}
+
+/// The JSON objects of a text, one after the other however they are laid out.
+fn objects(source: impl Read) -> impl Iterator<Item = Object> {
+    let values = serde_json::Deserializer::from_reader(BufReader::new(source)).into_iter::<Json>();
+    values.map(|value| match value {
+        Ok(Json::Object(fields)) => Ok(fields),
+        Ok(_) => Err(problem::invalid("the fields must be a JSON object, {\"field\": value}")),
+        Err(error) if error.is_io() => Err(problem::failed(format!("cannot read: {error}"))),
+        Err(error) => Err(problem::invalid(format!("this is no JSON: {error}"))),
+    })
+}
+
+/// `edit`
+pub(super) async fn edit(context: &Context<'_>, args: &EditArgs) -> Result<(), Failure> {
+    let edits = Edits { fields: Map::new(), assignments: args.values.clone() };
+    context
+        .with_home(async |home| {
+            let record = home.edit(args.id.clone(), edits).await?;
+            done(context, &record, "Changed")
+        })
+        .await
+}
+
+/// `delete`
+pub(super) async fn delete(context: &Context<'_>, args: &IdArgs) -> Result<(), Failure> {
+    context
+        .with_home(async |home| {
+            let record = home.delete(args.id.clone()).await?;
+            done(context, &record, "Deleted")
+        })
+        .await
+}
+
+/// `restore-record`
+pub(super) async fn restore(context: &Context<'_>, args: &IdArgs) -> Result<(), Failure> {
+    context
+        .with_home(async |home| {
+            let record = home.restore(args.id.clone()).await?;
+            done(context, &record, "Restored")
+        })
+        .await
+}
+
+/// Says to people what was done to a record; programs get the record.
+pub(super) fn done(context: &Context<'_>, record: &Record, what: &str) -> Result<(), Failure> {
+    if context.terminal.json() {
+        return context.terminal.json_line(record);
+    }
+    context.terminal.say(&format!("{what} {} {}.", record.collection, record.id));
+    Ok(())
+}
+
+/// `show`
+pub(super) async fn show(context: &Context<'_>, args: &IdArgs) -> Result<(), Failure> {
+    context
+        .with_home(async |home| {
+            let record = home.show(args.id.clone()).await?;
+            context.terminal.value(&record, render::record)
+        })
+        .await
+}
+
+/// `history`
+pub(super) async fn history(context: &Context<'_>, args: &IdArgs) -> Result<(), Failure> {
+    context
+        .with_home(async |home| {
+            let revisions = home.history(args.id.clone()).await?;
+            context.terminal.list(&revisions, render::history)
+        })
+        .await
+}
+
+/// `list`
+pub(super) async fn list(context: &Context<'_>, args: &ListArgs) -> Result<(), Failure> {
+    let query = ListQuery {
+        collection: args.collection.clone(),
+        filters: args.filters.clone(),
+        since: args.since,
+        until: args.until,
+        limit: args.limit,
+        deleted: args.deleted,
+    };
+    context
+        .with_home(async |home| {
+            let records = home.list(query).await?;
+            if records.is_empty() {
+                context.terminal.say("No records.");
+            }
+            context.terminal.list(&records, render::records)
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_may_be_laid_out_anyhow_and_the_first_wrong_one_is_told() {
+        let text = "{\"a\":1}\n{\n  \"b\": 2\n} {\"c\":3}\n[4]";
+        let found: Vec<Object> = objects(text.as_bytes()).collect();
+        assert_eq!(found.len(), 4);
+        assert!(found[..3].iter().all(Result::is_ok));
+        assert!(found[3].is_err());
+        assert!(objects("{\"a\":".as_bytes()).next().unwrap().is_err());
+        assert_eq!(objects(" \n".as_bytes()).count(), 0);
+    }
+}

@@ -1,0 +1,114 @@
+//! `run` and `stop`: the daemon's life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fieldmesh::RunOptions;
+use fieldmesh::api::{Problem, StatusReport};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use crate::args::RunArgs;
+use crate::backend::{Backend as _, Local};
+use crate::daemon::socket::Socket;
+use crate::daemon::{self, Shared};
+use crate::exit::Failure;
+use crate::home::Home;
+use crate::log::Logs;
+use crate::problem;
+use crate::render;
+use crate::signal::Signals;
+
+/// How long `stop` waits for the daemon's end.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What programs read when the daemon is ready.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ready<'a> {
+    ready: bool,
+    pid: u32,
+    socket: String,
+    addresses: &'a [String],
+}
+
+/// `run`
+pub(super) async fn run(context: &Context<'_>, args: &RunArgs, logs: Logs) -> Result<(), Failure> {
+    let local = match crate::home::open(context.global, context.terminal).await? {
+        Home::Local(local) => local,
+        Home::Daemon(_) => {
+            let detail = "a daemon runs on this home already; `fieldmesh stop` ends it";
+            return Err(problem::store(detail).into());
+        }
+    };
+    let folder = crate::home::folder(context.global)?;
+    let mut signals = Signals::take()?;
+    let options =
+        RunOptions { listen: args.listen, relays: args.relay.clone(), mdns: !args.no_mdns };
+    match start(&local, options, &folder).await {
+        Ok((mut socket, status)) => {
+            let served = serve(context, &local, &mut socket, &status, logs, &mut signals).await;
+            // The file goes last, so whoever waits for that finds the home free.
+            let closed = close(local, &mut signals).await;
+            drop(socket);
+            served.and(closed)
+        }
+        Err(problem) => {
+            local.close().await?;
+            Err(problem.into())
+        }
+    }
+}
+
+async fn start(
+    local: &Local,
+    options: RunOptions,
+    folder: &std::path::Path,
+) -> Result<(Socket, StatusReport), Problem> {
+    let Local(node) = local;
+    node.run(options).await.map_err(|error| error.problem())?;
+    let socket = Socket::bind(folder).map_err(|error| daemon::cannot_serve(&error))?;
+    let status = local.status().await?;
+    Ok((socket, status))
+}
+
+async fn serve(
+    context: &Context<'_>,
+    local: &Local,
+    socket: &mut Socket,
+    status: &StatusReport,
+    logs: Logs,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let ready = Ready {
+        ready: true,
+        pid: std::process::id(),
+        socket: socket.path().display().to_string(),
+        addresses: &status.addresses,
+    };
+    context.terminal.value(&ready, |_, _| render::ready(status, socket.path()))?;
+    let shared = Shared::new(Arc::new(local.clone()), logs, CancellationToken::new());
+    let served = daemon::serve_until(socket, shared, signals.next()).await;
+    Ok(served.map_err(|error| daemon::cannot_serve(&error))?)
+}
+
+/// Closes the node; a second signal ends the wait.
+async fn close(local: Local, signals: &mut Signals) -> Result<(), Failure> {
+    tokio::select! {
+        closed = local.close() => Ok(closed?),
+        () = signals.next() => Err(problem::failed("ended before everything was closed").into()),
+    }
+}
+
+/// `stop`
+pub(super) async fn stop(context: &Context<'_>) -> Result<(), Failure> {
+    match crate::home::daemon(context.global).await? {
+        Some(remote) => {
+            remote.stop(STOP_PATIENCE).await?;
+            context.terminal.say("Stopped.");
+        }
+        None => context.terminal.say("No daemon runs on this home."),
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! `sync`
+
+use fieldmesh::api::{Class, SyncOptions, SyncResult};
+
+use super::{Context, progress};
+use crate::args::SyncArgs;
+use crate::exit::Failure;
+use crate::render;
+
+/// `sync`
+pub(super) async fn sync(context: &Context<'_>, args: &SyncArgs) -> Result<(), Failure> {
+    let options =
+        SyncOptions { with: args.with.clone(), timeout: args.timeout, mdns: !args.no_mdns };
+    context
+        .with_home(async |home| {
+            let bar = progress::spinner(context.terminal);
+            bar.set_message("looking for peers");
+            let listener = progress::listener(context.terminal, &bar);
+            let report = home.sync(options, listener).await;
+            bar.finish_and_clear();
+            let report = report?;
+            context.terminal.value(&report, render::synced)?;
+            match outcome(report.result, !args.with.is_empty()) {
+                None => Ok(()),
+                Some(class) => Err(Failure::Reported(class)),
+            }
+        })
+        .await
+}
+
+/// Devices that are merely known may be switched off; those that were named should be there.
+const fn outcome(result: SyncResult, named: bool) -> Option<Class> {
+    match (result, named) {
+        (SyncResult::Ok, _) | (SyncResult::Partial, false) => None,
+        (SyncResult::Partial, true) | (SyncResult::Failed, _) => Some(Class::Unreachable),
+    }
+}

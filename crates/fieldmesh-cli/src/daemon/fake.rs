@@ -1,0 +1,169 @@
+//! A backend for tests: it answers with samples and remembers what it was asked.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Mutex;
+
+use fieldmesh::api::{
+    Choice, Class, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
+    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
+    Progress, Record, RefusedRow, Resolution, Revision, StatusReport, SyncOptions, SyncReport,
+    VerifyReport,
+};
+use fieldmesh_model::validate::Fault;
+
+use crate::backend::{Answer, Backend, Listener, Sink, Source};
+use crate::render::samples;
+
+/// How many bytes an export of the collection `large` has.
+pub(crate) const LARGE_EXPORT_SIZE: usize = 3 << 20;
+
+/// The backend.
+#[derive(Debug, Default)]
+pub(crate) struct Fake {
+    asked: Mutex<Vec<String>>,
+}
+
+impl Fake {
+    /// What it was asked so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn answer<T: Send + 'static>(&self, asked: impl std::fmt::Debug, answer: T) -> Answer<'_, T> {
+        self.asked.lock().unwrap().push(format!("{asked:?}"));
+        Box::pin(async { Ok(answer) })
+    }
+}
+
+/// What the fake says to a record that is not valid.
+pub(crate) fn invalid() -> Problem {
+    Problem {
+        class: Class::Invalid,
+        detail: "the record is not valid".into(),
+        faults: vec![Fault {
+            field: "data.oilVolume".into(),
+            message: "cannot be negative".into(),
+        }],
+    }
+}
+
+impl Backend for Fake {
+    fn record(&self, new: NewRecord) -> Answer<'_, Record> {
+        if new.assignments.iter().any(|text| text.ends_with("=-1")) {
+            return Box::pin(async { Err(invalid()) });
+        }
+        self.answer(new, samples::record())
+    }
+
+    fn edit(&self, id: String, edits: Edits) -> Answer<'_, Record> {
+        self.answer((id, edits), samples::record())
+    }
+
+    fn delete(&self, id: String) -> Answer<'_, Record> {
+        self.answer(("delete", id), samples::other_record())
+    }
+
+    fn restore(&self, id: String) -> Answer<'_, Record> {
+        self.answer(("restore", id), samples::record())
+    }
+
+    fn show(&self, id: String) -> Answer<'_, Record> {
+        self.answer(("show", id), samples::record())
+    }
+
+    fn history(&self, id: String) -> Answer<'_, Vec<Revision>> {
+        self.answer(("history", id), samples::revisions())
+    }
+
+    fn list(&self, query: ListQuery) -> Answer<'_, Vec<Record>> {
+        self.answer(query, vec![samples::record(), samples::other_record()])
+    }
+
+    fn export(&self, query: ExportQuery, mut sink: Sink) -> Answer<'_, ()> {
+        let collection = query.list.collection;
+        Box::pin(async move {
+            if collection == "nothing" {
+                return Ok(());
+            }
+            if collection == "unknown" {
+                return Err(invalid());
+            }
+            let writing = tokio::task::spawn_blocking(move || {
+                for _ in 0..LARGE_EXPORT_SIZE / 1_024 {
+                    sink.write_all(&[b'x'; 1_024])?;
+                }
+                sink.flush()
+            });
+            writing.await.unwrap().map_err(|error| crate::problem::failed(error.to_string()))?;
+            if collection == "breaking" { Err(invalid()) } else { Ok(()) }
+        })
+    }
+
+    fn import(
+        &self,
+        mut source: Source,
+        options: ImportOptions,
+        mut listener: Listener,
+    ) -> Answer<'_, ImportReport> {
+        self.asked.lock().unwrap().push(format!("{options:?}"));
+        Box::pin(async move {
+            if options.collection.as_deref() == Some("unknown") {
+                return Err(invalid());
+            }
+            let reading = tokio::task::spawn_blocking(move || {
+                let mut text = String::new();
+                source.read_to_string(&mut text)?;
+                std::io::Result::Ok(text)
+            });
+            let text = reading.await.unwrap();
+            let text = text.map_err(|error| crate::problem::failed(error.to_string()))?;
+            let rows = text.lines().count() as u64;
+            listener(Progress::Import { rows, bytes: text.len() as u64 });
+            listener(Progress::Refused(RefusedRow { row: 2, faults: invalid().faults }));
+            Ok(ImportReport { rows, imported: rows - 1, refused: 1, ..ImportReport::default() })
+        })
+    }
+
+    fn sync(&self, options: SyncOptions, mut listener: Listener) -> Answer<'_, SyncReport> {
+        listener(Progress::Sync { received: 1, sent: 2 });
+        self.answer(options, samples::sync())
+    }
+
+    fn status(&self) -> Answer<'_, StatusReport> {
+        self.answer("status", samples::status())
+    }
+
+    fn peers(&self) -> Answer<'_, Vec<PeerReport>> {
+        self.answer("peers", samples::peers())
+    }
+
+    fn devices(&self) -> Answer<'_, Vec<DeviceReport>> {
+        self.answer("devices", samples::devices())
+    }
+
+    fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {
+        self.answer(query, vec![samples::conflict()])
+    }
+
+    fn conflict(&self, id: String) -> Answer<'_, ConflictReport> {
+        self.answer(("conflict", id), samples::conflict())
+    }
+
+    fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record> {
+        self.answer((id, resolution), samples::record())
+    }
+
+    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>> {
+        self.answer((query, choice), vec![samples::record()])
+    }
+
+    fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>> {
+        let invitation =
+            InvitationReport { invitation: "fieldmesh1abc".into(), expires_at: samples::at() };
+        self.answer(options, vec![invitation])
+    }
+
+    fn verify(&self) -> Answer<'_, VerifyReport> {
+        self.answer("verify", VerifyReport { clean: true, ..VerifyReport::default() })
+    }
+}

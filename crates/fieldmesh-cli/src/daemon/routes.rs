@@ -1,0 +1,38 @@
+//! The routes: `/v1` and what answers them.
+
+mod conflicts;
+mod home;
+mod records;
+mod transfer;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+
+use super::Shared;
+use super::answer::{no_method, no_route};
+
+/// Every route.
+pub(super) fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/v1/records", get(records::list).post(records::record))
+        .route("/v1/records/{id}", get(records::show).patch(records::edit).delete(records::delete))
+        .route("/v1/records/{id}/restore", post(records::restore))
+        .route("/v1/records/{id}/history", get(records::history))
+        .route("/v1/conflicts", get(conflicts::list))
+        .route("/v1/conflicts/resolve", post(conflicts::resolve_all))
+        .route("/v1/conflicts/{id}", get(conflicts::show))
+        .route("/v1/conflicts/{id}/resolve", post(conflicts::resolve))
+        .route("/v1/import", post(transfer::import))
+        .route("/v1/export", get(transfer::export))
+        .route("/v1/sync", post(transfer::sync))
+        .route("/v1/status", get(home::status))
+        .route("/v1/peers", get(home::peers))
+        .route("/v1/devices", get(home::devices))
+        .route("/v1/invitations", post(home::invite))
+        .route("/v1/verify", post(home::verify))
+        .route("/v1/log", put(home::log))
+        .route("/v1/stop", post(home::stop))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .with_state(shared)
+}

@@ -1,0 +1,43 @@
+//! `/v1/conflicts`.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use fieldmesh::api::{Choice, ConflictReport, Record, Resolution};
+
+use crate::daemon::Shared;
+use crate::daemon::answer::Refusal;
+use crate::wire::query::{self, Pairs};
+
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    pairs: Result<Query<Pairs>, QueryRejection>,
+) -> Result<Json<Vec<ConflictReport>>, Refusal> {
+    let Query(pairs) = pairs?;
+    Ok(Json(shared.backend.conflicts(query::conflicts(pairs)?).await?))
+}
+
+pub(super) async fn show(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<ConflictReport>, Refusal> {
+    Ok(Json(shared.backend.conflict(id).await?))
+}
+
+pub(super) async fn resolve(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    resolution: Result<Json<Resolution>, JsonRejection>,
+) -> Result<Json<Record>, Refusal> {
+    let Json(resolution) = resolution?;
+    Ok(Json(shared.backend.resolve(id, resolution).await?))
+}
+
+pub(super) async fn resolve_all(
+    State(shared): State<Shared>,
+    pairs: Result<Query<Pairs>, QueryRejection>,
+    choice: Result<Json<Choice>, JsonRejection>,
+) -> Result<Json<Vec<Record>>, Refusal> {
+    let (Query(pairs), Json(choice)) = (pairs?, choice?);
+    Ok(Json(shared.backend.resolve_all(query::conflicts(pairs)?, choice).await?))
+}

@@ -1,0 +1,59 @@
+//! The routes about the home itself and its daemon.
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use fieldmesh::api::{
+    DeviceReport, InvitationReport, InviteOptions, PeerReport, StatusReport, VerifyReport,
+};
+use serde::Deserialize;
+
+use crate::daemon::Shared;
+use crate::daemon::answer::Refusal;
+
+pub(super) async fn status(State(shared): State<Shared>) -> Result<Json<StatusReport>, Refusal> {
+    Ok(Json(shared.backend.status().await?))
+}
+
+pub(super) async fn peers(State(shared): State<Shared>) -> Result<Json<Vec<PeerReport>>, Refusal> {
+    Ok(Json(shared.backend.peers().await?))
+}
+
+pub(super) async fn devices(
+    State(shared): State<Shared>,
+) -> Result<Json<Vec<DeviceReport>>, Refusal> {
+    Ok(Json(shared.backend.devices().await?))
+}
+
+pub(super) async fn invite(
+    State(shared): State<Shared>,
+    options: Result<Json<InviteOptions>, JsonRejection>,
+) -> Result<(StatusCode, Json<Vec<InvitationReport>>), Refusal> {
+    let Json(options) = options?;
+    Ok((StatusCode::CREATED, Json(shared.backend.invite(options).await?)))
+}
+
+pub(super) async fn verify(State(shared): State<Shared>) -> Result<Json<VerifyReport>, Refusal> {
+    Ok(Json(shared.backend.verify().await?))
+}
+
+/// Which log lines the daemon is to write.
+#[derive(Deserialize)]
+pub(super) struct LogFilter {
+    filter: String,
+}
+
+pub(super) async fn log(
+    State(shared): State<Shared>,
+    asked: Result<Json<LogFilter>, JsonRejection>,
+) -> Result<StatusCode, Refusal> {
+    let Json(LogFilter { filter }) = asked?;
+    shared.logs.change(&filter)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn stop(State(shared): State<Shared>) -> StatusCode {
+    shared.stop.cancel();
+    StatusCode::ACCEPTED
+}

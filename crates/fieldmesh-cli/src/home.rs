@@ -1,0 +1,96 @@
+//! Which folder is the home, and who holds it: this process or a daemon.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fieldmesh::api::Problem;
+use fieldmesh::{Error, Node};
+use tokio::time::Instant;
+
+use crate::args::Global;
+use crate::backend::{Backend, Local, Remote};
+use crate::daemon::socket;
+use crate::passphrase::Secret;
+use crate::problem;
+use crate::terminal::Terminal;
+
+/// How long a command waits for another one, or for a daemon that starts or ends.
+const IN_USE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it looks meanwhile.
+const IN_USE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A home that can be asked.
+pub(crate) enum Home {
+    /// Opened in this process.
+    Local(Local),
+    /// Held by a daemon.
+    Daemon(Remote),
+}
+
+impl Home {
+    /// Whom to ask.
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        match self {
+            Self::Local(local) => local,
+            Self::Daemon(remote) => remote,
+        }
+    }
+
+    /// Lets go of it: what is open in this process is closed in order.
+    pub(crate) async fn close(self) -> Result<(), Problem> {
+        match self {
+            Self::Local(local) => local.close().await,
+            Self::Daemon(_) => Ok(()),
+        }
+    }
+}
+
+/// The folder that the flags or the platform name.
+pub(crate) fn folder(global: &Global) -> Result<PathBuf, Problem> {
+    if let Some(folder) = &global.home {
+        return std::path::absolute(folder).map_err(|error| problem::unreadable(folder, &error));
+    }
+    let platform = directories::ProjectDirs::from("", "", "fieldmesh")
+        .ok_or_else(|| problem::usage("there is no data folder; name one with --home"))?;
+    Ok(platform.data_dir().to_owned())
+}
+
+/// The daemon that holds the home, told which log lines to write if that was asked.
+pub(crate) async fn daemon(global: &Global) -> Result<Option<Remote>, Problem> {
+    let folder = folder(global)?;
+    let Some(socket) = socket::find(&folder).await else { return Ok(None) };
+    let remote = Remote::new(socket);
+    if let Some(filter) = &global.log {
+        remote.log(filter).await?;
+    }
+    Ok(Some(remote))
+}
+
+/// Asks the daemon that holds the home, or opens the home here.
+pub(crate) async fn open(global: &Global, terminal: &Terminal) -> Result<Home, Problem> {
+    if let Some(remote) = daemon(global).await? {
+        return Ok(Home::Daemon(remote));
+    }
+    let folder = folder(global)?;
+    let secret = Secret::to_open(global, terminal, &folder)?;
+    let deadline = Instant::now() + IN_USE_PATIENCE;
+    loop {
+        match try_open(&folder, &secret).await {
+            Ok(node) => return Ok(Home::Local(Local(node))),
+            Err(Error::InUse { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(IN_USE_INTERVAL).await;
+            }
+            Err(error) => return Err(error.problem()),
+        }
+        // What holds it may be a daemon that is about to serve.
+        if let Some(remote) = daemon(global).await? {
+            return Ok(Home::Daemon(remote));
+        }
+    }
+}
+
+async fn try_open(folder: &Path, secret: &Secret) -> Result<Node, Error> {
+    let node = secret.unlock(Node::builder(folder)).open().await?;
+    socket::remove_stale(folder);
+    Ok(node)
+}

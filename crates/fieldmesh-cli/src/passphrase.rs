@@ -1,0 +1,107 @@
+//! Where the secret that opens a home comes from: a key file, the environment, or a question.
+
+use std::path::{Path, PathBuf};
+
+use fieldmesh::Builder;
+use fieldmesh::api::Problem;
+
+use crate::args::Global;
+use crate::problem;
+use crate::terminal::Terminal;
+
+/// The environment variable that holds the passphrase.
+const VARIABLE: &str = "FIELDMESH_PASSPHRASE";
+/// How often a new passphrase may be typed differently the second time.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// What opens a home.
+pub(crate) enum Secret {
+    /// The key file in its usual place.
+    UsualKeyFile,
+    /// A key file that was named.
+    KeyFile(PathBuf),
+    /// A passphrase.
+    Passphrase(String),
+}
+
+impl Secret {
+    /// What opens the home in `folder`; asks for it where it must and can.
+    pub(crate) fn to_open(
+        global: &Global,
+        terminal: &Terminal,
+        folder: &Path,
+    ) -> Result<Self, Problem> {
+        let needs_passphrase =
+            fieldmesh::home::needs_passphrase(folder).map_err(|error| error.problem())?;
+        if let Some(file) = &global.key_file {
+            return Ok(Self::KeyFile(file.clone()));
+        }
+        if !needs_passphrase {
+            return Ok(Self::UsualKeyFile);
+        }
+        if let Some(passphrase) = from_environment() {
+            return Ok(Self::Passphrase(passphrase));
+        }
+        if !terminal.is_interactive() {
+            return Err(problem::store(format!(
+                "this home is locked by a passphrase; set {VARIABLE} or enter it on a terminal"
+            )));
+        }
+        ask("Passphrase: ").map(Self::Passphrase)
+    }
+
+    /// What will open a home that is about to be made; asks for it where it can.
+    pub(crate) fn to_create(global: &Global, terminal: &Terminal) -> Result<Self, Problem> {
+        if let Some(file) = &global.key_file {
+            return Ok(Self::KeyFile(file.clone()));
+        }
+        if let Some(passphrase) = from_environment() {
+            return Ok(Self::Passphrase(passphrase));
+        }
+        if terminal.is_interactive()
+            && let Some(passphrase) = ask_new(terminal)?
+        {
+            return Ok(Self::Passphrase(passphrase));
+        }
+        Ok(Self::UsualKeyFile)
+    }
+
+    /// Says where the secret of a new home is, if that was not the user's choice.
+    pub(crate) fn explain(&self, terminal: &Terminal) {
+        if matches!(self, Self::UsualKeyFile) {
+            terminal.say("No passphrase: a key file in your configuration folder opens this home.");
+        }
+    }
+
+    /// Gives the secret to `builder`.
+    pub(crate) fn unlock(&self, builder: Builder) -> Builder {
+        match self {
+            Self::UsualKeyFile => builder,
+            Self::KeyFile(file) => builder.key_file(file.clone()),
+            Self::Passphrase(passphrase) => builder.passphrase(passphrase.clone()),
+        }
+    }
+}
+
+fn from_environment() -> Option<String> {
+    std::env::var(VARIABLE).ok().filter(|passphrase| !passphrase.is_empty())
+}
+
+fn ask(question: &str) -> Result<String, Problem> {
+    rpassword::prompt_password(question)
+        .map_err(|error| problem::failed(format!("cannot read the passphrase: {error}")))
+}
+
+fn ask_new(terminal: &Terminal) -> Result<Option<String>, Problem> {
+    for _ in 0..ATTEMPTS_MAX {
+        let passphrase = ask("Passphrase for this device's data (empty: use a key file): ")?;
+        if passphrase.is_empty() {
+            return Ok(None);
+        }
+        if ask("The same again: ")? == passphrase {
+            return Ok(Some(passphrase));
+        }
+        terminal.complain("The two differ.");
+    }
+    Err(problem::usage("no passphrase was typed twice alike"))
+}

@@ -1,0 +1,51 @@
+//! Problems that the program itself finds, before or beside the node.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use fieldmesh::api::{Class, Problem};
+
+fn problem(class: Class, detail: impl Into<String>) -> Problem {
+    Problem { class, detail: detail.into(), faults: Vec::new() }
+}
+
+/// What was asked makes no sense.
+pub(crate) fn usage(detail: impl Into<String>) -> Problem {
+    problem(Class::Usage, detail)
+}
+
+/// There is no such thing.
+pub(crate) fn not_found(detail: impl Into<String>) -> Problem {
+    problem(Class::NotFound, detail)
+}
+
+/// The contents are not valid.
+pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
+    problem(Class::Invalid, detail)
+}
+
+/// Something failed that nobody here caused.
+pub(crate) fn failed(detail: impl Into<String>) -> Problem {
+    problem(Class::Failed, detail)
+}
+
+/// The home cannot be used.
+pub(crate) fn store(detail: impl Into<String>) -> Problem {
+    problem(Class::Store, detail)
+}
+
+/// A file could not be read.
+pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    let class = match error.kind() {
+        std::io::ErrorKind::NotFound => Class::NotFound,
+        _ => Class::Failed,
+    };
+    problem(class, format!("cannot read {}: {error}", path.display()))
+}
+
+/// The daemon did not answer as it should.
+pub(crate) fn daemon(error: impl Display) -> Problem {
+    failed(format!(
+        "the daemon that holds this home broke off: {error}; see its log, or restart it"
+    ))
+}

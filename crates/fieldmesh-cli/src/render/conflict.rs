@@ -1,0 +1,101 @@
+//! The conflict inbox.
+
+use fieldmesh::api::{ConflictReport, ConflictValue};
+
+use super::record::short_id;
+use super::table::{Side, Table};
+use super::{Style, Tone, one_line, pairs, short_field};
+
+/// The inbox as a table.
+pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
+    let mut table = Table::new([
+        ("id", Side::Left),
+        ("kind", Side::Left),
+        ("record", Side::Left),
+        ("field", Side::Left),
+        ("state", Side::Left),
+        ("values", Side::Left),
+    ]);
+    for conflict in conflicts {
+        let values: Vec<String> = conflict
+            .values
+            .iter()
+            .map(|value| format!("{} {}", value.label, style.value(&value.value)))
+            .collect();
+        let (state, tone) = state(conflict);
+        table.toned_row([
+            (short_id(&conflict.id).to_owned(), Tone::Plain),
+            (conflict.kind.clone(), Tone::Plain),
+            (name(conflict), Tone::Plain),
+            (short_field(&conflict.field).to_owned(), Tone::Plain),
+            (state.to_owned(), tone),
+            (values.join(" | "), Tone::Plain),
+        ]);
+    }
+    table.print(style)
+}
+
+/// One item with all its values.
+pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
+    let (state, tone) = state(conflict);
+    let mut about = vec![
+        ("state", style.paint(tone, state)),
+        ("kind", conflict.kind.clone()),
+        ("record", format!("{} {} ({})", conflict.collection, name(conflict), conflict.record)),
+    ];
+    if !conflict.field.is_empty() {
+        about.push(("field", one_line(short_field(&conflict.field))));
+    }
+    if let Some(reason) = &conflict.reason {
+        about.push(("reason", one_line(reason)));
+    }
+    let mut text = style.paint(Tone::Heading, &format!("conflict {}", conflict.id));
+    text.push('\n');
+    text.push_str(&pairs(&about, 0, style));
+    let mut table = Table::new([
+        ("", Side::Left),
+        ("value", Side::Left),
+        ("written", Side::Left),
+        ("by", Side::Left),
+    ]);
+    for value in &conflict.values {
+        table.row([
+            value.label.clone(),
+            style.value(&value.value),
+            style.time(value.at),
+            author(value),
+        ]);
+    }
+    text.push_str(&table.print(style));
+    if conflict.open && conflict.kind == "field" {
+        let advice = format!(
+            "Settle it: fieldmesh conflicts resolve {} --take A|B|…, or --set {}=VALUE",
+            short_id(&conflict.id),
+            short_field(&conflict.field)
+        );
+        text.push_str(&style.paint(Tone::Quiet, &advice));
+        text.push('\n');
+    }
+    text
+}
+
+fn state(conflict: &ConflictReport) -> (&'static str, Tone) {
+    if conflict.open { ("open", Tone::Doubtful) } else { ("settled", Tone::Quiet) }
+}
+
+fn name(conflict: &ConflictReport) -> String {
+    if conflict.name.is_empty() {
+        format!("…{}", conflict.record.short())
+    } else {
+        one_line(&conflict.name)
+    }
+}
+
+fn author(value: &ConflictValue) -> String {
+    match (&value.user, &value.device) {
+        (Some(user), Some(device)) => format!("{} on …{}", one_line(user), device.short()),
+        (Some(user), None) => one_line(user),
+        (None, Some(device)) => format!("device …{}", device.short()),
+        (None, None) => "unknown".into(),
+    }
+}

@@ -1,0 +1,95 @@
+//! The state of a home.
+
+use std::path::Path;
+
+use fieldmesh::api::{StatusReport, VerifyReport};
+
+use super::{Style, Tone, bytes, counted, one_line, pairs, thousands};
+
+/// A home's state.
+pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
+    let tenant = &status.tenant;
+    let name = one_line(&tenant.device_name);
+    let who = match &status.user {
+        Some(user) => format!("{name} ({}, {})", one_line(user), status.role),
+        None => format!("{name} ({})", status.role),
+    };
+    let tone = match status.state.as_str() {
+        "damaged" => Tone::Bad,
+        "ready" | "online" => Tone::Good,
+        _ => Tone::Plain,
+    };
+    let records: Vec<String> = status
+        .records
+        .iter()
+        .map(|(collection, count)| format!("{collection} {}", thousands(*count)))
+        .collect();
+    let listening = match status.addresses.is_empty() {
+        true => "nowhere; `fieldmesh run` listens".into(),
+        false => status.addresses.join(", "),
+    };
+    let root = status.root.get(..16).unwrap_or(&status.root);
+    let mut about = vec![
+        ("state", style.paint(tone, &status.state)),
+        ("tenant", format!("{} ({})", one_line(&tenant.name), tenant.slug)),
+        ("fingerprint", tenant.fingerprint.clone()),
+        ("device", who),
+        ("device id", tenant.device.to_string()),
+        ("listening", listening),
+        ("peers", format!("{} connected", status.connected)),
+        ("in step", style.time_or(status.last_sync, "never so far")),
+        ("records", if records.is_empty() { "none".into() } else { records.join(", ") }),
+        ("batches", format!("{}, root {root}", thousands(status.batches))),
+    ];
+    if status.unsealed > 0 {
+        about.push(("on the way", counted(status.unsealed, "change", "changes")));
+    }
+    let tone = if status.conflicts == 0 { Tone::Plain } else { Tone::Doubtful };
+    about.push(("conflicts", style.paint(tone, &format!("{} open", status.conflicts))));
+    if status.quarantined > 0 {
+        let text = thousands(status.quarantined);
+        about.push(("quarantined", style.paint(Tone::Doubtful, &text)));
+    }
+    for damage in &status.damage {
+        about.push(("damage", style.paint(Tone::Bad, &one_line(damage))));
+    }
+    pairs(&about, 0, style)
+}
+
+/// What a check of a home found.
+pub(crate) fn verify(report: &VerifyReport, style: &Style) -> String {
+    let mut text = if report.clean {
+        style.paint(Tone::Good, "clean")
+    } else {
+        let count = u64::try_from(report.faults.len()).unwrap_or(u64::MAX);
+        style.paint(Tone::Bad, &counted(count, "fault", "faults"))
+    };
+    text.push_str(&format!(
+        ": checked {}, {}, {}, {}, {}\n",
+        counted(report.frames, "frame", "frames"),
+        counted(report.batches, "batch", "batches"),
+        counted(report.changes, "change", "changes"),
+        counted(report.items, "policy item", "policy items"),
+        counted(report.records, "record", "records"),
+    ));
+    for fault in &report.faults {
+        text.push_str(&format!("  {}\n", one_line(fault)));
+    }
+    text
+}
+
+/// The line that says that the daemon is ready.
+pub(crate) fn ready(status: &StatusReport, socket: &Path) -> String {
+    format!(
+        "Ready: {} of {} on {}; socket {}",
+        one_line(&status.tenant.device_name),
+        one_line(&status.tenant.name),
+        if status.addresses.is_empty() { "no address".into() } else { status.addresses.join(", ") },
+        socket.display()
+    )
+}
+
+/// Bytes in and out, for reports of conversations.
+pub(super) fn traffic(received: u64, sent: u64) -> String {
+    format!("{} in, {} out", bytes(received), bytes(sent))
+}

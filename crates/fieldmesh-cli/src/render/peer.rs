@@ -1,0 +1,134 @@
+//! Other devices: as members, as peers, and what passed between.
+
+use fieldmesh::api::{DeviceReport, PeerReport, PeerSync, SyncReport, SyncResult};
+
+use super::home::traffic;
+use super::table::{Side, Table};
+use super::{Style, Tone, counted, one_line, pairs, thousands};
+
+/// Peers as a table.
+pub(crate) fn peers(peers: &[PeerReport], style: &Style) -> String {
+    let mut table = Table::new([
+        ("device", Side::Left),
+        ("state", Side::Left),
+        ("address", Side::Left),
+        ("found by", Side::Left),
+        ("in step", Side::Left),
+        ("why not", Side::Left),
+    ]);
+    for peer in peers {
+        let device = match (&peer.name, &peer.device) {
+            (Some(name), _) => one_line(name),
+            (None, Some(device)) => format!("…{}", device.short()),
+            (None, None) => "?".into(),
+        };
+        let tone = match peer.state.as_str() {
+            "in-step" => Tone::Good,
+            "unreachable" => Tone::Doubtful,
+            _ => Tone::Plain,
+        };
+        table.toned_row([
+            (device, Tone::Plain),
+            (peer.state.clone(), tone),
+            (peer.addresses.join(", "), Tone::Plain),
+            (peer.found_by.clone(), Tone::Plain),
+            (style.time_or(peer.last_in_step, "never"), Tone::Plain),
+            (one_line(peer.error.as_deref().unwrap_or_default()), Tone::Plain),
+        ]);
+    }
+    table.print(style)
+}
+
+/// Devices as a table.
+pub(crate) fn devices(devices: &[DeviceReport], style: &Style) -> String {
+    let mut table = Table::new([
+        ("device", Side::Left),
+        ("name", Side::Left),
+        ("person", Side::Left),
+        ("role", Side::Left),
+        ("batches", Side::Right),
+        ("last change", Side::Left),
+        ("last contact", Side::Left),
+    ]);
+    for device in devices {
+        table.row([
+            device.device.short(),
+            one_line(&device.name),
+            person(device),
+            device.role.to_string(),
+            thousands(device.batches),
+            style.time_or(device.last_change, "never"),
+            contact(device, style),
+        ]);
+    }
+    table.print(style)
+}
+
+/// One device in full.
+pub(crate) fn device(device: &DeviceReport, style: &Style) -> String {
+    let heading = style.paint(Tone::Heading, &one_line(&device.name));
+    let about = [
+        ("device id", device.device.to_string()),
+        ("person", person(device)),
+        ("role", device.role.to_string()),
+        ("batches", thousands(device.batches)),
+        ("last change", style.time_or(device.last_change, "never")),
+        ("last contact", contact(device, style)),
+    ];
+    format!("{heading}\n{}", pairs(&about, 0, style))
+}
+
+/// The name and the address, as far as they are known.
+fn person(device: &DeviceReport) -> String {
+    let name = one_line(&device.user);
+    match device.email.as_deref().map(one_line) {
+        None => name,
+        Some(email) if name.is_empty() || name == email => email,
+        Some(email) => format!("{name} <{email}>"),
+    }
+}
+
+fn contact(device: &DeviceReport, style: &Style) -> String {
+    if device.this { "this device".into() } else { style.time_or(device.last_contact, "never") }
+}
+
+/// What a sync did, peer by peer.
+pub(crate) fn synced(report: &SyncReport, style: &Style) -> String {
+    let mut text = String::new();
+    for peer in &report.peers {
+        text.push_str(&synced_peer(peer, style));
+    }
+    text.push_str(&match report.result {
+        SyncResult::Ok => style.paint(Tone::Good, "In step."),
+        SyncResult::Partial => {
+            style.paint(Tone::Doubtful, "In step with some; the others could not be reached.")
+        }
+        SyncResult::Failed => style.paint(Tone::Bad, "In step with nobody."),
+    });
+    if report.conflicts > 0 {
+        let open = counted(report.conflicts, "conflict is open", "conflicts are open");
+        text.push_str(
+            &style.paint(Tone::Doubtful, &format!(" {open}; see `fieldmesh conflicts`.")),
+        );
+    }
+    text.push('\n');
+    text
+}
+
+fn synced_peer(peer: &PeerSync, style: &Style) -> String {
+    let name = match (&peer.name, &peer.device) {
+        (Some(name), _) => format!("{} ({})", one_line(name), peer.address),
+        (None, Some(device)) => format!("…{} ({})", device.short(), peer.address),
+        (None, None) => peer.address.clone(),
+    };
+    if let Some(error) = &peer.error {
+        return format!("{name}: {}\n", style.paint(Tone::Doubtful, &one_line(error)));
+    }
+    format!(
+        "{name}: {} received, {} sent; {}; {}\n",
+        counted(peer.received, "batch", "batches"),
+        thousands(peer.sent),
+        traffic(peer.bytes_in, peer.bytes_out),
+        counted(peer.rounds, "round", "rounds"),
+    )
+}

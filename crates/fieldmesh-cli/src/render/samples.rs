@@ -1,0 +1,201 @@
+//! Reports for tests.
+
+use fieldmesh::api::{
+    ConflictReport, ConflictValue, DeviceReport, FieldChange, ImportReport, PeerReport, PeerSync,
+    Record, Revision, StatusReport, SyncReport, SyncResult, TenantReport,
+};
+use fieldmesh_model::{DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
+use serde_json::{Map, Value as Json, json};
+
+/// 2026-03-01 08:30 in UTC.
+pub(crate) fn at() -> Moment {
+    "2026-03-01T08:30:00Z".parse().unwrap()
+}
+
+fn device_id(byte: u8) -> DeviceId {
+    DeviceId::from_bytes([byte; 32])
+}
+
+fn map(value: Json) -> Map<String, Json> {
+    match value {
+        Json::Object(map) => map,
+        _ => panic!("no object"),
+    }
+}
+
+/// A field entry with a reference, a time, a list and a conflict.
+pub(crate) fn record() -> Record {
+    Record {
+        id: DocumentId::from_bytes([0x11; 16]),
+        collection: "field_entry".into(),
+        fields: map(json!({
+            "wellId": "22222222-2222-2222-2222-222222222222",
+            "entryType": "PRODUCTION",
+            "recordedAt": "2026-03-01T08:30:00.000Z",
+            "data": { "oilVolume": 82.3, "runtime": 24 },
+            "notes": "valve\nchecked",
+            "photos": ["a.jpg", "b.jpg"],
+            "latitude": null,
+        })),
+        names: map(json!({ "wellId": "State 12-4" })),
+        created_by: UserId::from_bytes([0x33; 16]),
+        created_at: at(),
+        updated_at: at().plus_millis(60_000),
+        device_id: device_id(0xaa),
+        deleted: false,
+        conflicts: vec!["77777777-7777-7777-7777-77777c21a9f0".into()],
+    }
+}
+
+/// A second entry, deleted and with other fields.
+pub(crate) fn other_record() -> Record {
+    Record {
+        id: DocumentId::from_bytes([0x12; 16]),
+        fields: map(json!({
+            "wellId": "22222222-2222-2222-2222-222222222222",
+            "entryType": "INSPECTION",
+            "recordedAt": "2026-03-01T09:00:00.000Z",
+            "data": { "leaksDetected": true },
+        })),
+        conflicts: Vec::new(),
+        deleted: true,
+        ..record()
+    }
+}
+
+/// Two changes of one record.
+pub(crate) fn revisions() -> Vec<Revision> {
+    let change = |field: &str, before, after| FieldChange { field: field.into(), before, after };
+    let revision = |fields, at| Revision {
+        id: record().id,
+        change: "ab".repeat(32),
+        at,
+        device: Some(device_id(0xaa)),
+        device_name: Some("office".into()),
+        user: Some("Ana".into()),
+        fields,
+    };
+    vec![
+        revision(vec![change("data.oilVolume", Json::Null, json!(82.3))], at()),
+        revision(
+            vec![
+                change("data.oilVolume", json!(82.3), json!(81)),
+                change("notes", json!("checked"), Json::Null),
+            ],
+            at().plus_millis(60_000),
+        ),
+    ]
+}
+
+/// A conflict over one field.
+pub(crate) fn conflict() -> ConflictReport {
+    let value = |label: &str, value, user: Option<&str>, device| ConflictValue {
+        label: label.into(),
+        value,
+        user: user.map(Into::into),
+        device: Some(device_id(device)),
+        at: at(),
+    };
+    ConflictReport {
+        id: "77777777-7777-7777-7777-77777c21a9f0".into(),
+        kind: "field".into(),
+        record: record().id,
+        collection: "field_entry".into(),
+        name: "State 12-4 PRODUCTION".into(),
+        field: "data.oilVolume".into(),
+        open: true,
+        values: vec![value("A", json!(82.3), Some("Ana"), 0xaa), value("B", json!(80), None, 0xbb)],
+        reason: None,
+    }
+}
+
+/// The office and a truck.
+pub(crate) fn devices() -> Vec<DeviceReport> {
+    let device = |byte, name: &str, role, this| DeviceReport {
+        device: device_id(byte),
+        name: name.into(),
+        user: "Ana".into(),
+        email: Some("ana@example.com".into()),
+        role,
+        this,
+        batches: 1_234,
+        last_change: Some(at()),
+        last_contact: None,
+    };
+    vec![device(0xaa, "office", Role::Admin, true), device(0xbb, "truck-7", Role::Operator, false)]
+}
+
+/// One peer in step and one that cannot be reached.
+pub(crate) fn peers() -> Vec<PeerReport> {
+    let peer = |name: Option<&str>, state: &str, error: Option<&str>| PeerReport {
+        device: name.map(|_| device_id(0xbb)),
+        name: name.map(Into::into),
+        state: state.into(),
+        addresses: vec!["10.0.0.7:7843".into()],
+        found_by: "mdns".into(),
+        last_in_step: name.map(|_| at()),
+        error: error.map(Into::into),
+    };
+    vec![
+        peer(Some("truck-7"), "in-step", None),
+        peer(None, "unreachable", Some("no answer within 5 s")),
+    ]
+}
+
+/// A sync with one peer that answered and one that did not.
+pub(crate) fn sync() -> SyncReport {
+    let peer = |name: Option<&str>, error: Option<&str>| PeerSync {
+        device: name.map(|_| device_id(0xbb)),
+        name: name.map(Into::into),
+        address: "10.0.0.7:7843".into(),
+        received: 1,
+        sent: 12_036,
+        bytes_in: 900,
+        bytes_out: 5 << 20,
+        rounds: 2,
+        error: error.map(Into::into),
+    };
+    SyncReport {
+        result: SyncResult::Partial,
+        peers: vec![peer(Some("truck-7"), None), peer(None, Some("no answer within 5 s"))],
+        conflicts: 1,
+    }
+}
+
+/// The tenant of the office.
+pub(crate) fn tenant() -> TenantReport {
+    TenantReport {
+        tenant: TenantId::from_bytes([0x44; 32]),
+        name: "Permian West".into(),
+        slug: "permian-west".into(),
+        fingerprint: "ab12 cd34 ef56".into(),
+        device: device_id(0xaa),
+        device_name: "office".into(),
+    }
+}
+
+/// The state of the office.
+pub(crate) fn status() -> StatusReport {
+    StatusReport {
+        state: "online".into(),
+        tenant: tenant(),
+        role: Role::Admin,
+        user: Some("Ana".into()),
+        store: StoreId::from_bytes([0x55; 16]),
+        records: [("field_entry".to_owned(), 152_064), ("well".to_owned(), 12)].into(),
+        batches: 152_076,
+        root: "0123456789abcdef".repeat(4),
+        unsealed: 1,
+        conflicts: 2,
+        quarantined: 0,
+        damage: vec!["segment 3 has a torn tail".into()],
+        addresses: vec!["10.0.0.1:7843".into()],
+        connected: 1,
+        last_sync: None,
+    }
+}
+
+/// An import with refused rows.
+pub(crate) fn import() -> ImportReport {
+    ImportReport { imported: 136_000, unchanged: 805, refused: 13, rows: 136_818, created: 12_036 }
+}

@@ -1,0 +1,223 @@
+//! Goal: reports stay readable and aligned, and no record can move a terminal's cursor.
+//! Method: whole texts, in UTC and without colours.
+
+use fieldmesh::api::{RefusedRow, VerifyReport};
+use fieldmesh_model::validate::Fault;
+use serde_json::json;
+
+use super::*;
+
+fn style() -> Style {
+    Style { width: 100, paint: Paint::None, zone: TimeZone::UTC }
+}
+
+#[test]
+fn a_record_in_full() {
+    assert_eq!(
+        record(&samples::record(), &style()),
+        "\
+field_entry 11111111-1111-1111-1111-111111111111
+  wellId      State 12-4
+  entryType   PRODUCTION
+  recordedAt  2026-03-01 08:30
+  latitude    —
+  notes       valve checked
+  oilVolume   82.3
+  photos      a.jpg, b.jpg
+  runtime     24
+created    2026-03-01 08:30 by user …33333333 on device …aaaaaaaa
+updated    2026-03-01 08:31
+conflicts  7c21a9f0 (see `fieldmesh conflicts`)
+"
+    );
+}
+
+#[test]
+fn records_in_columns_that_fit() {
+    let records = [samples::record(), samples::other_record()];
+    assert_eq!(
+        super::records(&records, &Style { width: 72, ..style() }),
+        "\
+id        wellId      entryType   recordedAt        leaksDetected
+11111111  State 12-4  PRODUCTION  2026-03-01 08:30
+12121212  State 12-4  INSPECTION  2026-03-01 09:00  true
+"
+    );
+    assert_eq!(super::records(&[], &style()), "");
+}
+
+#[test]
+fn a_history() {
+    assert_eq!(
+        history(&samples::revisions(), &style()),
+        "\
+2026-03-01 08:30  Ana on office
+  oilVolume: 82.3
+2026-03-01 08:31  Ana on office
+  oilVolume: 82.3 → 81
+  notes: checked → —
+"
+    );
+}
+
+#[test]
+fn the_conflict_inbox() {
+    assert_eq!(
+        conflicts(&[samples::conflict()], &Style { width: 120, ..style() }),
+        "\
+id        kind   record                 field      state  values
+7c21a9f0  field  State 12-4 PRODUCTION  oilVolume  open   A 82.3 | B 80
+"
+    );
+    assert_eq!(
+        conflict(&samples::conflict(), &style()),
+        "\
+conflict 77777777-7777-7777-7777-77777c21a9f0
+state   open
+kind    field
+record  field_entry State 12-4 PRODUCTION (11111111-1111-1111-1111-111111111111)
+field   oilVolume
+   value  written           by
+A  82.3   2026-03-01 08:30  Ana on …aaaaaaaa
+B  80     2026-03-01 08:30  device …bbbbbbbb
+Settle it: fieldmesh conflicts resolve 7c21a9f0 --take A|B|…, or --set oilVolume=VALUE
+"
+    );
+}
+
+#[test]
+fn devices_and_peers() {
+    assert_eq!(
+        devices(&samples::devices(), &style()),
+        "\
+device    name     person                 role      batches  last change       last contact
+aaaaaaaa  office   Ana <ana@example.com>  admin       1,234  2026-03-01 08:30  this device
+bbbbbbbb  truck-7  Ana <ana@example.com>  operator    1,234  2026-03-01 08:30  never
+"
+    );
+    assert_eq!(
+        peers(&samples::peers(), &style()),
+        "\
+device   state        address        found by  in step           why not
+truck-7  in-step      10.0.0.7:7843  mdns      2026-03-01 08:30
+?        unreachable  10.0.0.7:7843  mdns      never             no answer within 5 s
+"
+    );
+}
+
+#[test]
+fn a_sync() {
+    assert_eq!(
+        synced(&samples::sync(), &style()),
+        "\
+truck-7 (10.0.0.7:7843): 1 batch received, 12,036 sent; 900 B in, 5.0 MiB out; 2 rounds
+10.0.0.7:7843: no answer within 5 s
+In step with some; the others could not be reached. 1 conflict is open; see `fieldmesh conflicts`.
+"
+    );
+}
+
+#[test]
+fn a_status() {
+    assert_eq!(
+        status(&samples::status(), &style()),
+        format!(
+            "\
+state        online
+tenant       Permian West (permian-west)
+fingerprint  ab12 cd34 ef56
+device       office (Ana, admin)
+device id    {}
+listening    10.0.0.1:7843
+peers        1 connected
+in step      never so far
+records      field_entry 152,064, well 12
+batches      152,076, root 0123456789abcdef
+on the way   1 change
+conflicts    2 open
+damage       segment 3 has a torn tail
+",
+            "aa".repeat(32)
+        )
+    );
+}
+
+#[test]
+fn an_import_and_its_refused_rows() {
+    assert_eq!(
+        imported(&samples::import(), &style()),
+        "136,818 rows: 136,000 imported, 805 unchanged, 13 refused; 12,036 records made besides"
+    );
+    let fault = |field: &str, message: &str| Fault { field: field.into(), message: message.into() };
+    let row = RefusedRow {
+        row: 17,
+        faults: vec![
+            fault("data.oilVolume", "Oil volume cannot be negative"),
+            fault("", "too few cells"),
+        ],
+    };
+    assert_eq!(
+        refused_row(&row),
+        "row 17 refused: oilVolume: Oil volume cannot be negative; too few cells"
+    );
+}
+
+#[test]
+fn a_check_of_the_home() {
+    let report = VerifyReport { clean: true, frames: 1, batches: 2, ..VerifyReport::default() };
+    assert_eq!(
+        verify(&report, &style()),
+        "clean: checked 1 frame, 2 batches, 0 changes, 0 policy items, 0 records\n"
+    );
+    let report = VerifyReport { faults: vec!["frame 7 is damaged".into()], ..report };
+    let report = VerifyReport { clean: false, ..report };
+    assert!(verify(&report, &style()).starts_with("1 fault: checked"));
+    assert!(verify(&report, &style()).ends_with("\n  frame 7 is damaged\n"));
+}
+
+#[test]
+fn a_tenant() {
+    assert!(
+        tenant(&samples::tenant(), &style()).starts_with("Permian West\nslug         permian-")
+    );
+}
+
+#[test]
+fn no_value_moves_the_cursor() {
+    let hostile = json!("\u{1b}[2Jgone\r\nline");
+    assert_eq!(style().value(&hostile), " [2Jgone  line");
+    assert_eq!(style().value(&json!(["a\u{7}", 1])), "a , 1");
+}
+
+#[test]
+fn colours_do_not_move_columns() {
+    let colours = Style { paint: Paint::Colours, ..style() };
+    let painted = peers(&samples::peers(), &colours);
+    let mut plain = String::new();
+    let mut rest = painted.as_str();
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        plain.push_str(before);
+        rest = after.split_once('m').unwrap().1;
+    }
+    plain.push_str(rest);
+    let trimmed = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.trim_end().to_owned()).collect()
+    };
+    assert_eq!(trimmed(&plain), trimmed(&peers(&samples::peers(), &style())));
+    assert!(painted.contains("\u{1b}[32min-step"));
+}
+
+#[test]
+fn numbers_are_readable() {
+    let texts: Vec<String> = [0, 999, 1_000, 12_036, 1_234_567].map(thousands).into();
+    assert_eq!(texts, ["0", "999", "1,000", "12,036", "1,234,567"]);
+    let texts: Vec<String> = [0, 1_023, 1_024, 1_048_524, 1_048_576, 5 << 30].map(bytes).into();
+    assert_eq!(texts, ["0 B", "1023 B", "1.0 KiB", "1023.9 KiB", "1.0 MiB", "5.0 GiB"]);
+}
+
+#[test]
+fn an_invitation_fits_a_qr_code() {
+    let code = qr(&format!("fieldmesh1{}", "a".repeat(400))).unwrap();
+    assert!(code.lines().count() > 20);
+    assert!(qr(&"a".repeat(4_000)).is_none());
+}

@@ -1,0 +1,37 @@
+//! What a mesh has moved and what failed since it was started, for those who watch over it.
+
+use fieldmesh_replica::Input;
+
+/// Counts since the mesh was started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) append_failures: u64,
+    /// Why the store refused what came last; nothing once it took something again.
+    pub(crate) fault: Option<String>,
+}
+
+impl Tally {
+    /// Counts an input on its way to the replica.
+    pub(super) fn count(&mut self, input: &Input) {
+        match input {
+            Input::Control { bytes, .. } | Input::Data { bytes, .. } => {
+                self.bytes_received += bytes.len() as u64;
+            }
+            Input::BatchesStored { .. } | Input::ItemsStored { .. } => self.fault = None,
+            _ => {}
+        }
+    }
+
+    /// Counts bytes on their way to a peer.
+    pub(super) fn sent(&mut self, bytes: &[u8]) {
+        self.bytes_sent += bytes.len() as u64;
+    }
+
+    /// The store did not take what a link sent.
+    pub(super) fn failed(&mut self, reason: &str) {
+        self.append_failures += 1;
+        self.fault = Some(reason.to_owned());
+    }
+}
