@@ -16,6 +16,7 @@ use crate::clock;
 /// This device as an author.
 pub(crate) struct Author {
     keys: DeviceKeys,
+    device: DeviceId,
     tenant: TenantId,
     epoch: Epoch,
     chains: BTreeMap<(Epoch, Scope), ChainHead>,
@@ -42,6 +43,7 @@ impl Author {
     /// An author in `epoch` with no chain and nothing unsealed.
     pub(crate) fn new(keys: DeviceKeys, tenant: TenantId, epoch: Epoch) -> Self {
         Self {
+            device: keys.device(),
             keys,
             tenant,
             epoch,
@@ -74,7 +76,7 @@ impl Author {
     }
 
     pub(crate) fn device(&self) -> DeviceId {
-        DeviceId::of_key(&self.keys.public_key())
+        self.device
     }
 
     /// The Automerge actor of this device in this epoch.

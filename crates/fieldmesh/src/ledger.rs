@@ -40,6 +40,8 @@ pub(crate) struct Ledger {
     pub(crate) projector: Projector,
     pub(crate) places: Arc<Places>,
     pub(crate) identity: Identity,
+    /// Deriving it from the seed costs a point multiplication, so it is done once.
+    device: DeviceId,
     policy: Arc<RwLock<Arc<Policy>>>,
     desk: Mutex<Desk>,
     /// Held while an invitation is issued or used.
@@ -87,12 +89,14 @@ impl Ledger {
             _ => (Epoch(u64::from_be_bytes(crate::clock::random())), true),
         };
         let author = read_author(&store, &identity, epoch)?;
+        let device = author.device();
         let desk = Desk { author, recent: BTreeMap::new(), newest: None };
         let ledger = Self {
             store,
             projector,
             places,
             identity,
+            device,
             policy,
             desk: Mutex::new(desk),
             enrolment: Mutex::new(()),
@@ -118,7 +122,7 @@ impl Ledger {
     }
 
     pub(crate) fn device(&self) -> DeviceId {
-        self.identity.keys().device()
+        self.device
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {

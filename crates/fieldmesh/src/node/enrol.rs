@@ -190,7 +190,7 @@ impl Node {
             name: identity.tenant_name.clone(),
             slug: slug(&identity.tenant_name),
             fingerprint: fingerprint(&identity.authority),
-            device: identity.keys().device(),
+            device: self.inner.ledger.device(),
             device_name: identity.device_name.clone(),
         }
     }
