@@ -15,5 +15,5 @@ pub use problem::{Class, Problem};
 pub use report::{
     ConflictReport, ConflictValue, DeviceReport, FieldChange, ImportReport, InvitationReport,
     JoinReport, PeerReport, PeerSync, Progress, Record, RefusedRow, Revision, StatusReport,
-    SyncReport, SyncResult, TenantReport, VerifyReport, Vitals,
+    SyncReport, SyncResult, TenantReport, Traffic, VerifyReport, Vitals,
 };

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_document::Peeked;
-use fieldmesh_model::{DeviceId, Epoch};
+use fieldmesh_document::gate::{Excluded, Rival, select};
+use fieldmesh_document::{Document, Peeked};
+use fieldmesh_model::{DeviceId, DocumentId, Epoch};
 use fieldmesh_store::Store;
 
 use crate::entry::Entry;
@@ -48,11 +49,10 @@ pub(crate) struct Closure {
     changes: BTreeMap<[u8; 32], Known>,
 }
 
-/// The bytes of a change, and what it builds on.
 #[derive(Debug)]
 struct Known {
     bytes: Vec<u8>,
-    deps: Vec<[u8; 32]>,
+    peeked: Peeked,
 }
 
 impl Closure {
@@ -72,9 +72,9 @@ impl Closure {
     }
 
     pub(crate) fn insert(&mut self, peeked: Peeked, change: Vec<u8>) {
-        let known = Known { bytes: change, deps: peeked.deps };
-        if self.changes.insert(peeked.hash, known).is_none() {
-            self.order.push(peeked.hash);
+        let hash = peeked.hash;
+        if self.changes.insert(hash, Known { bytes: change, peeked }).is_none() {
+            self.order.push(hash);
         }
     }
 
@@ -86,21 +86,40 @@ impl Closure {
         self.order.len()
     }
 
-    /// Every change, in order.
-    pub(crate) fn in_order(&self) -> impl Iterator<Item = &[u8]> {
-        self.order.iter().map(|hash| self.changes[hash].bytes.as_slice())
-    }
-
     /// Every change that `deps` reach, in order; `None` if one of them is not here.
     pub(crate) fn reach(&self, deps: &[[u8; 32]]) -> Option<Vec<&[u8]>> {
         let mut reached = BTreeSet::new();
         let mut next: Vec<[u8; 32]> = deps.to_vec();
         while let Some(hash) = next.pop() {
             if reached.insert(hash) {
-                next.extend(&self.changes.get(&hash)?.deps);
+                next.extend(&self.changes.get(&hash)?.peeked.deps);
             }
         }
         let order = self.order.iter().filter(|hash| reached.contains(*hash));
         Some(order.map(|hash| self.changes[hash].bytes.as_slice()).collect())
+    }
+
+    /// The changes that do not count although each of them is right: an author signed two for one
+    /// place, and these lost, or build on one that did.
+    pub(crate) fn excluded(&self) -> BTreeMap<[u8; 32], Excluded> {
+        let mut places = BTreeSet::new();
+        let mut known = self.changes.values().map(|known| &known.peeked);
+        if known.all(|peeked| places.insert((&peeked.actor, peeked.seq))) {
+            return BTreeMap::new();
+        }
+        let rivals: Vec<Rival<'_>> = self
+            .changes
+            .values()
+            .map(|known| Rival { change: &known.peeked, is_pinned: false })
+            .collect();
+        select(&rivals)
+    }
+
+    /// The document of all changes that count.
+    pub(crate) fn document(&self, id: DocumentId) -> Result<Document, Error> {
+        let excluded = self.excluded();
+        let counting = self.order.iter().filter(|hash| !excluded.contains_key(*hash));
+        Document::load(id, counting.map(|hash| self.changes[hash].bytes.as_slice()))
+            .map_err(|error| Error::store(&error))
     }
 }

@@ -116,6 +116,7 @@ impl Home {
             return Err(Error::HomeExists { folder: folder.into() });
         }
         create_private_folder(folder)?;
+        set_aside(&folder.join(STORE_FOLDER))?;
         let key = DataKey::generate().map_err(|error| locked(&error))?;
         let profile: [u8; 16] = clock::random();
         let wrapped = wrap(&key, unlock, &profile)?;
@@ -252,6 +253,18 @@ fn read_profile(folder: &Path) -> Result<([u8; 16], WrappedKey), Error> {
 
 fn folder_error(folder: &Path, source: std::io::Error) -> Error {
     Error::Folder { folder: folder.into(), source }
+}
+
+/// Moves away what an unfinished attempt left behind; it is never deleted, because nobody can
+/// tell it from a store whose identity was lost.
+fn set_aside(store: &Path) -> Result<(), Error> {
+    if !store.exists() {
+        return Ok(());
+    }
+    let suffix = u32::from_be_bytes(clock::random());
+    let aside = store.with_extension(format!("unfinished-{suffix:08x}"));
+    tracing::warn!(aside = %aside.display(), "an unfinished home is moved aside");
+    fs::rename(store, aside).map_err(|source| folder_error(store, source))
 }
 
 /// Makes a folder that only its owner can enter.

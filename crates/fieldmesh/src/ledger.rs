@@ -206,7 +206,7 @@ impl Ledger {
         if closure.is_empty() {
             return Ok(None);
         }
-        Document::load(id, closure.in_order()).map(Some).map_err(|error| Error::store(&error))
+        closure.document(id).map(Some)
     }
 
     /// Keeps others from issuing or using an invitation meanwhile.

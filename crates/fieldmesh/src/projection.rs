@@ -6,7 +6,7 @@
 mod index;
 mod touched;
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fieldmesh_batch::{Batch, Header};
@@ -17,10 +17,16 @@ use fieldmesh_store::{Place, Store, Tree, View, WriteSet};
 use crate::changes::Source;
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
-use crate::rows::{self, ChainRow, ChangeRef, DocumentRow, QuarantineRow};
+use crate::rows::{self, ChainRow, ChangeRef, QuarantineRow, RecordRow};
+use crate::schema;
 
 pub(crate) use self::index::{field_hash, is_indexed};
-use self::touched::{Refused, Touched};
+use self::touched::{Arrival, Done, Refused};
+
+/// Threads that work on documents at the same time.
+const CORES_MAX: usize = 4;
+/// Fewer documents than this are not worth a thread.
+const SHARE_MIN: usize = 16;
 
 /// What a projection reads.
 pub(crate) struct Sources<'a> {
@@ -32,11 +38,18 @@ pub(crate) struct Sources<'a> {
     pub(crate) forward_only: bool,
 }
 
+/// A document and what has arrived for it.
+struct Work {
+    id: DocumentId,
+    scope: Scope,
+    arrivals: Vec<Arrival>,
+}
+
 /// Rows that are being made.
 pub(crate) struct Projection<'a> {
     sources: &'a Sources<'a>,
     view: &'a View,
-    documents: BTreeMap<DocumentId, Touched>,
+    documents: BTreeMap<DocumentId, (Scope, Vec<Arrival>)>,
     counts: BTreeMap<u16, i64>,
     chains: BTreeMap<Vec<u8>, ChainRow>,
     writes: WriteSet,
@@ -77,7 +90,10 @@ impl<'a> Projection<'a> {
                     Ok(())
                 }
             },
-            Entry::Change(local) => self.apply_local(place, &local),
+            Entry::Change(local) => {
+                self.apply_local(place, &local);
+                Ok(())
+            }
             Entry::Fact(fact) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
                 Ok(())
@@ -87,9 +103,8 @@ impl<'a> Projection<'a> {
 
     /// Writes every row and then the position behind the last entry.
     pub(crate) fn finish(mut self, applied: Place) -> Result<(), Error> {
-        let touched = std::mem::take(&mut self.documents);
-        for (id, document) in touched {
-            document.finish(id, self.sources.store, &mut self.counts, &mut self.writes)?;
+        for done in self.merge()? {
+            self.write(done);
         }
         for (collection, change) in std::mem::take(&mut self.counts) {
             let key = count_key(collection);
@@ -115,7 +130,7 @@ impl<'a> Projection<'a> {
             let source =
                 Source { author: header.author, epoch: header.epoch, change: leaf.change.clone() };
             let origin = (place, leaf_number);
-            let hash = self.apply_change(leaf.document, header.scope, origin, source)?;
+            let hash = self.arrive(leaf.document, header.scope, origin, source);
             if let (true, Some(hash)) = (own, hash) {
                 self.writes.delete(Tree::Meta, rows::unsealed_key(leaf.document, hash));
             }
@@ -137,42 +152,83 @@ impl<'a> Projection<'a> {
         Ok(())
     }
 
-    fn apply_local(&mut self, place: Place, local: &LocalChange) -> Result<(), Error> {
+    fn apply_local(&mut self, place: Place, local: &LocalChange) {
         let source =
             Source { author: self.sources.me, epoch: local.epoch, change: local.change.clone() };
-        let hash = self.apply_change(local.document, local.scope, (place, 0), source)?;
+        let hash = self.arrive(local.document, local.scope, (place, 0), source);
         if let Some(hash) = hash {
             let key = rows::unsealed_key(local.document, hash);
             self.writes.put(Tree::Meta, key, rows::encode(&place));
         }
-        Ok(())
     }
 
-    /// Applies one change; gives the start of its hash if it can be read at all.
-    fn apply_change(
+    /// Lines one change up for its document; gives the start of its hash if it can be read.
+    fn arrive(
         &mut self,
         id: DocumentId,
         scope: Scope,
         (place, leaf): (Place, u16),
         source: Source,
-    ) -> Result<Option<[u8; 8]>, Error> {
+    ) -> Option<[u8; 8]> {
         let Ok(peeked) = fieldmesh_document::peek(&source.change) else {
             let reason = "the change cannot be read".into();
             let reference = ChangeRef { place, leaf, hash: [0; 8] };
             self.quarantine(id, scope, Refused { reference, author: source.author, reason });
-            return Ok(None);
+            return None;
         };
         let hash = *peeked.hash.first_chunk().expect("32 bytes have a first eight");
-        if let btree_map::Entry::Vacant(slot) = self.documents.entry(id) {
-            let row: Option<DocumentRow> = rows::find(self.view, Tree::Document, id.as_bytes())?;
-            slot.insert(Touched::open(row, scope));
-        }
-        let touched = self.documents.get_mut(&id).expect("it was inserted above");
         let reference = ChangeRef { place, leaf, hash };
-        for refused in touched.add(id, self.sources, reference, source)? {
-            self.quarantine(id, scope, refused);
+        let (_, arrivals) = self.documents.entry(id).or_insert_with(|| (scope, Vec::new()));
+        arrivals.push(Arrival { reference, source });
+        Some(hash)
+    }
+
+    /// Works on every document that changes have arrived for, on all cores.
+    fn merge(&mut self) -> Result<Vec<Done>, Error> {
+        let work: Vec<Work> = std::mem::take(&mut self.documents)
+            .into_iter()
+            .map(|(id, (scope, arrivals))| Work { id, scope, arrivals })
+            .collect();
+        let sources = self.sources;
+        let one = |work: Work| touched::apply(work.id, work.scope, work.arrivals, sources);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
+        let share = work.len().div_ceil(cores).max(SHARE_MIN);
+        if work.len() <= share {
+            return work.into_iter().map(one).collect();
         }
-        Ok(Some(hash))
+        let mut shares = Vec::new();
+        let mut rest = work.into_iter();
+        while rest.len() > 0 {
+            shares.push(rest.by_ref().take(share).collect::<Vec<_>>());
+        }
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = shares
+                .into_iter()
+                .map(|share| scope.spawn(|| share.into_iter().map(one).collect::<Vec<_>>()))
+                .collect();
+            workers
+                .into_iter()
+                .flat_map(|worker| match worker.join() {
+                    Ok(done) => done,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+                .collect()
+        })
+    }
+
+    /// Writes a document's row and the index entries that changed.
+    fn write(&mut self, done: Done) {
+        let Done { id, row, before, refused } = done;
+        let collection = row.scope.collection;
+        for refused in refused {
+            self.quarantine(id, row.scope, refused);
+        }
+        self.writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(&row));
+        let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
+        let (before, after) = (before.as_ref(), row.record.as_ref());
+        *self.counts.entry(collection).or_default() += live(after) - live(before);
+        let schema = schema::numbered(collection);
+        index::update(&schema, id, self.sources.store, before, after, &mut self.writes);
     }
 
     fn quarantine(&mut self, id: DocumentId, scope: Scope, refused: Refused) {

@@ -24,6 +24,13 @@ pub(crate) struct DocumentRow {
     pub(crate) record: Option<RecordRow>,
 }
 
+impl DocumentRow {
+    /// A document of which nothing is here so far.
+    pub(crate) fn new(scope: Scope) -> Self {
+        Self { scope, changes: Vec::new(), waiting: Vec::new(), record: None }
+    }
+}
+
 /// Where one change lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChangeRef {

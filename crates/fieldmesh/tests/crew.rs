@@ -12,6 +12,7 @@ use fieldmesh_model::Role;
 
 struct Crew {
     _folder: tempfile::TempDir,
+    home: std::path::PathBuf,
     lead: Node,
     hand: Node,
     address: String,
@@ -28,7 +29,7 @@ async fn crew() -> Crew {
     let (lead, _) = Node::builder(home).passphrase("one").create_tenant(options).await.unwrap();
     let bound = lead.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap();
     let hand = join(&lead, folder.path().join("hand"), Role::Operator).await;
-    Crew { _folder: folder, lead, hand, address: bound.to_string() }
+    Crew { home: folder.path().to_owned(), _folder: folder, lead, hand, address: bound.to_string() }
 }
 
 async fn join(lead: &Node, home: std::path::PathBuf, role: Role) -> Node {
@@ -124,5 +125,56 @@ async fn an_entry_edited_on_two_devices_is_one_conflict_that_either_can_settle()
     assert!(crew.hand.conflicts(ConflictQuery::default()).await.unwrap().is_empty());
     assert_eq!(export(&crew.lead, "field_entry").await, export(&crew.hand, "field_entry").await);
     crew.hand.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Two copies of one home sign different changes for one place. Nobody stops, everybody shows the
+/// same record, and what lost is listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_made_on_a_copied_home_is_listed_and_stops_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let crew = crew().await;
+    let well = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+    crew.lead.record(record("well", &well)).await.unwrap();
+    sync(&crew.hand, &crew.address).await;
+    let fields = ["wellId=Alder 1", "entryType=PRODUCTION", "oilVolume=10"];
+    let id = crew.hand.record(record("field_entry", &fields)).await.unwrap().id.to_string();
+    sync(&crew.hand, &crew.address).await;
+    let original = crew.home.join("hand");
+    crew.hand.shutdown().await.unwrap();
+    let copy = folder.path().join("copy");
+    copy_folder(&original, &copy);
+    for (home, oil) in [(original, "oilVolume=11"), (copy, "oilVolume=12")] {
+        let node = Node::builder(home).passphrase("two").open().await.unwrap();
+        let edits = fieldmesh::api::Edits {
+            assignments: vec![oil.into()],
+            ..fieldmesh::api::Edits::default()
+        };
+        node.edit(&id, edits).await.unwrap();
+        sync(&node, &crew.address).await;
+        node.shutdown().await.unwrap();
+    }
+    let third = join(&crew.lead, folder.path().join("third"), Role::Operator).await;
+    sync(&third, &crew.address).await;
+    let shown = crew.lead.show(&id).await.unwrap();
+    assert_eq!(third.show(&id).await.unwrap(), shown);
+    let quarantine = ConflictQuery { kind: Some("quarantine".into()), closed: false };
+    assert_eq!(crew.lead.conflicts(quarantine).await.unwrap().len(), 1);
+    let another = ["wellId=Alder 1", "entryType=INSPECTION", "leaksDetected=true"];
+    crew.lead.record(record("field_entry", &another)).await.unwrap();
+    third.shutdown().await.unwrap();
     crew.lead.shutdown().await.unwrap();
 }

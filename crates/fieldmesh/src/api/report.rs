@@ -254,6 +254,25 @@ pub struct PeerReport {
     pub last_in_step: Option<Moment>,
     /// Why it cannot be reached.
     pub error: Option<String>,
+    /// What has passed over the connection, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+}
+
+/// What has passed over one connection since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// Batches received.
+    pub received: u64,
+    /// Batches sent.
+    pub sent: u64,
+    /// Bytes received in the conversation.
+    pub bytes_in: u64,
+    /// Bytes sent in the conversation.
+    pub bytes_out: u64,
+    /// Round trips spent on finding the difference.
+    pub rounds: u64,
 }
 
 /// A device of the tenant.

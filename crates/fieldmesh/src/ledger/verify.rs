@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use fieldmesh_batch::Batch;
-use fieldmesh_document::Document;
 use fieldmesh_identity::{Item, Policy};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
@@ -96,13 +95,10 @@ impl Ledger {
                 continue;
             }
             report.records += 1;
+            let schema = schema::numbered(row.scope.collection);
             let rebuilt = Closure::read(&self.store, &row.changes, self.device())
-                .and_then(|closure| {
-                    Document::load(id, closure.in_order()).map_err(|error| Error::store(&error))
-                })
-                .and_then(|document| {
-                    RecordRow::of(&document, &schema::numbered(row.scope.collection))
-                });
+                .and_then(|closure| closure.document(id))
+                .and_then(|document| RecordRow::of(&document, &schema));
             match rebuilt {
                 Ok(rebuilt) if Some(&rebuilt) == row.record.as_ref() => {}
                 Ok(_) => {

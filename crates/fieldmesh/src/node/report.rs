@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use fieldmesh_model::DeviceId;
 use fieldmesh_net::address;
-use fieldmesh_replica::LinkId;
+use fieldmesh_replica::{LinkId, LinkStats};
 
-use crate::api::{DeviceReport, PeerReport, StatusReport};
+use crate::api::{DeviceReport, PeerReport, StatusReport, Traffic};
 use crate::error::Error;
 
 use super::Node;
@@ -85,6 +85,7 @@ impl Node {
                 found_by: "connected".into(),
                 last_in_step: None,
                 error: None,
+                traffic: Some(traffic(&link.stats)),
             });
         }
         for contact in self.inner.contacts.all() {
@@ -107,6 +108,7 @@ impl Node {
                 found_by: "remembered".into(),
                 last_in_step: contact.last_success,
                 error: contact.error,
+                traffic: None,
             });
         }
         for address in self.inner.contacts.nearby() {
@@ -119,6 +121,7 @@ impl Node {
                     found_by: "mdns".into(),
                     last_in_step: None,
                     error: None,
+                    traffic: None,
                 });
             }
         }
@@ -207,5 +210,15 @@ impl Node {
             self.inner.contacts.met();
             None
         }
+    }
+}
+
+const fn traffic(stats: &LinkStats) -> Traffic {
+    Traffic {
+        received: stats.batches_received,
+        sent: stats.batches_sent,
+        bytes_in: stats.control_bytes_in + stats.data_bytes_in,
+        bytes_out: stats.control_bytes_out + stats.data_bytes_out,
+        rounds: stats.rounds,
     }
 }

@@ -1,37 +1,40 @@
-//! A document whose changes are being applied.
+//! A document to which changes have arrived: judged, merged and read anew.
+//!
+//! Documents do not depend on each other, so each is worked on by whichever core is free.
 
-use std::collections::BTreeMap;
-
-use fieldmesh_document::gate::Origin;
-use fieldmesh_document::{Document, gate};
-use fieldmesh_model::{DocumentId, Scope};
-use fieldmesh_store::{Store, Tree, WriteSet};
+use fieldmesh_document::gate::{self, Excluded, Origin};
+use fieldmesh_model::{DeviceId, DocumentId, Scope};
+use fieldmesh_store::Tree;
 
 use crate::changes::{Closure, Source, read_change};
 use crate::error::Error;
 use crate::rows::{self, ChangeRef, DocumentRow, RecordRow};
 use crate::schema;
 
-use super::{Sources, index};
+use super::Sources;
 
 /// Changes of one document that wait for others; more stay in the log and are found again when
 /// the view is rebuilt.
 const WAITING_MAX: usize = 256;
 
-/// A document whose changes are being applied.
-pub(super) struct Touched {
-    row: DocumentRow,
-    before: Option<RecordRow>,
-    /// The accepted changes, once they had to be read.
-    loaded: Option<Closure>,
-    /// The document with all of them, if judging the last one has made it.
-    document: Option<Document>,
+/// A change that has arrived.
+pub(super) struct Arrival {
+    pub(super) reference: ChangeRef,
+    pub(super) source: Source,
+}
+
+/// A document after its changes.
+pub(super) struct Done {
+    pub(super) id: DocumentId,
+    pub(super) row: DocumentRow,
+    pub(super) before: Option<RecordRow>,
+    pub(super) refused: Vec<Refused>,
 }
 
 /// A change that was refused.
 pub(super) struct Refused {
     pub(super) reference: ChangeRef,
-    pub(super) author: fieldmesh_model::DeviceId,
+    pub(super) author: DeviceId,
     pub(super) reason: String,
 }
 
@@ -41,48 +44,66 @@ enum Verdict {
     Refused(String),
 }
 
-impl Touched {
-    pub(super) fn open(row: Option<DocumentRow>, scope: Scope) -> Self {
-        let row = row.unwrap_or(DocumentRow {
-            scope,
-            changes: Vec::new(),
-            waiting: Vec::new(),
-            record: None,
-        });
-        let before = row.record.clone();
-        Self { row, before, loaded: None, document: None }
-    }
+/// A document while its changes are applied.
+struct Touched<'a> {
+    id: DocumentId,
+    sources: &'a Sources<'a>,
+    row: DocumentRow,
+    /// The accepted changes, once they had to be read.
+    loaded: Option<Closure>,
+    /// The document with all of them, if judging the last one has made it.
+    document: Option<fieldmesh_document::Document>,
+    refused: Vec<Refused>,
+}
 
-    /// Adds one change and every waiting one that it sets free; gives those that were refused.
-    pub(super) fn add(
-        &mut self,
-        id: DocumentId,
-        sources: &Sources<'_>,
-        reference: ChangeRef,
-        source: Source,
-    ) -> Result<Vec<Refused>, Error> {
+/// Applies `arrivals` to the document `id`.
+///
+/// # Errors
+///
+/// The view cannot be read. What is wrong with a change or with the document's past is no error:
+/// it is refused, so that one damaged frame never holds up every other record.
+pub(super) fn apply(
+    id: DocumentId,
+    scope: Scope,
+    arrivals: Vec<Arrival>,
+    sources: &Sources<'_>,
+) -> Result<Done, Error> {
+    let row: Option<DocumentRow> = rows::find(sources.store.view(), Tree::Document, id.as_bytes())?;
+    let row = row.unwrap_or_else(|| DocumentRow::new(scope));
+    let before = row.record.clone();
+    let mut touched =
+        Touched { id, sources, row, loaded: None, document: None, refused: Vec::new() };
+    for Arrival { reference, source } in arrivals {
+        touched.add(reference, source);
+    }
+    touched.read();
+    Ok(Done { id, row: touched.row, before, refused: touched.refused })
+}
+
+impl Touched<'_> {
+    /// Adds one change and every waiting one that it sets free.
+    fn add(&mut self, reference: ChangeRef, source: Source) {
         let known = |list: &[ChangeRef]| list.iter().any(|known| known.hash == reference.hash);
         if known(&self.row.changes) || known(&self.row.waiting) {
-            return Ok(Vec::new());
+            return;
         }
-        let mut refused = Vec::new();
         let mut next = vec![(reference, source)];
         while let Some((reference, source)) = next.pop() {
-            match self.judge(id, sources, &source) {
+            match self.judge(&source) {
                 Verdict::Waits => self.wait(reference),
-                Verdict::Refused(reason) => {
-                    refused.push(Refused { reference, author: source.author, reason });
-                }
+                Verdict::Refused(reason) => self.refuse(reference, source.author, reason),
                 Verdict::Accepted => {
                     self.row.changes.push(reference);
                     for waiting in std::mem::take(&mut self.row.waiting) {
-                        let source = read_change(sources.store, waiting, sources.me)?;
-                        next.push((waiting, source));
+                        match read_change(self.sources.store, waiting, self.sources.me) {
+                            Ok(source) => next.push((waiting, source)),
+                            // It stays in line; a healed frame can be read another time.
+                            Err(_) => self.row.waiting.push(waiting),
+                        }
                     }
                 }
             }
         }
-        Ok(refused)
     }
 
     fn wait(&mut self, reference: ChangeRef) {
@@ -93,25 +114,25 @@ impl Touched {
         }
     }
 
-    fn judge(&mut self, id: DocumentId, sources: &Sources<'_>, source: &Source) -> Verdict {
+    fn refuse(&mut self, reference: ChangeRef, author: DeviceId, reason: String) {
+        self.refused.push(Refused { reference, author, reason });
+    }
+
+    fn judge(&mut self, source: &Source) -> Verdict {
         let Ok(peeked) = fieldmesh_document::peek(&source.change) else {
             return Verdict::Refused("the change cannot be read".into());
         };
-        let Some(member) = sources.policy.member(&source.author) else {
+        let Some(member) = self.sources.policy.member(&source.author) else {
             return Verdict::Refused("its author is no member of the tenant".into());
         };
-        let user = member.user;
-        let loaded = match self.load(sources) {
-            Ok(loaded) => loaded,
-            // One damaged frame must not hold up every other record.
-            Err(error) => {
-                return Verdict::Refused(format!("an earlier change is lost: {error}"));
-            }
-        };
+        let Source { author, epoch, ref change } = *source;
+        let origin = Origin { document: self.id, author, epoch, user: member.user };
+        if let Err(error) = self.load() {
+            return Verdict::Refused(format!("an earlier change is lost: {error}"));
+        }
+        let loaded = self.loaded.get_or_insert_default();
         let Some(closure) = loaded.reach(&peeked.deps) else { return Verdict::Waits };
         let is_whole = closure.len() == loaded.len();
-        let Source { author, epoch, ref change } = *source;
-        let origin = Origin { document: id, author, epoch, user };
         match gate::judge(change, &closure, &origin) {
             Ok(accepted) => {
                 loaded.insert(peeked, change.clone());
@@ -122,39 +143,48 @@ impl Touched {
         }
     }
 
-    fn load(&mut self, sources: &Sources<'_>) -> Result<&mut Closure, Error> {
-        let loaded = match self.loaded.take() {
-            Some(loaded) => loaded,
-            None => Closure::read(sources.store, &self.row.changes, sources.me)?,
-        };
-        Ok(self.loaded.insert(loaded))
+    fn load(&mut self) -> Result<(), Error> {
+        if self.loaded.is_none() {
+            let Sources { store, me, .. } = *self.sources;
+            self.loaded = Some(Closure::read(store, &self.row.changes, me)?);
+        }
+        Ok(())
     }
 
-    /// Reads the record anew and writes the row and the index entries that changed.
-    pub(super) fn finish(
-        mut self,
-        id: DocumentId,
-        store: &Store,
-        counts: &mut BTreeMap<u16, i64>,
-        writes: &mut WriteSet,
-    ) -> Result<(), Error> {
-        let collection = self.row.scope.collection;
-        let schema = schema::numbered(collection);
-        let document = match (self.document.take(), self.loaded.take()) {
-            (Some(document), _) => Some(document),
-            (None, Some(loaded)) if !loaded.is_empty() => {
-                Some(Document::load(id, loaded.in_order()).map_err(|error| Error::store(&error))?)
+    /// Reads the record anew from the changes that count.
+    fn read(&mut self) {
+        let Some(loaded) = self.loaded.take().filter(|loaded| !loaded.is_empty()) else { return };
+        for (hash, why) in loaded.excluded() {
+            let reference =
+                self.row.changes.iter().find(|reference| hash.starts_with(&reference.hash));
+            if let Some(reference) = reference.copied() {
+                self.refuse_excluded(reference, why);
             }
-            (None, _) => None,
-        };
-        if let Some(document) = document {
-            self.row.record = Some(RecordRow::of(&document, &schema)?);
         }
-        writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(&self.row));
-        let (before, after) = (self.before.as_ref(), self.row.record.as_ref());
-        let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
-        *counts.entry(collection).or_default() += live(after) - live(before);
-        index::update(&schema, id, store, before, after, writes);
-        Ok(())
+        let document = match self.document.take() {
+            Some(document) => Ok(document),
+            None => loaded.document(self.id),
+        };
+        let schema = schema::numbered(self.row.scope.collection);
+        match document.and_then(|document| RecordRow::of(&document, &schema)) {
+            Ok(record) => self.row.record = Some(record),
+            Err(error) => {
+                tracing::error!(document = %self.id.short(), %error, "a document cannot be read");
+                if let Some(reference) = self.row.changes.last().copied() {
+                    let reason = format!("the document cannot be read: {error}");
+                    self.refuse(reference, self.sources.me, reason);
+                }
+            }
+        }
+    }
+
+    fn refuse_excluded(&mut self, reference: ChangeRef, why: Excluded) {
+        let found = read_change(self.sources.store, reference, self.sources.me);
+        let author = found.map_or(self.sources.me, |source| source.author);
+        let reason = match why {
+            Excluded::Equivocation => "its author signed another change for the same place",
+            _ => "it builds on a change that does not count",
+        };
+        self.refuse(reference, author, reason.into());
     }
 }
