@@ -1,2 +1,7 @@
-//! The relay program.
-fn main() {}
+//! The `sync-relay` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sync_relay::main()
+}

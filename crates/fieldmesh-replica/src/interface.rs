@@ -71,6 +71,14 @@ pub enum Input {
         /// Which.
         ids: Vec<ItemId>,
     },
+    /// What [`Output::StoreBatches`] or [`Output::StoreItems`] asked for cannot be made durable: the
+    /// links that brought it are closed, and it may be sent again.
+    StoreFailed {
+        /// Which batches.
+        batches: Vec<BatchId>,
+        /// Which policy items.
+        items: Vec<ItemId>,
+    },
     /// Batches that [`Output::Load`] asked for.
     BatchesLoaded {
         /// For which connection.

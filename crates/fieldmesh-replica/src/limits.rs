@@ -8,6 +8,8 @@ pub const WAITING_BYTES_MAX: usize = 1 << 20;
 pub const EAGER_LINKS_MAX: usize = 3;
 /// The most batches that were asked for by name and have not come.
 pub const WANTS_IN_FLIGHT_MAX: usize = 4_096;
+/// How long a batch that was named may take to come from another side before it is asked for.
+pub const WANT_DELAY_MILLIS: i64 = 150;
 /// After this time a batch that was asked for is asked of another peer.
 pub const WANT_PATIENCE_MILLIS: i64 = 10_000;
 /// The most links to one peer: a conversation and one that replaces it.

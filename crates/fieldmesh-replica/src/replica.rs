@@ -123,6 +123,7 @@ impl Replica {
             Input::DataWritten { link, bytes } => self.step(now, link, Step::DataWritten(bytes)),
             Input::BatchesStored { ids } => self.batches_stored(now, &ids),
             Input::ItemsStored { ids } => self.items_stored(now, &ids),
+            Input::StoreFailed { batches, items } => self.store_failed(now, &batches, &items),
             Input::BatchesLoaded { link, batches } => {
                 let loaded = batches
                     .iter()

@@ -118,6 +118,9 @@ pub enum SessionError {
     /// A frame of the peer holds no batch or no policy item.
     #[error("peer sent an unreadable batch or policy item")]
     Content,
+    /// This side cannot store what the peer sent.
+    #[error("what the peer sent cannot be stored here")]
+    NotStored,
     /// A batch of this side is too large to be sent.
     #[error("batch of {length} bytes, limit is {DATA_FRAME_MAX}")]
     BatchTooLarge {
@@ -184,6 +187,7 @@ impl CloseReason {
                 SessionError::BatchTooLarge { .. } => 14,
                 SessionError::Silent => 15,
                 SessionError::Reported { .. } => 16,
+                SessionError::NotStored => 17,
             },
         }
     }

@@ -45,6 +45,8 @@ pub struct Session {
     has_lost_offers: bool,
     /// What is new and only named to the peer; sent at the end of a step.
     names: Vec<Key>,
+    /// Whether the peer gets what is new sooner from another side.
+    is_lazy: bool,
     /// Whether the accepting side still has to ask for a comparison.
     owes_again: bool,
     outputs: VecDeque<Output>,
@@ -87,6 +89,7 @@ impl Session {
             offers: VecDeque::new(),
             has_lost_offers: false,
             names: Vec::new(),
+            is_lazy: false,
             owes_again: false,
             outputs: VecDeque::new(),
             stats: LinkStats::default(),
@@ -115,6 +118,7 @@ impl Session {
             Input::Loaded(loaded) => self.take_loaded(loaded)?,
             Input::LoadFailed(ids) => self.take_failed(&ids)?,
             Input::Offer(set, keys, manner) => {
+                let manner = if self.is_lazy { Manner::Name } else { manner };
                 keys.into_iter().for_each(|key| self.offer(set, key, manner));
             }
             Input::Want(keys) => self.send_keys(&keys, |keys| Message::WantId { keys })?,
@@ -135,9 +139,6 @@ impl Session {
         let compares = self.settings.side == Side::Dialled || self.owes_again;
         Some(self.pace.deadline(is_resting, compares))
     }
-
-    /// d
-    pub fn dump(&self) -> String { format!("{:?} {:?} sender idle {} waiting {} recv idle {} owes {} offers {} peer {:?}", self.phase, self.pace, self.sender.is_idle(), self.sender.waiting(), self.receiver.is_idle(), self.owes_again, self.offers.len(), self.peer) }
 
     /// What the conversation cost and moved so far.
     pub fn stats(&self) -> LinkStats {
@@ -218,7 +219,11 @@ impl Session {
             Message::Short { count } => self.receiver.expect_less(count),
             Message::Have { keys } => self.take_have(&keys),
             Message::WantId { keys } => self.take_want(&keys, sets),
-            Message::Credit { frames, bytes } => self.sender.credit(frames, bytes)?,
+            Message::Credit { frames, bytes, repeated } => {
+                self.sender.credit(frames, bytes)?;
+                // The peer gets what is new from another side sooner: from here on, names do.
+                self.is_lazy |= repeated > 0;
+            }
             Message::Ping => self.send(&Message::Pong)?,
             Message::Pong => {}
             Message::Hello(_) | Message::HelloAck(_) => {
@@ -258,8 +263,8 @@ impl Session {
     /// Does whatever has become possible; harmless to call at any time.
     fn advance(&mut self, now: Moment, sets: &mut Sets<'_>) -> Result<(), SessionError> {
         self.greet(now, sets)?;
-        if let Some((frames, bytes)) = self.receiver.take_credit() {
-            self.send(&Message::Credit { frames, bytes })?;
+        if let Some(credit) = self.receiver.take_credit() {
+            self.send(&credit)?;
         }
         self.send_names()?;
         self.pump(now)?;

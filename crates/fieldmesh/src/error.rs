@@ -114,6 +114,12 @@ pub enum Error {
         /// Who was tried and what happened.
         reason: String,
     },
+    /// The address to listen on is in use or not this device's.
+    #[error("{reason}")]
+    Listen {
+        /// Which address, and what the operating system says.
+        reason: String,
+    },
     /// A file or stream could not be read or written.
     #[error("{what}")]
     File {
@@ -153,7 +159,9 @@ impl Error {
             Self::NotAllowed { .. } | Self::Invitation { .. } => Class::Refused,
             Self::Unreachable { .. } => Class::Unreachable,
             Self::HomeExists { .. } | Self::Usage { .. } => Class::Usage,
-            Self::Folder { .. } | Self::File { .. } | Self::ShuttingDown => Class::Failed,
+            Self::Folder { .. } | Self::File { .. } | Self::Listen { .. } | Self::ShuttingDown => {
+                Class::Failed
+            }
         }
     }
 

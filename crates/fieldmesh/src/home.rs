@@ -223,9 +223,31 @@ fn unwrap(wrapped: &WrappedKey, unlock: &Unlock, profile: &[u8; 16]) -> Result<D
             ),
         });
     }
+    check_private(&path)?;
     KeyFile::read(&path)
         .and_then(|file| wrapped.open_with_key_file(&file))
         .map_err(|error| locked(&error))
+}
+
+/// A key file that others can read keeps nothing from them.
+#[cfg(unix)]
+fn check_private(path: &Path) -> Result<(), Error> {
+    let metadata = fs::metadata(path).map_err(|source| folder_error(path, source))?;
+    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(Error::Locked {
+        reason: format!(
+            "the key file {path} can be read by others; `chmod 600 {path}` and try again",
+            path = path.display()
+        ),
+    })
+}
+
+#[cfg(not(unix))]
+fn check_private(_path: &Path) -> Result<(), Error> {
+    Ok(())
 }
 
 fn locked(error: &KeyError) -> Error {

@@ -26,6 +26,8 @@ use crate::projector::Projector;
 use self::link::Link;
 use self::tally::Tally;
 
+pub(crate) use self::tally::sum;
+
 /// Inputs from the network that wait to be handled.
 const INBOX_MAX: usize = 64;
 /// Events a slow listener may lag behind.
@@ -44,7 +46,7 @@ pub(crate) enum Call {
     /// Ends a link that is not needed any more.
     Detach(LinkId),
     /// The store could not take what a link sent.
-    StoreFailed { link: LinkId, reason: String },
+    StoreFailed { link: LinkId, lost: Input, reason: String },
     /// The state, for people.
     Snapshot(oneshot::Sender<Snapshot>),
     /// Stop: close every link and end the task.
@@ -81,6 +83,8 @@ pub(crate) struct LinkState {
     /// Whether this device dialled.
     pub(crate) is_dialled: bool,
     pub(crate) stats: LinkStats,
+    /// What passed over earlier links with the same device.
+    pub(crate) earlier: LinkStats,
 }
 
 /// A handle on the task.
@@ -114,6 +118,7 @@ impl Mesh {
             mesh: mesh.clone(),
             links: BTreeMap::new(),
             in_step: BTreeSet::new(),
+            earlier: BTreeMap::new(),
             next_link: 1,
             tally: Tally::default(),
             tasks: JoinSet::new(),
@@ -172,6 +177,8 @@ struct MeshTask {
     mesh: Mesh,
     links: BTreeMap<LinkId, Link>,
     in_step: BTreeSet<LinkId>,
+    /// What passed over links that are gone, by device.
+    earlier: BTreeMap<DeviceId, LinkStats>,
     next_link: u64,
     tally: Tally,
     tasks: JoinSet<()>,
@@ -223,7 +230,8 @@ impl MeshTask {
                 let _ = reply.send(link);
             }
             Call::Ended { link, reason } => self.drop_link(link, &reason),
-            Call::StoreFailed { link, reason } => {
+            Call::StoreFailed { link, lost, reason } => {
+                self.feed(lost);
                 tracing::error!(reason, "what a peer sent could not be stored");
                 self.tally.failed(&reason);
                 self.drop_link(link, &reason);
@@ -261,6 +269,7 @@ impl MeshTask {
                     in_step: self.in_step.contains(id),
                     is_dialled: link.is_dialled,
                     stats: self.replica.stats(*id).unwrap_or_default(),
+                    earlier: self.earlier.get(&link.device).copied().unwrap_or_default(),
                 })
                 .collect(),
             tally: self.tally.clone(),

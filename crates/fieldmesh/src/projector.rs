@@ -36,6 +36,8 @@ struct State {
     stop: bool,
     applied: Option<Place>,
     failed: Option<String>,
+    /// Whether the view was reopened and no step has worked since.
+    is_retry: bool,
 }
 
 /// What the thread works with.
@@ -122,16 +124,34 @@ impl Projector {
                 Ok(Some(place)) => {
                     let mut state = self.lock();
                     state.applied = Some(place);
+                    state.failed = None;
+                    state.is_retry = false;
                     // There may be more: a step is bounded.
                     state.wake = true;
                 }
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!(%error, "the view cannot follow the log");
-                    self.lock().failed = Some(error.to_string());
+                    self.heal(work, &error);
                 }
             }
             self.shared.changed.notify_all();
+        }
+    }
+
+    /// Opens the view again after an error broke it, and goes on from where it then is.
+    fn heal(&self, work: &Work, error: &Error) {
+        let reopened = work.store.reopen_view().and_then(|_| work.store.view().applied());
+        let mut state = self.lock();
+        match reopened {
+            // Without a step that worked in between the same error would come for ever.
+            Ok(applied) if !state.is_retry => {
+                state.applied = applied;
+                state.is_retry = true;
+                state.wake = true;
+            }
+            Ok(_) => state.failed = Some(error.to_string()),
+            Err(reopen) => state.failed = Some(format!("{error}; {reopen}")),
         }
     }
 

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_batch::Batch;
+use fieldmesh_batch::{Batch, Header};
 use fieldmesh_identity::{Item, Policy};
 use fieldmesh_model::{BatchId, DeviceId, ItemId, Moment};
-use fieldmesh_session::{
-    FrameMark, Input as Step, LinkId, Received, SessionError, Set, Settled, Verdict,
-};
+use fieldmesh_session::{Input as Step, LinkId, Received, SessionError, Set, Settled, Verdict};
 use fieldmesh_trie::Key;
 
-use super::ledger::Writing;
+use super::ledger::{Frame, Writing};
+use super::waiting::Copy;
 use super::{Replica, item_key};
 use crate::interface::{Event, Output};
 use crate::judge::judge;
@@ -32,22 +31,21 @@ impl Replica {
         if self.keys.contains(&key) {
             return Ok(Some(Verdict::Known(key)));
         }
+        let Some(peer) = self.links.get(&id).map(|link| link.peer) else { return Ok(None) };
         if let Err(reason) = judge(&self.policy, &batch) {
             let refused = batch.id();
             if reason.may_pass_later() {
-                self.waiting.keep(id, batch, received.bytes.len());
+                self.waiting.keep(Copy { link: id, peer, batch, length: received.bytes.len() });
             }
             self.event(Event::Refused { link: Some(id), batch: refused, reason });
             return Ok(Some(Verdict::Refused(key)));
         }
         self.flights.arrived(&key);
-        if self.ledger.batch(&batch.id()).is_none() {
-            self.write_batch(id, key, &batch);
+        if !self.ledger.is_writing_batch(&batch.id()) {
+            self.write_batch(Writing::new(key, id, batch.header().clone()), batch.id());
             fresh.push(batch.clone());
         }
-        if let Some(writing) = self.ledger.batch(&batch.id()) {
-            writing.frames.push((id, received.frame));
-        }
+        self.ledger.join_batch(&batch.id(), peer, Some((id, received.frame)));
         Ok(None)
     }
 
@@ -65,32 +63,32 @@ impl Replica {
         if self.items.contains_key(&item.id()) {
             return Ok(Some(Verdict::Known(item_key(&item))));
         }
-        if self.ledger.item(&item.id()).is_none() {
+        let Some(peer) = self.links.get(&id).map(|link| link.peer) else { return Ok(None) };
+        if !self.ledger.is_writing_item(&item.id()) {
             if self.items.len() + self.ledger.items_count() >= ITEMS_MAX {
                 return Err(SessionError::Content);
             }
-            let Some(peer) = self.links.get(&id).map(|link| link.peer) else { return Ok(None) };
-            let writing = Writing::new(item_key(&item), id, peer, item.clone());
+            let writing = Writing::new(item_key(&item), id, item.clone());
             self.ledger.write_item(item.id(), writing);
             fresh.push(item.clone());
         }
-        if let Some(writing) = self.ledger.item(&item.id()) {
-            writing.frames.push((id, received.frame));
-        }
+        self.ledger.join_item(&item.id(), peer, (id, received.frame));
         Ok(None)
     }
 
     pub(super) fn batches_stored(&mut self, now: Moment, ids: &[BatchId]) {
         let mut verdicts = Verdicts::new();
         let mut received: BTreeMap<LinkId, Vec<BatchId>> = BTreeMap::new();
+        let mut was_refused = false;
         let mut offers: BTreeMap<BTreeSet<DeviceId>, Vec<Key>> = BTreeMap::new();
         for id in ids {
-            let Some(writing) = self.ledger.batch_stored(id) else { continue };
+            let Some(writing) = self.ledger.take_batch(id) else { continue };
+            was_refused |= writing.was_refused;
             if self.keys.insert(writing.key) {
                 self.note_chain(&writing.content, &writing.key);
                 received.entry(writing.origin).or_default().push(*id);
             }
-            let origins = self.origins(&writing);
+            let origins = writing.peers.clone();
             settle(&mut verdicts, writing.origin, writing.key, &writing.frames);
             offers.entry(origins).or_default().push(writing.key);
         }
@@ -99,6 +97,9 @@ impl Replica {
             self.event(Event::Received { link, batches });
         }
         self.tell(now, verdicts);
+        if was_refused {
+            self.rejudge(now);
+        }
         for (origins, keys) in offers {
             self.offer(now, Set::Data, &keys, &origins);
         }
@@ -109,8 +110,8 @@ impl Replica {
         let mut offers: BTreeMap<BTreeSet<DeviceId>, Vec<Key>> = BTreeMap::new();
         let mut items = Vec::new();
         for id in ids {
-            let Some(writing) = self.ledger.item_stored(id) else { continue };
-            let origins = self.origins(&writing);
+            let Some(writing) = self.ledger.take_item(id) else { continue };
+            let origins = writing.peers.clone();
             settle(&mut verdicts, writing.origin, writing.key, &writing.frames);
             offers.entry(origins).or_default().push(writing.key);
             items.push(writing.content);
@@ -119,6 +120,21 @@ impl Replica {
         self.tell(now, verdicts);
         for (origins, keys) in offers {
             self.offer(now, Set::Policy, &keys, &origins);
+        }
+    }
+
+    /// Forgets what cannot be made durable, and closes the links that wait for it.
+    pub(super) fn store_failed(&mut self, now: Moment, batches: &[BatchId], items: &[ItemId]) {
+        let mut frames: Vec<Frame> = Vec::new();
+        for id in batches {
+            frames.extend(self.ledger.take_batch(id).into_iter().flat_map(|it| it.frames));
+        }
+        for id in items {
+            frames.extend(self.ledger.take_item(id).into_iter().flat_map(|it| it.frames));
+        }
+        let links: BTreeSet<LinkId> = frames.into_iter().map(|(link, _)| link).collect();
+        for link in links {
+            self.close(now, link, SessionError::NotStored.into());
         }
     }
 
@@ -135,8 +151,7 @@ impl Replica {
         if is_changed {
             self.event(Event::PolicyChanged);
             self.release_waiting();
-            let refused = self.waiting.keys();
-            self.step_all(now, || Step::Rejudge(refused.clone()));
+            self.rejudge(now);
         }
     }
 
@@ -145,33 +160,36 @@ impl Replica {
         let policy = &self.policy;
         let released = self.waiting.release(|batch| judge(policy, batch).is_ok());
         let mut fresh: BTreeMap<LinkId, Vec<Batch>> = BTreeMap::new();
-        for (id, batch) in released {
+        for Copy { link, peer, batch, .. } in released {
             let key = Key::from_bytes(batch.key_bytes());
-            if self.keys.contains(&key) || self.ledger.batch(&batch.id()).is_some() {
+            if self.keys.contains(&key) {
                 continue;
             }
-            self.write_batch(id, key, &batch);
-            fresh.entry(id).or_default().push(batch);
+            let id = batch.id();
+            if !self.ledger.is_writing_batch(&id) {
+                let writing = Writing::new(key, link, batch.header().clone());
+                self.write_batch(Writing { was_refused: true, ..writing }, id);
+                fresh.entry(link).or_default().push(batch);
+            }
+            self.ledger.join_batch(&id, peer, None);
         }
         for (link, batches) in fresh {
             self.outputs.push_back(Output::StoreBatches { link, batches });
         }
     }
 
-    fn write_batch(&mut self, id: LinkId, key: Key, batch: &Batch) {
-        if batch.header().author == self.config.device {
-            self.event(Event::OwnBatchUnknown { batch: batch.id() });
-        }
-        // The link may be gone by the time a waiting batch is allowed; nobody waits for it then.
-        let peer = self.links.get(&id).map_or_else(Default::default, |link| link.peer);
-        let writing = Writing::new(key, id, peer, batch.header().clone());
-        self.ledger.write_batch(batch.id(), writing);
+    /// Tells all conversations which refused batches still count as held.
+    fn rejudge(&mut self, now: Moment) {
+        let mut refused = self.waiting.keys();
+        refused.extend(self.ledger.refused_before());
+        self.step_all(now, || Step::Rejudge(refused.clone()));
     }
 
-    /// The peers that hold what was written.
-    fn origins<T>(&self, writing: &Writing<T>) -> BTreeSet<DeviceId> {
-        let links = writing.frames.iter().filter_map(|(id, _)| self.links.get(id));
-        links.map(|link| link.peer).chain([writing.peer]).collect()
+    fn write_batch(&mut self, writing: Writing<Header>, id: BatchId) {
+        if writing.content.author == self.config.device {
+            self.event(Event::OwnBatchUnknown { batch: id });
+        }
+        self.ledger.write_batch(id, writing);
     }
 
     /// Tells all conversations what became of their frames; others of the same peers may go on.
@@ -185,7 +203,7 @@ impl Replica {
 }
 
 /// Notes what became of the frames of one batch or item.
-fn settle(verdicts: &mut Verdicts, origin: LinkId, key: Key, frames: &[(LinkId, FrameMark)]) {
+fn settle(verdicts: &mut Verdicts, origin: LinkId, key: Key, frames: &[Frame]) {
     for (index, (link, frame)) in frames.iter().enumerate() {
         let is_first = index == 0 && *link == origin;
         let verdict = if is_first { Verdict::Stored } else { Verdict::Known(key) };

@@ -6,7 +6,7 @@ use fieldmesh_model::Moment;
 use fieldmesh_session::LinkId;
 use fieldmesh_trie::Key;
 
-use crate::limits::{WANT_PATIENCE_MILLIS, WANTS_IN_FLIGHT_MAX};
+use crate::limits::{WANT_DELAY_MILLIS, WANT_PATIENCE_MILLIS, WANTS_IN_FLIGHT_MAX};
 
 /// All wants that are unanswered.
 #[derive(Debug, Default)]
@@ -16,27 +16,39 @@ pub(super) struct Flights {
 
 #[derive(Debug)]
 struct Flight {
-    link: LinkId,
+    /// Who was asked; nobody while the batch may still come by itself.
+    asked: Option<LinkId>,
     since: Moment,
     others: BTreeSet<LinkId>,
 }
 
+impl Flight {
+    fn is_over(&self, now: Moment) -> bool {
+        self.deadline() <= now
+    }
+
+    fn deadline(&self) -> Moment {
+        let patience = if self.asked.is_some() { WANT_PATIENCE_MILLIS } else { WANT_DELAY_MILLIS };
+        self.since.plus_millis(patience)
+    }
+}
+
 impl Flights {
-    /// `link` offers `key`; true if it is to be asked for there.
+    /// `link` offers `key`, which is lacking: it is asked for unless it comes by itself.
     ///
     /// Beyond the limit an offer is left alone; comparing finds the batch.
-    pub(super) fn offered(&mut self, now: Moment, link: LinkId, key: Key) -> bool {
-        if let Some(flight) = self.flights.get_mut(&key) {
-            if flight.link != link {
-                flight.others.insert(link);
-            }
-            return false;
+    pub(super) fn offered(&mut self, now: Moment, link: LinkId, key: Key) {
+        if self.flights.len() >= WANTS_IN_FLIGHT_MAX && !self.flights.contains_key(&key) {
+            return;
         }
-        if self.flights.len() >= WANTS_IN_FLIGHT_MAX {
-            return false;
+        let flight = self.flights.entry(key).or_insert_with(|| Flight {
+            asked: None,
+            since: now,
+            others: BTreeSet::new(),
+        });
+        if flight.asked != Some(link) {
+            flight.others.insert(link);
         }
-        self.flights.insert(key, Flight { link, since: now, others: BTreeSet::new() });
-        true
     }
 
     pub(super) fn arrived(&mut self, key: &Key) {
@@ -44,13 +56,12 @@ impl Flights {
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
-        let since = self.flights.values().map(|flight| flight.since).min()?;
-        Some(since.plus_millis(WANT_PATIENCE_MILLIS))
+        self.flights.values().map(Flight::deadline).min()
     }
 
-    /// Asks others for what did not come in time.
+    /// Asks for what did not come in time.
     pub(super) fn expire(&mut self, now: Moment) -> BTreeMap<LinkId, Vec<Key>> {
-        self.pass_on(now, |flight| now.millis_since(flight.since) >= WANT_PATIENCE_MILLIS)
+        self.pass_on(now, |flight| flight.is_over(now))
     }
 
     /// Asks others for what `link` was asked for.
@@ -58,7 +69,7 @@ impl Flights {
         for flight in self.flights.values_mut() {
             flight.others.remove(&link);
         }
-        self.pass_on(now, |flight| flight.link == link)
+        self.pass_on(now, |flight| flight.asked == Some(link))
     }
 
     fn pass_on(
@@ -72,7 +83,7 @@ impl Flights {
                 return true;
             }
             let Some(next) = flight.others.pop_first() else { return false };
-            (flight.link, flight.since) = (next, now);
+            (flight.asked, flight.since) = (Some(next), now);
             wants.entry(next).or_default().push(*key);
             true
         });
@@ -89,14 +100,17 @@ mod tests {
         let mut flights = Flights::default();
         let key = Key::new([0; 8], 0, [1; 32]);
         let at = Moment::from_millis;
-        assert!(flights.offered(at(0), LinkId(1), key));
-        assert!(!flights.offered(at(5), LinkId(2), key));
-        assert!(flights.expire(at(9_999)).is_empty());
-        assert_eq!(flights.deadline(), Some(at(10_000)));
-        assert_eq!(flights.expire(at(10_000)), [(LinkId(2), vec![key])].into());
-        assert!(!flights.offered(at(10_001), LinkId(3), key));
+        flights.offered(at(0), LinkId(1), key);
+        flights.offered(at(5), LinkId(2), key);
+        assert!(flights.expire(at(149)).is_empty(), "it may come by itself");
+        assert_eq!(flights.expire(at(150)), [(LinkId(1), vec![key])].into());
+        flights.offered(at(151), LinkId(1), key);
+        assert!(flights.expire(at(10_149)).is_empty());
+        assert_eq!(flights.deadline(), Some(at(10_150)));
+        assert_eq!(flights.expire(at(10_150)), [(LinkId(2), vec![key])].into());
+        flights.offered(at(10_151), LinkId(3), key);
         assert_eq!(flights.leave(at(11_000), LinkId(2)), [(LinkId(3), vec![key])].into());
         assert!(flights.expire(at(21_000)).is_empty());
-        assert!(flights.offered(at(21_001), LinkId(1), key));
+        assert_eq!(flights.deadline(), None, "nobody is left");
     }
 }

@@ -1,12 +1,15 @@
 //! What is on its way to the disk, and which frames wait for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_batch::Header;
 use fieldmesh_identity::Item;
 use fieldmesh_model::{BatchId, DeviceId, ItemId};
 use fieldmesh_session::{Disk, FrameMark, LinkId};
 use fieldmesh_trie::Key;
+
+/// A frame that waits, and the link that brought it.
+pub(super) type Frame = (LinkId, FrameMark);
 
 /// Everything that was given to the shell to store and is not durable yet.
 #[derive(Debug, Default)]
@@ -25,13 +28,23 @@ pub(super) struct Writing<T> {
     pub(super) origin: LinkId,
     pub(super) content: T,
     /// The frames of all copies that wait; the first one brought it.
-    pub(super) frames: Vec<(LinkId, FrameMark)>,
-    pub(super) peer: DeviceId,
+    pub(super) frames: Vec<Frame>,
+    /// The peers that hold it.
+    pub(super) peers: BTreeSet<DeviceId>,
+    /// Whether it was refused before; conversations treat it as held until it is.
+    pub(super) was_refused: bool,
 }
 
 impl<T> Writing<T> {
-    pub(super) const fn new(key: Key, origin: LinkId, peer: DeviceId, content: T) -> Self {
-        Self { key, origin, content, frames: Vec::new(), peer }
+    pub(super) const fn new(key: Key, origin: LinkId, content: T) -> Self {
+        Self {
+            key,
+            origin,
+            content,
+            frames: Vec::new(),
+            peers: BTreeSet::new(),
+            was_refused: false,
+        }
     }
 }
 
@@ -42,38 +55,55 @@ impl Ledger {
     }
 
     pub(super) fn write_batch(&mut self, id: BatchId, writing: Writing<Header>) {
-        *self.per_peer.entry(writing.peer).or_default() += 1;
         self.batches.insert(id, writing);
     }
 
     pub(super) fn write_item(&mut self, id: ItemId, writing: Writing<Item>) {
-        *self.per_peer.entry(writing.peer).or_default() += 1;
         self.items.insert(id, writing);
     }
 
-    pub(super) fn batch(&mut self, id: &BatchId) -> Option<&mut Writing<Header>> {
-        self.batches.get_mut(id)
+    pub(super) fn is_writing_batch(&self, id: &BatchId) -> bool {
+        self.batches.contains_key(id)
     }
 
-    pub(super) fn item(&mut self, id: &ItemId) -> Option<&mut Writing<Item>> {
-        self.items.get_mut(id)
+    pub(super) fn is_writing_item(&self, id: &ItemId) -> bool {
+        self.items.contains_key(id)
+    }
+
+    /// A frame of `peer` brought a batch that is being written.
+    pub(super) fn join_batch(&mut self, id: &BatchId, peer: DeviceId, frame: Option<Frame>) {
+        if let Some(writing) = self.batches.get_mut(id) {
+            join(&mut self.per_peer, writing, peer, frame);
+        }
+    }
+
+    /// A frame of `peer` brought an item that is being written.
+    pub(super) fn join_item(&mut self, id: &ItemId, peer: DeviceId, frame: Frame) {
+        if let Some(writing) = self.items.get_mut(id) {
+            join(&mut self.per_peer, writing, peer, Some(frame));
+        }
+    }
+
+    /// The keys of batches that were refused before and are being written.
+    pub(super) fn refused_before(&self) -> impl Iterator<Item = Key> {
+        self.batches.values().filter(|writing| writing.was_refused).map(|writing| writing.key)
     }
 
     pub(super) fn items_count(&self) -> usize {
         self.items.len()
     }
 
-    /// The batch is durable.
-    pub(super) fn batch_stored(&mut self, id: &BatchId) -> Option<Writing<Header>> {
+    /// The batch is durable, or never will be.
+    pub(super) fn take_batch(&mut self, id: &BatchId) -> Option<Writing<Header>> {
         let writing = self.batches.remove(id)?;
-        self.less(&writing.peer);
+        self.less(&writing.peers);
         Some(writing)
     }
 
-    /// The item is durable.
-    pub(super) fn item_stored(&mut self, id: &ItemId) -> Option<Writing<Item>> {
+    /// The item is durable, or never will be.
+    pub(super) fn take_item(&mut self, id: &ItemId) -> Option<Writing<Item>> {
         let writing = self.items.remove(id)?;
-        self.less(&writing.peer);
+        self.less(&writing.peers);
         Some(writing)
     }
 
@@ -87,12 +117,26 @@ impl Ledger {
         }
     }
 
-    fn less(&mut self, peer: &DeviceId) {
-        if let Some(count) = self.per_peer.get_mut(peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_peer.remove(peer);
+    fn less(&mut self, peers: &BTreeSet<DeviceId>) {
+        for peer in peers {
+            if let Some(count) = self.per_peer.get_mut(peer) {
+                *count -= 1;
+                if *count == 0 {
+                    self.per_peer.remove(peer);
+                }
             }
         }
+    }
+}
+
+fn join<T>(
+    per_peer: &mut BTreeMap<DeviceId, u64>,
+    writing: &mut Writing<T>,
+    peer: DeviceId,
+    frame: Option<Frame>,
+) {
+    writing.frames.extend(frame);
+    if writing.peers.insert(peer) {
+        *per_peer.entry(peer).or_default() += 1;
     }
 }

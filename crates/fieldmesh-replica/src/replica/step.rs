@@ -91,8 +91,7 @@ impl Replica {
                 }
                 Effect::Received(received) => self.receive(id, &received, turn)?,
                 Effect::Offered(keys) => {
-                    let wanted = keys.into_iter().filter(|key| self.lacks(now, id, key)).collect();
-                    turn.next.push_back(Step::Want(wanted));
+                    keys.into_iter().for_each(|key| self.named(now, id, key));
                 }
                 Effect::Greeted(greeting) => {
                     self.greeted(now, id, &greeting);
@@ -137,10 +136,12 @@ impl Replica {
         next.push_back(Step::LoadFailed(failed));
     }
 
-    /// Whether an offered batch is to be asked for on the link `id`.
-    fn lacks(&mut self, now: Moment, id: LinkId, key: &Key) -> bool {
-        let is_here = self.keys.contains(key) || self.ledger.batch(&batch_id(key)).is_some();
-        !is_here && self.flights.offered(now, id, *key)
+    /// A peer offers a batch by its name.
+    fn named(&mut self, now: Moment, id: LinkId, key: Key) {
+        let is_here = self.keys.contains(&key) || self.ledger.is_writing_batch(&batch_id(&key));
+        if !is_here {
+            self.flights.offered(now, id, key);
+        }
     }
 
     fn greeted(&mut self, now: Moment, id: LinkId, greeting: &Greeting) {

@@ -3,53 +3,57 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_batch::Batch;
-use fieldmesh_model::BatchId;
+use fieldmesh_model::{BatchId, DeviceId};
 use fieldmesh_session::LinkId;
 use fieldmesh_trie::Key;
 
 use crate::limits::WAITING_BYTES_MAX;
 
-/// Refused batches, each copy by itself: the signature of an unknown author cannot be checked, so
-/// a bad copy must not stand in for a good one.
+/// Refused batches, one copy a peer: the signature of an unknown author cannot be checked, so a bad
+/// copy must not stand in for a good one.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    batches: BTreeMap<(BatchId, LinkId), (Batch, usize)>,
+    copies: BTreeMap<(BatchId, DeviceId), Copy>,
     bytes: usize,
 }
 
+/// One batch that waits.
+#[derive(Debug)]
+pub(super) struct Copy {
+    pub(super) link: LinkId,
+    pub(super) peer: DeviceId,
+    pub(super) batch: Batch,
+    pub(super) length: usize,
+}
+
 impl Waiting {
-    /// Keeps the batch of `length` bytes if there is room; else it has to be sent again.
-    pub(super) fn keep(&mut self, link: LinkId, batch: Batch, length: usize) {
-        if self.bytes + length > WAITING_BYTES_MAX {
+    /// Keeps the copy if there is room; else it has to be sent again.
+    pub(super) fn keep(&mut self, copy: Copy) {
+        if self.bytes + copy.length > WAITING_BYTES_MAX {
             return;
         }
-        if let Some((_, before)) = self.batches.insert((batch.id(), link), (batch, length)) {
-            self.bytes -= before;
+        self.bytes += copy.length;
+        if let Some(before) = self.copies.insert((copy.batch.id(), copy.peer), copy) {
+            self.bytes -= before.length;
         }
-        self.bytes += length;
     }
 
     pub(super) fn len(&self) -> usize {
-        self.batches.len()
+        self.copies.len()
     }
 
     /// Takes out what `is_allowed` allows.
-    pub(super) fn release(&mut self, is_allowed: impl Fn(&Batch) -> bool) -> Vec<(LinkId, Batch)> {
-        let mut released = Vec::new();
-        let bytes = &mut self.bytes;
-        self.batches.retain(|(_, link), (batch, length)| {
-            let is_kept = !is_allowed(batch);
-            if !is_kept {
-                *bytes -= *length;
-                released.push((*link, batch.clone()));
-            }
-            is_kept
-        });
-        released
+    pub(super) fn release(&mut self, is_allowed: impl Fn(&Batch) -> bool) -> Vec<Copy> {
+        let copies = std::mem::take(&mut self.copies);
+        let (released, kept): (Vec<_>, Vec<_>) =
+            copies.into_iter().partition(|(_, copy)| is_allowed(&copy.batch));
+        self.copies = kept.into_iter().collect();
+        self.bytes = self.copies.values().map(|copy| copy.length).sum();
+        released.into_iter().map(|(_, copy)| copy).collect()
     }
 
     /// The keys of what still waits.
     pub(super) fn keys(&self) -> BTreeSet<Key> {
-        self.batches.values().map(|(batch, _)| Key::from_bytes(batch.key_bytes())).collect()
+        self.copies.values().map(|copy| Key::from_bytes(copy.batch.key_bytes())).collect()
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use fieldmesh_batch::Chains;
 use fieldmesh_model::Role;
 
-use super::crew::{Crew, Node, Office, at, key_of, keys};
-use crate::{Event, Input};
+use super::crew::{Author, Crew, Node, Office, at, key_of, keys};
+use crate::{Event, Input, Replica};
 
 fn differing(ours: usize, theirs: usize, common: usize) -> Crew {
     let (mut crew, _) = Crew::new(2);
@@ -98,6 +99,7 @@ fn with_many_peers_some_are_pushed_to_and_the_others_ask() {
     crew.run();
     crew.seal(0, b"new");
     crew.run();
+    crew.pass(150);
     crew.assert_equal();
     let sent: u64 = crew.nodes[0]
         .replica
@@ -106,6 +108,24 @@ fn with_many_peers_some_are_pushed_to_and_the_others_ask() {
         .map(|stats| stats.batches_sent)
         .sum();
     assert_eq!(sent, 6);
+}
+
+#[test]
+fn the_largest_change_travels_and_so_does_what_compresses_without_limit() {
+    let (mut crew, _) = Crew::new(2);
+    let mut large = vec![0; fieldmesh_model::limits::CHANGE_SIZE_MAX];
+    for (index, byte) in large.iter_mut().enumerate() {
+        *byte = (index.wrapping_mul(2_654_435_761) >> 13).to_be_bytes()[7];
+    }
+    crew.seal(0, &large);
+    large.fill(0);
+    for _ in 0..8 {
+        crew.seal(0, &large);
+    }
+    crew.connect(0, 1);
+    crew.run();
+    crew.assert_equal();
+    assert_eq!(crew.nodes[1].in_step().unwrap().batches_received, 9);
 }
 
 #[test]
@@ -120,6 +140,36 @@ fn in_step_waits_for_the_disk() {
     crew.perform(0);
     crew.run();
     assert!(crew.nodes.iter().all(|node| node.in_step().is_some()));
+}
+
+#[test]
+fn what_cannot_be_stored_closes_the_link_and_comes_again() {
+    let mut crew = differing(0, 10, 0);
+    crew.nodes[0].is_slow = true;
+    crew.connect(0, 1);
+    crew.run();
+    let batches = std::mem::take(&mut crew.nodes[0].writing);
+    crew.nodes[0].disk.clear();
+    crew.input(0, Input::StoreFailed { batches, items: Vec::new() });
+    crew.run();
+    assert_eq!(crew.nodes[0].closed.len(), 1);
+    assert_eq!(crew.nodes[0].replica.len(), 0);
+    crew.nodes[0].is_slow = false;
+    crew.connect(0, 1);
+    crew.run();
+    assert_eq!(crew.nodes[0].replica.len(), 10);
+}
+
+#[test]
+fn what_comes_during_a_comparison_is_passed_on_before_in_step_is_said() {
+    let (mut crew, _) = Crew::new(2);
+    // The hello with the roots is on its way when the batch is sealed.
+    crew.connect(0, 1);
+    crew.seal(0, b"new");
+    crew.run();
+    crew.assert_equal();
+    let sent = crew.nodes[0].in_step().unwrap();
+    assert_eq!(sent.batches_sent, 1);
 }
 
 #[test]
@@ -171,7 +221,7 @@ fn a_batch_that_comes_before_its_authors_certificate_waits_for_it() {
     assert_eq!(later.tenant, office.tenant);
     crew.connect(0, 1);
     crew.run();
-    let mut stranger = super::crew::Author::new(9, office.tenant);
+    let mut stranger = Author::new(9, office.tenant);
     let batch = stranger.seal(5, b"early");
     crew.nodes[0].put(at(0), batch.clone());
     crew.perform(0);
@@ -207,19 +257,13 @@ fn a_batch_that_cannot_be_read_from_the_disk_stalls_and_does_not_spin() {
 
 #[test]
 fn chains_show_what_is_missing_and_what_forks() {
-    let (mut crew, _) = Crew::new(2);
-    let mut node = Node::new(1, &Office::new(200));
-    std::mem::swap(&mut crew.nodes[0], &mut node);
     let (mut crew, office) = Crew::new(2);
-    let mut nodes = std::mem::take(&mut crew.nodes);
-    nodes[1].replica = {
-        let config = *nodes[1].replica.config();
-        crate::Replica::new(config, office.items.clone(), []).with_chains(Default::default())
-    };
-    let mut crew = Crew::of(nodes);
+    let config = *crew.nodes[1].replica.config();
+    crew.nodes[1].replica =
+        Replica::new(config, office.items.clone(), []).with_chains(Chains::new());
     let first = crew.nodes[0].author.seal(0, b"never sent");
     let second = crew.nodes[0].author.seal(1, b"second");
-    let mut twin = super::crew::Author::new(1, office.tenant);
+    let mut twin = Author::new(1, office.tenant);
     twin.seal(0, b"never sent");
     let fork = twin.seal(9, b"another second");
     for batch in [second, fork] {
@@ -243,7 +287,7 @@ fn all_roots_are_one_root_whatever_the_history() {
     let mut shuffled: Vec<_> = crew.nodes[0].replica.keys().copied().collect();
     shuffled.reverse();
     let config = *crew.nodes[0].replica.config();
-    let fresh = crate::Replica::new(config, Vec::new(), shuffled);
+    let fresh = Replica::new(config, Vec::new(), shuffled);
     let roots: BTreeSet<_> =
         crew.nodes.iter().map(|node| node.replica.root().0).chain([fresh.root().0]).collect();
     assert_eq!(roots.len(), 1);

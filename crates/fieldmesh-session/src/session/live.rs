@@ -63,6 +63,8 @@ impl Session {
     /// During an exchange the peer gets it as a part of that. Wants beyond the limit are left out;
     /// the peer asks again or asks another.
     pub(super) fn take_want(&mut self, keys: &[u8], sets: &Sets<'_>) {
+        // What is only named here does not reach the peer from another side soon enough.
+        self.is_lazy = false;
         for key in keys_of(keys) {
             let is_full = self.sender.waiting() >= WANTS_IN_FLIGHT_MAX;
             if is_full || !sets.data.contains(&key) || self.sender.is_queued(&key) {
@@ -80,6 +82,7 @@ impl Session {
                 Verdict::Stored => self.note_stored(frame.set),
                 Verdict::Known(key) => {
                     self.stats.repeated += 1;
+                    self.receiver.repeated(frame);
                     self.sender.forget(&key);
                 }
                 Verdict::Refused(key) => {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::error::SessionError;
 use crate::interface::{FrameMark, Output, Received};
 use crate::limits::DATA_FRAME_MAX;
-use crate::wire::{DataReader, Frame};
+use crate::wire::{DataReader, Frame, Message};
 
 /// The incoming half of the data streams.
 pub(super) struct Receiver {
@@ -19,6 +19,7 @@ pub(super) struct Receiver {
     unsettled_bytes: u64,
     credit_frames: u32,
     credit_bytes: u64,
+    credit_repeated: u32,
 }
 
 impl Receiver {
@@ -33,6 +34,7 @@ impl Receiver {
             unsettled_bytes: 0,
             credit_frames: 0,
             credit_bytes: 0,
+            credit_repeated: 0,
         }
     }
 
@@ -72,10 +74,17 @@ impl Receiver {
         self.credit_bytes = self.credit_bytes.saturating_add(bytes);
     }
 
-    pub(super) fn take_credit(&mut self) -> Option<(u32, u64)> {
-        let credit = (self.credit_frames, self.credit_bytes);
-        (self.credit_frames, self.credit_bytes) = (0, 0);
-        (credit.0 > 0).then_some(credit)
+    /// A frame that was passed on brought what was here already.
+    pub(super) fn repeated(&mut self, frame: FrameMark) {
+        self.credit_repeated += u32::from(!frame.is_answer());
+    }
+
+    /// What has settled since the last credit, to be told to the peer.
+    pub(super) fn take_credit(&mut self) -> Option<Message> {
+        let frames = std::mem::take(&mut self.credit_frames);
+        let bytes = std::mem::take(&mut self.credit_bytes);
+        let repeated = std::mem::take(&mut self.credit_repeated);
+        (frames > 0).then_some(Message::Credit { frames, bytes, repeated })
     }
 
     pub(super) fn expect_more(&mut self, count: u64) {
@@ -93,5 +102,47 @@ impl Receiver {
 
     pub(super) const fn is_idle(&self) -> bool {
         self.unsettled_frames == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::INGEST_WINDOW_DEFAULT;
+    use crate::wire::{DataWriter, FrameKind};
+
+    #[test]
+    fn a_sender_that_ignores_the_window_is_cut_off_before_memory_fills() {
+        let mut receiver = Receiver::new(INGEST_WINDOW_DEFAULT);
+        let mut writer = DataWriter::new();
+        let mut outputs = VecDeque::new();
+        let mut frame = vec![0; 60_000];
+        for index in 0..100_u64 {
+            blake3::Hasher::new().update(&index.to_be_bytes()).finalize_xof().fill(&mut frame);
+            writer.write(FrameKind::PushedBatch, &frame).unwrap();
+            let refused = receiver.read(&writer.flush().unwrap(), &mut outputs);
+            if let Err(error) = refused {
+                assert!(matches!(error, SessionError::Flood { .. }), "{error:?}");
+                assert!(outputs.len() < 30);
+                return;
+            }
+        }
+        panic!("the flood is not noticed");
+    }
+
+    #[test]
+    fn credit_covers_what_has_settled_once() {
+        let mut receiver = Receiver::new(INGEST_WINDOW_DEFAULT);
+        let mut writer = DataWriter::new();
+        let mut outputs = VecDeque::new();
+        writer.write(FrameKind::Batch, b"12345").unwrap();
+        receiver.expect_more(1);
+        receiver.read(&writer.flush().unwrap(), &mut outputs).unwrap();
+        let Some(Output::Received(received)) = outputs.pop_front() else { panic!("no frame") };
+        assert!(!receiver.has_answers() && receiver.take_credit().is_none());
+        receiver.settled(received.frame);
+        let credit = Message::Credit { frames: 1, bytes: 5, repeated: 0 };
+        assert_eq!(receiver.take_credit(), Some(credit));
+        assert!(receiver.has_answers() && receiver.take_credit().is_none());
     }
 }

@@ -77,7 +77,11 @@ mod tests {
 
     #[test]
     fn every_split_of_the_stream_gives_the_same_messages() {
-        let messages = [Message::Equal, Message::Again, Message::Credit { frames: 3, bytes: 900 }];
+        let messages = [
+            Message::Equal,
+            Message::Again,
+            Message::Credit { frames: 3, bytes: 900, repeated: 0 },
+        ];
         let mut stream = Vec::new();
         for message in &messages {
             write(message, &mut stream).unwrap();

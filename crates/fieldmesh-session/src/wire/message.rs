@@ -118,6 +118,8 @@ pub(crate) enum Message {
         frames: u32,
         /// Their bytes.
         bytes: u64,
+        /// How many of those that were passed on were here already.
+        repeated: u32,
     },
     /// Asks for a sign of life.
     Ping,
@@ -243,7 +245,7 @@ mod tests {
             (Message::Busy, "06".into()),
             (Message::Have { keys: vec![1; 46] }, format!("072e{}", "01".repeat(46))),
             (Message::WantId { keys: vec![1; 46] }, format!("082e{}", "01".repeat(46))),
-            (Message::Credit { frames: 3, bytes: 900 }, "09038407".into()),
+            (Message::Credit { frames: 3, bytes: 900, repeated: 1 }, "0903840701".into()),
             (Message::Ping, "0a".into()),
             (Message::Pong, "0b".into()),
             (Message::Error { code: 4, text: "no".into() }, "0c04026e6f".into()),

@@ -254,12 +254,12 @@ pub struct PeerReport {
     pub last_in_step: Option<Moment>,
     /// Why it cannot be reached.
     pub error: Option<String>,
-    /// What has passed over the connection, where there is one.
+    /// What has passed between the two, where they are connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
 }
 
-/// What has passed over one connection since it was made.
+/// What has passed between two devices since this one was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Traffic {
@@ -267,11 +267,11 @@ pub struct Traffic {
     pub received: u64,
     /// Batches sent.
     pub sent: u64,
-    /// Bytes received in the conversation.
+    /// Bytes received in conversations.
     pub bytes_in: u64,
-    /// Bytes sent in the conversation.
+    /// Bytes sent in conversations.
     pub bytes_out: u64,
-    /// Round trips spent on finding the difference.
+    /// Round trips spent on finding differences.
     pub rounds: u64,
 }
 

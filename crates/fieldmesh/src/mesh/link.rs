@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fieldmesh_model::DeviceId;
 use fieldmesh_net::{CloseCode, ClosedReason, Connection, StreamError};
-use fieldmesh_replica::{Input, LinkId, Side};
+use fieldmesh_replica::{Input, LinkId, LinkStats, Side};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -28,6 +28,8 @@ pub(super) struct Link {
     pub(super) device: DeviceId,
     pub(super) address: String,
     pub(super) is_dialled: bool,
+    /// Its numbers when it was last in step.
+    pub(super) stats: LinkStats,
     // Both are bounded by the replica: control by its budgets, data by what it loads ahead. Two
     // queues, because a control message must not wait behind data that the peer cannot take yet.
     control: mpsc::UnboundedSender<Vec<u8>>,
@@ -59,7 +61,9 @@ impl MeshTask {
         let (data, data_queue) = mpsc::unbounded_channel();
         let queues = Queues { control: control_queue, data: data_queue };
         self.tasks.spawn(drive(id, connection, queues, self.mesh.clone()));
-        self.links.insert(id, Link { device, address: address.clone(), is_dialled, control, data });
+        let stats = LinkStats::default();
+        let link = Link { device, address: address.clone(), is_dialled, stats, control, data };
+        self.links.insert(id, link);
         // Nobody listening is fine: events are for those who wait for something.
         let _ = self.mesh.events.send(MeshEvent::Linked { link: id, device, address });
         let side = match side {

@@ -11,6 +11,7 @@ use fieldmesh_store::Place;
 use crate::entry::Entry;
 use crate::places::read_batch;
 
+use super::tally::sum;
 use super::{Call, MeshEvent, MeshTask};
 
 impl MeshTask {
@@ -44,7 +45,10 @@ impl MeshTask {
                 mesh.urgent(Call::Input(Input::BatchesStored { ids }));
                 projector.wake();
             }
-            Err(error) => mesh.urgent(Call::StoreFailed { link, reason: error.to_string() }),
+            Err(error) => {
+                let lost = Input::StoreFailed { batches: ids, items: Vec::new() };
+                mesh.urgent(Call::StoreFailed { link, lost, reason: error.to_string() });
+            }
         });
     }
 
@@ -58,7 +62,10 @@ impl MeshTask {
                 mesh.urgent(Call::Input(Input::ItemsStored { ids }));
                 projector.wake();
             }
-            Err(error) => mesh.urgent(Call::StoreFailed { link, reason: error.to_string() }),
+            Err(error) => {
+                let lost = Input::StoreFailed { batches: Vec::new(), items: ids };
+                mesh.urgent(Call::StoreFailed { link, lost, reason: error.to_string() });
+            }
         });
     }
 
@@ -99,16 +106,24 @@ impl MeshTask {
     pub(super) fn unlink(&mut self, id: LinkId, reason: &str) {
         self.in_step.remove(&id);
         let Some(link) = self.links.remove(&id) else { return };
+        // A link that the replica itself gave up is unknown there by now.
+        let stats = self.replica.stats(id).unwrap_or(link.stats);
+        let earlier = self.earlier.entry(link.device).or_default();
+        *earlier = sum(earlier, &stats);
         tracing::info!(peer = %link.device.short(), reason, "link closed");
         self.announce(MeshEvent::Unlinked { link: id, reason: reason.into() });
     }
 
     fn tell(&mut self, event: Event) {
         match &event {
-            Event::InStep { link, .. } => {
+            Event::InStep { link, stats } => {
                 self.in_step.insert(*link);
+                if let Some(link) = self.links.get_mut(link) {
+                    link.stats = *stats;
+                }
             }
-            Event::Received { link, .. } => {
+            // A link stays in step while what is new is passed on as it comes.
+            Event::Stalled { link, .. } => {
                 self.in_step.remove(link);
             }
             Event::PolicyChanged => self.publish_policy(),

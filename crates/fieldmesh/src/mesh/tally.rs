@@ -1,6 +1,6 @@
 //! What a mesh has moved and what failed since it was started, for those who watch over it.
 
-use fieldmesh_replica::Input;
+use fieldmesh_replica::{Input, LinkStats};
 
 /// Counts since the mesh was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,5 +33,23 @@ impl Tally {
     pub(super) fn failed(&mut self, reason: &str) {
         self.append_failures += 1;
         self.fault = Some(reason.to_owned());
+    }
+}
+
+/// What passed over two links with one device.
+pub(crate) const fn sum(one: &LinkStats, other: &LinkStats) -> LinkStats {
+    LinkStats {
+        batches_received: one.batches_received + other.batches_received,
+        batches_sent: one.batches_sent + other.batches_sent,
+        items_received: one.items_received + other.items_received,
+        items_sent: one.items_sent + other.items_sent,
+        repeated: one.repeated + other.repeated,
+        refused: one.refused + other.refused,
+        control_bytes_in: one.control_bytes_in + other.control_bytes_in,
+        control_bytes_out: one.control_bytes_out + other.control_bytes_out,
+        data_bytes_in: one.data_bytes_in + other.data_bytes_in,
+        data_bytes_out: one.data_bytes_out + other.data_bytes_out,
+        rounds: one.rounds + other.rounds,
+        exchanges: one.exchanges + other.exchanges,
     }
 }

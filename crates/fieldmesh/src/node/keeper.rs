@@ -189,12 +189,19 @@ struct Retry {
     next: Instant,
 }
 
+/// Somebody whom mDNS shows.
+struct Nearby {
+    addresses: Vec<String>,
+    /// Who it is, once one of the addresses has answered.
+    device: Option<DeviceId>,
+}
+
 struct Keeper {
     node: std::sync::Weak<super::Inner>,
     retries: BTreeMap<String, Retry>,
     dials: JoinSet<(String, Option<DeviceId>, Result<DeviceId, String>)>,
-    /// Addresses that mDNS shows, by instance.
-    nearby: BTreeMap<String, Vec<String>>,
+    /// What mDNS shows, by instance.
+    nearby: BTreeMap<String, Nearby>,
     port: u16,
 }
 
@@ -272,7 +279,9 @@ impl Keeper {
             snapshot.links.iter().map(|link| link.address.as_str()).collect();
         let contacts = node.inner.contacts.all().into_iter();
         let known = contacts.map(|contact| (contact.device, contact.address));
-        let nearby = self.nearby.values().flatten().map(|address| (None, address.clone()));
+        let nearby = self.nearby.values().flat_map(|nearby| {
+            nearby.addresses.iter().map(|address| (nearby.device, address.clone()))
+        });
         let due: Vec<(Option<DeviceId>, String)> = known.chain(nearby).collect();
         for (device, address) in due {
             let is_connected = device.is_some_and(|device| connected.contains(&device))
@@ -307,12 +316,17 @@ impl Keeper {
         let Some(retry) = self.retries.get_mut(address) else { return };
         let wait = retry.backoff.failed(u64::from_be_bytes(clock::random()));
         retry.next = Instant::now() + wait;
-        if let Err(error) = result {
-            tracing::debug!(address, error, "not reached");
-            node.inner.contacts.failed(device, address, &error);
-            let instance = self.nearby.iter().find(|(_, known)| known.iter().any(|a| a == address));
-            if let (Some((instance, _)), Some(mdns)) = (instance, mdns) {
-                mdns.verify(&fieldmesh_net::discovery::Instance::new(instance.clone()));
+        let shown = |nearby: &Nearby| nearby.addresses.iter().any(|known| known == address);
+        let nearby = self.nearby.iter_mut().find(|(_, nearby)| shown(nearby));
+        match (result, nearby) {
+            (Ok(device), Some((_, nearby))) => nearby.device = Some(device),
+            (Ok(_), None) => {}
+            (Err(error), nearby) => {
+                tracing::debug!(address, error, "not reached");
+                node.inner.contacts.failed(device, address, &error);
+                if let (Some((instance, _)), Some(mdns)) = (nearby, mdns) {
+                    mdns.verify(&fieldmesh_net::discovery::Instance::new(instance.clone()));
+                }
             }
         }
     }
@@ -336,10 +350,13 @@ impl Keeper {
             Sighting::Found { instance, addresses, .. } => {
                 let addresses: Vec<String> =
                     addresses.into_iter().map(|address| address.to_string()).collect();
-                for address in &addresses {
+                let known = self.nearby.remove(instance.as_str());
+                let old = known.as_ref().map_or(&[][..], |known| known.addresses.as_slice());
+                for address in addresses.iter().filter(|address| !old.contains(address)) {
                     self.retries.remove(address);
                 }
-                self.nearby.insert(instance.as_str().to_owned(), addresses);
+                let device = known.and_then(|known| known.device);
+                self.nearby.insert(instance.as_str().to_owned(), Nearby { addresses, device });
             }
             Sighting::Lost { instance } => {
                 self.nearby.remove(instance.as_str());
@@ -347,7 +364,8 @@ impl Keeper {
             Sighting::Unavailable { reason } => tracing::info!(reason, "no discovery by mDNS"),
         }
         if let Some(node) = self.node() {
-            node.inner.contacts.set_nearby(self.nearby.values().flatten().cloned().collect());
+            let shown = self.nearby.values().flat_map(|nearby| nearby.addresses.clone());
+            node.inner.contacts.set_nearby(shown.collect());
         }
     }
 }

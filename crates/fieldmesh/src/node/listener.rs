@@ -12,6 +12,8 @@ use crate::error::Error;
 
 use super::Node;
 
+/// Connections that are being handed to their node at the same time.
+const TALKS_STARTING_MAX: usize = 256;
 /// Joins that are served at the same time.
 const JOINS_MAX: usize = 16;
 
@@ -33,7 +35,7 @@ impl Listener {
     /// The address is in use or not this device's.
     pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
         let endpoint = Endpoint::bind(address)
-            .map_err(|error| Error::Unreachable { reason: crate::error::with_causes(&error) })?;
+            .map_err(|error| Error::Listen { reason: crate::error::with_causes(&error) })?;
         let nodes = Nodes::default();
         let mut acceptor = JoinSet::new();
         acceptor.spawn(accept(endpoint.clone(), Arc::clone(&nodes)));
@@ -83,9 +85,9 @@ impl Listener {
 }
 
 async fn accept(endpoint: Endpoint, nodes: Nodes) {
-    let mut joins = JoinSet::new();
+    let (mut joins, mut talks) = (JoinSet::new(), JoinSet::new());
     while let Some(incoming) = endpoint.accept().await {
-        while joins.try_join_next().is_some() {}
+        while joins.try_join_next().is_some() || talks.try_join_next().is_some() {}
         let tenant = match &incoming {
             Incoming::Peer(connection) => connection.tenant(),
             Incoming::Join(join) => join.tenant(),
@@ -97,10 +99,16 @@ async fn accept(endpoint: Endpoint, nodes: Nodes) {
         let Some(inner) = found else { continue };
         let node = Node { inner };
         match incoming {
-            Incoming::Peer(connection) => {
-                node.seal_before_talking().await;
-                let address = connection.remote_address().to_string();
-                node.inner.mesh.attach(connection, address).await;
+            Incoming::Peer(connection) if talks.len() < TALKS_STARTING_MAX => {
+                // Beside the others: one busy tenant must not keep the rest waiting at the door.
+                talks.spawn(async move {
+                    node.seal_before_talking().await;
+                    let address = connection.remote_address().to_string();
+                    node.inner.mesh.attach(connection, address).await;
+                });
+            }
+            Incoming::Peer(_) => {
+                tracing::warn!(limit = TALKS_STARTING_MAX, "too many connections at a time");
             }
             Incoming::Join(join) if joins.len() < JOINS_MAX => {
                 joins.spawn(async move { node.serve_join(join).await });

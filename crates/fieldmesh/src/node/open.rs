@@ -23,6 +23,9 @@ use crate::rows;
 use super::contacts::Contacts;
 use super::{Builder, Inner, Node};
 
+/// Bytes that a relay takes from one peer before they are durable; a device takes less.
+const RELAY_INGEST_WINDOW: u32 = 4 * 1024 * 1024;
+
 /// Everything but the tasks.
 struct Assembled {
     home: Home,
@@ -113,7 +116,10 @@ fn assemble(home: Home, identity: Identity, forward_only: bool) -> Result<Assemb
         store: store.id(),
         store_epoch: 0,
     };
-    let replica = Replica::new(config, items.into_values().collect(), keys);
+    let mut replica = Replica::new(config, items.into_values().collect(), keys);
+    if forward_only {
+        replica = replica.with_ingest_window(RELAY_INGEST_WINDOW);
+    }
     let places = Arc::new(places);
     let parts = Parts {
         store: Arc::clone(&store),

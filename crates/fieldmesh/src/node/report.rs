@@ -8,6 +8,7 @@ use fieldmesh_replica::{LinkId, LinkStats};
 
 use crate::api::{DeviceReport, PeerReport, StatusReport, Traffic};
 use crate::error::Error;
+use crate::mesh::sum;
 
 use super::Node;
 
@@ -85,7 +86,7 @@ impl Node {
                 found_by: "connected".into(),
                 last_in_step: None,
                 error: None,
-                traffic: Some(traffic(&link.stats)),
+                traffic: Some(traffic(&sum(&link.stats, &link.earlier))),
             });
         }
         for contact in self.inner.contacts.all() {

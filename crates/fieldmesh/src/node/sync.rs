@@ -57,12 +57,33 @@ enum State {
     Elsewhere,
 }
 
+/// A link that exists or existed during the pass.
+struct Seen {
+    device: DeviceId,
+    /// The numbers of the link when the pass began.
+    before: LinkStats,
+    life: Life,
+}
+
+#[derive(Clone, PartialEq)]
+enum Life {
+    /// It was there when the pass began, and nobody has compared so far.
+    Old,
+    /// It is comparing.
+    Up,
+    InStep(LinkStats),
+    Down(String),
+}
+
 /// What came of dialling.
 type Dialled = (String, Result<(LinkId, DeviceId), String>);
 
 struct Pass<'a> {
     node: &'a Node,
     attempts: Vec<Attempt>,
+    /// Every link of which the pass has heard, whether an attempt knows already that it is its own
+    /// or not: what happens to a link is often told before what came of dialling.
+    links: BTreeMap<LinkId, Seen>,
     dials: JoinSet<Dialled>,
     /// Comparisons that are put off for a moment; they end with the pass.
     waits: JoinSet<()>,
@@ -90,6 +111,7 @@ impl Node {
         let mut pass = Pass {
             node: self,
             attempts: Vec::new(),
+            links: BTreeMap::new(),
             dials: JoinSet::new(),
             waits: JoinSet::new(),
             dialled: BTreeSet::new(),
@@ -157,6 +179,8 @@ impl Pass<'_> {
         let mut connected = BTreeMap::new();
         if let Some(snapshot) = node.inner.mesh.snapshot().await {
             for link in snapshot.links {
+                let (device, before) = (link.device, link.stats);
+                self.links.insert(link.id, Seen { device, before, life: Life::Old });
                 connected.insert(link.device, (link.id, link.address, link.stats));
             }
         }
@@ -194,23 +218,28 @@ impl Pass<'_> {
     }
 
     fn resume(&mut self, device: DeviceId, link: LinkId, address: String, before: LinkStats) {
-        let device = Some(device);
-        let link = Some(link);
-        let is_chance = false;
         self.attempts.push(Attempt {
-            device,
+            device: Some(device),
             address,
-            link,
-            is_chance,
+            link: Some(link),
+            is_chance: false,
             before,
             state: State::Trying,
         });
+        self.compare(link);
+    }
+
+    /// Compares once more on a link that was there when the pass began.
+    fn compare(&mut self, link: LinkId) {
+        if let Some(seen) = self.links.get_mut(&link) {
+            seen.life = Life::Up;
+        }
         // What the peer acknowledged to its user a moment ago may wait for others to share a
         // batch; it is to be part of this pass.
         let mesh = self.node.inner.mesh.clone();
         self.waits.spawn(async move {
             tokio::time::sleep(SEALED_WITHIN).await;
-            mesh.urgent(Call::Input(Input::Resync { link }));
+            mesh.urgent(Call::Input(Input::Resync { link: Some(link) }));
         });
     }
 
@@ -309,17 +338,24 @@ impl Pass<'_> {
 
     /// Compares once more with everybody, if what came from one may be news for another.
     fn second_round(&mut self) -> bool {
-        let live = self.attempts.iter().filter(|a| matches!(a.state, State::InStep(_))).count();
+        let live: Vec<usize> = (0..self.attempts.len())
+            .filter(|index| {
+                let link = self.attempts[*index].link.and_then(|link| self.links.get(&link));
+                link.is_some_and(|seen| matches!(seen.life, Life::InStep(_)))
+            })
+            .collect();
         let came = self.attempts.iter().any(|attempt| match &attempt.state {
             State::InStep(stats) => stats.batches_received > attempt.before.batches_received,
             State::Trying | State::Failed(_) | State::Elsewhere => false,
         });
-        if live < 2 || !came {
+        if live.len() < 2 || !came {
             return false;
         }
-        for attempt in &mut self.attempts {
-            if matches!(attempt.state, State::InStep(_)) {
-                attempt.state = State::Trying;
+        for index in live {
+            let attempt = &mut self.attempts[index];
+            attempt.state = State::Trying;
+            if let Some(seen) = attempt.link.and_then(|link| self.links.get_mut(&link)) {
+                seen.life = Life::Up;
             }
         }
         self.node.inner.mesh.urgent(Call::Input(Input::Resync { link: None }));
@@ -339,12 +375,51 @@ impl Pass<'_> {
             }
             Err(error) => attempt.state = State::Failed(error),
         }
+        self.follow();
+    }
+
+    /// Brings every attempt up to what is known of its link.
+    fn follow(&mut self) {
+        for index in 0..self.attempts.len() {
+            // A link that ended may have been given up for another one, and that one too.
+            while let State::Trying = self.attempts[index].state
+                && self.step(index)
+            {}
+        }
         self.merge();
+    }
+
+    /// Follows the link of one attempt; true if the attempt goes on over another link.
+    fn step(&mut self, index: usize) -> bool {
+        let attempt = &mut self.attempts[index];
+        let Some(link) = attempt.link else { return false };
+        let Some(seen) = self.links.get(&link) else { return false };
+        match &seen.life {
+            Life::Old => self.compare(link),
+            Life::Up => {}
+            Life::InStep(stats) => {
+                attempt.state = State::InStep(*stats);
+                self.node.inner.contacts.succeeded(seen.device, &attempt.address);
+            }
+            Life::Down(reason) => {
+                let device = seen.device;
+                let other = self.links.iter().find(|(_, other)| {
+                    other.device == device && !matches!(other.life, Life::Down(_))
+                });
+                if let Some((other, seen)) = other {
+                    attempt.link = Some(*other);
+                    attempt.before = seen.before;
+                    return true;
+                }
+                attempt.state = State::Failed(reason.clone());
+            }
+        }
+        false
     }
 
     /// Two attempts that lead to one device are one.
     fn merge(&mut self) {
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut links) = (BTreeSet::new(), BTreeSet::new());
         let in_step: BTreeSet<DeviceId> = self
             .attempts
             .iter()
@@ -354,7 +429,8 @@ impl Pass<'_> {
         for attempt in &mut self.attempts {
             let Some(device) = attempt.device else { continue };
             let is_double = match attempt.state {
-                State::InStep(_) | State::Elsewhere => false,
+                State::InStep(_) => !attempt.link.is_none_or(|link| links.insert(link)),
+                State::Elsewhere => false,
                 State::Trying => in_step.contains(&device),
                 State::Failed(_) => in_step.contains(&device) || !seen.insert(device),
             };
@@ -366,17 +442,40 @@ impl Pass<'_> {
 
     fn happened(&mut self, event: MeshEvent, progress: &mut (dyn FnMut(Progress) + Send)) {
         match event {
-            MeshEvent::Linked { link, device, address } => self.linked(link, device, address),
-            MeshEvent::Unlinked { link, reason, .. } => self.unlinked(link, &reason),
+            MeshEvent::Linked { link, device, address } => {
+                let before = LinkStats::default();
+                self.links.entry(link).or_insert(Seen { device, before, life: Life::Up });
+                self.linked(link, device, address);
+            }
+            MeshEvent::Unlinked { link, reason, .. } => self.became(link, Life::Down(reason)),
             MeshEvent::Replica(Event::InStep { link, stats }) => {
-                self.in_step(link, stats);
+                self.became(link, Life::InStep(stats));
                 progress(self.progress());
             }
             MeshEvent::Replica(Event::Stalled { link, .. }) => {
-                self.fail(link, "the peer holds something else and comparing does not help");
+                let text = "the peer holds something else and comparing does not help";
+                self.fail(link, text);
             }
             MeshEvent::Replica(_) => {}
         }
+    }
+
+    fn became(&mut self, link: LinkId, life: Life) {
+        if let Some(seen) = self.links.get_mut(&link)
+            // A link from before the pass may finish what it was at; that is not this comparison.
+            && (seen.life != Life::Old || matches!(life, Life::Down(_)))
+        {
+            seen.life = life;
+        }
+        for attempt in &mut self.attempts {
+            let news = self.links.get(&link).map(|seen| &seen.life);
+            if let (State::InStep(stats), Some(Life::InStep(newer))) = (&mut attempt.state, news)
+                && attempt.link == Some(link)
+            {
+                *stats = *newer;
+            }
+        }
+        self.follow();
     }
 
     fn linked(&mut self, link: LinkId, device: DeviceId, address: String) {
@@ -395,37 +494,6 @@ impl Pass<'_> {
                 state: State::Trying,
             });
         }
-    }
-
-    fn unlinked(&mut self, link: LinkId, reason: &str) {
-        // Of two connections to one device one is closed; the other attempt goes on.
-        let device = self
-            .attempts
-            .iter()
-            .find(|attempt| attempt.link == Some(link))
-            .and_then(|attempt| attempt.device);
-        let goes_on = device.is_some()
-            && self.attempts.iter().any(|attempt| {
-                attempt.device == device
-                    && attempt.link != Some(link)
-                    && matches!(attempt.state, State::Trying | State::InStep(_))
-            });
-        for attempt in &mut self.attempts {
-            if attempt.link == Some(link) && attempt.state == State::Trying {
-                attempt.state =
-                    if goes_on { State::Elsewhere } else { State::Failed(reason.to_owned()) };
-            }
-        }
-    }
-
-    fn in_step(&mut self, link: LinkId, stats: LinkStats) {
-        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.link == Some(link)) {
-            attempt.state = State::InStep(stats);
-            if let Some(device) = attempt.device {
-                self.node.inner.contacts.succeeded(device, &attempt.address);
-            }
-        }
-        self.merge();
     }
 
     fn fail(&mut self, link: LinkId, text: &str) {
@@ -475,7 +543,7 @@ impl Pass<'_> {
             // Somebody who was merely seen nearby and does not answer is no failure of the pass.
             .filter(|attempt| !(reached && attempt.is_chance && attempt.is_failed()))
             .filter_map(|attempt| self.peer(attempt))
-            .collect();
+            .fold(Vec::new(), add_peer);
         if peers.is_empty() {
             return Ok(None);
         }
@@ -519,6 +587,25 @@ impl Pass<'_> {
             error,
         })
     }
+}
+
+/// Adds what passed over one link to what passed over others with the same device: while two
+/// devices dial each other there are two for a moment.
+fn add_peer(mut peers: Vec<PeerSync>, peer: PeerSync) -> Vec<PeerSync> {
+    let same = |known: &&mut PeerSync| {
+        known.device.is_some() && known.device == peer.device && known.error.is_none()
+    };
+    match peers.iter_mut().find(same).filter(|_| peer.error.is_none()) {
+        Some(known) => {
+            known.received += peer.received;
+            known.sent += peer.sent;
+            known.bytes_in += peer.bytes_in;
+            known.bytes_out += peer.bytes_out;
+            known.rounds += peer.rounds;
+        }
+        None => peers.push(peer),
+    }
+    peers
 }
 
 /// The next sighting; never, where nobody looks around.

@@ -1,0 +1,50 @@
+//! The tenant's authority: it certifies devices.
+
+use fieldmesh_identity::{
+    Authority, Certificate, DeviceKeys, Genesis, Item, ItemError, ItemPlace, Policy, Seed,
+    Statement,
+};
+use fieldmesh_model::{Role, TenantId, UserId};
+
+use crate::random::Random;
+
+/// The authority and all policy items made so far.
+pub(crate) struct Office {
+    authority: Authority,
+    tenant: TenantId,
+    items: Vec<Item>,
+}
+
+impl Office {
+    pub(crate) fn open(random: &mut Random) -> Result<Self, ItemError> {
+        let authority = Authority::from_seed(&Seed::from_bytes(random.array()));
+        let genesis = Statement::Genesis(Genesis {
+            authority: authority.public_key(),
+            recovery: random.array(),
+            name: "Simulated crew".into(),
+        });
+        let item = Item::sign(&authority, TenantId::default(), ItemPlace::FIRST, &genesis)?;
+        Ok(Self { authority, tenant: item.tenant(), items: vec![item] })
+    }
+
+    pub(crate) const fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    pub(crate) fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    pub(crate) fn certify(&mut self, keys: &DeviceKeys, role: Role) -> Result<Item, ItemError> {
+        let mut user = [0; 16];
+        user.copy_from_slice(&keys.public_key()[..16]);
+        let certificate =
+            Certificate::new(keys.public_key(), "Tablet", UserId::from_bytes(user), role);
+        let place =
+            Policy::evaluate(self.tenant, &self.items).next_place(&self.authority.public_key());
+        let statement = Statement::Certificate(Box::new(certificate));
+        let item = Item::sign(&self.authority, self.tenant, place, &statement)?;
+        self.items.push(item.clone());
+        Ok(item)
+    }
+}

@@ -1,0 +1,198 @@
+//! What can be typed: the commands, their arguments and their help.
+//!
+//! Nothing here acts; [`crate::command`] does. Settings that are not given here may be in the
+//! configuration file, see [`crate::settings`].
+
+mod duration;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use fieldmesh_model::Role;
+
+use crate::settings::LogFormat;
+
+/// Stores and forwards the batches of many tenants, and opens none of their documents.
+#[derive(Debug, Parser)]
+#[command(name = "sync-relay", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sync-relay run --public relay.example.org           serves what is in ./data
+  sync-relay tenant create \"Permian West\"             a tenant whose authority is this relay
+  sync-relay tenant join fieldmesh1…                  a tenant made on an admin's device
+  sync-relay invite --tenant permian-west --role admin --user ana@example.org
+
+While a relay runs on the data folder, the other commands ask it.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by permission or trust, 4 not found,
+5 peer or relay unreachable, 6 validation failed, 7 store damaged or locked.";
+
+const GLOBAL: &str = "Global options";
+
+/// What every command takes.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Global {
+    /// The configuration file; flags and environment win over it.
+    #[arg(
+        long, global = true, env = "SYNC_RELAY_CONFIG", value_name = "FILE", help_heading = GLOBAL
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder that holds everything [default: ./data].
+    #[arg(long, global = true, env = "SYNC_RELAY_DATA", value_name = "DIR", help_heading = GLOBAL)]
+    pub(crate) data: Option<PathBuf>,
+    /// Print JSON: one value, or one a line for lists.
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(crate) json: bool,
+    /// Say nothing but results and errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
+    pub(crate) quiet: bool,
+    /// Log more; twice for even more.
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = GLOBAL)]
+    pub(crate) verbose: u8,
+    /// Which log lines to write, like `info` or `warn,fieldmesh_net=debug`.
+    #[arg(
+        long, global = true, env = "SYNC_RELAY_LOG", value_name = "FILTER", help_heading = GLOBAL
+    )]
+    pub(crate) log: Option<String>,
+    /// How log lines are written [default: text].
+    #[arg(
+        long, global = true, env = "SYNC_RELAY_LOG_FORMAT", value_name = "FORMAT",
+        help_heading = GLOBAL
+    )]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Everything the program does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve every tenant of the data folder until stopped.
+    Run(RunArgs),
+    /// Create, join and list tenants.
+    Tenant {
+        #[command(subcommand)]
+        command: TenantCommand,
+    },
+    /// Invite devices into a tenant that was created here, and serve the invitations.
+    Invite(InviteArgs),
+    /// List the devices of a tenant.
+    Device {
+        #[command(subcommand)]
+        command: DeviceCommand,
+    },
+}
+
+/// Where a relay is reached by devices.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ListenArgs {
+    /// The UDP address for devices [default: port 7843 of every address, IPv6 and IPv4].
+    #[arg(long, env = "SYNC_RELAY_QUIC", value_name = "ADDR")]
+    pub(crate) quic: Option<SocketAddr>,
+    /// An address at which devices reach this relay, for invitations; may be given again. Without
+    /// a port it is that of --quic [default: this machine's own addresses].
+    #[arg(
+        long = "public",
+        env = "SYNC_RELAY_PUBLIC_ADDRESSES",
+        value_name = "ADDR",
+        value_delimiter = ','
+    )]
+    pub(crate) public_addresses: Vec<String>,
+}
+
+/// `run …`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    /// The TCP address for /healthz and /metrics [default: 127.0.0.1:7880].
+    #[arg(long, env = "SYNC_RELAY_HTTP", value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+}
+
+/// What can be done with tenants.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Create a tenant whose authority this relay holds, so that it can invite.
+    Create {
+        /// The name of the organisation or crew.
+        name: String,
+        /// What the tenant's devices call this relay [default: the machine's name].
+        #[arg(long, value_name = "NAME")]
+        device: Option<String>,
+    },
+    /// Join a tenant by an invitation with the role `relay`.
+    Join {
+        /// The invitation, or `-` to read it from standard input.
+        #[arg(value_name = "INVITATION|-")]
+        invitation: String,
+        /// What the tenant's devices call this relay [default: the machine's name].
+        #[arg(long, value_name = "NAME")]
+        device: Option<String>,
+    },
+    /// List the tenants of the data folder.
+    List,
+}
+
+/// `invite …`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+While a relay runs on the data folder, it serves the invitation, at its own addresses. Otherwise the
+command waits until every invitation is used or has expired.")]
+pub(crate) struct InviteArgs {
+    /// The tenant: its slug, its name, its id or the end of that.
+    #[arg(long, value_name = "TENANT")]
+    pub(crate) tenant: String,
+    /// The role of whoever joins.
+    #[arg(long, default_value = "operator", value_name = "ROLE")]
+    pub(crate) role: Role,
+    /// The e-mail address of the person who joins.
+    #[arg(long, value_name = "EMAIL")]
+    pub(crate) user: Option<String>,
+    /// How long the invitation is good for, like `90m`, `24h` or `7d`.
+    #[arg(long, default_value = "24h", value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) valid: Duration,
+    /// How many devices to invite.
+    #[arg(long, default_value_t = 1, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) count: u32,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+}
+
+/// What can be asked about devices.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// List the devices of a tenant.
+    List {
+        /// The tenant: its slug, its name, its id or the end of that.
+        #[arg(long, value_name = "TENANT")]
+        tenant: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_put_together_well() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_later_versions_may_do_is_refused() {
+        for line in ["sync-relay claim", "sync-relay user list", "sync-relay run --store sled"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

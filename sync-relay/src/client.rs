@@ -1,0 +1,97 @@
+//! Asks the relay that runs on the data folder.
+
+use std::path::PathBuf;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::{Method, Request};
+use fieldmesh::api::{DeviceReport, InvitationReport, InviteOptions, Problem};
+use http_body_util::BodyExt as _;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+
+use crate::problem::running;
+use crate::wire::{NewTenant, TenantList, TenantSummary, escape};
+
+/// A relay behind its socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// The relay that listens on `socket`.
+    pub(crate) const fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// See [`crate::relay::Relay::list`].
+    pub(crate) async fn list(&self) -> Result<TenantList, Problem> {
+        self.get("/v1/tenants".into()).await
+    }
+
+    /// See [`crate::relay::Relay::admit`].
+    pub(crate) async fn admit(&self, new: &NewTenant) -> Result<TenantSummary, Problem> {
+        self.post("/v1/tenants".into(), new).await
+    }
+
+    /// See [`crate::relay::Relay::invite`].
+    pub(crate) async fn invite(
+        &self,
+        tenant: &str,
+        options: &InviteOptions,
+    ) -> Result<Vec<InvitationReport>, Problem> {
+        self.post(format!("/v1/tenants/{}/invitations", escape(tenant)), options).await
+    }
+
+    /// See [`crate::relay::Relay::devices`].
+    pub(crate) async fn devices(&self, tenant: &str) -> Result<Vec<DeviceReport>, Problem> {
+        self.get(format!("/v1/tenants/{}/devices", escape(tenant))).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, target: String) -> Result<T, Problem> {
+        self.exchange(Method::GET, target, Body::empty()).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        target: String,
+        value: &impl Serialize,
+    ) -> Result<T, Problem> {
+        let body = serde_json::to_vec(value).map_err(running)?;
+        self.exchange(Method::POST, target, Body::from(body)).await
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: String,
+        body: Body,
+    ) -> Result<T, Problem> {
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(HOST, "sync-relay")
+            .header(CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(running)?;
+        let stream = UnixStream::connect(&self.socket).await.map_err(running)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(running)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            // How the connection ended shows in the answer.
+            let _ = connection.await;
+        });
+        let response = sender.send_request(request).await.map_err(running)?;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.map_err(running)?.to_bytes();
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(running);
+        }
+        Err(serde_json::from_slice(&bytes).unwrap_or_else(|_| running(status)))
+    }
+}

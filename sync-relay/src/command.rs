@@ -1,0 +1,121 @@
+//! The commands: each asks a relay, one that runs or one that it opens, and prints the answer.
+
+mod invite;
+mod run;
+mod tenant;
+
+use std::time::Duration;
+
+use fieldmesh::Listener;
+use fieldmesh::api::Problem;
+use tokio::time::Instant;
+
+use crate::address;
+use crate::args::{Cli, Command, DeviceCommand, TenantCommand};
+use crate::client::Client;
+use crate::data::{DataFolder, NotHeld};
+use crate::exit::Failure;
+use crate::log::Life;
+use crate::problem;
+use crate::relay::{Port, Relay};
+use crate::settings::Settings;
+use crate::socket;
+use crate::terminal::Terminal;
+
+/// How long a command waits for another one, or for a relay that starts or ends.
+const IN_USE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it looks meanwhile.
+const IN_USE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Whether a command runs until it is stopped.
+pub(crate) const fn life(command: &Command) -> Life {
+    if matches!(command, Command::Run(_)) { Life::Server } else { Life::Command }
+}
+
+/// What every command gets.
+struct Context<'a> {
+    settings: &'a Settings,
+    terminal: &'a Terminal,
+}
+
+/// Runs one command.
+pub(crate) async fn run(
+    cli: &Cli,
+    settings: &Settings,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let context = Context { settings, terminal };
+    match &cli.command {
+        Command::Run(_) => run::run(&context).await,
+        Command::Tenant { command } => match command {
+            TenantCommand::Create { name, device } => tenant::create(&context, name, device).await,
+            TenantCommand::Join { invitation, device } => {
+                tenant::join(&context, invitation, device).await
+            }
+            TenantCommand::List => tenant::list(&context).await,
+        },
+        Command::Invite(args) => invite::invite(&context, args).await,
+        Command::Device { command: DeviceCommand::List { tenant } } => {
+            tenant::devices(&context, tenant).await
+        }
+    }
+}
+
+/// Who answers for the data folder.
+enum Reached {
+    /// A relay in another process.
+    Running(Client),
+    /// Nobody else: the folder is this process's now.
+    Here(DataFolder),
+}
+
+impl Context<'_> {
+    /// Finds the relay that runs on the data folder, or takes the folder.
+    async fn reach(&self) -> Result<Reached, Problem> {
+        let deadline = Instant::now() + IN_USE_PATIENCE;
+        loop {
+            if let Some(socket) = socket::find(&self.settings.data).await {
+                return Ok(Reached::Running(Client::new(socket)));
+            }
+            match DataFolder::take(&self.settings.data) {
+                Ok(data) => {
+                    socket::remove_stale(data.path());
+                    return Ok(Reached::Here(data));
+                }
+                // What holds it may be a relay that is about to serve.
+                Err(NotHeld::InUse(_)) if Instant::now() < deadline => {
+                    tokio::time::sleep(IN_USE_INTERVAL).await;
+                }
+                Err(not_held) => return Err(not_held.into()),
+            }
+        }
+    }
+
+    /// Opens the port for devices.
+    async fn open_port(&self) -> Result<Port, Problem> {
+        let address = self.settings.quic;
+        let opened = async {
+            let listener = Listener::bind(address).await?;
+            let bound = listener.local_addr()?;
+            Ok::<_, fieldmesh::Error>((listener, bound))
+        };
+        let (listener, bound) = opened.await.map_err(|error| {
+            let reason = error.problem().detail;
+            problem::failed(format!("{reason}; give another address with --quic"))
+        })?;
+        let advertised = address::advertised(&self.settings.public_addresses, bound);
+        Ok(Port { listener, advertised })
+    }
+}
+
+/// Opens a relay without a port for as long as `work` takes.
+async fn with_relay<T>(
+    data: DataFolder,
+    work: impl AsyncFnOnce(&Relay) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let relay = Relay::open(data, None).await?;
+    let result = work(&relay).await;
+    let closed = relay.shutdown().await;
+    let value = result?;
+    closed.map(|()| value)
+}

@@ -1,0 +1,140 @@
+//! `run`: the relay's life.
+
+use std::net::SocketAddr;
+
+use fieldmesh::api::Problem;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use super::invite::cannot_serve;
+use crate::control;
+use crate::data::DataFolder;
+use crate::exit::Failure;
+use crate::operations;
+use crate::problem;
+use crate::relay::Relay;
+use crate::signal::Signals;
+use crate::socket::Socket;
+
+/// What programs read when the relay is ready.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ready {
+    ready: bool,
+    pid: u32,
+    quic: SocketAddr,
+    http: SocketAddr,
+    socket: String,
+    tenants: usize,
+    addresses: Vec<String>,
+}
+
+/// What is open while a relay runs.
+struct Running {
+    relay: Relay,
+    http: TcpListener,
+    socket: Socket,
+    ready: Ready,
+}
+
+/// `run`
+pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
+    let mut signals = Signals::take()?;
+    let Running { relay, http, mut socket, ready } = start(context).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        quic = %ready.quic,
+        http = %ready.http,
+        tenants = ready.tenants,
+        "ready"
+    );
+    let told = context.terminal.value(&ready, words);
+    let served = match told {
+        Ok(()) => serve(&relay, http, &mut socket, &mut signals).await,
+        Err(failure) => Err(failure),
+    };
+    let closed = close(relay, &mut signals).await;
+    // The file goes last, so whoever waits for that finds the data folder free.
+    drop(socket);
+    tracing::info!("stopped");
+    served.and(closed)
+}
+
+async fn start(context: &Context<'_>) -> Result<Running, Problem> {
+    let settings = context.settings;
+    let data = DataFolder::take(&settings.data)?;
+    let port = context.open_port().await?;
+    let quic = port.listener.local_addr().map_err(|error| error.problem())?;
+    let addresses = port.advertised.clone();
+    let http = operations::bind(settings.http).await?;
+    let http_address = http.local_addr().map_err(|error| problem::failed(error.to_string()))?;
+    let relay = Relay::open(data, Some(port)).await?;
+    let socket = Socket::bind(relay.data()).map_err(|error| cannot_serve(&error))?;
+    let ready = Ready {
+        ready: true,
+        pid: std::process::id(),
+        quic,
+        http: http_address,
+        socket: socket.path().display().to_string(),
+        tenants: relay.tenant_count(),
+        addresses,
+    };
+    Ok(Running { relay, http, socket, ready })
+}
+
+/// Serves until a signal.
+async fn serve(
+    relay: &Relay,
+    http: TcpListener,
+    socket: &mut Socket,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    // Whichever ends first, for whatever reason, ends the others.
+    let end = stop.clone().drop_guard();
+    let controlled = ending(&stop, control::serve(socket, relay.clone(), stop.clone()));
+    let operated = ending(&stop, operations::serve(http, relay.clone(), stop.clone()));
+    let signalled = async {
+        tokio::select! {
+            () = signals.next() => tracing::info!("told to stop"),
+            () = stop.cancelled() => {}
+        }
+        drop(end);
+    };
+    let (controlled, operated, ()) = tokio::join!(controlled, operated, signalled);
+    controlled?;
+    operated?;
+    Ok(())
+}
+
+async fn ending<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> T {
+    let result = work.await;
+    stop.cancel();
+    result
+}
+
+/// Closes the relay; a second signal ends the wait.
+async fn close(relay: Relay, signals: &mut Signals) -> Result<(), Failure> {
+    tokio::select! {
+        closed = relay.shutdown() => Ok(closed?),
+        () = signals.next() => Err(problem::failed("ended before everything was closed").into()),
+    }
+}
+
+fn words(ready: &Ready) -> String {
+    let tenants = match ready.tenants {
+        0 => "no tenants so far".to_owned(),
+        1 => "1 tenant".to_owned(),
+        count => format!("{count} tenants"),
+    };
+    format!(
+        "Ready: {tenants}.\n  devices      {} (invitations say {})\n  operations   \
+         http://{}/healthz and /metrics\n  commands     {}\n",
+        ready.quic,
+        ready.addresses.join(", "),
+        ready.http,
+        ready.socket
+    )
+}

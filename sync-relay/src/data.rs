@@ -1,0 +1,266 @@
+//! The data folder: who holds it, the key that opens its homes, and a home per tenant.
+//!
+//! ```text
+//! data/lock               held by the process that uses the folder; its number is in it
+//! data/relay.key          opens every home; made with the first tenant
+//! data/tenants/<id>/      the home of a tenant, named by the last digits of its id
+//! data/tenants/new-<n>/   a home that is being made
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use fieldmesh::api::Problem;
+use fieldmesh_model::TenantId;
+
+use crate::problem;
+
+const LOCK_FILE: &str = "lock";
+const KEY_FILE: &str = "relay.key";
+const TENANTS_FOLDER: &str = "tenants";
+const NEW_PREFIX: &str = "new-";
+
+/// A data folder that this process holds; dropping it lets others have it.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a data folder is not to be had.
+#[derive(Debug)]
+pub(crate) enum NotHeld {
+    /// Another process holds it.
+    InUse(Problem),
+    /// It cannot be used at all.
+    Unusable(Problem),
+}
+
+impl From<NotHeld> for Problem {
+    fn from(not_held: NotHeld) -> Self {
+        match not_held {
+            NotHeld::InUse(problem) | NotHeld::Unusable(problem) => problem,
+        }
+    }
+}
+
+impl DataFolder {
+    /// Makes the folder where there is none and takes it, or tells at once who has it.
+    pub(crate) fn take(path: &Path) -> Result<Self, NotHeld> {
+        let unusable = |error: io::Error| NotHeld::Unusable(problem::file(path, &error));
+        let path = std::path::absolute(path).map_err(unusable)?;
+        private_folder(&path.join(TENANTS_FOLDER)).map_err(unusable)?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join(LOCK_FILE))
+            .map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(&path, holder(&mut lock))),
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        // The number only makes a message better, so a full disk must not prevent the lock.
+        if let Err(error) = write_holder(&mut lock) {
+            tracing::debug!(%error, "holder of the data folder not written");
+        }
+        let data = Self { path, _lock: lock };
+        data.check_key().map_err(NotHeld::Unusable)?;
+        data.clear().map_err(unusable)?;
+        Ok(data)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that opens every home.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.path.join(KEY_FILE)
+    }
+
+    /// The homes of the tenants, in order of their names.
+    pub(crate) fn homes(&self) -> Result<Vec<PathBuf>, Problem> {
+        let tenants = self.path.join(TENANTS_FOLDER);
+        let mut homes = Vec::new();
+        let entries = fs::read_dir(&tenants).map_err(|error| problem::file(&tenants, &error))?;
+        for entry in entries {
+            let path = entry.map_err(|error| problem::file(&tenants, &error))?.path();
+            if fieldmesh::home::exists(&path) {
+                homes.push(path);
+            }
+        }
+        homes.sort();
+        Ok(homes)
+    }
+
+    /// A place where a home can be made.
+    pub(crate) fn new_home(&self) -> PathBuf {
+        let tenants = self.path.join(TENANTS_FOLDER);
+        let mut number = 1_u32;
+        loop {
+            let path = tenants.join(format!("{NEW_PREFIX}{number}"));
+            if !path.exists() {
+                return path;
+            }
+            number += 1;
+        }
+    }
+
+    /// Gives a home that was made, and is closed, the name of its tenant.
+    pub(crate) fn settle(&self, home: &Path, tenant: TenantId) -> Result<PathBuf, Problem> {
+        let tenants = self.path.join(TENANTS_FOLDER);
+        let settled = tenants.join(tenant.short());
+        if settled.exists() {
+            return Err(problem::store(format!("{} is in the way", settled.display())));
+        }
+        fs::rename(home, &settled)
+            .and_then(|()| File::open(&tenants)?.sync_all())
+            .map_err(|error| problem::file(&settled, &error))?;
+        Ok(settled)
+    }
+
+    /// Removes what is left of a home that was not made after all; one that was made stays.
+    pub(crate) fn discard(&self, home: &Path) {
+        if home.exists()
+            && !fieldmesh::home::exists(home)
+            && let Err(error) = fs::remove_dir_all(home)
+        {
+            tracing::warn!(%error, "half a home could not be removed");
+        }
+    }
+
+    /// Removes homes that nobody finished making.
+    fn clear(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.path.join(TENANTS_FOLDER))? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(NEW_PREFIX) {
+                self.discard(&entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// The key must be this user's alone, and must be there once there are homes.
+    fn check_key(&self) -> Result<(), Problem> {
+        let path = self.key_file();
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.mode() & 0o077 != 0 => Err(problem::store(format!(
+                "{} can be read by others; consider what it opens as known to them, then \
+                 `chmod 600` it",
+                path.display()
+            ))),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.homes()?.len() {
+                0 => Ok(()),
+                count => Err(problem::store(format!(
+                    "{} is missing, and the tenants of this folder ({count}) cannot be opened \
+                     without it; put it back from a copy",
+                    path.display()
+                ))),
+            },
+            Err(error) => Err(problem::file(&path, &error)),
+        }
+    }
+}
+
+/// The bytes of all files in a folder; what vanishes meanwhile does not count.
+pub(crate) fn size_on_disk(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let size = |entry: io::Result<fs::DirEntry>| {
+        let Ok(entry) = entry else { return 0 };
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => size_on_disk(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        }
+    };
+    entries.map(size).sum()
+}
+
+fn in_use(path: &Path, holder: Option<u32>) -> NotHeld {
+    let holder = holder.map_or_else(String::new, |pid| format!(" by process {pid}"));
+    NotHeld::InUse(problem::store(format!(
+        "the data folder {} is in use{holder}; stop that first, or give another folder with --data",
+        path.display()
+    )))
+}
+
+fn write_holder(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Makes a folder, and those above it, that only this user can enter.
+fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn home(path: &Path) {
+        fs::create_dir_all(path).unwrap();
+        fs::write(path.join("profile"), "p").unwrap();
+        fs::write(path.join("identity"), "i").unwrap();
+    }
+
+    #[test]
+    fn the_second_to_take_a_folder_learns_who_was_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataFolder::take(folder.path()).unwrap();
+        let Err(NotHeld::InUse(problem)) = DataFolder::take(folder.path()) else {
+            panic!("the folder was taken twice");
+        };
+        assert!(problem.detail.contains(&std::process::id().to_string()), "{}", problem.detail);
+        assert_eq!(problem.class.exit_code(), 7);
+        drop(first);
+        DataFolder::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn half_a_home_is_removed_and_a_whole_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenants = folder.path().join("tenants");
+        fs::create_dir_all(tenants.join("new-1/store")).unwrap();
+        home(&tenants.join("new-2"));
+        fs::write(folder.path().join("relay.key"), "k").unwrap();
+        fs::set_permissions(folder.path().join("relay.key"), PermissionsExt::from_mode(0o600))
+            .unwrap();
+        let data = DataFolder::take(folder.path()).unwrap();
+        assert_eq!(data.homes().unwrap(), [tenants.join("new-2")]);
+        assert_eq!(data.new_home(), tenants.join("new-1"));
+        let tenant = TenantId::from_bytes([7; 32]);
+        let settled = data.settle(&tenants.join("new-2"), tenant).unwrap();
+        assert_eq!(settled, tenants.join("07070707"));
+        assert_eq!(data.homes().unwrap(), [settled]);
+    }
+
+    #[test]
+    fn a_key_that_is_lost_or_known_to_others_is_found_before_anything_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        home(&folder.path().join("tenants/07070707"));
+        let refusal = |path| Problem::from(DataFolder::take(path).unwrap_err()).detail;
+        assert!(refusal(folder.path()).contains("is missing"));
+        let key = folder.path().join("relay.key");
+        fs::write(&key, "k").unwrap();
+        fs::set_permissions(&key, PermissionsExt::from_mode(0o640)).unwrap();
+        assert!(refusal(folder.path()).contains("can be read by others"));
+    }
+}

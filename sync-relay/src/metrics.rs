@@ -1,0 +1,167 @@
+//! What is measured, in the text format of Prometheus.
+//!
+//! Labels hold the last digits of a tenant's id and never a name, neither a tenant's nor a
+//! person's: metrics travel to places that are not the tenant's.
+
+use std::fmt::{Display, Write as _};
+use std::time::Duration;
+
+use fieldmesh::api::Vitals;
+
+/// Media type of the text.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What is measured of the whole relay.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Measures {
+    /// How long it has been running.
+    pub(crate) uptime: Duration,
+    /// Homes that could not be opened.
+    pub(crate) broken: usize,
+    /// Tenant by tenant.
+    pub(crate) tenants: Vec<TenantMeasures>,
+}
+
+/// What is measured of one tenant.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TenantMeasures {
+    /// The last digits of its id.
+    pub(crate) tenant: String,
+    /// The size of its home on disk.
+    pub(crate) stored_bytes: u64,
+    /// The counts of its node.
+    pub(crate) vitals: Vitals,
+}
+
+/// One measure of every tenant.
+struct PerTenant {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn(&TenantMeasures) -> u64,
+}
+
+const PER_TENANT: [PerTenant; 7] = [
+    PerTenant {
+        name: "connections",
+        kind: "gauge",
+        help: "Devices and relays connected.",
+        value: |tenant| tenant.vitals.connections,
+    },
+    PerTenant {
+        name: "batches_stored",
+        kind: "gauge",
+        help: "Batches in the store.",
+        value: |tenant| tenant.vitals.batches,
+    },
+    PerTenant {
+        name: "stored_bytes",
+        kind: "gauge",
+        help: "Bytes of the tenant's files on disk.",
+        value: |tenant| tenant.stored_bytes,
+    },
+    PerTenant {
+        name: "received_bytes_total",
+        kind: "counter",
+        help: "Bytes of conversations received.",
+        value: |tenant| tenant.vitals.bytes_received,
+    },
+    PerTenant {
+        name: "sent_bytes_total",
+        kind: "counter",
+        help: "Bytes of conversations sent.",
+        value: |tenant| tenant.vitals.bytes_sent,
+    },
+    PerTenant {
+        name: "append_failures_total",
+        kind: "counter",
+        help: "How often the store did not take what a peer sent.",
+        value: |tenant| tenant.vitals.append_failures,
+    },
+    PerTenant {
+        name: "store_up",
+        kind: "gauge",
+        help: "Whether the store takes what comes.",
+        value: |tenant| u64::from(tenant.vitals.fault.is_none()),
+    },
+];
+
+/// The measures as text.
+pub(crate) fn render(measures: &Measures) -> String {
+    let mut text = String::new();
+    head(&mut text, "build_info", "gauge", "The version that runs.");
+    line(&mut text, "build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    head(&mut text, "uptime_seconds", "gauge", "How long the relay has been running.");
+    line(&mut text, "uptime_seconds", &[], measures.uptime.as_secs());
+    head(&mut text, "tenants", "gauge", "Tenants that are served.");
+    line(&mut text, "tenants", &[], measures.tenants.len());
+    head(&mut text, "tenants_broken", "gauge", "Tenants whose homes could not be opened.");
+    line(&mut text, "tenants_broken", &[], measures.broken);
+    for measure in &PER_TENANT {
+        head(&mut text, measure.name, measure.kind, measure.help);
+        for tenant in &measures.tenants {
+            let value = (measure.value)(tenant);
+            line(&mut text, measure.name, &[("tenant", &tenant.tenant)], value);
+        }
+    }
+    text
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "# HELP sync_relay_{name} {help}");
+    let _ = writeln!(text, "# TYPE sync_relay_{name} {kind}");
+}
+
+fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    let labels: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    let labels =
+        if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+    let _ = writeln!(text, "sync_relay_{name}{labels} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_measure_has_its_help_its_kind_and_a_line_a_tenant() {
+        let vitals = Vitals {
+            connections: 3,
+            batches: 1_200,
+            bytes_received: 70_000,
+            bytes_sent: 5,
+            append_failures: 2,
+            fault: Some("disk full in the Permian West".into()),
+        };
+        let measures = Measures {
+            uptime: Duration::from_millis(61_500),
+            broken: 1,
+            tenants: vec![
+                TenantMeasures { tenant: "a1a1a1a1".into(), stored_bytes: 4_096, vitals },
+                TenantMeasures { tenant: "b2b2b2b2".into(), ..TenantMeasures::default() },
+            ],
+        };
+        let text = render(&measures);
+        for line in [
+            "sync_relay_uptime_seconds 61",
+            "sync_relay_tenants 2",
+            "sync_relay_tenants_broken 1",
+            "# TYPE sync_relay_received_bytes_total counter",
+            "sync_relay_connections{tenant=\"a1a1a1a1\"} 3",
+            "sync_relay_batches_stored{tenant=\"a1a1a1a1\"} 1200",
+            "sync_relay_stored_bytes{tenant=\"a1a1a1a1\"} 4096",
+            "sync_relay_received_bytes_total{tenant=\"a1a1a1a1\"} 70000",
+            "sync_relay_append_failures_total{tenant=\"a1a1a1a1\"} 2",
+            "sync_relay_store_up{tenant=\"a1a1a1a1\"} 0",
+            "sync_relay_store_up{tenant=\"b2b2b2b2\"} 1",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line}\n{text}");
+        }
+        assert!(text.contains("sync_relay_build_info{version=\""));
+        assert!(!text.contains("Permian"));
+        let helps = text.lines().filter(|line| line.starts_with("# HELP")).count();
+        assert_eq!(helps, 4 + PER_TENANT.len());
+    }
+}

@@ -1,0 +1,51 @@
+//! Problems that the relay itself finds, before or beside its nodes.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use fieldmesh::api::{Class, Problem};
+
+fn problem(class: Class, detail: impl Into<String>) -> Problem {
+    Problem { class, detail: detail.into(), faults: Vec::new() }
+}
+
+/// What was asked makes no sense.
+pub(crate) fn usage(detail: impl Into<String>) -> Problem {
+    problem(Class::Usage, detail)
+}
+
+/// There is no such thing.
+pub(crate) fn not_found(detail: impl Into<String>) -> Problem {
+    problem(Class::NotFound, detail)
+}
+
+/// What was given does not say enough.
+pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
+    problem(Class::Invalid, detail)
+}
+
+/// Something failed that nobody here caused.
+pub(crate) fn failed(detail: impl Into<String>) -> Problem {
+    problem(Class::Failed, detail)
+}
+
+/// The data folder cannot be used.
+pub(crate) fn store(detail: impl Into<String>) -> Problem {
+    problem(Class::Store, detail)
+}
+
+/// A file or folder cannot be used.
+pub(crate) fn file(path: &Path, error: &std::io::Error) -> Problem {
+    let class = match error.kind() {
+        std::io::ErrorKind::NotFound => Class::NotFound,
+        _ => Class::Failed,
+    };
+    problem(class, format!("cannot use {}: {error}", path.display()))
+}
+
+/// The running relay did not answer as it should.
+pub(crate) fn running(error: impl Display) -> Problem {
+    failed(format!(
+        "the relay that holds this data folder broke off: {error}; see its log, or restart it"
+    ))
+}

@@ -1,0 +1,119 @@
+//! Which tenant a name means, and how a new one comes to be.
+
+use fieldmesh::api::{Problem, TenantReport};
+use fieldmesh::{Builder, Node, TenantOptions};
+use fieldmesh_identity::Invitation;
+use fieldmesh_model::Role;
+
+use super::Relay;
+use crate::problem;
+use crate::wire::NewTenant;
+
+/// The fewest digits of an id that name a tenant.
+const SUFFIX_LENGTH_MIN: usize = 4;
+
+/// Makes the home of a new tenant; gives its node, which nobody can reach so far.
+pub(super) async fn make(relay: &Relay, builder: Builder, new: NewTenant) -> Result<Node, Problem> {
+    match new {
+        NewTenant::Create { name, device } => {
+            let options = TenantOptions { name, user: None, device };
+            let made = builder.create_tenant(options).await;
+            made.map(|(node, _)| node).map_err(|error| error.problem())
+        }
+        NewTenant::Join { invitation, device } => {
+            // A text that is no invitation is explained by the library.
+            if let Ok(invitation) = invitation.parse::<Invitation>() {
+                check(relay, &invitation)?;
+            }
+            let joined = Box::pin(builder.join(&invitation, device)).await;
+            joined.map(|(node, _)| node).map_err(|error| error.problem())
+        }
+    }
+}
+
+/// Refuses an invitation before it is used up for nothing.
+fn check(relay: &Relay, invitation: &Invitation) -> Result<(), Problem> {
+    if relay.nodes().iter().any(|node| node.tenant().tenant == invitation.tenant) {
+        return Err(problem::usage(format!(
+            "this relay serves tenant {} already",
+            invitation.tenant.short()
+        )));
+    }
+    if invitation.role != Role::Relay {
+        return Err(problem::usage(format!(
+            "the invitation is for a device with role {}; ask for one with `invite --role relay`",
+            invitation.role
+        )));
+    }
+    Ok(())
+}
+
+/// The node of the tenant that `name` means: its slug, its name, its id or the end of that.
+pub(super) fn find(nodes: &[Node], name: &str) -> Result<Node, Problem> {
+    let tenants: Vec<TenantReport> = nodes.iter().map(Node::tenant).collect();
+    let index = find_among(&tenants, name)?;
+    Ok(nodes[index].clone())
+}
+
+fn find_among(tenants: &[TenantReport], name: &str) -> Result<usize, Problem> {
+    let wanted = name.trim().to_lowercase();
+    let is_meant = |tenant: &TenantReport| {
+        tenant.slug == wanted
+            || tenant.name.to_lowercase() == wanted
+            || (wanted.len() >= SUFFIX_LENGTH_MIN && tenant.tenant.to_string().ends_with(&wanted))
+    };
+    let found: Vec<usize> = (0..tenants.len()).filter(|index| is_meant(&tenants[*index])).collect();
+    match found.as_slice() {
+        [index] => Ok(*index),
+        [] => Err(problem::not_found(format!(
+            "there is no tenant {name:?} on this relay; `sync-relay tenant list` shows them"
+        ))),
+        several => {
+            let ids: Vec<String> =
+                several.iter().map(|index| tenants[*index].tenant.short()).collect();
+            Err(problem::invalid(format!(
+                "{name:?} names several tenants; give one of their ids: {}",
+                ids.join(", ")
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldmesh::api::Class;
+    use fieldmesh_model::{DeviceId, TenantId};
+
+    use super::*;
+
+    fn tenant(byte: u8, name: &str, slug: &str) -> TenantReport {
+        TenantReport {
+            tenant: TenantId::from_bytes([byte; 32]),
+            name: name.into(),
+            slug: slug.into(),
+            fingerprint: String::new(),
+            device: DeviceId::from_bytes([0; 32]),
+            device_name: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_tenant_is_found_by_each_of_its_names_and_never_by_a_doubtful_one() {
+        let tenants = [
+            tenant(0xa1, "Gulf Crew", "gulf-crew"),
+            tenant(0xb2, "Permian West", "permian-west"),
+            tenant(0xc3, "Gulf crew!", "gulf-crew"),
+        ];
+        let full = TenantId::from_bytes([0xb2; 32]).to_string();
+        for name in ["permian-west", " PERMIAN West ", "b2b2b2b2", "b2b2", &full] {
+            assert_eq!(find_among(&tenants, name), Ok(1), "{name}");
+        }
+        assert_eq!(find_among(&tenants, "gulf crew!"), Ok(2));
+        let problem = find_among(&tenants, "gulf-crew").unwrap_err();
+        assert_eq!(problem.class, Class::Invalid);
+        assert!(problem.detail.contains("a1a1a1a1, c3c3c3c3"), "{}", problem.detail);
+        for name in ["", "b2", "permian"] {
+            assert_eq!(find_among(&tenants, name).unwrap_err().class, Class::NotFound, "{name}");
+        }
+    }
+}

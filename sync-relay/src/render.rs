@@ -1,0 +1,167 @@
+//! Reports as people read them: pure functions from a report to text.
+
+use fieldmesh::api::{DeviceReport, InvitationReport};
+use fieldmesh_model::Moment;
+
+use crate::wire::TenantSummary;
+
+/// What stands between columns.
+const GAP: &str = "  ";
+
+/// A tenant that was made or joined.
+pub(crate) fn tenant(summary: &TenantSummary) -> String {
+    let tenant = &summary.tenant;
+    let lines = [
+        ("tenant", one_line(&tenant.name)),
+        ("slug", tenant.slug.clone()),
+        ("id", summary.short.clone()),
+        ("fingerprint", tenant.fingerprint.clone()),
+        ("this relay", format!("{} ({})", one_line(&tenant.device_name), tenant.device.short())),
+    ];
+    lines.iter().map(|(name, value)| format!("{name:<11}  {value}\n")).collect()
+}
+
+/// Tenants, a line each.
+pub(crate) fn tenants(summaries: &[TenantSummary]) -> String {
+    let rows = summaries.iter().map(|summary| {
+        let authority = if summary.can_invite { "here" } else { "elsewhere" };
+        [
+            summary.short.clone(),
+            summary.tenant.slug.clone(),
+            one_line(&summary.tenant.name),
+            authority.into(),
+            summary.connections.to_string(),
+            summary.batches.to_string(),
+            summary.fault.as_deref().map_or_else(|| "ok".into(), one_line),
+        ]
+    });
+    table(["id", "slug", "name", "authority", "connections", "batches", "state"], rows)
+}
+
+/// Devices, a line each.
+pub(crate) fn devices(devices: &[DeviceReport]) -> String {
+    let rows = devices.iter().map(|device| {
+        let this = if device.this { " (this relay)" } else { "" };
+        [
+            device.device.short(),
+            format!("{}{this}", one_line(&device.name)),
+            device.role.to_string(),
+            one_line(device.email.as_deref().unwrap_or("—")),
+            device.batches.to_string(),
+            device.last_change.map_or_else(|| "—".into(), minutes),
+        ]
+    });
+    table(["id", "name", "role", "user", "batches", "last change"], rows)
+}
+
+/// What the operator passes on.
+pub(crate) fn invitations(invitations: &[InvitationReport]) -> String {
+    invitations.iter().map(|invitation| format!("{}\n", invitation.invitation)).collect()
+}
+
+/// What to do with invitations.
+pub(crate) fn advice(invitations: &[InvitationReport]) -> String {
+    let until = invitations.first().map_or_else(String::new, |invitation| {
+        format!(", until {}", minutes(invitation.expires_at))
+    });
+    format!("On the device: fieldmesh join INVITATION{until}.")
+}
+
+/// A moment to the minute, in UTC: a server's zone is nobody's.
+fn minutes(moment: Moment) -> String {
+    let text = moment.to_string();
+    match text.get(..16) {
+        Some(minutes) => format!("{} UTC", minutes.replace('T', " ")),
+        None => text,
+    }
+}
+
+/// Rows under headings; nothing where there are no rows.
+fn table<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = rows.collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([headings[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let headings = headings.map(String::from);
+    let mut text = String::new();
+    for row in [&headings].into_iter().chain(&rows) {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join(GAP).trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// `text` without line breaks and other characters that would move a terminal's cursor.
+fn one_line(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldmesh::api::TenantReport;
+    use fieldmesh_model::{DeviceId, Role, TenantId};
+
+    use super::*;
+
+    fn summary() -> TenantSummary {
+        let tenant = TenantReport {
+            tenant: TenantId::from_bytes([0xa1; 32]),
+            name: "Gulf\u{1b}[2J Crew".into(),
+            slug: "gulf-crew".into(),
+            fingerprint: "12ab-34cd".into(),
+            device: DeviceId::from_bytes([0xb2; 32]),
+            device_name: "relay-1".into(),
+        };
+        TenantSummary {
+            short: tenant.tenant.short(),
+            tenant,
+            can_invite: true,
+            connections: 2,
+            batches: 1_200,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn a_tenants_columns_line_up_and_its_name_moves_no_cursor() {
+        let text = tenants(&[summary()]);
+        let expected = "\
+id        slug       name           authority  connections  batches  state
+a1a1a1a1  gulf-crew  Gulf [2J Crew  here       2            1200     ok
+";
+        assert_eq!(text, expected);
+        assert_eq!(tenants(&[]), "");
+        assert!(tenant(&summary()).contains("this relay   relay-1 (b2b2b2b2)\n"));
+    }
+
+    #[test]
+    fn devices_and_invitations_are_lines() {
+        let device = DeviceReport {
+            device: DeviceId::from_bytes([0xb2; 32]),
+            name: "relay-1".into(),
+            user: String::new(),
+            email: None,
+            role: Role::Relay,
+            this: true,
+            batches: 0,
+            last_change: Some(Moment::from_millis(1_767_225_600_000)),
+            last_contact: None,
+        };
+        let text = devices(&[device]);
+        assert!(text.contains("b2b2b2b2  relay-1 (this relay)  relay  —"), "{text}");
+        assert!(text.contains("2026-01-01 00:00 UTC"), "{text}");
+        let invitation = InvitationReport {
+            invitation: "fieldmesh1abc".into(),
+            expires_at: Moment::from_millis(1_767_225_600_000),
+        };
+        assert_eq!(invitations(std::slice::from_ref(&invitation)), "fieldmesh1abc\n");
+        assert!(advice(&[invitation]).ends_with("until 2026-01-01 00:00 UTC."));
+    }
+}

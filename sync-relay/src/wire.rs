@@ -1,0 +1,90 @@
+//! What travels over the relay's own socket, besides the reports of the library.
+
+use fieldmesh::api::TenantReport;
+use serde::{Deserialize, Serialize};
+
+/// Media type of a failure.
+pub(crate) const PROBLEM: &str = "application/problem+json";
+
+/// A tenant that the relay is to serve from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum NewTenant {
+    /// One that is made here, with its authority.
+    Create {
+        /// The name of the organisation.
+        name: String,
+        /// What the tenant's devices call this relay.
+        device: Option<String>,
+    },
+    /// One that exists elsewhere.
+    Join {
+        /// The invitation.
+        invitation: String,
+        /// What the tenant's devices call this relay.
+        device: Option<String>,
+    },
+}
+
+/// A tenant as its operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TenantSummary {
+    /// The tenant and this relay in it.
+    #[serde(flatten)]
+    pub(crate) tenant: TenantReport,
+    /// The last digits of its id, by which logs and metrics call it.
+    pub(crate) short: String,
+    /// Whether this relay holds the tenant's authority.
+    pub(crate) can_invite: bool,
+    /// Devices connected.
+    pub(crate) connections: u64,
+    /// Batches stored.
+    pub(crate) batches: u64,
+    /// Why the tenant is not served as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<String>,
+}
+
+/// A home that could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BrokenTenant {
+    /// The name of its folder.
+    pub(crate) folder: String,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+/// Every tenant of the data folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TenantList {
+    /// Those that are served.
+    pub(crate) tenants: Vec<TenantSummary>,
+    /// Those that cannot be.
+    pub(crate) broken: Vec<BrokenTenant>,
+}
+
+/// `text` as one part of a path.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_lead_to_another_path() {
+        assert_eq!(escape("Permian West"), "Permian%20West");
+        assert_eq!(escape("../x?y#z/"), "%2E%2E%2Fx%3Fy%23z%2F");
+    }
+}

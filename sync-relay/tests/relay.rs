@@ -1,0 +1,16 @@
+//! The relay as its operator and its devices see it.
+//!
+//! Goal: devices that only meet at a relay end equal, tenants never meet, and whatever happens to
+//! the process loses nothing and is explained. Method: the real program as a process, devices as
+//! nodes in this one, everything over loopback on ports of the system's choice.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
+
+#[path = "relay/crew.rs"]
+mod crew;
+#[path = "relay/life.rs"]
+mod life;
+#[path = "relay/process.rs"]
+mod process;
+#[path = "relay/tenants.rs"]
+mod tenants;

@@ -1,0 +1,147 @@
+//! Starting, stopping and being asked.
+
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::crew;
+use crate::process::{Relay, Running, command, program};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_told_to_stop_in_the_middle_of_a_sync_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut relay = Relay::start(&data).await;
+    let made = relay.ask(&["tenant", "create", "Gulf Crew"]).await.remove(0);
+    let short = made["short"].as_str().unwrap();
+    let (admin, operator) =
+        (relay.invite("gulf-crew", "admin").await, relay.invite("gulf-crew", "operator").await);
+    let lead = crew::join(folder.path(), "lead", &admin).await;
+    let hand = crew::join(folder.path(), "hand", &operator).await;
+    crew::record_well(&lead, "Alder 1").await;
+    for day in 1..=3 {
+        crew::record_entries(&lead, "Alder 1", day, 60).await;
+        let received = relay.measure("received_bytes_total", short).await;
+        let address = relay.address();
+        let syncing = crew::try_sync(&lead, &address);
+        let stopping = async {
+            relay.measured("received_bytes_total", short, |bytes| bytes > received).await;
+            relay.terminate().await;
+        };
+        // However the sync ends: the relay may have been quick enough.
+        tokio::join!(syncing, stopping);
+        relay.stopped().await;
+        relay = Relay::start(&data).await;
+        assert_eq!(relay.get("/healthz").await.0, 200);
+    }
+    crew::sync(&lead, &relay.address()).await;
+    crew::sync(&hand, &relay.address()).await;
+    crew::assert_equal(&[&lead, &hand], 180).await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_relay_on_the_same_data_is_refused_and_names_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Relay::start(folder.path()).await;
+    let second = command(folder.path(), &["run"]).await;
+    assert_eq!(second.code, Some(7));
+    assert!(second.stderr.contains(&relay.pid().to_string()), "{}", second.stderr);
+    let socket = relay.ready["socket"].as_str().unwrap().to_owned();
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    relay.stop().await;
+    assert!(!std::path::Path::new(&socket).exists());
+    Relay::start(folder.path()).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = socket.local_addr().unwrap().to_string();
+    let ended = command(folder.path(), &["run", "--quic", &taken]).await;
+    assert_eq!(ended.code, Some(1));
+    for words in [taken.as_str(), "in use", "--quic"] {
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = socket.local_addr().unwrap().to_string();
+    let ended = command(folder.path(), &["run", "--quic", "127.0.0.1:0", "--http", &taken]).await;
+    assert_eq!(ended.code, Some(1));
+    for words in [taken.as_str(), "in use", "--http"] {
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_win_over_the_environment_and_that_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("relay.toml");
+    let text = "quic = '127.0.0.9:0'\nhttp = '127.0.0.9:0'\nlog_format = 'json'\n\
+                public_addresses = ['relay.example.org', '192.0.2.7:443']";
+    std::fs::write(&config, text).unwrap();
+    let mut run = program(&folder.path().join("data"));
+    run.env("SYNC_RELAY_CONFIG", &config)
+        .env("SYNC_RELAY_QUIC", "127.0.0.8:0")
+        .env("SYNC_RELAY_HTTP", "127.0.0.8:0")
+        .args(["--json", "run", "--http", "127.0.0.1:0"]);
+    let mut running = Running::start(run);
+    let ready = running.line().await;
+    let quic = ready["quic"].as_str().unwrap();
+    let port = quic.strip_prefix("127.0.0.8:").unwrap();
+    assert!(ready["http"].as_str().unwrap().starts_with("127.0.0.1:"), "{ready}");
+    assert_eq!(ready["addresses"][0], format!("relay.example.org:{port}"));
+    assert_eq!(ready["addresses"][1], "192.0.2.7:443");
+    running.signal("-INT").await;
+    let (code, log) = running.end().await;
+    assert_eq!(code, Some(0));
+    let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["level"], &first["message"]), (&"INFO".into(), &"ready".into()));
+
+    std::fs::write(&config, "quick = '127.0.0.9:0'").unwrap();
+    let arguments = ["--config", config.to_str().unwrap(), "tenant", "list"];
+    let ended = command(folder.path(), &arguments).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("did you mean \"quic\""), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invite_serves_the_invitation_itself_where_no_relay_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    assert_eq!(command(&data, &["tenant", "create", "Gulf Crew"]).await.code, Some(0));
+    let mut invite = program(&data);
+    invite.args(["--json", "invite", "--tenant", "gulf-crew", "--quic", "127.0.0.1:0"]);
+    let mut running = Running::start(invite);
+    let line = running.line().await;
+    // Meanwhile other commands ask it.
+    let devices = command(&data, &["--json", "device", "list", "--tenant", "gulf-crew"]).await;
+    assert_eq!(devices.json().len(), 1);
+    crew::join(folder.path(), "hand", line["invitation"].as_str().unwrap()).await;
+    let (code, log) = running.end().await;
+    assert_eq!(code, Some(0), "{log}");
+    let devices = command(&data, &["--json", "device", "list", "--tenant", "gulf-crew"]).await;
+    assert_eq!(devices.json().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_cannot_be_opened_is_reported_and_the_others_are_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let create = async |name| command(&data, &["--json", "tenant", "create", name]).await.json();
+    let broken = create("Gulf Crew").await.remove(0)["short"].as_str().unwrap().to_owned();
+    create("Permian West").await;
+    let identity = data.join("tenants").join(&broken).join("identity");
+    std::fs::write(&identity, "not an identity").unwrap();
+    let relay = Relay::start(&data).await;
+    assert_eq!(relay.ready["tenants"], 1);
+    let (status, reason) = relay.get("/healthz").await;
+    assert_eq!(status, 503);
+    assert!(reason.contains(&broken) && reason.contains("damaged"), "{reason}");
+    assert!(relay.get("/metrics").await.1.contains("\nsync_relay_tenants_broken 1\n"));
+    let list = command(&data, &["tenant", "list"]).await;
+    assert!(list.stdout.contains("Permian West") && list.stderr.contains(&broken));
+    let lead = relay.invite("permian-west", "admin").await;
+    crew::join(folder.path(), "lead", &lead).await;
+    relay.stop().await;
+}
