@@ -46,7 +46,7 @@ const CONTROL_STREAMS_MAX: u32 = 1;
 const DATA_STREAMS_MAX: u32 = 8;
 const SOCKET_BUFFER_SIZE: usize = 2 * 1024 * 1024;
 /// How long [`Endpoint::close`] waits for peers to hear of it.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One UDP socket with everything on it; clones are handles to the same one.
 #[derive(Debug, Clone)]

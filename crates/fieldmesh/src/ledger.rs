@@ -17,6 +17,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::time::Duration;
 
 use fieldmesh_document::Document;
 use fieldmesh_identity::{Item, Member, Policy};
@@ -33,6 +34,9 @@ use crate::places::Places;
 use crate::projection::fact_key;
 use crate::projector::Projector;
 use crate::rows::{self, ChainRow, DocumentRow};
+
+/// How long a read waits for what others have sent a moment ago.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The records of one tenant on this device.
 pub(crate) struct Ledger {
@@ -170,10 +174,15 @@ impl Ledger {
         (desk.author.unsealed(), desk.author.oldest_unsealed())
     }
 
-    /// Waits until everything recorded here so far can be read.
+    /// Waits until everything recorded here so far can be read, and a moment for what came from
+    /// others: reading never waits for the end of a long synchronisation.
     pub(crate) fn settle(&self) -> Result<(), Error> {
         let newest = self.desk().newest;
-        newest.map_or(Ok(()), |place| self.projector.wait(place))
+        newest.map_or(Ok(()), |place| self.projector.wait(place))?;
+        if let Some(end) = self.store.end() {
+            self.projector.wait_briefly(end, PATIENCE);
+        }
+        Ok(())
     }
 
     /// Waits until everything that is durable at the moment can be read.

@@ -262,6 +262,8 @@ impl Node {
         };
         tasks.shutdown().await;
         let inner = Arc::clone(&self.inner);
+        self.blocking(move |ledger| inner.contacts.save(ledger)).await?;
+        let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || inner.close()).await.map_err(|_| Error::ShuttingDown)?
     }
 

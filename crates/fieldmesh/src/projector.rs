@@ -7,6 +7,7 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use fieldmesh_identity::Policy;
 use fieldmesh_model::DeviceId;
@@ -104,6 +105,16 @@ impl Projector {
         }
     }
 
+    /// Waits until the entry at `place` is in the view, but no longer than `patience`. Blocks.
+    pub(crate) fn wait_briefly(&self, place: Place, patience: Duration) {
+        self.wake();
+        let is_behind = |state: &mut State| {
+            state.applied < Some(place) && state.failed.is_none() && !state.stop
+        };
+        // Whether it is there or not, the caller reads what is.
+        let _ = self.shared.changed.wait_timeout_while(self.lock(), patience, is_behind);
+    }
+
     /// The last entry that is in the view.
     pub(crate) fn applied(&self) -> Option<Place> {
         self.lock().applied
@@ -192,7 +203,11 @@ fn step(work: &Work, applied: Option<Place>) -> Result<Option<Place>, Error> {
         }
         ControlFlow::Continue(())
     });
-    replayed.map_err(|error| Error::store(&error))?;
+    let replayed = replayed.map_err(|error| Error::store(&error))?;
+    for bad in &replayed.bad_frames {
+        let (segment, offset) = (bad.place.segment, bad.place.offset);
+        tracing::warn!(segment, offset, bytes = bad.length, "damage in the log is passed over");
+    }
     if let Some(error) = failed {
         return Err(error);
     }

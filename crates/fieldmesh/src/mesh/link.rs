@@ -28,7 +28,7 @@ pub(super) struct Link {
     pub(super) device: DeviceId,
     pub(super) address: String,
     pub(super) is_dialled: bool,
-    /// Its numbers when it was last in step.
+    /// Its numbers when something was last sent: the replica forgets those of links it gives up.
     pub(super) stats: LinkStats,
     // Both are bounded by the replica: control by its budgets, data by what it loads ahead. Two
     // queues, because a control message must not wait behind data that the peer cannot take yet.

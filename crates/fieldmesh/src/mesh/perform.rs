@@ -28,7 +28,9 @@ impl MeshTask {
     }
 
     fn send(&mut self, link: LinkId, bytes: Vec<u8>, lane: super::link::Lane) {
-        if let Some(link) = self.links.get(&link) {
+        let stats = self.replica.stats(link);
+        if let Some(link) = self.links.get_mut(&link) {
+            link.stats = stats.unwrap_or(link.stats);
             self.tally.sent(&bytes);
             link.send(bytes, lane);
         }
@@ -106,7 +108,6 @@ impl MeshTask {
     pub(super) fn unlink(&mut self, id: LinkId, reason: &str) {
         self.in_step.remove(&id);
         let Some(link) = self.links.remove(&id) else { return };
-        // A link that the replica itself gave up is unknown there by now.
         let stats = self.replica.stats(id).unwrap_or(link.stats);
         let earlier = self.earlier.entry(link.device).or_default();
         *earlier = sum(earlier, &stats);
@@ -116,11 +117,8 @@ impl MeshTask {
 
     fn tell(&mut self, event: Event) {
         match &event {
-            Event::InStep { link, stats } => {
+            Event::InStep { link, .. } => {
                 self.in_step.insert(*link);
-                if let Some(link) = self.links.get_mut(link) {
-                    link.stats = *stats;
-                }
             }
             // A link stays in step while what is new is passed on as it comes.
             Event::Stalled { link, .. } => {

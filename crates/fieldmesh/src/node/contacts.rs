@@ -26,6 +26,8 @@ struct Book {
     errors: BTreeMap<String, String>,
     /// Whether the book differs from what is on disk.
     is_changed: bool,
+    /// Whether it has an address that the disk has not.
+    has_news: bool,
     /// Addresses that mDNS shows.
     nearby: Vec<String>,
     last_sync: Option<Moment>,
@@ -58,11 +60,15 @@ impl Contacts {
         let mut book = self.lock();
         book.remembered.heard(device.unwrap_or(UNKNOWN), address);
         book.is_changed = true;
+        book.has_news = true;
     }
 
     /// A conversation that came into step.
     pub(super) fn succeeded(&self, device: DeviceId, address: &str) {
         let mut book = self.lock();
+        let is_known =
+            book.remembered.addresses(&device).iter().any(|known| known.address == address);
+        book.has_news |= !is_known;
         book.remembered.succeeded(device, address, clock::now());
         book.errors.remove(address);
         book.last_sync = Some(clock::now());
@@ -121,6 +127,11 @@ impl Contacts {
         contacts
     }
 
+    /// Whether there is an address that a crash would lose.
+    pub(super) fn has_news(&self) -> bool {
+        self.lock().has_news
+    }
+
     /// Writes the book to disk if it has changed. Blocks.
     pub(super) fn save(&self, ledger: &Ledger) -> Result<(), Error> {
         let (bytes, last_sync) = {
@@ -128,6 +139,7 @@ impl Contacts {
             if !std::mem::take(&mut book.is_changed) {
                 return Ok(());
             }
+            book.has_news = false;
             let bytes = postcard::to_allocvec(&book.remembered)
                 .expect("an address book holds nothing unserialisable");
             (bytes, book.last_sync)

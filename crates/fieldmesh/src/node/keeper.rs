@@ -33,8 +33,9 @@ const SEAL_AFTER_MILLIS: i64 = 300;
 pub(super) const SEALED_WITHIN: Duration = Duration::from_millis(500);
 /// How often a running node compares with everybody although nothing happened.
 const COMPARE_EVERY: Duration = Duration::from_secs(300);
-/// How often the address book is written, if it has changed.
-const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// How often the address book is written if only times in it have changed; each time costs room
+/// in the log. A new address is written at once.
+const SAVE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// How a node runs by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,7 +259,7 @@ impl Keeper {
             *compared = Instant::now();
             node.inner.mesh.urgent(Call::Input(Input::Resync { link: None }));
         }
-        if saved.elapsed() >= SAVE_EVERY {
+        if node.inner.contacts.has_news() || saved.elapsed() >= SAVE_EVERY {
             *saved = Instant::now();
             let inner = Arc::clone(&node.inner);
             let result = node.blocking(move |ledger| inner.contacts.save(ledger)).await;

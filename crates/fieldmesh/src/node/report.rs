@@ -42,7 +42,7 @@ impl Node {
         let (tenant, damage) = (self.tenant(), self.inner.damage.clone());
         let last_sync = self.inner.contacts.last_sync();
         self.blocking(move |ledger| {
-            ledger.catch_up()?;
+            ledger.settle()?;
             let me = ledger.me()?;
             Ok(StatusReport {
                 state: state.into(),
@@ -144,7 +144,7 @@ impl Node {
         }
         let policy = self.inner.mesh.policy();
         self.blocking(move |ledger| {
-            ledger.catch_up()?;
+            ledger.settle()?;
             let outputs = ledger.outputs()?;
             let mut devices: Vec<DeviceReport> = policy
                 .members()
