@@ -102,13 +102,12 @@ impl Ledger {
         match resolution {
             Resolution::Take(choice) => {
                 let label = self.label(choice, &found, &row)?;
-                self.take(report.record, &schema, &found, &label)?;
+                self.take(report.record, &schema, &found, &label)
             }
             Resolution::Set(assignments) => {
-                self.set(report.record, &schema, &record, &found, assignments)?;
+                self.set(report.record, &schema, &record, &found, assignments)
             }
         }
-        self.show(report.record)
     }
 
     /// Settles every open item that `query` gives.
@@ -136,11 +135,11 @@ impl Ledger {
         schema: &fieldmesh_model::schema::Collection,
         found: &FieldConflict,
         label: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<Record, Error> {
         let resolution =
             found.take(label).map_err(|error| Error::Usage { reason: error.to_string() })?;
         let user = self.user();
-        self.change(id, |document, actor, at| match resolution {
+        self.change(id, schema, |document, actor, at| match resolution {
             fieldmesh_document::Resolution::Write(edit) => {
                 document.resolve(schema, actor, at, std::slice::from_ref(&edit))
             }
@@ -157,7 +156,7 @@ impl Ledger {
         record: &rows::RecordRow,
         found: &FieldConflict,
         assignments: &[String],
-    ) -> Result<(), Error> {
+    ) -> Result<Record, Error> {
         let edits = Edits { assignments: assignments.to_vec(), ..Edits::default() };
         let edits = self.read_edits(schema, &edits)?;
         let touches = edits.iter().any(|edit| edit.key() == found.key);
@@ -176,7 +175,9 @@ impl Ledger {
                 writes.push(edit);
             }
         }
-        self.change(id, |document, actor, at| document.resolve(schema, actor, at, &writes))
+        self.change(id, schema, |document, actor, at| {
+            document.resolve(schema, actor, at, &writes)
+        })
     }
 
     /// The label that a choice comes to.

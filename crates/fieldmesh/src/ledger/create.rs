@@ -36,10 +36,9 @@ impl Ledger {
             let collection = schema.name.clone();
             return Err(Error::Taken { id: ready.id, collection, deleted });
         }
-        let id = ready.id;
-        let pending = self.start(&ready)?;
+        let (document, pending) = self.start(&ready)?;
         self.finish(pending)?;
-        self.show(id)
+        self.read(&document, schema)
     }
 
     /// The fields that the input means, not yet checked.
@@ -147,16 +146,17 @@ impl Ledger {
     }
 
     /// Writes the first change of a record; [`Ledger::finish`] waits for the disk.
-    pub(super) fn start(&self, ready: &Ready) -> Result<Pending, Error> {
+    fn start(&self, ready: &Ready) -> Result<(Document, Pending), Error> {
         let mut desk = self.desk();
         if desk.recent.contains_key(&ready.id) {
             let collection = ready.schema.name.clone();
             return Err(Error::Taken { id: ready.id, collection, deleted: false });
         }
         let actor = desk.author.actor();
-        let (_, change) = Document::create(&self.first_change(ready, actor))
+        let (document, change) = Document::create(&self.first_change(ready, actor))
             .map_err(|error| Error::fault("", error.to_string()))?;
-        Ok(self.submit(&mut desk, ready.id, ready.scope, ready.at, change))
+        let pending = self.submit(&mut desk, ready.id, ready.scope, ready.at, change);
+        Ok((document, pending))
     }
 
     pub(super) fn first_change<'a>(&self, ready: &'a Ready, actor: [u8; 16]) -> CreateRecord<'a> {

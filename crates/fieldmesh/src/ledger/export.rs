@@ -107,7 +107,8 @@ impl Ledger {
     fn exported(&self, id: DocumentId, names: &mut Names) -> Result<Option<Record>, Error> {
         let Some(mut row) = self.row(id)? else { return Ok(None) };
         let Some(record) = row.record.take() else { return Ok(None) };
-        self.to_record(id, &row, record, names).map(Some)
+        let schema = schema::numbered(row.scope.collection);
+        Ok(Some(self.to_record(id, &schema, record, names)))
     }
 }
 

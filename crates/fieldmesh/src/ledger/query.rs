@@ -30,7 +30,8 @@ impl Ledger {
         let mut names = Names::default();
         let mut records = Vec::new();
         self.visit(query, |id, row, record| {
-            records.push(self.to_record(id, &row, record, &mut names)?);
+            let schema = schema::numbered(row.scope.collection);
+            records.push(self.to_record(id, &schema, record, &mut names));
             Ok(())
         })?;
         Ok(records)
@@ -107,15 +108,14 @@ impl Ledger {
     pub(super) fn to_record(
         &self,
         id: DocumentId,
-        row: &DocumentRow,
+        schema: &Collection,
         record: RecordRow,
         names: &mut Names,
-    ) -> Result<Record, Error> {
-        let schema = schema::numbered(row.scope.collection);
-        Ok(Record {
+    ) -> Record {
+        Record {
             id,
             collection: schema.name.clone(),
-            names: names.of_references(self, &schema, &record.fields),
+            names: names.of_references(self, schema, &record.fields),
             fields: match input::nest(&record.fields) {
                 Json::Object(fields) => fields,
                 _ => Map::new(),
@@ -131,7 +131,7 @@ impl Ledger {
                 .filter(|conflict| conflict.open)
                 .map(|conflict| conflict.id)
                 .collect(),
-        })
+        }
     }
 }
 

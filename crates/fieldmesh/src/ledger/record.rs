@@ -24,7 +24,8 @@ impl Ledger {
         let not_found = || Error::NotFound { kind: "record", name: id.to_string() };
         let mut row = self.row(id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
-        self.to_record(id, &row, record, &mut Names::default())
+        let schema = schema::numbered(row.scope.collection);
+        Ok(self.to_record(id, &schema, record, &mut Names::default()))
     }
 
     /// Changes fields of a record.
@@ -38,23 +39,20 @@ impl Ledger {
         let references = ViewReferences { ledger: self, except: Some(id) };
         let edits = validate_edit(&schema, &record.fields, &edits, &references)
             .map_err(|faults| Error::Invalid { faults })?;
-        self.change(id, |document, actor, at| document.edit(&schema, actor, at, &edits))?;
-        self.show(id)
+        self.change(id, &schema, |document, actor, at| document.edit(&schema, actor, at, &edits))
     }
 
     /// Deletes a record; it stays in the history and can be restored.
     pub(crate) fn delete(&self, id: DocumentId) -> Result<Record, Error> {
-        self.editable(id)?;
+        let (schema, _) = self.editable(id)?;
         let user = self.user();
-        self.change(id, |document, actor, at| document.delete(actor, at, user, None))?;
-        self.show(id)
+        self.change(id, &schema, |document, actor, at| document.delete(actor, at, user, None))
     }
 
     /// Takes a deletion back.
     pub(crate) fn restore(&self, id: DocumentId) -> Result<Record, Error> {
-        self.editable(id)?;
-        self.change(id, |document, actor, at| document.restore(actor, at))?;
-        self.show(id)
+        let (schema, _) = self.editable(id)?;
+        self.change(id, &schema, |document, actor, at| document.restore(actor, at))
     }
 
     /// Every change of a record, oldest first.
@@ -164,13 +162,15 @@ impl Ledger {
         Ok(read)
     }
 
-    /// Writes one change of an existing record, if there is anything to write.
+    /// Writes one change of an existing record, if there is anything to write; gives the record as
+    /// it then is, without waiting for the view.
     pub(super) fn change(
         &self,
         id: DocumentId,
+        schema: &Collection,
         write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
-    ) -> Result<(), Error> {
-        let pending = {
+    ) -> Result<Record, Error> {
+        let (document, pending) = {
             let desk: &mut Desk = &mut self.desk();
             let row = self.row(id)?;
             let Some((mut document, row)) = self.load(desk, id)?.zip(row) else {
@@ -179,10 +179,19 @@ impl Ledger {
             let (actor, at) = (desk.author.actor(), desk.author.change_time());
             let written = write(&mut document, actor, at)
                 .map_err(|error| Error::fault("", error.to_string()))?;
-            let Some(change) = written else { return Ok(()) };
-            self.submit(desk, id, row.scope, at, change)
+            let pending = written.map(|change| self.submit(desk, id, row.scope, at, change));
+            (document, pending)
         };
-        self.finish(pending).map(|_| ())
+        if let Some(pending) = pending {
+            self.finish(pending)?;
+        }
+        self.read(&document, schema)
+    }
+
+    /// The record that a document holds, as people see it.
+    pub(super) fn read(&self, document: &Document, schema: &Collection) -> Result<Record, Error> {
+        let row = RecordRow::of(document, schema)?;
+        Ok(self.to_record(document.id(), schema, row, &mut Names::default()))
     }
 }
 

@@ -278,18 +278,26 @@ impl Keeper {
     ) {
         let linked: BTreeSet<&str> =
             snapshot.links.iter().map(|link| link.address.as_str()).collect();
-        let contacts = node.inner.contacts.all().into_iter();
-        let known = contacts.map(|contact| (contact.device, contact.address));
-        let nearby = self.nearby.values().flat_map(|nearby| {
-            nearby.addresses.iter().map(|address| (nearby.device, address.clone()))
+        let name = |device: DeviceId| device.to_string();
+        let contacts = node.inner.contacts.all().into_iter().map(|contact| {
+            let who = contact.device.map_or_else(|| contact.address.clone(), name);
+            (who, contact.device, contact.address)
         });
-        let due: Vec<(Option<DeviceId>, String)> = known.chain(nearby).collect();
-        for (device, address) in due {
+        let nearby = self.nearby.iter().flat_map(|(instance, nearby)| {
+            let who = nearby.device.map_or_else(|| instance.clone(), name);
+            let addresses = nearby.addresses.iter().cloned();
+            addresses.map(move |address| (who.clone(), nearby.device, address))
+        });
+        let due: Vec<(String, Option<DeviceId>, String)> = contacts.chain(nearby).collect();
+        let mut dialled = BTreeSet::new();
+        for (who, device, address) in due {
             let is_connected = device.is_some_and(|device| connected.contains(&device))
                 || linked.contains(address.as_str());
             let now = Instant::now();
             let is_waiting = self.retries.get(&address).is_some_and(|retry| retry.next > now);
-            if is_connected || is_waiting {
+            // The next address of somebody is dialled at the next look, if the first has not led
+            // to a connection until then: several connections to one device are of no use.
+            if is_connected || is_waiting || !dialled.insert(who) {
                 continue;
             }
             let retry = self
