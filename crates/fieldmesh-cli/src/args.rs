@@ -3,6 +3,7 @@
 //! Nothing here acts; [`crate::command`] does.
 
 mod conflicts;
+mod demo;
 mod device;
 mod records;
 mod sync;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, ResolveArgs};
+pub(crate) use demo::DemoArgs;
 pub(crate) use device::{DeviceCommand, DevicesArgs};
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs};
 pub(crate) use sync::{RunArgs, SyncArgs};
@@ -116,6 +118,8 @@ pub(crate) enum Command {
     Stop,
     /// Check everything this home holds: log, signatures, authors, records.
     Verify,
+    /// Play a crew's day with real processes on this machine, and check that nothing is lost.
+    Demo(DemoArgs),
     /// Print the completions of a shell.
     Completions {
         /// The shell.

@@ -7,6 +7,7 @@ mod args;
 mod backend;
 mod command;
 mod daemon;
+mod demo;
 mod exit;
 mod home;
 mod log;

@@ -61,7 +61,7 @@ pub(crate) enum Tone {
 
 impl Style {
     /// `text` in a tone.
-    fn paint(&self, tone: Tone, text: &str) -> String {
+    pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         let code = match (self.paint, tone) {
             (Paint::None, _) | (_, Tone::Plain) => return text.into(),
             (Paint::Colours, Tone::Heading) => "1",
@@ -149,7 +149,7 @@ fn thousands(number: u64) -> String {
 }
 
 /// A number of bytes in a unit that suits it.
-fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1_024 {
         return format!("{count} B");

@@ -42,7 +42,7 @@ pub struct FieldChange {
 }
 
 impl Document {
-    /// Every change, in an order that puts dependencies first.
+    /// Every change, dependencies first and otherwise by time; the same order on every replica.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Document {
             Ok::<_, ReadError>(merge(collection.policy(key), &candidates).0)
         };
         let mut revisions = Vec::with_capacity(metas.len());
-        for meta in &metas {
+        for meta in in_order(&metas) {
             let (known, made) = (hashes(&meta.deps), hashes(&[meta.hash]));
             let mut fields = Vec::new();
             for key in touched.get(&meta.hash).into_iter().flatten() {
@@ -93,6 +93,34 @@ impl Document {
         }
         touched
     }
+}
+
+/// The changes in the one order that does not depend on how they arrived: of those whose
+/// dependencies are out already, the earliest, then the smallest by hash.
+fn in_order(metas: &[Meta]) -> Vec<&Meta> {
+    let hashed = by_hash(metas);
+    let mut missing: BTreeMap<[u8; 32], usize> = BTreeMap::new();
+    let mut dependents: BTreeMap<[u8; 32], Vec<&Meta>> = BTreeMap::new();
+    for meta in metas {
+        let known = meta.deps.iter().filter(|dep| hashed.contains_key(*dep));
+        missing.insert(meta.hash, known.clone().count());
+        known.for_each(|dep| dependents.entry(*dep).or_default().push(meta));
+    }
+    let is_ready = |meta: &&Meta| missing.get(&meta.hash) == Some(&0);
+    let mut ready: BTreeMap<(Moment, [u8; 32]), &Meta> =
+        metas.iter().filter(is_ready).map(|meta| ((meta.at, meta.hash), meta)).collect();
+    let mut ordered = Vec::with_capacity(metas.len());
+    while let Some((_, next)) = ready.pop_first() {
+        ordered.push(next);
+        for dependent in dependents.remove(&next.hash).unwrap_or_default() {
+            let Some(count) = missing.get_mut(&dependent.hash) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                ready.insert((dependent.at, dependent.hash), dependent);
+            }
+        }
+    }
+    ordered
 }
 
 // `owners` remembers under which key an object was made.

@@ -135,6 +135,7 @@ pub(crate) fn peers() -> Vec<PeerReport> {
         found_by: "mdns".into(),
         last_in_step: name.map(|_| at()),
         error: error.map(Into::into),
+        traffic: None,
     };
     vec![
         peer(Some("truck-7"), "in-step", None),

@@ -99,6 +99,7 @@ proptest! {
         prop_assert_eq!(&conflicts, &shuffled.conflicts(entries()).unwrap());
         let history = document.history(entries()).unwrap();
         prop_assert_eq!(history.len(), crew[0].changes.len());
+        prop_assert_eq!(&history, &shuffled.history(entries()).unwrap());
         for conflict in conflicts {
             prop_assert!(conflict.values.len() > 1, "a conflict has more than one distinct value");
         }

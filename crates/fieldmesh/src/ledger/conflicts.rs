@@ -175,9 +175,7 @@ impl Ledger {
                 writes.push(edit);
             }
         }
-        self.change(id, schema, |document, actor, at| {
-            document.resolve(schema, actor, at, &writes)
-        })
+        self.change(id, schema, |document, actor, at| document.resolve(schema, actor, at, &writes))
     }
 
     /// The label that a choice comes to.

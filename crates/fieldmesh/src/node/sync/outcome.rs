@@ -1,0 +1,108 @@
+//! What a pass did, as people and programs see it.
+
+use std::sync::atomic::Ordering;
+
+use fieldmesh_replica::LinkStats;
+
+use crate::api::{PeerSync, Progress, SyncReport, SyncResult};
+use crate::error::Error;
+use crate::mesh::Call;
+
+use super::attempt::{Attempt, State};
+use super::pass::Pass;
+
+impl Pass<'_> {
+    pub(super) fn progress(&self) -> Progress {
+        let (mut received, mut sent) = (0, 0);
+        for attempt in &self.attempts {
+            if let State::InStep(stats) = attempt.state {
+                received += stats.batches_received.saturating_sub(attempt.before.batches_received);
+                sent += stats.batches_sent.saturating_sub(attempt.before.batches_sent);
+            }
+        }
+        Progress::Sync { received, sent }
+    }
+
+    /// Ends the links that were made for this pass, unless the node keeps connections by itself.
+    pub(super) fn part(&self) {
+        if self.node.inner.is_running.load(Ordering::Relaxed) {
+            return;
+        }
+        for link in self.attempts.iter().filter_map(|attempt| attempt.link) {
+            self.node.inner.mesh.urgent(Call::Detach(link));
+        }
+    }
+
+    /// What the pass did; `None` if there was nobody to try.
+    pub(super) async fn report(&self) -> Result<Option<SyncReport>, Error> {
+        let reached = self.attempts.iter().any(|attempt| matches!(attempt.state, State::InStep(_)));
+        let peers: Vec<PeerSync> = self
+            .attempts
+            .iter()
+            // Somebody who was merely seen nearby and does not answer is no failure of the pass.
+            .filter(|attempt| !(reached && attempt.is_chance && attempt.is_failed()))
+            .filter_map(|attempt| self.peer(attempt))
+            .fold(Vec::new(), add_peer);
+        if peers.is_empty() {
+            return Ok(None);
+        }
+        let failed = peers.iter().filter(|peer| peer.error.is_some()).count();
+        let result = match failed {
+            0 => SyncResult::Ok,
+            failed if failed == peers.len() => SyncResult::Failed,
+            _ => SyncResult::Partial,
+        };
+        let conflicts = self
+            .node
+            .blocking(|ledger| {
+                ledger.catch_up()?;
+                ledger.open_conflicts()
+            })
+            .await?;
+        Ok(Some(SyncReport { result, peers, conflicts }))
+    }
+
+    fn peer(&self, attempt: &Attempt) -> Option<PeerSync> {
+        let (stats, error) = match &attempt.state {
+            State::Elsewhere => return None,
+            State::InStep(stats) => (*stats, None),
+            State::Failed(error) => (LinkStats::default(), Some(error.clone())),
+            State::Trying => (LinkStats::default(), Some("not finished".to_owned())),
+        };
+        let before = &attempt.before;
+        let policy = self.node.inner.mesh.policy();
+        let member = attempt.device.and_then(|device| policy.member(&device));
+        let bytes_in = stats.control_bytes_in + stats.data_bytes_in;
+        let bytes_out = stats.control_bytes_out + stats.data_bytes_out;
+        Some(PeerSync {
+            device: attempt.device,
+            name: member.map(|member| member.name.clone()),
+            address: attempt.address.clone(),
+            received: stats.batches_received.saturating_sub(before.batches_received),
+            sent: stats.batches_sent.saturating_sub(before.batches_sent),
+            bytes_in: bytes_in.saturating_sub(before.control_bytes_in + before.data_bytes_in),
+            bytes_out: bytes_out.saturating_sub(before.control_bytes_out + before.data_bytes_out),
+            rounds: stats.rounds.saturating_sub(before.rounds),
+            error,
+        })
+    }
+}
+
+/// Adds what passed over one link to what passed over others with the same device: while two
+/// devices dial each other there are two for a moment.
+fn add_peer(mut peers: Vec<PeerSync>, peer: PeerSync) -> Vec<PeerSync> {
+    let same = |known: &&mut PeerSync| {
+        known.device.is_some() && known.device == peer.device && known.error.is_none()
+    };
+    match peers.iter_mut().find(same).filter(|_| peer.error.is_none()) {
+        Some(known) => {
+            known.received += peer.received;
+            known.sent += peer.sent;
+            known.bytes_in += peer.bytes_in;
+            known.bytes_out += peer.bytes_out;
+            known.rounds += peer.rounds;
+        }
+        None => peers.push(peer),
+    }
+    peers
+}

@@ -1,0 +1,266 @@
+//! The pass itself: whom it tries, and when it has done enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use fieldmesh_model::DeviceId;
+use fieldmesh_net::discovery::{Announcement, Discovery, Sighting};
+use fieldmesh_net::mdns::{Interfaces, Mdns};
+use fieldmesh_replica::{Input, LinkId, LinkStats};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::api::{Progress, SyncOptions};
+use crate::clock;
+use crate::error::Error;
+use crate::mesh::{Call, MeshEvent};
+
+use super::super::Node;
+use super::super::keeper::SEALED_WITHIN;
+use super::attempt::{Attempt, Life, Seen, State};
+
+/// How long a pass looks around although everybody it knew of is in step.
+const LOOK_AROUND: Duration = Duration::from_millis(1_500);
+/// How long a pass that reached nobody goes on listening for others that sync.
+const LISTEN_ALONE: Duration = Duration::from_secs(10);
+
+/// What came of dialling.
+pub(super) type Dialled = (String, Result<(LinkId, DeviceId), String>);
+
+pub(super) struct Pass<'a> {
+    pub(super) node: &'a Node,
+    pub(super) attempts: Vec<Attempt>,
+    /// Every link of which the pass has heard, whether an attempt knows already that it is its own
+    /// or not: what happens to a link is often told before what came of dialling.
+    pub(super) links: BTreeMap<LinkId, Seen>,
+    pub(super) dials: JoinSet<Dialled>,
+    /// Comparisons that are put off for a moment; they end with the pass.
+    pub(super) waits: JoinSet<()>,
+    pub(super) dialled: BTreeSet<String>,
+    /// Whether anybody will do, or only those that were named.
+    pub(super) is_open: bool,
+    pub(super) may_look_around: bool,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(node: &'a Node, options: &SyncOptions) -> Self {
+        Self {
+            node,
+            attempts: Vec::new(),
+            links: BTreeMap::new(),
+            dials: JoinSet::new(),
+            waits: JoinSet::new(),
+            dialled: BTreeSet::new(),
+            is_open: options.with.is_empty(),
+            may_look_around: options.mdns && options.with.is_empty(),
+        }
+    }
+
+    /// Lines up those who are connected already and dials those who are not.
+    pub(super) async fn begin(&mut self, options: &SyncOptions) -> Result<(), Error> {
+        let node = self.node;
+        let mut connected = BTreeMap::new();
+        if let Some(snapshot) = node.inner.mesh.snapshot().await {
+            for link in snapshot.links {
+                let (device, before) = (link.device, link.stats);
+                self.links.insert(link.id, Seen { device, before, life: Life::Old });
+                connected.insert(link.device, (link.id, link.address, link.stats));
+            }
+        }
+        let mut targets: BTreeMap<DeviceId, Vec<String>> = BTreeMap::new();
+        let mut addresses = Vec::new();
+        for name in &options.with {
+            match node.find_device(name)? {
+                Some(device) => targets.entry(device).or_default().extend(node.known(device)),
+                None => addresses.push(name.clone()),
+            }
+        }
+        if options.with.is_empty() {
+            for contact in node.inner.contacts.all() {
+                match contact.device {
+                    Some(device) => targets.entry(device).or_default().push(contact.address),
+                    None => addresses.push(contact.address),
+                }
+            }
+            for device in connected.keys() {
+                targets.entry(*device).or_default();
+            }
+        }
+        for (device, known) in targets {
+            match connected.remove(&device) {
+                Some((link, address, stats)) => {
+                    self.resume(device, link, address, stats);
+                }
+                None => self.dial(Some(device), known, false),
+            }
+        }
+        for address in addresses {
+            self.dial(None, vec![address], false);
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, device: DeviceId, link: LinkId, address: String, before: LinkStats) {
+        self.attempts.push(Attempt {
+            device: Some(device),
+            address,
+            link: Some(link),
+            is_chance: false,
+            before,
+            state: State::Trying,
+        });
+        self.compare(link);
+    }
+
+    /// Compares once more on a link that was there when the pass began.
+    pub(super) fn compare(&mut self, link: LinkId) {
+        if let Some(seen) = self.links.get_mut(&link) {
+            seen.life = Life::Up;
+        }
+        // What the peer acknowledged to its user a moment ago may wait for others to share a
+        // batch; it is to be part of this pass.
+        let mesh = self.node.inner.mesh.clone();
+        self.waits.spawn(async move {
+            tokio::time::sleep(SEALED_WITHIN).await;
+            mesh.urgent(Call::Input(Input::Resync { link: Some(link) }));
+        });
+    }
+
+    /// Dials addresses of one device in turn.
+    pub(super) fn dial(
+        &mut self,
+        device: Option<DeviceId>,
+        addresses: Vec<String>,
+        is_chance: bool,
+    ) {
+        let addresses: Vec<String> =
+            addresses.into_iter().filter(|address| self.dialled.insert(address.clone())).collect();
+        let Some(first) = addresses.first().cloned() else { return };
+        self.attempts.push(Attempt {
+            device,
+            address: first.clone(),
+            link: None,
+            is_chance,
+            before: LinkStats::default(),
+            state: State::Trying,
+        });
+        let node = self.node.clone();
+        self.dials.spawn(async move {
+            let mut failures = Vec::new();
+            for address in addresses {
+                match node.dial(&address).await {
+                    Ok(linked) => return (first, Ok(linked)),
+                    Err(error) => {
+                        node.inner.contacts.failed(device, &address, &error);
+                        failures.push(error);
+                    }
+                }
+            }
+            (first, Err(failures.join("; ")))
+        });
+    }
+
+    pub(super) fn look_around(
+        &self,
+        port: u16,
+    ) -> (Option<Mdns>, Option<mpsc::Receiver<Sighting>>) {
+        if !self.may_look_around {
+            return (None, None);
+        }
+        let (mdns, sightings) = Mdns::start(&Interfaces::default(), clock::random());
+        let tenants = vec![self.node.inner.ledger.identity.tenant];
+        mdns.announce(&Announcement { port, tenants });
+        (Some(mdns), Some(sightings))
+    }
+
+    pub(super) async fn run(
+        &mut self,
+        options: &SyncOptions,
+        events: &mut broadcast::Receiver<MeshEvent>,
+        mut sightings: Option<mpsc::Receiver<Sighting>>,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) {
+        let started = Instant::now();
+        let deadline = started + options.timeout;
+        let mut had_second_round = false;
+        loop {
+            let wake = self.next_wake(started, deadline);
+            if self.is_settled() && Instant::now() >= wake {
+                if had_second_round || !self.second_round() {
+                    break;
+                }
+                had_second_round = true;
+                continue;
+            }
+            tokio::select! {
+                Some(Ok(dialled)) = self.dials.join_next() => self.dialled(dialled),
+                event = events.recv() => match event {
+                    Ok(event) => self.happened(event, progress),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => break,
+                },
+                sighting = receive(&mut sightings) => self.sighted(sighting),
+                () = sleep_until(wake) => if Instant::now() >= deadline { break },
+            }
+        }
+        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.state == State::Trying) {
+            let text = format!("not in step within {} s", options.timeout.as_secs());
+            attempt.state = State::Failed(text);
+        }
+    }
+
+    /// When there is something to decide although nothing happens.
+    fn next_wake(&self, started: Instant, deadline: Instant) -> Instant {
+        if !self.is_settled() {
+            return deadline;
+        }
+        let reached = self.attempts.iter().any(|attempt| matches!(attempt.state, State::InStep(_)));
+        let wake = match (reached, self.is_open, self.may_look_around) {
+            (false, true, _) => started + LISTEN_ALONE,
+            (true, _, true) => started + LOOK_AROUND,
+            (_, _, _) => started,
+        };
+        wake.min(deadline)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.dials.is_empty() && self.attempts.iter().all(|attempt| attempt.state != State::Trying)
+    }
+
+    /// Compares once more with everybody, if what came from one may be news for another.
+    fn second_round(&mut self) -> bool {
+        let live: Vec<usize> = (0..self.attempts.len())
+            .filter(|index| {
+                let link = self.attempts[*index].link.and_then(|link| self.links.get(&link));
+                link.is_some_and(|seen| matches!(seen.life, Life::InStep(_)))
+            })
+            .collect();
+        let came = self.attempts.iter().any(|attempt| match &attempt.state {
+            State::InStep(stats) => stats.batches_received > attempt.before.batches_received,
+            State::Trying | State::Failed(_) | State::Elsewhere => false,
+        });
+        if live.len() < 2 || !came {
+            return false;
+        }
+        for index in live {
+            let attempt = &mut self.attempts[index];
+            attempt.state = State::Trying;
+            if let Some(seen) = attempt.link.and_then(|link| self.links.get_mut(&link)) {
+                seen.life = Life::Up;
+            }
+        }
+        self.node.inner.mesh.urgent(Call::Input(Input::Resync { link: None }));
+        true
+    }
+}
+
+/// The next sighting; never, where nobody looks around.
+async fn receive(sightings: &mut Option<mpsc::Receiver<Sighting>>) -> Sighting {
+    if let Some(receiver) = sightings
+        && let Some(sighting) = receiver.recv().await
+    {
+        return sighting;
+    }
+    std::future::pending().await
+}

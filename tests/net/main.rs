@@ -1,0 +1,28 @@
+//! The programs as people run them: real processes, real disks, real sockets.
+//!
+//! Goal: what a crew relies on holds for `fieldmesh` and `sync-relay` together, also when they are
+//! killed, misused, cut off or short of space. Method: each test has a folder of its own with homes
+//! in it, starts the debug programs, and looks only at what they print, at exit codes and, where a
+//! test damages something, at files. Nothing waits for time to pass: what has to become true is
+//! asked for until it is, or a deadline fails the test.
+//!
+//! The programs are built by `tests/run`; by hand:
+//! `cargo build -p fieldmesh-cli -p sync-relay`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
+
+mod bad_input;
+mod convergence;
+mod crew;
+mod demo;
+mod device;
+mod import;
+mod kill;
+mod lan;
+mod namespaces;
+mod process;
+mod relay;
+mod relays;
+mod restart;
+mod site;
+mod small_disk;

@@ -1,0 +1,105 @@
+//! A relay: its data folder, the commands on it and its running program.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value as Json;
+
+use crate::device::Device;
+use crate::process::{Outcome, Running};
+
+/// A relay, whether its program runs or not.
+#[derive(Clone)]
+pub(crate) struct Relay {
+    data: PathBuf,
+    command: Arc<dyn Fn() -> Command + Send + Sync>,
+}
+
+/// A `sync-relay run` that is ready.
+pub(crate) struct RunningRelay {
+    running: Running,
+    ready: Json,
+}
+
+impl Relay {
+    pub(crate) fn new(
+        data: PathBuf,
+        command: impl Fn() -> Command + Send + Sync + 'static,
+    ) -> Self {
+        Self { data, command: Arc::new(command) }
+    }
+
+    /// The same relay on another host.
+    pub(crate) fn with(&self, change: impl Fn(Command) -> Command + Send + Sync + 'static) -> Self {
+        let command = Arc::clone(&self.command);
+        Self { command: Arc::new(move || change(command())), ..self.clone() }
+    }
+
+    /// Runs a command to its end, however it ends.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
+        self.start_command(arguments).finish()
+    }
+
+    fn start_command(&self, arguments: &[&str]) -> Running {
+        let mut command = (self.command)();
+        command.arg("--data").arg(&self.data).args(arguments);
+        Running::start(command, None)
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(&self) -> RunningRelay {
+        self.start_at("127.0.0.1:0")
+    }
+
+    /// Starts it on an address of devices.
+    pub(crate) fn start_at(&self, address: &str) -> RunningRelay {
+        let arguments = ["--json", "run", "--http", "127.0.0.1:0", "--quic", address];
+        let mut running = self.start_command(&arguments);
+        let ready = serde_json::from_str(&running.line()).unwrap();
+        RunningRelay { running, ready }
+    }
+
+    /// Makes it a member of a tenant.
+    #[track_caller]
+    pub(crate) fn join(&self, invitation: &str) {
+        self.run(&["tenant", "join", invitation, "--device", "relay"]).ok();
+    }
+
+    /// Makes it a member of the tenant of `lead`, starts it and gives its address.
+    #[track_caller]
+    pub(crate) fn of(&self, lead: &Device) -> (RunningRelay, String) {
+        let daemon = lead.daemon();
+        self.join(&lead.invite("relay"));
+        daemon.stop();
+        let running = self.start();
+        let address = running.address();
+        (running, address)
+    }
+}
+
+impl RunningRelay {
+    /// Where devices reach it.
+    pub(crate) fn address(&self) -> String {
+        self.ready["quic"].as_str().unwrap().to_owned()
+    }
+
+    /// Where `/healthz` and `/metrics` are.
+    pub(crate) fn http(&self) -> String {
+        self.ready["http"].as_str().unwrap().to_owned()
+    }
+
+    /// Ends it in order, as an init system does.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Outcome {
+        let pid = Pid::from_raw(i32::try_from(self.running.pid()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        self.running.finish().ok()
+    }
+
+    /// Ends it with SIGKILL.
+    pub(crate) fn kill(self) -> Outcome {
+        self.running.kill()
+    }
+}

@@ -1,0 +1,142 @@
+//! A relay as its operator and its tenants see it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::device::{STEP_TIME_MAX, assert_in_step, until_in_step};
+use crate::process::eventually;
+use crate::site::Site;
+
+#[test]
+fn a_relay_serves_two_tenants_and_mixes_nothing() {
+    let site = Site::new();
+    let relay = site.relay();
+    let tenants = ["gulf", "basin"].map(|tenant| {
+        let lead = site.device(&format!("{tenant}-lead"));
+        lead.found(tenant);
+        lead.well("Alder 1");
+        let hand = site.device(&format!("{tenant}-hand"));
+        let daemon = lead.daemon();
+        hand.join(&lead.invite("manager"));
+        relay.join(&lead.invite("relay"));
+        daemon.stop();
+        (lead, hand)
+    });
+    let running = relay.start();
+    for (index, (lead, hand)) in tenants.iter().enumerate() {
+        lead.sync(&running.address());
+        hand.sync(&running.address());
+        (0..5).for_each(|minute| drop(hand.entry("Alder 1", 10 * index + minute, 1)));
+        hand.sync(&running.address());
+        lead.sync(&running.address());
+    }
+    for (lead, hand) in &tenants {
+        assert_in_step(&[lead, hand]);
+        assert_eq!(lead.ids("field_entry").len(), 5);
+    }
+    let listed = relay.run(&["--json", "tenant", "list"]).ok().stdout;
+    assert!(listed.contains("gulf") && listed.contains("basin"), "{listed}");
+    assert!(get(&running.http(), "/healthz").contains("200 OK"));
+    let metrics = get(&running.http(), "/metrics");
+    assert!(metrics.contains("200 OK") && metrics.contains("# TYPE"), "{metrics}");
+    running.stop();
+}
+
+#[test]
+fn a_tenant_made_on_a_relay_has_its_devices_invited_there() {
+    let site = Site::new();
+    let relay = site.relay();
+    relay.run(&["tenant", "create", "Gulf Crew"]).ok();
+    let running = relay.start();
+    let invite = |role| {
+        let invite = ["--json", "invite", "--tenant", "gulf-crew", "--role", role];
+        let report = relay.run(&invite).ok().json();
+        report["invitation"].as_str().unwrap().to_owned()
+    };
+    let (lead, hand) = (site.device("lead"), site.device("hand"));
+    lead.join(&invite("admin"));
+    hand.join(&invite("operator"));
+    lead.well("Alder 1");
+    lead.sync(&running.address());
+    hand.sync(&running.address());
+    hand.entry("Alder 1", 0, 1);
+    hand.sync(&running.address());
+    lead.sync(&running.address());
+    assert_in_step(&[&lead, &hand]);
+    running.stop();
+}
+
+#[test]
+fn daemons_follow_a_relay_that_is_killed_and_started_again() {
+    let site = Site::new();
+    let [lead, hand] = site.crew(["lead", "hand"]);
+    lead.well("Alder 1");
+    let relay = site.relay();
+    let (running, address) = relay.of(&lead);
+    let daemon = |device: &crate::device::Device| {
+        device.daemon_with(&["--listen", "127.0.0.1:0", "--no-mdns", "--relay", &address])
+    };
+    let (first, second) = (daemon(&lead), daemon(&hand));
+    until_in_step(&[&lead, &hand]);
+    running.kill();
+    let apart = [lead.entry("Alder 1", 1, 1), hand.entry("Alder 1", 2, 1)];
+    let running = relay.start_at(&address);
+    for (device, entry) in [(&hand, &apart[0]), (&lead, &apart[1])] {
+        eventually("the entry comes through the relay", STEP_TIME_MAX, || {
+            (device.run(&["show", entry]).code == Some(0)).then_some(())
+        });
+    }
+    until_in_step(&[&lead, &hand]);
+    // Stopping in order, with devices connected, does not wait for them.
+    running.stop();
+    second.stop();
+    first.stop();
+    assert_in_step(&[&lead, &hand]);
+}
+
+#[test]
+fn a_relay_keeps_nothing_readable_on_its_disk() {
+    let site = Site::new();
+    let [lead] = site.crew(["lead"]);
+    let relay = site.relay();
+    let (running, address) = relay.of(&lead);
+    lead.well("Quetzalcoatlus 7");
+    let entry = lead.entry("Quetzalcoatlus 7", 0, 1);
+    lead.ok(&["edit", &entry, "notes=Brontosaurus was seen at the fence"]);
+    lead.sync(&address);
+    running.stop();
+    let mut files = Vec::new();
+    for home in [site.path("relay"), lead.home] {
+        collect(&home, &mut files);
+    }
+    assert!(files.len() > 8, "{files:?}");
+    for path in files {
+        let bytes = std::fs::read(&path).unwrap();
+        for word in ["Quetzalcoatlus", "Brontosaurus", "lead@example.org"] {
+            let found = bytes.windows(word.len()).any(|window| window == word.as_bytes());
+            assert!(!found, "{word} is readable in {}", path.display());
+        }
+    }
+}
+
+fn collect(folder: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+/// The answer to a GET request, head and body.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
