@@ -19,7 +19,6 @@ use crate::log::Life;
 use crate::problem;
 use crate::relay::{Port, Relay};
 use crate::settings::Settings;
-use crate::socket;
 use crate::terminal::Terminal;
 
 /// How long a command waits for another one, or for a relay that starts or ends.
@@ -74,12 +73,14 @@ impl Context<'_> {
     async fn reach(&self) -> Result<Reached, Problem> {
         let deadline = Instant::now() + IN_USE_PATIENCE;
         loop {
-            if let Some(socket) = socket::find(&self.settings.data).await {
+            if let Some(socket) =
+                fieldmesh_shell::socket::find(crate::PROGRAM, &self.settings.data).await
+            {
                 return Ok(Reached::Running(Client::new(socket)));
             }
             match DataFolder::take(&self.settings.data) {
                 Ok(data) => {
-                    socket::remove_stale(data.path());
+                    fieldmesh_shell::socket::remove_stale(crate::PROGRAM, data.path());
                     return Ok(Reached::Here(data));
                 }
                 // What holds it may be a relay that is about to serve.

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::problem;
 use crate::relay::Relay;
-use crate::socket::Socket;
 use crate::wire::{NewTenant, PROBLEM, TenantList, TenantSummary};
+use fieldmesh_shell::socket::Socket;
 
 /// How long requests may go on once the relay was told to stop.
 pub(crate) const LAST_REQUESTS_MAX: Duration = Duration::from_secs(2);

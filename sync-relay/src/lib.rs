@@ -19,8 +19,6 @@ mod problem;
 mod relay;
 mod render;
 mod settings;
-mod signal;
-mod socket;
 mod terminal;
 mod wire;
 
@@ -34,6 +32,8 @@ use exit::Failure;
 use settings::Settings;
 use terminal::Terminal;
 
+/// The name under which the program keeps its sockets.
+const PROGRAM: &str = "sync-relay";
 /// How long the program waits at its end for threads that are still busy.
 const LAST_THREADS_MAX: Duration = Duration::from_millis(200);
 

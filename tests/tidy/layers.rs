@@ -22,8 +22,9 @@ const TABLE: &[Row] = &[
         "fieldmesh",
         &["model", "trie", "batch", "identity", "document", "session", "replica", "store", "net"],
     ),
-    Row(5, "fieldmesh-cli", &["model", "node"]),
-    Row(5, "sync-relay", &["model", "identity", "net", "node"]),
+    Row(4, "fieldmesh-shell", &[]),
+    Row(5, "fieldmesh-cli", &["model", "node", "shell"]),
+    Row(5, "sync-relay", &["model", "identity", "net", "node", "shell"]),
     Row(
         SIDE,
         "fieldmesh-sim",

@@ -3,7 +3,6 @@
 mod answer;
 mod body;
 mod routes;
-pub(crate) mod socket;
 mod told;
 
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Backend;
 use crate::log::Logs;
 use crate::problem;
-use socket::Socket;
+use fieldmesh_shell::socket::Socket;
 
 /// How long requests may go on once the daemon was told to stop.
 const LAST_REQUESTS_MAX: Duration = Duration::from_secs(5);

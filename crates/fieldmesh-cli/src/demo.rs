@@ -27,7 +27,6 @@ use tokio::time::timeout;
 
 use crate::args::DemoArgs;
 use crate::exit::Failure;
-use crate::signal::Signals;
 use crate::terminal::Terminal;
 
 use self::crew::Crew;
@@ -44,7 +43,7 @@ const SIGNAL_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// `demo`
 pub(crate) async fn demo(args: &DemoArgs, terminal: &Terminal) -> Result<(), Failure> {
-    let mut signals = Signals::take()?;
+    let mut signals = crate::problem::signals()?;
     let folder = Folder::create().map_err(|error| error.problem())?;
     let programs = Programs::find(folder.path()).map_err(|error| error.problem())?;
     let mut teller = Teller::new(terminal);

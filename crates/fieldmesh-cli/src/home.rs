@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use crate::args::Global;
 use crate::backend::{Backend, Local, Remote};
-use crate::daemon::socket;
 use crate::passphrase::Secret;
 use crate::problem;
 use crate::terminal::Terminal;
@@ -58,7 +57,9 @@ pub(crate) fn folder(global: &Global) -> Result<PathBuf, Problem> {
 /// The daemon that holds the home, told which log lines to write if that was asked.
 pub(crate) async fn daemon(global: &Global) -> Result<Option<Remote>, Problem> {
     let folder = folder(global)?;
-    let Some(socket) = socket::find(&folder).await else { return Ok(None) };
+    let Some(socket) = fieldmesh_shell::socket::find(crate::PROGRAM, &folder).await else {
+        return Ok(None);
+    };
     let remote = Remote::new(socket);
     if let Some(filter) = &global.log {
         remote.log(filter).await?;
@@ -91,6 +92,6 @@ pub(crate) async fn open(global: &Global, terminal: &Terminal) -> Result<Home, P
 
 async fn try_open(folder: &Path, secret: &Secret) -> Result<Node, Error> {
     let node = secret.unlock(Node::builder(folder)).open().await?;
-    socket::remove_stale(folder);
+    fieldmesh_shell::socket::remove_stale(crate::PROGRAM, folder);
     Ok(node)
 }

@@ -14,7 +14,6 @@ mod log;
 mod passphrase;
 mod problem;
 mod render;
-mod signal;
 mod terminal;
 mod wire;
 
@@ -27,6 +26,8 @@ use args::Cli;
 use exit::Failure;
 use terminal::Terminal;
 
+/// The name under which the program keeps its sockets.
+const PROGRAM: &str = "fieldmesh";
 /// How long the program waits at its end for threads that are still busy.
 const LAST_THREADS_MAX: Duration = Duration::from_millis(200);
 

@@ -49,3 +49,9 @@ pub(crate) fn daemon(error: impl Display) -> Problem {
         "the daemon that holds this home broke off: {error}; see its log, or restart it"
     ))
 }
+
+/// The signals that ask the program to end.
+pub(crate) fn signals() -> Result<fieldmesh_shell::signal::Signals, Problem> {
+    fieldmesh_shell::signal::Signals::take()
+        .map_err(|error| failed(format!("cannot take signals: {error}")))
+}

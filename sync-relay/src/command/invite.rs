@@ -11,8 +11,8 @@ use crate::exit::Failure;
 use crate::problem;
 use crate::relay::Relay;
 use crate::render;
-use crate::signal::Signals;
-use crate::socket::Socket;
+use fieldmesh_shell::signal::Signals;
+use fieldmesh_shell::socket::Socket;
 
 /// `invite`
 pub(super) async fn invite(context: &Context<'_>, args: &InviteArgs) -> Result<(), Failure> {
@@ -40,7 +40,7 @@ async fn here(
     options: InviteOptions,
     data: DataFolder,
 ) -> Result<(), Failure> {
-    let mut signals = Signals::take()?;
+    let mut signals = problem::signals()?;
     let port = context.open_port().await?;
     let relay = Relay::open(data, Some(port)).await?;
     let result = serve(context, args, options, &relay, &mut signals).await;
@@ -57,7 +57,8 @@ async fn serve(
     relay: &Relay,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
-    let mut socket = Socket::bind(relay.data()).map_err(|error| cannot_serve(&error))?;
+    let mut socket =
+        Socket::bind(crate::PROGRAM, relay.data()).map_err(|error| cannot_serve(&error))?;
     let invitations = relay.invite(&args.tenant, options).await?;
     context.terminal.list(&invitations, render::invitations)?;
     let advice = render::advice(&invitations);

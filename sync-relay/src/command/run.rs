@@ -15,8 +15,8 @@ use crate::exit::Failure;
 use crate::operations;
 use crate::problem;
 use crate::relay::Relay;
-use crate::signal::Signals;
-use crate::socket::Socket;
+use fieldmesh_shell::signal::Signals;
+use fieldmesh_shell::socket::Socket;
 
 /// What programs read when the relay is ready.
 #[derive(Serialize)]
@@ -41,7 +41,7 @@ struct Running {
 
 /// `run`
 pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
-    let mut signals = Signals::take()?;
+    let mut signals = problem::signals()?;
     let Running { relay, http, mut socket, ready } = start(context).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -71,7 +71,8 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
     let http = operations::bind(settings.http).await?;
     let http_address = http.local_addr().map_err(|error| problem::failed(error.to_string()))?;
     let relay = Relay::open(data, Some(port)).await?;
-    let socket = Socket::bind(relay.data()).map_err(|error| cannot_serve(&error))?;
+    let socket =
+        Socket::bind(crate::PROGRAM, relay.data()).map_err(|error| cannot_serve(&error))?;
     let ready = Ready {
         ready: true,
         pid: std::process::id(),

@@ -8,14 +8,13 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use crate::args::InviteArgs;
 use crate::backend::{Backend as _, Local, Remote};
-use crate::daemon::socket::Socket;
 use crate::daemon::{self, Shared};
 use crate::exit::Failure;
 use crate::home::Home;
 use crate::log::Logs;
 use crate::problem;
 use crate::render;
-use crate::signal::Signals;
+use fieldmesh_shell::socket::Socket;
 
 /// `invite`
 pub(super) async fn invite(
@@ -65,7 +64,7 @@ async fn here(
     options: InviteOptions,
     logs: Logs,
 ) -> Result<(), Failure> {
-    let mut signals = Signals::take()?;
+    let mut signals = problem::signals()?;
     let Local(node) = local;
     node.listen(args.listen).await.map_err(|error| error.problem())?;
     let invitations = local.invite(options).await?;
@@ -104,7 +103,8 @@ async fn serve_meanwhile(
     wait: impl Future<Output = ()>,
 ) -> Result<(), Problem> {
     let folder = crate::home::folder(context.global)?;
-    let mut socket = Socket::bind(&folder).map_err(|error| daemon::cannot_serve(&error))?;
+    let mut socket =
+        Socket::bind(crate::PROGRAM, &folder).map_err(|error| daemon::cannot_serve(&error))?;
     let shared = Shared::new(Arc::new(local.clone()), logs, CancellationToken::new());
     daemon::serve_until(&mut socket, shared, wait)
         .await

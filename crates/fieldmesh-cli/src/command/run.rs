@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use crate::args::RunArgs;
 use crate::backend::{Backend as _, Local};
-use crate::daemon::socket::Socket;
 use crate::daemon::{self, Shared};
 use crate::exit::Failure;
 use crate::home::Home;
 use crate::log::Logs;
 use crate::problem;
 use crate::render;
-use crate::signal::Signals;
+use fieldmesh_shell::signal::Signals;
+use fieldmesh_shell::socket::Socket;
 
 /// How long `stop` waits for the daemon's end.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ pub(super) async fn run(context: &Context<'_>, args: &RunArgs, logs: Logs) -> Re
         }
     };
     let folder = crate::home::folder(context.global)?;
-    let mut signals = Signals::take()?;
+    let mut signals = problem::signals()?;
     let options =
         RunOptions { listen: args.listen, relays: args.relay.clone(), mdns: !args.no_mdns };
     match start(&local, options, &folder).await {
@@ -68,7 +68,8 @@ async fn start(
 ) -> Result<(Socket, StatusReport), Problem> {
     let Local(node) = local;
     node.run(options).await.map_err(|error| error.problem())?;
-    let socket = Socket::bind(folder).map_err(|error| daemon::cannot_serve(&error))?;
+    let socket =
+        Socket::bind(crate::PROGRAM, folder).map_err(|error| daemon::cannot_serve(&error))?;
     let status = local.status().await?;
     Ok((socket, status))
 }

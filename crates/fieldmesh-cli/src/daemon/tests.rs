@@ -33,7 +33,7 @@ impl Running {
     fn start(name: &str) -> Self {
         let home = std::env::temp_dir().join(format!("fmd-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&home).unwrap();
-        let mut socket = Socket::bind(&home).unwrap();
+        let mut socket = Socket::bind(crate::PROGRAM, &home).unwrap();
         let path = socket.path().to_owned();
         let fake = Arc::new(Fake::default());
         let backend: Arc<dyn Backend> = Arc::clone(&fake) as Arc<dyn Backend>;

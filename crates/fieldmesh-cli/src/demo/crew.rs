@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fieldmesh::api::{StatusReport, Traffic};
+use futures::future::try_join3;
 
 use super::acknowledged::Acknowledged;
 use super::device::Device;
@@ -91,9 +92,7 @@ impl Crew {
 
     /// Ends every process in good order.
     pub(super) async fn go_home(&mut self) -> Result<(), DemoError> {
-        for device in [&mut self.ana, &mut self.ben, &mut self.cleo] {
-            device.stop().await?;
-        }
+        try_join3(self.ana.stop(), self.ben.stop(), self.cleo.stop()).await?;
         self.relay.stop().await
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use fieldmesh::api::{SyncReport, Traffic};
-use futures::future::try_join3;
+use futures::future::{try_join, try_join3};
 use serde_json::json;
 
 use super::crew::{Crew, add, connection, passed};
@@ -16,8 +16,7 @@ use crate::render;
 /// Plays the chapter.
 pub(super) async fn play(crew: &mut Crew, teller: &mut Teller<'_>) -> Result<(), DemoError> {
     teller.chapter("homecoming", "The relay is back")?;
-    crew.ben.stop().await?;
-    crew.cleo.stop().await?;
+    try_join(crew.ben.stop(), crew.cleo.stop()).await?;
     crew.relay.start().await?;
     let address = crew.relay.address();
     let words = format!("It serves {address} again, and each device says `sync` once.");

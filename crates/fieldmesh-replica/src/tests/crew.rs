@@ -307,6 +307,14 @@ impl Crew {
         panic!("the exchange does not end");
     }
 
+    /// Delivers what one end of a link has sent on its control stream, before all others.
+    pub(crate) fn deliver(&mut self, node: usize, link: LinkId) {
+        let Some(wire) = self.wires.get_mut(&(node, link)) else { return };
+        let bytes = wire[0].drain(..).collect();
+        let Some(&(other, end)) = self.ends.get(&(node, link)) else { return };
+        self.input(other, Input::Control { link: end, bytes });
+    }
+
     fn next_wire(&self) -> Option<((usize, LinkId), usize)> {
         self.wires.iter().find_map(|(end, streams)| {
             streams.iter().position(|bytes| !bytes.is_empty()).map(|stream| (*end, stream))

@@ -42,6 +42,23 @@ fn a_later_link_of_the_same_dialler_replaces_the_earlier() {
 }
 
 #[test]
+fn of_two_links_that_one_device_dialled_at_once_both_keep_the_same() {
+    let (mut crew, _) = Crew::new(2);
+    let (earlier, earlier_end) = crew.connect(0, 1);
+    let (later, later_end) = crew.connect(0, 1);
+    crew.deliver(0, earlier);
+    crew.deliver(1, earlier_end);
+    crew.deliver(0, later);
+    // The other side gives the earlier link up, but the later one's answer arrives before that.
+    crew.deliver(1, later_end);
+    crew.run();
+    assert_eq!(open_links(&crew), [vec![later], vec![later_end]]);
+    crew.seal(0, b"a");
+    crew.run();
+    crew.assert_equal();
+}
+
+#[test]
 fn a_dead_better_link_gives_way_to_a_worse_one_that_lives() {
     let (mut crew, _) = Crew::new(2);
     let (small, large) = by_id(&crew);

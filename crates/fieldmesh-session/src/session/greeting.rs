@@ -39,13 +39,13 @@ impl Session {
         }
         match (self.settings.side, self.hello.take()) {
             (Side::Dialled, _) => {
-                let hello = self.introduce(now, sets);
+                let hello = self.introduce(now, sets, None);
                 self.phase = Phase::Checking;
                 self.send(&Message::Hello(hello))
             }
             (Side::Accepted, None) => Ok(()),
             (Side::Accepted, Some(hello)) => {
-                let mine = self.introduce(now, sets);
+                let mine = self.introduce(now, sets, Some(&hello));
                 self.take_peer(&hello);
                 self.phase = Phase::Resting;
                 let is_equal = (mine.policy == hello.policy, mine.data == hello.data);
@@ -56,7 +56,8 @@ impl Session {
         }
     }
 
-    fn introduce(&self, now: Moment, sets: &mut Sets<'_>) -> Hello {
+    /// The hello of the dialler, or the answer to it: the same number and a version of both.
+    fn introduce(&self, now: Moment, sets: &mut Sets<'_>, dialler: Option<&Hello>) -> Hello {
         sets.policy.rehash();
         let policy = (wire_root(sets.policy, &self.key).to_be_bytes(), sets.policy.len() as u64);
         let data = match sets.reader {
@@ -65,11 +66,8 @@ impl Session {
             }),
             Reader::Unknown => ([0; 8], 0),
         };
-        let chosen = self.hello.as_ref().map_or(VERSION_MAX, |hello| hello.versions.1);
-        let conversation = match self.settings.side {
-            Side::Dialled => self.settings.conversation,
-            Side::Accepted => self.hello.as_ref().map_or(0, |hello| hello.conversation),
-        };
+        let chosen = dialler.map_or(VERSION_MAX, |hello| hello.versions.1);
+        let conversation = dialler.map_or(self.settings.conversation, |hello| hello.conversation);
         Hello {
             versions: (VERSION_MIN, chosen.min(VERSION_MAX)),
             features: 0,

@@ -56,7 +56,7 @@ impl MeshTask {
         let side = connection.side();
         let is_dialled = side == fieldmesh_net::Side::Dialled;
         let channel_key = connection.channel_key();
-        tracing::info!(peer = %device.short(), address, ?side, "link opened");
+        tracing::info!(link = id.0, peer = %device.short(), address, ?side, "link opened");
         let (control, control_queue) = mpsc::unbounded_channel();
         let (data, data_queue) = mpsc::unbounded_channel();
         let queues = Queues { control: control_queue, data: data_queue };

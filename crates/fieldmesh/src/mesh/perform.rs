@@ -111,7 +111,7 @@ impl MeshTask {
         let stats = self.replica.stats(id).unwrap_or(link.stats);
         let earlier = self.earlier.entry(link.device).or_default();
         *earlier = sum(earlier, &stats);
-        tracing::info!(peer = %link.device.short(), reason, "link closed");
+        tracing::info!(link = id.0, peer = %link.device.short(), reason, "link closed");
         self.announce(MeshEvent::Unlinked { link: id, reason: reason.into() });
     }
 

@@ -19,7 +19,7 @@ fn the_path_is_short_however_long_the_home_is() {
             temporary_folder: format!("/{}", "t".repeat(120)).into(),
             user: u32::MAX,
         };
-        let places = places(&home, &environment);
+        let places = places("crew", &home, &environment);
         assert!(!places.is_empty());
         assert!(places.iter().all(|path| path.as_os_str().len() < 100), "{places:?}");
     }
@@ -29,7 +29,7 @@ fn the_path_is_short_however_long_the_home_is() {
 fn two_homes_have_two_sockets() {
     let environment =
         Environment { runtime_folder: None, temporary_folder: "/tmp".into(), user: 7 };
-    let of = |home: &str| places(Path::new(home), &environment)[0].clone();
+    let of = |home: &str| places("crew", Path::new(home), &environment)[0].clone();
     assert_eq!(of("/a"), of("/a"));
     assert_ne!(of("/a"), of("/b"));
 }
@@ -37,29 +37,29 @@ fn two_homes_have_two_sockets() {
 #[tokio::test]
 async fn a_daemon_is_found_until_it_ends_and_leaves_no_file() {
     let home = folder("found");
-    assert_eq!(find(&home).await, None);
-    let socket = Socket::bind(&home).unwrap();
+    assert_eq!(find("crew", &home).await, None);
+    let socket = Socket::bind("crew", &home).unwrap();
     let path = socket.path().to_owned();
-    assert_eq!(find(&home).await.as_deref(), Some(&*path));
+    assert_eq!(find("crew", &home).await.as_deref(), Some(&*path));
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     drop(socket);
     assert!(!path.exists());
-    assert_eq!(find(&home).await, None);
+    assert_eq!(find("crew", &home).await, None);
     fs::remove_dir_all(home).unwrap();
 }
 
 #[tokio::test]
 async fn a_file_left_by_a_killed_daemon_is_replaced() {
     let home = folder("stale");
-    let mut killed = Socket::bind(&home).unwrap();
+    let mut killed = Socket::bind("crew", &home).unwrap();
     drop(killed.take_listener());
     assert!(killed.path().exists());
-    assert_eq!(find(&home).await, None);
-    let next = Socket::bind(&home).unwrap();
-    assert!(find(&home).await.is_some());
+    assert_eq!(find("crew", &home).await, None);
+    let next = Socket::bind("crew", &home).unwrap();
+    assert!(find("crew", &home).await.is_some());
     // The old one must not take the new one's file away.
     drop(killed);
-    assert!(find(&home).await.is_some());
+    assert!(find("crew", &home).await.is_some());
     drop(next);
     fs::remove_dir_all(home).unwrap();
 }

@@ -1,7 +1,7 @@
-//! Where the relay of a data folder listens for commands, and who may connect.
+//! Where a program that holds a folder listens for commands, and who may connect.
 //!
-//! The socket lies in the user's runtime folder under a hash of the data folder's path, because
-//! paths of sockets are limited to about a hundred bytes. Only whoever holds the data folder's lock
+//! The socket lies in the user's runtime folder under a hash of the held folder's path, because
+//! paths of sockets are limited to about a hundred bytes. Only whoever holds the folder's lock
 //! creates or removes one, so a socket that nobody listens on is always left over.
 
 use std::fs::{self, DirBuilder, Permissions};
@@ -14,26 +14,26 @@ use tokio::net::{UnixListener, UnixStream};
 /// The longest path of a socket that every platform takes.
 const PATH_SIZE_MAX: usize = 99;
 
-/// The socket of a relay in this process; dropping it removes the file.
+/// The socket of a program in this process; dropping it removes the file.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     path: PathBuf,
     identity: (u64, u64),
     listener: Option<UnixListener>,
 }
 
-/// Where the relay of the data folder `data` may listen, the best place first.
+/// Where the `program` that holds `held` may listen, the best place first.
 ///
-/// A relay started by the system may lack the environment of a login, so that commands look into
+/// A program started by the system may lack the environment of a login, so that commands look into
 /// every place.
-fn places(data: &Path, environment: &Environment) -> Vec<PathBuf> {
-    let hash = blake3::hash(data.as_os_str().as_encoded_bytes());
+fn places(program: &str, held: &Path, environment: &Environment) -> Vec<PathBuf> {
+    let hash = blake3::hash(held.as_os_str().as_encoded_bytes());
     let name = format!("{}.sock", &hash.to_hex()[..16]);
-    let per_user = format!("sync-relay-{}", environment.user);
+    let per_user = format!("{program}-{}", environment.user);
     environment
         .runtime_folder
         .iter()
-        .map(|folder| folder.join("sync-relay"))
+        .map(|folder| folder.join(program))
         .chain([environment.temporary_folder.join(&per_user), Path::new("/tmp").join(&per_user)])
         .map(|folder| folder.join(&name))
         .filter(|path| path.as_os_str().len() <= PATH_SIZE_MAX)
@@ -48,24 +48,24 @@ struct Environment {
 }
 
 impl Environment {
-    fn of(data: &Path) -> io::Result<Self> {
+    fn of(held: &Path) -> io::Result<Self> {
         let runtime_folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         Ok(Self {
             runtime_folder: runtime_folder.filter(|folder| folder.is_absolute()),
             temporary_folder: std::env::temp_dir(),
-            user: fs::metadata(data)?.uid(),
+            user: fs::metadata(held)?.uid(),
         })
     }
 }
 
-fn places_of(data: &Path) -> io::Result<Vec<PathBuf>> {
-    let data = fs::canonicalize(data)?;
-    Ok(places(&data, &Environment::of(&data)?))
+fn places_of(program: &str, held: &Path) -> io::Result<Vec<PathBuf>> {
+    let held = fs::canonicalize(held)?;
+    Ok(places(program, &held, &Environment::of(&held)?))
 }
 
-/// The socket on which the relay of the data folder `data` answers, if there is one.
-pub(crate) async fn find(data: &Path) -> Option<PathBuf> {
-    for path in places_of(data).ok()? {
+/// The socket on which the `program` that holds `held` answers, if there is one.
+pub async fn find(program: &str, held: &Path) -> Option<PathBuf> {
+    for path in places_of(program, held).ok()? {
         if UnixStream::connect(&path).await.is_ok() {
             return Some(path);
         }
@@ -73,25 +73,25 @@ pub(crate) async fn find(data: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Removes what a relay that was killed left behind; the caller holds the folder's lock.
-pub(crate) fn remove_stale(data: &Path) {
-    for path in places_of(data).unwrap_or_default() {
+/// Removes what a `program` that was killed left behind; the caller holds the lock of `held`.
+pub fn remove_stale(program: &str, held: &Path) {
+    for path in places_of(program, held).unwrap_or_default() {
         // Where there is none, nothing is to be removed.
         let _ = fs::remove_file(path);
     }
 }
 
 impl Socket {
-    /// Listens for the data folder `data`; the caller holds its lock.
+    /// Listens as the `program` that holds `held`; the caller holds its lock.
     ///
     /// # Errors
     ///
     /// None of the places can be used; the error is the last place's.
-    pub(crate) fn bind(data: &Path) -> io::Result<Self> {
-        remove_stale(data);
+    pub fn bind(program: &str, held: &Path) -> io::Result<Self> {
+        remove_stale(program, held);
         let mut result = Err(io::Error::other("no folder for it has a path that is short enough"));
-        for path in places_of(data)? {
-            result = Self::bind_at(path, fs::metadata(data)?.uid());
+        for path in places_of(program, held)? {
+            result = Self::bind_at(path, fs::metadata(held)?.uid());
             if result.is_ok() {
                 break;
             }
@@ -110,12 +110,12 @@ impl Socket {
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The listener, once.
-    pub(crate) const fn take_listener(&mut self) -> Option<UnixListener> {
+    pub const fn take_listener(&mut self) -> Option<UnixListener> {
         self.listener.take()
     }
 }
@@ -124,7 +124,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         drop(self.listener.take());
         let Ok(metadata) = fs::symlink_metadata(&self.path) else { return };
-        // The next relay may have put its own in the same place, even under the same inode.
+        // The next program may have put its own in the same place, even under the same inode.
         let is_ours = (metadata.dev(), metadata.ino()) == self.identity;
         if is_ours && std::os::unix::net::UnixStream::connect(&self.path).is_err() {
             let _ = fs::remove_file(&self.path);
