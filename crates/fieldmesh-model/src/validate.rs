@@ -137,7 +137,8 @@ pub fn validate_edit(
     Ok(normal_edits(collection, edits, &before, &after))
 }
 
-// The extended groups are checked by the index of duplicates, which knows the extensions.
+// The extended groups are part of the natural key, and with it of the record's id; duplicates of
+// different people are two records.
 fn taken(
     collection: &Collection,
     fields: &Fields,

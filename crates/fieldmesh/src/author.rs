@@ -5,6 +5,7 @@
 //! of its own past it starts a new epoch, so no two batches ever share a place in a chain.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use fieldmesh_batch::{Batch, Draft, Leaf, Priority, SealError};
 use fieldmesh_identity::DeviceKeys;
@@ -21,8 +22,7 @@ pub(crate) struct Author {
     epoch: Epoch,
     chains: BTreeMap<(Epoch, Scope), ChainHead>,
     unsealed: BTreeMap<(Epoch, Scope), Vec<Unsealed>>,
-    newest: Moment,
-    oldest_unsealed: Option<Moment>,
+    oldest_unsealed: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -49,7 +49,6 @@ impl Author {
             epoch,
             chains: BTreeMap::new(),
             unsealed: BTreeMap::new(),
-            newest: Moment::ZERO,
             oldest_unsealed: None,
         }
     }
@@ -62,7 +61,6 @@ impl Author {
         id: BatchId,
         last: Moment,
     ) {
-        self.newest = self.newest.max(last);
         self.chains.insert(chain, ChainHead { sequence, id, last });
     }
 
@@ -84,16 +82,19 @@ impl Author {
         fieldmesh_document::actor(self.device(), self.epoch)
     }
 
-    /// The time of the next change: the clock's, but never before an earlier change of ours.
-    pub(crate) fn change_time(&mut self) -> Moment {
-        self.newest = self.newest.max(clock::now());
-        self.newest
+    /// The time of the next change in `scope`: the clock's, but never before an earlier one of the
+    /// same chain. A clock that was wrong once spoils no other chain.
+    pub(crate) fn change_time(&self, scope: Scope) -> Moment {
+        let chain = (self.epoch, scope);
+        let sealed = self.chains.get(&chain).map(|head| head.last);
+        let waiting = self.unsealed.get(&chain).and_then(|waiting| waiting.last());
+        let newest = sealed.max(waiting.map(|change| change.at));
+        newest.unwrap_or_default().max(clock::now())
     }
 
     /// Notes a change that has become durable and waits for a batch.
     pub(crate) fn add(&mut self, chain: (Epoch, Scope), change: Unsealed) {
-        self.newest = self.newest.max(change.at);
-        self.oldest_unsealed.get_or_insert_with(clock::now);
+        self.oldest_unsealed.get_or_insert_with(Instant::now);
         self.unsealed.entry(chain).or_default().push(change);
     }
 
@@ -103,7 +104,7 @@ impl Author {
     }
 
     /// Since when the oldest of them waits.
-    pub(crate) fn oldest_unsealed(&self) -> Option<Moment> {
+    pub(crate) fn oldest_unsealed(&self) -> Option<Instant> {
         self.oldest_unsealed
     }
 
@@ -160,7 +161,7 @@ impl Author {
             let waiting = self.unsealed.entry(chain).or_default();
             waiting.splice(0..0, leaves);
         }
-        self.oldest_unsealed.get_or_insert_with(clock::now);
+        self.oldest_unsealed.get_or_insert_with(Instant::now);
     }
 
     fn seal_group(

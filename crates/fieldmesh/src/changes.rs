@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_document::gate::{Excluded, Rival, select};
 use fieldmesh_document::{Document, Peeked};
-use fieldmesh_model::{DeviceId, DocumentId, Epoch};
+use fieldmesh_model::{DeviceId, DocumentId, Epoch, Scope};
 use fieldmesh_store::Store;
 
 use crate::entry::Entry;
@@ -16,6 +16,8 @@ use crate::rows::ChangeRef;
 pub(crate) struct Source {
     pub(crate) author: DeviceId,
     pub(crate) epoch: Epoch,
+    /// The scope under which it travels.
+    pub(crate) scope: Scope,
     pub(crate) change: Vec<u8>,
 }
 
@@ -27,14 +29,16 @@ pub(crate) fn read_change(
 ) -> Result<Source, Error> {
     let entry = store.read(reference.place).map_err(|error| Error::store(&error))?;
     match Entry::decode(&entry).map_err(|error| Error::store(&error))? {
-        Entry::Change(local) => Ok(Source { author: me, epoch: local.epoch, change: local.change }),
+        Entry::Change(local) => {
+            Ok(Source { author: me, epoch: local.epoch, scope: local.scope, change: local.change })
+        }
         Entry::Batch(bytes) => {
             let batch = decode_batch(&bytes)?;
-            let (author, epoch) = (batch.header().author, batch.header().epoch);
+            let fieldmesh_batch::Header { author, epoch, scope, .. } = *batch.header();
             let leaf = batch.leaves().get(usize::from(reference.leaf)).ok_or_else(|| {
                 Error::Store { reason: format!("a batch in the log lacks leaf {}", reference.leaf) }
             })?;
-            Ok(Source { author, epoch, change: leaf.change.clone() })
+            Ok(Source { author, epoch, scope, change: leaf.change.clone() })
         }
         Entry::Item(_) | Entry::Fact(_) => {
             Err(Error::Store { reason: format!("no change lies at {:?}", reference.place) })

@@ -1,6 +1,7 @@
 //! The device's clock and its randomness: the only place that reads either.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use fieldmesh_model::Moment;
 
@@ -11,6 +12,15 @@ pub(crate) fn now() -> Moment {
         Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
     };
     Moment::from_millis(millis)
+}
+
+/// A time that goes on steadily from the device's clock as it was at the start, whatever is done to
+/// the clock since: for what waits and retries.
+pub(crate) fn steady() -> Moment {
+    static START: OnceLock<(Instant, Moment)> = OnceLock::new();
+    let (start, moment) = START.get_or_init(|| (Instant::now(), now()));
+    let millis = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
+    moment.plus_millis(millis)
 }
 
 /// Random bytes from the operating system.

@@ -116,7 +116,7 @@ impl Home {
             return Err(Error::HomeExists { folder: folder.into() });
         }
         create_private_folder(folder)?;
-        set_aside(&folder.join(STORE_FOLDER))?;
+        set_aside(folder)?;
         let key = DataKey::generate().map_err(|error| locked(&error))?;
         let profile: [u8; 16] = clock::random();
         let wrapped = wrap(&key, unlock, &profile)?;
@@ -129,6 +129,16 @@ impl Home {
 
     /// Unlocks the home in `folder`.
     pub(crate) fn open(folder: &Path, unlock: &Unlock) -> Result<Self, Error> {
+        if !exists(folder) && folder.join(PROFILE_FILE).exists() {
+            return Err(Error::Store {
+                reason: format!(
+                    "the home in {} is not whole: its file `{IDENTITY_FILE}` is missing; restore \
+                     it from a copy, or create or join a tenant here, which keeps what is left \
+                     aside",
+                    folder.display()
+                ),
+            });
+        }
         if !exists(folder) {
             return Err(Error::NoHome { folder: folder.into() });
         }
@@ -277,16 +287,25 @@ fn folder_error(folder: &Path, source: std::io::Error) -> Error {
     Error::Folder { folder: folder.into(), source }
 }
 
-/// Moves away what an unfinished attempt left behind; it is never deleted, because nobody can
-/// tell it from a store whose identity was lost.
-fn set_aside(store: &Path) -> Result<(), Error> {
-    if !store.exists() {
+/// Moves away what an unfinished attempt left behind, the key with what it opens; it is never
+/// deleted, because nobody can tell it from a home whose identity was lost.
+fn set_aside(folder: &Path) -> Result<(), Error> {
+    let left: Vec<PathBuf> = [PROFILE_FILE, STORE_FOLDER]
+        .into_iter()
+        .map(|name| folder.join(name))
+        .filter(|path| path.exists())
+        .collect();
+    if left.is_empty() {
         return Ok(());
     }
-    let suffix = u32::from_be_bytes(clock::random());
-    let aside = store.with_extension(format!("unfinished-{suffix:08x}"));
+    let aside = folder.join(format!("unfinished-{:08x}", u32::from_be_bytes(clock::random())));
     tracing::warn!(aside = %aside.display(), "an unfinished home is moved aside");
-    fs::rename(store, aside).map_err(|source| folder_error(store, source))
+    create_private_folder(&aside)?;
+    for path in left {
+        let name = path.file_name().unwrap_or_default().to_owned();
+        fs::rename(&path, aside.join(name)).map_err(|source| folder_error(folder, source))?;
+    }
+    Ok(())
 }
 
 /// Makes a folder that only its owner can enter.

@@ -17,11 +17,11 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fieldmesh_document::Document;
 use fieldmesh_identity::{Item, Member, Policy};
-use fieldmesh_model::{DeviceId, DocumentId, Epoch, Moment, UserId};
+use fieldmesh_model::{DeviceId, DocumentId, Epoch, UserId};
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View};
 
 use crate::author::{Author, Unsealed};
@@ -60,6 +60,20 @@ struct Desk {
     recent: BTreeMap<DocumentId, Vec<Recent>>,
     /// The newest place that a local change was written to.
     newest: Option<Place>,
+    /// Groups of batches that are on their way to the disk.
+    sealing: usize,
+}
+
+impl Desk {
+    /// Forgets a change that did not become durable.
+    fn forget(&mut self, document: DocumentId, change: &[u8]) {
+        if let Some(recent) = self.recent.get_mut(&document) {
+            recent.retain(|recent| recent.change != change);
+            if recent.is_empty() {
+                self.recent.remove(&document);
+            }
+        }
+    }
 }
 
 struct Recent {
@@ -94,7 +108,7 @@ impl Ledger {
         };
         let author = read_author(&store, &identity, epoch)?;
         let device = author.device();
-        let desk = Desk { author, recent: BTreeMap::new(), newest: None };
+        let desk = Desk { author, recent: BTreeMap::new(), newest: None, sealing: 0 };
         let ledger = Self {
             store,
             projector,
@@ -158,18 +172,17 @@ impl Ledger {
         rows::find(self.view(), Tree::Meta, fact_key(example))
     }
 
-    /// Leaves this device's chains behind, because a batch of its own turned up that it does not
-    /// know: it was restored from a backup, or cloned.
+    /// Leaves this device's chains behind: a batch of its own turned up that it does not know,
+    /// because it was restored from a backup or cloned, or a write may or may not have happened.
     pub(crate) fn start_epoch(&self) -> Result<(), Error> {
         let epoch = u64::from_be_bytes(crate::clock::random());
-        self.remember(Fact::Epoch(epoch))?;
         self.desk().author.start_epoch(Epoch(epoch));
-        tracing::warn!("this device met a batch of its own that it did not know: new epoch");
-        Ok(())
+        tracing::warn!("this device cannot be sure of its own past: new epoch");
+        self.remember(Fact::Epoch(epoch))
     }
 
     /// How many changes wait for a batch, and since when.
-    pub(crate) fn unsealed(&self) -> (usize, Option<Moment>) {
+    pub(crate) fn unsealed(&self) -> (usize, Option<Instant>) {
         let desk = self.desk();
         (desk.author.unsealed(), desk.author.oldest_unsealed())
     }
@@ -177,6 +190,9 @@ impl Ledger {
     /// Waits until everything recorded here so far can be read, and a moment for what came from
     /// others: reading never waits for the end of a long synchronisation.
     pub(crate) fn settle(&self) -> Result<(), Error> {
+        if self.view().applied().is_err() {
+            self.projector.reopen();
+        }
         let newest = self.desk().newest;
         newest.map_or(Ok(()), |place| self.projector.wait(place))?;
         if let Some(end) = self.store.end() {
@@ -229,9 +245,9 @@ impl Ledger {
         let range = KeyRange::all();
         for row in rows::scan(self.view(), Tree::Item, range, Direction::Ascending) {
             let place: Place = rows::decode(&row?.1)?;
-            let entry = self.store.read(place).map_err(|error| Error::store(&error))?;
-            if let Ok(Entry::Item(bytes)) = Entry::decode(&entry) {
-                items.push(Item::decode(&bytes).map_err(|error| Error::store(&error))?);
+            match read_item(&self.store, place) {
+                Ok(item) => items.push(item),
+                Err(error) => tracing::error!(%error, "a policy item is passed over"),
             }
         }
         Ok(items)
@@ -275,12 +291,28 @@ fn read_author(store: &Store, identity: &Identity, epoch: Epoch) -> Result<Autho
     }
     open.sort_unstable();
     for place in open {
-        let entry = store.read(place).map_err(|error| Error::store(&error))?;
-        if let Ok(Entry::Change(local)) = Entry::decode(&entry) {
-            let unsealed =
-                Unsealed { document: local.document, at: local.at, change: local.change };
-            author.add((local.epoch, local.scope), unsealed);
+        let read = store.read(place).map_err(|error| Error::store(&error));
+        match read.map(|entry| Entry::decode(&entry)) {
+            Ok(Ok(Entry::Change(local))) => {
+                let unsealed =
+                    Unsealed { document: local.document, at: local.at, change: local.change };
+                author.add((local.epoch, local.scope), unsealed);
+            }
+            Ok(_) => {}
+            // `verify` lists it; the rest of the home must open all the same.
+            Err(error) => tracing::error!(%error, "a change that no batch holds is lost"),
         }
     }
     Ok(author)
+}
+
+/// Reads the policy item at `place`.
+pub(crate) fn read_item(store: &Store, place: Place) -> Result<Item, Error> {
+    let entry = store.read(place).map_err(|error| Error::store(&error))?;
+    match Entry::decode(&entry).map_err(|error| Error::store(&error))? {
+        Entry::Item(bytes) => Item::decode(&bytes).map_err(|error| Error::store(&error)),
+        Entry::Batch(_) | Entry::Change(_) | Entry::Fact(_) => {
+            Err(Error::Store { reason: format!("no policy item lies at {place:?}") })
+        }
+    }
 }

@@ -215,7 +215,7 @@ impl MeshTask {
     fn time_to_deadline(&self) -> Duration {
         const IDLE: Duration = Duration::from_secs(3_600);
         let Some(deadline) = self.replica.deadline() else { return IDLE };
-        let millis = u64::try_from(deadline.millis_since(clock::now())).unwrap_or(0);
+        let millis = u64::try_from(deadline.millis_since(clock::steady())).unwrap_or(0);
         Duration::from_millis(millis).min(IDLE)
     }
 
@@ -246,7 +246,7 @@ impl MeshTask {
 
     /// Feeds one input and performs everything that follows from it.
     fn feed(&mut self, input: Input) {
-        let now: Moment = clock::now();
+        let now: Moment = clock::steady();
         if let Err(error) = self.replica.handle(now, input) {
             tracing::debug!(%error, "the replica refused an input");
         }

@@ -262,7 +262,9 @@ impl Node {
         };
         tasks.shutdown().await;
         let inner = Arc::clone(&self.inner);
-        self.blocking(move |ledger| inner.contacts.save(ledger)).await?;
+        if let Err(error) = self.blocking(move |ledger| inner.contacts.save(ledger)).await {
+            tracing::warn!(%error, "addresses of peers could not be written");
+        }
         let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || inner.close()).await.map_err(|_| Error::ShuttingDown)?
     }
@@ -295,6 +297,13 @@ impl Node {
     /// Everything that happens on the mesh from here on.
     fn events(&self) -> tokio::sync::broadcast::Receiver<MeshEvent> {
         self.inner.mesh.events()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Without a shutdown the thread would keep the store open.
+        self.ledger.projector.stop();
     }
 }
 

@@ -127,8 +127,12 @@ impl<'a> Projection<'a> {
         for (index, leaf) in batch.leaves().iter().enumerate() {
             self.changes += 1;
             let leaf_number = u16::try_from(index).expect("a batch holds at most 64 leaves");
-            let source =
-                Source { author: header.author, epoch: header.epoch, change: leaf.change.clone() };
+            let source = Source {
+                author: header.author,
+                epoch: header.epoch,
+                scope: header.scope,
+                change: leaf.change.clone(),
+            };
             let origin = (place, leaf_number);
             let hash = self.arrive(leaf.document, header.scope, origin, source);
             if let (true, Some(hash)) = (own, hash) {
@@ -153,8 +157,12 @@ impl<'a> Projection<'a> {
     }
 
     fn apply_local(&mut self, place: Place, local: &LocalChange) {
-        let source =
-            Source { author: self.sources.me, epoch: local.epoch, change: local.change.clone() };
+        let source = Source {
+            author: self.sources.me,
+            epoch: local.epoch,
+            scope: local.scope,
+            change: local.change.clone(),
+        };
         let hash = self.arrive(local.document, local.scope, (place, 0), source);
         if let Some(hash) = hash {
             let key = rows::unsealed_key(local.document, hash);

@@ -5,6 +5,7 @@
 //! rebuilding are one and the same code.
 
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +20,9 @@ use crate::projection::{Projection, Sources};
 
 /// Changes that one step applies at the most.
 const STEP_CHANGES_MAX: usize = 1_024;
+
+/// How long a read waits for a broken view to be opened again.
+const REOPEN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A handle on the thread.
 #[derive(Clone)]
@@ -39,6 +43,8 @@ struct State {
     failed: Option<String>,
     /// Whether the view was reopened and no step has worked since.
     is_retry: bool,
+    /// How often the thread has looked for something to do.
+    rounds: u64,
 }
 
 /// What the thread works with.
@@ -55,7 +61,7 @@ pub(crate) struct ProjectorThread(JoinHandle<()>);
 impl ProjectorThread {
     pub(crate) fn join(self) {
         if self.0.join().is_err() {
-            tracing::error!("the projector panicked; the view is rebuilt at the next start");
+            tracing::error!("the projector panicked; the view catches up at the next start");
         }
     }
 }
@@ -115,6 +121,17 @@ impl Projector {
         let _ = self.shared.changed.wait_timeout_while(self.lock(), patience, is_behind);
     }
 
+    /// Has a view that an error broke opened again, and waits a moment for it. Blocks.
+    pub(crate) fn reopen(&self) {
+        let mut state = self.lock();
+        let rounds = state.rounds;
+        state.wake = true;
+        self.shared.changed.notify_all();
+        // Two rounds: one that finds it broken, one that works on the new one.
+        let is_same = |state: &mut State| state.rounds < rounds + 2 && !state.stop;
+        let _ = self.shared.changed.wait_timeout_while(state, REOPEN_PATIENCE, is_same);
+    }
+
     /// The last entry that is in the view.
     pub(crate) fn applied(&self) -> Option<Place> {
         self.lock().applied
@@ -131,7 +148,7 @@ impl Projector {
 
     fn run(&self, work: &Work) {
         while let Some(applied) = self.next() {
-            match step(work, applied) {
+            match guarded(work, applied) {
                 Ok(Some(place)) => {
                     let mut state = self.lock();
                     state.applied = Some(place);
@@ -140,12 +157,17 @@ impl Projector {
                     // There may be more: a step is bounded.
                     state.wake = true;
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    let mut state = self.lock();
+                    state.failed = None;
+                    state.is_retry = false;
+                }
                 Err(error) => {
                     tracing::error!(%error, "the view cannot follow the log");
                     self.heal(work, &error);
                 }
             }
+            self.lock().rounds += 1;
             self.shared.changed.notify_all();
         }
     }
@@ -177,8 +199,17 @@ impl Projector {
     }
 }
 
+/// A step whose panic ends in an error: whoever waits for the view must never wait for ever.
+fn guarded(work: &Work, applied: Option<Place>) -> Result<Option<Place>, Error> {
+    std::panic::catch_unwind(AssertUnwindSafe(|| step(work, applied))).unwrap_or_else(|_| {
+        Err(Error::Store { reason: "the view could not be written; see the log".into() })
+    })
+}
+
 /// Applies the next entries; gives the place of the last one, `None` if there was none.
 fn step(work: &Work, applied: Option<Place>) -> Result<Option<Place>, Error> {
+    // A view that an error broke is found out here, also where there is nothing to apply.
+    work.store.view().applied().map_err(|error| Error::store(&error))?;
     let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
     let sources =
         Sources { store: &work.store, policy, me: work.me, forward_only: work.forward_only };

@@ -59,9 +59,9 @@ impl RecordRow {
     /// The record that `document` holds.
     pub(crate) fn of(document: &Document, schema: &Collection) -> Result<Self, Error> {
         let view = document.view(schema).map_err(|error| Error::store(&error))?;
-        // Only a document with several heads, or one that had them, can hold concurrent values.
+        // A document of one change holds one value of everything.
         let conflicts = match document.change_count() {
-            0..=2 => Vec::new(),
+            0..=1 => Vec::new(),
             _ => document.conflicts(schema).map_err(|error| Error::store(&error))?,
         };
         Ok(Self {

@@ -99,7 +99,7 @@ pub struct InviteOptions {
     pub user: Option<String>,
     /// How long the invitation is good for.
     pub valid: Duration,
-    /// How many devices may join with it.
+    /// How many invitations; each is good for one device.
     pub count: u32,
 }
 

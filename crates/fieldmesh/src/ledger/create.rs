@@ -104,20 +104,13 @@ impl Ledger {
         fields: Fields,
         extension: &[u8],
     ) -> Ready {
-        let user = self.user();
-        let at = self.desk().author.change_time();
-        let identity = identify(schema, user, at, &fields, extension, clock::random());
+        let now = clock::now();
         // A record belongs to the month that its id carries, wherever and whenever it is written.
         let time = schema.time_field.as_ref().and_then(|field| fields.get(field));
-        let time = time.and_then(Value::as_moment).unwrap_or(at);
-        Ready {
-            schema,
-            id: identity.id,
-            key: identity.key,
-            scope: Scope::of(schema.number, 0, time),
-            fields,
-            at,
-        }
+        let scope = Scope::of(schema.number, 0, time.and_then(Value::as_moment).unwrap_or(now));
+        let at = self.desk().author.change_time(scope);
+        let identity = identify(schema, self.user(), now, &fields, extension, clock::random());
+        Ready { schema, id: identity.id, key: identity.key, scope, fields, at }
     }
 
     /// Whether this device's user may create records of a collection.
@@ -139,8 +132,9 @@ impl Ledger {
 
     /// Whether the id is taken: by a record that is deleted or is not.
     pub(super) fn taken(&self, id: DocumentId) -> Result<Option<bool>, Error> {
-        if let Some(row) = self.row(id)? {
-            return Ok(Some(row.record.is_some_and(|record| record.deleted)));
+        // A document of which only orphans are here is nobody's record so far.
+        if let Some(record) = self.row(id)?.and_then(|row| row.record) {
+            return Ok(Some(record.deleted));
         }
         Ok(self.desk().recent.contains_key(&id).then_some(false))
     }

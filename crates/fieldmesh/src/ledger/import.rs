@@ -3,7 +3,7 @@
 //! A row's record goes straight into a batch; what an interrupted import had sealed is there, and
 //! running it again continues, because a row that is there already is unchanged.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use crate::author::Unsealed;
 use crate::clock;
 use crate::error::Error;
 use crate::import::{Create, Import, Mapped, MappedRecord, Mapping};
+use crate::projection::is_indexed;
 use crate::schema;
 
 use super::Ledger;
@@ -71,11 +72,30 @@ impl Ledger {
             sealing: VecDeque::new(),
             report: ImportReport::default(),
         };
+        let read = run.read(import, &bytes, progress);
+        // However reading ended, what was taken so far is made durable and offered.
+        run.finish()?;
+        read?;
+        let bytes = bytes.load(Ordering::Relaxed);
+        progress(Progress::Import { rows: run.report.rows, bytes });
+        self.catch_up()?;
+        Ok(run.report)
+    }
+}
+
+impl Run<'_> {
+    /// Takes every row.
+    fn read(
+        &mut self,
+        import: Import,
+        bytes: &AtomicU64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
         for row in import {
             let row = row.map_err(|error| import_error(&error))?;
-            run.report.rows += 1;
+            self.report.rows += 1;
             let refused = match row {
-                Ok(mapped) => run.take(mapped)?,
+                Ok(mapped) => self.take(mapped)?,
                 Err(fault) => Some(RefusedRow {
                     row: fault.place.number,
                     faults: fault
@@ -86,49 +106,47 @@ impl Ledger {
                 }),
             };
             if let Some(refused) = refused {
-                run.report.refused += 1;
+                self.report.refused += 1;
                 progress(Progress::Refused(refused));
             }
-            if run.report.rows.is_multiple_of(PROGRESS_ROWS) {
+            if self.report.rows.is_multiple_of(PROGRESS_ROWS) {
                 let bytes = bytes.load(Ordering::Relaxed);
-                progress(Progress::Import { rows: run.report.rows, bytes });
+                progress(Progress::Import { rows: self.report.rows, bytes });
             }
         }
-        run.finish()?;
-        let bytes = bytes.load(Ordering::Relaxed);
-        progress(Progress::Import { rows: run.report.rows, bytes });
-        self.settle()?;
-        Ok(run.report)
+        Ok(())
     }
-}
 
-impl Run<'_> {
     /// Takes one row; gives what is wrong with it.
     fn take(&mut self, mapped: Mapped) -> Result<Option<RefusedRow>, Error> {
         let row = mapped.place.number;
         let mut ids: Vec<Option<DocumentId>> = Vec::with_capacity(mapped.records.len());
-        let (mut created, mut is_new) = (0, false);
+        let mut is_new = false;
         for record in mapped.records {
             let is_once = matches!(record.block.create, Create::Once { .. });
             match self.record(record, &ids) {
                 Ok(Outcome::Created(id)) => {
                     ids.push(Some(id));
                     if is_once {
-                        created += 1;
+                        self.report.created += 1;
                     } else {
                         is_new = true;
                     }
                 }
                 Ok(Outcome::Unchanged(id)) => ids.push(Some(id)),
                 Err(Error::Invalid { faults }) => return Ok(Some(RefusedRow { row, faults })),
-                Err(error @ (Error::NotAllowed { .. } | Error::UnknownCollection { .. })) => {
+                Err(
+                    error @ (Error::NotAllowed { .. }
+                    | Error::UnknownCollection { .. }
+                    | Error::Ambiguous { .. }
+                    | Error::Usage { .. }),
+                ) => {
                     let faults = vec![Fault::new("", error.to_string())];
                     return Ok(Some(RefusedRow { row, faults }));
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.report.created += created;
         if is_new {
             self.report.imported += 1;
         } else {
@@ -168,13 +186,20 @@ impl Run<'_> {
         if let Some(id) = self.once.get(&key) {
             return Ok(Outcome::Unchanged(*id));
         }
-        let mut known: Option<DocumentId> = None;
-        if values.len() == unique.len()
-            && let Some((first, value)) = unique.first().zip(values.first())
-        {
-            known = self.ledger.holding(schema, first, value)?.into_iter().next();
+        if let Some(key) = unique.iter().find(|key| !is_indexed(schema, key)) {
+            let reason =
+                format!("{} cannot be found by {key}; `unique` needs other fields", schema.name);
+            return Err(Error::Import { reason });
         }
-        let outcome = match known {
+        let mut known: Option<BTreeSet<DocumentId>> = None;
+        for (key, value) in unique.iter().zip(&values).filter(|_| values.len() == unique.len()) {
+            let found = BTreeSet::from_iter(self.ledger.holding(schema, key, value)?);
+            known = Some(match known {
+                Some(before) => before.intersection(&found).copied().collect(),
+                None => found,
+            });
+        }
+        let outcome = match known.and_then(|known| known.first().copied()) {
             Some(id) => Outcome::Unchanged(id),
             None => self.write(schema, fields, &[])?,
         };
@@ -278,13 +303,13 @@ impl Run<'_> {
 
     /// Seals the rest and waits until everything is on disk.
     fn finish(&mut self) -> Result<(), Error> {
+        let mut result = Ok(());
         while !self.sealing.is_empty() {
-            self.wait_one()?;
+            // Each one is waited for, whatever became of the others.
+            result = self.wait_one().and(result);
         }
-        if !self.dry_run {
-            self.ledger.seal(None)?;
-        }
-        Ok(())
+        result?;
+        if self.dry_run { Ok(()) } else { self.ledger.seal_all() }
     }
 }
 

@@ -176,7 +176,7 @@ impl Ledger {
             let Some((mut document, row)) = self.load(desk, id)?.zip(row) else {
                 return Err(Error::NotFound { kind: "record", name: id.to_string() });
             };
-            let (actor, at) = (desk.author.actor(), desk.author.change_time());
+            let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));
             let written = write(&mut document, actor, at)
                 .map_err(|error| Error::fault("", error.to_string()))?;
             let pending = written.map(|change| self.submit(desk, id, row.scope, at, change));

@@ -1,6 +1,7 @@
 //! How a local change becomes durable, and how changes become batches.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use fieldmesh_batch::Batch;
 use fieldmesh_model::{DocumentId, Epoch, Moment, Scope};
@@ -14,6 +15,8 @@ use crate::mesh::Call;
 
 use super::{Desk, Ledger, Recent};
 
+/// How often a thread looks whether batches that another one seals are on disk.
+const IN_FLIGHT_POLL: Duration = Duration::from_millis(2);
 /// Documents whose recent changes are kept at hand until the view is known to have them.
 const RECENT_MAX: usize = 4_096;
 
@@ -67,9 +70,9 @@ impl Ledger {
         let place = match result {
             Ok(places) => places.last().copied().ok_or(Error::ShuttingDown)?,
             Err(error) => {
-                if let Some(recent) = desk.recent.get_mut(&document) {
-                    recent.retain(|recent| recent.change != change);
-                }
+                desk.forget(document, &change);
+                drop(desk);
+                self.distrust(&error);
                 return Err(Error::store(&error));
             }
         };
@@ -83,8 +86,9 @@ impl Ledger {
         let is_full = desk.author.is_full(&chain);
         drop(desk);
         self.projector.wake();
-        if is_full {
-            self.seal(Some(chain))?;
+        if is_full && let Err(error) = self.seal(Some(chain)) {
+            // The change itself is on disk, and whoever recorded it must not record it again.
+            tracing::error!(%error, "a full batch could not be sealed; it is tried again");
         }
         Ok(place)
     }
@@ -112,6 +116,7 @@ impl Ledger {
         }
         let entries =
             batches.iter().map(|batch| Entry::Batch(batch.encode()).encode()).collect::<Vec<_>>();
+        desk.sealing += 1;
         let (sender, done) = mpsc::channel();
         // The desk is held: batches of one chain must lie in the log in the order of the chain.
         self.store.append_with(entries, move |result| {
@@ -124,19 +129,44 @@ impl Ledger {
     /// Waits until the batches are durable and offers them; gives their number.
     pub(super) fn finish_seal(&self, sealing: Sealing) -> Result<usize, Error> {
         let Sealing { batches, done } = sealing;
-        match done.recv().map_err(|_| Error::ShuttingDown)? {
-            Ok(places) => {
+        let result = done.recv();
+        let error = match result {
+            Ok(Ok(places)) => {
                 self.offer(&batches, &places);
-                Ok(batches.len())
+                self.desk().sealing -= 1;
+                return Ok(batches.len());
             }
-            Err(error) => {
-                let mut desk = self.desk();
-                desk.author.unseal(batches);
-                if matches!(error, AppendError::Io { may_survive: true, .. }) {
-                    desk.author.start_epoch(Epoch(u64::from_be_bytes(crate::clock::random())));
-                }
-                Err(Error::store(&error))
+            Ok(Err(error)) => error,
+            Err(_) => AppendError::Closed,
+        };
+        let mut desk = self.desk();
+        desk.author.unseal(batches);
+        desk.sealing -= 1;
+        drop(desk);
+        self.distrust(&error);
+        Err(Error::store(&error))
+    }
+
+    /// Seals until nothing waits and nothing is on its way, whoever has begun it.
+    pub(super) fn seal_all(&self) -> Result<(), Error> {
+        loop {
+            self.seal(None)?;
+            let desk = self.desk();
+            if desk.sealing == 0 && desk.author.unsealed() == 0 {
+                return Ok(());
             }
+            drop(desk);
+            std::thread::sleep(IN_FLIGHT_POLL);
+        }
+    }
+
+    /// Starts a new epoch if what could not be written may be on the disk all the same: its place
+    /// in a chain must not be given to anything else.
+    fn distrust(&self, error: &AppendError) {
+        if matches!(error, AppendError::Io { may_survive: true, .. })
+            && let Err(error) = self.start_epoch()
+        {
+            tracing::error!(%error, "no new epoch could be written");
         }
     }
 

@@ -195,6 +195,11 @@ impl Node {
         }
     }
 
+    /// The person whose device this is.
+    pub fn user(&self) -> UserId {
+        self.inner.ledger.user()
+    }
+
     /// Issues invitations; whoever holds one joins through this device while it listens.
     ///
     /// # Errors
@@ -225,7 +230,7 @@ impl Node {
         addresses: Vec<String>,
     ) -> Result<Vec<InvitationReport>, Error> {
         self.listen(None).await?;
-        self.blocking(move |ledger| issue(ledger, &options, addresses)).await
+        self.blocking(move |ledger| issue(ledger, &options, &addresses)).await
     }
 
     /// Waits until the invitations are used up or have expired.
@@ -306,7 +311,7 @@ enum Decision {
 fn issue(
     ledger: &Ledger,
     options: &InviteOptions,
-    addresses: Vec<String>,
+    addresses: &[String],
 ) -> Result<Vec<InvitationReport>, Error> {
     if ledger.identity.authority().is_none() {
         let policy = ledger.policy();
@@ -326,6 +331,24 @@ fn issue(
             ),
         });
     }
+    let _enrolment = ledger.enrolment();
+    let mut book = read_book(ledger)?;
+    book.forget_expired(clock::now());
+    let mut reports = Vec::new();
+    // An invitation each: whoever joins without an e-mail address is a person of their own.
+    for _ in 0..options.count.max(1) {
+        reports.push(add_invitation(ledger, &mut book, options, addresses)?);
+    }
+    write_book(ledger, &book)?;
+    Ok(reports)
+}
+
+fn add_invitation(
+    ledger: &Ledger,
+    book: &mut InvitationBook,
+    options: &InviteOptions,
+    addresses: &[String],
+) -> Result<InvitationReport, Error> {
     let email = options.user.clone().unwrap_or_default();
     let policy = ledger.policy();
     // One person has one user id on all devices; without an address it is somebody new.
@@ -333,18 +356,13 @@ fn issue(
         .members()
         .find(|member| !email.is_empty() && member.email.eq_ignore_ascii_case(&email))
         .map(|member| member.user);
-    let user = known.unwrap_or_else(new_user);
-    let mut grant = Grant::new(user, options.role);
+    let mut grant = Grant::new(known.unwrap_or_else(new_user), options.role);
     grant.email.clone_from(&email);
     let valid = i64::try_from(options.valid.as_millis()).unwrap_or(i64::MAX);
     let expires = clock::now().plus_millis(valid);
     let secret = JoinSecret::from_bytes(clock::random());
-    let _enrolment = ledger.enrolment();
-    let mut book = read_book(ledger)?;
-    book.forget_expired(clock::now());
-    book.issue(secret.clone(), grant, expires, options.count.max(1))
+    book.issue(secret.clone(), grant, expires, 1)
         .map_err(|error| Error::Usage { reason: with_causes(&error) })?;
-    write_book(ledger, &book)?;
     let invitation = Invitation {
         tenant: ledger.identity.tenant,
         authority: ledger.identity.authority,
@@ -353,9 +371,9 @@ fn issue(
         role: options.role,
         tenant_name: ledger.identity.tenant_name.clone(),
         email,
-        addresses,
+        addresses: addresses.to_vec(),
     };
-    Ok(vec![InvitationReport { invitation: invitation.to_text(), expires_at: expires }])
+    Ok(InvitationReport { invitation: invitation.to_text(), expires_at: expires })
 }
 
 /// Decides a request and makes everything that follows from it durable.

@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often a node looks whether something is to be sealed.
 const SEAL_TICK: Duration = Duration::from_millis(100);
 /// How long a change waits for others to share its batch while a peer is connected.
-const SEAL_AFTER_MILLIS: i64 = 300;
+const SEAL_AFTER: Duration = Duration::from_millis(300);
 /// How long after an acknowledged change a connected node has surely sealed it.
 pub(super) const SEALED_WITHIN: Duration = Duration::from_millis(500);
 /// How often a running node compares with everybody although nothing happened.
@@ -124,7 +124,7 @@ impl Node {
     /// Seals changes that have waited long enough for others, if there is anybody to offer them to.
     async fn seal_what_waits(&self) {
         let (_, oldest) = self.inner.ledger.unsealed();
-        let due = oldest.is_some_and(|at| clock::now().millis_since(at) >= SEAL_AFTER_MILLIS);
+        let due = oldest.is_some_and(|since| since.elapsed() >= SEAL_AFTER);
         if !due {
             return;
         }

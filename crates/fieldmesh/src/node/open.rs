@@ -1,20 +1,22 @@
 //! Putting a node together from what its home holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
 use fieldmesh_identity::{Item, Policy};
 use fieldmesh_model::{BatchId, ItemId};
 use fieldmesh_replica::{Config, Replica};
-use fieldmesh_store::{Direction, KeyRange, OpenError, OpenReport, Options, Place, Store, Tree};
+use fieldmesh_store::{
+    Direction, KeyRange, OpenError, OpenReport, Options, Place, Store, Tree, ViewCondition,
+};
 use fieldmesh_trie::Key;
 use tokio::task::JoinSet;
 
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::home::{Home, Identity};
-use crate::ledger::{Ledger, Parts};
+use crate::ledger::{Ledger, Parts, read_item};
 use crate::mesh::Mesh;
 use crate::places::Places;
 use crate::projector::{Projector, ProjectorThread, Work};
@@ -93,11 +95,11 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
 
 fn assemble(home: Home, identity: Identity, forward_only: bool) -> Result<Assembled, Error> {
     let store = Arc::new(open_store(&home)?);
-    let damage = describe(store.report());
+    let mut damage = describe(store.report(), store.end());
     for line in &damage {
         tracing::warn!(line, "damage found at open");
     }
-    let items = read_items(&store)?;
+    let items = read_items(&store, &mut damage)?;
     let policy = Arc::new(Policy::evaluate(identity.tenant, items.values()));
     let policy = Arc::new(RwLock::new(policy));
     let (projector, thread) = Projector::start(Work {
@@ -134,25 +136,25 @@ fn assemble(home: Home, identity: Identity, forward_only: bool) -> Result<Assemb
 }
 
 /// Every policy item of the log: those that the view knows, and those behind its position.
-fn read_items(store: &Store) -> Result<BTreeMap<ItemId, Item>, Error> {
+///
+/// One that cannot be read is added to `damage` and left out, so that peers bring it again.
+fn read_items(store: &Store, damage: &mut Vec<String>) -> Result<BTreeMap<ItemId, Item>, Error> {
     let mut items = BTreeMap::new();
-    let mut take = |bytes: &[u8]| match Item::decode(bytes) {
-        Ok(item) => {
-            items.insert(item.id(), item);
-        }
-        Err(error) => tracing::error!(%error, "a policy item in the log cannot be read"),
-    };
     for row in rows::scan(store.view(), Tree::Item, KeyRange::all(), Direction::Ascending) {
         let place: Place = rows::decode(&row?.1)?;
-        let entry = store.read(place).map_err(|error| Error::store(&error))?;
-        if let Ok(Entry::Item(bytes)) = Entry::decode(&entry) {
-            take(&bytes);
+        match read_item(store, place) {
+            Ok(item) => {
+                items.insert(item.id(), item);
+            }
+            Err(error) => damage.push(format!("a policy item is lost: {error}")),
         }
     }
     let applied = store.view().applied().map_err(|error| Error::store(&error))?;
     let replayed = store.replay(applied, |_, entry| {
-        if let Ok(Entry::Item(bytes)) = Entry::decode(&entry) {
-            take(&bytes);
+        if let Ok(Entry::Item(bytes)) = Entry::decode(&entry)
+            && let Ok(item) = Item::decode(&bytes)
+        {
+            items.insert(item.id(), item);
         }
         std::ops::ControlFlow::Continue(())
     });
@@ -161,15 +163,21 @@ fn read_items(store: &Store) -> Result<BTreeMap<ItemId, Item>, Error> {
 }
 
 /// The key and the place of every batch.
+///
+/// Batches that are known to be damaged are left out, so that peers bring them again.
 fn read_leaves(store: &Store) -> Result<(Vec<Key>, Places), Error> {
     let places = Places::default();
+    let lost: BTreeSet<Place> = store.report().bad_frames.iter().map(|bad| bad.place).collect();
     let mut keys = Vec::new();
     for row in rows::scan(store.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
         let (key, value) = row?;
         let Ok(key) = <[u8; 46]>::try_from(key) else { continue };
         let key = Key::from_bytes(key);
-        places.insert_all([(BatchId::from_bytes(key.id()), rows::decode::<Place>(&value)?)]);
-        keys.push(key);
+        let place = rows::decode::<Place>(&value)?;
+        if !lost.contains(&place) && !store.report().missing_segments.contains(&place.segment) {
+            places.insert_all([(BatchId::from_bytes(key.id()), place)]);
+            keys.push(key);
+        }
     }
     Ok((keys, places))
 }
@@ -181,7 +189,7 @@ fn damage_mark(damage: &[String]) -> [u8; 16] {
 }
 
 /// What an open found, in words.
-fn describe(report: &OpenReport) -> Vec<String> {
+fn describe(report: &OpenReport, end: Option<Place>) -> Vec<String> {
     let mut lines = Vec::new();
     for bad in &report.bad_frames {
         lines.push(format!(
@@ -194,6 +202,10 @@ fn describe(report: &OpenReport) -> Vec<String> {
     }
     for segment in &report.missing_segments {
         lines.push(format!("segment {segment} of the log is missing"));
+    }
+    if report.view == ViewCondition::AheadOfLog {
+        let end = end.map(|place| (place.segment, place.offset));
+        lines.push(format!("the log ends at {end:?}, before what the view had seen of it"));
     }
     lines
 }

@@ -13,9 +13,11 @@ use crate::schema;
 
 use super::Sources;
 
-/// Changes of one document that wait for others; more stay in the log and are found again when
-/// the view is rebuilt.
+/// Changes of one document that wait for others; more are refused, and listed.
 const WAITING_MAX: usize = 256;
+
+/// The largest record that is shown, as its row; an honest one has at most a quarter of it.
+const RECORD_ROW_MAX: usize = 1024 * 1024;
 
 /// A change that has arrived.
 pub(super) struct Arrival {
@@ -83,14 +85,17 @@ pub(super) fn apply(
 impl Touched<'_> {
     /// Adds one change and every waiting one that it sets free.
     fn add(&mut self, reference: ChangeRef, source: Source) {
-        let known = |list: &[ChangeRef]| list.iter().any(|known| known.hash == reference.hash);
-        if known(&self.row.changes) || known(&self.row.waiting) {
+        let mut listed = self.row.changes.iter_mut().chain(&mut self.row.waiting);
+        if let Some(known) = listed.find(|known| known.hash == reference.hash) {
+            // The newer copy is the one that a batch holds, or that a peer brought again because
+            // the older one is damaged.
+            *known = reference;
             return;
         }
         let mut next = vec![(reference, source)];
         while let Some((reference, source)) = next.pop() {
             match self.judge(&source) {
-                Verdict::Waits => self.wait(reference),
+                Verdict::Waits => self.wait(reference, source.author),
                 Verdict::Refused(reason) => self.refuse(reference, source.author, reason),
                 Verdict::Accepted => {
                     self.row.changes.push(reference);
@@ -106,11 +111,12 @@ impl Touched<'_> {
         }
     }
 
-    fn wait(&mut self, reference: ChangeRef) {
+    fn wait(&mut self, reference: ChangeRef, author: DeviceId) {
         if self.row.waiting.len() < WAITING_MAX {
             self.row.waiting.push(reference);
         } else {
-            tracing::warn!(limit = WAITING_MAX, "too many changes of one document wait for others");
+            let reason = format!("{WAITING_MAX} changes of the record wait for others already");
+            self.refuse(reference, author, reason);
         }
     }
 
@@ -125,16 +131,24 @@ impl Touched<'_> {
         let Some(member) = self.sources.policy.member(&source.author) else {
             return Verdict::Refused("its author is no member of the tenant".into());
         };
-        let Source { author, epoch, ref change } = *source;
+        let Source { author, epoch, scope, ref change } = *source;
         let origin = Origin { document: self.id, author, epoch, user: member.user };
         if let Err(error) = self.load() {
-            return Verdict::Refused(format!("an earlier change is lost: {error}"));
+            // An earlier change is damaged; a peer may bring it again.
+            tracing::error!(document = %self.id.short(), %error, "a change has to wait");
+            return Verdict::Waits;
         }
         let loaded = self.loaded.get_or_insert_default();
         let Some(closure) = loaded.reach(&peeked.deps) else { return Verdict::Waits };
         let is_whole = closure.len() == loaded.len();
         match gate::judge(change, &closure, &origin) {
             Ok(accepted) => {
+                let own = accepted.root.as_ref().map_or(self.row.scope, |root| root.scope);
+                // Rights are judged by the batch's scope, so it has to be the record's.
+                if (own.collection, own.partition) != (scope.collection, scope.partition) {
+                    return Verdict::Refused("its batch names another collection".into());
+                }
+                self.row.scope = own;
                 loaded.insert(peeked, change.clone());
                 self.document = is_whole.then_some(accepted.document);
                 Verdict::Accepted
@@ -167,14 +181,23 @@ impl Touched<'_> {
         };
         let schema = schema::numbered(self.row.scope.collection);
         match document.and_then(|document| RecordRow::of(&document, &schema)) {
-            Ok(record) => self.row.record = Some(record),
+            Ok(record) if rows::encode(&record).len() <= RECORD_ROW_MAX => {
+                self.row.record = Some(record);
+            }
+            Ok(_) => self.refuse_last("the record has grown beyond what can be shown".into()),
             Err(error) => {
                 tracing::error!(document = %self.id.short(), %error, "a document cannot be read");
-                if let Some(reference) = self.row.changes.last().copied() {
-                    let reason = format!("the document cannot be read: {error}");
-                    self.refuse(reference, self.sources.me, reason);
-                }
+                self.refuse_last(format!("the record cannot be read: {error}"));
             }
+        }
+    }
+
+    /// Lists the newest change; the record stays as it was shown last.
+    fn refuse_last(&mut self, reason: String) {
+        if let Some(reference) = self.row.changes.last().copied() {
+            let found = read_change(self.sources.store, reference, self.sources.me);
+            let author = found.map_or(self.sources.me, |source| source.author);
+            self.refuse(reference, author, reason);
         }
     }
 
