@@ -29,9 +29,20 @@ impl Ledger {
     /// Creates a record; it is on disk when this returns.
     pub(crate) fn create(&self, new: &NewRecord) -> Result<Record, Error> {
         let schema = schema::named(&new.collection)?;
-        let mut fields = self.read_fields(schema, new)?;
-        self.resolve_references(schema, &mut fields)?;
-        let ready = self.prepare(schema, &fields, &[])?;
+        self.check_create(schema)?;
+        let fields = self.read_fields(schema, new)?;
+        if schema.unique.iter().any(|unique| !unique.extended) {
+            // What must be unique is compared with everything, the last moment included.
+            self.settle()?;
+        }
+        let ready = match self.prepare(schema, fields.clone()) {
+            // What it refers to may have been recorded a moment ago and not be in the view.
+            Err(Error::Invalid { .. }) => {
+                self.settle()?;
+                self.prepare(schema, fields)?
+            }
+            prepared => prepared?,
+        };
         if let Some(deleted) = self.taken(ready.id)? {
             let collection = schema.name.clone();
             return Err(Error::Taken { id: ready.id, collection, deleted });
@@ -77,24 +88,13 @@ impl Ledger {
         Ok(fields)
     }
 
-    /// Checks fields and derives the id; `extension` lengthens the natural key.
-    pub(super) fn prepare(
-        &self,
-        schema: &'static Collection,
-        fields: &Fields,
-        extension: &[u8],
-    ) -> Result<Ready, Error> {
-        self.check_create(schema)?;
+    /// Checks fields against what the view has, and derives the id.
+    fn prepare(&self, schema: &'static Collection, mut fields: Fields) -> Result<Ready, Error> {
+        self.resolve_references(schema, &mut fields)?;
         let references = ViewReferences { ledger: self, except: None };
-        let fields = match validate(schema, fields, &references) {
-            Ok(fields) => fields,
-            // The view may lag behind what was recorded a moment ago.
-            Err(_) => {
-                self.settle()?;
-                validate(schema, fields, &references).map_err(|faults| Error::Invalid { faults })?
-            }
-        };
-        Ok(self.identify(schema, fields, extension))
+        let fields =
+            validate(schema, &fields, &references).map_err(|faults| Error::Invalid { faults })?;
+        Ok(self.identify(schema, fields, &[]))
     }
 
     /// Gives checked fields their id and scope.
