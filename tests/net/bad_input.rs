@@ -427,7 +427,6 @@ fn a_disk_that_fills_up_under_a_daemon_loses_nothing_and_it_goes_on_once_there_i
 }
 
 #[test]
-#[ignore = "sealing needs the same free space as recording, so what is not sealed stays here"]
 fn a_device_whose_disk_is_full_still_hands_its_entries_to_others() {
     let site = Site::new();
     let Some(disk) = SmallDisk::mount(site.path("disk"), "128m") else { return };

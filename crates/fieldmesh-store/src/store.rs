@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::files::{Files, RealFiles};
 use crate::key::DataKey;
 use crate::lock::{FolderLock, LockError, by_process};
-use crate::log::append::{AppendError, AppendLimits, Appender};
+use crate::log::append::{AppendError, AppendLimits, Appender, Room};
 use crate::log::open::{Opened, QUARANTINE_FOLDER, Survey, SurveyError, TornTail};
 use crate::log::segments::Segments;
 use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, Replayed};
@@ -266,7 +266,18 @@ impl Store {
         entries: Vec<Entry>,
         done: impl FnOnce(Result<Vec<Place>, AppendError>) + Send + 'static,
     ) {
-        self.writer.append_with(entries, Box::new(done));
+        self.writer.append_with(entries, Room::Ordinary, Box::new(done));
+    }
+
+    /// As [`Store::append_with`], for what hands over data that the disk holds already: it leaves
+    /// an eighth of the room that other appends leave, and uses the reserve, so that a full disk
+    /// can still be emptied into a peer.
+    pub fn append_hand_over(
+        &self,
+        entries: Vec<Entry>,
+        done: impl FnOnce(Result<Vec<Place>, AppendError>) + Send + 'static,
+    ) {
+        self.writer.append_with(entries, Room::HandOver, Box::new(done));
     }
 
     /// Reads the entry at a place.
@@ -452,7 +463,7 @@ fn keep_reserve(files: &dyn Files, options: &Options) {
 }
 
 /// Removes the reserve if the disk is nearly full; says whether it is.
-fn release_reserve(files: &dyn Files, free_bytes_min: u64) -> bool {
+pub(crate) fn release_reserve(files: &dyn Files, free_bytes_min: u64) -> bool {
     if files.free_bytes().is_ok_and(|free| free >= free_bytes_min) {
         return false;
     }

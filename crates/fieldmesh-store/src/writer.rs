@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::frame::{ENTRY_SIZE_MAX, Packed};
-use crate::log::append::{AppendError, Appender};
+use crate::log::append::{AppendError, Appender, Room};
 use crate::log::{Entry, Place};
 
 /// The largest number of entries written with one sync, unless one request alone has more.
@@ -26,6 +26,7 @@ type Done = Box<dyn FnOnce(Result<Vec<Place>, AppendError>) + Send>;
 struct Request {
     packed: Vec<Packed>,
     bytes: usize,
+    room: Room,
     done: Done,
 }
 
@@ -81,16 +82,16 @@ impl Writer {
             // The receiver waits below for as long as this sender lives.
             let _ = sender.send(result);
         });
-        self.queue(entries, done, WhenFull::Wait);
+        self.queue(entries, done, WhenFull::Wait, Room::Ordinary);
         receiver.recv().unwrap_or(Err(AppendError::Closed))
     }
 
     /// Appends and calls `done` from the writing thread when everything is durable.
-    pub(crate) fn append_with(&self, entries: Vec<Entry>, done: Done) {
-        self.queue(entries, done, WhenFull::Refuse);
+    pub(crate) fn append_with(&self, entries: Vec<Entry>, room: Room, done: Done) {
+        self.queue(entries, done, WhenFull::Refuse, room);
     }
 
-    fn queue(&self, entries: Vec<Entry>, done: Done, when_full: WhenFull) {
+    fn queue(&self, entries: Vec<Entry>, done: Done, when_full: WhenFull, room: Room) {
         if let Some(size) = entries.iter().map(|e| e.bytes.len()).find(|s| *s > ENTRY_SIZE_MAX) {
             return done(Err(AppendError::TooLarge { size }));
         }
@@ -114,7 +115,7 @@ impl Writer {
             return done(Err(AppendError::Closed));
         }
         queue.bytes += bytes;
-        queue.requests.push_back(Request { packed, bytes, done });
+        queue.requests.push_back(Request { packed, bytes, room, done });
         drop(queue);
         self.shared.filled.notify_one();
     }
@@ -160,12 +161,13 @@ impl Shared {
             }
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let mut group = Vec::new();
+        let mut group: Vec<Request> = Vec::new();
         let (mut entries, mut bytes) = (0, 0);
         while let Some(request) = queue.requests.front() {
             let is_full = entries + request.packed.len() > GROUP_ENTRIES_MAX
                 || bytes + request.bytes > GROUP_BYTES_MAX;
-            if is_full && !group.is_empty() {
+            let is_other = group.first().is_some_and(|first| first.room != request.room);
+            if is_other || (is_full && !group.is_empty()) {
                 break;
             }
             entries += request.packed.len();
@@ -180,13 +182,15 @@ impl Shared {
 }
 
 fn write_group(appender: &mut Appender, group: Vec<Request>) {
+    // A group is of one kind, see `next_group`.
+    let room = group.first().map_or(Room::Ordinary, |request| request.room);
     let mut packed = Vec::new();
     let mut waiting = Vec::with_capacity(group.len());
     for mut request in group {
         waiting.push((request.packed.len(), request.done));
         packed.append(&mut request.packed);
     }
-    let result = appender.append(&packed);
+    let result = appender.append(&packed, room);
     let mut places = result.as_ref().map(|places| places.iter()).unwrap_or_default();
     for (count, done) in waiting {
         let answer = match &result {

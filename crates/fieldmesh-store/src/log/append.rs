@@ -14,6 +14,7 @@ use crate::files::{Files, WriteFile};
 use crate::frame::{FrameCipher, Packed, SegmentHead};
 use crate::key::DataKey;
 use crate::random;
+use crate::store::release_reserve;
 
 /// Why entries were not appended.
 ///
@@ -65,6 +66,18 @@ pub(crate) struct AppendLimits {
     pub(crate) free_bytes_min: u64,
 }
 
+/// How much of the disk an append has to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// What every append leaves.
+    Ordinary,
+    /// Less: what is written is needed to hand over what the disk holds already.
+    HandOver,
+}
+
+/// The part of the ordinary room that a hand-over leaves.
+const HAND_OVER_SHARE: u64 = 8;
+
 /// The one that writes the log.
 pub(crate) struct Appender {
     pub(crate) files: Arc<dyn Files>,
@@ -88,9 +101,13 @@ pub(crate) struct Active {
 
 impl Appender {
     /// Appends a group and makes it durable.
-    pub(crate) fn append(&mut self, group: &[Packed]) -> Result<Vec<Place>, AppendError> {
+    pub(crate) fn append(
+        &mut self,
+        group: &[Packed],
+        room: Room,
+    ) -> Result<Vec<Place>, AppendError> {
         let needed: u64 = group.iter().map(|packed| packed.frame_length() as u64).sum();
-        self.check_space(needed)?;
+        self.check_space(needed, room)?;
         if self.active.as_ref().is_some_and(|a| a.length >= self.limits.segment_size_max) {
             self.active = None;
         }
@@ -116,10 +133,17 @@ impl Appender {
         }
     }
 
-    fn check_space(&self, needed: u64) -> Result<(), AppendError> {
+    fn check_space(&self, needed: u64, room: Room) -> Result<(), AppendError> {
+        let free_bytes_min = match room {
+            Room::Ordinary => self.limits.free_bytes_min,
+            Room::HandOver => {
+                release_reserve(&*self.files, self.limits.free_bytes_min);
+                self.limits.free_bytes_min / HAND_OVER_SHARE
+            }
+        };
         // A system that cannot tell is taken at its word when it refuses the write itself.
         let Ok(free_bytes) = self.files.free_bytes() else { return Ok(()) };
-        let needed_bytes = self.limits.free_bytes_min.saturating_add(needed);
+        let needed_bytes = free_bytes_min.saturating_add(needed);
         if free_bytes < needed_bytes {
             return Err(AppendError::DiskFull { free_bytes, needed_bytes });
         }

@@ -119,7 +119,7 @@ impl Ledger {
         desk.sealing += 1;
         let (sender, done) = mpsc::channel();
         // The desk is held: batches of one chain must lie in the log in the order of the chain.
-        self.store.append_with(entries, move |result| {
+        self.store.append_hand_over(entries, move |result| {
             // Whoever waits may have been stopped; the batches are durable all the same.
             let _ = sender.send(result);
         });

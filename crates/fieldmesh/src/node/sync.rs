@@ -45,7 +45,9 @@ impl Node {
         let report = pass.report().await?;
         pass.part();
         let inner = std::sync::Arc::clone(&self.inner);
-        self.blocking(move |ledger| inner.contacts.save(ledger)).await?;
+        if let Err(error) = self.blocking(move |ledger| inner.contacts.save(ledger)).await {
+            tracing::warn!(%error, "addresses of peers could not be written");
+        }
         match report {
             Some(report) => Ok(report),
             None => Err(Error::Unreachable {
