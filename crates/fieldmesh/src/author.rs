@@ -77,6 +77,12 @@ impl Author {
         self.device
     }
 
+    /// Whether there is anything of this epoch.
+    pub(crate) fn has_written(&self) -> bool {
+        let mut chains = self.chains.keys().chain(self.unsealed.keys());
+        chains.any(|(epoch, _)| *epoch == self.epoch)
+    }
+
     /// The Automerge actor of this device in this epoch.
     pub(crate) fn actor(&self) -> [u8; 16] {
         fieldmesh_document::actor(self.device(), self.epoch)

@@ -52,6 +52,8 @@ pub(crate) enum Fact {
     LastSync(Moment),
     /// A hash of the damage that this device knows of and has drawn the consequences from.
     Damage([u8; 16]),
+    /// Damage that was found and that no check has reported since, in words.
+    Found(Vec<String>),
 }
 
 /// An entry that cannot be understood.

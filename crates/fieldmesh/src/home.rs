@@ -129,15 +129,17 @@ impl Home {
 
     /// Unlocks the home in `folder`.
     pub(crate) fn open(folder: &Path, unlock: &Unlock) -> Result<Self, Error> {
-        if !exists(folder) && folder.join(PROFILE_FILE).exists() {
-            return Err(Error::Store {
-                reason: format!(
-                    "the home in {} is not whole: its file `{IDENTITY_FILE}` is missing; restore \
-                     it from a copy, or create or join a tenant here, which keeps what is left \
-                     aside",
-                    folder.display()
-                ),
-            });
+        for (missing, other) in [(IDENTITY_FILE, PROFILE_FILE), (PROFILE_FILE, IDENTITY_FILE)] {
+            if !folder.join(missing).is_file() && folder.join(other).exists() {
+                return Err(Error::Store {
+                    reason: format!(
+                        "the home in {} is not whole: its file `{missing}` is missing; restore it \
+                         from a copy, or create or join a tenant here, which keeps what is left \
+                         aside",
+                        folder.display()
+                    ),
+                });
+            }
         }
         if !exists(folder) {
             return Err(Error::NoHome { folder: folder.into() });
@@ -290,7 +292,7 @@ fn folder_error(folder: &Path, source: std::io::Error) -> Error {
 /// Moves away what an unfinished attempt left behind, the key with what it opens; it is never
 /// deleted, because nobody can tell it from a home whose identity was lost.
 fn set_aside(folder: &Path) -> Result<(), Error> {
-    let left: Vec<PathBuf> = [PROFILE_FILE, STORE_FOLDER]
+    let left: Vec<PathBuf> = [PROFILE_FILE, IDENTITY_FILE, STORE_FOLDER]
         .into_iter()
         .map(|name| folder.join(name))
         .filter(|path| path.exists())

@@ -21,11 +21,12 @@ use std::time::{Duration, Instant};
 
 use fieldmesh_document::Document;
 use fieldmesh_identity::{Item, Member, Policy};
-use fieldmesh_model::{DeviceId, DocumentId, Epoch, UserId};
+use fieldmesh_model::{DeviceId, DocumentId, Epoch, Moment, UserId};
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View};
 
 use crate::author::{Author, Unsealed};
 use crate::changes::Closure;
+use crate::clock;
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::home::Identity;
@@ -37,6 +38,9 @@ use crate::rows::{self, ChainRow, DocumentRow};
 
 /// How long a read waits for what others have sent a moment ago.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Lines of found damage that are kept in mind.
+const DAMAGE_LINES_MAX: usize = 50;
 
 /// The records of one tenant on this device.
 pub(crate) struct Ledger {
@@ -62,9 +66,18 @@ struct Desk {
     newest: Option<Place>,
     /// Groups of batches that are on their way to the disk.
     sealing: usize,
+    /// The last time that a record was given because its input had none.
+    given: Moment,
 }
 
 impl Desk {
+    /// The time for a record whose input has none. No two records get the same: what two people
+    /// record in one millisecond are two records.
+    fn unused_now(&mut self) -> Moment {
+        self.given = clock::now().max(self.given.plus_millis(1));
+        self.given
+    }
+
     /// Forgets a change that did not become durable.
     fn forget(&mut self, document: DocumentId, change: &[u8]) {
         if let Some(recent) = self.recent.get_mut(&document) {
@@ -104,11 +117,12 @@ impl Ledger {
         let known: Option<Fact> = rows::find(store.view(), Tree::Meta, fact_key(&Fact::Epoch(0)))?;
         let (epoch, is_new) = match known {
             Some(Fact::Epoch(epoch)) if is_past_certain => (Epoch(epoch), false),
-            _ => (Epoch(u64::from_be_bytes(crate::clock::random())), true),
+            _ => (Epoch(u64::from_be_bytes(clock::random())), true),
         };
         let author = read_author(&store, &identity, epoch)?;
         let device = author.device();
-        let desk = Desk { author, recent: BTreeMap::new(), newest: None, sealing: 0 };
+        let desk =
+            Desk { author, recent: BTreeMap::new(), newest: None, sealing: 0, given: Moment::ZERO };
         let ledger = Self {
             store,
             projector,
@@ -172,10 +186,35 @@ impl Ledger {
         rows::find(self.view(), Tree::Meta, fact_key(example))
     }
 
+    /// Damage that was found and that no check has reported since.
+    pub(crate) fn known_damage(&self) -> Result<Vec<String>, Error> {
+        match self.recall(&Fact::Found(Vec::new()))? {
+            Some(Fact::Found(lines)) => Ok(lines),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Keeps found damage in mind, across restarts, until a check reports it.
+    pub(crate) fn note_damage(&self, found: &[String]) -> Result<(), Error> {
+        let known = self.known_damage()?;
+        let mut lines = known.clone();
+        for line in found {
+            if !lines.contains(line) && lines.len() < DAMAGE_LINES_MAX {
+                lines.push(line.clone());
+            }
+        }
+        if lines == known { Ok(()) } else { self.remember(Fact::Found(lines)) }
+    }
+
+    /// Whether this device has written anything in its present epoch.
+    pub(crate) fn has_written(&self) -> bool {
+        self.desk().author.has_written()
+    }
+
     /// Leaves this device's chains behind: a batch of its own turned up that it does not know,
     /// because it was restored from a backup or cloned, or a write may or may not have happened.
     pub(crate) fn start_epoch(&self) -> Result<(), Error> {
-        let epoch = u64::from_be_bytes(crate::clock::random());
+        let epoch = u64::from_be_bytes(clock::random());
         self.desk().author.start_epoch(Epoch(epoch));
         tracing::warn!("this device cannot be sure of its own past: new epoch");
         self.remember(Fact::Epoch(epoch))

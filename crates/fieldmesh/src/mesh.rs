@@ -223,7 +223,13 @@ impl MeshTask {
         match call {
             Call::Input(input) => {
                 self.tally.count(&input);
+                let is_news = matches!(input, Input::LocalBatch { .. });
                 self.feed(input);
+                if is_news {
+                    // Nobody is in step with what was sealed a moment ago before it says so.
+                    self.in_step.clear();
+                    self.feed(Input::Resync { link: None });
+                }
             }
             Call::Attach { connection, address, reply } => {
                 let link = self.attach(connection, address);

@@ -83,7 +83,6 @@ struct Inner {
     owns_listener: bool,
     /// Whether the node keeps its connections by itself.
     is_running: AtomicBool,
-    damage: Vec<String>,
     /// One sync at a time: a second one waits and then finds little to do.
     syncing: tokio::sync::Mutex<()>,
     tasks: Mutex<JoinSet<()>>,
@@ -236,8 +235,7 @@ impl Node {
     ///
     /// The store cannot be read at all; what is wrong inside it is in the report.
     pub async fn verify(&self) -> Result<VerifyReport, Error> {
-        let damage = self.inner.damage.clone();
-        self.blocking(move |ledger| ledger.verify(damage)).await
+        self.blocking(Ledger::verify).await
     }
 
     /// Ends every conversation and task and closes the store.

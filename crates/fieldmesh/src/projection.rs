@@ -256,6 +256,7 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Addresses(_) => b"fact/addresses",
         Fact::LastSync(_) => b"fact/last-sync",
         Fact::Damage(_) => b"fact/damage",
+        Fact::Found(_) => b"fact/found",
     }
 }
 

@@ -208,7 +208,7 @@ pub struct StatusReport {
     pub conflicts: u64,
     /// Changes and batches that could not be applied.
     pub quarantined: u64,
-    /// Damage found in the store when it was opened, in words.
+    /// Damage found in the store that no `verify` has reported since, in words.
     pub damage: Vec<String>,
     /// The addresses this device listens on.
     pub addresses: Vec<String>,

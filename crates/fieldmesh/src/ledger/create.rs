@@ -73,7 +73,7 @@ impl Ledger {
                     fields.insert(time.clone(), Value::Moment(at));
                 }
                 (None, false) => {
-                    fields.insert(time.clone(), Value::Moment(clock::now()));
+                    fields.insert(time.clone(), Value::Moment(self.desk().unused_now()));
                 }
                 (None, true) => {}
             }

@@ -75,6 +75,14 @@ impl Ledger {
         let read = run.read(import, &bytes, progress);
         // However reading ended, what was taken so far is made durable and offered.
         run.finish()?;
+        if let Err(Error::Import { reason }) = read {
+            let ImportReport { rows, imported, unchanged, refused, .. } = run.report;
+            let reason = format!(
+                "{reason}; before that {rows} rows were read: {imported} imported, {unchanged} \
+                 unchanged, {refused} refused"
+            );
+            return Err(Error::Import { reason });
+        }
         read?;
         let bytes = bytes.load(Ordering::Relaxed);
         progress(Progress::Import { rows: run.report.rows, bytes });

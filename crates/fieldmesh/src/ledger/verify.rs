@@ -8,22 +8,30 @@ use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
 use crate::api::VerifyReport;
 use crate::changes::Closure;
-use crate::entry::Entry;
+use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::rows::{self, DocumentRow, RecordRow};
 use crate::schema;
 
-use super::Ledger;
+use super::{DAMAGE_LINES_MAX, Ledger};
 
 /// Faults that are written out; more are counted.
 const FAULTS_MAX: usize = 200;
 
 impl Ledger {
-    /// Reads and checks everything. `damage` is what the open found.
-    pub(crate) fn verify(&self, damage: Vec<String>) -> Result<VerifyReport, Error> {
+    /// Reads and checks everything, and reports what was found damaged since the last check.
+    pub(crate) fn verify(&self) -> Result<VerifyReport, Error> {
         self.settle()?;
-        let mut report = VerifyReport { faults: damage, ..VerifyReport::default() };
+        let known = self.known_damage()?;
+        let mut report = VerifyReport::default();
         self.verify_log(&mut report)?;
+        // What is still damaged stays in mind; the rest has been reported with this.
+        let now = report.faults.clone();
+        report.faults.extend(known.iter().filter(|line| !now.contains(line)).cloned());
+        if now != known {
+            let kept = now.into_iter().take(DAMAGE_LINES_MAX).collect();
+            self.remember(Fact::Found(kept))?;
+        }
         self.verify_view(&mut report)?;
         self.verify_records(&mut report)?;
         report.clean = report.faults.is_empty();

@@ -161,6 +161,8 @@ impl Node {
 
     async fn note(&self, event: Event) {
         match event {
+            // One new epoch is enough for all the batches that it does not know.
+            Event::OwnBatchUnknown { .. } if !self.inner.ledger.has_written() => {}
             Event::OwnBatchUnknown { .. } => {
                 if let Err(error) = self.blocking(Ledger::start_epoch).await {
                     tracing::error!(%error, "no new epoch could be written");

@@ -38,7 +38,6 @@ struct Assembled {
     projector: Projector,
     thread: ProjectorThread,
     ledger: Arc<Ledger>,
-    damage: Vec<String>,
 }
 
 /// Opens the node of a home that exists.
@@ -66,8 +65,7 @@ pub(super) fn open_store(home: &Home) -> Result<Store, Error> {
 }
 
 async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Result<Node, Error> {
-    let Assembled { home, store, replica, places, policy, projector, thread, ledger, damage } =
-        assembled;
+    let Assembled { home, store, replica, places, policy, projector, thread, ledger } = assembled;
     let mut tasks = JoinSet::new();
     let mesh = Mesh::start(replica, store, places, projector, policy, &mut tasks);
     ledger.set_mesh(mesh.clone());
@@ -80,7 +78,6 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
         owns_listener: listener.is_none(),
         listener: tokio::sync::Mutex::new(None),
         is_running: AtomicBool::new(false),
-        damage,
         syncing: tokio::sync::Mutex::new(()),
         tasks: Mutex::new(tasks),
         thread: Mutex::new(Some(thread)),
@@ -132,7 +129,10 @@ fn assemble(home: Home, identity: Identity, forward_only: bool) -> Result<Assemb
     };
     let new_damage = store.report().past_is_uncertain().then(|| damage_mark(&damage));
     let ledger = Arc::new(Ledger::open(parts, new_damage)?);
-    Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, damage })
+    if let Err(error) = ledger.note_damage(&damage) {
+        tracing::warn!(%error, "found damage could not be noted");
+    }
+    Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger })
 }
 
 /// Every policy item of the log: those that the view knows, and those behind its position.
@@ -198,14 +198,24 @@ fn describe(report: &OpenReport, end: Option<Place>) -> Vec<String> {
         ));
     }
     if let Some(tail) = &report.torn_tail {
-        lines.push(format!("the end of the log could not be read and is kept aside: {tail:?}"));
+        let kept = tail.kept_as.as_deref().map_or_else(
+            || "where it is".to_owned(),
+            |file| format!("as {file} in the store's folder"),
+        );
+        lines.push(format!(
+            "the last {} bytes of the log (segment {}, byte {}) could not be read and are kept {kept}",
+            tail.length, tail.place.segment, tail.place.offset
+        ));
     }
     for segment in &report.missing_segments {
         lines.push(format!("segment {segment} of the log is missing"));
     }
     if report.view == ViewCondition::AheadOfLog {
-        let end = end.map(|place| (place.segment, place.offset));
-        lines.push(format!("the log ends at {end:?}, before what the view had seen of it"));
+        let end = end.map_or_else(
+            || "its beginning".to_owned(),
+            |place| format!("segment {}, byte {}", place.segment, place.offset),
+        );
+        lines.push(format!("the log ends at {end}, before what the view had seen of it"));
     }
     lines
 }

@@ -33,17 +33,18 @@ impl Node {
         });
         let connected = snapshot.links.len() as u64;
         let is_syncing = snapshot.links.iter().any(|link| !link.in_step);
-        let state = match (self.inner.damage.is_empty(), connected, is_syncing) {
-            (false, _, _) => "damaged",
-            (true, 0, _) => "ready",
-            (true, _, true) => "syncing",
-            (true, _, false) => "online",
-        };
-        let (tenant, damage) = (self.tenant(), self.inner.damage.clone());
+        let tenant = self.tenant();
         let last_sync = self.inner.contacts.last_sync();
         self.blocking(move |ledger| {
             ledger.settle()?;
             let me = ledger.me()?;
+            let damage = ledger.known_damage()?;
+            let state = match (damage.is_empty(), connected, is_syncing) {
+                (false, _, _) => "damaged",
+                (true, 0, _) => "ready",
+                (true, _, true) => "syncing",
+                (true, _, false) => "online",
+            };
             Ok(StatusReport {
                 state: state.into(),
                 tenant,
