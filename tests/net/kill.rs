@@ -152,22 +152,23 @@ fn a_relay_killed_while_it_receives_keeps_what_it_acknowledged_and_gets_the_rest
 }
 
 #[test]
-fn a_device_killed_while_it_joins_leaves_no_half_home_in_the_way() {
+fn a_device_killed_while_it_joins_joins_with_the_same_invitation_after_all() {
     let site = Site::new();
     let lead = site.device("lead");
     lead.found("Gulf Crew");
     let daemon = lead.daemon();
     for round in 0..12 {
         let hand = site.device(&format!("hand{round}"));
-        let running = hand.start(&["join", &lead.invite("operator")]);
+        let invitation = lead.invite("operator");
+        let running = hand.start(&["join", &invitation]);
         std::thread::sleep(Duration::from_millis(round * 12));
         running.kill();
-        // Either it is a member already, or it can become one in the same folder.
+        // Either it is a member already, or it becomes one in the same folder.
         let status = hand.run(&["status"]);
         if status.code != Some(0) {
             // There is no home, or it says that it is not whole.
             assert!(matches!(status.code, Some(4 | 7)), "{status:#?}");
-            hand.join(&lead.invite("operator"));
+            hand.join(&invitation);
         }
         hand.sync(&daemon.address());
         hand.verify();

@@ -3,6 +3,7 @@
 //! ```text
 //! home/profile     version, profile id, the data key wrapped by passphrase or key file
 //! home/identity    device seed, authority if it is held here, certificates; sealed with the key
+//! home/joining     the key of a device that asked to join and has no answer so far; sealed
 //! home/store/      log and view
 //! home/port        the port listened on last, so that remembered addresses stay good
 //! ```
@@ -23,6 +24,8 @@ use crate::error::Error;
 const PROFILE_FILE: &str = "profile";
 const IDENTITY_FILE: &str = "identity";
 const PORT_FILE: &str = "port";
+const JOINING_FILE: &str = "joining";
+const JOINING_PURPOSE: &str = "fieldmesh/joining/1";
 const STORE_FOLDER: &str = "store";
 const IDENTITY_PURPOSE: &str = "fieldmesh/identity/1";
 /// `fmh1`, then the profile id.
@@ -147,6 +150,67 @@ impl Home {
         let (profile, wrapped) = read_profile(folder)?;
         let key = unwrap(&wrapped, unlock, &profile)?;
         Ok(Self { folder: folder.into(), key })
+    }
+
+    /// Makes a home that is about to use an invitation, and the seed of its device.
+    ///
+    /// The seed is on disk before anybody is asked: a join that was killed, or whose answer was
+    /// lost, is repeated by the same device and costs no second invitation.
+    pub(crate) fn create_joining(
+        folder: &Path,
+        unlock: &Unlock,
+        invitation: &[u8; 8],
+    ) -> Result<(Self, [u8; 32]), Error> {
+        if exists(folder) {
+            return Err(Error::HomeExists { folder: folder.into() });
+        }
+        if let Some(begun) = Self::resume_joining(folder, unlock, invitation) {
+            return Ok(begun);
+        }
+        let home = Self::create(folder, unlock)?;
+        let seed: [u8; 32] = clock::random();
+        let mut bytes = [&invitation[..], &seed[..]].concat();
+        let sealed = home.key.seal(JOINING_PURPOSE, &bytes).map_err(|error| locked(&error));
+        bytes.zeroize();
+        write_durably(&folder.join(JOINING_FILE), &sealed?)?;
+        Ok((home, seed))
+    }
+
+    /// What an earlier try with the same invitation left.
+    fn resume_joining(
+        folder: &Path,
+        unlock: &Unlock,
+        invitation: &[u8; 8],
+    ) -> Option<(Self, [u8; 32])> {
+        let sealed = fs::read(folder.join(JOINING_FILE)).ok()?;
+        let (profile, wrapped) = read_profile(folder).ok()?;
+        let key = unwrap(&wrapped, unlock, &profile).ok()?;
+        let bytes = key.unseal(JOINING_PURPOSE, &sealed)?;
+        let seed = <[u8; 32]>::try_from(bytes.strip_prefix(invitation)?).ok()?;
+        Some((Self { folder: folder.into(), key }, seed))
+    }
+
+    /// Ends a join that cannot succeed: the folder is as if nobody had tried.
+    pub(crate) fn abandon_joining(&self) {
+        let made = read_profile(&self.folder).ok().filter(|(_, key)| !key.needs_passphrase());
+        if let Some(Ok(path)) = made.map(|(profile, _)| default_key_file(&profile)) {
+            // It opens nothing else; where the user named another key file, there is none.
+            let _ = fs::remove_file(path);
+        }
+        for name in [JOINING_FILE, PROFILE_FILE] {
+            if let Err(error) = fs::remove_file(self.folder.join(name)) {
+                tracing::debug!(name, %error, "left behind by a join");
+            }
+        }
+        // Only if nothing else is in it.
+        let _ = fs::remove_dir(&self.folder);
+    }
+
+    /// Ends a join that succeeded; the identity holds the seed.
+    pub(crate) fn finish_joining(&self) {
+        if let Err(error) = fs::remove_file(self.folder.join(JOINING_FILE)) {
+            tracing::debug!(%error, "left behind by a join");
+        }
     }
 
     pub(crate) fn store_folder(&self) -> PathBuf {
@@ -292,7 +356,7 @@ fn folder_error(folder: &Path, source: std::io::Error) -> Error {
 /// Moves away what an unfinished attempt left behind, the key with what it opens; it is never
 /// deleted, because nobody can tell it from a home whose identity was lost.
 fn set_aside(folder: &Path) -> Result<(), Error> {
-    let left: Vec<PathBuf> = [PROFILE_FILE, IDENTITY_FILE, STORE_FOLDER]
+    let left: Vec<PathBuf> = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE, STORE_FOLDER]
         .into_iter()
         .map(|name| folder.join(name))
         .filter(|path| path.exists())

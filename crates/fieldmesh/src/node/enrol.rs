@@ -60,10 +60,24 @@ pub(super) async fn join(
     if invitation.expires <= clock::now() {
         tracing::warn!("the invitation has expired by this device's clock; asking all the same");
     }
-    let seed: [u8; 32] = clock::random();
+    let (path, unlock, id) =
+        (builder.home.clone(), builder.unlock.clone(), *invitation.id().as_bytes());
+    let (home, seed) =
+        tokio::task::spawn_blocking(move || Home::create_joining(&path, &unlock, &id))
+            .await
+            .map_err(|_| Error::ShuttingDown)??;
     let keys = DeviceKeys::from_seed(&Seed::from_bytes(seed));
     let device = device.unwrap_or_else(host_name);
-    let (granted, address) = ask(&invitation, &keys, &device).await?;
+    let (granted, address) = match ask(&invitation, &keys, &device).await {
+        Ok(answer) => answer,
+        Err(refused) => {
+            // Where the request may have arrived, the key stays for another try.
+            if refused.is_final {
+                home.abandon_joining();
+            }
+            return Err(refused.error);
+        }
+    };
     let items: Result<Vec<Item>, _> =
         granted.items.iter().map(|bytes| Item::decode(bytes)).collect();
     let items = items.map_err(|error| invitation_error(&error))?;
@@ -83,8 +97,11 @@ pub(super) async fn join(
         user: member.user,
         certificates: granted.chain.clone(),
     };
-    let (path, unlock) = (builder.home.clone(), builder.unlock.clone());
-    let make = move || write_home(&Home::create(&path, &unlock)?, &identity, &items);
+    let make = move || {
+        write_home(&home, &identity, &items)?;
+        home.finish_joining();
+        Ok(())
+    };
     tokio::task::spawn_blocking(make).await.map_err(|_| Error::ShuttingDown)??;
     let node = open::open(builder).await?;
     for other in granted.addresses.iter().chain([&address]) {
@@ -101,10 +118,11 @@ async fn ask(
     invitation: &Invitation,
     keys: &DeviceKeys,
     device: &str,
-) -> Result<(Granted, String), Error> {
+) -> Result<(Granted, String), Refused> {
     let endpoint = Endpoint::bind((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
-        .map_err(|error| Error::Unreachable { reason: with_causes(&error) })?;
-    let mut failures = Vec::new();
+        .map_err(|error| Error::Unreachable { reason: with_causes(&error) })
+        .map_err(|error| Refused { error, is_final: true })?;
+    let (mut failures, mut is_final) = (Vec::new(), true);
     for text in &invitation.addresses {
         let resolved = match address::resolve(text).await {
             Ok(resolved) => resolved,
@@ -120,19 +138,29 @@ async fn ask(
                     return Ok((granted, text.clone()));
                 }
                 Err(JoinError::Refused(refusal)) => {
-                    return Err(Error::Invitation { reason: refusal.to_string() });
+                    let error = Error::Invitation { reason: refusal.to_string() };
+                    return Err(Refused { error, is_final: true });
                 }
-                Err(error) => failures.push(with_causes(&error)),
+                Err(error) => {
+                    is_final &= matches!(error, JoinError::Dial(_));
+                    failures.push(with_causes(&error));
+                }
             }
         }
     }
-    Err(Error::Unreachable {
-        reason: format!(
-            "nobody serves this invitation; start `invite` or the daemon on the device that made \
-             it ({})",
-            failures.join("; ")
-        ),
-    })
+    let reason = format!(
+        "nobody serves this invitation; start `invite` or the daemon on the device that made it \
+         ({})",
+        failures.join("; ")
+    );
+    Err(Refused { error: Error::Unreachable { reason }, is_final })
+}
+
+/// A join that did not come about.
+struct Refused {
+    error: Error,
+    /// Whether nobody can have taken the device in.
+    is_final: bool,
 }
 
 /// What a new tenant begins with.
