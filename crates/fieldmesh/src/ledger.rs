@@ -134,11 +134,14 @@ impl Ledger {
             enrolment: Mutex::new(()),
             mesh: OnceLock::new(),
         };
-        if is_new {
-            ledger.remember(Fact::Epoch(epoch.0))?;
-        }
-        if let Some(damage) = damage.filter(|_| !is_past_certain) {
-            ledger.remember(Fact::Damage(damage))?;
+        let handled = damage.filter(|_| !is_past_certain).map(Fact::Damage);
+        let epoch = is_new.then_some(Fact::Epoch(epoch.0));
+        for fact in epoch.into_iter().chain(handled) {
+            // On a full disk the home opens all the same; the next open draws another epoch.
+            if let Err(error) = ledger.remember(fact) {
+                tracing::warn!(%error, "a fact could not be written");
+                break;
+            }
         }
         Ok(ledger)
     }

@@ -30,7 +30,9 @@ impl Ledger {
         report.faults.extend(known.iter().filter(|line| !now.contains(line)).cloned());
         if now != known {
             let kept = now.into_iter().take(DAMAGE_LINES_MAX).collect();
-            self.remember(Fact::Found(kept))?;
+            if let Err(error) = self.remember(Fact::Found(kept)) {
+                tracing::warn!(%error, "what was found could not be noted");
+            }
         }
         self.verify_view(&mut report)?;
         self.verify_records(&mut report)?;
