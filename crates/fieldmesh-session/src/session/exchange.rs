@@ -2,8 +2,8 @@
 
 use fieldmesh_model::Moment;
 use fieldmesh_trie::{
-    Answer, Budget, Key, Node, Prefix, Trie, answer, decode, decode_wants, encode, encode_wants,
-    first_answer, named,
+    Answer, Budget, Form, Key, Node, Prefix, Trie, answer, decode, decode_wants, encode,
+    encode_wants, first_answer, named,
 };
 
 use super::pace::Progress;
@@ -63,7 +63,7 @@ impl Session {
                 let nothing = Node::Ids { prefix: Prefix::ALL, ids: Vec::new() };
                 return answer(trie, &key, &[nothing], Budget::default());
             }
-            Answer { nodes: first_answer(trie, &key), ..Answer::default() }
+            Answer { nodes: first_answer(trie, &key, Form::Plain), ..Answer::default() }
         });
         self.take_own_turn(Exchange::new(set), words)
     }
