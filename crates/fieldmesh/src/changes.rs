@@ -55,6 +55,7 @@ pub(crate) struct Closure {
 
 #[derive(Debug)]
 struct Known {
+    author: DeviceId,
     bytes: Vec<u8>,
     peeked: Peeked,
 }
@@ -68,16 +69,16 @@ impl Closure {
     ) -> Result<Self, Error> {
         let mut closure = Self::default();
         for reference in references {
-            let change = read_change(store, *reference, me)?.change;
+            let Source { author, change, .. } = read_change(store, *reference, me)?;
             let peeked = fieldmesh_document::peek(&change).map_err(|error| Error::store(&error))?;
-            closure.insert(peeked, change);
+            closure.insert(peeked, author, change);
         }
         Ok(closure)
     }
 
-    pub(crate) fn insert(&mut self, peeked: Peeked, change: Vec<u8>) {
+    pub(crate) fn insert(&mut self, peeked: Peeked, author: DeviceId, change: Vec<u8>) {
         let hash = peeked.hash;
-        if self.changes.insert(hash, Known { bytes: change, peeked }).is_none() {
+        if self.changes.insert(hash, Known { author, bytes: change, peeked }).is_none() {
             self.order.push(hash);
         }
     }
@@ -88,6 +89,12 @@ impl Closure {
 
     pub(crate) fn len(&self) -> usize {
         self.order.len()
+    }
+
+    /// The root change that counts: the earliest, then the smallest by hash.
+    pub(crate) fn root(&self) -> Option<[u8; 32]> {
+        let roots = self.changes.iter().filter(|(_, known)| known.peeked.deps.is_empty());
+        roots.min_by_key(|(hash, known)| (known.peeked.at, **hash)).map(|(hash, _)| *hash)
     }
 
     /// Every change that `deps` reach, in order; `None` if one of them is not here.
@@ -114,7 +121,7 @@ impl Closure {
         let rivals: Vec<Rival<'_>> = self
             .changes
             .values()
-            .map(|known| Rival { change: &known.peeked, is_pinned: false })
+            .map(|known| Rival { change: &known.peeked, author: known.author, is_pinned: false })
             .collect();
         select(&rivals)
     }

@@ -267,7 +267,7 @@ impl Ledger {
         };
         for recent in desk.recent.get(&id).into_iter().flatten() {
             if let Ok(peeked) = fieldmesh_document::peek(&recent.change) {
-                closure.insert(peeked, recent.change.clone());
+                closure.insert(peeked, self.device(), recent.change.clone());
             }
         }
         if closure.is_empty() {

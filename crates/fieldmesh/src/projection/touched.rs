@@ -132,7 +132,7 @@ impl Touched<'_> {
             return Verdict::Refused("its author is no member of the tenant".into());
         };
         let Source { author, epoch, scope, ref change } = *source;
-        let origin = Origin { document: self.id, author, epoch, user: member.user };
+        let origin = Origin { document: self.id, author, epoch, scope, user: member.user };
         if let Err(error) = self.load() {
             // An earlier change is damaged; a peer may bring it again.
             tracing::error!(document = %self.id.short(), %error, "a change has to wait");
@@ -143,13 +143,12 @@ impl Touched<'_> {
         let is_whole = closure.len() == loaded.len();
         match gate::judge(change, &closure, &origin) {
             Ok(accepted) => {
-                let own = accepted.root.as_ref().map_or(self.row.scope, |root| root.scope);
-                // Rights are judged by the batch's scope, so it has to be the record's.
-                if (own.collection, own.partition) != (scope.collection, scope.partition) {
-                    return Verdict::Refused("its batch names another collection".into());
+                let hash = peeked.hash;
+                loaded.insert(peeked, author, change.clone());
+                // Of several roots the earliest counts, whichever came first.
+                if let Some(root) = accepted.root.filter(|_| loaded.root() == Some(hash)) {
+                    self.row.scope = root.scope;
                 }
-                self.row.scope = own;
-                loaded.insert(peeked, change.clone());
                 self.document = is_whole.then_some(accepted.document);
                 Verdict::Accepted
             }
