@@ -32,14 +32,18 @@ impl Author {
         &self.keys
     }
 
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// The device cannot be sure of its own past any more.
     pub(crate) fn begin_epoch(&mut self, random: &mut Random) {
         self.epoch = Epoch(random.next());
         self.heads.clear();
     }
 
-    /// Seals the next batch; one of `large_once_in` is large.
-    pub(crate) fn seal(
+    /// Seals a batch that says nothing; one of `large_once_in` is large.
+    pub(crate) fn seal_noise(
         &mut self,
         now: Moment,
         large_once_in: u64,
@@ -51,7 +55,18 @@ impl Author {
             _ => now,
         };
         let partition = u32::try_from(random.index(3)).unwrap_or(0);
-        let scope = Scope::of(3, partition, at);
+        let leaves = leaves(large_once_in, random);
+        self.seal(Scope::of(3, partition, at), at, leaves, random)
+    }
+
+    /// Seals the next batch of its chain.
+    pub(crate) fn seal(
+        &mut self,
+        scope: Scope,
+        at: Moment,
+        leaves: Vec<Leaf>,
+        random: &mut Random,
+    ) -> Result<Batch, SealError> {
         let (sequence, previous) = self.heads.get(&scope).copied().unwrap_or_default();
         let draft = Draft {
             tenant: self.tenant,
@@ -63,7 +78,7 @@ impl Author {
             priority: Priority::NORMAL,
             first: at,
             last: at,
-            leaves: leaves(large_once_in, random),
+            leaves,
         };
         let batch = Batch::seal(draft, self.keys.signing_key(), random.array())?;
         self.heads.insert(scope, (sequence + 1, batch.id()));

@@ -12,6 +12,8 @@ use fieldmesh_trie::Key;
 pub(crate) struct Disk {
     batches: BTreeMap<BatchId, Batch>,
     items: BTreeMap<ItemId, Item>,
+    /// The batches in the order in which they became durable.
+    log: Vec<BatchId>,
 }
 
 /// Something on its way to the disk.
@@ -25,16 +27,45 @@ pub(crate) enum Write {
     Items(Vec<Item>),
 }
 
+impl Write {
+    /// The batches in it.
+    pub(crate) fn batches(&self) -> &[Batch] {
+        match self {
+            Self::Own(batch) => std::slice::from_ref(batch),
+            Self::Batches(batches) => batches,
+            Self::Items(_) => &[],
+        }
+    }
+
+    /// Its bytes.
+    pub(crate) fn length(&self) -> usize {
+        let batches: usize = self.batches().iter().map(|batch| batch.encode().len()).sum();
+        match self {
+            Self::Own(_) | Self::Batches(_) => batches,
+            Self::Items(items) => items.iter().map(|item| item.encode().len()).sum(),
+        }
+    }
+
+    /// The first `count` things of it, as a crash in the middle of the write leaves them.
+    pub(crate) fn prefix(mut self, count: usize) -> Self {
+        match &mut self {
+            Self::Own(_) => {}
+            Self::Batches(batches) => batches.truncate(count),
+            Self::Items(items) => items.truncate(count),
+        }
+        self
+    }
+}
+
 impl Disk {
     pub(crate) fn write(&mut self, write: &Write) {
-        match write {
-            Write::Own(batch) => {
-                self.batches.insert(batch.id(), (**batch).clone());
+        for batch in write.batches() {
+            if self.batches.insert(batch.id(), batch.clone()).is_none() {
+                self.log.push(batch.id());
             }
-            Write::Batches(batches) => {
-                self.batches.extend(batches.iter().map(|batch| (batch.id(), batch.clone())));
-            }
-            Write::Items(items) => self.write_items(items),
+        }
+        if let Write::Items(items) = write {
+            self.write_items(items);
         }
     }
 
@@ -44,6 +75,11 @@ impl Disk {
 
     pub(crate) fn batch(&self, id: &BatchId) -> Option<&Batch> {
         self.batches.get(id)
+    }
+
+    /// The batches in the order in which they became durable.
+    pub(crate) fn batches(&self) -> impl DoubleEndedIterator<Item = &Batch> {
+        self.log.iter().filter_map(|id| self.batches.get(id))
     }
 
     pub(crate) fn items(&self) -> Vec<Item> {

@@ -6,6 +6,7 @@ use fieldmesh_identity::{
 };
 use fieldmesh_model::{Role, TenantId, UserId};
 
+use crate::author::Author;
 use crate::random::Random;
 
 /// The authority and all policy items made so far.
@@ -36,10 +37,7 @@ impl Office {
     }
 
     pub(crate) fn certify(&mut self, keys: &DeviceKeys, role: Role) -> Result<Item, ItemError> {
-        let mut user = [0; 16];
-        user.copy_from_slice(&keys.public_key()[..16]);
-        let certificate =
-            Certificate::new(keys.public_key(), "Tablet", UserId::from_bytes(user), role);
+        let certificate = Certificate::new(keys.public_key(), "Tablet", user(keys), role);
         let place =
             Policy::evaluate(self.tenant, &self.items).next_place(&self.authority.public_key());
         let statement = Statement::Certificate(Box::new(certificate));
@@ -47,4 +45,15 @@ impl Office {
         self.items.push(item.clone());
         Ok(item)
     }
+}
+
+/// The person whose device an author is.
+pub(crate) fn user_of(author: &Author) -> UserId {
+    user(author.keys())
+}
+
+fn user(keys: &DeviceKeys) -> UserId {
+    let mut user = [0; 16];
+    user.copy_from_slice(&keys.public_key()[..16]);
+    UserId::from_bytes(user)
 }

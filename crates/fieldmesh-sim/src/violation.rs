@@ -2,6 +2,8 @@
 
 use fieldmesh_model::BatchId;
 
+use crate::plan::Plan;
+
 /// A property that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -100,6 +102,70 @@ pub enum Violation {
         /// The node.
         node: usize,
     },
+    /// P7: a batch did not get to a node by way of others.
+    #[error("P7: {batch} was not passed on to node {node}")]
+    NotPassedOn {
+        /// Who lacks it.
+        node: usize,
+        /// The batch.
+        batch: BatchId,
+    },
+    /// P13: memory is not bounded.
+    #[error("P13: node {node} holds {bytes} bytes of {what}, limit is {limit}")]
+    MemoryGrows {
+        /// The node.
+        node: usize,
+        /// What it holds.
+        what: &'static str,
+        /// How much.
+        bytes: usize,
+        /// The most that is allowed.
+        limit: usize,
+    },
+    /// P1: a conversation leaves out what the policy allows by now.
+    #[error("P1: node {node} still refuses {count} honest batches of one peer")]
+    StillRefused {
+        /// Who refuses.
+        node: usize,
+        /// How many.
+        count: u64,
+    },
+    /// P13: two conversations with one peer go on side by side.
+    #[error("P13: node {node} keeps two links to one peer")]
+    TwoLinks {
+        /// The node.
+        node: usize,
+    },
+    /// P1, P11, P15 or P17: records are not what they should be.
+    #[error("P1: node {node} has other records than it should: {what}")]
+    RecordsDiffer {
+        /// The node.
+        node: usize,
+        /// What is different.
+        what: String,
+    },
+    /// Something of one tenant came to a node of another one.
+    #[error("node {node} was told something of another tenant")]
+    Leaked {
+        /// The node.
+        node: usize,
+    },
+    /// A wrong clock was not told as it is.
+    #[error("node {node} says that the peer's clock is {skew} ms ahead, but it is {truth} ms")]
+    SkewWrong {
+        /// Who says it.
+        node: usize,
+        /// What it says.
+        skew: i64,
+        /// What is true.
+        truth: i64,
+    },
+    /// Code that no input should make panic did.
+    #[error("P8: panic: {text}")]
+    Panicked {
+        /// The words of the panic.
+        text: String,
+    },
     /// An honest peer was accused.
     #[error("node {node} closed a link to an honest peer: {reason}")]
     Accused {
@@ -117,19 +183,26 @@ pub enum Violation {
         batch: BatchId,
     },
     /// Work goes on without end.
-    #[error("{steps} steps within one run; something spins")]
+    #[error("{steps} steps within one millisecond; something spins")]
     Spins {
         /// How many.
         steps: u64,
     },
 }
 
+impl Violation {
+    /// Whether it is the same property that does not hold, whatever the numbers.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
 /// A failed run, with what is needed to repeat it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("plan {plan}, seed {seed}: {violation}\nrepeat with: {}", self.command())]
+#[error("plan {}, seed {seed}: {violation}\n  repeat with: {}", plan.name, self.command())]
 pub struct Failure {
-    /// The name of the plan.
-    pub plan: &'static str,
+    /// The plan.
+    pub plan: Plan,
     /// The seed.
     pub seed: u64,
     /// What went wrong.
@@ -137,8 +210,13 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The command that repeats the run.
+    /// The command that repeats the run and says what happens in it.
     pub fn command(&self) -> String {
-        format!("cargo sim -- --from {} --seeds 1 --plan {}", self.seed, self.plan)
+        let mut command =
+            format!("cargo sim -- --plan {} --from {} --seeds 1", self.plan.name, self.seed);
+        for change in self.plan.changes() {
+            command.push_str(&format!(" --set {change}"));
+        }
+        command + " --log"
     }
 }

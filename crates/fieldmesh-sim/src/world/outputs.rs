@@ -1,7 +1,7 @@
 //! What replicas ask for is done; what they say is checked.
 
 use fieldmesh_model::BatchId;
-use fieldmesh_replica::{CloseReason, Event, LinkId, Output, SessionError};
+use fieldmesh_replica::{CloseReason, Event, LinkId, Output};
 
 use super::{Happening, World};
 use crate::cable::{End, Stream};
@@ -9,7 +9,7 @@ use crate::check;
 use crate::disk::Write;
 use crate::violation::Violation;
 
-impl World {
+impl World<'_> {
     pub(super) fn perform(&mut self, node: usize) {
         while let Some(output) = self.nodes[node].replica.poll() {
             self.perform_one(node, output);
@@ -35,11 +35,7 @@ impl World {
             return;
         }
         self.sent += ids.len() as u64;
-        let sent = self.nodes[node].sent.entry(link).or_default();
-        let again = ids.iter().copied().find(|id| !sent.insert(*id));
-        if let Some(batch) = again {
-            self.violate(Violation::SentTwice { node, batch });
-        }
+        self.check(|world| check::exactness::sends(world, End { node, link }, ids));
         let disk = &self.nodes[node].disk;
         let batches: Vec<_> = ids.iter().filter_map(|id| disk.batch(id).cloned()).collect();
         if batches.len() < ids.len() {
@@ -51,31 +47,53 @@ impl World {
     }
 
     fn closed(&mut self, end: End, reason: &CloseReason) {
-        self.trace.happened(self.now, "closed", end.node);
-        let is_real = self.cable_of.contains_key(&(end.node, end.link));
-        let is_silence = matches!(reason, CloseReason::Fault(SessionError::Silent));
-        if is_real && reason.is_fault() && !is_silence {
-            let reason = reason.to_string();
-            self.violate(Violation::Accused { node: end.node, reason });
-        }
+        self.note("closes", end.node);
+        self.say(end.node, || format!("closes link {}: {reason}", end.link.0));
+        self.check(|world| check::hostile::accuses(world, end, reason));
         self.close(end);
     }
 
     fn heard(&mut self, node: usize, event: &Event) {
+        self.say(node, || format!("{event:?}"));
         match event {
             Event::InStep { link, stats } => {
-                self.trace.happened(self.now, "in step", node);
+                let end = End { node, link: *link };
+                self.note("in step", node);
                 self.in_steps += 1;
                 self.repeated.insert((node, *link), stats.repeated);
-                if let Err(violation) = check::in_step(self, End { node, link: *link }) {
-                    self.violate(violation);
-                }
+                self.check(|world| check::durability::in_step(world, end));
+            }
+            Event::Greeted { link, skew_millis, .. } => {
+                let end = End { node, link: *link };
+                let skew = *skew_millis;
+                self.check(|world| check::clocks::skew(world, end, skew));
             }
             // An author whose certificate is still on its way may be refused for a while.
-            Event::Refused { batch, .. } if self.plan.newcomers == 0 => {
-                self.violate(Violation::Refused { node, batch: *batch });
+            Event::Refused { batch, link, .. } if self.newcomers_planned() == 0 => {
+                let peer = link.and_then(|link| self.peer_of(End { node, link }));
+                let is_honest = peer.is_none_or(|peer| self.nodes[peer].is_honest());
+                if is_honest && self.nodes[node].is_honest() {
+                    self.violate(Violation::Refused { node, batch: *batch });
+                }
             }
-            _ => {}
+            Event::Refused { .. }
+            | Event::Stalled { .. }
+            | Event::Received { .. }
+            | Event::PolicyChanged
+            | Event::ChainGap { .. }
+            | Event::Fork { .. }
+            | Event::OwnBatchUnknown { .. } => {}
+        }
+    }
+
+    const fn newcomers_planned(&self) -> i64 {
+        self.plan.newcomers
+    }
+
+    /// Takes note of what a checker says.
+    pub(super) fn check(&mut self, checker: impl FnOnce(&mut Self) -> Result<(), Violation>) {
+        if let Err(violation) = checker(self) {
+            self.violate(violation);
         }
     }
 }
