@@ -11,10 +11,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
+mod automatic;
+mod bad_cables;
 mod bad_input;
 mod convergence;
 mod crew;
 mod demo;
+mod detour;
 mod device;
 mod import;
 mod kill;

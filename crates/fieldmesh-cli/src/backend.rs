@@ -9,9 +9,10 @@ mod remote;
 use std::io;
 
 use fieldmesh::api::{
-    Choice, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Progress, Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport, VerifyReport,
+    Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits, ExportQuery,
+    ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport,
+    Problem, Progress, Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 use futures::future::BoxFuture;
 
@@ -57,6 +58,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
     ) -> Answer<'_, ImportReport>;
     /// Gets in step once.
     fn sync(&self, options: SyncOptions, listener: Listener) -> Answer<'_, SyncReport>;
+    /// The network, and what syncs by itself.
+    fn connectivity(&self) -> Answer<'_, ConnectivityReport>;
+    /// Changes what syncs by itself.
+    fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport>;
     /// The home's state.
     fn status(&self) -> Answer<'_, StatusReport>;
     /// Other devices as this one reaches them.

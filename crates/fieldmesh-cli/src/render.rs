@@ -1,6 +1,7 @@
 //! Reports as people read them: pure functions from a report to text.
 
 mod conflict;
+mod connectivity;
 mod history;
 mod home;
 mod import;
@@ -15,6 +16,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
 pub(crate) use conflict::{conflict, conflicts};
+pub(crate) use connectivity::connectivity;
 pub(crate) use history::history;
 pub(crate) use home::{ready, status, verify};
 pub(crate) use import::{imported, refused_row};

@@ -4,12 +4,17 @@
 //! node reads them; no other shape of the same thing exists.
 
 mod ask;
+mod connectivity;
 mod problem;
 mod report;
 
 pub use ask::{
     Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions, InviteOptions,
     ListQuery, NewRecord, Resolution, SyncOptions,
+};
+pub use connectivity::{
+    Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, LinkClass,
+    SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,
 };
 pub use problem::{Class, Problem};
 pub use report::{

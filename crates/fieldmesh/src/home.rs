@@ -384,7 +384,7 @@ pub(crate) fn create_private_folder(folder: &Path) -> Result<(), Error> {
 }
 
 /// Writes a file so that after a crash either the old or the new one is there, whole.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let temporary = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut options = fs::OpenOptions::new();

@@ -9,6 +9,7 @@ pub mod api;
 mod author;
 mod changes;
 mod clock;
+mod connectivity;
 mod entry;
 mod error;
 pub mod home;

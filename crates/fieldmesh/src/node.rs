@@ -4,6 +4,7 @@
 //! runs in tasks that the node owns and that end with it.
 
 mod builder;
+mod connectivity;
 mod contacts;
 mod enrol;
 mod keeper;
@@ -34,6 +35,7 @@ pub use self::builder::{Builder, TenantOptions};
 pub use self::keeper::RunOptions;
 pub use self::listener::Listener;
 
+use self::connectivity::Watch;
 use self::contacts::Contacts;
 
 /// A node; clones are handles on the same one.
@@ -78,6 +80,7 @@ struct Inner {
     ledger: Arc<Ledger>,
     mesh: Mesh,
     contacts: Contacts,
+    watch: Arc<Watch>,
     listener: tokio::sync::Mutex<Option<Listener>>,
     /// A listener of the caller's that is shared with other nodes, or one of our own.
     owns_listener: bool,
@@ -102,7 +105,11 @@ impl Node {
     /// [`Error::Invalid`] carries every fault; [`Error::Taken`] names the record that has the
     /// same natural key.
     pub async fn record(&self, new: NewRecord) -> Result<Record, Error> {
-        self.blocking(move |ledger| ledger.create(&new)).await
+        let record = self.blocking(move |ledger| ledger.create(&new)).await?;
+        if record.fields.get("entryType").is_some_and(|kind| kind == "PRODUCTION") {
+            tracing::info!(target: "SyncEngine", "Production logged locally: {}", record.id);
+        }
+        Ok(record)
     }
 
     /// Changes fields of the record that `name` means: an id, the end of one, or a unique name.
@@ -259,6 +266,11 @@ impl Node {
             std::mem::take(&mut *slot)
         };
         tasks.shutdown().await;
+        self.inner.watch.feed(crate::connectivity::Input::Destroyed);
+        let inner = Arc::clone(&self.inner);
+        if let Err(error) = self.blocking(move |_| inner.watch.save(&inner.home)).await {
+            tracing::warn!(%error, "the settings of sync could not be written");
+        }
         let inner = Arc::clone(&self.inner);
         if let Err(error) = self.blocking(move |ledger| inner.contacts.save(ledger)).await {
             tracing::warn!(%error, "addresses of peers could not be written");

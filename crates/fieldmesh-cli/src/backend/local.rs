@@ -2,9 +2,10 @@
 
 use fieldmesh::Node;
 use fieldmesh::api::{
-    Choice, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport, VerifyReport,
+    Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits, ExportQuery,
+    ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport,
+    Problem, Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -70,6 +71,14 @@ impl Backend for Local {
 
     fn sync(&self, options: SyncOptions, listener: Listener) -> Answer<'_, SyncReport> {
         Box::pin(async move { self.0.sync(options, listener).await.map_err(problem) })
+    }
+
+    fn connectivity(&self) -> Answer<'_, ConnectivityReport> {
+        Box::pin(async move { Ok(self.0.connectivity()) })
+    }
+
+    fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport> {
+        Box::pin(async move { self.0.configure_sync(change).await.map_err(problem) })
     }
 
     fn status(&self) -> Answer<'_, StatusReport> {

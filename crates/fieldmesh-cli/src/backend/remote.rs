@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use axum::http::Method;
 use fieldmesh::api::{
-    Choice, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport, VerifyReport,
+    Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits, ExportQuery,
+    ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport,
+    Problem, Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 use serde_json::json;
 
@@ -122,6 +123,16 @@ impl Backend for Remote {
     fn sync(&self, options: SyncOptions, listener: Listener) -> Answer<'_, SyncReport> {
         Box::pin(async move {
             self.exchange(Method::POST, "/v1/sync").json(&options)?.lines(listener).await
+        })
+    }
+
+    fn connectivity(&self) -> Answer<'_, ConnectivityReport> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/connectivity").value().await })
+    }
+
+    fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport> {
+        Box::pin(async move {
+            self.exchange(Method::PATCH, "/v1/connectivity").json(&change)?.value().await
         })
     }
 

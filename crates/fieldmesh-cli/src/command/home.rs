@@ -1,6 +1,7 @@
 //! The commands that look at the home and at other devices.
 
-use fieldmesh::api::{Class, DeviceReport, Problem};
+use fieldmesh::api::{Class, ConnectivityReport, DeviceReport, Problem, StatusReport};
+use serde::Serialize;
 
 use super::Context;
 use crate::args::{DeviceCommand, DevicesArgs};
@@ -8,10 +9,25 @@ use crate::exit::Failure;
 use crate::problem;
 use crate::render;
 
+/// What `status` shows.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: StatusReport,
+    connectivity: ConnectivityReport,
+}
+
 /// `status`
 pub(super) async fn status(context: &Context<'_>) -> Result<(), Failure> {
     context
-        .with_home(async |home| context.terminal.value(&home.status().await?, render::status))
+        .with_home(async |home| {
+            let shown =
+                Shown { status: home.status().await?, connectivity: home.connectivity().await? };
+            context.terminal.value(&shown, |shown, style| {
+                let home = render::status(&shown.status, style);
+                format!("{home}{}", render::connectivity(&shown.connectivity, style))
+            })
+        })
         .await
 }
 

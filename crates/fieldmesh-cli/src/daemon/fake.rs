@@ -4,10 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    Choice, Class, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Progress, Record, RefusedRow, Resolution, Revision, StatusReport, SyncOptions, SyncReport,
-    VerifyReport,
+    Choice, Class, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
+    ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
+    NewRecord, PeerReport, Problem, Progress, Record, RefusedRow, Resolution, Revision,
+    StatusReport, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 
@@ -127,6 +127,14 @@ impl Backend for Fake {
     fn sync(&self, options: SyncOptions, mut listener: Listener) -> Answer<'_, SyncReport> {
         listener(Progress::Sync { received: 1, sent: 2 });
         self.answer(options, samples::sync())
+    }
+
+    fn connectivity(&self) -> Answer<'_, ConnectivityReport> {
+        self.answer("connectivity", ConnectivityReport::default())
+    }
+
+    fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport> {
+        self.answer(change, ConnectivityReport::default())
     }
 
     fn status(&self) -> Answer<'_, StatusReport> {

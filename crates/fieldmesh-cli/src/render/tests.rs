@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 
-fn style() -> Style {
+pub(super) fn style() -> Style {
     Style { width: 100, paint: Paint::None, zone: TimeZone::UTC }
 }
 

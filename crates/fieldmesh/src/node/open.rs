@@ -22,6 +22,7 @@ use crate::places::Places;
 use crate::projector::{Projector, ProjectorThread, Work};
 use crate::rows;
 
+use super::connectivity::Watch;
 use super::contacts::Contacts;
 use super::{Builder, Inner, Node};
 
@@ -70,11 +71,13 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
     let mesh = Mesh::start(replica, store, places, projector, policy, &mut tasks);
     ledger.set_mesh(mesh.clone());
     let contacts = Contacts::open(&ledger)?;
+    let watch = Arc::new(Watch::open(&home, contacts.last_sync()));
     let inner = Inner {
         home,
         ledger,
         mesh,
         contacts,
+        watch,
         owns_listener: listener.is_none(),
         listener: tokio::sync::Mutex::new(None),
         is_running: AtomicBool::new(false),

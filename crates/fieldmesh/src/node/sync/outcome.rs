@@ -25,7 +25,8 @@ impl Pass<'_> {
 
     /// Ends the links that were made for this pass, unless the node keeps connections by itself.
     pub(super) fn part(&self) {
-        if self.node.inner.is_running.load(Ordering::Relaxed) {
+        if self.node.inner.is_running.load(Ordering::Relaxed) && !self.node.inner.watch.is_paused()
+        {
             return;
         }
         for link in self.attempts.iter().filter_map(|attempt| attempt.link) {
