@@ -7,6 +7,7 @@ pub(crate) mod documents;
 pub(crate) mod entries;
 pub(crate) mod homes;
 pub(crate) mod meter;
+pub(crate) mod plot;
 pub(crate) mod table;
 
 /// How much a bench does.

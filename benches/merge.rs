@@ -39,6 +39,7 @@ fn in_memory() -> Result<f64, Box<dyn Error>> {
         document: pair.id,
         author,
         epoch: documents::epoch(),
+        scope: documents::scope(),
         user: documents::user(),
     };
     let floor = bench(&mut criterion, "merge/floor: load both changes", &pairs, |pair| {

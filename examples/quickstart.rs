@@ -65,6 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         with: vec![address.to_string()],
         timeout: Duration::from_secs(30),
         mdns: false,
+        ..SyncOptions::default()
     };
     let report = truck.sync(sync.clone(), |_: Progress| {}).await?;
     let peer = &report.peers[0];

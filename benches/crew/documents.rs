@@ -37,6 +37,11 @@ pub(crate) fn epoch() -> Epoch {
     EPOCH
 }
 
+/// The scope of an entry's changes, whatever its month.
+pub(crate) fn scope() -> Scope {
+    Scope { collection: wells::FIELD_ENTRY, ..Scope::default() }
+}
+
 /// The collection of the entries.
 pub(crate) fn collection() -> &'static Collection {
     catalogue::numbered(wells::FIELD_ENTRY).expect("the catalogue has field entries")

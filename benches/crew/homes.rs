@@ -131,7 +131,9 @@ pub(crate) async fn import(
 
 /// Brings a node into step with whom `with` names: an address, or the id of a device.
 pub(crate) async fn sync(node: &Node, with: &str) -> Result<PeerSync, Box<dyn Error>> {
-    let options = SyncOptions { with: vec![with.to_owned()], timeout: SYNC_TIMEOUT, mdns: false };
+    let with = vec![with.to_owned()];
+    let options =
+        SyncOptions { with, timeout: SYNC_TIMEOUT, mdns: false, ..SyncOptions::default() };
     let report = node.sync(options, |_| {}).await?;
     if report.result != SyncResult::Ok {
         return Err(format!("not in step: {report:?}").into());

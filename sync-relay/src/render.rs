@@ -153,6 +153,8 @@ a1a1a1a1  gulf-crew  Gulf [2J Crew  here       2            1200     ok
             batches: 0,
             last_change: Some(Moment::from_millis(1_767_225_600_000)),
             last_contact: None,
+            aside: 0,
+            revoked: None,
         };
         let text = devices(&[device]);
         assert!(text.contains("b2b2b2b2  relay-1 (this relay)  relay  —"), "{text}");

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use serde_json::Value as Json;
+
 use crate::device::Device;
 use crate::process::skipped;
 use crate::relay::Relay;
@@ -18,6 +20,16 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Lan {
     prefix: String,
     _alone: File,
+}
+
+/// What a cable has carried since it was spoilt, both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) bytes: u64,
+    /// Datagrams that fell off.
+    pub(crate) drops: u64,
+    /// How often a datagram had to wait.
+    pub(crate) waits: u64,
 }
 
 impl Lan {
@@ -106,6 +118,59 @@ impl Lan {
         ip(&["-n", &switch, "link", "set", &port, state]).unwrap();
     }
 
+    /// Switches the switch itself off: nobody hears of anybody.
+    pub(crate) fn switch_off(&self) {
+        ip(&["-n", &self.namespace("sw"), "link", "set", "br0", "down"]).unwrap();
+    }
+
+    /// Switches it on again.
+    pub(crate) fn switch_on(&self) {
+        ip(&["-n", &self.namespace("sw"), "link", "set", "br0", "up"]).unwrap();
+    }
+
+    /// Makes the cable of a host slow, in kilobits a second each way, with room for a second.
+    pub(crate) fn slow_down(&self, host: &str, rate: u32) -> Option<()> {
+        let (rate, limit) = (format!("{rate}kbit"), (rate * 1_000 / 8).to_string());
+        self.spoil(host, &["tbf", "rate", &rate, "burst", "1600", "limit", &limit])
+    }
+
+    /// Makes the cable of a host long and bad, each way.
+    pub(crate) fn stretch(&self, host: &str, delay_millis: u32, loss_percent: u32) -> Option<()> {
+        let (delay, loss) = (format!("{delay_millis}ms"), format!("{loss_percent}%"));
+        self.spoil(host, &["netem", "limit", "1000", "delay", &delay, "loss", &loss])
+    }
+
+    /// Sets a queueing discipline on both ends of a cable; says so where the kernel has none.
+    fn spoil(&self, host: &str, discipline: &[&str]) -> Option<()> {
+        for (namespace, device) in self.ends(host) {
+            let change = ["-n", &namespace, "qdisc", "replace", "dev", &device, "root"];
+            if let Err(reason) = command("tc", &[&change[..], discipline].concat()) {
+                skipped(&format!("a bad cable needs `tc` and {}: {reason}", discipline[0]));
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// What a spoilt cable has carried.
+    pub(crate) fn carried(&self, host: &str) -> Carried {
+        let mut carried = Carried { bytes: 0, drops: 0, waits: 0 };
+        for (namespace, device) in self.ends(host) {
+            let show = ["-n", &namespace, "-s", "-j", "qdisc", "show", "dev", &device];
+            let shown: Json = serde_json::from_str(&command("tc", &show).unwrap()).unwrap();
+            let number = |name: &str| shown[0][name].as_u64().unwrap();
+            carried.bytes += number("bytes");
+            carried.drops += number("drops");
+            carried.waits += number("overlimits");
+        }
+        carried
+    }
+
+    /// The two ends of the cable of a host: namespaces and devices.
+    fn ends(&self, host: &str) -> [(String, String); 2] {
+        [(self.namespace(host), "eth0".to_owned()), (self.namespace("sw"), format!("p{host}"))]
+    }
+
     /// Gives a host another address instead of the one it has.
     pub(crate) fn readdress(&self, host: &str, old: &str, new: &str) {
         let namespace = self.namespace(host);
@@ -125,9 +190,15 @@ impl Drop for Lan {
 }
 
 fn ip(arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip").args(arguments).output().map_err(|error| error.to_string())?;
+    command("ip", arguments).map(drop)
+}
+
+fn command(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output =
+        Command::new(program).args(arguments).output().map_err(|error| error.to_string())?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(format!("ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+    let told = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} {}: {}", arguments.join(" "), told.trim()))
 }

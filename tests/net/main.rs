@@ -11,18 +11,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
+mod adoption;
+mod automatic;
+mod bad_cables;
 mod bad_input;
+mod clock;
 mod convergence;
 mod crew;
 mod demo;
+mod detour;
 mod device;
 mod import;
 mod kill;
 mod lan;
 mod namespaces;
+mod partial;
+mod places;
 mod process;
 mod relay;
 mod relays;
 mod restart;
+mod revoke;
+mod silent;
 mod site;
 mod small_disk;

@@ -55,7 +55,12 @@ impl Site {
 
     /// A relay that serves no tenant so far.
     pub(crate) fn relay(&self) -> Relay {
-        Relay::new(self.path("relay"), self.command("sync-relay"))
+        self.relay_named("relay")
+    }
+
+    /// One of several relays.
+    pub(crate) fn relay_named(&self, name: &str) -> Relay {
+        Relay::new(self.path(name), self.command("sync-relay"))
     }
 
     /// A program in surroundings of its own.

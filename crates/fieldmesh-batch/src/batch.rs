@@ -10,6 +10,9 @@ use crate::leaf::Leaf;
 /// Bytes in a signature.
 pub const SIGNATURE_LENGTH: usize = 64;
 
+/// Marks, in the first byte, a batch without its signature.
+const UNSIGNED_FLAG: u8 = 0x80;
+
 /// Separates signatures over batches from all others that a device makes.
 const SIGNATURE_DOMAIN: &[u8] = b"fieldmesh/batch/1";
 
@@ -20,7 +23,8 @@ pub struct Batch {
     pub(crate) header_bytes: [u8; HEADER_LENGTH],
     pub(crate) header: Header,
     pub(crate) id: BatchId,
-    pub(crate) signature: [u8; SIGNATURE_LENGTH],
+    /// Missing where the batch after it in the chain stands for it.
+    pub(crate) signature: Option<[u8; SIGNATURE_LENGTH]>,
     pub(crate) body: Body,
 }
 
@@ -69,37 +73,67 @@ pub enum DecodeError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// The key is not the author's.
-    #[error("key does not belong to the author of the batch")]
+    /// The key is not that of the signer.
+    #[error("key does not belong to the signer")]
     OtherKey,
-    /// The author's key did not sign this header.
-    #[error("signature of the batch is wrong")]
+    /// The author's key did not sign this.
+    #[error("signature is wrong")]
     Wrong,
+    /// The batch came without its signature: one after it in its chain has to stand for it.
+    #[error("batch has no signature")]
+    Missing,
 }
 
 impl Batch {
-    /// Reads a batch and checks everything but its signature.
+    /// Reads a batch, with or without a signature, and checks everything but that.
     ///
     /// # Errors
     ///
     /// Fails for bytes that [`Self::encode`] never writes; they can be dropped.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (header_bytes, rest) = bytes.split_first_chunk().ok_or(DecodeError::Short)?;
-        let (signature, rest) = rest.split_first_chunk().ok_or(DecodeError::Short)?;
-        let header = Header::from_bytes(header_bytes)?;
+        let mut header_bytes: [u8; HEADER_LENGTH] = *header_bytes;
+        let is_signed = header_bytes[0] & UNSIGNED_FLAG == 0;
+        header_bytes[0] &= !UNSIGNED_FLAG;
+        let (signature, rest) = if is_signed {
+            let (signature, rest) = rest.split_first_chunk().ok_or(DecodeError::Short)?;
+            (Some(*signature), rest)
+        } else {
+            (None, rest)
+        };
+        let header = Header::from_bytes(&header_bytes)?;
         let body = Body::decode(rest, &header)?;
-        let id = Header::id_of(header_bytes);
-        Ok(Self { header_bytes: *header_bytes, header, id, signature: *signature, body })
+        let id = Header::id_of(&header_bytes);
+        Ok(Self { header_bytes, header, id, signature, body })
     }
 
     /// The bytes to store and send.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_with(self.signature)
+    }
+
+    /// The bytes to send where the next batch of the chain, which names this one as its previous,
+    /// follows and stands for both: without the signature, and with the top bit of the first byte
+    /// set.
+    pub fn encode_unsigned(&self) -> Vec<u8> {
+        self.encode_with(None)
+    }
+
+    fn encode_with(&self, signature: Option<[u8; SIGNATURE_LENGTH]>) -> Vec<u8> {
         let length = HEADER_LENGTH + SIGNATURE_LENGTH + self.body.encoded_length();
         let mut bytes = Vec::with_capacity(length);
         bytes.extend(self.header_bytes);
-        bytes.extend(self.signature);
+        match signature {
+            Some(signature) => bytes.extend(signature),
+            None => bytes[0] |= UNSIGNED_FLAG,
+        }
         self.body.encode(&mut bytes);
         bytes
+    }
+
+    /// Whether its signature is here, true or not.
+    pub const fn is_signed(&self) -> bool {
+        self.signature.is_some()
     }
 
     /// The hash of the header.
@@ -143,7 +177,8 @@ impl Batch {
         if DeviceId::of_key(key.as_bytes()) != self.header.author {
             return Err(SignatureError::OtherKey);
         }
-        let signature = Signature::from_bytes(&self.signature);
+        let signature = self.signature.as_ref().ok_or(SignatureError::Missing)?;
+        let signature = Signature::from_bytes(signature);
         key.verify_strict(&signed_bytes(&self.header_bytes), &signature)
             .map_err(|_| SignatureError::Wrong)
     }

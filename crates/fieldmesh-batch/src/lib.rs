@@ -11,10 +11,12 @@ mod body;
 mod chain;
 mod header;
 mod leaf;
+mod receipt;
 mod seal;
 
 pub use batch::{Batch, DecodeError, SIGNATURE_LENGTH, SignatureError};
 pub use chain::{Chain, Chains, Gap, Head, Link};
 pub use header::{HEADER_LENGTH, Header, HeaderError, KEY_LENGTH, Priority, VERSION};
 pub use leaf::Leaf;
+pub use receipt::{RECEIPT_HEADS_MAX, Receipt, ReceiptError};
 pub use seal::{Draft, SealError};

@@ -93,7 +93,7 @@ impl Batch {
         let header_bytes = header.to_bytes();
         let signature = key.sign(&signed_bytes(&header_bytes)).to_bytes();
         let id = Header::id_of(&header_bytes);
-        Ok(Self { header_bytes, header, id, signature, body })
+        Ok(Self { header_bytes, header, id, signature: Some(signature), body })
     }
 }
 

@@ -74,6 +74,28 @@ fn the_bytes_of_a_batch_are_pinned() {
 }
 
 #[test]
+fn a_batch_without_its_signature_is_the_same_batch_and_proves_nothing() {
+    let batch = sealed(vec![leaf(0xaa, 2), leaf(0xbb, 3)]);
+    let bytes = batch.encode_unsigned();
+    assert_eq!(bytes.len(), batch.encode().len() - SIGNATURE_LENGTH);
+    assert_eq!(
+        (bytes[0], bytes[1..HEADER_LENGTH].to_vec()),
+        (0x81, batch.encode()[1..HEADER_LENGTH].to_vec())
+    );
+    let read = Batch::decode(&bytes).unwrap();
+    assert_eq!((read.id(), read.leaves()), (batch.id(), batch.leaves()));
+    assert!(batch.is_signed() && !read.is_signed());
+    assert_eq!(read.verify(&key(7).verifying_key()), Err(SignatureError::Missing));
+    assert_eq!(read.encode(), bytes, "what came without a signature stays without");
+    for bit in 0..8 * bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let same = Batch::decode(&flipped).is_ok_and(|read| read.id() == batch.id());
+        assert!(!same, "bit {bit}");
+    }
+}
+
+#[test]
 fn any_flipped_bit_is_refused() {
     let verifying_key = key(7).verifying_key();
     let whole = sealed(vec![leaf(1, 4), leaf(2, 9)]);

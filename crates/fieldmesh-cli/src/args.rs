@@ -17,7 +17,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, ResolveArgs};
 pub(crate) use demo::DemoArgs;
-pub(crate) use device::{DeviceCommand, DevicesArgs};
+pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs};
 pub(crate) use sync::{RunArgs, SyncArgs};
 pub(crate) use tenant::{CreateArgs, InviteArgs, JoinArgs, TenantArgs, TenantCommand};
@@ -108,7 +108,7 @@ pub(crate) enum Command {
     Status,
     /// Show other devices as this one reaches them, and why it cannot.
     Peers,
-    /// Show the tenant's devices.
+    /// Show the tenant's devices, revoke one, or adopt work of a revoked one.
     Devices(DevicesArgs),
     /// Show and settle what people wrote differently without knowing of each other.
     Conflicts(ConflictsArgs),

@@ -9,9 +9,10 @@ mod remote;
 use std::io;
 
 use fieldmesh::api::{
-    Choice, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Progress, Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport, VerifyReport,
+    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
+    ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
+    NewRecord, PeerReport, Problem, Progress, Record, Resolution, Revision, RevokeOptions,
+    RevokeReport, StatusReport, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use futures::future::BoxFuture;
 
@@ -57,12 +58,20 @@ pub(crate) trait Backend: Send + Sync + 'static {
     ) -> Answer<'_, ImportReport>;
     /// Gets in step once.
     fn sync(&self, options: SyncOptions, listener: Listener) -> Answer<'_, SyncReport>;
+    /// The network, and what syncs by itself.
+    fn connectivity(&self) -> Answer<'_, ConnectivityReport>;
+    /// Changes what syncs by itself.
+    fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport>;
     /// The home's state.
     fn status(&self) -> Answer<'_, StatusReport>;
     /// Other devices as this one reaches them.
     fn peers(&self) -> Answer<'_, Vec<PeerReport>>;
     /// The tenant's devices.
     fn devices(&self) -> Answer<'_, Vec<DeviceReport>>;
+    /// Shuts a device out of the tenant; `device` is its id.
+    fn revoke(&self, device: String, options: RevokeOptions) -> Answer<'_, RevokeReport>;
+    /// Lets batches of a revoked device count, all that are here where none is named.
+    fn adopt(&self, device: String, batches: Vec<String>) -> Answer<'_, AdoptReport>;
     /// The conflict inbox.
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>>;
     /// One item of the inbox.

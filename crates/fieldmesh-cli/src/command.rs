@@ -1,6 +1,7 @@
 //! The commands: each asks a backend and prints what it answers.
 
 mod conflicts;
+mod device;
 mod home;
 mod invite;
 mod progress;
@@ -36,7 +37,16 @@ impl Context<'_> {
         &self,
         work: impl AsyncFnOnce(&dyn Backend) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let home = crate::home::open(self.global, self.terminal).await?;
+        self.with_part(&[], work).await
+    }
+
+    /// As [`Self::with_home`], for a home that exchanges only a part of the tenant's records.
+    async fn with_part(
+        &self,
+        only: &[String],
+        work: impl AsyncFnOnce(&dyn Backend) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let home = crate::home::open_part(self.global, self.terminal, only).await?;
         let result = work(home.backend()).await;
         let closed = home.close().await;
         result?;
@@ -66,7 +76,7 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Sync(args) => sync::sync(&context, args).await,
         Command::Status => home::status(&context).await,
         Command::Peers => home::peers(&context).await,
-        Command::Devices(args) => home::devices(&context, args).await,
+        Command::Devices(args) => device::devices(&context, args).await,
         Command::Conflicts(args) => conflicts::conflicts(&context, args).await,
         Command::Run(args) => run::run(&context, args, logs).await,
         Command::Stop => run::stop(&context).await,

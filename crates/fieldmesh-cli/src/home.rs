@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fieldmesh::api::Problem;
 use fieldmesh::{Error, Node};
+use fieldmesh_model::Filter;
 use tokio::time::Instant;
 
 use crate::args::Global;
@@ -69,6 +70,17 @@ pub(crate) async fn daemon(global: &Global) -> Result<Option<Remote>, Problem> {
 
 /// Asks the daemon that holds the home, or opens the home here.
 pub(crate) async fn open(global: &Global, terminal: &Terminal) -> Result<Home, Problem> {
+    open_part(global, terminal, &[]).await
+}
+
+/// As [`open`]; where the home is opened here, it exchanges only the named part of the tenant's
+/// records. A daemon keeps the part that it was started with.
+pub(crate) async fn open_part(
+    global: &Global,
+    terminal: &Terminal,
+    only: &[String],
+) -> Result<Home, Problem> {
+    let only = fieldmesh::filter::parse(only).map_err(|error| error.problem())?;
     if let Some(remote) = daemon(global).await? {
         return Ok(Home::Daemon(remote));
     }
@@ -76,7 +88,7 @@ pub(crate) async fn open(global: &Global, terminal: &Terminal) -> Result<Home, P
     let secret = Secret::to_open(global, terminal, &folder)?;
     let deadline = Instant::now() + IN_USE_PATIENCE;
     loop {
-        match try_open(&folder, &secret).await {
+        match try_open(&folder, &secret, only.clone()).await {
             Ok(node) => return Ok(Home::Local(Local(node))),
             Err(Error::InUse { .. }) if Instant::now() < deadline => {
                 tokio::time::sleep(IN_USE_INTERVAL).await;
@@ -90,8 +102,8 @@ pub(crate) async fn open(global: &Global, terminal: &Terminal) -> Result<Home, P
     }
 }
 
-async fn try_open(folder: &Path, secret: &Secret) -> Result<Node, Error> {
-    let node = secret.unlock(Node::builder(folder)).open().await?;
+async fn try_open(folder: &Path, secret: &Secret, only: Filter) -> Result<Node, Error> {
+    let node = secret.unlock(Node::builder(folder)).only(only).open().await?;
     fieldmesh_shell::socket::remove_stale(crate::PROGRAM, folder);
     Ok(node)
 }

@@ -58,12 +58,19 @@ impl Logs {
     }
 }
 
+/// What says why a sync did or did not start; operators search for these names.
+macro_rules! sync {
+    () => {
+        ",NetworkMonitor=info,SyncEngine=info,SyncPush=info,SyncPull=info"
+    };
+}
+
 const fn default_filter(global: &Global, life: Life) -> &'static str {
     match (life, global.verbose) {
         (_, 0) if global.quiet => "error",
         (Life::Command, 0) => "error,fieldmesh=warn",
-        (Life::Command, 1) | (Life::Daemon, 0) => "warn,fieldmesh=info",
-        (Life::Command, 2) | (Life::Daemon, 1) => "warn,fieldmesh=debug",
+        (Life::Command, 1) | (Life::Daemon, 0) => concat!("warn,fieldmesh=info", sync!()),
+        (Life::Command, 2) | (Life::Daemon, 1) => concat!("warn,fieldmesh=debug", sync!()),
         (Life::Command | Life::Daemon, _) => "info,fieldmesh=trace",
     }
 }

@@ -1,6 +1,7 @@
 //! Reports as people read them: pure functions from a report to text.
 
 mod conflict;
+mod connectivity;
 mod history;
 mod home;
 mod import;
@@ -15,10 +16,11 @@ use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
 pub(crate) use conflict::{conflict, conflicts};
+pub(crate) use connectivity::connectivity;
 pub(crate) use history::history;
 pub(crate) use home::{ready, status, verify};
 pub(crate) use import::{imported, refused_row};
-pub(crate) use peer::{device, devices, peers, synced};
+pub(crate) use peer::{adopted, device, devices, peers, revoke_question, revoked, synced};
 pub(crate) use record::{record, records};
 pub(crate) use tenant::{invitation_advice, invitation_text, joined, qr, tenant};
 

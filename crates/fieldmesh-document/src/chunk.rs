@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 mod reader;
 
-use reader::Reader;
+use reader::{Reader, Total};
 
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const KIND_CHANGE: u8 = 1;
@@ -25,11 +25,15 @@ const MESSAGE_SIZE_MAX: usize = 1_024;
 
 /// The specification of the column that holds one number for each operation: its action.
 const ACTION_COLUMN: u32 = (4 << 4) | 2;
-/// The specification of the column that counts the predecessors of each operation.
-const PREDECESSORS_COLUMN: u32 = 7 << 4;
-/// The specifications of the columns that hold indexes of actors: of objects, of elements and of
-/// predecessors.
-const ACTOR_COLUMNS: [u32; 3] = [1, (1 << 4) | 1, (7 << 4) | 1];
+/// The bits of a specification that say how a column is encoded.
+const COLUMN_KIND: u32 = 7;
+const GROUP_KIND: u32 = 0;
+const ACTOR_KIND: u32 = 1;
+const INTEGER_KIND: u32 = 2;
+const DELTA_KIND: u32 = 3;
+const BOOLEAN_KIND: u32 = 4;
+const STRING_KIND: u32 = 5;
+const VALUE_LENGTH_KIND: u32 = 6;
 /// The bit that marks a deflated column.
 const DEFLATED_COLUMN: u32 = 8;
 
@@ -165,22 +169,34 @@ fn count_operations(body: &mut Reader<'_>, actors: u64) -> Result<usize, ChunkEr
     }
     let mut operations = 0;
     for (specification, length) in columns {
-        let mut column = Reader::new(body.take(length)?);
-        match specification {
-            ACTION_COLUMN => operations = column.sum_of_runs(|_| Ok(1))?,
-            PREDECESSORS_COLUMN => {
-                let count = |count| usize::try_from(count).map_err(|_| ChunkError::OverLimit);
-                column.sum_of_runs(count)?;
-            }
-            actor if ACTOR_COLUMNS.contains(&actor) => {
-                let is_there =
-                    |index| if index < actors { Ok(1) } else { Err(ChunkError::Malformed) };
-                column.sum_of_runs(is_there)?;
-            }
-            _ => {}
+        let total = sum_column(specification, Reader::new(body.take(length)?), actors)?;
+        if specification == ACTION_COLUMN {
+            operations = total.items;
         }
     }
     Ok(operations)
+}
+
+fn sum_column(
+    specification: u32,
+    mut column: Reader<'_>,
+    actors: u64,
+) -> Result<Total, ChunkError> {
+    match specification & COLUMN_KIND {
+        // Only the predecessors come in groups.
+        GROUP_KIND => column.sum_of_runs(|column| {
+            usize::try_from(column.number()?).map_err(|_| ChunkError::OverLimit)
+        }),
+        ACTOR_KIND => column.sum_of_runs(|column| {
+            if column.number()? < actors { Ok(0) } else { Err(ChunkError::Malformed) }
+        }),
+        INTEGER_KIND | VALUE_LENGTH_KIND => column.sum_of_runs(|column| column.number().map(|_| 0)),
+        DELTA_KIND => column.sum_of_runs(|column| column.signed().map(|_| 0)),
+        BOOLEAN_KIND => column.sum_of_booleans(),
+        STRING_KIND => column.sum_of_runs(|column| column.sized(CHANGE_SIZE_MAX).map(|_| 0)),
+        // The bytes of values, which stand for nothing but themselves.
+        _ => Ok(Total::default()),
+    }
 }
 
 #[cfg(test)]
@@ -201,10 +217,22 @@ mod tests {
     fn a_run_of_2_to_the_60_operations_is_counted_without_walking_it() {
         let mut run = vec![0x80; 8];
         run.extend([0x10, 1]);
-        assert_eq!(Reader::new(&run).sum_of_runs(|_| Ok(1)), Err(ChunkError::TooManyOperations));
+        assert_eq!(
+            Reader::new(&run).sum_of_runs(|run| run.number().map(|_| 0)),
+            Err(ChunkError::TooManyOperations)
+        );
+        let zeros = [0x80, 0x80, 1, 0].repeat(2);
+        let sum = Reader::new(&zeros).sum_of_runs(|run| run.number().map(|_| 0));
+        assert_eq!(sum, Err(ChunkError::TooManyOperations));
+        let mut booleans = vec![0x80; 8];
+        booleans.push(0x10);
+        assert_eq!(Reader::new(&booleans).sum_of_booleans(), Err(ChunkError::TooManyOperations));
         let mut nulls = vec![0];
         nulls.extend([0x80; 8]);
         nulls.push(0x10);
-        assert_eq!(Reader::new(&nulls).sum_of_runs(|_| Ok(1)), Err(ChunkError::TooManyOperations));
+        assert_eq!(
+            Reader::new(&nulls).sum_of_runs(|run| run.number().map(|_| 0)),
+            Err(ChunkError::TooManyOperations)
+        );
     }
 }

@@ -24,6 +24,11 @@ pub use form::FormError;
 pub use root::RootError;
 pub use select::{Excluded, Rival, select};
 
+/// How far operation numbers may run ahead of what a change builds on. Nothing here leaves a gap;
+/// without a bound one change could use up the 32 bits in which Automerge counts, and nobody could
+/// edit the record again.
+pub const OPERATION_GAP_MAX: u64 = 65_536;
+
 /// What a change is judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin {
@@ -33,6 +38,8 @@ pub struct Origin {
     pub author: DeviceId,
     /// The epoch of its batch.
     pub epoch: Epoch,
+    /// The scope of its batch, by which the author's rights were judged.
+    pub scope: Scope,
     /// The user whose device the author is, by policy.
     pub user: UserId,
 }
@@ -88,6 +95,15 @@ pub enum Refusal {
         /// Its sequence number.
         seq: u64,
     },
+    /// It builds on two changes of which only one can count.
+    #[error("change builds on two changes of one actor with sequence number {seq}")]
+    Forked {
+        /// Their sequence number.
+        seq: u64,
+    },
+    /// Its batch is of another collection or partition than the record.
+    #[error("change travels in a batch of another collection or partition than its record's")]
+    WrongScope,
     /// One of its operations refers to something that it does not build on, or is of a kind that
     /// this version does not know.
     #[error(transparent)]
@@ -135,15 +151,23 @@ pub fn judge(change: &[u8], closure: &[&[u8]], origin: &Origin) -> Result<Accept
     let mut operations = form::Operations::default();
     if peeked.deps.is_empty() {
         operations.add(&expanded)?;
-        let root = Some(root::check(&expanded, &peeked, origin)?);
+        let root = root::check(&expanded, &peeked, origin)?;
+        check_scope(root.scope, origin)?;
         let first = First::new(change.to_vec(), peeked.hash, expanded);
         let document = Document::of_first(origin.document, first);
-        return Ok(Accepted { change: peeked, root, document });
+        return Ok(Accepted { change: peeked, root: Some(root), document });
     }
-    for (bytes, _) in &known {
+    let mut root = None;
+    for (bytes, known) in &known {
         let earlier = First::decode(bytes).ok_or(Refusal::NotCanonical)?;
         operations.add_accepted(&earlier);
+        let rank = (known.at, known.hash);
+        if known.deps.is_empty() && root.as_ref().is_none_or(|(first, _)| rank < *first) {
+            root = Some((rank, root::scope(&earlier)));
+        }
     }
+    let scope = root.and_then(|(_, scope)| scope).ok_or(Refusal::NotApplicable)?;
+    check_scope(scope, origin)?;
     operations.add(&expanded)?;
     let document = apply(change, &peeked, &known, origin.document)?;
     // Automerge fails on objects if at all; a plain change was loaded, and that is all it takes.
@@ -151,6 +175,13 @@ pub fn judge(change: &[u8], closure: &[&[u8]], origin: &Origin) -> Result<Accept
         check_durable(&document)?;
     }
     Ok(Accepted { change: peeked, root: None, document })
+}
+
+// Rights are judged by the batch's scope, so it has to be the record's; the month is the newest of
+// the batch. Of several roots the earliest counts, as it does when the record is read.
+fn check_scope(scope: Scope, origin: &Origin) -> Result<(), Refusal> {
+    let place = |scope: Scope| (scope.collection, scope.partition);
+    if place(scope) == place(origin.scope) { Ok(()) } else { Err(Refusal::WrongScope) }
 }
 
 type Known<'a> = Vec<(&'a [u8], Peeked)>;
@@ -190,14 +221,19 @@ fn exact_closure<'a>(change: &Peeked, given: &[&'a [u8]]) -> Result<Known<'a>, R
 }
 
 fn check_sequence(change: &Peeked, known: &Known<'_>) -> Result<(), Refusal> {
+    let mut places = BTreeSet::new();
+    if let Some((_, twin)) = known.iter().find(|(_, one)| !places.insert((&one.actor, one.seq))) {
+        return Err(Refusal::Forked { seq: twin.seq });
+    }
     let own = known.iter().map(|(_, peeked)| peeked).filter(|peeked| peeked.actor == change.actor);
     let last = own.map(|peeked| peeked.seq).max().unwrap_or(0);
     let end = |peeked: &Peeked| peeked.start_op.saturating_add(peeked.operations as u64);
     let next_op = known.iter().map(|(_, peeked)| end(peeked)).max().unwrap_or(1);
-    // Automerge counts operations in 32 bits.
-    let fits = u32::try_from(end(change)).is_ok();
+    let fits = (next_op..=next_op.saturating_add(OPERATION_GAP_MAX)).contains(&change.start_op)
+        // Automerge counts operations in 32 bits.
+        && u32::try_from(end(change)).is_ok();
     let is_next = last.checked_add(1) == Some(change.seq);
-    if !is_next || change.start_op < next_op || !fits || change.operations == 0 {
+    if !is_next || !fits || change.operations == 0 {
         return Err(Refusal::OutOfSequence { seq: change.seq });
     }
     Ok(())

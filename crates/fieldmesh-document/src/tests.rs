@@ -15,6 +15,7 @@ use crate::{ConflictKind, CreateRecord, Document, Identity, actor, identify, roo
 
 mod conflicts;
 mod convergence;
+mod corpus;
 mod gate;
 mod hostile;
 mod writing;
@@ -110,6 +111,7 @@ impl Replica {
             document: self.id,
             author: device(self.number),
             epoch: Epoch(1),
+            scope: Scope::of(wells::FIELD_ENTRY, 0, at(0)),
             user: user(self.number),
         }
     }

@@ -6,7 +6,7 @@ use fieldmesh_model::Scope;
 use serde::{Deserialize, Serialize};
 
 /// The collections and partitions that a member may read, or may write; an empty list means all.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Access {
     /// The collections; all if empty.
     pub collections: BTreeSet<u16>,

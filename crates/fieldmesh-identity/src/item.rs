@@ -111,9 +111,12 @@ impl Item {
         }
         let (tenant, place) = match statement {
             Statement::Genesis(_) => (TenantId::default(), ItemPlace::FIRST),
-            Statement::Certificate(_) | Statement::Role(_) | Statement::Unknown { .. } => {
-                (tenant, place)
-            }
+            Statement::Certificate(_)
+            | Statement::Role(_)
+            | Statement::Revocation(_)
+            | Statement::Adoption(_)
+            | Statement::Pin(_)
+            | Statement::Unknown { .. } => (tenant, place),
         };
         let mut bytes = Vec::with_capacity(HEADER_SIZE + body.len() + SIGNATURE_SIZE);
         bytes.push(VERSION);

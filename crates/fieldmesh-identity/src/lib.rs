@@ -24,5 +24,8 @@ pub use founding::{EnrolError, Founding, found};
 pub use invitation::{Invitation, InvitationId, JoinSecret};
 pub use item::{Item, ItemError, ItemPlace};
 pub use keys::{Authority, DeviceKeys, RecoveryKey, Seed, Signer};
-pub use policy::{Member, Policy, Rank, Refusal};
-pub use statement::{Certificate, Cut, Genesis, RoleChange, Statement};
+pub use policy::{Member, Policy, Rank, Refusal, Standing};
+pub use statement::{
+    Adoption, Certificate, ChainHead, Cut, Genesis, HEADS_PER_ITEM_MAX, Pin, Revocation,
+    RoleChange, Statement,
+};

@@ -2,16 +2,23 @@
 //!
 //! The answer depends on the set alone, never on the order of arrival. Ranks are settled from the
 //! top: an item counts only if its signer outranks both what the subject is and what the item
-//! makes of it, so nothing that a rank says can change who holds that rank or a higher one.
+//! makes of it, so nothing that a rank says can change who holds that rank or a higher one. Only
+//! revocations among the devices of one person go across ranks; they are settled before the revoked
+//! one's rank says anything.
+
+mod evaluation;
+mod subject;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::VerifyingKey;
-use fieldmesh_model::{DeviceId, ItemId, Moment, Role, Scope, TenantId, UserId};
+use fieldmesh_model::{DeviceId, DocumentId, ItemId, Moment, Role, Scope, TenantId, UserId};
 
 use crate::permission;
-use crate::statement::{Certificate, Cut, Genesis, RoleChange, Statement};
+use crate::statement::{ChainHead, Cut, Genesis, Pin, Revocation, Statement};
 use crate::{Access, Item, ItemPlace};
+use evaluation::Evaluation;
+use subject::Subject;
 
 /// How much the word of a key weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +33,12 @@ pub enum Rank {
     Authority,
     /// The recovery kit.
     Recovery,
+}
+
+impl Rank {
+    /// From the one whose word weighs most.
+    const DESCENDING: [Self; 5] =
+        [Self::Recovery, Self::Authority, Self::Admin, Self::Issuer, Self::Rest];
 }
 
 /// A device that belongs to the tenant.
@@ -69,6 +82,12 @@ pub enum Refusal {
         /// The device.
         device: DeviceId,
     },
+    /// The device was revoked.
+    #[error("device {device} was revoked")]
+    Revoked {
+        /// The device.
+        device: DeviceId,
+    },
     /// The role does not write this collection.
     #[error("a device with role {role} may not write collection {collection}")]
     Role {
@@ -87,16 +106,59 @@ pub enum Refusal {
     },
 }
 
+/// Whether the batches of a device in a scope are part of the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// All of them are.
+    Counts,
+    /// Those are that one of [`Policy::heads_of`] reaches through its previous batches.
+    Within,
+    /// None is.
+    Refused(Refusal),
+}
+
 /// The members of a tenant, computed from its policy items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     tenant: TenantId,
     genesis: Option<Genesis>,
     members: BTreeMap<DeviceId, Member>,
+    /// Members and former ones.
+    known: BTreeMap<DeviceId, Member>,
+    rights: BTreeMap<DeviceId, Rights>,
+    /// The keys of all who were ever certified by somebody with a word.
     keys: BTreeMap<DeviceId, VerifyingKey>,
+    revocations: BTreeMap<DeviceId, Revocation>,
+    adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
+    pins: BTreeMap<Place, [u8; 32]>,
     role_versions: BTreeMap<DeviceId, u32>,
     heads: BTreeMap<[u8; 32], Cut>,
     counted: BTreeSet<ItemId>,
+}
+
+/// Where a change stands: document, actor, sequence number.
+type Place = (DocumentId, [u8; 16], u64);
+
+/// What a device was ever allowed to write; narrowing it takes a revocation, so that nothing
+/// which was right once disappears because of an item that comes later.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Rights {
+    roles: BTreeSet<Role>,
+    accesses: BTreeSet<Access>,
+}
+
+impl Rights {
+    fn check(&self, roles: &BTreeSet<Role>, scope: &Scope) -> Result<(), Refusal> {
+        let collection = scope.collection;
+        if !roles.iter().any(|role| permission::may_write(*role, collection)) {
+            let Some(role) = roles.first().copied() else { return Ok(()) };
+            return Err(Refusal::Role { role, collection });
+        }
+        if self.accesses.iter().any(|access| access.allows(scope)) {
+            return Ok(());
+        }
+        Err(Refusal::Access { collection, partition: scope.partition })
+    }
 }
 
 impl Policy {
@@ -117,16 +179,25 @@ impl Policy {
             tenant,
             genesis: genesis.map(|(_, genesis)| genesis.clone()),
             members: BTreeMap::new(),
+            known: BTreeMap::new(),
+            rights: BTreeMap::new(),
             keys: BTreeMap::new(),
+            revocations: BTreeMap::new(),
+            adopted: BTreeMap::new(),
+            pins: BTreeMap::new(),
             role_versions: BTreeMap::new(),
             heads: heads(&items),
             counted: genesis.map(|(id, _)| id).into_iter().collect(),
         };
         if let Some((_, genesis)) = genesis {
-            let mut evaluation = Evaluation { items: &items, genesis, subjects: BTreeMap::new() };
-            for rank in [Rank::Recovery, Rank::Authority, Rank::Admin, Rank::Issuer] {
+            let mut evaluation = Evaluation::new(&items, genesis);
+            for rank in Rank::DESCENDING {
                 policy.counted.extend(evaluation.settle(rank));
             }
+            policy.keys = evaluation.keys();
+            policy.known = evaluation.known();
+            policy.adopted = evaluation.adopted;
+            policy.pins = evaluation.pins.into_iter().map(|(at, pin)| (at, pin.value)).collect();
             policy.take_subjects(evaluation.subjects);
         }
         policy
@@ -157,18 +228,84 @@ impl Policy {
         self.members.values()
     }
 
-    /// The key that verifies the batches of `device`.
+    /// What `device` is, or was before it was revoked.
+    pub fn known(&self, device: &DeviceId) -> Option<&Member> {
+        self.known.get(device)
+    }
+
+    /// Everybody who is a member or was one, in the order of device ids.
+    pub fn everybody(&self) -> impl Iterator<Item = &Member> {
+        self.known.values()
+    }
+
+    /// The key that verifies the batches of `device`: of everybody who was ever certified by
+    /// somebody whose word counted, revoked or not.
     pub fn verifying_key(&self, device: &DeviceId) -> Option<&VerifyingKey> {
         self.keys.get(device)
     }
 
-    /// Whether a batch of `device` in `scope` may be in the set, as far as its header tells.
+    /// Whether the batches of `device` in `scope` are part of the set, as far as their headers tell.
+    ///
+    /// What was adopted of a device whose certificate does not count is part of it whatever the
+    /// scope: each of its heads names one, and an administrator may write in all.
+    pub fn standing(&self, device: &DeviceId, scope: &Scope) -> Standing {
+        let Some(rights) = self.rights.get(device) else {
+            return match self.adopted.contains_key(device) {
+                true => Standing::Within,
+                false => Standing::Refused(Refusal::UnknownDevice { device: *device }),
+            };
+        };
+        if let Err(refusal) = rights.check(&rights.roles, scope) {
+            return Standing::Refused(refusal);
+        }
+        let Some(revocation) = self.revocations.get(device) else { return Standing::Counts };
+        let remaining: BTreeSet<Role> = revocation.remaining.into_iter().collect();
+        let is_left = !remaining.is_empty() && rights.check(&remaining, scope).is_ok();
+        if is_left { Standing::Counts } else { Standing::Within }
+    }
+
+    /// The batches up to which the work of `device` counts where it has to be
+    /// [`Standing::Within`]: those of its revocation and those that were adopted.
+    pub fn heads_of(&self, device: &DeviceId) -> &BTreeSet<ChainHead> {
+        static NONE: BTreeSet<ChainHead> = BTreeSet::new();
+        self.adopted.get(device).unwrap_or(&NONE)
+    }
+
+    /// Whether the key of `device` was revoked for good; one with a smaller role was not.
+    pub fn is_revoked(&self, device: &DeviceId) -> bool {
+        self.revocations.get(device).is_some_and(|revocation| revocation.remaining.is_none())
+    }
+
+    /// The revocation of `device` that counts; it may leave a smaller role.
+    pub fn revocation(&self, device: &DeviceId) -> Option<&Revocation> {
+        self.revocations.get(device)
+    }
+
+    /// Whether policy has decided for the change with this `hash` in its place.
+    pub fn is_pinned(
+        &self,
+        document: &DocumentId,
+        actor: &[u8; 16],
+        sequence: u64,
+        hash: &[u8; 32],
+    ) -> bool {
+        self.pins.get(&(*document, *actor, sequence)) == Some(hash)
+    }
+
+    /// The changes for which policy has decided: document, actor, sequence number and hash.
+    pub fn pins(&self) -> impl Iterator<Item = (DocumentId, [u8; 16], u64, [u8; 32])> {
+        self.pins
+            .iter()
+            .map(|(&(document, actor, sequence), hash)| (document, actor, sequence, *hash))
+    }
+
+    /// Whether `device` may write in `scope` from now on.
     ///
     /// # Errors
     ///
     /// The [`Refusal`] says why not.
     pub fn may_write(&self, device: &DeviceId, scope: &Scope) -> Result<(), Refusal> {
-        let member = self.known(device)?;
+        let member = self.check_member(device)?;
         if !permission::may_write(member.role, scope.collection) {
             return Err(Refusal::Role { role: member.role, collection: scope.collection });
         }
@@ -181,7 +318,7 @@ impl Policy {
     ///
     /// The [`Refusal`] says why not.
     pub fn may_read(&self, device: &DeviceId, scope: &Scope) -> Result<(), Refusal> {
-        allowed(&self.known(device)?.read, scope)
+        allowed(&self.check_member(device)?.read, scope)
     }
 
     /// Whether the item is part of this policy, rather than kept without effect.
@@ -204,8 +341,11 @@ impl Policy {
         self.role_versions.get(device).copied().unwrap_or(0)
     }
 
-    fn known(&self, device: &DeviceId) -> Result<&Member, Refusal> {
-        self.members.get(device).ok_or(Refusal::UnknownDevice { device: *device })
+    fn check_member(&self, device: &DeviceId) -> Result<&Member, Refusal> {
+        self.members.get(device).ok_or_else(|| match self.is_revoked(device) {
+            true => Refusal::Revoked { device: *device },
+            false => Refusal::UnknownDevice { device: *device },
+        })
     }
 
     fn take_subjects(&mut self, subjects: BTreeMap<DeviceId, Subject<'_>>) {
@@ -213,10 +353,17 @@ impl Policy {
             if let Some(change) = &subject.role {
                 self.role_versions.insert(device, change.value.version);
             }
-            let Some(member) = subject.member() else { continue };
-            let Ok(key) = VerifyingKey::from_bytes(&member.public_key) else { continue };
-            self.members.insert(device, member);
-            self.keys.insert(device, key);
+            if let Some(revocation) = &subject.revocation {
+                let heads = revocation.value.heads.iter().copied();
+                self.adopted.entry(device).or_default().extend(heads);
+                self.revocations.insert(device, revocation.value.clone());
+            }
+            if let Some(rights) = subject.rights() {
+                self.rights.insert(device, rights);
+            }
+            if let Some(member) = subject.member() {
+                self.members.insert(device, member);
+            }
         }
     }
 }
@@ -246,209 +393,6 @@ fn heads(items: &BTreeMap<ItemId, &Item>) -> BTreeMap<[u8; 32], Cut> {
         }
     }
     heads
-}
-
-/// The evaluation in progress: subjects are final for every rank above the one being settled.
-struct Evaluation<'a> {
-    items: &'a BTreeMap<ItemId, &'a Item>,
-    genesis: &'a Genesis,
-    subjects: BTreeMap<DeviceId, Subject<'a>>,
-}
-
-/// A device that counted items are about.
-#[derive(Default, Clone)]
-struct Subject<'a> {
-    certificate: Option<Chosen<&'a Certificate>>,
-    role: Option<Chosen<&'a RoleChange>>,
-    /// Every role that a counted item gave it.
-    roles_given: BTreeSet<Role>,
-    /// What is reachable from the cut of its role change.
-    within_cut: BTreeSet<ItemId>,
-}
-
-#[derive(Clone)]
-struct Chosen<T> {
-    rank: Rank,
-    version: u32,
-    item: ItemId,
-    value: T,
-}
-
-impl<T> Chosen<T> {
-    fn goes_before(&self, other: &Self) -> bool {
-        (self.rank, self.version, other.item) > (other.rank, other.version, self.item)
-    }
-}
-
-impl<'a> Evaluation<'a> {
-    /// Applies what signers of `rank` say and returns the items that count.
-    fn settle(&mut self, rank: Rank) -> Vec<ItemId> {
-        // Judged against the subjects as higher ranks left them, so that the order of the items
-        // of one rank does not matter.
-        let counting: Vec<(ItemId, &'a Item)> = self
-            .items
-            .iter()
-            .filter(|(_, item)| self.rank_of(item) == Some(rank) && self.counts(rank, item))
-            .map(|(id, item)| (*id, *item))
-            .collect();
-        for (id, item) in &counting {
-            self.apply(rank, *id, item);
-        }
-        for subject in self.subjects.values_mut() {
-            subject.follow_cut(self.items);
-        }
-        counting.into_iter().map(|(id, _)| id).collect()
-    }
-
-    fn rank_of(&self, item: &Item) -> Option<Rank> {
-        if *item.signer() == self.genesis.recovery {
-            return Some(Rank::Recovery);
-        }
-        if *item.signer() == self.genesis.authority {
-            return Some(Rank::Authority);
-        }
-        let subject = self.subjects.get(&DeviceId::of_key(item.signer()))?;
-        let current = subject.rank()?;
-        if subject.within_cut.contains(&item.id()) { subject.rank_once() } else { Some(current) }
-    }
-
-    fn counts(&self, rank: Rank, item: &Item) -> bool {
-        match item.statement() {
-            Statement::Certificate(certificate) => {
-                let device = certificate.device();
-                // A role that waits for its certificate comes into force with it.
-                let waiting = self.subjects.get(&device).and_then(|subject| subject.role.as_ref());
-                let role = waiting.map_or(certificate.role, |chosen| chosen.value.role);
-                let given = rank_of_role(certificate.role, certificate.may_issue)
-                    .max(rank_of_role(role, certificate.may_issue));
-                self.outranks(rank, &device, given)
-                    && VerifyingKey::from_bytes(&certificate.public_key).is_ok()
-                    && self.may_certify(rank, item, certificate)
-            }
-            Statement::Role(change) => {
-                let may_issue = self
-                    .subjects
-                    .get(&change.device)
-                    .and_then(|subject| subject.certificate.as_ref())
-                    .is_some_and(|chosen| chosen.value.may_issue);
-                let given = rank_of_role(change.role, may_issue);
-                rank >= Rank::Admin && self.outranks(rank, &change.device, given)
-            }
-            Statement::Genesis(_) | Statement::Unknown { .. } => false,
-        }
-    }
-
-    fn outranks(&self, rank: Rank, subject: &DeviceId, given: Rank) -> bool {
-        let held = self.subjects.get(subject).and_then(Subject::rank);
-        rank > given && held.is_none_or(|held| rank > held)
-    }
-
-    /// A member hands on no more than it has; an issuer certifies operators only.
-    fn may_certify(&self, rank: Rank, item: &Item, certificate: &Certificate) -> bool {
-        if rank >= Rank::Authority {
-            return true;
-        }
-        let signer = self.subjects.get(&DeviceId::of_key(item.signer()));
-        let Some(own) = signer.and_then(|subject| subject.certificate.as_ref()) else {
-            return false;
-        };
-        let within =
-            own.value.read.covers(&certificate.read) && own.value.write.covers(&certificate.write);
-        let operator = permission::records_like_an_operator(certificate.role);
-        within && (rank > Rank::Issuer || (operator && !certificate.may_issue))
-    }
-
-    fn apply(&mut self, rank: Rank, id: ItemId, item: &'a Item) {
-        match item.statement() {
-            Statement::Certificate(certificate) => {
-                let subject = self.subjects.entry(certificate.device()).or_default();
-                subject.roles_given.insert(certificate.role);
-                let version = certificate.version;
-                let value = certificate.as_ref();
-                choose(&mut subject.certificate, Chosen { rank, version, item: id, value });
-            }
-            Statement::Role(change) => {
-                let subject = self.subjects.entry(change.device).or_default();
-                subject.roles_given.insert(change.role);
-                let version = change.version;
-                choose(&mut subject.role, Chosen { rank, version, item: id, value: change });
-            }
-            Statement::Genesis(_) | Statement::Unknown { .. } => {}
-        }
-    }
-}
-
-fn choose<T>(chosen: &mut Option<Chosen<T>>, candidate: Chosen<T>) {
-    if chosen.as_ref().is_none_or(|chosen| candidate.goes_before(chosen)) {
-        *chosen = Some(candidate);
-    }
-}
-
-fn rank_of_role(role: Role, may_issue: bool) -> Rank {
-    match role {
-        Role::Admin => Rank::Admin,
-        Role::Manager if may_issue => Rank::Issuer,
-        Role::Manager
-        | Role::Operator
-        | Role::Practitioner
-        | Role::HealthWorker
-        | Role::Member
-        | Role::Client
-        | Role::Relay => Rank::Rest,
-    }
-}
-
-impl Subject<'_> {
-    /// Nothing without a certificate: a role alone makes no member.
-    fn rank(&self) -> Option<Rank> {
-        let certificate = self.certificate.as_ref()?.value;
-        Some(rank_of_role(self.current_role(certificate), certificate.may_issue))
-    }
-
-    /// The highest rank that it ever had.
-    fn rank_once(&self) -> Option<Rank> {
-        let may_issue = self.certificate.as_ref()?.value.may_issue;
-        self.roles_given.iter().map(|role| rank_of_role(*role, may_issue)).max()
-    }
-
-    fn current_role(&self, certificate: &Certificate) -> Role {
-        self.role.as_ref().map_or(certificate.role, |chosen| chosen.value.role)
-    }
-
-    fn follow_cut(&mut self, items: &BTreeMap<ItemId, &Item>) {
-        self.within_cut.clear();
-        let Some((chosen, certificate)) = self.role.as_ref().zip(self.certificate.as_ref()) else {
-            return;
-        };
-        let signer = certificate.value.public_key;
-        let mut next = chosen.value.cut.map(|cut| cut.item);
-        while let Some(item) = next.and_then(|id| items.get(&id)) {
-            if *item.signer() != signer || !self.within_cut.insert(item.id()) {
-                return;
-            }
-            next = item.place().previous;
-        }
-    }
-
-    fn member(&self) -> Option<Member> {
-        let chosen = self.certificate.as_ref()?;
-        let certificate = chosen.value;
-        Some(Member {
-            device: certificate.device(),
-            public_key: certificate.public_key,
-            name: certificate.device_name.clone(),
-            user: certificate.user,
-            user_name: certificate.user_name.clone(),
-            email: certificate.email.clone(),
-            role: self.current_role(certificate),
-            read: certificate.read.clone(),
-            write: certificate.write.clone(),
-            expires: certificate.expires,
-            may_issue: certificate.may_issue,
-            certificate_version: certificate.version,
-            certificate: chosen.item,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 //! A statement that this version does not understand is kept as it came and does not count, so
 //! that replicas of different versions hold the same items.
 
-use fieldmesh_model::{DeviceId, ItemId, Moment, Role, UserId};
+use std::collections::BTreeSet;
+
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, ItemId, Moment, Role, Scope, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -13,10 +15,17 @@ use crate::Access;
 pub const NAME_LENGTH_MAX: usize = 200;
 /// The longest e-mail address, in characters.
 pub const EMAIL_LENGTH_MAX: usize = 254;
+/// The longest reason of a revocation, in characters.
+pub const REASON_LENGTH_MAX: usize = 200;
+/// The most heads that one revocation or adoption names; further ones go into an adoption.
+pub const HEADS_PER_ITEM_MAX: usize = 100;
 
 const KIND_GENESIS: u8 = 1;
 const KIND_CERTIFICATE: u8 = 2;
 const KIND_ROLE: u8 = 3;
+const KIND_REVOCATION: u8 = 4;
+const KIND_ADOPTION: u8 = 5;
+const KIND_PIN: u8 = 6;
 
 /// What a policy item says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +36,12 @@ pub enum Statement {
     Certificate(Box<Certificate>),
     /// A member's role changes.
     Role(RoleChange),
+    /// What a device signs counts only up to a cut.
+    Revocation(Box<Revocation>),
+    /// Work of a revoked device counts after all.
+    Adoption(Adoption),
+    /// Of two changes in one place one counts.
+    Pin(Pin),
     /// A statement of another version, or one that no version can read; it does not count.
     Unknown {
         /// The number of the kind.
@@ -94,6 +109,68 @@ pub struct RoleChange {
     pub cut: Option<Cut>,
 }
 
+/// A device is revoked, or left with a smaller role.
+///
+/// From here on what the device signed counts only if a named head reaches it. A revoked key is
+/// never reinstated: whoever used it joins again with a new one. Of several revocations of one
+/// device the one of the higher-ranked signer counts, then the one with the higher version, then the
+/// one with the smaller item id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Whose key.
+    pub device: DeviceId,
+    /// Counts up with each revocation of the device; the first is 1.
+    pub version: u32,
+    /// The last batches of its chains that count; chains that are not named are cut at nothing.
+    pub heads: BTreeSet<ChainHead>,
+    /// The last of its policy items that counts; without one none does.
+    pub items: Option<Cut>,
+    /// What it still is: beyond the heads this role decides. A revoked device has none.
+    pub remaining: Option<Role>,
+    /// Whether the device is asked to erase its store when it next meets a peer.
+    pub wipe: bool,
+    /// Why, for people; may be empty.
+    pub reason: String,
+}
+
+/// Further heads of a revoked device up to which its batches count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// Whose work.
+    pub device: DeviceId,
+    /// The batches; each brings all before it in its chain.
+    pub heads: BTreeSet<ChainHead>,
+}
+
+/// A batch of a device, and with it all before it in its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChainHead {
+    /// The author's run.
+    pub epoch: Epoch,
+    /// The scope of the chain.
+    pub scope: Scope,
+    /// The position of the batch in its chain.
+    pub sequence: u64,
+    /// The batch.
+    pub batch: BatchId,
+}
+
+/// Of several changes of one actor with one sequence number in a document, this one counts.
+///
+/// Of several pins of one place the one of the higher-ranked signer counts, then the one with the
+/// smaller item id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The document.
+    pub document: DocumentId,
+    /// The actor.
+    pub actor: [u8; 16],
+    /// The actor's sequence number.
+    pub sequence: u64,
+    /// The hash of the change.
+    pub change: [u8; 32],
+}
+
 /// A place in one signer's sequence of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
@@ -110,6 +187,9 @@ impl Statement {
             Self::Genesis(_) => KIND_GENESIS,
             Self::Certificate(_) => KIND_CERTIFICATE,
             Self::Role(_) => KIND_ROLE,
+            Self::Revocation(_) => KIND_REVOCATION,
+            Self::Adoption(_) => KIND_ADOPTION,
+            Self::Pin(_) => KIND_PIN,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -119,6 +199,9 @@ impl Statement {
             Self::Genesis(genesis) => encode(genesis),
             Self::Certificate(certificate) => encode(certificate.as_ref()),
             Self::Role(change) => encode(change),
+            Self::Revocation(revocation) => encode(revocation.as_ref()),
+            Self::Adoption(adoption) => encode(adoption),
+            Self::Pin(pin) => encode(pin),
             Self::Unknown { body, .. } => body.clone(),
         }
     }
@@ -131,6 +214,13 @@ impl Statement {
                 .filter(Certificate::is_clean)
                 .map(|certificate| Self::Certificate(Box::new(certificate))),
             KIND_ROLE => decode(body).map(Self::Role),
+            KIND_REVOCATION => decode(body)
+                .filter(Revocation::is_clean)
+                .map(|revocation| Self::Revocation(Box::new(revocation))),
+            KIND_ADOPTION => decode(body)
+                .filter(|adoption: &Adoption| adoption.heads.len() <= HEADS_PER_ITEM_MAX)
+                .map(Self::Adoption),
+            KIND_PIN => decode(body).map(Self::Pin),
             _ => None,
         };
         known.unwrap_or_else(|| Self::Unknown { kind, body: body.to_vec() })
@@ -171,6 +261,12 @@ impl Certificate {
         is_clean(&self.device_name, 1, NAME_LENGTH_MAX)
             && is_clean(&self.user_name, 0, NAME_LENGTH_MAX)
             && is_clean(&self.email, 0, EMAIL_LENGTH_MAX)
+    }
+}
+
+impl Revocation {
+    fn is_clean(&self) -> bool {
+        self.heads.len() <= HEADS_PER_ITEM_MAX && is_clean(&self.reason, 0, REASON_LENGTH_MAX)
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 pub mod edit;
+pub mod filter;
 pub mod id;
 pub mod input;
 pub mod limits;
@@ -18,6 +19,7 @@ pub mod validate;
 pub mod value;
 
 pub use edit::Edit;
+pub use filter::{Filter, FilterError, Region};
 pub use id::{BatchId, DeviceId, DocumentId, Epoch, ItemId, StoreId, TenantId, TenantTag, UserId};
 pub use moment::Moment;
 pub use natural_key::natural_key;

@@ -16,3 +16,5 @@ pub const RECORD_SIZE_MAX: usize = 256 * 1024;
 pub const CONTROL_MESSAGE_MAX: usize = 64 * 1024;
 /// The deepest nesting of a record's input.
 pub const NESTING_DEPTH_MAX: usize = 16;
+/// The most regions of a filter.
+pub const FILTER_REGIONS_MAX: usize = 256;

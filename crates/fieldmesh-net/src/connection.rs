@@ -1,11 +1,14 @@
 //! A connection between two members of one tenant.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fieldmesh_model::{DeviceId, TenantId};
+use tokio::sync::Mutex;
 
 use crate::closed::{CloseCode, ClosedReason};
+use crate::lane::{self, Arrivals, LaneError};
 use crate::stream::{Receiver, Sender};
 
 const CHANNEL_LABEL: &[u8] = b"fieldmesh/channel/1";
@@ -30,6 +33,7 @@ pub struct Connection {
     peer: DeviceId,
     side: Side,
     channel_key: [u8; 32],
+    arrivals: Arc<Mutex<Arrivals>>,
 }
 
 /// What a connection has carried, and how well.
@@ -56,7 +60,8 @@ impl Connection {
     ) -> Option<Self> {
         let mut channel_key = [0; 32];
         quic.export_keying_material(&mut channel_key, CHANNEL_LABEL, &[]).ok()?;
-        Some(Self { quic, tenant, peer, side, channel_key })
+        let arrivals = Arc::default();
+        Some(Self { quic, tenant, peer, side, channel_key, arrivals })
     }
 
     /// The device at the other end.
@@ -99,24 +104,56 @@ impl Connection {
             Side::Dialled => self.quic.open_bi().await?,
             Side::Accepted => self.quic.accept_bi().await?,
         };
-        Ok((Sender::new(sender), Receiver::new(receiver)))
+        let sender = Sender::new(sender);
+        sender.set_priority(lane::PRIORITY_CONTROL);
+        Ok((sender, Receiver::new(receiver)))
     }
 
-    /// Opens a stream for data; the other side learns of it by its first bytes.
+    /// Opens the data stream of a lane, to be called once for each code below
+    /// [`LANES`](crate::lane::LANES).
+    ///
+    /// The byte that names the lane is written, and the stream goes before those of higher codes
+    /// and after the control stream. The other side learns of it by that byte.
+    ///
+    /// # Errors
+    ///
+    /// [`LaneError::Unknown`] for a code that is none, else why the connection ended.
+    pub async fn open_lane(&self, code: u8) -> Result<Sender, LaneError> {
+        lane::open(&self.quic, code).await
+    }
+
+    /// The next lane that the other side has opened: its code, and its stream behind the byte that
+    /// names it.
+    ///
+    /// Callers take turns; dropping the future loses no stream. A peer that opens a lane that there
+    /// is not, or one twice, is cut off.
+    ///
+    /// # Errors
+    ///
+    /// Any error but [`LaneError::Stream`] means that the connection is over.
+    pub async fn accept_lane(&self) -> Result<(u8, Receiver), LaneError> {
+        self.arrivals.lock().await.next(&self.quic).await
+    }
+
+    /// Opens a stream for data whose writer names the lane itself; the other side learns of it by
+    /// its first bytes.
     ///
     /// # Errors
     ///
     /// The reason why the connection ended.
-    pub async fn open_data(&self) -> Result<Sender, ClosedReason> {
+    #[cfg(test)]
+    pub(crate) async fn open_data(&self) -> Result<Sender, ClosedReason> {
         Ok(Sender::new(self.quic.open_uni().await?))
     }
 
-    /// The next stream for data that the other side has opened.
+    /// The next stream for data that the other side has opened, the byte that names its lane
+    /// included.
     ///
     /// # Errors
     ///
     /// The reason why the connection ended.
-    pub async fn accept_data(&self) -> Result<Receiver, ClosedReason> {
+    #[cfg(test)]
+    pub(crate) async fn accept_data(&self) -> Result<Receiver, ClosedReason> {
         Ok(Receiver::new(self.quic.accept_uni().await?))
     }
 

@@ -1,8 +1,15 @@
 //! Finding devices of one's own tenants nearby, whatever the means.
+//!
+//! [`Neighbourhood`] is where one looks: a network with multicast ([`crate::Interfaces`]) or a
+//! [`crate::Room`] in memory. Remembered addresses are no means of their own but a book
+//! ([`crate::Remembered`]): they name devices, which no announcement does.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 
 use fieldmesh_model::TenantId;
+use tokio::sync::mpsc;
 
 /// The largest number of tenants that one device announces.
 pub const TENANTS_ANNOUNCED_MAX: usize = 64;
@@ -66,6 +73,18 @@ pub trait Discovery: Send + Sync {
     /// Asks whether an instance is still there, as after a failed dial; the answer is a
     /// [`Sighting::Lost`] or silence.
     fn verify(&self, instance: &Instance);
+
+    /// Takes the announcement back; the future waits a moment for others to hear of it.
+    fn withdraw(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// Where devices can find each other.
+pub trait Neighbourhood: fmt::Debug + Send + Sync {
+    /// Begins to listen; what is heard comes out of the receiver, until the other half is dropped.
+    ///
+    /// `nonce` is drawn at random by the caller and becomes the name of the announcement. Needs a
+    /// tokio runtime.
+    fn listen(&self, nonce: [u8; 8]) -> (Box<dyn Discovery>, mpsc::Receiver<Sighting>);
 }
 
 impl Instance {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fieldmesh_model::TenantId;
-use quinn::{ConnectError, TransportConfig, VarInt};
+use quinn::{AsyncUdpSocket, ConnectError, Runtime as _, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Mutex, mpsc};
@@ -18,6 +18,7 @@ use crate::closed::{CloseCode, ClosedReason};
 use crate::connection::{Connection, Side};
 use crate::identity::{Identities, Identity, IdentityError, TenantIdentity};
 use crate::join::JoinConnection;
+use crate::lane;
 use crate::tls::{self, ALPN_JOIN, ALPN_PEER};
 
 /// How long dialling one address may take.
@@ -42,8 +43,11 @@ pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const IDLE_TIMEOUT_MILLIS: u32 = 20_000;
 /// Only the side that dialled opens a control stream, and only one.
 const CONTROL_STREAMS_MAX: u32 = 1;
-/// One data stream a priority, and room for a successor of each.
-const DATA_STREAMS_MAX: u32 = 8;
+/// One data stream a lane.
+const DATA_STREAMS_MAX: u32 = lane::LANES as u32;
+// Whoever does not read one of the streams must not be able to stop the others.
+const _: () =
+    assert!(STREAM_WINDOW * (DATA_STREAMS_MAX + CONTROL_STREAMS_MAX) <= CONNECTION_WINDOW);
 const SOCKET_BUFFER_SIZE: usize = 2 * 1024 * 1024;
 /// How long [`Endpoint::close`] waits for peers to hear of it.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -146,17 +150,22 @@ impl Endpoint {
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let socket =
             open_socket(address).map_err(|source| BindError::Socket { address, source })?;
+        Self::over(socket, address, quinn::EndpointConfig::default())
+    }
+
+    /// An endpoint on a socket of any kind at `address`.
+    pub(crate) fn over(
+        socket: Arc<dyn AsyncUdpSocket>,
+        address: SocketAddr,
+        config: quinn::EndpointConfig,
+    ) -> Result<Self, BindError> {
         let identities = Arc::new(Identities::default());
         let transport = Arc::new(transport());
         let mut server = tls::server_config(&identities)?;
         server.transport_config(transport.clone());
-        let quic = quinn::Endpoint::new(
-            quinn::EndpointConfig::default(),
-            Some(server),
-            socket,
-            Arc::new(quinn::TokioRuntime),
-        )
-        .map_err(|source| BindError::Socket { address, source })?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let quic = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
+            .map_err(|source| BindError::Socket { address, source })?;
         let (sender, incoming) = mpsc::channel(INCOMING_WAITING_MAX);
         let mut acceptor = JoinSet::new();
         acceptor.spawn(accept_all(quic.clone(), identities.clone(), sender));
@@ -197,8 +206,12 @@ impl Endpoint {
     /// [`BindError::Socket`] leaves everything as it was.
     pub fn rebind(&self, address: SocketAddr) -> Result<(), BindError> {
         let failed = |source| BindError::Socket { address, source };
-        let socket = open_socket(address).map_err(failed)?;
-        self.shared.quic.rebind(socket).map_err(failed)
+        self.move_to(open_socket(address).map_err(failed)?).map_err(failed)
+    }
+
+    /// Moves to a socket of any kind.
+    pub(crate) fn move_to(&self, socket: Arc<dyn AsyncUdpSocket>) -> io::Result<()> {
+        self.shared.quic.rebind_abstract(socket)
     }
 
     /// Dials a member of `tenant` at `address`.
@@ -288,8 +301,8 @@ fn transport() -> TransportConfig {
     transport
 }
 
-fn open_socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    match open_exactly(address) {
+fn open_socket(address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    let opened = match open_exactly(address) {
         // Hosts without IPv6 refuse its sockets in more than one way.
         Err(error)
             if address.ip() == Ipv6Addr::UNSPECIFIED
@@ -299,7 +312,8 @@ fn open_socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
             open_exactly(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
         }
         opened => opened,
-    }
+    };
+    quinn::TokioRuntime.wrap_udp_socket(opened?)
 }
 
 fn open_exactly(address: SocketAddr) -> io::Result<std::net::UdpSocket> {

@@ -13,20 +13,24 @@ pub mod discovery;
 pub mod endpoint;
 pub mod identity;
 pub mod join;
+pub mod lane;
 pub mod mdns;
 pub mod remembered;
+pub mod room;
 pub mod stream;
 mod tls;
 
 pub use backoff::Backoff;
 pub use closed::{CloseCode, ClosedReason};
 pub use connection::{Connection, ConnectionStats, Side};
-pub use discovery::{Announcement, Discovery, Instance, Sighting, TenantMark};
+pub use discovery::{Announcement, Discovery, Instance, Neighbourhood, Sighting, TenantMark};
 pub use endpoint::{BindError, DialError, Endpoint, Incoming};
 pub use identity::{IdentityError, TenantIdentity};
 pub use join::{JoinConnection, JoinError};
+pub use lane::LaneError;
 pub use mdns::{Interfaces, Mdns};
 pub use remembered::Remembered;
+pub use room::Room;
 pub use stream::{Receiver, Sender, StreamError};
 
 #[cfg(test)]

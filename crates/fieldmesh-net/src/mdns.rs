@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
-use std::sync::Mutex;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -20,7 +21,8 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::discovery::{
-    Announcement, Discovery, Instance, MARK_SIZE, Sighting, TENANTS_ANNOUNCED_MAX, TenantMark,
+    Announcement, Discovery, Instance, MARK_SIZE, Neighbourhood, Sighting, TENANTS_ANNOUNCED_MAX,
+    TenantMark,
 };
 
 /// The largest number of instances kept in mind.
@@ -86,11 +88,7 @@ impl Mdns {
 
     /// Takes the announcement back and waits a moment for the network to hear it.
     pub async fn stop(self) {
-        let done = self.daemon.as_ref().map(|daemon| daemon.unregister(&self.own_name()));
-        if let Some(Ok(done)) = done {
-            // Others notice by themselves if the word does not get out in time.
-            let _ = timeout(STOP_TIMEOUT, done.recv_async()).await;
-        }
+        self.withdraw().await;
     }
 
     fn own_name(&self) -> String {
@@ -119,8 +117,7 @@ impl Mdns {
 
 impl Discovery for Mdns {
     fn announce(&self, announcement: &Announcement) {
-        let mut announced =
-            self.announced.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
         if announced.as_ref() == Some(announcement) {
             return;
         }
@@ -137,6 +134,24 @@ impl Discovery for Mdns {
         if let Err(error) = daemon.verify(instance.as_str().into(), VERIFY_TIMEOUT) {
             debug!(%error, "instance not verified");
         }
+    }
+
+    fn withdraw(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            let done = self.daemon.as_ref().map(|daemon| daemon.unregister(&self.own_name()));
+            if let Some(Ok(done)) = done {
+                // Others notice by themselves if the word does not get out in time.
+                let _ = timeout(STOP_TIMEOUT, done.recv_async()).await;
+            }
+            *self.announced.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        })
+    }
+}
+
+impl Neighbourhood for Interfaces {
+    fn listen(&self, nonce: [u8; 8]) -> (Box<dyn Discovery>, mpsc::Receiver<Sighting>) {
+        let (mdns, sightings) = Mdns::start(self, nonce);
+        (Box::new(mdns), sightings)
     }
 }
 

@@ -1,9 +1,18 @@
-//! Real endpoints on the loopback interface, each on a port of its own.
+//! Real endpoints, over the loopback interface and over a network in memory.
 //!
-//! Keys come from fixed seeds; nothing sleeps, every wait is for an event.
+//! Keys come from fixed seeds. On the loopback interface each endpoint has a port of its own,
+//! nothing sleeps and every wait is for an event. The network in memory has virtual time, bad
+//! weather and a seed; all that differs from run to run there is the content of keys and
+//! ciphertexts, never their number, size, order or moment.
 
+mod ether;
+mod in_step;
 mod joins;
+mod lanes;
+mod pair;
+mod participant;
 mod peers;
+mod weather;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -1,9 +1,9 @@
 //! What goes into a replica and what comes out of it.
 
-use fieldmesh_batch::{Batch, Chain, Gap};
+use fieldmesh_batch::{Batch, Chain, Gap, Header, Priority, Receipt};
 use fieldmesh_identity::Item;
-use fieldmesh_model::{BatchId, DeviceId, ItemId, StoreId, TenantId};
-use fieldmesh_session::{CloseReason, LinkId, LinkStats, Side};
+use fieldmesh_model::{BatchId, DeviceId, Epoch, ItemId, Moment, Scope, StoreId, TenantId};
+use fieldmesh_session::{CloseReason, Lane, LinkId, LinkStats, Side};
 use fieldmesh_trie::Key;
 
 use crate::judge::RefuseReason;
@@ -19,6 +19,83 @@ pub struct Config {
     pub store: StoreId,
     /// How often the store was restored.
     pub store_epoch: u64,
+}
+
+/// What the replica knows of a durable batch: a part of its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The batch.
+    pub id: BatchId,
+    /// Who signed it.
+    pub author: DeviceId,
+    /// The part of the tenant's data that it belongs to.
+    pub scope: Scope,
+    /// The author's run.
+    pub epoch: Epoch,
+    /// Its position in the chain of author, epoch and scope.
+    pub sequence: u64,
+    /// The batch before it in the chain; zeros for the first one.
+    pub previous: BatchId,
+    /// The latest change-time.
+    pub last: Moment,
+    /// How soon it wants to travel.
+    pub priority: Priority,
+    /// Whether it is stored with its signature, rather than proven by the one after it.
+    pub is_signed: bool,
+}
+
+impl Held {
+    /// What is to be known of `batch`.
+    pub const fn of(batch: &Batch) -> Self {
+        Self::from_header(batch.header(), batch.id(), batch.is_signed())
+    }
+
+    /// What is to be known of the batch `id` with this header.
+    pub const fn from_header(header: &Header, id: BatchId, is_signed: bool) -> Self {
+        Self {
+            id,
+            author: header.author,
+            scope: header.scope,
+            epoch: header.epoch,
+            sequence: header.sequence,
+            previous: header.previous,
+            last: header.last,
+            priority: header.priority,
+            is_signed,
+        }
+    }
+
+    /// The chain that it belongs to.
+    pub const fn chain(&self) -> Chain {
+        Chain { author: self.author, epoch: self.epoch, scope: self.scope }
+    }
+
+    /// The key under which it stands in the set.
+    pub fn key(&self) -> Key {
+        Key::new(self.scope.to_bytes(), self.last.to_u48(), *self.id.as_bytes())
+    }
+}
+
+/// What is known about where a batch is, from signed receipts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Proof {
+    /// The other stores of members, relays included, that hold it with all before it.
+    pub devices: usize,
+    /// Whether one of them is a relay's.
+    pub is_safe: bool,
+}
+
+/// Two batches that one author signed for one place of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fork {
+    /// The chain.
+    pub chain: Chain,
+    /// The place.
+    pub sequence: u64,
+    /// The batch with the smallest id at this place.
+    pub known: BatchId,
+    /// Another one.
+    pub other: BatchId,
 }
 
 /// Something that happened.
@@ -47,17 +124,29 @@ pub enum Input {
         /// The bytes.
         bytes: Vec<u8>,
     },
-    /// Bytes of the peer's data stream, split anyhow.
+    /// Bytes of one of the peer's data streams, split anyhow.
     Data {
         /// From where.
         link: LinkId,
+        /// Which stream.
+        lane: Lane,
         /// The bytes.
         bytes: Vec<u8>,
+    },
+    /// The shell has handed so many bytes of [`Output::Control`] to the transport. A shell that never
+    /// says so counts as one whose peer reads at once.
+    ControlWritten {
+        /// On which connection.
+        link: LinkId,
+        /// How many.
+        bytes: usize,
     },
     /// The shell has handed so many bytes of [`Output::Data`] to the transport.
     DataWritten {
         /// On which connection.
         link: LinkId,
+        /// On which stream.
+        lane: Lane,
         /// How many.
         bytes: usize,
     },
@@ -95,13 +184,20 @@ pub enum Input {
     },
     /// A batch was sealed here and is durable.
     LocalBatch {
-        /// Its key.
-        key: Key,
+        /// What is to be known of it.
+        held: Held,
     },
     /// A policy item was made here and is durable.
     LocalItem {
         /// The item.
         item: Item,
+    },
+    /// The receipt of [`Output::Sign`], signed and encoded.
+    Signed {
+        /// For which connection.
+        link: LinkId,
+        /// The encoded receipt.
+        bytes: Vec<u8>,
     },
     /// The roots are to be compared as soon as possible.
     Resync {
@@ -122,19 +218,26 @@ pub enum Output {
         /// The bytes.
         bytes: Vec<u8>,
     },
-    /// Append to the data stream, then say [`Input::DataWritten`].
+    /// Append to a data stream, then say [`Input::DataWritten`].
     Data {
         /// To where.
         link: LinkId,
+        /// To which stream.
+        lane: Lane,
         /// The bytes.
         bytes: Vec<u8>,
     },
     /// Make durable, then say [`Input::BatchesStored`].
+    ///
+    /// A batch that is held without its signature may come once more with it; the new copy replaces
+    /// the old one.
     StoreBatches {
         /// From where they came.
         link: LinkId,
-        /// Verified batches.
+        /// Verified batches, each behind the one that it names as previous.
         batches: Vec<Batch>,
+        /// Whether the policy excludes them: they are kept and do not count.
+        aside: bool,
     },
     /// Make durable, then say [`Input::ItemsStored`].
     StoreItems {
@@ -149,6 +252,13 @@ pub enum Output {
         link: LinkId,
         /// Which.
         ids: Vec<BatchId>,
+    },
+    /// Sign this with the device's key, then say [`Input::Signed`]. All that it names is durable.
+    Sign {
+        /// For which connection.
+        link: LinkId,
+        /// What to sign.
+        receipt: Receipt,
     },
     /// Send what is left of the control stream and close the connection.
     Close {
@@ -176,6 +286,8 @@ pub enum Event {
         store_epoch: u64,
         /// How far the peer's clock is ahead of this one's, the way included.
         skew_millis: i64,
+        /// The version of the protocol that both speak.
+        version: u16,
     },
     /// Both hold the same policy items and batches, and all of that is durable on both sides.
     ///
@@ -194,10 +306,27 @@ pub enum Event {
         /// What it took so far.
         stats: LinkStats,
     },
-    /// Batches of a peer became durable.
+    /// Batches of a peer became durable and count.
     Received {
         /// From where the first copy came.
         link: LinkId,
+        /// Which.
+        batches: Vec<BatchId>,
+    },
+    /// Batches of a peer became durable and do not count; the policy excludes them.
+    Quarantined {
+        /// From where the first copy came.
+        link: LinkId,
+        /// Which, and why.
+        batches: Vec<(BatchId, RefuseReason)>,
+    },
+    /// Durable batches do not count from now on.
+    SetAside {
+        /// Which.
+        batches: Vec<BatchId>,
+    },
+    /// Durable batches that did not count do from now on.
+    Readmitted {
         /// Which.
         batches: Vec<BatchId>,
     },
@@ -220,20 +349,31 @@ pub enum Event {
         gap: Gap,
     },
     /// An author signed two batches for one place of a chain.
-    Fork {
-        /// The chain.
-        chain: Chain,
-        /// The place.
-        sequence: u64,
-        /// The batch seen first.
-        known: BatchId,
-        /// The other one.
-        other: BatchId,
-    },
+    Fork(Fork),
     /// A peer holds a batch that this device signed and does not know: its store was restored or
     /// copied, and the next batch must begin a new epoch.
     OwnBatchUnknown {
         /// Which.
+        batch: BatchId,
+    },
+    /// A receipt that proves something new; to be kept for [`crate::Replica::with_receipts`].
+    Receipt(Receipt),
+    /// A store was restored from a backup: what it acknowledged before is void, and kept receipts
+    /// of an earlier epoch of it are to be dropped.
+    StoreRestored {
+        /// Whose store.
+        device: DeviceId,
+        /// The store.
+        store: StoreId,
+        /// How often it was restored.
+        epoch: u64,
+    },
+    /// A relay acknowledged this batch and afterwards did not give it to this replica, which got it
+    /// from another.
+    Withheld {
+        /// The relay.
+        relay: DeviceId,
+        /// The batch.
         batch: BatchId,
     },
 }

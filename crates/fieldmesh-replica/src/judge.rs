@@ -1,10 +1,12 @@
-//! Whether a batch belongs to the set: a pure function of its bytes and the policy.
+//! Whether a batch is authentic and belongs to the tenant: a function of its bytes and the policy.
 
 use fieldmesh_batch::{Batch, SignatureError};
 use fieldmesh_identity::{Policy, Refusal};
-use fieldmesh_model::TenantId;
+use fieldmesh_model::{Scope, TenantId};
 
-/// Why a batch is not stored.
+use crate::limits::{QUARANTINE_MAX, QUARANTINE_PER_AUTHOR_MAX};
+
+/// Why a batch is not stored, or is stored and does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefuseReason {
@@ -20,6 +22,24 @@ pub enum RefuseReason {
     /// Somebody on the way took leaves out of it; another peer may have it whole.
     #[error("leaves of the batch are missing")]
     Erased,
+    /// It lies outside what both sides of the link may read and want to hold.
+    #[error(
+        "collection {}, partition {} lie outside of what the link may carry",
+        .scope.collection, .scope.partition
+    )]
+    Outside {
+        /// Where it lies.
+        scope: Scope,
+    },
+    /// Too many batches are held that do not count.
+    #[error("{QUARANTINE_MAX} batches that do not count are held already")]
+    QuarantineFull,
+    /// Too many batches of its author are held that do not count.
+    #[error("{QUARANTINE_PER_AUTHOR_MAX} batches of its author that do not count are held already")]
+    QuarantineShare,
+    /// Its author was revoked, and no head that the policy names leads to it.
+    #[error("its author was revoked, and no accepted head leads to it")]
+    BeyondHeads,
     /// The policy does not let the author write this.
     #[error("policy does not allow it")]
     Policy(#[from] Refusal),
@@ -28,12 +48,21 @@ pub enum RefuseReason {
 impl RefuseReason {
     /// Whether another policy could allow the batch.
     pub const fn may_pass_later(&self) -> bool {
-        matches!(self, Self::Policy(_))
+        matches!(self, Self::Policy(_) | Self::BeyondHeads)
     }
 }
 
-/// Whether `batch` belongs to the set of the tenant.
-pub(crate) fn judge(policy: &Policy, batch: &Batch) -> Result<(), RefuseReason> {
+/// How a batch shows who made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// By its signature.
+    Signature,
+    /// It has none: an authentic batch has to name it.
+    Successor,
+}
+
+/// Whether `batch` belongs to the tenant and comes from a known author, and what shows that.
+pub(crate) fn judge(policy: &Policy, batch: &Batch) -> Result<Evidence, RefuseReason> {
     let header = batch.header();
     if header.tenant != policy.tenant() {
         return Err(RefuseReason::Tenant { tenant: header.tenant });
@@ -42,10 +71,12 @@ pub(crate) fn judge(policy: &Policy, batch: &Batch) -> Result<(), RefuseReason> 
     if batch.has_erased_leaves() {
         return Err(RefuseReason::Erased);
     }
-    policy.may_write(&header.author, &header.scope)?;
     let Some(key) = policy.verifying_key(&header.author) else {
         return Err(Refusal::UnknownDevice { device: header.author }.into());
     };
+    if !batch.is_signed() {
+        return Ok(Evidence::Successor);
+    }
     batch.verify(key)?;
-    Ok(())
+    Ok(Evidence::Signature)
 }

@@ -1,8 +1,9 @@
 //! Everything one participant decides, sans-io, over many sessions; shared by device and relay.
 //!
-//! A [`Replica`] holds the keys of its durable batches, the policy items, and one conversation a
+//! A [`Replica`] holds an index of its durable batches, the policy items, and one conversation a
 //! link. It judges what arrives, has it stored, passes it on, and never acknowledges or offers
-//! what is not durable. The shell owns sockets, disk and clock:
+//! what is not durable. What the policy excludes is kept and stands aside; the split follows from
+//! the batches and the policy alone. The shell owns sockets, disk, keys and clock:
 //!
 //! ```text
 //! loop {
@@ -14,13 +15,16 @@
 //!
 //! The same inputs at the same moments always give the same outputs.
 
+mod holdings;
+mod index;
 mod interface;
 mod judge;
 pub mod limits;
+mod proofs;
 mod replica;
 
-pub use fieldmesh_session::{CloseReason, LinkId, LinkStats, SessionError, Side, WireError};
-pub use interface::{Config, Event, Input, Output, ReplicaError};
+pub use fieldmesh_session::{CloseReason, Lane, LinkId, LinkStats, SessionError, Side, WireError};
+pub use interface::{Config, Event, Fork, Held, Input, Output, Proof, ReplicaError};
 pub use judge::RefuseReason;
 pub use replica::Replica;
 

@@ -2,6 +2,13 @@
 
 /// The most policy items of a tenant.
 pub const ITEMS_MAX: usize = 65_536;
+/// The most batches of a tenant that are held and do not count; beyond, none is taken in.
+pub const QUARANTINE_MAX: usize = 65_536;
+/// The most of them that are of one author.
+pub const QUARANTINE_PER_AUTHOR_MAX: usize = 16_384;
+/// The most refused batches that one conversation keeps in mind because there is no room for them;
+/// more would end it.
+pub const SURPLUS_MAX: u64 = fieldmesh_session::limits::EXCLUDED_MAX as u64 / 2;
 /// Bytes of batches that wait in memory for a policy under which they count.
 pub const WAITING_BYTES_MAX: usize = 1 << 20;
 /// The most links to which a new batch is sent at once; the others are told its name.
@@ -20,3 +27,49 @@ pub const PROBE_MILLIS: i64 = 3_000;
 pub const FRESH_MILLIS: i64 = 1_000;
 /// Bytes of frames that a device takes from one link before they are durable.
 pub const INGEST_WINDOW_DEFAULT: u32 = fieldmesh_session::limits::INGEST_WINDOW_DEFAULT;
+/// The most different grants, and parts of the sets kept for them, at a time.
+pub const GRANTS_MAX: usize = 64;
+/// The newest arrivals that are never sent as backfill, however old.
+pub const ARRIVALS_MAX: usize = 64;
+/// A batch that is so much older than the newest one is sent as backfill.
+pub const BACKFILL_AGE_MILLIS: u64 = 30 * 24 * 3_600 * 1_000;
+/// The longest batch that travels without its signature, so that what waits for one is small.
+pub const UNSIGNED_LENGTH_MAX: usize = 4 * 1024;
+/// Every so many batches of a chain one keeps its signature on all its ways.
+pub const SIGNED_EVERY: u64 = 8;
+/// The most batches that do not count and are sent along to prove one that does.
+pub const PROVERS_MAX: usize = 1_024;
+/// Bytes of batches without signature of one link that wait for the batch that names them.
+pub const RUN_BYTES_MAX: usize = 256 * 1024;
+/// How long they wait; afterwards comparing finds them once more.
+pub const RUN_PATIENCE_MILLIS: i64 = 10_000;
+/// The most peers of which begun batches are kept for the next link.
+pub const PARTIAL_PEERS_MAX: usize = 8;
+/// The most begun batches kept of one peer.
+pub const PARTIALS_PER_PEER_MAX: usize = fieldmesh_session::limits::PARTIALS_MAX;
+/// The most heads that one question for receipts names, and that one receipt acknowledges.
+pub const HEADS_PER_RECEIPT_MAX: usize = fieldmesh_batch::RECEIPT_HEADS_MAX;
+/// How long after the last new batch its receipt is asked for.
+pub const ASK_DELAY_MILLIS: i64 = 1_000;
+/// The most questions for receipts that a peer gets answered within a second.
+pub const ANSWERS_PER_SECOND_MAX: u32 = 8;
+/// The most receipts of relays that one answer passes on.
+pub const RELAYED_PER_ANSWER_MAX: usize = 16;
+/// The most bytes of receipts in one answer; it travels as one message.
+pub const ANSWER_BYTES_MAX: usize = 48 * 1024;
+/// The most receipts of relays that are kept to be passed on.
+pub const RELAYED_MAX: usize = 256;
+/// The most stores of relays, and as many of others, whose receipts are taken into account.
+pub const STORES_MAX: usize = 256;
+/// The most stores of one device among them; an older one makes room.
+pub const STORES_PER_DEVICE_MAX: usize = 2;
+/// The most ends of one forked chain about which receipts are asked for and kept.
+pub const HEADS_PER_CHAIN_MAX: usize = 16;
+/// The most acknowledged heads of one store that are not here.
+pub const AHEAD_MAX: usize = 4_096;
+/// The most relays whose completeness is watched.
+pub const RELAYS_WATCHED_MAX: usize = 16;
+/// The most late batches of one relay that are kept in mind until a receipt convicts it.
+pub const LATE_MAX: usize = 4_096;
+/// The most gaps that are remembered as reported.
+pub const GAPS_REPORTED_MAX: usize = 4_096;

@@ -2,27 +2,44 @@
 
 mod arrivals;
 mod flights;
+mod grants;
 mod ledger;
+mod partials;
+mod queries;
+mod receipts;
 mod rivals;
+mod runs;
 mod step;
 mod waiting;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use fieldmesh_batch::{Chain, Chains, Gap};
+use fieldmesh_batch::{Chain, Gap};
 use fieldmesh_identity::{Item, Policy};
-use fieldmesh_model::{BatchId, DeviceId, ItemId, Moment};
+use fieldmesh_model::{BatchId, DeviceId, Filter, ItemId, Moment};
+use fieldmesh_session::limits::{VERSION_LANES, VERSION_MAX, VERSION_MIN};
 use fieldmesh_session::{
-    CloseReason, Input as Step, LinkId, LinkStats, Loaded, Manner, Session, Set, Settings, Side,
+    CloseReason, Greeting, Input as Step, LinkId, Manner, Session, Set, Settings, Settled, Side,
 };
-use fieldmesh_trie::{Digest, Key, Prefix, Trie};
+use fieldmesh_trie::{Key, Trie};
 
-use crate::interface::{Config, Input, Output, ReplicaError};
+use crate::holdings::Holdings;
+use crate::interface::{Config, Held, Input, Output, ReplicaError};
 use crate::limits::{EAGER_LINKS_MAX, INGEST_WINDOW_DEFAULT};
+use crate::proofs::Proofs;
 use flights::Flights;
+use grants::Grants;
 use ledger::Ledger;
+use partials::Partials;
+use receipts::Questions;
 use rivals::Rivals;
+use runs::Runs;
 use waiting::Waiting;
+use watch::Watch;
+
+/// The oldest version of the protocol that knows runs, receipts and parts of the sets.
+const VERSION_RUNS: u16 = VERSION_LANES;
 
 /// One participant: a device, or a relay for one tenant.
 ///
@@ -31,18 +48,30 @@ use waiting::Waiting;
 pub struct Replica {
     config: Config,
     ingest_window: u32,
+    /// The oldest and the newest version of the protocol that it speaks.
+    versions: (u16, u16),
+    /// What this side wants to hold of what others have.
+    filter: Filter,
     items: BTreeMap<ItemId, Item>,
     policy: Policy,
     policy_keys: Trie,
-    keys: Trie,
-    chains: Chains,
-    /// Gaps already reported; None if the shell does not tell the beginnings of chains.
-    gaps: Option<BTreeSet<(Chain, Gap)>>,
+    holdings: Holdings,
+    /// Batches on the disk that nothing shows to be authentic.
+    unheld: BTreeSet<BatchId>,
+    /// Gaps already reported.
+    gaps: BTreeSet<(Chain, Gap)>,
+    proofs: Proofs,
+    watch: Watch,
+    grants: Grants,
     links: BTreeMap<LinkId, Link>,
     ledger: Ledger,
     waiting: Waiting,
+    runs: Runs,
+    partials: Partials,
     flights: Flights,
     rivals: Rivals,
+    /// Verdicts on frames of other links than the one that takes a step.
+    later: Vec<(LinkId, Settled)>,
     outputs: VecDeque<Output>,
 }
 
@@ -52,12 +81,22 @@ struct Link {
     side: Side,
     /// The dialler's number of the conversation, once both know it.
     conversation: Option<u64>,
+    /// How the peer introduced itself.
+    greeting: Option<Greeting>,
     session: Session,
+    receipts: Questions,
+}
+
+impl Link {
+    /// Whether the peer knows runs, receipts and parts of the sets.
+    fn takes_runs(&self) -> bool {
+        self.greeting.as_ref().is_some_and(|greeting| greeting.version >= VERSION_RUNS)
+    }
 }
 
 impl Replica {
-    /// A replica that holds durable `items` and the durable batches with these `keys`.
-    pub fn new(config: Config, items: Vec<Item>, keys: impl IntoIterator<Item = Key>) -> Self {
+    /// A replica that holds durable `items` and `batches`.
+    pub fn new(config: Config, items: Vec<Item>, batches: impl IntoIterator<Item = Held>) -> Self {
         let items: BTreeMap<ItemId, Item> = items
             .into_iter()
             .filter(|item| item.tenant() == config.tenant)
@@ -65,31 +104,39 @@ impl Replica {
             .collect();
         let mut policy_keys: Trie = items.values().map(item_key).collect();
         policy_keys.rehash();
-        let mut keys: Trie = keys.into_iter().collect();
-        keys.rehash();
+        let policy = Policy::evaluate(config.tenant, items.values());
+        let (holdings, unheld) = Holdings::open(&policy, batches);
         Self {
-            policy: Policy::evaluate(config.tenant, items.values()),
             config,
             ingest_window: INGEST_WINDOW_DEFAULT,
+            versions: (VERSION_MIN, VERSION_MAX),
+            filter: Filter::default(),
             items,
+            policy,
             policy_keys,
-            keys,
-            chains: Chains::new(),
-            gaps: None,
+            holdings,
+            unheld: unheld.into_iter().collect(),
+            gaps: BTreeSet::new(),
+            proofs: Proofs::default(),
+            watch: Watch::default(),
+            grants: Grants::default(),
             links: BTreeMap::new(),
             ledger: Ledger::default(),
             waiting: Waiting::default(),
+            runs: Runs::default(),
+            partials: Partials::default(),
             flights: Flights::default(),
             rivals: Rivals::default(),
+            later: Vec::new(),
             outputs: VecDeque::new(),
         }
     }
 
-    /// Knows the chains of the durable batches, so that missing batches are noticed.
+    /// Takes from peers, and gives them, only what `filter` admits; to be said before the first
+    /// link.
     #[must_use]
-    pub fn with_chains(mut self, chains: Chains) -> Self {
-        self.chains = chains;
-        self.gaps = Some(BTreeSet::new());
+    pub fn with_filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
         self
     }
 
@@ -102,6 +149,14 @@ impl Replica {
         self
     }
 
+    /// Speaks only versions of the protocol from the first to the second number, as an older
+    /// program does; to be said before the first link.
+    #[must_use]
+    pub const fn with_versions(mut self, oldest: u16, newest: u16) -> Self {
+        self.versions = (oldest, newest);
+        self
+    }
+
     /// Applies one input; afterwards drain [`Self::poll`].
     ///
     /// A peer's faults close its link and are no errors.
@@ -110,6 +165,7 @@ impl Replica {
     ///
     /// An error is a mistake of the shell and changes nothing.
     pub fn handle(&mut self, now: Moment, input: Input) -> Result<(), ReplicaError> {
+        self.watch.note_own_clock(now);
         match input {
             Input::LinkUp { link, peer, side, channel_key } => {
                 self.link_up(now, link, peer, side, channel_key)?;
@@ -119,27 +175,24 @@ impl Replica {
                 self.step(now, link, Step::Control(bytes));
                 self.settle_rivals(now);
             }
-            Input::Data { link, bytes } => self.step(now, link, Step::Data(bytes)),
-            Input::DataWritten { link, bytes } => self.step(now, link, Step::DataWritten(bytes)),
+            Input::Data { link, lane, bytes } => self.step(now, link, Step::Data(lane, bytes)),
+            Input::ControlWritten { link, bytes } => {
+                self.step(now, link, Step::ControlWritten(bytes));
+            }
+            Input::DataWritten { link, lane, bytes } => {
+                self.step(now, link, Step::DataWritten(lane, bytes));
+            }
             Input::BatchesStored { ids } => self.batches_stored(now, &ids),
             Input::ItemsStored { ids } => self.items_stored(now, &ids),
             Input::StoreFailed { batches, items } => self.store_failed(now, &batches, &items),
-            Input::BatchesLoaded { link, batches } => {
-                let loaded = batches
-                    .iter()
-                    .map(|batch| Loaded { id: *batch.id().as_bytes(), bytes: batch.encode() });
-                self.step(now, link, Step::Loaded(loaded.collect()));
-            }
+            Input::BatchesLoaded { link, batches } => self.batches_loaded(now, link, batches),
             Input::LoadFailed { link, ids } => {
                 let ids = ids.iter().map(|id| *id.as_bytes()).collect();
                 self.step(now, link, Step::LoadFailed(ids));
             }
-            Input::LocalBatch { key } => {
-                self.keys.insert(key);
-                self.keys.rehash();
-                self.offer(now, Set::Data, &[key], &BTreeSet::new());
-            }
+            Input::LocalBatch { held } => self.local_batch(now, &held),
             Input::LocalItem { item } => self.local_item(now, item)?,
+            Input::Signed { link, bytes } => self.signed(now, link, bytes),
             Input::Resync { link: Some(link) } => self.step(now, link, Step::Check),
             Input::Resync { link: None } => self.step_all(now, || Step::Check),
             Input::Tick => self.tick(now),
@@ -150,77 +203,6 @@ impl Replica {
     /// The next output; drain until none is left.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
-    }
-
-    /// When to say [`Input::Tick`] if nothing else happens before.
-    pub fn deadline(&self) -> Option<Moment> {
-        let sessions = self.links.values().filter_map(|link| link.session.deadline());
-        sessions.chain(self.flights.deadline()).chain(self.rivals.deadline()).min()
-    }
-
-    /// Who this replica is.
-    pub const fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// What the durable policy items amount to.
-    pub const fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    /// The durable policy items, in the order of their ids.
-    pub fn items(&self) -> impl Iterator<Item = &Item> {
-        self.items.values()
-    }
-
-    /// The root of the durable batches; equal for equal sets.
-    pub fn root(&self) -> Digest {
-        self.keys.digest(&Prefix::ALL)
-    }
-
-    /// The root of the durable policy items.
-    pub fn policy_root(&self) -> Digest {
-        self.policy_keys.digest(&Prefix::ALL)
-    }
-
-    /// The number of durable batches.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether there is no batch.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// Whether the batch with this key is durable here.
-    pub fn contains(&self, key: &Key) -> bool {
-        self.keys.contains(key)
-    }
-
-    /// The keys of the durable batches, in order.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.keys.iter()
-    }
-
-    /// The chains of the batches that arrived, and of those told at the beginning.
-    pub const fn chains(&self) -> &Chains {
-        &self.chains
-    }
-
-    /// The links that are up, with their peers.
-    pub fn links(&self) -> impl Iterator<Item = (LinkId, DeviceId)> {
-        self.links.iter().map(|(id, link)| (*id, link.peer))
-    }
-
-    /// What the conversation over `link` cost and moved so far.
-    pub fn stats(&self, link: LinkId) -> Option<LinkStats> {
-        self.links.get(&link).map(|link| link.session.stats())
-    }
-
-    /// The number of batches that wait in memory for a policy under which they count.
-    pub fn waiting_count(&self) -> usize {
-        self.waiting.len()
     }
 
     fn link_up(
@@ -242,34 +224,44 @@ impl Replica {
             store_epoch: self.config.store_epoch,
             conversation: id.0,
             ingest_window: self.ingest_window,
+            filter: self.filter.clone(),
+            versions: self.versions,
+            partials: self.partials.take(&peer),
         };
         let session = Session::new(settings, now);
-        self.links.insert(id, Link { peer, side, conversation: None, session });
+        let receipts = Questions::default();
+        let link = Link { peer, side, conversation: None, greeting: None, session, receipts };
+        self.links.insert(id, link);
         self.bound_links(now, peer);
-        self.step(now, id, Step::Start);
+        match self.grant(id) {
+            Ok(_) => self.step(now, id, Step::Start),
+            Err(reason) => self.close(now, id, reason),
+        }
         Ok(())
     }
 
     fn link_down(&mut self, now: Moment, id: LinkId) {
-        if self.links.remove(&id).is_some() {
-            self.forget_link(now, id);
+        if let Some(link) = self.links.remove(&id) {
+            self.forget_link(now, id, link);
         }
     }
 
     /// Ends a conversation from this side.
     fn close(&mut self, now: Moment, id: LinkId, reason: CloseReason) {
-        if self.links.remove(&id).is_none() {
-            return;
-        }
+        let Some(link) = self.links.remove(&id) else { return };
         if !matches!(reason, CloseReason::Bye) {
             let bytes = Session::farewell(&reason);
             self.outputs.push_back(Output::Control { link: id, bytes });
         }
         self.outputs.push_back(Output::Close { link: id, reason });
-        self.forget_link(now, id);
+        self.forget_link(now, id, link);
     }
 
-    fn forget_link(&mut self, now: Moment, id: LinkId) {
+    fn forget_link(&mut self, now: Moment, id: LinkId, mut link: Link) {
+        self.partials.keep(link.peer, link.session.take_partials());
+        self.grants.forget(id);
+        self.runs.forget_link(id);
+        self.later.retain(|(it, _)| *it != id);
         self.rivals.forget(id);
         self.ledger.forget_link(id);
         let wants = self.flights.leave(now, id);
@@ -294,10 +286,31 @@ impl Replica {
             .filter(|(_, link)| link.session.takes_offers() && !origins.contains(&link.peer))
             .map(|(id, _)| *id)
             .collect();
-        for (index, id) in takers.into_iter().enumerate() {
-            let manner = if index < EAGER_LINKS_MAX { Manner::Push } else { Manner::Name };
-            self.step(now, id, Step::Offer(set, keys.to_vec(), manner));
+        let mut eager = 0;
+        for id in takers {
+            let keys = self.shown(id, set, keys);
+            if keys.is_empty() {
+                continue;
+            }
+            eager += 1;
+            let manner = if eager <= EAGER_LINKS_MAX { Manner::Push } else { Manner::Name };
+            self.step(now, id, Step::Offer(set, keys, manner));
+            if set == Set::Data {
+                self.ask_soon(now, id);
+            }
         }
+    }
+
+    /// Those of `keys` that the peer at the other end of the link may know of.
+    fn shown(&self, id: LinkId, set: Set, keys: &[Key]) -> Vec<Key> {
+        let is_shown = |key: &&Key| match set {
+            Set::Policy => true,
+            Set::Data | Set::Quarantine => {
+                let spot = self.holdings.index.find(&batch_id(key));
+                spot.is_some_and(|spot| self.grants.shows(id, &self.holdings, spot))
+            }
+        };
+        keys.iter().filter(is_shown).copied().collect()
     }
 
     fn tick(&mut self, now: Moment) {
@@ -309,6 +322,8 @@ impl Replica {
         }
         let wants = self.flights.expire(now);
         self.want(now, wants);
+        self.expire_runs(now);
+        self.ask_if_due(now);
         self.settle_rivals(now);
     }
 

@@ -1,10 +1,11 @@
 //! How a conversation goes wrong, and how it ends.
 
+use fieldmesh_model::FilterError;
 use fieldmesh_trie::DecodeError;
 
 use crate::limits::{
-    DATA_FRAME_MAX, EXCLUDED_MAX, INGEST_WINDOW_MIN, ROUNDS_MAX, SILENCE_MAX_MILLIS, VERSION_MAX,
-    VERSION_MIN,
+    CONTROL_UNWRITTEN_MAX, DATA_FRAME_MAX, EXCLUDED_MAX, INGEST_WINDOW_MIN, ROUNDS_MAX,
+    SILENCE_MAX_MILLIS, VERSION_MAX, VERSION_MIN,
 };
 
 /// Bytes of a peer that are no part of the protocol.
@@ -36,6 +37,17 @@ pub enum WireError {
     Filter {
         /// How many prefixes it has.
         prefixes: usize,
+    },
+    /// A filter that cannot be read.
+    #[error("peer wants an unreadable part")]
+    Region(#[from] FilterError),
+    /// A part of a batch that follows no part before it.
+    #[error("part at {offset} of a batch of {total} bytes out of order")]
+    Part {
+        /// Where it claims to begin.
+        offset: u32,
+        /// How long the batch claims to be.
+        total: u32,
     },
     /// A data stream of an unknown priority.
     #[error("data stream of unknown priority {priority}")]
@@ -109,6 +121,18 @@ pub enum SessionError {
         /// The window, and room for one frame.
         limit: u64,
     },
+    /// The peer asks and does not read the answers.
+    #[error("peer leaves {bytes} bytes unread, limit is {CONTROL_UNWRITTEN_MAX}")]
+    Unread {
+        /// Control bytes that wait to be written.
+        bytes: usize,
+    },
+    /// The peer compares what is set aside again and again.
+    #[error("peer compares what is set aside {millis} ms after the last time")]
+    TooOften {
+        /// The time since it was compared.
+        millis: i64,
+    },
     /// The peer acknowledges more than was sent.
     #[error("peer acknowledges more than was sent")]
     Credit,
@@ -126,6 +150,12 @@ pub enum SessionError {
     BatchTooLarge {
         /// Its encoded length.
         length: usize,
+    },
+    /// This side serves too many peers of which each may see another part.
+    #[error("{limit} different parts of the sets are shown to other peers already")]
+    TooManyGrants {
+        /// How many it serves at a time.
+        limit: usize,
     },
     /// The peer owes an answer.
     #[error("peer is silent for {SILENCE_MAX_MILLIS} ms")]
@@ -188,6 +218,9 @@ impl CloseReason {
                 SessionError::Silent => 15,
                 SessionError::Reported { .. } => 16,
                 SessionError::NotStored => 17,
+                SessionError::Unread { .. } => 18,
+                SessionError::TooOften { .. } => 19,
+                SessionError::TooManyGrants { .. } => 20,
             },
         }
     }

@@ -1,11 +1,13 @@
 //! What goes into a conversation and what comes out of it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use fieldmesh_model::{Moment, StoreId, TenantTag};
+use fieldmesh_model::{Filter, Moment, StoreId, TenantTag};
 use fieldmesh_trie::{Key, Trie};
 
-use crate::wire::{Frame, FrameKind};
+use crate::error::WireError;
+use crate::wire::FrameKind;
 
 /// One connection to a peer, as the shell numbers it; a later one has a higher number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,13 +22,66 @@ pub enum Side {
     Accepted,
 }
 
-/// One of the two replicated sets.
+/// One of the replicated sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Set {
     /// Signed policy items; made equal first.
     Policy,
-    /// Signed batches.
+    /// Signed batches that count.
     Data,
+    /// Signed batches that the policy excludes; made equal last.
+    Quarantine,
+}
+
+/// One of the data streams that a side opens; what is more urgent overtakes the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Policy items and critical batches.
+    Urgent,
+    /// What is new, and everything towards a peer of version 1.
+    Recent,
+    /// What has been there for long.
+    Backfill,
+}
+
+impl Lane {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::Urgent, Self::Recent, Self::Backfill];
+
+    /// The byte at the front of its stream, which the transport writes and reads.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Urgent => 0,
+            Self::Recent => 1,
+            Self::Backfill => 2,
+        }
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.code() as usize
+    }
+}
+
+impl TryFrom<u8> for Lane {
+    type Error = WireError;
+
+    fn try_from(code: u8) -> Result<Self, WireError> {
+        let lane = Self::ALL.into_iter().find(|lane| lane.code() == code);
+        lane.ok_or(WireError::Priority { priority: code })
+    }
+}
+
+/// The beginning of a batch that a conversation could not finish.
+///
+/// It is for the next conversation with the same peer only: another one's bytes prove nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial {
+    /// The id in the key of the batch, as the peer stated it.
+    pub id: [u8; 32],
+    /// How long the encoded batch is.
+    pub total: u32,
+    /// Its front.
+    pub bytes: Vec<u8>,
 }
 
 /// What a conversation is told at its beginning.
@@ -46,19 +101,39 @@ pub struct Settings {
     pub conversation: u64,
     /// Bytes of frames that this side takes before they are durable.
     pub ingest_window: u32,
+    /// What this replica wants to hold.
+    pub filter: Filter,
+    /// The oldest and the newest version that it speaks; see [`crate::limits`].
+    pub versions: (u16, u16),
+    /// What [`crate::Session::take_partials`] of the last conversation with this peer gave.
+    pub partials: Vec<Partial>,
 }
 
 /// The durable sets of the replica, lent for one step.
-#[derive(Debug)]
+///
+/// Both sets of batches are restricted to what this side wants to hold and the peer may read, and
+/// from [`Input::Granted`] on also to what the peer wants to hold.
 pub struct Sets<'a> {
     /// Keys of the policy items.
     pub policy: &'a mut Trie,
-    /// Keys of the batches.
+    /// Keys of the batches that count.
     pub data: &'a mut Trie,
+    /// Keys of the batches that the policy excludes.
+    pub quarantine: &'a mut Trie,
     /// Whether the policy lets the peer read.
     pub reader: Reader,
     /// Whether something that came from this peer is still on its way to the disk.
     pub disk: Disk,
+    /// How urgent a batch of [`Self::data`] is.
+    pub lane: &'a dyn Fn(&Key) -> Lane,
+}
+
+impl fmt::Debug for Sets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Sets");
+        shown.field("policy", &self.policy.len()).field("data", &self.data.len());
+        shown.field("quarantine", &self.quarantine.len()).finish_non_exhaustive()
+    }
 }
 
 /// What the policy says of the peer.
@@ -86,10 +161,15 @@ pub enum Input {
     Start,
     /// Bytes of the peer's control stream, split anyhow.
     Control(Vec<u8>),
-    /// Bytes of the peer's data stream, split anyhow.
-    Data(Vec<u8>),
-    /// So many bytes of the own data stream have left.
-    DataWritten(usize),
+    /// Bytes of a data stream of the peer, split anyhow, behind the byte that names its lane.
+    Data(Lane, Vec<u8>),
+    /// So many bytes of an own data stream have left.
+    DataWritten(Lane, usize),
+    /// So many bytes of the own control stream have left. A shell that never says so counts as one
+    /// that writes at once, and what a peer leaves unread is then not limited here.
+    ControlWritten(usize),
+    /// The answer to [`Output::Greeted`]: the sets are lent for this peer from here on.
+    Granted,
     /// What became of received frames, in any order.
     Settled(Vec<Settled>),
     /// Encoded batches or items that [`Output::Load`] asked for.
@@ -98,10 +178,17 @@ pub enum Input {
     LoadFailed(Vec<[u8; 32]>),
     /// Something new is durable here and did not come from this peer.
     Offer(Set, Vec<Key>, Manner),
+    /// These are to be sent along with what is being loaded, in the same lane, whatever set they
+    /// are in.
+    Along(Lane, Vec<Key>),
     /// Batches of an [`Output::Offered`] that are wanted.
     Want(Vec<Key>),
     /// The roots are to be compared as soon as possible.
     Check,
+    /// Asks a peer for receipts that cover these batches; version 1 knows none.
+    Prove(Vec<Key>),
+    /// Encoded receipts for the peer.
+    Receipts(Vec<Vec<u8>>),
     /// The policy changed: of the batches that were refused only these still are.
     Rejudge(BTreeSet<Key>),
     /// Time has passed, or something on the disk has settled.
@@ -141,12 +228,14 @@ pub struct FrameMark {
     /// The set that the content claims to belong to.
     pub set: Set,
     pub(crate) kind: FrameKind,
+    /// How many frames brought it in this conversation, and their bytes.
+    pub(crate) frames: u32,
     pub(crate) length: usize,
 }
 
 impl FrameMark {
-    pub(crate) const fn of(frame: &Frame) -> Self {
-        Self { set: frame.kind.set(), kind: frame.kind, length: frame.bytes.len() }
+    pub(crate) const fn of(kind: FrameKind, frames: u32, length: usize) -> Self {
+        Self { set: kind.set(), kind, frames, length }
     }
 
     pub(crate) const fn is_answer(&self) -> bool {
@@ -179,24 +268,28 @@ pub enum Verdict {
 pub enum Output {
     /// Append to the control stream.
     Control(Vec<u8>),
-    /// Append to the data stream.
-    Data(Vec<u8>),
+    /// Append to the data stream of a lane, behind the byte that names it.
+    Data(Lane, Vec<u8>),
     /// Read these and answer with [`Input::Loaded`] or [`Input::LoadFailed`].
     Load(Set, Vec<Key>),
     /// Judge and store this, then say [`Input::Settled`].
     Received(Received),
     /// The peer holds these batches; answer with [`Input::Want`] where they are lacking.
     Offered(Vec<Key>),
-    /// The peer has introduced itself.
+    /// The peer has introduced itself; nothing goes on until [`Input::Granted`].
     Greeted(Greeting),
-    /// Both roots are equal.
+    /// Both roots are equal; what is set aside may still differ.
     InStep,
+    /// The peer asks for receipts that cover these batches.
+    Unproven(Vec<Key>),
+    /// Encoded receipts of the peer, unverified.
+    Receipts(Vec<Vec<u8>>),
     /// The roots differ and comparing does not help; the next try is a minute away.
     Stalled,
 }
 
 /// How the peer introduced itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
     /// The dialler's number of the conversation.
     pub conversation: u64,
@@ -206,6 +299,10 @@ pub struct Greeting {
     pub store_epoch: u64,
     /// What the peer's clock showed when it wrote.
     pub clock: Moment,
+    /// What the peer wants to hold.
+    pub filter: Filter,
+    /// The version that both speak from here on.
+    pub version: u16,
 }
 
 /// What a conversation cost and moved so far.

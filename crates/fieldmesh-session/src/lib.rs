@@ -1,7 +1,8 @@
 //! One conversation with one peer as a sans-io state machine; owns the wire format.
 //!
-//! A [`Session`] compares two sets with the peer's, first the policy items, then the batches,
-//! moves what either side lacks, and afterwards passes on what is new. It moves opaque bytes and
+//! A [`Session`] compares sets with the peer's, first the policy items, then the batches that
+//! count, last those that are set aside; it moves what either side lacks, in lanes by urgency, and
+//! afterwards passes on what is new. It moves opaque bytes and
 //! keys: whether a batch is acceptable is the owner's judgement, and so is making it durable.
 //!
 //! The dialling side compares, the accepting side answers:
@@ -24,11 +25,13 @@ mod error;
 mod interface;
 pub mod limits;
 mod session;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use error::{CloseReason, SessionError, WireError};
 pub use interface::{
-    Disk, FrameMark, Greeting, Input, LinkId, LinkStats, Loaded, Manner, Output, Reader, Received,
-    Set, Sets, Settings, Settled, Side, Verdict,
+    Disk, FrameMark, Greeting, Input, Lane, LinkId, LinkStats, Loaded, Manner, Output, Partial,
+    Reader, Received, Set, Sets, Settings, Settled, Side, Verdict,
 };
 pub use session::Session;

@@ -5,10 +5,17 @@ use fieldmesh_model::limits::{BATCH_RAW_MAX, CHANGE_SIZE_MAX};
 /// The oldest version of the protocol that this program speaks.
 pub const VERSION_MIN: u16 = 1;
 /// The newest version of the protocol that this program speaks.
-pub const VERSION_MAX: u16 = 1;
+pub const VERSION_MAX: u16 = 2;
+/// The first version with lanes, parts, receipts and the comparison of what is set aside.
+pub const VERSION_LANES: u16 = 2;
 
 /// The largest control message.
 pub const CONTROL_FRAME_MAX: usize = fieldmesh_model::limits::CONTROL_MESSAGE_MAX;
+/// The most control bytes that wait for the sets to be granted, and an unfinished message.
+pub const CONTROL_HELD_MAX: usize = 4 * CONTROL_FRAME_MAX;
+/// Control bytes handed to the shell that it has not written yet; a peer that lets more wait does
+/// not read.
+pub const CONTROL_UNWRITTEN_MAX: usize = 1 << 20;
 /// The largest frame of a data stream: a batch of one large change, with room for its header.
 pub const DATA_FRAME_MAX: usize = CHANGE_SIZE_MAX + BATCH_RAW_MAX;
 /// The most bytes of frames that a group of one flush holds, so that a cut costs no more.
@@ -22,12 +29,23 @@ pub const WINDOW_LOG_MAX: u32 = 20;
 
 /// Bytes of frames that a device takes before they are durable.
 pub const INGEST_WINDOW_DEFAULT: u32 = 1 << 20;
+/// What a whole frame takes of the ingest window at least: no batch and no policy item is shorter,
+/// and a stream that expands to tiny frames must not fill the memory with them.
+pub const FRAME_COST_MIN: usize = 172;
 /// The smallest ingest window that a peer may announce; less could not take a large batch.
 pub const INGEST_WINDOW_MIN: u32 = DATA_FRAME_MAX as u32;
 /// The largest ingest window of which this side makes use.
 pub const INGEST_WINDOW_MAX: u32 = 4 << 20;
 /// Compressed bytes handed to the shell that it has not written yet.
 pub const UNWRITTEN_MAX: usize = 1 << 20;
+/// Compressed backfill handed to the shell that it has not written yet.
+pub const BACKFILL_UNWRITTEN_MAX: usize = 128 * 1024;
+/// Backfill takes three quarters of the peer's window at most; the rest is for what is urgent.
+pub const BACKFILL_WINDOW_SHARE: (u64, u64) = (3, 4);
+/// A batch longer than this travels in parts of this length, so that a cut costs no more.
+pub const PART_MAX: usize = 32 * 1024;
+/// The most begun batches that a side keeps for the next conversation with the same peer.
+pub const PARTIALS_MAX: usize = 2;
 /// The most batches asked for in one page of loading.
 pub const LOAD_PAGE_MAX: usize = 64;
 
@@ -41,6 +59,19 @@ pub const ERROR_TEXT_MAX: usize = 256;
 pub const KEYS_PER_MESSAGE_MAX: usize = 1_024;
 /// The most single wants of a peer that wait for their batches.
 pub const WANTS_IN_FLIGHT_MAX: usize = 4_096;
+/// The most batches that wait to be sent because exchanges found them lacking; more are found by
+/// the next exchange.
+pub const ANSWERS_QUEUED_MAX: usize = 65_536;
+/// The most new batches that wait to be sent; what is beyond is found by comparing.
+pub const PUSHES_QUEUED_MAX: usize = 16_384;
+/// The most batches on their way of which a side knows so, and does not send them again.
+pub const GIVEN_MAX: usize = 131_072;
+/// The most keys in one question for receipts.
+pub const UNPROVEN_MAX: usize = 256;
+/// The most receipts in one message.
+pub const RECEIPTS_PER_MESSAGE_MAX: usize = 64;
+/// The longest receipt, in bytes.
+pub const RECEIPT_LENGTH_MAX: usize = 16 * 1024;
 /// The most messages that one exchange takes; the trie is less than 100 half bytes deep.
 pub const ROUNDS_MAX: u32 = 128;
 /// The most refused batches that one conversation works around.
@@ -50,6 +81,10 @@ pub const OFFERS_QUEUED_MAX: usize = 4_096;
 /// The most comparisons that an accepting side answers within a second.
 pub const CHECKS_PER_SECOND_MAX: u32 = 32;
 
+/// How long the exchanges about what is set aside lie apart.
+pub const QUARANTINE_MILLIS: i64 = 10_000;
+/// A peer that begins them more often than this is refused; clocks may differ by the rest.
+pub const QUARANTINE_EARLIEST_MILLIS: i64 = 9_000;
 /// Pushed batches after which the roots are compared again.
 pub const PUSHES_PER_CHECK: u32 = 1_000;
 /// Idle time after which the roots are compared again.
@@ -66,3 +101,28 @@ pub const PAUSE_MILLIS: i64 = 250;
 pub const SMALL_ROUNDS_FREE: u32 = 4;
 /// An exchange that moved fewer items than this counts as small.
 pub const SMALL_ROUND_ITEMS: u64 = 16;
+
+/// The most that one conversation keeps in memory, see [`crate::Session::held_bytes`], at an ingest
+/// window of its own.
+///
+/// Most of it is room for pages of the largest batches on their way out; only an owner that holds
+/// nothing else comes near.
+pub const fn held_max(ingest_window: u32) -> usize {
+    let understood = CONTROL_HELD_MAX + LANES * (DATA_FRAME_MAX + EXPANSION_STEP);
+    // Each short frame counts as a longer one does, which is more than what surrounds it.
+    let arrived = 2 * (ingest_window as usize + DATA_FRAME_MAX);
+    let begun = PARTIALS_MAX * DATA_FRAME_MAX;
+    let loaded = LANES * LOAD_PAGE_MAX * DATA_FRAME_MAX;
+    let compressed = 2 * UNWRITTEN_MAX + BACKFILL_UNWRITTEN_MAX + LANES * DATA_FRAME_MAX;
+    let queued = (ANSWERS_QUEUED_MAX + PUSHES_QUEUED_MAX + ROUNDS_MAX as usize) * KEY_COST;
+    let known = GIVEN_MAX * 32 + (OFFERS_QUEUED_MAX + EXCLUDED_MAX + 1) * KEY_COST;
+    let said = CONTROL_UNWRITTEN_MAX + CONTROL_FRAME_MAX;
+    understood + arrived + begun + loaded + compressed + queued + known + said
+}
+
+/// The data streams of a direction.
+const LANES: usize = 3;
+/// What is decompressed before it is looked at.
+const EXPANSION_STEP: usize = 16 * 1024;
+/// What a key takes that waits.
+const KEY_COST: usize = 64;

@@ -1,23 +1,30 @@
 //! The state of one conversation and the order of its steps.
 
+mod assembly;
 mod check;
 mod exchange;
 mod greeting;
 mod live;
+mod memory;
+mod outlet;
 mod pace;
+mod proof;
 mod receiver;
 mod sender;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use fieldmesh_model::Moment;
 use fieldmesh_trie::{Key, Trie, WireKey};
 
-use crate::error::{CloseReason, SessionError};
-use crate::interface::{Disk, Input, LinkStats, Loaded, Manner, Output, Set, Sets, Settings, Side};
-use crate::limits::ERROR_TEXT_MAX;
+use crate::error::{CloseReason, SessionError, WireError};
+use crate::interface::{
+    Disk, Input, Lane, LinkStats, Loaded, Manner, Output, Partial, Set, Sets, Settings, Side,
+};
+use crate::limits::{CONTROL_HELD_MAX, CONTROL_UNWRITTEN_MAX, ERROR_TEXT_MAX, VERSION_LANES};
 use crate::wire::{ControlReader, Hello, Message, control};
-use exchange::Exchange;
+use check::Roots;
+use exchange::{Exchange, Turn};
 use pace::Pace;
 use receiver::Receiver;
 use sender::Sender;
@@ -33,12 +40,14 @@ pub struct Session {
     /// The dialler's hello, until it can be answered.
     hello: Option<Hello>,
     peer: Option<Peer>,
+    /// What came while the owner has not granted the sets yet.
+    held: Option<Held>,
     control: ControlReader,
     receiver: Receiver,
     sender: Sender,
     pace: Pace,
     /// Batches of the peer that are refused here; in this conversation they count as held.
-    excluded: BTreeSet<Key>,
+    excluded: BTreeMap<Key, Set>,
     /// What became new while the answer to a check was outstanding.
     offers: VecDeque<(Set, Key, Manner)>,
     /// Whether there was more than fits; comparing finds it.
@@ -47,8 +56,16 @@ pub struct Session {
     names: Vec<Key>,
     /// Whether the peer gets what is new sooner from another side.
     is_lazy: bool,
+    /// Whether what is set aside was compared since the greeting, or is about to be.
+    has_compared_aside: bool,
     /// Whether the accepting side still has to ask for a comparison.
     owes_again: bool,
+    /// Whether the peer has asked for a sign of life; one is enough for all of a step.
+    owes_pong: bool,
+    /// Control bytes handed to the shell that it has not written yet.
+    control_unwritten: usize,
+    /// Whether the shell says what it has written.
+    counts_written: bool,
     outputs: VecDeque<Output>,
     stats: LinkStats,
 }
@@ -70,27 +87,46 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 struct Peer {
     is_live: bool,
+    version: u16,
+}
+
+/// Data that came before the sets were granted.
+#[derive(Debug, Default)]
+struct Held {
+    data: [Vec<u8>; 3],
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        self.data.iter().map(Vec::len).sum()
+    }
 }
 
 impl Session {
     /// A conversation over a new connection; begin with [`Input::Start`].
-    pub fn new(settings: Settings, now: Moment) -> Self {
+    pub fn new(mut settings: Settings, now: Moment) -> Self {
         let wire_key = blake3::derive_key("fieldmesh/wire/1", &settings.channel_key);
         Self {
             key: WireKey(wire_key),
             phase: Phase::Greeting,
             hello: None,
             peer: None,
+            // A stream may be faster than the greeting.
+            held: Some(Held::default()),
             control: ControlReader::default(),
-            receiver: Receiver::new(settings.ingest_window),
+            receiver: Receiver::new(settings.ingest_window, std::mem::take(&mut settings.partials)),
             sender: Sender::new(),
             pace: Pace::new(now),
-            excluded: BTreeSet::new(),
+            excluded: BTreeMap::new(),
             offers: VecDeque::new(),
             has_lost_offers: false,
             names: Vec::new(),
             is_lazy: false,
+            has_compared_aside: false,
             owes_again: false,
+            owes_pong: false,
+            control_unwritten: 0,
+            counts_written: false,
             outputs: VecDeque::new(),
             stats: LinkStats::default(),
             settings,
@@ -112,17 +148,27 @@ impl Session {
         match input {
             Input::Start | Input::Wake => {}
             Input::Control(bytes) => self.take_control(now, &bytes, sets)?,
-            Input::Data(bytes) => self.take_data(now, &bytes)?,
-            Input::DataWritten(bytes) => self.sender.written(bytes),
+            Input::Data(lane, bytes) => self.take_data(now, lane, bytes)?,
+            Input::DataWritten(lane, bytes) => self.sender.written(lane, bytes),
+            Input::ControlWritten(bytes) => {
+                self.counts_written = true;
+                self.control_unwritten = self.control_unwritten.saturating_sub(bytes);
+            }
+            Input::Granted => self.granted(now, sets)?,
             Input::Settled(settled) => self.settle(settled)?,
             Input::Loaded(loaded) => self.take_loaded(loaded)?,
             Input::LoadFailed(ids) => self.take_failed(&ids)?,
             Input::Offer(set, keys, manner) => {
                 let manner = if self.is_lazy { Manner::Name } else { manner };
-                keys.into_iter().for_each(|key| self.offer(set, key, manner));
+                for key in keys {
+                    self.offer(now, set, key, manner, sets);
+                }
             }
+            Input::Along(lane, keys) => self.send_along(lane, &keys),
             Input::Want(keys) => self.send_keys(&keys, |keys| Message::WantId { keys })?,
             Input::Check => self.request_check(),
+            Input::Prove(keys) => self.ask_proof(&keys)?,
+            Input::Receipts(receipts) => self.send_receipts(receipts)?,
             Input::Rejudge(refused) => self.rejudge(&refused),
         }
         Ok(self.advance(now, sets)?)
@@ -130,7 +176,13 @@ impl Session {
 
     /// The next output; drain until none is left.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if let Some(Output::Control(bytes)) = &output
+            && !self.counts_written
+        {
+            self.control_unwritten = self.control_unwritten.saturating_sub(bytes.len());
+        }
+        output
     }
 
     /// When to say [`Input::Wake`] if nothing else happens before.
@@ -153,8 +205,25 @@ impl Session {
     }
 
     /// Whether something new reaches the peer without being found by a comparison to come.
-    pub const fn takes_offers(&self) -> bool {
-        matches!(self.phase, Phase::Checking | Phase::Resting)
+    pub fn takes_offers(&self) -> bool {
+        match &self.phase {
+            Phase::Checking | Phase::Resting => true,
+            Phase::Exchanging(exchange) => {
+                exchange.is_aside() || (exchange.is_over() && self.has_lanes())
+            }
+            Phase::Greeting => false,
+        }
+    }
+
+    /// The beginnings of batches that came; for the next conversation with this peer.
+    pub fn take_partials(&mut self) -> Vec<Partial> {
+        self.receiver.take_partials()
+    }
+
+    /// The batches that are begun, and how much of each is here.
+    #[cfg(test)]
+    pub(crate) fn begun(&self) -> Vec<([u8; 32], usize)> {
+        self.receiver.begun()
     }
 
     /// When the peer was heard last.
@@ -193,10 +262,40 @@ impl Session {
         self.stats.control_bytes_in += bytes.len() as u64;
         self.pace.heard(now);
         self.control.extend(bytes);
-        while let Some(message) = self.control.next().map_err(SessionError::from)? {
+        self.take_messages(now, sets)
+    }
+
+    fn take_messages(&mut self, now: Moment, sets: &mut Sets<'_>) -> Result<(), CloseReason> {
+        while !self.is_held()
+            && let Some(message) = self.control.next().map_err(SessionError::from)?
+        {
             self.take_message(now, message, sets)?;
         }
+        let (length, limit) = (self.control.held(), CONTROL_HELD_MAX);
+        if length > limit {
+            return Err(SessionError::from(WireError::FrameTooLong { length, limit }).into());
+        }
         Ok(())
+    }
+
+    /// Whether the peer is known and the sets are not granted yet.
+    const fn is_held(&self) -> bool {
+        self.peer.is_some() && self.held.is_some()
+    }
+
+    /// Takes what came while the sets were not granted.
+    fn granted(&mut self, now: Moment, sets: &mut Sets<'_>) -> Result<(), CloseReason> {
+        if self.peer.is_none() {
+            return Ok(());
+        }
+        let Some(held) = self.held.take() else { return Ok(()) };
+        if self.settings.side == Side::Dialled {
+            self.send_resume()?;
+        }
+        for (lane, bytes) in Lane::ALL.into_iter().zip(held.data) {
+            self.read_data(lane, &bytes)?;
+        }
+        self.take_messages(now, sets)
     }
 
     fn take_message(
@@ -205,27 +304,49 @@ impl Session {
         message: Message,
         sets: &mut Sets<'_>,
     ) -> Result<(), CloseReason> {
-        if self.peer.is_none() {
+        if self.peer.is_none() || matches!(self.phase, Phase::Greeting) {
             return self.take_first(now, message);
         }
+        if !matches!(message, Message::Ping | Message::Pong) {
+            // Begun batches are named before anything else.
+            self.sender.give_up_resume();
+        }
         match message {
-            Message::Root { both, policy } => self.take_root(now, (both, policy), sets)?,
-            Message::Equal => self.take_equal(now)?,
-            Message::Busy => self.take_busy(now)?,
+            Message::Root { both, policy } => {
+                self.take_root(now, &Roots { both, policy, quarantine: None }, sets)?;
+            }
+            Message::Equal => self.take_equal(now, sets)?,
+            Message::Busy => self.take_busy(now, sets)?,
             Message::Again => self.take_again()?,
             Message::Nodes { set, sends, nodes, wants } => {
-                self.take_turn(set.into(), sends, &nodes, &wants, sets)?;
+                let turn = Turn { set: set.into(), sends, nodes, wants };
+                self.take_turn(now, &turn, sets)?;
             }
             Message::Short { count } => self.receiver.expect_less(count),
             Message::Have { keys } => self.take_have(&keys),
-            Message::WantId { keys } => self.take_want(&keys, sets),
+            Message::WantId { keys } => self.take_want(now, &keys, sets),
             Message::Credit { frames, bytes, repeated } => {
                 self.sender.credit(frames, bytes)?;
                 // The peer gets what is new from another side sooner: from here on, names do.
                 self.is_lazy |= repeated > 0;
             }
-            Message::Ping => self.send(&Message::Pong)?,
+            Message::Ping => self.owes_pong = true,
             Message::Pong => {}
+            Message::RootAside { .. }
+            | Message::Resume { .. }
+            | Message::Unproven { .. }
+            | Message::Receipts { .. }
+                if !self.has_lanes() =>
+            {
+                return Err(SessionError::OutOfTurn { name: "of a later version" }.into());
+            }
+            Message::RootAside { both, policy, quarantine } => {
+                let quarantine = Some(quarantine);
+                self.take_root(now, &Roots { both, policy, quarantine }, sets)?;
+            }
+            Message::Resume { partials } => self.sender.resume(partials),
+            Message::Unproven { keys } => self.take_unproven(&keys),
+            Message::Receipts { receipts } => self.outputs.push_back(Output::Receipts(receipts)),
             Message::Hello(_) | Message::HelloAck(_) => {
                 return Err(SessionError::OutOfTurn { name: "Hello" }.into());
             }
@@ -235,11 +356,32 @@ impl Session {
         Ok(())
     }
 
-    fn take_data(&mut self, now: Moment, bytes: &[u8]) -> Result<(), SessionError> {
+    fn take_data(&mut self, now: Moment, lane: Lane, bytes: Vec<u8>) -> Result<(), SessionError> {
         self.stats.data_bytes_in += bytes.len() as u64;
         self.pace.heard(now);
         self.pace.active(now);
-        self.receiver.read(bytes, &mut self.outputs)
+        let Some(held) = &mut self.held else { return self.read_data(lane, &bytes) };
+        held.data[lane.index()].extend(bytes);
+        let (bytes, limit) = (held.bytes() as u64, self.receiver.limit());
+        if bytes > limit {
+            return Err(SessionError::Flood { bytes, limit });
+        }
+        Ok(())
+    }
+
+    fn read_data(&mut self, lane: Lane, bytes: &[u8]) -> Result<(), SessionError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if lane != Lane::Recent && !self.has_lanes() {
+            return Err(WireError::Priority { priority: lane.code() }.into());
+        }
+        self.receiver.read(lane, bytes, &mut self.outputs)
+    }
+
+    /// Whether both sides speak a version with lanes and all that came with them.
+    fn has_lanes(&self) -> bool {
+        self.peer.is_some_and(|peer| peer.version >= VERSION_LANES)
     }
 
     fn take_loaded(&mut self, loaded: Vec<Loaded>) -> Result<(), SessionError> {
@@ -251,24 +393,36 @@ impl Session {
 
     fn take_failed(&mut self, ids: &[[u8; 32]]) -> Result<(), SessionError> {
         let count = ids.iter().filter(|id| self.sender.failed(id)).count();
-        if count > 0 {
-            if let Phase::Exchanging(exchange) = &mut self.phase {
-                exchange.not_moved(count as u64);
-            }
-            self.send(&Message::Short { count: narrow(count) })?;
+        self.fall_short(count)
+    }
+
+    /// So many items that the peer expects from an exchange do not come.
+    fn fall_short(&mut self, count: usize) -> Result<(), SessionError> {
+        if count == 0 {
+            return Ok(());
         }
-        Ok(())
+        if let Phase::Exchanging(exchange) = &mut self.phase {
+            exchange.not_moved(count as u64);
+        }
+        self.send(&Message::Short { count: narrow(count) })
     }
 
     /// Does whatever has become possible; harmless to call at any time.
     fn advance(&mut self, now: Moment, sets: &mut Sets<'_>) -> Result<(), SessionError> {
+        if std::mem::take(&mut self.owes_pong) {
+            self.send(&Message::Pong)?;
+        }
         self.greet(now, sets)?;
+        if self.is_held() {
+            return Ok(());
+        }
         if let Some(credit) = self.receiver.take_credit() {
             self.send(&credit)?;
         }
+        self.release_after_turns(sets);
         self.send_names()?;
         self.pump(now)?;
-        self.finish_exchange(now);
+        self.finish_exchange(now, sets)?;
         let is_quiet = self.is_quiet(sets);
         self.compare_if_due(now, is_quiet, sets)?;
         self.pace.note_quiet(is_quiet);
@@ -287,12 +441,12 @@ impl Session {
 
     /// Hands frames to the shell and asks for the next page.
     fn pump(&mut self, now: Moment) -> Result<(), SessionError> {
-        while let Some(bytes) = self.sender.write_group(&mut self.stats)? {
+        while let Some((lane, bytes)) = self.sender.write_group(&mut self.stats)? {
             self.stats.data_bytes_out += bytes.len() as u64;
             self.pace.active(now);
-            self.outputs.push_back(Output::Data(bytes));
+            self.outputs.push_back(Output::Data(lane, bytes));
         }
-        if let Some((set, keys)) = self.sender.next_page() {
+        while let Some((set, keys)) = self.sender.next_page() {
             self.outputs.push_back(Output::Load(set, keys));
         }
         Ok(())
@@ -310,10 +464,11 @@ impl Session {
         }
     }
 
-    /// Runs `read` over the batches with those that are refused but count as held.
-    fn with_held<R>(&self, data: &mut Trie, read: impl FnOnce(&Trie) -> R) -> R {
+    /// Runs `read` over the batches of `set` with those that are refused but count as held.
+    fn with_held<R>(&self, set: Set, data: &mut Trie, read: impl FnOnce(&Trie) -> R) -> R {
+        let refused = self.excluded.iter().filter(|(_, excluded)| **excluded == set);
         let added: Vec<Key> =
-            self.excluded.iter().copied().filter(|key| data.insert(*key)).collect();
+            refused.map(|(key, _)| *key).filter(|key| data.insert(*key)).collect();
         data.rehash();
         let result = read(data);
         for key in &added {
@@ -325,6 +480,10 @@ impl Session {
     fn send(&mut self, message: &Message) -> Result<(), SessionError> {
         let mut bytes = Vec::new();
         control::write(message, &mut bytes)?;
+        self.control_unwritten += bytes.len();
+        if self.control_unwritten > CONTROL_UNWRITTEN_MAX {
+            return Err(SessionError::Unread { bytes: self.control_unwritten });
+        }
         self.stats.control_bytes_out += bytes.len() as u64;
         match self.outputs.back_mut() {
             // Messages of one step travel together.

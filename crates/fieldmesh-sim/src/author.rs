@@ -17,11 +17,29 @@ pub(crate) struct Author {
     tenant: TenantId,
     epoch: Epoch,
     heads: BTreeMap<Scope, (u64, BatchId)>,
+    priority: Priority,
+}
+
+/// What kind of batch is to be sealed.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    /// One of so many is large.
+    pub(crate) large_once_in: u64,
+    /// One of so many is critical; 0 if none is.
+    pub(crate) critical_once_in: u64,
+    /// Whether its scope is one that the device holds.
+    pub(crate) fits: &'a dyn Fn(&Scope) -> bool,
 }
 
 impl Author {
     pub(crate) fn new(keys: DeviceKeys, tenant: TenantId, random: &mut Random) -> Self {
-        Self { keys, tenant, epoch: Epoch(random.next()), heads: BTreeMap::new() }
+        Self {
+            keys,
+            tenant,
+            epoch: Epoch(random.next()),
+            heads: BTreeMap::new(),
+            priority: Priority::NORMAL,
+        }
     }
 
     pub(crate) const fn tenant(&self) -> TenantId {
@@ -32,26 +50,53 @@ impl Author {
         &self.keys
     }
 
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// The device cannot be sure of its own past any more.
     pub(crate) fn begin_epoch(&mut self, random: &mut Random) {
         self.epoch = Epoch(random.next());
         self.heads.clear();
     }
 
-    /// Seals the next batch; one of `large_once_in` is large.
-    pub(crate) fn seal(
+    /// Goes back in one of its chains, so that what it seals next is a second one for its place.
+    pub(crate) fn fork(&mut self, batch: &Batch) {
+        let header = batch.header();
+        if header.epoch == self.epoch && header.author == self.keys.device() {
+            self.heads.insert(header.scope, (header.sequence, batch.id()));
+        }
+    }
+
+    /// Seals a batch that says nothing.
+    pub(crate) fn seal_noise(
         &mut self,
         now: Moment,
-        large_once_in: u64,
+        wish: Wish<'_>,
         random: &mut Random,
     ) -> Result<Batch, SealError> {
-        let at = match random.index(40) {
-            0 => FAR_FUTURE,
-            1 => Moment::ZERO,
-            _ => now,
-        };
-        let partition = u32::try_from(random.index(3)).unwrap_or(0);
-        let scope = Scope::of(3, partition, at);
+        let dates = [FAR_FUTURE, Moment::ZERO, now];
+        let at = dates[random.index(40).min(2)];
+        let mut scope = Scope::of(3, u32::try_from(random.index(3)).unwrap_or(0), at);
+        // Who holds a part only works in that part.
+        if !(wish.fits)(&scope) {
+            let scopes = (0..3).map(|partition| Scope::of(3, partition, at));
+            scope = scopes.into_iter().find(wish.fits).unwrap_or(scope);
+        }
+        let leaves = leaves(wish.large_once_in, random);
+        let is_critical = wish.critical_once_in > 0 && random.once_in(wish.critical_once_in);
+        self.priority = if is_critical { Priority::CRITICAL } else { Priority::NORMAL };
+        self.seal(scope, at, leaves, random)
+    }
+
+    /// Seals the next batch of its chain.
+    pub(crate) fn seal(
+        &mut self,
+        scope: Scope,
+        at: Moment,
+        leaves: Vec<Leaf>,
+        random: &mut Random,
+    ) -> Result<Batch, SealError> {
         let (sequence, previous) = self.heads.get(&scope).copied().unwrap_or_default();
         let draft = Draft {
             tenant: self.tenant,
@@ -60,10 +105,10 @@ impl Author {
             epoch: self.epoch,
             sequence: sequence + 1,
             previous,
-            priority: Priority::NORMAL,
+            priority: self.priority,
             first: at,
             last: at,
-            leaves: leaves(large_once_in, random),
+            leaves,
         };
         let batch = Batch::seal(draft, self.keys.signing_key(), random.array())?;
         self.heads.insert(scope, (sequence + 1, batch.id()));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fieldmesh_batch::Batch;
 use fieldmesh_identity::Item;
 use fieldmesh_model::{BatchId, ItemId};
+use fieldmesh_replica::Held;
 use fieldmesh_trie::Key;
 
 /// What survives a crash.
@@ -12,6 +13,8 @@ use fieldmesh_trie::Key;
 pub(crate) struct Disk {
     batches: BTreeMap<BatchId, Batch>,
     items: BTreeMap<ItemId, Item>,
+    /// The batches in the order in which they became durable.
+    log: Vec<BatchId>,
 }
 
 /// Something on its way to the disk.
@@ -25,16 +28,56 @@ pub(crate) enum Write {
     Items(Vec<Item>),
 }
 
+/// The key under which a batch stands in the set.
+pub(crate) fn key(batch: &Batch) -> Key {
+    Key::from_bytes(batch.key_bytes())
+}
+
+impl Write {
+    /// The batches in it.
+    pub(crate) fn batches(&self) -> &[Batch] {
+        match self {
+            Self::Own(batch) => std::slice::from_ref(batch),
+            Self::Batches(batches) => batches,
+            Self::Items(_) => &[],
+        }
+    }
+
+    /// Its bytes.
+    pub(crate) fn length(&self) -> usize {
+        let batches: usize = self.batches().iter().map(|batch| batch.encode().len()).sum();
+        match self {
+            Self::Own(_) | Self::Batches(_) => batches,
+            Self::Items(items) => items.iter().map(|item| item.encode().len()).sum(),
+        }
+    }
+
+    /// The first `count` things of it, as a crash in the middle of the write leaves them.
+    pub(crate) fn prefix(mut self, count: usize) -> Self {
+        match &mut self {
+            Self::Own(_) => {}
+            Self::Batches(batches) => batches.truncate(count),
+            Self::Items(items) => items.truncate(count),
+        }
+        self
+    }
+}
+
 impl Disk {
     pub(crate) fn write(&mut self, write: &Write) {
-        match write {
-            Write::Own(batch) => {
-                self.batches.insert(batch.id(), (**batch).clone());
+        for batch in write.batches() {
+            let id = batch.id();
+            let before = self.batches.get(&id);
+            if before.is_none() {
+                self.log.push(id);
             }
-            Write::Batches(batches) => {
-                self.batches.extend(batches.iter().map(|batch| (batch.id(), batch.clone())));
+            // A signature is never given up for a copy without one.
+            if before.is_none_or(|before| !before.is_signed()) {
+                self.batches.insert(id, batch.clone());
             }
-            Write::Items(items) => self.write_items(items),
+        }
+        if let Write::Items(items) = write {
+            self.write_items(items);
         }
     }
 
@@ -46,12 +89,22 @@ impl Disk {
         self.batches.get(id)
     }
 
+    /// The batches in the order in which they became durable.
+    pub(crate) fn batches(&self) -> impl DoubleEndedIterator<Item = &Batch> {
+        self.log.iter().filter_map(|id| self.batches.get(id))
+    }
+
     pub(crate) fn items(&self) -> Vec<Item> {
         self.items.values().cloned().collect()
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
-        self.batches.values().map(|batch| Key::from_bytes(batch.key_bytes()))
+        self.batches.values().map(key)
+    }
+
+    /// What a replica is told of the batches.
+    pub(crate) fn held(&self) -> impl Iterator<Item = Held> {
+        self.batches.values().map(Held::of)
     }
 
     pub(crate) fn len(&self) -> usize {

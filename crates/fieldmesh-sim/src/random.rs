@@ -15,6 +15,11 @@ impl Random {
         Self(u64::from_be_bytes(state))
     }
 
+    /// A generator of its own, whose use does not touch this one.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -1,6 +1,7 @@
-//! A hash over everything that happens, to tell whether two runs are the same.
+//! What happens, as a hash to tell whether two runs are the same, and as a log for people.
 
 use std::fmt;
+use std::io::Write;
 
 use crate::cable::Stream;
 
@@ -14,13 +15,18 @@ impl fmt::Display for TraceHash {
     }
 }
 
-/// The hash in the making.
-#[derive(Debug, Default)]
-pub(crate) struct Trace {
+/// The hash in the making, and where the log goes.
+#[derive(Default)]
+pub(crate) struct Trace<'a> {
     hasher: blake3::Hasher,
+    log: Option<&'a mut dyn Write>,
 }
 
-impl Trace {
+impl<'a> Trace<'a> {
+    pub(crate) fn logged(log: Option<&'a mut dyn Write>) -> Self {
+        Self { hasher: blake3::Hasher::new(), log }
+    }
+
     pub(crate) fn happened(&mut self, at: i64, what: &str, node: usize) {
         self.hasher.update(&at.to_be_bytes());
         self.hasher.update(what.as_bytes());
@@ -31,6 +37,19 @@ impl Trace {
         self.hasher.update(&[stream.index() as u8]);
         self.hasher.update(&bytes.len().to_be_bytes());
         self.hasher.update(bytes);
+    }
+
+    /// Writes a line of the log; the words are made only where somebody reads them.
+    pub(crate) fn say(&mut self, at: i64, node: usize, words: impl FnOnce() -> String) {
+        let Some(log) = &mut self.log else { return };
+        let (seconds, millis) = (at / 1_000, at % 1_000);
+        let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        // A log that nobody can read any more does not matter to the run.
+        let _ = writeln!(
+            log,
+            "{hours:02}:{minutes:02}:{seconds:02}.{millis:03} node {node:<2} {}",
+            words()
+        );
     }
 
     pub(crate) fn hash(&self) -> TraceHash {

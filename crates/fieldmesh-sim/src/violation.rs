@@ -2,6 +2,8 @@
 
 use fieldmesh_model::BatchId;
 
+use crate::plan::Plan;
+
 /// A property that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -94,11 +96,137 @@ pub enum Violation {
         /// How many batches the dialling side lacked.
         lacking: usize,
     },
+    /// P11: a receipt names what a crash would lose.
+    #[error("P11: node {node} signed a receipt for what its disk does not hold")]
+    PromisedTooMuch {
+        /// The signer.
+        node: usize,
+    },
+    /// P11: a proof goes beyond what was signed.
+    #[error("P11: node {node} takes for proven what nobody signed for")]
+    ClaimsTooMuch {
+        /// Who does.
+        node: usize,
+    },
+    /// P11: nobody acknowledges what a relay holds.
+    #[error("P11: node {node} does not learn that a relay holds its batch {batch}")]
+    NeverSafe {
+        /// The author.
+        node: usize,
+        /// The batch.
+        batch: BatchId,
+    },
+    /// P9: a batch does not count although the revocation named it.
+    #[error("P9: {batch} does not count, although whoever revoked its author held it")]
+    LostByRevocation {
+        /// The batch.
+        batch: BatchId,
+    },
+    /// P10: other batches count than the policy items say.
+    #[error("P10: node {node} counts other batches than it should")]
+    OtherCount {
+        /// The node.
+        node: usize,
+    },
+    /// P6: a batch was given to a peer that does not want it or may not read it.
+    #[error("P6: node {node} sent {batch} to a peer outside of whose part it lies")]
+    SentOutside {
+        /// The sender.
+        node: usize,
+        /// The batch.
+        batch: BatchId,
+    },
+    /// P14: old batches went before a critical one.
+    #[error("P14: {bytes} bytes of old batches went before the critical batch {batch}")]
+    Overtaken {
+        /// The critical batch.
+        batch: BatchId,
+        /// Bytes that arrived before it; 0 if it did not arrive.
+        bytes: u64,
+    },
+    /// P18: a relay that keeps something back is not found out.
+    #[error("P18: node {node} does not report the relay that kept {batch} back")]
+    NotReported {
+        /// Who should.
+        node: usize,
+        /// The batch.
+        batch: BatchId,
+    },
+    /// P18: a relay is accused of what it has not done.
+    #[error("P18: node {node} reports a relay that kept nothing back")]
+    FalselyReported {
+        /// Who does.
+        node: usize,
+    },
     /// P12: the root depends on the history.
     #[error("P12: the root of node {node} depends on its history")]
     RootNotCanonical {
         /// The node.
         node: usize,
+    },
+    /// P7: a batch did not get to a node by way of others.
+    #[error("P7: {batch} was not passed on to node {node}")]
+    NotPassedOn {
+        /// Who lacks it.
+        node: usize,
+        /// The batch.
+        batch: BatchId,
+    },
+    /// P13: memory is not bounded.
+    #[error("P13: node {node} holds {bytes} bytes of {what}, limit is {limit}")]
+    MemoryGrows {
+        /// The node.
+        node: usize,
+        /// What it holds.
+        what: &'static str,
+        /// How much.
+        bytes: usize,
+        /// The most that is allowed.
+        limit: usize,
+    },
+    /// P1: a conversation leaves out what the policy allows by now.
+    #[error("P1: node {node} still refuses {count} honest batches of one peer")]
+    StillRefused {
+        /// Who refuses.
+        node: usize,
+        /// How many.
+        count: u64,
+    },
+    /// P13: two conversations with one peer go on side by side.
+    #[error("P13: node {node} keeps two links to one peer")]
+    TwoLinks {
+        /// The node.
+        node: usize,
+    },
+    /// P1, P11, P15 or P17: records are not what they should be.
+    #[error("P1: node {node} has other records than it should: {what}")]
+    RecordsDiffer {
+        /// The node.
+        node: usize,
+        /// What is different.
+        what: String,
+    },
+    /// Something of one tenant came to a node of another one.
+    #[error("node {node} was told something of another tenant")]
+    Leaked {
+        /// The node.
+        node: usize,
+    },
+    /// A wrong clock was not told as it is.
+    #[error("node {node} says that the peer's clock is {skew} ms ahead, but it is {truth} ms")]
+    SkewWrong {
+        /// Who says it.
+        node: usize,
+        /// What it says.
+        skew: i64,
+        /// What is true.
+        truth: i64,
+    },
+    /// Code that no input should make panic did.
+    #[error("P8: panic: {text}")]
+    Panicked {
+        /// The words of the panic.
+        text: String,
     },
     /// An honest peer was accused.
     #[error("node {node} closed a link to an honest peer: {reason}")]
@@ -117,19 +245,26 @@ pub enum Violation {
         batch: BatchId,
     },
     /// Work goes on without end.
-    #[error("{steps} steps within one run; something spins")]
+    #[error("{steps} steps within one millisecond; something spins")]
     Spins {
         /// How many.
         steps: u64,
     },
 }
 
+impl Violation {
+    /// Whether it is the same property that does not hold, whatever the numbers.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
 /// A failed run, with what is needed to repeat it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("plan {plan}, seed {seed}: {violation}\nrepeat with: {}", self.command())]
+#[error("plan {}, seed {seed}: {violation}\n  repeat with: {}", plan.name, self.command())]
 pub struct Failure {
-    /// The name of the plan.
-    pub plan: &'static str,
+    /// The plan.
+    pub plan: Plan,
     /// The seed.
     pub seed: u64,
     /// What went wrong.
@@ -137,8 +272,13 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The command that repeats the run.
+    /// The command that repeats the run and says what happens in it.
     pub fn command(&self) -> String {
-        format!("cargo sim -- --from {} --seeds 1 --plan {}", self.seed, self.plan)
+        let mut command =
+            format!("cargo sim -- --plan {} --from {} --seeds 1", self.plan.name, self.seed);
+        for change in self.plan.changes() {
+            command.push_str(&format!(" --set {change}"));
+        }
+        command + " --log"
     }
 }

@@ -3,39 +3,48 @@
 mod build;
 mod disk;
 mod faults;
+mod inputs;
+mod meetings;
 mod network;
 mod outputs;
+mod policy;
+mod receipts;
+mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as Log;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fieldmesh_batch::Batch;
-use fieldmesh_model::{Moment, Role};
-use fieldmesh_replica::{Input, LinkId, Replica};
-use fieldmesh_trie::Key;
+use fieldmesh_model::{BatchId, Moment};
+use fieldmesh_replica::{Lane, LinkId};
 
-use crate::cable::{Cable, End, Stream};
+use crate::cable::{Cable, End, STREAMS, Stream};
 use crate::check;
+use crate::check::policy::Named;
+use crate::check::priority::Alarm;
+use crate::check::withholding::Signed;
 use crate::disk::Write;
 use crate::node::Node;
-use crate::office::Office;
 use crate::plan::Plan;
 use crate::random::Random;
+use crate::tenant::Tenant;
 use crate::trace::{Trace, TraceHash};
 use crate::violation::{Failure, Violation};
 
-/// More steps than any plan needs.
-const STEPS_MAX: u64 = 5_000_000;
-/// 2023-11-14T22:13:20Z, the morning of every day.
-const MORNING: i64 = 1_700_000_000_000;
+/// More steps than any plan needs within one millisecond.
+const STEPS_MAX: u64 = 100_000;
 
 /// What a run came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// The hash of everything that happened.
     pub trace: TraceHash,
-    /// Nodes, the relay included.
+    /// The next number that the world would have drawn.
+    pub next_random: u64,
+    /// Nodes, relays included once for each tenant.
     pub nodes: usize,
-    /// Batches that every node holds at the end.
+    /// Batches that every node of a tenant holds at the end, over all tenants.
     pub batches: usize,
     /// Conversations that took place.
     pub conversations: usize,
@@ -49,21 +58,27 @@ pub struct Outcome {
     pub control_bytes: u64,
     /// Bytes of data streams delivered.
     pub data_bytes: u64,
+    /// The most bytes that one node held for its peers at one time.
+    pub held_bytes: usize,
+    /// Changes of records that wait for ever for one that was lost.
+    pub orphans: usize,
     /// Virtual time from the end of the faults until all sets were equal, in milliseconds.
     pub calm_millis: i64,
 }
 
-/// Lives through one day.
+/// Lives through one day; writes what happens to `log`.
 ///
 /// # Errors
 ///
 /// Fails with the first property that does not hold.
-pub fn run(plan: &Plan, seed: u64) -> Result<Outcome, Failure> {
-    World::build(plan, seed).and_then(World::live).map_err(|violation| Failure {
-        plan: plan.name,
-        seed,
-        violation,
-    })
+pub fn run(plan: &Plan, seed: u64, log: Option<&mut dyn Log>) -> Result<Outcome, Box<Failure>> {
+    let day = || World::build(plan, seed, log).and_then(World::live);
+    let result = catch_unwind(AssertUnwindSafe(day)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(Violation::Panicked { text: text.unwrap_or("no words").to_owned() })
+    });
+    result.map_err(|violation| Box::new(Failure { plan: plan.clone(), seed, violation }))
 }
 
 /// Something that happens at a moment.
@@ -71,14 +86,24 @@ pub fn run(plan: &Plan, seed: u64) -> Result<Outcome, Failure> {
 pub(crate) enum Happening {
     /// One of a pair tries to reach the other.
     Dial { pair: usize },
+    /// Two nodes happen to meet.
+    Meet,
+    /// Two nodes that met go their ways.
+    Leave { cable: usize },
+    /// The next piece leaves one end.
+    Transmit { cable: usize, side: usize },
     /// Bytes arrive at the end opposite to `side`.
     Deliver { cable: usize, side: usize, stream: Stream, bytes: Vec<u8> },
     /// Data bytes have left a node.
-    Written { end: End, bytes: usize },
+    Written { end: End, lane: Lane, bytes: usize },
     /// One end notices that the connection is gone.
     Down { end: End },
+    /// A hostile end says something unasked.
+    Rant { cable: usize, side: usize },
     /// Something is durable.
     Stored { node: usize, run: u64, write: Write },
+    /// Something cannot be made durable.
+    NotStored { node: usize, run: u64, write: Write },
     /// The disk has answered.
     Loaded { node: usize, link: LinkId, batches: Vec<Batch> },
     /// A device seals a batch.
@@ -92,31 +117,52 @@ pub(crate) enum Happening {
     /// A node loses what is not durable and starts again.
     Crash { node: usize },
     /// The network falls apart.
-    Part,
+    Split,
     /// The network is whole again.
     Heal,
+    /// One node does not reach another one.
+    Block,
+    /// It does again.
+    Unblock { from: usize, to: usize },
+    /// A connection on which nothing has come through for long is given up.
+    Fade { cable: usize },
     /// Recorded messages are played into a new connection.
     Replay,
+    /// A clock is set anew.
+    Jump { node: usize },
+    /// A disk refuses everything for a while.
+    Fill { node: usize },
+    /// Nodes of two tenants are connected.
+    Stranger,
+    /// An administrator revokes a device.
+    Revoke,
+    /// An administrator adopts work of a revoked device.
+    Adopt,
+    /// All devices can reach each other from here on.
+    Together,
     /// A device becomes a member.
     Certify { node: usize },
 }
 
 /// Everything there is.
-pub(crate) struct World {
+pub(crate) struct World<'a> {
     pub(crate) plan: Plan,
+    pub(crate) seed: u64,
     pub(crate) random: Random,
     pub(crate) now: i64,
     queue: BTreeMap<(i64, u64), Happening>,
     queued: u64,
+    /// When each replica wants to be told that time has passed.
+    deadlines: BTreeSet<(i64, usize)>,
+    deadline_of: Vec<Option<i64>>,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) tenants: Vec<Tenant>,
     pub(crate) pairs: Vec<(usize, usize)>,
     pub(crate) cables: Vec<Cable>,
     pub(crate) cable_of: BTreeMap<(usize, LinkId), usize>,
-    pub(crate) office: Office,
+    /// Nodes whose bytes do not reach another one.
+    pub(crate) blocked: BTreeSet<(usize, usize)>,
     pub(crate) newcomers: BTreeSet<usize>,
-    /// The reference: every batch that became durable where it was made.
-    pub(crate) made: BTreeSet<Key>,
-    pub(crate) common: usize,
     /// Bytes of all made batches that were not common.
     pub(crate) made_bytes: u64,
     pub(crate) cuts: u64,
@@ -128,36 +174,56 @@ pub(crate) struct World {
     pub(crate) in_steps: u64,
     /// Batches that were here already when they came again.
     pub(crate) repeated: BTreeMap<(usize, LinkId), u64>,
-    pub(crate) trace: Trace,
+    /// What each revocation left to its subject, as its signer knew it.
+    pub(crate) cut_at: Vec<Named>,
+    /// Who found which relay to have kept what back.
+    pub(crate) withheld: BTreeSet<(usize, BatchId)>,
+    /// Critical batches on connections that are busy with old ones.
+    pub(crate) alarms: Vec<Alarm>,
+    /// Bytes of questions for receipts and their answers.
+    pub(crate) proof_bytes: u64,
+    /// Every receipt of a face: whose, to whom, when, for what.
+    pub(crate) signed: Vec<Signed>,
+    pub(crate) trace: Trace<'a>,
     pub(crate) violation: Option<Violation>,
 }
 
-impl World {
+impl World<'_> {
     fn live(mut self) -> Result<Outcome, Violation> {
         self.run_until(self.plan.day_millis)?;
         self.calm();
         let calm_from = self.now;
-        while !check::is_converged(&self) {
+        while !check::convergence::is_converged(&self) {
             if self.now > calm_from + self.plan.calm_millis {
-                return Err(check::divergence(&self));
+                let violation = check::convergence::divergence(&self);
+                return Err(violation.unwrap_or(Violation::PolicyDiffers { node: 0 }));
             }
             self.run_until(self.now + 500)?;
         }
         let calm_millis = self.now - calm_from;
-        let [control_bytes, data_bytes] = self.delivered();
+        let [control_bytes, data_bytes] = self.moved();
         check::day(&self)?;
-        check::nothing_new(&mut self)?;
-        check::ends(&self)?;
+        if self.plan.checks.idle_cost {
+            check::cost::nothing_new(&mut self)?;
+            check::pressure::links(&self)?;
+            if self.plan.checks.safety {
+                check::receipts::safe(&self)?;
+            }
+        }
+        check::end(&self)?;
         Ok(Outcome {
             trace: self.trace.hash(),
+            next_random: self.random.next(),
             nodes: self.nodes.len(),
-            batches: self.made.len(),
+            batches: self.tenants.iter().map(|tenant| tenant.made.len()).sum(),
             conversations: self.cables.len(),
             cuts: self.cuts,
             sent: self.sent,
             stored: self.stored_from_peers,
             control_bytes,
             data_bytes,
+            held_bytes: self.honest().map(|(_, node)| node.meter.most).max().unwrap_or(0),
+            orphans: self.tenants.iter().map(|tenant| tenant.reference.orphans_count()).sum(),
             calm_millis,
         })
     }
@@ -166,21 +232,21 @@ impl World {
     pub(crate) fn run_until(&mut self, end: i64) -> Result<(), Violation> {
         let mut steps = 0;
         loop {
-            steps += 1;
-            if steps > STEPS_MAX {
-                return Err(Violation::Spins { steps });
-            }
             let queued = self.queue.first_key_value().map_or(i64::MAX, |((at, _), _)| *at);
-            let (tick, node) = self.next_deadline();
+            let (tick, node) = self.deadlines.first().copied().unwrap_or((i64::MAX, 0));
             let next = queued.min(tick).max(self.now);
             if next > end {
                 self.now = end;
                 return Ok(());
             }
+            steps = if next > self.now { 0 } else { steps + 1 };
+            if steps > STEPS_MAX {
+                return Err(Violation::Spins { steps });
+            }
             self.now = next;
             if tick < queued {
-                self.trace.happened(next, "tick", node);
-                self.input(node, Input::Tick);
+                self.note("tick", node);
+                self.tick(node);
             } else if let Some((_, happening)) = self.queue.pop_first() {
                 self.happen(happening);
             }
@@ -190,12 +256,14 @@ impl World {
         }
     }
 
-    fn next_deadline(&self) -> (i64, usize) {
-        let deadlines = self.nodes.iter().enumerate().filter_map(|(index, node)| {
-            let deadline = node.replica.deadline()?;
-            Some((deadline.millis_since(Moment::from_millis(MORNING)), index))
-        });
-        deadlines.min().unwrap_or((i64::MAX, 0))
+    /// Takes note of when a replica wants to be told that time has passed.
+    fn refresh_deadline(&mut self, node: usize) {
+        let state = &self.nodes[node];
+        let deadline = state.replica.deadline().map(|moment| state.clock.when(moment));
+        if let Some(before) = std::mem::replace(&mut self.deadline_of[node], deadline) {
+            self.deadlines.remove(&(before, node));
+        }
+        self.deadlines.extend(deadline.map(|deadline| (deadline, node)));
     }
 
     pub(crate) fn schedule(&mut self, at: i64, happening: Happening) {
@@ -206,76 +274,96 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Dial { pair } => self.dial(pair),
+            Happening::Meet => self.meet(),
+            Happening::Leave { cable } => self.leave(cable),
+            Happening::Transmit { cable, side } => self.transmit(cable, side),
             Happening::Deliver { cable, side, stream, bytes } => {
                 self.deliver(cable, side, stream, bytes);
             }
-            Happening::Written { end, bytes } => {
-                self.input(end.node, Input::DataWritten { link: end.link, bytes });
-            }
+            Happening::Written { end, lane, bytes } => self.written(end, lane, bytes),
             Happening::Down { end } => self.down(end),
+            Happening::Rant { cable, side } => self.rant(cable, side),
             Happening::Stored { node, run, write } => self.stored(node, run, &write),
-            Happening::Loaded { node, link, batches } => {
-                self.input(node, Input::BatchesLoaded { link, batches });
-            }
+            Happening::NotStored { node, run, write } => self.not_stored(node, run, &write),
+            Happening::Loaded { node, link, batches } => self.loaded(node, link, batches),
             Happening::Seal { node } => self.seal(node),
             Happening::Cut => self.cut_one(),
             Happening::Sleep { node } => self.sleep(node),
-            Happening::Wake { node } => self.nodes[node].is_awake = true,
+            Happening::Wake { node } => self.wake(node),
             Happening::Crash { node } => self.crash(node),
-            Happening::Part => self.part(),
+            Happening::Split => self.split(),
             Happening::Heal => self.heal(),
+            Happening::Block => self.block(),
+            Happening::Unblock { from, to } => self.unblock(from, to),
+            Happening::Fade { cable } => self.fade(cable),
             Happening::Replay => self.replay(),
+            Happening::Jump { node } => self.jump(node),
+            Happening::Fill { node } => self.fill(node),
+            Happening::Stranger => self.stranger(),
+            Happening::Revoke => self.revoke(),
+            Happening::Adopt => self.adopt(),
+            Happening::Together => self.together(),
             Happening::Certify { node } => self.certify(node),
         }
     }
 
-    /// Gives a node an input and performs what follows.
-    pub(crate) fn input(&mut self, node: usize, input: Input) {
-        let now = self.moment();
-        if self.nodes[node].replica.handle(now, input).is_err() {
-            self.violate(Violation::Accused { node, reason: "of a mistake of its shell".into() });
-        }
-        self.perform(node);
+    /// What the clock of a node shows its replica.
+    pub(crate) fn moment(&self, node: usize) -> Moment {
+        self.nodes[node].moment(self.now)
     }
 
-    pub(crate) fn moment(&self) -> Moment {
-        Moment::from_millis(MORNING + self.now)
+    /// Takes note of something that happens to a node.
+    pub(crate) fn note(&mut self, what: &str, node: usize) {
+        self.trace.happened(self.now, what, node);
+        self.trace.say(self.now, node, || what.to_owned());
+    }
+
+    /// Says more of it in the log.
+    pub(crate) fn say(&mut self, node: usize, words: impl FnOnce() -> String) {
+        self.trace.say(self.now, node, words);
     }
 
     /// Notes the first thing that goes wrong.
     pub(crate) fn violate(&mut self, violation: Violation) {
-        self.violation.get_or_insert(violation);
+        if self.violation.is_none() {
+            self.trace.say(self.now, 0, || format!("VIOLATION {violation}"));
+            self.violation = Some(violation);
+        }
+    }
+
+    /// The nodes that keep to the protocol.
+    pub(crate) fn honest(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.nodes.iter().enumerate().filter(|(_, node)| node.is_honest())
+    }
+
+    /// Whether the node is one that all others will take for a member in the end.
+    pub(crate) fn is_member(&self, node: usize) -> bool {
+        let state = &self.nodes[node];
+        let policy = self.tenants[state.tenant].office.policy();
+        state.is_honest() && policy.member(&state.device()).is_some()
+    }
+
+    /// The nodes that keep to the protocol and were not revoked.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.honest().filter(|(node, _)| self.is_member(*node))
+    }
+
+    /// The node at the other end of a link, if the link is a real one.
+    pub(crate) fn peer_of(&self, end: End) -> Option<usize> {
+        let index = self.cable_of.get(&(end.node, end.link))?;
+        Some(self.cables[*index].other(end).node)
     }
 
     /// Bytes delivered so far by control and by data streams.
-    pub(crate) fn delivered(&self) -> [u64; 2] {
+    pub(crate) fn moved(&self) -> [u64; 2] {
+        let [control, data @ ..] = self.delivered();
+        [control, data.iter().sum()]
+    }
+
+    /// Bytes delivered so far by each stream.
+    pub(crate) fn delivered(&self) -> [u64; STREAMS] {
         let sum =
             |stream: Stream| self.cables.iter().map(|cable| cable.delivered[stream.index()]).sum();
-        [sum(Stream::Control), sum(Stream::Data)]
-    }
-
-    /// The root that a replica with the same batches in another order has.
-    pub(crate) fn rebuilt(&self, node: usize) -> Replica {
-        let mut keys: Vec<Key> = self.nodes[node].disk.keys().collect();
-        keys.sort_by_key(|key| std::cmp::Reverse(key.id()));
-        Replica::new(*self.nodes[node].replica.config(), Vec::new(), keys)
-    }
-
-    fn certify(&mut self, node: usize) {
-        let Ok(item) = self.office.certify(self.nodes[node].author.keys(), Role::Operator) else {
-            return;
-        };
-        self.newcomers.remove(&node);
-        let items = self.office.items().to_vec();
-        self.nodes[node].disk.write_items(&items);
-        self.nodes[node].restart(&mut self.random);
-        self.nodes[node].is_awake = true;
-        let witnesses: Vec<usize> = (0..self.nodes.len())
-            .filter(|other| *other != node && !self.newcomers.contains(other))
-            .collect();
-        let witness = witnesses[self.random.index(witnesses.len())];
-        self.nodes[witness].disk.write_items(std::slice::from_ref(&item));
-        self.input(witness, Input::LocalItem { item });
-        self.plan_work(node);
+        Stream::ALL.map(sum)
     }
 }

@@ -8,14 +8,14 @@ use crate::part::Part;
 use crate::prefix::Prefix;
 use crate::subtree::LEAF_KEYS_MAX;
 use crate::trie::Trie;
-use crate::wire::{NODES_MAX, Node, WireKey};
+use crate::wire::{DESCRIBED, NODES_MAX, Node, Rest, WireKey, arrange};
 
 /// The bytes around the hashes or ids of a node, estimated.
 const NODE_OVERHEAD: usize = 8;
 
-/// The most that the answer to one node of a peer takes: 16 regions of a leaf each.
+/// The most that the answer to one node of a peer takes: 16 regions of a leaf each, and their names.
 const ANSWER_TO_ONE_BYTES_MAX: usize =
-    16 * (8 * LEAF_KEYS_MAX + NODE_OVERHEAD + Prefix::LENGTH_MAX);
+    16 * (8 * LEAF_KEYS_MAX + 2 * NODE_OVERHEAD + Prefix::LENGTH_MAX) + Prefix::LENGTH_MAX;
 
 /// The most that one answer may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,8 @@ impl Answer {
 /// Answers `nodes` of the peer, in the order in which it sent them.
 ///
 /// Regions of the answer are smaller than those it answers, or are described by ids, to which
-/// nothing is answered: two sides that both answer this way end after at most 92 messages.
+/// nothing is answered, or name children that were one hash before: two sides that both answer this
+/// way end after at most 93 messages, because no answer has such hashes.
 pub fn answer(trie: &Trie, key: &WireKey, nodes: &[Node], budget: Budget) -> Answer {
     let bytes_max = budget.bytes.max(Budget::BYTES_MIN) - DETAIL_BYTES_MAX;
     let mut reply = Reply {
@@ -78,6 +79,7 @@ pub fn answer(trie: &Trie, key: &WireKey, nodes: &[Node], budget: Budget) -> Ans
         key,
         described: nodes.iter().map(Node::region).collect(),
         differing: Vec::new(),
+        others: Vec::new(),
         bytes: 0,
         keys_max: budget.keys.max(1),
         answer: Answer::default(),
@@ -97,7 +99,13 @@ pub fn answer(trie: &Trie, key: &WireKey, nodes: &[Node], budget: Budget) -> Ans
         }
         before = Some(region);
         settled = match node {
-            Node::Kids { prefix, kids, .. } => reply.kids(&region, prefix, kids).or(settled),
+            Node::Kids { prefix, kids, rest, .. } => {
+                let end = reply.kids(&region, prefix, kids, rest.map_or(0, |rest| rest.kids));
+                if let (None, Some(rest)) = (end, rest) {
+                    reply.rest(prefix, *rest);
+                }
+                end.or(settled)
+            }
             Node::Ids { prefix, ids } => {
                 reply.ids(index, prefix, ids);
                 Some(*prefix)
@@ -133,6 +141,8 @@ struct Reply<'a> {
     described: BTreeSet<Prefix>,
     /// Regions in which both sides differ, to be described to the peer.
     differing: Vec<(Prefix, Part<'a>)>,
+    /// Branches of which those children are to be described that the peer gave as one hash.
+    others: Vec<Node>,
     bytes: usize,
     keys_max: usize,
     answer: Answer,
@@ -141,12 +151,18 @@ struct Reply<'a> {
 impl<'a> Reply<'a> {
     fn is_full(&self, bytes_max: usize) -> bool {
         self.bytes + ANSWER_TO_ONE_BYTES_MAX > bytes_max
-            || self.differing.len() + 16 + DETAIL_NODES_MAX > NODES_MAX
+            || self.differing.len() + self.others.len() + 16 + DETAIL_NODES_MAX > NODES_MAX
             || self.answer.lacks.len() >= self.keys_max
     }
 
     /// Compares a branch of the peer with what is here; gives the region that needs no more words.
-    fn kids(&mut self, region: &Prefix, prefix: &Prefix, kids: &[(u8, u64)]) -> Option<Prefix> {
+    fn kids(
+        &mut self,
+        region: &Prefix,
+        prefix: &Prefix,
+        kids: &[(u8, u64)],
+        rest: u16,
+    ) -> Option<Prefix> {
         for part in self.trie.under(region).outside(prefix) {
             self.lack(&part);
         }
@@ -156,13 +172,14 @@ impl<'a> Reply<'a> {
         }
         for nibble in 0..16_u8 {
             let child = prefix.child(usize::from(nibble));
-            if self.described.contains(&child) {
+            if self.described.contains(&child) || rest & 1 << nibble != 0 {
                 continue;
             }
             let mine = self.trie.under(&child);
             let theirs = kids.iter().find(|(kid, _)| *kid == nibble);
             match theirs {
                 None => self.lack(&mine),
+                Some((_, DESCRIBED)) => {}
                 Some((_, hash)) if mine.is_empty() || *hash != self.hash(&mine) => {
                     self.differ(child, mine);
                 }
@@ -170,6 +187,38 @@ impl<'a> Reply<'a> {
             }
         }
         None
+    }
+
+    /// Compares the children of a branch that the peer gave as one hash with what is here; where
+    /// they differ they are named one by one.
+    fn rest(&mut self, prefix: &Prefix, rest: Rest) {
+        let (mut kids, mut mine) = (Vec::new(), Vec::new());
+        for nibble in 0..16_u8 {
+            if rest.kids & 1 << nibble == 0 {
+                kids.push((nibble, DESCRIBED));
+                continue;
+            }
+            let part = self.trie.under(&prefix.child(usize::from(nibble)));
+            if !part.is_empty() {
+                mine.push((nibble, part.digest()));
+                kids.push((nibble, self.hash(&part)));
+            }
+        }
+        if self.key.short_rest(mine.into_iter()) == rest.hash {
+            return;
+        }
+        if kids.is_empty() {
+            self.differ(*prefix, Part::Empty);
+        } else {
+            self.bytes += NODE_OVERHEAD + 8 * kids.len() + prefix.len().div_ceil(2);
+            let (prefix, within) = (*prefix, prefix.len());
+            // News lie side by side: the newest of them is the likeliest to differ.
+            if let Some((nibble, _)) = kids.iter().rfind(|(_, hash)| *hash != DESCRIBED) {
+                let child = prefix.child(usize::from(*nibble));
+                self.differ(child, self.trie.under(&child));
+            }
+            self.others.push(Node::Kids { prefix, within, kids, rest: None });
+        }
     }
 
     /// Compares all short ids of the peer in a region with what is here.
@@ -226,7 +275,12 @@ impl<'a> Reply<'a> {
 
     /// Describes what differs.
     fn finish(mut self) -> Answer {
-        self.answer.nodes = describe(self.trie, self.key, self.differing);
+        let mut nodes = describe(self.trie, self.key, self.differing);
+        if !self.others.is_empty() {
+            nodes.append(&mut self.others);
+            nodes = arrange(nodes);
+        }
+        self.answer.nodes = nodes;
         self.answer.lacks.sort_unstable();
         self.answer.lacks.dedup();
         self.answer

@@ -9,6 +9,7 @@
 //!        bitmap u16           which children there are
 //!        gaps u16             which of them have their own node here and no hash, if any
 //!        hashes               8 bytes each
+//!        rest u16, hash       children that have one hash together, if the top bit of `more` is set
 //! ids    count                1 byte below 128, else 2 bytes with the top bit set
 //!        ids                  8 bytes each
 //! want   node u16, length u8, bitmap
@@ -19,12 +20,14 @@
 
 use crate::answer::Want;
 use crate::prefix::Prefix;
-use crate::wire::{DESCRIBED, IDS_MAX, NODES_MAX, Node};
+use crate::wire::{DESCRIBED, IDS_MAX, NODES_MAX, Node, Rest};
 
 /// Marks a node of ids in its first byte.
 const IDS_FLAG: u8 = 0x80;
 /// Marks a node of children some of which have no hash.
 const GAPS_FLAG: u8 = 0x80;
+/// Marks, in its second byte, a node of children some of which have one hash together.
+const REST_FLAG: u8 = 0x80;
 /// Marks a count of two bytes.
 const LONG_FLAG: u8 = 0x80;
 
@@ -47,8 +50,8 @@ pub enum DecodeError {
     /// A prefix shares more than the previous one has, or is longer than a key.
     #[error("node has an impossible prefix")]
     Prefix,
-    /// A branch without children.
-    #[error("node describes no child")]
+    /// A branch without children, or one that names a child twice.
+    #[error("node describes no child, or one twice")]
     NoKids,
     /// Regions that do not ascend.
     #[error("node {index} does not follow the one before it")]
@@ -72,8 +75,12 @@ pub fn encode(nodes: &[Node]) -> Vec<u8> {
         let prefix = node.prefix();
         encode_prefix(&mut bytes, node, before.shared(prefix));
         match node {
-            Node::Kids { within, kids, .. } => {
+            Node::Kids { within, kids, rest, .. } => {
                 encode_kids(&mut bytes, prefix.len().saturating_sub(*within), kids);
+                if let Some(Rest { kids, hash }) = rest {
+                    bytes.extend(kids.to_be_bytes());
+                    bytes.extend(hash.to_be_bytes());
+                }
             }
             Node::Ids { ids, .. } => {
                 encode_count(&mut bytes, ids.len());
@@ -87,12 +94,13 @@ pub fn encode(nodes: &[Node]) -> Vec<u8> {
 
 fn encode_prefix(bytes: &mut Vec<u8>, node: &Node, shared: usize) {
     let prefix = node.prefix();
-    let flag = match node {
-        Node::Kids { .. } => 0,
-        Node::Ids { .. } => IDS_FLAG,
+    let (head, more) = match node {
+        Node::Kids { rest: None, .. } => (0, 0),
+        Node::Kids { rest: Some(_), .. } => (0, REST_FLAG),
+        Node::Ids { .. } => (IDS_FLAG, 0),
     };
-    bytes.push(flag | narrow(shared));
-    bytes.push(narrow(prefix.len() - shared));
+    bytes.push(head | narrow(shared));
+    bytes.push(more | narrow(prefix.len() - shared));
     for index in (shared..prefix.len()).step_by(2) {
         bytes.push(narrow(prefix.nibble(index) << 4 | prefix.nibble(index + 1)));
     }
@@ -201,8 +209,14 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, before: &Prefix) -> Result<Node, DecodeError> {
         let [head, more] = self.array()?;
-        let prefix = self.prefix(before, usize::from(head & !IDS_FLAG), usize::from(more))?;
-        if head & IDS_FLAG == 0 { self.kids(prefix) } else { self.ids(prefix) }
+        let (is_ids, has_rest) = (head & IDS_FLAG != 0, more & REST_FLAG != 0);
+        let (shared, more) = (usize::from(head & !IDS_FLAG), usize::from(more & !REST_FLAG));
+        let prefix = self.prefix(before, shared, more)?;
+        match (is_ids, has_rest) {
+            (false, _) => self.kids(prefix, has_rest),
+            (true, false) => self.ids(prefix),
+            (true, true) => Err(DecodeError::Prefix),
+        }
     }
 
     fn prefix(
@@ -227,7 +241,7 @@ impl<'a> Reader<'a> {
         Ok(prefix)
     }
 
-    fn kids(&mut self, prefix: Prefix) -> Result<Node, DecodeError> {
+    fn kids(&mut self, prefix: Prefix, has_rest: bool) -> Result<Node, DecodeError> {
         let [beyond] = self.array()?;
         let within = prefix.len().checked_sub(usize::from(beyond & !GAPS_FLAG));
         let within = within.ok_or(DecodeError::Prefix)?;
@@ -245,7 +259,17 @@ impl<'a> Reader<'a> {
             let hash = if has_hash { u64::from_be_bytes(self.array()?) } else { DESCRIBED };
             kids.push((nibble, hash));
         }
-        Ok(Node::Kids { prefix, within, kids })
+        let rest = if has_rest { Some(self.rest(bitmap)?) } else { None };
+        Ok(Node::Kids { prefix, within, kids, rest })
+    }
+
+    /// Children beside those of `bitmap`.
+    fn rest(&mut self, bitmap: u16) -> Result<Rest, DecodeError> {
+        let kids = u16::from_be_bytes(self.array()?);
+        if kids == 0 || kids & bitmap != 0 {
+            return Err(DecodeError::NoKids);
+        }
+        Ok(Rest { kids, hash: u64::from_be_bytes(self.array()?) })
     }
 
     fn ids(&mut self, prefix: Prefix) -> Result<Node, DecodeError> {

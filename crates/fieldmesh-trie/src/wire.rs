@@ -17,9 +17,10 @@ pub const NODES_MAX: usize = 2_048;
 /// The largest number of short ids in one node.
 pub const IDS_MAX: usize = 512;
 
-/// Stands for the hash of a child that has a node of its own in the same message.
+/// Stands for the hash of a child that needs none: it has a node of its own in the same message, or
+/// was settled by the message before.
 ///
-/// A child whose true hash is this number is described once more than needed, nothing worse.
+/// A child whose true hash is this number is compared under the key of the next connection.
 pub const DESCRIBED: u64 = 0;
 
 /// The secret of one connection under which hashes and ids are shortened.
@@ -35,6 +36,16 @@ impl WireKey {
     /// The eight bytes that stand for a key: its short id.
     pub fn short_id(&self, key: &Key) -> u64 {
         self.short(key.as_bytes())
+    }
+
+    /// The eight bytes that stand for some children of a branch, each with its half byte.
+    pub(crate) fn short_rest(&self, kids: impl Iterator<Item = (u8, Digest)>) -> u64 {
+        let mut bytes = Vec::with_capacity(16 * 33);
+        for (nibble, digest) in kids {
+            bytes.push(nibble);
+            bytes.extend(digest.0);
+        }
+        self.short(&bytes)
     }
 
     fn short(&self, bytes: &[u8]) -> u64 {
@@ -56,6 +67,15 @@ pub fn wire_root(trie: &Trie, key: &WireKey) -> u64 {
     key.short_digest(&trie.digest(&Prefix::ALL))
 }
 
+/// Children of a branch that are unlikely to differ: one hash for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// Their half bytes, one bit each.
+    pub kids: u16,
+    /// The short hash over their half bytes and hashes.
+    pub hash: u64,
+}
+
 /// Everything the sender holds in one region, in more or less detail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
@@ -67,8 +87,10 @@ pub enum Node {
         /// says that the sender holds nothing else in the region.
         within: usize,
         /// Half byte and short hash of each child, in order. The hash is [`DESCRIBED`] for a
-        /// child that the same message describes.
+        /// child that the same message describes, or that needs no words any more.
         kids: Vec<(u8, u64)>,
+        /// Further children, where they stand as one hash.
+        rest: Option<Rest>,
     },
     /// All keys of the region as short ids, in the order of the keys.
     Ids {
@@ -103,7 +125,7 @@ impl Node {
             let nibble = u8::try_from(nibble).expect("invariant: a half byte is below 16");
             (nibble, key.short_digest(&kid.digest()))
         });
-        Self::Kids { prefix: branch.prefix, within: region.len(), kids: kids.collect() }
+        Self::Kids { prefix: branch.prefix, within: region.len(), kids: kids.collect(), rest: None }
     }
 
     /// Describes `part`, which is everything in `region`, by its short ids.

@@ -4,16 +4,24 @@
 //! node reads them; no other shape of the same thing exists.
 
 mod ask;
+mod connectivity;
 mod problem;
 mod report;
+mod safety;
 
 pub use ask::{
     Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions, InviteOptions,
-    ListQuery, NewRecord, Resolution, SyncOptions,
+    ListQuery, NewRecord, Resolution, RevokeOptions, SyncOptions,
+};
+pub use connectivity::{
+    Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, LinkClass,
+    SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,
 };
 pub use problem::{Class, Problem};
 pub use report::{
-    ConflictReport, ConflictValue, DeviceReport, FieldChange, ImportReport, InvitationReport,
-    JoinReport, PeerReport, PeerSync, Progress, Record, RefusedRow, Revision, StatusReport,
-    SyncReport, SyncResult, TenantReport, Traffic, VerifyReport, Vitals,
+    AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,
+    ImportReport, InvitationReport, JoinReport, PeerReport, PeerSync, Progress, Record, RefusedRow,
+    Revision, RevokeReport, RevokedReport, StatusReport, SyncReport, SyncResult, TenantReport,
+    Traffic, VerifyReport, Vitals,
 };
+pub use safety::{Safety, SafetyCounts};

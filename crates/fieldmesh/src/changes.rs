@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fieldmesh_batch::{Batch, Header, Leaf};
 use fieldmesh_document::gate::{Excluded, Rival, select};
 use fieldmesh_document::{Document, Peeked};
-use fieldmesh_model::{DeviceId, DocumentId, Epoch, Scope};
+use fieldmesh_identity::Policy;
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Scope};
 use fieldmesh_store::Store;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, LocalChange};
 use crate::error::Error;
 use crate::places::decode_batch;
 use crate::rows::ChangeRef;
@@ -18,7 +20,23 @@ pub(crate) struct Source {
     pub(crate) epoch: Epoch,
     /// The scope under which it travels.
     pub(crate) scope: Scope,
+    /// The batch that holds it; none while it waits to be sealed.
+    pub(crate) batch: Option<BatchId>,
     pub(crate) change: Vec<u8>,
+}
+
+impl Source {
+    /// A leaf of `batch`.
+    pub(crate) fn of_leaf(batch: &Batch, leaf: &Leaf) -> Self {
+        let Header { author, epoch, scope, .. } = *batch.header();
+        Self { author, epoch, scope, batch: Some(batch.id()), change: leaf.change.clone() }
+    }
+
+    /// A change that no batch holds; `me` wrote it.
+    pub(crate) fn of_local(local: LocalChange, me: DeviceId) -> Self {
+        let LocalChange { scope, epoch, change, .. } = local;
+        Self { author: me, epoch, scope, batch: None, change }
+    }
 }
 
 /// Reads one change from the log; `me` is the author of what no batch holds.
@@ -29,16 +47,13 @@ pub(crate) fn read_change(
 ) -> Result<Source, Error> {
     let entry = store.read(reference.place).map_err(|error| Error::store(&error))?;
     match Entry::decode(&entry).map_err(|error| Error::store(&error))? {
-        Entry::Change(local) => {
-            Ok(Source { author: me, epoch: local.epoch, scope: local.scope, change: local.change })
-        }
+        Entry::Change(local) => Ok(Source::of_local(local, me)),
         Entry::Batch(bytes) => {
             let batch = decode_batch(&bytes)?;
-            let fieldmesh_batch::Header { author, epoch, scope, .. } = *batch.header();
             let leaf = batch.leaves().get(usize::from(reference.leaf)).ok_or_else(|| {
                 Error::Store { reason: format!("a batch in the log lacks leaf {}", reference.leaf) }
             })?;
-            Ok(Source { author, epoch, scope, change: leaf.change.clone() })
+            Ok(Source::of_leaf(&batch, leaf))
         }
         Entry::Item(_) | Entry::Fact(_) => {
             Err(Error::Store { reason: format!("no change lies at {:?}", reference.place) })
@@ -55,6 +70,7 @@ pub(crate) struct Closure {
 
 #[derive(Debug)]
 struct Known {
+    author: DeviceId,
     bytes: Vec<u8>,
     peeked: Peeked,
 }
@@ -66,18 +82,35 @@ impl Closure {
         references: &[ChangeRef],
         me: DeviceId,
     ) -> Result<Self, Error> {
-        let mut closure = Self::default();
-        for reference in references {
-            let change = read_change(store, *reference, me)?.change;
-            let peeked = fieldmesh_document::peek(&change).map_err(|error| Error::store(&error))?;
-            closure.insert(peeked, change);
+        match Self::read_readable(store, references, me) {
+            (closure, None) => Ok(closure),
+            (_, Some(error)) => Err(error),
         }
-        Ok(closure)
     }
 
-    pub(crate) fn insert(&mut self, peeked: Peeked, change: Vec<u8>) {
+    /// Reads from the log what of the changes can be read, and says what the first other lacks.
+    pub(crate) fn read_readable(
+        store: &Store,
+        references: &[ChangeRef],
+        me: DeviceId,
+    ) -> (Self, Option<Error>) {
+        let (mut closure, mut damage) = (Self::default(), None);
+        for reference in references {
+            let read = read_change(store, *reference, me).and_then(|source| {
+                let peeked = fieldmesh_document::peek(&source.change);
+                Ok((peeked.map_err(|error| Error::store(&error))?, source))
+            });
+            match read {
+                Ok((peeked, source)) => closure.insert(peeked, source.author, source.change),
+                Err(error) => damage = damage.or(Some(error)),
+            }
+        }
+        (closure, damage)
+    }
+
+    pub(crate) fn insert(&mut self, peeked: Peeked, author: DeviceId, change: Vec<u8>) {
         let hash = peeked.hash;
-        if self.changes.insert(hash, Known { bytes: change, peeked }).is_none() {
+        if self.changes.insert(hash, Known { author, bytes: change, peeked }).is_none() {
             self.order.push(hash);
         }
     }
@@ -90,38 +123,56 @@ impl Closure {
         self.order.len()
     }
 
-    /// Every change that `deps` reach, in order; `None` if one of them is not here.
-    pub(crate) fn reach(&self, deps: &[[u8; 32]]) -> Option<Vec<&[u8]>> {
+    /// The root change that counts: the earliest, then the smallest by hash.
+    pub(crate) fn root(&self) -> Option<[u8; 32]> {
+        let roots = self.changes.iter().filter(|(_, known)| known.peeked.deps.is_empty());
+        roots.min_by_key(|(hash, known)| (known.peeked.at, **hash)).map(|(hash, _)| *hash)
+    }
+
+    /// Every change that `deps` reach, in order.
+    ///
+    /// # Errors
+    ///
+    /// The hash of one of them that is not here.
+    pub(crate) fn reach(&self, deps: &[[u8; 32]]) -> Result<Vec<&[u8]>, [u8; 32]> {
         let mut reached = BTreeSet::new();
         let mut next: Vec<[u8; 32]> = deps.to_vec();
         while let Some(hash) = next.pop() {
             if reached.insert(hash) {
-                next.extend(&self.changes.get(&hash)?.peeked.deps);
+                next.extend(&self.changes.get(&hash).ok_or(hash)?.peeked.deps);
             }
         }
         let order = self.order.iter().filter(|hash| reached.contains(*hash));
-        Some(order.map(|hash| self.changes[hash].bytes.as_slice()).collect())
+        Ok(order.map(|hash| self.changes[hash].bytes.as_slice()).collect())
     }
 
     /// The changes that do not count although each of them is right: an author signed two for one
     /// place, and these lost, or build on one that did.
-    pub(crate) fn excluded(&self) -> BTreeMap<[u8; 32], Excluded> {
+    pub(crate) fn excluded(&self, id: DocumentId, policy: &Policy) -> BTreeMap<[u8; 32], Excluded> {
         let mut places = BTreeSet::new();
         let mut known = self.changes.values().map(|known| &known.peeked);
         if known.all(|peeked| places.insert((&peeked.actor, peeked.seq))) {
             return BTreeMap::new();
         }
+        let is_pinned = |change: &Peeked| {
+            let actor = <[u8; 16]>::try_from(change.actor.as_slice());
+            actor.is_ok_and(|actor| policy.is_pinned(&id, &actor, change.seq, &change.hash))
+        };
         let rivals: Vec<Rival<'_>> = self
             .changes
             .values()
-            .map(|known| Rival { change: &known.peeked, is_pinned: false })
+            .map(|Known { author, peeked, .. }| Rival {
+                change: peeked,
+                author: *author,
+                is_pinned: is_pinned(peeked),
+            })
             .collect();
         select(&rivals)
     }
 
     /// The document of all changes that count.
-    pub(crate) fn document(&self, id: DocumentId) -> Result<Document, Error> {
-        let excluded = self.excluded();
+    pub(crate) fn document(&self, id: DocumentId, policy: &Policy) -> Result<Document, Error> {
+        let excluded = self.excluded(id, policy);
         let counting = self.order.iter().filter(|hash| !excluded.contains_key(*hash));
         Document::load(id, counting.map(|hash| self.changes[hash].bytes.as_slice()))
             .map_err(|error| Error::store(&error))

@@ -3,7 +3,7 @@
 //! The kinds are numbers for ever. A batch and a policy item are kept as they were signed; a local
 //! change waits here until a batch seals it; a fact is known to this device alone.
 
-use fieldmesh_model::{DocumentId, Epoch, Moment, Scope};
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Moment, Scope, StoreId};
 use fieldmesh_store::Entry as LogEntry;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ const KIND_ITEM: u8 = 1;
 const KIND_BATCH: u8 = 2;
 const KIND_CHANGE: u8 = 3;
 const KIND_FACT: u8 = 4;
+
+/// Batches that one fact names; a fact must not grow with a device's past.
+pub(crate) const FACT_BATCHES_MAX: usize = 256;
 
 /// The bytes before a local change: document 16, scope 8, epoch 8, time 8.
 const CHANGE_HEADER_LENGTH: usize = 40;
@@ -39,7 +42,9 @@ pub(crate) struct LocalChange {
     pub(crate) change: Vec<u8>,
 }
 
-/// Something only this device knows; the last fact of a kind holds.
+/// Something only this device knows.
+///
+/// Of most kinds the last fact holds; of batches and receipts each adds to those before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Fact {
     /// The epoch of this device's chains from here on.
@@ -54,6 +59,16 @@ pub(crate) enum Fact {
     Damage([u8; 16]),
     /// Damage that was found and that no check has reported since, in words.
     Found(Vec<String>),
+    /// Batches that do not count from here on, whether they lie before this or behind it.
+    Aside(Vec<BatchId>),
+    /// Batches that were aside and count again.
+    Admitted(Vec<BatchId>),
+    /// A receipt that was verified, as it was signed.
+    Receipt(Vec<u8>),
+    /// A store of another device was restored: its receipts of earlier epochs are void.
+    Restored { device: DeviceId, store: StoreId, epoch: u64 },
+    /// How often this store has lost something that it had acknowledged; the last fact holds.
+    Restores(u64),
 }
 
 /// An entry that cannot be understood.
@@ -161,6 +176,34 @@ mod tests {
              0000000000000001\
              eeff"
         );
+    }
+
+    /// The bytes that earlier versions wrote: a home outlives the program that made it.
+    #[test]
+    fn a_home_of_an_earlier_version_keeps_its_facts() {
+        let ids = vec![BatchId::from_bytes([7; 32])];
+        let id = format!("01{}", "07".repeat(32));
+        let (device, store) = (DeviceId::from_bytes([7; 32]), StoreId::from_bytes([8; 16]));
+        let restored = format!("09{}{}03", "07".repeat(32), "08".repeat(16));
+        let written: [(&str, Fact); 11] = [
+            ("0007", Fact::Epoch(7)),
+            ("01020102", Fact::Invitations(vec![1, 2])),
+            ("020103", Fact::Addresses(vec![3])),
+            ("030a", Fact::LastSync(Moment::from_millis(5))),
+            ("0409090909090909090909090909090909", Fact::Damage([9; 16])),
+            ("0501026869", Fact::Found(vec!["hi".into()])),
+            (&format!("06{id}"), Fact::Aside(ids.clone())),
+            (&format!("07{id}"), Fact::Admitted(ids)),
+            ("080104", Fact::Receipt(vec![4])),
+            (&restored, Fact::Restored { device, store, epoch: 3 }),
+            ("0a02", Fact::Restores(2)),
+        ];
+        for (hex, fact) in written {
+            let entry = Entry::Fact(fact).encode();
+            let found: String = entry.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(found, hex);
+            assert_eq!(Entry::decode(&entry).map(|entry| entry.encode().bytes), Ok(entry.bytes));
+        }
     }
 
     #[test]

@@ -19,6 +19,12 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
     },
+    /// The device was revoked with the order to erase itself, and has done so.
+    #[error("{reason}")]
+    Erased {
+        /// Who was revoked and why.
+        reason: String,
+    },
     /// The folder holds a home already: use another one.
     #[error("{} already holds a home; choose another folder with --home", folder.display())]
     HomeExists {
@@ -156,7 +162,9 @@ impl Error {
             | Self::Taken { .. }
             | Self::Import { .. } => Class::Invalid,
             Self::Locked { .. } | Self::InUse { .. } | Self::Store { .. } => Class::Store,
-            Self::NotAllowed { .. } | Self::Invitation { .. } => Class::Refused,
+            Self::NotAllowed { .. } | Self::Invitation { .. } | Self::Erased { .. } => {
+                Class::Refused
+            }
             Self::Unreachable { .. } => Class::Unreachable,
             Self::HomeExists { .. } | Self::Usage { .. } => Class::Usage,
             Self::Folder { .. } | Self::File { .. } | Self::Listen { .. } | Self::ShuttingDown => {

@@ -6,7 +6,10 @@
 //! home/joining     the key of a device that asked to join and has no answer so far; sealed
 //! home/store/      log and view
 //! home/port        the port listened on last, so that remembered addresses stay good
+//! home/erased      why nothing else is here any more
 //! ```
+
+mod erase;
 
 use std::fs;
 use std::io::Write;
@@ -119,6 +122,7 @@ impl Home {
             return Err(Error::HomeExists { folder: folder.into() });
         }
         create_private_folder(folder)?;
+        erase::forget(folder);
         set_aside(folder)?;
         let key = DataKey::generate().map_err(|error| locked(&error))?;
         let profile: [u8; 16] = clock::random();
@@ -145,7 +149,7 @@ impl Home {
             }
         }
         if !exists(folder) {
-            return Err(Error::NoHome { folder: folder.into() });
+            return Err(erase::why_missing(folder));
         }
         let (profile, wrapped) = read_profile(folder)?;
         let key = unwrap(&wrapped, unlock, &profile)?;
@@ -337,7 +341,7 @@ fn locked(error: &KeyError) -> Error {
 fn read_profile(folder: &Path) -> Result<([u8; 16], WrappedKey), Error> {
     let path = folder.join(PROFILE_FILE);
     let bytes = fs::read(&path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::NoHome { folder: folder.into() },
+        std::io::ErrorKind::NotFound => erase::why_missing(folder),
         _ => folder_error(folder, source),
     })?;
     let damaged = || Error::Locked {
@@ -384,7 +388,7 @@ pub(crate) fn create_private_folder(folder: &Path) -> Result<(), Error> {
 }
 
 /// Writes a file so that after a crash either the old or the new one is there, whole.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let temporary = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut options = fs::OpenOptions::new();

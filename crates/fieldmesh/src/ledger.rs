@@ -4,6 +4,7 @@
 //! changes are built one at a time under the author's lock and handed to the store in that order;
 //! the wait for the disk happens outside, so that many writers share one sync of the disk.
 
+mod aside;
 mod conflicts;
 mod create;
 mod export;
@@ -12,6 +13,8 @@ mod names;
 mod query;
 mod record;
 mod reports;
+mod revoke;
+mod safety;
 mod verify;
 mod write;
 
@@ -21,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use fieldmesh_document::Document;
 use fieldmesh_identity::{Item, Member, Policy};
-use fieldmesh_model::{DeviceId, DocumentId, Epoch, Moment, UserId};
+use fieldmesh_model::{DeviceId, DocumentId, Epoch, Filter, Moment, UserId};
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View};
 
 use crate::author::{Author, Unsealed};
@@ -55,6 +58,9 @@ pub(crate) struct Ledger {
     /// Held while an invitation is issued or used.
     enrolment: Mutex<()>,
     mesh: OnceLock<Mesh>,
+    /// The part of the tenant's records that is exchanged.
+    pub(crate) only: Filter,
+    counted: safety::Counted,
 }
 
 /// What is locked while a local change is built.
@@ -101,6 +107,7 @@ pub(crate) struct Parts {
     pub(crate) places: Arc<Places>,
     pub(crate) identity: Identity,
     pub(crate) policy: Arc<RwLock<Arc<Policy>>>,
+    pub(crate) only: Filter,
 }
 
 impl Ledger {
@@ -110,10 +117,8 @@ impl Ledger {
     /// may be among it, and a new epoch keeps their numbers from being used twice. The same damage
     /// found again needs no other epoch.
     pub(crate) fn open(parts: Parts, damage: Option<[u8; 16]>) -> Result<Self, Error> {
-        let Parts { store, projector, places, identity, policy } = parts;
-        let handled: Option<Fact> =
-            rows::find(store.view(), Tree::Meta, fact_key(&Fact::Damage([0; 16])))?;
-        let is_past_certain = damage.is_none() || damage.map(Fact::Damage) == handled;
+        let Parts { store, projector, places, identity, policy, only } = parts;
+        let is_past_certain = !is_fresh(&store, damage)?;
         let known: Option<Fact> = rows::find(store.view(), Tree::Meta, fact_key(&Fact::Epoch(0)))?;
         let (epoch, is_new) = match known {
             Some(Fact::Epoch(epoch)) if is_past_certain => (Epoch(epoch), false),
@@ -133,6 +138,8 @@ impl Ledger {
             desk: Mutex::new(desk),
             enrolment: Mutex::new(()),
             mesh: OnceLock::new(),
+            only,
+            counted: safety::Counted::default(),
         };
         let handled = damage.filter(|_| !is_past_certain).map(Fact::Damage);
         let epoch = is_new.then_some(Fact::Epoch(epoch.0));
@@ -166,13 +173,24 @@ impl Ledger {
 
     /// This device as the policy knows it.
     pub(crate) fn me(&self) -> Result<Member, Error> {
-        self.policy().member(&self.device()).cloned().ok_or_else(|| Error::NotAllowed {
-            reason: "this device is no member of its tenant any more".into(),
+        let policy = self.policy();
+        let me = self.device();
+        policy.member(&me).cloned().ok_or_else(|| Error::NotAllowed {
+            reason: match policy.revocation(&me).map(|revocation| revocation.reason.trim()) {
+                Some("") => "this device was revoked; join again with a new invitation, in a new \
+                             home"
+                    .into(),
+                Some(reason) => format!(
+                    "this device was revoked ({reason}); join again with a new invitation, in a \
+                     new home"
+                ),
+                None => "this device is no member of its tenant any more".into(),
+            },
         })
     }
 
     pub(crate) fn user(&self) -> UserId {
-        self.policy().member(&self.device()).map_or(self.identity.user, |member| member.user)
+        self.policy().known(&self.device()).map_or(self.identity.user, |member| member.user)
     }
 
     /// Writes a fact durably.
@@ -267,13 +285,13 @@ impl Ledger {
         };
         for recent in desk.recent.get(&id).into_iter().flatten() {
             if let Ok(peeked) = fieldmesh_document::peek(&recent.change) {
-                closure.insert(peeked, recent.change.clone());
+                closure.insert(peeked, self.device(), recent.change.clone());
             }
         }
         if closure.is_empty() {
             return Ok(None);
         }
-        closure.document(id).map(Some)
+        closure.document(id, &self.policy()).map(Some)
     }
 
     /// Keeps others from issuing or using an invitation meanwhile.
@@ -305,12 +323,40 @@ impl Ledger {
         let items = self.policy_items()?;
         let policy = Arc::new(Policy::evaluate(self.identity.tenant, &items));
         *self.policy.write().expect("no holder of this lock panics") = policy;
+        // It may have decided which of two changes counts.
+        self.projector.wake();
         Ok(())
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().expect("no holder of this lock panics")
     }
+}
+
+/// Whether `damage` is there and was not handled so far.
+fn is_fresh(store: &Store, damage: Option<[u8; 16]>) -> Result<bool, Error> {
+    let handled: Option<Fact> =
+        rows::find(store.view(), Tree::Meta, fact_key(&Fact::Damage([0; 16])))?;
+    Ok(damage.is_some() && damage.map(Fact::Damage) != handled)
+}
+
+/// How often the store has lost something that it had acknowledged; `damage` marks what it was
+/// found to lack now. Once this has risen, receipts of before are void.
+pub(crate) fn count_restores(store: &Store, damage: Option<[u8; 16]>) -> Result<u64, Error> {
+    let known: Option<Fact> = rows::find(store.view(), Tree::Meta, fact_key(&Fact::Restores(0)))?;
+    let before = match known {
+        Some(Fact::Restores(count)) => count,
+        _ => 0,
+    };
+    if !is_fresh(store, damage)? {
+        return Ok(before);
+    }
+    let count = before.saturating_add(1);
+    // On a full disk the home opens all the same; the next open counts once more.
+    if let Err(error) = store.append(vec![Entry::Fact(Fact::Restores(count)).encode()]) {
+        tracing::warn!(%error, "the loss could not be counted");
+    }
+    Ok(count)
 }
 
 /// The author as the view knows it: the heads of its chains and what waits for a batch.

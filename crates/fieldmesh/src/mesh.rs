@@ -6,15 +6,18 @@
 mod link;
 mod perform;
 mod tally;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fieldmesh_identity::Policy;
-use fieldmesh_model::{DeviceId, Moment};
+use fieldmesh_batch::{Chain, Gap};
+use fieldmesh_identity::{DeviceKeys, Policy};
+use fieldmesh_model::{BatchId, DeviceId, Moment};
 use fieldmesh_net::Connection;
-use fieldmesh_replica::{Event, Input, LinkId, LinkStats, Replica};
+use fieldmesh_replica::{Event, Fork, Input, LinkId, LinkStats, Proof, Replica};
 use fieldmesh_store::Store;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -27,11 +30,16 @@ use self::link::Link;
 use self::tally::Tally;
 
 pub(crate) use self::tally::sum;
+#[cfg(test)]
+pub(crate) use self::watch::Greeted;
+pub(crate) use self::watch::Watch;
 
 /// Inputs from the network that wait to be handled.
 const INBOX_MAX: usize = 64;
 /// Events a slow listener may lag behind.
 const EVENTS_MAX: usize = 1_024;
+/// Forks and gaps that a snapshot names.
+const LISTED_MAX: usize = 1_024;
 /// Inputs handled between two looks at the completions.
 const TURN_MAX: usize = 32;
 
@@ -49,6 +57,8 @@ pub(crate) enum Call {
     StoreFailed { link: LinkId, lost: Input, reason: String },
     /// The state, for people.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// Where batches are, as receipts prove it, in the order asked for.
+    Proofs { batches: Vec<BatchId>, reply: oneshot::Sender<Vec<Proof>> },
     /// Stop: close every link and end the task.
     Stop,
 }
@@ -65,12 +75,19 @@ pub(crate) enum MeshEvent {
 }
 
 /// The state of the mesh at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Snapshot {
     pub(crate) root: String,
     pub(crate) batches: u64,
     pub(crate) links: Vec<LinkState>,
     pub(crate) tally: Tally,
+    /// Batches that are kept and do not count.
+    pub(crate) aside: u64,
+    /// At most [`LISTED_MAX`] places of chains that hold two batches.
+    pub(crate) forks: Vec<Fork>,
+    /// At most [`LISTED_MAX`] chains of which batches are missing.
+    pub(crate) gaps: Vec<(Chain, Gap)>,
+    pub(crate) watch: Watch,
 }
 
 /// One link at one moment.
@@ -85,6 +102,8 @@ pub(crate) struct LinkState {
     pub(crate) stats: LinkStats,
     /// What passed over earlier links with the same device.
     pub(crate) earlier: LinkStats,
+    /// Whether the peer was asked to sign for what it holds and has not answered so far.
+    pub(crate) awaits_receipt: bool,
 }
 
 /// A handle on the task.
@@ -94,24 +113,32 @@ pub(crate) struct Mesh {
     urgent: mpsc::UnboundedSender<Call>,
     events: broadcast::Sender<MeshEvent>,
     policy: Arc<std::sync::RwLock<Arc<Policy>>>,
+    /// Grows whenever a batch may be at another number of places than before.
+    proofs: Arc<AtomicU64>,
+}
+
+/// What a mesh is made of.
+pub(crate) struct Parts {
+    pub(crate) replica: Replica,
+    pub(crate) keys: DeviceKeys,
+    pub(crate) store: Arc<Store>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) projector: Projector,
+    pub(crate) policy: Arc<std::sync::RwLock<Arc<Policy>>>,
 }
 
 impl Mesh {
     /// Starts the task in `tasks`.
-    pub(crate) fn start(
-        replica: Replica,
-        store: Arc<Store>,
-        places: Arc<Places>,
-        projector: Projector,
-        policy: Arc<std::sync::RwLock<Arc<Policy>>>,
-        tasks: &mut JoinSet<()>,
-    ) -> Self {
+    pub(crate) fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Self {
+        let Parts { replica, keys, store, places, projector, policy } = parts;
         let (inbox, calls) = mpsc::channel(INBOX_MAX);
         let (urgent, urgent_calls) = mpsc::unbounded_channel();
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        let mesh = Self { inbox, urgent, events, policy };
+        let mesh = Self { inbox, urgent, events, policy, proofs: Arc::default() };
         let task = MeshTask {
+            unheld: replica.unheld().collect(),
             replica,
+            keys,
             store,
             places,
             projector,
@@ -121,6 +148,7 @@ impl Mesh {
             earlier: BTreeMap::new(),
             next_link: 1,
             tally: Tally::default(),
+            watch: Watch::default(),
             tasks: JoinSet::new(),
         };
         tasks.spawn(task.run(calls, urgent_calls));
@@ -158,6 +186,18 @@ impl Mesh {
         answer.await.ok()
     }
 
+    /// Where batches are, as receipts prove it; nothing once the task is gone. Blocks.
+    pub(crate) fn proofs(&self, batches: Vec<BatchId>) -> Vec<Proof> {
+        let (reply, answer) = oneshot::channel();
+        self.urgent(Call::Proofs { batches, reply });
+        answer.blocking_recv().unwrap_or_default()
+    }
+
+    /// A number that grows whenever proofs may be others than before.
+    pub(crate) fn proofs_version(&self) -> u64 {
+        self.proofs.load(Ordering::Relaxed)
+    }
+
     /// Everything that happens from here on.
     pub(crate) fn events(&self) -> broadcast::Receiver<MeshEvent> {
         self.events.subscribe()
@@ -171,6 +211,11 @@ impl Mesh {
 
 struct MeshTask {
     replica: Replica,
+    /// The keys of this device, for receipts.
+    keys: DeviceKeys,
+    /// Batches whose signature was lost before it was durable: they lie in the log and do not
+    /// count until they come again.
+    unheld: BTreeSet<BatchId>,
     store: Arc<Store>,
     places: Arc<Places>,
     projector: Projector,
@@ -181,6 +226,7 @@ struct MeshTask {
     earlier: BTreeMap<DeviceId, LinkStats>,
     next_link: u64,
     tally: Tally,
+    watch: Watch,
     tasks: JoinSet<()>,
 }
 
@@ -246,6 +292,10 @@ impl MeshTask {
             Call::Snapshot(reply) => {
                 let _ = reply.send(self.snapshot());
             }
+            Call::Proofs { batches, reply } => {
+                let proofs = batches.iter().map(|id| self.replica.proof(id)).collect();
+                let _ = reply.send(proofs);
+            }
             Call::Stop => unreachable!("the loop ends before it is handed on"),
         }
     }
@@ -276,10 +326,19 @@ impl MeshTask {
                     is_dialled: link.is_dialled,
                     stats: self.replica.stats(*id).unwrap_or_default(),
                     earlier: self.earlier.get(&link.device).copied().unwrap_or_default(),
+                    awaits_receipt: self.replica.awaits_receipt(*id),
                 })
                 .collect(),
             tally: self.tally.clone(),
+            aside: self.replica.quarantine_len() as u64,
+            forks: self.replica.forks().take(LISTED_MAX).collect(),
+            gaps: self.replica.gaps().take(LISTED_MAX).collect(),
+            watch: self.watch.clone(),
         }
+    }
+
+    fn proofs_changed(&self) {
+        self.mesh.proofs.fetch_add(1, Ordering::Relaxed);
     }
 
     fn stop(mut self) {

@@ -4,10 +4,15 @@
 //! runs in tasks that the node owns and that end with it.
 
 mod builder;
+mod connectivity;
 mod contacts;
+mod contents;
+mod devices;
 mod enrol;
+mod erase;
 mod keeper;
 mod listener;
+mod notes;
 mod open;
 mod report;
 mod sync;
@@ -34,6 +39,7 @@ pub use self::builder::{Builder, TenantOptions};
 pub use self::keeper::RunOptions;
 pub use self::listener::Listener;
 
+use self::connectivity::Watch;
 use self::contacts::Contacts;
 
 /// A node; clones are handles on the same one.
@@ -78,6 +84,7 @@ struct Inner {
     ledger: Arc<Ledger>,
     mesh: Mesh,
     contacts: Contacts,
+    watch: Arc<Watch>,
     listener: tokio::sync::Mutex<Option<Listener>>,
     /// A listener of the caller's that is shared with other nodes, or one of our own.
     owns_listener: bool,
@@ -87,6 +94,10 @@ struct Inner {
     syncing: tokio::sync::Mutex<()>,
     tasks: Mutex<JoinSet<()>>,
     thread: Mutex<Option<ProjectorThread>>,
+    /// Whether the home erases itself.
+    is_erasing: AtomicBool,
+    /// Why the home has erased itself, once it has.
+    erased: tokio::sync::watch::Sender<Option<String>>,
 }
 
 impl Node {
@@ -102,7 +113,11 @@ impl Node {
     /// [`Error::Invalid`] carries every fault; [`Error::Taken`] names the record that has the
     /// same natural key.
     pub async fn record(&self, new: NewRecord) -> Result<Record, Error> {
-        self.blocking(move |ledger| ledger.create(&new)).await
+        let record = self.blocking(move |ledger| ledger.create(&new)).await?;
+        if record.fields.get("entryType").is_some_and(|kind| kind == "PRODUCTION") {
+            tracing::info!(target: "SyncEngine", "Production logged locally: {}", record.id);
+        }
+        Ok(record)
     }
 
     /// Changes fields of the record that `name` means: an id, the end of one, or a unique name.
@@ -259,9 +274,15 @@ impl Node {
             std::mem::take(&mut *slot)
         };
         tasks.shutdown().await;
+        self.inner.watch.feed(crate::connectivity::Input::Destroyed);
         let inner = Arc::clone(&self.inner);
-        if let Err(error) = self.blocking(move |ledger| inner.contacts.save(ledger)).await {
-            tracing::warn!(%error, "addresses of peers could not be written");
+        if let Err(error) = self.blocking(move |_| inner.watch.save(&inner.home)).await {
+            tracing::warn!(%error, "the settings of sync could not be written");
+        }
+        let inner = Arc::clone(&self.inner);
+        match self.blocking(move |ledger| inner.contacts.save(ledger)).await {
+            Ok(()) | Err(Error::Erased { .. }) => {}
+            Err(error) => tracing::warn!(%error, "addresses of peers could not be written"),
         }
         let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || inner.close()).await.map_err(|_| Error::ShuttingDown)?
@@ -272,6 +293,7 @@ impl Node {
         &self,
         work: impl FnOnce(&Ledger) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.inner.check_erased()?;
         let ledger = Arc::clone(&self.inner.ledger);
         tokio::task::spawn_blocking(move || work(&ledger)).await.map_err(|error| {
             tracing::error!(%error, "a call ended without an answer");
@@ -312,6 +334,12 @@ impl Inner {
         if let Some(thread) = thread {
             thread.join();
         }
-        self.ledger.store.close().map_err(|error| Error::store(&error))
+        let closed = self.ledger.store.close().map_err(|error| Error::store(&error));
+        if self.erased.borrow().is_none() {
+            return closed;
+        }
+        // What could not be written is erased with the rest.
+        self.home.erase_store();
+        Ok(())
     }
 }

@@ -12,15 +12,32 @@ use crate::error::Error;
 
 /// Where in the log each batch lies; shared by those that write and those that read batches.
 #[derive(Debug, Default)]
-pub(crate) struct Places(RwLock<BTreeMap<BatchId, Place>>);
+pub(crate) struct Places(RwLock<Both>);
+
+/// Both ways; a batch that was written again lies at several places, the newest one counts.
+#[derive(Debug, Default)]
+struct Both {
+    places: BTreeMap<BatchId, Place>,
+    batches: BTreeMap<Place, BatchId>,
+}
 
 impl Places {
     pub(crate) fn insert_all(&self, places: impl IntoIterator<Item = (BatchId, Place)>) {
-        self.0.write().expect("no holder of this lock panics").extend(places);
+        let mut both = self.0.write().expect("no holder of this lock panics");
+        for (id, place) in places {
+            let newest = both.places.entry(id).or_insert(place);
+            *newest = place.max(*newest);
+            both.batches.insert(place, id);
+        }
     }
 
     pub(crate) fn find(&self, id: &BatchId) -> Option<Place> {
-        self.0.read().expect("no holder of this lock panics").get(id).copied()
+        self.0.read().expect("no holder of this lock panics").places.get(id).copied()
+    }
+
+    /// The batch at `place`, if one lies there.
+    pub(crate) fn batch_at(&self, place: Place) -> Option<BatchId> {
+        self.0.read().expect("no holder of this lock panics").batches.get(&place).copied()
     }
 }
 

@@ -4,33 +4,50 @@
 //! changes nothing, because the position is written behind the rows and a crash may come between.
 
 mod index;
+mod receipts;
+mod standing;
 mod touched;
+mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fieldmesh_batch::{Batch, Header};
+use fieldmesh_batch::{Batch, Header, Leaf};
 use fieldmesh_identity::Policy;
-use fieldmesh_model::{DeviceId, DocumentId, Scope};
-use fieldmesh_store::{Place, Store, Tree, View, WriteSet};
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Scope};
+use fieldmesh_replica::Held;
+use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View, WriteSet};
 
 use crate::changes::Source;
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
-use crate::rows::{self, ChainRow, ChangeRef, QuarantineRow, RecordRow};
+use crate::places::{Places, read_batch};
+use crate::rows::{
+    self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow, RecordRow,
+};
 use crate::schema;
 
 pub(crate) use self::index::{field_hash, is_indexed};
-use self::touched::{Arrival, Done, Refused};
+use self::receipts::Receipts;
+use self::standing::Standing;
+use self::touched::{Arrival, Done, Refused, Work};
 
 /// Threads that work on documents at the same time.
 const CORES_MAX: usize = 4;
 /// Fewer documents than this are not worth a thread.
 const SHARE_MIN: usize = 16;
 
+/// Where the view keeps the pins that its documents were made by, in [`Tree::Meta`].
+const PINS_KEY: &[u8] = b"pins";
+
+/// A change for which policy has decided: document, actor, sequence number and hash.
+type Pinned = (DocumentId, [u8; 16], u64, [u8; 32]);
+
 /// What a projection reads.
 pub(crate) struct Sources<'a> {
     pub(crate) store: &'a Store,
+    /// Where every batch of the log lies, also of the part that is not applied so far.
+    pub(crate) places: &'a Places,
     pub(crate) policy: Arc<Policy>,
     /// This device, the author of unsealed changes.
     pub(crate) me: DeviceId,
@@ -38,18 +55,15 @@ pub(crate) struct Sources<'a> {
     pub(crate) forward_only: bool,
 }
 
-/// A document and what has arrived for it.
-struct Work {
-    id: DocumentId,
-    scope: Scope,
-    arrivals: Vec<Arrival>,
-}
-
 /// Rows that are being made.
 pub(crate) struct Projection<'a> {
     sources: &'a Sources<'a>,
     view: &'a View,
-    documents: BTreeMap<DocumentId, (Scope, Vec<Arrival>)>,
+    documents: BTreeMap<DocumentId, Work>,
+    standing: Standing<'a>,
+    receipts: Receipts<'a>,
+    /// The batches of this step.
+    batches: BTreeSet<BatchId>,
     counts: BTreeMap<u16, i64>,
     chains: BTreeMap<Vec<u8>, ChainRow>,
     writes: WriteSet,
@@ -62,6 +76,9 @@ impl<'a> Projection<'a> {
             sources,
             view: sources.store.view(),
             documents: BTreeMap::new(),
+            standing: Standing::new(sources.store.view()),
+            receipts: Receipts::new(sources.store.view()),
+            batches: BTreeSet::new(),
             counts: BTreeMap::new(),
             chains: BTreeMap::new(),
             writes: WriteSet::default(),
@@ -91,21 +108,100 @@ impl<'a> Projection<'a> {
                 }
             },
             Entry::Change(local) => {
-                self.apply_local(place, &local);
+                self.apply_local(place, local);
                 Ok(())
             }
-            Entry::Fact(fact) => {
+            Entry::Fact(fact) => self.apply_fact(place, fact),
+        }
+    }
+
+    fn apply_fact(&mut self, place: Place, fact: Fact) -> Result<(), Error> {
+        match fact {
+            Fact::Aside(batches) => {
+                for id in batches {
+                    self.standing.set_aside(id);
+                    self.rejudge(place, id)?;
+                }
+            }
+            Fact::Admitted(batches) => {
+                for id in batches {
+                    self.standing.admit(id);
+                    self.rejudge(place, id)?;
+                }
+            }
+            Fact::Receipt(receipt) => self.receipts.keep(receipt)?,
+            Fact::Restored { device, store, epoch } => self.receipts.void(device, store, epoch)?,
+            fact @ (Fact::Epoch(_)
+            | Fact::Invitations(_)
+            | Fact::Addresses(_)
+            | Fact::LastSync(_)
+            | Fact::Damage(_)
+            | Fact::Found(_)
+            | Fact::Restores(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
-                Ok(())
+            }
+        }
+        Ok(())
+    }
+
+    /// The batch `id` counts otherwise than before: its documents are made anew.
+    ///
+    /// One that lies behind the fact at `place` is judged when it is applied.
+    fn rejudge(&mut self, place: Place, id: BatchId) -> Result<(), Error> {
+        let found = self.sources.places.find(&id).filter(|found| *found < place);
+        let Some(found) = found.filter(|_| !self.sources.forward_only) else { return Ok(()) };
+        match read_batch(self.sources.store, found) {
+            Ok(batch) => self.remake(found, &batch),
+            // `verify` lists it, and a peer may bring it again.
+            Err(error) => tracing::error!(batch = %id.short(), %error, "a batch is not judged"),
+        }
+        Ok(())
+    }
+
+    /// Has every document of `batch` made anew from those of its changes that count.
+    fn remake(&mut self, place: Place, batch: &Batch) {
+        for (index, leaf) in leaves(batch) {
+            self.changes += 1;
+            let source = Source::of_leaf(batch, leaf);
+            self.arrive(leaf.document, batch.header().scope, (place, index), source);
+            if let Some(work) = self.documents.get_mut(&leaf.document) {
+                work.is_remade = true;
             }
         }
     }
 
+    /// Has the documents made anew for which policy has decided otherwise than the view shows.
+    ///
+    /// Gives whether there are any: the policy may change after the item that changes it was read.
+    pub(crate) fn repin(&mut self) -> Result<bool, Error> {
+        if self.sources.forward_only {
+            return Ok(false);
+        }
+        let before: BTreeSet<Pinned> =
+            rows::find(self.view, Tree::Meta, PINS_KEY)?.unwrap_or_default();
+        let after: BTreeSet<Pinned> = self.sources.policy.pins().collect();
+        if before == after {
+            return Ok(false);
+        }
+        for (id, ..) in before.symmetric_difference(&after) {
+            let row: Option<DocumentRow> = rows::find(self.view, Tree::Document, id.as_bytes())?;
+            if let Some(row) = row {
+                let work = self.documents.entry(*id).or_insert_with(|| Work::new(*id, row.scope));
+                work.is_remade = true;
+            }
+        }
+        self.writes.put(Tree::Meta, PINS_KEY, rows::encode(&after));
+        Ok(true)
+    }
+
     /// Writes every row and then the position behind the last entry.
     pub(crate) fn finish(mut self, applied: Place) -> Result<(), Error> {
+        self.list_refused()?;
         for done in self.merge()? {
-            self.write(done);
+            self.write(done)?;
         }
+        self.standing.write(&mut self.writes);
+        self.receipts.write(&mut self.writes);
         for (collection, change) in std::mem::take(&mut self.counts) {
             let key = count_key(collection);
             let before: u64 = rows::find(self.view, Tree::Meta, &key)?.unwrap_or(0);
@@ -118,28 +214,35 @@ impl<'a> Projection<'a> {
 
     fn apply_batch(&mut self, place: Place, batch: &Batch) -> Result<(), Error> {
         let header = batch.header();
-        self.writes.put(Tree::Leaf, batch.key_bytes().to_vec(), rows::encode(&place));
+        let row = LeafRow::new(place, &Held::of(batch));
+        self.writes.put(Tree::Leaf, batch.key_bytes().to_vec(), rows::encode(&row));
         self.apply_chain(batch, header)?;
         if self.sources.forward_only {
             return Ok(());
         }
         let own = header.author == self.sources.me;
-        for (index, leaf) in batch.leaves().iter().enumerate() {
+        let is_known = !self.batches.insert(batch.id());
+        if self.standing.is_aside(&batch.id())? {
+            // A copy of it, or what this device recorded for it, may have been applied before.
+            if own || is_known || self.is_applied(batch)? {
+                self.remake(place, batch);
+            }
+            return Ok(());
+        }
+        for (index, leaf) in leaves(batch) {
             self.changes += 1;
-            let leaf_number = u16::try_from(index).expect("a batch holds at most 64 leaves");
-            let source = Source {
-                author: header.author,
-                epoch: header.epoch,
-                scope: header.scope,
-                change: leaf.change.clone(),
-            };
-            let origin = (place, leaf_number);
-            let hash = self.arrive(leaf.document, header.scope, origin, source);
+            let source = Source::of_leaf(batch, leaf);
+            let hash = self.arrive(leaf.document, header.scope, (place, index), source);
             if let (true, Some(hash)) = (own, hash) {
                 self.writes.delete(Tree::Meta, rows::unsealed_key(leaf.document, hash));
             }
         }
         Ok(())
+    }
+
+    fn is_applied(&self, batch: &Batch) -> Result<bool, Error> {
+        let row = self.view.get(Tree::Leaf, &batch.key_bytes());
+        row.map(|row| row.is_some()).map_err(|error| Error::store(&error))
     }
 
     fn apply_chain(&mut self, batch: &Batch, header: &Header) -> Result<(), Error> {
@@ -156,16 +259,12 @@ impl<'a> Projection<'a> {
         Ok(())
     }
 
-    fn apply_local(&mut self, place: Place, local: &LocalChange) {
-        let source = Source {
-            author: self.sources.me,
-            epoch: local.epoch,
-            scope: local.scope,
-            change: local.change.clone(),
-        };
-        let hash = self.arrive(local.document, local.scope, (place, 0), source);
+    fn apply_local(&mut self, place: Place, local: LocalChange) {
+        let (document, scope) = (local.document, local.scope);
+        let source = Source::of_local(local, self.sources.me);
+        let hash = self.arrive(document, scope, (place, LOCAL_LEAF), source);
         if let Some(hash) = hash {
-            let key = rows::unsealed_key(local.document, hash);
+            let key = rows::unsealed_key(document, hash);
             self.writes.put(Tree::Meta, key, rows::encode(&place));
         }
     }
@@ -178,27 +277,37 @@ impl<'a> Projection<'a> {
         (place, leaf): (Place, u16),
         source: Source,
     ) -> Option<[u8; 8]> {
-        let Ok(peeked) = fieldmesh_document::peek(&source.change) else {
-            let reason = "the change cannot be read".into();
-            let reference = ChangeRef { place, leaf, hash: [0; 8] };
-            self.quarantine(id, scope, Refused { reference, author: source.author, reason });
-            return None;
-        };
-        let hash = *peeked.hash.first_chunk().expect("32 bytes have a first eight");
-        let reference = ChangeRef { place, leaf, hash };
-        let (_, arrivals) = self.documents.entry(id).or_insert_with(|| (scope, Vec::new()));
-        arrivals.push(Arrival { reference, source });
-        Some(hash)
+        let hash = touched::short_hash(&source.change);
+        let reference = ChangeRef { place, leaf, hash: hash.unwrap_or_default() };
+        let work = self.documents.entry(id).or_insert_with(|| Work::new(id, scope));
+        work.arrivals.push(Arrival { reference, source });
+        hash
+    }
+
+    /// Tells documents that are made anew which of their changes were refused so far.
+    fn list_refused(&mut self) -> Result<(), Error> {
+        if !self.documents.values().any(|work| work.is_remade) {
+            return Ok(());
+        }
+        let range = KeyRange::all();
+        for row in rows::scan(self.view, Tree::Quarantine, range, Direction::Ascending) {
+            let (key, value) = row?;
+            let row: QuarantineRow = rows::decode(&value)?;
+            let Some(work) = self.documents.get_mut(&row.document).filter(|work| work.is_remade)
+            else {
+                continue;
+            };
+            work.refused.push(rows::decode(&key)?);
+            self.writes.delete(Tree::Quarantine, key);
+        }
+        Ok(())
     }
 
     /// Works on every document that changes have arrived for, on all cores.
-    fn merge(&mut self) -> Result<Vec<Done>, Error> {
-        let work: Vec<Work> = std::mem::take(&mut self.documents)
-            .into_iter()
-            .map(|(id, (scope, arrivals))| Work { id, scope, arrivals })
-            .collect();
-        let sources = self.sources;
-        let one = |work: Work| touched::apply(work.id, work.scope, work.arrivals, sources);
+    fn merge(&mut self) -> Result<Vec<Done<'a>>, Error> {
+        let work: Vec<Work> = std::mem::take(&mut self.documents).into_values().collect();
+        let (sources, standing) = (self.sources, &self.standing);
+        let one = |work: Work| touched::apply(work, sources, standing);
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
         let share = work.len().div_ceil(cores).max(SHARE_MIN);
         if work.len() <= share {
@@ -225,30 +334,65 @@ impl<'a> Projection<'a> {
     }
 
     /// Writes a document's row and the index entries that changed.
-    fn write(&mut self, done: Done) {
-        let Done { id, row, before, refused } = done;
+    fn write(&mut self, done: Done<'_>) -> Result<(), Error> {
+        let Done { id, row, before, refused, twins, waiting, moved, counting, is_empty } = done;
         let collection = row.scope.collection;
+        waiting.write(&mut self.writes);
+        for (older, newer) in moved {
+            let key = refused_key(older);
+            let row =
+                self.view.get(Tree::Quarantine, &key).map_err(|error| Error::store(&error))?;
+            if let Some(row) = row {
+                self.writes.delete(Tree::Quarantine, key);
+                self.writes.put(Tree::Quarantine, refused_key(newer), row);
+            }
+        }
+        for reference in counting {
+            self.writes.delete(Tree::Quarantine, refused_key(reference));
+        }
         for refused in refused {
             self.quarantine(id, row.scope, refused);
         }
-        self.writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(&row));
+        for ChangeRef { place, leaf, .. } in twins {
+            self.writes.put(Tree::Meta, rows::twin_key(id, place, leaf), Vec::new());
+        }
+        if is_empty {
+            self.writes.delete(Tree::Document, id.as_bytes().to_vec());
+        } else {
+            self.writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(&row));
+        }
         let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
         let (before, after) = (before.as_ref(), row.record.as_ref());
         *self.counts.entry(collection).or_default() += live(after) - live(before);
         let schema = schema::numbered(collection);
         index::update(&schema, id, self.sources.store, before, after, &mut self.writes);
+        Ok(())
     }
 
     fn quarantine(&mut self, id: DocumentId, scope: Scope, refused: Refused) {
         let Refused { reference, author, reason } = refused;
         tracing::warn!(document = %id.short(), author = %author.short(), reason, "quarantined");
-        let key = rows::encode(&(reference.place, reference.leaf));
+        let key = refused_key(reference);
         let row = QuarantineRow { document: id, collection: scope.collection, author, reason };
         self.writes.put(Tree::Quarantine, key, rows::encode(&row));
     }
 }
 
-/// The key of a fact in [`Tree::Meta`].
+/// The key of a refused change in [`Tree::Quarantine`].
+fn refused_key(reference: ChangeRef) -> Vec<u8> {
+    rows::encode(&(reference.place, reference.leaf))
+}
+
+/// The leaves of a batch with their numbers.
+fn leaves(batch: &Batch) -> impl Iterator<Item = (u16, &Leaf)> {
+    batch
+        .leaves()
+        .iter()
+        .enumerate()
+        .map(|(index, leaf)| (u16::try_from(index).expect("a batch holds at most 64 leaves"), leaf))
+}
+
+/// The key of a fact in [`Tree::Meta`]; the kinds that add to each other share one, unused.
 pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
     match fact {
         Fact::Epoch(_) => b"fact/epoch",
@@ -257,6 +401,10 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::LastSync(_) => b"fact/last-sync",
         Fact::Damage(_) => b"fact/damage",
         Fact::Found(_) => b"fact/found",
+        Fact::Restores(_) => b"fact/restores",
+        Fact::Aside(_) | Fact::Admitted(_) | Fact::Receipt(_) | Fact::Restored { .. } => {
+            b"fact/added"
+        }
     }
 }
 
@@ -266,3 +414,6 @@ pub(crate) fn count_key(collection: u16) -> Vec<u8> {
     key.extend_from_slice(&collection.to_be_bytes());
     key
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use fieldmesh_store::{Place, Store};
 
 use crate::entry::Entry;
 use crate::error::Error;
+use crate::places::Places;
 use crate::projection::{Projection, Sources};
 
 /// Changes that one step applies at the most.
@@ -50,6 +51,8 @@ struct State {
 /// What the thread works with.
 pub(crate) struct Work {
     pub(crate) store: Arc<Store>,
+    /// Where every batch of the log lies.
+    pub(crate) places: Arc<Places>,
     pub(crate) policy: Arc<RwLock<Arc<Policy>>>,
     pub(crate) me: DeviceId,
     pub(crate) forward_only: bool,
@@ -211,8 +214,13 @@ fn step(work: &Work, applied: Option<Place>) -> Result<Option<Place>, Error> {
     // A view that an error broke is found out here, also where there is nothing to apply.
     work.store.view().applied().map_err(|error| Error::store(&error))?;
     let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
-    let sources =
-        Sources { store: &work.store, policy, me: work.me, forward_only: work.forward_only };
+    let sources = Sources {
+        store: &work.store,
+        places: &work.places,
+        policy,
+        me: work.me,
+        forward_only: work.forward_only,
+    };
     let mut projection = Projection::new(&sources);
     let mut last = None;
     let mut failed = None;
@@ -242,7 +250,8 @@ fn step(work: &Work, applied: Option<Place>) -> Result<Option<Place>, Error> {
     if let Some(error) = failed {
         return Err(error);
     }
-    if let Some(place) = last {
+    let is_repinned = projection.repin()?;
+    if let Some(place) = last.or(applied.filter(|_| is_repinned)) {
         projection.finish(place)?;
     }
     Ok(last)

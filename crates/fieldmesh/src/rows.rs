@@ -3,10 +3,13 @@
 //! Index keys hold keyed hashes instead of values, because a stolen disk shows keys. What they do
 //! show is how many records there are and the times in their ids.
 
+use fieldmesh_batch::Priority;
 use fieldmesh_document::Document;
 use fieldmesh_model::schema::Collection;
-use fieldmesh_model::{DeviceId, DocumentId, Epoch, Fields, Moment, Scope, UserId};
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Fields, Moment, Scope, UserId};
+use fieldmesh_replica::Held;
 use fieldmesh_store::{Direction, KeyRange, Place, Tree, View, ViewError};
+use fieldmesh_trie::Key;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::Error;
@@ -18,7 +21,7 @@ pub(crate) struct DocumentRow {
     pub(crate) scope: Scope,
     /// The changes that were accepted, in an order that a document can be loaded from.
     pub(crate) changes: Vec<ChangeRef>,
-    /// Changes whose dependencies are not here so far.
+    /// Where earlier versions kept the changes that wait for others; see [`waiting_key`].
     pub(crate) waiting: Vec<ChangeRef>,
     /// The record; none while its first change is missing.
     pub(crate) record: Option<RecordRow>,
@@ -31,14 +34,17 @@ impl DocumentRow {
     }
 }
 
+/// Stands where a change lies in the log by itself.
+pub(crate) const LOCAL_LEAF: u16 = u16::MAX;
+
 /// Where one change lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChangeRef {
     /// The entry of the log.
     pub(crate) place: Place,
-    /// Which leaf, if the entry is a batch.
+    /// Which leaf, if the entry is a batch; [`LOCAL_LEAF`] if it is a change that no batch holds.
     pub(crate) leaf: u16,
-    /// The first bytes of the change's hash: enough to know it again within one document.
+    /// The first bytes of the change's hash: where to look for it, never proof that it is the one.
     pub(crate) hash: [u8; 8],
 }
 
@@ -93,6 +99,45 @@ pub(crate) struct ConflictRow {
     pub(crate) open: bool,
 }
 
+/// A batch of the set: where it lies, and of its header what its key does not tell.
+///
+/// Earlier versions wrote the place alone, which is how this begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeafRow {
+    pub(crate) place: Place,
+    pub(crate) author: DeviceId,
+    pub(crate) epoch: Epoch,
+    pub(crate) sequence: u64,
+    pub(crate) previous: BatchId,
+    pub(crate) priority: u8,
+    pub(crate) is_signed: bool,
+}
+
+impl LeafRow {
+    /// The row of a batch that lies at `place`.
+    pub(crate) const fn new(place: Place, held: &Held) -> Self {
+        let Held { author, epoch, sequence, previous, .. } = *held;
+        let (priority, is_signed) = (held.priority.0, held.is_signed);
+        Self { place, author, epoch, sequence, previous, priority, is_signed }
+    }
+
+    /// What the replica is told of the batch with this key.
+    pub(crate) fn held(&self, key: &Key) -> Held {
+        let last = i64::try_from(key.millis()).unwrap_or(i64::MAX);
+        Held {
+            id: BatchId::from_bytes(key.id()),
+            author: self.author,
+            scope: Scope::from_bytes(key.scope()),
+            epoch: self.epoch,
+            sequence: self.sequence,
+            previous: self.previous,
+            last: Moment::from_millis(last),
+            priority: Priority(self.priority),
+            is_signed: self.is_signed,
+        }
+    }
+}
+
 /// A change that was refused, with the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct QuarantineRow {
@@ -106,7 +151,7 @@ pub(crate) struct QuarantineRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChainRow {
     pub(crate) sequence: u64,
-    pub(crate) head: fieldmesh_model::BatchId,
+    pub(crate) head: BatchId,
     pub(crate) last: Moment,
 }
 
@@ -138,6 +183,68 @@ pub(crate) fn unsealed_key(document: DocumentId, hash: [u8; 8]) -> Vec<u8> {
 
 /// The prefix of all unsealed changes.
 pub(crate) const UNSEALED_PREFIX: &[u8] = b"open/";
+
+/// The key of the mark of a batch that is aside, in [`Tree::Meta`].
+pub(crate) fn aside_key(batch: &BatchId) -> Vec<u8> {
+    [ASIDE_PREFIX, &batch.as_bytes()[..]].concat()
+}
+
+/// The batch of such a key.
+pub(crate) fn aside_id(key: &[u8]) -> Option<BatchId> {
+    let id = key.strip_prefix(ASIDE_PREFIX)?;
+    <[u8; 32]>::try_from(id).ok().map(BatchId::from_bytes)
+}
+
+/// The prefix of the marks of all batches that are aside.
+pub(crate) const ASIDE_PREFIX: &[u8] = b"aside/";
+
+/// The key of a further copy of a change in [`Tree::Meta`]: two batches hold one change if a home
+/// was copied. While one of them counts, the change does.
+pub(crate) fn twin_key(document: DocumentId, place: Place, leaf: u16) -> Vec<u8> {
+    [&twin_prefix(document)[..], &place.to_bytes(), &leaf.to_be_bytes()].concat()
+}
+
+/// The prefix of the further copies of a document's changes.
+pub(crate) fn twin_prefix(document: DocumentId) -> Vec<u8> {
+    [b"twin/", &document.as_bytes()[..]].concat()
+}
+
+/// The place and leaf at the end of such a key.
+pub(crate) fn twin_place(key: &[u8]) -> Option<(Place, u16)> {
+    let (rest, leaf) = key.split_last_chunk::<2>()?;
+    let place = rest.last_chunk::<16>()?;
+    Some((Place::from_bytes(*place), u16::from_be_bytes(*leaf)))
+}
+
+/// The key of a change in [`Tree::Meta`] that waits for the one with the hash `missing`.
+pub(crate) fn waiting_key(
+    document: DocumentId,
+    missing: &[u8; 32],
+    reference: &ChangeRef,
+) -> Vec<u8> {
+    let ChangeRef { place, leaf, .. } = reference;
+    let prefix = waiting_prefix(document, missing);
+    [&prefix[..], &place.to_bytes(), &leaf.to_be_bytes()].concat()
+}
+
+/// The prefix of what waits in a document for the change `missing`, or for any if it is empty.
+pub(crate) fn waiting_prefix(document: DocumentId, missing: &[u8]) -> Vec<u8> {
+    [b"wait/", &document.as_bytes()[..], missing].concat()
+}
+
+/// The key of a receipt in [`Tree::Meta`]: by who signed it, then by time.
+pub(crate) fn receipt_key(signer: DeviceId, at: Moment, receipt: &[u8]) -> Vec<u8> {
+    let hash = blake3::hash(receipt);
+    [&receipt_prefix(signer)[..], &sortable(at), &hash.as_bytes()[..8]].concat()
+}
+
+/// The prefix of one signer's receipts.
+pub(crate) fn receipt_prefix(signer: DeviceId) -> Vec<u8> {
+    [RECEIPT_PREFIX, &signer.as_bytes()[..]].concat()
+}
+
+/// The prefix of all receipts.
+pub(crate) const RECEIPT_PREFIX: &[u8] = b"receipt/";
 
 /// The index of a collection by time: `c`, collection, time, id.
 pub(crate) fn time_key(collection: u16, time: Moment, id: DocumentId) -> Vec<u8> {
@@ -261,6 +368,24 @@ mod tests {
     fn times_sort_as_bytes_also_before_1970() {
         let times = [i64::MIN, -5, 0, 1, i64::MAX].map(Moment::from_millis).map(sortable);
         assert!(times.is_sorted());
+    }
+
+    /// A view of an earlier version has the place alone; one of this version is read by it.
+    #[test]
+    fn a_batch_is_found_in_a_view_of_another_version() {
+        let place = Place { segment: 3, offset: 700 };
+        let row = LeafRow {
+            place,
+            author: DeviceId::from_bytes([1; 32]),
+            epoch: Epoch(2),
+            sequence: 3,
+            previous: BatchId::from_bytes([4; 32]),
+            priority: 1,
+            is_signed: true,
+        };
+        assert_eq!(decode::<Place>(&encode(&row)).unwrap(), place);
+        assert_eq!(decode::<LeafRow>(&encode(&row)).unwrap(), row);
+        assert!(decode::<LeafRow>(&encode(&place)).is_err());
     }
 
     #[test]

@@ -46,7 +46,7 @@ async fn rows_before_the_damage_of_an_import_file_reach_the_others() {
     let wells = lead.status().await.unwrap().records["well"];
     assert!(wells > 500, "only {wells} rows came before the damage");
     let with = vec![address];
-    let options = SyncOptions { with, timeout: Duration::from_secs(20), mdns: false };
+    let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
     hand.sync(options, |_| {}).await.unwrap();
     assert_eq!(hand.status().await.unwrap().records["well"], wells);
     hand.shutdown().await.unwrap();

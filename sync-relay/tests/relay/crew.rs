@@ -78,7 +78,12 @@ pub(crate) async fn sync_with_connected(node: &Node) {
 }
 
 async fn pass(node: &Node, with: Vec<String>) -> SyncReport {
-    let options = SyncOptions { with, timeout: Duration::from_secs(30), mdns: false };
+    let options = SyncOptions {
+        with,
+        timeout: Duration::from_secs(30),
+        mdns: false,
+        ..SyncOptions::default()
+    };
     node.sync(options, |_| {}).await.unwrap()
 }
 

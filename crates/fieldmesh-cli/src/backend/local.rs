@@ -2,9 +2,10 @@
 
 use fieldmesh::Node;
 use fieldmesh::api::{
-    Choice, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport, VerifyReport,
+    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
+    ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
+    NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions, RevokeReport,
+    StatusReport, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -72,6 +73,14 @@ impl Backend for Local {
         Box::pin(async move { self.0.sync(options, listener).await.map_err(problem) })
     }
 
+    fn connectivity(&self) -> Answer<'_, ConnectivityReport> {
+        Box::pin(async move { Ok(self.0.connectivity()) })
+    }
+
+    fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport> {
+        Box::pin(async move { self.0.configure_sync(change).await.map_err(problem) })
+    }
+
     fn status(&self) -> Answer<'_, StatusReport> {
         Box::pin(async move { self.0.status().await.map_err(problem) })
     }
@@ -82,6 +91,14 @@ impl Backend for Local {
 
     fn devices(&self) -> Answer<'_, Vec<DeviceReport>> {
         Box::pin(async move { self.0.devices().await.map_err(problem) })
+    }
+
+    fn revoke(&self, device: String, options: RevokeOptions) -> Answer<'_, RevokeReport> {
+        Box::pin(async move { self.0.revoke(&device, options).await.map_err(problem) })
+    }
+
+    fn adopt(&self, device: String, batches: Vec<String>) -> Answer<'_, AdoptReport> {
+        Box::pin(async move { self.0.adopt(&device, batches).await.map_err(problem) })
     }
 
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {

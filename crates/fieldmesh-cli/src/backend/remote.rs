@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use axum::http::Method;
 use fieldmesh::api::{
-    Choice, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Record, Resolution, Revision, StatusReport, SyncOptions, SyncReport, VerifyReport,
+    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
+    ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
+    NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions, RevokeReport,
+    StatusReport, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use serde_json::json;
 
@@ -125,6 +126,16 @@ impl Backend for Remote {
         })
     }
 
+    fn connectivity(&self) -> Answer<'_, ConnectivityReport> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/connectivity").value().await })
+    }
+
+    fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport> {
+        Box::pin(async move {
+            self.exchange(Method::PATCH, "/v1/connectivity").json(&change)?.value().await
+        })
+    }
+
     fn status(&self) -> Answer<'_, StatusReport> {
         Box::pin(async move { self.exchange(Method::GET, "/v1/status").value().await })
     }
@@ -135,6 +146,20 @@ impl Backend for Remote {
 
     fn devices(&self) -> Answer<'_, Vec<DeviceReport>> {
         Box::pin(async move { self.exchange(Method::GET, "/v1/devices").value().await })
+    }
+
+    fn revoke(&self, device: String, options: RevokeOptions) -> Answer<'_, RevokeReport> {
+        Box::pin(async move {
+            let target = format!("/v1/devices/{}/revoke", escape(&device));
+            self.exchange(Method::POST, target).json(&options)?.value().await
+        })
+    }
+
+    fn adopt(&self, device: String, batches: Vec<String>) -> Answer<'_, AdoptReport> {
+        Box::pin(async move {
+            let target = format!("/v1/devices/{}/adopt", escape(&device));
+            self.exchange(Method::POST, target).json(&batches)?.value().await
+        })
     }
 
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {

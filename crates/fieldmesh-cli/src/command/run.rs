@@ -35,7 +35,7 @@ struct Ready<'a> {
 
 /// `run`
 pub(super) async fn run(context: &Context<'_>, args: &RunArgs, logs: Logs) -> Result<(), Failure> {
-    let local = match crate::home::open(context.global, context.terminal).await? {
+    let local = match crate::home::open_part(context.global, context.terminal, &args.only).await? {
         Home::Local(local) => local,
         Home::Daemon(_) => {
             let detail = "a daemon runs on this home already; `fieldmesh stop` ends it";
@@ -90,8 +90,20 @@ async fn serve(
     };
     context.terminal.value(&ready, |_, _| render::ready(status, socket.path()))?;
     let shared = Shared::new(Arc::new(local.clone()), logs, CancellationToken::new());
-    let served = daemon::serve_until(socket, shared, signals.next()).await;
-    Ok(served.map_err(|error| daemon::cannot_serve(&error))?)
+    let Local(node) = local;
+    let mut erased = None;
+    let end = async {
+        tokio::select! {
+            () = signals.next() => {}
+            reason = node.erased() => erased = Some(reason),
+        }
+    };
+    let served = daemon::serve_until(socket, shared, end).await;
+    served.map_err(|error| daemon::cannot_serve(&error))?;
+    match erased {
+        Some(reason) => Err(fieldmesh::Error::Erased { reason }.problem().into()),
+        None => Ok(()),
+    }
 }
 
 /// Closes the node; a second signal ends the wait.

@@ -1,18 +1,35 @@
 //! `sync`
 
-use fieldmesh::api::{Class, SyncOptions, SyncResult};
+use fieldmesh::api::{Class, SyncOptions, SyncResult, SyncSettingsChange};
 
 use super::{Context, progress};
 use crate::args::SyncArgs;
 use crate::exit::Failure;
 use crate::render;
 
-/// `sync`
-pub(super) async fn sync(context: &Context<'_>, args: &SyncArgs) -> Result<(), Failure> {
-    let options =
-        SyncOptions { with: args.with.clone(), timeout: args.timeout, mdns: !args.no_mdns };
+/// `sync --pause` and its like.
+async fn configure(context: &Context<'_>, change: SyncSettingsChange) -> Result<(), Failure> {
     context
         .with_home(async |home| {
+            let report = home.configure_sync(change).await?;
+            context.terminal.value(&report, render::connectivity)
+        })
+        .await
+}
+
+/// `sync`
+pub(super) async fn sync(context: &Context<'_>, args: &SyncArgs) -> Result<(), Failure> {
+    if let Some(change) = args.change() {
+        return configure(context, change).await;
+    }
+    let options = SyncOptions {
+        with: args.with.clone(),
+        timeout: args.timeout,
+        mdns: !args.no_mdns,
+        only: args.only.clone(),
+    };
+    context
+        .with_part(&args.only, async |home| {
             let bar = progress::spinner(context.terminal);
             bar.set_message("looking for peers");
             let listener = progress::listener(context.terminal, &bar);

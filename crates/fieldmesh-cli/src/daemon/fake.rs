@@ -4,9 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    Choice, Class, ConflictQuery, ConflictReport, DeviceReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Progress, Record, RefusedRow, Resolution, Revision, StatusReport, SyncOptions, SyncReport,
+    AdoptReport, Choice, Class, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport,
+    Edits, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
+    NewRecord, PeerReport, Problem, Progress, Record, RefusedRow, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncOptions, SyncReport, SyncSettingsChange,
     VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
@@ -129,6 +130,14 @@ impl Backend for Fake {
         self.answer(options, samples::sync())
     }
 
+    fn connectivity(&self) -> Answer<'_, ConnectivityReport> {
+        self.answer("connectivity", ConnectivityReport::default())
+    }
+
+    fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport> {
+        self.answer(change, ConnectivityReport::default())
+    }
+
     fn status(&self) -> Answer<'_, StatusReport> {
         self.answer("status", samples::status())
     }
@@ -139,6 +148,14 @@ impl Backend for Fake {
 
     fn devices(&self) -> Answer<'_, Vec<DeviceReport>> {
         self.answer("devices", samples::devices())
+    }
+
+    fn revoke(&self, device: String, options: RevokeOptions) -> Answer<'_, RevokeReport> {
+        self.answer((device, options), samples::revoked())
+    }
+
+    fn adopt(&self, device: String, batches: Vec<String>) -> Answer<'_, AdoptReport> {
+        self.answer((device, batches), samples::adopted())
     }
 
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {

@@ -1,6 +1,7 @@
 //! The routes: `/v1` and what answers them.
 
 mod conflicts;
+mod devices;
 mod home;
 mod records;
 mod transfer;
@@ -26,8 +27,11 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/export", get(transfer::export))
         .route("/v1/sync", post(transfer::sync))
         .route("/v1/status", get(home::status))
+        .route("/v1/connectivity", get(home::connectivity).patch(home::configure_sync))
         .route("/v1/peers", get(home::peers))
-        .route("/v1/devices", get(home::devices))
+        .route("/v1/devices", get(devices::list))
+        .route("/v1/devices/{id}/revoke", post(devices::revoke))
+        .route("/v1/devices/{id}/adopt", post(devices::adopt))
         .route("/v1/invitations", post(home::invite))
         .route("/v1/verify", post(home::verify))
         .route("/v1/log", put(home::log))

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use fieldmesh::api::{
     Choice, Class, ConflictQuery, Edits, ExportQuery, ImportOptions, InviteOptions, ListQuery,
-    NewRecord, Problem, Progress, Resolution, SyncOptions,
+    NewRecord, Problem, Progress, Resolution, RevokeOptions, SyncOptions,
 };
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -89,6 +89,12 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(remote.status().await, Ok(samples::status()));
     assert_eq!(remote.peers().await, Ok(samples::peers()));
     assert_eq!(remote.devices().await, Ok(samples::devices()));
+    let options = RevokeOptions { reason: "lost & found".into(), wipe: true };
+    assert_eq!(remote.revoke("bb/ö".into(), options.clone()).await, Ok(samples::revoked()));
+    assert_eq!(running.last_asked(), format!("{:?}", ("bb/ö", options)));
+    let batches = vec!["1f3a9c02".to_owned()];
+    assert_eq!(remote.adopt("bb".into(), batches.clone()).await, Ok(samples::adopted()));
+    assert_eq!(running.last_asked(), format!("{:?}", ("bb", batches)));
     assert!(remote.verify().await.unwrap().clean);
     running.end().await;
 }

@@ -1,10 +1,10 @@
 //! The conflict inbox.
 
-use fieldmesh::api::{ConflictReport, ConflictValue};
+use fieldmesh::api::{AsideBatch, ConflictReport, ConflictValue};
 
 use super::record::short_id;
 use super::table::{Side, Table};
-use super::{Style, Tone, one_line, pairs, short_field};
+use super::{Style, Tone, counted, one_line, pairs, short_field};
 
 /// The inbox as a table.
 pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
@@ -22,6 +22,10 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
             .iter()
             .map(|value| format!("{} {}", value.label, style.value(&value.value)))
             .collect();
+        let values = match &conflict.batch {
+            Some(batch) => aside(batch, style),
+            None => values.join(" | "),
+        };
         let (state, tone) = state(conflict);
         table.toned_row([
             (short_id(&conflict.id).to_owned(), Tone::Plain),
@@ -29,7 +33,7 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
             (name(conflict), Tone::Plain),
             (short_field(&conflict.field).to_owned(), Tone::Plain),
             (state.to_owned(), tone),
-            (values.join(" | "), Tone::Plain),
+            (values, Tone::Plain),
         ]);
     }
     table.print(style)
@@ -49,9 +53,17 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
     if let Some(reason) = &conflict.reason {
         about.push(("reason", one_line(reason)));
     }
+    if let Some(batch) = &conflict.batch {
+        about.push(("batch", aside(batch, style)));
+        about.push(("device id", batch.device.to_string()));
+        about.push(("to do", one_line(&batch.advice)));
+    }
     let mut text = style.paint(Tone::Heading, &format!("conflict {}", conflict.id));
     text.push('\n');
     text.push_str(&pairs(&about, 0, style));
+    if conflict.batch.is_some() {
+        return text;
+    }
     let mut table = Table::new([
         ("", Side::Left),
         ("value", Side::Left),
@@ -77,6 +89,16 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Whose batch it is, from when, and how much is in it.
+fn aside(batch: &AsideBatch, style: &Style) -> String {
+    let device = match &batch.device_name {
+        Some(name) => one_line(name),
+        None => format!("…{}", batch.device.short()),
+    };
+    let changes = counted(batch.changes, "change", "changes");
+    format!("{changes} by {device}, {}", style.time(batch.at))
 }
 
 fn state(conflict: &ConflictReport) -> (&'static str, Tone) {

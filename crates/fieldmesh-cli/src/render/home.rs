@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fieldmesh::api::{StatusReport, VerifyReport};
+use fieldmesh::api::{SafetyCounts, StatusReport, VerifyReport};
 
 use super::{Style, Tone, bytes, counted, one_line, pairs, thousands};
 
@@ -15,7 +15,7 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         None => format!("{name} ({})", status.role),
     };
     let tone = match status.state.as_str() {
-        "damaged" => Tone::Bad,
+        "damaged" | "revoked" => Tone::Bad,
         "ready" | "online" => Tone::Good,
         _ => Tone::Plain,
     };
@@ -39,6 +39,7 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         ("peers", format!("{} connected", status.connected)),
         ("in step", style.time_or(status.last_sync, "never so far")),
         ("records", if records.is_empty() { "none".into() } else { records.join(", ") }),
+        ("where", places(status.places)),
         ("batches", format!("{}, root {root}", thousands(status.batches))),
     ];
     if status.unsealed > 0 {
@@ -50,10 +51,34 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         let text = thousands(status.quarantined);
         about.push(("quarantined", style.paint(Tone::Doubtful, &text)));
     }
+    if !status.only.is_empty() {
+        about.push(("only", status.only.join(", ")));
+    }
+    if status.not_sent > 0 {
+        let records = counted(status.not_sent, "record", "records");
+        let text = format!("{records} made here outside of what is exchanged");
+        about.push(("not sent", style.paint(Tone::Doubtful, &text)));
+    }
+    if !status.protocols.is_empty() {
+        let spoken = status.protocols.iter().rev().map(|(version, count)| {
+            format!("version {version} with {}", counted(*count, "peer", "peers"))
+        });
+        about.push(("protocol", spoken.collect::<Vec<_>>().join(", ")));
+    }
+    for note in &status.notes {
+        about.push(("note", style.paint(Tone::Doubtful, &one_line(note))));
+    }
     for damage in &status.damage {
         about.push(("damage", style.paint(Tone::Bad, &one_line(damage))));
     }
     pairs(&about, 0, style)
+}
+
+/// How many records are where.
+fn places(counts: SafetyCounts) -> String {
+    let SafetyCounts { here, on_devices, safe } = counts;
+    let parts = [(here, "only here"), (on_devices, "on other devices"), (safe, "safe")];
+    parts.map(|(count, place)| format!("{} {place}", thousands(count))).join(", ")
 }
 
 /// What a check of a home found.

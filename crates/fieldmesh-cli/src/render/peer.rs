@@ -1,6 +1,8 @@
 //! Other devices: as members, as peers, and what passed between.
 
-use fieldmesh::api::{DeviceReport, PeerReport, PeerSync, SyncReport, SyncResult};
+use fieldmesh::api::{
+    AdoptReport, DeviceReport, PeerReport, PeerSync, RevokeReport, SyncReport, SyncResult,
+};
 
 use super::home::traffic;
 use super::table::{Side, Table};
@@ -51,14 +53,15 @@ pub(crate) fn devices(devices: &[DeviceReport], style: &Style) -> String {
         ("last contact", Side::Left),
     ]);
     for device in devices {
-        table.row([
-            device.device.short(),
-            one_line(&device.name),
-            person(device),
-            device.role.to_string(),
-            thousands(device.batches),
-            style.time_or(device.last_change, "never"),
-            contact(device, style),
+        let tone = if device.revoked.is_some() { Tone::Bad } else { Tone::Plain };
+        table.toned_row([
+            (device.device.short(), Tone::Plain),
+            (one_line(&device.name), Tone::Plain),
+            (person(device), Tone::Plain),
+            (role(device), tone),
+            (thousands(device.batches), Tone::Plain),
+            (style.time_or(device.last_change, "never"), Tone::Plain),
+            (contact(device, style), Tone::Plain),
         ]);
     }
     table.print(style)
@@ -67,7 +70,7 @@ pub(crate) fn devices(devices: &[DeviceReport], style: &Style) -> String {
 /// One device in full.
 pub(crate) fn device(device: &DeviceReport, style: &Style) -> String {
     let heading = style.paint(Tone::Heading, &one_line(&device.name));
-    let about = [
+    let mut about = vec![
         ("device id", device.device.to_string()),
         ("person", person(device)),
         ("role", device.role.to_string()),
@@ -75,7 +78,70 @@ pub(crate) fn device(device: &DeviceReport, style: &Style) -> String {
         ("last change", style.time_or(device.last_change, "never")),
         ("last contact", contact(device, style)),
     ];
+    if let Some(revoked) = &device.revoked {
+        let reason = one_line(&revoked.reason);
+        let reason = if reason.is_empty() { "no reason given".into() } else { reason };
+        about.push(("revoked", style.paint(Tone::Bad, &reason)));
+        if revoked.wipe {
+            about.push(("erased", "when it learns of it".into()));
+        }
+    }
+    if device.aside > 0 {
+        let batches = counted(device.aside, "batch", "batches");
+        let text = format!("{batches}; see `fieldmesh conflicts --kind quarantine`");
+        about.push(("not counted", style.paint(Tone::Doubtful, &text)));
+    }
     format!("{heading}\n{}", pairs(&about, 0, style))
+}
+
+fn role(device: &DeviceReport) -> String {
+    match device.revoked {
+        Some(_) => "revoked".into(),
+        None => device.role.to_string(),
+    }
+}
+
+/// What somebody should know before revoking a device.
+pub(crate) fn revoke_question(device: &DeviceReport, wipe: bool) -> String {
+    let mut text = format!(
+        "{} (…{}, {}) is shut out for good. The {} of it that are here go on counting; what it \
+         did besides does not until `devices adopt` says so.",
+        one_line(&device.name),
+        device.device.short(),
+        person(device),
+        counted(device.batches, "batch", "batches"),
+    );
+    if wipe {
+        text.push_str(" It erases its home when it learns of it.");
+    }
+    text
+}
+
+/// A device that was revoked.
+pub(crate) fn revoked(report: &RevokeReport, style: &Style) -> String {
+    let erased = if report.wipe { ", and erases itself when it learns of it" } else { "" };
+    format!(
+        "{} {} is revoked{erased}. {} of it count.\nOthers learn of it when they meet this device \
+         or one that knows.\n",
+        style.paint(Tone::Good, "Done:"),
+        one_line(&report.name),
+        counted(report.kept, "batch", "batches"),
+    )
+}
+
+/// Work of a revoked device that counts again.
+pub(crate) fn adopted(report: &AdoptReport, style: &Style) -> String {
+    let mut text = format!(
+        "{} {} of {} count again.",
+        style.paint(Tone::Good, "Done:"),
+        counted(report.batches, "batch", "batches"),
+        one_line(&report.name),
+    );
+    if report.left > 0 {
+        text.push_str(&format!(" {} still do not.", thousands(report.left)));
+    }
+    text.push('\n');
+    text
 }
 
 /// The name and the address, as far as they are known.

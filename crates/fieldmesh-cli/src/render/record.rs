@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use fieldmesh::api::Record;
+use fieldmesh::api::{Record, Safety};
 use serde_json::{Map, Value as Json};
 
 use super::table::{Side, Table, length, shortened};
@@ -11,6 +11,8 @@ use super::{Style, Tone, one_line, pairs, short_field};
 
 /// The widest a column of a list gets.
 const COLUMN_WIDTH_MAX: usize = 24;
+/// How wide the column is that says where a record is.
+const PLACE_WIDTH: usize = 14;
 /// How many decimals a list shows.
 const DECIMALS_MAX: usize = 4;
 /// Fields that come first, where records have them.
@@ -40,6 +42,10 @@ pub(crate) fn record(record: &Record, style: &Style) -> String {
         record.device_id.short()
     );
     let mut about = vec![("created", origin), ("updated", style.time(record.updated_at))];
+    if let Some(safe) = record.safe {
+        let (text, tone) = place(safe);
+        about.push(("where", style.paint(tone, &text)));
+    }
     if !record.conflicts.is_empty() {
         let ids: Vec<&str> = record.conflicts.iter().map(|id| short_id(id)).collect();
         let text = format!("{} (see `fieldmesh conflicts`)", ids.join(", "));
@@ -52,22 +58,36 @@ pub(crate) fn record(record: &Record, style: &Style) -> String {
 pub(crate) fn records(records: &[Record], style: &Style) -> String {
     let rows: Vec<BTreeMap<String, String>> =
         records.iter().map(|record| flat(record, style)).collect();
-    let columns = chosen_columns(&rows, style.width);
+    let shows_place = records.iter().any(|record| record.safe.is_some());
+    let width = if shows_place { style.width.saturating_sub(PLACE_WIDTH) } else { style.width };
+    let columns = chosen_columns(&rows, width);
     let mut table = Table::new(
         [("id", Side::Left)]
             .into_iter()
+            .chain(shows_place.then_some(("where", Side::Left)))
             .chain(columns.iter().map(|column| (column.as_str(), side(&rows, column)))),
     );
     for (record, row) in records.iter().zip(&rows) {
         let tone = if record.conflicts.is_empty() { Tone::Plain } else { Tone::Doubtful };
         let id = (record.id.short(), tone);
+        let place = shows_place.then(|| place(record.safe.unwrap_or_default()));
         let cells = columns.iter().map(|column| {
             let cell = row.get(column).cloned().unwrap_or_default();
             (shortened(&rounded(cell), COLUMN_WIDTH_MAX), Tone::Plain)
         });
-        table.toned_row([id].into_iter().chain(cells));
+        table.toned_row([id].into_iter().chain(place).chain(cells));
     }
     table.print(style)
+}
+
+/// Where a record is, in words.
+pub(super) fn place(safety: Safety) -> (String, Tone) {
+    match safety {
+        Safety::Here => ("only here".into(), Tone::Doubtful),
+        Safety::Devices(1) => ("on 1 device".into(), Tone::Plain),
+        Safety::Devices(count) => (format!("on {count} devices"), Tone::Plain),
+        Safety::Relay => ("safe".into(), Tone::Good),
+    }
 }
 
 /// The fields by their short names as text; references by the names they point to.

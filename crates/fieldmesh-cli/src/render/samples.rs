@@ -1,10 +1,11 @@
 //! Reports for tests.
 
 use fieldmesh::api::{
-    ConflictReport, ConflictValue, DeviceReport, FieldChange, ImportReport, PeerReport, PeerSync,
-    Record, Revision, StatusReport, SyncReport, SyncResult, TenantReport,
+    AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,
+    ImportReport, PeerReport, PeerSync, Record, Revision, RevokeReport, Safety, SafetyCounts,
+    StatusReport, SyncReport, SyncResult, TenantReport,
 };
-use fieldmesh_model::{DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
 
 /// 2026-03-01 08:30 in UTC.
@@ -43,6 +44,7 @@ pub(crate) fn record() -> Record {
         updated_at: at().plus_millis(60_000),
         device_id: device_id(0xaa),
         deleted: false,
+        safe: Some(Safety::Devices(2)),
         conflicts: vec!["77777777-7777-7777-7777-77777c21a9f0".into()],
     }
 }
@@ -59,6 +61,7 @@ pub(crate) fn other_record() -> Record {
         })),
         conflicts: Vec::new(),
         deleted: true,
+        safe: Some(Safety::Relay),
         ..record()
     }
 }
@@ -106,7 +109,39 @@ pub(crate) fn conflict() -> ConflictReport {
         open: true,
         values: vec![value("A", json!(82.3), Some("Ana"), 0xaa), value("B", json!(80), None, 0xbb)],
         reason: None,
+        batch: None,
     }
+}
+
+/// A batch of a revoked truck.
+pub(crate) fn batch_aside() -> ConflictReport {
+    ConflictReport {
+        id: "ab".repeat(32),
+        kind: "quarantine".into(),
+        field: String::new(),
+        values: Vec::new(),
+        reason: Some("its device was revoked (stolen) before this was known".into()),
+        batch: Some(AsideBatch {
+            batch: BatchId::from_bytes([0xab; 32]),
+            device: device_id(0xbb),
+            device_name: Some("truck-7".into()),
+            at: at(),
+            changes: 12,
+            advice: "an admin can let it count again: fieldmesh devices adopt truck-7 abababab"
+                .into(),
+        }),
+        ..conflict()
+    }
+}
+
+/// A truck that was just revoked.
+pub(crate) fn revoked() -> RevokeReport {
+    RevokeReport { device: device_id(0xbb), name: "truck-7".into(), kept: 1_234, wipe: true }
+}
+
+/// Work of the truck that counts again.
+pub(crate) fn adopted() -> AdoptReport {
+    AdoptReport { device: device_id(0xbb), name: "truck-7".into(), batches: 3, left: 1 }
 }
 
 /// The office and a truck.
@@ -121,6 +156,8 @@ pub(crate) fn devices() -> Vec<DeviceReport> {
         batches: 1_234,
         last_change: Some(at()),
         last_contact: None,
+        aside: 0,
+        revoked: None,
     };
     vec![device(0xaa, "office", Role::Admin, true), device(0xbb, "truck-7", Role::Operator, false)]
 }
@@ -135,6 +172,8 @@ pub(crate) fn peers() -> Vec<PeerReport> {
         found_by: "mdns".into(),
         last_in_step: name.map(|_| at()),
         error: error.map(Into::into),
+        protocol: None,
+        clock_ahead: None,
         traffic: None,
     };
     vec![
@@ -189,6 +228,11 @@ pub(crate) fn status() -> StatusReport {
         unsealed: 1,
         conflicts: 2,
         quarantined: 0,
+        places: SafetyCounts { here: 3, on_devices: 1_200, safe: 150_873 },
+        only: vec!["well".into(), "field_entry@2026-03".into()],
+        not_sent: 5,
+        protocols: [(1, 1), (2, 3)].into(),
+        notes: vec!["this device's clock is 10 years behind 3 peers".into()],
         damage: vec!["segment 3 has a torn tail".into()],
         addresses: vec!["10.0.0.1:7843".into()],
         connected: 1,

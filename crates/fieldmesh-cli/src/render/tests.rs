@@ -1,13 +1,13 @@
 //! Goal: reports stay readable and aligned, and no record can move a terminal's cursor.
 //! Method: whole texts, in UTC and without colours.
 
-use fieldmesh::api::{RefusedRow, VerifyReport};
+use fieldmesh::api::{DeviceReport, RefusedRow, RevokedReport, VerifyReport};
 use fieldmesh_model::validate::Fault;
 use serde_json::json;
 
 use super::*;
 
-fn style() -> Style {
+pub(super) fn style() -> Style {
     Style { width: 100, paint: Paint::None, zone: TimeZone::UTC }
 }
 
@@ -27,6 +27,7 @@ field_entry 11111111-1111-1111-1111-111111111111
   runtime     24
 created    2026-03-01 08:30 by user …33333333 on device …aaaaaaaa
 updated    2026-03-01 08:31
+where      on 2 devices
 conflicts  7c21a9f0 (see `fieldmesh conflicts`)
 "
     );
@@ -38,9 +39,9 @@ fn records_in_columns_that_fit() {
     assert_eq!(
         super::records(&records, &Style { width: 72, ..style() }),
         "\
-id        wellId      entryType   recordedAt        leaksDetected
-11111111  State 12-4  PRODUCTION  2026-03-01 08:30
-12121212  State 12-4  INSPECTION  2026-03-01 09:00  true
+id        where         wellId      entryType   recordedAt
+11111111  on 2 devices  State 12-4  PRODUCTION  2026-03-01 08:30
+12121212  safe          State 12-4  INSPECTION  2026-03-01 09:00
 "
     );
     assert_eq!(super::records(&[], &style()), "");
@@ -83,6 +84,46 @@ B  80     2026-03-01 08:30  device …bbbbbbbb
 Settle it: fieldmesh conflicts resolve 7c21a9f0 --take A|B|…, or --set oilVolume=VALUE
 "
     );
+}
+
+#[test]
+fn a_batch_that_does_not_count_says_whose_it_is_and_what_to_do() {
+    let shown = conflict(&samples::batch_aside(), &style());
+    for part in [
+        "reason     its device was revoked (stolen) before this was known",
+        "batch      12 changes by truck-7, 2026-03-01 08:30",
+        "to do      an admin can let it count again: fieldmesh devices adopt truck-7 abababab",
+    ] {
+        assert!(shown.contains(part), "{part:?} is not in\n{shown}");
+    }
+    let listed = conflicts(&[samples::batch_aside()], &Style { width: 140, ..style() });
+    assert!(listed.contains("12 changes by truck-7"), "{listed}");
+}
+
+#[test]
+fn a_device_is_revoked_knowingly() {
+    let device = samples::devices().remove(1);
+    let question = revoke_question(&device, true);
+    assert_eq!(
+        question,
+        "truck-7 (…bbbbbbbb, Ana <ana@example.com>) is shut out for good. The 1,234 batches of it \
+         that are here go on counting; what it did besides does not until `devices adopt` says so. \
+         It erases its home when it learns of it."
+    );
+    assert_eq!(
+        revoked(&samples::revoked(), &style()),
+        "\
+Done: truck-7 is revoked, and erases itself when it learns of it. 1,234 batches of it count.
+Others learn of it when they meet this device or one that knows.
+"
+    );
+    assert_eq!(
+        adopted(&samples::adopted(), &style()),
+        "Done: 3 batches of truck-7 count again. 1 still do not.\n"
+    );
+    let gone = RevokedReport { reason: "stolen".into(), wipe: true };
+    let shown = devices(&[DeviceReport { revoked: Some(gone), ..device }], &style());
+    assert!(shown.contains("revoked"), "{shown}");
 }
 
 #[test]
@@ -132,9 +173,14 @@ listening    10.0.0.1:7843
 peers        1 connected
 in step      never so far
 records      field_entry 152,064, well 12
+where        3 only here, 1,200 on other devices, 150,873 safe
 batches      152,076, root 0123456789abcdef
 on the way   1 change
 conflicts    2 open
+only         well, field_entry@2026-03
+not sent     5 records made here outside of what is exchanged
+protocol     version 2 with 3 peers, version 1 with 1 peer
+note         this device's clock is 10 years behind 3 peers
 damage       segment 3 has a torn tail
 ",
             "aa".repeat(32)

@@ -88,40 +88,59 @@ impl<'a> Reader<'a> {
         Err(ChunkError::Malformed)
     }
 
-    /// Walks a run-length-encoded column of numbers and adds up `weight` of each value; nulls
-    /// count one.
+    /// Walks a run-length-encoded column, in which `weigh` reads one value and says its weight.
+    ///
+    /// The items are bounded as well as the weight: a run of values that weigh nothing is walked
+    /// by Automerge all the same.
     pub(super) fn sum_of_runs(
         &mut self,
-        weight: impl Fn(u64) -> Result<usize, ChunkError>,
-    ) -> Result<usize, ChunkError> {
-        let mut sum = 0_usize;
-        let mut add = |count: u64, each: usize| {
-            let count = usize::try_from(count).ok();
-            // A run of zeros weighs nothing but is walked all the same.
-            let count = count.filter(|count| *count <= CHANGE_OPERATIONS_MAX);
-            sum = count
-                .and_then(|count| count.checked_mul(each))
-                .and_then(|more| sum.checked_add(more))
-                .filter(|sum| *sum <= CHANGE_OPERATIONS_MAX)
-                .ok_or(ChunkError::TooManyOperations)?;
-            Ok(())
-        };
+        weigh: impl Fn(&mut Self) -> Result<usize, ChunkError>,
+    ) -> Result<Total, ChunkError> {
+        let mut total = Total::default();
         while !self.rest.is_empty() {
             match self.signed()? {
-                0 => add(self.number()?, 1)?,
+                0 => total.add(self.number()?, 0)?,
                 count @ 1.. => {
-                    let value = self.number()?;
-                    add(count.unsigned_abs(), weight(value)?)?;
+                    let weight = weigh(self)?;
+                    total.add(count.unsigned_abs(), weight)?;
                 }
                 count => {
                     for _ in 0..count.unsigned_abs() {
-                        let value = self.number()?;
-                        add(1, weight(value)?)?;
+                        let weight = weigh(self)?;
+                        total.add(1, weight)?;
                     }
                 }
             }
         }
-        Ok(sum)
+        Ok(total)
+    }
+
+    /// Walks a column of booleans: the lengths of runs that alternate.
+    pub(super) fn sum_of_booleans(&mut self) -> Result<Total, ChunkError> {
+        let mut total = Total::default();
+        while !self.rest.is_empty() {
+            total.add(self.number()?, 0)?;
+        }
+        Ok(total)
+    }
+}
+
+/// What the runs of a column stand for in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Total {
+    pub(super) items: usize,
+    pub(super) weight: usize,
+}
+
+impl Total {
+    fn add(&mut self, count: u64, each: usize) -> Result<(), ChunkError> {
+        let error = ChunkError::TooManyOperations;
+        let bounded = |sum: Option<usize>| sum.filter(|sum| *sum <= CHANGE_OPERATIONS_MAX);
+        let count = bounded(usize::try_from(count).ok()).ok_or(error.clone())?;
+        self.items = bounded(self.items.checked_add(count)).ok_or(error.clone())?;
+        let more = count.checked_mul(each).and_then(|more| self.weight.checked_add(more));
+        self.weight = bounded(more).ok_or(error)?;
+        Ok(())
     }
 }
 

@@ -35,19 +35,12 @@ pub(super) fn check(
     peeked: &Peeked,
     origin: &Origin,
 ) -> Result<Root, RootError> {
-    let find = |name: &'static str| {
-        change.operations.iter().rev().find_map(|operation| {
-            match (&operation.obj, &operation.key, &operation.action) {
-                (ObjectId::Root, Key::Map(key), OpType::Put(value)) if key == name => Some(value),
-                _ => None,
-            }
-        })
-    };
+    let find = |name: &'static str| find(change, name);
     let Some(ScalarValue::Bytes(key)) = find(keys::KEY) else {
         return Err(RootError::Lacks { key: keys::KEY });
     };
     let lacks_scope = RootError::Lacks { key: keys::SCOPE };
-    let scope = find(keys::SCOPE).and_then(bytes).map(Scope::from_bytes).ok_or(lacks_scope)?;
+    let scope = scope(change).ok_or(lacks_scope)?;
     let lacks_collection = RootError::Lacks { key: keys::COLLECTION };
     let collection = find(keys::COLLECTION).map(number).ok_or(lacks_collection)?;
     if collection != scope.collection {
@@ -62,4 +55,19 @@ pub(super) fn check(
         return Err(RootError::NotTheirs);
     }
     Ok(Root { collection, scope, key: key.clone(), at: peeked.at })
+}
+
+/// The scope that a first change gives its document.
+pub(super) fn scope(change: &ExpandedChange) -> Option<Scope> {
+    find(change, keys::SCOPE).and_then(bytes).map(Scope::from_bytes)
+}
+
+// The last value that the change writes under a key of the root map.
+fn find<'a>(change: &'a ExpandedChange, name: &str) -> Option<&'a ScalarValue> {
+    change.operations.iter().rev().find_map(|operation| {
+        match (&operation.obj, &operation.key, &operation.action) {
+            (ObjectId::Root, Key::Map(key), OpType::Put(value)) if key == name => Some(value),
+            _ => None,
+        }
+    })
 }

@@ -16,10 +16,10 @@ use crate::{Accepted, peek};
 const ROUNDS: usize = 3_000;
 
 /// A small generator of the same numbers each time.
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -28,8 +28,8 @@ impl Numbers {
 }
 
 /// A document of many kinds of changes, each with the device that made it.
-fn busy() -> Vec<(u8, Vec<u8>)> {
-    let [mut one, mut two] = crew();
+pub(super) fn busy(fields: &Fields) -> Vec<(u8, Vec<u8>)> {
+    let [mut one, mut two] = crew_with(fields);
     let mut authors = BTreeMap::new();
     let mut note = |replica: &Replica| {
         for hash in replica.changes.keys() {
@@ -60,14 +60,14 @@ fn busy() -> Vec<(u8, Vec<u8>)> {
 }
 
 /// Puts the checksum of a change right, as a hostile writer would.
-fn seal(bytes: &mut [u8]) {
+pub(super) fn seal(bytes: &mut [u8]) {
     if bytes.len() > 9 {
         let hash = Sha256::digest(&bytes[8..]);
         bytes[4..8].copy_from_slice(&hash[..4]);
     }
 }
 
-fn damage(bytes: &[u8], numbers: &mut Numbers) -> Vec<u8> {
+pub(super) fn damage(bytes: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     let mut damaged = bytes.to_vec();
     for _ in 0..=numbers.below(3) {
         // Behind the magic and the checksum; the length mostly stays as it is.
@@ -82,7 +82,11 @@ fn damage(bytes: &[u8], numbers: &mut Numbers) -> Vec<u8> {
 }
 
 /// A change whose operations were moved, dropped and pointed elsewhere, well encoded.
-fn rearrange(change: &ExpandedChange, ids: &[OpId], numbers: &mut Numbers) -> Option<Vec<u8>> {
+pub(super) fn rearrange(
+    change: &ExpandedChange,
+    ids: &[OpId],
+    numbers: &mut Numbers,
+) -> Option<Vec<u8>> {
     let mut bad = change.clone();
     for _ in 0..=numbers.below(2) {
         if bad.operations.is_empty() {
@@ -127,7 +131,10 @@ fn assert_usable(passed: &Accepted, bad: &[u8], all: &[&[u8]]) {
     // Beside what the others wrote; where it repeats a number, one of the two is left out.
     let changes: Vec<_> = all.iter().copied().chain([bad]).collect();
     let peeked: Vec<_> = changes.iter().map(|bytes| peek(bytes).unwrap()).collect();
-    let rivals: Vec<_> = peeked.iter().map(|change| Rival { change, is_pinned: false }).collect();
+    let rivals: Vec<_> = peeked
+        .iter()
+        .map(|change| Rival { change, author: DeviceId::from_bytes([0; 32]), is_pinned: false })
+        .collect();
     let excluded = select(&rivals);
     let kept =
         changes.iter().zip(&peeked).filter(|(_, peeked)| !excluded.contains_key(&peeked.hash));
@@ -138,7 +145,7 @@ fn assert_usable(passed: &Accepted, bad: &[u8], all: &[&[u8]]) {
 }
 
 fn judge_all(mut make: impl FnMut(usize, &[(u8, Vec<u8>)]) -> Option<Vec<u8>>) {
-    let changes = busy();
+    let changes = busy(&production());
     let [one] = crew::<1>();
     let all: Vec<_> = changes.iter().map(|(_, bytes)| bytes.as_slice()).collect();
     let (mut accepted, mut refused) = (0, 0);

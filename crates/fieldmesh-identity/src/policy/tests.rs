@@ -3,8 +3,10 @@
 //! A small tenant with every rank is made from fixed seeds; orders and subsets come from a
 //! generator with a printed seed.
 
+mod cuts;
+
 use super::*;
-use crate::{Authority, DeviceKeys, RecoveryKey, Seed, Signer};
+use crate::{Authority, Certificate, DeviceKeys, RecoveryKey, RoleChange, Seed, Signer};
 
 struct Crew {
     tenant: TenantId,

@@ -2,50 +2,74 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_batch::{Batch, Header};
-use fieldmesh_identity::{Item, Policy};
+use fieldmesh_batch::Batch;
+use fieldmesh_identity::Item;
 use fieldmesh_model::{BatchId, DeviceId, ItemId, Moment};
-use fieldmesh_session::{Input as Step, LinkId, Received, SessionError, Set, Settled, Verdict};
+use fieldmesh_session::{
+    FrameMark, Input as Step, LinkId, Received, SessionError, Set, Settled, Verdict,
+};
 use fieldmesh_trie::Key;
 
-use super::ledger::{Frame, Writing};
+use super::ledger::{Arriving, Frame, Writing};
+use super::runs::Unnamed;
 use super::waiting::Copy;
 use super::{Replica, item_key};
-use crate::interface::{Event, Output};
-use crate::judge::judge;
-use crate::limits::ITEMS_MAX;
+use crate::index::{Mark, Spot};
+use crate::interface::{Event, Held, Output};
+use crate::judge::{Evidence, RefuseReason, judge};
+use crate::limits::{ITEMS_MAX, QUARANTINE_MAX, QUARANTINE_PER_AUTHOR_MAX, SURPLUS_MAX};
 
 /// Verdicts on waiting frames, by link.
 type Verdicts = BTreeMap<LinkId, Vec<Settled>>;
 
+/// Verified batches to be stored.
+#[derive(Debug, Default)]
+pub(super) struct Fresh {
+    counting: Vec<Batch>,
+    aside: Vec<Batch>,
+}
+
+/// One copy of a batch.
+struct Incoming {
+    link: LinkId,
+    peer: DeviceId,
+    /// The frame that waits for it, if one does.
+    frame: Option<FrameMark>,
+    batch: Batch,
+}
+
 impl Replica {
-    /// Judges a batch; None while it is on its way to the disk.
+    /// Judges a batch; None while it is on its way to the disk, or waits to be named by another.
     pub(super) fn receive_batch(
         &mut self,
+        now: Moment,
         id: LinkId,
         received: &Received,
-        fresh: &mut Vec<Batch>,
+        fresh: &mut Fresh,
     ) -> Result<Option<Verdict>, SessionError> {
         let batch = Batch::decode(&received.bytes).map_err(|_| SessionError::Content)?;
-        let key = Key::from_bytes(batch.key_bytes());
-        if self.keys.contains(&key) {
-            return Ok(Some(Verdict::Known(key)));
-        }
+        let held = Held::of(&batch);
         let Some(peer) = self.links.get(&id).map(|link| link.peer) else { return Ok(None) };
-        if let Err(reason) = judge(&self.policy, &batch) {
-            let refused = batch.id();
-            if reason.may_pass_later() {
-                self.waiting.keep(Copy { link: id, peer, batch, length: received.bytes.len() });
+        if !self.is_lacking(id, &held) {
+            return Ok(Some(Verdict::Known(held.key())));
+        }
+        let length = received.bytes.len();
+        let evidence = match self.judge(id, &batch) {
+            Ok(evidence) => evidence,
+            Err(reason) => {
+                if reason.may_pass_later() {
+                    self.waiting.keep(Copy { link: id, peer, batch, length });
+                }
+                return Ok(Some(self.refuse(id, &held, reason)));
             }
-            self.event(Event::Refused { link: Some(id), batch: refused, reason });
-            return Ok(Some(Verdict::Refused(key)));
+        };
+        if evidence == Evidence::Successor && !self.is_named(&held) {
+            let unnamed = Unnamed::new((id, peer), received.frame, (batch, length), now);
+            let is_kept = self.runs.keep(unnamed);
+            return Ok((!is_kept).then(|| Verdict::Known(held.key())));
         }
-        self.flights.arrived(&key);
-        if !self.ledger.is_writing_batch(&batch.id()) {
-            self.write_batch(Writing::new(key, id, batch.header().clone()), batch.id());
-            fresh.push(batch.clone());
-        }
-        self.ledger.join_batch(&batch.id(), peer, Some((id, received.frame)));
+        let incoming = Incoming { link: id, peer, frame: Some(received.frame), batch };
+        self.accept(incoming, fresh);
         Ok(None)
     }
 
@@ -76,32 +100,45 @@ impl Replica {
         Ok(None)
     }
 
-    pub(super) fn batches_stored(&mut self, now: Moment, ids: &[BatchId]) {
-        let mut verdicts = Verdicts::new();
-        let mut received: BTreeMap<LinkId, Vec<BatchId>> = BTreeMap::new();
-        let mut was_refused = false;
-        let mut offers: BTreeMap<BTreeSet<DeviceId>, Vec<Key>> = BTreeMap::new();
-        for id in ids {
-            let Some(writing) = self.ledger.take_batch(id) else { continue };
-            was_refused |= writing.was_refused;
-            if self.keys.insert(writing.key) {
-                self.note_chain(&writing.content, &writing.key);
-                received.entry(writing.origin).or_default().push(*id);
+    /// Has verified batches stored, each behind the one before it.
+    pub(super) fn store(&mut self, link: LinkId, fresh: Fresh) {
+        for (mut batches, aside) in [(fresh.counting, false), (fresh.aside, true)] {
+            if !batches.is_empty() {
+                batches.sort_by_key(|batch| {
+                    let held = Held::of(batch);
+                    (held.chain(), held.sequence, held.id)
+                });
+                self.outputs.push_back(Output::StoreBatches { link, batches, aside });
             }
-            let origins = writing.peers.clone();
-            settle(&mut verdicts, writing.origin, writing.key, &writing.frames);
-            offers.entry(origins).or_default().push(writing.key);
         }
-        self.keys.rehash();
-        for (link, batches) in received {
+    }
+
+    pub(super) fn batches_stored(&mut self, now: Moment, ids: &[BatchId]) {
+        let was_all_signed = self.holdings.is_all_signed();
+        let mut landing = Landing::default();
+        for id in ids {
+            if let Some(writing) = self.ledger.take_batch(id) {
+                self.land(now, &writing, &mut landing);
+            }
+        }
+        self.holdings.rehash();
+        self.grants.rehash();
+        for (link, batches) in landing.received {
             self.event(Event::Received { link, batches });
         }
-        self.tell(now, verdicts);
-        if was_refused {
+        for (link, batches) in landing.quarantined {
+            self.event(Event::Quarantined { link, batches });
+        }
+        self.moved(&landing.set_aside, &landing.readmitted);
+        self.tell(now, landing.verdicts);
+        if landing.was_refused {
             self.rejudge(now);
         }
-        for (origins, keys) in offers {
-            self.offer(now, Set::Data, &keys, &origins);
+        if was_all_signed && !self.holdings.is_all_signed() {
+            self.regrant_all(now);
+        }
+        for ((set, origins), keys) in landing.offers {
+            self.offer(now, set, &keys, &origins);
         }
     }
 
@@ -126,55 +163,257 @@ impl Replica {
     /// Forgets what cannot be made durable, and closes the links that wait for it.
     pub(super) fn store_failed(&mut self, now: Moment, batches: &[BatchId], items: &[ItemId]) {
         let mut frames: Vec<Frame> = Vec::new();
-        for id in batches {
-            frames.extend(self.ledger.take_batch(id).into_iter().flat_map(|it| it.frames));
+        let mut was_refused = false;
+        for writing in batches.iter().filter_map(|id| self.ledger.take_batch(id)) {
+            was_refused |= writing.was_refused;
+            frames.extend(writing.frames);
         }
-        for id in items {
-            frames.extend(self.ledger.take_item(id).into_iter().flat_map(|it| it.frames));
+        for writing in items.iter().filter_map(|id| self.ledger.take_item(id)) {
+            was_refused |= writing.was_refused;
+            frames.extend(writing.frames);
         }
         let links: BTreeSet<LinkId> = frames.into_iter().map(|(link, _)| link).collect();
         for link in links {
             self.close(now, link, SessionError::NotStored.into());
         }
+        if was_refused {
+            self.rejudge(now);
+        }
     }
 
-    /// Durable items become part of the policy, and what was refused is judged again.
+    /// Durable items become part of the policy, and everything is judged by it.
     pub(super) fn take_items(&mut self, now: Moment, items: Vec<Item>) {
         for item in items {
             self.policy_keys.insert(item_key(&item));
             self.items.insert(item.id(), item);
         }
         self.policy_keys.rehash();
-        let policy = Policy::evaluate(self.config.tenant, self.items.values());
-        let is_changed = policy != self.policy;
-        self.policy = policy;
-        if is_changed {
-            self.event(Event::PolicyChanged);
-            self.release_waiting();
-            self.rejudge(now);
+        let policy = fieldmesh_identity::Policy::evaluate(self.config.tenant, self.items.values());
+        if policy == self.policy {
+            return;
+        }
+        let before = std::mem::replace(&mut self.policy, policy);
+        self.watch.policy_changed();
+        self.event(Event::PolicyChanged);
+        let moves = self.holdings.restand(&before, &self.policy);
+        for spot in moves.set_aside.iter().chain(&moves.readmitted) {
+            self.grants.place(&self.holdings, *spot);
+        }
+        self.grants.rehash();
+        self.moved(&moves.set_aside, &moves.readmitted);
+        self.release_waiting();
+        self.rejudge(now);
+        self.regrant_all(now);
+    }
+
+    /// A batch that was sealed here and is durable.
+    pub(super) fn local_batch(&mut self, now: Moment, held: &Held) {
+        let Some(arrival) = self.holdings.insert(&self.policy, held) else { return };
+        self.proofs.arrived(&self.holdings.index, arrival.spot);
+        for spot in arrival.readmitted.iter().chain([&arrival.spot]) {
+            self.grants.place(&self.holdings, *spot);
+        }
+        self.holdings.rehash();
+        self.grants.rehash();
+        self.event_of_fork(arrival.fork);
+        let set_aside: &[Spot] = if arrival.is_aside { &[arrival.spot] } else { &[] };
+        self.moved(set_aside, &arrival.readmitted);
+        let set = if arrival.is_aside { Set::Quarantine } else { Set::Data };
+        let index = &self.holdings.index;
+        let earlier: Vec<Key> = arrival.readmitted.iter().map(|spot| index.key(*spot)).collect();
+        if !earlier.is_empty() {
+            self.offer(now, Set::Data, &earlier, &BTreeSet::new());
+        }
+        self.offer(now, set, &[held.key()], &BTreeSet::new());
+    }
+
+    /// Whether the batch is wanted: it is not here, or has its signature and the one here has not.
+    fn is_lacking(&self, id: LinkId, held: &Held) -> bool {
+        let Some(spot) = self.holdings.index.find(&held.id) else { return true };
+        // Only such a peer cannot be given the one that is here.
+        let is_plain_peer = self.links.get(&id).is_some_and(|link| !link.takes_runs());
+        is_plain_peer && held.is_signed && !self.holdings.index.has(spot, Mark::Signed)
+    }
+
+    fn is_named(&self, held: &Held) -> bool {
+        self.ledger.is_named(held) || self.holdings.is_named(held)
+    }
+
+    fn judge(&self, id: LinkId, batch: &Batch) -> Result<Evidence, RefuseReason> {
+        let scope = batch.header().scope;
+        if !self.grants.admits(id, &scope) {
+            return Err(RefuseReason::Outside { scope });
+        }
+        judge(&self.policy, batch)
+    }
+
+    /// Why a batch is refused that any of the links brings.
+    #[cfg(test)]
+    pub(crate) fn judged(&self, batch: &Batch) -> Option<RefuseReason> {
+        self.links.keys().find_map(|id| self.judge(*id, batch).err())
+    }
+
+    fn refuse(&mut self, link: LinkId, held: &Held, reason: RefuseReason) -> Verdict {
+        self.event(Event::Refused { link: Some(link), batch: held.id, reason });
+        Verdict::Refused(held.key())
+    }
+
+    /// Has an authentic batch stored, and those that waited for it to name them.
+    fn accept(&mut self, incoming: Incoming, fresh: &mut Fresh) {
+        let mut authentic = vec![incoming];
+        while let Some(incoming) = authentic.pop() {
+            let held = Held::of(&incoming.batch);
+            let (link, frame) = (incoming.link, incoming.frame);
+            if let Some(verdict) = self.write(incoming, fresh) {
+                self.later.extend(frame.map(|frame| (link, Settled { frame, verdict })));
+                continue;
+            }
+            let named = self.runs.named_by(&held);
+            authentic.extend(named.into_iter().map(|unnamed| Incoming {
+                link: unnamed.link,
+                peer: unnamed.peer,
+                frame: Some(unnamed.frame),
+                batch: unnamed.batch,
+            }));
         }
     }
 
-    /// Has those waiting batches stored that the policy allows by now.
+    /// Has one authentic batch stored; a verdict if it is not.
+    fn write(&mut self, incoming: Incoming, fresh: &mut Fresh) -> Option<Verdict> {
+        let Incoming { link, peer, frame, batch } = incoming;
+        let held = Held::of(&batch);
+        self.flights.arrived(&held.key());
+        if !self.ledger.is_writing_batch(&held.id) {
+            let here = self.holdings.index.find(&held.id);
+            let is_aside = match here {
+                Some(spot) => self.holdings.index.has(spot, Mark::Aside),
+                None => self.holdings.excluded(&self.policy, &held).is_some(),
+            };
+            if is_aside
+                && here.is_none()
+                && let Some(reason) = self.surplus(&held)
+            {
+                return Some(self.refuse_surplus(link, &held, reason));
+            }
+            if held.author == self.config.device && here.is_none() {
+                self.event(Event::OwnBatchUnknown { batch: held.id });
+            }
+            self.ledger.write_batch(Writing::new(held.key(), link, Arriving { held, is_aside }));
+            if is_aside { fresh.aside.push(batch) } else { fresh.counting.push(batch) }
+        }
+        self.ledger.join_batch(&held.id, peer, frame.map(|frame| (link, frame)));
+        None
+    }
+
+    /// Why there is no room for one more batch that does not count.
+    fn surplus(&self, held: &Held) -> Option<RefuseReason> {
+        let count = self.holdings.quarantine.len() + self.ledger.aside_count();
+        let reason = if count >= QUARANTINE_MAX {
+            RefuseReason::QuarantineFull
+        } else if self.holdings.aside_count(&held.author) >= QUARANTINE_PER_AUTHOR_MAX {
+            RefuseReason::QuarantineShare
+        } else {
+            return None;
+        };
+        (!self.is_waited_for(held)).then_some(reason)
+    }
+
+    /// Refuses a batch for which there is no room; this conversation brings it once.
+    fn refuse_surplus(&mut self, link: LinkId, held: &Held, reason: RefuseReason) -> Verdict {
+        let refused = self.links.get(&link).map_or(0, |link| link.session.stats().refused);
+        let verdict = self.refuse(link, held, reason);
+        if refused < SURPLUS_MAX { verdict } else { Verdict::Known(held.key()) }
+    }
+
+    /// A batch is durable.
+    fn land(&mut self, now: Moment, writing: &Writing<Arriving>, landing: &mut Landing) {
+        let Arriving { held, is_aside: was_aside } = writing.content;
+        let (origin, peers) = (writing.origin, &writing.peers);
+        landing.was_refused |= writing.was_refused;
+        settle(&mut landing.verdicts, origin, writing.key, &writing.frames);
+        if let Some(spot) = self.holdings.index.find(&held.id) {
+            if held.is_signed {
+                self.holdings.sign(spot);
+                self.grants.place(&self.holdings, spot);
+            }
+            return;
+        }
+        if !held.is_signed && !self.is_named(&held) {
+            // The one that named it could not be stored.
+            self.unheld.insert(held.id);
+            return;
+        }
+        self.unheld.remove(&held.id);
+        let Some(arrival) = self.holdings.insert(&self.policy, &held) else { return };
+        let spot = arrival.spot;
+        self.proofs.arrived(&self.holdings.index, spot);
+        for spot in arrival.readmitted.iter().chain([&spot]) {
+            self.grants.place(&self.holdings, *spot);
+        }
+        self.event_of_fork(arrival.fork);
+        let line = self.holdings.index.line(spot);
+        for link in self.links.values_mut().filter(|link| peers.contains(&link.peer)) {
+            link.receipts.brought(line);
+            link.receipts.ask_soon(now);
+        }
+        // Nobody was offered those before.
+        let index = &self.holdings.index;
+        let keys = arrival.readmitted.iter().map(|spot| index.key(*spot));
+        landing.offers.entry((Set::Data, peers.clone())).or_default().extend(keys);
+        landing.readmitted.extend(arrival.readmitted);
+        let reason = self.holdings.reason(&self.policy, spot);
+        let set = if reason.is_some() { Set::Quarantine } else { Set::Data };
+        landing.offers.entry((set, peers.clone())).or_default().push(writing.key);
+        match reason {
+            Some(reason) => {
+                landing.quarantined.entry(origin).or_default().push((held.id, reason));
+                landing.set_aside.extend((!was_aside).then_some(spot));
+            }
+            None => {
+                self.watch_arrival(spot, peers);
+                landing.received.entry(origin).or_default().push(held.id);
+                landing.readmitted.extend(was_aside.then_some(spot));
+            }
+        }
+    }
+
+    /// Says which batches stand otherwise than before.
+    fn moved(&mut self, set_aside: &[Spot], readmitted: &[Spot]) {
+        let ids = |spots: &[Spot]| -> Vec<BatchId> {
+            spots.iter().map(|spot| self.holdings.index.id(*spot)).collect()
+        };
+        let (set_aside, readmitted) = (ids(set_aside), ids(readmitted));
+        if !set_aside.is_empty() {
+            self.event(Event::SetAside { batches: set_aside });
+        }
+        if !readmitted.is_empty() {
+            self.links.values_mut().for_each(|link| link.receipts.reopen());
+            self.event(Event::Readmitted { batches: readmitted });
+        }
+    }
+
+    /// Has those waiting batches stored whose authors are known by now.
     fn release_waiting(&mut self) {
         let policy = &self.policy;
         let released = self.waiting.release(|batch| judge(policy, batch).is_ok());
-        let mut fresh: BTreeMap<LinkId, Vec<Batch>> = BTreeMap::new();
-        for Copy { link, peer, batch, .. } in released {
-            let key = Key::from_bytes(batch.key_bytes());
-            if self.keys.contains(&key) {
+        let mut copies: Vec<Copy> = released;
+        // What names another comes before it.
+        copies.sort_by_key(|copy| std::cmp::Reverse(copy.batch.header().sequence));
+        let mut fresh: BTreeMap<LinkId, Fresh> = BTreeMap::new();
+        for Copy { link, peer, batch, .. } in copies {
+            let held = Held::of(&batch);
+            let is_here = self.holdings.index.find(&held.id).is_some();
+            // One that nothing names yet is found by comparing once more.
+            let is_authentic = held.is_signed || self.is_named(&held);
+            if is_here || !is_authentic || !self.wants(&held.scope) {
                 continue;
             }
-            let id = batch.id();
-            if !self.ledger.is_writing_batch(&id) {
-                let writing = Writing::new(key, link, batch.header().clone());
-                self.write_batch(Writing { was_refused: true, ..writing }, id);
-                fresh.entry(link).or_default().push(batch);
-            }
-            self.ledger.join_batch(&id, peer, None);
+            let incoming = Incoming { link, peer, frame: None, batch };
+            self.accept(incoming, fresh.entry(link).or_default());
+            self.ledger.was_refused(&held.id);
         }
-        for (link, batches) in fresh {
-            self.outputs.push_back(Output::StoreBatches { link, batches });
+        for (link, fresh) in fresh {
+            self.store(link, fresh);
         }
     }
 
@@ -185,11 +424,15 @@ impl Replica {
         self.step_all(now, || Step::Rejudge(refused.clone()));
     }
 
-    fn write_batch(&mut self, writing: Writing<Header>, id: BatchId) {
-        if writing.content.author == self.config.device {
-            self.event(Event::OwnBatchUnknown { batch: id });
+    /// Settles frames whose fate another frame decided.
+    pub(super) fn settle_later(&mut self, now: Moment) {
+        let mut verdicts = Verdicts::new();
+        for (link, settled) in std::mem::take(&mut self.later) {
+            verdicts.entry(link).or_default().push(settled);
         }
-        self.ledger.write_batch(id, writing);
+        for (link, settled) in verdicts {
+            self.step(now, link, Step::Settled(settled));
+        }
     }
 
     /// Tells all conversations what became of their frames; others of the same peers may go on.
@@ -200,6 +443,18 @@ impl Replica {
             self.step(now, id, step);
         }
     }
+}
+
+/// What comes of batches that became durable together.
+#[derive(Default)]
+struct Landing {
+    verdicts: Verdicts,
+    received: BTreeMap<LinkId, Vec<BatchId>>,
+    quarantined: BTreeMap<LinkId, Vec<(BatchId, RefuseReason)>>,
+    set_aside: Vec<Spot>,
+    readmitted: Vec<Spot>,
+    offers: BTreeMap<(Set, BTreeSet<DeviceId>), Vec<Key>>,
+    was_refused: bool,
 }
 
 /// Notes what became of the frames of one batch or item.

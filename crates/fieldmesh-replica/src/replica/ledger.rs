@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_batch::Header;
+use fieldmesh_batch::Chain;
 use fieldmesh_identity::Item;
 use fieldmesh_model::{BatchId, DeviceId, ItemId};
 use fieldmesh_session::{Disk, FrameMark, LinkId};
 use fieldmesh_trie::Key;
+
+use crate::interface::Held;
 
 /// A frame that waits, and the link that brought it.
 pub(super) type Frame = (LinkId, FrameMark);
@@ -14,10 +16,22 @@ pub(super) type Frame = (LinkId, FrameMark);
 /// Everything that was given to the shell to store and is not durable yet.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    batches: BTreeMap<BatchId, Writing<Header>>,
+    batches: BTreeMap<BatchId, Writing<Arriving>>,
+    /// The places that batches being written name as before them, and how many do.
+    named: BTreeMap<(BatchId, Chain, u64), usize>,
+    /// How many of the batches do not count.
+    aside: usize,
     items: BTreeMap<ItemId, Writing<Item>>,
     /// How many of these came from each peer.
     per_peer: BTreeMap<DeviceId, u64>,
+}
+
+/// A batch that is being written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arriving {
+    pub(super) held: Held,
+    /// Whether the shell was told that it does not count.
+    pub(super) is_aside: bool,
 }
 
 /// One batch or item that is being written.
@@ -54,8 +68,21 @@ impl Ledger {
         if self.per_peer.contains_key(peer) { Disk::Writing } else { Disk::Settled }
     }
 
-    pub(super) fn write_batch(&mut self, id: BatchId, writing: Writing<Header>) {
-        self.batches.insert(id, writing);
+    pub(super) fn write_batch(&mut self, writing: Writing<Arriving>) {
+        let Arriving { held, is_aside } = writing.content;
+        *self.named.entry(before(&held)).or_default() += 1;
+        self.aside += usize::from(is_aside);
+        self.batches.insert(held.id, writing);
+    }
+
+    /// Whether a batch that is being written names `held` as the one before it.
+    pub(super) fn is_named(&self, held: &Held) -> bool {
+        self.named.contains_key(&(held.id, held.chain(), held.sequence))
+    }
+
+    /// How many batches are being written that do not count.
+    pub(super) const fn aside_count(&self) -> usize {
+        self.aside
     }
 
     pub(super) fn write_item(&mut self, id: ItemId, writing: Writing<Item>) {
@@ -89,13 +116,28 @@ impl Ledger {
         self.batches.values().filter(|writing| writing.was_refused).map(|writing| writing.key)
     }
 
+    /// The batch was refused in conversations that treat it as held until it is.
+    pub(super) fn was_refused(&mut self, id: &BatchId) {
+        if let Some(writing) = self.batches.get_mut(id) {
+            writing.was_refused = true;
+        }
+    }
+
     pub(super) fn items_count(&self) -> usize {
         self.items.len()
     }
 
     /// The batch is durable, or never will be.
-    pub(super) fn take_batch(&mut self, id: &BatchId) -> Option<Writing<Header>> {
+    pub(super) fn take_batch(&mut self, id: &BatchId) -> Option<Writing<Arriving>> {
         let writing = self.batches.remove(id)?;
+        let Arriving { held, is_aside } = writing.content;
+        self.aside -= usize::from(is_aside);
+        if let Some(count) = self.named.get_mut(&before(&held)) {
+            *count -= 1;
+            if *count == 0 {
+                self.named.remove(&before(&held));
+            }
+        }
         self.less(&writing.peers);
         Some(writing)
     }
@@ -127,6 +169,11 @@ impl Ledger {
             }
         }
     }
+}
+
+/// The place that `held` names as the one before it.
+fn before(held: &Held) -> (BatchId, Chain, u64) {
+    (held.previous, held.chain(), held.sequence.saturating_sub(1))
 }
 
 fn join<T>(

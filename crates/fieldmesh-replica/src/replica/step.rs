@@ -1,18 +1,19 @@
 //! One step of one conversation, and what it leads to.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use fieldmesh_batch::{Batch, Link as ChainLink};
 use fieldmesh_identity::Item;
-use fieldmesh_model::{ItemId, Moment};
+use fieldmesh_model::{BatchId, ItemId, Moment, Scope};
 use fieldmesh_session::{
     CloseReason, Greeting, Input as Step, LinkId, Loaded, Output as Effect, Reader, Received, Set,
     Sets, Settled,
 };
 use fieldmesh_trie::Key;
 
+use super::arrivals::Fresh;
 use super::{Replica, batch_id};
-use crate::interface::{Event, Output};
+use crate::interface::{Event, Fork, Output};
+use crate::limits::GAPS_REPORTED_MAX;
 
 /// What a step collects before it goes out.
 #[derive(Default)]
@@ -20,7 +21,7 @@ struct Turn {
     /// Further steps of the same conversation.
     next: VecDeque<Step>,
     settled: Vec<Settled>,
-    batches: Vec<Batch>,
+    batches: Fresh,
     items: Vec<Item>,
     is_greeted: bool,
 }
@@ -50,9 +51,8 @@ impl Replica {
         if !turn.items.is_empty() {
             self.outputs.push_back(Output::StoreItems { link: id, items: turn.items });
         }
-        if !turn.batches.is_empty() {
-            self.outputs.push_back(Output::StoreBatches { link: id, batches: turn.batches });
-        }
+        self.store(id, turn.batches);
+        self.settle_later(now);
         if let Some(reason) = fault {
             self.close(now, id, reason);
         } else if turn.is_greeted {
@@ -63,11 +63,15 @@ impl Replica {
     fn take_step(&mut self, now: Moment, id: LinkId, step: Step) -> Result<(), CloseReason> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         let is_member = self.policy.member(&link.peer).is_some();
+        let (data, quarantine, lane) = self.holdings.split();
+        let (data, quarantine) = self.grants.lend(id, data, quarantine);
         let mut sets = Sets {
             policy: &mut self.policy_keys,
-            data: &mut self.keys,
+            data,
+            quarantine,
             reader: if is_member { Reader::Member } else { Reader::Unknown },
             disk: self.ledger.disk(&link.peer),
+            lane: &lane,
         };
         link.session.handle(now, step, &mut sets)
     }
@@ -83,26 +87,30 @@ impl Replica {
                 Effect::Control(bytes) => {
                     self.outputs.push_back(Output::Control { link: id, bytes });
                 }
-                Effect::Data(bytes) => self.outputs.push_back(Output::Data { link: id, bytes }),
-                Effect::Load(Set::Policy, keys) => self.load_items(&keys, &mut turn.next),
-                Effect::Load(Set::Data, keys) => {
-                    let ids = keys.iter().map(batch_id).collect();
-                    self.outputs.push_back(Output::Load { link: id, ids });
+                Effect::Data(lane, bytes) => {
+                    self.outputs.push_back(Output::Data { link: id, lane, bytes });
                 }
-                Effect::Received(received) => self.receive(id, &received, turn)?,
+                Effect::Load(Set::Policy, keys) => self.load_items(&keys, &mut turn.next),
+                Effect::Load(Set::Data | Set::Quarantine, keys) => {
+                    self.load_batches(id, &keys, &mut turn.next);
+                }
+                Effect::Received(received) => self.receive(now, id, &received, turn)?,
                 Effect::Offered(keys) => {
                     keys.into_iter().for_each(|key| self.named(now, id, key));
                 }
                 Effect::Greeted(greeting) => {
-                    self.greeted(now, id, &greeting);
+                    self.greeted(now, id, greeting)?;
+                    turn.next.push_front(Step::Granted);
                     turn.is_greeted = true;
                 }
-                Effect::InStep => self.in_step(id),
+                Effect::InStep => self.in_step(now, id),
                 Effect::Stalled => {
                     if let Some(stats) = self.stats(id) {
                         self.event(Event::Stalled { link: id, stats });
                     }
                 }
+                Effect::Unproven(keys) => self.asked(now, id, &keys),
+                Effect::Receipts(receipts) => self.take_receipts(now, id, &receipts)?,
             }
         }
         Ok(())
@@ -110,13 +118,16 @@ impl Replica {
 
     fn receive(
         &mut self,
+        now: Moment,
         id: LinkId,
         received: &Received,
         turn: &mut Turn,
     ) -> Result<(), CloseReason> {
         let verdict = match received.frame.set {
             Set::Policy => self.receive_item(id, received, &mut turn.items)?,
-            Set::Data => self.receive_batch(id, received, &mut turn.batches)?,
+            Set::Data | Set::Quarantine => {
+                self.receive_batch(now, id, received, &mut turn.batches)?
+            }
         };
         let frame = received.frame;
         turn.settled.extend(verdict.map(|verdict| Settled { frame, verdict }));
@@ -136,44 +147,65 @@ impl Replica {
         next.push_back(Step::LoadFailed(failed));
     }
 
+    /// Has batches read for a peer; what it may not be given is none of them.
+    fn load_batches(&mut self, id: LinkId, keys: &[Key], next: &mut VecDeque<Step>) {
+        let is_shown = |batch: &BatchId| {
+            let spot = self.holdings.index.find(batch);
+            spot.is_some_and(|spot| self.grants.shows(id, &self.holdings, spot))
+        };
+        let (ids, outside): (Vec<BatchId>, Vec<BatchId>) =
+            keys.iter().map(batch_id).partition(is_shown);
+        if !outside.is_empty() {
+            next.push_back(Step::LoadFailed(outside.iter().map(|id| *id.as_bytes()).collect()));
+        }
+        next.extend(self.provers_of(id, &ids));
+        if !ids.is_empty() {
+            self.outputs.push_back(Output::Load { link: id, ids });
+        }
+    }
+
     /// A peer offers a batch by its name.
     fn named(&mut self, now: Moment, id: LinkId, key: Key) {
-        let is_here = self.keys.contains(&key) || self.ledger.is_writing_batch(&batch_id(&key));
-        if !is_here {
+        let batch = batch_id(&key);
+        let is_here = self.holds(&batch) || self.ledger.is_writing_batch(&batch);
+        if !is_here && self.grants.admits(id, &Scope::from_bytes(key.scope())) {
             self.flights.offered(now, id, key);
         }
     }
 
-    fn greeted(&mut self, now: Moment, id: LinkId, greeting: &Greeting) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+    fn greeted(&mut self, now: Moment, id: LinkId, greeting: Greeting) -> Result<(), CloseReason> {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         link.conversation = Some(greeting.conversation);
         let device = link.peer;
-        self.event(Event::Greeted {
-            link: id,
-            device,
-            store: greeting.store,
-            store_epoch: greeting.store_epoch,
-            skew_millis: greeting.clock.millis_since(now),
-        });
+        let (store, store_epoch) = (greeting.store, greeting.store_epoch);
+        self.watch.note_clock(&(device, store), greeting.clock);
+        let (skew_millis, version) = (greeting.clock.millis_since(now), greeting.version);
+        link.greeting = Some(greeting);
+        let link = id;
+        self.event(Event::Greeted { link, device, store, store_epoch, skew_millis, version });
+        self.note_epoch(now, (device, store), store_epoch);
+        self.grant(id).map(|_| ())
     }
 
-    fn in_step(&mut self, id: LinkId) {
+    fn in_step(&mut self, now: Moment, id: LinkId) {
         let Some(stats) = self.stats(id) else { return };
         self.event(Event::InStep { link: id, stats });
-        let Some(reported) = &mut self.gaps else { return };
-        let gaps = self.chains.gaps().map(|(chain, gap)| (*chain, gap));
-        let fresh: Vec<_> = gaps.filter(|gap| reported.insert(*gap)).collect();
+        let open: BTreeSet<_> = self.holdings.index.gaps().collect();
+        self.gaps.retain(|gap| open.contains(gap));
+        let room = GAPS_REPORTED_MAX.saturating_sub(self.gaps.len());
+        let gaps = open.into_iter().filter(|gap| !self.gaps.contains(gap));
+        let fresh: Vec<_> = gaps.take(room).collect();
         for (chain, gap) in fresh {
+            self.gaps.insert((chain, gap));
             self.event(Event::ChainGap { chain, gap });
         }
+        self.watch_relay(now, id);
+        self.ask(now, id);
     }
 
-    /// Takes note of the chain of a batch that became durable.
-    pub(super) fn note_chain(&mut self, header: &fieldmesh_batch::Header, key: &Key) {
-        let link = self.chains.observe(header, batch_id(key));
-        if let ChainLink::Fork { sequence, known, other } = link {
-            let chain = fieldmesh_batch::Chain::of(header);
-            self.event(Event::Fork { chain, sequence, known, other });
+    pub(super) fn event_of_fork(&mut self, fork: Option<Fork>) {
+        if let Some(fork) = fork {
+            self.event(Event::Fork(fork));
         }
     }
 

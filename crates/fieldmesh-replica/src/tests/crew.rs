@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fieldmesh_batch::{Batch, Draft, Leaf, Priority};
 use fieldmesh_identity::{
-    Authority, Certificate, DeviceKeys, Genesis, Item, ItemPlace, Policy, Seed, Statement,
+    Access, Adoption, Authority, Certificate, ChainHead, DeviceKeys, Genesis, Item, ItemPlace,
+    Policy, Revocation, Seed, Statement,
 };
 use fieldmesh_model::{
     BatchId, DeviceId, DocumentId, Epoch, ItemId, Moment, Role, Scope, StoreId, TenantId, UserId,
 };
 use fieldmesh_trie::Key;
 
-use crate::{CloseReason, Config, Event, Input, LinkId, LinkStats, Output, Replica, Side};
+use crate::{
+    CloseReason, Config, Event, Held, Input, Lane, LinkId, LinkStats, Output, Replica, Side,
+};
 
 pub(crate) fn at(millis: i64) -> Moment {
     Moment::from_millis(1_700_000_000_000 + millis)
@@ -37,12 +40,46 @@ impl Office {
     }
 
     pub(crate) fn certify(&mut self, keys: &DeviceKeys, role: Role) -> Item {
+        self.certify_for(keys, role, Access::ALL)
+    }
+
+    /// Certifies a device that may read only what `read` opens.
+    pub(crate) fn certify_for(&mut self, keys: &DeviceKeys, role: Role, read: Access) -> Item {
         let user = UserId::from_bytes([keys.public_key()[0]; 16]);
-        let certificate = Certificate::new(keys.public_key(), "Tablet", user, role);
-        let statement = Statement::Certificate(Box::new(certificate));
+        let mut certificate = Certificate::new(keys.public_key(), "Tablet", user, role);
+        certificate.read = read;
+        self.sign(&Statement::Certificate(Box::new(certificate)))
+    }
+
+    /// Revokes a device; of what it signed that counts to which `heads` lead.
+    pub(crate) fn revoke(&mut self, device: DeviceId, heads: BTreeSet<ChainHead>) -> Item {
+        self.sign(&Statement::Revocation(Box::new(Revocation {
+            device,
+            version: 1,
+            heads,
+            items: None,
+            remaining: None,
+            wipe: false,
+            reason: "lost".into(),
+        })))
+    }
+
+    pub(crate) fn adopt(&mut self, device: DeviceId, heads: BTreeSet<ChainHead>) -> Item {
+        self.sign(&Statement::Adoption(Adoption { device, heads }))
+    }
+
+    /// Certifies once more, with other rights.
+    pub(crate) fn renew(&mut self, keys: &DeviceKeys, role: Role, read: Access) -> Item {
+        let user = UserId::from_bytes([keys.public_key()[0]; 16]);
+        let mut certificate = Certificate::new(keys.public_key(), "Tablet", user, role);
+        (certificate.read, certificate.version) = (read, 2);
+        self.sign(&Statement::Certificate(Box::new(certificate)))
+    }
+
+    pub(crate) fn sign(&mut self, statement: &Statement) -> Item {
         let policy = Policy::evaluate(self.tenant, &self.items);
         let place = policy.next_place(&self.authority.public_key());
-        let item = Item::sign(&self.authority, self.tenant, place, &statement).unwrap();
+        let item = Item::sign(&self.authority, self.tenant, place, statement).unwrap();
         self.items.push(item.clone());
         item
     }
@@ -56,13 +93,22 @@ pub(crate) fn keys(seed: u8) -> DeviceKeys {
 pub(crate) struct Author {
     pub(crate) keys: DeviceKeys,
     pub(crate) tenant: TenantId,
-    sequence: u64,
-    previous: BatchId,
+    pub(crate) sequence: u64,
+    pub(crate) previous: BatchId,
+    pub(crate) collection: u16,
+    pub(crate) partition: u32,
 }
 
 impl Author {
     pub(crate) fn new(seed: u8, tenant: TenantId) -> Self {
-        Self { keys: keys(seed), tenant, sequence: 0, previous: BatchId::default() }
+        Self {
+            keys: keys(seed),
+            tenant,
+            sequence: 0,
+            previous: BatchId::default(),
+            collection: 3,
+            partition: 0,
+        }
     }
 
     pub(crate) fn seal(&mut self, when: i64, change: &[u8]) -> Batch {
@@ -79,7 +125,7 @@ impl Author {
         let document = DocumentId::from_bytes(document);
         Draft {
             tenant: self.tenant,
-            scope: Scope::of(3, 0, at(when)),
+            scope: Scope::of(self.collection, self.partition, at(when)),
             author: self.keys.device(),
             epoch: Epoch(1),
             sequence: self.sequence,
@@ -89,6 +135,16 @@ impl Author {
             last: at(when),
             leaves: vec![Leaf { document, change: change.to_vec() }],
         }
+    }
+}
+
+pub(crate) fn head_of(batch: &Batch) -> ChainHead {
+    let header = batch.header();
+    ChainHead {
+        epoch: header.epoch,
+        scope: header.scope,
+        sequence: header.sequence,
+        batch: batch.id(),
     }
 }
 
@@ -104,27 +160,38 @@ pub(crate) struct Node {
     /// What is written and not durable yet; only used while `is_slow`.
     pub(crate) writing: Vec<BatchId>,
     pub(crate) is_slow: bool,
+    /// Batches that were loaded, with their links.
+    pub(crate) loaded: Vec<(LinkId, BatchId)>,
+    /// Batches that the shell was told to store as not counting.
+    pub(crate) stored_aside: BTreeSet<BatchId>,
+    /// How many receipts it has signed.
+    pub(crate) signed: usize,
     pub(crate) events: Vec<Event>,
     pub(crate) closed: Vec<(LinkId, CloseReason)>,
 }
 
 impl Node {
     pub(crate) fn new(seed: u8, office: &Office) -> Self {
-        let author = Author::new(seed, office.tenant);
-        let config = Config {
-            tenant: office.tenant,
-            device: author.keys.device(),
-            store: StoreId::from_bytes([seed; 16]),
-            store_epoch: 1,
-        };
         Self {
-            replica: Replica::new(config, office.items.clone(), []),
-            author,
+            replica: Replica::new(Self::config(seed, office), office.items.clone(), []),
+            author: Author::new(seed, office.tenant),
             disk: BTreeMap::new(),
             writing: Vec::new(),
             is_slow: false,
+            loaded: Vec::new(),
+            stored_aside: BTreeSet::new(),
+            signed: 0,
             events: Vec::new(),
             closed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn config(seed: u8, office: &Office) -> Config {
+        Config {
+            tenant: office.tenant,
+            device: keys(seed).device(),
+            store: StoreId::from_bytes([seed; 16]),
+            store_epoch: 1,
         }
     }
 
@@ -133,9 +200,23 @@ impl Node {
     }
 
     pub(crate) fn put(&mut self, now: Moment, batch: Batch) {
-        let key = key_of(&batch);
+        let held = Held::of(&batch);
         self.disk.insert(batch.id(), batch);
-        self.replica.handle(now, Input::LocalBatch { key }).unwrap();
+        self.replica.handle(now, Input::LocalBatch { held }).unwrap();
+    }
+
+    /// Starts anew from what is on the disk.
+    pub(crate) fn restart(&mut self) {
+        let items: Vec<Item> = self.replica.items().cloned().collect();
+        let config = *self.replica.config();
+        let filter = self.replica.filter().clone();
+        let receipts = self.events.iter().filter_map(|event| match event {
+            Event::Receipt(receipt) => Some(receipt.clone()),
+            _ => None,
+        });
+        let held = self.disk.values().map(Held::of);
+        self.replica =
+            Replica::new(config, items, held).with_filter(filter).with_receipts(receipts);
     }
 
     pub(crate) fn in_step(&self) -> Option<LinkStats> {
@@ -156,7 +237,15 @@ impl Node {
 }
 
 /// The bytes on their way, by sender and link.
-type Wires = BTreeMap<(usize, LinkId), [VecDeque<u8>; 2]>;
+type Wires = BTreeMap<(usize, LinkId), [VecDeque<u8>; 4]>;
+
+/// What brings bytes of the control stream or a data stream.
+pub(crate) fn input(link: LinkId, stream: usize, bytes: Vec<u8>) -> Input {
+    match stream {
+        0 => Input::Control { link, bytes },
+        _ => Input::Data { link, lane: Lane::ALL[stream - 1], bytes },
+    }
+}
 
 /// Nodes, links and virtual time.
 pub(crate) struct Crew {
@@ -247,13 +336,15 @@ impl Crew {
                 Output::Control { link, bytes } => {
                     self.wires.entry((index, link)).or_default()[0].extend(bytes);
                 }
-                Output::Data { link, bytes } => {
-                    let written = Input::DataWritten { link, bytes: bytes.len() };
-                    self.wires.entry((index, link)).or_default()[1].extend(bytes);
+                Output::Data { link, lane, bytes } => {
+                    let written = Input::DataWritten { link, lane, bytes: bytes.len() };
+                    let stream = 1 + Lane::ALL.iter().position(|it| *it == lane).unwrap();
+                    self.wires.entry((index, link)).or_default()[stream].extend(bytes);
                     node.replica.handle(now, written).unwrap();
                 }
-                Output::StoreBatches { batches, .. } => {
+                Output::StoreBatches { batches, aside, .. } => {
                     let ids: Vec<BatchId> = batches.iter().map(Batch::id).collect();
+                    node.stored_aside.extend(ids.iter().filter(|_| aside));
                     node.disk.extend(batches.into_iter().map(|batch| (batch.id(), batch)));
                     node.writing.extend(ids);
                     if !node.is_slow {
@@ -264,7 +355,13 @@ impl Crew {
                     let ids: Vec<ItemId> = items.iter().map(Item::id).collect();
                     node.replica.handle(now, Input::ItemsStored { ids }).unwrap();
                 }
+                Output::Sign { link, receipt } => {
+                    node.signed += 1;
+                    let bytes = receipt.sign(node.author.keys.signing_key());
+                    node.replica.handle(now, Input::Signed { link, bytes }).unwrap();
+                }
                 Output::Load { link, ids } => {
+                    node.loaded.extend(ids.iter().map(|id| (link, *id)));
                     let found = |id: &BatchId| node.disk.get(id).cloned();
                     let batches: Vec<Batch> = ids.iter().filter_map(found).collect();
                     let lost: BTreeSet<BatchId> =
@@ -281,14 +378,19 @@ impl Crew {
 
     /// Delivers bytes until nothing moves; closed links are cut when all their bytes arrived.
     pub(crate) fn run(&mut self) {
-        for _ in 0..1_000_000 {
-            let Some(((node, link), stream)) = self.next_wire() else { return };
-            let Some(wire) = self.wires.get_mut(&(node, link)) else { return };
+        assert!(self.run_for(1_000_000), "the exchange does not end");
+    }
+
+    /// Delivers so many pieces; whether nothing is left.
+    pub(crate) fn run_for(&mut self, pieces: usize) -> bool {
+        for _ in 0..pieces {
+            let Some(((node, link), stream)) = self.next_wire() else { return true };
+            let Some(wire) = self.wires.get_mut(&(node, link)) else { return true };
             let length = self.chunk.min(wire[stream].len());
             let mut bytes: Vec<u8> = wire[stream].drain(..length).collect();
             let Some(&(other, end)) = self.ends.get(&(node, link)) else { continue };
             let before: usize = self.delivered.iter().sum();
-            self.delivered[stream] += length;
+            self.delivered[stream.min(1)] += length;
             if let Some((position, mask)) = self.fault
                 && let Some(byte) =
                     position.checked_sub(before).and_then(|index| bytes.get_mut(index))
@@ -298,13 +400,9 @@ impl Crew {
             if let Some(recorded) = self.recorded.as_mut().filter(|_| other == 1) {
                 recorded.push((stream, bytes.clone()));
             }
-            let input = match stream {
-                0 => Input::Control { link: end, bytes },
-                _ => Input::Data { link: end, bytes },
-            };
-            self.input(other, input);
+            self.input(other, input(end, stream, bytes));
         }
-        panic!("the exchange does not end");
+        self.next_wire().is_none()
     }
 
     /// Delivers what one end of a link has sent on its control stream, before all others.
@@ -337,6 +435,14 @@ impl Crew {
             }
         }
         panic!("the timers spin");
+    }
+
+    /// Two nodes hold the same, of what counts and of what does not.
+    pub(crate) fn assert_same(&self, nodes: [usize; 2]) {
+        let [one, other] = nodes.map(|node| &self.nodes[node].replica);
+        assert_eq!(one.root(), other.root());
+        assert_eq!(one.quarantine_root(), other.quarantine_root());
+        assert_eq!(one.policy_root(), other.policy_root());
     }
 
     pub(crate) fn assert_equal(&self) {

@@ -3,8 +3,8 @@
 use fieldmesh_batch::Batch;
 use fieldmesh_model::{Moment, Role};
 
-use super::crew::{Author, Crew, Node, Office, at, key_of, keys};
-use crate::{CloseReason, Event, Input, LinkId, Output, RefuseReason, Side};
+use super::crew::{Author, Crew, Node, Office, at, input, key_of, keys};
+use crate::{CloseReason, Event, Held, Input, LinkId, Output, RefuseReason, Side};
 
 /// A deterministic stream of bytes.
 struct Noise(u64);
@@ -39,11 +39,7 @@ fn random_bytes_never_panic_and_end_the_link() {
         for _ in 0..20 {
             let length = 1 + noise.below(300);
             let bytes = noise.bytes(length);
-            let input = match noise.below(2) {
-                0 => Input::Control { link, bytes },
-                _ => Input::Data { link, bytes },
-            };
-            crew.input(0, input);
+            crew.input(0, input(link, noise.below(4), bytes));
         }
         crew.pass(200_000);
         assert_eq!(crew.nodes[0].closed.len(), 1, "seed {seed}");
@@ -104,11 +100,17 @@ fn a_device_without_a_certificate_learns_nothing_of_the_batches() {
     assert!(crew.nodes.iter().any(|node| !node.closed.is_empty()));
 }
 
+/// Makes a node offer a batch although its policy would refuse it.
+fn smuggle(node: &mut Node, batch: &Batch) {
+    node.disk.insert(batch.id(), batch.clone());
+    node.replica.smuggle(&Held::of(batch));
+}
+
 /// A replica that holds `batches` although its policy would refuse them.
 fn with_smuggled(batches: &[Batch]) -> Crew {
     let (mut crew, _) = Crew::new(2);
     for batch in batches {
-        crew.nodes[0].put(at(0), batch.clone());
+        smuggle(&mut crew.nodes[0], batch);
     }
     crew.seal(0, b"honest");
     crew
@@ -150,7 +152,7 @@ fn a_bad_copy_does_not_stand_in_the_way_of_the_good_one() {
     let good = crew.seal(2, b"good");
     let mut bytes = good.encode();
     bytes[fieldmesh_batch::HEADER_LENGTH + 5] ^= 1;
-    crew.nodes[0].put(at(0), Batch::decode(&bytes).unwrap());
+    smuggle(&mut crew.nodes[0], &Batch::decode(&bytes).unwrap());
     crew.connect(0, 1);
     crew.run();
     assert!(!crew.nodes[1].replica.contains(&key_of(&good)));
@@ -210,11 +212,7 @@ fn a_recorded_conversation_replayed_into_a_fresh_link_changes_nothing() {
         crew.input(1, Input::LinkUp { link, peer, side, channel_key: [8; 32] });
         for (stream, bytes) in &recorded {
             let bytes = bytes.clone();
-            let input = match stream {
-                0 => Input::Control { link, bytes },
-                _ => Input::Data { link, bytes },
-            };
-            crew.nodes[1].replica.handle(now, input).unwrap();
+            crew.nodes[1].replica.handle(now, input(link, *stream, bytes)).unwrap();
             while let Some(output) = crew.nodes[1].replica.poll() {
                 assert!(!matches!(output, Output::StoreBatches { .. }));
             }

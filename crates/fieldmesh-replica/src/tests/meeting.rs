@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use fieldmesh_batch::Chains;
 use fieldmesh_model::Role;
 
 use super::crew::{Author, Crew, Node, Office, at, key_of, keys};
-use crate::{Event, Input, Replica};
+use crate::{Event, Held, Input, Replica};
 
 fn differing(ours: usize, theirs: usize, common: usize) -> Crew {
-    let (mut crew, _) = Crew::new(2);
+    differing_in(ours, theirs, common).0
+}
+
+fn differing_in(ours: usize, theirs: usize, common: usize) -> (Crew, Office) {
+    let (mut crew, office) = Crew::new(2);
     for index in 0..common {
         let batch = crew.seal(0, format!("common {index}").as_bytes());
         crew.nodes[1].put(at(0), batch);
@@ -24,7 +27,7 @@ fn differing(ours: usize, theirs: usize, common: usize) -> Crew {
             crew.seal(1, format!("theirs {index}").as_bytes());
         }
     }
-    crew
+    (crew, office)
 }
 
 #[test]
@@ -223,8 +226,9 @@ fn a_batch_that_comes_before_its_authors_certificate_waits_for_it() {
     crew.run();
     let mut stranger = Author::new(9, office.tenant);
     let batch = stranger.seal(5, b"early");
-    crew.nodes[0].put(at(0), batch.clone());
-    crew.perform(0);
+    crew.nodes[0].disk.insert(batch.id(), batch.clone());
+    crew.nodes[0].replica.smuggle(&Held::of(&batch));
+    crew.input(0, Input::Resync { link: None });
     crew.run();
     assert_eq!(crew.nodes[1].refused(), 1);
     assert_eq!(crew.nodes[1].replica.waiting_count(), 1);
@@ -258,9 +262,6 @@ fn a_batch_that_cannot_be_read_from_the_disk_stalls_and_does_not_spin() {
 #[test]
 fn chains_show_what_is_missing_and_what_forks() {
     let (mut crew, office) = Crew::new(2);
-    let config = *crew.nodes[1].replica.config();
-    crew.nodes[1].replica =
-        Replica::new(config, office.items.clone(), []).with_chains(Chains::new());
     let first = crew.nodes[0].author.seal(0, b"never sent");
     let second = crew.nodes[0].author.seal(1, b"second");
     let mut twin = Author::new(1, office.tenant);
@@ -274,20 +275,20 @@ fn chains_show_what_is_missing_and_what_forks() {
     let events = &crew.nodes[1].events;
     let missing = |event: &&Event| matches!(event, Event::ChainGap { gap, .. } if gap.last == 1);
     assert_eq!(events.iter().filter(missing).count(), 1);
-    let forks = |event: &&Event| matches!(event, Event::Fork { sequence: 2, .. });
+    let forks = |event: &&Event| matches!(event, Event::Fork(fork) if fork.sequence == 2);
     assert_eq!(events.iter().filter(forks).count(), 1);
     assert!(!crew.nodes[1].disk.contains_key(&first.id()));
 }
 
 #[test]
 fn all_roots_are_one_root_whatever_the_history() {
-    let mut crew = differing(40, 40, 40);
+    let (mut crew, office) = differing_in(40, 40, 40);
     crew.connect(1, 0);
     crew.run();
-    let mut shuffled: Vec<_> = crew.nodes[0].replica.keys().copied().collect();
+    let mut shuffled: Vec<_> = crew.nodes[0].disk.values().map(Held::of).collect();
     shuffled.reverse();
     let config = *crew.nodes[0].replica.config();
-    let fresh = Replica::new(config, Vec::new(), shuffled);
+    let fresh = Replica::new(config, office.items, shuffled);
     let roots: BTreeSet<_> =
         crew.nodes.iter().map(|node| node.replica.root().0).chain([fresh.root().0]).collect();
     assert_eq!(roots.len(), 1);

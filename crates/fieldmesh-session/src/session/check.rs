@@ -9,10 +9,12 @@ use crate::interface::{Output, Reader, Set, Sets, Side};
 use crate::limits::IDLE_CHECK_MILLIS;
 use crate::wire::Message;
 
-/// Both roots as they are compared.
-struct Roots {
-    both: [u8; 8],
-    policy: [u8; 3],
+/// The roots as they are compared.
+pub(super) struct Roots {
+    pub(super) both: [u8; 8],
+    pub(super) policy: [u8; 3],
+    /// The front of the root of what is set aside; None if nothing is.
+    pub(super) quarantine: Option<[u8; 3]>,
 }
 
 impl Session {
@@ -28,9 +30,15 @@ impl Session {
         }
         match self.settings.side {
             Side::Dialled => {
-                let Roots { both, policy } = self.roots(sets);
+                let Roots { both, policy, quarantine } = self.roots(sets);
                 self.phase = Phase::Checking;
-                self.send(&Message::Root { both, policy })
+                self.pace.asked(now);
+                match quarantine {
+                    Some(quarantine) if self.has_lanes() => {
+                        self.send(&Message::RootAside { both, policy, quarantine })
+                    }
+                    _ => self.send(&Message::Root { both, policy }),
+                }
             }
             Side::Accepted if self.owes_again => {
                 self.owes_again = false;
@@ -46,17 +54,23 @@ impl Session {
         self.pace.check_again();
     }
 
+    /// The roots are to be compared at this moment or before.
+    pub(super) fn request_check_by(&mut self, at: Moment) {
+        self.owes_again |= self.settings.side == Side::Accepted;
+        self.pace.check_by(at);
+    }
+
     pub(super) fn take_root(
         &mut self,
         now: Moment,
-        theirs: ([u8; 8], [u8; 3]),
+        theirs: &Roots,
         sets: &mut Sets<'_>,
     ) -> Result<(), SessionError> {
         if self.settings.side != Side::Accepted {
             return Err(SessionError::OutOfTurn { name: "Root" });
         }
         let mine = self.roots(sets);
-        let is_equal = (mine.policy == theirs.1, mine.both == theirs.0);
+        let is_equal = (mine.policy == theirs.policy, mine.both == theirs.both);
         let is_ready = matches!(self.phase, Phase::Resting) && self.is_quiet(sets);
         if is_equal != (true, true) && !is_ready {
             self.request_check();
@@ -67,8 +81,18 @@ impl Session {
             return self.send(&Message::Busy);
         }
         self.owes_again = false;
-        // A front of the policy root that is equal by chance leads nowhere; the other set is next.
+        // A front of the policy root that is equal by chance leads nowhere; the sets take turns.
         let is_doubtful = is_equal == (true, false) && self.pace.is_fruitless();
+        let differs_aside = self.has_lanes() && mine.quarantine != theirs.quarantine;
+        if is_equal == (true, true)
+            && differs_aside
+            && is_ready
+            && sets.reader == Reader::Member
+            && self.pace.takes_quarantine(now)
+        {
+            self.in_step(now);
+            return self.begin_exchange(Set::Quarantine, 1, sets);
+        }
         self.judge(now, (is_equal.0 && !is_doubtful, is_equal.1), (1, 1), sets)
     }
 
@@ -91,24 +115,32 @@ impl Session {
         }
         self.send(&Message::Equal)?;
         self.in_step(now);
+        self.compare_aside(now, sets);
         Ok(())
     }
 
-    pub(super) fn take_equal(&mut self, now: Moment) -> Result<(), SessionError> {
+    pub(super) fn take_equal(
+        &mut self,
+        now: Moment,
+        sets: &mut Sets<'_>,
+    ) -> Result<(), SessionError> {
         self.end_check("Equal")?;
         if self.offers.is_empty() && !self.has_lost_offers {
             self.in_step(now);
+            self.compare_aside(now, sets);
             return Ok(());
         }
         // The roots were equal before something new came; that has to arrive first.
         self.pace.outdated(now);
-        self.release_offers()
+        self.release_offers(sets);
+        Ok(())
     }
 
-    pub(super) fn take_busy(&mut self, now: Moment) -> Result<(), SessionError> {
+    pub(super) fn take_busy(&mut self, now: Moment, sets: &Sets<'_>) -> Result<(), SessionError> {
         self.end_check("Busy")?;
         self.pace.check_at(now.plus_millis(IDLE_CHECK_MILLIS));
-        self.release_offers()
+        self.release_offers(sets);
+        Ok(())
     }
 
     pub(super) fn take_again(&mut self) -> Result<(), SessionError> {
@@ -127,19 +159,39 @@ impl Session {
         Ok(())
     }
 
-    fn in_step(&mut self, now: Moment) {
+    /// What is set aside is compared once in each conversation, and whenever the roots are.
+    fn compare_aside(&mut self, now: Moment, sets: &Sets<'_>) {
+        let is_first = !std::mem::replace(&mut self.has_compared_aside, true);
+        if is_first && self.has_lanes() && !sets.quarantine.is_empty() {
+            self.request_check_by(now);
+        }
+    }
+
+    pub(super) fn in_step(&mut self, now: Moment) {
         self.pace.equal(now);
         self.outputs.push_back(Output::InStep);
     }
 
     fn roots(&self, sets: &mut Sets<'_>) -> Roots {
-        sets.policy.rehash();
-        let policy = wire_root(sets.policy, &self.key).to_be_bytes();
-        let data = self.with_held(sets.data, |data| wire_root(data, &self.key).to_be_bytes());
+        let policy = self.with_held(Set::Policy, sets.policy, |policy| {
+            wire_root(policy, &self.key).to_be_bytes()
+        });
+        let data =
+            self.with_held(Set::Data, sets.data, |data| wire_root(data, &self.key).to_be_bytes());
         let both = blake3::keyed_hash(&self.key.0, &[policy, data].concat());
-        let (mut roots, front) = (Roots { both: [0; 8], policy: [0; 3] }, &policy[..3]);
-        roots.both.copy_from_slice(&both.as_bytes()[..8]);
-        roots.policy.copy_from_slice(front);
-        roots
+        let is_aside = self.has_lanes() && !sets.quarantine.is_empty();
+        let quarantine = is_aside.then(|| {
+            let root = self.with_held(Set::Quarantine, sets.quarantine, |it| {
+                wire_root(it, &self.key).to_be_bytes()
+            });
+            front(&root)
+        });
+        Roots { both: front(both.as_bytes()), policy: front(&policy), quarantine }
     }
+}
+
+fn front<const LENGTH: usize>(bytes: &[u8]) -> [u8; LENGTH] {
+    let mut front = [0; LENGTH];
+    front.copy_from_slice(&bytes[..LENGTH]);
+    front
 }

@@ -1,13 +1,16 @@
 //! The first messages of both sides.
 
-use fieldmesh_model::{Moment, StoreId};
+use fieldmesh_model::{Filter, Moment, StoreId};
 use fieldmesh_trie::wire_root;
 
 use super::{Peer, Phase, Session};
-use crate::error::{CloseReason, SessionError};
-use crate::interface::{Disk, Greeting, Output, Reader, Sets, Side};
-use crate::limits::{INGEST_WINDOW_MIN, VERSION_MAX, VERSION_MIN};
+use crate::error::{CloseReason, SessionError, WireError};
+use crate::interface::{Disk, Greeting, Output, Partial, Reader, Set, Sets, Side};
+use crate::limits::{INGEST_WINDOW_MIN, VERSION_LANES};
 use crate::wire::{Hello, Message};
+
+/// The feature bit of a side that will name begun batches with `Resume`.
+const FEATURE_RESUMES: u64 = 1;
 
 impl Session {
     /// Takes what comes before the peer has introduced itself.
@@ -15,16 +18,20 @@ impl Session {
         match (message, self.settings.side) {
             (Message::Hello(hello), Side::Accepted) if self.hello.is_none() => {
                 self.check_hello(&hello)?;
+                self.take_peer(&hello)?;
                 self.hello = Some(hello);
                 Ok(())
             }
             (Message::HelloAck(hello), Side::Dialled) if matches!(self.phase, Phase::Checking) => {
                 self.check_hello(&hello)?;
-                self.take_peer(&hello);
+                self.take_peer(&hello)?;
                 self.pace.active(now);
                 Ok(())
             }
-            (Message::Ping, _) => Ok(self.send(&Message::Pong)?),
+            (Message::Ping, _) => {
+                self.owes_pong = true;
+                Ok(())
+            }
             (Message::Pong, _) => Ok(()),
             (Message::Error { code, text }, _) => Err(super::reported(code, &text)),
             (Message::Bye { code }, _) => Err(CloseReason::goodbye(code)),
@@ -34,7 +41,8 @@ impl Session {
 
     /// Says hello, or answers it, as soon as the sets show everything that came from the peer.
     pub(super) fn greet(&mut self, now: Moment, sets: &mut Sets<'_>) -> Result<(), SessionError> {
-        if !matches!(self.phase, Phase::Greeting) || sets.disk == Disk::Writing {
+        let is_greeting = matches!(self.phase, Phase::Greeting);
+        if !is_greeting || sets.disk == Disk::Writing || self.is_held() {
             return Ok(());
         }
         match (self.settings.side, self.hello.take()) {
@@ -46,11 +54,11 @@ impl Session {
             (Side::Accepted, None) => Ok(()),
             (Side::Accepted, Some(hello)) => {
                 let mine = self.introduce(now, sets, Some(&hello));
-                self.take_peer(&hello);
                 self.phase = Phase::Resting;
                 let is_equal = (mine.policy == hello.policy, mine.data == hello.data);
                 let counts = (hello.policy.1, hello.data.1);
                 self.send(&Message::HelloAck(mine))?;
+                self.send_resume()?;
                 self.judge(now, is_equal, counts, sets)
             }
         }
@@ -61,23 +69,25 @@ impl Session {
         sets.policy.rehash();
         let policy = (wire_root(sets.policy, &self.key).to_be_bytes(), sets.policy.len() as u64);
         let data = match sets.reader {
-            Reader::Member => self.with_held(sets.data, |data| {
+            Reader::Member => self.with_held(Set::Data, sets.data, |data| {
                 (wire_root(data, &self.key).to_be_bytes(), data.len() as u64)
             }),
             Reader::Unknown => ([0; 8], 0),
         };
-        let chosen = dialler.map_or(VERSION_MAX, |hello| hello.versions.1);
+        let (version_min, version_max) = self.settings.versions;
+        let chosen = dialler.map_or(version_max, |hello| hello.versions.1.min(version_max));
+        let resumes = chosen >= VERSION_LANES && !self.receiver.kept().is_empty();
         let conversation = dialler.map_or(self.settings.conversation, |hello| hello.conversation);
         Hello {
-            versions: (VERSION_MIN, chosen.min(VERSION_MAX)),
-            features: 0,
+            versions: (version_min, chosen),
+            features: if resumes { FEATURE_RESUMES } else { 0 },
             tenant: self.settings.tenant,
             conversation,
             store: (*self.settings.store.as_bytes(), self.settings.store_epoch),
             clock_millis: now.as_millis(),
             policy,
             data,
-            filter: Vec::new(),
+            filter: self.settings.filter.encode(),
             ingest_window: self.settings.ingest_window,
             live: true,
         }
@@ -85,7 +95,10 @@ impl Session {
 
     fn check_hello(&self, hello: &Hello) -> Result<(), SessionError> {
         let (min, max) = hello.versions;
-        if max < VERSION_MIN || min > VERSION_MAX || min > max {
+        let (own_min, own_max) = self.settings.versions;
+        // The answer names the version that both speak, which cannot be newer than the own.
+        let is_beyond = self.settings.side == Side::Dialled && max > own_max;
+        if max < own_min || min > own_max || min > max || is_beyond {
             return Err(SessionError::Version { min, max });
         }
         if hello.tenant != self.settings.tenant {
@@ -97,15 +110,35 @@ impl Session {
         Ok(())
     }
 
-    fn take_peer(&mut self, hello: &Hello) {
-        self.peer = Some(Peer { is_live: hello.live });
-        self.sender.open(hello.ingest_window);
+    /// Names the batches that the last conversation left in the middle.
+    pub(super) fn send_resume(&mut self) -> Result<(), SessionError> {
+        let kept = self.receiver.kept();
+        if kept.is_empty() || !self.has_lanes() {
+            return Ok(());
+        }
+        let name = |partial: &Partial| (partial.id, partial.total, partial.bytes.len() as u32);
+        let partials = kept.iter().map(name).collect();
+        self.send(&Message::Resume { partials })
+    }
+
+    fn take_peer(&mut self, hello: &Hello) -> Result<(), SessionError> {
+        let filter = Filter::decode(&hello.filter).map_err(WireError::from)?;
+        let version = hello.versions.1.min(self.settings.versions.1);
+        let has_lanes = version >= VERSION_LANES;
+        self.peer = Some(Peer { is_live: hello.live, version });
+        // What came on the data streams may have overtaken the greeting.
+        self.held.get_or_insert_default();
+        let waits_for_resume = has_lanes && hello.features & FEATURE_RESUMES != 0;
+        self.sender.open(hello.ingest_window, has_lanes, waits_for_resume);
         let (store, store_epoch) = hello.store;
         self.outputs.push_back(Output::Greeted(Greeting {
             conversation: hello.conversation,
             store: StoreId::from_bytes(store),
             store_epoch,
             clock: Moment::from_millis(hello.clock_millis),
+            filter,
+            version,
         }));
+        Ok(())
     }
 }

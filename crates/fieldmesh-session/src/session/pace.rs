@@ -2,9 +2,11 @@
 
 use fieldmesh_model::Moment;
 
+use crate::error::SessionError;
 use crate::limits::{
     CHECKS_PER_SECOND_MAX, IDLE_CHECK_MILLIS, PAUSE_MILLIS, PING_MILLIS, PUSHES_PER_CHECK,
-    REST_MAX_MILLIS, SILENCE_MAX_MILLIS, SMALL_ROUND_ITEMS, SMALL_ROUNDS_FREE,
+    QUARANTINE_EARLIEST_MILLIS, QUARANTINE_MILLIS, REST_MAX_MILLIS, SILENCE_MAX_MILLIS,
+    SMALL_ROUND_ITEMS, SMALL_ROUNDS_FREE,
 };
 
 /// The timers of one conversation.
@@ -22,6 +24,10 @@ pub(super) struct Pace {
     fruitless_rounds: u32,
     /// Comparisons answered since the moment.
     answered: (u32, Moment),
+    /// When the last exchange about what is set aside began, or was asked for.
+    quarantine_at: Option<Moment>,
+    /// When this side asked for a comparison.
+    asked_at: Moment,
 }
 
 /// What the last exchange led to.
@@ -45,6 +51,8 @@ impl Pace {
             small_rounds: 0,
             fruitless_rounds: 0,
             answered: (0, now),
+            quarantine_at: None,
+            asked_at: now,
         }
     }
 
@@ -69,6 +77,40 @@ impl Pace {
 
     pub(super) fn check_at(&mut self, at: Moment) {
         self.check_at = at;
+    }
+
+    /// Compare at this moment or before.
+    pub(super) fn check_by(&mut self, at: Moment) {
+        self.check_at = self.check_at.min(at);
+    }
+
+    /// Whether what is set aside may be compared again.
+    pub(super) fn takes_quarantine(&mut self, now: Moment) -> bool {
+        let takes = self.quarantine_at.is_none_or(|at| now.millis_since(at) >= QUARANTINE_MILLIS);
+        if takes {
+            self.quarantine_at = Some(now);
+        }
+        takes
+    }
+
+    /// The dialling side asks for a comparison.
+    pub(super) fn asked(&mut self, now: Moment) {
+        self.asked_at = now;
+    }
+
+    /// The peer has begun an exchange about what is set aside: too early after the last one?
+    ///
+    /// It began the last one after it was asked and begins this one before it is heard, so what
+    /// passes between these is never less than what the peer let pass, whatever the way takes.
+    pub(super) fn begun_quarantine(&mut self, now: Moment) -> Result<(), SessionError> {
+        let before = self.quarantine_at.replace(self.asked_at);
+        let passed = before.map(|before| now.millis_since(before));
+        match passed {
+            Some(millis) if (0..QUARANTINE_EARLIEST_MILLIS).contains(&millis) => {
+                Err(SessionError::TooOften { millis })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Compare as soon as nothing is under way.
@@ -155,9 +197,9 @@ impl Pace {
         (!is_resting || !self.is_quiet) && now.millis_since(self.last_sent) >= PING_MILLIS
     }
 
-    /// Whether the last comparison led to nothing.
+    /// Whether the last comparison led to nothing; of several in a row every other one.
     pub(super) const fn is_fruitless(&self) -> bool {
-        self.fruitless_rounds > 0
+        self.fruitless_rounds % 2 == 1
     }
 
     pub(super) fn deadline(&self, is_resting: bool, compares: bool) -> Moment {

@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 
+use super::assembly::Assembly;
 use crate::error::SessionError;
-use crate::interface::{FrameMark, Output, Received};
-use crate::limits::DATA_FRAME_MAX;
+use crate::interface::{FrameMark, Lane, Output, Partial, Received};
+use crate::limits::{DATA_FRAME_MAX, FRAME_COST_MIN};
 use crate::wire::{DataReader, Frame, Message};
 
 /// The incoming half of the data streams.
 pub(super) struct Receiver {
-    reader: DataReader,
+    readers: [DataReader; 3],
+    assembly: Assembly,
     window: u64,
     /// Answers that the peer promised or was asked for; whole conversation.
     answers_expected: u64,
@@ -23,9 +25,10 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(window: u32) -> Self {
+    pub(super) fn new(window: u32, partials: Vec<Partial>) -> Self {
         Self {
-            reader: DataReader::new(),
+            readers: Default::default(),
+            assembly: Assembly::new(partials),
             window: u64::from(window),
             answers_expected: 0,
             answers_received: 0,
@@ -38,26 +41,54 @@ impl Receiver {
         }
     }
 
+    /// The beginnings of batches that the last conversation left.
+    pub(super) fn kept(&self) -> &[Partial] {
+        self.assembly.kept()
+    }
+
+    #[cfg(test)]
+    pub(super) fn begun(&self) -> Vec<([u8; 32], usize)> {
+        self.assembly.begun()
+    }
+
+    pub(super) fn take_partials(&mut self) -> Vec<Partial> {
+        self.assembly.take()
+    }
+
+    /// The bytes it keeps: of frames that are not whole, and of batches that are not.
+    pub(super) fn held(&self) -> usize {
+        self.readers.iter().map(DataReader::held).sum::<usize>() + self.assembly.held()
+    }
+
+    /// The most bytes that may wait here.
+    pub(super) const fn limit(&self) -> u64 {
+        self.window + DATA_FRAME_MAX as u64
+    }
+
     pub(super) fn read(
         &mut self,
+        lane: Lane,
         bytes: &[u8],
         outputs: &mut VecDeque<Output>,
     ) -> Result<(), SessionError> {
-        let limit = self.window + DATA_FRAME_MAX as u64;
-        self.reader.read(bytes, |frame: Frame| {
-            if frame.kind.is_answer() {
-                self.answers_received += 1;
-                self.unsettled_answers += 1;
-            }
+        let limit = self.limit();
+        self.readers[lane.index()].read(bytes, |frame: Frame| {
             self.unsettled_frames += 1;
             self.unsettled_bytes += frame.bytes.len() as u64;
             if self.unsettled_bytes > limit {
                 return Err(SessionError::Flood { bytes: self.unsettled_bytes, limit });
             }
-            outputs.push_back(Output::Received(Received {
-                frame: FrameMark::of(&frame),
-                bytes: frame.bytes,
-            }));
+            let kind = frame.kind;
+            let Some((bytes, frames, length)) = self.assembly.take_in(lane, frame)? else {
+                return Ok(());
+            };
+            self.unsettled_bytes += surcharge(length);
+            if kind.is_answer() {
+                self.answers_received += 1;
+                self.unsettled_answers += 1;
+            }
+            let frame = FrameMark::of(kind, frames, length);
+            outputs.push_back(Output::Received(Received { frame, bytes }));
             Ok(())
         })
     }
@@ -68,9 +99,9 @@ impl Receiver {
         if frame.is_answer() {
             self.unsettled_answers = self.unsettled_answers.saturating_sub(1);
         }
-        self.unsettled_frames = self.unsettled_frames.saturating_sub(1);
-        self.unsettled_bytes = self.unsettled_bytes.saturating_sub(bytes);
-        self.credit_frames = self.credit_frames.saturating_add(1);
+        self.unsettled_frames = self.unsettled_frames.saturating_sub(u64::from(frame.frames));
+        self.unsettled_bytes = self.unsettled_bytes.saturating_sub(bytes + surcharge(frame.length));
+        self.credit_frames = self.credit_frames.saturating_add(frame.frames);
         self.credit_bytes = self.credit_bytes.saturating_add(bytes);
     }
 
@@ -105,6 +136,11 @@ impl Receiver {
     }
 }
 
+/// What a frame of `length` bytes takes of the window beyond these.
+const fn surcharge(length: usize) -> u64 {
+    FRAME_COST_MIN.saturating_sub(length) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,14 +149,14 @@ mod tests {
 
     #[test]
     fn a_sender_that_ignores_the_window_is_cut_off_before_memory_fills() {
-        let mut receiver = Receiver::new(INGEST_WINDOW_DEFAULT);
-        let mut writer = DataWriter::new();
+        let mut receiver = Receiver::new(INGEST_WINDOW_DEFAULT, Vec::new());
+        let mut writer = DataWriter::default();
         let mut outputs = VecDeque::new();
         let mut frame = vec![0; 60_000];
         for index in 0..100_u64 {
             blake3::Hasher::new().update(&index.to_be_bytes()).finalize_xof().fill(&mut frame);
             writer.write(FrameKind::PushedBatch, &frame).unwrap();
-            let refused = receiver.read(&writer.flush().unwrap(), &mut outputs);
+            let refused = receiver.read(Lane::Recent, &writer.flush().unwrap(), &mut outputs);
             if let Err(error) = refused {
                 assert!(matches!(error, SessionError::Flood { .. }), "{error:?}");
                 assert!(outputs.len() < 30);
@@ -131,13 +167,33 @@ mod tests {
     }
 
     #[test]
+    fn a_few_bytes_that_expand_to_tiny_frames_are_cut_off_before_memory_fills() {
+        let mut receiver = Receiver::new(INGEST_WINDOW_DEFAULT, Vec::new());
+        let frames = receiver.limit() as usize / FRAME_COST_MIN;
+        let mut writer = DataWriter::default();
+        let mut outputs = VecDeque::new();
+        for _ in 0..=frames {
+            writer.write(FrameKind::PushedBatch, b"").unwrap();
+        }
+        receiver.read(Lane::Recent, &writer.flush().unwrap(), &mut outputs).unwrap();
+        writer.write(FrameKind::PushedBatch, b"").unwrap();
+        let refused = receiver.read(Lane::Recent, &writer.flush().unwrap(), &mut outputs);
+        assert!(matches!(refused, Err(SessionError::Flood { .. })), "{refused:?}");
+        for output in outputs {
+            let Output::Received(received) = output else { panic!("no frame") };
+            receiver.settled(received.frame);
+        }
+        assert_eq!(receiver.unsettled_bytes, 0);
+    }
+
+    #[test]
     fn credit_covers_what_has_settled_once() {
-        let mut receiver = Receiver::new(INGEST_WINDOW_DEFAULT);
-        let mut writer = DataWriter::new();
+        let mut receiver = Receiver::new(INGEST_WINDOW_DEFAULT, Vec::new());
+        let mut writer = DataWriter::default();
         let mut outputs = VecDeque::new();
         writer.write(FrameKind::Batch, b"12345").unwrap();
         receiver.expect_more(1);
-        receiver.read(&writer.flush().unwrap(), &mut outputs).unwrap();
+        receiver.read(Lane::Recent, &writer.flush().unwrap(), &mut outputs).unwrap();
         let Some(Output::Received(received)) = outputs.pop_front() else { panic!("no frame") };
         assert!(!receiver.has_answers() && receiver.take_credit().is_none());
         receiver.settled(received.frame);

@@ -19,6 +19,11 @@ impl ControlReader {
         self.pending.extend(bytes);
     }
 
+    /// How many bytes wait to be understood.
+    pub(crate) fn held(&self) -> usize {
+        self.pending.bytes().len()
+    }
+
     /// The next complete message.
     pub(crate) fn next(&mut self) -> Result<Option<Message>, WireError> {
         let bytes = self.pending.bytes();

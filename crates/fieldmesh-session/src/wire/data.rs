@@ -1,4 +1,4 @@
-//! The data stream: one byte that names its priority, then one zstd stream of frames.
+//! A data stream, behind the byte that names its lane: one zstd stream of frames.
 //!
 //! A frame is its kind, its length and its bytes. The stream is flushed after each group of
 //! frames, so that nothing waits in a compressor and a cut costs one group at most. Reading is
@@ -12,13 +12,15 @@ use crate::limits::{DATA_FRAME_MAX, EXPANSION_MAX, EXPANSION_SLACK, WINDOW_LOG_M
 use crate::wire::control::{take_length, write_length};
 use crate::wire::pending::Pending;
 
-/// The priority byte of the stream that carries policy items and recent batches.
-const PRIORITY_RECENT: u8 = 1;
 const LEVEL: i32 = 3;
 /// Decompressed bytes looked at in one step.
 const STEP: usize = 16 * 1024;
 /// The kind of a frame whose bytes say nothing.
 const KIND_PADDING: u8 = 0;
+/// The kind of a frame with a part of a batch.
+const KIND_PART: u8 = 5;
+/// Bytes in front of what a part brings: kind, id, length of the whole, offset.
+const PART_HEAD: usize = 1 + 32 + 4 + 4;
 
 /// What a frame carries, and why it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,10 +33,18 @@ pub(crate) enum FrameKind {
     PushedItem,
     /// A new batch.
     PushedBatch,
+    /// A batch that counts nowhere and that an exchange found lacking.
+    Aside,
 }
 
 impl FrameKind {
-    const ALL: [Self; 4] = [Self::Item, Self::Batch, Self::PushedItem, Self::PushedBatch];
+    const ALL: [Self; 5] =
+        [Self::Item, Self::Batch, Self::PushedItem, Self::PushedBatch, Self::Aside];
+
+    fn of(code: u8) -> Result<Self, WireError> {
+        let kind = Self::ALL.into_iter().find(|kind| kind.code() == code);
+        kind.ok_or(WireError::FrameKind { kind: code })
+    }
 
     const fn code(self) -> u8 {
         match self {
@@ -42,6 +52,7 @@ impl FrameKind {
             Self::Batch => 2,
             Self::PushedItem => 3,
             Self::PushedBatch => 4,
+            Self::Aside => 6,
         }
     }
 
@@ -50,12 +61,13 @@ impl FrameKind {
         match self {
             Self::Item | Self::PushedItem => Set::Policy,
             Self::Batch | Self::PushedBatch => Set::Data,
+            Self::Aside => Set::Quarantine,
         }
     }
 
     /// Whether an exchange accounts for it.
     pub(crate) const fn is_answer(self) -> bool {
-        matches!(self, Self::Item | Self::Batch)
+        matches!(self, Self::Item | Self::Batch | Self::Aside)
     }
 }
 
@@ -63,10 +75,42 @@ impl FrameKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) kind: FrameKind,
+    /// Which part of a batch it is; None for one that is whole.
+    pub(crate) part: Option<Part>,
     pub(crate) bytes: Vec<u8>,
 }
 
+/// Where a part belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) id: [u8; 32],
+    pub(crate) total: u32,
+    pub(crate) offset: u32,
+}
+
+impl Frame {
+    fn decode(code: u8, content: &[u8]) -> Result<Option<Self>, WireError> {
+        if code == KIND_PADDING {
+            return Ok(None);
+        }
+        if code != KIND_PART {
+            let kind = FrameKind::of(code)?;
+            return Ok(Some(Self { kind, part: None, bytes: content.to_vec() }));
+        }
+        let Some((head, bytes)) = content.split_first_chunk::<PART_HEAD>() else {
+            return Err(WireError::FrameKind { kind: code });
+        };
+        let (mut id, number) = ([0; 32], |at: usize| {
+            u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+        });
+        id.copy_from_slice(&head[1..33]);
+        let part = Some(Part { id, total: number(33), offset: number(37) });
+        Ok(Some(Self { kind: FrameKind::of(head[0])?, part, bytes: bytes.to_vec() }))
+    }
+}
+
 /// Writes frames as a compressed stream.
+#[derive(Default)]
 pub(crate) struct DataWriter {
     encoder: Option<Encoder<'static>>,
     out: Vec<u8>,
@@ -75,14 +119,26 @@ pub(crate) struct DataWriter {
 }
 
 impl DataWriter {
-    pub(crate) const fn new() -> Self {
-        Self { encoder: None, out: Vec::new(), raw_total: 0, compressed_total: 0 }
-    }
-
     /// Appends one frame; its last bytes may stay in the compressor until [`Self::flush`].
     pub(crate) fn write(&mut self, kind: FrameKind, bytes: &[u8]) -> Result<(), WireError> {
         self.pad(bytes.len() as u64)?;
         self.write_frame(kind.code(), bytes)
+    }
+
+    /// Appends a part of a batch.
+    pub(crate) fn write_part(
+        &mut self,
+        kind: FrameKind,
+        part: Part,
+        bytes: &[u8],
+    ) -> Result<(), WireError> {
+        let mut content = vec![kind.code()];
+        content.extend(part.id);
+        content.extend(part.total.to_be_bytes());
+        content.extend(part.offset.to_be_bytes());
+        content.extend(bytes);
+        self.pad(content.len() as u64)?;
+        self.write_frame(KIND_PART, &content)
     }
 
     /// Everything written so far that was not taken yet.
@@ -130,7 +186,6 @@ impl DataWriter {
 
     fn compress(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         if self.encoder.is_none() {
-            self.out.push(PRIORITY_RECENT);
             self.encoder = Some(encoder().map_err(|_| WireError::Compression)?);
         }
         let Some(encoder) = &mut self.encoder else { return Err(WireError::Compression) };
@@ -152,6 +207,7 @@ fn encoder() -> std::io::Result<Encoder<'static>> {
 }
 
 /// Reads frames from a compressed stream, split anyhow.
+#[derive(Default)]
 pub(crate) struct DataReader {
     decoder: Option<Decoder<'static>>,
     pending: Pending,
@@ -160,10 +216,6 @@ pub(crate) struct DataReader {
 }
 
 impl DataReader {
-    pub(crate) const fn new() -> Self {
-        Self { decoder: None, pending: Pending::new(), raw_total: 0, compressed_total: 0 }
-    }
-
     /// Takes the next bytes of the stream and hands each complete frame to `take`.
     ///
     /// An error of `take` stops the reading at once, so that its limits bound the memory too.
@@ -172,14 +224,11 @@ impl DataReader {
         bytes: &[u8],
         mut take: impl FnMut(Frame) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut bytes = bytes;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         if self.decoder.is_none() {
-            let Some((priority, rest)) = bytes.split_first() else { return Ok(()) };
-            if *priority != PRIORITY_RECENT {
-                return Err(WireError::Priority { priority: *priority }.into());
-            }
             self.decoder = Some(decoder().map_err(|_| WireError::Compression)?);
-            bytes = rest;
         }
         let mut input = InBuffer::around(bytes);
         let mut step = vec![0; STEP];
@@ -203,6 +252,11 @@ impl DataReader {
         }
     }
 
+    /// How many decompressed bytes wait to be understood.
+    pub(crate) fn held(&self) -> usize {
+        self.pending.held()
+    }
+
     fn account(&mut self, produced: u64) -> Result<(), WireError> {
         self.raw_total += produced;
         let limit = self.compressed_total.saturating_mul(EXPANSION_MAX) + EXPANSION_SLACK;
@@ -216,14 +270,13 @@ impl DataReader {
     fn next_frame(&mut self) -> Result<Option<Option<Frame>>, WireError> {
         let bytes = self.pending.bytes();
         let Some((code, rest)) = bytes.split_first() else { return Ok(None) };
-        let kind = FrameKind::ALL.into_iter().find(|kind| kind.code() == *code);
-        if kind.is_none() && *code != KIND_PADDING {
-            return Err(WireError::FrameKind { kind: *code });
+        if *code != KIND_PADDING && *code != KIND_PART {
+            FrameKind::of(*code)?;
         }
         let Some((length, size)) = take_length(rest, DATA_FRAME_MAX)? else { return Ok(None) };
         let start = 1 + size;
         let Some(content) = bytes.get(start..start + length) else { return Ok(None) };
-        let frame = kind.map(|kind| Frame { kind, bytes: content.to_vec() });
+        let frame = Frame::decode(*code, content)?;
         self.pending.consume(start + length);
         Ok(Some(frame))
     }
@@ -256,16 +309,16 @@ mod tests {
 
     #[test]
     fn every_split_of_the_stream_gives_the_same_frames() {
-        let mut writer = DataWriter::new();
+        let mut writer = DataWriter::default();
         writer.write(FrameKind::Item, &noise(300, 1)).unwrap();
         writer.write(FrameKind::Batch, b"").unwrap();
         let mut stream = writer.flush().unwrap();
         writer.write(FrameKind::PushedBatch, &[9; 700]).unwrap();
         stream.extend(writer.flush().unwrap());
-        let whole = read_all(&mut DataReader::new(), &stream).unwrap();
+        let whole = read_all(&mut DataReader::default(), &stream).unwrap();
         assert_eq!(whole.len(), 3);
         for at in 0..=stream.len() {
-            let mut reader = DataReader::new();
+            let mut reader = DataReader::default();
             let mut frames = read_all(&mut reader, &stream[..at]).unwrap();
             frames.extend(read_all(&mut reader, &stream[at..]).unwrap());
             assert_eq!(frames, whole);
@@ -274,8 +327,8 @@ mod tests {
 
     #[test]
     fn nothing_waits_in_the_compressor_after_a_flush() {
-        let mut writer = DataWriter::new();
-        let mut reader = DataReader::new();
+        let mut writer = DataWriter::default();
+        let mut reader = DataReader::default();
         for seed in 0..20 {
             let bytes = noise(100, seed);
             writer.write(FrameKind::PushedBatch, &bytes).unwrap();
@@ -287,8 +340,8 @@ mod tests {
 
     #[test]
     fn honest_data_that_compresses_without_limit_still_passes() {
-        let mut writer = DataWriter::new();
-        let mut reader = DataReader::new();
+        let mut writer = DataWriter::default();
+        let mut reader = DataReader::default();
         let mut frames = 0;
         for _ in 0..100 {
             writer.write(FrameKind::Batch, &vec![7; 60_000]).unwrap();
@@ -302,7 +355,7 @@ mod tests {
         let mut raw = vec![0; 40 << 20];
         raw[0] = KIND_PADDING;
         let mut encoder = encoder().unwrap();
-        let mut bomb = vec![PRIORITY_RECENT];
+        let mut bomb = Vec::new();
         let mut input = InBuffer::around(&raw[..]);
         let mut step = vec![0; STEP];
         while input.pos() < raw.len() {
@@ -310,24 +363,38 @@ mod tests {
             encoder.run(&mut input, &mut output).unwrap();
             bomb.extend_from_slice(output.as_slice());
         }
-        let refused = read_all(&mut DataReader::new(), &bomb);
+        let refused = read_all(&mut DataReader::default(), &bomb);
         assert!(matches!(refused, Err(WireError::Expansion { .. })), "{refused:?}");
     }
 
     #[test]
     fn a_frame_beyond_the_limit_an_unknown_kind_and_noise_are_refused() {
-        let mut writer = DataWriter::new();
+        let mut writer = DataWriter::default();
         writer.write_frame(2, &vec![1; DATA_FRAME_MAX + 1]).unwrap();
-        let long = read_all(&mut DataReader::new(), &writer.flush().unwrap());
+        let long = read_all(&mut DataReader::default(), &writer.flush().unwrap());
         assert!(matches!(long, Err(WireError::FrameTooLong { .. })));
-        let mut writer = DataWriter::new();
+        let mut writer = DataWriter::default();
         writer.write_frame(77, b"x").unwrap();
-        let unknown = read_all(&mut DataReader::new(), &writer.flush().unwrap());
+        let unknown = read_all(&mut DataReader::default(), &writer.flush().unwrap());
         assert_eq!(unknown, Err(WireError::FrameKind { kind: 77 }));
         for seed in 0..50 {
-            let mut bytes = noise(500, seed);
-            bytes[0] = PRIORITY_RECENT;
-            assert!(read_all(&mut DataReader::new(), &bytes).is_err());
+            let bytes = noise(500, seed);
+            assert!(read_all(&mut DataReader::default(), &bytes).is_err());
         }
+    }
+
+    #[test]
+    fn parts_and_batches_set_aside_have_their_golden_bytes() {
+        let mut writer = DataWriter::default();
+        writer.write(FrameKind::Aside, &[7, 8]).unwrap();
+        let part = Part { id: [9; 32], total: 0x0001_0203, offset: 0x8000 };
+        writer.write_part(FrameKind::PushedBatch, part, &[5]).unwrap();
+        let mut decoder = decoder().unwrap();
+        let mut raw = vec![0; STEP];
+        let mut output = OutBuffer::around(&mut raw[..]);
+        let bytes = writer.flush().unwrap();
+        decoder.run(&mut InBuffer::around(&bytes[..]), &mut output).unwrap();
+        let part = [&[5, 42, 4][..], &[9; 32], &[0, 1, 2, 3], &[0, 0, 0x80, 0], &[5]].concat();
+        assert_eq!(output.as_slice(), [&[6, 2, 7, 8][..], &part].concat());
     }
 }

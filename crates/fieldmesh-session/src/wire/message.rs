@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::WireError;
 use crate::interface::Set;
-use crate::limits::{ERROR_TEXT_MAX, FILTER_PREFIX_LENGTH_MAX, FILTER_PREFIXES_MAX};
+use crate::limits::{
+    ERROR_TEXT_MAX, FILTER_PREFIX_LENGTH_MAX, FILTER_PREFIXES_MAX, KEYS_PER_MESSAGE_MAX,
+    PARTIALS_MAX, RECEIPT_LENGTH_MAX, RECEIPTS_PER_MESSAGE_MAX, UNPROVEN_MAX,
+};
 
 /// Bytes in the key of one batch or policy item.
 const KEY_LENGTH: usize = fieldmesh_trie::KEY_LENGTH;
@@ -20,6 +23,8 @@ pub(crate) enum WireSet {
     Policy,
     /// Signed batches.
     Data,
+    /// Signed batches that the policy excludes; from version 2 on.
+    Quarantine,
 }
 
 impl From<Set> for WireSet {
@@ -27,6 +32,7 @@ impl From<Set> for WireSet {
         match set {
             Set::Policy => Self::Policy,
             Set::Data => Self::Data,
+            Set::Quarantine => Self::Quarantine,
         }
     }
 }
@@ -36,6 +42,7 @@ impl From<WireSet> for Set {
         match set {
             WireSet::Policy => Self::Policy,
             WireSet::Data => Self::Data,
+            WireSet::Quarantine => Self::Quarantine,
         }
     }
 }
@@ -137,6 +144,30 @@ pub(crate) enum Message {
         /// The cause; see [`crate::CloseReason::code`].
         code: u16,
     },
+    /// Compares like `Root` where the sender has set batches aside.
+    RootAside {
+        /// Keyed hash over both roots.
+        both: [u8; 8],
+        /// The front of the keyed policy root.
+        policy: [u8; 3],
+        /// The front of the keyed root of what is set aside.
+        quarantine: [u8; 3],
+    },
+    /// The sender has the beginnings of these batches: id, length in all, length here.
+    Resume {
+        /// At most [`PARTIALS_MAX`].
+        partials: Vec<([u8; 32], u32, u32)>,
+    },
+    /// Batches for which the sender has no receipt of the other side.
+    Unproven {
+        /// Keys, 46 bytes each.
+        keys: Vec<u8>,
+    },
+    /// Signed receipts.
+    Receipts {
+        /// Each as it was signed.
+        receipts: Vec<Vec<u8>>,
+    },
     /// The roots are equal. Written as the empty frame.
     #[serde(skip)]
     Equal,
@@ -170,11 +201,29 @@ impl Message {
             Self::Hello(hello) | Self::HelloAck(hello) => hello.check(),
             Self::Error { text, .. } if text.len() > ERROR_TEXT_MAX => Err(WireError::Message),
             Self::Have { keys } | Self::WantId { keys }
-                if !keys.len().is_multiple_of(KEY_LENGTH) =>
+                if !keys.len().is_multiple_of(KEY_LENGTH)
+                    || keys.len() > KEYS_PER_MESSAGE_MAX * KEY_LENGTH =>
             {
                 Err(WireError::Message)
             }
-            Self::Have { .. }
+            Self::Unproven { keys }
+                if !keys.len().is_multiple_of(KEY_LENGTH)
+                    || keys.len() > UNPROVEN_MAX * KEY_LENGTH =>
+            {
+                Err(WireError::Message)
+            }
+            Self::Resume { partials } if partials.len() > PARTIALS_MAX => Err(WireError::Message),
+            Self::Receipts { receipts }
+                if receipts.len() > RECEIPTS_PER_MESSAGE_MAX
+                    || receipts.iter().any(|receipt| receipt.len() > RECEIPT_LENGTH_MAX) =>
+            {
+                Err(WireError::Message)
+            }
+            Self::RootAside { .. }
+            | Self::Resume { .. }
+            | Self::Unproven { .. }
+            | Self::Receipts { .. }
+            | Self::Have { .. }
             | Self::WantId { .. }
             | Self::Error { .. }
             | Self::Root { .. }
@@ -250,6 +299,16 @@ mod tests {
             (Message::Pong, "0b".into()),
             (Message::Error { code: 4, text: "no".into() }, "0c04026e6f".into()),
             (Message::Bye { code: 1 }, "0d01".into()),
+            (
+                Message::RootAside { both: [1; 8], policy: [2; 3], quarantine: [3; 3] },
+                format!("0e{}{}{}", "01".repeat(8), "02".repeat(3), "03".repeat(3)),
+            ),
+            (
+                Message::Resume { partials: vec![([4; 32], 300, 5)] },
+                format!("0f01{}ac0205", "04".repeat(32)),
+            ),
+            (Message::Unproven { keys: vec![1; 46] }, format!("102e{}", "01".repeat(46))),
+            (Message::Receipts { receipts: vec![vec![7, 8]] }, "1101020708".into()),
             (Message::Equal, String::new()),
         ]
     }
@@ -291,5 +350,33 @@ mod tests {
         stream.clear();
         crate::wire::control::write(&Message::Equal, &mut stream).unwrap();
         assert_eq!(stream, [0]);
+    }
+
+    #[test]
+    fn each_list_may_be_as_long_as_its_limit_and_no_longer() {
+        let partial = ([1; 32], 9, 3);
+        let lists: [&dyn Fn(usize) -> Message; 3] = [
+            &|over| Message::Unproven { keys: vec![1; (UNPROVEN_MAX + over) * KEY_LENGTH] },
+            &|over| Message::Resume { partials: vec![partial; PARTIALS_MAX + over] },
+            &|over| Message::Receipts {
+                receipts: vec![vec![1; 9]; RECEIPTS_PER_MESSAGE_MAX + over],
+            },
+        ];
+        for list in lists {
+            assert_eq!(Message::decode(&list(0).encode()), Ok(list(0)));
+            assert_eq!(Message::decode(&list(1).encode()), Err(WireError::Message));
+        }
+        let receipt =
+            |over| Message::Receipts { receipts: vec![vec![1; RECEIPT_LENGTH_MAX + over]] };
+        assert!(Message::decode(&receipt(0).encode()).is_ok());
+        assert!(Message::decode(&receipt(1).encode()).is_err());
+        let hello = |over| {
+            Message::Hello(Hello {
+                filter: vec![vec![1; 2]; FILTER_PREFIXES_MAX + over],
+                ..hello()
+            })
+        };
+        assert!(Message::decode(&hello(0).encode()).is_ok());
+        assert!(Message::decode(&hello(1).encode()).is_err());
     }
 }

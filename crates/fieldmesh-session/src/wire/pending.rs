@@ -8,10 +8,6 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) const fn new() -> Self {
-        Self { bytes: Vec::new(), start: 0 }
-    }
-
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.start);
         self.start = 0;
@@ -22,8 +18,16 @@ impl Pending {
         &self.bytes[self.start..]
     }
 
+    /// How many bytes it keeps.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Drops the first `length` bytes.
     pub(crate) fn consume(&mut self, length: usize) {
         self.start = (self.start + length).min(self.bytes.len());
+        if self.start == self.bytes.len() {
+            (self.bytes, self.start) = (Vec::new(), 0);
+        }
     }
 }

@@ -1,11 +1,22 @@
 //! Connections come up, carry bytes, and break.
 
-use fieldmesh_replica::{Input, Side};
+use fieldmesh_replica::Lane;
 
 use super::{Happening, World};
 use crate::cable::{Cable, End, Stream};
+use crate::check;
+use crate::hostile::{Mask, messages, proof_bytes};
+use crate::node::Part;
+use crate::plan::FirstBreak;
 
-impl World {
+/// How long a connection lives on which nothing comes through.
+pub(super) const PATIENCE_MILLIS: i64 = 30_000;
+/// The control bytes that may wait for a peer that does not read before its connection is closed.
+const CONTROL_WAITING_MAX: usize = 512 * 1024;
+/// What a hostile peer says unasked waits for room, or the world would hold all of it.
+const RANT_WAITING_MAX: usize = 256 * 1024;
+
+impl World<'_> {
     /// One of the pair dials the other if it knows of no connection, and tries again later.
     pub(super) fn dial(&mut self, pair: usize) {
         let again = self.now + self.random.between(200, 4_000);
@@ -14,28 +25,42 @@ impl World {
         let (from, to) = if self.random.once_in(2) { (a, b) } else { (b, a) };
         if self.can_reach(from, to) && !self.nodes[from].has_link_to(&self.nodes[to].device()) {
             self.connect(from, to);
+            // Both dial at once; where two conversations may not both send, nobody does.
+            if !self.plan.checks.exactness && self.random.once_in(6) {
+                self.connect(to, from);
+            }
         }
     }
 
-    fn can_reach(&self, from: usize, to: usize) -> bool {
+    pub(super) fn can_reach(&self, from: usize, to: usize) -> bool {
+        let is_blocked = self.blocked.contains(&(from, to)) || self.blocked.contains(&(to, from));
         let [from, to] = [&self.nodes[from], &self.nodes[to]];
-        from.is_awake && to.is_awake && from.part == to.part
+        from.is_awake && to.is_awake && from.half == to.half && !is_blocked
     }
 
-    fn connect(&mut self, from: usize, to: usize) {
+    /// Connects two nodes; returns the number of the connection.
+    pub(super) fn connect(&mut self, from: usize, to: usize) -> usize {
         let ends = [from, to].map(|node| End { node, link: self.nodes[node].take_link() });
         let channel_key = self.random.array();
-        let cable = self.cables.len();
-        self.cables.push(Cable::new(ends, &mut self.random));
+        let index = self.cables.len();
+        let mut cable = Cable::new(ends, self.plan.links, &mut self.random);
+        for (side, end) in ends.iter().enumerate() {
+            if self.nodes[end.node].part == Part::Hostile {
+                cable.masks[side] = Some(Mask::new(&mut self.random));
+                self.schedule(self.now + 1_000, Happening::Rant { cable: index, side });
+            }
+        }
+        if self.cables.is_empty() && self.plan.first_break == FirstBreak::AtSeed {
+            cable.break_within(usize::try_from(self.seed).unwrap_or(usize::MAX));
+        }
+        self.cables.push(cable);
         for end in ends {
-            self.cable_of.insert((end.node, end.link), cable);
-            self.trace.happened(self.now, "up", end.node);
+            self.cable_of.insert((end.node, end.link), index);
+            self.note("up", end.node);
         }
-        for (end, side) in ends.into_iter().zip([Side::Dialled, Side::Accepted]) {
-            let other = if end == ends[0] { ends[1] } else { ends[0] };
-            let peer = self.nodes[other.node].device();
-            self.input(end.node, Input::LinkUp { link: end.link, peer, side, channel_key });
-        }
+        self.say(from, || format!("link {} to node {to} is up", ends[0].link.0));
+        self.link_up(ends, channel_key);
+        index
     }
 
     /// Sends bytes from one end of a connection.
@@ -46,12 +71,85 @@ impl World {
             return;
         }
         let side = cable.side(end);
-        for (at, bytes) in cable.send(self.now, side, stream, bytes, &mut self.random) {
-            if stream == Stream::Data {
-                self.schedule(at, Happening::Written { end, bytes: bytes.len() });
-            }
-            self.schedule(at, Happening::Deliver { cable: index, side, stream, bytes });
+        if stream == Stream::Control {
+            self.proof_bytes += proof_bytes(bytes);
+            self.trace.say(self.now, end.node, || {
+                let kinds: Vec<_> = messages(bytes).iter().map(|it| it.first().copied()).collect();
+                format!("says {kinds:?} over link {}", end.link.0)
+            });
         }
+        let masked = cable.masks[side].as_mut().map(|mask| match stream {
+            Stream::Control => mask.control(bytes),
+            Stream::Data(lane) => mask.data(lane, bytes),
+        });
+        let bytes = masked.as_deref().unwrap_or(bytes);
+        self.emit(index, side, stream, bytes);
+    }
+
+    fn emit(&mut self, index: usize, side: usize, stream: Stream, bytes: &[u8]) {
+        let cable = &mut self.cables[index];
+        let end = cable.ends[side];
+        cable.ways[side].send(stream, bytes, &mut self.random);
+        let is_sending = cable.ways[side].is_sending;
+        if stream != Stream::Control {
+            self.nodes[end.node].meter.sending(end.link, bytes.len());
+        }
+        self.check(|world| check::pressure::sending(world, index, side));
+        if !is_sending {
+            self.transmit(index, side);
+        }
+        // A shell cannot hold back what a replica answers, so it gives up whom that does not reach.
+        let waiting = self.cables[index].ways[side].waiting(Stream::Control);
+        if waiting > CONTROL_WAITING_MAX && self.nodes[end.node].is_honest() {
+            self.note("gives up who does not read", end.node);
+            self.cut(index);
+        }
+    }
+
+    /// Lets leave what can leave now.
+    pub(super) fn transmit(&mut self, index: usize, side: usize) {
+        loop {
+            let is_held = self.is_held(index, side);
+            let cable = &mut self.cables[index];
+            let end = cable.ends[side];
+            let way = &mut cable.ways[side];
+            way.is_sending = false;
+            if !cable.is_up || is_held {
+                return;
+            }
+            let Some(piece) = way.next(self.now, &mut self.random) else {
+                if std::mem::take(&mut way.is_closing) {
+                    let at = way.drained_at(self.now) + 1;
+                    let end = cable.other(end);
+                    self.schedule(at, Happening::Down { end });
+                }
+                return;
+            };
+            let waits = piece.left > self.now;
+            way.is_sending = waits;
+            let (stream, bytes) = (piece.stream, piece.bytes);
+            if let Stream::Data(lane) = stream {
+                self.schedule(piece.left, Happening::Written { end, lane, bytes: bytes.len() });
+            }
+            self.schedule(piece.due, Happening::Deliver { cable: index, side, stream, bytes });
+            if waits {
+                self.schedule(piece.left, Happening::Transmit { cable: index, side });
+                return;
+            }
+        }
+    }
+
+    /// Whether nothing gets through: the way is blocked, or nobody reads at its end.
+    fn is_held(&self, index: usize, side: usize) -> bool {
+        let cable = &self.cables[index];
+        let is_deaf = cable.masks[1 - side].as_ref().is_some_and(|mask| !mask.reads());
+        let [from, to] = [cable.ends[side].node, cable.ends[1 - side].node];
+        is_deaf || self.blocked.contains(&(from, to))
+    }
+
+    pub(super) fn written(&mut self, end: End, lane: Lane, bytes: usize) {
+        self.nodes[end.node].meter.left(end.link, bytes);
+        self.has_left(end, lane, bytes);
     }
 
     pub(super) fn deliver(&mut self, index: usize, side: usize, stream: Stream, bytes: Vec<u8>) {
@@ -59,22 +157,32 @@ impl World {
         if !cable.is_up {
             return;
         }
-        let bytes = cable.deliver(stream, bytes);
+        let bytes = cable.deliver(side, stream, bytes);
         let is_broken = cable.is_broken();
-        let End { node, link } = cable.ends[1 - side];
+        let end = cable.ends[1 - side];
         if side == 0 && self.plan.faults.replays > 0 {
             cable.record.push((stream, bytes.clone()));
         }
-        self.trace.happened(self.now, "bytes", node);
+        self.trace.happened(self.now, "bytes", end.node);
         self.trace.delivered(stream, &bytes);
-        let input = match stream {
-            Stream::Control => Input::Control { link, bytes },
-            Stream::Data => Input::Data { link, bytes },
-        };
-        self.input(node, input);
+        self.arrived(end, stream, bytes);
         if is_broken {
             self.cut(index);
         }
+    }
+
+    /// A hostile end says something that its replica underneath knows nothing of.
+    pub(super) fn rant(&mut self, index: usize, side: usize) {
+        let cable = &mut self.cables[index];
+        if !cable.is_up {
+            return;
+        }
+        let has_room = cable.ways[side].waiting(Stream::Control) < RANT_WAITING_MAX;
+        let words = cable.masks[side].as_mut().map(Mask::rant).unwrap_or_default();
+        if !words.is_empty() && has_room {
+            self.emit(index, side, Stream::Control, &words);
+        }
+        self.schedule(self.now + 1_000, Happening::Rant { cable: index, side });
     }
 
     /// Breaks a connection; each end notices in its own time.
@@ -94,22 +202,31 @@ impl World {
     /// One end has closed the connection; the other gets what was sent before.
     pub(super) fn close(&mut self, end: End) {
         let Some(&index) = self.cable_of.get(&(end.node, end.link)) else { return };
-        let cable = &self.cables[index];
-        if !cable.is_up {
+        let side = self.cables[index].side(end);
+        self.nodes[end.node].meter.forget(end.link);
+        if !self.cables[index].is_up {
             return;
         }
-        let other = if cable.ends[0] == end { cable.ends[1] } else { cable.ends[0] };
-        let at = cable.drained_at(self.now) + 1;
-        self.schedule(at, Happening::Down { end: other });
+        if self.is_held(index, side) {
+            let end = self.cables[index].other(end);
+            self.schedule(self.now + PATIENCE_MILLIS, Happening::Down { end });
+            return;
+        }
+        let way = &mut self.cables[index].ways[side];
+        way.is_closing = true;
+        if !way.is_sending {
+            self.transmit(index, side);
+        }
     }
 
     /// One end notices that a connection is gone.
     pub(super) fn down(&mut self, end: End) {
-        self.trace.happened(self.now, "down", end.node);
+        self.note("down", end.node);
         if let Some(&index) = self.cable_of.get(&(end.node, end.link)) {
             self.cables[index].is_up = false;
         }
-        self.input(end.node, Input::LinkDown { link: end.link });
+        self.nodes[end.node].meter.forget(end.link);
+        self.link_down(end);
     }
 
     /// Breaks all connections of a node.

@@ -1,7 +1,7 @@
 //! What replicas ask for is done; what they say is checked.
 
 use fieldmesh_model::BatchId;
-use fieldmesh_replica::{CloseReason, Event, LinkId, Output, SessionError};
+use fieldmesh_replica::{CloseReason, Event, LinkId, Output};
 
 use super::{Happening, World};
 use crate::cable::{End, Stream};
@@ -9,7 +9,7 @@ use crate::check;
 use crate::disk::Write;
 use crate::violation::Violation;
 
-impl World {
+impl World<'_> {
     pub(super) fn perform(&mut self, node: usize) {
         while let Some(output) = self.nodes[node].replica.poll() {
             self.perform_one(node, output);
@@ -21,10 +21,16 @@ impl World {
             Output::Control { link, bytes } => {
                 self.send(End { node, link }, Stream::Control, &bytes);
             }
-            Output::Data { link, bytes } => self.send(End { node, link }, Stream::Data, &bytes),
-            Output::StoreBatches { batches, .. } => self.write(node, Write::Batches(batches)),
+            Output::Data { link, lane, bytes } => {
+                self.send(End { node, link }, Stream::Data(lane), &bytes);
+            }
+            Output::StoreBatches { link, batches, .. } => {
+                self.check(|world| check::priority::arrives(world, (node, link), &batches));
+                self.write(node, Write::Batches(batches));
+            }
             Output::StoreItems { items, .. } => self.write(node, Write::Items(items)),
             Output::Load { link, ids } => self.load(node, link, &ids),
+            Output::Sign { link, receipt } => self.sign(node, link, &receipt),
             Output::Close { link, reason } => self.closed(End { node, link }, &reason),
             Output::Event(event) => self.heard(node, &event),
         }
@@ -35,11 +41,9 @@ impl World {
             return;
         }
         self.sent += ids.len() as u64;
-        let sent = self.nodes[node].sent.entry(link).or_default();
-        let again = ids.iter().copied().find(|id| !sent.insert(*id));
-        if let Some(batch) = again {
-            self.violate(Violation::SentTwice { node, batch });
-        }
+        self.say(node, || format!("loads {ids:?} for link {}", link.0));
+        self.check(|world| check::exactness::sends(world, End { node, link }, ids));
+        self.check(|world| check::partial::sends(world, End { node, link }, ids));
         let disk = &self.nodes[node].disk;
         let batches: Vec<_> = ids.iter().filter_map(|id| disk.batch(id).cloned()).collect();
         if batches.len() < ids.len() {
@@ -51,31 +55,72 @@ impl World {
     }
 
     fn closed(&mut self, end: End, reason: &CloseReason) {
-        self.trace.happened(self.now, "closed", end.node);
-        let is_real = self.cable_of.contains_key(&(end.node, end.link));
-        let is_silence = matches!(reason, CloseReason::Fault(SessionError::Silent));
-        if is_real && reason.is_fault() && !is_silence {
-            let reason = reason.to_string();
-            self.violate(Violation::Accused { node: end.node, reason });
-        }
+        self.note("closes", end.node);
+        self.say(end.node, || format!("closes link {}: {reason}", end.link.0));
+        self.check(|world| check::hostile::accuses(world, end, reason));
         self.close(end);
     }
 
     fn heard(&mut self, node: usize, event: &Event) {
+        self.say(node, || format!("{event:?}"));
         match event {
             Event::InStep { link, stats } => {
-                self.trace.happened(self.now, "in step", node);
+                let end = End { node, link: *link };
+                self.note("in step", node);
                 self.in_steps += 1;
                 self.repeated.insert((node, *link), stats.repeated);
-                if let Err(violation) = check::in_step(self, End { node, link: *link }) {
-                    self.violate(violation);
-                }
+                self.check(|world| check::durability::in_step(world, end));
+            }
+            Event::Greeted { link, skew_millis, .. } => {
+                let end = End { node, link: *link };
+                let skew = *skew_millis;
+                self.check(|world| check::clocks::skew(world, end, skew));
+            }
+            // What was refused may be sent again.
+            Event::Refused { batch, link: Some(link), .. } if self.has_changing_policy() => {
+                let end = End { node, link: *link };
+                let cable = self.cable_of.get(&(node, *link)).map(|index| &self.cables[*index]);
+                let Some(from) = cable.map(|cable| cable.other(end)) else { return };
+                let sent = self.nodes[from.node].sent.get_mut(&from.link);
+                sent.map(|sent| sent.remove(batch));
             }
             // An author whose certificate is still on its way may be refused for a while.
-            Event::Refused { batch, .. } if self.plan.newcomers == 0 => {
-                self.violate(Violation::Refused { node, batch: *batch });
+            Event::Refused { batch, link, .. } if !self.has_changing_policy() => {
+                let peer = link.and_then(|link| self.peer_of(End { node, link }));
+                let is_honest = peer.is_none_or(|peer| self.nodes[peer].is_honest());
+                if is_honest && self.nodes[node].is_honest() {
+                    self.violate(Violation::Refused { node, batch: *batch });
+                }
             }
-            _ => {}
+            Event::Withheld { relay, batch } => {
+                let (relay, batch) = (*relay, *batch);
+                self.note("reports a relay", node);
+                self.check(|world| check::withholding::says(world, node, relay, batch));
+            }
+            Event::Receipt(receipt) => self.keep_receipt(node, receipt),
+            Event::Refused { .. }
+            | Event::Stalled { .. }
+            | Event::Received { .. }
+            | Event::PolicyChanged
+            | Event::ChainGap { .. }
+            | Event::Fork { .. }
+            | Event::OwnBatchUnknown { .. }
+            | Event::SetAside { .. }
+            | Event::Readmitted { .. }
+            | Event::Quarantined { .. }
+            | Event::StoreRestored { .. } => {}
+        }
+    }
+
+    /// Whether what is allowed changes during the day.
+    pub(crate) const fn has_changing_policy(&self) -> bool {
+        self.plan.newcomers > 0 || self.plan.faults.revocations > 0
+    }
+
+    /// Takes note of what a checker says.
+    pub(super) fn check(&mut self, checker: impl FnOnce(&mut Self) -> Result<(), Violation>) {
+        if let Err(violation) = checker(self) {
+            self.violate(violation);
         }
     }
 }

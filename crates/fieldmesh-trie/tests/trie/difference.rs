@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use fieldmesh_trie::{
-    Answer, Budget, Exchange, FIRST_ANSWER_BYTES_MAX, Key, Node, Trie, WireKey, answer, encode,
-    exchange, first_answer, named, opening, wire_root,
+    Answer, Budget, Exchange, FIRST_ANSWER_BYTES_MAX, Form, Key, Node, Trie, WireKey, answer,
+    encode, exchange, first_answer, named, opening, wire_root,
 };
 
 use crate::crew::{CHANNEL, Seeded, Year, trie};
@@ -78,17 +78,17 @@ fn nothing_new_costs_one_round_trip_and_14_bytes() {
 #[test]
 fn one_recent_entry_costs_less_than_a_kilobyte_and_two_round_trips() {
     for size in [10_000, 100_000] {
-        costs_at_most(&newer(size, 1, 1), 512, 4);
-        costs_at_most(&newer(size, 4, 1), 1_024, 4);
+        costs_at_most(&newer(size, 1, 1), 360, 4);
+        costs_at_most(&newer(size, 4, 1), 760, 4);
     }
 }
 
 #[test]
 fn a_hundred_recent_entries_cost_hardly_more_than_one() {
-    costs_at_most(&newer(10_000, 1, 100), 1_024, 5);
-    costs_at_most(&newer(100_000, 1, 100), 1_024, 5);
-    costs_at_most(&newer(10_000, 4, 100), 2_200, 6);
-    costs_at_most(&newer(100_000, 4, 100), 2_200, 6);
+    costs_at_most(&newer(10_000, 1, 100), 360, 6);
+    costs_at_most(&newer(100_000, 1, 100), 560, 4);
+    costs_at_most(&newer(10_000, 4, 100), 1_400, 4);
+    costs_at_most(&newer(100_000, 4, 100), 1_750, 6);
 }
 
 #[test]
@@ -103,8 +103,10 @@ fn a_first_answer_stays_within_a_kilobyte() {
     for (size, partitions) in [(90, 1), (100, 1), (5_000, 9), (60_000, 3)] {
         let (one, other) = busy_day(size, partitions);
         for side in [one, other] {
-            let bytes = encode(&first_answer(&side, &CHANNEL)).len();
-            assert!((100..=FIRST_ANSWER_BYTES_MAX).contains(&bytes), "{bytes} B of {size}");
+            for form in [Form::Plain, Form::Summed] {
+                let bytes = encode(&first_answer(&side, &CHANNEL, form)).len();
+                assert!((100..=FIRST_ANSWER_BYTES_MAX).contains(&bytes), "{bytes} B of {size}");
+            }
         }
     }
 }
@@ -187,7 +189,8 @@ fn a_trie_may_change_between_two_messages() {
     let shared = year.work(3_000);
     let mut sides = [trie(&shared, &[]), trie(&shared, &year.edits(60))];
     let mut offered: [Vec<Node>; 2] = Default::default();
-    let mut message = Answer { nodes: first_answer(&sides[0], &CHANNEL), ..Answer::default() };
+    let mut message =
+        Answer { nodes: first_answer(&sides[0], &CHANNEL, Form::Summed), ..Answer::default() };
     let mut turn = 1;
     while !message.is_empty() {
         offered[1 - turn].clone_from(&message.nodes);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use fieldmesh_trie::wire::{DESCRIBED, IDS_MAX, NODES_MAX};
 use fieldmesh_trie::{
-    Budget, DecodeError, Key, Node, Prefix, Trie, Want, answer, decode, decode_wants, encode,
-    encode_wants, first_answer, named,
+    Budget, DecodeError, Form, Key, Node, Prefix, Rest, Trie, Want, answer, decode, decode_wants,
+    encode, encode_wants, first_answer, named,
 };
 
 use crate::crew::{CHANNEL, Seeded, Year, trie};
@@ -36,7 +36,10 @@ fn node(seeded: &mut Seeded, keys: &[Key]) -> Node {
     let bitmap = 1 + seeded.below(0xffff);
     let kids = (0..16).filter(|nibble| bitmap & 1 << nibble != 0);
     let kids = kids.map(|nibble| (nibble, [DESCRIBED, seeded.next()][seeded.below(2)])).collect();
-    Node::Kids { prefix, within, kids }
+    let others = !bitmap & 0xffff & seeded.below(0x1_0000);
+    let rest = u16::try_from(others).ok().filter(|kids| *kids != 0);
+    let rest = rest.map(|kids| Rest { kids, hash: seeded.next() });
+    Node::Kids { prefix, within, kids, rest }
 }
 
 #[test]
@@ -62,7 +65,7 @@ fn random_bytes_are_refused_or_read_and_never_panic() {
 fn a_message_with_a_flipped_bit_is_refused_or_answered_within_the_budget() {
     let mut seeded = Seeded(2);
     let mine = crew_trie(4_000);
-    let bytes = encode(&first_answer(&crew_trie(3_900), &CHANNEL));
+    let bytes = encode(&first_answer(&crew_trie(3_900), &CHANNEL, Form::Summed));
     for _ in 0..1_500 {
         let mut bytes = bytes.clone();
         let at = seeded.below(bytes.len());
@@ -107,9 +110,16 @@ fn check_answer(mine: &Trie, nodes: &[Node], budget: Budget) {
     let lacks: BTreeSet<&Key> = reply.lacks.iter().collect();
     assert_eq!(lacks.len(), reply.lacks.len());
     let asked: BTreeSet<Prefix> = nodes.iter().map(Node::region).collect();
+    let summed = |node: &Node| matches!(node, Node::Kids { rest: Some(_), .. });
+    let sums: BTreeSet<Prefix> =
+        nodes.iter().filter(|node| summed(node)).map(|node| *node.prefix()).collect();
     for node in &reply.nodes {
+        assert!(!summed(node), "only a first answer has sums, so that exchanges end");
         let Node::Kids { .. } = node else { continue };
         let region = node.region();
+        if sums.contains(&region) {
+            continue;
+        }
         let is_asked = |length| asked.contains(&region.first(length));
         assert!((0..region.len()).any(is_asked), "{region:?} is no part of what was asked");
     }
@@ -134,6 +144,11 @@ fn the_dearest_messages_are_refused() {
     assert_eq!(decode(&[0x80, 0, 3, 0]), Err(DecodeError::Short));
     assert_eq!(decode(&[1, 0]), Err(DecodeError::Prefix));
     assert_eq!(decode(&[0, 0, 0, 0, 0]), Err(DecodeError::NoKids));
+    let sum = |kids| [&[0, 0x80, 0, 0, 1][..], &1_u64.to_be_bytes(), &[0, kids], &[0; 8]].concat();
+    assert!(decode(&sum(2)).is_ok());
+    assert_eq!(decode(&sum(1)), Err(DecodeError::NoKids), "a child is named once");
+    assert_eq!(decode(&sum(0)), Err(DecodeError::NoKids));
+    assert_eq!(decode(&[0x80, 0x80, 0]), Err(DecodeError::Prefix));
     let wants = [Want { node: 3, bits: vec![1] }, Want { node: 3, bits: vec![1] }];
     assert_eq!(decode_wants(&encode_wants(&wants)), Err(DecodeError::Want { index: 1 }));
     assert!(decode_wants(&encode_wants(&[Want { node: 3, bits: vec![1; 65] }])).is_err());
@@ -145,12 +160,13 @@ fn the_bytes_of_a_message_are_pinned() {
     let prefix = Prefix::of(&key, 3);
     let kids = vec![(2, DESCRIBED), (15, 0x0102_0304_0506_0708)];
     let nodes = [
-        Node::Kids { prefix, within: 1, kids },
+        Node::Kids { prefix, within: 1, kids, rest: Some(Rest { kids: 0x0101, hash: 9 }) },
         Node::Ids { prefix: prefix.child(2), ids: vec![0x1112_1314_1516_1718] },
     ];
     let bytes = encode(&nodes);
     let expected = [
-        &[0x00, 3, 0x12, 0x10, 0x82, 0x80, 0x04, 0x00, 0x04, 1, 2, 3, 4, 5, 6, 7, 8][..],
+        &[0x00, 0x83, 0x12, 0x10, 0x82, 0x80, 0x04, 0x00, 0x04, 1, 2, 3, 4, 5, 6, 7, 8][..],
+        &[1, 1, 0, 0, 0, 0, 0, 0, 0, 9],
         &[0x83, 1, 0x20, 1, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18],
     ];
     assert_eq!(bytes, expected.concat());

@@ -113,12 +113,27 @@ pub struct SyncOptions {
     pub timeout: Duration,
     /// Whether to look for nearby devices by mDNS.
     pub mdns: bool,
+    /// The part of the tenant's records to exchange, as `COLLECTION[/PARTITION][@YYYY-MM]` each;
+    /// what the node was opened with where empty. A node that was opened with another part refuses.
+    #[serde(default)]
+    pub only: Vec<String>,
 }
 
 impl Default for SyncOptions {
     fn default() -> Self {
-        Self { with: Vec::new(), timeout: Duration::from_secs(30), mdns: true }
+        Self { with: Vec::new(), timeout: Duration::from_secs(30), mdns: true, only: Vec::new() }
     }
+}
+
+/// How to revoke a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeOptions {
+    /// Why, for the others; may be empty.
+    #[serde(default)]
+    pub reason: String,
+    /// Whether the device is to erase itself when it learns of it.
+    #[serde(default)]
+    pub wipe: bool,
 }
 
 /// Which items of the conflict inbox to list.

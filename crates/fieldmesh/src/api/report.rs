@@ -1,8 +1,10 @@
 //! What a node answers.
 
-use fieldmesh_model::{DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+
+use super::{Safety, SafetyCounts};
 
 /// One record as people and programs see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,9 @@ pub struct Record {
     pub device_id: DeviceId,
     /// Whether it is deleted.
     pub deleted: bool,
+    /// Where all of it is, as signed receipts prove it; exports leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe: Option<Safety>,
     /// Ids of its open conflicts.
     pub conflicts: Vec<String>,
 }
@@ -186,7 +191,7 @@ pub struct TenantReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusReport {
-    /// One word: `ready`, `online`, `syncing`, `damaged`.
+    /// One word: `ready`, `online`, `syncing`, `revoked`, `damaged`.
     pub state: String,
     /// The tenant.
     pub tenant: TenantReport,
@@ -206,8 +211,23 @@ pub struct StatusReport {
     pub unsealed: u64,
     /// Open conflicts.
     pub conflicts: u64,
-    /// Changes and batches that could not be applied.
+    /// Changes that could not be applied, and batches that do not count.
     pub quarantined: u64,
+    /// How many records are where, deleted ones too.
+    #[serde(default)]
+    pub places: SafetyCounts,
+    /// The part of the tenant's records that is exchanged; everything where empty.
+    #[serde(default)]
+    pub only: Vec<String>,
+    /// Records made here that lie outside of it and are not sent.
+    #[serde(default)]
+    pub not_sent: u64,
+    /// How many peers that this device has met speak which version of the protocol with it.
+    #[serde(default)]
+    pub protocols: std::collections::BTreeMap<u16, u64>,
+    /// What a person should know of clocks, copies and peers, in words.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Damage found in the store that no `verify` has reported since, in words.
     pub damage: Vec<String>,
     /// The addresses this device listens on.
@@ -254,6 +274,12 @@ pub struct PeerReport {
     pub last_in_step: Option<Moment>,
     /// Why it cannot be reached.
     pub error: Option<String>,
+    /// The version of the protocol that both speak, once they have met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u16>,
+    /// How far its clock is ahead of this device's, in milliseconds, once they have met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead: Option<i64>,
     /// What has passed between the two, where they are connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
@@ -297,6 +323,50 @@ pub struct DeviceReport {
     pub last_change: Option<Moment>,
     /// When this device last spoke with it.
     pub last_contact: Option<Moment>,
+    /// Its batches that do not count.
+    #[serde(default)]
+    pub aside: u64,
+    /// Where it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<RevokedReport>,
+}
+
+/// That a device was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevokedReport {
+    /// Why, as whoever did it has put it; may be empty.
+    pub reason: String,
+    /// Whether the device erases itself when it learns of it.
+    pub wipe: bool,
+}
+
+/// A device that has just been revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevokeReport {
+    /// The device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// Batches of it that this device knows; they go on counting.
+    pub kept: u64,
+    /// Whether it erases itself when it learns of it.
+    pub wipe: bool,
+}
+
+/// Work of a revoked device that counts again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptReport {
+    /// The device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// Batches that count again.
+    pub batches: u64,
+    /// Batches of it that still do not count.
+    pub left: u64,
 }
 
 /// An item of the conflict inbox.
@@ -306,7 +376,7 @@ pub struct ConflictReport {
     pub id: String,
     /// `field`, `deleted-and-edited` or `quarantine`.
     pub kind: String,
-    /// The record.
+    /// The record; of a batch that does not count, the first one it is about.
     pub record: DocumentId,
     /// The record's collection.
     pub collection: String,
@@ -318,9 +388,30 @@ pub struct ConflictReport {
     pub open: bool,
     /// The competing values, two or more.
     pub values: Vec<ConflictValue>,
-    /// Why, for quarantined changes.
+    /// Why, for what is quarantined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// A whole batch that does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<AsideBatch>,
+}
+
+/// A batch that is kept and does not count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AsideBatch {
+    /// The batch.
+    pub batch: BatchId,
+    /// Who signed it.
+    pub device: DeviceId,
+    /// That device's name, where known.
+    pub device_name: Option<String>,
+    /// The newest change time in it, by that device's clock.
+    pub at: Moment,
+    /// How many changes it holds.
+    pub changes: u64,
+    /// What can be done, as a command.
+    pub advice: String,
 }
 
 /// One side of a conflict.

@@ -19,7 +19,7 @@ use super::record::{hex, person};
 
 const KIND_FIELD: &str = "field";
 const KIND_DELETED: &str = "deleted-and-edited";
-const KIND_QUARANTINE: &str = "quarantine";
+pub(super) const KIND_QUARANTINE: &str = "quarantine";
 
 impl Ledger {
     /// The items of the inbox, in the order of their ids.
@@ -45,6 +45,7 @@ impl Ledger {
             reports.extend(self.conflicts_of(id, &mut names)?);
         }
         reports.extend(self.quarantined(&mut names)?);
+        reports.extend(self.batches_aside(&mut names)?);
         reports.retain(|report| {
             (report.open || query.closed)
                 && query.kind.as_ref().is_none_or(|kind| report.kind == *kind)
@@ -87,9 +88,13 @@ impl Ledger {
     ) -> Result<Record, Error> {
         let report = self.conflict(id)?;
         if report.kind == KIND_QUARANTINE {
-            return Err(Error::Usage {
-                reason: "a quarantined change cannot be settled by choosing a value".into(),
-            });
+            let reason = match report.batch {
+                Some(batch) => {
+                    format!("a batch that does not count has no value: {}", batch.advice)
+                }
+                None => "a quarantined change cannot be settled by choosing a value".into(),
+            };
+            return Err(Error::Usage { reason });
         }
         let document = self.document(report.record)?;
         let row = self.row(report.record)?;
@@ -228,7 +233,7 @@ impl Ledger {
             ConflictValue {
                 label: value.label,
                 value: value.value.to_json(),
-                user: device.and_then(|device| policy.member(&device)).map(person),
+                user: device.and_then(|device| policy.known(&device)).map(person),
                 device,
                 at: value.at,
             }
@@ -250,6 +255,7 @@ impl Ledger {
                 field: conflict.key,
                 values: conflict.values.into_iter().map(value).collect(),
                 reason: None,
+                batch: None,
             })
             .collect())
     }
@@ -271,6 +277,7 @@ impl Ledger {
                 open: true,
                 values: Vec::new(),
                 reason: Some(format!("{} (by device {})", row.reason, row.author.short())),
+                batch: None,
             });
         }
         Ok(reports)

@@ -6,7 +6,7 @@ use fieldmesh_model::validate::validate;
 use fieldmesh_model::{DocumentId, Fields, Moment, Role, Scope, Value, input};
 use serde_json::Value as Json;
 
-use crate::api::{NewRecord, Record};
+use crate::api::{NewRecord, Record, Safety};
 use crate::clock;
 use crate::error::Error;
 use crate::schema;
@@ -49,7 +49,7 @@ impl Ledger {
         }
         let (document, pending) = self.start(&ready)?;
         self.finish(pending)?;
-        self.read(&document, schema)
+        Ok(Record { safe: Some(Safety::Here), ..self.read(&document, schema)? })
     }
 
     /// The fields that the input means, not yet checked.

@@ -28,12 +28,16 @@ impl Ledger {
     /// The records that `query` asks for, newest first.
     pub(crate) fn list(&self, query: &ListQuery) -> Result<Vec<Record>, Error> {
         let mut names = Names::default();
-        let mut records = Vec::new();
+        let (mut records, mut changes) = (Vec::new(), Vec::new());
         self.visit(query, |id, row, record| {
             let schema = schema::numbered(row.scope.collection);
             records.push(self.to_record(id, &schema, record, &mut names));
+            changes.push(row.changes);
             Ok(())
         })?;
+        for (record, safety) in records.iter_mut().zip(self.safeties(&changes)) {
+            record.safe = Some(safety);
+        }
         Ok(records)
     }
 
@@ -125,6 +129,7 @@ impl Ledger {
             updated_at: record.updated_at,
             device_id: record.device,
             deleted: record.deleted,
+            safe: None,
             conflicts: record
                 .conflicts
                 .into_iter()

@@ -6,7 +6,7 @@ use fieldmesh_model::validate::validate_edit;
 use fieldmesh_model::{DocumentId, Edit, Moment, UserId, Value, input};
 use serde_json::Value as Json;
 
-use crate::api::{Edits, FieldChange, Record, Revision};
+use crate::api::{Edits, FieldChange, Record, Revision, Safety};
 use crate::clock;
 use crate::error::Error;
 use crate::rows::RecordRow;
@@ -25,7 +25,8 @@ impl Ledger {
         let mut row = self.row(id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
         let schema = schema::numbered(row.scope.collection);
-        Ok(self.to_record(id, &schema, record, &mut Names::default()))
+        let safe = Some(self.safety(&row));
+        Ok(Record { safe, ..self.to_record(id, &schema, record, &mut Names::default()) })
     }
 
     /// Changes fields of a record.
@@ -66,7 +67,7 @@ impl Ledger {
         let history = document.history(&schema).map_err(|error| Error::store(&error))?;
         let revision = |revision: fieldmesh_document::Revision| {
             let device = authors.get(&revision.hash).copied();
-            let member = device.and_then(|device| policy.member(&device));
+            let member = device.and_then(|device| policy.known(&device));
             Revision {
                 id,
                 change: hex(&revision.hash),
@@ -182,10 +183,14 @@ impl Ledger {
             let pending = written.map(|change| self.submit(desk, id, row.scope, at, change));
             (document, pending)
         };
-        if let Some(pending) = pending {
-            self.finish(pending)?;
-        }
-        self.read(&document, schema)
+        let safe = match pending {
+            Some(pending) => {
+                self.finish(pending)?;
+                Safety::Here
+            }
+            None => self.safety_of(id)?,
+        };
+        Ok(Record { safe: Some(safe), ..self.read(&document, schema)? })
     }
 
     /// The record that a document holds, as people see it.

@@ -1,9 +1,11 @@
 //! A check of everything: every frame, every signature, every record against its changes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use fieldmesh_batch::Batch;
 use fieldmesh_identity::{Item, Policy};
+use fieldmesh_model::BatchId;
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
 use crate::api::VerifyReport;
@@ -47,9 +49,12 @@ impl Ledger {
 
     fn verify_log(&self, report: &mut VerifyReport) -> Result<(), Error> {
         let policy = self.policy();
+        let mut unsigned = Unsigned::default();
         let replayed = self.store.replay(None, |place, entry| {
             match Entry::decode(&entry) {
-                Ok(Entry::Batch(bytes)) => verify_batch(place, &bytes, &policy, report),
+                Ok(Entry::Batch(bytes)) => {
+                    verify_batch(place, &bytes, &policy, &mut unsigned, report);
+                }
                 Ok(Entry::Item(bytes)) => {
                     report.items += 1;
                     if let Err(error) = Item::decode(&bytes) {
@@ -69,6 +74,8 @@ impl Ledger {
         });
         let replayed = replayed.map_err(|error| Error::store(&error))?;
         report.frames = replayed.entries;
+        let aside = self.aside()?;
+        unsigned.report(&aside, report);
         for bad in replayed.bad_frames {
             let text = format!("{} bytes cannot be read ({:?})", bad.length, bad.damage);
             let fault = at(bad.place, &text);
@@ -96,7 +103,7 @@ impl Ledger {
 
     /// Loads every record from its changes and compares with what the view shows.
     fn verify_records(&self, report: &mut VerifyReport) -> Result<(), Error> {
-        let range = KeyRange::all();
+        let (range, policy) = (KeyRange::all(), self.policy());
         for row in rows::scan(self.view(), Tree::Document, range, Direction::Ascending) {
             let (key, value) = row?;
             let Some(id) = rows::indexed_id(&key) else { continue };
@@ -107,7 +114,7 @@ impl Ledger {
             report.records += 1;
             let schema = schema::numbered(row.scope.collection);
             let rebuilt = Closure::read(&self.store, &row.changes, self.device())
-                .and_then(|closure| closure.document(id))
+                .and_then(|closure| closure.document(id, &policy))
                 .and_then(|document| RecordRow::of(&document, &schema));
             match rebuilt {
                 Ok(rebuilt) if Some(&rebuilt) == row.record.as_ref() => {}
@@ -121,7 +128,38 @@ impl Ledger {
     }
 }
 
-fn verify_batch(place: Place, bytes: &[u8], policy: &Policy, report: &mut VerifyReport) {
+/// Batches without a signature, until one that follows them in their chain is found to be signed.
+#[derive(Default)]
+struct Unsigned {
+    /// Where each lies, and the batch before it.
+    waiting: BTreeMap<BatchId, (Place, BatchId)>,
+    /// Batches that a signed one names.
+    vouched: Vec<BatchId>,
+    signed: BTreeSet<BatchId>,
+}
+
+impl Unsigned {
+    /// Lists those that nothing vouches for; what is aside waits for its signature.
+    fn report(mut self, aside: &[BatchId], report: &mut VerifyReport) {
+        while let Some(next) = self.vouched.pop() {
+            self.vouched.extend(self.waiting.remove(&next).map(|(_, previous)| previous));
+        }
+        for (id, (place, _)) in self.waiting {
+            if !self.signed.contains(&id) && !aside.contains(&id) {
+                let text = "a batch has no signature, and none that follows it vouches for it";
+                report.faults.push(at(place, text));
+            }
+        }
+    }
+}
+
+fn verify_batch(
+    place: Place,
+    bytes: &[u8],
+    policy: &Policy,
+    unsigned: &mut Unsigned,
+    report: &mut VerifyReport,
+) {
     report.batches += 1;
     let batch = match Batch::decode(bytes) {
         Ok(batch) => batch,
@@ -137,8 +175,19 @@ fn verify_batch(place: Place, bytes: &[u8], policy: &Policy, report: &mut Verify
         report.faults.push(at(place, &text));
         return;
     };
-    if let Err(error) = batch.verify(key) {
-        report.faults.push(at(place, &format!("the signature of a batch is bad: {error}")));
+    let previous = batch.header().previous;
+    if !batch.is_signed() {
+        unsigned.waiting.insert(batch.id(), (place, previous));
+        return;
+    }
+    match batch.verify(key) {
+        Ok(()) => {
+            unsigned.signed.insert(batch.id());
+            unsigned.vouched.push(previous);
+        }
+        Err(error) => {
+            report.faults.push(at(place, &format!("the signature of a batch is bad: {error}")));
+        }
     }
 }
 

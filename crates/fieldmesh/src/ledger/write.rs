@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fieldmesh_batch::Batch;
 use fieldmesh_model::{DocumentId, Epoch, Moment, Scope};
-use fieldmesh_replica::Input;
+use fieldmesh_replica::{Held, Input};
 use fieldmesh_store::{AppendError, Place};
 
 use crate::author::Unsealed;
@@ -180,8 +180,7 @@ impl Ledger {
         self.projector.wake();
         if let Some(mesh) = self.mesh.get() {
             for batch in batches {
-                let key = fieldmesh_trie::Key::from_bytes(batch.key_bytes());
-                mesh.urgent(Call::Input(Input::LocalBatch { key }));
+                mesh.urgent(Call::Input(Input::LocalBatch { held: Held::of(batch) }));
             }
         }
     }

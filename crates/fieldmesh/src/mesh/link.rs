@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use fieldmesh_model::DeviceId;
-use fieldmesh_net::{CloseCode, ClosedReason, Connection, StreamError};
-use fieldmesh_replica::{Input, LinkId, LinkStats, Side};
+use fieldmesh_net::{CloseCode, ClosedReason, Connection, LaneError, StreamError};
+use fieldmesh_replica::{Input, Lane, LinkId, LinkStats, Side};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Mesh, MeshEvent, MeshTask};
@@ -16,13 +17,6 @@ const READ_MAX: usize = 64 * 1024;
 /// How long the last control message of a link may take to arrive.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Which stream bytes go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
-    Control,
-    Data,
-}
-
 /// A connection that is driven; dropping it lets what is queued go out and then ends it.
 pub(super) struct Link {
     pub(super) device: DeviceId,
@@ -30,20 +24,30 @@ pub(super) struct Link {
     pub(super) is_dialled: bool,
     /// Its numbers when something was last sent: the replica forgets those of links it gives up.
     pub(super) stats: LinkStats,
-    // Both are bounded by the replica: control by its budgets, data by what it loads ahead. Two
-    // queues, because a control message must not wait behind data that the peer cannot take yet.
+    // All are bounded by the replica: control by its budgets, data by what it loads ahead. A queue
+    // each, because a control message must not wait behind data that the peer cannot take yet, nor
+    // an urgent batch behind old ones.
     control: mpsc::UnboundedSender<Vec<u8>>,
-    data: mpsc::UnboundedSender<Vec<u8>>,
+    data: [mpsc::UnboundedSender<Vec<u8>>; Lane::ALL.len()],
 }
 
 impl Link {
-    pub(super) fn send(&self, bytes: Vec<u8>, lane: Lane) {
-        let queue = match lane {
-            Lane::Control => &self.control,
-            Lane::Data => &self.data,
-        };
+    pub(super) fn send_control(&self, bytes: Vec<u8>) {
         // A writer that is gone has reported the end of the link already.
-        let _ = queue.send(bytes);
+        let _ = self.control.send(bytes);
+    }
+
+    pub(super) fn send_data(&self, lane: Lane, bytes: Vec<u8>) {
+        // As above.
+        let _ = self.data[position(lane)].send(bytes);
+    }
+}
+
+const fn position(lane: Lane) -> usize {
+    match lane {
+        Lane::Urgent => 0,
+        Lane::Recent => 1,
+        Lane::Backfill => 2,
     }
 }
 
@@ -58,8 +62,12 @@ impl MeshTask {
         let channel_key = connection.channel_key();
         tracing::info!(link = id.0, peer = %device.short(), address, ?side, "link opened");
         let (control, control_queue) = mpsc::unbounded_channel();
-        let (data, data_queue) = mpsc::unbounded_channel();
-        let queues = Queues { control: control_queue, data: data_queue };
+        let (urgent, urgent_queue) = mpsc::unbounded_channel();
+        let (recent, recent_queue) = mpsc::unbounded_channel();
+        let (backfill, backfill_queue) = mpsc::unbounded_channel();
+        let queues =
+            Queues { control: control_queue, data: [urgent_queue, recent_queue, backfill_queue] };
+        let data = [urgent, recent, backfill];
         self.tasks.spawn(drive(id, connection, queues, self.mesh.clone()));
         let stats = LinkStats::default();
         let link = Link { device, address: address.clone(), is_dialled, stats, control, data };
@@ -78,7 +86,7 @@ impl MeshTask {
 /// What waits to be written.
 struct Queues {
     control: mpsc::UnboundedReceiver<Vec<u8>>,
-    data: mpsc::UnboundedReceiver<Vec<u8>>,
+    data: [mpsc::UnboundedReceiver<Vec<u8>>; Lane::ALL.len()],
 }
 
 /// Why a link ended.
@@ -88,6 +96,8 @@ enum LinkEnd {
     Closed(#[from] ClosedReason),
     #[error(transparent)]
     Stream(#[from] StreamError),
+    #[error(transparent)]
+    Lane(#[from] LaneError),
 }
 
 /// Runs the readers and the writers until one of them ends, then reports the end of the link.
@@ -109,11 +119,14 @@ async fn converse(
     mesh: &Mesh,
 ) -> Result<(), LinkEnd> {
     let (control_sender, control) = connection.control().await?;
+    let [urgent, recent, backfill] = queues.data;
     tokio::select! {
         ended = read_control(link, control, mesh) => ended,
-        ended = read_data(link, connection, mesh) => ended,
-        ended = write_control(control_sender, queues.control) => ended,
-        ended = write_data(link, connection, queues.data, mesh) => ended,
+        ended = read_lanes(link, connection, mesh) => ended,
+        ended = write_control(link, control_sender, queues.control, mesh) => ended,
+        ended = write_lane(link, connection, Lane::Urgent, urgent, mesh) => ended,
+        ended = write_lane(link, connection, Lane::Recent, recent, mesh) => ended,
+        ended = write_lane(link, connection, Lane::Backfill, backfill, mesh) => ended,
     }
 }
 
@@ -130,10 +143,35 @@ async fn read_control(
     Ok(())
 }
 
-async fn read_data(link: LinkId, connection: &Connection, mesh: &Mesh) -> Result<(), LinkEnd> {
-    let mut data = connection.accept_data().await?;
+/// Reads every lane that the peer opens; each has a task of its own, so that one that has nothing
+/// to say holds up no other.
+async fn read_lanes(link: LinkId, connection: &Connection, mesh: &Mesh) -> Result<(), LinkEnd> {
+    let mut readers = JoinSet::new();
+    loop {
+        tokio::select! {
+            opened = connection.accept_lane() => {
+                let (code, data) = opened?;
+                let lane = Lane::try_from(code).map_err(|_| LaneError::Unknown { code })?;
+                readers.spawn(read_lane(link, lane, data, mesh.clone()));
+            }
+            Some(ended) = readers.join_next() => {
+                // A lane that ends in order says nothing about the others.
+                if let Ok(Err(error)) = ended {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+async fn read_lane(
+    link: LinkId,
+    lane: Lane,
+    mut data: fieldmesh_net::Receiver,
+    mesh: Mesh,
+) -> Result<(), LinkEnd> {
     while let Some(bytes) = data.read_chunk(READ_MAX).await? {
-        if !mesh.input(Input::Data { link, bytes }).await {
+        if !mesh.input(Input::Data { link, lane, bytes }).await {
             break;
         }
     }
@@ -141,11 +179,16 @@ async fn read_data(link: LinkId, connection: &Connection, mesh: &Mesh) -> Result
 }
 
 async fn write_control(
+    link: LinkId,
     mut control: fieldmesh_net::Sender,
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    mesh: &Mesh,
 ) -> Result<(), LinkEnd> {
     while let Some(bytes) = queue.recv().await {
         control.write(&bytes).await?;
+        // A peer that does not read is given up by the session once too much waits.
+        let written = Input::ControlWritten { link, bytes: bytes.len() };
+        mesh.urgent(super::Call::Input(written));
     }
     // The link is over; the last message may say why, so it gets a moment to arrive.
     control.finish()?;
@@ -155,19 +198,21 @@ async fn write_control(
     }
 }
 
-async fn write_data(
+async fn write_lane(
     link: LinkId,
     connection: &Connection,
+    lane: Lane,
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
     mesh: &Mesh,
 ) -> Result<(), LinkEnd> {
     // The control stream decides when a link is over.
     let Some(mut bytes) = queue.recv().await else { return std::future::pending().await };
-    // The stream is opened for its first bytes: a conversation with nothing to send has none.
-    let mut data = connection.open_data().await?;
+    // The stream is opened for its first bytes: a lane with nothing to send has none.
+    let mut data = connection.open_lane(lane.code()).await?;
     loop {
         data.write(&bytes).await?;
-        mesh.urgent(super::Call::Input(Input::DataWritten { link, bytes: bytes.len() }));
+        let written = Input::DataWritten { link, lane, bytes: bytes.len() };
+        mesh.urgent(super::Call::Input(written));
         match queue.recv().await {
             Some(next) => bytes = next,
             None => return std::future::pending().await,

@@ -2,48 +2,76 @@
 
 use std::sync::Arc;
 
-use fieldmesh_batch::Batch;
+use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::Item;
 use fieldmesh_model::{BatchId, ItemId};
 use fieldmesh_replica::{CloseReason, Event, Input, LinkId, Output};
 use fieldmesh_store::Place;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
 use crate::places::read_batch;
 
+use super::link::Link;
 use super::tally::sum;
 use super::{Call, MeshEvent, MeshTask};
 
 impl MeshTask {
     pub(super) fn perform(&mut self, output: Output) {
         match output {
-            Output::Control { link, bytes } => self.send(link, bytes, super::link::Lane::Control),
-            Output::Data { link, bytes } => self.send(link, bytes, super::link::Lane::Data),
-            Output::StoreBatches { link, batches } => self.store_batches(link, &batches),
+            Output::Control { link, bytes } => {
+                if let Some(link) = self.sending(link, bytes.len()) {
+                    link.send_control(bytes);
+                }
+            }
+            Output::Data { link, lane, bytes } => {
+                if let Some(link) = self.sending(link, bytes.len()) {
+                    link.send_data(lane, bytes);
+                }
+            }
+            Output::StoreBatches { link, batches, aside } => {
+                self.store_batches(link, &batches, aside);
+            }
             Output::StoreItems { link, items } => self.store_items(link, &items),
             Output::Load { link, ids } => self.load(link, ids),
+            Output::Sign { link, receipt } => self.sign(link, &receipt),
             Output::Close { link, reason } => self.close(link, &reason),
             Output::Event(event) => self.tell(event),
         }
     }
 
-    fn send(&mut self, link: LinkId, bytes: Vec<u8>, lane: super::link::Lane) {
+    /// The link, about to send so many bytes.
+    fn sending(&mut self, link: LinkId, bytes: usize) -> Option<&Link> {
         let stats = self.replica.stats(link);
-        if let Some(link) = self.links.get_mut(&link) {
-            link.stats = stats.unwrap_or(link.stats);
-            self.tally.sent(&bytes);
-            link.send(bytes, lane);
-        }
+        let link = self.links.get_mut(&link)?;
+        link.stats = stats.unwrap_or(link.stats);
+        self.tally.sent(bytes);
+        Some(link)
     }
 
-    fn store_batches(&mut self, link: LinkId, batches: &[Batch]) {
+    fn sign(&mut self, link: LinkId, receipt: &Receipt) {
+        let bytes = receipt.sign(self.keys.signing_key());
+        self.mesh.urgent(Call::Input(Input::Signed { link, bytes }));
+    }
+
+    /// Writes batches, and before them what their counting depends on, in one piece.
+    fn store_batches(&mut self, link: LinkId, batches: &[Batch], aside: bool) {
         let ids: Vec<BatchId> = batches.iter().map(Batch::id).collect();
-        let entries = batches.iter().map(|batch| Entry::Batch(batch.encode()).encode()).collect();
+        let standing = if aside {
+            Some(Fact::Aside(ids.clone()))
+        } else {
+            let again: Vec<BatchId> =
+                ids.iter().copied().filter(|id| self.unheld.remove(id)).collect();
+            (!again.is_empty()).then_some(Fact::Admitted(again))
+        };
+        let skipped = usize::from(standing.is_some());
+        let facts = standing.into_iter().map(|fact| Entry::Fact(fact).encode());
+        let entries = batches.iter().map(|batch| Entry::Batch(batch.encode()).encode());
+        let entries = facts.chain(entries).collect();
         let (mesh, places) = (self.mesh.clone(), Arc::clone(&self.places));
         let projector = self.projector.clone();
         self.store.append_with(entries, move |result| match result {
             Ok(written) => {
-                places.insert_all(ids.iter().copied().zip(written));
+                places.insert_all(ids.iter().copied().zip(written.into_iter().skip(skipped)));
                 mesh.urgent(Call::Input(Input::BatchesStored { ids }));
                 projector.wake();
             }
@@ -125,16 +153,47 @@ impl MeshTask {
                 self.in_step.remove(link);
             }
             Event::PolicyChanged => self.publish_policy(),
-            Event::Greeted { .. } => {}
+            Event::SetAside { batches } => self.note_standing(batches, Fact::Aside),
+            Event::Readmitted { batches } => self.note_standing(batches, Fact::Admitted),
+            Event::Receipt(receipt) => {
+                self.proofs_changed();
+                self.note(vec![Fact::Receipt(receipt.encode())]);
+            }
+            Event::StoreRestored { device, store, epoch } => {
+                self.proofs_changed();
+                let (device, store, epoch) = (*device, *store, *epoch);
+                self.note(vec![Fact::Restored { device, store, epoch }]);
+            }
+            Event::Greeted { device, skew_millis, version, .. } => {
+                self.watch.greeted(*device, *skew_millis, *version);
+            }
+            Event::Withheld { relay, batch } => self.watch.withheld(*relay, *batch),
             event => tracing::debug!(?event, "replica"),
         }
         self.announce(MeshEvent::Replica(event));
+    }
+
+    /// Has the view count batches otherwise than before.
+    fn note_standing(&mut self, batches: &[BatchId], fact: impl Fn(Vec<BatchId>) -> Fact) {
+        self.note(batches.chunks(FACT_BATCHES_MAX).map(|ids| fact(ids.to_vec())).collect());
+    }
+
+    /// Writes facts. What is lost of them, the next open makes good.
+    fn note(&self, facts: Vec<Fact>) {
+        let projector = self.projector.clone();
+        let entries = facts.into_iter().map(|fact| Entry::Fact(fact).encode()).collect();
+        self.store.append_with(entries, move |result| match result {
+            Ok(_) => projector.wake(),
+            Err(error) => tracing::error!(%error, "facts could not be written"),
+        });
     }
 
     /// Makes the replica's policy the one that everybody reads.
     pub(super) fn publish_policy(&self) {
         let policy = Arc::new(self.replica.policy().clone());
         *self.mesh.policy.write().expect("no holder of this lock panics") = policy;
+        // It may have decided which of two changes counts.
+        self.projector.wake();
     }
 
     fn announce(&self, event: MeshEvent) {

@@ -25,8 +25,8 @@ impl Tally {
     }
 
     /// Counts bytes on their way to a peer.
-    pub(super) fn sent(&mut self, bytes: &[u8]) {
-        self.bytes_sent += bytes.len() as u64;
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.bytes_sent += bytes as u64;
     }
 
     /// The store did not take what a link sent.

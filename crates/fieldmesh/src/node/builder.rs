@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use fieldmesh_model::Filter;
+
 use crate::api::{JoinReport, TenantReport};
 use crate::error::Error;
 use crate::home::Unlock;
@@ -14,6 +16,7 @@ pub struct Builder {
     pub(super) unlock: Unlock,
     pub(super) forward_only: bool,
     pub(super) listener: Option<Listener>,
+    pub(super) only: Filter,
 }
 
 /// A tenant to create.
@@ -29,7 +32,13 @@ pub struct TenantOptions {
 
 impl Builder {
     pub(super) fn new(home: PathBuf) -> Self {
-        Self { home, unlock: Unlock::default(), forward_only: false, listener: None }
+        Self {
+            home,
+            unlock: Unlock::default(),
+            forward_only: false,
+            listener: None,
+            only: Filter::default(),
+        }
     }
 
     /// Locks or unlocks the home with a passphrase.
@@ -59,6 +68,14 @@ impl Builder {
     #[must_use]
     pub fn listener(mut self, listener: Listener) -> Self {
         self.listener = Some(listener);
+        self
+    }
+
+    /// Exchanges only the part of the tenant's records that `only` names, see
+    /// [`crate::filter::parse`]. What was recorded here outside of it stays here.
+    #[must_use]
+    pub fn only(mut self, only: Filter) -> Self {
+        self.only = only;
         self
     }
 

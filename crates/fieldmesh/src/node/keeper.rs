@@ -7,16 +7,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fieldmesh_model::DeviceId;
-use fieldmesh_net::backoff::Backoff;
 use fieldmesh_net::discovery::{Announcement, Discovery, Sighting};
 use fieldmesh_net::mdns::{Interfaces, Mdns};
-use fieldmesh_replica::{Event, Input};
+use fieldmesh_replica::{Event, Fork, Input};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::api::LinkClass;
 use crate::clock;
+use crate::connectivity::{Input as Noticed, Retry};
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::mesh::{Call, MeshEvent};
@@ -104,11 +105,12 @@ impl Node {
         self.inner.is_running.store(true, Ordering::Relaxed);
         let keeper = Keeper {
             node: Arc::downgrade(&self.inner),
-            retries: BTreeMap::new(),
+            waits: BTreeMap::new(),
             dials: JoinSet::new(),
             nearby: BTreeMap::new(),
             port: bound.port(),
         };
+        self.watch_network(&options.relays, bound.port()).await;
         let mut tasks = self.inner.tasks.lock().expect("no holder of this lock panics");
         tasks.spawn(keeper.run(options.mdns));
         Ok(bound)
@@ -168,7 +170,7 @@ impl Node {
                     tracing::error!(%error, "no new epoch could be written");
                 }
             }
-            Event::Fork { chain, sequence, .. } => {
+            Event::Fork(Fork { chain, sequence, .. }) => {
                 tracing::warn!(author = %chain.author.short(), sequence, "forked chain");
             }
             Event::ChainGap { chain, .. } => {
@@ -177,19 +179,39 @@ impl Node {
             Event::Refused { batch, reason, .. } => {
                 tracing::warn!(batch = %batch.short(), ?reason, "a batch is refused");
             }
+            Event::Quarantined { batches, .. } => {
+                for (batch, reason) in batches {
+                    tracing::warn!(batch = %batch.short(), ?reason, "a batch is set aside");
+                }
+            }
+            Event::SetAside { batches } => {
+                tracing::warn!(count = batches.len(), "batches do not count any more");
+            }
+            Event::Readmitted { batches } => {
+                tracing::info!(count = batches.len(), "batches that were aside count again");
+            }
+            Event::Withheld { relay, batch } => {
+                let (relay, batch) = (relay.short(), batch.short());
+                tracing::warn!(relay, batch, "a relay did not give what it acknowledged");
+            }
+            Event::StoreRestored { device, epoch, .. } => {
+                tracing::warn!(device = %device.short(), epoch, "a store was restored");
+            }
+            Event::PolicyChanged => self.obey_policy().await,
             Event::Greeted { .. }
             | Event::InStep { .. }
             | Event::Stalled { .. }
             | Event::Received { .. }
-            | Event::PolicyChanged => {}
+            | Event::Receipt(_) => {}
         }
     }
 }
 
 /// When an address is tried again.
-struct Retry {
-    backoff: Backoff,
+struct Wait {
+    failures: Retry,
     next: Instant,
+    is_dialling: bool,
 }
 
 /// Somebody whom mDNS shows.
@@ -199,10 +221,13 @@ struct Nearby {
     device: Option<DeviceId>,
 }
 
+/// What came of dialling an address, and how long that took.
+type Dialled = (String, Option<DeviceId>, Duration, Result<DeviceId, String>);
+
 struct Keeper {
     node: std::sync::Weak<super::Inner>,
-    retries: BTreeMap<String, Retry>,
-    dials: JoinSet<(String, Option<DeviceId>, Result<DeviceId, String>)>,
+    waits: BTreeMap<String, Wait>,
+    dials: JoinSet<Dialled>,
     /// What mDNS shows, by instance.
     nearby: BTreeMap<String, Nearby>,
     port: u16,
@@ -222,8 +247,8 @@ impl Keeper {
                         break;
                     }
                 }
-                Some(Ok((address, device, result))) = self.dials.join_next() => {
-                    self.dialled(&address, device, result, mdns.as_ref());
+                Some(Ok(dialled)) = self.dials.join_next() => {
+                    self.dialled(dialled, mdns.as_ref());
                 }
                 event = events.recv() => self.happened(event.ok()).await,
                 Some(sighting) = async {
@@ -256,6 +281,7 @@ impl Keeper {
         let Some(node) = self.node() else { return false };
         let Some(snapshot) = node.inner.mesh.snapshot().await else { return false };
         let connected: BTreeSet<DeviceId> = snapshot.links.iter().map(|link| link.device).collect();
+        self.hurry(&node);
         self.dial_who_is_due(&node, &connected, &snapshot);
         if compared.elapsed() >= COMPARE_EVERY {
             *compared = Instant::now();
@@ -270,6 +296,20 @@ impl Keeper {
             }
         }
         true
+    }
+
+    /// Has those dialled soon who are to be tried although they failed.
+    fn hurry(&mut self, node: &Node) {
+        let urged = node.inner.watch.take_urged();
+        let is_new = node.inner.watch.take_forgetting();
+        for (address, wait) in self.waits.iter_mut().filter(|(_, wait)| !wait.is_dialling) {
+            if is_new {
+                wait.failures.reset();
+            }
+            if is_new || urged.contains(address) {
+                wait.next = Instant::now();
+            }
+        }
     }
 
     fn dial_who_is_due(
@@ -291,42 +331,47 @@ impl Keeper {
             addresses.map(move |address| (who.clone(), nearby.device, address))
         });
         let due: Vec<(String, Option<DeviceId>, String)> = contacts.chain(nearby).collect();
+        let shown = node.inner.contacts.nearby();
         let mut dialled = BTreeSet::new();
         for (who, device, address) in due {
             let is_connected = device.is_some_and(|device| connected.contains(&device))
                 || linked.contains(address.as_str());
             let now = Instant::now();
-            let is_waiting = self.retries.get(&address).is_some_and(|retry| retry.next > now);
+            let is_waiting = self.waits.get(&address).is_some_and(|wait| wait.next > now);
+            let class =
+                if shown.contains(&address) { LinkClass::Nearby } else { LinkClass::default() };
             // The next address of somebody is dialled at the next look, if the first has not led
             // to a connection until then: several connections to one device are of no use.
-            if is_connected || is_waiting || !dialled.insert(who) {
+            if is_connected || is_waiting || !node.inner.watch.may_dial(&address, class) {
                 continue;
             }
-            let retry = self
-                .retries
-                .entry(address.clone())
-                .or_insert_with(|| Retry { backoff: Backoff::new(), next: now });
+            if !dialled.insert(who) {
+                continue;
+            }
+            let wait = self.waits.entry(address.clone()).or_insert_with(|| Wait {
+                failures: Retry::default(),
+                next: now,
+                is_dialling: true,
+            });
             // Until the dial is over nobody else dials this address.
-            retry.next = now + Duration::from_secs(3_600);
+            wait.next = now + Duration::from_secs(3_600);
+            wait.is_dialling = true;
             let node = node.clone();
             self.dials.spawn(async move {
                 let result = node.dial(&address).await.map(|(_, device)| device);
-                (address, device, result)
+                (address, device, now.elapsed(), result)
             });
         }
     }
 
-    fn dialled(
-        &mut self,
-        address: &str,
-        device: Option<DeviceId>,
-        result: Result<DeviceId, String>,
-        mdns: Option<&Mdns>,
-    ) {
+    fn dialled(&mut self, (address, device, took, result): Dialled, mdns: Option<&Mdns>) {
+        let address = address.as_str();
         let Some(node) = self.node() else { return };
-        let Some(retry) = self.retries.get_mut(address) else { return };
-        let wait = retry.backoff.failed(u64::from_be_bytes(clock::random()));
-        retry.next = Instant::now() + wait;
+        let Some(wait) = self.waits.get_mut(address) else { return };
+        let delay = wait.failures.failed(u64::from_be_bytes(clock::random()));
+        wait.next = Instant::now() + delay;
+        wait.is_dialling = false;
+        node.inner.watch.dialled(address, result.is_ok().then_some(took), wait.failures);
         let shown = |nearby: &Nearby| nearby.addresses.iter().any(|known| known == address);
         let nearby = self.nearby.iter_mut().find(|(_, nearby)| shown(nearby));
         match (result, nearby) {
@@ -347,9 +392,9 @@ impl Keeper {
         match event {
             MeshEvent::Replica(Event::InStep { link, .. }) => {
                 let worked = node.remember_in_step(link).await;
-                let retry = worked.and_then(|address| self.retries.get_mut(&address));
-                if let Some(retry) = retry {
-                    retry.backoff.reset();
+                let wait = worked.and_then(|address| self.waits.get_mut(&address));
+                if let Some(wait) = wait {
+                    wait.failures.reset();
                 }
             }
             MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. } | MeshEvent::Replica(_) => {}
@@ -364,7 +409,7 @@ impl Keeper {
                 let known = self.nearby.remove(instance.as_str());
                 let old = known.as_ref().map_or(&[][..], |known| known.addresses.as_slice());
                 for address in addresses.iter().filter(|address| !old.contains(address)) {
-                    self.retries.remove(address);
+                    self.waits.remove(address);
                 }
                 let device = known.and_then(|known| known.device);
                 self.nearby.insert(instance.as_str().to_owned(), Nearby { addresses, device });
@@ -377,6 +422,7 @@ impl Keeper {
         if let Some(node) = self.node() {
             let shown = self.nearby.values().flat_map(|nearby| nearby.addresses.clone());
             node.inner.contacts.set_nearby(shown.collect());
+            node.inner.watch.feed(Noticed::Nearby(self.nearby.len() as u64));
         }
     }
 }

@@ -99,6 +99,8 @@ async fn accept(endpoint: Endpoint, nodes: Nodes) {
         let Some(inner) = found else { continue };
         let node = Node { inner };
         match incoming {
+            // Dropping the connection ends it.
+            Incoming::Peer(_) if node.inner.watch.is_closed() => {}
             Incoming::Peer(connection) if talks.len() < TALKS_STARTING_MAX => {
                 // Beside the others: one busy tenant must not keep the rest waiting at the door.
                 talks.spawn(async move {

@@ -1,29 +1,26 @@
 //! Putting a node together from what its home holds.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
-use fieldmesh_identity::{Item, Policy};
-use fieldmesh_model::{BatchId, ItemId};
+use fieldmesh_identity::Policy;
+use fieldmesh_model::Filter;
 use fieldmesh_replica::{Config, Replica};
-use fieldmesh_store::{
-    Direction, KeyRange, OpenError, OpenReport, Options, Place, Store, Tree, ViewCondition,
-};
-use fieldmesh_trie::Key;
+use fieldmesh_store::{OpenError, OpenReport, Options, Place, Store, ViewCondition};
 use tokio::task::JoinSet;
 
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::home::{Home, Identity};
-use crate::ledger::{Ledger, Parts, read_item};
-use crate::mesh::Mesh;
+use crate::ledger::{self, Ledger, Parts};
+use crate::mesh::{self, Mesh};
 use crate::places::Places;
 use crate::projector::{Projector, ProjectorThread, Work};
-use crate::rows;
 
+use super::connectivity::Watch;
 use super::contacts::Contacts;
-use super::{Builder, Inner, Node};
+use super::contents::{self, Contents};
+use super::{Builder, Inner, Node, erase};
 
 /// Bytes that a relay takes from one peer before they are durable; a device takes less.
 const RELAY_INGEST_WINDOW: u32 = 4 * 1024 * 1024;
@@ -42,11 +39,11 @@ struct Assembled {
 
 /// Opens the node of a home that exists.
 pub(super) async fn open(builder: Builder) -> Result<Node, Error> {
-    let Builder { home, unlock, forward_only, listener } = builder;
+    let Builder { home, unlock, forward_only, listener, only } = builder;
     let assembled = tokio::task::spawn_blocking(move || {
         let home = Home::open(&home, &unlock)?;
         let identity = home.read_identity()?;
-        assemble(home, identity, forward_only)
+        assemble(home, identity, forward_only, only)
     })
     .await
     .map_err(|_| Error::ShuttingDown)??;
@@ -67,20 +64,26 @@ pub(super) fn open_store(home: &Home) -> Result<Store, Error> {
 async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Result<Node, Error> {
     let Assembled { home, store, replica, places, policy, projector, thread, ledger } = assembled;
     let mut tasks = JoinSet::new();
-    let mesh = Mesh::start(replica, store, places, projector, policy, &mut tasks);
+    let keys = ledger.identity.keys();
+    let parts = mesh::Parts { replica, keys, store, places, projector, policy };
+    let mesh = Mesh::start(parts, &mut tasks);
     ledger.set_mesh(mesh.clone());
     let contacts = Contacts::open(&ledger)?;
+    let watch = Arc::new(Watch::open(&home, contacts.last_sync()));
     let inner = Inner {
         home,
         ledger,
         mesh,
         contacts,
+        watch,
         owns_listener: listener.is_none(),
         listener: tokio::sync::Mutex::new(None),
         is_running: AtomicBool::new(false),
         syncing: tokio::sync::Mutex::new(()),
         tasks: Mutex::new(tasks),
         thread: Mutex::new(Some(thread)),
+        is_erasing: AtomicBool::new(false),
+        erased: tokio::sync::watch::Sender::new(None),
     };
     let node = Node { inner: Arc::new(inner) };
     node.watch();
@@ -90,17 +93,31 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
     Ok(node)
 }
 
-fn assemble(home: Home, identity: Identity, forward_only: bool) -> Result<Assembled, Error> {
+fn assemble(
+    home: Home,
+    identity: Identity,
+    forward_only: bool,
+    only: Filter,
+) -> Result<Assembled, Error> {
     let store = Arc::new(open_store(&home)?);
     let mut damage = describe(store.report(), store.end());
     for line in &damage {
         tracing::warn!(line, "damage found at open");
     }
-    let items = read_items(&store, &mut damage)?;
-    let policy = Arc::new(Policy::evaluate(identity.tenant, items.values()));
-    let policy = Arc::new(RwLock::new(policy));
+    let Contents { items, held, places } = Contents::read(&store, &mut damage)?;
+    let places = Arc::new(places);
+    let policy = Policy::evaluate(identity.tenant, items.values());
+    if let Some(reason) = erase::order(&policy, &identity.keys().device()) {
+        // It was told before, and killed before it was done.
+        home.erase_keys(&reason)?;
+        drop(store);
+        home.erase_store();
+        return Err(Error::Erased { reason });
+    }
+    let policy = Arc::new(RwLock::new(Arc::new(policy)));
     let (projector, thread) = Projector::start(Work {
         store: Arc::clone(&store),
+        places: Arc::clone(&places),
         policy: Arc::clone(&policy),
         me: identity.keys().device(),
         forward_only,
@@ -108,26 +125,28 @@ fn assemble(home: Home, identity: Identity, forward_only: bool) -> Result<Assemb
     if let Some(end) = store.end() {
         projector.wait(end)?;
     }
-    let (keys, places) = read_leaves(&store)?;
+    let new_damage = store.report().past_is_uncertain().then(|| damage_mark(&damage));
     let config = Config {
         tenant: identity.tenant,
         device: identity.keys().device(),
         store: store.id(),
-        store_epoch: 0,
+        store_epoch: ledger::count_restores(&store, new_damage)?,
     };
-    let mut replica = Replica::new(config, items.into_values().collect(), keys);
+    let mut replica = Replica::new(config, items.into_values().collect(), held.into_values())
+        .with_receipts(contents::receipts(store.view())?)
+        .with_filter(only.clone());
     if forward_only {
         replica = replica.with_ingest_window(RELAY_INGEST_WINDOW);
     }
-    let places = Arc::new(places);
+    reconcile(&store, &projector, &replica)?;
     let parts = Parts {
         store: Arc::clone(&store),
         projector: projector.clone(),
         places: Arc::clone(&places),
         identity,
         policy: Arc::clone(&policy),
+        only,
     };
-    let new_damage = store.report().past_is_uncertain().then(|| damage_mark(&damage));
     let ledger = Arc::new(Ledger::open(parts, new_damage)?);
     if let Err(error) = ledger.note_damage(&damage) {
         tracing::warn!(%error, "found damage could not be noted");
@@ -135,51 +154,22 @@ fn assemble(home: Home, identity: Identity, forward_only: bool) -> Result<Assemb
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger })
 }
 
-/// Every policy item of the log: those that the view knows, and those behind its position.
+/// Has the view count those batches that the replica counts.
 ///
-/// One that cannot be read is added to `damage` and left out, so that peers bring it again.
-fn read_items(store: &Store, damage: &mut Vec<String>) -> Result<BTreeMap<ItemId, Item>, Error> {
-    let mut items = BTreeMap::new();
-    for row in rows::scan(store.view(), Tree::Item, KeyRange::all(), Direction::Ascending) {
-        let place: Place = rows::decode(&row?.1)?;
-        match read_item(store, place) {
-            Ok(item) => {
-                items.insert(item.id(), item);
-            }
-            Err(error) => damage.push(format!("a policy item is lost: {error}")),
+/// On a full disk the home opens all the same; the next open tries again.
+fn reconcile(store: &Store, projector: &Projector, replica: &Replica) -> Result<(), Error> {
+    let facts = contents::differences(replica, store.view())?;
+    if facts.is_empty() {
+        return Ok(());
+    }
+    let entries = facts.into_iter().map(|fact| Entry::Fact(fact).encode()).collect();
+    match store.append(entries) {
+        Ok(places) => places.last().map_or(Ok(()), |place| projector.wait(*place)),
+        Err(error) => {
+            tracing::warn!(%error, "which batches count could not be written");
+            Ok(())
         }
     }
-    let applied = store.view().applied().map_err(|error| Error::store(&error))?;
-    let replayed = store.replay(applied, |_, entry| {
-        if let Ok(Entry::Item(bytes)) = Entry::decode(&entry)
-            && let Ok(item) = Item::decode(&bytes)
-        {
-            items.insert(item.id(), item);
-        }
-        std::ops::ControlFlow::Continue(())
-    });
-    replayed.map_err(|error| Error::store(&error))?;
-    Ok(items)
-}
-
-/// The key and the place of every batch.
-///
-/// Batches that are known to be damaged are left out, so that peers bring them again.
-fn read_leaves(store: &Store) -> Result<(Vec<Key>, Places), Error> {
-    let places = Places::default();
-    let lost: BTreeSet<Place> = store.report().bad_frames.iter().map(|bad| bad.place).collect();
-    let mut keys = Vec::new();
-    for row in rows::scan(store.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
-        let (key, value) = row?;
-        let Ok(key) = <[u8; 46]>::try_from(key) else { continue };
-        let key = Key::from_bytes(key);
-        let place = rows::decode::<Place>(&value)?;
-        if !lost.contains(&place) && !store.report().missing_segments.contains(&place.segment) {
-            places.insert_all([(BatchId::from_bytes(key.id()), place)]);
-            keys.push(key);
-        }
-    }
-    Ok((keys, places))
 }
 
 /// What tells one state of damage from another.

@@ -6,11 +6,12 @@ use fieldmesh_model::DeviceId;
 use fieldmesh_net::address;
 use fieldmesh_replica::{LinkId, LinkStats};
 
-use crate::api::{DeviceReport, PeerReport, StatusReport, Traffic};
+use crate::api::{DeviceReport, PeerReport, RevokedReport, StatusReport, Traffic};
 use crate::error::Error;
+use crate::filter;
 use crate::mesh::sum;
 
-use super::Node;
+use super::{Node, notes};
 
 impl Node {
     /// The state of this home.
@@ -35,16 +36,27 @@ impl Node {
         let is_syncing = snapshot.links.iter().any(|link| !link.in_step);
         let tenant = self.tenant();
         let last_sync = self.inner.contacts.last_sync();
+        let notes = notes::notes(&snapshot, &self.inner.mesh.policy());
+        let mut protocols: BTreeMap<u16, u64> = BTreeMap::new();
+        for greeted in snapshot.watch.greetings.values() {
+            *protocols.entry(greeted.version).or_default() += 1;
+        }
         self.blocking(move |ledger| {
             ledger.settle()?;
-            let me = ledger.me()?;
+            let policy = ledger.policy();
+            let me = policy.known(&ledger.device()).ok_or_else(|| Error::NotAllowed {
+                reason: "this device is no member of its tenant".into(),
+            })?;
             let damage = ledger.known_damage()?;
-            let state = match (damage.is_empty(), connected, is_syncing) {
-                (false, _, _) => "damaged",
-                (true, 0, _) => "ready",
-                (true, _, true) => "syncing",
-                (true, _, false) => "online",
+            let is_revoked = policy.is_revoked(&ledger.device());
+            let state = match (damage.is_empty(), is_revoked, connected, is_syncing) {
+                (false, _, _, _) => "damaged",
+                (true, true, _, _) => "revoked",
+                (true, false, 0, _) => "ready",
+                (true, false, _, true) => "syncing",
+                (true, false, _, false) => "online",
             };
+            let whereabouts = ledger.whereabouts()?;
             Ok(StatusReport {
                 state: state.into(),
                 tenant,
@@ -56,7 +68,12 @@ impl Node {
                 root: snapshot.root,
                 unsealed: ledger.unsealed().0 as u64,
                 conflicts: ledger.open_conflicts()?,
-                quarantined: ledger.quarantine_count()?,
+                quarantined: ledger.quarantine_count()? + snapshot.aside,
+                places: whereabouts.counts,
+                only: filter::words(&ledger.only),
+                not_sent: whereabouts.not_sent,
+                protocols,
+                notes,
                 damage,
                 addresses: addresses.iter().map(ToString::to_string).collect(),
                 connected,
@@ -75,8 +92,9 @@ impl Node {
         let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
         let policy = self.inner.mesh.policy();
         let name = |device: Option<DeviceId>| {
-            device.and_then(|device| policy.member(&device)).map(|member| member.name.clone())
+            device.and_then(|device| policy.known(&device)).map(|known| known.name.clone())
         };
+        let greeted = |device: &DeviceId| snapshot.watch.greetings.get(device).copied();
         let mut peers: Vec<PeerReport> = Vec::new();
         for link in &snapshot.links {
             peers.push(PeerReport {
@@ -87,6 +105,8 @@ impl Node {
                 found_by: "connected".into(),
                 last_in_step: None,
                 error: None,
+                protocol: greeted(&link.device).map(|greeted| greeted.version),
+                clock_ahead: greeted(&link.device).map(|greeted| greeted.skew_millis),
                 traffic: Some(traffic(&sum(&link.stats, &link.earlier))),
             });
         }
@@ -102,6 +122,7 @@ impl Node {
                 }
                 continue;
             }
+            let greeted = contact.device.as_ref().and_then(greeted);
             peers.push(PeerReport {
                 device: contact.device,
                 name: name(contact.device),
@@ -110,6 +131,8 @@ impl Node {
                 found_by: "remembered".into(),
                 last_in_step: contact.last_success,
                 error: contact.error,
+                protocol: greeted.map(|greeted| greeted.version),
+                clock_ahead: greeted.map(|greeted| greeted.skew_millis),
                 traffic: None,
             });
         }
@@ -123,6 +146,8 @@ impl Node {
                     found_by: "mdns".into(),
                     last_in_step: None,
                     error: None,
+                    protocol: None,
+                    clock_ahead: None,
                     traffic: None,
                 });
             }
@@ -147,10 +172,12 @@ impl Node {
         self.blocking(move |ledger| {
             ledger.settle()?;
             let outputs = ledger.outputs()?;
+            let aside = ledger.aside_by_device()?;
             let mut devices: Vec<DeviceReport> = policy
-                .members()
+                .everybody()
                 .map(|member| {
                     let output = outputs.get(&member.device).copied().unwrap_or_default();
+                    let revoked = policy.revocation(&member.device);
                     DeviceReport {
                         device: member.device,
                         name: member.name.clone(),
@@ -161,6 +188,11 @@ impl Node {
                         batches: output.batches,
                         last_change: output.last_change,
                         last_contact: contact.get(&member.device).copied().flatten(),
+                        aside: aside.get(&member.device).copied().unwrap_or(0),
+                        revoked: revoked.map(|revocation| RevokedReport {
+                            reason: revocation.reason.clone(),
+                            wipe: revocation.wipe,
+                        }),
                     }
                 })
                 .collect();

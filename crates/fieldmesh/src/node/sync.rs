@@ -9,16 +9,19 @@ mod outcome;
 mod pass;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use fieldmesh_model::DeviceId;
-use fieldmesh_net::address;
+use fieldmesh_net::{Connection, address};
 use fieldmesh_replica::LinkId;
 
 use crate::api::{Progress, SyncOptions, SyncReport};
 use crate::error::{Error, with_causes};
+use crate::filter;
 
 use self::pass::Pass;
 use super::Node;
+use super::connectivity::Under;
 
 impl Node {
     /// Seals what was recorded and comes into step with everyone reachable, or with those named.
@@ -31,7 +34,26 @@ impl Node {
         options: SyncOptions,
         mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<SyncReport, Error> {
+        self.check_part(&options.only)?;
         let _one = self.inner.syncing.lock().await;
+        let watch = Arc::clone(&self.inner.watch);
+        let mut under = Under::new(self.clone(), watch.join());
+        under.begin().await;
+        let tell = move |step: Progress| {
+            watch.moved(&step);
+            progress(step);
+        };
+        let result = self.pass(options, tell).await;
+        under.end(&result).await;
+        result
+    }
+
+    /// The pass; one at a time.
+    pub(super) async fn pass(
+        &self,
+        options: SyncOptions,
+        mut progress: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<SyncReport, Error> {
         self.blocking(|ledger| ledger.seal(None)).await?;
         let port = self.listen(None).await?.port();
         let mut events = self.events();
@@ -39,12 +61,14 @@ impl Node {
         pass.begin(&options).await?;
         let (mdns, sightings) = pass.look_around(port);
         pass.run(&options, &mut events, sightings, &mut progress).await;
+        pass.await_receipts().await;
+        self.obey_policy().await;
         if let Some(mdns) = mdns {
             mdns.stop().await;
         }
         let report = pass.report().await?;
         pass.part();
-        let inner = std::sync::Arc::clone(&self.inner);
+        let inner = Arc::clone(&self.inner);
         if let Err(error) = self.blocking(move |ledger| inner.contacts.save(ledger)).await {
             tracing::warn!(%error, "addresses of peers could not be written");
         }
@@ -58,24 +82,46 @@ impl Node {
         }
     }
 
+    /// Fails where a sync asks for another part of the records than this node exchanges.
+    fn check_part(&self, only: &[String]) -> Result<(), Error> {
+        let asked = filter::parse(only)?;
+        let held = &self.inner.ledger.only;
+        if only.is_empty() || asked == *held {
+            return Ok(());
+        }
+        let held = match filter::words(held) {
+            words if words.is_empty() => "everything".to_owned(),
+            words => words.join(", "),
+        };
+        Err(Error::Usage {
+            reason: format!(
+                "what runs on this home exchanges {held}; stop it first, or start it with --only"
+            ),
+        })
+    }
+
     /// Resolves an address and dials until one of its meanings answers.
     pub(super) async fn dial(&self, text: &str) -> Result<(LinkId, DeviceId), String> {
+        let connection = self.reach(text).await?;
+        let device = connection.peer();
+        let link = self.inner.mesh.attach(connection, text.to_owned()).await;
+        link.map(|link| (link, device)).ok_or_else(|| "the node is shutting down".into())
+    }
+
+    /// Connects without starting a conversation; the peer has proved who it is.
+    pub(super) async fn reach(&self, text: &str) -> Result<Connection, String> {
         let resolved = address::resolve(text).await.map_err(|error| with_causes(&error))?;
         let mut failure = format!("{text:?} leads nowhere");
         for address in resolved {
-            match self.dial_address(address, text).await {
-                Ok(linked) => return Ok(linked),
+            match self.connect(address).await {
+                Ok(connection) => return Ok(connection),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
     }
 
-    async fn dial_address(
-        &self,
-        address: SocketAddr,
-        text: &str,
-    ) -> Result<(LinkId, DeviceId), String> {
+    async fn connect(&self, address: SocketAddr) -> Result<Connection, String> {
         let endpoint = match &*self.inner.listener.lock().await {
             Some(listener) => listener.endpoint.clone(),
             None => return Err("this device does not listen".into()),
@@ -83,11 +129,9 @@ impl Node {
         let tenant = self.inner.ledger.identity.tenant;
         let connection =
             endpoint.dial(address, tenant).await.map_err(|error| with_causes(&error))?;
-        let device = connection.peer();
-        if device == self.inner.ledger.device() {
+        if connection.peer() == self.inner.ledger.device() {
             return Err("this is the device itself".into());
         }
-        let link = self.inner.mesh.attach(connection, text.to_owned()).await;
-        link.map(|link| (link, device)).ok_or_else(|| "the node is shutting down".into())
+        Ok(connection)
     }
 }

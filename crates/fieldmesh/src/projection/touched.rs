@@ -2,22 +2,41 @@
 //!
 //! Documents do not depend on each other, so each is worked on by whichever core is free.
 
-use fieldmesh_document::gate::{self, Excluded, Origin};
+use std::collections::{BTreeMap, BTreeSet};
+
+use fieldmesh_document::Peeked;
+use fieldmesh_document::gate::{self, Accepted, Excluded, Origin};
 use fieldmesh_model::{DeviceId, DocumentId, Scope};
-use fieldmesh_store::Tree;
+use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
 use crate::changes::{Closure, Source, read_change};
 use crate::error::Error;
-use crate::rows::{self, ChangeRef, DocumentRow, RecordRow};
+use crate::rows::{self, ChangeRef, DocumentRow, LOCAL_LEAF, RecordRow};
 use crate::schema;
 
 use super::Sources;
-
-/// Changes of one document that wait for others; more are refused, and listed.
-const WAITING_MAX: usize = 256;
+use super::standing::Standing;
+use super::waiting::{ANYTHING, Waiting};
 
 /// The largest record that is shown, as its row; an honest one has at most a quarter of it.
 const RECORD_ROW_MAX: usize = 1024 * 1024;
+
+/// A document and what has arrived for it.
+pub(super) struct Work {
+    id: DocumentId,
+    scope: Scope,
+    pub(super) arrivals: Vec<Arrival>,
+    /// Whether it is made anew from everything that the log holds of it and that counts.
+    pub(super) is_remade: bool,
+    /// Where changes of it lie that were refused so far, if it is made anew.
+    pub(super) refused: Vec<(Place, u16)>,
+}
+
+impl Work {
+    pub(super) const fn new(id: DocumentId, scope: Scope) -> Self {
+        Self { id, scope, arrivals: Vec::new(), is_remade: false, refused: Vec::new() }
+    }
+}
 
 /// A change that has arrived.
 pub(super) struct Arrival {
@@ -26,11 +45,21 @@ pub(super) struct Arrival {
 }
 
 /// A document after its changes.
-pub(super) struct Done {
+pub(super) struct Done<'a> {
     pub(super) id: DocumentId,
     pub(super) row: DocumentRow,
     pub(super) before: Option<RecordRow>,
     pub(super) refused: Vec<Refused>,
+    /// Further copies of changes that it has.
+    pub(super) twins: Vec<ChangeRef>,
+    /// Which of its changes wait for others.
+    pub(super) waiting: Waiting<'a>,
+    /// Copies that another one stands for, and that one: what is said of a change goes along.
+    pub(super) moved: Vec<(ChangeRef, ChangeRef)>,
+    /// Changes that count although they may have been refused before.
+    pub(super) counting: Vec<ChangeRef>,
+    /// Whether nothing of it is here.
+    pub(super) is_empty: bool,
 }
 
 /// A change that was refused.
@@ -41,9 +70,26 @@ pub(super) struct Refused {
 }
 
 enum Verdict {
-    Accepted,
-    Waits,
+    Accepted(Box<Passed>),
+    /// For the change with this hash.
+    Waits([u8; 32]),
     Refused(String),
+}
+
+/// A change that was accepted.
+struct Passed {
+    peeked: Peeked,
+    accepted: Accepted,
+    /// Whether it builds on everything that is here.
+    is_whole: bool,
+}
+
+/// A copy of a change that is accepted already.
+struct Copy {
+    /// Where in the row it is listed.
+    index: usize,
+    /// None if it cannot be read, so that only the start of its hash says what it is.
+    source: Option<Source>,
 }
 
 /// A document while its changes are applied.
@@ -51,73 +97,263 @@ struct Touched<'a> {
     id: DocumentId,
     sources: &'a Sources<'a>,
     row: DocumentRow,
-    /// The accepted changes, once they had to be read.
-    loaded: Option<Closure>,
+    waiting: Waiting<'a>,
+    /// The accepted changes that can be read, once they had to be, and what is wrong with others.
+    loaded: Option<(Closure, Option<Error>)>,
     /// The document with all of them, if judging the last one has made it.
     document: Option<fieldmesh_document::Document>,
+    /// Whether the record has to be read anew.
+    is_changed: bool,
     refused: Vec<Refused>,
+    twins: Vec<ChangeRef>,
+    moved: Vec<(ChangeRef, ChangeRef)>,
+    counting: Vec<ChangeRef>,
 }
 
-/// Applies `arrivals` to the document `id`.
+/// The hash of a change, if it can be read.
+fn full_hash(change: &[u8]) -> Option<[u8; 32]> {
+    fieldmesh_document::peek(change).ok().map(|peeked| peeked.hash)
+}
+
+/// The start of a change's hash, if it can be read.
+pub(super) fn short_hash(change: &[u8]) -> Option<[u8; 8]> {
+    full_hash(change)?.first_chunk().copied()
+}
+
+/// Applies to a document what has arrived for it.
 ///
 /// # Errors
 ///
 /// The view cannot be read. What is wrong with a change or with the document's past is no error:
 /// it is refused, so that one damaged frame never holds up every other record.
-pub(super) fn apply(
-    id: DocumentId,
-    scope: Scope,
-    arrivals: Vec<Arrival>,
-    sources: &Sources<'_>,
-) -> Result<Done, Error> {
-    let row: Option<DocumentRow> = rows::find(sources.store.view(), Tree::Document, id.as_bytes())?;
-    let row = row.unwrap_or_else(|| DocumentRow::new(scope));
+pub(super) fn apply<'a>(
+    work: Work,
+    sources: &'a Sources<'_>,
+    standing: &Standing<'_>,
+) -> Result<Done<'a>, Error> {
+    let (id, is_remade) = (work.id, work.is_remade);
+    let view = sources.store.view();
+    let row: Option<DocumentRow> = rows::find(view, Tree::Document, id.as_bytes())?;
+    let mut row = row.unwrap_or_else(|| DocumentRow::new(work.scope));
     let before = row.record.clone();
-    let mut touched =
-        Touched { id, sources, row, loaded: None, document: None, refused: Vec::new() };
+    let mut waiting = Waiting::new(id, view);
+    let mut again = std::mem::take(&mut row.waiting);
+    let arrivals = if is_remade {
+        let (empty, arrivals) = gather(work, &row, &mut waiting, again, sources, standing)?;
+        again = Vec::new();
+        row = empty;
+        arrivals
+    } else {
+        again.extend(waiting.free(&ANYTHING)?);
+        work.arrivals
+    };
+    let mut touched = Touched {
+        id,
+        sources,
+        row,
+        waiting,
+        loaded: None,
+        document: None,
+        is_changed: is_remade,
+        refused: Vec::new(),
+        twins: Vec::new(),
+        moved: Vec::new(),
+        counting: Vec::new(),
+    };
     for Arrival { reference, source } in arrivals {
-        touched.add(reference, source);
+        touched.add(vec![(reference, source)])?;
     }
+    let again = touched.read_waiting(again);
+    touched.add(again)?;
     touched.read();
-    Ok(Done { id, row: touched.row, before, refused: touched.refused })
+    let Touched { row, waiting, refused, twins, mut moved, mut counting, .. } = touched;
+    if is_remade {
+        // Nothing of what was said before is left.
+        (moved, counting) = (Vec::new(), Vec::new());
+    }
+    let is_empty = row.changes.is_empty() && waiting.is_empty()?;
+    Ok(Done { id, row, before, refused, twins, waiting, moved, counting, is_empty })
+}
+
+/// Everything that the log holds of a document and that counts, in the order of the log, and the
+/// row to apply it to.
+///
+/// What cannot be read at the moment stays in line, so that a healed frame is not missed.
+fn gather(
+    work: Work,
+    row: &DocumentRow,
+    waiting: &mut Waiting<'_>,
+    again: Vec<ChangeRef>,
+    sources: &Sources<'_>,
+    standing: &Standing<'_>,
+) -> Result<(DocumentRow, Vec<Arrival>), Error> {
+    let mut found: BTreeMap<(Place, u16), Arrival> = BTreeMap::new();
+    let empty = DocumentRow::new(row.scope);
+    let listed = row.changes.iter().copied().chain(again).chain(waiting.free_all()?);
+    let unnamed = |(place, leaf)| ChangeRef { place, leaf, hash: [0; 8] };
+    let twins = twins(work.id, sources)?;
+    for known in listed.chain(work.refused.into_iter().map(unnamed)).chain(twins) {
+        match read_change(sources.store, known, sources.me) {
+            Ok(source) => {
+                let hash = short_hash(&source.change).unwrap_or_default();
+                let reference = ChangeRef { hash, ..known };
+                found.insert((known.place, known.leaf), Arrival { reference, source });
+            }
+            Err(_) if known.hash != [0; 8] => waiting.add(&ANYTHING, known),
+            Err(error) => tracing::error!(document = %work.id.short(), %error, "a change is lost"),
+        }
+    }
+    for arrival in work.arrivals {
+        found.insert((arrival.reference.place, arrival.reference.leaf), arrival);
+    }
+    // A change of this device lies in the log twice, by itself and in the batch that holds it: the
+    // batch decides.
+    let sealed: BTreeSet<Option<[u8; 32]>> = found
+        .values()
+        .filter(|arrival| arrival.source.batch.is_some() && arrival.source.author == sources.me)
+        .map(|arrival| full_hash(&arrival.source.change))
+        .collect();
+    let mut counting = Vec::new();
+    for arrival in found.into_values() {
+        let counts = match &arrival.source.batch {
+            Some(batch) => !standing.is_aside(batch)?,
+            None => !sealed.contains(&full_hash(&arrival.source.change)),
+        };
+        if counts {
+            counting.push(arrival);
+        }
+    }
+    Ok((empty, counting))
+}
+
+/// Further copies of a document's changes.
+fn twins(id: DocumentId, sources: &Sources<'_>) -> Result<Vec<ChangeRef>, Error> {
+    let mut twins = Vec::new();
+    let range = KeyRange::prefix(&rows::twin_prefix(id));
+    for key in rows::keys(sources.store.view(), Tree::Meta, range, Direction::Ascending) {
+        if let Some((place, leaf)) = rows::twin_place(&key?) {
+            twins.push(ChangeRef { place, leaf, hash: [0; 8] });
+        }
+    }
+    Ok(twins)
 }
 
 impl Touched<'_> {
-    /// Adds one change and every waiting one that it sets free.
-    fn add(&mut self, reference: ChangeRef, source: Source) {
-        let mut listed = self.row.changes.iter_mut().chain(&mut self.row.waiting);
-        if let Some(known) = listed.find(|known| known.hash == reference.hash) {
-            // The newer copy is the one that a batch holds, or that a peer brought again because
-            // the older one is damaged.
-            *known = reference;
-            return;
-        }
-        let mut next = vec![(reference, source)];
+    /// Adds changes and every waiting one that they set free.
+    fn add(&mut self, mut next: Vec<(ChangeRef, Source)>) -> Result<(), Error> {
         while let Some((reference, source)) = next.pop() {
-            match self.judge(&source) {
-                Verdict::Waits => self.wait(reference, source.author),
-                Verdict::Refused(reason) => self.refuse(reference, source.author, reason),
-                Verdict::Accepted => {
-                    self.row.changes.push(reference);
-                    for waiting in std::mem::take(&mut self.row.waiting) {
-                        match read_change(self.sources.store, waiting, self.sources.me) {
-                            Ok(source) => next.push((waiting, source)),
-                            // It stays in line; a healed frame can be read another time.
-                            Err(_) => self.row.waiting.push(waiting),
-                        }
-                    }
-                }
+            if let Some(here) = self.settle(reference, &source) {
+                let freed = self.waiting.free(&here)?;
+                next.append(&mut self.read_waiting(freed));
             }
+        }
+        Ok(())
+    }
+
+    /// Reads changes that waited; what cannot be read goes on waiting, as it may heal.
+    fn read_waiting(&mut self, freed: Vec<ChangeRef>) -> Vec<(ChangeRef, Source)> {
+        let mut readable = Vec::new();
+        for reference in freed {
+            match read_change(self.sources.store, reference, self.sources.me) {
+                Ok(source) => readable.push((reference, source)),
+                Err(_) => self.waiting.add(&ANYTHING, reference),
+            }
+        }
+        readable
+    }
+
+    /// Judges one change; gives its hash if others can build on it from here on.
+    ///
+    /// Every copy is judged by what it came in, and only one that is accepted stands for the
+    /// change: whoever signs what somebody else wrote decides nothing, whenever it arrives.
+    fn settle(&mut self, reference: ChangeRef, source: &Source) -> Option<[u8; 32]> {
+        let copy = self.copy_of(reference, source);
+        if let Some(Copy { index, source: Some(known) }) = &copy
+            && is_alike(known, source)
+        {
+            self.replace(*index, reference);
+            return None;
+        }
+        match self.judge(source) {
+            Verdict::Waits(missing) => {
+                self.waiting.add(&missing, reference);
+                None
+            }
+            Verdict::Refused(reason) => {
+                self.refuse(reference, source.author, reason);
+                None
+            }
+            Verdict::Accepted(passed) => match copy {
+                Some(Copy { index, source: Some(_) }) => {
+                    self.replace(index, reference);
+                    None
+                }
+                copy => {
+                    let damaged = copy.map(|copy| copy.index);
+                    Some(self.accept(damaged, reference, source, *passed))
+                }
+            },
         }
     }
 
-    fn wait(&mut self, reference: ChangeRef, author: DeviceId) {
-        if self.row.waiting.len() < WAITING_MAX {
-            self.row.waiting.push(reference);
-        } else {
-            let reason = format!("{WAITING_MAX} changes of the record wait for others already");
-            self.refuse(reference, author, reason);
+    /// The accepted copy of a change that has come again.
+    fn copy_of(&self, reference: ChangeRef, source: &Source) -> Option<Copy> {
+        let mut damaged = None;
+        for (index, known) in self.row.changes.iter().enumerate() {
+            if known.hash != reference.hash {
+                continue;
+            }
+            match read_change(self.sources.store, *known, self.sources.me) {
+                Ok(known) if known.change == source.change => {
+                    return Some(Copy { index, source: Some(known) });
+                }
+                Ok(_) => {}
+                Err(_) => damaged = Some(Copy { index, source: None }),
+            }
         }
+        damaged
+    }
+
+    /// Has another accepted copy stand for a change: the one that a batch holds, or that a peer
+    /// brought again because the older one is damaged.
+    fn replace(&mut self, index: usize, reference: ChangeRef) {
+        let older = self.row.changes[index];
+        if older == reference || reference.leaf == LOCAL_LEAF {
+            return;
+        }
+        self.row.changes[index] = reference;
+        self.moved.push((older, reference));
+        if older.leaf != LOCAL_LEAF {
+            self.twins.push(older);
+        }
+    }
+
+    fn accept(
+        &mut self,
+        damaged: Option<usize>,
+        reference: ChangeRef,
+        source: &Source,
+        passed: Passed,
+    ) -> [u8; 32] {
+        let Passed { peeked, accepted, is_whole } = passed;
+        let hash = peeked.hash;
+        let (loaded, _) = self.loaded.get_or_insert_default();
+        loaded.insert(peeked, source.author, source.change.clone());
+        // Of several roots the earliest counts, whichever came first.
+        if let Some(root) = accepted.root.filter(|_| loaded.root() == Some(hash)) {
+            self.row.scope = root.scope;
+        }
+        self.document = is_whole.then_some(accepted.document);
+        self.is_changed = true;
+        match damaged {
+            Some(index) => {
+                self.replace(index, reference);
+                // What builds on it has its place behind it.
+                self.loaded = None;
+            }
+            None => self.row.changes.push(reference),
+        }
+        hash
     }
 
     fn refuse(&mut self, reference: ChangeRef, author: DeviceId, reason: String) {
@@ -128,56 +364,55 @@ impl Touched<'_> {
         let Ok(peeked) = fieldmesh_document::peek(&source.change) else {
             return Verdict::Refused("the change cannot be read".into());
         };
-        let Some(member) = self.sources.policy.member(&source.author) else {
-            return Verdict::Refused("its author is no member of the tenant".into());
+        // Also of a revoked device: which of its batches count is decided by batch.
+        let Some(member) = self.sources.policy.known(&source.author) else {
+            return Verdict::Refused("its author never was a member of the tenant".into());
         };
-        let Source { author, epoch, scope, ref change } = *source;
-        let origin = Origin { document: self.id, author, epoch, user: member.user };
-        if let Err(error) = self.load() {
-            // An earlier change is damaged; a peer may bring it again.
-            tracing::error!(document = %self.id.short(), %error, "a change has to wait");
-            return Verdict::Waits;
-        }
-        let loaded = self.loaded.get_or_insert_default();
-        let Some(closure) = loaded.reach(&peeked.deps) else { return Verdict::Waits };
+        let Source { author, epoch, scope, ref change, .. } = *source;
+        let origin = Origin { document: self.id, author, epoch, scope, user: member.user };
+        let loaded = self.load();
+        let closure = match loaded.reach(&peeked.deps) {
+            Ok(closure) => closure,
+            Err(missing) => return Verdict::Waits(missing),
+        };
         let is_whole = closure.len() == loaded.len();
         match gate::judge(change, &closure, &origin) {
-            Ok(accepted) => {
-                let own = accepted.root.as_ref().map_or(self.row.scope, |root| root.scope);
-                // Rights are judged by the batch's scope, so it has to be the record's.
-                if (own.collection, own.partition) != (scope.collection, scope.partition) {
-                    return Verdict::Refused("its batch names another collection".into());
-                }
-                self.row.scope = own;
-                loaded.insert(peeked, change.clone());
-                self.document = is_whole.then_some(accepted.document);
-                Verdict::Accepted
-            }
+            Ok(accepted) => Verdict::Accepted(Box::new(Passed { peeked, accepted, is_whole })),
             Err(refusal) => Verdict::Refused(refusal.to_string()),
         }
     }
 
-    fn load(&mut self) -> Result<(), Error> {
-        if self.loaded.is_none() {
-            let Sources { store, me, .. } = *self.sources;
-            self.loaded = Some(Closure::read(store, &self.row.changes, me)?);
-        }
-        Ok(())
+    /// The accepted changes. Of one that is damaged a peer may bring another copy; what builds on
+    /// it waits until then.
+    fn load(&mut self) -> &Closure {
+        let (id, &Sources { store, me, .. }) = (self.id, self.sources);
+        let changes = &self.row.changes;
+        let (loaded, _) = self.loaded.get_or_insert_with(|| {
+            let (closure, damage) = Closure::read_readable(store, changes, me);
+            if let Some(error) = &damage {
+                tracing::error!(document = %id.short(), %error, "a change is damaged");
+            }
+            (closure, damage)
+        });
+        loaded
     }
 
     /// Reads the record anew from the changes that count.
     fn read(&mut self) {
-        let Some(loaded) = self.loaded.take().filter(|loaded| !loaded.is_empty()) else { return };
-        for (hash, why) in loaded.excluded() {
-            let reference =
-                self.row.changes.iter().find(|reference| hash.starts_with(&reference.hash));
-            if let Some(reference) = reference.copied() {
-                self.refuse_excluded(reference, why);
-            }
+        if !self.is_changed {
+            return;
         }
+        self.load();
+        // With one of its changes damaged the record stays as it was shown last.
+        let Some((loaded, None)) = self.loaded.take() else { return };
+        if loaded.is_empty() {
+            return;
+        }
+        let policy = &self.sources.policy;
+        self.list_excluded(&loaded.excluded(self.id, policy));
         let document = match self.document.take() {
             Some(document) => Ok(document),
-            None => loaded.document(self.id),
+            None => loaded.document(self.id, policy),
         };
         let schema = schema::numbered(self.row.scope.collection);
         match document.and_then(|document| RecordRow::of(&document, &schema)) {
@@ -201,13 +436,37 @@ impl Touched<'_> {
         }
     }
 
-    fn refuse_excluded(&mut self, reference: ChangeRef, why: Excluded) {
-        let found = read_change(self.sources.store, reference, self.sources.me);
-        let author = found.map_or(self.sources.me, |source| source.author);
+    /// Lists which changes do not count although they are right, and no others.
+    fn list_excluded(&mut self, excluded: &BTreeMap<[u8; 32], Excluded>) {
+        if excluded.is_empty() {
+            return;
+        }
+        let mut counting = Vec::new();
+        for reference in self.row.changes.clone() {
+            let mut named = excluded.keys().filter(|hash| hash.starts_with(&reference.hash));
+            let source = named
+                .next()
+                .and_then(|_| read_change(self.sources.store, reference, self.sources.me).ok());
+            let why = source.as_ref().and_then(|found| excluded.get(&full_hash(&found.change)?));
+            match (source.as_ref(), why) {
+                (Some(source), Some(why)) => self.refuse_excluded(reference, source.author, *why),
+                _ => counting.push(reference),
+            }
+        }
+        self.counting = counting;
+    }
+
+    fn refuse_excluded(&mut self, reference: ChangeRef, author: DeviceId, why: Excluded) {
         let reason = match why {
             Excluded::Equivocation => "its author signed another change for the same place",
             _ => "it builds on a change that does not count",
         };
         self.refuse(reference, author, reason.into());
     }
+}
+
+/// Whether a verdict about one copy of a change is one about the other too.
+fn is_alike(known: &Source, source: &Source) -> bool {
+    let origin = |it: &Source| (it.author, it.epoch, it.scope.collection, it.scope.partition);
+    origin(known) == origin(source)
 }

@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use fieldmesh::api::{
-    DeviceReport, InvitationReport, InviteOptions, PeerReport, StatusReport, VerifyReport,
+    ConnectivityReport, InvitationReport, InviteOptions, PeerReport, StatusReport,
+    SyncSettingsChange, VerifyReport,
 };
 use serde::Deserialize;
 
@@ -16,14 +17,22 @@ pub(super) async fn status(State(shared): State<Shared>) -> Result<Json<StatusRe
     Ok(Json(shared.backend.status().await?))
 }
 
-pub(super) async fn peers(State(shared): State<Shared>) -> Result<Json<Vec<PeerReport>>, Refusal> {
-    Ok(Json(shared.backend.peers().await?))
+pub(super) async fn connectivity(
+    State(shared): State<Shared>,
+) -> Result<Json<ConnectivityReport>, Refusal> {
+    Ok(Json(shared.backend.connectivity().await?))
 }
 
-pub(super) async fn devices(
+pub(super) async fn configure_sync(
     State(shared): State<Shared>,
-) -> Result<Json<Vec<DeviceReport>>, Refusal> {
-    Ok(Json(shared.backend.devices().await?))
+    change: Result<Json<SyncSettingsChange>, JsonRejection>,
+) -> Result<Json<ConnectivityReport>, Refusal> {
+    let Json(change) = change?;
+    Ok(Json(shared.backend.configure_sync(change).await?))
+}
+
+pub(super) async fn peers(State(shared): State<Shared>) -> Result<Json<Vec<PeerReport>>, Refusal> {
+    Ok(Json(shared.backend.peers().await?))
 }
 
 pub(super) async fn invite(

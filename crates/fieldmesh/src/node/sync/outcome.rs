@@ -25,7 +25,8 @@ impl Pass<'_> {
 
     /// Ends the links that were made for this pass, unless the node keeps connections by itself.
     pub(super) fn part(&self) {
-        if self.node.inner.is_running.load(Ordering::Relaxed) {
+        if self.node.inner.is_running.load(Ordering::Relaxed) && !self.node.inner.watch.is_paused()
+        {
             return;
         }
         for link in self.attempts.iter().filter_map(|attempt| attempt.link) {
@@ -71,7 +72,7 @@ impl Pass<'_> {
         };
         let before = &attempt.before;
         let policy = self.node.inner.mesh.policy();
-        let member = attempt.device.and_then(|device| policy.member(&device));
+        let member = attempt.device.and_then(|device| policy.known(&device));
         let bytes_in = stats.control_bytes_in + stats.data_bytes_in;
         let bytes_out = stats.control_bytes_out + stats.data_bytes_out;
         Some(PeerSync {

@@ -25,6 +25,11 @@ const LOOK_AROUND: Duration = Duration::from_millis(1_500);
 /// How long a pass that reached nobody goes on listening for others that sync.
 const LISTEN_ALONE: Duration = Duration::from_secs(10);
 
+/// How long a pass waits for receipts once everybody is in step.
+const RECEIPT_PATIENCE: Duration = Duration::from_millis(750);
+/// How often it looks meanwhile.
+const RECEIPT_POLL: Duration = Duration::from_millis(5);
+
 /// What came of dialling.
 pub(super) type Dialled = (String, Result<(LinkId, DeviceId), String>);
 
@@ -207,6 +212,23 @@ impl<'a> Pass<'a> {
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.state == State::Trying) {
             let text = format!("not in step within {} s", options.timeout.as_secs());
             attempt.state = State::Failed(text);
+        }
+    }
+
+    /// Gives those in step a moment to sign for what they hold: without that a record would never
+    /// be more than here.
+    pub(super) async fn await_receipts(&self) {
+        let deadline = Instant::now() + RECEIPT_PATIENCE;
+        while let Some(snapshot) = self.node.inner.mesh.snapshot().await {
+            let is_ours = |link: &LinkId| {
+                let life = self.links.get(link).map(|seen| &seen.life);
+                matches!(life, Some(Life::InStep(_)))
+            };
+            let mut links = snapshot.links.iter().filter(|link| is_ours(&link.id));
+            if !links.any(|link| link.awaits_receipt) || Instant::now() >= deadline {
+                return;
+            }
+            tokio::time::sleep(RECEIPT_POLL).await;
         }
     }
 

@@ -1,0 +1,236 @@
+//! What signed receipts prove, for how long, and what gives a relay away that keeps things back.
+
+use fieldmesh_batch::Batch;
+use fieldmesh_model::{DeviceId, Role, StoreId};
+
+use super::crew::{Author, Crew, Node, Office, at, keys};
+use crate::{Config, Event, Proof, Replica};
+
+const RELAY: usize = 2;
+
+/// Two devices and a relay.
+fn crew() -> (Crew, Office) {
+    let mut office = Office::new(200);
+    office.certify(&keys(1), Role::Operator);
+    office.certify(&keys(2), Role::Operator);
+    office.certify(&keys(3), Role::Relay);
+    let nodes = [1, 2, 3].map(|seed| Node::new(seed, &office)).into();
+    (Crew::of(nodes), office)
+}
+
+fn proof(devices: usize, is_safe: bool) -> Proof {
+    Proof { devices, is_safe }
+}
+
+fn proofs(crew: &Crew, node: usize, batches: &[Batch]) -> Vec<Proof> {
+    batches.iter().map(|batch| crew.nodes[node].replica.proof(&batch.id())).collect()
+}
+
+fn count(node: &Node, wanted: impl Fn(&Event) -> bool) -> usize {
+    node.events.iter().filter(|event| wanted(event)).count()
+}
+
+fn withheld(node: &Node) -> Vec<DeviceId> {
+    let relays = node.events.iter().filter_map(|event| match event {
+        Event::Withheld { relay, .. } => Some(*relay),
+        _ => None,
+    });
+    relays.collect()
+}
+
+#[test]
+fn a_record_is_safe_only_when_a_relay_has_signed_for_it_and_stays_so_after_a_restart() {
+    let (mut crew, _) = crew();
+    let batches: Vec<Batch> = (0..5_u8).map(|number| crew.seal(0, &[number])).collect();
+    crew.connect(0, 1);
+    crew.run();
+    assert_eq!(proofs(&crew, 0, &batches), [proof(1, false); 5]);
+    crew.connect(0, RELAY);
+    crew.run();
+    assert_eq!(proofs(&crew, 0, &batches), [proof(2, true); 5]);
+    let later = crew.seal(0, b"later");
+    assert_eq!(crew.nodes[0].replica.proof(&later.id()), proof(0, false), "no guess");
+    crew.pass(1_500);
+    assert_eq!(crew.nodes[0].replica.proof(&later.id()), proof(2, true));
+    crew.nodes[0].restart();
+    assert_eq!(proofs(&crew, 0, &batches), [proof(2, true); 5]);
+}
+
+#[test]
+fn a_receipt_covers_no_batch_beyond_a_gap() {
+    let (mut crew, _) = crew();
+    let mut author = Author::new(1, crew.nodes[0].author.tenant);
+    let batches: Vec<Batch> = (0..6_u8).map(|number| author.seal(1, &[number])).collect();
+    for (index, batch) in batches.iter().enumerate().filter(|(index, _)| *index != 3) {
+        assert_ne!(index, 3);
+        crew.nodes[RELAY].put(at(0), batch.clone());
+    }
+    for batch in &batches {
+        crew.nodes[0].put(at(0), batch.clone());
+    }
+    crew.nodes[RELAY].is_slow = true;
+    crew.connect(0, RELAY);
+    crew.run();
+    let safe = |crew: &Crew| proofs(crew, 0, &batches).iter().filter(|it| it.is_safe).count();
+    assert_eq!(safe(&crew), 0, "the relay has not written the missing one");
+    crew.nodes[RELAY].is_slow = false;
+    let now = at(crew.now);
+    crew.nodes[RELAY].finish_writing(now);
+    crew.perform(RELAY);
+    crew.run();
+    assert_eq!(safe(&crew), 6);
+}
+
+#[test]
+fn a_relay_restored_from_a_backup_makes_nothing_safe_until_it_signs_again() {
+    let (mut crew, office) = crew();
+    let batches: Vec<Batch> = (0..5_u8).map(|number| crew.seal(0, &[number])).collect();
+    let (link, _) = crew.connect(0, RELAY);
+    crew.run();
+    assert_eq!(proofs(&crew, 0, &batches), [proof(1, true); 5]);
+    crew.cut(0, link);
+    let config = *crew.nodes[RELAY].replica.config();
+    let config = Config { store_epoch: config.store_epoch + 1, ..config };
+    crew.nodes[RELAY].replica = Replica::new(config, office.items, []);
+    crew.nodes[RELAY].disk.clear();
+    crew.nodes[RELAY].is_slow = true;
+    crew.connect(0, RELAY);
+    crew.run();
+    assert_eq!(proofs(&crew, 0, &batches), [proof(0, false); 5]);
+    let is_restored = |event: &Event| matches!(event, Event::StoreRestored { epoch: 2, .. });
+    assert_eq!(count(&crew.nodes[0], is_restored), 1);
+    crew.nodes[RELAY].is_slow = false;
+    let now = at(crew.now);
+    crew.nodes[RELAY].finish_writing(now);
+    crew.perform(RELAY);
+    crew.pass(2_000);
+    assert_eq!(proofs(&crew, 0, &batches), [proof(1, true); 5]);
+    // Receipts of before say nothing after a restart either, in whatever order they are kept.
+    crew.nodes[0].events.reverse();
+    crew.nodes[0].restart();
+    assert_eq!(proofs(&crew, 0, &batches), [proof(1, true); 5]);
+}
+
+#[test]
+fn a_device_learns_from_another_device_that_its_batches_are_safe() {
+    let (mut crew, _) = crew();
+    let batch = crew.seal(0, b"entry");
+    let (link, _) = crew.connect(0, 1);
+    crew.run();
+    crew.cut(0, link);
+    crew.connect(1, RELAY);
+    crew.pass(2_000);
+    crew.connect(0, 1);
+    crew.pass(2_000);
+    assert_eq!(crew.nodes[0].replica.proof(&batch.id()), proof(2, true));
+}
+
+#[test]
+fn more_heads_than_one_receipt_holds_are_all_proven() {
+    let (mut crew, office) = crew();
+    let mut batches = Vec::new();
+    for partition in 0..600 {
+        let mut author = Author::new(1, office.tenant);
+        author.partition = partition;
+        let batch = author.seal(0, b"one each");
+        crew.nodes[0].put(at(0), batch.clone());
+        batches.push(batch);
+    }
+    crew.connect(0, RELAY);
+    crew.pass(10_000);
+    assert!(proofs(&crew, 0, &batches).iter().all(|it| it.is_safe));
+    let kept = count(&crew.nodes[0], |event| matches!(event, Event::Receipt(_)));
+    assert_eq!(kept, 3);
+    crew.nodes[0].events.clear();
+    crew.pass(600_000);
+    assert_eq!(count(&crew.nodes[0], |event| matches!(event, Event::Receipt(_))), 0);
+}
+
+#[test]
+fn a_peer_that_keeps_asking_gets_so_many_answers_a_second_and_no_more() {
+    let (mut crew, _) = crew();
+    let batch = crew.seal(0, b"entry");
+    crew.connect(0, 1);
+    crew.pass(5_000);
+    let (link, _) = crew.nodes[0].replica.links().next().unwrap();
+    let before = crew.nodes[0].signed;
+    for _ in 0..1_000 {
+        let now = at(crew.now);
+        crew.nodes[0].replica.asked(now, link, &[super::crew::key_of(&batch)]);
+        crew.perform(0);
+    }
+    let limit = usize::try_from(crate::limits::ANSWERS_PER_SECOND_MAX).unwrap();
+    assert_eq!(crew.nodes[0].signed - before, limit);
+}
+
+/// A relay that shows a device an empty store although it has signed for more.
+fn withhold(pause: i64) -> (Crew, Batch) {
+    let (mut crew, office) = crew();
+    let batch = crew.seal(0, b"withheld");
+    let (link, _) = crew.connect(0, RELAY);
+    crew.pass(2_000);
+    crew.cut(0, link);
+    let config = *crew.nodes[RELAY].replica.config();
+    let honest =
+        std::mem::replace(&mut crew.nodes[RELAY].replica, Replica::new(config, office.items, []));
+    assert!(honest.holds(&batch.id()));
+    crew.now += pause;
+    let (link, _) = crew.connect(1, RELAY);
+    crew.pass(2_000);
+    assert!(crew.nodes[1].in_step().is_some());
+    crew.cut(1, link);
+    (crew, batch)
+}
+
+#[test]
+fn a_relay_that_withholds_a_batch_is_reported_by_the_device_that_gets_it_elsewhere() {
+    let (mut crew, batch) = withhold(1_000);
+    assert_eq!(withheld(&crew.nodes[1]), []);
+    crew.connect(1, 0);
+    crew.pass(2_000);
+    let relay = crew.nodes[RELAY].device();
+    assert!(crew.nodes[1].replica.holds(&batch.id()));
+    assert_eq!(withheld(&crew.nodes[1]), [relay], "once");
+    crew.pass(600_000);
+    assert_eq!(withheld(&crew.nodes[1]), [relay], "and not again");
+}
+
+#[test]
+fn a_relay_that_got_a_batch_after_it_was_in_step_is_not_accused() {
+    let (mut crew, _) = crew();
+    let (link, _) = crew.connect(1, RELAY);
+    crew.pass(2_000);
+    crew.cut(1, link);
+    crew.seal(0, b"later");
+    crew.connect(0, RELAY);
+    crew.pass(2_000);
+    crew.connect(1, 0);
+    crew.pass(2_000);
+    assert_eq!(crew.nodes[1].replica.len(), 1);
+    assert_eq!(withheld(&crew.nodes[1]), []);
+}
+
+#[test]
+fn receipts_that_nobody_asked_for_are_not_read_and_foreign_ones_prove_nothing() {
+    let (mut crew, _) = crew();
+    let batch = crew.seal(0, b"entry");
+    crew.connect(0, 1);
+    crew.run();
+    let (link, _) = crew.nodes[0].replica.links().next().unwrap();
+    let store = (StoreId::from_bytes([9; 16]), 1);
+    let heads = [batch.key_bytes()];
+    let relay = &crew.nodes[RELAY].author.keys;
+    let tenant = batch.header().tenant;
+    let forged = fieldmesh_batch::Receipt::new(tenant, relay.device(), store, at(0), heads);
+    let by_other = forged.clone().signed(crew.nodes[1].author.keys.signing_key()).encode();
+    let by_relay = forged.signed(relay.signing_key()).encode();
+    let replica = &mut crew.nodes[0].replica;
+    replica.take_receipts(at(0), link, &[by_relay.clone(), vec![0; 3]]).unwrap();
+    assert_eq!(replica.proof(&batch.id()), proof(1, false), "nobody has asked");
+    replica.expect_receipts(link);
+    assert!(replica.take_receipts(at(0), link, &[by_other]).is_err());
+    assert_eq!(replica.proof(&batch.id()), proof(1, false));
+    replica.expect_receipts(link);
+    replica.take_receipts(at(0), link, &[by_relay]).unwrap();
+    assert_eq!(replica.proof(&batch.id()), proof(2, true));
+}

@@ -1,0 +1,102 @@
+//! What holds a conversation back, what it compares last, and what it survives.
+
+use super::ends::{at, content, key_of, pair, say, settle, start};
+use super::transcript::{Entry, Thing};
+use crate::limits::QUARANTINE_EARLIEST_MILLIS;
+use crate::wire::Message;
+use crate::wire::message::WireSet;
+use crate::{CloseReason, Input, Output, SessionError, Set};
+
+#[test]
+fn nothing_is_shown_to_a_peer_before_the_sets_are_granted() {
+    let mut ends = pair();
+    ends[1].grants = false;
+    ends[1].play(Entry::Holds(Set::Data, Thing(1, 100)));
+    start(&mut ends);
+    assert!(matches!(ends[1].seen[..], [Output::Greeted(_)]));
+    assert!(ends[1].log.is_empty() && ends[0].data.is_empty());
+    ends[1].step(Input::Granted);
+    settle(&mut ends);
+    assert_eq!(ends[0].data.len(), 1);
+}
+
+#[test]
+fn batches_set_aside_reach_the_peer_once_the_rest_is_equal() {
+    let mut ends = pair();
+    ends[0].play(Entry::Holds(Set::Quarantine, Thing(1, 100)));
+    start(&mut ends);
+    for end in &ends {
+        assert_eq!(end.fault, None);
+        assert!(end.seen.iter().any(|output| matches!(output, Output::InStep)));
+    }
+    assert_eq!(ends[1].quarantine.len(), 1);
+    // A second exchange has to wait.
+    for (millis, count) in [(9_999, 1), (10_000, 2)] {
+        ends[1].hold(Set::Quarantine, content(2, 100));
+        for end in &mut ends {
+            end.now = at(millis);
+        }
+        ends[0].step(Input::Check);
+        settle(&mut ends);
+        assert_eq!(ends[0].quarantine.len(), count);
+    }
+}
+
+#[test]
+fn a_batch_that_could_not_be_read_for_a_while_still_arrives() {
+    let mut ends = pair();
+    ends[0].play(Entry::Holds(Set::Data, Thing(1, 100)));
+    ends[0].play(Entry::Lost(Thing(1, 100)));
+    start(&mut ends);
+    assert!(ends[0].seen.contains(&Output::Stalled));
+    ends[0].play(Entry::Holds(Set::Data, Thing(1, 100)));
+    for millis in [70_000, 140_000] {
+        for side in [1, 0] {
+            ends[side].play(Entry::Time(millis));
+            settle(&mut ends);
+        }
+    }
+    assert_eq!(ends[1].data.len(), 1);
+}
+
+#[test]
+fn a_question_while_the_disk_delays_the_greeting_does_not_cost_the_link() {
+    let mut ends = pair();
+    ends[1].is_slow = true;
+    ends[1].grants = false;
+    start(&mut ends);
+    ends[1].step(Input::Prove(vec![key_of(&content(1, 1))]));
+    ends[1].step(Input::Granted);
+    settle(&mut ends);
+    assert!(ends.iter().all(|end| end.fault.is_none()), "{:?}", ends[0].fault);
+}
+
+#[test]
+fn questions_and_receipts_arrive() {
+    let mut ends = pair();
+    start(&mut ends);
+    let key = key_of(&content(1, 1));
+    ends[0].step(Input::Prove(vec![key]));
+    ends[1].step(Input::Receipts(vec![vec![7; 16_384], vec![8; 16_385]]));
+    settle(&mut ends);
+    assert!(ends[1].seen.contains(&Output::Unproven(vec![key])));
+    assert!(ends[0].seen.contains(&Output::Receipts(vec![vec![7; 16_384]])));
+}
+
+#[test]
+fn a_peer_that_compares_what_is_set_aside_all_the_time_is_refused() {
+    for (millis, is_refused) in
+        [(QUARANTINE_EARLIEST_MILLIS - 1, true), (QUARANTINE_EARLIEST_MILLIS, false)]
+    {
+        let mut ends = pair();
+        start(&mut ends);
+        for millis in [0, millis] {
+            ends[0].now = at(millis);
+            ends[0].step(Input::Check);
+            let set = WireSet::Quarantine;
+            say(&mut ends[0], &Message::Nodes { set, sends: 0, nodes: vec![], wants: vec![] });
+        }
+        let fault = CloseReason::Fault(SessionError::TooOften { millis });
+        assert_eq!(ends[0].fault, is_refused.then_some(fault));
+    }
+}

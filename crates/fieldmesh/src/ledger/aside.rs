@@ -1,0 +1,104 @@
+//! Batches that are kept and do not count: whose, why, and what can be done about it.
+
+use std::collections::BTreeMap;
+
+use fieldmesh_batch::Batch;
+use fieldmesh_identity::{Policy, Standing};
+use fieldmesh_model::{BatchId, DeviceId};
+use fieldmesh_store::{Direction, KeyRange, Tree};
+
+use crate::api::{AsideBatch, ConflictReport};
+use crate::error::Error;
+use crate::places::read_batch;
+use crate::rows;
+use crate::schema;
+
+use super::Ledger;
+use super::conflicts::KIND_QUARANTINE;
+use super::query::Names;
+
+impl Ledger {
+    /// The batches that do not count, as the view knows them.
+    pub(crate) fn aside(&self) -> Result<Vec<BatchId>, Error> {
+        let range = KeyRange::prefix(rows::ASIDE_PREFIX);
+        let keys = rows::keys(self.view(), Tree::Meta, range, Direction::Ascending);
+        keys.filter_map(|key| key.map(|key| rows::aside_id(&key)).transpose()).collect()
+    }
+
+    /// How many batches of each device do not count.
+    pub(crate) fn aside_by_device(&self) -> Result<BTreeMap<DeviceId, u64>, Error> {
+        let mut counts = BTreeMap::new();
+        for batch in self.read_aside()? {
+            *counts.entry(batch.header().author).or_default() += 1;
+        }
+        Ok(counts)
+    }
+
+    /// The batches that do not count and lie here whole.
+    pub(super) fn read_aside(&self) -> Result<Vec<Batch>, Error> {
+        let places = self.aside()?.into_iter().filter_map(|id| self.places.find(&id));
+        let mut batches = Vec::new();
+        for place in places {
+            match read_batch(&self.store, place) {
+                Ok(batch) => batches.push(batch),
+                // `verify` lists it.
+                Err(error) => tracing::error!(%error, "a batch is passed over"),
+            }
+        }
+        Ok(batches)
+    }
+
+    /// The batches that do not count, as items of the inbox.
+    pub(super) fn batches_aside(&self, names: &mut Names) -> Result<Vec<ConflictReport>, Error> {
+        let policy = self.policy();
+        let batches = self.read_aside()?;
+        Ok(batches.iter().map(|batch| self.report_aside(batch, &policy, names)).collect())
+    }
+
+    fn report_aside(&self, batch: &Batch, policy: &Policy, names: &mut Names) -> ConflictReport {
+        let header = batch.header();
+        let record = batch.leaves().first().map(|leaf| leaf.document).unwrap_or_default();
+        let device_name = policy.known(&header.author).map(|known| known.name.clone());
+        let device = device_name.clone().unwrap_or_else(|| header.author.short());
+        let id = batch.id();
+        let advice = format!(
+            "an admin can let it count again: fieldmesh devices adopt {device:?} {}",
+            id.short()
+        );
+        ConflictReport {
+            id: id.to_string(),
+            kind: KIND_QUARANTINE.into(),
+            record,
+            collection: schema::numbered(header.scope.collection).name.clone(),
+            name: names.of(self, record).unwrap_or_else(|| record.short()),
+            field: String::new(),
+            open: true,
+            values: Vec::new(),
+            reason: Some(why(policy, batch)),
+            batch: Some(AsideBatch {
+                batch: id,
+                device: header.author,
+                device_name,
+                at: header.last,
+                changes: batch.leaves().len() as u64,
+                advice,
+            }),
+        }
+    }
+}
+
+/// Why a batch does not count, in words.
+fn why(policy: &Policy, batch: &Batch) -> String {
+    let header = batch.header();
+    match policy.standing(&header.author, &header.scope) {
+        Standing::Refused(refusal) => refusal.to_string(),
+        Standing::Within => {
+            let reason = policy.revocation(&header.author).map(|it| it.reason.trim().to_owned());
+            match reason.filter(|reason| !reason.is_empty()) {
+                Some(reason) => format!("its device was revoked ({reason}) before this was known"),
+                None => "its device was revoked before this was known".into(),
+            }
+        }
+        Standing::Counts => "the signature that vouches for it has not arrived so far".into(),
+    }
+}

@@ -1,0 +1,242 @@
+//! Shutting a device out of the tenant, and letting work of it count that came too late.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fieldmesh_identity::{
+    Adoption, ChainHead, HEADS_PER_ITEM_MAX, Item, ItemError, Policy, Revocation, Statement,
+};
+use fieldmesh_model::{BatchId, DeviceId};
+use fieldmesh_replica::Held;
+use fieldmesh_store::{Direction, KeyRange, Tree};
+use fieldmesh_trie::Key;
+
+use crate::api::{AdoptReport, RevokeOptions, RevokeReport};
+use crate::error::{Error, with_causes};
+use crate::rows::{self, LeafRow};
+
+use super::Ledger;
+
+/// The fewest characters of the end of a batch id that are taken for one.
+const SUFFIX_LENGTH_MIN: usize = 4;
+
+impl Ledger {
+    /// Shuts `device` out. What is here of its work goes on counting.
+    ///
+    /// Gives the items that were made, durable and in force here.
+    pub(crate) fn revoke(
+        &self,
+        device: DeviceId,
+        options: &RevokeOptions,
+    ) -> Result<(RevokeReport, Vec<Item>), Error> {
+        let policy = self.policy();
+        let known = policy
+            .known(&device)
+            .ok_or_else(|| Error::NotFound { kind: "device", name: device.to_string() })?;
+        if device == self.device() {
+            return Err(Error::Usage {
+                reason: "this is the device itself; revoke it from another one".into(),
+            });
+        }
+        if policy.is_revoked(&device) {
+            return Err(Error::Usage { reason: format!("{} is revoked already", known.name) });
+        }
+        let own = self.batches_of(device)?;
+        let aside: BTreeSet<BatchId> = self.aside()?.into_iter().collect();
+        let counting: Vec<Held> =
+            own.into_iter().filter(|held| !aside.contains(&held.id)).collect();
+        let heads = tips(&counting);
+        let (first, rest) = heads.split_at(heads.len().min(HEADS_PER_ITEM_MAX));
+        let mut items = vec![self.sign(
+            &policy,
+            &Statement::Revocation(Box::new(Revocation {
+                device,
+                version: policy.revocation(&device).map_or(1, |it| it.version.saturating_add(1)),
+                heads: first.iter().copied().collect(),
+                items: policy.head(&known.public_key),
+                remaining: None,
+                wipe: options.wipe,
+                reason: options.reason.trim().to_owned(),
+            })),
+        )?];
+        items.extend(self.adoptions(device, rest, &items)?);
+        let after = self.policy_with(&items)?;
+        if !after.is_revoked(&device) {
+            return Err(self.may_not(&policy, &format!("revoke {}", known.name)));
+        }
+        self.add_items(&items)?;
+        let (name, kept, wipe) = (known.name.clone(), counting.len() as u64, options.wipe);
+        Ok((RevokeReport { device, name, kept, wipe }, items))
+    }
+
+    /// Lets batches of a revoked device count, each with all before it: those named, or all that
+    /// are here.
+    ///
+    /// Gives the items that were made, durable and in force here.
+    pub(crate) fn adopt(
+        &self,
+        device: DeviceId,
+        names: &[String],
+    ) -> Result<(AdoptReport, Vec<Item>), Error> {
+        self.settle()?;
+        let policy = self.policy();
+        let known = policy
+            .known(&device)
+            .ok_or_else(|| Error::NotFound { kind: "device", name: device.to_string() })?;
+        let aside: BTreeSet<BatchId> = self.aside()?.into_iter().collect();
+        let own = self.batches_of(device)?;
+        let waiting: Vec<Held> =
+            own.iter().filter(|held| aside.contains(&held.id)).copied().collect();
+        if waiting.is_empty() {
+            let kind = "batch that does not count here of the device";
+            return Err(Error::NotFound { kind, name: known.name.clone() });
+        }
+        let wanted = if names.is_empty() { waiting.clone() } else { chosen(&waiting, names)? };
+        let heads = tips(&wanted);
+        let items = self.adoptions(device, &heads, &[])?;
+        let after = self.policy_with(&items)?;
+        let counted = |item: &Item| after.counts(&item.id());
+        if !items.iter().all(counted) {
+            return Err(self.may_not(&policy, &format!("adopt work of {}", known.name)));
+        }
+        self.add_items(&items)?;
+        let batches = reached(&waiting, &heads);
+        let left = waiting.len() as u64 - batches;
+        let name = known.name.clone();
+        Ok((AdoptReport { device, name, batches, left }, items))
+    }
+
+    /// What is here of a device's batches, by their headers.
+    fn batches_of(&self, device: DeviceId) -> Result<Vec<Held>, Error> {
+        self.catch_up()?;
+        let mut batches = Vec::new();
+        for row in rows::scan(self.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
+            let (key, value) = row?;
+            let Ok(key) = <[u8; 46]>::try_from(key) else { continue };
+            let row: LeafRow = rows::decode(&value)?;
+            if row.author == device {
+                batches.push(row.held(&Key::from_bytes(key)));
+            }
+        }
+        Ok(batches)
+    }
+
+    /// Statements that let `heads` of a device count, as many as they need; they follow `before`.
+    fn adoptions(
+        &self,
+        device: DeviceId,
+        heads: &[ChainHead],
+        before: &[Item],
+    ) -> Result<Vec<Item>, Error> {
+        let mut items = before.to_vec();
+        for heads in heads.chunks(HEADS_PER_ITEM_MAX) {
+            let policy = self.policy_with(&items)?;
+            let adoption = Adoption { device, heads: heads.iter().copied().collect() };
+            items.push(self.sign(&policy, &Statement::Adoption(adoption))?);
+        }
+        Ok(items.split_off(before.len()))
+    }
+
+    /// Signs with the tenant's authority where it is held here, else with the device's key.
+    fn sign(&self, policy: &Policy, statement: &Statement) -> Result<Item, Error> {
+        let tenant = self.identity.tenant;
+        let signed = match self.identity.authority() {
+            Some(authority) => {
+                let place = policy.next_place(&authority.public_key());
+                Item::sign(&authority, tenant, place, statement)
+            }
+            None => {
+                let keys = self.identity.keys();
+                let place = policy.next_place(&keys.public_key());
+                Item::sign(&keys, tenant, place, statement)
+            }
+        };
+        signed.map_err(|error| Error::Usage {
+            reason: match error {
+                ItemError::Unclean => "the reason is too long or not printable".into(),
+                error => with_causes(&error),
+            },
+        })
+    }
+
+    /// The policy with more items.
+    fn policy_with(&self, more: &[Item]) -> Result<Policy, Error> {
+        let mut items = self.policy_items()?;
+        items.extend_from_slice(more);
+        Ok(Policy::evaluate(self.identity.tenant, &items))
+    }
+
+    fn add_items(&self, items: &[Item]) -> Result<(), Error> {
+        items.iter().try_for_each(|item| self.add_item(item))
+    }
+
+    fn may_not(&self, policy: &Policy, what: &str) -> Error {
+        let role = policy.member(&self.device()).map(|me| me.role.to_string());
+        Error::NotAllowed {
+            reason: format!(
+                "a device with the role {} may not {what}; an admin may, or whoever holds the \
+                 tenant's authority, and everybody a device of their own",
+                role.unwrap_or_else(|| "of nobody".into())
+            ),
+        }
+    }
+}
+
+/// The batches that no other one of them follows: what they reach is all of them.
+fn tips(batches: &[Held]) -> Vec<ChainHead> {
+    let followed: BTreeSet<BatchId> = batches.iter().map(|held| held.previous).collect();
+    batches
+        .iter()
+        .filter(|held| !followed.contains(&held.id))
+        .map(|held| ChainHead {
+            epoch: held.epoch,
+            scope: held.scope,
+            sequence: held.sequence,
+            batch: held.id,
+        })
+        .collect()
+}
+
+/// How many of `batches` the heads reach.
+fn reached(batches: &[Held], heads: &[ChainHead]) -> u64 {
+    let previous: BTreeMap<BatchId, BatchId> =
+        batches.iter().map(|held| (held.id, held.previous)).collect();
+    let mut reached = BTreeSet::new();
+    for head in heads {
+        let mut next = head.batch;
+        while let Some(previous) = previous.get(&next) {
+            if !reached.insert(next) {
+                break;
+            }
+            next = *previous;
+        }
+    }
+    reached.len() as u64
+}
+
+/// The batches whose ids end in what was named.
+fn chosen(batches: &[Held], names: &[String]) -> Result<Vec<Held>, Error> {
+    let mut chosen = Vec::new();
+    for name in names {
+        let wanted = name.trim().to_lowercase();
+        let fits = |held: &&Held| {
+            wanted.len() >= SUFFIX_LENGTH_MIN && held.id.to_string().ends_with(&wanted)
+        };
+        let found: Vec<&Held> = batches.iter().filter(fits).collect();
+        match found.as_slice() {
+            [held] => chosen.push(**held),
+            [] => {
+                return Err(Error::NotFound {
+                    kind: "batch that does not count",
+                    name: name.clone(),
+                });
+            }
+            several => {
+                return Err(Error::Ambiguous {
+                    name: name.clone(),
+                    candidates: several.iter().map(|held| held.id.to_string()).collect(),
+                });
+            }
+        }
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,218 @@
+//! Drives the machine of [`crate::connectivity`]: performs its probes and syncs, writes its log
+//! lines, tells its events, and keeps what is set.
+
+mod driver;
+mod watch;
+
+use fieldmesh_net::address;
+use tokio::sync::broadcast;
+
+use crate::api::{
+    ConflictQuery, ConnectivityEvent, ConnectivityReport, LinkClass, Progress, SyncNow,
+    SyncOptions, SyncReport, SyncResult, SyncSettingsChange,
+};
+use crate::connectivity::{Asked, Input, Outcome, Token};
+use crate::error::{Error, with_causes};
+use crate::mesh::Call;
+
+use super::Node;
+
+pub(super) use self::watch::Watch;
+
+/// Why links end when the user pauses.
+const PAUSED: &str = "sync is paused";
+
+impl Node {
+    /// Whether a relay answers, as far as is known; false unless the node runs.
+    pub fn is_online(&self) -> bool {
+        self.inner.watch.machine().is_online()
+    }
+
+    /// The state of the network and of automatic sync.
+    pub fn connectivity(&self) -> ConnectivityReport {
+        self.inner.watch.report()
+    }
+
+    /// Changes of that state from here on.
+    pub fn connectivity_events(&self) -> broadcast::Receiver<ConnectivityEvent> {
+        self.inner.watch.events()
+    }
+
+    /// Syncs with the relays and everyone connected, unless a sync is under way, the device is
+    /// offline or there is nothing to do; the answer says which. Works while sync is paused.
+    pub async fn sync_now(&self) -> SyncNow {
+        self.look().await;
+        let asked = self.inner.watch.ask();
+        match asked {
+            Asked::Answer(answer) => answer,
+            Asked::Start(token) => self.sync_under(token).await,
+        }
+    }
+
+    /// Puts everything off that would start by itself, and ends connections.
+    ///
+    /// # Errors
+    ///
+    /// The settings cannot be kept; they hold until the program ends.
+    pub async fn pause_sync(&self) -> Result<ConnectivityReport, Error> {
+        let change = SyncSettingsChange { paused: Some(true), ..SyncSettingsChange::default() };
+        self.configure_sync(change).await
+    }
+
+    /// Takes [`Node::pause_sync`] back.
+    ///
+    /// # Errors
+    ///
+    /// The settings cannot be kept; they hold until the program ends.
+    pub async fn resume_sync(&self) -> Result<ConnectivityReport, Error> {
+        let change = SyncSettingsChange { paused: Some(false), ..SyncSettingsChange::default() };
+        self.configure_sync(change).await
+    }
+
+    /// Changes what is set about automatic sync.
+    ///
+    /// # Errors
+    ///
+    /// The settings cannot be kept; they hold until the program ends.
+    pub async fn configure_sync(
+        &self,
+        change: SyncSettingsChange,
+    ) -> Result<ConnectivityReport, Error> {
+        self.inner.watch.configure(change);
+        if self.inner.watch.machine().settings().paused
+            && let Some(snapshot) = self.inner.mesh.snapshot().await
+        {
+            for link in snapshot.links {
+                let reason = PAUSED.to_owned();
+                self.inner.mesh.urgent(Call::Ended { link: link.id, reason });
+            }
+        }
+        let node = self.clone();
+        self.blocking(move |_| node.inner.watch.save(&node.inner.home)).await?;
+        Ok(self.connectivity())
+    }
+
+    /// Starts the machine; it ends with the node's tasks.
+    pub(super) async fn watch_network(&self, relays: &[String], port: u16) {
+        self.inner.watch.name_relays(relays);
+        self.look().await;
+        // Addresses of its own are what the platform says of a network.
+        let is_online = !address::own_addresses(port).is_empty();
+        self.inner.watch.feed(Input::Started { is_online });
+        let driver = driver::Driver::new(self);
+        let mut tasks = self.inner.tasks.lock().expect("no holder of this lock panics");
+        tasks.spawn(driver.run());
+    }
+
+    /// The sync that `token` allows, with the relays that may be reached and everyone connected.
+    async fn sync_under(&self, token: Token) -> SyncNow {
+        let mut under = Under::new(self.clone(), Some(token));
+        let _one = self.inner.syncing.lock().await;
+        let with = self.sync_targets().await;
+        let result = if with.is_empty() {
+            let reason = "no relay may be reached over the link that leads to it".to_owned();
+            Err(Error::Unreachable { reason })
+        } else {
+            let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
+            under.begin().await;
+            let watch = std::sync::Arc::clone(&self.inner.watch);
+            self.pass(options, move |progress| watch.moved(&progress)).await
+        };
+        under.end(&result).await
+    }
+
+    /// Names of devices and addresses to sync with.
+    async fn sync_targets(&self) -> Vec<String> {
+        let linked = self.inner.mesh.snapshot().await.map_or_else(Vec::new, |one| one.links);
+        let mut targets: Vec<String> = linked.iter().map(|link| link.device.to_string()).collect();
+        for (address, device) in self.relays() {
+            let name = device.map_or_else(|| address.clone(), |device| device.to_string());
+            if !linked.iter().any(|link| link.address == address)
+                && self.inner.watch.may_send(&address, LinkClass::default())
+            {
+                targets.push(name);
+            }
+        }
+        targets.sort();
+        targets.dedup();
+        targets
+    }
+}
+
+/// A sync under way; however it ends, the machine learns of it.
+pub(super) struct Under {
+    node: Node,
+    token: Option<Token>,
+    /// Ids of the conflicts that were open before.
+    open: Vec<String>,
+}
+
+impl Under {
+    pub(super) fn new(node: Node, token: Option<Token>) -> Self {
+        Self { node, token, open: Vec::new() }
+    }
+
+    /// Notes what is there before the sync.
+    pub(super) async fn begin(&mut self) {
+        if self.token.is_some() {
+            let open = self.node.conflicts(ConflictQuery::default()).await.unwrap_or_default();
+            self.open = open.into_iter().map(|conflict| conflict.id).collect();
+        }
+    }
+
+    /// Tells the machine what came of it.
+    pub(super) async fn end(mut self, result: &Result<SyncReport, Error>) -> SyncNow {
+        let Some(token) = self.token else { return SyncNow::default() };
+        let mut conflicts = self.node.conflicts(ConflictQuery::default()).await.unwrap_or_default();
+        conflicts.retain(|conflict| !self.open.contains(&conflict.id));
+        let mut outcome = outcome(result);
+        outcome.answer.conflicts = conflicts;
+        let answer = outcome.answer.clone();
+        self.token = None;
+        self.node.inner.watch.feed(Input::Ended { token, outcome });
+        answer
+    }
+}
+
+impl Drop for Under {
+    fn drop(&mut self) {
+        if let Some(token) = self.token.take() {
+            let errors = vec!["the sync was given up".to_owned()];
+            let answer = SyncNow { errors, ..SyncNow::default() };
+            let outcome = Outcome { answer, ..Outcome::default() };
+            self.node.inner.watch.feed(Input::Ended { token, outcome });
+        }
+    }
+}
+
+fn outcome(result: &Result<SyncReport, Error>) -> Outcome {
+    let report = match result {
+        Ok(report) => report,
+        Err(error) => {
+            let answer = SyncNow { errors: vec![with_causes(error)], ..SyncNow::default() };
+            return Outcome { answer, ..Outcome::default() };
+        }
+    };
+    let sent = report.peers.iter().map(|peer| peer.sent).sum();
+    let received = report.peers.iter().map(|peer| peer.received).sum();
+    let error = |peer: &crate::api::PeerSync| {
+        let text = peer.error.as_ref()?;
+        Some(format!("{}: {text}", peer.address))
+    };
+    let answer = SyncNow {
+        success: report.result == SyncResult::Ok,
+        synced_count: sent,
+        conflicts: Vec::new(),
+        errors: report.peers.iter().filter_map(error).collect(),
+    };
+    Outcome { sent, received, answer }
+}
+
+impl Watch {
+    /// Passes the progress of a sync on.
+    pub(super) fn moved(&self, progress: &Progress) {
+        if let Progress::Sync { received, sent } = progress {
+            self.feed(Input::Moved(received + sent));
+        }
+    }
+}

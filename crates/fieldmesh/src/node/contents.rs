@@ -1,0 +1,132 @@
+//! What a home holds when it is opened: the policy items, the batches, and the receipts for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use fieldmesh_batch::{Batch, Receipt};
+use fieldmesh_identity::Item;
+use fieldmesh_model::{BatchId, ItemId};
+use fieldmesh_replica::{Held, Replica};
+use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View, WriteSet};
+use fieldmesh_trie::Key;
+
+use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
+use crate::error::Error;
+use crate::ledger::read_item;
+use crate::places::{Places, read_batch};
+use crate::rows::{self, LeafRow};
+
+/// What a home holds when it is opened.
+pub(super) struct Contents {
+    pub(super) items: BTreeMap<ItemId, Item>,
+    pub(super) held: BTreeMap<BatchId, Held>,
+    pub(super) places: Places,
+}
+
+impl Contents {
+    /// Reads what the view knows, and what lies in the log behind its position.
+    ///
+    /// Batches that are known to be damaged are left out, so that peers bring them again. So is a
+    /// policy item that cannot be read; it is added to `damage`.
+    pub(super) fn read(store: &Store, damage: &mut Vec<String>) -> Result<Self, Error> {
+        let mut contents =
+            Self { items: BTreeMap::new(), held: BTreeMap::new(), places: Places::default() };
+        contents.read_items(store, damage)?;
+        contents.read_leaves(store)?;
+        contents.read_log(store)?;
+        Ok(contents)
+    }
+
+    fn read_items(&mut self, store: &Store, damage: &mut Vec<String>) -> Result<(), Error> {
+        for row in rows::scan(store.view(), Tree::Item, KeyRange::all(), Direction::Ascending) {
+            let place: Place = rows::decode(&row?.1)?;
+            match read_item(store, place) {
+                Ok(item) => {
+                    self.items.insert(item.id(), item);
+                }
+                Err(error) => damage.push(format!("a policy item is lost: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_leaves(&mut self, store: &Store) -> Result<(), Error> {
+        let report = store.report();
+        let lost: BTreeSet<Place> = report.bad_frames.iter().map(|bad| bad.place).collect();
+        let mut renewed = WriteSet::new();
+        for row in rows::scan(store.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
+            let (key, value) = row?;
+            let Ok(bytes) = <[u8; 46]>::try_from(key.as_slice()) else { continue };
+            let place: Place = rows::decode(&value)?;
+            if lost.contains(&place) || report.missing_segments.contains(&place.segment) {
+                continue;
+            }
+            let held = match rows::decode::<LeafRow>(&value) {
+                Ok(row) => row.held(&Key::from_bytes(bytes)),
+                // An earlier version wrote the row; from here on it is like the others.
+                Err(_) => {
+                    let Ok(batch) = read_batch(store, place) else { continue };
+                    let held = Held::of(&batch);
+                    renewed.put(Tree::Leaf, key, rows::encode(&LeafRow::new(place, &held)));
+                    held
+                }
+            };
+            self.insert(held, place);
+        }
+        store.view().apply(renewed).map_err(|error| Error::store(&error))
+    }
+
+    fn read_log(&mut self, store: &Store) -> Result<(), Error> {
+        let applied = store.view().applied().map_err(|error| Error::store(&error))?;
+        let replayed = store.replay(applied, |place, entry| {
+            match Entry::decode(&entry) {
+                Ok(Entry::Item(bytes)) => {
+                    if let Ok(item) = Item::decode(&bytes) {
+                        self.items.insert(item.id(), item);
+                    }
+                }
+                Ok(Entry::Batch(bytes)) => {
+                    if let Ok(batch) = Batch::decode(&bytes) {
+                        self.insert(Held::of(&batch), place);
+                    }
+                }
+                Ok(Entry::Change(_) | Entry::Fact(_)) | Err(_) => {}
+            }
+            ControlFlow::Continue(())
+        });
+        replayed.map_err(|error| Error::store(&error))?;
+        Ok(())
+    }
+
+    fn insert(&mut self, held: Held, place: Place) {
+        self.places.insert_all([(held.id, place)]);
+        self.held.insert(held.id, held);
+    }
+}
+
+/// The receipts that the view keeps.
+pub(super) fn receipts(view: &View) -> Result<Vec<Receipt>, Error> {
+    let range = KeyRange::prefix(rows::RECEIPT_PREFIX);
+    let mut receipts = Vec::new();
+    for row in rows::scan(view, Tree::Meta, range, Direction::Ascending) {
+        receipts.extend(Receipt::decode(&row?.1).ok());
+    }
+    Ok(receipts)
+}
+
+/// What the log has to say of batches so that the view counts those that `replica` counts.
+pub(super) fn differences(replica: &Replica, view: &View) -> Result<Vec<Fact>, Error> {
+    let range = KeyRange::prefix(rows::ASIDE_PREFIX);
+    let mut marked = BTreeSet::new();
+    for key in rows::keys(view, Tree::Meta, range, Direction::Ascending) {
+        marked.extend(rows::aside_id(&key?));
+    }
+    let aside: BTreeSet<BatchId> =
+        replica.aside().map(|(id, _)| id).chain(replica.unheld()).collect();
+    let fresh: Vec<BatchId> = aside.difference(&marked).copied().collect();
+    let admitted: Vec<BatchId> = marked.difference(&aside).copied().collect();
+    let mut facts: Vec<Fact> =
+        fresh.chunks(FACT_BATCHES_MAX).map(|ids| Fact::Aside(ids.to_vec())).collect();
+    facts.extend(admitted.chunks(FACT_BATCHES_MAX).map(|ids| Fact::Admitted(ids.to_vec())));
+    Ok(facts)
+}

@@ -1,0 +1,71 @@
+//! Membership that ends: revoking a device, and adopting what it did.
+
+use fieldmesh_identity::Item;
+use fieldmesh_model::DeviceId;
+use fieldmesh_replica::Input;
+
+use crate::api::{AdoptReport, RevokeOptions, RevokeReport};
+use crate::error::Error;
+use crate::mesh::Call;
+
+use super::Node;
+
+impl Node {
+    /// Shuts the device that `name` means out of the tenant, for good and without a network.
+    ///
+    /// What this device knows of its work goes on counting; what arrives later is kept and does
+    /// not count until [`Node::adopt`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] says who may; [`Error::NotFound`] where there is no such device.
+    pub async fn revoke(&self, name: &str, options: RevokeOptions) -> Result<RevokeReport, Error> {
+        let device = self.device_ever(name)?;
+        // What is connected may be about to bring more of it; what is here counts.
+        let (report, items) = self.blocking(move |ledger| ledger.revoke(device, &options)).await?;
+        self.announce(items);
+        Ok(report)
+    }
+
+    /// Lets batches of the revoked device that `name` means count, each with all before it; all
+    /// that are here where `batches` is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] says who may; [`Error::NotFound`] where nothing waits.
+    pub async fn adopt(&self, name: &str, batches: Vec<String>) -> Result<AdoptReport, Error> {
+        let device = self.device_ever(name)?;
+        let (report, items) = self.blocking(move |ledger| ledger.adopt(device, &batches)).await?;
+        self.announce(items);
+        Ok(report)
+    }
+
+    /// Tells the replica and everybody connected of policy items that are in force here.
+    fn announce(&self, items: Vec<Item>) {
+        for item in items {
+            self.inner.mesh.urgent(Call::Input(Input::LocalItem { item }));
+        }
+    }
+
+    /// The device that `name` means, whether it still belongs to the tenant or not.
+    fn device_ever(&self, name: &str) -> Result<DeviceId, Error> {
+        let policy = self.inner.mesh.policy();
+        let wanted = name.trim().to_lowercase();
+        let found: Vec<DeviceId> = policy
+            .everybody()
+            .filter(|known| {
+                known.name.to_lowercase() == wanted
+                    || (wanted.len() >= 4 && known.device.to_string().ends_with(&wanted))
+            })
+            .map(|known| known.device)
+            .collect();
+        match found.as_slice() {
+            [device] => Ok(*device),
+            [] => Err(Error::NotFound { kind: "device", name: name.into() }),
+            several => Err(Error::Ambiguous {
+                name: name.into(),
+                candidates: several.iter().map(ToString::to_string).collect(),
+            }),
+        }
+    }
+}

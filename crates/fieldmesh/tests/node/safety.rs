@@ -1,0 +1,58 @@
+//! Where a record is, as receipts prove it.
+
+use fieldmesh::Node;
+use fieldmesh::api::{ListQuery, Safety};
+use fieldmesh_model::Role;
+
+use super::{Crew, listen, reopen, sync, well};
+
+async fn safety(node: &Node) -> Safety {
+    let shown = node.show("Alder 1").await.unwrap().safe.unwrap();
+    let list = ListQuery { collection: "well".into(), ..ListQuery::default() };
+    let listed = node.list(list).await.unwrap();
+    assert_eq!(listed[0].safe, Some(shown));
+    let places = node.status().await.unwrap().places;
+    let expected = match shown {
+        Safety::Here => (1, 0, 0),
+        Safety::Devices(_) => (0, 1, 0),
+        Safety::Relay => (0, 0, 1),
+    };
+    assert_eq!((places.here, places.on_devices, places.safe), expected);
+    shown
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_called_safe_when_a_relay_has_signed_for_it_and_not_before() {
+    let crew = Crew::new().await;
+    assert_eq!(well(&crew.lead, "Alder 1").await.safe, Some(Safety::Here));
+    assert_eq!(safety(&crew.lead).await, Safety::Here);
+
+    let tablet = crew.device("tablet", Role::Operator).await;
+    let address = listen(&tablet).await;
+    sync(&crew.lead, &address).await;
+    assert_eq!(safety(&crew.lead).await, Safety::Devices(1));
+
+    let relay = crew.device("relay", Role::Relay).await;
+    let address = listen(&relay).await;
+    sync(&crew.lead, &address).await;
+    assert_eq!(safety(&crew.lead).await, Safety::Relay);
+    // Who heard of it from the relay knows as much.
+    sync(&tablet, &address).await;
+    assert_eq!(safety(&tablet).await, Safety::Relay);
+
+    // An edit that is only here takes the word back until it has travelled, too.
+    let edits = fieldmesh::api::Edits {
+        assignments: vec!["lease=North".into()],
+        ..fieldmesh::api::Edits::default()
+    };
+    crew.lead.edit("Alder 1", edits).await.unwrap();
+    assert_eq!(safety(&crew.lead).await, Safety::Here);
+    sync(&crew.lead, &address).await;
+    assert_eq!(safety(&crew.lead).await, Safety::Relay);
+
+    tablet.shutdown().await.unwrap();
+    let tablet = reopen(&crew.home("tablet")).await.unwrap();
+    assert_eq!(safety(&tablet).await, Safety::Relay, "receipts outlive a restart");
+    tablet.shutdown().await.unwrap();
+    relay.shutdown().await.unwrap();
+}
