@@ -164,7 +164,7 @@ impl Participant {
 
     /// Refuses one batch of seven.
     fn judge(&mut self, set: Set, key: Key) -> Verdict {
-        if set != Set::Policy && key.id()[3] % 7 == 0 {
+        if set != Set::Policy && key.id()[3].is_multiple_of(7) {
             return Verdict::Refused(key);
         }
         let is_new = match set {

@@ -375,8 +375,8 @@ impl World {
         let of = |replica: &Replica| {
             let counting: Vec<Key> = replica.keys().copied().collect();
             let aside: BTreeSet<BatchId> = replica.aside().map(|(id, _)| id).collect();
-            let gaps: Vec<_> = replica.gaps().collect();
-            let forks: Vec<_> = replica.forks().collect();
+            let gaps: BTreeMap<_, _> = replica.gaps().collect();
+            let forks: BTreeSet<_> = replica.forks().collect();
             (counting, aside, replica.unheld().count(), gaps, forks)
         };
         assert_eq!(of(&self.replica), of(&again), "a replica that is opened anew differs");

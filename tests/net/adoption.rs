@@ -21,7 +21,7 @@ fn what_a_revoked_device_wrote_later_is_listed_with_what_to_do() {
     together(&lead, &third, || aside(&lead).len() == 1);
 
     for device in [&lead, &third] {
-        assert_eq!(device.ids("field_entry"), [known.clone()], "{}", device.name);
+        assert_eq!(device.ids("field_entry"), std::slice::from_ref(&known), "{}", device.name);
         device.ok(&["status"]).says(&["quarantined", "1"]);
         let listed = aside(device);
         assert_eq!(listed.len(), 1, "{listed:#?}");

@@ -57,7 +57,7 @@ fn off_by(seconds: i64, word: &str) {
     let entry =
         hand.record("field_entry", &["wellId=Alder 1", "entryType=PRODUCTION", "oilVolume=1"]);
     hand.sync(&office.address());
-    assert_eq!(lead.ids("field_entry"), [entry.clone()]);
+    assert_eq!(lead.ids("field_entry"), std::slice::from_ref(&entry));
     // One value by each, apart: a field in conflict, whoever's clock is ahead.
     lead.ok(&["edit", &entry, "oilVolume=2"]);
     hand.ok(&["edit", &entry, "oilVolume=3"]);

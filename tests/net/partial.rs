@@ -54,7 +54,7 @@ fn a_daemon_that_exchanges_a_part_holds_nothing_else_and_says_what_it_keeps_to_i
     until_shown(&hand, &spring);
     until_shown(&hand, "Beech 2");
     hand.sync(&theirs.address());
-    assert_eq!(hand.ids("field_entry"), [spring.clone()]);
+    assert_eq!(hand.ids("field_entry"), std::slice::from_ref(&spring));
     let status = hand.json(&["status"]);
     assert_eq!(status["batches"], 3, "{status:#}");
     assert_eq!(status["only"], serde_json::json!(["well", "field_entry@2026-03"]));

@@ -59,6 +59,8 @@ pub(crate) struct Arrival {
 pub(crate) struct Moves {
     pub(crate) set_aside: Vec<Spot>,
     pub(crate) readmitted: Vec<Spot>,
+    /// Whether the policy says something else of any chain.
+    pub(crate) are_rules_new: bool,
 }
 
 impl Holdings {
@@ -148,7 +150,8 @@ impl Holdings {
         for author in &authors {
             self.reach_heads(new, author, &changed);
         }
-        let mut moves = Moves::default();
+        let are_rules_new = !changed.is_empty();
+        let mut moves = Moves { are_rules_new, ..Moves::default() };
         for line in &changed {
             let spots: Vec<Spot> = self.index.entries_of(*line).collect();
             for spot in spots {
@@ -226,7 +229,8 @@ impl Holdings {
         let next = |spot: Spot| {
             index.children(spot).max_by_key(|it| (is_proven(it), index.children(*it).count() > 0))
         };
-        let way = std::iter::successors(next(spot), |spot| next(*spot).filter(|_| !is_proven(spot)));
+        let way =
+            std::iter::successors(next(spot), |spot| next(*spot).filter(|_| !is_proven(spot)));
         way.take(PROVERS_MAX).collect()
     }
 

@@ -2,6 +2,8 @@
 
 /// The most policy items of a tenant.
 pub const ITEMS_MAX: usize = 65_536;
+/// So many of them are kept free for what the authority and admins say.
+pub const ITEMS_RESERVED: usize = 16_384;
 /// The most batches of a tenant that are held and do not count; beyond, none is taken in.
 pub const QUARANTINE_MAX: usize = 65_536;
 /// The most of them that are of one author.

@@ -1,5 +1,6 @@
 //! Replicas that talk through memory, with a disk that is durable at once unless told otherwise.
 
+mod abuse;
 mod crew;
 mod hostile;
 mod lengths;

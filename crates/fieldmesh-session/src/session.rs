@@ -199,6 +199,11 @@ impl Session {
         stats
     }
 
+    /// Whether nothing is being compared, so that only what is new will travel.
+    pub const fn is_resting(&self) -> bool {
+        matches!(self.phase, Phase::Resting)
+    }
+
     /// Whether the peer has introduced itself.
     pub const fn is_greeted(&self) -> bool {
         self.peer.is_some()

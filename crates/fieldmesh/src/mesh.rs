@@ -4,6 +4,7 @@
 //! disk slows a fast peer; completions of the task's own work never wait.
 
 mod link;
+mod outbox;
 mod perform;
 mod tally;
 mod watch;
@@ -102,8 +103,8 @@ pub(crate) struct LinkState {
     pub(crate) stats: LinkStats,
     /// What passed over earlier links with the same device.
     pub(crate) earlier: LinkStats,
-    /// Whether the peer was asked to sign for what it holds and has not answered so far.
-    pub(crate) awaits_receipt: bool,
+    /// Whether the peer still has to sign for what it holds, or what is set aside is being compared.
+    pub(crate) is_finishing: bool,
 }
 
 /// A handle on the task.
@@ -326,7 +327,7 @@ impl MeshTask {
                     is_dialled: link.is_dialled,
                     stats: self.replica.stats(*id).unwrap_or_default(),
                     earlier: self.earlier.get(&link.device).copied().unwrap_or_default(),
-                    awaits_receipt: self.replica.awaits_receipt(*id),
+                    is_finishing: self.replica.is_finishing(*id),
                 })
                 .collect(),
             tally: self.tally.clone(),

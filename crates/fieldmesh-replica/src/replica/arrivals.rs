@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_batch::Batch;
-use fieldmesh_identity::Item;
-use fieldmesh_model::{BatchId, DeviceId, ItemId, Moment};
+use fieldmesh_identity::{Item, Policy, Statement};
+use fieldmesh_model::{BatchId, DeviceId, ItemId, Moment, Role};
 use fieldmesh_session::{
     FrameMark, Input as Step, LinkId, Received, SessionError, Set, Settled, Verdict,
 };
@@ -17,7 +17,9 @@ use super::{Replica, item_key};
 use crate::index::{Mark, Spot};
 use crate::interface::{Event, Held, Output};
 use crate::judge::{Evidence, RefuseReason, judge};
-use crate::limits::{ITEMS_MAX, QUARANTINE_MAX, QUARANTINE_PER_AUTHOR_MAX, SURPLUS_MAX};
+use crate::limits::{
+    ITEMS_MAX, ITEMS_RESERVED, QUARANTINE_MAX, QUARANTINE_PER_AUTHOR_MAX, SURPLUS_MAX,
+};
 
 /// Verdicts on waiting frames, by link.
 type Verdicts = BTreeMap<LinkId, Vec<Settled>>;
@@ -89,8 +91,8 @@ impl Replica {
         }
         let Some(peer) = self.links.get(&id).map(|link| link.peer) else { return Ok(None) };
         if !self.ledger.is_writing_item(&item.id()) {
-            if self.items.len() + self.ledger.items_count() >= ITEMS_MAX {
-                return Err(SessionError::Content);
+            if !self.has_room_for(&item) {
+                return Ok(Some(Verdict::Refused(item_key(&item))));
             }
             let writing = Writing::new(item_key(&item), id, item.clone());
             self.ledger.write_item(item.id(), writing);
@@ -183,19 +185,27 @@ impl Replica {
 
     /// Durable items become part of the policy, and everything is judged by it.
     pub(super) fn take_items(&mut self, now: Moment, items: Vec<Item>) {
+        let subject = |item: &Item| match item.statement() {
+            Statement::Certificate(certificate) => Some(certificate.device()),
+            _ => None,
+        };
+        let subjects: BTreeSet<DeviceId> = items.iter().filter_map(subject).collect();
         for item in items {
             self.policy_keys.insert(item_key(&item));
             self.items.insert(item.id(), item);
         }
         self.policy_keys.rehash();
-        let policy = fieldmesh_identity::Policy::evaluate(self.config.tenant, self.items.values());
-        if policy == self.policy {
+        let policy = Policy::evaluate(self.config.tenant, self.items.values());
+        if self.says_the_same(&policy, &subjects) {
+            self.policy = policy;
             return;
         }
         let before = std::mem::replace(&mut self.policy, policy);
-        self.watch.policy_changed();
         self.event(Event::PolicyChanged);
         let moves = self.holdings.restand(&before, &self.policy);
+        if moves.are_rules_new || self.may_read_otherwise(&before) {
+            self.watch.policy_changed();
+        }
         for spot in moves.set_aside.iter().chain(&moves.readmitted) {
             self.grants.place(&self.holdings, *spot);
         }
@@ -204,6 +214,34 @@ impl Replica {
         self.release_waiting();
         self.rejudge(now);
         self.regrant_all(now);
+    }
+
+    /// Whether one more policy item may be held; some room is kept for those who can put things
+    /// right.
+    fn has_room_for(&self, item: &Item) -> bool {
+        let signer = self.policy.members().find(|member| member.public_key == *item.signer());
+        let is_admin = signer.is_some_and(|member| member.role == Role::Admin);
+        let has_reserve = is_admin || self.policy.authority() == Some(item.signer());
+        let limit = if has_reserve { ITEMS_MAX } else { ITEMS_MAX - ITEMS_RESERVED };
+        self.items.len() + self.ledger.items_count() < limit
+    }
+
+    /// Whether `policy` differs at most in which items exist that do not count; `subjects` are
+    /// those whom new items certify.
+    fn says_the_same(&self, policy: &Policy, subjects: &BTreeSet<DeviceId>) -> bool {
+        let before = &self.policy;
+        let is_known = |policy: &Policy, it: &DeviceId| policy.verifying_key(it).is_some();
+        policy == before
+            || (self.items.keys().all(|item| policy.counts(item) == before.counts(item))
+                && subjects.iter().all(|it| is_known(policy, it) == is_known(before, it))
+                && policy.everybody().eq(before.everybody())
+                && policy.members().eq(before.members()))
+    }
+
+    /// Whether members may read something else than by the policy `before`.
+    fn may_read_otherwise(&self, before: &Policy) -> bool {
+        let now = self.policy.members().map(|member| (member.device, &member.read));
+        !now.eq(before.members().map(|member| (member.device, &member.read)))
     }
 
     /// A batch that was sealed here and is durable.

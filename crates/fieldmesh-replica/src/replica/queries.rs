@@ -8,7 +8,7 @@ use fieldmesh_model::{BatchId, DeviceId, Filter, Moment};
 use fieldmesh_session::{LinkId, LinkStats};
 use fieldmesh_trie::{Digest, Key, Prefix};
 
-use super::Replica;
+use super::{Link, Replica};
 use crate::index::Mark;
 use crate::interface::{Config, Fork};
 use crate::judge::RefuseReason;
@@ -160,9 +160,11 @@ impl Replica {
         self.links.get(&link).map(|link| link.session.stats())
     }
 
-    /// Whether the peer was asked to sign for what it holds and has not answered so far.
-    pub fn awaits_receipt(&self, link: LinkId) -> bool {
-        self.links.get(&link).is_some_and(|link| link.receipts.is_waiting())
+    /// Whether a link that was in step still has something to do: the peer was asked to sign for
+    /// what it holds, or what the policy sets aside is being compared.
+    pub fn is_finishing(&self, link: LinkId) -> bool {
+        let is_finishing = |link: &Link| link.receipts.is_waiting() || !link.session.is_resting();
+        self.links.get(&link).is_some_and(is_finishing)
     }
 
     /// The number of batches that wait in memory for a policy under which they count.

@@ -15,7 +15,9 @@ use fieldmesh_trie::Key;
 use super::Replica;
 use crate::holdings::Holdings;
 use crate::interface::Held;
-use crate::limits::{PROVERS_MAX, RUN_BYTES_MAX, RUN_PATIENCE_MILLIS, SIGNED_EVERY, UNSIGNED_LENGTH_MAX};
+use crate::limits::{
+    PROVERS_MAX, RUN_BYTES_MAX, RUN_PATIENCE_MILLIS, SIGNED_EVERY, UNSIGNED_LENGTH_MAX,
+};
 
 /// Batches without signature that wait for the one that names them.
 #[derive(Debug, Default)]

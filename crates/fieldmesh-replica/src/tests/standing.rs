@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fieldmesh_batch::Batch;
 use fieldmesh_identity::Item;
-use fieldmesh_model::{BatchId, Epoch, Role};
+use fieldmesh_model::{BatchId, DeviceId, Epoch, Role};
 
 use super::crew::{Author, Crew, Node, Office, at, head_of, keys};
 use super::in_every_order;
@@ -205,7 +205,8 @@ fn a_quarantine_that_is_full_takes_in_nothing_more() {
     let held = (0..limit - 1).map(|number| {
         let mut id = [1; 32];
         id[..4].copy_from_slice(&number.to_be_bytes());
-        Held { id: BatchId::from_bytes(id), epoch: Epoch(u64::from(number)), ..template }
+        let author = DeviceId::from_bytes([u8::try_from(number % 8).unwrap(); 32]);
+        Held { id: BatchId::from_bytes(id), author, epoch: Epoch(u64::from(number)), ..template }
     });
     let mut nodes: Vec<Node> = [1, 2].map(|seed| Node::new(seed, &office)).into();
     nodes[0].replica = Replica::new(Node::config(1, &office), office.items.clone(), held);
@@ -223,6 +224,37 @@ fn a_quarantine_that_is_full_takes_in_nothing_more() {
         matches!(event, Event::Refused { reason: RefuseReason::QuarantineFull, .. })
     };
     assert!(crew.nodes[0].events.iter().any(is_full));
+}
+
+#[test]
+fn an_author_of_excluded_batches_leaves_room_for_those_of_others() {
+    let mut office = Office::new(200);
+    (1..=2).for_each(|seed| _ = office.certify(&keys(seed), Role::Operator));
+    (3..=4).for_each(|seed| _ = office.certify(&keys(seed), Role::Relay));
+    let limit = u32::try_from(crate::limits::QUARANTINE_PER_AUTHOR_MAX).unwrap();
+    let mut authors = [3, 4].map(|seed| Author::new(seed, office.tenant));
+    let template = Held::of(&authors[0].seal(0, b"written by a relay"));
+    let held = (0..limit).map(|number| {
+        let mut id = [1; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        Held { id: BatchId::from_bytes(id), epoch: Epoch(u64::from(number)), ..template }
+    });
+    let mut nodes: Vec<Node> = [1, 2].map(|seed| Node::new(seed, &office)).into();
+    nodes[0].replica = Replica::new(Node::config(1, &office), office.items.clone(), held);
+    let mut crew = Crew::of(nodes);
+    let batches = [0, 1].map(|author: usize| authors[author].seal(1, b"one more"));
+    for batch in &batches {
+        crew.nodes[1].disk.insert(batch.id(), batch.clone());
+        crew.nodes[1].replica.smuggle(&Held::of(batch));
+    }
+    crew.connect(0, 1);
+    crew.pass(60_000);
+    assert_eq!(batches.map(|it| crew.nodes[0].replica.holds(&it.id())), [false, true]);
+    let is_refused = |event: &&Event| {
+        matches!(event, Event::Refused { reason: RefuseReason::QuarantineShare, .. })
+    };
+    let refusals = crew.nodes[0].events.iter().filter(is_refused).count();
+    assert_eq!(refusals, 1, "what is left out is not sent again and again");
 }
 
 #[test]

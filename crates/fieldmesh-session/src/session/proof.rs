@@ -2,8 +2,8 @@
 
 use fieldmesh_trie::Key;
 
-use super::{Phase, Session};
 use super::live::keys_of;
+use super::{Phase, Session};
 use crate::error::SessionError;
 use crate::interface::Output;
 use crate::limits::{

@@ -14,7 +14,10 @@ pub(crate) fn sends(world: &mut World<'_>, end: End, ids: &[BatchId]) -> Result<
     // Who holds a copy without signature is sent one with it by a peer of the first version.
     let has_old = node.is_old || peer.is_some_and(|peer| world.nodes[peer].is_old);
     let node = &mut world.nodes[end.node];
-    let is_honest = is_honest && node.is_honest() && !has_old;
+    // A run whose last batch does not follow in time, or is cut off by the policy, comes again.
+    let checks = world.plan.checks;
+    let is_steady = checks.exactness || checks.idle_cost;
+    let is_honest = is_honest && node.is_honest() && !has_old && is_steady;
     let sent = node.sent.entry(end.link).or_default();
     let again = ids.iter().copied().find(|id| !sent.insert(*id));
     // Who asks again for what it was sent may be sent it again.

@@ -29,6 +29,10 @@ pub(crate) fn says(
 ) -> Result<(), Violation> {
     let faces = world.nodes.iter().filter(|it| it.part == Part::Face && it.device() == relay);
     let has_signed = faces.clone().any(|face| face.ever_promised.contains(&batch));
+    // A relay whose clock is set back signs for what it gets later at an earlier time.
+    if !has_signed && world.plan.faults.jumps > 0 {
+        return Ok(());
+    }
     if !has_signed {
         return Err(Violation::FalselyReported { node });
     }

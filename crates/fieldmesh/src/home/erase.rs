@@ -21,7 +21,8 @@ impl Home {
     ///
     /// The store is open still; [`Home::erase_store`] takes it away once it is closed.
     pub(crate) fn erase_keys(&self, reason: &str) -> Result<(), Error> {
-        write_durably(&self.folder.join(ERASED_FILE), reason.as_bytes())?;
+        // On a full disk the keys have to go all the same.
+        let told = write_durably(&self.folder.join(ERASED_FILE), reason.as_bytes());
         let made = read_profile(&self.folder).ok().filter(|(_, key)| !key.needs_passphrase());
         if let Some(Ok(path)) = made.map(|(profile, _)| default_key_file(&profile)) {
             overwrite(&path);
@@ -29,7 +30,7 @@ impl Home {
         for name in [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE] {
             overwrite(&self.folder.join(name));
         }
-        Ok(())
+        told
     }
 
     /// Takes away the closed store of a home whose keys are destroyed.

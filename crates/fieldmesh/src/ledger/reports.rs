@@ -44,7 +44,7 @@ impl Ledger {
             let Some((device, _, _)) = rows::parse_chain_key(&key) else { continue };
             let row: ChainRow = rows::decode(&value)?;
             let output = outputs.entry(device).or_default();
-            output.batches += row.sequence;
+            output.batches = output.batches.saturating_add(row.sequence);
             output.last_change = output.last_change.max(Some(row.last));
         }
         Ok(outputs)

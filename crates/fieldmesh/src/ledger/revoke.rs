@@ -44,7 +44,9 @@ impl Ledger {
         let aside: BTreeSet<BatchId> = self.aside()?.into_iter().collect();
         let counting: Vec<Held> =
             own.into_iter().filter(|held| !aside.contains(&held.id)).collect();
-        let heads = tips(&counting);
+        let mut heads = tips(&counting);
+        // What has no room is the oldest.
+        heads.sort_by_key(|head| std::cmp::Reverse(head.scope.month));
         let (first, rest) = heads.split_at(heads.len().min(HEADS_PER_ITEM_MAX));
         let mut items = vec![self.sign(
             &policy,
@@ -59,12 +61,20 @@ impl Ledger {
             })),
         )?];
         items.extend(self.adoptions(device, rest, &items)?);
-        let after = self.policy_with(&items)?;
+        let mut after = self.policy_with(&items)?;
+        let mut named = heads.as_slice();
+        if !items.iter().all(|item| after.counts(&item.id())) {
+            // Not everybody who may revoke may adopt: what is beyond the first heads is kept aside.
+            items.truncate(1);
+            named = first;
+            after = self.policy_with(&items)?;
+        }
         if !after.is_revoked(&device) {
             return Err(self.may_not(&policy, &format!("revoke {}", known.name)));
         }
+        let kept = reached(&counting, named);
         self.add_items(&items)?;
-        let (name, kept, wipe) = (known.name.clone(), counting.len() as u64, options.wipe);
+        let (name, wipe) = (known.name.clone(), options.wipe);
         Ok((RevokeReport { device, name, kept, wipe }, items))
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::outbox::{Drain, Ending, Outbox, Unread, outbox};
 use super::{Mesh, MeshEvent, MeshTask};
 
 /// The most bytes one read takes from a stream.
@@ -24,21 +25,20 @@ pub(super) struct Link {
     pub(super) is_dialled: bool,
     /// Its numbers when something was last sent: the replica forgets those of links it gives up.
     pub(super) stats: LinkStats,
-    // All are bounded by the replica: control by its budgets, data by what it loads ahead. A queue
-    // each, because a control message must not wait behind data that the peer cannot take yet, nor
-    // an urgent batch behind old ones.
-    control: mpsc::UnboundedSender<Vec<u8>>,
+    // A queue each, because a control message must not wait behind data that the peer cannot take
+    // yet, nor an urgent batch behind old ones. Data is bounded by what the replica loads ahead.
+    control: Outbox,
     data: [mpsc::UnboundedSender<Vec<u8>>; Lane::ALL.len()],
 }
 
 impl Link {
-    pub(super) fn send_control(&self, bytes: Vec<u8>) {
-        // A writer that is gone has reported the end of the link already.
-        let _ = self.control.send(bytes);
+    /// Queues a control message; on an error the link has to be dropped.
+    pub(super) fn send_control(&mut self, bytes: Vec<u8>) -> Result<(), Unread> {
+        self.control.push(bytes)
     }
 
     pub(super) fn send_data(&self, lane: Lane, bytes: Vec<u8>) {
-        // As above.
+        // A writer that is gone has reported the end of the link already.
         let _ = self.data[position(lane)].send(bytes);
     }
 }
@@ -61,12 +61,12 @@ impl MeshTask {
         let is_dialled = side == fieldmesh_net::Side::Dialled;
         let channel_key = connection.channel_key();
         tracing::info!(link = id.0, peer = %device.short(), address, ?side, "link opened");
-        let (control, control_queue) = mpsc::unbounded_channel();
+        let (control, drain, ending) = outbox();
         let (urgent, urgent_queue) = mpsc::unbounded_channel();
         let (recent, recent_queue) = mpsc::unbounded_channel();
         let (backfill, backfill_queue) = mpsc::unbounded_channel();
-        let queues =
-            Queues { control: control_queue, data: [urgent_queue, recent_queue, backfill_queue] };
+        let data = [urgent_queue, recent_queue, backfill_queue];
+        let queues = Queues { control: drain, data, ending };
         let data = [urgent, recent, backfill];
         self.tasks.spawn(drive(id, connection, queues, self.mesh.clone()));
         let stats = LinkStats::default();
@@ -85,8 +85,9 @@ impl MeshTask {
 
 /// What waits to be written.
 struct Queues {
-    control: mpsc::UnboundedReceiver<Vec<u8>>,
+    control: Drain,
     data: [mpsc::UnboundedReceiver<Vec<u8>>; Lane::ALL.len()],
+    ending: Ending,
 }
 
 /// Why a link ended.
@@ -98,17 +99,21 @@ enum LinkEnd {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Lane(#[from] LaneError),
+    #[error(transparent)]
+    Unread(#[from] Unread),
 }
 
 /// Runs the readers and the writers until one of them ends, then reports the end of the link.
 async fn drive(link: LinkId, connection: Connection, queues: Queues, mesh: Mesh) {
-    let reason = match converse(link, &connection, queues, &mesh).await {
-        Ok(()) => "the peer ended the conversation".to_owned(),
+    let (reason, code) = match converse(link, &connection, queues, &mesh).await {
+        Ok(()) => ("the peer ended the conversation".to_owned(), CloseCode::Done),
+        Err(end @ LinkEnd::Unread(_)) => (end.to_string(), CloseCode::Protocol),
         Err(end) => {
-            connection.close_reason().map_or_else(|| end.to_string(), |why| why.to_string())
+            let why = connection.close_reason();
+            (why.map_or_else(|| end.to_string(), |why| why.to_string()), CloseCode::Done)
         }
     };
-    connection.close(CloseCode::Done, "");
+    connection.close(code, if code == CloseCode::Done { "" } else { &reason });
     mesh.ended(link, reason).await;
 }
 
@@ -124,6 +129,7 @@ async fn converse(
         ended = read_control(link, control, mesh) => ended,
         ended = read_lanes(link, connection, mesh) => ended,
         ended = write_control(link, control_sender, queues.control, mesh) => ended,
+        ended = queues.ending.come() => ended.map_err(LinkEnd::from),
         ended = write_lane(link, connection, Lane::Urgent, urgent, mesh) => ended,
         ended = write_lane(link, connection, Lane::Recent, recent, mesh) => ended,
         ended = write_lane(link, connection, Lane::Backfill, backfill, mesh) => ended,
@@ -181,11 +187,12 @@ async fn read_lane(
 async fn write_control(
     link: LinkId,
     mut control: fieldmesh_net::Sender,
-    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    mut queue: Drain,
     mesh: &Mesh,
 ) -> Result<(), LinkEnd> {
-    while let Some(bytes) = queue.recv().await {
+    while let Some(bytes) = queue.next().await {
         control.write(&bytes).await?;
+        queue.written(bytes.len());
         // A peer that does not read is given up by the session once too much waits.
         let written = Input::ControlWritten { link, bytes: bytes.len() };
         mesh.urgent(super::Call::Input(written));

@@ -19,8 +19,9 @@ impl MeshTask {
     pub(super) fn perform(&mut self, output: Output) {
         match output {
             Output::Control { link, bytes } => {
-                if let Some(link) = self.sending(link, bytes.len()) {
-                    link.send_control(bytes);
+                let sent = self.sending(link, bytes.len()).map(|link| link.send_control(bytes));
+                if let Some(Err(unread)) = sent {
+                    self.drop_link(link, &unread.to_string());
                 }
             }
             Output::Data { link, lane, bytes } => {
@@ -40,7 +41,7 @@ impl MeshTask {
     }
 
     /// The link, about to send so many bytes.
-    fn sending(&mut self, link: LinkId, bytes: usize) -> Option<&Link> {
+    fn sending(&mut self, link: LinkId, bytes: usize) -> Option<&mut Link> {
         let stats = self.replica.stats(link);
         let link = self.links.get_mut(&link)?;
         link.stats = stats.unwrap_or(link.stats);

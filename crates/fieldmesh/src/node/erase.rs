@@ -57,7 +57,11 @@ impl Inner {
 
 /// What the policy orders `device` to do, in words, if it is to erase itself.
 pub(super) fn order(policy: &Policy, device: &DeviceId) -> Option<String> {
-    let revocation = policy.revocation(device).filter(|revocation| revocation.wipe)?;
+    // A demotion orders nothing, whatever it says beside.
+    let revocation = policy.revocation(device).filter(|_| policy.is_revoked(device))?;
+    if !revocation.wipe {
+        return None;
+    }
     let why = match revocation.reason.trim() {
         "" => String::new(),
         reason => format!(" ({reason})"),

@@ -107,8 +107,10 @@ fn assemble(
     let Contents { items, held, places } = Contents::read(&store, &mut damage)?;
     let places = Arc::new(places);
     let policy = Policy::evaluate(identity.tenant, items.values());
-    if let Some(reason) = erase::order(&policy, &identity.keys().device()) {
-        // It was told before, and killed before it was done.
+    // It was told before, and killed before it was done. While something cannot be read, what takes
+    // the order back may be among it.
+    let order = erase::order(&policy, &identity.keys().device()).filter(|_| damage.is_empty());
+    if let Some(reason) = order {
         home.erase_keys(&reason)?;
         drop(store);
         home.erase_store();

@@ -61,7 +61,7 @@ impl Node {
         pass.begin(&options).await?;
         let (mdns, sightings) = pass.look_around(port);
         pass.run(&options, &mut events, sightings, &mut progress).await;
-        pass.await_receipts().await;
+        pass.finish_links().await;
         self.obey_policy().await;
         if let Some(mdns) = mdns {
             mdns.stop().await;

@@ -25,10 +25,10 @@ const LOOK_AROUND: Duration = Duration::from_millis(1_500);
 /// How long a pass that reached nobody goes on listening for others that sync.
 const LISTEN_ALONE: Duration = Duration::from_secs(10);
 
-/// How long a pass waits for receipts once everybody is in step.
-const RECEIPT_PATIENCE: Duration = Duration::from_millis(750);
+/// How long a pass waits for receipts and for what is set aside once everybody is in step.
+const FINISH_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it looks meanwhile.
-const RECEIPT_POLL: Duration = Duration::from_millis(5);
+const FINISH_POLL: Duration = Duration::from_millis(5);
 
 /// What came of dialling.
 pub(super) type Dialled = (String, Result<(LinkId, DeviceId), String>);
@@ -215,20 +215,21 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Gives those in step a moment to sign for what they hold: without that a record would never
-    /// be more than here.
-    pub(super) async fn await_receipts(&self) {
-        let deadline = Instant::now() + RECEIPT_PATIENCE;
+    /// Gives those in step a moment to sign for what they hold, without which a record would never
+    /// be more than here, and to bring what the policy sets aside, without which nobody who only
+    /// syncs could adopt it.
+    pub(super) async fn finish_links(&self) {
+        let deadline = Instant::now() + FINISH_PATIENCE;
         while let Some(snapshot) = self.node.inner.mesh.snapshot().await {
             let is_ours = |link: &LinkId| {
                 let life = self.links.get(link).map(|seen| &seen.life);
                 matches!(life, Some(Life::InStep(_)))
             };
             let mut links = snapshot.links.iter().filter(|link| is_ours(&link.id));
-            if !links.any(|link| link.awaits_receipt) || Instant::now() >= deadline {
+            if !links.any(|link| link.is_finishing) || Instant::now() >= deadline {
                 return;
             }
-            tokio::time::sleep(RECEIPT_POLL).await;
+            tokio::time::sleep(FINISH_POLL).await;
         }
     }
 
