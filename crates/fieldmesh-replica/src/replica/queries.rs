@@ -14,7 +14,7 @@ use crate::interface::{Config, Fork};
 use crate::judge::RefuseReason;
 
 impl Replica {
-    /// When to say [`Input::Tick`] if nothing else happens before.
+    /// When to say [`crate::Input::Tick`] if nothing else happens before.
     pub fn deadline(&self) -> Option<Moment> {
         let sessions = self.links.values().filter_map(|link| link.session.deadline());
         let questions = self.links.values().filter_map(|link| link.receipts.deadline());

@@ -18,6 +18,9 @@ pub(super) struct Pace {
     waits_since: Option<Moment>,
     /// When the roots are to be compared, as soon as nothing is under way.
     check_at: Moment,
+    /// Whether that is the check of an idle link, which waits until it is idle; all others are needed
+    /// whatever else travels.
+    is_routine: bool,
     is_quiet: bool,
     pushes: u32,
     small_rounds: u32,
@@ -46,6 +49,7 @@ impl Pace {
             last_sent: now,
             waits_since: None,
             check_at: now,
+            is_routine: false,
             is_quiet: true,
             pushes: 0,
             small_rounds: 0,
@@ -70,18 +74,21 @@ impl Pace {
 
     /// Something other than a sign of life travelled: the idle time begins anew.
     pub(super) fn active(&mut self, now: Moment) {
-        if self.check_at > now {
+        if self.is_routine && self.check_at > now {
             self.check_at = self.check_at.max(now.plus_millis(IDLE_CHECK_MILLIS));
         }
     }
 
     pub(super) fn check_at(&mut self, at: Moment) {
+        self.is_routine = false;
         self.check_at = at;
     }
 
     /// Compare at this moment or before.
     pub(super) fn check_by(&mut self, at: Moment) {
-        self.check_at = self.check_at.min(at);
+        if at < self.check_at {
+            self.check_at(at);
+        }
     }
 
     /// Whether what is set aside may be compared again.
@@ -115,7 +122,7 @@ impl Pace {
 
     /// Compare as soon as nothing is under way.
     pub(super) fn check_again(&mut self) {
-        self.check_at = Moment::from_millis(i64::MIN);
+        self.check_at(Moment::from_millis(i64::MIN));
     }
 
     pub(super) fn is_check_due(&self, now: Moment) -> bool {
@@ -133,6 +140,7 @@ impl Pace {
         self.fruitless_rounds = 0;
         self.pushes = 0;
         self.check_at = now.plus_millis(IDLE_CHECK_MILLIS);
+        self.is_routine = true;
     }
 
     /// An exchange that moved so many items is over: when is the next comparison?
@@ -143,7 +151,7 @@ impl Pace {
             self.small_rounds = 0;
         }
         if self.fruitless_rounds >= 2 {
-            self.check_at = now.plus_millis(IDLE_CHECK_MILLIS);
+            self.check_at(now.plus_millis(IDLE_CHECK_MILLIS));
             return Progress::Stalled;
         }
         self.outdated(now);
@@ -156,7 +164,7 @@ impl Pace {
         let doublings = self.small_rounds.saturating_sub(SMALL_ROUNDS_FREE).min(10);
         let pause = if doublings == 0 { 0 } else { PAUSE_MILLIS << (doublings - 1) };
         self.small_rounds = self.small_rounds.saturating_add(1);
-        self.check_at = now.plus_millis(pause.min(IDLE_CHECK_MILLIS));
+        self.check_at(now.plus_millis(pause.min(IDLE_CHECK_MILLIS)));
     }
 
     /// Whether the accepting side may answer one more comparison within this second.
@@ -167,7 +175,7 @@ impl Pace {
         self.answered.0 += 1;
         let takes = self.answered.0 <= CHECKS_PER_SECOND_MAX;
         if !takes {
-            self.check_at = self.answered.1.plus_millis(1_000);
+            self.check_at(self.answered.1.plus_millis(1_000));
         }
         takes
     }
@@ -212,5 +220,26 @@ impl Pace {
             deadline = deadline.min(self.check_at);
         }
         deadline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_a_comparison_left_out_is_found_although_other_work_keeps_coming() {
+        let at = |seconds: i64| Moment::from_millis(seconds * 1_000);
+        let mut pace = Pace::new(at(0));
+        assert_eq!(pace.exchanged(at(0), 0), Progress::Going);
+        assert_eq!(pace.exchanged(at(0), 0), Progress::Stalled);
+        (1..60).for_each(|second| pace.active(at(second)));
+        assert!(!pace.is_check_due(at(59)) && pace.is_check_due(at(60)));
+        pace.equal(at(100));
+        (100..200).for_each(|second| pace.active(at(second)));
+        assert!(!pace.is_check_due(at(258)) && pace.is_check_due(at(259)), "an idle check waits");
+        pace.check_by(at(205));
+        pace.active(at(204));
+        assert!(pace.is_check_due(at(205)), "one that was asked for does not");
     }
 }
