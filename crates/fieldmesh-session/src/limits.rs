@@ -81,6 +81,12 @@ pub const OFFERS_QUEUED_MAX: usize = 4_096;
 /// The most comparisons that an accepting side answers within a second.
 pub const CHECKS_PER_SECOND_MAX: u32 = 32;
 
+/// Exchanges in a row that move nothing before a conversation rests for the idle time: one that the
+/// greeting began while filters were unknown, one about the policy for the case that its front is
+/// equal by chance, and one that was overtaken by what came meanwhile.
+pub const FRUITLESS_ROUNDS_MAX: u32 = 3;
+/// The same towards a peer of version 1, which knows no filters.
+pub const FRUITLESS_ROUNDS_PLAIN: u32 = 2;
 /// How long the exchanges about what is set aside lie apart.
 pub const QUARANTINE_MILLIS: i64 = 10_000;
 /// A peer that begins them more often than this is refused; clocks may differ by the rest.

@@ -115,6 +115,10 @@ fn records_are_what_plain_sets_say() {
 fn devices_and_relays_with_a_part_of_the_data_get_all_of_that_part_and_nothing_else() {
     live("partial", 0..3);
     live("partial-relays", 0..3);
+    // Days on which a batch that an exchange had left out stayed away for minutes.
+    live("partial-relays", 120..121);
+    live("partial-relays", 1_014..1_015);
+    live("partial-relays", 1_025..1_026);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::pace::Progress;
 use super::{Phase, Session, narrow};
 use crate::error::SessionError;
 use crate::interface::{Lane, Output, Reader, Set, Sets};
-use crate::limits::{ANSWERS_QUEUED_MAX, ROUNDS_MAX};
+use crate::limits::{ANSWERS_QUEUED_MAX, FRUITLESS_ROUNDS_MAX, FRUITLESS_ROUNDS_PLAIN, ROUNDS_MAX};
 use crate::wire::{FrameKind, Message};
 
 /// The exchange that is under way.
@@ -154,7 +154,8 @@ impl Session {
             self.release_offers(sets);
             return self.pump(now);
         }
-        let progress = self.pace.exchanged(now, exchange.moved);
+        let patience = if self.has_lanes() { FRUITLESS_ROUNDS_MAX } else { FRUITLESS_ROUNDS_PLAIN };
+        let progress = self.pace.exchanged(now, exchange.moved, patience);
         self.phase = Phase::Resting;
         if progress == Progress::Stalled {
             self.outputs.push_back(Output::Stalled);

@@ -143,14 +143,15 @@ impl Pace {
         self.is_routine = true;
     }
 
-    /// An exchange that moved so many items is over: when is the next comparison?
-    pub(super) fn exchanged(&mut self, now: Moment, moved: u64) -> Progress {
+    /// An exchange that moved so many items is over: when is the next comparison? After `patience`
+    /// in a row that moved nothing, comparing does not help for the moment.
+    pub(super) fn exchanged(&mut self, now: Moment, moved: u64, patience: u32) -> Progress {
         self.pushes = 0;
         self.fruitless_rounds = if moved == 0 { self.fruitless_rounds + 1 } else { 0 };
         if moved >= SMALL_ROUND_ITEMS {
             self.small_rounds = 0;
         }
-        if self.fruitless_rounds >= 2 {
+        if self.fruitless_rounds >= patience {
             self.check_at(now.plus_millis(IDLE_CHECK_MILLIS));
             return Progress::Stalled;
         }
@@ -231,8 +232,8 @@ mod tests {
     fn work_that_a_comparison_left_out_is_found_although_other_work_keeps_coming() {
         let at = |seconds: i64| Moment::from_millis(seconds * 1_000);
         let mut pace = Pace::new(at(0));
-        assert_eq!(pace.exchanged(at(0), 0), Progress::Going);
-        assert_eq!(pace.exchanged(at(0), 0), Progress::Stalled);
+        assert_eq!(pace.exchanged(at(0), 0, 2), Progress::Going);
+        assert_eq!(pace.exchanged(at(0), 0, 2), Progress::Stalled);
         (1..60).for_each(|second| pace.active(at(second)));
         assert!(!pace.is_check_due(at(59)) && pace.is_check_due(at(60)));
         pace.equal(at(100));
