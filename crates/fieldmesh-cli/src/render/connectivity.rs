@@ -18,7 +18,10 @@ pub(crate) fn connectivity(report: &ConnectivityReport, style: &Style) -> String
             Grade::Poor => ("poor", Tone::Doubtful),
             Grade::Offline => ("", Tone::Plain),
         };
-        let text = if grade.is_empty() { word } else { format!("{word}, {grade}") };
+        // A grade says something of answers, and there is none yet.
+        let is_graded = !grade.is_empty() && !report.transitioning;
+        let (text, tone) =
+            if is_graded { (format!("{word}, {grade}"), tone) } else { (word, Tone::Plain) };
         about.push(("relay", style.paint(tone, &text)));
         about.push(("nearby", counted(report.nearby, "device", "devices")));
         about.push(("pending", counted(report.pending, "event", "events")));

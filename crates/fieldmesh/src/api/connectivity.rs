@@ -154,9 +154,9 @@ pub struct SyncSettingsChange {
 pub struct ConnectivityReport {
     /// Whether the node keeps its connections by itself.
     pub running: bool,
-    /// Whether a relay answers.
+    /// Whether a relay answers; at first, whether the platform has a network.
     pub online: bool,
-    /// Whether there was a contrary sign that no probe has confirmed so far.
+    /// Whether no probe has confirmed that so far, or there was a contrary sign since.
     pub transitioning: bool,
     /// How good the way is.
     pub grade: Grade,

@@ -238,10 +238,12 @@ impl Machine {
     /// The state, for people. What only the owner knows is left as it is by default.
     pub(crate) fn report(&self, now: Moment) -> ConnectivityReport {
         let fresh = self.last_success.is_some_and(|at| now.millis_since(at) <= FRESH_MILLIS);
+        // Until a relay has answered, being online is the word of the platform alone.
+        let is_shown = self.relays.values().any(|relay| relay.is_reachable == Some(true));
         ConnectivityReport {
             running: self.is_started,
             online: self.is_online,
-            transitioning: self.is_transitioning,
+            transitioning: self.is_transitioning || (self.is_online && !is_shown),
             grade: self.grade,
             nearby: self.nearby,
             pending: self.standing.pending,

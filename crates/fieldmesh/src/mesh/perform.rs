@@ -61,7 +61,7 @@ impl MeshTask {
             Some(Fact::Aside(ids.clone()))
         } else {
             let again: Vec<BatchId> =
-                ids.iter().copied().filter(|id| self.unheld.remove(id)).collect();
+                ids.iter().copied().filter(|id| self.unheld.contains(id)).collect();
             (!again.is_empty()).then_some(Fact::Admitted(again))
         };
         let skipped = usize::from(standing.is_some());

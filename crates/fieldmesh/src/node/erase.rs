@@ -25,11 +25,18 @@ impl Node {
         tracing::error!(reason, "this home erases itself");
         let words = reason.clone();
         let erased = tokio::task::spawn_blocking(move || inner.home.erase_keys(&words)).await;
-        match erased {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the keys of this home are not destroyed"),
-            Err(error) => tracing::error!(%error, "the keys of this home are not destroyed"),
-        }
+        let failure = match erased {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        let reason = match failure {
+            None => reason,
+            Some(error) => {
+                tracing::error!(error, "a home was not erased in order");
+                format!("{reason} (not all of it went in order: {error}; look into its folder)")
+            }
+        };
         self.inner.erased.send_replace(Some(reason));
         self.inner.mesh.urgent(Call::Stop);
     }
