@@ -11,7 +11,7 @@ mod year;
 
 use std::error::Error;
 
-use fieldmesh_trie::{Budget, Key, Trie, WireKey, exchange};
+use fieldmesh_trie::{Budget, Form, Key, Trie, WireKey, exchange};
 
 use crew::meter::Meter;
 use crew::{Size, plot, table};
@@ -156,7 +156,7 @@ fn converge(one: &mut Trie, other: &mut Trie) -> Taken {
     let mut taken = Taken::default();
     loop {
         taken.exchanges += 1;
-        let key = WireKey([taken.exchanges; 32]);
+        let key = WireKey::new([taken.exchanges; 32], Form::Summed);
         let meter = Meter::start();
         let found = exchange(one, other, &key, Budget::default());
         taken.micros += meter.cost().micros_per(1);

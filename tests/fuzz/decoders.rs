@@ -17,7 +17,7 @@ use fieldmesh_model::input::{self, Assignment, Clock};
 use fieldmesh_model::{
     Collection, DeviceId, DocumentId, Epoch, Filter, Moment, Role, Scope, UserId,
 };
-use fieldmesh_trie::{decode, decode_wants, encode, encode_wants};
+use fieldmesh_trie::{Form, decode, decode_wants, encode, encode_wants};
 
 use crate::{conversation, disk, replica};
 
@@ -117,8 +117,10 @@ fn join(bytes: &[u8]) {
 }
 
 fn nodes(bytes: &[u8]) {
-    if let Ok(nodes) = decode(bytes) {
-        assert_eq!(decode(&encode(&nodes)), Ok(nodes));
+    for form in [Form::Plain, Form::Summed] {
+        if let Ok(nodes) = decode(bytes, form) {
+            assert_eq!(decode(&encode(&nodes, form), form), Ok(nodes));
+        }
     }
 }
 

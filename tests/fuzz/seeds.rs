@@ -260,8 +260,8 @@ fn tries(seeds: &mut Seeds) {
             trie.insert(Key::new([0, 1, 0, 0, 0, 0, 9, 9], index * 1_000, id));
         }
         trie.rehash();
-        let nodes = first_answer(&trie, &WireKey([7; 32]), Form::Summed);
-        seeds.push(("nodes", format!("{count}-keys"), encode(&nodes)));
+        let nodes = first_answer(&trie, &WireKey::new([7; 32], Form::Summed));
+        seeds.push(("nodes", format!("{count}-keys"), encode(&nodes, Form::Summed)));
     }
     let want = |node| Want { node, bits: vec![0b1010_0000, 1] };
     seeds.push(("wants", "three".into(), encode_wants(&[want(0), want(3), want(900)])));

@@ -15,7 +15,7 @@ mod sender;
 use std::collections::{BTreeMap, VecDeque};
 
 use fieldmesh_model::Moment;
-use fieldmesh_trie::{Key, Trie, WireKey};
+use fieldmesh_trie::{Form, Key, Trie, WireKey};
 
 use crate::error::{CloseReason, SessionError, WireError};
 use crate::interface::{
@@ -35,7 +35,7 @@ use sender::Sender;
 /// [`Self::deadline`] has passed.
 pub struct Session {
     settings: Settings,
-    key: WireKey,
+    wire_secret: [u8; 32],
     phase: Phase,
     /// The dialler's hello, until it can be answered.
     hello: Option<Hello>,
@@ -105,9 +105,8 @@ impl Held {
 impl Session {
     /// A conversation over a new connection; begin with [`Input::Start`].
     pub fn new(mut settings: Settings, now: Moment) -> Self {
-        let wire_key = blake3::derive_key("fieldmesh/wire/1", &settings.channel_key);
         Self {
-            key: WireKey(wire_key),
+            wire_secret: blake3::derive_key("fieldmesh/wire/1", &settings.channel_key),
             phase: Phase::Greeting,
             hello: None,
             peer: None,
@@ -387,6 +386,12 @@ impl Session {
     /// Whether both sides speak a version with lanes and all that came with them.
     fn has_lanes(&self) -> bool {
         self.peer.is_some_and(|peer| peer.version >= VERSION_LANES)
+    }
+
+    /// What shortens hashes and ids for this peer; roots are the same for all.
+    fn key(&self) -> WireKey {
+        let form = if self.has_lanes() { Form::Summed } else { Form::Plain };
+        WireKey::new(self.wire_secret, form)
     }
 
     fn take_loaded(&mut self, loaded: Vec<Loaded>) -> Result<(), SessionError> {

@@ -8,14 +8,18 @@ use crate::part::Part;
 use crate::prefix::Prefix;
 use crate::subtree::LEAF_KEYS_MAX;
 use crate::trie::Trie;
-use crate::wire::{DESCRIBED, NODES_MAX, Node, Rest, WireKey, arrange};
+use crate::wire::{DESCRIBED, Form, NODES_MAX, Node, Rest, WireKey, arrange};
 
 /// The bytes around the hashes or ids of a node, estimated.
 const NODE_OVERHEAD: usize = 8;
 
+/// The bytes of a hash or an id in the longest form.
+const HASH_BYTES_MAX: usize = Form::Plain.hash_length();
+
 /// The most that the answer to one node of a peer takes: 16 regions of a leaf each, and their names.
-const ANSWER_TO_ONE_BYTES_MAX: usize =
-    16 * (8 * LEAF_KEYS_MAX + 2 * NODE_OVERHEAD + Prefix::LENGTH_MAX) + Prefix::LENGTH_MAX;
+const ANSWER_TO_ONE_BYTES_MAX: usize = 16
+    * (HASH_BYTES_MAX * LEAF_KEYS_MAX + 2 * NODE_OVERHEAD + Prefix::LENGTH_MAX)
+    + Prefix::LENGTH_MAX;
 
 /// The most that one answer may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,7 +214,7 @@ impl<'a> Reply<'a> {
         if kids.is_empty() {
             self.differ(*prefix, Part::Empty);
         } else {
-            self.bytes += NODE_OVERHEAD + 8 * kids.len() + prefix.len().div_ceil(2);
+            self.bytes += NODE_OVERHEAD + HASH_BYTES_MAX * kids.len() + prefix.len().div_ceil(2);
             let (prefix, within) = (*prefix, prefix.len());
             // News lie side by side: the newest of them is the likeliest to differ.
             if let Some((nibble, _)) = kids.iter().rfind(|(_, hash)| *hash != DESCRIBED) {
@@ -290,5 +294,5 @@ impl<'a> Reply<'a> {
 /// About how many bytes it takes to describe `part` one level deep.
 fn cost(region: &Prefix, part: &Part<'_>) -> usize {
     let prefix = part.branch().map_or(region.len(), |branch| branch.prefix.len());
-    NODE_OVERHEAD + 8 * part.width() + prefix.div_ceil(2)
+    NODE_OVERHEAD + HASH_BYTES_MAX * part.width() + prefix.div_ceil(2)
 }

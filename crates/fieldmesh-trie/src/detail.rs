@@ -32,10 +32,11 @@ pub(crate) fn describe(
 ) -> Vec<Node> {
     differing.sort_by_key(|(_, part)| part.len());
     let arrivals: Vec<Key> = trie.arrivals().copied().collect();
-    let mut detail = Detail { arrivals, room: DETAIL_BYTES_MAX, open: BTreeMap::new() };
+    let hash = key.form().hash_length();
+    let mut detail = Detail { arrivals, room: DETAIL_BYTES_MAX, hash, open: BTreeMap::new() };
     let mut nodes = Vec::new();
     for (region, part) in differing {
-        let extra = 8 * (part.len() - part.width());
+        let extra = hash * (part.len() - part.width());
         if part.len() <= IDS_MAX && extra <= detail.room {
             detail.room -= extra;
             nodes.push(Node::ids(key, &region, &part));
@@ -45,7 +46,7 @@ pub(crate) fn describe(
         }
     }
     while let Some((_, child)) = detail.open.pop_last() {
-        if let Some(room) = detail.room.checked_sub(child.cost()) {
+        if let Some(room) = detail.room.checked_sub(child.cost(hash)) {
             detail.room = room;
             nodes.push(Node::of(key, &child.region, &child.part));
             detail.open_kids(child.chance, &child.region, &child.part);
@@ -60,6 +61,8 @@ struct Detail<'a> {
     arrivals: Vec<Key>,
     /// Bytes left.
     room: usize,
+    /// Bytes of a hash.
+    hash: usize,
     /// Children that may get a node of their own, by what a byte spent on them is worth.
     open: BTreeMap<(u64, Prefix), Child<'a>>,
 }
@@ -85,16 +88,17 @@ impl<'a> Detail<'a> {
             let bonus = if Some(nibble) == likely { chance / 2 } else { 0 };
             let region = branch.prefix.child(nibble);
             let child = Child { region, part: Part::Whole(kid), chance: share + bonus };
-            self.open.insert((child.chance / child.cost() as u64, region), child);
+            let cost = child.cost(self.hash) as u64;
+            self.open.insert((child.chance / cost, region), child);
         }
     }
 }
 
 impl Child<'_> {
     /// Bytes of its node, without the hash that the node replaces.
-    fn cost(&self) -> usize {
+    fn cost(&self, hash: usize) -> usize {
         let prefix = self.part.branch().map_or(&self.region, |branch| &branch.prefix);
         let beyond = prefix.len() - self.region.len();
-        NODE_OVERHEAD + beyond.div_ceil(2) + 8 * self.part.width() - 8
+        NODE_OVERHEAD + beyond.div_ceil(2) + hash * (self.part.width() - 1)
     }
 }

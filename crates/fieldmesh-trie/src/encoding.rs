@@ -8,10 +8,10 @@
 //! kids   beyond u8            half bytes of the prefix beyond the region; top bit: gaps follow
 //!        bitmap u16           which children there are
 //!        gaps u16             which of them have their own node here and no hash, if any
-//!        hashes               8 bytes each
+//!        hashes               8 or 6 bytes each, as the form says
 //!        rest u16, hash       children that have one hash together, if the top bit of `more` is set
 //! ids    count                1 byte below 128, else 2 bytes with the top bit set
-//!        ids                  8 bytes each
+//!        ids                  8 or 6 bytes each
 //! want   node u16, length u8, bitmap
 //! ```
 //!
@@ -20,7 +20,7 @@
 
 use crate::answer::Want;
 use crate::prefix::Prefix;
-use crate::wire::{DESCRIBED, IDS_MAX, NODES_MAX, Node, Rest};
+use crate::wire::{DESCRIBED, Form, IDS_MAX, NODES_MAX, Node, Rest};
 
 /// Marks a node of ids in its first byte.
 const IDS_FLAG: u8 = 0x80;
@@ -67,8 +67,8 @@ pub enum DecodeError {
     },
 }
 
-/// The bytes of `nodes`.
-pub fn encode(nodes: &[Node]) -> Vec<u8> {
+/// The bytes of `nodes`, whose hashes and ids were made by a key of this form.
+pub fn encode(nodes: &[Node], form: Form) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut before = Prefix::ALL;
     for node in nodes {
@@ -76,15 +76,15 @@ pub fn encode(nodes: &[Node]) -> Vec<u8> {
         encode_prefix(&mut bytes, node, before.shared(prefix));
         match node {
             Node::Kids { within, kids, rest, .. } => {
-                encode_kids(&mut bytes, prefix.len().saturating_sub(*within), kids);
+                encode_kids(&mut bytes, prefix.len().saturating_sub(*within), kids, form);
                 if let Some(Rest { kids, hash }) = rest {
                     bytes.extend(kids.to_be_bytes());
-                    bytes.extend(hash.to_be_bytes());
+                    encode_hash(&mut bytes, *hash, form);
                 }
             }
             Node::Ids { ids, .. } => {
                 encode_count(&mut bytes, ids.len());
-                bytes.extend(ids.iter().flat_map(|id| id.to_be_bytes()));
+                ids.iter().for_each(|id| encode_hash(&mut bytes, *id, form));
             }
         }
         before = *prefix;
@@ -106,7 +106,7 @@ fn encode_prefix(bytes: &mut Vec<u8>, node: &Node, shared: usize) {
     }
 }
 
-fn encode_kids(bytes: &mut Vec<u8>, beyond: usize, kids: &[(u8, u64)]) {
+fn encode_kids(bytes: &mut Vec<u8>, beyond: usize, kids: &[(u8, u64)], form: Form) {
     let with_hash = || kids.iter().filter(|(_, hash)| *hash != DESCRIBED);
     let bitmap = bitmap(kids.iter());
     let gaps = bitmap & !self::bitmap(with_hash());
@@ -116,7 +116,11 @@ fn encode_kids(bytes: &mut Vec<u8>, beyond: usize, kids: &[(u8, u64)]) {
     if gaps != 0 {
         bytes.extend(gaps.to_be_bytes());
     }
-    bytes.extend(with_hash().flat_map(|(_, hash)| hash.to_be_bytes()));
+    with_hash().for_each(|(_, hash)| encode_hash(bytes, *hash, form));
+}
+
+fn encode_hash(bytes: &mut Vec<u8>, hash: u64, form: Form) {
+    bytes.extend(&hash.to_be_bytes()[8 - form.hash_length()..]);
 }
 
 fn bitmap<'a>(kids: impl Iterator<Item = &'a (u8, u64)>) -> u16 {
@@ -134,15 +138,15 @@ fn narrow(value: usize) -> u8 {
     u8::try_from(value).expect("invariant: lengths of prefixes and counts are bounded")
 }
 
-/// The nodes in a message of a peer.
+/// The nodes in a message of a peer, written in this form.
 ///
 /// # Errors
 ///
 /// Any error means that the peer breaks the protocol.
-pub fn decode(bytes: &[u8]) -> Result<Vec<Node>, DecodeError> {
-    let mut reader = Reader { bytes };
+pub fn decode(bytes: &[u8], form: Form) -> Result<Vec<Node>, DecodeError> {
+    let mut reader = NodeReader { reader: Reader { bytes }, hash_length: form.hash_length() };
     let mut nodes: Vec<Node> = Vec::new();
-    while !reader.bytes.is_empty() {
+    while !reader.reader.bytes.is_empty() {
         if nodes.len() == NODES_MAX {
             return Err(DecodeError::TooManyNodes);
         }
@@ -206,9 +210,17 @@ impl<'a> Reader<'a> {
         self.bytes = rest;
         Ok(*array)
     }
+}
 
+/// Reads nodes whose hashes and ids have so many bytes.
+struct NodeReader<'a> {
+    reader: Reader<'a>,
+    hash_length: usize,
+}
+
+impl NodeReader<'_> {
     fn node(&mut self, before: &Prefix) -> Result<Node, DecodeError> {
-        let [head, more] = self.array()?;
+        let [head, more] = self.reader.array()?;
         let (is_ids, has_rest) = (head & IDS_FLAG != 0, more & REST_FLAG != 0);
         let (shared, more) = (usize::from(head & !IDS_FLAG), usize::from(more & !REST_FLAG));
         let prefix = self.prefix(before, shared, more)?;
@@ -228,7 +240,7 @@ impl<'a> Reader<'a> {
         if shared > before.len() || shared + more > Prefix::LENGTH_MAX {
             return Err(DecodeError::Prefix);
         }
-        let packed = self.take(more.div_ceil(2))?;
+        let packed = self.reader.take(more.div_ceil(2))?;
         let halves = packed.iter().flat_map(|byte| [byte >> 4, byte & 15]);
         let mut prefix = before.first(shared);
         for (index, half) in halves.enumerate() {
@@ -242,21 +254,22 @@ impl<'a> Reader<'a> {
     }
 
     fn kids(&mut self, prefix: Prefix, has_rest: bool) -> Result<Node, DecodeError> {
-        let [beyond] = self.array()?;
+        let [beyond] = self.reader.array()?;
         let within = prefix.len().checked_sub(usize::from(beyond & !GAPS_FLAG));
         let within = within.ok_or(DecodeError::Prefix)?;
         if prefix.len() == Prefix::LENGTH_MAX {
             return Err(DecodeError::Prefix);
         }
-        let bitmap = u16::from_be_bytes(self.array()?);
+        let bitmap = u16::from_be_bytes(self.reader.array()?);
         if bitmap == 0 {
             return Err(DecodeError::NoKids);
         }
-        let gaps = if beyond & GAPS_FLAG == 0 { 0 } else { u16::from_be_bytes(self.array()?) };
+        let gaps =
+            if beyond & GAPS_FLAG == 0 { 0 } else { u16::from_be_bytes(self.reader.array()?) };
         let mut kids = Vec::with_capacity(bitmap.count_ones() as usize);
         for nibble in (0..16).filter(|nibble| bitmap & (1 << nibble) != 0) {
             let has_hash = gaps & (1 << nibble) == 0;
-            let hash = if has_hash { u64::from_be_bytes(self.array()?) } else { DESCRIBED };
+            let hash = if has_hash { self.hash()? } else { DESCRIBED };
             kids.push((nibble, hash));
         }
         let rest = if has_rest { Some(self.rest(bitmap)?) } else { None };
@@ -265,25 +278,33 @@ impl<'a> Reader<'a> {
 
     /// Children beside those of `bitmap`.
     fn rest(&mut self, bitmap: u16) -> Result<Rest, DecodeError> {
-        let kids = u16::from_be_bytes(self.array()?);
+        let kids = u16::from_be_bytes(self.reader.array()?);
         if kids == 0 || kids & bitmap != 0 {
             return Err(DecodeError::NoKids);
         }
-        Ok(Rest { kids, hash: u64::from_be_bytes(self.array()?) })
+        Ok(Rest { kids, hash: self.hash()? })
     }
 
     fn ids(&mut self, prefix: Prefix) -> Result<Node, DecodeError> {
-        let [low] = self.array()?;
+        let [low] = self.reader.array()?;
         let count = if low & LONG_FLAG == 0 {
             usize::from(low)
         } else {
-            let [rest] = self.array()?;
+            let [rest] = self.reader.array()?;
             usize::from(low & !LONG_FLAG) << 8 | usize::from(rest)
         };
         if count > IDS_MAX {
             return Err(DecodeError::TooManyIds { count });
         }
-        let ids = self.take(8 * count)?.as_chunks().0.iter().map(|id| u64::from_be_bytes(*id));
-        Ok(Node::Ids { prefix, ids: ids.collect() })
+        let ids = self.reader.take(self.hash_length * count)?.chunks_exact(self.hash_length);
+        Ok(Node::Ids { prefix, ids: ids.map(number).collect() })
     }
+
+    fn hash(&mut self) -> Result<u64, DecodeError> {
+        Ok(number(self.reader.take(self.hash_length)?))
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

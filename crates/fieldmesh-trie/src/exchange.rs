@@ -60,7 +60,7 @@ pub fn exchange(first: &Trie, second: &Trie, key: &WireKey, budget: Budget) -> E
     let mut offered: [Vec<Node>; 2] = Default::default();
     let mut turn = 1;
     let mut message = opening(second, key, first.len() as u64, budget);
-    let mut bytes = encode(&message.nodes).len();
+    let mut bytes = encode(&message.nodes, key.form()).len();
     loop {
         found.record(turn, &message, bytes);
         offered[turn].clone_from(&message.nodes);
@@ -74,7 +74,7 @@ pub fn exchange(first: &Trie, second: &Trie, key: &WireKey, budget: Budget) -> E
         if reply.is_empty() {
             return found;
         }
-        bytes = encode(&reply.nodes).len() + encode_wants(&reply.wants).len();
+        bytes = encode(&reply.nodes, key.form()).len() + encode_wants(&reply.wants).len();
         found.half_trips += 1;
         message = reply;
     }

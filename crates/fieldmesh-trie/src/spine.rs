@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::part::Part;
 use crate::prefix::Prefix;
 use crate::trie::Trie;
-use crate::wire::{DESCRIBED, Node, Rest, WireKey, arrange};
+use crate::wire::{DESCRIBED, Form, Node, Rest, WireKey, arrange};
 
 /// The largest first answer, in bytes.
 pub const FIRST_ANSWER_BYTES_MAX: usize = 1_024;
@@ -23,33 +23,22 @@ const IDS_FIRST_MAX: usize = 96;
 /// off a difference of some recent keys and no more turns than hashes for all; 0 takes more turns.
 const NEIGHBOURS: usize = 1;
 
-/// Whether children of a branch may share one hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Every child has a hash of its own: all that version 1 of the protocol reads.
-    Plain,
-    /// Children beside the paths to the newest arrivals share one.
-    Summed,
-}
-
-impl Form {
-    /// How many bytes of paths are worth their cost where one key differs; measured.
-    const fn room(self) -> usize {
-        match self {
-            Self::Plain => FIRST_ANSWER_BYTES_MAX,
-            Self::Summed => FIRST_ANSWER_BYTES_MAX * 7 / 8,
-        }
+/// How many bytes of paths are worth their cost where one key differs; measured.
+const fn room(form: Form) -> usize {
+    match form {
+        Form::Plain => FIRST_ANSWER_BYTES_MAX,
+        Form::Summed => FIRST_ANSWER_BYTES_MAX * 7 / 8,
     }
 }
 
 /// What to send first to a peer whose root differs.
-pub fn first_answer(trie: &Trie, key: &WireKey, form: Form) -> Vec<Node> {
+pub fn first_answer(trie: &Trie, key: &WireKey) -> Vec<Node> {
     let top = trie.under(&Prefix::ALL);
     if top.len() <= IDS_FIRST_MAX {
         return vec![Node::ids(key, &Prefix::ALL, &top)];
     }
     let (nodes, scopes) = (BTreeMap::new(), BTreeSet::new());
-    let mut spine = Spine { trie, key, form, nodes, bytes: 0, scopes };
+    let mut spine = Spine { trie, key, nodes, bytes: 0, scopes };
     for arrival in trie.arrivals() {
         if !spine.add_path(arrival) {
             break;
@@ -63,7 +52,7 @@ pub fn first_answer(trie: &Trie, key: &WireKey, form: Form) -> Vec<Node> {
 /// peer that holds nothing, just everything.
 pub fn opening(trie: &Trie, key: &WireKey, peer_count: u64, budget: Budget) -> Answer {
     if peer_count > 0 {
-        return Answer { nodes: first_answer(trie, key, Form::Summed), ..Answer::default() };
+        return Answer { nodes: first_answer(trie, key), ..Answer::default() };
     }
     let lacks = trie.iter().take(budget.keys).copied().collect();
     Answer { lacks, is_cut: trie.len() > budget.keys, ..Answer::default() }
@@ -72,7 +61,6 @@ pub fn opening(trie: &Trie, key: &WireKey, peer_count: u64, budget: Budget) -> A
 struct Spine<'a> {
     trie: &'a Trie,
     key: &'a WireKey,
-    form: Form,
     nodes: BTreeMap<Prefix, Node>,
     bytes: usize,
     /// Scopes whose newest leaf is named; older leaves of theirs are left as hashes.
@@ -102,7 +90,7 @@ impl Spine<'_> {
     /// The message. Of what lies beside the paths only the newest has a hash of its own.
     fn finish(self) -> Vec<Node> {
         let mut nodes = arrange(self.nodes.into_values().collect());
-        for node in nodes.iter_mut().filter(|_| self.form == Form::Summed) {
+        for node in nodes.iter_mut().filter(|_| self.key.form() == Form::Summed) {
             if let Node::Kids { prefix, kids, rest, .. } = node {
                 *rest = summarise(self.trie, self.key, prefix, kids);
             }
@@ -115,18 +103,19 @@ impl Spine<'_> {
         if self.nodes.contains_key(&region) {
             return true;
         }
-        let node = Node::of(self.key, &region, part);
-        let alone = encode(std::slice::from_ref(&node)).len();
-        let saved = match (&node, self.form) {
+        let (node, form) = (Node::of(self.key, &region, part), self.key.form());
+        let alone = encode(std::slice::from_ref(&node), form).len();
+        let hash = form.hash_length();
+        let saved = match (&node, form) {
             // It stands in for its hash in the node above.
-            (_, Form::Plain) => 8 * usize::from(!region.is_empty()),
+            (_, Form::Plain) => hash * usize::from(!region.is_empty()),
             (Node::Kids { kids, .. }, Form::Summed) => {
-                8 * kids.len().saturating_sub(NEIGHBOURS + 1)
+                hash * kids.len().saturating_sub(NEIGHBOURS + 1)
             }
             (Node::Ids { .. }, Form::Summed) => 0,
         };
         let bytes = self.bytes + alone.saturating_sub(saved);
-        if bytes > self.form.room() {
+        if bytes > room(form) {
             return false;
         }
         self.bytes = bytes;

@@ -174,15 +174,15 @@ impl Session {
 
     fn roots(&self, sets: &mut Sets<'_>) -> Roots {
         let policy = self.with_held(Set::Policy, sets.policy, |policy| {
-            wire_root(policy, &self.key).to_be_bytes()
+            wire_root(policy, &self.key()).to_be_bytes()
         });
         let data =
-            self.with_held(Set::Data, sets.data, |data| wire_root(data, &self.key).to_be_bytes());
-        let both = blake3::keyed_hash(&self.key.0, &[policy, data].concat());
+            self.with_held(Set::Data, sets.data, |data| wire_root(data, &self.key()).to_be_bytes());
+        let both = blake3::keyed_hash(&self.wire_secret, &[policy, data].concat());
         let is_aside = self.has_lanes() && !sets.quarantine.is_empty();
         let quarantine = is_aside.then(|| {
             let root = self.with_held(Set::Quarantine, sets.quarantine, |it| {
-                wire_root(it, &self.key).to_be_bytes()
+                wire_root(it, &self.key()).to_be_bytes()
             });
             front(&root)
         });

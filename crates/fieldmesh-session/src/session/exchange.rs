@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use fieldmesh_model::Moment;
 use fieldmesh_trie::{
-    Answer, Budget, Form, Key, Node, Prefix, Trie, answer, decode, decode_wants, encode,
-    encode_wants, first_answer, named,
+    Answer, Budget, Key, Node, Prefix, Trie, answer, decode, decode_wants, encode, encode_wants,
+    first_answer, named,
 };
 
 use super::pace::Progress;
@@ -93,15 +93,14 @@ impl Session {
         sets: &mut Sets<'_>,
     ) -> Result<(), SessionError> {
         self.stats.exchanges += 1;
-        let (key, budget) = (self.key, self.budget());
-        let form = if self.has_lanes() { Form::Summed } else { Form::Plain };
+        let (key, budget) = (self.key(), self.budget());
         let words = self.with_set(set, sets, |trie| {
             if peer_count == 0 {
                 // Everything is lacking there; that takes no words.
                 let nothing = Node::Ids { prefix: Prefix::ALL, ids: Vec::new() };
                 return answer(trie, &key, &[nothing], budget);
             }
-            Answer { nodes: first_answer(trie, &key, form), ..Answer::default() }
+            Answer { nodes: first_answer(trie, &key), ..Answer::default() }
         });
         self.take_own_turn(Exchange::new(set), words, sets)
     }
@@ -124,14 +123,14 @@ impl Session {
         }
         self.receiver.expect_more(u64::from(turn.sends));
         self.send_wanted(&mut exchange, &turn.wants, sets)?;
-        let nodes = decode(&turn.nodes)?;
+        let (key, budget) = (self.key(), self.budget());
+        let nodes = decode(&turn.nodes, key.form())?;
         if nodes.is_empty() {
             exchange.is_over = true;
             (exchange.offered, exchange.offered_bytes) = (Vec::new(), 0);
             self.phase = Phase::Exchanging(exchange);
             return Ok(());
         }
-        let (key, budget) = (self.key, self.budget());
         let words = self.with_set(set, sets, |trie| answer(trie, &key, &nodes, budget));
         let wanted: u64 = words.wants.iter().map(|want| ones(&want.bits)).sum();
         self.receiver.expect_more(wanted);
@@ -199,7 +198,7 @@ impl Session {
         exchange.moved(lacks as u64);
         exchange.rounds += 1;
         self.stats.rounds += 1;
-        let nodes = encode(&words.nodes);
+        let nodes = encode(&words.nodes, self.key().form());
         exchange.offered_bytes = nodes.len();
         self.send(&Message::Nodes {
             set: exchange.set.into(),
@@ -220,7 +219,7 @@ impl Session {
         wants: &[u8],
         sets: &mut Sets<'_>,
     ) -> Result<(), SessionError> {
-        let key = self.key;
+        let key = self.key();
         let mut short = 0;
         for want in decode_wants(wants)? {
             let Some(node) = exchange.offered.get(want.node) else {

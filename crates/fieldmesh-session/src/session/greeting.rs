@@ -67,10 +67,10 @@ impl Session {
     /// The hello of the dialler, or the answer to it: the same number and a version of both.
     fn introduce(&self, now: Moment, sets: &mut Sets<'_>, dialler: Option<&Hello>) -> Hello {
         sets.policy.rehash();
-        let policy = (wire_root(sets.policy, &self.key).to_be_bytes(), sets.policy.len() as u64);
+        let policy = (wire_root(sets.policy, &self.key()).to_be_bytes(), sets.policy.len() as u64);
         let data = match sets.reader {
             Reader::Member => self.with_held(Set::Data, sets.data, |data| {
-                (wire_root(data, &self.key).to_be_bytes(), data.len() as u64)
+                (wire_root(data, &self.key()).to_be_bytes(), data.len() as u64)
             }),
             Reader::Unknown => ([0; 8], 0),
         };

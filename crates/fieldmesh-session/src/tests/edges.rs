@@ -1,6 +1,6 @@
 //! Each limit of a conversation: what just keeps it passes, one more does not.
 
-use fieldmesh_trie::{KEY_LENGTH, Node, Prefix, encode};
+use fieldmesh_trie::{Form, KEY_LENGTH, Node, Prefix, encode};
 
 use super::ends::{End, at, content, key_of, pair, say, settle, start};
 use super::transcript::{Entry, Thing};
@@ -113,7 +113,8 @@ fn turns_of_an_exchange() {
     let hello = ends[0].wires[0].pop_front().unwrap();
     ends[1].step(Input::Control(hello));
     let prefix = Prefix::from_bytes(&[1]);
-    let nodes = encode(&[Node::Kids { prefix, within: 0, kids: vec![(1, 9)], rest: None }]);
+    let nodes = [Node::Kids { prefix, within: 0, kids: vec![(1, 9)], rest: None }];
+    let nodes = encode(&nodes, Form::Summed);
     let turn = Message::Nodes { set: WireSet::Data, sends: 0, nodes, wants: Vec::new() };
     for _ in 0..ROUNDS_MAX / 2 {
         say(&mut ends[1], &turn);

@@ -1,6 +1,6 @@
 //! A peer that talks without end and reads nothing: what is kept for it stays below the ceiling.
 
-use fieldmesh_trie::{KEY_LENGTH, Node, Prefix, encode};
+use fieldmesh_trie::{Form, KEY_LENGTH, Node, Prefix, encode};
 
 use super::ends::{End, at, content, pair, say, start};
 use super::transcript::{Entry, Thing};
@@ -99,7 +99,8 @@ fn exchanges_without_end_have_nothing_sent_twice() {
     end.step(Input::ControlWritten(0));
     // It lacks all, again and again, and something differs, so that the exchange goes on.
     let prefix = Prefix::from_bytes(&[1]);
-    let nodes = encode(&[Node::Kids { prefix, within: 0, kids: vec![(1, 9)], rest: None }]);
+    let nodes = [Node::Kids { prefix, within: 0, kids: vec![(1, 9)], rest: None }];
+    let nodes = encode(&nodes, Form::Summed);
     let turn = |_| Message::Nodes {
         set: WireSet::Data,
         sends: 0,

@@ -1,9 +1,9 @@
 //! Made-up sets of keys, shaped like a year of a crew's work, from a seed.
 
-use fieldmesh_trie::{Key, Trie, WireKey};
+use fieldmesh_trie::{Form, Key, Trie, WireKey};
 
 /// The secret of the connection in these tests.
-pub(crate) const CHANNEL: WireKey = WireKey([7; 32]);
+pub(crate) const CHANNEL: WireKey = WireKey::new([7; 32], Form::Summed);
 
 /// 2025-01-01, in milliseconds.
 const START: u64 = 1_735_689_600_000;

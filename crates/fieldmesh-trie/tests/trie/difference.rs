@@ -60,7 +60,7 @@ fn converge(one: &mut Trie, other: &mut Trie, budget: Budget) -> (usize, u8) {
     while one.root() != other.root() {
         assert!(rounds < 200, "exchanges make no progress");
         rounds += 1;
-        let found = exchange(one, other, &WireKey([rounds; 32]), budget);
+        let found = exchange(one, other, &WireKey::new([rounds; 32], Form::Summed), budget);
         bytes += found.bytes();
         assert!(found.first_lacks.iter().all(|key| one.insert(*key)), "sent what was there");
         assert!(found.second_lacks.iter().all(|key| other.insert(*key)), "sent what was there");
@@ -78,24 +78,24 @@ fn nothing_new_costs_one_round_trip_and_14_bytes() {
 #[test]
 fn one_recent_entry_costs_less_than_a_kilobyte_and_two_round_trips() {
     for size in [10_000, 100_000] {
-        costs_at_most(&newer(size, 1, 1), 360, 4);
+        costs_at_most(&newer(size, 1, 1), 290, 4);
         costs_at_most(&newer(size, 4, 1), 760, 4);
     }
 }
 
 #[test]
 fn a_hundred_recent_entries_cost_hardly_more_than_one() {
-    costs_at_most(&newer(10_000, 1, 100), 360, 6);
-    costs_at_most(&newer(100_000, 1, 100), 560, 4);
-    costs_at_most(&newer(10_000, 4, 100), 1_400, 4);
-    costs_at_most(&newer(100_000, 4, 100), 1_750, 6);
+    costs_at_most(&newer(10_000, 1, 100), 290, 6);
+    costs_at_most(&newer(100_000, 1, 100), 440, 4);
+    costs_at_most(&newer(10_000, 4, 100), 1_100, 4);
+    costs_at_most(&newer(100_000, 4, 100), 1_550, 6);
 }
 
 #[test]
-fn a_busy_day_on_both_sides_costs_less_than_2200_bytes_and_three_and_a_half_round_trips() {
-    costs_at_most(&busy_day(10_000, 1), 2_200, 7);
-    costs_at_most(&busy_day(100_000, 1), 3_000, 7);
-    costs_at_most(&busy_day(10_000, 4), 4_600, 7);
+fn a_busy_day_on_both_sides_costs_less_than_1700_bytes_and_three_and_a_half_round_trips() {
+    costs_at_most(&busy_day(10_000, 1), 1_700, 7);
+    costs_at_most(&busy_day(100_000, 1), 2_300, 7);
+    costs_at_most(&busy_day(10_000, 4), 3_700, 7);
 }
 
 #[test]
@@ -104,7 +104,8 @@ fn a_first_answer_stays_within_a_kilobyte() {
         let (one, other) = busy_day(size, partitions);
         for side in [one, other] {
             for form in [Form::Plain, Form::Summed] {
-                let bytes = encode(&first_answer(&side, &CHANNEL, form)).len();
+                let key = WireKey::new([7; 32], form);
+                let bytes = encode(&first_answer(&side, &key), form).len();
                 assert!((100..=FIRST_ANSWER_BYTES_MAX).contains(&bytes), "{bytes} B of {size}");
             }
         }
@@ -189,8 +190,7 @@ fn a_trie_may_change_between_two_messages() {
     let shared = year.work(3_000);
     let mut sides = [trie(&shared, &[]), trie(&shared, &year.edits(60))];
     let mut offered: [Vec<Node>; 2] = Default::default();
-    let mut message =
-        Answer { nodes: first_answer(&sides[0], &CHANNEL, Form::Summed), ..Answer::default() };
+    let mut message = Answer { nodes: first_answer(&sides[0], &CHANNEL), ..Answer::default() };
     let mut turn = 1;
     while !message.is_empty() {
         offered[1 - turn].clone_from(&message.nodes);

@@ -11,6 +11,13 @@ use fieldmesh_trie::{
 
 use crate::crew::{CHANNEL, Seeded, Year, trie};
 
+const FORM: Form = CHANNEL.form();
+
+/// A hash or an id that fits the form.
+fn short(seeded: &mut Seeded) -> u64 {
+    seeded.next() >> (64 - 8 * FORM.hash_length())
+}
+
 fn crew_trie(size: usize) -> Trie {
     trie(&Year::new(3, 2).work(size), &[])
 }
@@ -28,17 +35,17 @@ fn node(seeded: &mut Seeded, keys: &[Key]) -> Node {
         let known = |seeded: &mut Seeded| CHANNEL.short_id(&keys[seeded.below(keys.len())]);
         let ids = (0..seeded.below(40)).map(|_| match seeded.below(2) {
             0 => known(seeded),
-            _ => seeded.next(),
+            _ => short(seeded),
         });
         return Node::Ids { prefix, ids: ids.collect() };
     }
     let within = seeded.below(prefix.len() + 1);
     let bitmap = 1 + seeded.below(0xffff);
     let kids = (0..16).filter(|nibble| bitmap & 1 << nibble != 0);
-    let kids = kids.map(|nibble| (nibble, [DESCRIBED, seeded.next()][seeded.below(2)])).collect();
+    let kids = kids.map(|nibble| (nibble, [DESCRIBED, short(seeded)][seeded.below(2)])).collect();
     let others = !bitmap & 0xffff & seeded.below(0x1_0000);
     let rest = u16::try_from(others).ok().filter(|kids| *kids != 0);
-    let rest = rest.map(|kids| Rest { kids, hash: seeded.next() });
+    let rest = rest.map(|kids| Rest { kids, hash: short(seeded) });
     Node::Kids { prefix, within, kids, rest }
 }
 
@@ -52,8 +59,8 @@ fn random_bytes_are_refused_or_read_and_never_panic() {
         if seeded.below(2) == 0 {
             bytes.iter_mut().for_each(|byte| *byte &= 0x83);
         }
-        if let Ok(nodes) = decode(&bytes) {
-            assert_eq!(decode(&encode(&nodes)), Ok(nodes));
+        if let Ok(nodes) = decode(&bytes, FORM) {
+            assert_eq!(decode(&encode(&nodes, FORM), FORM), Ok(nodes));
         }
         if let Ok(wants) = decode_wants(&bytes) {
             assert_eq!(encode_wants(&wants), bytes);
@@ -65,12 +72,12 @@ fn random_bytes_are_refused_or_read_and_never_panic() {
 fn a_message_with_a_flipped_bit_is_refused_or_answered_within_the_budget() {
     let mut seeded = Seeded(2);
     let mine = crew_trie(4_000);
-    let bytes = encode(&first_answer(&crew_trie(3_900), &CHANNEL, Form::Summed));
+    let bytes = encode(&first_answer(&crew_trie(3_900), &CHANNEL), FORM);
     for _ in 0..1_500 {
         let mut bytes = bytes.clone();
         let at = seeded.below(bytes.len());
         bytes[at] ^= 1 << seeded.below(8);
-        if let Ok(nodes) = decode(&bytes) {
+        if let Ok(nodes) = decode(&bytes, FORM) {
             check_answer(&mine, &nodes, Budget::default());
         }
     }
@@ -87,7 +94,7 @@ fn any_nodes_are_answered_within_the_budget() {
         if round % 2 == 0 {
             nodes.sort_by_key(Node::region);
             nodes.dedup_by_key(|node| node.region());
-            assert_eq!(decode(&encode(&nodes)).as_ref(), Ok(&nodes));
+            assert_eq!(decode(&encode(&nodes, FORM), FORM).as_ref(), Ok(&nodes));
         }
         let keys = [50, 65_536][seeded.below(2)];
         check_answer(&mine, &nodes, Budget { bytes: 8_192 * seeded.below(7), keys });
@@ -99,10 +106,10 @@ fn any_nodes_are_answered_within_the_budget() {
 /// The answer keeps to the budget, ends some time, and sends nothing twice.
 fn check_answer(mine: &Trie, nodes: &[Node], budget: Budget) {
     let reply = answer(mine, &CHANNEL, nodes, budget);
-    let bytes = encode(&reply.nodes);
+    let bytes = encode(&reply.nodes, FORM);
     assert!(bytes.len() <= budget.bytes.max(Budget::BYTES_MIN), "{} B", bytes.len());
     assert!(reply.nodes.len() <= NODES_MAX && reply.lacks.len() <= budget.keys);
-    assert_eq!(decode(&bytes).as_ref(), Ok(&reply.nodes));
+    assert_eq!(decode(&bytes, FORM).as_ref(), Ok(&reply.nodes));
     assert_eq!(decode_wants(&encode_wants(&reply.wants)).as_ref(), Ok(&reply.wants));
     if bytes.len() <= Budget::default().bytes {
         assert!(bytes.len() + encode_wants(&reply.wants).len() < 60 * 1024);
@@ -129,9 +136,12 @@ fn check_answer(mine: &Trie, nodes: &[Node], budget: Budget) {
 fn the_dearest_messages_are_refused() {
     let ids = |count| Node::Ids { prefix: Prefix::ALL, ids: vec![1; count] };
     let too_many = Err(DecodeError::TooManyIds { count: IDS_MAX + 1 });
-    assert_eq!(decode(&encode(&[ids(IDS_MAX + 1)])), too_many);
-    assert!(decode(&encode(&[ids(IDS_MAX)])).is_ok());
-    assert_eq!(decode(&encode(&[ids(1), ids(1)])), Err(DecodeError::Order { index: 1 }));
+    assert_eq!(decode(&encode(&[ids(IDS_MAX + 1)], FORM), FORM), too_many);
+    assert!(decode(&encode(&[ids(IDS_MAX)], FORM), FORM).is_ok());
+    assert_eq!(
+        decode(&encode(&[ids(1), ids(1)], FORM), FORM),
+        Err(DecodeError::Order { index: 1 })
+    );
     let mut key = [0; 46];
     let nodes: Vec<Node> = (0..=NODES_MAX)
         .map(|index| {
@@ -139,16 +149,20 @@ fn the_dearest_messages_are_refused() {
             Node::Ids { prefix: Prefix::from_bytes(&key[..2]), ids: vec![] }
         })
         .collect();
-    assert_eq!(decode(&encode(&nodes)), Err(DecodeError::TooManyNodes));
-    assert_eq!(decode(&[0x80, 0, 0xff, 0xff]), Err(DecodeError::TooManyIds { count: 0x7fff }));
-    assert_eq!(decode(&[0x80, 0, 3, 0]), Err(DecodeError::Short));
-    assert_eq!(decode(&[1, 0]), Err(DecodeError::Prefix));
-    assert_eq!(decode(&[0, 0, 0, 0, 0]), Err(DecodeError::NoKids));
-    let sum = |kids| [&[0, 0x80, 0, 0, 1][..], &1_u64.to_be_bytes(), &[0, kids], &[0; 8]].concat();
-    assert!(decode(&sum(2)).is_ok());
-    assert_eq!(decode(&sum(1)), Err(DecodeError::NoKids), "a child is named once");
-    assert_eq!(decode(&sum(0)), Err(DecodeError::NoKids));
-    assert_eq!(decode(&[0x80, 0x80, 0]), Err(DecodeError::Prefix));
+    assert_eq!(decode(&encode(&nodes, FORM), FORM), Err(DecodeError::TooManyNodes));
+    assert_eq!(
+        decode(&[0x80, 0, 0xff, 0xff], FORM),
+        Err(DecodeError::TooManyIds { count: 0x7fff })
+    );
+    assert_eq!(decode(&[0x80, 0, 3, 0], FORM), Err(DecodeError::Short));
+    assert_eq!(decode(&[1, 0], FORM), Err(DecodeError::Prefix));
+    assert_eq!(decode(&[0, 0, 0, 0, 0], FORM), Err(DecodeError::NoKids));
+    let hash = [0; FORM.hash_length()];
+    let sum = |kids| [&[0, 0x80, 0, 0, 1][..], &hash, &[0, kids], &hash].concat();
+    assert!(decode(&sum(2), FORM).is_ok());
+    assert_eq!(decode(&sum(1), FORM), Err(DecodeError::NoKids), "a child is named once");
+    assert_eq!(decode(&sum(0), FORM), Err(DecodeError::NoKids));
+    assert_eq!(decode(&[0x80, 0x80, 0], FORM), Err(DecodeError::Prefix));
     let wants = [Want { node: 3, bits: vec![1] }, Want { node: 3, bits: vec![1] }];
     assert_eq!(decode_wants(&encode_wants(&wants)), Err(DecodeError::Want { index: 1 }));
     assert!(decode_wants(&encode_wants(&[Want { node: 3, bits: vec![1; 65] }])).is_err());
@@ -158,17 +172,25 @@ fn the_dearest_messages_are_refused() {
 fn the_bytes_of_a_message_are_pinned() {
     let key = Key::new([0x12; 8], 0x0102, [0xab; 32]);
     let prefix = Prefix::of(&key, 3);
-    let kids = vec![(2, DESCRIBED), (15, 0x0102_0304_0506_0708)];
+    let kids = vec![(2, DESCRIBED), (15, 0x0304_0506_0708)];
     let nodes = [
         Node::Kids { prefix, within: 1, kids, rest: Some(Rest { kids: 0x0101, hash: 9 }) },
-        Node::Ids { prefix: prefix.child(2), ids: vec![0x1112_1314_1516_1718] },
+        Node::Ids { prefix: prefix.child(2), ids: vec![0x1314_1516_1718] },
     ];
-    let bytes = encode(&nodes);
+    let bytes = encode(&nodes, Form::Summed);
     let expected = [
-        &[0x00, 0x83, 0x12, 0x10, 0x82, 0x80, 0x04, 0x00, 0x04, 1, 2, 3, 4, 5, 6, 7, 8][..],
-        &[1, 1, 0, 0, 0, 0, 0, 0, 0, 9],
-        &[0x83, 1, 0x20, 1, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18],
+        &[0x00, 0x83, 0x12, 0x10, 0x82, 0x80, 0x04, 0x00, 0x04, 3, 4, 5, 6, 7, 8][..],
+        &[1, 1, 0, 0, 0, 0, 0, 9],
+        &[0x83, 1, 0x20, 1, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18],
     ];
     assert_eq!(bytes, expected.concat());
-    assert_eq!(decode(&bytes).unwrap(), nodes);
+    assert_eq!(decode(&bytes, Form::Summed).unwrap(), nodes);
+    let bytes = encode(&nodes, Form::Plain);
+    let expected = [
+        &[0x00, 0x83, 0x12, 0x10, 0x82, 0x80, 0x04, 0x00, 0x04, 0, 0, 3, 4, 5, 6, 7, 8][..],
+        &[1, 1, 0, 0, 0, 0, 0, 0, 0, 9],
+        &[0x83, 1, 0x20, 1, 0, 0, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18],
+    ];
+    assert_eq!(bytes, expected.concat());
+    assert_eq!(decode(&bytes, Form::Plain).unwrap(), nodes);
 }
