@@ -43,8 +43,8 @@ pub const SIGNED_EVERY: u64 = 8;
 pub const PROVERS_MAX: usize = 1_024;
 /// Bytes of batches without signature of one link that wait for the batch that names them.
 pub const RUN_BYTES_MAX: usize = 256 * 1024;
-/// How long they wait; afterwards comparing finds them once more.
-pub const RUN_PATIENCE_MILLIS: i64 = 10_000;
+/// How long they wait while their link brings nothing; afterwards comparing finds them once more.
+pub const RUN_PATIENCE_MILLIS: i64 = 30_000;
 /// The most peers of which begun batches are kept for the next link.
 pub const PARTIAL_PEERS_MAX: usize = 8;
 /// The most begun batches kept of one peer.

@@ -175,7 +175,10 @@ impl Replica {
                 self.step(now, link, Step::Control(bytes));
                 self.settle_rivals(now);
             }
-            Input::Data { link, lane, bytes } => self.step(now, link, Step::Data(lane, bytes)),
+            Input::Data { link, lane, bytes } => {
+                self.runs.moved(now, link);
+                self.step(now, link, Step::Data(lane, bytes));
+            }
             Input::ControlWritten { link, bytes } => {
                 self.step(now, link, Step::ControlWritten(bytes));
             }

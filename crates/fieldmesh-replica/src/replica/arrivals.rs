@@ -66,8 +66,8 @@ impl Replica {
             }
         };
         if evidence == Evidence::Successor && !self.is_named(&held) {
-            let unnamed = Unnamed::new((id, peer), received.frame, (batch, length), now);
-            let is_kept = self.runs.keep(unnamed);
+            let unnamed = Unnamed::new((id, peer), received.frame, (batch, length));
+            let is_kept = self.runs.keep(now, unnamed);
             return Ok((!is_kept).then(|| Verdict::Known(held.key())));
         }
         let incoming = Incoming { link: id, peer, frame: Some(received.frame), batch };
@@ -475,6 +475,7 @@ impl Replica {
 
     /// Tells all conversations what became of their frames; others of the same peers may go on.
     fn tell(&mut self, now: Moment, mut verdicts: Verdicts) {
+        verdicts.keys().for_each(|id| self.runs.moved(now, *id));
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
             let step = verdicts.remove(&id).map_or(Step::Wake, Step::Settled);

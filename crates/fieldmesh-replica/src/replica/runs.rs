@@ -2,14 +2,16 @@
 //!
 //! A batch without signature is authentic if an authentic batch names it as the one before it. One
 //! that comes first waits in memory; its frame counts against the ingest window of its link all
-//! the while. What waits too long, or beyond the ceiling, is let go: it is found again by
-//! comparing, and the batch that names it may be here by then.
+//! the while. It waits as long as its link brings anything, because the batch that names it may be
+//! large, the link slow, and what is let go has to travel once more. Where nothing comes for long,
+//! or beyond the ceiling, it is let go: it is found again by comparing, and the batch that names it
+//! may be here by then.
 
 use std::collections::BTreeMap;
 
 use fieldmesh_batch::Batch;
 use fieldmesh_model::{BatchId, DeviceId, Moment};
-use fieldmesh_session::{FrameMark, Input as Step, Lane, LinkId, Loaded, Settled, Verdict};
+use fieldmesh_session::{Disk, FrameMark, Input as Step, Lane, LinkId, Loaded, Settled, Verdict};
 use fieldmesh_trie::Key;
 
 use super::Replica;
@@ -23,7 +25,16 @@ use crate::limits::{
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     waiting: BTreeMap<(BatchId, LinkId), Unnamed>,
-    bytes: BTreeMap<LinkId, usize>,
+    /// The links that brought them.
+    links: BTreeMap<LinkId, Brought>,
+}
+
+/// What waits of one link.
+#[derive(Debug)]
+struct Brought {
+    bytes: usize,
+    /// Since when nothing has come over the link, nor anything of it become durable.
+    since: Moment,
 }
 
 /// One batch that waits.
@@ -34,7 +45,6 @@ pub(super) struct Unnamed {
     pub(super) frame: FrameMark,
     pub(super) batch: Batch,
     length: usize,
-    since: Moment,
 }
 
 impl Unnamed {
@@ -42,23 +52,31 @@ impl Unnamed {
         (link, peer): (LinkId, DeviceId),
         frame: FrameMark,
         (batch, length): (Batch, usize),
-        since: Moment,
     ) -> Self {
-        Self { link, peer, frame, batch, length, since }
+        Self { link, peer, frame, batch, length }
     }
 }
 
 impl Runs {
     /// Lets the batch wait; false if the link has too many that do, or this one already.
-    pub(super) fn keep(&mut self, unnamed: Unnamed) -> bool {
-        let bytes = self.bytes.entry(unnamed.link).or_default();
+    pub(super) fn keep(&mut self, now: Moment, unnamed: Unnamed) -> bool {
         let key = (unnamed.batch.id(), unnamed.link);
-        if *bytes + unnamed.length > RUN_BYTES_MAX || self.waiting.contains_key(&key) {
+        let bytes = self.links.get(&unnamed.link).map_or(0, |brought| brought.bytes);
+        let bytes = bytes + unnamed.length;
+        if bytes > RUN_BYTES_MAX || self.waiting.contains_key(&key) {
             return false;
         }
-        *bytes += unnamed.length;
+        self.links.insert(unnamed.link, Brought { bytes, since: now });
         self.waiting.insert(key, unnamed);
         true
+    }
+
+    /// The link has brought something, or something of it has become durable, so that its peer may
+    /// send more.
+    pub(super) fn moved(&mut self, now: Moment, link: LinkId) {
+        if let Some(brought) = self.links.get_mut(&link) {
+            brought.since = now;
+        }
     }
 
     /// The batch that waits and that `held` names as the one before it.
@@ -77,32 +95,40 @@ impl Runs {
         keys.into_iter().filter_map(|key| self.take(&key)).collect()
     }
 
-    /// Lets go of what has waited too long.
-    pub(super) fn expire(&mut self, now: Moment) -> Vec<Unnamed> {
-        let late = self.waiting.iter().filter(|(_, it)| it.deadline() <= now);
-        let keys: Vec<(BatchId, LinkId)> = late.map(|(key, _)| *key).collect();
-        keys.into_iter().filter_map(|key| self.take(&key)).collect()
+    /// The links over which nothing has come for too long.
+    fn stuck(&self, now: Moment) -> Vec<LinkId> {
+        let is_stuck = |brought: &Brought| brought.deadline() <= now;
+        self.links.iter().filter(|(_, it)| is_stuck(it)).map(|(link, _)| *link).collect()
+    }
+
+    /// Lets go of what waits of one link.
+    fn let_go(&mut self, link: LinkId) -> Vec<Unnamed> {
+        self.links.remove(&link);
+        let of_link = self.waiting.extract_if(.., |(_, from), _| *from == link);
+        of_link.map(|(_, unnamed)| unnamed).collect()
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.waiting.values().map(Unnamed::deadline).min()
+        self.links.values().map(Brought::deadline).min()
     }
 
     pub(super) fn forget_link(&mut self, link: LinkId) {
-        self.waiting.retain(|(_, from), _| *from != link);
-        self.bytes.remove(&link);
+        self.let_go(link);
     }
 
     fn take(&mut self, key: &(BatchId, LinkId)) -> Option<Unnamed> {
         let unnamed = self.waiting.remove(key)?;
-        if let Some(bytes) = self.bytes.get_mut(&unnamed.link) {
-            *bytes -= unnamed.length;
+        if let Some(brought) = self.links.get_mut(&unnamed.link) {
+            brought.bytes -= unnamed.length;
+            if brought.bytes == 0 {
+                self.links.remove(&unnamed.link);
+            }
         }
         Some(unnamed)
     }
 }
 
-impl Unnamed {
+impl Brought {
     const fn deadline(&self) -> Moment {
         self.since.plus_millis(RUN_PATIENCE_MILLIS)
     }
@@ -147,7 +173,7 @@ impl Replica {
     /// The bytes that wait for their names.
     #[cfg(test)]
     pub(crate) fn unnamed_bytes(&self) -> usize {
-        self.runs.bytes.values().sum()
+        self.runs.links.values().map(|brought| brought.bytes).sum()
     }
 
     /// Has what proves the batches sent along with them, where the peer may have no other proof.
@@ -173,12 +199,21 @@ impl Replica {
         way.take(PROVERS_MAX).any(|held| self.holdings.excluded(&self.policy, &held).is_none())
     }
 
-    /// Lets those batches go that nothing has named in time.
+    /// Lets those batches go that nothing has named and whose links bring nothing more.
     pub(super) fn expire_runs(&mut self, now: Moment) {
-        for unnamed in self.runs.expire(now) {
-            let verdict = Verdict::Known(Held::of(&unnamed.batch).key());
-            let settled = vec![Settled { frame: unnamed.frame, verdict }];
-            self.step(now, unnamed.link, Step::Settled(settled));
+        for id in self.runs.stuck(now) {
+            let disk = self.links.get(&id).map(|link| self.ledger.disk(&link.peer));
+            if disk == Some(Disk::Writing) {
+                // The peer may be waiting until that is durable.
+                self.runs.moved(now, id);
+                continue;
+            }
+            let settled = self.runs.let_go(id).into_iter().map(|unnamed| {
+                let verdict = Verdict::Known(Held::of(&unnamed.batch).key());
+                Settled { frame: unnamed.frame, verdict }
+            });
+            let settled = settled.collect();
+            self.step(now, id, Step::Settled(settled));
         }
     }
 }

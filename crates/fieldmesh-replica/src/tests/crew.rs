@@ -89,6 +89,18 @@ pub(crate) fn keys(seed: u8) -> DeviceKeys {
     DeviceKeys::from_seed(&Seed::from_bytes([seed; 32]))
 }
 
+/// Bytes that no compression shortens.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let bytes = (0..length).map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[2]
+    });
+    bytes.collect()
+}
+
 /// Seals one batch a call, in one chain.
 pub(crate) struct Author {
     pub(crate) keys: DeviceKeys,

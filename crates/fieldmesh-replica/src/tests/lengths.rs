@@ -1,19 +1,11 @@
 //! A long batch over links that break: what has come is not sent again.
 
-use super::crew::Crew;
+use super::crew::{Crew, noise};
 
 #[test]
 fn a_long_batch_that_is_cut_again_and_again_goes_on_where_it_stopped() {
     let (mut crew, _) = Crew::new(2);
-    let mut change = vec![0; fieldmesh_model::limits::CHANGE_SIZE_MAX];
-    // Noise, which no compression shortens.
-    let mut state = 88_172_645_463_325_252_u64;
-    for byte in &mut change {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        *byte = state.to_be_bytes()[2];
-    }
+    let change = noise(fieldmesh_model::limits::CHANGE_SIZE_MAX);
     crew.seal(0, &change);
     crew.chunk = 1_000;
     let mut cuts = 0;

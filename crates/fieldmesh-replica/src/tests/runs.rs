@@ -3,7 +3,7 @@
 use fieldmesh_batch::Batch;
 use fieldmesh_model::BatchId;
 
-use super::crew::{Author, Crew, Node};
+use super::crew::{Author, Crew, Node, noise};
 use crate::limits::{RUN_BYTES_MAX, SIGNED_EVERY};
 use crate::{Event, Held, Input};
 
@@ -140,4 +140,22 @@ fn nobody_proves_a_batch_in_anothers_name() {
     assert!(!crew.nodes[1].replica.holds(&forged.id()));
     assert!(!crew.nodes[1].disk.contains_key(&forged.id()));
     assert!(crew.nodes[1].replica.holds(&naming.id()), "its own batch is its own matter");
+}
+
+#[test]
+fn a_run_whose_end_takes_minutes_on_a_slow_link_is_paid_for_once() {
+    let (mut crew, _) = Crew::new(2);
+    crew.seal(0, b"short");
+    crew.seal(0, &noise(400_000));
+    crew.chunk = 4_000;
+    let (link, end) = crew.connect(0, 1);
+    // 32 kbit/s.
+    while !crew.run_for(1) {
+        crew.now += 1_000;
+        (0..2).for_each(|node| crew.input(node, Input::Tick));
+        crew.deliver(1, end);
+    }
+    crew.assert_equal();
+    let sent = crew.nodes[0].loaded.iter().filter(|(to, _)| *to == link).count();
+    assert_eq!(sent, 2, "what waited for its signature came twice");
 }
