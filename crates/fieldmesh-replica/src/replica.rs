@@ -283,14 +283,8 @@ impl Replica {
 
     /// Passes new keys on to the peers that did not bring them.
     fn offer(&mut self, now: Moment, set: Set, keys: &[Key], origins: &BTreeSet<DeviceId>) {
-        let takers: Vec<LinkId> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.session.takes_offers() && !origins.contains(&link.peer))
-            .map(|(id, _)| *id)
-            .collect();
         let mut eager = 0;
-        for id in takers {
+        for id in self.takers(origins) {
             let keys = self.shown(id, set, keys);
             if keys.is_empty() {
                 continue;
@@ -302,6 +296,23 @@ impl Replica {
                 self.ask_soon(now, id);
             }
         }
+    }
+
+    /// Tells the peers that did not bring them the names of batches that count again.
+    fn name(&mut self, now: Moment, keys: &[Key], origins: &BTreeSet<DeviceId>) {
+        for id in self.takers(origins) {
+            let keys = self.shown(id, Set::Data, keys);
+            if !keys.is_empty() {
+                self.step(now, id, Step::Offer(Set::Data, keys, Manner::Name));
+                self.ask_soon(now, id);
+            }
+        }
+    }
+
+    /// The links over which something new reaches its peer, except to `origins`.
+    fn takers(&self, origins: &BTreeSet<DeviceId>) -> Vec<LinkId> {
+        let takes = |link: &Link| link.session.takes_offers() && !origins.contains(&link.peer);
+        self.links.iter().filter(|(_, link)| takes(link)).map(|(id, _)| *id).collect()
     }
 
     /// Those of `keys` that the peer at the other end of the link may know of.

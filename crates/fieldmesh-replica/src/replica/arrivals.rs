@@ -139,6 +139,9 @@ impl Replica {
         if was_all_signed && !self.holdings.is_all_signed() {
             self.regrant_all(now);
         }
+        for (origins, keys) in landing.names {
+            self.name(now, &keys, &origins);
+        }
         for ((set, origins), keys) in landing.offers {
             self.offer(now, set, &keys, &origins);
         }
@@ -259,9 +262,7 @@ impl Replica {
         let set = if arrival.is_aside { Set::Quarantine } else { Set::Data };
         let index = &self.holdings.index;
         let earlier: Vec<Key> = arrival.readmitted.iter().map(|spot| index.key(*spot)).collect();
-        if !earlier.is_empty() {
-            self.offer(now, Set::Data, &earlier, &BTreeSet::new());
-        }
+        self.name(now, &earlier, &BTreeSet::new());
         self.offer(now, set, &[held.key()], &BTreeSet::new());
     }
 
@@ -394,10 +395,9 @@ impl Replica {
             link.receipts.brought(line);
             link.receipts.ask_soon(now);
         }
-        // Nobody was offered those before.
         let index = &self.holdings.index;
         let keys = arrival.readmitted.iter().map(|spot| index.key(*spot));
-        landing.offers.entry((Set::Data, peers.clone())).or_default().extend(keys);
+        landing.names.entry(peers.clone()).or_default().extend(keys);
         landing.readmitted.extend(arrival.readmitted);
         let reason = self.holdings.reason(&self.policy, spot);
         let set = if reason.is_some() { Set::Quarantine } else { Set::Data };
@@ -492,6 +492,8 @@ struct Landing {
     quarantined: BTreeMap<LinkId, Vec<(BatchId, RefuseReason)>>,
     set_aside: Vec<Spot>,
     readmitted: Vec<Spot>,
+    /// What counts again; some peers hold it from before, so it is only named.
+    names: BTreeMap<BTreeSet<DeviceId>, Vec<Key>>,
     offers: BTreeMap<(Set, BTreeSet<DeviceId>), Vec<Key>>,
     was_refused: bool,
 }

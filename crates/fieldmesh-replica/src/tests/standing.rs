@@ -281,3 +281,26 @@ fn both_sides_of_a_fork_are_kept_by_all_and_flag_their_author() {
         assert_eq!(told.count(), 2);
     }
 }
+
+#[test]
+fn what_counts_again_is_not_sent_to_a_peer_that_holds_it() {
+    let (mut crew, mut office) = Crew::new(3);
+    let batches = forked(&office);
+    for batch in &batches[..2] {
+        crew.nodes[0].put(at(0), batch.clone());
+    }
+    let (link, _) = crew.connect(0, 2);
+    crew.run();
+    assert_eq!(crew.nodes[2].replica.len(), 2);
+    let item = office.revoke(keys(2).device(), [head_of(&batches[2])].into());
+    crew.input(0, Input::LocalItem { item });
+    crew.run();
+    assert!([0, 2].iter().all(|node| crew.nodes[*node].replica.quarantine_len() == 2));
+    crew.nodes[0].loaded.clear();
+    crew.nodes[0].put(at(0), batches[2].clone());
+    crew.perform(0);
+    crew.pass(120_000);
+    crew.assert_same([0, 2]);
+    assert_eq!(crew.nodes[2].replica.len(), 3);
+    assert_eq!(crew.nodes[0].loaded, [(link, batches[2].id())]);
+}
