@@ -65,6 +65,8 @@ pub(crate) struct Node {
     pub(crate) next_link: u64,
     /// What was asked of the disk for each link, to be sent.
     pub(crate) sent: BTreeMap<LinkId, BTreeSet<BatchId>>,
+    /// What each link was the first to bring.
+    pub(crate) got: BTreeMap<LinkId, BTreeSet<BatchId>>,
     /// When each batch became durable here, in the time of the world.
     pub(crate) held_since: BTreeMap<Key, i64>,
     /// What it wants to hold.
@@ -126,6 +128,7 @@ impl Node {
             half: 0,
             next_link: 1,
             sent: BTreeMap::new(),
+            got: BTreeMap::new(),
             filter,
             read,
             is_old,
@@ -156,6 +159,7 @@ impl Node {
         self.author.begin_epoch(random);
         self.clock.restart();
         self.sent.clear();
+        self.got.clear();
         self.meter = Meter::default();
         let how = (self.ingest_window, &self.filter, self.is_old);
         let replica = start(self.config, &self.disk, how);

@@ -76,6 +76,14 @@ pub enum Violation {
         /// The batch.
         batch: BatchId,
     },
+    /// P5: something was sent to the peer that it came from.
+    #[error("P5: node {node} sent {batch} back to the peer that it came from")]
+    SentBack {
+        /// The sender.
+        node: usize,
+        /// The batch.
+        batch: BatchId,
+    },
     /// P5: something was sent that the peer had.
     #[error("P5: {count} batches were sent to a peer that had them")]
     SentNeedlessly {

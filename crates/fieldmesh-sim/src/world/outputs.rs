@@ -78,11 +78,7 @@ impl World<'_> {
             }
             // What was refused may be sent again.
             Event::Refused { batch, link: Some(link), .. } if self.has_changing_policy() => {
-                let end = End { node, link: *link };
-                let cable = self.cable_of.get(&(node, *link)).map(|index| &self.cables[*index]);
-                let Some(from) = cable.map(|cable| cable.other(end)) else { return };
-                let sent = self.nodes[from.node].sent.get_mut(&from.link);
-                sent.map(|sent| sent.remove(batch));
+                check::exactness::refuses(self, End { node, link: *link }, *batch);
             }
             // An author whose certificate is still on its way may be refused for a while.
             Event::Refused { batch, link, .. } if !self.has_changing_policy() => {
@@ -97,17 +93,23 @@ impl World<'_> {
                 self.note("reports a relay", node);
                 self.check(|world| check::withholding::says(world, node, relay, batch));
             }
+            Event::Received { link, batches } => {
+                check::exactness::gets(self, End { node, link: *link }, batches);
+            }
+            Event::Quarantined { link, batches } => {
+                let ids: Vec<BatchId> = batches.iter().map(|(id, _)| *id).collect();
+                check::exactness::gets(self, End { node, link: *link }, &ids);
+                check::exactness::sets_aside(self, node, &ids);
+            }
+            Event::SetAside { batches } => check::exactness::sets_aside(self, node, batches),
             Event::Receipt(receipt) => self.keep_receipt(node, receipt),
             Event::Refused { .. }
             | Event::Stalled { .. }
-            | Event::Received { .. }
             | Event::PolicyChanged
             | Event::ChainGap { .. }
             | Event::Fork { .. }
             | Event::OwnBatchUnknown { .. }
-            | Event::SetAside { .. }
             | Event::Readmitted { .. }
-            | Event::Quarantined { .. }
             | Event::StoreRestored { .. } => {}
         }
     }
