@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fieldmesh_batch::Batch;
 use fieldmesh_model::{BatchId, Moment};
-use fieldmesh_replica::{Lane, LinkId};
+use fieldmesh_replica::LinkId;
 
 use crate::cable::{Cable, End, STREAMS, Stream};
 use crate::check;
@@ -94,8 +94,8 @@ pub(crate) enum Happening {
     Transmit { cable: usize, side: usize },
     /// Bytes arrive at the end opposite to `side`.
     Deliver { cable: usize, side: usize, stream: Stream, bytes: Vec<u8> },
-    /// Data bytes have left a node.
-    Written { end: End, lane: Lane, bytes: usize },
+    /// Bytes have left a node.
+    Written { end: End, stream: Stream, bytes: usize },
     /// One end notices that the connection is gone.
     Down { end: End },
     /// A hostile end says something unasked.
@@ -280,7 +280,7 @@ impl World<'_> {
             Happening::Deliver { cable, side, stream, bytes } => {
                 self.deliver(cable, side, stream, bytes);
             }
-            Happening::Written { end, lane, bytes } => self.written(end, lane, bytes),
+            Happening::Written { end, stream, bytes } => self.written(end, stream, bytes),
             Happening::Down { end } => self.down(end),
             Happening::Rant { cable, side } => self.rant(cable, side),
             Happening::Stored { node, run, write } => self.stored(node, run, &write),

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use fieldmesh_session::limits::{DATA_FRAME_MAX, UNWRITTEN_MAX};
+use fieldmesh_session::limits::{
+    CONTROL_UNWRITTEN_MAX, DATA_FRAME_MAX, ERROR_TEXT_MAX, UNWRITTEN_MAX,
+};
 
+use crate::cable::Stream;
 use crate::violation::Violation;
 use crate::world::World;
 
@@ -31,6 +34,12 @@ pub(crate) fn sending(world: &mut World<'_>, index: usize, side: usize) -> Resul
     let (bytes, limit) = (state.meter.unsent(end.link), UNWRITTEN_MAX + DATA_FRAME_MAX);
     if bytes > limit {
         return Err(Violation::MemoryGrows { node, what: "unsent data", bytes, limit });
+    }
+    // The last words say why the conversation ends.
+    let limit = CONTROL_UNWRITTEN_MAX + ERROR_TEXT_MAX + 16;
+    let bytes = cable.ways[side].waiting(Stream::Control);
+    if bytes > limit {
+        return Err(Violation::MemoryGrows { node, what: "unsent words", bytes, limit });
     }
     Ok(())
 }

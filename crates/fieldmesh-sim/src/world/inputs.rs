@@ -2,7 +2,7 @@
 
 use fieldmesh_batch::Batch;
 use fieldmesh_identity::Item;
-use fieldmesh_replica::{Held, Input, Lane, LinkId, Output, Side};
+use fieldmesh_replica::{Held, Input, LinkId, Output, Side};
 
 use super::World;
 use crate::cable::{End, Stream};
@@ -41,8 +41,13 @@ impl World<'_> {
         self.input(end.node, arrival(end.link, stream, bytes));
     }
 
-    pub(super) fn has_left(&mut self, end: End, lane: Lane, bytes: usize) {
-        self.input(end.node, Input::DataWritten { link: end.link, lane, bytes });
+    pub(super) fn has_left(&mut self, end: End, stream: Stream, bytes: usize) {
+        let link = end.link;
+        let input = match stream {
+            Stream::Control => Input::ControlWritten { link, bytes },
+            Stream::Data(lane) => Input::DataWritten { link, lane, bytes },
+        };
+        self.input(end.node, input);
     }
 
     pub(super) fn loaded(&mut self, node: usize, link: LinkId, batches: Vec<Batch>) {

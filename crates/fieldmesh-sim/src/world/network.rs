@@ -1,7 +1,5 @@
 //! Connections come up, carry bytes, and break.
 
-use fieldmesh_replica::Lane;
-
 use super::{Happening, World};
 use crate::cable::{Cable, End, Stream};
 use crate::check;
@@ -11,8 +9,6 @@ use crate::plan::FirstBreak;
 
 /// How long a connection lives on which nothing comes through.
 pub(super) const PATIENCE_MILLIS: i64 = 30_000;
-/// The control bytes that may wait for a peer that does not read before its connection is closed.
-const CONTROL_WAITING_MAX: usize = 512 * 1024;
 /// What a hostile peer says unasked waits for room, or the world would hold all of it.
 const RANT_WAITING_MAX: usize = 256 * 1024;
 
@@ -98,12 +94,6 @@ impl World<'_> {
         if !is_sending {
             self.transmit(index, side);
         }
-        // A shell cannot hold back what a replica answers, so it gives up whom that does not reach.
-        let waiting = self.cables[index].ways[side].waiting(Stream::Control);
-        if waiting > CONTROL_WAITING_MAX && self.nodes[end.node].is_honest() {
-            self.note("gives up who does not read", end.node);
-            self.cut(index);
-        }
     }
 
     /// Lets leave what can leave now.
@@ -128,9 +118,7 @@ impl World<'_> {
             let waits = piece.left > self.now;
             way.is_sending = waits;
             let (stream, bytes) = (piece.stream, piece.bytes);
-            if let Stream::Data(lane) = stream {
-                self.schedule(piece.left, Happening::Written { end, lane, bytes: bytes.len() });
-            }
+            self.schedule(piece.left, Happening::Written { end, stream, bytes: bytes.len() });
             self.schedule(piece.due, Happening::Deliver { cable: index, side, stream, bytes });
             if waits {
                 self.schedule(piece.left, Happening::Transmit { cable: index, side });
@@ -147,9 +135,11 @@ impl World<'_> {
         is_deaf || self.blocked.contains(&(from, to))
     }
 
-    pub(super) fn written(&mut self, end: End, lane: Lane, bytes: usize) {
-        self.nodes[end.node].meter.left(end.link, bytes);
-        self.has_left(end, lane, bytes);
+    pub(super) fn written(&mut self, end: End, stream: Stream, bytes: usize) {
+        if stream != Stream::Control {
+            self.nodes[end.node].meter.left(end.link, bytes);
+        }
+        self.has_left(end, stream, bytes);
     }
 
     pub(super) fn deliver(&mut self, index: usize, side: usize, stream: Stream, bytes: Vec<u8>) {
