@@ -30,7 +30,6 @@ pub(crate) fn day(world: &World<'_>) -> Result<(), Violation> {
     if world.plan.checks.recent_cost {
         cost::recent(world)?;
     }
-    hops::passed_on(world)?;
     priority::overtaken(world)?;
     Ok(())
 }

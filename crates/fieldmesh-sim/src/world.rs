@@ -209,6 +209,7 @@ impl World<'_> {
             if self.plan.checks.safety {
                 check::receipts::safe(&self)?;
             }
+            check::hops::passed_on(&mut self)?;
         }
         check::end(&self)?;
         Ok(Outcome {
