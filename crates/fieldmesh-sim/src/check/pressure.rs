@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use fieldmesh_session::limits::{
-    CONTROL_UNWRITTEN_MAX, DATA_FRAME_MAX, ERROR_TEXT_MAX, UNWRITTEN_MAX,
-};
+use fieldmesh_session::limits::{CONTROL_UNWRITTEN_MAX, DATA_FRAME_MAX, UNWRITTEN_MAX};
 
 use crate::cable::Stream;
 use crate::violation::Violation;
 use crate::world::World;
+
+/// Words that a conversation does not count: its first, before it knows that they wait, and its
+/// last, which say why it ends.
+const UNCOUNTED_MAX: usize = 1_024;
 
 /// What came and is not durable: a window, and one more frame, of each peer.
 pub(crate) fn storing(world: &mut World<'_>, node: usize) -> Result<(), Violation> {
@@ -35,8 +37,7 @@ pub(crate) fn sending(world: &mut World<'_>, index: usize, side: usize) -> Resul
     if bytes > limit {
         return Err(Violation::MemoryGrows { node, what: "unsent data", bytes, limit });
     }
-    // The last words say why the conversation ends.
-    let limit = CONTROL_UNWRITTEN_MAX + ERROR_TEXT_MAX + 16;
+    let limit = CONTROL_UNWRITTEN_MAX + UNCOUNTED_MAX;
     let bytes = cable.ways[side].waiting(Stream::Control);
     if bytes > limit {
         return Err(Violation::MemoryGrows { node, what: "unsent words", bytes, limit });

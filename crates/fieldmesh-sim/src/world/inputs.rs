@@ -30,6 +30,8 @@ impl World<'_> {
             let other = if end == ends[0] { ends[1] } else { ends[0] };
             let peer = self.nodes[other.node].device();
             self.input(end.node, Input::LinkUp { link: end.link, peer, side, channel_key });
+            // From the first word on it says what has left, also where nobody ever reads.
+            self.input(end.node, Input::ControlWritten { link: end.link, bytes: 0 });
         }
     }
 
