@@ -85,6 +85,19 @@ pub struct Proof {
     pub is_safe: bool,
 }
 
+/// Receipts of a store that are not believed, whoever carries them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Doubt {
+    /// Whose store.
+    pub device: DeviceId,
+    /// The store.
+    pub store: StoreId,
+    /// All of epochs before this one.
+    pub epoch: u64,
+    /// And those of this epoch up to this moment.
+    pub until: Option<Moment>,
+}
+
 /// Two batches that one author signed for one place of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fork {
@@ -199,6 +212,16 @@ pub enum Input {
         /// The encoded receipt.
         bytes: Vec<u8>,
     },
+    /// The receipt of [`Output::Sign`] cannot be signed.
+    NotSigned {
+        /// For which connection.
+        link: LinkId,
+    },
+    /// The epoch of [`Output::RaiseEpoch`] is durable.
+    EpochRaised {
+        /// How often this store was restored.
+        epoch: u64,
+    },
     /// The roots are to be compared as soon as possible.
     Resync {
         /// With one peer, or with all.
@@ -254,11 +277,20 @@ pub enum Output {
         ids: Vec<BatchId>,
     },
     /// Sign this with the device's key, then say [`Input::Signed`]. All that it names is durable.
+    ///
+    /// Before that its moment, or a later one, is to be durable for
+    /// [`crate::Replica::with_signed`]: this store never signs for that moment again.
     Sign {
         /// For which connection.
         link: LinkId,
         /// What to sign.
         receipt: Receipt,
+    },
+    /// This store was put back from an older copy: count it as restored so often, durably, then say
+    /// [`Input::EpochRaised`].
+    RaiseEpoch {
+        /// How often.
+        epoch: u64,
     },
     /// Send what is left of the control stream and close the connection.
     Close {
@@ -367,6 +399,15 @@ pub enum Event {
         store: StoreId,
         /// How often it was restored.
         epoch: u64,
+    },
+    /// A store lacks what it acknowledged, as if it was put back from an older copy: what it signed
+    /// so far is void. To be kept, before anything that follows, for
+    /// [`crate::Replica::with_doubts`], as is what [`Self::StoreRestored`] says.
+    StoreDoubted {
+        /// Which receipts.
+        doubt: Doubt,
+        /// A batch that it acknowledged and lacks, if one is known.
+        batch: Option<BatchId>,
     },
     /// A relay acknowledged this batch and afterwards did not give it to this replica, which got it
     /// from another.

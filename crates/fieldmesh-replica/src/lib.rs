@@ -22,9 +22,10 @@ mod judge;
 pub mod limits;
 mod proofs;
 mod replica;
+mod signing;
 
 pub use fieldmesh_session::{CloseReason, Lane, LinkId, LinkStats, SessionError, Side, WireError};
-pub use interface::{Config, Event, Fork, Held, Input, Output, Proof, ReplicaError};
+pub use interface::{Config, Doubt, Event, Fork, Held, Input, Output, Proof, ReplicaError};
 pub use judge::RefuseReason;
 pub use replica::Replica;
 

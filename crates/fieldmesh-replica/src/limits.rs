@@ -60,13 +60,21 @@ pub const RELAYED_PER_ANSWER_MAX: usize = 16;
 /// The most bytes of receipts in one answer; it travels as one message.
 pub const ANSWER_BYTES_MAX: usize = 48 * 1024;
 /// The most receipts of relays that are kept to be passed on.
-pub const RELAYED_MAX: usize = 256;
+pub const RELAYED_MAX: usize = 512;
 /// The most stores of relays, and as many of others, whose receipts are taken into account.
 pub const STORES_MAX: usize = 256;
 /// The most stores of one device among them; an older one makes room.
 pub const STORES_PER_DEVICE_MAX: usize = 2;
-/// The most ends of one forked chain about which receipts are asked for and kept.
+/// The most heads of one chain that are kept of one store; beyond, the one goes that says least.
+pub const HEADS_KEPT_MAX: usize = 64;
+/// The most ends of one forked chain about which receipts are asked for.
 pub const HEADS_PER_CHAIN_MAX: usize = 16;
+/// How long an answer to a question for receipts is waited for before the next one.
+pub const ANSWER_PATIENCE_MILLIS: i64 = 10_000;
+/// After this time a relay in a conversation that goes on is asked to sign once more.
+pub const STAMP_MILLIS: i64 = 3_600_000;
+/// The most batches for which a peer is asked for earlier receipts of relays that may hide them.
+pub const LATE_ASKED_MAX: usize = HEADS_PER_RECEIPT_MAX / 2;
 /// The most acknowledged heads of one store that are not here.
 pub const AHEAD_MAX: usize = 4_096;
 /// The most relays whose completeness is watched.

@@ -1,4 +1,12 @@
 //! What other stores have acknowledged with signed receipts.
+//!
+//! The moments of the receipts of one store grow with each that it signs, in whatever order they
+//! come here; so they are compared with each other and with no clock.
+//!
+//! Of each chain the earliest acknowledgement of each of its batches is kept: an earlier one says
+//! more, because it may show that a relay held a batch already when it did not give it. A store that
+//! is found to lack what it signed for is doubted: what it signed up to then proves nothing, whoever
+//! carries it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,20 +16,21 @@ use fieldmesh_model::{BatchId, DeviceId, Moment, Role, StoreId};
 use fieldmesh_trie::Key;
 
 use crate::index::{Index, Line, Spot};
-use crate::interface::Proof;
-use crate::limits::{
-    AHEAD_MAX, HEADS_PER_CHAIN_MAX, RELAYED_MAX, STORES_MAX, STORES_PER_DEVICE_MAX,
-};
+use crate::interface::{Doubt, Proof};
+use crate::limits::{AHEAD_MAX, HEADS_KEPT_MAX, RELAYED_MAX, STORES_MAX, STORES_PER_DEVICE_MAX};
 
 /// One store of one device.
 pub(crate) type Place = (DeviceId, StoreId);
+
+/// Which receipt it is: its moment, its store, and the epoch of that.
+type Mark = (Moment, Place, u64);
 
 /// Everything that receipts prove.
 #[derive(Debug, Default)]
 pub(crate) struct Proofs {
     stores: BTreeMap<Place, Acknowledged>,
     /// Receipts of relays, to be passed on.
-    relayed: BTreeMap<(Moment, Place, u64), Receipt>,
+    relayed: BTreeMap<Mark, Receipt>,
 }
 
 /// What one store has acknowledged in its newest epoch.
@@ -30,9 +39,11 @@ struct Acknowledged {
     epoch: u64,
     /// Whether it was a relay's when it became known.
     is_relay: bool,
-    /// The latest time of its own clock that it has signed.
+    /// What it signed up to this moment proves nothing.
+    doubted: Option<Moment>,
+    /// The latest moment that it has signed.
     latest: Option<Moment>,
-    /// Heads that are here, the latest of each chain.
+    /// Heads that are here, by chain.
     heads: BTreeMap<Line, Vec<Acked>>,
     /// Heads that are not here, and when they were acknowledged first.
     ahead: BTreeMap<Key, Moment>,
@@ -40,16 +51,16 @@ struct Acknowledged {
 
 /// A head that a store has acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Acked {
-    pub(crate) spot: Spot,
-    /// The earliest time of the store's clock at which it did.
-    pub(crate) at: Moment,
+struct Acked {
+    spot: Spot,
+    /// The earliest moment at which it did.
+    at: Moment,
 }
 
 /// What a receipt led to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gain {
-    /// Whether it proves anything of what is here that was not proven.
+    /// Whether it proves anything of what is here that was not proven, or not so early.
     pub(crate) is_new: bool,
     /// Whether it voids earlier receipts of the same store.
     pub(crate) is_restored: bool,
@@ -74,6 +85,31 @@ impl Proofs {
             let fresh = Acknowledged { epoch, is_relay: true, ..Acknowledged::default() };
             self.stores.insert(*place, fresh);
         }
+    }
+
+    /// What the store signed before does not count any more, as far as `doubt` says; true if that was
+    /// not known.
+    pub(crate) fn doubt(&mut self, doubt: &Doubt, is_relay: bool) -> bool {
+        let place = (doubt.device, doubt.store);
+        let at = doubt.until.unwrap_or(Moment::from_millis(i64::MIN));
+        if !self.stores.contains_key(&place) && !self.has_room(&place, is_relay, at) {
+            return false;
+        }
+        let is_risen = self.note_epoch(&place, doubt.epoch);
+        let fresh = Acknowledged { epoch: doubt.epoch, is_relay, ..Acknowledged::default() };
+        let acknowledged = self.stores.entry(place).or_insert(fresh);
+        let until = doubt.until.filter(|_| acknowledged.epoch == doubt.epoch);
+        let Some(until) = until.filter(|until| acknowledged.doubted < Some(*until)) else {
+            return is_risen;
+        };
+        acknowledged.doubted = Some(until);
+        acknowledged.latest = acknowledged.latest.max(Some(until));
+        acknowledged.ahead.retain(|_, at| *at > until);
+        for heads in acknowledged.heads.values_mut() {
+            heads.retain(|head| head.at > until);
+        }
+        self.relayed.retain(|(at, it, _), _| *it != place || *at > until);
+        true
     }
 
     /// Whether one more store may become known, which signs at the moment `at`; an older store of
@@ -104,8 +140,9 @@ impl Proofs {
         let epoch = receipt.store_epoch;
         let fresh = Acknowledged { epoch, is_relay, ..Acknowledged::default() };
         let acknowledged = self.stores.entry(place).or_insert(fresh);
-        if receipt.store_epoch < acknowledged.epoch {
-            return Gain::default();
+        let is_doubted = acknowledged.doubted >= Some(receipt.at);
+        if receipt.store_epoch < acknowledged.epoch || is_doubted {
+            return Gain { is_new: false, is_restored };
         }
         acknowledged.latest = acknowledged.latest.max(Some(receipt.at));
         let mut is_new = false;
@@ -113,12 +150,33 @@ impl Proofs {
             is_new |= acknowledged.take(index, &Key::from_bytes(*head), receipt.at);
         }
         if is_new && is_relay {
-            if self.relayed.len() >= RELAYED_MAX {
-                self.relayed.pop_first();
-            }
-            self.relayed.insert((receipt.at, place, receipt.store_epoch), receipt.clone());
+            self.keep(receipt);
         }
         Gain { is_new, is_restored }
+    }
+
+    /// Keeps a receipt to be passed on.
+    fn keep(&mut self, receipt: &Receipt) {
+        if self.relayed.len() >= RELAYED_MAX {
+            self.drop_useless();
+        }
+        if self.relayed.len() >= RELAYED_MAX {
+            let marks: Vec<Mark> = self.relayed.keys().copied().collect();
+            let crowded = most_crowded(&marks, |(at, _, _)| *at);
+            crowded.map(|index| self.relayed.remove(&marks[index]));
+        }
+        let place = (receipt.signer, receipt.store);
+        self.relayed.insert((receipt.at, place, receipt.store_epoch), receipt.clone());
+    }
+
+    /// Forgets receipts that are the earliest for nothing.
+    fn drop_useless(&mut self) {
+        let mut useful: BTreeSet<(Place, Moment)> = BTreeSet::new();
+        for (place, acknowledged) in &self.stores {
+            let heads = acknowledged.heads.values().flatten().map(|head| head.at);
+            useful.extend(heads.chain(acknowledged.ahead.values().copied()).map(|at| (*place, at)));
+        }
+        self.relayed.retain(|(at, place, _), _| useful.contains(&(*place, *at)));
     }
 
     /// A batch is new here: stores that acknowledged it before are ahead no longer.
@@ -136,6 +194,24 @@ impl Proofs {
         self.stores.get(place)?.covers(index, spot)
     }
 
+    /// The epoch of the store and the latest moment that it has signed in it, as far as is known.
+    pub(crate) fn latest(&self, place: &Place) -> Option<(u64, Moment)> {
+        let acknowledged = self.stores.get(place)?;
+        Some((acknowledged.epoch, acknowledged.latest?))
+    }
+
+    /// The same of all stores of a device.
+    pub(crate) fn latest_of(&self, device: &DeviceId) -> BTreeMap<StoreId, (u64, Moment)> {
+        let of_device = self.stores.keys().filter(|place| place.0 == *device);
+        of_device.filter_map(|place| Some((place.1, self.latest(place)?))).collect()
+    }
+
+    /// The newest kept receipt of the store.
+    pub(crate) fn newest(&self, place: &Place) -> Option<&Receipt> {
+        let mut of_store = self.relayed.iter().filter(|((_, it, _), _)| it == place);
+        of_store.next_back().map(|(_, receipt)| receipt)
+    }
+
     /// Where the batch at `spot` is, apart from the store `own`.
     pub(crate) fn proof(&self, index: &Index, policy: &Policy, own: &Place, spot: Spot) -> Proof {
         let mut proof = Proof::default();
@@ -151,8 +227,8 @@ impl Proofs {
         proof
     }
 
-    /// The newest receipts of relays that acknowledge any of `spots`, at most `limit`, among those
-    /// that `is_shown` lets pass.
+    /// Receipts of relays that acknowledge any of `spots`, at most `limit`, among those that
+    /// `is_shown` lets pass: of each relay and batch the earliest, where that many fit.
     pub(crate) fn relayed(
         &self,
         index: &Index,
@@ -160,18 +236,46 @@ impl Proofs {
         limit: usize,
         is_shown: impl Fn(&Key) -> bool,
     ) -> Vec<Receipt> {
+        let is_open =
+            |receipt: &Receipt| receipt.heads.iter().all(|head| is_shown(&Key::from_bytes(*head)));
+        let mut earliest: BTreeSet<Mark> = BTreeSet::new();
+        for (place, acknowledged) in self.stores.iter().filter(|(_, it)| it.is_relay) {
+            let times = spots.iter().filter_map(|spot| acknowledged.covers(index, *spot));
+            earliest.extend(times.map(|at| (at, *place, acknowledged.epoch)));
+        }
+        let count = earliest.len();
+        let kept = earliest.iter().filter(|mark| self.relayed.get(mark).is_some_and(is_open));
+        let earliest: BTreeSet<Mark> = kept.copied().collect();
+        let mut chosen = BTreeSet::new();
+        if earliest.len() < count || count > limit {
+            chosen = self.widest(index, spots, limit / 2, is_open);
+        }
+        let room = limit.saturating_sub(chosen.len());
+        let others: Vec<Mark> = earliest.difference(&chosen).take(room).copied().collect();
+        chosen.extend(others);
+        chosen.iter().filter_map(|mark| self.relayed.get(mark).cloned()).collect()
+    }
+
+    /// The newest receipts that acknowledge any of `spots`: few of them cover many.
+    fn widest(
+        &self,
+        index: &Index,
+        spots: &[Spot],
+        limit: usize,
+        is_open: impl Fn(&Receipt) -> bool,
+    ) -> BTreeSet<Mark> {
         let mut lacking: BTreeSet<(Place, Spot)> = BTreeSet::new();
         for place in self.relayed.keys().map(|(_, place, _)| *place) {
             lacking.extend(spots.iter().map(|spot| (place, *spot)));
         }
-        let mut chosen = Vec::new();
-        for ((_, place, _), receipt) in self.relayed.iter().rev() {
-            let keys: Vec<Key> = receipt.heads.iter().map(|head| Key::from_bytes(*head)).collect();
-            if chosen.len() == limit || !keys.iter().all(&is_shown) {
+        let mut chosen = BTreeSet::new();
+        for (mark, receipt) in self.relayed.iter().rev() {
+            if chosen.len() == limit || !is_open(receipt) {
                 continue;
             }
+            let keys = receipt.heads.iter().map(|head| Key::from_bytes(*head));
             let mut heads: BTreeMap<Line, Vec<Spot>> = BTreeMap::new();
-            for head in keys.iter().filter_map(|key| find(index, key)) {
+            for head in keys.filter_map(|key| find(index, &key)) {
                 heads.entry(index.line(head)).or_default().push(head);
             }
             let covers = |spot: &Spot| {
@@ -179,9 +283,9 @@ impl Proofs {
                 heads.is_some_and(|heads| heads.iter().any(|head| index.reaches(*head, *spot)))
             };
             let before = lacking.len();
-            lacking.retain(|(it, spot)| it != place || !covers(spot));
+            lacking.retain(|(it, spot)| *it != mark.1 || !covers(spot));
             if lacking.len() < before {
-                chosen.push(receipt.clone());
+                chosen.insert(*mark);
             }
         }
         chosen
@@ -189,31 +293,52 @@ impl Proofs {
 }
 
 impl Acknowledged {
-    /// Takes note of one head; false if it was proven before, or is not here to be.
+    /// Takes note of one head; false if it was proven as early before, or is not here to be.
     fn take(&mut self, index: &Index, key: &Key, at: Moment) -> bool {
         let Some(spot) = find(index, key) else {
-            if self.ahead.len() < AHEAD_MAX {
-                self.ahead.entry(*key).or_insert(at);
+            if let Some(first) = self.ahead.get_mut(key) {
+                *first = at.min(*first);
+            } else if self.ahead.len() < AHEAD_MAX {
+                self.ahead.insert(*key, at);
             }
             return false;
         };
         let heads = self.heads.entry(index.line(spot)).or_default();
-        if heads.iter().any(|head| index.reaches(head.spot, spot)) {
+        if heads.iter().any(|head| head.at <= at && index.reaches(head.spot, spot)) {
             return false;
         }
-        // An earlier acknowledgement says more, of the batches that it covers.
-        if heads.len() >= HEADS_PER_CHAIN_MAX {
-            let covered = heads.iter().position(|head| index.reaches(spot, head.spot));
-            heads.remove(covered.unwrap_or(0));
+        heads.retain(|head| head.at < at || !index.reaches(spot, head.spot));
+        if heads.len() >= HEADS_KEPT_MAX {
+            heads.remove(superfluous(index, heads));
         }
         heads.push(Acked { spot, at });
+        heads.sort_unstable_by_key(|head| head.at);
         true
     }
 
     fn covers(&self, index: &Index, spot: Spot) -> Option<Moment> {
         let heads = self.heads.get(&index.line(spot))?;
-        heads.iter().filter(|head| index.reaches(head.spot, spot)).map(|head| head.at).min()
+        heads.iter().find(|head| index.reaches(head.spot, spot)).map(|head| head.at)
     }
+}
+
+/// Which of the heads of one chain, in the order of their moments, says least: one that a later one
+/// covers too, at nearly the same time.
+fn superfluous(index: &Index, heads: &[Acked]) -> usize {
+    let is_covered = |at: &usize| {
+        let later = heads.iter().skip(at + 1);
+        later.clone().any(|head| index.reaches(head.spot, heads[*at].spot))
+    };
+    let covered: Vec<usize> = (0..heads.len()).filter(is_covered).collect();
+    most_crowded(&covered, |at| heads[*at].at).map_or(0, |position| covered[position])
+}
+
+/// The one between whose neighbours there is the least time; the first and the last stay if they
+/// can.
+fn most_crowded<T>(sorted: &[T], at: impl Fn(&T) -> Moment) -> Option<usize> {
+    let gap = |index: &usize| at(&sorted[index + 1]).millis_since(at(&sorted[index - 1]));
+    let between = (1..sorted.len().saturating_sub(1)).min_by_key(gap);
+    between.or_else(|| (!sorted.is_empty()).then_some(0))
 }
 
 /// The entry of the batch with this key.

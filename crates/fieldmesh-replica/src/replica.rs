@@ -1,6 +1,7 @@
 //! The state of one participant and what each input does to it.
 
 mod arrivals;
+mod doubts;
 mod flights;
 mod grants;
 mod ledger;
@@ -28,6 +29,7 @@ use crate::holdings::Holdings;
 use crate::interface::{Config, Held, Input, Output, ReplicaError};
 use crate::limits::{EAGER_LINKS_MAX, INGEST_WINDOW_DEFAULT};
 use crate::proofs::Proofs;
+use crate::signing::Signing;
 use flights::Flights;
 use grants::Grants;
 use ledger::Ledger;
@@ -61,6 +63,9 @@ pub struct Replica {
     /// Gaps already reported.
     gaps: BTreeSet<(Chain, Gap)>,
     proofs: Proofs,
+    signing: Signing,
+    /// Questions for receipts that wait until a new epoch of the store is durable.
+    raising: Option<BTreeMap<LinkId, Vec<Key>>>,
     watch: Watch,
     grants: Grants,
     links: BTreeMap<LinkId, Link>,
@@ -118,6 +123,8 @@ impl Replica {
             unheld: unheld.into_iter().collect(),
             gaps: BTreeSet::new(),
             proofs: Proofs::default(),
+            signing: Signing::default(),
+            raising: None,
             watch: Watch::default(),
             grants: Grants::default(),
             links: BTreeMap::new(),
@@ -165,7 +172,6 @@ impl Replica {
     ///
     /// An error is a mistake of the shell and changes nothing.
     pub fn handle(&mut self, now: Moment, input: Input) -> Result<(), ReplicaError> {
-        self.watch.note_own_clock(now);
         match input {
             Input::LinkUp { link, peer, side, channel_key } => {
                 self.link_up(now, link, peer, side, channel_key)?;
@@ -196,6 +202,8 @@ impl Replica {
             Input::LocalBatch { held } => self.local_batch(now, &held),
             Input::LocalItem { item } => self.local_item(now, item)?,
             Input::Signed { link, bytes } => self.signed(now, link, bytes),
+            Input::NotSigned { link } => self.not_signed(link),
+            Input::EpochRaised { epoch } => self.epoch_raised(now, epoch),
             Input::Resync { link: Some(link) } => self.step(now, link, Step::Check),
             Input::Resync { link: None } => self.step_all(now, || Step::Check),
             Input::Tick => self.tick(now),
@@ -232,7 +240,8 @@ impl Replica {
             partials: self.partials.take(&peer),
         };
         let session = Session::new(settings, now);
-        let receipts = Questions::default();
+        let end = self.holdings.index.end();
+        let receipts = Questions::new(end, self.proofs.latest_of(&peer));
         let link = Link { peer, side, conversation: None, greeting: None, session, receipts };
         self.links.insert(id, link);
         self.bound_links(now, peer);

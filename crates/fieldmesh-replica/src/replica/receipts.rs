@@ -1,23 +1,25 @@
 //! Asking peers what they hold, answering such questions, and keeping the proofs.
 //!
-//! A question names heads, newest batches of chains; the answer is one receipt that the asked peer
+//! A relay is also asked to sign for the moment alone, with a key that no batch has. A question names
+//! heads, newest batches of chains; the answer is one receipt that the asked peer
 //! signs over those of them that it holds with everything before them, and receipts of relays that
 //! it has for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_batch::Receipt;
 use fieldmesh_identity::Policy;
-use fieldmesh_model::{BatchId, Moment};
+use fieldmesh_model::{BatchId, Moment, StoreId};
 use fieldmesh_session::{Input as Step, LinkId, SessionError};
-use fieldmesh_trie::Key;
+use fieldmesh_trie::{KEY_LENGTH, Key};
 
 use super::Replica;
+use super::doubts::Suspicion;
 use crate::index::{Line, Mark, Spot};
-use crate::interface::{Event, Output, Proof};
+use crate::interface::{Doubt, Event, Output, Proof};
 use crate::limits::{
-    ANSWER_BYTES_MAX, ANSWERS_PER_SECOND_MAX, ASK_DELAY_MILLIS, HEADS_PER_CHAIN_MAX,
-    HEADS_PER_RECEIPT_MAX, RELAYED_PER_ANSWER_MAX,
+    ANSWER_BYTES_MAX, ANSWER_PATIENCE_MILLIS, ANSWERS_PER_SECOND_MAX, ASK_DELAY_MILLIS,
+    HEADS_PER_CHAIN_MAX, HEADS_PER_RECEIPT_MAX, RELAYED_PER_ANSWER_MAX, STAMP_MILLIS,
 };
 use crate::proofs::{Gain, Place, find};
 
@@ -37,7 +39,7 @@ struct Head {
 }
 
 /// What one conversation has asked and answered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Questions {
     /// When to ask for what became new.
     ask_at: Option<Moment>,
@@ -45,30 +47,84 @@ pub(super) struct Questions {
     cursor: Option<Turn>,
     /// Everything that was here at this point is proven.
     proven: Option<Spot>,
-    /// Whether the peer owes an answer.
-    is_waiting: bool,
+    /// Since when the peer owes an answer.
+    waiting_since: Option<Moment>,
+    /// Whether there is more to ask once it has answered.
+    has_more: bool,
+    /// Questions of which no answer came.
+    unanswered: u32,
+    /// The epoch and the latest moment of the peer that were known when it was asked, if the next
+    /// answer is to that question.
+    floor: Option<(u64, Moment)>,
+    /// When the peer last signed something.
+    stamped: Option<Moment>,
     /// Whether the peer was asked for relays' receipts for what no relay is known to hold.
     has_asked_relays: bool,
+    /// What arrived before and is late, the peer was asked about.
+    pub(super) late_from: Spot,
     /// The chains of which the peer sent something.
     lines: BTreeSet<Line>,
     /// The heads of the answer that is being signed.
     signing: Option<Vec<Spot>>,
     /// Questions answered since the moment.
     answered: Option<(u32, Moment)>,
-    /// The latest time of the peer's own clock that it has signed.
-    pub(super) peer_clock: Option<Moment>,
+    /// The epoch and the latest moment that the peer has signed for in this conversation.
+    pub(super) peer_clock: Option<(u64, Moment)>,
+    /// Whether it was in step.
+    pub(super) has_stepped: bool,
+    /// What arrived at this replica from here on was not here at the beginning.
+    pub(super) end: Spot,
+    /// The epochs and the latest moments of the peer's stores that were known at the beginning.
+    pub(super) known: BTreeMap<StoreId, (u64, Moment)>,
+    /// Whether what the peer may be given is as it was at the beginning.
+    pub(super) may_suspect: bool,
+    /// What the peer lacks and has signed for.
+    pub(super) suspicion: Option<Suspicion>,
 }
 
 impl Questions {
+    pub(super) const fn new(end: Spot, known: BTreeMap<StoreId, (u64, Moment)>) -> Self {
+        Self {
+            ask_at: None,
+            cursor: None,
+            proven: None,
+            waiting_since: None,
+            has_more: false,
+            unanswered: 0,
+            floor: None,
+            stamped: None,
+            has_asked_relays: false,
+            late_from: Spot::FIRST,
+            lines: BTreeSet::new(),
+            signing: None,
+            answered: None,
+            peer_clock: None,
+            has_stepped: false,
+            end,
+            known,
+            may_suspect: false,
+            suspicion: None,
+        }
+    }
+
     /// The peer has sent a batch of this chain.
     pub(super) fn brought(&mut self, line: Line) {
         self.lines.insert(line);
         self.proven = None;
     }
 
-    /// Something may have to be proven that had not.
+    /// Something counts or may be shown that did not or might not.
     pub(super) const fn reopen(&mut self) {
         self.proven = None;
+        self.may_suspect = false;
+        self.suspicion = None;
+    }
+
+    /// Something that was proven is not.
+    pub(super) const fn ask_anew(&mut self) {
+        self.proven = None;
+        self.has_asked_relays = false;
+        self.has_more = true;
     }
 
     /// Something new is on its way; its receipt is asked for once that has settled.
@@ -78,7 +134,7 @@ impl Questions {
 
     /// Whether the peer owes an answer.
     pub(super) const fn is_waiting(&self) -> bool {
-        self.is_waiting
+        self.waiting_since.is_some()
     }
 
     pub(super) const fn deadline(&self) -> Option<Moment> {
@@ -117,31 +173,68 @@ impl Replica {
     }
 
     /// Asks the peer about heads that its store has not acknowledged: a relay about all, a device
-    /// about this device's own and those of chains that it brought.
+    /// about this device's own and those of chains that it brought, and about what is late. A relay
+    /// is asked to sign for the moment if it has not for long.
     pub(super) fn ask(&mut self, now: Moment, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.receipts.ask_at = None;
+        let is_patient = |since: Moment| now.millis_since(since) < ANSWER_PATIENCE_MILLIS;
+        if link.receipts.waiting_since.is_some_and(is_patient) {
+            link.receipts.has_more = true;
+            return;
+        }
+        link.receipts.has_more = false;
+        let is_stamped = |at: Moment| now.millis_since(at) < STAMP_MILLIS;
+        let is_stamped = link.receipts.stamped.is_some_and(is_stamped);
+        let Some(place) = self.place_of(id) else { return };
+        let late = self.late_for(id);
+        let heads = self.next_heads(id, &place, HEADS_PER_RECEIPT_MAX - late.len());
+        let spots: BTreeSet<Spot> = late.into_iter().chain(heads).collect();
+        let index = &self.holdings.index;
+        let mut keys: Vec<Key> = spots.into_iter().map(|spot| index.key(spot)).collect();
+        if keys.is_empty() && !is_stamped && self.is_relay(&place.0) {
+            keys.push(moment_alone());
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            link.receipts.late_from = self.holdings.index.end();
+        }
+        if !keys.is_empty() {
+            self.prove(now, id, keys);
+        }
+    }
+
+    /// Asks for a receipt for these.
+    pub(super) fn prove(&mut self, now: Moment, id: LinkId, keys: Vec<Key>) {
+        let latest = self.place_of(id).and_then(|place| self.proofs.latest(&place));
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.receipts.waiting_since = Some(now);
+        // Of several answers that are due one cannot tell to which question the next one is.
+        link.receipts.floor = latest.filter(|_| link.receipts.unanswered == 0);
+        link.receipts.unanswered += 1;
+        self.step(now, id, Step::Prove(keys));
+    }
+
+    /// The heads whose turn it is to be asked about.
+    fn next_heads(&mut self, id: LinkId, place: &Place, limit: usize) -> Vec<Spot> {
+        let Some(link) = self.links.get(&id) else { return Vec::new() };
         let (proven, after) = (link.receipts.proven, link.receipts.cursor);
         let end = self.holdings.index.end();
-        let Some(place) = self.place_of(id).filter(|_| proven != Some(end)) else { return };
-        let mut heads = self.unproven(id, &place, after);
+        if proven == Some(end) {
+            return Vec::new();
+        }
+        let mut heads = self.unproven(id, place, after, limit);
         let is_whole = heads.is_empty() && after.is_none();
         if heads.is_empty() && after.is_some() {
-            heads = self.unproven(id, &place, None);
+            heads = self.unproven(id, place, None, limit);
         }
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let is_full = heads.len() == HEADS_PER_RECEIPT_MAX;
+        let Some(link) = self.links.get_mut(&id) else { return Vec::new() };
+        let is_full = heads.len() == limit;
         link.receipts.cursor = heads.last().map(|head| head.turn).filter(|_| is_full);
         link.receipts.has_asked_relays |= !is_full;
         if is_whole {
             link.receipts.proven = Some(end);
         }
-        if !heads.is_empty() {
-            link.receipts.is_waiting = true;
-            let index = &self.holdings.index;
-            let keys = heads.into_iter().map(|head| index.key(head.spot)).collect();
-            self.step(now, id, Step::Prove(keys));
-        }
+        heads.into_iter().map(|head| head.spot).collect()
     }
 
     /// Asks where it is time to.
@@ -161,6 +254,10 @@ impl Replica {
         if link.receipts.signing.is_some() || !link.receipts.takes_question(now) {
             return;
         }
+        if let Some(waiting) = &mut self.raising {
+            waiting.insert(id, keys.to_vec());
+            return;
+        }
         let index = &self.holdings.index;
         let is_here = |spot: &Spot| {
             index.has(*spot, Mark::Rooted) && self.grants.shows(id, &self.holdings, *spot)
@@ -168,14 +265,19 @@ impl Replica {
         let keys: BTreeSet<Key> = keys.iter().take(HEADS_PER_RECEIPT_MAX).copied().collect();
         let found = keys.iter().filter_map(|key| find(index, key)).filter(is_here);
         let spots: Vec<Spot> = found.collect();
-        if spots.is_empty() {
-            return;
-        }
         let store = (self.config.store, self.config.store_epoch);
         let heads = spots.iter().map(|spot| *index.key(*spot).as_bytes());
-        let receipt = Receipt::new(self.config.tenant, self.config.device, store, now, heads);
+        let at = self.signing.next(now);
+        let receipt = Receipt::new(self.config.tenant, self.config.device, store, at, heads);
         link.receipts.signing = Some(spots);
         self.outputs.push_back(Output::Sign { link: id, receipt });
+    }
+
+    /// The shell cannot sign; whoever asked asks again.
+    pub(super) fn not_signed(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.receipts.signing = None;
+        }
     }
 
     /// The shell has signed the answer.
@@ -203,25 +305,38 @@ impl Replica {
     #[cfg(test)]
     pub(crate) fn expect_receipts(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.receipts.is_waiting = true;
+            link.receipts.waiting_since = Some(Moment::from_millis(0));
         }
     }
 
-    /// The peer answers a question; receipts that nobody asked for are not read.
+    /// The peer answers a question, with a receipt of its own first. Of what nobody asked for only
+    /// what this device has signed itself is read.
     pub(crate) fn take_receipts(
         &mut self,
         now: Moment,
         id: LinkId,
         receipts: &[Vec<u8>],
     ) -> Result<(), SessionError> {
-        let Some(link) = self.links.get_mut(&id).filter(|link| link.receipts.is_waiting) else {
-            return Ok(());
+        let Some(link) = self.links.get(&id) else { return Ok(()) };
+        let (peer, is_awaited) = (link.peer, link.receipts.is_waiting());
+        let receipts = receipts.iter().take(1 + RELAYED_PER_ANSWER_MAX);
+        let read: Result<Vec<Receipt>, _> = receipts.map(|it| Receipt::decode(it)).collect();
+        let read = match read {
+            Ok(read) => read,
+            Err(_) if is_awaited => return Err(SessionError::Content),
+            Err(_) => return Ok(()),
         };
-        link.receipts.is_waiting = false;
-        let (peer, goes_on) = (link.peer, link.receipts.cursor.is_some());
+        read.iter().for_each(|receipt| self.hear_own_word(receipt));
+        let is_shown = read.iter().all(|receipt| receipt.signer == self.config.device);
+        if !is_awaited || is_shown {
+            return Ok(());
+        }
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        link.receipts.waiting_since = None;
+        link.receipts.unanswered = link.receipts.unanswered.saturating_sub(1);
+        let is_first = link.receipts.peer_clock.is_none();
         let store = link.greeting.as_ref().map(|greeting| greeting.store);
-        for bytes in receipts.iter().take(1 + RELAYED_PER_ANSWER_MAX) {
-            let receipt = Receipt::decode(bytes).map_err(|_| SessionError::Content)?;
+        for receipt in read {
             let is_own = receipt.signer == self.config.device;
             let is_relay = self.is_relay(&receipt.signer);
             let is_peers = receipt.signer == peer && Some(receipt.store) == store;
@@ -231,12 +346,44 @@ impl Replica {
             if !stands(&self.policy, &receipt) {
                 return Err(SessionError::Content);
             }
-            self.take_receipt(id, receipt, is_relay);
+            if is_peers {
+                self.note_clock(now, id, &receipt);
+            }
+            self.take_receipt(receipt, is_relay);
         }
-        if goes_on {
-            self.ask_soon(now, id);
-        }
+        self.go_on_asking(now, id, is_first);
         Ok(())
+    }
+
+    /// An answer has been taken in.
+    fn go_on_asking(&mut self, now: Moment, id: LinkId, is_first: bool) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let (peer, has_more) = (link.peer, link.receipts.has_more);
+        if link.receipts.cursor.is_some() {
+            link.receipts.ask_soon(now);
+        }
+        // What a relay had before it signed shows only the comparison after that.
+        let is_to_compare = is_first && link.receipts.has_stepped && self.is_relay(&peer);
+        if is_to_compare {
+            self.step(now, id, Step::Check);
+        }
+        if has_more {
+            self.ask(now, id);
+        }
+    }
+
+    /// The peer has signed something in this conversation. If it takes a moment that is not later
+    /// than one that was known when it was asked, it has forgotten that, or acts as if.
+    fn note_clock(&mut self, now: Moment, id: LinkId, receipt: &Receipt) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.receipts.stamped = Some(now);
+        let clock = &mut link.receipts.peer_clock;
+        *clock = (*clock).max(Some((receipt.store_epoch, receipt.at)));
+        let Some((epoch, floor)) = link.receipts.floor.take() else { return };
+        if receipt.store_epoch == epoch && receipt.at <= floor {
+            let (device, store) = (receipt.signer, receipt.store);
+            self.doubt(Doubt { device, store, epoch, until: Some(floor) }, None);
+        }
     }
 
     /// The store shows its epoch: an epoch that has risen voids what it acknowledged.
@@ -256,35 +403,31 @@ impl Replica {
         }
     }
 
-    fn take_receipt(&mut self, id: LinkId, receipt: Receipt, is_relay: bool) {
+    fn take_receipt(&mut self, receipt: Receipt, is_relay: bool) {
         let place = (receipt.signer, receipt.store);
-        if let Some(link) = self.links.get_mut(&id).filter(|link| link.peer == receipt.signer) {
-            let clock = &mut link.receipts.peer_clock;
-            *clock = (*clock).max(Some(receipt.at));
-        }
         let Gain { is_new, is_restored } =
             self.proofs.take(&self.holdings.index, &receipt, is_relay);
         if is_restored {
             self.restored(place, receipt.store_epoch);
         }
+        if is_new {
+            self.event(Event::Receipt(receipt.clone()));
+        }
         if is_relay {
             self.watch_receipt(&receipt);
-        }
-        if is_new {
-            self.event(Event::Receipt(receipt));
         }
     }
 
     fn restored(&mut self, (device, store): Place, epoch: u64) {
         self.watch.forget(&(device, store));
         for link in self.links.values_mut() {
-            link.receipts.proven = None;
+            link.receipts.ask_anew();
         }
         self.event(Event::StoreRestored { device, store, epoch });
     }
 
     /// The store at the other end of a link that may be asked.
-    fn place_of(&self, id: LinkId) -> Option<Place> {
+    pub(super) fn place_of(&self, id: LinkId) -> Option<Place> {
         let link = self.links.get(&id)?;
         let greeting = link.greeting.as_ref().filter(|_| link.takes_runs())?;
         self.policy.member(&link.peer)?;
@@ -292,7 +435,7 @@ impl Replica {
     }
 
     /// The first heads behind `after` that the store has not acknowledged, own ones first.
-    fn unproven(&self, id: LinkId, place: &Place, after: Option<Turn>) -> Vec<Head> {
+    fn unproven(&self, id: LinkId, place: &Place, after: Option<Turn>, limit: usize) -> Vec<Head> {
         let Some(link) = self.links.get(&id) else { return Vec::new() };
         let is_relay = self.is_relay(&link.peer);
         let index = &self.holdings.index;
@@ -320,12 +463,17 @@ impl Replica {
                 && (self.proofs.acknowledged(index, place, head.spot).is_none()
                     || (asks_for_relays && is_unsafe(head.spot)))
         };
-        heads.filter(is_asked).take(HEADS_PER_RECEIPT_MAX).collect()
+        heads.filter(is_asked).take(limit).collect()
     }
 }
 
+/// What asks for the moment alone: a key that no batch has.
+pub(super) const fn moment_alone() -> Key {
+    Key::from_bytes([0; KEY_LENGTH])
+}
+
 /// Whether the receipt is of this tenant and its signer's.
-fn stands(policy: &Policy, receipt: &Receipt) -> bool {
+pub(super) fn stands(policy: &Policy, receipt: &Receipt) -> bool {
     let key = policy.verifying_key(&receipt.signer);
     receipt.tenant == policy.tenant() && key.is_some_and(|key| receipt.verify(key).is_ok())
 }

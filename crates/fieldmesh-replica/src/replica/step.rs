@@ -57,6 +57,7 @@ impl Replica {
             self.close(now, id, reason);
         } else if turn.is_greeted {
             self.settle_greeted(now, id);
+            self.greet_relay(now, id);
         }
     }
 
@@ -92,6 +93,7 @@ impl Replica {
                 }
                 Effect::Load(Set::Policy, keys) => self.load_items(&keys, &mut turn.next),
                 Effect::Load(Set::Data | Set::Quarantine, keys) => {
+                    self.note_lacking(id, &keys);
                     self.load_batches(id, &keys, &mut turn.next);
                 }
                 Effect::Received(received) => self.receive(now, id, &received, turn)?,
@@ -178,13 +180,14 @@ impl Replica {
         link.conversation = Some(greeting.conversation);
         let device = link.peer;
         let (store, store_epoch) = (greeting.store, greeting.store_epoch);
-        self.watch.note_clock(&(device, store), greeting.clock);
         let (skew_millis, version) = (greeting.clock.millis_since(now), greeting.version);
         link.greeting = Some(greeting);
         let link = id;
         self.event(Event::Greeted { link, device, store, store_epoch, skew_millis, version });
         self.note_epoch(now, (device, store), store_epoch);
-        self.grant(id).map(|_| ())
+        self.grant(id)?;
+        self.may_suspect(id);
+        Ok(())
     }
 
     fn in_step(&mut self, now: Moment, id: LinkId) {
@@ -199,7 +202,8 @@ impl Replica {
             self.gaps.insert((chain, gap));
             self.event(Event::ChainGap { chain, gap });
         }
-        self.watch_relay(now, id);
+        self.settle_suspicion(id);
+        self.watch_relay(id);
         self.ask(now, id);
     }
 

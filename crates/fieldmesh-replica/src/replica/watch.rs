@@ -1,13 +1,22 @@
 //! Relays that keep batches to themselves.
 //!
-//! A relay signs that it holds a batch, with a time of its own clock. If it was in step with this
-//! replica at a later time of that clock, it had to give the batch then. A batch that was not here
-//! at that moment and comes from another is *late*; a receipt for it of before that moment convicts
-//! the relay.
+//! A relay signs that it holds a batch, for moments that only grow. It is asked to sign something in
+//! each conversation; once it is in step after that, it has shown all that it had signed for before.
+//! A batch that was not here then and comes from another is *late*: a receipt for it of an earlier
+//! moment convicts the relay, and peers are asked for the earliest one that they have. So whatever
+//! a relay hides after it has signed for it, it is found out as soon as the batch and its receipt
+//! come here, by whatever way.
+//!
+//! An honest relay is never convicted: its sets only grow, it signs for what is durable, and it
+//! takes no moment twice, so what it signed for before the moment it has shown was in the set that
+//! was compared. One that shows small moments here and great ones elsewhere, to be in step before
+//! it has signed, is given away by the next question: it is asked by somebody who knows the great
+//! ones. What changes with the policy is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_batch::Receipt;
+use fieldmesh_identity::Policy;
 use fieldmesh_model::{DeviceId, Moment, Role};
 use fieldmesh_session::LinkId;
 use fieldmesh_trie::Key;
@@ -15,8 +24,8 @@ use fieldmesh_trie::Key;
 use super::Replica;
 use super::grants::Grant;
 use crate::index::{Index, Line, Spot};
-use crate::interface::Event;
-use crate::limits::{LATE_MAX, RELAYS_WATCHED_MAX};
+use crate::interface::{Doubt, Event};
+use crate::limits::{LATE_ASKED_MAX, LATE_MAX, RELAYS_WATCHED_MAX};
 use crate::proofs::{Place, find};
 
 /// What relays had to give, and what came from others.
@@ -25,13 +34,12 @@ pub(super) struct Watch {
     relays: BTreeMap<Place, Watched>,
     /// Counts up with each change of the policy.
     policies: u64,
-    own_clock: Option<Moment>,
 }
 
 #[derive(Debug)]
 struct Watched {
     epoch: u64,
-    /// The last moment of its clock at which it is known to have been in step, or a moment before.
+    /// The last moment for which it is known to have signed before it was in step.
     at: Moment,
     /// What arrived at this replica from here on was not here then.
     end: Spot,
@@ -47,21 +55,6 @@ impl Watch {
         self.policies += 1;
     }
 
-    /// The relay shows its clock: one that was set back orders nothing that lies before.
-    pub(super) fn note_clock(&mut self, place: &Place, at: Moment) {
-        if self.relays.get(place).is_some_and(|watched| at < watched.at) {
-            self.relays.remove(place);
-        }
-    }
-
-    /// The own clock shows this moment: if it was set back, it may have been ahead like that of a
-    /// relay.
-    pub(super) fn note_own_clock(&mut self, now: Moment) {
-        if self.own_clock.replace(now).is_some_and(|before| now < before) {
-            self.relays.clear();
-        }
-    }
-
     pub(super) fn forget(&mut self, place: &Place) {
         self.relays.remove(place);
     }
@@ -71,7 +64,6 @@ impl Watch {
         if !self.relays.contains_key(&place) && self.relays.len() >= RELAYS_WATCHED_MAX {
             return;
         }
-        // A clock that was set back orders nothing that lies before.
         let is_after = |watched: &Watched| watched.epoch == epoch && watched.at <= at;
         let before = self.relays.remove(&place).filter(is_after);
         let late = before.map(|watched| watched.late).unwrap_or_default();
@@ -100,6 +92,20 @@ impl Watch {
         late
     }
 
+    /// The first batch of each chain that is late, except those of which `device` is suspected, among
+    /// what arrived here from `from` on.
+    fn late(&self, index: &Index, device: &DeviceId, from: Spot) -> Vec<Spot> {
+        let others = self.relays.iter().filter(|(place, _)| place.0 != *device);
+        let mut first: BTreeMap<Line, Spot> = BTreeMap::new();
+        for spot in others.flat_map(|(_, it)| it.late.range(from..)).map(|(spot, _)| *spot) {
+            let before = first.entry(index.line(spot)).or_insert(spot);
+            if index.sequence(spot) < index.sequence(*before) {
+                *before = spot;
+            }
+        }
+        first.into_values().collect()
+    }
+
     /// The relay is convicted of having held this one back.
     fn settle(&mut self, place: &Place, spot: Spot) {
         if let Some(watched) = self.relays.get_mut(place) {
@@ -107,8 +113,8 @@ impl Watch {
         }
     }
 
-    /// The late batches that `receipt` shows to have been held back.
-    fn convicted(&mut self, index: &Index, receipt: &Receipt) -> Vec<Spot> {
+    /// The late batches that `receipt` shows to have been held back, and since when.
+    fn convicted(&mut self, index: &Index, receipt: &Receipt) -> Vec<(Spot, Moment)> {
         let place = (receipt.signer, receipt.store);
         let Some(watched) = self.relays.get_mut(&place) else { return Vec::new() };
         if watched.epoch != receipt.store_epoch {
@@ -122,10 +128,13 @@ impl Watch {
             let mut of_line = heads.range((line, Spot::FIRST)..=(line, Spot::LAST));
             of_line.any(|(_, head)| index.reaches(*head, late))
         };
-        let spots = watched.late.iter().filter(|(_, since)| receipt.at < **since);
-        let spots: Vec<Spot> = spots.map(|(spot, _)| *spot).filter(|it| is_covered(*it)).collect();
-        watched.late.retain(|spot, _| !spots.contains(spot));
-        spots
+        let late = watched.late.iter().filter(|(_, since)| receipt.at < **since);
+        let late = late.filter(|(spot, _)| is_covered(**spot));
+        let late: Vec<(Spot, Moment)> = late.map(|(spot, since)| (*spot, *since)).collect();
+        for (spot, _) in &late {
+            watched.late.remove(spot);
+        }
+        late
     }
 }
 
@@ -138,17 +147,23 @@ struct Late {
 
 impl Replica {
     /// A relay at the other end of `id` is in step.
-    pub(super) fn watch_relay(&mut self, now: Moment, id: LinkId) {
-        let Some((link, grant)) = self.links.get(&id).zip(self.grants.of(id)) else { return };
-        let Some(greeting) = link.greeting.as_ref().filter(|_| self.is_relay(&link.peer)) else {
-            return;
-        };
-        let place = (link.peer, greeting.store);
-        // The relay has written this before it was in step, by its own clock. One that is ahead
-        // may be set right, and then receipts bear earlier times.
-        let at = link.receipts.peer_clock.unwrap_or(greeting.clock).max(greeting.clock).min(now);
+    pub(super) fn watch_relay(&mut self, id: LinkId) {
+        let Some((link, grant)) = self.links.get_mut(&id).zip(self.grants.of(id)) else { return };
+        link.receipts.has_stepped = true;
+        let (peer, at) = (link.peer, link.receipts.peer_clock);
+        let greeting = link.greeting.as_ref().filter(|_| is_relay(&self.policy, &peer));
+        // Only what it signed in this conversation was certainly signed before it compared.
+        let Some((greeting, (epoch, at))) = greeting.zip(at) else { return };
         let end = self.holdings.index.end();
-        self.watch.in_step(place, greeting.store_epoch, at, end, grant);
+        self.watch.in_step((peer, greeting.store), epoch, at, end, grant);
+    }
+
+    /// What a peer may know earlier receipts for, which it was not asked for so far.
+    pub(super) fn late_for(&self, id: LinkId) -> Vec<Spot> {
+        let Some(link) = self.links.get(&id) else { return Vec::new() };
+        let late = self.watch.late(&self.holdings.index, &link.peer, link.receipts.late_from);
+        let late = late.into_iter().filter(|spot| self.grants.shows(id, &self.holdings, *spot));
+        late.take(LATE_ASKED_MAX).collect()
     }
 
     /// A batch that counts has come from `peers`.
@@ -161,24 +176,35 @@ impl Replica {
             let acknowledged = self.proofs.acknowledged(&self.holdings.index, &place, spot);
             if acknowledged.is_some_and(|at| at < since) {
                 self.watch.settle(&place, spot);
-                self.withheld(place, spot);
+                self.withheld(place, spot, since);
             }
         }
     }
 
     /// A verified receipt may show that its signer kept something to itself.
     pub(super) fn watch_receipt(&mut self, receipt: &Receipt) {
-        for spot in self.watch.convicted(&self.holdings.index, receipt) {
-            self.withheld((receipt.signer, receipt.store), spot);
+        for (spot, since) in self.watch.convicted(&self.holdings.index, receipt) {
+            self.withheld((receipt.signer, receipt.store), spot, since);
         }
     }
 
     pub(super) fn is_relay(&self, device: &DeviceId) -> bool {
-        self.policy.member(device).is_some_and(|member| member.role == Role::Relay)
+        is_relay(&self.policy, device)
     }
 
-    fn withheld(&mut self, (relay, _): Place, spot: Spot) {
+    /// The relay has signed for the batch and did not have it for this replica: nothing that it
+    /// signed before it was in step is believed.
+    fn withheld(&mut self, (device, store): Place, spot: Spot, since: Moment) {
         let batch = self.holdings.index.id(spot);
-        self.event(Event::Withheld { relay, batch });
+        self.event(Event::Withheld { relay: device, batch });
+        for link in self.links.values_mut() {
+            link.receipts.late_from = Spot::FIRST;
+        }
+        let Some((epoch, _)) = self.proofs.latest(&(device, store)) else { return };
+        self.doubt(Doubt { device, store, epoch, until: Some(since) }, Some(batch));
     }
+}
+
+fn is_relay(policy: &Policy, device: &DeviceId) -> bool {
+    policy.member(device).is_some_and(|member| member.role == Role::Relay)
 }

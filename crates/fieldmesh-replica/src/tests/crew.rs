@@ -13,7 +13,7 @@ use fieldmesh_model::{
 use fieldmesh_trie::Key;
 
 use crate::{
-    CloseReason, Config, Event, Held, Input, Lane, LinkId, LinkStats, Output, Replica, Side,
+    CloseReason, Config, Doubt, Event, Held, Input, Lane, LinkId, LinkStats, Output, Replica, Side,
 };
 
 pub(crate) fn at(millis: i64) -> Moment {
@@ -172,12 +172,16 @@ pub(crate) struct Node {
     /// What is written and not durable yet; only used while `is_slow`.
     pub(crate) writing: Vec<BatchId>,
     pub(crate) is_slow: bool,
+    /// Whether it keeps its epoch whatever it is shown.
+    pub(crate) is_stubborn: bool,
     /// Batches that were loaded, with their links.
     pub(crate) loaded: Vec<(LinkId, BatchId)>,
     /// Batches that the shell was told to store as not counting.
     pub(crate) stored_aside: BTreeSet<BatchId>,
     /// How many receipts it has signed.
     pub(crate) signed: usize,
+    /// The latest moment for which it has, which survives everything.
+    pub(crate) signed_until: Option<Moment>,
     pub(crate) events: Vec<Event>,
     pub(crate) closed: Vec<(LinkId, CloseReason)>,
 }
@@ -190,9 +194,11 @@ impl Node {
             disk: BTreeMap::new(),
             writing: Vec::new(),
             is_slow: false,
+            is_stubborn: false,
             loaded: Vec::new(),
             stored_aside: BTreeSet::new(),
             signed: 0,
+            signed_until: None,
             events: Vec::new(),
             closed: Vec::new(),
         }
@@ -226,9 +232,19 @@ impl Node {
             Event::Receipt(receipt) => Some(receipt.clone()),
             _ => None,
         });
+        let doubts = self.events.iter().filter_map(|event| match event {
+            Event::StoreDoubted { doubt, .. } => Some(*doubt),
+            Event::StoreRestored { device, store, epoch } => {
+                Some(Doubt { device: *device, store: *store, epoch: *epoch, until: None })
+            }
+            _ => None,
+        });
         let held = self.disk.values().map(Held::of);
-        self.replica =
-            Replica::new(config, items, held).with_filter(filter).with_receipts(receipts);
+        self.replica = Replica::new(config, items, held)
+            .with_filter(filter)
+            .with_signed(self.signed_until)
+            .with_doubts(doubts)
+            .with_receipts(receipts);
     }
 
     pub(crate) fn in_step(&self) -> Option<LinkStats> {
@@ -317,6 +333,17 @@ impl Crew {
         (at_a, at_b)
     }
 
+    /// The links of a node are another one's from here on.
+    pub(crate) fn move_end(&mut self, from: usize, to: usize) {
+        let at_from = |it: &&(usize, LinkId)| it.0 == from;
+        let moved: Vec<(usize, LinkId)> = self.ends.keys().filter(at_from).copied().collect();
+        for (_, link) in moved {
+            let Some(other) = self.ends.remove(&(from, link)) else { continue };
+            self.ends.insert((to, link), other);
+            self.ends.insert(other, (to, link));
+        }
+    }
+
     pub(crate) fn cut(&mut self, node: usize, link: LinkId) {
         let Some((other, end)) = self.ends.remove(&(node, link)) else { return };
         self.ends.remove(&(other, end));
@@ -369,6 +396,7 @@ impl Crew {
                 }
                 Output::Sign { link, receipt } => {
                     node.signed += 1;
+                    node.signed_until = node.signed_until.max(Some(receipt.at));
                     let bytes = receipt.sign(node.author.keys.signing_key());
                     node.replica.handle(now, Input::Signed { link, bytes }).unwrap();
                 }
@@ -381,6 +409,10 @@ impl Crew {
                     let ids = lost.into_iter().collect();
                     node.replica.handle(now, Input::BatchesLoaded { link, batches }).unwrap();
                     node.replica.handle(now, Input::LoadFailed { link, ids }).unwrap();
+                }
+                Output::RaiseEpoch { epoch } => {
+                    let epoch = epoch - u64::from(node.is_stubborn);
+                    node.replica.handle(now, Input::EpochRaised { epoch }).unwrap();
                 }
                 Output::Close { link, reason } => node.closed.push((link, reason)),
                 Output::Event(event) => node.events.push(event),

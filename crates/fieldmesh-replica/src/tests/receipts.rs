@@ -211,6 +211,140 @@ fn a_relay_that_got_a_batch_after_it_was_in_step_is_not_accused() {
 }
 
 #[test]
+fn a_relay_is_reported_for_what_it_hid_although_it_has_signed_for_later_work_since() {
+    let (mut crew, office) = crew();
+    let hidden = crew.seal(0, b"hidden");
+    let (link, _) = crew.connect(0, RELAY);
+    crew.pass(2_000);
+    let other = Node::new(3, &office);
+    let open = std::mem::replace(&mut crew.nodes[RELAY], other);
+    crew.nodes.push(open);
+    crew.move_end(RELAY, 3);
+    crew.now += 1_000;
+    let (second, _) = crew.connect(1, RELAY);
+    crew.pass(2_000);
+    crew.cut(1, second);
+    for number in 0..5_u8 {
+        crew.seal(0, &[number]);
+        crew.pass(2_000);
+    }
+    crew.cut(0, link);
+    // Also over one that has never met the relay, and long after.
+    crew.nodes[0].restart();
+    crew.connect(1, 0);
+    crew.pass(5_000);
+    assert!(crew.nodes[1].replica.holds(&hidden.id()));
+    assert_eq!(withheld(&crew.nodes[1]), [crew.nodes[RELAY].device()], "for the first one only");
+}
+
+#[test]
+fn a_relay_that_takes_earlier_moments_than_it_took_elsewhere_is_not_believed() {
+    let (mut crew, batch) = withhold(-1_000_000);
+    crew.connect(1, 0);
+    crew.pass(2_000);
+    assert_eq!(withheld(&crew.nodes[1]), [], "by its moments it was in step before it signed");
+    assert!(crew.nodes[1].replica.proof(&batch.id()).is_safe);
+    // It does not do what an honest one does when it is shown its own word.
+    crew.nodes[RELAY].is_stubborn = true;
+    crew.connect(1, RELAY);
+    crew.pass(5_000);
+    assert!(!crew.nodes[1].replica.proof(&batch.id()).is_safe);
+    assert_eq!(count(&crew.nodes[1], |event| matches!(event, Event::StoreDoubted { .. })), 1);
+}
+
+/// A relay that has signed for a batch and was put back from a copy that lacks it.
+fn put_back() -> (Crew, Batch) {
+    let (mut crew, _) = crew();
+    let before = crew.seal(0, b"before");
+    let (link, _) = crew.connect(0, RELAY);
+    crew.pass(2_000);
+    crew.cut(0, link);
+    let signed_until = crew.nodes[RELAY].signed_until;
+    crew.nodes[RELAY].restart();
+    let lost = crew.seal(0, b"lost");
+    let (link, _) = crew.connect(0, RELAY);
+    crew.pass(2_000);
+    crew.cut(0, link);
+    assert_eq!(proofs(&crew, 0, &[before, lost.clone()]), [proof(1, true); 2]);
+    crew.nodes[RELAY].signed_until = signed_until;
+    crew.nodes[RELAY].disk.remove(&lost.id());
+    crew.nodes[RELAY].restart();
+    crew.nodes[RELAY].is_slow = true;
+    crew.now += 5_000;
+    (crew, lost)
+}
+
+#[test]
+fn a_relay_put_back_from_an_older_copy_raises_its_epoch_when_it_is_shown_its_own_word() {
+    let (mut crew, lost) = put_back();
+    let (link, _) = crew.connect(0, RELAY);
+    crew.run();
+    assert!(!crew.nodes[0].replica.proof(&lost.id()).is_safe, "it has not written it");
+    assert_eq!(crew.nodes[RELAY].replica.config().store_epoch, 2);
+    let is_restored = |event: &Event| matches!(event, Event::StoreRestored { epoch: 2, .. });
+    assert_eq!(count(&crew.nodes[0], is_restored), 1);
+    crew.nodes[0].restart();
+    assert!(!crew.nodes[0].replica.proof(&lost.id()).is_safe, "nor after a restart");
+    crew.cut(0, link);
+    crew.nodes[RELAY].is_slow = false;
+    let now = at(crew.now);
+    crew.nodes[RELAY].finish_writing(now);
+    crew.connect(0, RELAY);
+    crew.pass(3_000);
+    assert!(crew.nodes[0].replica.proof(&lost.id()).is_safe);
+    assert_eq!(count(&crew.nodes[0], is_restored), 1);
+}
+
+#[test]
+fn a_store_that_lacks_what_it_signed_for_is_not_believed_whoever_carries_its_word() {
+    let (mut crew, lost) = put_back();
+    // It forgets its own word and keeps its epoch.
+    crew.nodes[RELAY].is_stubborn = true;
+    crew.nodes[RELAY].is_slow = false;
+    let doubted = |node: &Node| count(node, |event| matches!(event, Event::StoreDoubted { .. }));
+    let kept: Vec<Event> = crew.nodes[0].events.clone();
+    let (link, _) = crew.connect(0, RELAY);
+    crew.pass(5_000);
+    assert_eq!(doubted(&crew.nodes[0]), 1);
+    assert!(crew.nodes[0].replica.proof(&lost.id()).is_safe, "it holds it again and has signed");
+    crew.cut(0, link);
+    // A copy of what it signed before says nothing to who has seen it.
+    let device = crew.nodes[RELAY].device();
+    let is_old = |event: &&Event| matches!(event, Event::Receipt(it) if it.signer == device);
+    let old: Vec<Event> = kept.iter().filter(is_old).cloned().collect();
+    assert!(!old.is_empty());
+    let is_doubt = |event: &Event| matches!(event, Event::StoreDoubted { .. });
+    crew.nodes[0].events.retain(is_doubt);
+    crew.nodes[0].events.extend(old);
+    crew.nodes[0].restart();
+    assert!(!crew.nodes[0].replica.proof(&lost.id()).is_safe);
+}
+
+#[test]
+fn a_relay_whose_clock_was_set_back_is_neither_accused_nor_doubted() {
+    let (mut crew, _) = crew();
+    crew.now += 100_000;
+    let (link, _) = crew.connect(1, RELAY);
+    crew.pass(2_000);
+    crew.cut(1, link);
+    crew.nodes[RELAY].restart();
+    crew.now -= 90_000;
+    let batch = crew.seal(0, b"later");
+    let (link, _) = crew.connect(0, RELAY);
+    crew.pass(2_000);
+    crew.cut(0, link);
+    crew.connect(1, 0);
+    crew.pass(2_000);
+    crew.connect(1, RELAY);
+    crew.pass(5_000);
+    assert_eq!(crew.nodes[1].replica.proof(&batch.id()), proof(2, true));
+    let is_blame =
+        |event: &Event| matches!(event, Event::Withheld { .. } | Event::StoreDoubted { .. });
+    assert_eq!(crew.nodes.iter().map(|node| count(node, is_blame)).sum::<usize>(), 0);
+    assert_eq!(crew.nodes[RELAY].replica.config().store_epoch, 1);
+}
+
+#[test]
 fn receipts_that_nobody_asked_for_are_not_read_and_foreign_ones_prove_nothing() {
     let (mut crew, _) = crew();
     let batch = crew.seal(0, b"entry");
