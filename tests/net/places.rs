@@ -89,7 +89,6 @@ fn what_was_called_safe_is_on_a_relay_that_was_killed_right_then() {
 }
 
 #[test]
-#[ignore = "a folder of a relay that was put back is not noticed yet"]
 fn a_relay_put_back_from_an_older_copy_makes_nobody_believe_what_it_has_lost() {
     let site = Site::new();
     let [lead, hand] = site.crew(["lead", "hand"]);

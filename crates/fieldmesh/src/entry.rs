@@ -69,6 +69,10 @@ pub(crate) enum Fact {
     Restored { device: DeviceId, store: StoreId, epoch: u64 },
     /// How often this store has lost something that it had acknowledged; the last fact holds.
     Restores(u64),
+    /// Receipts of this store may have been signed for moments up to this one.
+    Signed(Moment),
+    /// What a store of another device signed in this epoch up to a moment is void.
+    Doubted { device: DeviceId, store: StoreId, epoch: u64, until: Moment },
 }
 
 /// An entry that cannot be understood.
@@ -185,7 +189,9 @@ mod tests {
         let id = format!("01{}", "07".repeat(32));
         let (device, store) = (DeviceId::from_bytes([7; 32]), StoreId::from_bytes([8; 16]));
         let restored = format!("09{}{}03", "07".repeat(32), "08".repeat(16));
-        let written: [(&str, Fact); 11] = [
+        let doubted = format!("0c{}{}0305", "07".repeat(32), "08".repeat(16));
+        let until = Moment::from_millis(-3);
+        let written: [(&str, Fact); 13] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -197,6 +203,8 @@ mod tests {
             ("080104", Fact::Receipt(vec![4])),
             (&restored, Fact::Restored { device, store, epoch: 3 }),
             ("0a02", Fact::Restores(2)),
+            ("0b0a", Fact::Signed(Moment::from_millis(5))),
+            (&doubted, Fact::Doubted { device, store, epoch: 3, until }),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

@@ -60,6 +60,8 @@ pub(crate) enum Call {
     Snapshot(oneshot::Sender<Snapshot>),
     /// Where batches are, as receipts prove it, in the order asked for.
     Proofs { batches: Vec<BatchId>, reply: oneshot::Sender<Vec<Proof>> },
+    /// It is durable that this store may have signed for moments up to this one.
+    SignedUntil(Moment),
     /// Stop: close every link and end the task.
     Stop,
 }
@@ -140,6 +142,7 @@ impl Mesh {
             unheld: replica.unheld().collect(),
             replica,
             keys,
+            signed_until: None,
             store,
             places,
             projector,
@@ -217,6 +220,8 @@ struct MeshTask {
     /// Batches whose signature was lost before it was durable: they lie in the log and do not
     /// count until they come again.
     unheld: BTreeSet<BatchId>,
+    /// Up to which moment it is durable that receipts may have been signed.
+    signed_until: Option<Moment>,
     store: Arc<Store>,
     places: Arc<Places>,
     projector: Projector,
@@ -297,6 +302,7 @@ impl MeshTask {
                 let proofs = batches.iter().map(|id| self.replica.proof(id)).collect();
                 let _ = reply.send(proofs);
             }
+            Call::SignedUntil(until) => self.signed_until = self.signed_until.max(Some(until)),
             Call::Stop => unreachable!("the loop ends before it is handed on"),
         }
     }

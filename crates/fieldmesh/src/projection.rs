@@ -15,7 +15,7 @@ use std::sync::Arc;
 use fieldmesh_batch::{Batch, Header, Leaf};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Scope};
-use fieldmesh_replica::Held;
+use fieldmesh_replica::{Doubt, Held};
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View, WriteSet};
 
 use crate::changes::Source;
@@ -130,14 +130,20 @@ impl<'a> Projection<'a> {
                 }
             }
             Fact::Receipt(receipt) => self.receipts.keep(receipt)?,
-            Fact::Restored { device, store, epoch } => self.receipts.void(device, store, epoch)?,
+            Fact::Restored { device, store, epoch } => {
+                self.receipts.void(&Doubt { device, store, epoch, until: None })?;
+            }
+            Fact::Doubted { device, store, epoch, until } => {
+                self.receipts.void(&Doubt { device, store, epoch, until: Some(until) })?;
+            }
             fact @ (Fact::Epoch(_)
             | Fact::Invitations(_)
             | Fact::Addresses(_)
             | Fact::LastSync(_)
             | Fact::Damage(_)
             | Fact::Found(_)
-            | Fact::Restores(_)) => {
+            | Fact::Restores(_)
+            | Fact::Signed(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -402,9 +408,12 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Damage(_) => b"fact/damage",
         Fact::Found(_) => b"fact/found",
         Fact::Restores(_) => b"fact/restores",
-        Fact::Aside(_) | Fact::Admitted(_) | Fact::Receipt(_) | Fact::Restored { .. } => {
-            b"fact/added"
-        }
+        Fact::Signed(_) => b"fact/signed",
+        Fact::Aside(_)
+        | Fact::Admitted(_)
+        | Fact::Receipt(_)
+        | Fact::Restored { .. }
+        | Fact::Doubted { .. } => b"fact/added",
     }
 }
 

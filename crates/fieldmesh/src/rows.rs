@@ -6,8 +6,10 @@
 use fieldmesh_batch::Priority;
 use fieldmesh_document::Document;
 use fieldmesh_model::schema::Collection;
-use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Fields, Moment, Scope, UserId};
-use fieldmesh_replica::Held;
+use fieldmesh_model::{
+    BatchId, DeviceId, DocumentId, Epoch, Fields, Moment, Scope, StoreId, UserId,
+};
+use fieldmesh_replica::{Doubt, Held};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree, View, ViewError};
 use fieldmesh_trie::Key;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -245,6 +247,35 @@ pub(crate) fn receipt_prefix(signer: DeviceId) -> Vec<u8> {
 
 /// The prefix of all receipts.
 pub(crate) const RECEIPT_PREFIX: &[u8] = b"receipt/";
+
+/// Receipts of a store that are not believed; see [`fieldmesh_replica::Doubt`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DoubtRow {
+    device: DeviceId,
+    store: StoreId,
+    epoch: u64,
+    until: Option<Moment>,
+}
+
+impl From<Doubt> for DoubtRow {
+    fn from(Doubt { device, store, epoch, until }: Doubt) -> Self {
+        Self { device, store, epoch, until }
+    }
+}
+
+impl From<DoubtRow> for Doubt {
+    fn from(DoubtRow { device, store, epoch, until }: DoubtRow) -> Self {
+        Self { device, store, epoch, until }
+    }
+}
+
+/// The key of what is not believed of a store, in [`Tree::Meta`].
+pub(crate) fn doubt_key(device: DeviceId, store: StoreId) -> Vec<u8> {
+    [DOUBT_PREFIX, &device.as_bytes()[..], &store.as_bytes()[..]].concat()
+}
+
+/// The prefix of all doubts.
+pub(crate) const DOUBT_PREFIX: &[u8] = b"doubt/";
 
 /// The index of a collection by time: `c`, collection, time, id.
 pub(crate) fn time_key(collection: u16, time: Moment, id: DocumentId) -> Vec<u8> {

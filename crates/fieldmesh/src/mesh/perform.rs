@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::Item;
 use fieldmesh_model::{BatchId, ItemId};
-use fieldmesh_replica::{CloseReason, Event, Input, LinkId, Output};
+use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output};
 use fieldmesh_store::Place;
 
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
@@ -14,6 +14,11 @@ use crate::places::read_batch;
 use super::link::Link;
 use super::tally::sum;
 use super::{Call, MeshEvent, MeshTask};
+
+/// So far ahead of a receipt this store notes that it has signed, and so rarely. A copy of its
+/// folder that is made while it runs and is put back later does not know what was signed so long
+/// after.
+const SIGNED_AHEAD_MILLIS: i64 = 10_000;
 
 impl MeshTask {
     pub(super) fn perform(&mut self, output: Output) {
@@ -35,6 +40,7 @@ impl MeshTask {
             Output::StoreItems { link, items } => self.store_items(link, &items),
             Output::Load { link, ids } => self.load(link, ids),
             Output::Sign { link, receipt } => self.sign(link, &receipt),
+            Output::RaiseEpoch { epoch } => self.raise_epoch(epoch),
             Output::Close { link, reason } => self.close(link, &reason),
             Output::Event(event) => self.tell(event),
         }
@@ -49,9 +55,42 @@ impl MeshTask {
         Some(link)
     }
 
+    /// Signs once it is certain that no later run signs for that moment again.
     fn sign(&mut self, link: LinkId, receipt: &Receipt) {
         let bytes = receipt.sign(self.keys.signing_key());
-        self.mesh.urgent(Call::Input(Input::Signed { link, bytes }));
+        let signed = Call::Input(Input::Signed { link, bytes });
+        if Some(receipt.at) <= self.signed_until {
+            return self.mesh.urgent(signed);
+        }
+        let until = receipt.at.plus_millis(SIGNED_AHEAD_MILLIS);
+        let (mesh, projector) = (self.mesh.clone(), self.projector.clone());
+        let entries = vec![Entry::Fact(Fact::Signed(until)).encode()];
+        self.store.append_hand_over(entries, move |result| match result {
+            Ok(_) => {
+                mesh.urgent(Call::SignedUntil(until));
+                mesh.urgent(signed);
+                projector.wake();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a receipt could not be signed");
+                mesh.urgent(Call::Input(Input::NotSigned { link }));
+            }
+        });
+    }
+
+    /// Counts that this store was put back from an older copy; it signs nothing until that is
+    /// durable.
+    fn raise_epoch(&self, epoch: u64) {
+        tracing::error!(epoch, "this store has signed for what it lacks: was it put back?");
+        let (mesh, projector) = (self.mesh.clone(), self.projector.clone());
+        let entries = vec![Entry::Fact(Fact::Restores(epoch)).encode()];
+        self.store.append_hand_over(entries, move |result| match result {
+            Ok(_) => {
+                mesh.urgent(Call::Input(Input::EpochRaised { epoch }));
+                projector.wake();
+            }
+            Err(error) => tracing::error!(%error, "the loss could not be counted"),
+        });
     }
 
     /// Writes batches, and before them what their counting depends on, in one piece.
@@ -161,9 +200,17 @@ impl MeshTask {
                 self.note(vec![Fact::Receipt(receipt.encode())]);
             }
             Event::StoreRestored { device, store, epoch } => {
-                self.proofs_changed();
                 let (device, store, epoch) = (*device, *store, *epoch);
-                self.note(vec![Fact::Restored { device, store, epoch }]);
+                self.note_first(&Fact::Restored { device, store, epoch });
+                self.proofs_changed();
+            }
+            Event::StoreDoubted { doubt: Doubt { device, store, epoch, until }, .. } => {
+                let (device, store, epoch) = (*device, *store, *epoch);
+                if let Some(until) = *until {
+                    self.note_first(&Fact::Doubted { device, store, epoch, until });
+                }
+                self.watch.doubted(device);
+                self.proofs_changed();
             }
             Event::Greeted { device, skew_millis, version, .. } => {
                 self.watch.greeted(*device, *skew_millis, *version);
@@ -187,6 +234,15 @@ impl MeshTask {
             Ok(_) => projector.wake(),
             Err(error) => tracing::error!(%error, "facts could not be written"),
         });
+    }
+
+    /// Writes a fact and waits until it is durable: what was believed before it must not come back
+    /// after a crash, once anybody may have heard of it or anything follows from it.
+    fn note_first(&self, fact: &Fact) {
+        match self.store.append(vec![Entry::Fact(fact.clone()).encode()]) {
+            Ok(_) => self.projector.wake(),
+            Err(error) => tracing::error!(%error, "receipts could not be dropped for good"),
+        }
     }
 
     /// Makes the replica's policy the one that everybody reads.

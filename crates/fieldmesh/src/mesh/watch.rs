@@ -1,6 +1,6 @@
 //! What was noticed about peers that a person may have to act on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_model::{BatchId, DeviceId};
 
@@ -14,6 +14,8 @@ pub(crate) struct Watch {
     pub(crate) greetings: BTreeMap<DeviceId, Greeted>,
     /// Relays that did not give what they acknowledged: how many batches, and one of them.
     pub(crate) withheld: BTreeMap<DeviceId, (u64, BatchId)>,
+    /// Devices that lack what they acknowledged, or forgot that they did.
+    pub(crate) doubted: BTreeSet<DeviceId>,
 }
 
 /// How a peer introduced itself.
@@ -29,6 +31,12 @@ impl Watch {
     pub(super) fn greeted(&mut self, device: DeviceId, skew_millis: i64, version: u16) {
         if self.greetings.len() < DEVICES_MAX || self.greetings.contains_key(&device) {
             self.greetings.insert(device, Greeted { skew_millis, version });
+        }
+    }
+
+    pub(super) fn doubted(&mut self, device: DeviceId) {
+        if self.doubted.len() < DEVICES_MAX {
+            self.doubted.insert(device);
         }
     }
 

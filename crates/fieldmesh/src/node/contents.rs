@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::Item;
-use fieldmesh_model::{BatchId, ItemId};
-use fieldmesh_replica::{Held, Replica};
+use fieldmesh_model::{BatchId, ItemId, Moment};
+use fieldmesh_replica::{Doubt, Held, Replica};
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View, WriteSet};
 use fieldmesh_trie::Key;
 
@@ -14,7 +14,8 @@ use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
 use crate::error::Error;
 use crate::ledger::read_item;
 use crate::places::{Places, read_batch};
-use crate::rows::{self, LeafRow};
+use crate::projection::fact_key;
+use crate::rows::{self, DoubtRow, LeafRow};
 
 /// What a home holds when it is opened.
 pub(super) struct Contents {
@@ -112,6 +113,23 @@ pub(super) fn receipts(view: &View) -> Result<Vec<Receipt>, Error> {
         receipts.extend(Receipt::decode(&row?.1).ok());
     }
     Ok(receipts)
+}
+
+/// What the view knows not to believe.
+pub(super) fn doubts(view: &View) -> Result<Vec<Doubt>, Error> {
+    let range = KeyRange::prefix(rows::DOUBT_PREFIX);
+    let rows = rows::scan(view, Tree::Meta, range, Direction::Ascending);
+    rows.map(|row| rows::decode::<DoubtRow>(&row?.1).map(Doubt::from)).collect()
+}
+
+/// Up to which moment receipts may have been signed.
+pub(super) fn signed_until(view: &View) -> Result<Option<Moment>, Error> {
+    let known: Option<Fact> =
+        rows::find(view, Tree::Meta, fact_key(&Fact::Signed(Moment::from_millis(0))))?;
+    Ok(match known {
+        Some(Fact::Signed(until)) => Some(until),
+        _ => None,
+    })
 }
 
 /// What the log has to say of batches so that the view counts those that `replica` counts.

@@ -197,6 +197,10 @@ impl Node {
             Event::StoreRestored { device, epoch, .. } => {
                 tracing::warn!(device = %device.short(), epoch, "a store was restored");
             }
+            Event::StoreDoubted { doubt, .. } => {
+                let device = doubt.device.short();
+                tracing::warn!(device, "a store lacked what it acknowledged; it is not believed");
+            }
             Event::PolicyChanged => self.obey_policy().await,
             Event::Greeted { .. }
             | Event::InStep { .. }

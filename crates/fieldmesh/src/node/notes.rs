@@ -30,6 +30,14 @@ pub(super) fn notes(snapshot: &Snapshot, policy: &Policy) -> Vec<String> {
             if *count == 1 { "it" } else { "them" },
         ));
     }
+    let doubted = snapshot.watch.doubted.iter();
+    for device in doubted.filter(|it| !snapshot.watch.withheld.contains_key(it)).take(NAMED_MAX) {
+        notes.push(format!(
+            "{} lacked what it had acknowledged, as if its store was put back from an older copy; \
+             what it signed before is not believed",
+            name(device),
+        ));
+    }
     notes
 }
 

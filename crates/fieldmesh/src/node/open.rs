@@ -135,6 +135,8 @@ fn assemble(
         store_epoch: ledger::count_restores(&store, new_damage)?,
     };
     let mut replica = Replica::new(config, items.into_values().collect(), held.into_values())
+        .with_signed(contents::signed_until(store.view())?)
+        .with_doubts(contents::doubts(store.view())?)
         .with_receipts(contents::receipts(store.view())?)
         .with_filter(only.clone());
     if forward_only {
