@@ -177,7 +177,7 @@ impl World {
         let version = if choice & 4 == 0 { 2 } else { 1 };
         let mut greeter = Greeter::new(self.config.tenant, other, (self.link, version));
         let channel_key = Greeter::CHANNEL_KEY;
-        let up = Input::LinkUp { link, peer, side, channel_key };
+        let up = Input::LinkUp { link, peer, side, channel_key, filter: None };
         self.control.clear();
         self.handle(up);
         let hello =

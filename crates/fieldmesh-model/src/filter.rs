@@ -81,6 +81,29 @@ impl Filter {
         }
     }
 
+    /// No scope in use: the last month that the encoding knows lies a million years ahead.
+    pub fn nothing() -> Self {
+        let never = Region { since: HALF_MAX, ..Region::default() };
+        Self { regions: BTreeSet::from([never]) }
+    }
+
+    /// What both admit; [`Self::nothing`] where they have nothing in common.
+    ///
+    /// # Errors
+    ///
+    /// Fails where that takes more regions than a filter may have.
+    pub fn intersection(&self, other: &Self) -> Result<Self, FilterError> {
+        if self.is_everything() || other.is_everything() {
+            return Ok(if self.is_everything() { other.clone() } else { self.clone() });
+        }
+        let pairs = self
+            .regions
+            .iter()
+            .flat_map(|one| other.regions.iter().filter_map(|other| one.intersection(other)));
+        let regions: BTreeSet<Region> = pairs.collect();
+        if regions.is_empty() { Ok(Self::nothing()) } else { Self::new(regions) }
+    }
+
     /// Whether it admits everything because it says nothing.
     pub fn is_everything(&self) -> bool {
         self.regions.is_empty()
@@ -134,6 +157,13 @@ impl Region {
             && self.since <= scope.month
     }
 
+    /// What lies inside of both; none where they are apart.
+    fn intersection(&self, other: &Self) -> Option<Self> {
+        let collection = narrower(self.collection, other.collection)?;
+        let partition = narrower(self.partition, other.partition)?;
+        Some(Self { collection, partition, since: self.since.max(other.since) })
+    }
+
     fn encode(&self) -> Vec<u8> {
         let collection = self.collection.unwrap_or(ANY_COLLECTION);
         let partition = self.partition.unwrap_or(ANY_PARTITION);
@@ -157,6 +187,15 @@ impl Region {
     }
 }
 
+/// The narrower of two wishes, of which none means any; none where they are apart.
+fn narrower<T: PartialEq>(one: Option<T>, other: Option<T>) -> Option<Option<T>> {
+    match (one, other) {
+        (Some(one), Some(other)) => (one == other).then_some(Some(one)),
+        (one, None) => Some(one),
+        (None, other) => Some(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +215,30 @@ mod tests {
         let filter = Filter::new(regions).unwrap();
         assert!(filter.admits(&scope(3, 1, 0)) && filter.admits(&scope(9, 7, 24_300)));
         assert!(!filter.admits(&scope(9, 7, 24_299)) && !filter.admits(&scope(4, 8, 30_000)));
+    }
+
+    #[test]
+    fn an_intersection_admits_what_both_do_and_nothing_is_a_filter_too() {
+        let filter = |regions: &[Region]| Filter::new(regions.iter().copied()).unwrap();
+        let one = filter(&[region(Some(3), None, 24_300), region(None, Some(7), 0)]);
+        let other = filter(&[region(None, None, 24_310), region(Some(4), Some(7), 24_200)]);
+        let filters = [one, other, Filter::everything(), Filter::nothing()];
+        let scopes: Vec<Scope> = (3..6)
+            .flat_map(|collection| {
+                let at = move |month| [7, 8].map(|partition| scope(collection, partition, month));
+                [0, 24_200, 24_299, 24_300, 24_310].into_iter().flat_map(at)
+            })
+            .collect();
+        for (one, other) in filters.iter().flat_map(|one| filters.iter().map(move |it| (one, it))) {
+            let both = one.intersection(other).unwrap();
+            for scope in &scopes {
+                assert_eq!(both.admits(scope), one.admits(scope) && other.admits(scope));
+            }
+            assert_eq!(Filter::decode(&both.encode()), Ok(both));
+        }
+        let apart = [region(Some(1), None, 0), region(Some(2), None, 0)].map(|it| filter(&[it]));
+        assert_eq!(apart[0].intersection(&apart[1]), Ok(Filter::nothing()));
+        assert!(!scopes.iter().any(|scope| Filter::nothing().admits(scope)));
     }
 
     #[test]

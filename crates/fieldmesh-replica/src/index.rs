@@ -48,6 +48,8 @@ pub(crate) struct Index {
     tips: BTreeSet<(Line, Spot)>,
     /// Places with more than one entry, and the smallest id at each.
     forked: BTreeMap<(Line, u64), BatchId>,
+    /// Entries that want to travel before all others, in the order of arrival.
+    critical: Vec<Spot>,
     newest: Option<Moment>,
 }
 
@@ -69,6 +71,7 @@ impl Index {
         let spot = self.slab.push(Entry::new(held, line))?;
         self.by_id.insert((front(&held.id), spot));
         self.newest = self.newest.max(Some(held.last));
+        self.critical.extend(held.priority.is_critical().then_some(spot));
         let fork = self.fork_at(line, held);
         self.order.insert((line, held.sequence, spot));
         self.link_children(line, held, spot);
@@ -173,6 +176,11 @@ impl Index {
     /// The entries that no other names, chain by chain.
     pub(crate) fn tips(&self) -> impl Iterator<Item = Spot> + '_ {
         self.tips.iter().map(|(_, spot)| *spot)
+    }
+
+    /// The entries that want to travel before all others, the last to arrive first.
+    pub(crate) fn critical(&self) -> impl Iterator<Item = Spot> + '_ {
+        self.critical.iter().rev().copied()
     }
 
     /// The latest change-time of any batch.

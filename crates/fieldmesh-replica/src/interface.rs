@@ -2,7 +2,7 @@
 
 use fieldmesh_batch::{Batch, Chain, Gap, Header, Priority, Receipt};
 use fieldmesh_identity::Item;
-use fieldmesh_model::{BatchId, DeviceId, Epoch, ItemId, Moment, Scope, StoreId, TenantId};
+use fieldmesh_model::{BatchId, DeviceId, Epoch, Filter, ItemId, Moment, Scope, StoreId, TenantId};
 use fieldmesh_session::{CloseReason, Lane, LinkId, LinkStats, Side};
 use fieldmesh_trie::Key;
 
@@ -124,6 +124,9 @@ pub enum Input {
         side: Side,
         /// A secret of the connection that both sides know: the TLS exporter.
         channel_key: [u8; 32],
+        /// Where this side wants less over this link than [`crate::Replica::with_filter`] says:
+        /// what. It holds in both directions until the link is gone.
+        filter: Option<Filter>,
     },
     /// The connection is gone.
     LinkDown {

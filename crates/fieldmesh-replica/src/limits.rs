@@ -29,6 +29,8 @@ pub const PROBE_MILLIS: i64 = 3_000;
 pub const FRESH_MILLIS: i64 = 1_000;
 /// Bytes of frames that a device takes from one link before they are durable.
 pub const INGEST_WINDOW_DEFAULT: u32 = fieldmesh_session::limits::INGEST_WINDOW_DEFAULT;
+/// Critical batches of which is looked whether a relay holds them: the last ones.
+pub const CRITICAL_LOOKED_AT_MAX: usize = 256;
 /// The most different grants, and parts of the sets kept for them, at a time.
 pub const GRANTS_MAX: usize = 64;
 /// The newest arrivals that are never sent as backfill, however old.

@@ -84,6 +84,8 @@ pub struct Replica {
 struct Link {
     peer: DeviceId,
     side: Side,
+    /// What this side wants over it.
+    filter: Filter,
     /// The dialler's number of the conversation, once both know it.
     conversation: Option<u64>,
     /// How the peer introduced itself.
@@ -173,8 +175,12 @@ impl Replica {
     /// An error is a mistake of the shell and changes nothing.
     pub fn handle(&mut self, now: Moment, input: Input) -> Result<(), ReplicaError> {
         match input {
-            Input::LinkUp { link, peer, side, channel_key } => {
-                self.link_up(now, link, peer, side, channel_key)?;
+            Input::LinkUp { link, peer, side, channel_key, filter } => {
+                if self.links.contains_key(&link) {
+                    return Err(ReplicaError::LinkInUse { link });
+                }
+                let filter = self.filter_of(filter.as_ref());
+                self.link_up(now, (link, peer), side, channel_key, filter);
             }
             Input::LinkDown { link } => self.link_down(now, link),
             Input::Control { link, bytes } => {
@@ -219,14 +225,11 @@ impl Replica {
     fn link_up(
         &mut self,
         now: Moment,
-        id: LinkId,
-        peer: DeviceId,
+        (id, peer): (LinkId, DeviceId),
         side: Side,
         channel_key: [u8; 32],
-    ) -> Result<(), ReplicaError> {
-        if self.links.contains_key(&id) {
-            return Err(ReplicaError::LinkInUse { link: id });
-        }
+        filter: Filter,
+    ) {
         let settings = Settings {
             side,
             channel_key,
@@ -235,21 +238,21 @@ impl Replica {
             store_epoch: self.config.store_epoch,
             conversation: id.0,
             ingest_window: self.ingest_window,
-            filter: self.filter.clone(),
+            filter: filter.clone(),
             versions: self.versions,
             partials: self.partials.take(&peer),
         };
         let session = Session::new(settings, now);
         let end = self.holdings.index.end();
         let receipts = Questions::new(end, self.proofs.latest_of(&peer));
-        let link = Link { peer, side, conversation: None, greeting: None, session, receipts };
+        let (conversation, greeting) = (None, None);
+        let link = Link { peer, side, filter, conversation, greeting, session, receipts };
         self.links.insert(id, link);
         self.bound_links(now, peer);
         match self.grant(id) {
             Ok(_) => self.step(now, id, Step::Start),
             Err(reason) => self.close(now, id, reason),
         }
-        Ok(())
     }
 
     fn link_down(&mut self, now: Moment, id: LinkId) {

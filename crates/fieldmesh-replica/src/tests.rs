@@ -2,6 +2,7 @@
 
 mod abuse;
 mod crew;
+mod dear;
 mod hostile;
 mod lengths;
 mod links;

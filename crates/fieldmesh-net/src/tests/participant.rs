@@ -117,7 +117,7 @@ impl Participant {
             crate::Side::Accepted => Side::Accepted,
         };
         let (peer, channel_key) = (connection.peer(), connection.channel_key());
-        core.handle(Input::LinkUp { link, peer, side, channel_key });
+        core.handle(Input::LinkUp { link, peer, side, channel_key, filter: None });
         let queues = Queues { control: control_queue, data: data_queues };
         let own = self.clone();
         lock(&self.tasks).spawn(async move { own.drive(link, connection, queues).await });

@@ -3,8 +3,14 @@
 //! For a link that may carry everything the replica's own tries are lent. For any other the part
 //! that it may carry is kept as tries of its own, shared by the links with the same grant, so that
 //! nothing else enters a hash or a count that the peer sees.
+//!
+//! A link over which less is to travel than this side wants to hold, because its bytes are dear,
+//! has a filter of its own. That filter names scopes and nothing finer, as any other, so a peer
+//! takes it for what it is without knowing why, whole chains travel or stay, and receipts go on
+//! covering everything before a head. What such a link leaves out is counted by
+//! [`Replica::held_back`]: being in step over it says nothing about that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_identity::{Access, Policy};
 use fieldmesh_model::{DeviceId, Filter, Moment, Region, Scope};
@@ -14,7 +20,7 @@ use fieldmesh_trie::{Key, Trie};
 use super::Replica;
 use crate::holdings::Holdings;
 use crate::index::{Mark, Spot};
-use crate::limits::GRANTS_MAX;
+use crate::limits::{CRITICAL_LOOKED_AT_MAX, GRANTS_MAX};
 
 /// What a link may carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,10 +209,50 @@ impl Replica {
         let greeting = link.greeting.as_ref();
         let theirs = greeting.map_or_else(Filter::everything, |greeting| greeting.filter.clone());
         Some(Grant {
-            filters: [&self.filter, &theirs].map(normal),
+            filters: [&link.filter, &theirs].map(normal),
             reads: self.reads_with(&link.peer),
             is_signed_only: greeting.is_some() && !link.takes_runs(),
         })
+    }
+
+    /// What this side wants over a link for which `narrower` is asked.
+    pub(super) fn filter_of(&self, narrower: Option<&Filter>) -> Filter {
+        let Some(narrower) = narrower else { return self.filter.clone() };
+        // What cannot be said in one greeting is not asked for; it waits with the rest.
+        self.filter.intersection(narrower).unwrap_or_else(|_| Filter::nothing())
+    }
+
+    /// The batches that count here and that both sides of the link may hold, but for the filter
+    /// that this link alone has, as far as the peer's store is not known to hold them. What lies
+    /// before a fork counts for each of its ends.
+    pub fn held_back(&self, id: LinkId) -> u64 {
+        let Some((mut grant, link)) = self.grant_of(id).zip(self.links.get(&id)) else { return 0 };
+        if link.filter == self.filter {
+            return 0;
+        }
+        grant.filters[0] = self.filter.clone();
+        let index = &self.holdings.index;
+        let place = self.place_of(id);
+        let is_held = |spot: &Spot| {
+            let place = place.as_ref();
+            place.is_some_and(|place| self.proofs.acknowledged(index, place, *spot).is_some())
+        };
+        let is_outside = |scope: &Scope| grant.admits(scope) && !link.filter.admits(scope);
+        let tips = index.tips().filter(|tip| is_outside(&index.chain(*tip).scope));
+        let waiting = tips.flat_map(|tip| {
+            std::iter::successors(Some(tip), |spot| index.previous(*spot))
+                .take_while(|spot| !is_held(spot))
+        });
+        waiting.filter(|spot| !index.has(*spot, Mark::Aside)).count() as u64
+    }
+
+    /// The scopes of the critical batches that came last and that no relay is known to hold.
+    pub fn critical_scopes(&self) -> BTreeSet<Scope> {
+        let index = &self.holdings.index;
+        let counting = index.critical().filter(|spot| !index.has(*spot, Mark::Aside));
+        let last = counting.take(CRITICAL_LOOKED_AT_MAX);
+        let waiting = last.filter(|spot| !self.proof(&index.id(*spot)).is_safe);
+        waiting.map(|spot| index.chain(spot).scope).collect()
     }
 
     /// Gives a link the grant that it has by now; true if that is another than before.

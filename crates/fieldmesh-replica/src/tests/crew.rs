@@ -8,7 +8,8 @@ use fieldmesh_identity::{
     Policy, Revocation, Seed, Statement,
 };
 use fieldmesh_model::{
-    BatchId, DeviceId, DocumentId, Epoch, ItemId, Moment, Role, Scope, StoreId, TenantId, UserId,
+    BatchId, DeviceId, DocumentId, Epoch, Filter, ItemId, Moment, Role, Scope, StoreId, TenantId,
+    UserId,
 };
 use fieldmesh_trie::Key;
 
@@ -319,6 +320,16 @@ impl Crew {
 
     /// `a` dials `b`.
     pub(crate) fn connect(&mut self, a: usize, b: usize) -> (LinkId, LinkId) {
+        self.connect_for(a, b, None)
+    }
+
+    /// `a` dials `b` and wants only `filter` over this link.
+    pub(crate) fn connect_for(
+        &mut self,
+        a: usize,
+        b: usize,
+        filter: Option<Filter>,
+    ) -> (LinkId, LinkId) {
         let (at_a, at_b) = (LinkId(self.next_link), LinkId(self.next_link + 1));
         self.next_link += 2;
         self.ends.insert((a, at_a), (b, at_b));
@@ -328,7 +339,8 @@ impl Crew {
         for (node, link, other, side) in [(a, at_a, b, Side::Dialled), (b, at_b, a, Side::Accepted)]
         {
             let peer = self.nodes[other].device();
-            self.input(node, Input::LinkUp { link, peer, side, channel_key });
+            let filter = filter.clone().filter(|_| node == a);
+            self.input(node, Input::LinkUp { link, peer, side, channel_key, filter });
         }
         (at_a, at_b)
     }

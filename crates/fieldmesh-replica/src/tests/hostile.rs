@@ -35,7 +35,7 @@ fn random_bytes_never_panic_and_end_the_link() {
         let side = if seed % 2 == 0 { Side::Dialled } else { Side::Accepted };
         let link = LinkId(1);
         let peer = crew.nodes[1].device();
-        crew.input(0, Input::LinkUp { link, peer, side, channel_key: [1; 32] });
+        crew.input(0, Input::LinkUp { link, peer, side, channel_key: [1; 32], filter: None });
         for _ in 0..20 {
             let length = 1 + noise.below(300);
             let bytes = noise.bytes(length);
@@ -209,7 +209,7 @@ fn a_recorded_conversation_replayed_into_a_fresh_link_changes_nothing() {
     let link = LinkId(900);
     let peer = crew.nodes[0].device();
     for side in [Side::Accepted, Side::Dialled] {
-        crew.input(1, Input::LinkUp { link, peer, side, channel_key: [8; 32] });
+        crew.input(1, Input::LinkUp { link, peer, side, channel_key: [8; 32], filter: None });
         for (stream, bytes) in &recorded {
             let bytes = bytes.clone();
             crew.nodes[1].replica.handle(now, input(link, *stream, bytes)).unwrap();

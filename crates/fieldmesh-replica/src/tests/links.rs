@@ -90,6 +90,7 @@ fn a_silent_peer_is_given_up_and_a_number_in_use_is_refused() {
         peer: crew.nodes[1].device(),
         side: crate::Side::Dialled,
         channel_key: [0; 32],
+        filter: None,
     };
     assert!(crew.nodes[0].replica.handle(at(crew.now), again).is_err());
     crew.pass(300_000);

@@ -29,7 +29,10 @@ impl World<'_> {
         for (end, side) in ends.into_iter().zip([Side::Dialled, Side::Accepted]) {
             let other = if end == ends[0] { ends[1] } else { ends[0] };
             let peer = self.nodes[other.node].device();
-            self.input(end.node, Input::LinkUp { link: end.link, peer, side, channel_key });
+            self.input(
+                end.node,
+                Input::LinkUp { link: end.link, peer, side, channel_key, filter: None },
+            );
             // From the first word on it says what has left, also where nobody ever reads.
             self.input(end.node, Input::ControlWritten { link: end.link, bytes: 0 });
         }
@@ -92,7 +95,8 @@ impl World<'_> {
         let link = self.nodes[node].take_link();
         let peer = self.nodes[peer].device();
         let channel_key = self.random.array();
-        let mut inputs = vec![Input::LinkUp { link, peer, side: Side::Accepted, channel_key }];
+        let mut inputs =
+            vec![Input::LinkUp { link, peer, side: Side::Accepted, channel_key, filter: None }];
         inputs.extend(record.into_iter().map(|(stream, bytes)| arrival(link, stream, bytes)));
         inputs.push(Input::LinkDown { link });
         let mut stores = false;
