@@ -14,8 +14,8 @@ pub use ask::{
     ListQuery, NewRecord, Resolution, RevokeOptions, SyncOptions,
 };
 pub use connectivity::{
-    Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, LinkClass,
-    SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,
+    Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,
+    LinkClass, SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,
 };
 pub use problem::{Class, Problem};
 pub use report::{

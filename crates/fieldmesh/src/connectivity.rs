@@ -11,7 +11,7 @@ mod meter;
 mod retry;
 mod window;
 
-pub(crate) use class::{carries, class_of};
+pub(crate) use class::{class_of, part};
 pub(crate) use machine::{Asked, Input, Machine, Outcome, Output, Standing, Token};
 pub(crate) use retry::Retry;
 pub(crate) use window::Answer;

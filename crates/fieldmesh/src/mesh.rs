@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use fieldmesh_batch::{Chain, Gap};
 use fieldmesh_identity::{DeviceKeys, Policy};
-use fieldmesh_model::{BatchId, DeviceId, Moment};
+use fieldmesh_model::{BatchId, DeviceId, Filter, Moment, Scope};
 use fieldmesh_net::Connection;
 use fieldmesh_replica::{Event, Fork, Input, LinkId, LinkStats, Proof, Replica};
 use fieldmesh_store::Store;
@@ -49,7 +49,13 @@ pub(crate) enum Call {
     /// Something for the replica.
     Input(Input),
     /// A connection to drive.
-    Attach { connection: Connection, address: String, reply: oneshot::Sender<LinkId> },
+    Attach {
+        connection: Connection,
+        address: String,
+        /// The part of the records that it is to carry, where that is not all of them.
+        part: Option<Filter>,
+        reply: oneshot::Sender<LinkId>,
+    },
     /// A link ended by itself.
     Ended { link: LinkId, reason: String },
     /// Ends a link that is not needed any more.
@@ -70,7 +76,13 @@ pub(crate) enum Call {
 #[derive(Debug, Clone)]
 pub(crate) enum MeshEvent {
     /// A connection became a link.
-    Linked { link: LinkId, device: DeviceId, address: String },
+    Linked {
+        link: LinkId,
+        device: DeviceId,
+        address: String,
+        /// Whether this device lets it carry only a part.
+        is_part: bool,
+    },
     /// A link ended.
     Unlinked { link: LinkId, reason: String },
     /// The replica says.
@@ -91,6 +103,8 @@ pub(crate) struct Snapshot {
     /// At most [`LISTED_MAX`] chains of which batches are missing.
     pub(crate) gaps: Vec<(Chain, Gap)>,
     pub(crate) watch: Watch,
+    /// Where critical batches lie that no relay is known to hold.
+    pub(crate) critical: BTreeSet<Scope>,
 }
 
 /// One link at one moment.
@@ -102,11 +116,22 @@ pub(crate) struct LinkState {
     pub(crate) in_step: bool,
     /// Whether this device dialled.
     pub(crate) is_dialled: bool,
+    /// The part of the records that it may carry by this device's word, where that is not all.
+    pub(crate) part: Option<Filter>,
+    /// Batches here that it may not carry and that the peer is not known to hold.
+    pub(crate) held_back: u64,
     pub(crate) stats: LinkStats,
     /// What passed over earlier links with the same device.
     pub(crate) earlier: LinkStats,
     /// Whether the peer still has to sign for what it holds, or what is set aside is being compared.
     pub(crate) is_finishing: bool,
+}
+
+impl LinkState {
+    /// The address, if this device dialled it: that of others' links leads to no listener.
+    pub(crate) fn dialled(&self) -> Option<&str> {
+        self.is_dialled.then_some(self.address.as_str())
+    }
 }
 
 /// A handle on the task.
@@ -177,9 +202,14 @@ impl Mesh {
     }
 
     /// Drives `connection`; `None` once the task is gone.
-    pub(crate) async fn attach(&self, connection: Connection, address: String) -> Option<LinkId> {
+    pub(crate) async fn attach(
+        &self,
+        connection: Connection,
+        address: String,
+        part: Option<Filter>,
+    ) -> Option<LinkId> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.send(Call::Attach { connection, address, reply }).await.ok()?;
+        self.inbox.send(Call::Attach { connection, address, part, reply }).await.ok()?;
         answer.await.ok()
     }
 
@@ -283,8 +313,8 @@ impl MeshTask {
                     self.feed(Input::Resync { link: None });
                 }
             }
-            Call::Attach { connection, address, reply } => {
-                let link = self.attach(connection, address);
+            Call::Attach { connection, address, part, reply } => {
+                let link = self.attach(connection, address, part);
                 let _ = reply.send(link);
             }
             Call::Ended { link, reason } => self.drop_link(link, &reason),
@@ -331,6 +361,8 @@ impl MeshTask {
                     address: link.address.clone(),
                     in_step: self.in_step.contains(id),
                     is_dialled: link.is_dialled,
+                    part: link.part.clone(),
+                    held_back: self.replica.held_back(*id),
                     stats: self.replica.stats(*id).unwrap_or_default(),
                     earlier: self.earlier.get(&link.device).copied().unwrap_or_default(),
                     is_finishing: self.replica.is_finishing(*id),
@@ -341,6 +373,7 @@ impl MeshTask {
             forks: self.replica.forks().take(LISTED_MAX).collect(),
             gaps: self.replica.gaps().take(LISTED_MAX).collect(),
             watch: self.watch.clone(),
+            critical: self.replica.critical_scopes(),
         }
     }
 

@@ -83,7 +83,8 @@ pub struct Decision {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncNow {
-    /// Whether everything is in step.
+    /// Whether all who were tried are in step, as far as the links may carry what is recorded: see
+    /// [`ConnectivityReport::held_back`]. Links carry everything for a sync on request.
     pub success: bool,
     /// Batches that were sent and are held by the other side.
     pub synced_count: u64,
@@ -178,6 +179,10 @@ pub struct ConnectivityReport {
     pub last_result: Option<SyncNow>,
     /// Addresses that have failed since they last answered.
     pub failing: Vec<Failing>,
+    /// Links that carry only a part because of their class; to be in step over one says nothing of
+    /// the rest.
+    #[serde(default)]
+    pub held_back: Vec<HeldBack>,
     /// What is set.
     pub settings: SyncSettings,
 }
@@ -192,6 +197,20 @@ pub struct Failing {
     pub attempts: u32,
     /// Whether so many have failed that the user was told.
     pub failed: bool,
+}
+
+/// A link that carries only a part by itself; a sync on request carries everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldBack {
+    /// Where it leads.
+    pub address: String,
+    /// Its class.
+    pub class: LinkClass,
+    /// What it carries, as `COLLECTION[/PARTITION][@YYYY-MM]` each; no records where empty.
+    pub carries: Vec<String>,
+    /// Batches here that wait for another link. What the other side keeps back is not known.
+    pub waiting: u64,
 }
 
 /// Something that changed.

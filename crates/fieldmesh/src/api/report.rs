@@ -264,7 +264,8 @@ pub struct PeerReport {
     pub device: Option<DeviceId>,
     /// Its name.
     pub name: Option<String>,
-    /// One word: `in-step`, `syncing`, `connected`, `nearby`, `unreachable`, `remembered`.
+    /// One word: `in-step`, `in-part` where the class of the link holds the rest back, `syncing`,
+    /// `connected`, `nearby`, `unreachable`, `remembered`.
     pub state: String,
     /// Where it was reached last, or is said to be.
     pub addresses: Vec<String>,

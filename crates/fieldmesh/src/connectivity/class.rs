@@ -1,8 +1,29 @@
 //! Link classes: which way a place is, and what may travel on it without being asked for.
+//!
+//! What may not travel by itself is not asked for and not shown: a link of a dear class gets a
+//! filter of its own when it is opened, which the peer heeds as it heeds that of any replica which
+//! holds a part. Both compare that part only, so they come to rest, and nothing has to be known of
+//! classes on the other side. The price is that a filter knows months and no more:
+//!
+//! - *Recent* is what is recorded for this month or the one before. A change of an older record
+//!   belongs to the month of the record, so it waits with it, even where it is critical.
+//! - A critical entry on satellite takes its neighbours along: its collection and partition from
+//!   its month on. A finer cut would tear its chain, and no receipt could say that it is safe. As
+//!   soon as a relay has signed for it, the link is opened anew without them.
+//!
+//! Whoever asks for a sync gets everything: the narrow links are opened anew for it.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use fieldmesh_model::{Filter, Moment, Region, Scope};
+
 use crate::api::{Freight, LinkClass, SyncSettings};
+
+/// Months that are recent, the one that is now included.
+const RECENT_MONTHS: u32 = 2;
+/// Scopes with critical entries that one link asks for.
+const CRITICAL_SCOPES_MAX: usize = 32;
 
 /// Whether something may travel on links of a class without being asked for.
 pub(crate) const fn carries(class: LinkClass, freight: Freight) -> bool {
@@ -13,6 +34,31 @@ pub(crate) const fn carries(class: LinkClass, freight: Freight) -> bool {
         (LinkClass::Metered, Freight::Backfill | Freight::Blobs)
         | (LinkClass::Satellite, Freight::Recent | Freight::Backfill | Freight::Blobs) => false,
     }
+}
+
+/// The part of the records that may travel on links of a class without being asked for; none where
+/// everything may. `critical` is where entries lie that nothing is to hold up.
+pub(crate) fn part(class: LinkClass, now: Moment, critical: &BTreeSet<Scope>) -> Option<Filter> {
+    if carries(class, Freight::Backfill) {
+        return None;
+    }
+    let since = now.month().saturating_sub(RECENT_MONTHS - 1);
+    let mut regions = Vec::new();
+    if carries(class, Freight::Recent) {
+        regions.push(Region { since, ..Region::default() });
+    } else {
+        let urgent = critical.iter().filter(|scope| scope.month >= since);
+        regions.extend(urgent.take(CRITICAL_SCOPES_MAX).map(|scope| Region {
+            collection: Some(scope.collection),
+            partition: Some(scope.partition),
+            since: scope.month,
+        }));
+    }
+    if regions.is_empty() {
+        return Some(Filter::nothing());
+    }
+    // What no filter can name lies in no collection of a schema; it waits.
+    Some(Filter::new(regions).unwrap_or_else(|_| Filter::nothing()))
 }
 
 /// The class of the way to `address`: what the user set for the address, its host or the interface
@@ -59,6 +105,25 @@ mod tests {
         let expected =
             [[true, true, true], [true, false, false], [false, false, false], [true, true, true]];
         assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn a_metered_link_gets_two_months_and_a_satellite_only_where_something_is_critical() {
+        let now = Moment::from_millis(1_700_000_000_000);
+        let scope = |collection, month| Scope { collection, partition: 0, month };
+        let (fresh, before, old) = (now.month(), now.month() - 1, now.month() - 2);
+        let critical: BTreeSet<Scope> = [scope(3, fresh), scope(4, old)].into();
+        let admits = |class, critical: &BTreeSet<Scope>| {
+            let part = part(class, now, critical);
+            [scope(3, fresh), scope(4, fresh), scope(4, before), scope(4, old)]
+                .map(|scope| part.as_ref().is_none_or(|part| part.admits(&scope)))
+        };
+        for class in [LinkClass::Unmetered, LinkClass::Nearby] {
+            assert_eq!(part(class, now, &critical), None);
+        }
+        assert_eq!(admits(LinkClass::Metered, &critical), [true, true, true, false]);
+        assert_eq!(admits(LinkClass::Satellite, &critical), [true, false, false, false]);
+        assert_eq!(admits(LinkClass::Satellite, &BTreeSet::new()), [false; 4]);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(crate) enum Line {
     Pushing { count: u64 },
     /// So much was sent.
     Pushed { count: u64 },
+    /// So much is not sent over the links that there are.
+    HeldBack { count: u64 },
     /// So much came.
     Pulled { count: u64 },
     /// People wrote different things.
@@ -69,6 +71,7 @@ impl Line {
             Self::NothingToPush
             | Self::Pushing { .. }
             | Self::Pushed { .. }
+            | Self::HeldBack { .. }
             | Self::Errors { .. } => Target::SyncPush,
             Self::Pulled { .. } | Self::Conflicts { .. } => Target::SyncPull,
         }
@@ -121,6 +124,7 @@ impl fmt::Display for Line {
             Self::NothingToPush => out.write_str("No events to sync"),
             Self::Pushing { count } => write!(out, "Syncing {count} events to cloud..."),
             Self::Pushed { count } => write!(out, "✓ Synced {count} events"),
+            Self::HeldBack { count } => write!(out, "{count} events wait for an unmetered link"),
             Self::Pulled { count } => write!(out, "Received {count} events"),
             Self::Conflicts { count } => write!(out, "⚠ {count} conflicts detected"),
             Self::Errors { count } => write!(out, "✗ {count} errors during sync"),

@@ -46,6 +46,8 @@ pub(crate) struct Outcome {
     pub(crate) sent: u64,
     /// Batches received.
     pub(crate) received: u64,
+    /// Batches that wait for a link that carries them.
+    pub(crate) held_back: u64,
     /// The answer for whoever asked.
     pub(crate) answer: SyncNow,
 }
@@ -254,6 +256,7 @@ impl Machine {
             decision: self.decision.clone(),
             last_result: self.last_result.clone(),
             failing: Vec::new(),
+            held_back: Vec::new(),
             settings: self.settings.clone(),
         }
     }
@@ -455,12 +458,15 @@ impl Machine {
         let Some(mut running) = self.running.take_if(|running| running.token == token) else {
             return;
         };
-        let Outcome { sent, received, answer } = outcome;
+        let Outcome { sent, received, held_back, answer } = outcome;
         if sent > 0 {
             self.log(Line::Pushed { count: sent });
         }
         if received > 0 {
             self.log(Line::Pulled { count: received });
+        }
+        if held_back > 0 {
+            self.log(Line::HeldBack { count: held_back });
         }
         if !answer.conflicts.is_empty() {
             self.log(Line::Conflicts { count: answer.conflicts.len() as u64 });

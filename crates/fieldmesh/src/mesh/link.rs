@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fieldmesh_model::DeviceId;
+use fieldmesh_model::{DeviceId, Filter};
 use fieldmesh_net::{CloseCode, ClosedReason, Connection, LaneError, StreamError};
 use fieldmesh_replica::{Input, Lane, LinkId, LinkStats, Side};
 use tokio::sync::mpsc;
@@ -23,6 +23,8 @@ pub(super) struct Link {
     pub(super) device: DeviceId,
     pub(super) address: String,
     pub(super) is_dialled: bool,
+    /// The part of the records that it may carry, where that is not all.
+    pub(super) part: Option<Filter>,
     /// Its numbers when something was last sent: the replica forgets those of links it gives up.
     pub(super) stats: LinkStats,
     // A queue each, because a control message must not wait behind data that the peer cannot take
@@ -53,7 +55,12 @@ const fn position(lane: Lane) -> usize {
 
 impl MeshTask {
     /// Makes a connection a link and tells the replica.
-    pub(super) fn attach(&mut self, connection: Connection, address: String) -> LinkId {
+    pub(super) fn attach(
+        &mut self,
+        connection: Connection,
+        address: String,
+        part: Option<Filter>,
+    ) -> LinkId {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         let device = connection.peer();
@@ -70,15 +77,17 @@ impl MeshTask {
         let data = [urgent, recent, backfill];
         self.tasks.spawn(drive(id, connection, queues, self.mesh.clone()));
         let stats = LinkStats::default();
-        let link = Link { device, address: address.clone(), is_dialled, stats, control, data };
+        let (filter, is_part) = (part.clone(), part.is_some());
+        let kept = address.clone();
+        let link = Link { device, address: kept, is_dialled, part, stats, control, data };
         self.links.insert(id, link);
         // Nobody listening is fine: events are for those who wait for something.
-        let _ = self.mesh.events.send(MeshEvent::Linked { link: id, device, address });
+        let _ = self.mesh.events.send(MeshEvent::Linked { link: id, device, address, is_part });
         let side = match side {
             fieldmesh_net::Side::Dialled => Side::Dialled,
             fieldmesh_net::Side::Accepted => Side::Accepted,
         };
-        self.feed(Input::LinkUp { link: id, peer: device, side, channel_key });
+        self.feed(Input::LinkUp { link: id, peer: device, side, channel_key, filter });
         id
     }
 }

@@ -2,14 +2,15 @@
 //! lines, tells its events, and keeps what is set.
 
 mod driver;
+mod parts;
 mod watch;
 
 use fieldmesh_net::address;
 use tokio::sync::broadcast;
 
 use crate::api::{
-    ConflictQuery, ConnectivityEvent, ConnectivityReport, LinkClass, Progress, SyncNow,
-    SyncOptions, SyncReport, SyncResult, SyncSettingsChange,
+    ConflictQuery, ConnectivityEvent, ConnectivityReport, Progress, SyncNow, SyncOptions,
+    SyncReport, SyncResult, SyncSettingsChange,
 };
 use crate::connectivity::{Asked, Input, Outcome, Token};
 use crate::error::{Error, with_causes};
@@ -17,6 +18,7 @@ use crate::mesh::Call;
 
 use super::Node;
 
+use self::parts::Errand;
 pub(super) use self::watch::Watch;
 
 /// Why links end when the user pauses.
@@ -39,13 +41,14 @@ impl Node {
     }
 
     /// Syncs with the relays and everyone connected, unless a sync is under way, the device is
-    /// offline or there is nothing to do; the answer says which. Works while sync is paused.
+    /// offline or there is nothing to do; the answer says which. Works while sync is paused, and
+    /// carries everything over links of any class.
     pub async fn sync_now(&self) -> SyncNow {
         self.look().await;
         let asked = self.inner.watch.ask();
         match asked {
             Asked::Answer(answer) => answer,
-            Asked::Start(token) => self.sync_under(token).await,
+            Asked::Start(token) => self.sync_under(token, Errand::Asked).await,
         }
     }
 
@@ -69,7 +72,8 @@ impl Node {
         self.configure_sync(change).await
     }
 
-    /// Changes what is set about automatic sync.
+    /// Changes what is set about automatic sync. Links whose class is another one by that are
+    /// opened anew by a node that runs.
     ///
     /// # Errors
     ///
@@ -105,12 +109,16 @@ impl Node {
     }
 
     /// The sync that `token` allows, with the relays that may be reached and everyone connected.
-    async fn sync_under(&self, token: Token) -> SyncNow {
+    async fn sync_under(&self, token: Token, errand: Errand) -> SyncNow {
         let mut under = Under::new(self.clone(), Some(token));
         let _one = self.inner.syncing.lock().await;
+        let _whole = match errand {
+            Errand::Asked => Some(self.inner.watch.lift()),
+            Errand::ByItself => None,
+        };
         let with = self.sync_targets().await;
         let result = if with.is_empty() {
-            let reason = "no relay may be reached over the link that leads to it".to_owned();
+            let reason = "no relay is known and nobody is connected".to_owned();
             Err(Error::Unreachable { reason })
         } else {
             let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
@@ -127,9 +135,7 @@ impl Node {
         let mut targets: Vec<String> = linked.iter().map(|link| link.device.to_string()).collect();
         for (address, device) in self.relays() {
             let name = device.map_or_else(|| address.clone(), |device| device.to_string());
-            if !linked.iter().any(|link| link.address == address)
-                && self.inner.watch.may_send(&address, LinkClass::default())
-            {
+            if !linked.iter().any(|link| link.address == address) {
                 targets.push(name);
             }
         }
@@ -167,6 +173,8 @@ impl Under {
         conflicts.retain(|conflict| !self.open.contains(&conflict.id));
         let mut outcome = outcome(result);
         outcome.answer.conflicts = conflicts;
+        self.node.look().await;
+        outcome.held_back = self.node.inner.watch.held_back();
         let answer = outcome.answer.clone();
         self.token = None;
         self.node.inner.watch.feed(Input::Ended { token, outcome });
@@ -205,7 +213,7 @@ fn outcome(result: &Result<SyncReport, Error>) -> Outcome {
         conflicts: Vec::new(),
         errors: report.peers.iter().filter_map(error).collect(),
     };
-    Outcome { sent, received, answer }
+    Outcome { sent, received, answer, ..Outcome::default() }
 }
 
 impl Watch {

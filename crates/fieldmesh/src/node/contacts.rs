@@ -75,6 +75,18 @@ impl Contacts {
         book.is_changed = true;
     }
 
+    /// A conversation that came into step about a part: nothing is said of the whole.
+    pub(super) fn answered(&self, device: DeviceId, address: &str) {
+        let is_known = {
+            let mut book = self.lock();
+            book.errors.remove(address);
+            book.remembered.addresses(&device).iter().any(|known| known.address == address)
+        };
+        if !is_known {
+            self.heard(Some(device), address);
+        }
+    }
+
     /// A conversation that came into step with somebody who dialled this device.
     pub(super) fn met(&self) {
         let mut book = self.lock();

@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::api::LinkClass;
 use crate::clock;
 use crate::connectivity::{Input as Noticed, Retry};
 use crate::error::Error;
@@ -285,6 +284,7 @@ impl Keeper {
         let Some(node) = self.node() else { return false };
         let Some(snapshot) = node.inner.mesh.snapshot().await else { return false };
         let connected: BTreeSet<DeviceId> = snapshot.links.iter().map(|link| link.device).collect();
+        node.reopen_links(&snapshot);
         self.hurry(&node);
         self.dial_who_is_due(&node, &connected, &snapshot);
         if compared.elapsed() >= COMPARE_EVERY {
@@ -335,18 +335,15 @@ impl Keeper {
             addresses.map(move |address| (who.clone(), nearby.device, address))
         });
         let due: Vec<(String, Option<DeviceId>, String)> = contacts.chain(nearby).collect();
-        let shown = node.inner.contacts.nearby();
         let mut dialled = BTreeSet::new();
         for (who, device, address) in due {
             let is_connected = device.is_some_and(|device| connected.contains(&device))
                 || linked.contains(address.as_str());
             let now = Instant::now();
             let is_waiting = self.waits.get(&address).is_some_and(|wait| wait.next > now);
-            let class =
-                if shown.contains(&address) { LinkClass::Nearby } else { LinkClass::default() };
             // The next address of somebody is dialled at the next look, if the first has not led
             // to a connection until then: several connections to one device are of no use.
-            if is_connected || is_waiting || !node.inner.watch.may_dial(&address, class) {
+            if is_connected || is_waiting || !node.inner.watch.may_dial() {
                 continue;
             }
             if !dialled.insert(who) {

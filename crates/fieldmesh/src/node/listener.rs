@@ -106,7 +106,8 @@ async fn accept(endpoint: Endpoint, nodes: Nodes) {
                 talks.spawn(async move {
                     node.seal_before_talking().await;
                     let address = connection.remote_address().to_string();
-                    node.inner.mesh.attach(connection, address).await;
+                    let part = node.part_towards(&address).await;
+                    node.inner.mesh.attach(connection, address, part).await;
                 });
             }
             Incoming::Peer(_) => {

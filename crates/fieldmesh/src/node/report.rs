@@ -9,7 +9,7 @@ use fieldmesh_replica::{LinkId, LinkStats};
 use crate::api::{DeviceReport, PeerReport, RevokedReport, StatusReport, Traffic};
 use crate::error::Error;
 use crate::filter;
-use crate::mesh::sum;
+use crate::mesh::{LinkState, sum};
 
 use super::{Node, notes};
 
@@ -100,7 +100,7 @@ impl Node {
             peers.push(PeerReport {
                 device: Some(link.device),
                 name: name(Some(link.device)),
-                state: if link.in_step { "in-step" } else { "syncing" }.into(),
+                state: state_of(link).into(),
                 addresses: vec![link.address.clone()],
                 found_by: "connected".into(),
                 last_in_step: None,
@@ -237,13 +237,22 @@ impl Node {
     pub(super) async fn remember_in_step(&self, link: LinkId) -> Option<String> {
         let snapshot = self.inner.mesh.snapshot().await?;
         let state = snapshot.links.into_iter().find(|state| state.id == link)?;
-        if state.is_dialled {
-            self.inner.contacts.succeeded(state.device, &state.address);
-            Some(state.address)
-        } else {
-            self.inner.contacts.met();
-            None
+        match (state.is_dialled, state.part) {
+            (true, None) => self.inner.contacts.succeeded(state.device, &state.address),
+            (true, Some(_)) => self.inner.contacts.answered(state.device, &state.address),
+            (false, None) => self.inner.contacts.met(),
+            (false, Some(_)) => {}
         }
+        state.is_dialled.then_some(state.address)
+    }
+}
+
+/// How far a link is; what its class holds back is not in step.
+const fn state_of(link: &LinkState) -> &'static str {
+    match (link.in_step, &link.part) {
+        (false, _) => "syncing",
+        (true, None) => "in-step",
+        (true, Some(_)) => "in-part",
     }
 }
 

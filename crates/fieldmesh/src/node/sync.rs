@@ -36,6 +36,7 @@ impl Node {
     ) -> Result<SyncReport, Error> {
         self.check_part(&options.only)?;
         let _one = self.inner.syncing.lock().await;
+        let _whole = self.inner.watch.lift();
         let watch = Arc::clone(&self.inner.watch);
         let mut under = Under::new(self.clone(), watch.join());
         under.begin().await;
@@ -104,7 +105,8 @@ impl Node {
     pub(super) async fn dial(&self, text: &str) -> Result<(LinkId, DeviceId), String> {
         let connection = self.reach(text).await?;
         let device = connection.peer();
-        let link = self.inner.mesh.attach(connection, text.to_owned()).await;
+        let part = self.part_towards(text).await;
+        let link = self.inner.mesh.attach(connection, text.to_owned(), part).await;
         link.map(|link| (link, device)).ok_or_else(|| "the node is shutting down".into())
     }
 

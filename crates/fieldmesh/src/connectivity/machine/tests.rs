@@ -438,9 +438,10 @@ fn cl_22_a_result_is_logged_told_and_kept() {
     let token = scene.machine.join(scene.now).unwrap();
     scene.drain();
     let answer = SyncNow { synced_count: 4, ..success() };
-    let outcome = Outcome { sent: 4, received: 2, answer: answer.clone() };
+    let outcome = Outcome { sent: 4, received: 2, held_back: 7, answer: answer.clone() };
     let outputs = scene.feed(Input::Ended { token, outcome });
-    assert_eq!(lines(&outputs), ["✓ Synced 4 events", "Received 2 events"]);
+    let waiting = "7 events wait for an unmetered link";
+    assert_eq!(lines(&outputs), ["✓ Synced 4 events", "Received 2 events", waiting]);
     assert!(events(&outputs).contains(&ConnectivityEvent::Synced(answer.clone())));
     assert_eq!(scene.machine.report(scene.now).last_result, Some(answer));
 }

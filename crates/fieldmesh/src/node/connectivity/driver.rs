@@ -9,12 +9,12 @@ use fieldmesh_replica::{Event, Input as ReplicaInput, LinkId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::api::LinkClass;
 use crate::connectivity::{Answer, Input, Output};
 use crate::mesh::{Call, LinkState, MeshEvent};
 
 use super::super::{Inner, Node};
 use super::Watch;
+use super::parts::Errand;
 
 /// How often the driver looks at what the node holds and whom it knows.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -87,7 +87,8 @@ impl Driver {
             }
             Output::Start { token } => {
                 if let Some(node) = self.node() {
-                    self.work.spawn(async move { drop(node.sync_under(token).await) });
+                    self.work
+                        .spawn(async move { drop(node.sync_under(token, Errand::ByItself).await) });
                 }
             }
         }
@@ -129,7 +130,7 @@ impl Driver {
 
     fn happened(&mut self, event: Option<MeshEvent>) {
         match event {
-            Some(MeshEvent::Linked { link, device, address }) => {
+            Some(MeshEvent::Linked { link, device, address, .. }) => {
                 let Some(node) = self.node() else { return };
                 let leads = |(relay, known): &(String, Option<DeviceId>)| {
                     *relay == address || *known == Some(device)
@@ -178,6 +179,7 @@ impl Node {
     /// Tells the machine what the node holds and whom it knows; gives the links to relays.
     pub(super) async fn look(&self) -> Option<Vec<LinkState>> {
         let snapshot = self.inner.mesh.snapshot().await?;
+        self.note_parts(&snapshot.links);
         let relays = self.relays();
         let devices: BTreeSet<DeviceId> = relays.iter().filter_map(|(_, device)| *device).collect();
         let addresses: BTreeSet<String> = relays.into_iter().map(|(address, _)| address).collect();
@@ -186,9 +188,12 @@ impl Node {
             .into_iter()
             .filter(|link| devices.contains(&link.device) || addresses.contains(&link.address))
             .collect();
-        let is_in_step = links.iter().any(|link| link.in_step);
+        let in_step = || links.iter().filter(|link| link.in_step);
+        let is_in_step = in_step().any(|link| link.part.is_none());
+        let held_back = in_step().map(|link| link.held_back).min();
         let unsealed = self.inner.ledger.unsealed().0 as u64;
-        self.inner.watch.stands(&snapshot.root, snapshot.batches, unsealed, is_in_step);
+        let held = (snapshot.root.as_str(), snapshot.batches);
+        self.inner.watch.stands(held, unsealed, is_in_step, held_back);
         self.inner.watch.feed(Input::Relays(addresses));
         Some(links)
     }
@@ -202,7 +207,7 @@ impl Node {
         let link = links.iter().find(|link| link.address == address || device == Some(link.device));
         let answer = match link {
             Some(link) => self.round_trip(link.id, link.stats.control_bytes_in).await,
-            None if self.inner.watch.may_dial(&address, LinkClass::default()) => {
+            None if self.inner.watch.may_dial() => {
                 self.inner.watch.urge(address);
                 return;
             }

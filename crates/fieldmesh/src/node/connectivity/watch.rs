@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fieldmesh_model::Moment;
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
 
 use crate::api::{
-    ConnectivityEvent, ConnectivityReport, Failing, Freight, LinkClass, SyncSettings,
+    ConnectivityEvent, ConnectivityReport, Failing, HeldBack, LinkClass, SyncSettings,
     SyncSettingsChange,
 };
 use crate::clock;
 use crate::connectivity::{
-    Answer, Asked, Input, Machine, Output, Retry, Standing, Token, carries, class_of,
+    Answer, Asked, Input, Machine, Output, Retry, Standing, Token, class_of,
 };
 use crate::error::Error;
 use crate::home::Home;
@@ -50,6 +50,18 @@ struct Shelf {
     is_to_forget: bool,
     held: Held,
     is_changed: bool,
+    /// How many syncs are under way that somebody asked for.
+    asked: usize,
+    held_back: Vec<HeldBack>,
+}
+
+/// While it lives links carry everything, whatever their class.
+pub(in super::super) struct Lifted(Arc<Watch>);
+
+impl Drop for Lifted {
+    fn drop(&mut self) {
+        self.0.shelf().asked -= 1;
+    }
 }
 
 /// The machine behind its lock.
@@ -159,7 +171,9 @@ impl Watch {
             attempts: retry.attempts(),
             failed: retry.is_exhausted(),
         };
-        report.failing = self.shelf().failing.iter().map(failing).collect();
+        let shelf = self.shelf();
+        report.failing = shelf.failing.iter().map(failing).collect();
+        report.held_back.clone_from(&shelf.held_back);
         report
     }
 
@@ -171,21 +185,37 @@ impl Watch {
         self.shelf().named.clone()
     }
 
-    /// Whether what is recorded may travel to `address` without being asked for; `otherwise` is its
-    /// class where the user set none.
-    pub(in super::super) fn may_send(&self, address: &str, otherwise: LinkClass) -> bool {
+    /// The class of the way to `address`; `otherwise` is that of a place for which the user set
+    /// none.
+    pub(super) fn class(&self, address: &str, otherwise: LinkClass) -> LinkClass {
         let settings = self.machine().settings().clone();
         let interface = if settings.classes.is_empty() { None } else { interface_towards(address) };
-        carries(class_of(&settings, address, interface, otherwise), Freight::Recent)
+        class_of(&settings, address, interface, otherwise)
     }
 
-    /// Whether `address` may be dialled although nobody asked.
-    pub(in super::super) fn may_dial(&self, address: &str, otherwise: LinkClass) -> bool {
-        let is_on = {
-            let machine = self.machine();
-            machine.settings().auto_sync_enabled && !machine.settings().paused
-        };
-        is_on && self.may_send(address, otherwise)
+    /// Has links carry everything for a sync that somebody asked for.
+    pub(in super::super) fn lift(self: &Arc<Self>) -> Lifted {
+        self.shelf().asked += 1;
+        Lifted(Arc::clone(self))
+    }
+
+    pub(in super::super) fn is_lifted(&self) -> bool {
+        self.shelf().asked > 0
+    }
+
+    pub(super) fn set_held_back(&self, held_back: Vec<HeldBack>) {
+        self.shelf().held_back = held_back;
+    }
+
+    /// Batches that wait for a link that carries them.
+    pub(super) fn held_back(&self) -> u64 {
+        self.shelf().held_back.iter().map(|link| link.waiting).max().unwrap_or(0)
+    }
+
+    /// Whether anybody may be dialled although nobody asked.
+    pub(in super::super) fn may_dial(&self) -> bool {
+        let machine = self.machine();
+        machine.settings().auto_sync_enabled && !machine.settings().paused
     }
 
     /// Whether connections of others are not taken: paused, and nobody here asked for a sync.
@@ -238,8 +268,15 @@ impl Watch {
         self.feed(Input::Probed { relay: address.to_owned(), answer });
     }
 
-    /// What waits, given what the node holds; `is_in_step`: a relay holds the same.
-    pub(super) fn stands(&self, root: &str, batches: u64, unsealed: u64, is_in_step: bool) {
+    /// What waits, given what the node holds; `is_in_step`: a relay holds the same; `held_back`: a
+    /// relay holds the same but for so many, over a link that carries a part.
+    pub(super) fn stands(
+        &self,
+        (root, batches): (&str, u64),
+        unsealed: u64,
+        is_in_step: bool,
+        held_back: Option<u64>,
+    ) {
         let mut shelf = self.shelf();
         if is_in_step && shelf.held.root != root {
             shelf.held = Held { root: root.to_owned(), batches };
@@ -251,6 +288,7 @@ impl Watch {
             false => batches.saturating_sub(shelf.held.batches).max(u64::from(batches > 0)),
         };
         drop(shelf);
+        let missing = held_back.map_or(missing, |held_back| missing.min(held_back));
         self.feed(Input::Standing(Standing { pending: missing + unsealed, is_in_step }));
     }
 }

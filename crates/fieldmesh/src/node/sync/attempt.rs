@@ -35,6 +35,8 @@ pub(super) struct Seen {
     pub(super) device: DeviceId,
     /// The numbers of the link when the pass began.
     pub(super) before: LinkStats,
+    /// Whether this device lets it carry only a part.
+    pub(super) is_part: bool,
     pub(super) life: Life,
 }
 

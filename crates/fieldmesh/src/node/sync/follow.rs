@@ -50,7 +50,11 @@ impl Pass<'_> {
             Life::Up => {}
             Life::InStep(stats) => {
                 attempt.state = State::InStep(*stats);
-                self.node.inner.contacts.succeeded(seen.device, &attempt.address);
+                let contacts = &self.node.inner.contacts;
+                match seen.is_part {
+                    true => contacts.answered(seen.device, &attempt.address),
+                    false => contacts.succeeded(seen.device, &attempt.address),
+                }
             }
             Life::Down(reason) => {
                 let device = seen.device;
@@ -97,9 +101,10 @@ impl Pass<'_> {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) {
         match event {
-            MeshEvent::Linked { link, device, address } => {
+            MeshEvent::Linked { link, device, address, is_part } => {
                 let before = LinkStats::default();
-                self.links.entry(link).or_insert(Seen { device, before, life: Life::Up });
+                let seen = Seen { device, before, is_part, life: Life::Up };
+                self.links.entry(link).or_insert(seen);
                 self.linked(link, device, address);
             }
             MeshEvent::Unlinked { link, reason, .. } => self.became(link, Life::Down(reason)),

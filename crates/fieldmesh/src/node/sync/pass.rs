@@ -65,14 +65,8 @@ impl<'a> Pass<'a> {
     /// Lines up those who are connected already and dials those who are not.
     pub(super) async fn begin(&mut self, options: &SyncOptions) -> Result<(), Error> {
         let node = self.node;
-        let mut connected = BTreeMap::new();
-        if let Some(snapshot) = node.inner.mesh.snapshot().await {
-            for link in snapshot.links {
-                let (device, before) = (link.device, link.stats);
-                self.links.insert(link.id, Seen { device, before, life: Life::Old });
-                connected.insert(link.device, (link.id, link.address, link.stats));
-            }
-        }
+        let snapshot = node.inner.mesh.snapshot().await;
+        let linked = snapshot.map_or_else(Vec::new, |snapshot| snapshot.links);
         let mut targets: BTreeMap<DeviceId, Vec<String>> = BTreeMap::new();
         let mut addresses = Vec::new();
         for name in &options.with {
@@ -88,15 +82,31 @@ impl<'a> Pass<'a> {
                     None => addresses.push(contact.address),
                 }
             }
-            for device in connected.keys() {
-                targets.entry(*device).or_default();
+            for link in &linked {
+                targets.entry(link.device).or_default();
             }
+        }
+        let (mut connected, mut ended) = (BTreeMap::new(), BTreeSet::new());
+        for link in linked {
+            let known = targets.get_mut(&link.device);
+            let is_wanted = known.is_some() || addresses.contains(&link.address);
+            if is_wanted && link.part.is_some() && node.inner.watch.is_lifted() {
+                // It carries less than what is asked for, and another one is dialled.
+                node.reopen(&link);
+                ended.insert(link.device);
+                known.into_iter().for_each(|known| known.extend(link.dialled().map(Into::into)));
+                continue;
+            }
+            let (device, before, is_part) = (link.device, link.stats, link.part.is_some());
+            self.links.insert(link.id, Seen { device, before, is_part, life: Life::Old });
+            connected.insert(link.device, (link.id, link.address, link.stats));
         }
         for (device, known) in targets {
             match connected.remove(&device) {
                 Some((link, address, stats)) => {
                     self.resume(device, link, address, stats);
                 }
+                None if known.is_empty() && ended.contains(&device) => self.expect(device),
                 None => self.dial(Some(device), known, false),
             }
         }
@@ -129,6 +139,19 @@ impl<'a> Pass<'a> {
         self.waits.spawn(async move {
             tokio::time::sleep(SEALED_WITHIN).await;
             mesh.urgent(Call::Input(Input::Resync { link: Some(link) }));
+        });
+    }
+
+    /// Waits for a device that dialled this one and whose link was ended because it carried a part:
+    /// there is no address at which it listens, and it dials again.
+    fn expect(&mut self, device: DeviceId) {
+        self.attempts.push(Attempt {
+            device: Some(device),
+            address: "the address that it dials from".into(),
+            link: None,
+            is_chance: true,
+            before: LinkStats::default(),
+            state: State::Trying,
         });
     }
 
