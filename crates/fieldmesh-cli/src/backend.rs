@@ -12,7 +12,7 @@ use fieldmesh::api::{
     AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
     ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
     NewRecord, PeerReport, Problem, Progress, Record, Resolution, Revision, RevokeOptions,
-    RevokeReport, StatusReport, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use futures::future::BoxFuture;
 
@@ -62,6 +62,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn connectivity(&self) -> Answer<'_, ConnectivityReport>;
     /// Changes what syncs by itself.
     fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport>;
+    /// Syncs unless a sync is under way, nobody is there or nothing is to be done.
+    fn sync_now(&self) -> Answer<'_, SyncNow>;
     /// The home's state.
     fn status(&self) -> Answer<'_, StatusReport>;
     /// Other devices as this one reaches them.

@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
 pub(crate) use conflict::{conflict, conflicts};
-pub(crate) use connectivity::connectivity;
+pub(crate) use connectivity::{connectivity, synced_now};
 pub(crate) use history::history;
 pub(crate) use home::{ready, status, verify};
 pub(crate) use import::{imported, refused_row};

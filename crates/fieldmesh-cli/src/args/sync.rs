@@ -37,6 +37,12 @@ pub(crate) struct SyncArgs {
     /// Do not look for nearby devices by mDNS.
     #[arg(long)]
     pub(crate) no_mdns: bool,
+    /// With the daemon's relays and peers, unless a sync is under way, no relay answers or nothing
+    /// is to be done; the answer says which.
+    #[arg(long, conflicts_with_all = [
+        "with", "only", "no_mdns", "timeout", "pause", "resume", "auto", "on_reconnect", "link",
+    ])]
+    pub(crate) now: bool,
     /// Put off everything that would start by itself, and end connections.
     #[arg(long, conflicts_with = "resume", help_heading = BY_ITSELF)]
     pub(crate) pause: bool,
@@ -50,8 +56,9 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "on|off", value_parser = switch, help_heading = BY_ITSELF)]
     pub(crate) on_reconnect: Option<bool>,
     /// What the way to a place costs: unmetered, metered, satellite or nearby. A place is an
-    /// address, a host, or the address of an interface of this device. Nothing is dialled over
-    /// satellite by itself.
+    /// address, a host, or the address of an interface of this device. By itself a metered way
+    /// carries what is recorded for this month and the last, satellite only what is critical and
+    /// who may do what; a sync that is asked for carries everything.
     #[arg(long, value_name = "PLACE=CLASS", value_parser = link, help_heading = BY_ITSELF)]
     pub(crate) link: Vec<(String, LinkClass)>,
 }

@@ -5,7 +5,7 @@ use fieldmesh::api::{
     AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
     ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
     NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -79,6 +79,10 @@ impl Backend for Local {
 
     fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport> {
         Box::pin(async move { self.0.configure_sync(change).await.map_err(problem) })
+    }
+
+    fn sync_now(&self) -> Answer<'_, SyncNow> {
+        Box::pin(async move { Ok(self.0.sync_now().await) })
     }
 
     fn status(&self) -> Answer<'_, StatusReport> {

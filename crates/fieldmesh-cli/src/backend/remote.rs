@@ -11,7 +11,7 @@ use fieldmesh::api::{
     AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
     ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
     NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use serde_json::json;
 
@@ -134,6 +134,10 @@ impl Backend for Remote {
         Box::pin(async move {
             self.exchange(Method::PATCH, "/v1/connectivity").json(&change)?.value().await
         })
+    }
+
+    fn sync_now(&self) -> Answer<'_, SyncNow> {
+        Box::pin(async move { self.exchange(Method::POST, "/v1/connectivity/sync").value().await })
     }
 
     fn status(&self) -> Answer<'_, StatusReport> {

@@ -17,8 +17,22 @@ async fn configure(context: &Context<'_>, change: SyncSettingsChange) -> Result<
         .await
 }
 
+/// `sync --now`
+async fn sync_now(context: &Context<'_>) -> Result<(), Failure> {
+    context
+        .with_home(async |home| {
+            let answer = home.sync_now().await?;
+            context.terminal.value(&answer, render::synced_now)?;
+            if answer.success { Ok(()) } else { Err(Failure::Reported(Class::Unreachable)) }
+        })
+        .await
+}
+
 /// `sync`
 pub(super) async fn sync(context: &Context<'_>, args: &SyncArgs) -> Result<(), Failure> {
+    if args.now {
+        return sync_now(context).await;
+    }
     if let Some(change) = args.change() {
         return configure(context, change).await;
     }

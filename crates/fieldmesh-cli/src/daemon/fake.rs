@@ -7,8 +7,8 @@ use fieldmesh::api::{
     AdoptReport, Choice, Class, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport,
     Edits, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
     NewRecord, PeerReport, Problem, Progress, Record, RefusedRow, Resolution, Revision,
-    RevokeOptions, RevokeReport, StatusReport, SyncOptions, SyncReport, SyncSettingsChange,
-    VerifyReport,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 
@@ -136,6 +136,10 @@ impl Backend for Fake {
 
     fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport> {
         self.answer(change, ConnectivityReport::default())
+    }
+
+    fn sync_now(&self) -> Answer<'_, SyncNow> {
+        self.answer("sync now", samples::sync_now())
     }
 
     fn status(&self) -> Answer<'_, StatusReport> {

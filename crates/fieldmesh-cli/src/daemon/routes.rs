@@ -28,6 +28,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/sync", post(transfer::sync))
         .route("/v1/status", get(home::status))
         .route("/v1/connectivity", get(home::connectivity).patch(home::configure_sync))
+        .route("/v1/connectivity/sync", post(home::sync_now))
         .route("/v1/peers", get(home::peers))
         .route("/v1/devices", get(devices::list))
         .route("/v1/devices/{id}/revoke", post(devices::revoke))

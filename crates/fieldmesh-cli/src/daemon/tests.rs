@@ -87,6 +87,7 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(running.last_asked(), format!("{:?}", ("restore", &name)));
     assert_eq!(remote.history(name).await, Ok(samples::revisions()));
     assert_eq!(remote.status().await, Ok(samples::status()));
+    assert_eq!(remote.sync_now().await, Ok(samples::sync_now()));
     assert_eq!(remote.peers().await, Ok(samples::peers()));
     assert_eq!(remote.devices().await, Ok(samples::devices()));
     let options = RevokeOptions { reason: "lost & found".into(), wipe: true };

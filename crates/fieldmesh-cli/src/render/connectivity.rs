@@ -1,6 +1,6 @@
 //! The state of the network and of automatic sync.
 
-use fieldmesh::api::{ConnectivityReport, Grade, LinkClass};
+use fieldmesh::api::{ConnectivityReport, Grade, HeldBack, LinkClass, SyncNow};
 
 use super::{Style, Tone, counted, one_line, pairs};
 
@@ -49,10 +49,47 @@ pub(crate) fn connectivity(report: &ConnectivityReport, style: &Style) -> String
         let text = format!("{} after {tries}", one_line(&failing.address));
         about.push(("no answer", style.paint(Tone::Doubtful, &text)));
     }
+    for link in &report.held_back {
+        about.push(("held back", style.paint(Tone::Doubtful, &held_back(link))));
+    }
     for (place, class) in &settings.classes {
         about.push(("link", format!("{} is {}", one_line(place), class_name(*class))));
     }
     pairs(&about, 0, style)
+}
+
+/// What a sync on request came to.
+pub(crate) fn synced_now(answer: &SyncNow, style: &Style) -> String {
+    let mut text = String::new();
+    for error in &answer.errors {
+        text.push_str(&format!("{}\n", style.paint(Tone::Doubtful, &one_line(error))));
+    }
+    if answer.success {
+        let sent = counted(answer.synced_count, "event", "events");
+        text.push_str(&format!("{} {sent} sent.\n", style.paint(Tone::Good, "In step.")));
+    }
+    if !answer.conflicts.is_empty() {
+        let count = answer.conflicts.len() as u64;
+        let conflicts = counted(count, "conflict", "conflicts");
+        let text_of = format!("{conflicts} opened; see `fieldmesh conflicts`.");
+        text.push_str(&format!("{}\n", style.paint(Tone::Doubtful, &text_of)));
+    }
+    text
+}
+
+/// What a link of a dear class leaves out, and how to have it carried.
+fn held_back(link: &HeldBack) -> String {
+    let (place, class) = (one_line(&link.address), class_name(link.class));
+    let carries = match link.carries.as_slice() {
+        [] => "no records".to_owned(),
+        parts => format!("only {}", parts.join(", ")),
+    };
+    let wait = if link.waiting == 1 { "waits" } else { "wait" };
+    let waiting = counted(link.waiting, "event", "events");
+    format!(
+        "{place} is {class} and carries {carries}; {waiting} {wait} for an unmetered link or \
+         `fieldmesh sync`"
+    )
 }
 
 const fn class_name(class: LinkClass) -> &'static str {
@@ -66,7 +103,7 @@ const fn class_name(class: LinkClass) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use fieldmesh::api::{Cause, Decision, Failing, SyncNow, SyncSettings};
+    use fieldmesh::api::{Cause, Decision, Failing, SyncSettings};
     use fieldmesh_model::Moment;
 
     use super::*;
@@ -91,6 +128,14 @@ mod tests {
                 ..SyncNow::default()
             }),
             failing: vec![Failing { address: "10.0.0.7:1".into(), attempts: 3, failed: false }],
+            held_back: [(["*@2026-10"].as_slice(), 3), (&[], 1)]
+                .map(|(carries, waiting)| HeldBack {
+                    address: "10.0.0.7:2".into(),
+                    class: LinkClass::Metered,
+                    carries: carries.iter().map(|part| (*part).to_owned()).collect(),
+                    waiting,
+                })
+                .into(),
             settings: SyncSettings {
                 paused: true,
                 classes: [("10.0.0.7".to_owned(), LinkClass::Metered)].into(),
@@ -108,9 +153,21 @@ auto sync  paused; `fieldmesh sync --resume` takes it up again
 last sync  not started 1970-01-01 00:00: automatic sync is paused
            10.0.0.7: lost
 no answer  10.0.0.7:1 after 3 tries
+held back  10.0.0.7:2 is metered and carries only *@2026-10; 3 events wait for an unmetered link or \
+`fieldmesh sync`
+held back  10.0.0.7:2 is metered and carries no records; 1 event waits for an unmetered link or \
+`fieldmesh sync`
 link       10.0.0.7 is metered
 "
         );
+    }
+
+    #[test]
+    fn a_sync_on_request_says_why_there_was_none() {
+        let refused = SyncNow { errors: vec!["Device is offline".into()], ..SyncNow::default() };
+        assert_eq!(synced_now(&refused, &style()), "Device is offline\n");
+        let done = SyncNow { success: true, synced_count: 1, ..SyncNow::default() };
+        assert_eq!(synced_now(&done, &style()), "In step. 1 event sent.\n");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use fieldmesh::api::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,
     ImportReport, PeerReport, PeerSync, Record, Revision, RevokeReport, Safety, SafetyCounts,
-    StatusReport, SyncReport, SyncResult, TenantReport,
+    StatusReport, SyncNow, SyncReport, SyncResult, TenantReport,
 };
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
@@ -142,6 +142,12 @@ pub(crate) fn revoked() -> RevokeReport {
 /// Work of the truck that counts again.
 pub(crate) fn adopted() -> AdoptReport {
     AdoptReport { device: device_id(0xbb), name: "truck-7".into(), batches: 3, left: 1 }
+}
+
+/// A sync on request that was told to wait.
+pub(crate) fn sync_now() -> SyncNow {
+    let errors = vec!["Sync already in progress".to_owned()];
+    SyncNow { errors, ..SyncNow::default() }
 }
 
 /// The office and a truck.

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use fieldmesh::api::{
-    ConnectivityReport, InvitationReport, InviteOptions, PeerReport, StatusReport,
+    ConnectivityReport, InvitationReport, InviteOptions, PeerReport, StatusReport, SyncNow,
     SyncSettingsChange, VerifyReport,
 };
 use serde::Deserialize;
@@ -29,6 +29,10 @@ pub(super) async fn configure_sync(
 ) -> Result<Json<ConnectivityReport>, Refusal> {
     let Json(change) = change?;
     Ok(Json(shared.backend.configure_sync(change).await?))
+}
+
+pub(super) async fn sync_now(State(shared): State<Shared>) -> Result<Json<SyncNow>, Refusal> {
+    Ok(Json(shared.backend.sync_now().await?))
 }
 
 pub(super) async fn peers(State(shared): State<Shared>) -> Result<Json<Vec<PeerReport>>, Refusal> {
