@@ -102,3 +102,106 @@ fn nothing_travels_while_sync_is_paused_and_everything_once_it_is_resumed() {
     second.stop();
     running.stop();
 }
+
+/// An entry of a month that no link class calls recent.
+fn old_entry(device: &Device, month: usize) -> String {
+    entry_at(device, &["--at", &format!("2025-{month:02}-07T08:00:00Z")])
+}
+
+fn entry_at(device: &Device, at: &[&str]) -> String {
+    let entry = ["wellId=Alder 1", "entryType=PRODUCTION", "oilVolume=1"];
+    device.record("field_entry", &[&entry[..], at].concat())
+}
+
+#[track_caller]
+fn until_shown(device: &Device, record: &str) {
+    eventually("the record arrives", STEP_TIME_MAX, || {
+        (device.run(&["show", record]).code == Some(0)).then_some(())
+    });
+}
+
+fn is_in_part(state: &Json) -> bool {
+    let link = &state["heldBack"][0];
+    link["class"] == "metered" && link["waiting"] == state["pending"]
+}
+
+#[test]
+fn over_a_metered_link_new_entries_go_by_themselves_and_old_ones_when_it_costs_nothing_again() {
+    let site = Site::new();
+    let [lead, hand] = site.crew(["lead", "hand"]);
+    lead.well("Alder 1");
+    hand.meet(&lead);
+    let relay = site.relay();
+    let (running, address) = relay.of(&lead);
+    hand.sync(&address);
+    let ours = old_entry(&lead, 3);
+    let theirs = old_entry(&hand, 4);
+    hand.sync(&address);
+    lead.ok(&["sync", "--link", "127.0.0.1=metered"]);
+    let daemon = lead.daemon_with(&["--listen", "127.0.0.1:0", "--no-mdns", "--relay", &address]);
+    let fresh = entry_at(&lead, &[]);
+    let state = until(&lead, "only what is old waits", |state| {
+        is_in_part(state) && state["pending"] == 1 && state["lastResult"]["success"] == true
+    });
+    assert!(state["heldBack"][0]["carries"].as_array().is_some_and(|parts| parts.len() == 1));
+    let peers = lead.ok(&["--json", "peers"]).lines();
+    assert!(peers.iter().any(|peer| peer["state"] == "in-part"), "{peers:?}");
+    // What others record goes the same way.
+    hand.sync(&address);
+    hand.ok(&["show", &fresh]);
+    assert_eq!(hand.run(&["show", &ours]).code, Some(4));
+    let reply = entry_at(&hand, &[]);
+    hand.sync(&address);
+    until_shown(&lead, &reply);
+    assert_eq!(lead.run(&["show", &theirs]).code, Some(4));
+
+    lead.ok(&["sync", "--link", "127.0.0.1=unmetered"]);
+    until_shown(&lead, &theirs);
+    until(&lead, "nothing waits", |state| {
+        state["heldBack"] == serde_json::json!([]) && state["pending"] == 0
+    });
+    hand.sync(&address);
+    hand.ok(&["show", &ours]);
+    let log = daemon.stop().stderr;
+    assert!(log.contains("SyncPush: 1 events wait for an unmetered link"), "{log}");
+    running.stop();
+}
+
+#[test]
+fn who_asks_for_a_sync_gets_everything_over_a_link_of_any_class() {
+    let site = Site::new();
+    let [lead, hand] = site.crew(["lead", "hand"]);
+    lead.well("Alder 1");
+    hand.meet(&lead);
+    let relay = site.relay();
+    let (running, address) = relay.of(&lead);
+    let theirs = old_entry(&hand, 4);
+    hand.sync(&address);
+    let [first, second] = [1, 2].map(|month| old_entry(&lead, month));
+    lead.ok(&["sync", "--link", "127.0.0.1=satellite"]);
+    let daemon = lead.daemon_with(&["--listen", "127.0.0.1:0", "--no-mdns", "--relay", &address]);
+    let narrow = |state: &Json| {
+        state["heldBack"][0]["class"] == "satellite" && state["lastResult"]["success"] == true
+    };
+    let state = until(&lead, "the link carries no records", narrow);
+    assert_eq!(state["heldBack"][0]["carries"], serde_json::json!([]));
+    assert_eq!(lead.run(&["show", &theirs]).code, Some(4));
+    lead.sync(&address);
+    lead.ok(&["show", &theirs]);
+    hand.sync(&address);
+    hand.ok(&["show", &first]);
+    hand.ok(&["show", &second]);
+    // Afterwards the link is narrow again, and `sync --now` lifts that as well.
+    let state = until(&lead, "the link is narrow again", narrow);
+    assert_eq!(state["heldBack"][0]["waiting"], 0);
+    let third = old_entry(&lead, 5);
+    until(&lead, "the entry waits", |state| {
+        narrow(state) && state["pending"] == 1 && state["syncing"] == false
+    });
+    let answer = lead.json(&["sync", "--now"]);
+    assert_eq!(answer["success"], true, "{answer}");
+    hand.sync(&address);
+    hand.ok(&["show", &third]);
+    daemon.stop();
+    running.stop();
+}

@@ -328,7 +328,7 @@ impl Crew {
         &mut self,
         a: usize,
         b: usize,
-        filter: Option<Filter>,
+        filter: Option<&Filter>,
     ) -> (LinkId, LinkId) {
         let (at_a, at_b) = (LinkId(self.next_link), LinkId(self.next_link + 1));
         self.next_link += 2;
@@ -339,7 +339,7 @@ impl Crew {
         for (node, link, other, side) in [(a, at_a, b, Side::Dialled), (b, at_b, a, Side::Accepted)]
         {
             let peer = self.nodes[other].device();
-            let filter = filter.clone().filter(|_| node == a);
+            let filter = filter.filter(|_| node == a).cloned();
             self.input(node, Input::LinkUp { link, peer, side, channel_key, filter });
         }
         (at_a, at_b)

@@ -34,9 +34,9 @@ fn record(crew: &mut Crew, node: usize, author: u8, when: i64, count: u8) -> Vec
     batches
 }
 
-fn this_month() -> Option<Filter> {
+fn this_month() -> Filter {
     let region = Region { since: at(0).month(), ..Region::default() };
-    Some(Filter::new([region]).unwrap())
+    Filter::new([region]).unwrap()
 }
 
 fn held_back(crew: &Crew, node: usize, link: LinkId) -> u64 {
@@ -54,7 +54,7 @@ fn what_is_old_stays_on_both_sides_of_a_dear_link_and_both_come_to_rest() {
     record(&mut crew, DEVICE, 1, LONG_AGO, 6);
     record(&mut crew, RELAY, 3, LONG_AGO, 5);
     record(&mut crew, DEVICE, 4, 0, 3);
-    let (link, end) = crew.connect_for(DEVICE, RELAY, this_month());
+    let (link, end) = crew.connect_for(DEVICE, RELAY, Some(&this_month()));
     crew.run();
     crew.pass(200_000);
     assert!(crew.nodes.iter().all(|node| node.in_step().is_some()));
@@ -81,7 +81,7 @@ fn what_comes_later_is_held_to_the_same_part_and_what_the_peer_is_known_to_hold_
     let (link, _) = crew.connect(DEVICE, RELAY);
     crew.run();
     crew.cut(DEVICE, link);
-    let (link, _) = crew.connect_for(DEVICE, RELAY, this_month());
+    let (link, _) = crew.connect_for(DEVICE, RELAY, Some(&this_month()));
     crew.run();
     assert_eq!(held_back(&crew, DEVICE, link), 0, "the relay has signed for all of it");
     let late = record(&mut crew, DEVICE, 3, LONG_AGO, 2);
@@ -99,7 +99,7 @@ fn what_comes_later_is_held_to_the_same_part_and_what_the_peer_is_known_to_hold_
 fn a_link_that_carries_no_records_brings_the_policy_and_is_in_step() {
     let mut crew = crew();
     record(&mut crew, DEVICE, 1, 0, 4);
-    let (link, _) = crew.connect_for(DEVICE, RELAY, Some(Filter::nothing()));
+    let (link, _) = crew.connect_for(DEVICE, RELAY, Some(&Filter::nothing()));
     crew.run();
     assert!(crew.nodes.iter().all(|node| node.in_step().is_some()));
     assert_eq!((crew.nodes[RELAY].replica.len(), held_back(&crew, DEVICE, link)), (0, 4));
@@ -114,7 +114,7 @@ fn a_link_asks_for_no_more_than_its_replica_wants() {
     let own = Filter::new([own]).unwrap();
     crew.nodes[DEVICE].replica = crate::Replica::new(config, items, []).with_filter(own);
     record(&mut crew, RELAY, 3, 0, 4);
-    crew.connect_for(DEVICE, RELAY, this_month());
+    crew.connect_for(DEVICE, RELAY, Some(&this_month()));
     crew.run();
     assert!(crew.nodes[DEVICE].in_step().is_some());
     assert!(crew.nodes[DEVICE].replica.is_empty());
