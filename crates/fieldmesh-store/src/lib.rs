@@ -11,6 +11,7 @@
 //! [`files::Files`], below the log, and [`view::rows::RowsSource`], below the view; both have an
 //! implementation in memory.
 
+mod doubt;
 pub mod files;
 mod frame;
 pub mod key;

@@ -92,13 +92,13 @@ fn read_tolerantly(files: &dyn Files, name: &str) -> io::Result<Option<Vec<u8>>>
     }
 }
 
-fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = crc32fast::hash(&bytes);
     bytes.extend(checksum.to_be_bytes());
     bytes
 }
 
-fn checked(bytes: &[u8], magic: [u8; 8]) -> Option<&[u8]> {
+pub(crate) fn checked(bytes: &[u8], magic: [u8; 8]) -> Option<&[u8]> {
     let (body, checksum) = bytes.split_last_chunk::<4>()?;
     if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
         return None;

@@ -3,6 +3,7 @@
 //! ```text
 //! lock        held while the store is open      store       whose folder this is
 //! clean       there while the store is closed   reserve     room to close on a full disk
+//! uncertain   there until found damage is settled
 //! log/        the segments                      view/       sled
 //! quarantine/ what was damaged
 //! ```
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fieldmesh_model::StoreId;
 use zeroize::Zeroizing;
 
+use crate::doubt::{self, Doubt};
 use crate::files::{Files, RealFiles};
 use crate::key::DataKey;
 use crate::lock::{FolderLock, LockError, by_process};
@@ -128,15 +130,16 @@ pub struct OpenReport {
     pub missing_segments: Vec<u64>,
     /// How the view was found.
     pub view: ViewCondition,
+    /// All that, as far as entries may be missing by it, in words; also what earlier opens found
+    /// and nobody settled.
+    pub damage: Vec<String>,
 }
 
 impl OpenReport {
-    /// Whether entries that were acknowledged once may be missing: begin a new chain epoch.
+    /// Whether entries that were acknowledged once may be missing: begin a new chain epoch, then
+    /// call [`Store::settle_damage`].
     pub fn past_is_uncertain(&self) -> bool {
-        self.torn_tail.is_some()
-            || !self.bad_frames.is_empty()
-            || !self.missing_segments.is_empty()
-            || self.view == ViewCondition::AheadOfLog
+        !self.damage.is_empty()
     }
 }
 
@@ -200,17 +203,25 @@ impl Store {
         files.create_folder(LOG_FOLDER).map_err(io_error("creating the log's folder"))?;
         let clean = mark::take_clean(&*files).map_err(io_error("removing the clean mark"))?;
         keep_reserve(&*files, options);
+        let mut doubt = Doubt::read(&*files).map_err(io_error("reading what was found before"))?;
         let missing_segments = survey.missing.clone();
-        let opened = log::open::open(&files, key, survey, options.cache_bytes_max)?;
+        let opened = log::open::open(&files, key, survey, options.cache_bytes_max, &mut doubt)?;
+        let bad_frames = opened.bad_frames.iter().map(doubt::of_bad_frame);
+        let missing = missing_segments.iter().copied().map(doubt::of_missing_segment);
+        log::open::note(&*files, &mut doubt, bad_frames.chain(missing));
         let belonging =
             Belonging { key, store: id, log_end: opened.segments.end(), trusted_build: clean };
-        let (view, condition) = View::open(&*rows, &belonging)?;
+        let (view, condition) = View::open(&*rows, &belonging, &mut |condition| {
+            let is_ahead = condition == ViewCondition::AheadOfLog;
+            doubt.add(&*files, is_ahead.then(|| doubt::of_view_ahead(belonging.log_end)))
+        })?;
         let report = OpenReport {
             was_closed: clean.is_some(),
             bad_frames: opened.bad_frames.clone(),
             torn_tail: opened.torn_tail.clone(),
             missing_segments,
             view: condition,
+            damage: doubt.into_lines(),
         };
         let view_was_rebuilt = match condition {
             ViewCondition::Kept => false,
@@ -244,6 +255,16 @@ impl Store {
     /// What the open found.
     pub fn report(&self) -> &OpenReport {
         &self.report
+    }
+
+    /// Says that whatever follows from [`OpenReport::damage`] is durable; until then every open
+    /// reports it again.
+    ///
+    /// # Errors
+    ///
+    /// The next open reports it once more.
+    pub fn settle_damage(&self) -> io::Result<()> {
+        doubt::settle(&*self.files)
     }
 
     /// Appends entries; returns when they are durable.

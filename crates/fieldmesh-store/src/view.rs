@@ -19,6 +19,7 @@ pub(crate) mod tree;
 pub mod write;
 
 use std::fmt;
+use std::io;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use self::open::Belonging;
@@ -107,12 +108,14 @@ enum State {
 }
 
 impl View {
-    /// Opens the view, or sets a bad one aside and begins a new one.
+    /// Opens the view, or sets a bad one aside and begins a new one; before that, `unusable` is
+    /// told how it was found and may refuse.
     pub(crate) fn open(
         source: &dyn RowsSource,
         belonging: &Belonging<'_>,
+        unusable: &mut dyn FnMut(ViewCondition) -> io::Result<()>,
     ) -> Result<(Self, ViewCondition), ViewError> {
-        let (open, condition) = open_or_rebuild(source, belonging)?;
+        let (open, condition) = open_or_rebuild(source, belonging, unusable)?;
         Ok((Self { state: RwLock::new(State::Open(Box::new(open))) }, condition))
     }
 
@@ -133,7 +136,7 @@ impl View {
         if must_rebuild {
             source.set_aside()?;
         }
-        let (open, condition) = open_or_rebuild(source, belonging)?;
+        let (open, condition) = open_or_rebuild(source, belonging, &mut |_| Ok(()))?;
         *state = State::Open(Box::new(open));
         Ok(if must_rebuild { ViewCondition::Damaged } else { condition })
     }

@@ -10,6 +10,7 @@ mod create;
 mod export;
 mod import;
 mod names;
+mod past;
 mod query;
 mod record;
 mod reports;
@@ -38,6 +39,8 @@ use crate::places::Places;
 use crate::projection::fact_key;
 use crate::projector::Projector;
 use crate::rows::{self, ChainRow, DocumentRow};
+
+pub(crate) use self::past::Past;
 
 /// How long a read waits for what others have sent a moment ago.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -112,23 +115,13 @@ pub(crate) struct Parts {
 
 impl Ledger {
     /// Opens the ledger over a view that is in step with the log.
-    ///
-    /// `damage` marks what the log was found to lack when it was opened: batches of this device
-    /// may be among it, and a new epoch keeps their numbers from being used twice. The same damage
-    /// found again needs no other epoch.
-    pub(crate) fn open(parts: Parts, damage: Option<[u8; 16]>) -> Result<Self, Error> {
+    pub(crate) fn open(parts: Parts, epoch: Epoch) -> Result<Self, Error> {
         let Parts { store, projector, places, identity, policy, only } = parts;
-        let is_past_certain = !is_fresh(&store, damage)?;
-        let known: Option<Fact> = rows::find(store.view(), Tree::Meta, fact_key(&Fact::Epoch(0)))?;
-        let (epoch, is_new) = match known {
-            Some(Fact::Epoch(epoch)) if is_past_certain => (Epoch(epoch), false),
-            _ => (Epoch(u64::from_be_bytes(clock::random())), true),
-        };
         let author = read_author(&store, &identity, epoch)?;
         let device = author.device();
         let desk =
             Desk { author, recent: BTreeMap::new(), newest: None, sealing: 0, given: Moment::ZERO };
-        let ledger = Self {
+        Ok(Self {
             store,
             projector,
             places,
@@ -140,17 +133,7 @@ impl Ledger {
             mesh: OnceLock::new(),
             only,
             counted: safety::Counted::default(),
-        };
-        let handled = damage.filter(|_| !is_past_certain).map(Fact::Damage);
-        let epoch = is_new.then_some(Fact::Epoch(epoch.0));
-        for fact in epoch.into_iter().chain(handled) {
-            // On a full disk the home opens all the same; the next open draws another epoch.
-            if let Err(error) = ledger.remember(fact) {
-                tracing::warn!(%error, "a fact could not be written");
-                break;
-            }
-        }
-        Ok(ledger)
+        })
     }
 
     /// Tells the ledger whom to tell of sealed batches.
@@ -213,18 +196,6 @@ impl Ledger {
             Some(Fact::Found(lines)) => Ok(lines),
             _ => Ok(Vec::new()),
         }
-    }
-
-    /// Keeps found damage in mind, across restarts, until a check reports it.
-    pub(crate) fn note_damage(&self, found: &[String]) -> Result<(), Error> {
-        let known = self.known_damage()?;
-        let mut lines = known.clone();
-        for line in found {
-            if !lines.contains(line) && lines.len() < DAMAGE_LINES_MAX {
-                lines.push(line.clone());
-            }
-        }
-        if lines == known { Ok(()) } else { self.remember(Fact::Found(lines)) }
     }
 
     /// Whether this device has written anything in its present epoch.
@@ -331,32 +302,6 @@ impl Ledger {
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().expect("no holder of this lock panics")
     }
-}
-
-/// Whether `damage` is there and was not handled so far.
-fn is_fresh(store: &Store, damage: Option<[u8; 16]>) -> Result<bool, Error> {
-    let handled: Option<Fact> =
-        rows::find(store.view(), Tree::Meta, fact_key(&Fact::Damage([0; 16])))?;
-    Ok(damage.is_some() && damage.map(Fact::Damage) != handled)
-}
-
-/// How often the store has lost something that it had acknowledged; `damage` marks what it was
-/// found to lack now. Once this has risen, receipts of before are void.
-pub(crate) fn count_restores(store: &Store, damage: Option<[u8; 16]>) -> Result<u64, Error> {
-    let known: Option<Fact> = rows::find(store.view(), Tree::Meta, fact_key(&Fact::Restores(0)))?;
-    let before = match known {
-        Some(Fact::Restores(count)) => count,
-        _ => 0,
-    };
-    if !is_fresh(store, damage)? {
-        return Ok(before);
-    }
-    let count = before.saturating_add(1);
-    // On a full disk the home opens all the same; the next open counts once more.
-    if let Err(error) = store.append(vec![Entry::Fact(Fact::Restores(count)).encode()]) {
-        tracing::warn!(%error, "the loss could not be counted");
-    }
-    Ok(count)
 }
 
 /// The author as the view knows it: the heads of its chains and what waits for a batch.

@@ -41,6 +41,8 @@ pub use self::listener::Listener;
 
 use self::connectivity::Watch;
 use self::contacts::Contacts;
+#[cfg(test)]
+pub(crate) use self::open::open_store;
 
 /// A node; clones are handles on the same one.
 ///
@@ -312,6 +314,11 @@ impl Node {
             work(ledger, id)
         })
         .await
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
     }
 
     /// Everything that happens on the mesh from here on.

@@ -1,4 +1,6 @@
 //! Opens a log: surveys its segments, finds its end, sets a torn tail aside.
+//!
+//! What was found is noted durably before anything of it is cut off.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,6 +11,7 @@ use fieldmesh_model::StoreId;
 use super::scan::Found;
 use super::segments::{Segment, Segments};
 use super::{BadFrame, Damage, LOG_FOLDER, Place, ReadError, segment_name, segment_number};
+use crate::doubt::{self, Doubt};
 use crate::files::{Files, ReadFile};
 use crate::frame::{FRAMES_START, HEAD_LENGTH, HEAD_OFFSETS, HeadCopy, SegmentHead};
 use crate::key::DataKey;
@@ -130,12 +133,13 @@ pub(crate) struct Opened {
     pub(crate) torn_tail: Option<TornTail>,
 }
 
-/// Verifies the end of a log and makes it durable.
+/// Verifies the end of a log and makes it durable; adds what is wrong with it to `doubt`.
 pub(crate) fn open(
     files: &Arc<dyn Files>,
     key: &DataKey,
     survey: Survey,
     cache_bytes_max: usize,
+    doubt: &mut Doubt,
 ) -> Result<Opened, ReadError> {
     let numbers: Vec<u64> = survey.segments.keys().rev().copied().collect();
     let unreadable = survey.unreadable.clone();
@@ -154,7 +158,7 @@ pub(crate) fn open(
         torn_tail: None,
     };
     for number in numbers {
-        if opened.verify_last(&**files, number)? {
+        if opened.verify_last(&**files, number, doubt)? {
             break;
         }
     }
@@ -164,7 +168,12 @@ pub(crate) fn open(
 
 impl Opened {
     /// Verifies one segment at the end of the log; says whether it holds an entry.
-    fn verify_last(&mut self, files: &dyn Files, number: u64) -> Result<bool, ReadError> {
+    fn verify_last(
+        &mut self,
+        files: &dyn Files,
+        number: u64,
+        doubt: &mut Doubt,
+    ) -> Result<bool, ReadError> {
         let start = Place { segment: number, offset: 0 };
         let io_error = |source| ReadError::Io { place: start, source };
         // After a killed process the end may be in memory only, and it is about to be relied on.
@@ -189,12 +198,11 @@ impl Opened {
         self.bad_frames.extend(middle);
         if !tail.is_empty() {
             let place = Place { segment: number, offset: good_end };
-            let kept_as = if scan.is_unreadable() {
-                None
-            } else {
-                set_aside(files, number, good_end, length)
-            };
-            let torn = TornTail { place, length: length - good_end, kept_as };
+            let mut torn = TornTail { place, length: length - good_end, kept_as: None };
+            note(files, doubt, self.bad_frames.iter().map(doubt::of_bad_frame));
+            if scan.is_unreadable() || !set_aside(files, &mut torn, doubt) {
+                note(files, doubt, [doubt::of_torn_tail(&torn)]);
+            }
             tracing::warn!(segment = number, offset = good_end, "torn tail of the log");
             self.torn_tail.get_or_insert(torn);
         }
@@ -204,18 +212,35 @@ impl Opened {
     }
 }
 
-/// Copies a tail into the quarantine and cuts it off; `None` leaves it where it is.
-fn set_aside(files: &dyn Files, number: u64, from: u64, to: u64) -> Option<String> {
-    match copy_tail(files, number, from, to) {
-        Ok(name) => Some(name),
-        Err(error) => {
-            tracing::warn!(%error, segment = number, "torn tail not set aside");
-            None
-        }
+/// Notes what stays as it is on the disk: an open finds it again where this fails.
+pub(crate) fn note(
+    files: &dyn Files,
+    doubt: &mut Doubt,
+    found: impl IntoIterator<Item = String>,
+) {
+    if let Err(error) = doubt.add(files, found) {
+        tracing::warn!(%error, "found damage could not be noted");
     }
 }
 
-fn copy_tail(files: &dyn Files, number: u64, from: u64, to: u64) -> io::Result<String> {
+/// Copies a tail into the quarantine, notes it and cuts it off; false leaves it where it is.
+fn set_aside(files: &dyn Files, torn: &mut TornTail, doubt: &mut Doubt) -> bool {
+    let segment = segment_name(torn.place.segment);
+    let cut = copy_tail(files, torn).and_then(|name| {
+        torn.kept_as = Some(name);
+        doubt.add(files, [doubt::of_torn_tail(torn)])?;
+        files.truncate(&segment, torn.place.offset)
+    });
+    if let Err(error) = &cut {
+        tracing::warn!(%error, segment, "torn tail not set aside");
+        torn.kept_as = None;
+    }
+    cut.is_ok()
+}
+
+fn copy_tail(files: &dyn Files, torn: &TornTail) -> io::Result<String> {
+    let (number, from) = (torn.place.segment, torn.place.offset);
+    let to = from + torn.length;
     files.create_folder(QUARANTINE_FOLDER)?;
     let taken = files.list(QUARANTINE_FOLDER)?;
     let stem = format!("log-{number:016}-{from}");
@@ -240,6 +265,5 @@ fn copy_tail(files: &dyn Files, number: u64, from: u64, to: u64) -> io::Result<S
     copy.sync()?;
     files.sync_folder(QUARANTINE_FOLDER)?;
     files.sync_folder("")?;
-    files.truncate(&segment_name(number), from)?;
     Ok(name)
 }

@@ -2,6 +2,7 @@
 //!
 //! Also decides whether the rows found are this store's view or must be set aside.
 
+use std::io;
 use std::ops::Bound;
 
 use fieldmesh_model::StoreId;
@@ -122,16 +123,19 @@ fn physical(tree: Tree, key: &[u8]) -> Vec<u8> {
     [&[tree as u8], key].concat()
 }
 
-/// Opens what is there, or sets it aside and begins anew.
+/// Opens what is there, or sets it aside and begins anew; before that, `unusable` is told why
+/// and may refuse.
 pub(crate) fn open_or_rebuild(
     source: &dyn RowsSource,
     belonging: &Belonging<'_>,
+    unusable: &mut dyn FnMut(ViewCondition) -> io::Result<()>,
 ) -> Result<(OpenView, ViewCondition), ViewError> {
     let condition = match open_existing(source, belonging) {
         Ok(opened) => return Ok(opened),
         Err(Unusable::Set(condition)) => condition,
         Err(Unusable::Failed(error)) => return Err(error),
     };
+    unusable(condition).map_err(RowsError::Io)?;
     tracing::warn!(?condition, "view set aside, a new one begins");
     source.set_aside()?;
     let rows = source.open()?;

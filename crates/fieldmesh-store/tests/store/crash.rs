@@ -154,9 +154,60 @@ fn an_entry_cut_off_by_a_crash_is_set_aside_and_reported_once() {
     assert_eq!(store.end(), Some(places[0]));
     let next = store.append(vec![entry]).unwrap();
     assert!(next[0].segment > places[0].segment);
+    store.settle_damage().unwrap();
     drop(store);
 
     let store = open(&files, &MemoryRows::new());
     assert!(!store.report().past_is_uncertain());
     assert_eq!(replay(&store).0.len(), 2);
+}
+
+/// A disk whose last entry is damaged and whose view has seen it.
+fn damaged_end() -> (MemoryFiles, MemoryRows) {
+    let (files, rows) = (MemoryFiles::new(), MemoryRows::new());
+    let store = open(&files, &rows);
+    let entry = Entry { kind: 1, bytes: vec![7; 300] };
+    let places = store.append(vec![entry.clone(), entry]).unwrap();
+    apply(&store, &places);
+    store.close().unwrap();
+    let name = format!("log/{:016}.log", places[0].segment);
+    let mut segment = files.contents()[&name].clone();
+    segment.truncate(segment.len() - 5);
+    files.place(&name, segment);
+    (files, rows)
+}
+
+#[test]
+fn damage_is_still_told_after_a_kill_at_any_step_of_the_open_that_found_it() {
+    let mut steps = 0;
+    loop {
+        for crash in [Crash::NothingUnsynced, Crash::ProcessOnly, Crash::Pieces { seed: steps }] {
+            let (files, rows) = damaged_end();
+            let steps_before = files.changes();
+            files.fail_at(steps_before + steps, Fault::PowerOff);
+            let opened = try_open(&files, &rows);
+            let is_whole = files.changes() <= steps_before + steps;
+            drop(opened);
+            files.crash(crash);
+            let store = open(&files, &rows);
+            assert!(store.report().past_is_uncertain(), "step {steps}, {crash:?}");
+            let told = store.report().damage.join("\n");
+            assert!(told.contains("the last "), "step {steps}, {crash:?}: {told}");
+            assert!(told.contains("what the view had seen"), "step {steps}, {crash:?}: {told}");
+            if is_whole && crash == Crash::ProcessOnly {
+                assert!(steps > 10, "only {steps} steps");
+                return;
+            }
+        }
+        steps += 1;
+    }
+}
+
+#[test]
+fn settled_damage_is_not_told_again() {
+    let (files, rows) = damaged_end();
+    let store = open(&files, &rows);
+    store.settle_damage().unwrap();
+    drop(store);
+    assert!(!open(&files, &rows).report().past_is_uncertain());
 }

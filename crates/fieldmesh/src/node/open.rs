@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, RwLock};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::Filter;
 use fieldmesh_replica::{Config, Replica};
-use fieldmesh_store::{OpenError, OpenReport, Options, Place, Store, ViewCondition};
+use fieldmesh_store::{OpenError, Options, Store};
 use tokio::task::JoinSet;
 
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::home::{Home, Identity};
-use crate::ledger::{self, Ledger, Parts};
+use crate::ledger::{Ledger, Parts, Past};
 use crate::mesh::{self, Mesh};
 use crate::places::Places;
 use crate::projector::{Projector, ProjectorThread, Work};
@@ -51,7 +51,7 @@ pub(super) async fn open(builder: Builder) -> Result<Node, Error> {
 }
 
 /// Opens the store of a home, or makes it.
-pub(super) fn open_store(home: &Home) -> Result<Store, Error> {
+pub(crate) fn open_store(home: &Home) -> Result<Store, Error> {
     let folder = home.store_folder();
     Store::open(&folder, &home.key, &Options::default()).map_err(|error| match error {
         OpenError::Locked { holder, .. } => {
@@ -100,7 +100,7 @@ fn assemble(
     only: Filter,
 ) -> Result<Assembled, Error> {
     let store = Arc::new(open_store(&home)?);
-    let mut damage = describe(store.report(), store.end());
+    let mut damage = store.report().damage.clone();
     for line in &damage {
         tracing::warn!(line, "damage found at open");
     }
@@ -127,12 +127,13 @@ fn assemble(
     if let Some(end) = store.end() {
         projector.wait(end)?;
     }
-    let new_damage = store.report().past_is_uncertain().then(|| damage_mark(&damage));
+    let past = Past::read(&store, &damage)?;
+    past.settle(&store, &projector);
     let config = Config {
         tenant: identity.tenant,
         device: identity.keys().device(),
         store: store.id(),
-        store_epoch: ledger::count_restores(&store, new_damage)?,
+        store_epoch: past.restores,
     };
     let mut replica = Replica::new(config, items.into_values().collect(), held.into_values())
         .with_signed(contents::signed_until(store.view())?)
@@ -151,10 +152,7 @@ fn assemble(
         policy: Arc::clone(&policy),
         only,
     };
-    let ledger = Arc::new(Ledger::open(parts, new_damage)?);
-    if let Err(error) = ledger.note_damage(&damage) {
-        tracing::warn!(%error, "found damage could not be noted");
-    }
+    let ledger = Arc::new(Ledger::open(parts, past.epoch)?);
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger })
 }
 
@@ -174,42 +172,4 @@ fn reconcile(store: &Store, projector: &Projector, replica: &Replica) -> Result<
             Ok(())
         }
     }
-}
-
-/// What tells one state of damage from another.
-fn damage_mark(damage: &[String]) -> [u8; 16] {
-    let hash = blake3::hash(damage.join("\n").as_bytes());
-    *hash.as_bytes().first_chunk().expect("32 bytes have a first sixteen")
-}
-
-/// What an open found, in words.
-fn describe(report: &OpenReport, end: Option<Place>) -> Vec<String> {
-    let mut lines = Vec::new();
-    for bad in &report.bad_frames {
-        lines.push(format!(
-            "a frame of the log at segment {}, byte {} is damaged ({:?}, {} bytes)",
-            bad.place.segment, bad.place.offset, bad.damage, bad.length
-        ));
-    }
-    if let Some(tail) = &report.torn_tail {
-        let kept = tail.kept_as.as_deref().map_or_else(
-            || "where it is".to_owned(),
-            |file| format!("as {file} in the store's folder"),
-        );
-        lines.push(format!(
-            "the last {} bytes of the log (segment {}, byte {}) could not be read and are kept {kept}",
-            tail.length, tail.place.segment, tail.place.offset
-        ));
-    }
-    for segment in &report.missing_segments {
-        lines.push(format!("segment {segment} of the log is missing"));
-    }
-    if report.view == ViewCondition::AheadOfLog {
-        let end = end.map_or_else(
-            || "its beginning".to_owned(),
-            |place| format!("segment {}, byte {}", place.segment, place.offset),
-        );
-        lines.push(format!("the log ends at {end}, before what the view had seen of it"));
-    }
-    lines
 }
