@@ -4,6 +4,7 @@
 //! disk slows a fast peer; completions of the task's own work never wait.
 
 mod link;
+mod news;
 mod outbox;
 mod perform;
 mod tally;
@@ -30,6 +31,7 @@ use crate::projector::Projector;
 use self::link::Link;
 use self::tally::Tally;
 
+pub(crate) use self::news::News;
 pub(crate) use self::tally::sum;
 #[cfg(test)]
 pub(crate) use self::watch::Greeted;
@@ -140,6 +142,7 @@ pub(crate) struct Mesh {
     inbox: mpsc::Sender<Call>,
     urgent: mpsc::UnboundedSender<Call>,
     events: broadcast::Sender<MeshEvent>,
+    news: tokio::sync::watch::Sender<News>,
     policy: Arc<std::sync::RwLock<Arc<Policy>>>,
     /// Grows whenever a batch may be at another number of places than before.
     proofs: Arc<AtomicU64>,
@@ -162,7 +165,8 @@ impl Mesh {
         let (inbox, calls) = mpsc::channel(INBOX_MAX);
         let (urgent, urgent_calls) = mpsc::unbounded_channel();
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        let mesh = Self { inbox, urgent, events, policy, proofs: Arc::default() };
+        let news = tokio::sync::watch::Sender::new(News::default());
+        let mesh = Self { inbox, urgent, events, news, policy, proofs: Arc::default() };
         let task = MeshTask {
             unheld: replica.unheld().collect(),
             replica,
@@ -232,9 +236,29 @@ impl Mesh {
         self.proofs.load(Ordering::Relaxed)
     }
 
-    /// Everything that happens from here on.
+    /// Everything that happens from here on; a listener that is slow loses some of it.
     pub(crate) fn events(&self) -> broadcast::Receiver<MeshEvent> {
         self.events.subscribe()
+    }
+
+    /// What must be acted on, from here on; nothing of it is lost.
+    pub(crate) fn news(&self) -> tokio::sync::watch::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// Tells an event to whoever listens.
+    pub(crate) fn announce(&self, event: MeshEvent) {
+        match &event {
+            MeshEvent::Replica(Event::PolicyChanged) => {
+                self.news.send_modify(|news| news.policies += 1);
+            }
+            MeshEvent::Replica(Event::OwnBatchUnknown { .. }) => {
+                self.news.send_modify(|news| news.unknown_own_batches += 1);
+            }
+            MeshEvent::Replica(_) | MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. } => {}
+        }
+        // Nobody listening is fine: events are for those who wait for something.
+        let _ = self.events.send(event);
     }
 
     /// The policy that counts.

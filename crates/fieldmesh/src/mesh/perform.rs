@@ -192,7 +192,11 @@ impl MeshTask {
             Event::Stalled { link, .. } => {
                 self.in_step.remove(link);
             }
-            Event::PolicyChanged => self.publish_policy(),
+            Event::PolicyChanged => {
+                self.publish_policy();
+                // It says which of those who signed for something are relays.
+                self.proofs_changed();
+            }
             Event::SetAside { batches } => self.note_standing(batches, Fact::Aside),
             Event::Readmitted { batches } => self.note_standing(batches, Fact::Admitted),
             Event::Receipt(receipt) => {
@@ -254,7 +258,6 @@ impl MeshTask {
     }
 
     fn announce(&self, event: MeshEvent) {
-        // Nobody listening is fine: events are for those who wait for something.
-        let _ = self.mesh.events.send(event);
+        self.mesh.announce(event);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fieldmesh_model::DeviceId;
 use fieldmesh_net::discovery::{Announcement, Discovery, Sighting};
 use fieldmesh_net::mdns::{Interfaces, Mdns};
-use fieldmesh_replica::{Event, Fork, Input};
+use fieldmesh_replica::{Event, Fork, Input, LinkId};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ use crate::clock;
 use crate::connectivity::{Input as Noticed, Retry};
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::mesh::{Call, MeshEvent};
+use crate::mesh::{Call, MeshEvent, News};
 
 use super::{Listener, Node};
 
@@ -137,76 +137,104 @@ impl Node {
 
     /// Follows the mesh and the clock: seals what waits, and starts a new epoch where it must.
     pub(super) fn watch(&self) {
-        let mut events = self.events();
+        let (mut events, mut news) = (self.events(), self.inner.mesh.news());
         let weak = Arc::downgrade(&self.inner);
         let mut tasks = self.inner.tasks.lock().expect("no holder of this lock panics");
         tasks.spawn(async move {
             let mut ticks = interval(SEAL_TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut known = News::default();
+            // Something may have happened before anybody looked.
+            news.mark_changed();
             loop {
-                let event = tokio::select! {
-                    event = events.recv() => event,
-                    _ = ticks.tick() => Err(RecvError::Lagged(0)),
+                let happened = tokio::select! {
+                    Ok(()) = news.changed() => Happened::News,
+                    event = events.recv() => Happened::Event(event),
+                    _ = ticks.tick() => Happened::Tick,
                 };
                 let Some(inner) = weak.upgrade() else { return };
                 let node = Self { inner };
-                match event {
-                    Ok(MeshEvent::Replica(event)) => node.note(event).await,
-                    Ok(MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. }) => {}
-                    Err(RecvError::Lagged(_)) => node.seal_what_waits().await,
-                    Err(RecvError::Closed) => return,
+                match happened {
+                    Happened::News => {
+                        let latest = *news.borrow_and_update();
+                        node.act_on(&known, &latest).await;
+                        known = latest;
+                    }
+                    Happened::Event(Ok(MeshEvent::Replica(event))) => note(event),
+                    Happened::Event(Ok(MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. })) => {}
+                    Happened::Event(Err(RecvError::Lagged(count))) => {
+                        tracing::warn!(count, "events are missing from the log");
+                    }
+                    Happened::Event(Err(RecvError::Closed)) => return,
+                    Happened::Tick => node.seal_what_waits().await,
                 }
             }
         });
     }
 
-    async fn note(&self, event: Event) {
-        match event {
-            // One new epoch is enough for all the batches that it does not know.
-            Event::OwnBatchUnknown { .. } if !self.inner.ledger.has_written() => {}
-            Event::OwnBatchUnknown { .. } => {
-                if let Err(error) = self.blocking(Ledger::start_epoch).await {
-                    tracing::error!(%error, "no new epoch could be written");
-                }
-            }
-            Event::Fork(Fork { chain, sequence, .. }) => {
-                tracing::warn!(author = %chain.author.short(), sequence, "forked chain");
-            }
-            Event::ChainGap { chain, .. } => {
-                tracing::debug!(author = %chain.author.short(), "batches are missing");
-            }
-            Event::Refused { batch, reason, .. } => {
-                tracing::warn!(batch = %batch.short(), ?reason, "a batch is refused");
-            }
-            Event::Quarantined { batches, .. } => {
-                for (batch, reason) in batches {
-                    tracing::warn!(batch = %batch.short(), ?reason, "a batch is set aside");
-                }
-            }
-            Event::SetAside { batches } => {
-                tracing::warn!(count = batches.len(), "batches do not count any more");
-            }
-            Event::Readmitted { batches } => {
-                tracing::info!(count = batches.len(), "batches that were aside count again");
-            }
-            Event::Withheld { relay, batch } => {
-                let (relay, batch) = (relay.short(), batch.short());
-                tracing::warn!(relay, batch, "a relay did not give what it acknowledged");
-            }
-            Event::StoreRestored { device, epoch, .. } => {
-                tracing::warn!(device = %device.short(), epoch, "a store was restored");
-            }
-            Event::StoreDoubted { doubt, .. } => {
-                let device = doubt.device.short();
-                tracing::warn!(device, "a store lacked what it acknowledged; it is not believed");
-            }
-            Event::PolicyChanged => self.obey_policy().await,
-            Event::Greeted { .. }
-            | Event::InStep { .. }
-            | Event::Stalled { .. }
-            | Event::Received { .. }
-            | Event::Receipt(_) => {}
+    /// Does what news demand.
+    async fn act_on(&self, known: &News, latest: &News) {
+        // One new epoch is enough for all the batches that it does not know.
+        if latest.unknown_own_batches != known.unknown_own_batches
+            && self.inner.ledger.has_written()
+            && let Err(error) = self.blocking(Ledger::start_epoch).await
+        {
+            tracing::error!(%error, "no new epoch could be written");
         }
+        if latest.policies != known.policies {
+            self.obey_policy().await;
+        }
+    }
+}
+
+/// What the node follows.
+enum Happened {
+    News,
+    Event(Result<MeshEvent, RecvError>),
+    Tick,
+}
+
+/// Writes into the program's log what somebody should know.
+fn note(event: Event) {
+    match event {
+        Event::Fork(Fork { chain, sequence, .. }) => {
+            tracing::warn!(author = %chain.author.short(), sequence, "forked chain");
+        }
+        Event::ChainGap { chain, .. } => {
+            tracing::debug!(author = %chain.author.short(), "batches are missing");
+        }
+        Event::Refused { batch, reason, .. } => {
+            tracing::warn!(batch = %batch.short(), ?reason, "a batch is refused");
+        }
+        Event::Quarantined { batches, .. } => {
+            for (batch, reason) in batches {
+                tracing::warn!(batch = %batch.short(), ?reason, "a batch is set aside");
+            }
+        }
+        Event::SetAside { batches } => {
+            tracing::warn!(count = batches.len(), "batches do not count any more");
+        }
+        Event::Readmitted { batches } => {
+            tracing::info!(count = batches.len(), "batches that were aside count again");
+        }
+        Event::Withheld { relay, batch } => {
+            let (relay, batch) = (relay.short(), batch.short());
+            tracing::warn!(relay, batch, "a relay did not give what it acknowledged");
+        }
+        Event::StoreRestored { device, epoch, .. } => {
+            tracing::warn!(device = %device.short(), epoch, "a store was restored");
+        }
+        Event::StoreDoubted { doubt, .. } => {
+            let device = doubt.device.short();
+            tracing::warn!(device, "a store lacked what it acknowledged; it is not believed");
+        }
+        Event::PolicyChanged
+        | Event::OwnBatchUnknown { .. }
+        | Event::Greeted { .. }
+        | Event::InStep { .. }
+        | Event::Stalled { .. }
+        | Event::Received { .. }
+        | Event::Receipt(_) => {}
     }
 }
 
@@ -253,7 +281,7 @@ impl Keeper {
                 Some(Ok(dialled)) = self.dials.join_next() => {
                     self.dialled(dialled, mdns.as_ref());
                 }
-                event = events.recv() => self.happened(event.ok()).await,
+                event = events.recv() => self.happened(event).await,
                 Some(sighting) = async {
                     match &mut sightings {
                         Some(sightings) => sightings.recv().await,
@@ -388,17 +416,30 @@ impl Keeper {
         }
     }
 
-    async fn happened(&mut self, event: Option<MeshEvent>) {
-        let (Some(node), Some(event)) = (self.node(), event) else { return };
+    async fn happened(&mut self, event: Result<MeshEvent, RecvError>) {
+        let Some(node) = self.node() else { return };
         match event {
-            MeshEvent::Replica(Event::InStep { link, .. }) => {
-                let worked = node.remember_in_step(link).await;
-                let wait = worked.and_then(|address| self.waits.get_mut(&address));
-                if let Some(wait) = wait {
-                    wait.failures.reset();
+            Ok(MeshEvent::Replica(Event::InStep { link, .. })) => {
+                self.in_step(&node, link).await;
+            }
+            // Who is in step by now says the state.
+            Err(RecvError::Lagged(_)) => {
+                let Some(snapshot) = node.inner.mesh.snapshot().await else { return };
+                for link in snapshot.links.iter().filter(|link| link.in_step) {
+                    self.in_step(&node, link.id).await;
                 }
             }
-            MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. } | MeshEvent::Replica(_) => {}
+            Ok(
+                MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. } | MeshEvent::Replica(_),
+            )
+            | Err(RecvError::Closed) => {}
+        }
+    }
+
+    async fn in_step(&mut self, node: &Node, link: LinkId) {
+        let worked = node.remember_in_step(link).await;
+        if let Some(wait) = worked.and_then(|address| self.waits.get_mut(&address)) {
+            wait.failures.reset();
         }
     }
 
@@ -425,5 +466,45 @@ impl Keeper {
             node.inner.contacts.set_nearby(shown.collect());
             node.inner.watch.feed(Noticed::Nearby(self.nearby.len() as u64));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldmesh_model::BatchId;
+
+    use super::*;
+    use crate::TenantOptions;
+    use crate::api::NewRecord;
+
+    /// More than a slow listener may lag behind.
+    const FLOOD: u64 = 5_000;
+
+    #[tokio::test]
+    async fn a_batch_signed_elsewhere_is_heeded_also_among_thousands_of_events() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("home")).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        let assignments = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+        let assignments = assignments.map(String::from).to_vec();
+        let collection = "well".into();
+        node.record(NewRecord { collection, assignments, ..NewRecord::default() }).await.unwrap();
+        assert!(node.inner.ledger.has_written());
+        // Nobody else runs between these: all of it waits for the one that follows.
+        let mesh = &node.inner.mesh;
+        let batch = BatchId::from_bytes([1; 32]);
+        mesh.announce(MeshEvent::Replica(Event::OwnBatchUnknown { batch }));
+        for link in 0..FLOOD {
+            mesh.announce(MeshEvent::Unlinked { link: LinkId(link), reason: String::new() });
+        }
+        let heeded = async {
+            while node.inner.ledger.has_written() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = Duration::from_secs(20);
+        tokio::time::timeout(patience, heeded).await.expect("it goes on in a copied chain");
+        node.shutdown().await.unwrap();
     }
 }

@@ -120,6 +120,30 @@ impl Pass<'_> {
         }
     }
 
+    /// Follows the state instead of events that were lost.
+    pub(super) async fn catch_up(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) {
+        let Some(snapshot) = self.node.inner.mesh.snapshot().await else { return };
+        let gone: Vec<LinkId> = self
+            .links
+            .keys()
+            .filter(|link| snapshot.links.iter().all(|state| state.id != **link))
+            .copied()
+            .collect();
+        for link in snapshot.links {
+            if !self.links.contains_key(&link.id) {
+                let (device, address) = (link.device, link.address);
+                self.happened(MeshEvent::Linked { link: link.id, device, address }, progress);
+            }
+            if link.in_step {
+                let event = Event::InStep { link: link.id, stats: link.stats };
+                self.happened(MeshEvent::Replica(event), progress);
+            }
+        }
+        for link in gone {
+            self.became(link, Life::Down("the connection ended".into()));
+        }
+    }
+
     fn became(&mut self, link: LinkId, life: Life) {
         if let Some(seen) = self.links.get_mut(&link)
             // A link from before the pass may finish what it was at; that is not this comparison.

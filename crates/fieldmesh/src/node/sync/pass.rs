@@ -225,7 +225,7 @@ impl<'a> Pass<'a> {
                 Some(Ok(dialled)) = self.dials.join_next() => self.dialled(dialled),
                 event = events.recv() => match event {
                     Ok(event) => self.happened(event, progress),
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.catch_up(progress).await,
                     Err(broadcast::error::RecvError::Closed) => break,
                 },
                 sighting = receive(&mut sightings) => self.sighted(sighting),
