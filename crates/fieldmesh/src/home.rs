@@ -87,8 +87,12 @@ pub(crate) struct Home {
 }
 
 /// Whether `folder` holds a home.
+///
+/// One that has erased itself is none, whatever is left of it.
 pub fn exists(folder: &Path) -> bool {
-    folder.join(PROFILE_FILE).is_file() && folder.join(IDENTITY_FILE).is_file()
+    !erase::has_begun(folder)
+        && folder.join(PROFILE_FILE).is_file()
+        && folder.join(IDENTITY_FILE).is_file()
 }
 
 /// Whether the home in `folder` is unlocked by a passphrase; otherwise a key file does.
@@ -97,6 +101,7 @@ pub fn exists(folder: &Path) -> bool {
 ///
 /// There is no home, or it cannot be read.
 pub fn needs_passphrase(folder: &Path) -> Result<bool, Error> {
+    erase::check(folder)?;
     Ok(read_profile(folder)?.1.needs_passphrase())
 }
 
@@ -122,7 +127,7 @@ impl Home {
             return Err(Error::HomeExists { folder: folder.into() });
         }
         create_private_folder(folder)?;
-        erase::forget(folder);
+        erase::forget(folder)?;
         set_aside(folder)?;
         let key = DataKey::generate().map_err(|error| locked(&error))?;
         let profile: [u8; 16] = clock::random();
@@ -136,6 +141,7 @@ impl Home {
 
     /// Unlocks the home in `folder`.
     pub(crate) fn open(folder: &Path, unlock: &Unlock) -> Result<Self, Error> {
+        erase::check(folder)?;
         for (missing, other) in [(IDENTITY_FILE, PROFILE_FILE), (PROFILE_FILE, IDENTITY_FILE)] {
             if !folder.join(missing).is_file() && folder.join(other).exists() {
                 return Err(Error::Store {
@@ -149,7 +155,7 @@ impl Home {
             }
         }
         if !exists(folder) {
-            return Err(erase::why_missing(folder));
+            return Err(Error::NoHome { folder: folder.into() });
         }
         let (profile, wrapped) = read_profile(folder)?;
         let key = unwrap(&wrapped, unlock, &profile)?;
@@ -168,6 +174,7 @@ impl Home {
         if exists(folder) {
             return Err(Error::HomeExists { folder: folder.into() });
         }
+        erase::forget(folder)?;
         if let Some(begun) = Self::resume_joining(folder, unlock, invitation) {
             return Ok(begun);
         }
@@ -341,7 +348,7 @@ fn locked(error: &KeyError) -> Error {
 fn read_profile(folder: &Path) -> Result<([u8; 16], WrappedKey), Error> {
     let path = folder.join(PROFILE_FILE);
     let bytes = fs::read(&path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => erase::why_missing(folder),
+        std::io::ErrorKind::NotFound => Error::NoHome { folder: folder.into() },
         _ => folder_error(folder, source),
     })?;
     let damaged = || Error::Locked {

@@ -246,6 +246,15 @@ impl Mesh {
         self.news.subscribe()
     }
 
+    /// A peer holds the same policy items as this device.
+    fn agreed(&self) {
+        self.news.send_if_modified(|news| {
+            let is_new = !news.is_policy_agreed();
+            news.agreed = Some(news.policies);
+            is_new
+        });
+    }
+
     /// Tells an event to whoever listens.
     pub(crate) fn announce(&self, event: MeshEvent) {
         match &event {
@@ -255,6 +264,7 @@ impl Mesh {
             MeshEvent::Replica(Event::OwnBatchUnknown { .. }) => {
                 self.news.send_modify(|news| news.unknown_own_batches += 1);
             }
+            MeshEvent::Replica(Event::InStep { .. }) => self.agreed(),
             MeshEvent::Replica(_) | MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. } => {}
         }
         // Nobody listening is fine: events are for those who wait for something.

@@ -213,11 +213,7 @@ impl Opened {
 }
 
 /// Notes what stays as it is on the disk: an open finds it again where this fails.
-pub(crate) fn note(
-    files: &dyn Files,
-    doubt: &mut Doubt,
-    found: impl IntoIterator<Item = String>,
-) {
+pub(crate) fn note(files: &dyn Files, doubt: &mut Doubt, found: impl IntoIterator<Item = String>) {
     if let Err(error) = doubt.add(files, found) {
         tracing::warn!(%error, "found damage could not be noted");
     }

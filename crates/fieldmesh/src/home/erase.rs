@@ -1,7 +1,8 @@
 //! The end of a home whose device was revoked with the order to erase itself.
 //!
-//! The wrapped key and the identity go first: without them the store is noise, also where the
-//! program is killed before the rest is gone.
+//! The reason is written first: from then on the folder holds no home, and whoever looks for one
+//! finishes what a killed program has begun. Then go the wrapped key and the identity, without which
+//! the store is noise.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +12,7 @@ use crate::error::Error;
 
 use super::{
     Home, IDENTITY_FILE, JOINING_FILE, PORT_FILE, PROFILE_FILE, STORE_FOLDER, default_key_file,
-    read_profile, write_durably,
+    folder_error, read_profile, write_durably,
 };
 
 const ERASED_FILE: &str = "erased";
@@ -21,16 +22,11 @@ impl Home {
     ///
     /// The store is open still; [`Home::erase_store`] takes it away once it is closed.
     pub(crate) fn erase_keys(&self, reason: &str) -> Result<(), Error> {
-        // On a full disk the keys have to go all the same.
-        let told = write_durably(&self.folder.join(ERASED_FILE), reason.as_bytes());
-        let made = read_profile(&self.folder).ok().filter(|(_, key)| !key.needs_passphrase());
-        if let Some(Ok(path)) = made.map(|(profile, _)| default_key_file(&profile)) {
-            overwrite(&path);
-        }
-        for name in [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE] {
-            overwrite(&self.folder.join(name));
-        }
-        told
+        let told = self.folder.join(ERASED_FILE);
+        // On a full disk the keys have to go all the same, and make room for it.
+        let written = write_durably(&told, reason.as_bytes());
+        destroy_keys(&self.folder);
+        written.or_else(|_| write_durably(&told, reason.as_bytes()))
     }
 
     /// Takes away the closed store of a home whose keys are destroyed.
@@ -39,24 +35,45 @@ impl Home {
     }
 }
 
-/// Why there is no home in `folder`: there never was one, or it erased itself.
-pub(super) fn why_missing(folder: &Path) -> Error {
-    match fs::read_to_string(folder.join(ERASED_FILE)) {
-        Ok(reason) if !folder.join(PROFILE_FILE).exists() => {
-            // The program may have been killed before it came to that.
+/// Whether the home in `folder` has erased itself or was about to.
+pub(super) fn has_begun(folder: &Path) -> bool {
+    folder.join(ERASED_FILE).exists()
+}
+
+/// Fails where the home in `folder` has erased itself, and erases what is left of it: the program
+/// may have been killed before it came to that.
+pub(super) fn check(folder: &Path) -> Result<(), Error> {
+    match fs::read(folder.join(ERASED_FILE)) {
+        Ok(reason) => {
+            destroy_keys(folder);
             clear(folder);
-            Error::Erased { reason }
+            Err(Error::Erased { reason: String::from_utf8_lossy(&reason).into_owned() })
         }
-        _ => Error::NoHome { folder: folder.into() },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(folder_error(folder, error)),
     }
 }
 
 /// Makes room for another home in the folder of one that erased itself.
-pub(super) fn forget(folder: &Path) {
-    if folder.join(ERASED_FILE).exists() && !folder.join(PROFILE_FILE).exists() {
-        clear(folder);
-        // Left behind it would only be misleading.
-        let _ = fs::remove_file(folder.join(ERASED_FILE));
+pub(super) fn forget(folder: &Path) -> Result<(), Error> {
+    match check(folder) {
+        Err(Error::Erased { .. }) => {}
+        other => return other,
+    }
+    // Left behind it would be the end of the home that is about to be made here.
+    fs::remove_file(folder.join(ERASED_FILE))
+        .and_then(|()| fs::File::open(folder)?.sync_all())
+        .map_err(|error| folder_error(folder, error))
+}
+
+fn destroy_keys(folder: &Path) {
+    let made = read_profile(folder).ok().filter(|(_, key)| !key.needs_passphrase());
+    // It says which key file is this home's, so it goes after that.
+    if let Some(Ok(path)) = made.map(|(profile, _)| default_key_file(&profile)) {
+        overwrite(&path);
+    }
+    for name in [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE] {
+        overwrite(&folder.join(name));
     }
 }
 
@@ -81,5 +98,65 @@ fn overwrite(path: &Path) {
         .and_then(|mut file| file.write_all(&vec![0; length]).and_then(|()| file.sync_all()));
     if let Err(error) = written.and_then(|()| fs::remove_file(path)) {
         tracing::error!(path = %path.display(), %error, "a key could not be destroyed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Identity, Unlock, needs_passphrase};
+    use super::*;
+    use fieldmesh_model::{TenantId, UserId};
+
+    fn unlock() -> Unlock {
+        Unlock::Passphrase("one".into())
+    }
+
+    fn home(folder: &Path) -> Home {
+        let home = Home::create(folder, &unlock()).unwrap();
+        let identity = Identity {
+            device_seed: [1; 32],
+            authority_seed: None,
+            recovery_seed: None,
+            tenant: TenantId::default(),
+            authority: [2; 32],
+            tenant_name: "Crew".into(),
+            device_name: "truck".into(),
+            user: UserId::default(),
+            certificates: Vec::new(),
+        };
+        home.write_identity(&identity).unwrap();
+        fs::create_dir_all(home.store_folder()).unwrap();
+        home
+    }
+
+    #[test]
+    fn a_home_killed_while_it_erases_itself_says_so_and_is_erased_at_the_next_look() {
+        let zero = |path: &Path| {
+            let length = fs::metadata(path).unwrap().len();
+            fs::write(path, vec![0; usize::try_from(length).unwrap()]).unwrap();
+        };
+        // The reason is written; then each key is overwritten and removed in turn.
+        for steps in 0..=4 {
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path();
+            drop(home(folder));
+            write_durably(&folder.join(ERASED_FILE), b"stolen").unwrap();
+            for step in 0..steps {
+                let path = folder.join([PROFILE_FILE, IDENTITY_FILE][step / 2]);
+                if step % 2 == 0 { zero(&path) } else { fs::remove_file(&path).unwrap() }
+            }
+            if steps % 2 == 0 {
+                let error = Home::open(folder, &unlock()).err().unwrap();
+                assert_eq!(error.to_string(), "stolen", "after {steps} steps");
+            }
+            let error = needs_passphrase(folder).unwrap_err();
+            assert_eq!(error.to_string(), "stolen", "after {steps} steps");
+            let left: Vec<_> =
+                fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(left, [ERASED_FILE], "after {steps} steps");
+
+            drop(home(folder));
+            assert!(Home::open(folder, &unlock()).is_ok(), "after {steps} steps");
+        }
     }
 }

@@ -8,6 +8,16 @@
 pub(crate) struct News {
     /// Other members, roles or rights than before.
     pub(crate) policies: u64,
+    /// The value of `policies` when the items were last the same as those of a peer: until then it
+    /// may hold one that takes back what the others say.
+    pub(crate) agreed: Option<u64>,
     /// A peer holds a batch that this device signed and does not know.
     pub(crate) unknown_own_batches: u64,
+}
+
+impl News {
+    /// Whether some peer has had no other policy items since the policy changed last.
+    pub(crate) fn is_policy_agreed(&self) -> bool {
+        self.agreed == Some(self.policies)
+    }
 }

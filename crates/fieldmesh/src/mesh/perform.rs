@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::Item;
 use fieldmesh_model::{BatchId, ItemId};
-use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output};
+use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output, SessionError};
 use fieldmesh_store::Place;
 
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
@@ -161,6 +161,12 @@ impl MeshTask {
     }
 
     fn close(&mut self, link: LinkId, reason: &CloseReason) {
+        // A peer says so only once it holds the same policy items.
+        if let CloseReason::Fault(SessionError::Reported { code, .. }) = reason
+            && *code == CloseReason::Fault(SessionError::NotMember).code()
+        {
+            self.mesh.agreed();
+        }
         self.unlink(link, &reason.to_string());
     }
 

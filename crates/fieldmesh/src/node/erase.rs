@@ -13,11 +13,17 @@ use super::{Inner, Node};
 impl Node {
     /// Looks whether the policy shuts this device out, and erases the home if it orders that.
     ///
+    /// An order that came in an exchange is obeyed when the exchange of items is over: what takes it
+    /// back may come in the same one.
+    ///
     /// The keys go at once, the store when the node is shut down; every call fails from here on.
     pub(super) async fn obey_policy(&self) {
         let inner = std::sync::Arc::clone(&self.inner);
         let policy = self.inner.mesh.policy();
         let Some(reason) = order(&policy, &inner.ledger.device()) else { return };
+        if !self.inner.mesh.news().borrow().is_policy_agreed() {
+            return;
+        }
         // One of those that learn of it does it; the second one would find another home here.
         if inner.is_erasing.swap(true, Ordering::Relaxed) {
             return;
@@ -63,7 +69,7 @@ impl Inner {
 }
 
 /// What the policy orders `device` to do, in words, if it is to erase itself.
-pub(super) fn order(policy: &Policy, device: &DeviceId) -> Option<String> {
+fn order(policy: &Policy, device: &DeviceId) -> Option<String> {
     // A demotion orders nothing, whatever it says beside.
     let revocation = policy.revocation(device).filter(|_| policy.is_revoked(device))?;
     if !revocation.wipe {
@@ -77,4 +83,51 @@ pub(super) fn order(policy: &Policy, device: &DeviceId) -> Option<String> {
         "this device was revoked{why} with the order to erase its home, which is done; what it had \
          sent to others is safe with them; join again with a new invitation"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fieldmesh_model::Role;
+    use fieldmesh_replica::{Event, LinkId, LinkStats};
+
+    use super::*;
+    use crate::TenantOptions;
+    use crate::api::{InviteOptions, RevokeOptions};
+    use crate::ledger::Ledger;
+    use crate::mesh::MeshEvent;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_home_is_not_erased_before_the_peer_has_told_all_it_knows_of_the_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("lead")).passphrase("one");
+        let (lead, _) = builder.create_tenant(options).await.unwrap();
+        lead.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap();
+        let valid = Duration::from_secs(600);
+        let invite = InviteOptions { role: Role::Operator, user: None, valid, count: 1 };
+        let invitation = lead.invite(invite).await.unwrap().remove(0).invitation;
+        let home = folder.path().join("truck");
+        let builder = Node::builder(&home).passphrase("two");
+        let (truck, _) = builder.join(&invitation, Some("truck".into())).await.unwrap();
+        let wipe = RevokeOptions { reason: "stolen".into(), wipe: true };
+        lead.revoke("truck", wipe).await.unwrap();
+
+        // The first part of what a peer knows arrives.
+        let items = lead.blocking(Ledger::policy_items).await.unwrap();
+        let add = move |ledger: &Ledger| items.iter().try_for_each(|item| ledger.add_item(item));
+        truck.blocking(add).await.unwrap();
+        truck.inner.mesh.announce(MeshEvent::Replica(Event::PolicyChanged));
+        truck.obey_policy().await;
+        assert!(truck.inner.check_erased().is_ok());
+        assert!(home.join("identity").exists());
+
+        let (link, stats) = (LinkId(1), LinkStats::default());
+        truck.inner.mesh.announce(MeshEvent::Replica(Event::InStep { link, stats }));
+        assert!(truck.erased().await.contains("stolen"));
+        assert!(!home.join("identity").exists());
+        truck.shutdown().await.unwrap();
+        lead.shutdown().await.unwrap();
+    }
 }

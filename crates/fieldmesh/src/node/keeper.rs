@@ -181,7 +181,7 @@ impl Node {
         {
             tracing::error!(%error, "no new epoch could be written");
         }
-        if latest.policies != known.policies {
+        if latest.agreed != known.agreed {
             self.obey_policy().await;
         }
     }
@@ -429,9 +429,7 @@ impl Keeper {
                     self.in_step(&node, link.id).await;
                 }
             }
-            Ok(
-                MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. } | MeshEvent::Replica(_),
-            )
+            Ok(MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. } | MeshEvent::Replica(_))
             | Err(RecvError::Closed) => {}
         }
     }

@@ -20,7 +20,7 @@ use crate::projector::{Projector, ProjectorThread, Work};
 use super::connectivity::Watch;
 use super::contacts::Contacts;
 use super::contents::{self, Contents};
-use super::{Builder, Inner, Node, erase};
+use super::{Builder, Inner, Node};
 
 /// Bytes that a relay takes from one peer before they are durable; a device takes less.
 const RELAY_INGEST_WINDOW: u32 = 4 * 1024 * 1024;
@@ -107,15 +107,6 @@ fn assemble(
     let Contents { items, held, places } = Contents::read(&store, &mut damage)?;
     let places = Arc::new(places);
     let policy = Policy::evaluate(identity.tenant, items.values());
-    // It was told before, and killed before it was done. While something cannot be read, what takes
-    // the order back may be among it.
-    let order = erase::order(&policy, &identity.keys().device()).filter(|_| damage.is_empty());
-    if let Some(reason) = order {
-        home.erase_keys(&reason)?;
-        drop(store);
-        home.erase_store();
-        return Err(Error::Erased { reason });
-    }
     let policy = Arc::new(RwLock::new(Arc::new(policy)));
     let (projector, thread) = Projector::start(Work {
         store: Arc::clone(&store),
