@@ -129,6 +129,12 @@ impl Closure {
         roots.min_by_key(|(hash, known)| (known.peeked.at, **hash)).map(|(hash, _)| *hash)
     }
 
+    /// The change with the latest time, then the largest hash, and who wrote it.
+    pub(crate) fn newest(&self) -> Option<([u8; 32], DeviceId)> {
+        let newest = self.changes.iter().max_by_key(|(hash, known)| (known.peeked.at, **hash));
+        newest.map(|(hash, known)| (*hash, known.author))
+    }
+
     /// Every change that `deps` reach, in order.
     ///
     /// # Errors

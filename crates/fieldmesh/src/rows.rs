@@ -3,6 +3,8 @@
 //! Index keys hold keyed hashes instead of values, because a stolen disk shows keys. What they do
 //! show is how many records there are and the times in their ids.
 
+mod fit;
+
 use fieldmesh_batch::Priority;
 use fieldmesh_document::Document;
 use fieldmesh_model::schema::Collection;
@@ -64,7 +66,7 @@ pub(crate) struct RecordRow {
 }
 
 impl RecordRow {
-    /// The record that `document` holds.
+    /// The record that `document` holds, without what is too long to show.
     pub(crate) fn of(document: &Document, schema: &Collection) -> Result<Self, Error> {
         let view = document.view(schema).map_err(|error| Error::store(&error))?;
         // A document of one change holds one value of everything.
@@ -72,7 +74,7 @@ impl RecordRow {
             0..=1 => Vec::new(),
             _ => document.conflicts(schema).map_err(|error| Error::store(&error))?,
         };
-        Ok(Self {
+        let mut row = Self {
             fields: view.fields,
             created_by: view.created_by,
             created_at: view.created_at,
@@ -83,7 +85,9 @@ impl RecordRow {
                 .iter()
                 .map(|found| ConflictMark { id: found.id.to_string(), open: found.is_open() })
                 .collect(),
-        })
+        };
+        fit::fit(&mut row);
+        Ok(row)
     }
 }
 

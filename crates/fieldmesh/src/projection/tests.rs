@@ -333,3 +333,33 @@ fn a_record_never_shows_what_a_revoked_device_did_and_loses_nothing_else() {
         assert_eq!(at_once, expected, "seed {seed}, made anew");
     }
 }
+
+#[test]
+fn a_record_that_grows_too_large_to_show_is_shown_alike_however_its_view_was_made() {
+    let mut crew = Crew::new();
+    let mut batches = vec![crew.create(0)];
+    let (id, changes) = crew.wells.pop_first().unwrap();
+    let mut document = Document::load(id, changes.iter().map(Vec::as_slice)).unwrap();
+    let sizes = [300_000, 450_000, 10, 440_000, 400_000, 5];
+    for (step, size) in (1..).zip(sizes) {
+        let key = format!("x-{}", step % 4);
+        let edit = Edit::Set { key, value: Value::Text("x".repeat(size)) };
+        let actor = actor(crew.keys[1].device(), EPOCH);
+        let change = document.edit(wells(), actor, at(step), &[edit]).unwrap().unwrap();
+        batches.push(Leaf { document: id, change });
+    }
+    let log: Vec<Entry> = (0..)
+        .zip(batches)
+        .map(|(step, leaf)| {
+            let device = usize::from(step > 0);
+            Entry::Batch(crew.seal(device, vec![leaf], step).encode())
+        })
+        .collect();
+    for length in 1..=log.len() {
+        let at_once = project(&crew, &log[..length], || usize::MAX);
+        let in_pieces = project(&crew, &log[..length], || 1);
+        assert_eq!(in_pieces, at_once, "after {length} batches");
+        let record = at_once.documents.values().next().and_then(|it| it.record.as_ref());
+        assert!(record.is_some_and(|record| record.fields.contains_key("name")));
+    }
+}

@@ -18,9 +18,6 @@ use super::Sources;
 use super::standing::Standing;
 use super::waiting::{ANYTHING, Waiting};
 
-/// The largest record that is shown, as its row; an honest one has at most a quarter of it.
-const RECORD_ROW_MAX: usize = 1024 * 1024;
-
 /// A document and what has arrived for it.
 pub(super) struct Work {
     id: DocumentId,
@@ -104,6 +101,8 @@ struct Touched<'a> {
     document: Option<fieldmesh_document::Document>,
     /// Whether the record has to be read anew.
     is_changed: bool,
+    /// Whether it had changes before.
+    had_changes: bool,
     refused: Vec<Refused>,
     twins: Vec<ChangeRef>,
     moved: Vec<(ChangeRef, ChangeRef)>,
@@ -147,6 +146,7 @@ pub(super) fn apply<'a>(
         again.extend(waiting.free(&ANYTHING)?);
         work.arrivals
     };
+    let had_changes = !row.changes.is_empty();
     let mut touched = Touched {
         id,
         sources,
@@ -155,6 +155,7 @@ pub(super) fn apply<'a>(
         loaded: None,
         document: None,
         is_changed: is_remade,
+        had_changes,
         refused: Vec::new(),
         twins: Vec::new(),
         moved: Vec::new(),
@@ -415,25 +416,39 @@ impl Touched<'_> {
             None => loaded.document(self.id, policy),
         };
         let schema = schema::numbered(self.row.scope.collection);
+        let was_unreadable = self.row.record.is_none() && self.had_changes;
         match document.and_then(|document| RecordRow::of(&document, &schema)) {
-            Ok(record) if rows::encode(&record).len() <= RECORD_ROW_MAX => {
+            Ok(record) => {
                 self.row.record = Some(record);
+                if was_unreadable {
+                    self.list_no_others();
+                }
             }
-            Ok(_) => self.refuse_last("the record has grown beyond what can be shown".into()),
+            // What was shown before depends on what came when, so nothing is.
             Err(error) => {
                 tracing::error!(document = %self.id.short(), %error, "a document cannot be read");
-                self.refuse_last(format!("the record cannot be read: {error}"));
+                self.row.record = None;
+                self.refuse_newest(&loaded, format!("the record cannot be read: {error}"));
+                self.list_no_others();
             }
         }
     }
 
-    /// Lists the newest change; the record stays as it was shown last.
-    fn refuse_last(&mut self, reason: String) {
-        if let Some(reference) = self.row.changes.last().copied() {
-            let found = read_change(self.sources.store, reference, self.sources.me);
-            let author = found.map_or(self.sources.me, |source| source.author);
+    /// Lists the newest change, whichever came last.
+    fn refuse_newest(&mut self, loaded: &Closure, reason: String) {
+        let Some((newest, author)) = loaded.newest() else { return };
+        let listed = self.row.changes.iter().find(|known| newest.starts_with(&known.hash));
+        if let Some(reference) = listed.copied() {
             self.refuse(reference, author, reason);
         }
+    }
+
+    /// Takes off the list what is not listed by this reading of the document.
+    fn list_no_others(&mut self) {
+        let is_refused =
+            |known: &ChangeRef| self.refused.iter().any(|refused| refused.reference == *known);
+        self.counting =
+            self.row.changes.iter().copied().filter(|known| !is_refused(known)).collect();
     }
 
     /// Lists which changes do not count although they are right, and no others.
