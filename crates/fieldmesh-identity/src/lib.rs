@@ -24,7 +24,7 @@ pub use founding::{EnrolError, Founding, found};
 pub use invitation::{Invitation, InvitationId, JoinSecret};
 pub use item::{Item, ItemError, ItemPlace};
 pub use keys::{Authority, DeviceKeys, RecoveryKey, Seed, Signer};
-pub use policy::{Member, Policy, Rank, Refusal, Standing};
+pub use policy::{ITEMS_MAX, Member, Policy, Rank, Refusal, Standing, Unheard};
 pub use statement::{
     Adoption, Certificate, ChainHead, Cut, Genesis, HEADS_PER_ITEM_MAX, Pin, Revocation,
     RoleChange, Statement,

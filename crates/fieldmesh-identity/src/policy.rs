@@ -5,8 +5,12 @@
 //! makes of it, so nothing that a rank says can change who holds that rank or a higher one. Only
 //! revocations among the devices of one person go across ranks; they are settled before the revoked
 //! one's rank says anything.
+//!
+//! Which items belong to the set at all is another question, answered in `roll`: there a revocation
+//! takes nothing out of the set, while here it decides what counts.
 
 mod evaluation;
+mod roll;
 mod subject;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +22,12 @@ use crate::permission;
 use crate::statement::{ChainHead, Cut, Genesis, Pin, Revocation, Statement};
 use crate::{Access, Item, ItemPlace};
 use evaluation::Evaluation;
+use roll::{Limits, Roll};
 use subject::Subject;
+
+pub use roll::{
+    ITEMS_MAX, ITEMS_PER_ADMIN_MAX, ITEMS_PER_ISSUER_MAX, ITEMS_PER_MEMBER_MAX, Unheard,
+};
 
 /// How much the word of a key weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +131,7 @@ pub enum Standing {
 pub struct Policy {
     tenant: TenantId,
     genesis: Option<Genesis>,
+    roll: Roll,
     members: BTreeMap<DeviceId, Member>,
     /// Members and former ones.
     known: BTreeMap<DeviceId, Member>,
@@ -162,22 +172,32 @@ impl Rights {
 }
 
 impl Policy {
-    /// What `items` amount to for `tenant`; items of other tenants say nothing.
+    /// What `items` amount to for `tenant`; items of other tenants say nothing, nor do those that
+    /// [`Self::holds`] denies.
     pub fn evaluate<'a>(tenant: TenantId, items: impl IntoIterator<Item = &'a Item>) -> Self {
-        let items: BTreeMap<ItemId, &Item> = items
+        Self::evaluate_within(Limits::PROTOCOL, tenant, items)
+    }
+
+    fn evaluate_within<'a>(
+        limits: Limits,
+        tenant: TenantId,
+        items: impl IntoIterator<Item = &'a Item>,
+    ) -> Self {
+        let mut items: BTreeMap<ItemId, &Item> = items
             .into_iter()
             .filter(|item| item.tenant() == tenant)
             .map(|item| (item.id(), item))
             .collect();
         let genesis = items.values().find_map(|item| match item.statement() {
-            Statement::Genesis(genesis) if genesis.authority == *item.signer() => {
-                Some((item.id(), genesis))
-            }
+            Statement::Genesis(genesis) if roll::is_genesis(item) => Some((item.id(), genesis)),
             _ => None,
         });
+        let roll = Roll::call(&items, genesis, limits);
+        items.retain(|id, _| roll.holds(id));
         let mut policy = Self {
             tenant,
             genesis: genesis.map(|(_, genesis)| genesis.clone()),
+            roll,
             members: BTreeMap::new(),
             known: BTreeMap::new(),
             rights: BTreeMap::new(),
@@ -190,7 +210,8 @@ impl Policy {
             counted: genesis.map(|(id, _)| id).into_iter().collect(),
         };
         if let Some((_, genesis)) = genesis {
-            let mut evaluation = Evaluation::new(&items, genesis);
+            let roll = policy.roll.clone();
+            let mut evaluation = Evaluation::new(&items, genesis, &roll);
             for rank in Rank::DESCENDING {
                 policy.counted.extend(evaluation.settle(rank));
             }
@@ -319,6 +340,34 @@ impl Policy {
     /// The [`Refusal`] says why not.
     pub fn may_read(&self, device: &DeviceId, scope: &Scope) -> Result<(), Refusal> {
         allowed(&self.check_member(device)?.read, scope)
+    }
+
+    /// Whether the item belongs to the set of items that replicas keep, compare and pass on.
+    ///
+    /// That follows from the items alone that were evaluated. Leaving out what does not belong to
+    /// the set changes nothing.
+    pub fn holds(&self, item: &ItemId) -> bool {
+        self.roll.holds(item)
+    }
+
+    /// Whether `item` belongs to the set once it comes to the items that were evaluated.
+    ///
+    /// # Errors
+    ///
+    /// The item is not to be stored. It may belong to the set once [`Self::hears_more_than`] says
+    /// so.
+    pub fn admits(&self, item: &Item) -> Result<(), Unheard> {
+        self.roll.admits(item)
+    }
+
+    /// Whether items that `before` did not admit may be admitted.
+    pub fn hears_more_than(&self, before: &Self) -> bool {
+        self.roll.hears_more_than(&before.roll)
+    }
+
+    /// The most items of the signer of `item` that may belong to the set.
+    pub fn share_of(&self, item: &Item) -> usize {
+        self.roll.share(&DeviceId::of_key(item.signer()))
     }
 
     /// Whether the item is part of this policy, rather than kept without effect.

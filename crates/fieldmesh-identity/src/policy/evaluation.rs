@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ed25519_dalek::VerifyingKey;
 use fieldmesh_model::{DeviceId, ItemId, Role, UserId};
 
+use super::roll::Roll;
 use super::subject::{Chosen, Subject, choose, rank_of_role};
 use super::{Member, Pin, Place, Rank};
 use crate::statement::{Certificate, ChainHead, Genesis, Revocation, Statement};
@@ -14,16 +15,22 @@ use crate::{Item, permission};
 pub(super) struct Evaluation<'a> {
     items: &'a BTreeMap<ItemId, &'a Item>,
     genesis: &'a Genesis,
+    roll: &'a Roll,
     pub(super) subjects: BTreeMap<DeviceId, Subject<'a>>,
     pub(super) adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
     pub(super) pins: BTreeMap<Place, Chosen<[u8; 32]>>,
 }
 
 impl<'a> Evaluation<'a> {
-    pub(super) const fn new(items: &'a BTreeMap<ItemId, &'a Item>, genesis: &'a Genesis) -> Self {
+    pub(super) const fn new(
+        items: &'a BTreeMap<ItemId, &'a Item>,
+        genesis: &'a Genesis,
+        roll: &'a Roll,
+    ) -> Self {
         Self {
             items,
             genesis,
+            roll,
             subjects: BTreeMap::new(),
             adopted: BTreeMap::new(),
             pins: BTreeMap::new(),
@@ -86,40 +93,13 @@ impl<'a> Evaluation<'a> {
     /// Cuts and later versions take nothing away here: replicas have to know the same keys whatever
     /// they hold, and a key that is known decides nothing by itself.
     fn certificates(&self) -> impl Iterator<Item = (ItemId, &'a Certificate)> + '_ {
-        let top = [self.genesis.recovery, self.genesis.authority].into();
-        let admins = self.given_word(&top, |statement| match statement {
+        self.items.iter().filter_map(|(id, item)| match item.statement() {
             Statement::Certificate(certificate) => {
-                (certificate.role == Role::Admin).then(|| certificate.device())
-            }
-            Statement::Role(change) => (change.role == Role::Admin).then_some(change.device),
-            _ => None,
-        });
-        let issuers = self.given_word(&admins, |statement| match statement {
-            Statement::Certificate(certificate) => {
-                certificate.may_issue.then(|| certificate.device())
-            }
-            _ => None,
-        });
-        self.items.iter().filter_map(move |(id, item)| match item.statement() {
-            Statement::Certificate(certificate) if issuers.contains(item.signer()) => {
-                Some((*id, certificate.as_ref()))
+                let rank = self.roll.rank(&DeviceId::of_key(item.signer()));
+                (rank >= Some(Rank::Issuer)).then_some((*id, certificate.as_ref()))
             }
             _ => None,
         })
-    }
-
-    /// The keys of `signers`, and of those devices to which they give a word.
-    fn given_word(
-        &self,
-        signers: &BTreeSet<[u8; 32]>,
-        gives: impl Fn(&Statement) -> Option<DeviceId>,
-    ) -> BTreeSet<[u8; 32]> {
-        let signed = self.items.values().filter(|item| signers.contains(item.signer()));
-        let devices: BTreeSet<DeviceId> =
-            signed.filter_map(|item| gives(item.statement())).collect();
-        let mut keys: BTreeSet<[u8; 32]> = self.items.values().map(|item| *item.signer()).collect();
-        keys.retain(|key| signers.contains(key) || devices.contains(&DeviceId::of_key(key)));
-        keys
     }
 
     /// Devices that an administrator of another person revokes: they must not answer by revoking

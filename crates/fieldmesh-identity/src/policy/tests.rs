@@ -4,6 +4,7 @@
 //! generator with a printed seed.
 
 mod cuts;
+mod floods;
 
 use super::*;
 use crate::{Authority, Certificate, DeviceKeys, RecoveryKey, RoleChange, Seed, Signer};
