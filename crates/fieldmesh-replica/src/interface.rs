@@ -203,7 +203,7 @@ pub enum Input {
         /// What is to be known of it.
         held: Held,
     },
-    /// A policy item was made here and is durable.
+    /// A policy item was made here and is durable. One that the policy does not admit is passed over.
     LocalItem {
         /// The item.
         item: Item,

@@ -1,15 +1,11 @@
 //! The ceilings of a replica.
 
-/// The most policy items of a tenant.
-pub const ITEMS_MAX: usize = 65_536;
-/// So many of them are kept free for what the authority and admins say.
-pub const ITEMS_RESERVED: usize = 16_384;
 /// The most batches of a tenant that are held and do not count; beyond, none is taken in.
 pub const QUARANTINE_MAX: usize = 65_536;
 /// The most of them that are of one author.
 pub const QUARANTINE_PER_AUTHOR_MAX: usize = 16_384;
-/// The most refused batches that one conversation keeps in mind because there is no room for them;
-/// more would end it.
+/// The most refused batches and policy items that one conversation keeps in mind because there is no
+/// room for them; more would end it.
 pub const SURPLUS_MAX: u64 = fieldmesh_session::limits::EXCLUDED_MAX as u64 / 2;
 /// Bytes of batches that wait in memory for a policy under which they count.
 pub const WAITING_BYTES_MAX: usize = 1 << 20;

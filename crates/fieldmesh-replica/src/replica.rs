@@ -104,14 +104,12 @@ impl Link {
 impl Replica {
     /// A replica that holds durable `items` and `batches`.
     pub fn new(config: Config, items: Vec<Item>, batches: impl IntoIterator<Item = Held>) -> Self {
-        let items: BTreeMap<ItemId, Item> = items
-            .into_iter()
-            .filter(|item| item.tenant() == config.tenant)
-            .map(|item| (item.id(), item))
-            .collect();
+        let mut items: BTreeMap<ItemId, Item> =
+            items.into_iter().map(|item| (item.id(), item)).collect();
+        let policy = Policy::evaluate(config.tenant, items.values());
+        items.retain(|id, _| policy.holds(id));
         let mut policy_keys: Trie = items.values().map(item_key).collect();
         policy_keys.rehash();
-        let policy = Policy::evaluate(config.tenant, items.values());
         let (holdings, unheld) = Holdings::open(&policy, batches);
         Self {
             config,
@@ -289,7 +287,9 @@ impl Replica {
         }
         let key = item_key(&item);
         self.take_items(now, vec![item]);
-        self.offer(now, Set::Policy, &[key], &BTreeSet::new());
+        if self.policy_keys.contains(&key) {
+            self.offer(now, Set::Policy, &[key], &BTreeSet::new());
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod abuse;
 mod crew;
 mod dear;
 mod hostile;
+mod items;
 mod lengths;
 mod links;
 mod meeting;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_batch::Batch;
-use fieldmesh_identity::{Item, Policy, Statement};
-use fieldmesh_model::{BatchId, DeviceId, ItemId, Moment, Role};
+use fieldmesh_identity::{Item, Policy, Statement, Unheard};
+use fieldmesh_model::{BatchId, DeviceId, ItemId, Moment};
 use fieldmesh_session::{
     FrameMark, Input as Step, LinkId, Received, SessionError, Set, Settled, Verdict,
 };
@@ -17,9 +17,7 @@ use super::{Replica, item_key};
 use crate::index::{Mark, Spot};
 use crate::interface::{Event, Held, Output};
 use crate::judge::{Evidence, RefuseReason, judge};
-use crate::limits::{
-    ITEMS_MAX, ITEMS_RESERVED, QUARANTINE_MAX, QUARANTINE_PER_AUTHOR_MAX, SURPLUS_MAX,
-};
+use crate::limits::{QUARANTINE_MAX, QUARANTINE_PER_AUTHOR_MAX, SURPLUS_MAX};
 
 /// Verdicts on waiting frames, by link.
 type Verdicts = BTreeMap<LinkId, Vec<Settled>>;
@@ -91,8 +89,8 @@ impl Replica {
         }
         let Some(peer) = self.links.get(&id).map(|link| link.peer) else { return Ok(None) };
         if !self.ledger.is_writing_item(&item.id()) {
-            if !self.has_room_for(&item) {
-                return Ok(Some(Verdict::Refused(item_key(&item))));
+            if let Some(verdict) = self.refuse_item(id, &item) {
+                return Ok(Some(verdict));
             }
             let writing = Writing::new(item_key(&item), id, item.clone());
             self.ledger.write_item(item.id(), writing);
@@ -100,6 +98,23 @@ impl Replica {
         }
         self.ledger.join_item(&item.id(), peer, (id, received.frame));
         Ok(None)
+    }
+
+    /// What is said of an item that is not to be stored as things are.
+    fn refuse_item(&self, link: LinkId, item: &Item) -> Option<Verdict> {
+        let key = item_key(item);
+        match self.policy.admits(item) {
+            // The conversation works around it until somebody else may be heard.
+            Err(Unheard::UnknownSigner { .. }) => Some(self.refuse_for_now(link, key)),
+            // An honest peer drops it as well once it has what goes before it.
+            Err(_) => Some(Verdict::Known(key)),
+            // What is being written is in the set soon; then this one is judged by all of it.
+            Ok(()) => {
+                let is_share_full =
+                    self.ledger.items_of(item.signer()) >= self.policy.share_of(item);
+                is_share_full.then_some(Verdict::Known(key))
+            }
+        }
     }
 
     /// Has verified batches stored, each behind the one before it.
@@ -160,7 +175,8 @@ impl Replica {
         }
         self.take_items(now, items);
         self.tell(now, verdicts);
-        for (origins, keys) in offers {
+        for (origins, mut keys) in offers {
+            keys.retain(|key| self.policy_keys.contains(key));
             self.offer(now, Set::Policy, &keys, &origins);
         }
     }
@@ -197,13 +213,22 @@ impl Replica {
             self.policy_keys.insert(item_key(&item));
             self.items.insert(item.id(), item);
         }
-        self.policy_keys.rehash();
         let policy = Policy::evaluate(self.config.tenant, self.items.values());
-        if self.says_the_same(&policy, &subjects) {
-            self.policy = policy;
+        let is_same = self.says_the_same(&policy, &subjects);
+        // What came may have driven out others of the same signer, or be driven out already.
+        for item in self.items.values().filter(|item| !policy.holds(&item.id())) {
+            self.policy_keys.remove(&item_key(item));
+        }
+        self.items.retain(|id, _| policy.holds(id));
+        self.policy_keys.rehash();
+        let before = std::mem::replace(&mut self.policy, policy);
+        if is_same {
+            // Nobody else counts, and yet more items may be admitted.
+            if self.policy.hears_more_than(&before) {
+                self.rejudge(now);
+            }
             return;
         }
-        let before = std::mem::replace(&mut self.policy, policy);
         self.event(Event::PolicyChanged);
         let moves = self.holdings.restand(&before, &self.policy);
         if moves.are_rules_new || self.may_read_otherwise(&before) {
@@ -217,16 +242,6 @@ impl Replica {
         self.release_waiting();
         self.rejudge(now);
         self.regrant_all(now);
-    }
-
-    /// Whether one more policy item may be held; some room is kept for those who can put things
-    /// right.
-    fn has_room_for(&self, item: &Item) -> bool {
-        let signer = self.policy.members().find(|member| member.public_key == *item.signer());
-        let is_admin = signer.is_some_and(|member| member.role == Role::Admin);
-        let has_reserve = is_admin || self.policy.authority() == Some(item.signer());
-        let limit = if has_reserve { ITEMS_MAX } else { ITEMS_MAX - ITEMS_RESERVED };
-        self.items.len() + self.ledger.items_count() < limit
     }
 
     /// Whether `policy` differs at most in which items exist that do not count; `subjects` are
@@ -359,9 +374,15 @@ impl Replica {
 
     /// Refuses a batch for which there is no room; this conversation brings it once.
     fn refuse_surplus(&mut self, link: LinkId, held: &Held, reason: RefuseReason) -> Verdict {
+        self.event(Event::Refused { link: Some(link), batch: held.id, reason });
+        self.refuse_for_now(link, held.key())
+    }
+
+    /// The verdict on what has no place here as things are: the conversation works around it, as long
+    /// as it is little.
+    fn refuse_for_now(&self, link: LinkId, key: Key) -> Verdict {
         let refused = self.links.get(&link).map_or(0, |link| link.session.stats().refused);
-        let verdict = self.refuse(link, held, reason);
-        if refused < SURPLUS_MAX { verdict } else { Verdict::Known(held.key()) }
+        if refused < SURPLUS_MAX { Verdict::Refused(key) } else { Verdict::Known(key) }
     }
 
     /// A batch is durable.

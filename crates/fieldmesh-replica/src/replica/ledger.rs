@@ -22,8 +22,10 @@ pub(super) struct Ledger {
     /// How many of the batches do not count.
     aside: usize,
     items: BTreeMap<ItemId, Writing<Item>>,
+    /// How many of the items each signer has.
+    per_signer: BTreeMap<[u8; 32], usize>,
     /// How many of these came from each peer.
-    per_peer: BTreeMap<DeviceId, u64>,
+    per_peer: BTreeMap<DeviceId, usize>,
 }
 
 /// A batch that is being written.
@@ -86,7 +88,13 @@ impl Ledger {
     }
 
     pub(super) fn write_item(&mut self, id: ItemId, writing: Writing<Item>) {
+        *self.per_signer.entry(*writing.content.signer()).or_default() += 1;
         self.items.insert(id, writing);
+    }
+
+    /// How many items are being written of a signer, by its public key.
+    pub(super) fn items_of(&self, signer: &[u8; 32]) -> usize {
+        self.per_signer.get(signer).copied().unwrap_or(0)
     }
 
     pub(super) fn is_writing_batch(&self, id: &BatchId) -> bool {
@@ -123,21 +131,12 @@ impl Ledger {
         }
     }
 
-    pub(super) fn items_count(&self) -> usize {
-        self.items.len()
-    }
-
     /// The batch is durable, or never will be.
     pub(super) fn take_batch(&mut self, id: &BatchId) -> Option<Writing<Arriving>> {
         let writing = self.batches.remove(id)?;
         let Arriving { held, is_aside } = writing.content;
         self.aside -= usize::from(is_aside);
-        if let Some(count) = self.named.get_mut(&before(&held)) {
-            *count -= 1;
-            if *count == 0 {
-                self.named.remove(&before(&held));
-            }
-        }
+        decrease(&mut self.named, &before(&held));
         self.less(&writing.peers);
         Some(writing)
     }
@@ -145,6 +144,7 @@ impl Ledger {
     /// The item is durable, or never will be.
     pub(super) fn take_item(&mut self, id: &ItemId) -> Option<Writing<Item>> {
         let writing = self.items.remove(id)?;
+        decrease(&mut self.per_signer, writing.content.signer());
         self.less(&writing.peers);
         Some(writing)
     }
@@ -161,12 +161,7 @@ impl Ledger {
 
     fn less(&mut self, peers: &BTreeSet<DeviceId>) {
         for peer in peers {
-            if let Some(count) = self.per_peer.get_mut(peer) {
-                *count -= 1;
-                if *count == 0 {
-                    self.per_peer.remove(peer);
-                }
-            }
+            decrease(&mut self.per_peer, peer);
         }
     }
 }
@@ -176,8 +171,18 @@ fn before(held: &Held) -> (BatchId, Chain, u64) {
     (held.previous, held.chain(), held.sequence.saturating_sub(1))
 }
 
+/// Counts one less, and forgets what comes to nothing.
+fn decrease<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
 fn join<T>(
-    per_peer: &mut BTreeMap<DeviceId, u64>,
+    per_peer: &mut BTreeMap<DeviceId, usize>,
     writing: &mut Writing<T>,
     peer: DeviceId,
     frame: Option<Frame>,

@@ -1,7 +1,7 @@
 //! What hostile members, cuts and clocks must not take away.
 
 use fieldmesh_batch::Receipt;
-use fieldmesh_identity::{Access, Item, ItemPlace, Statement};
+use fieldmesh_identity::Access;
 use fieldmesh_model::{Filter, Region, Role, StoreId};
 
 use super::crew::{Author, Crew, Node, Office, at, head_of, keys};
@@ -194,41 +194,4 @@ fn a_place_with_many_batches_names_the_smallest_in_every_proof() {
         })
         .collect();
     assert_eq!(forks, [(3, 5), (3, 9), (3, 4)]);
-}
-
-fn junk(office: &Office, number: u64) -> Item {
-    let place = ItemPlace { sequence: number, previous: None };
-    let statement = Statement::Unknown { kind: 99, body: vec![7; 10] };
-    Item::sign(&keys(77), office.tenant, place, &statement).unwrap()
-}
-
-#[test]
-fn items_that_say_nothing_change_nothing() {
-    let (mut crew, office) = Crew::new(1);
-    for number in 0..3 {
-        crew.input(0, Input::LocalItem { item: junk(&office, number) });
-    }
-    assert!(!crew.nodes[0].events.contains(&Event::PolicyChanged));
-}
-
-#[test]
-fn a_revocation_and_new_work_arrive_although_others_have_filled_the_policy() {
-    let (mut crew, mut office) = Crew::new(2);
-    let limit = crate::limits::ITEMS_MAX - crate::limits::ITEMS_RESERVED;
-    let mut items = office.items.clone();
-    items.extend((items.len() as u64..limit as u64).map(|number| junk(&office, number)));
-    crew.nodes[0].replica = Replica::new(*crew.nodes[0].replica.config(), items.clone(), []);
-    items.push(junk(&office, u64::MAX));
-    crew.nodes[1].replica = Replica::new(*crew.nodes[1].replica.config(), items, []);
-    let revocation = office.revoke(keys(9).device(), [].into());
-    let id = revocation.id();
-    crew.input(1, Input::LocalItem { item: revocation });
-    let batch = crew.seal(1, b"entry");
-    crew.connect(1, 0);
-    // A refused item makes one comparison fruitless; the next one is a minute away.
-    crew.pass(90_000);
-    assert_eq!(crew.nodes[0].closed, []);
-    assert!(crew.nodes[0].replica.items().any(|item| item.id() == id));
-    assert_eq!(crew.nodes[0].replica.items().count(), limit + 1);
-    assert!(crew.nodes[0].replica.holds(&batch.id()));
 }

@@ -1,0 +1,146 @@
+//! Whether replicas hold the same policy items whatever members and strangers sign.
+//!
+//! Goal: a flood takes room from nobody else, and no order of arrival leaves two replicas apart.
+//! Method: items are shuffled by a generator with a printed seed and given to each replica apart.
+
+use std::collections::BTreeSet;
+
+use fieldmesh_identity::policy::ITEMS_PER_MEMBER_MAX;
+use fieldmesh_identity::{DeviceKeys, Item, ItemPlace, Policy, Revocation, Statement};
+use fieldmesh_model::{ItemId, Role};
+
+use super::crew::{Crew, Node, Office, keys};
+use crate::{Event, Input};
+
+const SHUFFLES: u64 = 20;
+
+fn junk(office: &Office, signer: &DeviceKeys, number: u64) -> Item {
+    let place = ItemPlace { sequence: number, previous: None };
+    let statement = Statement::Unknown { kind: 99, body: number.to_be_bytes().to_vec() };
+    Item::sign(signer, office.tenant, place, &statement).unwrap()
+}
+
+/// Two devices, and a third one that floods.
+fn flooded() -> (Crew, Office) {
+    let (_, mut office) = Crew::new(2);
+    office.certify(&keys(9), Role::Operator);
+    (Crew::of([1, 2].map(|seed| Node::new(seed, &office)).into()), office)
+}
+
+fn give(crew: &mut Crew, node: usize, items: impl IntoIterator<Item = Item>) {
+    items.into_iter().for_each(|item| crew.input(node, Input::LocalItem { item }));
+}
+
+fn shuffled(items: &[Item], seed: u64) -> Vec<Item> {
+    let (mut items, mut state) = (items.to_vec(), seed);
+    for at in (1..items.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        items.swap(at, usize::try_from(state >> 33).unwrap() % (at + 1));
+    }
+    items
+}
+
+#[test]
+fn items_that_say_nothing_change_nothing() {
+    let (mut crew, office) = Crew::new(1);
+    give(&mut crew, 0, (0..3).map(|number| junk(&office, &keys(1), number)));
+    assert!(!crew.nodes[0].events.contains(&Event::PolicyChanged));
+    assert_eq!(crew.nodes[0].replica.items().count(), office.items.len() + 3);
+}
+
+#[test]
+fn what_strangers_sign_takes_no_room() {
+    let (mut crew, office) = Crew::new(1);
+    give(&mut crew, 0, (0..3).map(|number| junk(&office, &keys(77), number)));
+    assert_eq!(crew.nodes[0].replica.items().count(), office.items.len());
+    let stored = [office.items.clone(), vec![junk(&office, &keys(77), 1)]].concat();
+    let config = *crew.nodes[0].replica.config();
+    let opened = crate::Replica::new(config, stored, []);
+    assert_eq!(opened.policy_root(), crew.nodes[0].replica.policy_root(), "an older store");
+}
+
+#[test]
+fn a_revocation_and_new_work_arrive_although_a_member_has_filled_its_share() {
+    let (mut crew, mut office) = flooded();
+    let share = ITEMS_PER_MEMBER_MAX as u64;
+    give(&mut crew, 0, (0..share * 2).map(|number| junk(&office, &keys(9), number)));
+    give(&mut crew, 1, (0..share * 2).map(|number| junk(&office, &keys(9), 1_000 + number)));
+    for node in &crew.nodes {
+        assert_eq!(node.replica.items().count(), office.items.len() + ITEMS_PER_MEMBER_MAX);
+    }
+    let revocation = office.revoke(keys(9).device(), [].into());
+    let id = revocation.id();
+    give(&mut crew, 1, [revocation]);
+    let batch = crew.seal(1, b"entry");
+    crew.connect(1, 0);
+    crew.run();
+    assert_eq!(crew.nodes[0].closed, []);
+    assert!(crew.nodes[0].replica.items().any(|item| item.id() == id));
+    assert_eq!(crew.nodes[0].replica.items().count(), office.items.len() + ITEMS_PER_MEMBER_MAX);
+    assert!(crew.nodes[0].replica.holds(&batch.id()));
+    crew.assert_equal();
+}
+
+#[test]
+fn what_was_signed_before_its_signer_was_known_arrives_with_the_certificate() {
+    let (mut crew, mut office) = Crew::new(2);
+    let early: Vec<Item> = (0..20).map(|number| junk(&office, &keys(9), number)).collect();
+    give(&mut crew, 0, early.clone());
+    assert_eq!(crew.nodes[0].replica.items().count(), office.items.len());
+    let certificate = office.certify(&keys(9), Role::Operator);
+    give(&mut crew, 1, [certificate]);
+    give(&mut crew, 1, early);
+    crew.connect(0, 1);
+    crew.run();
+    crew.assert_equal();
+    assert_eq!(crew.nodes[0].replica.items().count(), office.items.len() + 20);
+}
+
+#[test]
+fn no_order_of_certificates_revocations_and_floods_leaves_two_replicas_apart() {
+    let (_, mut office) = Crew::new(4);
+    office.certify(&keys(8), Role::Admin);
+    office.certify(&keys(9), Role::Operator);
+    let known = office.items.len();
+    let mut all = office.items.clone();
+    all.extend((0..40).map(|number| junk(&office, &keys(9), number)));
+    all.extend((0..40).map(|number| junk(&office, &keys(77), number)));
+    let revocation = |device: &DeviceKeys, items| {
+        let (device, version) = (device.device(), 1);
+        let (heads, reason) = ([].into(), "lost".into());
+        let (remaining, wipe) = (None, false);
+        let said = Revocation { device, version, heads, items, remaining, wipe, reason };
+        Statement::Revocation(Box::new(said))
+    };
+    let policy = Policy::evaluate(office.tenant, &all);
+    let cut = policy.head(&keys(9).public_key());
+    for (number, statement) in
+        [revocation(&keys(9), cut), revocation(&keys(4), None)].iter().enumerate()
+    {
+        let place = ItemPlace { sequence: number as u64, previous: None };
+        all.push(Item::sign(&keys(8), office.tenant, place, statement).unwrap());
+    }
+    let expected = Policy::evaluate(office.tenant, &all);
+    let ids: BTreeSet<ItemId> = all.iter().map(Item::id).filter(|id| expected.holds(id)).collect();
+    assert_eq!(ids.len(), known + ITEMS_PER_MEMBER_MAX + 2);
+    for seed in 1..=SHUFFLES {
+        let mut founded = Office::new(200);
+        for device in 1..=3 {
+            founded.certify(&keys(device), Role::Operator);
+        }
+        let mut crew = Crew::of([1, 2, 3].map(|seed| Node::new(seed, &founded)).into());
+        give(&mut crew, 0, all.clone());
+        for node in [1, 2] {
+            give(&mut crew, node, shuffled(&all, seed * 10 + node as u64));
+        }
+        for (a, b) in [(0, 1), (1, 2), (2, 0)] {
+            crew.connect(a, b);
+            crew.run();
+        }
+        for node in &crew.nodes {
+            assert!(node.replica.items().map(Item::id).eq(ids.iter().copied()), "seed {seed}");
+            assert!(*node.replica.policy() == expected, "seed {seed}");
+        }
+        crew.assert_equal();
+    }
+}
