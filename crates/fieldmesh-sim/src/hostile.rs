@@ -1,15 +1,17 @@
 //! A peer that breaks the protocol: an honest replica whose words are changed on their way out.
 //!
 //! It holds a valid certificate, so whatever it says comes from a member. It cannot sign for
-//! others, and it does not write batches of its own.
+//! others, and it does not write batches of its own, but policy items as many as it likes.
 
 mod control;
 mod data;
+mod items;
 
 use std::collections::BTreeMap;
 
 use fieldmesh_replica::Lane;
 
+use crate::author::Author;
 use crate::random::Random;
 use control::Flood;
 pub(crate) use control::{messages, proof_bytes};
@@ -28,6 +30,8 @@ pub(crate) enum Manner {
     Forges,
     /// Sends many well-formed and useless messages, and reads.
     Floods,
+    /// Sends policy items that it, and somebody whom nobody knows, signed, more than it may.
+    FloodsPolicy,
     /// Floods and never reads.
     FloodsDeaf,
     /// Takes part and never reads.
@@ -38,13 +42,15 @@ pub(crate) enum Manner {
     Behaves,
 }
 
-const MANNERS: [Manner; 10] = [
+const MANNERS: [Manner; 12] = [
     Manner::Garbles,
     Manner::Flips,
     Manner::Lies,
     Manner::Forges,
     Manner::Forges,
     Manner::Floods,
+    Manner::FloodsPolicy,
+    Manner::FloodsPolicy,
     Manner::FloodsDeaf,
     Manner::Deaf,
     Manner::HalfOpen,
@@ -85,6 +91,15 @@ impl Mask {
         }
     }
 
+    /// Policy items that it sends unasked, on the urgent lane.
+    pub(crate) fn rant_items(&mut self, author: &Author) -> Vec<u8> {
+        if self.manner != Manner::FloodsPolicy || self.said == 0 {
+            return Vec::new();
+        }
+        let frames = items::pour(author, &mut self.random);
+        self.taps.entry(Lane::Urgent).or_default().insert(&frames)
+    }
+
     /// What goes out instead of the control bytes of the honest replica underneath.
     pub(crate) fn control(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.said += 1;
@@ -95,6 +110,7 @@ impl Mask {
             Manner::HalfOpen if self.said == 1 => bytes[..bytes.len() / 2].to_vec(),
             Manner::HalfOpen => Vec::new(),
             Manner::Floods
+            | Manner::FloodsPolicy
             | Manner::FloodsDeaf
             | Manner::Deaf
             | Manner::Forges
@@ -107,6 +123,7 @@ impl Mask {
         match self.manner {
             Manner::Flips => self.flip(bytes),
             Manner::Forges => self.taps.entry(lane).or_default().forge(bytes, &mut self.random),
+            Manner::FloodsPolicy => self.taps.entry(lane).or_default().pass(bytes),
             Manner::HalfOpen => Vec::new(),
             Manner::Garbles
             | Manner::Lies

@@ -24,6 +24,16 @@ pub enum Violation {
         /// The node.
         node: usize,
     },
+    /// P8: a member has filled the policy.
+    #[error("P8: node {node} holds {held} policy items, limit is {limit}")]
+    PolicyFlooded {
+        /// The node.
+        node: usize,
+        /// What it holds.
+        held: usize,
+        /// What was made, and what the hostile members may add.
+        limit: usize,
+    },
     /// P1: a replica holds a batch that nobody made.
     #[error("P1: node {node} holds {batch}, which nobody made")]
     Invented {

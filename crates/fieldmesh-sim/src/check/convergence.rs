@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use fieldmesh_batch::Batch;
+use fieldmesh_identity::Item;
 use fieldmesh_model::BatchId;
 use fieldmesh_trie::Key;
 
 use super::policy;
 use crate::cable::End;
+use crate::node::Node;
 use crate::violation::Violation;
 use crate::world::World;
 
@@ -21,8 +23,13 @@ pub(crate) fn is_converged(world: &World<'_>) -> bool {
 pub(crate) fn divergence(world: &World<'_>) -> Option<Violation> {
     for (number, tenant) in world.tenants.iter().enumerate() {
         let members = || world.members().filter(|(_, node)| node.tenant == number);
-        let items = tenant.office.items().len();
-        if let Some((node, _)) = members().find(|(_, node)| node.replica.items().count() != items) {
+        let root = members().next().map(|(_, node)| node.replica.policy_root());
+        let lacks = |node: &Node, item: &Item| !node.replica.policy().holds(&item.id());
+        let differs = |node: &Node| {
+            Some(node.replica.policy_root()) != root
+                || tenant.office.items().iter().any(|item| lacks(node, item))
+        };
+        if let Some((node, _)) = members().find(|(_, node)| differs(node)) {
             return Some(Violation::PolicyDiffers { node });
         }
         let all = policy::union(world, number);

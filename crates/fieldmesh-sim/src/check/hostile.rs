@@ -1,11 +1,14 @@
 //! P8: whatever one peer does, honest replicas accuse no honest one.
 //!
-//! No forged batch gets onto an honest disk. That they keep their sets equal, their memory bounded and do not panic is checked where all
-//! others are: in `convergence`, `pressure` and the run itself.
+//! No forged batch gets onto an honest disk, and of the policy items of one member only as many are
+//! held as it may have. That honest replicas keep their sets equal, their memory bounded and do not
+//! panic is checked where all others are: in `convergence`, `pressure` and the run itself.
 
+use fieldmesh_identity::policy::ITEMS_PER_MEMBER_MAX;
 use fieldmesh_replica::{CloseReason, SessionError};
 
 use crate::cable::End;
+use crate::node::{Node, Part};
 use crate::violation::Violation;
 use crate::world::World;
 
@@ -44,6 +47,13 @@ pub(crate) fn intact(world: &World<'_>) -> Result<(), Violation> {
         return Ok(());
     }
     for (node, state) in world.honest() {
+        let made = world.tenants[state.tenant].office.items().len();
+        let floods = |it: &&Node| it.tenant == state.tenant && it.part == Part::Hostile;
+        let limit = made + world.nodes.iter().filter(floods).count() * ITEMS_PER_MEMBER_MAX;
+        let held = state.replica.items().count();
+        if held > limit {
+            return Err(Violation::PolicyFlooded { node, held, limit });
+        }
         for batch in state.disk.batches() {
             let key = state.replica.policy().verifying_key(&batch.header().author);
             let is_proven = !batch.is_signed() || key.is_some_and(|key| batch.verify(key).is_ok());

@@ -9,6 +9,7 @@ use crate::random::Random;
 
 const LEVEL: i32 = 1;
 const STEP: usize = 64 * 1024;
+const PUSHED_ITEM: u8 = 3;
 const PUSHED_BATCH: u8 = 4;
 
 /// The data stream of one connection, read and written anew.
@@ -24,22 +25,51 @@ pub(super) struct DataTap {
 impl DataTap {
     /// The same frames, some of them changed, repeated, lost or invented.
     pub(super) fn forge(&mut self, bytes: &[u8], random: &mut Random) -> Vec<u8> {
-        let mut out = Vec::new();
-        if self.codecs.is_none() {
-            let (Ok(decoder), Ok(encoder)) = (Decoder::new(), Encoder::new(LEVEL)) else {
-                return out;
-            };
-            self.codecs = Some((decoder, encoder));
-        }
-        let Some((decoder, encoder)) = &mut self.codecs else { return out };
-        self.pending.extend(decompress(decoder, bytes));
         let mut frames = Vec::new();
-        while let Some(frame) = take_frame(&mut self.pending) {
+        for frame in self.read(bytes) {
             forge_frame(frame, &mut self.before, random, &mut frames);
         }
-        out.extend(compress(encoder, &frames.concat()));
-        out
+        self.write(&frames.concat())
     }
+
+    /// The same frames, so that others can come between them.
+    pub(super) fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let frames = self.read(bytes).concat();
+        self.write(&frames)
+    }
+
+    /// Frames that come between others.
+    pub(super) fn insert(&mut self, frames: &[u8]) -> Vec<u8> {
+        self.write(frames)
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let Some((decoder, _)) = self.codecs() else { return Vec::new() };
+        let plain = decompress(decoder, bytes);
+        self.pending.extend(plain);
+        std::iter::from_fn(|| take_frame(&mut self.pending)).collect()
+    }
+
+    fn write(&mut self, frames: &[u8]) -> Vec<u8> {
+        match self.codecs() {
+            Some((_, encoder)) if !frames.is_empty() => compress(encoder, frames),
+            _ => Vec::new(),
+        }
+    }
+
+    fn codecs(&mut self) -> Option<&mut (Decoder<'static>, Encoder<'static>)> {
+        if self.codecs.is_none() {
+            self.codecs = Decoder::new().ok().zip(Encoder::new(LEVEL).ok());
+        }
+        self.codecs.as_mut()
+    }
+}
+
+/// Appends a frame that brings a policy item.
+pub(super) fn put_item(item: &[u8], out: &mut Vec<u8>) {
+    out.push(PUSHED_ITEM);
+    put(item.len(), out);
+    out.extend_from_slice(item);
 }
 
 /// Cuts a whole frame off the front: kind, length, content.

@@ -172,6 +172,15 @@ impl World<'_> {
         if !words.is_empty() && has_room {
             self.emit(index, side, Stream::Control, &words);
         }
+        let stream = Stream::Data(Lane::Urgent);
+        let cable = &mut self.cables[index];
+        let author = &self.nodes[cable.ends[side].node].author;
+        let has_room = cable.ways[side].waiting(stream) < RANT_WAITING_MAX;
+        let mask = cable.masks[side].as_mut().filter(|_| has_room);
+        let items = mask.map(|mask| mask.rant_items(author)).unwrap_or_default();
+        if !items.is_empty() {
+            self.emit(index, side, stream, &items);
+        }
         self.schedule(self.now + 1_000, Happening::Rant { cable: index, side });
     }
 
