@@ -132,7 +132,9 @@ impl Pass<'_> {
         for link in snapshot.links {
             if !self.links.contains_key(&link.id) {
                 let (device, address) = (link.device, link.address);
-                self.happened(MeshEvent::Linked { link: link.id, device, address }, progress);
+                let is_part = link.part.is_some();
+                let event = MeshEvent::Linked { link: link.id, device, address, is_part };
+                self.happened(event, progress);
             }
             if link.in_step {
                 let event = Event::InStep { link: link.id, stats: link.stats };
