@@ -1,6 +1,7 @@
 //! The checkers: real replicas against plain sets, one property in each file.
 
 pub(crate) mod canonical;
+pub(crate) mod chains;
 pub(crate) mod clocks;
 pub(crate) mod convergence;
 pub(crate) mod cost;
@@ -9,6 +10,7 @@ pub(crate) mod exactness;
 pub(crate) mod hops;
 pub(crate) mod hostile;
 pub(crate) mod idempotence;
+pub(crate) mod keyed;
 pub(crate) mod partial;
 pub(crate) mod policy;
 pub(crate) mod pressure;
@@ -40,6 +42,7 @@ pub(crate) fn end(world: &World<'_>) -> Result<(), Violation> {
     convergence::policies(world)?;
     convergence::refusals(world)?;
     canonical::roots(world)?;
+    chains::whole(world)?;
     policy::nothing_lost(world)?;
     withholding::reported(world)?;
     hostile::intact(world)?;

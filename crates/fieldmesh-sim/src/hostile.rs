@@ -14,7 +14,7 @@ use fieldmesh_replica::Lane;
 use crate::author::Author;
 use crate::random::Random;
 use control::Flood;
-pub(crate) use control::{messages, proof_bytes};
+pub(crate) use control::{messages, proof_bytes, shown_root};
 use data::DataTap;
 
 /// How a hostile peer behaves over one connection.

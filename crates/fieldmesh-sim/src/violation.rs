@@ -1,6 +1,6 @@
 //! What a run can get wrong.
 
-use fieldmesh_model::BatchId;
+use fieldmesh_model::{BatchId, DeviceId};
 
 use crate::plan::Plan;
 
@@ -134,11 +134,27 @@ pub enum Violation {
         /// The batch.
         batch: BatchId,
     },
+    /// P11: what was proven is not any longer, although its receipts are kept.
+    #[error("P11: node {node} forgets over a restart that {batch} is safe")]
+    ProofForgotten {
+        /// Who forgets.
+        node: usize,
+        /// The batch.
+        batch: BatchId,
+    },
     /// P9: a batch does not count although the revocation named it.
     #[error("P9: {batch} does not count, although whoever revoked its author held it")]
     LostByRevocation {
         /// The batch.
         batch: BatchId,
+    },
+    /// P9: the chain of an honest author has a fork or a gap.
+    #[error("P9: node {node} knows a fork or a gap in a chain of {author}, which made none")]
+    ChainBroken {
+        /// Who knows it.
+        node: usize,
+        /// The author.
+        author: DeviceId,
     },
     /// P10: other batches count than the policy items say.
     #[error("P10: node {node} counts other batches than it should")]
@@ -245,6 +261,12 @@ pub enum Violation {
     Panicked {
         /// The words of the panic.
         text: String,
+    },
+    /// A hash is the same on two connections.
+    #[error("P8: node {node} shows the same hash on two connections")]
+    NotKeyed {
+        /// Who shows it.
+        node: usize,
     },
     /// An honest peer was accused.
     #[error("node {node} closed a link to an honest peer: {reason}")]

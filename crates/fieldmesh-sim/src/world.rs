@@ -174,6 +174,8 @@ pub(crate) struct World<'a> {
     pub(crate) in_steps: u64,
     /// Batches that were here already when they came again.
     pub(crate) repeated: BTreeMap<(usize, LinkId), u64>,
+    /// The hashes that were shown to compare sets, and on which connection.
+    pub(crate) shown_on: BTreeMap<[u8; 8], usize>,
     /// What each revocation left to its subject, as its signer knew it.
     pub(crate) cut_at: Vec<Named>,
     /// Who found which relay to have kept what back.

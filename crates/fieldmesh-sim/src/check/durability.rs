@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use fieldmesh_batch::Batch;
+use fieldmesh_model::BatchId;
 use fieldmesh_trie::Key;
 
 use crate::cable::End;
@@ -40,6 +41,28 @@ pub(crate) fn in_step(world: &mut World<'_>, end: End) -> Result<(), Violation> 
         return Err(Violation::NotInStep { node, lacking: lacking.len() + late });
     }
     Ok(())
+}
+
+/// The batches that a node takes for safe.
+pub(crate) fn safe(node: &Node) -> BTreeSet<BatchId> {
+    let ids = node.disk.batches().map(Batch::id);
+    ids.filter(|id| node.replica.proof(id).is_safe).collect()
+}
+
+/// A node has started again that took the batches `before` for safe; what is safe by a policy that
+/// changes is left out.
+pub(crate) fn restarted(
+    world: &World<'_>,
+    node: usize,
+    before: &BTreeSet<BatchId>,
+) -> Result<(), Violation> {
+    if world.has_changing_policy() {
+        return Ok(());
+    }
+    match before.difference(&safe(&world.nodes[node])).next() {
+        Some(batch) => Err(Violation::ProofForgotten { node, batch: *batch }),
+        None => Ok(()),
+    }
 }
 
 /// The batches on the disk that do not count, and those that nothing shows to be authentic.

@@ -77,13 +77,9 @@ fn hops(world: &World<'_>, author: usize, scope: &Scope) -> BTreeMap<usize, i64>
             let ends = world.pairs.iter().filter(|(a, b)| *a == node || *b == node);
             reached.extend(ends.map(|(a, b)| if *a == node { *b } else { *a }));
         }
+        reached.retain(|node| !hops.contains_key(node));
         reached.retain(|node| world.is_member(*node) && world.nodes[*node].wants(scope));
-        for node in reached {
-            if !hops.contains_key(&node) {
-                hops.insert(node, far);
-                next.push(node);
-            }
-        }
+        next.extend(reached.into_iter().filter(|node| hops.insert(*node, far).is_none()));
         if next.is_empty() {
             break;
         }

@@ -15,6 +15,7 @@ const CREDIT: u8 = 9;
 const PING: u8 = 10;
 const UNPROVEN: u8 = 16;
 const RECEIPTS: u8 = 17;
+const ROOT_ASIDE: u8 = 14;
 
 /// The whole messages in `bytes`.
 pub(crate) fn messages(mut bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -32,6 +33,13 @@ pub(crate) fn proof_bytes(bytes: &[u8]) -> u64 {
     let messages = messages(bytes);
     let proofs = messages.iter().filter(|it| matches!(it.first(), Some(&(UNPROVEN | RECEIPTS))));
     proofs.map(|message| message.len() as u64 + 2).sum()
+}
+
+/// The hash of both sets that a message shows, if it is one that compares them.
+pub(crate) fn shown_root(message: &[u8]) -> Option<[u8; 8]> {
+    let (kind, rest) = message.split_first()?;
+    let root = rest.first_chunk::<8>()?;
+    matches!(*kind, ROOT | ROOT_ASIDE).then_some(*root)
 }
 
 /// Appends a message.

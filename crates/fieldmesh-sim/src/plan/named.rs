@@ -213,6 +213,9 @@ fn slow_disk() -> Plan {
         day_millis: MINUTE,
         batches: (60, 90),
         large_once_in: 1,
+        critical_once_in: 0,
+        // More than the window of a device, at once.
+        backfill: 90,
         slow_disk: 8_000,
         calm_millis: 20 * MINUTE,
         faults: Faults { cuts: 5, ..Faults::default() },

@@ -66,6 +66,7 @@ impl<'a> World<'a> {
             sent: 0,
             stored_from_peers: 0,
             repeated: BTreeMap::new(),
+            shown_on: BTreeMap::new(),
             cut_at: Vec::new(),
             withheld: BTreeSet::new(),
             alarms: Vec::new(),

@@ -51,7 +51,9 @@ impl World<'_> {
             self.unplug(node);
             self.tear_writes(node);
             self.nodes[node].is_awake = false;
+            let safe = check::durability::safe(&self.nodes[node]);
             self.nodes[node].restart(&mut self.random);
+            self.check(|world| check::durability::restarted(world, node, &safe));
             self.reread(node);
             self.refresh_deadline(node);
             self.schedule(at, Happening::Wake { node });

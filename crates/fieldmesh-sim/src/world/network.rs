@@ -62,18 +62,20 @@ impl World<'_> {
     /// Sends bytes from one end of a connection.
     pub(super) fn send(&mut self, end: End, stream: Stream, bytes: &[u8]) {
         let Some(&index) = self.cable_of.get(&(end.node, end.link)) else { return };
-        let cable = &mut self.cables[index];
-        if !cable.is_up {
+        if !self.cables[index].is_up {
             return;
         }
-        let side = cable.side(end);
         if stream == Stream::Control {
+            let words = messages(bytes);
             self.proof_bytes += proof_bytes(bytes);
-            self.trace.say(self.now, end.node, || {
-                let kinds: Vec<_> = messages(bytes).iter().map(|it| it.first().copied()).collect();
+            self.say(end.node, || {
+                let kinds: Vec<_> = words.iter().map(|it| it.first().copied()).collect();
                 format!("says {kinds:?} over link {}", end.link.0)
             });
+            self.check(|world| check::keyed::says(world, (index, end.node), &words));
         }
+        let cable = &mut self.cables[index];
+        let side = cable.side(end);
         let masked = cable.masks[side].as_mut().map(|mask| match stream {
             Stream::Control => mask.control(bytes),
             Stream::Data(lane) => mask.data(lane, bytes),
