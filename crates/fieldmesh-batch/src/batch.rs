@@ -11,7 +11,7 @@ use crate::leaf::Leaf;
 pub const SIGNATURE_LENGTH: usize = 64;
 
 /// Marks, in the first byte, a batch without its signature.
-const UNSIGNED_FLAG: u8 = 0x80;
+pub(crate) const UNSIGNED_FLAG: u8 = 0x80;
 
 /// Separates signatures over batches from all others that a device makes.
 const SIGNATURE_DOMAIN: &[u8] = b"fieldmesh/batch/1";

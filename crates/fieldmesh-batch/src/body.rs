@@ -15,13 +15,13 @@ use crate::batch::DecodeError;
 use crate::header::Header;
 use crate::leaf::{Leaf, SALT_LENGTH, Salt, Salts, leaf_hash, merkle_root};
 
-const SEALED: u8 = 0;
+pub(crate) const SEALED: u8 = 0;
 const WITH_ERASED: u8 = 1;
 const PRESENT: u8 = 0;
 const ERASED: u8 = 1;
 
 /// Bytes of document and length before a change.
-const LEAF_HEAD_LENGTH: usize = 20;
+pub(crate) const LEAF_HEAD_LENGTH: usize = 20;
 
 /// Where the salts of a batch come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod body;
 mod chain;
 mod header;
 mod leaf;
+mod pack;
 mod receipt;
 mod seal;
 
@@ -18,5 +19,6 @@ pub use batch::{Batch, DecodeError, SIGNATURE_LENGTH, SignatureError};
 pub use chain::{Chain, Chains, Gap, Head, Link};
 pub use header::{HEADER_LENGTH, Header, HeaderError, KEY_LENGTH, Priority, VERSION};
 pub use leaf::Leaf;
+pub use pack::{UnpackError, pack, unpack};
 pub use receipt::{RECEIPT_HEADS_MAX, Receipt, ReceiptError};
 pub use seal::{Draft, SealError};

@@ -1,0 +1,260 @@
+//! The leaves of a batch, side by side: what is the same in many stands once, and each field of all
+//! of them stands together.
+//!
+//! ```text
+//! the form of each leaf: its number from 1, or 0 for a change that travels as it is
+//! each new form, behind its length
+//! each change that travels as it is, behind its length
+//! the shape of each of the others: its number from 0
+//! each new shape
+//! the ids of documents that follow from nothing
+//! dependencies, actors and times
+//! the values, by their place in the change and what they are made of
+//! ```
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use fieldmesh_model::DocumentId;
+use fieldmesh_model::limits::CHANGE_OPERATIONS_MAX;
+
+use super::chunk::{self, Chunk};
+use super::column;
+use super::numbers::{put_numbers, take_numbers};
+use super::reader::{Reader, put_sized};
+use super::shape::Shape;
+use super::values::{self, Content, Matter, Value};
+
+/// Values from this place on share their columns.
+const PLACE_MAX: usize = 63;
+
+/// A document and its change.
+pub(super) type PlainLeaf<'a> = (DocumentId, &'a [u8]);
+
+/// The columns of values: by place and matter, the leaf and the place of each value.
+type Columns = BTreeMap<(usize, Matter), Vec<(usize, usize)>>;
+
+/// One leaf that is taken apart.
+struct Parsed<'a> {
+    id: DocumentId,
+    chunk: Chunk<'a>,
+    values: Vec<Value<'a>>,
+}
+
+/// Appends the leaves of a batch.
+pub(super) fn put_leaves(bytes: &mut Vec<u8>, leaves: &[PlainLeaf<'_>], length: usize) {
+    let parsed = parse_all(leaves, length);
+    put_forms(bytes, &parsed);
+    for ((_, change), _) in leaves.iter().zip(&parsed).filter(|(_, parsed)| parsed.is_none()) {
+        put_sized(bytes, change);
+    }
+    let (shapes, numbers) = put_shapes(bytes, &parsed);
+    let shapes: Vec<&Shape> = numbers.iter().map(|number| &shapes[*number]).collect();
+    let mut shape = shapes.iter();
+    for ((id, _), parsed) in leaves.iter().zip(&parsed) {
+        let derives = parsed.is_some() && shape.next().is_some_and(|shape| shape.derives_id());
+        if !derives {
+            bytes.extend(id.as_bytes());
+        }
+    }
+    let parsed: Vec<Parsed<'_>> = parsed.into_iter().flatten().collect();
+    parsed.iter().for_each(|leaf| bytes.extend_from_slice(leaf.chunk.dependencies));
+    let actors: Vec<&[u8]> = parsed.iter().map(|leaf| &leaf.chunk.actors[..]).collect();
+    column::put_known(bytes, &actors);
+    put_numbers(bytes, &parsed.iter().map(|leaf| leaf.chunk.time).collect::<Vec<_>>());
+    for ((_, matter), places) in columns(&shapes) {
+        let values: Vec<Content<'_>> =
+            places.iter().map(|(leaf, place)| parsed[*leaf].values[*place].content).collect();
+        column::put(bytes, matter, &values);
+    }
+}
+
+/// The leaves that can be made again from their parts, within as many values as there are bytes.
+fn parse_all<'a>(leaves: &[PlainLeaf<'a>], length: usize) -> Vec<Option<Parsed<'a>>> {
+    let mut left = length;
+    let mut parse = |(id, change): &PlainLeaf<'a>| {
+        let chunk = Chunk::parse(change)?;
+        let values = values::parse(chunk.meta, chunk.raw)?;
+        left = left.checked_sub(values.len())?;
+        Some(Parsed { id: *id, chunk, values })
+    };
+    leaves.iter().map(&mut parse).collect()
+}
+
+fn put_forms(bytes: &mut Vec<u8>, parsed: &[Option<Parsed<'_>>]) {
+    let mut forms: Vec<&[u8]> = Vec::new();
+    let mut numbers = Vec::new();
+    for leaf in parsed {
+        let Some(leaf) = leaf else {
+            numbers.push(0);
+            continue;
+        };
+        let known = forms.iter().position(|form| *form == &leaf.chunk.form[..]);
+        numbers.push(known.unwrap_or(forms.len()) as i64 + 1);
+        if known.is_none() {
+            forms.push(&leaf.chunk.form);
+        }
+    }
+    put_numbers(bytes, &numbers);
+    forms.iter().for_each(|form| put_sized(bytes, form));
+}
+
+/// Appends the shape of each leaf; gives the shapes and which of them each leaf has.
+fn put_shapes(bytes: &mut Vec<u8>, parsed: &[Option<Parsed<'_>>]) -> (Vec<Shape>, Vec<usize>) {
+    let (mut shapes, mut numbers) = (Vec::<Shape>::new(), Vec::new());
+    for leaf in parsed.iter().flatten() {
+        let (values, time) = (&leaf.values[..], leaf.chunk.time);
+        let known = shapes.iter().position(|shape| shape.fits(values, time, leaf.id));
+        numbers.push(known.unwrap_or(shapes.len()));
+        if known.is_none() {
+            shapes.push(Shape::find(values, time, leaf.id));
+        }
+    }
+    put_numbers(bytes, &numbers.iter().map(|number| *number as i64).collect::<Vec<_>>());
+    shapes.iter().for_each(|shape| shape.put(bytes));
+    (shapes, numbers)
+}
+
+fn columns(shapes: &[&Shape]) -> Columns {
+    let mut columns = Columns::new();
+    for (leaf, shape) in shapes.iter().enumerate() {
+        for (place, kind) in shape.kinds.iter().enumerate() {
+            match kind.matter() {
+                None | Some(Matter::Empty | Matter::Made) => {}
+                Some(matter) => {
+                    let column = columns.entry((place.min(PLACE_MAX), matter)).or_default();
+                    column.push((leaf, place));
+                }
+            }
+        }
+    }
+    columns
+}
+
+/// Reads the leaves of a batch with `count` changes of `length` bytes in all.
+pub(super) fn take_leaves(
+    reader: &mut Reader<'_>,
+    count: usize,
+    length: usize,
+) -> Option<Vec<(DocumentId, Vec<u8>)>> {
+    let forms = take_forms(reader, count)?;
+    let plain: Vec<Option<&[u8]>> = forms
+        .iter()
+        .map(|form| if form.is_none() { reader.sized().map(Some) } else { Some(None) })
+        .collect::<Option<_>>()?;
+    let forms: Vec<&[u8]> = forms.into_iter().flatten().collect();
+    let (shapes, numbers) = take_shapes(reader, forms.len())?;
+    let shapes: Vec<&Shape> = numbers.iter().map(|number| &shapes[*number]).collect();
+    let values: usize = shapes.iter().map(|shape| shape.kinds.len()).sum();
+    let is_within = shapes.iter().all(|shape| shape.kinds.len() <= CHANGE_OPERATIONS_MAX);
+    if values > length || !is_within || forms.iter().map(|form| form.len()).sum::<usize>() > length
+    {
+        return None;
+    }
+    let mut derives = shapes.iter().map(|shape| shape.derives_id());
+    let ids: Vec<Option<DocumentId>> = plain
+        .iter()
+        .map(|plain| {
+            let derives = plain.is_none() && derives.next()?;
+            if derives { Some(None) } else { Some(Some(DocumentId::from_bytes(reader.array()?))) }
+        })
+        .collect::<Option<_>>()?;
+    let chunks = take_chunks(reader, &forms, &shapes, length)?;
+    let mut chunks = chunks.into_iter();
+    plain
+        .iter()
+        .zip(ids)
+        .map(|(plain, id)| match plain {
+            Some(plain) => Some((id?, plain.to_vec())),
+            None => {
+                let (derived, change) = chunks.next()?;
+                Some((id.or(derived)?, change))
+            }
+        })
+        .collect()
+}
+
+fn take_forms<'a>(reader: &mut Reader<'a>, count: usize) -> Option<Vec<Option<&'a [u8]>>> {
+    let numbers = take_numbers(reader, count)?;
+    let mut forms: Vec<&[u8]> = Vec::new();
+    let mut take = |number: i64| {
+        let Some(place) = usize::try_from(number).ok()?.checked_sub(1) else { return Some(None) };
+        if place == forms.len() {
+            forms.push(reader.sized()?);
+        }
+        forms.get(place).map(|form| Some(*form))
+    };
+    numbers.into_iter().map(&mut take).collect()
+}
+
+fn take_shapes(reader: &mut Reader<'_>, count: usize) -> Option<(Vec<Shape>, Vec<usize>)> {
+    let numbers = take_numbers(reader, count)?;
+    let mut shapes: Vec<Shape> = Vec::new();
+    let mut take = |number: i64| {
+        let place = usize::try_from(number).ok()?;
+        if place == shapes.len() {
+            shapes.push(Shape::take(reader)?);
+        }
+        (place < shapes.len()).then_some(place)
+    };
+    let numbers = numbers.into_iter().map(&mut take).collect::<Option<_>>()?;
+    Some((shapes, numbers))
+}
+
+type Remade = (Option<DocumentId>, Vec<u8>);
+
+fn take_chunks(
+    reader: &mut Reader<'_>,
+    forms: &[&[u8]],
+    shapes: &[&Shape],
+    length: usize,
+) -> Option<Vec<Remade>> {
+    let lengths: Vec<(usize, usize)> =
+        forms.iter().map(|form| chunk::lengths(form)).collect::<Option<_>>()?;
+    let dependencies: Vec<&[u8]> =
+        lengths.iter().map(|(length, _)| reader.take(*length)).collect::<Option<_>>()?;
+    let actors: Vec<usize> = lengths.iter().map(|(_, length)| *length).collect();
+    let actors = column::take_known(reader, &actors)?;
+    let times = take_numbers(reader, forms.len())?;
+    let mut all: Vec<Vec<Value<'_>>> = shapes
+        .iter()
+        .map(|shape| {
+            let kinds = shape.kinds.iter();
+            kinds.map(|kind| Value { kind: *kind, content: Content::EMPTY }).collect()
+        })
+        .collect();
+    for ((_, matter), places) in columns(shapes) {
+        let contents = column::take(reader, matter, places.len())?;
+        for ((leaf, place), content) in places.into_iter().zip(contents) {
+            all[leaf][place].content = content;
+        }
+    }
+    let mut left = length;
+    let mut remade = Vec::with_capacity(forms.len());
+    for (index, values) in all.into_iter().enumerate() {
+        let (shape, time) = (&shapes[index], times[index]);
+        let made = shape.make(&values, left)?;
+        let mut values = values;
+        for (place, bytes) in &made {
+            values[*place].content = Content::Bytes(bytes);
+        }
+        let content: usize =
+            values.iter().filter_map(|value| value.content.bytes()).map(<[u8]>::len).sum();
+        if content > left {
+            return None;
+        }
+        let (meta, raw) = values::make(&values)?;
+        let chunk = Chunk {
+            form: Cow::Borrowed(forms[index]),
+            dependencies: dependencies[index],
+            actors: Cow::Borrowed(actors[index]),
+            time,
+            meta: &meta,
+            raw: &raw,
+        };
+        let change = chunk::make(&chunk)?;
+        left = left.checked_sub(change.len())?;
+        remade.push((shape.derive(&values, time), change));
+    }
+    Some(remade)
+}
