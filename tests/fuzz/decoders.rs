@@ -7,7 +7,7 @@ use std::io::Cursor;
 
 use fieldmesh::api;
 use fieldmesh::import::{Import, Mapping};
-use fieldmesh_batch::{Batch, Receipt};
+use fieldmesh_batch::{Batch, Receipt, pack, unpack};
 use fieldmesh_document::gate::Origin;
 use fieldmesh_document::{Document, judge, peek};
 use fieldmesh_identity::x509::{CertificateName, public_key_of};
@@ -17,6 +17,7 @@ use fieldmesh_model::input::{self, Assignment, Clock};
 use fieldmesh_model::{
     Collection, DeviceId, DocumentId, Epoch, Filter, Moment, Role, Scope, UserId,
 };
+use fieldmesh_session::limits::DATA_FRAME_MAX;
 use fieldmesh_trie::{Form, decode, decode_wants, encode, encode_wants};
 
 use crate::{conversation, disk, replica};
@@ -29,7 +30,7 @@ pub(crate) struct Decoder {
 }
 
 /// All of them.
-pub(crate) const DECODERS: [Decoder; 20] = [
+pub(crate) const DECODERS: [Decoder; 22] = [
     Decoder { name: "assignment", run: assignment },
     Decoder { name: "batch", run: batch },
     Decoder { name: "certificate", run: certificate },
@@ -46,9 +47,11 @@ pub(crate) const DECODERS: [Decoder; 20] = [
     Decoder { name: "log", run: disk::log },
     Decoder { name: "mapping", run: mapping },
     Decoder { name: "nodes", run: nodes },
+    Decoder { name: "pack", run: packing },
     Decoder { name: "receipt", run: receipt },
     Decoder { name: "replica", run: replica::replica },
     Decoder { name: "request", run: request },
+    Decoder { name: "unpack", run: unpacking },
     Decoder { name: "wants", run: wants },
 ];
 
@@ -66,6 +69,20 @@ fn batch(bytes: &[u8]) {
     let unsigned = Batch::decode(&batch.encode_unsigned());
     assert!(unsigned.is_ok_and(|it| it.id() == batch.id() && !it.is_signed()));
     batch.leaves().iter().for_each(|leaf| change(&leaf.change));
+}
+
+fn packing(bytes: &[u8]) {
+    if let Some(packed) = pack(bytes) {
+        assert!(packed.len() < bytes.len(), "packing saves bytes");
+        assert_eq!(unpack(&packed).as_deref(), Ok(bytes), "what is packed comes back");
+    }
+}
+
+/// What a peer sends as packed: it may become no more than the limits of a batch allow.
+fn unpacking(bytes: &[u8]) {
+    let Ok(batch) = unpack(bytes) else { return };
+    assert!(batch.len() <= DATA_FRAME_MAX, "a batch has its limits");
+    packing(&batch);
 }
 
 fn receipt(bytes: &[u8]) {

@@ -1,7 +1,7 @@
 //! The first inputs of every corpus: what honest participants write.
 
 use ed25519_dalek::SigningKey;
-use fieldmesh_batch::{Batch, Draft, Leaf, Priority, Receipt};
+use fieldmesh_batch::{Batch, Draft, Leaf, Priority, Receipt, pack};
 use fieldmesh_document::{CreateRecord, Document, actor, identify, root_change};
 use fieldmesh_identity::x509::{CertificateName, anchor_key};
 use fieldmesh_identity::{
@@ -34,6 +34,7 @@ type Seeds = Vec<(&'static str, String, Vec<u8>)>;
 pub(crate) fn seeds() -> Seeds {
     let mut seeds = Seeds::new();
     batches(&mut seeds);
+    packed(&mut seeds);
     identities(&mut seeds);
     conversations(&mut seeds);
     tries(&mut seeds);
@@ -84,12 +85,67 @@ fn changes() -> Vec<Vec<u8>> {
     vec![root, edit]
 }
 
+/// A morning's entries of one device, as they lie in one batch, and an edit of another's.
+fn morning() -> Vec<Leaf> {
+    let collection = catalogue::numbered(wells::FIELD_ENTRY).unwrap();
+    let user = UserId::from_bytes([1; 16]);
+    let device = DeviceId::of_key(device_key().verifying_key().as_bytes());
+    let entry = |number: u8| {
+        let at = Moment::from_millis(AT.as_millis() + i64::from(number) * 61_000);
+        let well = format!("67e55044-10b1-426f-9247-bb680e5fe0{:02x}", number % 3);
+        let notes = ["pump ran", "a leak, größer", "", "tank gauge reading normal"];
+        let fields = Fields::from([
+            ("wellId".to_owned(), Value::Text(well)),
+            ("entryType".to_owned(), "PRODUCTION".into()),
+            ("recordedAt".to_owned(), at.into()),
+            ("deviceId".to_owned(), Value::Text(device.to_string())),
+            ("data.oilVolume".to_owned(), Value::Float(82.5 + f64::from(number) / 4.0).canonical()),
+            ("latitude".to_owned(), Value::Float(31.012_345 + f64::from(number))),
+            ("longitude".to_owned(), Value::Float((f64::from(number) + 2.0).sqrt())),
+            ("notes".to_owned(), notes[usize::from(number) % 4].into()),
+        ]);
+        let identity = identify(collection, user, at, &fields, b"", [0; 16]);
+        let record = CreateRecord {
+            id: identity.id,
+            key: &identity.key,
+            collection,
+            scope: Scope::of(wells::FIELD_ENTRY, 0, AT),
+            user,
+            device,
+            actor: actor(device, Epoch(1)),
+            at: Moment::from_millis(AT.as_millis() + 9_000_000 + i64::from(number)),
+            created_at: None,
+            zone: None,
+            replaces: None,
+            fields: &fields,
+        };
+        let change = root_change(&record).unwrap().bytes;
+        Leaf { document: identity.id, change }
+    };
+    let edit = Leaf { document: DocumentId::from_bytes([1; 16]), change: changes().remove(1) };
+    (0..10).map(entry).chain([edit]).collect()
+}
+
+/// Batches to be packed, and what they are packed into.
+fn packed(seeds: &mut Seeds) {
+    let leaves = morning();
+    let opaque = vec![Leaf { change: vec![7; 900], ..leaves[0].clone() }];
+    let batches = [("few", leaves[8..].to_vec()), ("morning", leaves), ("opaque", opaque)];
+    for (name, leaves) in batches {
+        let batch = sealed(leaves);
+        for (kind, bytes) in [("signed", batch.encode()), ("unsigned", batch.encode_unsigned())] {
+            let name = format!("{name}-{kind}");
+            seeds.extend(pack(&bytes).map(|packed| ("unpack", name.clone(), packed)));
+            seeds.push(("pack", name, bytes));
+        }
+    }
+}
+
 fn device_key() -> SigningKey {
     SigningKey::from_bytes(&[5; 32])
 }
 
-fn batches(seeds: &mut Seeds) {
-    let changes = changes();
+fn sealed(leaves: Vec<Leaf>) -> Batch {
     let key = device_key();
     let draft = Draft {
         tenant: TenantId::from_bytes([9; 32]),
@@ -101,15 +157,18 @@ fn batches(seeds: &mut Seeds) {
         priority: Priority::default(),
         first: AT,
         last: AT,
-        leaves: changes
-            .iter()
-            .map(|change| Leaf {
-                document: DocumentId::from_bytes([1; 16]),
-                change: change.clone(),
-            })
-            .collect(),
+        leaves,
     };
-    let batch = Batch::seal(draft, &key, [0; 16]).unwrap();
+    Batch::seal(draft, &key, [0; 16]).unwrap()
+}
+
+fn batches(seeds: &mut Seeds) {
+    let changes = changes();
+    let leaf = |change: &Vec<u8>| Leaf {
+        document: DocumentId::from_bytes([1; 16]),
+        change: change.clone(),
+    };
+    let batch = sealed(changes.iter().map(leaf).collect());
     seeds.push(("batch", "two-changes".into(), batch.encode()));
     seeds.push(("batch", "unsigned".into(), batch.encode_unsigned()));
     let heads = [batch.key_bytes(), [0xee; 46]];
@@ -120,7 +179,7 @@ fn batches(seeds: &mut Seeds) {
         AT,
         heads,
     );
-    seeds.push(("receipt", "two-heads".into(), receipt.sign(&key)));
+    seeds.push(("receipt", "two-heads".into(), receipt.sign(&device_key())));
     let region = |collection, partition, since| Region { collection, partition, since };
     let filter = Filter::new([
         region(Some(3), None, 0),

@@ -1,5 +1,6 @@
 //! How a conversation goes wrong, and how it ends.
 
+use fieldmesh_batch::UnpackError;
 use fieldmesh_model::FilterError;
 use fieldmesh_trie::DecodeError;
 
@@ -72,6 +73,9 @@ pub enum WireError {
         /// The most that its compressed bytes allow.
         limit: u64,
     },
+    /// A batch that no honest peer packs so.
+    #[error("frame holds no batch")]
+    Packed(#[from] UnpackError),
 }
 
 /// A fault that ends a conversation.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use fieldmesh_batch::pack;
 use fieldmesh_trie::Key;
 
 use crate::interface::Set;
-use crate::limits::LOAD_PAGE_MAX;
+use crate::limits::{LOAD_PAGE_MAX, PART_MAX};
 use crate::wire::{DataWriter, FrameKind};
 
 /// Keys of one set to be loaded.
@@ -26,9 +27,27 @@ pub(super) struct Outlet {
 pub(super) struct Ready {
     pub(super) kind: FrameKind,
     pub(super) id: [u8; 32],
+    /// Its bytes, or what they are packed into.
     pub(super) bytes: Vec<u8>,
+    /// How long it is; more than the bytes where these are packed.
+    pub(super) length: usize,
     /// How far it has gone, once its first part has.
     pub(super) sent: Option<usize>,
+}
+
+impl Ready {
+    /// Packs a batch where that lets it go in one frame.
+    pub(super) fn new(kind: FrameKind, id: [u8; 32], bytes: Vec<u8>, may_pack: bool) -> Self {
+        let length = bytes.len();
+        let may_pack = may_pack && kind.set() != Set::Policy;
+        let packed = if may_pack { pack(&bytes) } else { None };
+        let bytes = packed.filter(|packed| packed.len() <= PART_MAX).unwrap_or(bytes);
+        Self { kind, id, bytes, length, sent: None }
+    }
+
+    pub(super) const fn is_packed(&self) -> bool {
+        self.bytes.len() < self.length
+    }
 }
 
 impl Outlet {

@@ -137,11 +137,12 @@ impl Sender {
     }
 
     pub(super) fn loaded(&mut self, id: [u8; 32], bytes: Vec<u8>) -> Result<(), SessionError> {
+        let may_pack = self.has_lanes;
         let Some((outlet, kind)) = self.take_loading(&id) else { return Ok(()) };
         if bytes.len() > DATA_FRAME_MAX {
             return Err(SessionError::BatchTooLarge { length: bytes.len() });
         }
-        outlet.ready.push_back(Ready { kind, id, bytes, sent: None });
+        outlet.ready.push_back(Ready::new(kind, id, bytes, may_pack));
         Ok(())
     }
 
@@ -229,7 +230,7 @@ impl Sender {
         if ready.sent.is_some() || self.unacknowledged_frames == 0 {
             return true;
         }
-        let length = (ready.bytes.len() - self.offset(ready)) as u64;
+        let length = (ready.length - self.offset(ready)) as u64;
         let (part, whole) = BACKFILL_WINDOW_SHARE;
         let share = self.window / whole * part;
         let is_share_free =
@@ -263,9 +264,9 @@ impl Sender {
         let Some(mut ready) = self.lanes[lane.index()].ready.pop_front() else { return Ok(0) };
         let (offset, total) = (self.offset(&ready), ready.bytes.len());
         if ready.sent.is_none() {
-            self.unacknowledged_bytes += (total - offset) as u64;
+            self.unacknowledged_bytes += (ready.length - offset) as u64;
             if lane == Lane::Backfill {
-                self.backfill_bytes += (total - offset) as u64;
+                self.backfill_bytes += (ready.length - offset) as u64;
             }
         }
         self.unacknowledged_frames += 1;
@@ -281,6 +282,8 @@ impl Sender {
                 return Ok(length);
             }
             self.resumes.retain(|(id, ..)| *id != ready.id);
+        } else if ready.is_packed() {
+            outlet.writer.write_packed(ready.kind, &ready.bytes, ready.length)?;
         } else {
             outlet.writer.write(ready.kind, &ready.bytes)?;
         }

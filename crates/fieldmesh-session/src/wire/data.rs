@@ -1,9 +1,10 @@
 //! A data stream, behind the byte that names its lane: one zstd stream of frames.
 //!
-//! A frame is its kind, its length and its bytes. The stream is flushed after each group of
+//! A frame is its kind, its length and its bytes; those of a batch may be packed. The stream is flushed after each group of
 //! frames, so that nothing waits in a compressor and a cut costs one group at most. Reading is
 //! bounded twice: a frame has a largest length, and the stream a largest ratio.
 
+use fieldmesh_batch::unpack;
 use zstd::stream::raw::{CParameter, DParameter, Decoder, Encoder, InBuffer, Operation, OutBuffer};
 
 use crate::error::WireError;
@@ -19,6 +20,8 @@ const STEP: usize = 16 * 1024;
 const KIND_PADDING: u8 = 0;
 /// The kind of a frame with a part of a batch.
 const KIND_PART: u8 = 5;
+/// The kind of a frame with a batch that is packed, behind the kind that it has otherwise.
+const KIND_PACKED: u8 = 7;
 /// Bytes in front of what a part brings: kind, id, length of the whole, offset.
 const PART_HEAD: usize = 1 + 32 + 4 + 4;
 
@@ -93,9 +96,12 @@ impl Frame {
         if code == KIND_PADDING {
             return Ok(None);
         }
-        if code != KIND_PART {
+        if code != KIND_PART && code != KIND_PACKED {
             let kind = FrameKind::of(code)?;
             return Ok(Some(Self { kind, part: None, bytes: content.to_vec() }));
+        }
+        if code == KIND_PACKED {
+            return Self::decode_packed(content).map(Some);
         }
         let Some((head, bytes)) = content.split_first_chunk::<PART_HEAD>() else {
             return Err(WireError::FrameKind { kind: code });
@@ -106,6 +112,21 @@ impl Frame {
         id.copy_from_slice(&head[1..33]);
         let part = Some(Part { id, total: number(33), offset: number(37) });
         Ok(Some(Self { kind: FrameKind::of(head[0])?, part, bytes: bytes.to_vec() }))
+    }
+
+    fn decode_packed(content: &[u8]) -> Result<Self, WireError> {
+        let Some((code, packed)) = content.split_first() else {
+            return Err(WireError::FrameKind { kind: KIND_PACKED });
+        };
+        let kind = FrameKind::of(*code)?;
+        if kind.set() == Set::Policy {
+            return Err(WireError::FrameKind { kind: *code });
+        }
+        let bytes = unpack(packed)?;
+        if bytes.len() > DATA_FRAME_MAX {
+            return Err(WireError::FrameTooLong { length: bytes.len(), limit: DATA_FRAME_MAX });
+        }
+        Ok(Self { kind, part: None, bytes })
     }
 }
 
@@ -139,6 +160,20 @@ impl DataWriter {
         content.extend(bytes);
         self.pad(content.len() as u64)?;
         self.write_frame(KIND_PART, &content)
+    }
+
+    /// Appends a batch of `length` bytes that is packed.
+    pub(crate) fn write_packed(
+        &mut self,
+        kind: FrameKind,
+        packed: &[u8],
+        length: usize,
+    ) -> Result<(), WireError> {
+        let content = [&[kind.code()], packed].concat();
+        let gained = length.saturating_sub(packed.len()) as u64;
+        self.pad(content.len() as u64 + gained)?;
+        self.raw_total += gained;
+        self.write_frame(KIND_PACKED, &content)
     }
 
     /// Everything written so far that was not taken yet.
@@ -270,7 +305,7 @@ impl DataReader {
     fn next_frame(&mut self) -> Result<Option<Option<Frame>>, WireError> {
         let bytes = self.pending.bytes();
         let Some((code, rest)) = bytes.split_first() else { return Ok(None) };
-        if *code != KIND_PADDING && *code != KIND_PART {
+        if ![KIND_PADDING, KIND_PART, KIND_PACKED].contains(code) {
             FrameKind::of(*code)?;
         }
         let Some((length, size)) = take_length(rest, DATA_FRAME_MAX)? else { return Ok(None) };
@@ -278,6 +313,8 @@ impl DataReader {
         let Some(content) = bytes.get(start..start + length) else { return Ok(None) };
         let frame = Frame::decode(*code, content)?;
         self.pending.consume(start + length);
+        let unpacked = frame.as_ref().map_or(0, |frame| frame.bytes.len());
+        self.account(unpacked.saturating_sub(length) as u64)?;
         Ok(Some(frame))
     }
 }
@@ -290,6 +327,8 @@ fn decoder() -> std::io::Result<Decoder<'static>> {
 
 #[cfg(test)]
 mod tests {
+    use fieldmesh_batch::UnpackError;
+
     use super::*;
 
     fn read_all(reader: &mut DataReader, bytes: &[u8]) -> Result<Vec<Frame>, WireError> {
@@ -396,5 +435,48 @@ mod tests {
         decoder.run(&mut InBuffer::around(&bytes[..]), &mut output).unwrap();
         let part = [&[5, 42, 4][..], &[9; 32], &[0, 1, 2, 3], &[0, 0, 0x80, 0], &[5]].concat();
         assert_eq!(output.as_slice(), [&[6, 2, 7, 8][..], &part].concat());
+    }
+
+    /// An honest batch, and what it is packed into.
+    const BATCH: &[u8] = include_bytes!("../../../fieldmesh-batch/tests/morning.batch");
+    const PACKED: &[u8] = include_bytes!("../../../fieldmesh-batch/tests/morning.packed");
+
+    #[test]
+    fn a_packed_batch_arrives_as_it_was() {
+        let mut writer = DataWriter::default();
+        writer.write_packed(FrameKind::PushedBatch, PACKED, BATCH.len()).unwrap();
+        let frames = read_all(&mut DataReader::default(), &writer.flush().unwrap()).unwrap();
+        let kind = FrameKind::PushedBatch;
+        assert_eq!(frames, [Frame { kind, part: None, bytes: BATCH.to_vec() }]);
+    }
+
+    #[test]
+    fn a_packed_item_and_what_is_no_packed_batch_are_refused() {
+        let refused = |content: &[u8]| {
+            let mut writer = DataWriter::default();
+            writer.write_frame(KIND_PACKED, content).unwrap();
+            read_all(&mut DataReader::default(), &writer.flush().unwrap()).unwrap_err()
+        };
+        assert_eq!(refused(&[]), WireError::FrameKind { kind: KIND_PACKED });
+        assert_eq!(refused(&[&[1], PACKED].concat()), WireError::FrameKind { kind: 1 });
+        assert_eq!(refused(&[&[2], &PACKED[1..]].concat()), WireError::Packed(UnpackError));
+    }
+
+    #[test]
+    fn what_packed_frames_expand_to_counts_for_the_ratio() {
+        let mut writer = DataWriter::default();
+        let mut content = vec![FrameKind::Batch.code()];
+        content.extend(PACKED);
+        for _ in 0..400 {
+            writer.write_frame(KIND_PACKED, &content).unwrap();
+        }
+        let refused = read_all(&mut DataReader::default(), &writer.flush().unwrap());
+        assert!(matches!(refused, Err(WireError::Expansion { .. })), "{refused:?}");
+        let mut writer = DataWriter::default();
+        let mut reader = DataReader::default();
+        for _ in 0..400 {
+            writer.write_packed(FrameKind::Batch, PACKED, BATCH.len()).unwrap();
+            assert_eq!(read_all(&mut reader, &writer.flush().unwrap()).unwrap().len(), 1);
+        }
     }
 }
