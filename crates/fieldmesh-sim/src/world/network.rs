@@ -1,5 +1,7 @@
 //! Connections come up, carry bytes, and break.
 
+use fieldmesh_replica::Lane;
+
 use super::{Happening, World};
 use crate::cable::{Cable, End, Stream};
 use crate::check;
