@@ -164,8 +164,13 @@ pub(crate) fn synced(report: &SyncReport, style: &Style) -> String {
     for peer in &report.peers {
         text.push_str(&synced_peer(peer, style));
     }
+    for note in &report.notes {
+        text.push_str(&style.paint(Tone::Doubtful, &one_line(note)));
+        text.push('\n');
+    }
     text.push_str(&match report.result {
-        SyncResult::Ok => style.paint(Tone::Good, "In step."),
+        SyncResult::Ok if report.only.is_empty() => style.paint(Tone::Good, "In step."),
+        SyncResult::Ok => style.paint(Tone::Good, "In step for what was asked."),
         SyncResult::Partial => {
             style.paint(Tone::Doubtful, "In step with some; the others could not be reached.")
         }

@@ -142,6 +142,12 @@ pub struct SyncReport {
     pub peers: Vec<PeerSync>,
     /// Open conflicts afterwards.
     pub conflicts: u64,
+    /// The part that was asked for, in words; nothing where it was everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// What somebody should know of clocks, copies, peers and this device, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What a sync did with one peer.

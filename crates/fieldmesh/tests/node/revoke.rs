@@ -150,7 +150,9 @@ async fn a_stolen_device_keeps_nothing_once_it_meets_the_crew() {
 async fn a_revoked_device_is_told_instead_of_recording_into_the_void() {
     let Scene { crew, truck, tablet } = scene().await;
     crew.lead.revoke("truck", reason("left the crew")).await.unwrap();
-    let _ = try_sync(&truck, &crew.address).await;
+    let report = try_sync(&truck, &crew.address).await.unwrap();
+    let told = report.notes.join("\n");
+    assert!(told.contains("this device was revoked (left the crew)"), "{report:?}");
     assert_eq!(truck.status().await.unwrap().state, "revoked");
     let new = fieldmesh::api::NewRecord {
         collection: "field_entry".into(),

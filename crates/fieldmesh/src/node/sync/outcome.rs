@@ -2,14 +2,21 @@
 
 use std::sync::atomic::Ordering;
 
+use fieldmesh_identity::Policy;
+use fieldmesh_model::DeviceId;
 use fieldmesh_replica::LinkStats;
 
 use crate::api::{PeerSync, Progress, SyncReport, SyncResult};
 use crate::error::Error;
+use crate::filter;
 use crate::mesh::Call;
 
+use super::super::notes;
 use super::attempt::{Attempt, State};
 use super::pass::Pass;
+
+/// The first version whose peers compare what is set aside and sign receipts.
+const VERSION_LANES: u16 = 2;
 
 impl Pass<'_> {
     pub(super) fn progress(&self) -> Progress {
@@ -60,7 +67,29 @@ impl Pass<'_> {
                 ledger.open_conflicts()
             })
             .await?;
-        Ok(Some(SyncReport { result, peers, conflicts }))
+        let only = filter::words(&self.node.inner.ledger.only);
+        let notes = self.notes(&peers).await;
+        Ok(Some(SyncReport { result, peers, conflicts, only, notes }))
+    }
+
+    /// What somebody should know beside the numbers.
+    async fn notes(&self, peers: &[PeerSync]) -> Vec<String> {
+        let inner = &self.node.inner;
+        let policy = inner.mesh.policy();
+        let mut notes: Vec<String> = own_end(&policy, &inner.ledger.device()).into_iter().collect();
+        let Some(snapshot) = inner.mesh.snapshot().await else { return notes };
+        for peer in peers.iter().filter(|peer| peer.error.is_none()) {
+            let greeted = peer.device.and_then(|device| snapshot.watch.greetings.get(&device));
+            if greeted.is_some_and(|greeted| greeted.version < VERSION_LANES) {
+                let name = peer.name.as_ref().unwrap_or(&peer.address);
+                notes.push(format!(
+                    "{name} runs an older version: it was not shown what is kept aside, and does \
+                     not sign for what it holds"
+                ));
+            }
+        }
+        notes.extend(notes::notes(&snapshot, &policy));
+        notes
     }
 
     fn peer(&self, attempt: &Attempt) -> Option<PeerSync> {
@@ -87,6 +116,19 @@ impl Pass<'_> {
             error,
         })
     }
+}
+
+/// That this device was revoked, in words.
+fn own_end(policy: &Policy, device: &DeviceId) -> Option<String> {
+    let revocation = policy.revocation(device).filter(|_| policy.is_revoked(device))?;
+    let why = match revocation.reason.trim() {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
+    Some(format!(
+        "this device was revoked{why}; what it recorded that others had not seen by then is kept \
+         aside and can be adopted by an admin; join again with a new invitation, in a new home"
+    ))
 }
 
 /// Adds what passed over one link to what passed over others with the same device: while two
