@@ -16,6 +16,7 @@ mod record;
 mod reports;
 mod revoke;
 mod safety;
+mod unproven;
 mod verify;
 mod write;
 
@@ -64,6 +65,7 @@ pub(crate) struct Ledger {
     /// The part of the tenant's records that is exchanged.
     pub(crate) only: Filter,
     counted: safety::Counted,
+    unproven: unproven::Unproven,
 }
 
 /// What is locked while a local change is built.
@@ -133,6 +135,7 @@ impl Ledger {
             mesh: OnceLock::new(),
             only,
             counted: safety::Counted::default(),
+            unproven: unproven::Unproven::default(),
         })
     }
 

@@ -4,6 +4,7 @@
 //! disk slows a fast peer; completions of the task's own work never wait.
 
 mod link;
+mod marks;
 mod news;
 mod outbox;
 mod perform;
@@ -31,6 +32,8 @@ use crate::projector::Projector;
 use self::link::Link;
 use self::tally::Tally;
 
+use self::marks::Marks;
+pub(crate) use self::marks::ProofMarks;
 pub(crate) use self::news::News;
 pub(crate) use self::tally::sum;
 #[cfg(test)]
@@ -146,6 +149,7 @@ pub(crate) struct Mesh {
     policy: Arc<std::sync::RwLock<Arc<Policy>>>,
     /// Grows whenever a batch may be at another number of places than before.
     proofs: Arc<AtomicU64>,
+    marks: Arc<Marks>,
 }
 
 /// What a mesh is made of.
@@ -166,7 +170,15 @@ impl Mesh {
         let (urgent, urgent_calls) = mpsc::unbounded_channel();
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let news = tokio::sync::watch::Sender::new(News::default());
-        let mesh = Self { inbox, urgent, events, news, policy, proofs: Arc::default() };
+        let mesh = Self {
+            inbox,
+            urgent,
+            events,
+            news,
+            policy,
+            proofs: Arc::default(),
+            marks: Arc::default(),
+        };
         let task = MeshTask {
             unheld: replica.unheld().collect(),
             replica,
@@ -234,6 +246,11 @@ impl Mesh {
     /// A number that grows whenever proofs may be others than before.
     pub(crate) fn proofs_version(&self) -> u64 {
         self.proofs.load(Ordering::Relaxed)
+    }
+
+    /// What has changed about what relays are proven to hold.
+    pub(crate) fn proof_marks(&self) -> ProofMarks {
+        self.marks.read()
     }
 
     /// Everything that happens from here on; a listener that is slow loses some of it.

@@ -163,7 +163,7 @@ pub struct ConnectivityReport {
     pub grade: Grade,
     /// Devices that mDNS shows; they do not make this one online.
     pub nearby: u64,
-    /// Batches and changes that no relay is known to hold.
+    /// Changes recorded here that no relay has signed for.
     pub pending: u64,
     /// Whether a sync is under way.
     pub syncing: bool,

@@ -88,7 +88,10 @@ impl Ledger {
     }
 
     /// What receipts prove of each batch.
-    fn proofs(&self, batches: impl Iterator<Item = BatchId>) -> BTreeMap<BatchId, Proof> {
+    pub(super) fn proofs(
+        &self,
+        batches: impl Iterator<Item = BatchId>,
+    ) -> BTreeMap<BatchId, Proof> {
         let Some(mesh) = self.mesh.get() else { return BTreeMap::new() };
         let batches: Vec<BatchId> = {
             let mut batches: Vec<BatchId> = batches.collect();

@@ -177,6 +177,7 @@ impl Ledger {
         let mut desk = self.desk();
         desk.newest = desk.newest.max(places.last().copied());
         drop(desk);
+        self.unproven.sealed(batches);
         self.projector.wake();
         if let Some(mesh) = self.mesh.get() {
             for batch in batches {

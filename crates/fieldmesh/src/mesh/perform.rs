@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::Item;
-use fieldmesh_model::{BatchId, ItemId};
+use fieldmesh_model::{BatchId, ItemId, Role};
 use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output, SessionError};
 use fieldmesh_store::Place;
 
@@ -202,17 +202,23 @@ impl MeshTask {
                 self.publish_policy();
                 // It says which of those who signed for something are relays.
                 self.proofs_changed();
+                self.mesh.marks.void();
             }
             Event::SetAside { batches } => self.note_standing(batches, Fact::Aside),
             Event::Readmitted { batches } => self.note_standing(batches, Fact::Admitted),
             Event::Receipt(receipt) => {
                 self.proofs_changed();
+                let signer = self.replica.policy().member(&receipt.signer);
+                if signer.is_some_and(|member| member.role == Role::Relay) {
+                    self.mesh.marks.gain();
+                }
                 self.note(vec![Fact::Receipt(receipt.encode())]);
             }
             Event::StoreRestored { device, store, epoch } => {
                 let (device, store, epoch) = (*device, *store, *epoch);
                 self.note_first(&Fact::Restored { device, store, epoch });
                 self.proofs_changed();
+                self.mesh.marks.void();
             }
             Event::StoreDoubted { doubt: Doubt { device, store, epoch, until }, .. } => {
                 let (device, store, epoch) = (*device, *store, *epoch);
@@ -221,6 +227,7 @@ impl MeshTask {
                 }
                 self.watch.doubted(device);
                 self.proofs_changed();
+                self.mesh.marks.void();
             }
             Event::Greeted { device, skew_millis, version, .. } => {
                 self.watch.greeted(*device, *skew_millis, *version);

@@ -56,3 +56,36 @@ async fn a_record_is_called_safe_when_a_relay_has_signed_for_it_and_not_before()
     tablet.shutdown().await.unwrap();
     relay.shutdown().await.unwrap();
 }
+
+async fn pending(node: &Node) -> u64 {
+    // It looks at what there is before it says that nothing runs.
+    drop(node.sync_now().await);
+    node.connectivity().pending
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_relay_has_signed_for_is_counted_also_after_others_have_it() {
+    let crew = Crew::new().await;
+    for name in ["Alder 1", "Alder 2", "Alder 3"] {
+        well(&crew.lead, name).await;
+    }
+    assert_eq!(pending(&crew.lead).await, 3);
+    let tablet = crew.device("tablet", Role::Admin).await;
+    sync(&tablet, &crew.address).await;
+    well(&tablet, "Cedar 1").await;
+    sync(&tablet, &crew.address).await;
+    assert_eq!((pending(&crew.lead).await, pending(&tablet).await), (3, 1));
+
+    let relay = crew.device("relay", Role::Relay).await;
+    let address = listen(&relay).await;
+    sync(&crew.lead, &address).await;
+    assert_eq!(pending(&crew.lead).await, 0);
+    // Of what another one brought there, its author knows once somebody passes the receipt on.
+    sync(&tablet, &address).await;
+    assert_eq!(pending(&tablet).await, 0);
+    well(&tablet, "Cedar 2").await;
+    well(&tablet, "Cedar 3").await;
+    assert_eq!(pending(&tablet).await, 2);
+    tablet.shutdown().await.unwrap();
+    relay.shutdown().await.unwrap();
+}

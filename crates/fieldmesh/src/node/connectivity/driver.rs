@@ -9,7 +9,7 @@ use fieldmesh_replica::{Event, Input as ReplicaInput, LinkId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::connectivity::{Answer, Input, Output};
+use crate::connectivity::{Answer, Input, Output, Standing};
 use crate::mesh::{Call, LinkState, MeshEvent};
 
 use super::super::{Inner, Node};
@@ -20,8 +20,6 @@ use super::parts::Errand;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a relay may take to answer over a connection that is there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often what a relay holds is written down.
-const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// A rate is measured over at least so many bytes.
 const RATE_BYTES_MIN: u64 = 16 * 1024;
 
@@ -33,7 +31,6 @@ pub(super) struct Driver {
     links: BTreeMap<LinkId, Vec<String>>,
     /// Since when, and from how many bytes on, something is under way with a relay.
     busy: Option<(Instant, u64)>,
-    saved: Instant,
 }
 
 impl Driver {
@@ -44,7 +41,6 @@ impl Driver {
             work: JoinSet::new(),
             links: BTreeMap::new(),
             busy: None,
-            saved: Instant::now(),
         }
     }
 
@@ -99,14 +95,6 @@ impl Driver {
         let Some(node) = self.node() else { return false };
         let Some(links) = node.look().await else { return false };
         self.measure(&links);
-        if self.watch.is_changed() && self.saved.elapsed() >= SAVE_EVERY {
-            self.saved = Instant::now();
-            let inner = Arc::clone(&node.inner);
-            let saved = node.blocking(move |_| inner.watch.save(&inner.home)).await;
-            if let Err(error) = saved {
-                tracing::warn!(%error, "what a relay holds could not be noted");
-            }
-        }
         true
     }
 
@@ -188,12 +176,10 @@ impl Node {
             .into_iter()
             .filter(|link| devices.contains(&link.device) || addresses.contains(&link.address))
             .collect();
-        let in_step = || links.iter().filter(|link| link.in_step);
-        let is_in_step = in_step().any(|link| link.part.is_none());
-        let held_back = in_step().map(|link| link.held_back).min();
-        let unsealed = self.inner.ledger.unsealed().0 as u64;
-        let held = (snapshot.root.as_str(), snapshot.batches);
-        self.inner.watch.stands(held, unsealed, is_in_step, held_back);
+        let is_in_step = links.iter().any(|link| link.in_step && link.part.is_none());
+        // A store that cannot be read has proven nothing.
+        let pending = self.blocking(crate::ledger::Ledger::unproven).await.unwrap_or(1);
+        self.inner.watch.feed(Input::Standing(Standing { pending, is_in_step }));
         self.inner.watch.feed(Input::Relays(addresses));
         Some(links)
     }

@@ -14,9 +14,7 @@ use crate::api::{
     SyncSettingsChange,
 };
 use crate::clock;
-use crate::connectivity::{
-    Answer, Asked, Input, Machine, Output, Retry, Standing, Token, class_of,
-};
+use crate::connectivity::{Answer, Asked, Input, Machine, Output, Retry, Token, class_of};
 use crate::error::Error;
 use crate::home::Home;
 
@@ -30,14 +28,6 @@ const FILE: &str = "connectivity.json";
 #[serde(rename_all = "camelCase", default)]
 struct Kept {
     settings: SyncSettings,
-    held: Held,
-}
-
-/// What a relay was last known to hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Held {
-    root: String,
-    batches: u64,
 }
 
 #[derive(Default)]
@@ -48,8 +38,6 @@ struct Shelf {
     urged: BTreeSet<String>,
     failing: BTreeMap<String, Retry>,
     is_to_forget: bool,
-    held: Held,
-    is_changed: bool,
     /// How many syncs are under way that somebody asked for.
     asked: usize,
     held_back: Vec<HeldBack>,
@@ -80,29 +68,19 @@ impl Watch {
             read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         Self {
             machine: Mutex::new(Machine::new(kept.settings, last_success)),
-            shelf: Mutex::new(Shelf { held: kept.held, ..Shelf::default() }),
+            shelf: Mutex::default(),
             wake: Notify::new(),
             events: broadcast::channel(EVENTS_MAX).0,
         }
     }
 
-    /// Writes what is set and what a relay holds. Blocks.
+    /// Writes what is set. Blocks.
     pub(in super::super) fn save(&self, home: &Home) -> Result<(), Error> {
         let settings = self.machine().settings().clone();
-        let held = {
-            let mut shelf = self.shelf();
-            shelf.is_changed = false;
-            shelf.held.clone()
-        };
-        let bytes = serde_json::to_vec(&Kept { settings, held })
-            .expect("settings hold nothing unserialisable");
+        let bytes =
+            serde_json::to_vec(&Kept { settings }).expect("settings hold nothing unserialisable");
         let path = home.folder.join(FILE);
         crate::home::write_durably(&path, &bytes)
-    }
-
-    /// Whether the home holds something older.
-    pub(super) fn is_changed(&self) -> bool {
-        self.shelf().is_changed
     }
 
     pub(super) fn machine(&self) -> MutexGuard<'_, Machine> {
@@ -266,30 +244,6 @@ impl Watch {
             self.feed(Input::Exhausted { address: address.to_owned(), attempts });
         }
         self.feed(Input::Probed { relay: address.to_owned(), answer });
-    }
-
-    /// What waits, given what the node holds; `is_in_step`: a relay holds the same; `held_back`: a
-    /// relay holds the same but for so many, over a link that carries a part.
-    pub(super) fn stands(
-        &self,
-        (root, batches): (&str, u64),
-        unsealed: u64,
-        is_in_step: bool,
-        held_back: Option<u64>,
-    ) {
-        let mut shelf = self.shelf();
-        if is_in_step && shelf.held.root != root {
-            shelf.held = Held { root: root.to_owned(), batches };
-            shelf.is_changed = true;
-        }
-        let missing = match shelf.held.root == root {
-            true => 0,
-            // Something differs even where the numbers are equal.
-            false => batches.saturating_sub(shelf.held.batches).max(u64::from(batches > 0)),
-        };
-        drop(shelf);
-        let missing = held_back.map_or(missing, |held_back| missing.min(held_back));
-        self.feed(Input::Standing(Standing { pending: missing + unsealed, is_in_step }));
     }
 }
 
