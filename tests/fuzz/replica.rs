@@ -135,6 +135,7 @@ impl World {
                 let bytes = receipt.sign(self.devices[0].signing_key());
                 return Some(Input::Signed { link, bytes });
             }
+            Output::RaiseEpoch { epoch } => return Some(Input::EpochRaised { epoch }),
             Output::Control { bytes, .. } => self.control.extend(bytes),
             Output::Close { .. } | Output::Event(_) => {}
         }

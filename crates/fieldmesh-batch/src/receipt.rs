@@ -9,9 +9,13 @@
 //!  65  store         16        99  heads         46 each, strictly ascending
 //! ```
 //!
-//! and then the signature, 64. A head is the key of a batch and covers that batch and all before it
-//! in its chain: the id in it fixes chain and sequence, so 46 bytes say what those and the id would
-//! say in 88.
+//! and then the signature, 64. The time orders the receipts of one store: each is later than all
+//! that the store has signed before, also if its clock was set back, and it never signs two for one
+//! time. Compared with anything but receipts of the same store and epoch it says nothing for
+//! certain.
+//!
+//! A head is the key of a batch and covers that batch and all before it in its chain: the id in it
+//! fixes chain and sequence, so 46 bytes say what those and the id would say in 88.
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use fieldmesh_model::{DeviceId, Moment, StoreId, TenantId};
@@ -41,7 +45,7 @@ pub struct Receipt {
     pub store: StoreId,
     /// How often that store was restored; a higher one takes back what lower ones said.
     pub store_epoch: u64,
-    /// When it was signed, by the signer's clock.
+    /// When it was signed, by the signer's clock; later than all that its store signed before.
     pub at: Moment,
     /// The keys of batches that are durable there with all before them in their chains.
     pub heads: Vec<[u8; KEY_LENGTH]>,

@@ -149,8 +149,8 @@ pub enum Input {
         /// The bytes.
         bytes: Vec<u8>,
     },
-    /// The shell has handed so many bytes of [`Output::Control`] to the transport. A shell that never
-    /// says so counts as one whose peer reads at once.
+    /// The shell has handed so many bytes of [`Output::Control`] to the transport. A shell that
+    /// never says so counts as one whose peer reads at once.
     ControlWritten {
         /// On which connection.
         link: LinkId,
@@ -176,8 +176,8 @@ pub enum Input {
         /// Which.
         ids: Vec<ItemId>,
     },
-    /// What [`Output::StoreBatches`] or [`Output::StoreItems`] asked for cannot be made durable: the
-    /// links that brought it are closed, and it may be sent again.
+    /// What [`Output::StoreBatches`] or [`Output::StoreItems`] asked for cannot be made durable:
+    /// the links that brought it are closed, and it may be sent again.
     StoreFailed {
         /// Which batches.
         batches: Vec<BatchId>,

@@ -67,6 +67,8 @@ pub const STORES_PER_DEVICE_MAX: usize = 2;
 pub const HEADS_KEPT_MAX: usize = 64;
 /// The most ends of one forked chain about which receipts are asked for.
 pub const HEADS_PER_CHAIN_MAX: usize = 16;
+/// The most receipts of its own that a relay is shown at the beginning of a conversation.
+pub const SHOWN_MAX: usize = 4;
 /// How long an answer to a question for receipts is waited for before the next one.
 pub const ANSWER_PATIENCE_MILLIS: i64 = 10_000;
 /// After this time a relay in a conversation that goes on is asked to sign once more.

@@ -4,9 +4,9 @@
 //! come here; so they are compared with each other and with no clock.
 //!
 //! Of each chain the earliest acknowledgement of each of its batches is kept: an earlier one says
-//! more, because it may show that a relay held a batch already when it did not give it. A store that
-//! is found to lack what it signed for is doubted: what it signed up to then proves nothing, whoever
-//! carries it.
+//! more, because it may show that a relay held a batch already when it did not give it. A store
+//! that is found to lack what it signed for is doubted: what it signed up to then proves nothing,
+//! whoever carries it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,9 @@ use fieldmesh_trie::Key;
 
 use crate::index::{Index, Line, Spot};
 use crate::interface::{Doubt, Proof};
-use crate::limits::{AHEAD_MAX, HEADS_KEPT_MAX, RELAYED_MAX, STORES_MAX, STORES_PER_DEVICE_MAX};
+use crate::limits::{
+    AHEAD_MAX, HEADS_KEPT_MAX, RELAYED_MAX, SHOWN_MAX, STORES_MAX, STORES_PER_DEVICE_MAX,
+};
 
 /// One store of one device.
 pub(crate) type Place = (DeviceId, StoreId);
@@ -87,8 +89,8 @@ impl Proofs {
         }
     }
 
-    /// What the store signed before does not count any more, as far as `doubt` says; true if that was
-    /// not known.
+    /// What the store signed before does not count any more, as far as `doubt` says; true if that
+    /// was not known.
     pub(crate) fn doubt(&mut self, doubt: &Doubt, is_relay: bool) -> bool {
         let place = (doubt.device, doubt.store);
         let at = doubt.until.unwrap_or(Moment::from_millis(i64::MIN));
@@ -108,7 +110,6 @@ impl Proofs {
         for heads in acknowledged.heads.values_mut() {
             heads.retain(|head| head.at > until);
         }
-        self.relayed.retain(|(at, it, _), _| *it != place || *at > until);
         true
     }
 
@@ -141,6 +142,10 @@ impl Proofs {
         let fresh = Acknowledged { epoch, is_relay, ..Acknowledged::default() };
         let acknowledged = self.stores.entry(place).or_insert(fresh);
         let is_doubted = acknowledged.doubted >= Some(receipt.at);
+        if receipt.store_epoch == acknowledged.epoch && is_doubted && is_relay {
+            self.keep(receipt);
+            return Gain { is_new: false, is_restored };
+        }
         if receipt.store_epoch < acknowledged.epoch || is_doubted {
             return Gain { is_new: false, is_restored };
         }
@@ -176,7 +181,31 @@ impl Proofs {
             let heads = acknowledged.heads.values().flatten().map(|head| head.at);
             useful.extend(heads.chain(acknowledged.ahead.values().copied()).map(|at| (*place, at)));
         }
-        self.relayed.retain(|(at, place, _), _| useful.contains(&(*place, *at)));
+        let doubted = |place: &Place| self.stores.get(place).and_then(|it| it.doubted);
+        self.relayed.retain(|(at, place, _), _| {
+            useful.contains(&(*place, *at)) || doubted(place) >= Some(*at)
+        });
+    }
+
+    /// The earliest of those receipts that prove nothing any more: they still show what the store
+    /// said when, and may convict it elsewhere.
+    fn evidence(&self, index: &Index, spots: &[Spot]) -> BTreeSet<Mark> {
+        let is_doubted = |(at, place, _): &Mark| {
+            self.stores.get(place).is_some_and(|it| it.doubted >= Some(*at))
+        };
+        let mut found: BTreeSet<(Place, Spot)> = BTreeSet::new();
+        let mut marks = BTreeSet::new();
+        for (mark, receipt) in self.relayed.iter().filter(|(mark, _)| is_doubted(mark)) {
+            let keys = receipt.heads.iter().map(|head| Key::from_bytes(*head));
+            let heads: Vec<Spot> = keys.filter_map(|key| find(index, &key)).collect();
+            let covers = |spot: &&Spot| heads.iter().any(|head| index.reaches(*head, **spot));
+            for spot in spots.iter().filter(covers) {
+                if found.insert((mark.1, *spot)) {
+                    marks.insert(*mark);
+                }
+            }
+        }
+        marks
     }
 
     /// A batch is new here: stores that acknowledged it before are ahead no longer.
@@ -206,10 +235,10 @@ impl Proofs {
         of_device.filter_map(|place| Some((place.1, self.latest(place)?))).collect()
     }
 
-    /// The newest kept receipt of the store.
-    pub(crate) fn newest(&self, place: &Place) -> Option<&Receipt> {
-        let mut of_store = self.relayed.iter().filter(|((_, it, _), _)| it == place);
-        of_store.next_back().map(|(_, receipt)| receipt)
+    /// The newest kept receipts of the store.
+    pub(crate) fn newest(&self, place: &Place) -> impl Iterator<Item = &Receipt> {
+        let of_store = self.relayed.iter().rev().filter(move |((_, it, _), _)| it == place);
+        of_store.take(SHOWN_MAX).map(|(_, receipt)| receipt)
     }
 
     /// Where the batch at `spot` is, apart from the store `own`.
@@ -238,7 +267,7 @@ impl Proofs {
     ) -> Vec<Receipt> {
         let is_open =
             |receipt: &Receipt| receipt.heads.iter().all(|head| is_shown(&Key::from_bytes(*head)));
-        let mut earliest: BTreeSet<Mark> = BTreeSet::new();
+        let mut earliest = self.evidence(index, spots);
         for (place, acknowledged) in self.stores.iter().filter(|(_, it)| it.is_relay) {
             let times = spots.iter().filter_map(|spot| acknowledged.covers(index, *spot));
             earliest.extend(times.map(|at| (at, *place, acknowledged.epoch)));

@@ -32,9 +32,9 @@ impl Signing {
         at
     }
 
-    /// Whether it is certain that nothing in this store's memory was signed for that moment: it lies
-    /// between the runs or beyond the last. Then a later state of the store has signed for it, and
-    /// is lost.
+    /// Whether it is certain that nothing in this store's memory was signed for that moment: it
+    /// lies between the runs or beyond the last. Then a later state of the store has signed for it,
+    /// and is lost.
     pub(crate) fn never_signed_for(&self, at: Moment) -> bool {
         let is_before_this_run = self.first.is_none_or(|first| at < first);
         Some(at) > self.last || (is_before_this_run && Some(at) > self.before)

@@ -9,7 +9,7 @@ use fieldmesh_replica::Held;
 use fieldmesh_trie::Key;
 
 /// What survives a crash.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
     batches: BTreeMap<BatchId, Batch>,
     items: BTreeMap<ItemId, Item>,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fieldmesh_batch::Receipt;
 use fieldmesh_identity::Access;
 use fieldmesh_model::{BatchId, DeviceId, Filter, Moment, Scope, StoreId};
-use fieldmesh_replica::{Config, Held, LinkId, Replica};
+use fieldmesh_replica::{Config, Doubt, Held, LinkId, Replica};
 use fieldmesh_trie::Key;
 
 use crate::author::Author;
@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) is_full_until: i64,
     /// How often it was started; what an earlier run asked of the disk does not matter.
     pub(crate) run: u64,
+    /// When it was started last.
+    pub(crate) run_began: i64,
     /// When everything asked of the disk so far is durable.
     pub(crate) disk_due: i64,
     /// Its side of the network while that is in two.
@@ -77,12 +79,29 @@ pub(crate) struct Node {
     pub(crate) is_old: bool,
     /// The receipts it keeps, as its disk does.
     pub(crate) receipts: Vec<Receipt>,
+    /// What it does not believe of others, as its disk has it.
+    pub(crate) doubts: Vec<Doubt>,
+    /// The latest moment for which it has signed, as its disk has it.
+    pub(crate) signed_until: Option<Moment>,
+    /// A copy of its disk that was made during the day.
+    pub(crate) copy: Option<Copy>,
+    /// Whether its disk was put back from that.
+    pub(crate) was_put_back: bool,
     /// The batches that it signed receipts for and cannot have lost since.
     pub(crate) promised: BTreeSet<BatchId>,
     /// All that it ever signed receipts for.
     pub(crate) ever_promised: BTreeSet<BatchId>,
     pub(crate) ingest_window: u32,
     config: Config,
+}
+
+/// What was on a disk at a time.
+pub(crate) struct Copy {
+    disk: Disk,
+    receipts: Vec<Receipt>,
+    doubts: Vec<Doubt>,
+    signed_until: Option<Moment>,
+    store_epoch: u64,
 }
 
 /// The ingest window of a relay.
@@ -124,6 +143,7 @@ impl Node {
             is_awake: true,
             is_full_until: 0,
             run: 0,
+            run_began: 0,
             disk_due: 0,
             half: 0,
             next_link: 1,
@@ -133,6 +153,10 @@ impl Node {
             read,
             is_old,
             receipts: Vec::new(),
+            doubts: Vec::new(),
+            signed_until: None,
+            copy: None,
+            was_put_back: false,
             promised: BTreeSet::new(),
             ever_promised: BTreeSet::new(),
             ingest_window,
@@ -163,7 +187,38 @@ impl Node {
         self.meter = Meter::default();
         let how = (self.ingest_window, &self.filter, self.is_old);
         let replica = start(self.config, &self.disk, how);
-        self.replica = replica.with_receipts(self.receipts.iter().cloned());
+        self.replica = replica
+            .with_signed(self.signed_until)
+            .with_doubts(self.doubts.iter().copied())
+            .with_receipts(self.receipts.iter().cloned());
+    }
+
+    /// Somebody copies its disk.
+    pub(crate) fn copy_disk(&mut self) {
+        self.copy = Some(Copy {
+            disk: self.disk.clone(),
+            receipts: self.receipts.clone(),
+            doubts: self.doubts.clone(),
+            signed_until: self.signed_until,
+            store_epoch: self.config.store_epoch,
+        });
+    }
+
+    /// Somebody puts the copy in the place of its disk; it has to be started again.
+    pub(crate) fn put_back(&mut self) {
+        let Some(copy) = self.copy.take() else { return };
+        (self.disk, self.receipts, self.doubts) = (copy.disk, copy.receipts, copy.doubts);
+        (self.signed_until, self.config.store_epoch) = (copy.signed_until, copy.store_epoch);
+        self.was_put_back = true;
+        let disk = &self.disk;
+        self.promised.retain(|batch| disk.batch(batch).is_some());
+        let keys: BTreeSet<Key> = disk.keys().collect();
+        self.held_since.retain(|key, _| keys.contains(key));
+    }
+
+    /// It knows from here on that it was put back.
+    pub(crate) const fn raise_epoch(&mut self, epoch: u64) {
+        self.config.store_epoch = epoch;
     }
 
     /// The root that a replica with the same batches, told in another order, has.

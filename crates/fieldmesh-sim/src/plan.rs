@@ -133,6 +133,8 @@ pub struct Faults {
     pub full_disks: i64,
     /// A node is connected with one of another tenant.
     pub strangers: i64,
+    /// The disk of each relay is put back from a copy of some time before.
+    pub put_backs: i64,
     /// An administrator revokes a device, or leaves it with a smaller role.
     pub revocations: i64,
     /// An administrator accepts what it knows of the work of a revoked device.

@@ -139,6 +139,11 @@ fn a_relay_with_two_faces_is_reported_and_no_other() {
 }
 
 #[test]
+fn nothing_is_called_safe_by_the_word_of_a_relay_that_was_put_back_since() {
+    live("put-back", 0..6);
+}
+
+#[test]
 fn a_critical_batch_overtakes_old_ones_on_a_slow_link() {
     live("urgent", 0..3);
 }

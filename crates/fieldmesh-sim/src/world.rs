@@ -23,10 +23,10 @@ use crate::cable::{Cable, End, STREAMS, Stream};
 use crate::check;
 use crate::check::policy::Named;
 use crate::check::priority::Alarm;
-use crate::check::withholding::Signed;
+use crate::check::withholding::{Shown, Signed};
 use crate::disk::Write;
 use crate::node::Node;
-use crate::plan::Plan;
+use crate::plan::{Plan, Shape};
 use crate::random::Random;
 use crate::tenant::Tenant;
 use crate::trace::{Trace, TraceHash};
@@ -34,6 +34,9 @@ use crate::violation::{Failure, Violation};
 
 /// More steps than any plan needs within one millisecond.
 const STEPS_MAX: u64 = 100_000;
+
+/// Within this time those who are in step have told each other which receipts they have.
+const ANSWER_MILLIS: i64 = 30_000;
 
 /// What a run came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +119,10 @@ pub(crate) enum Happening {
     Wake { node: usize },
     /// A node loses what is not durable and starts again.
     Crash { node: usize },
+    /// Somebody copies the disk of a node.
+    Copy { node: usize },
+    /// Somebody puts the copy in the place of the disk.
+    PutBack { node: usize },
     /// The network falls apart.
     Split,
     /// The network is whole again.
@@ -184,8 +191,12 @@ pub(crate) struct World<'a> {
     pub(crate) alarms: Vec<Alarm>,
     /// Bytes of questions for receipts and their answers.
     pub(crate) proof_bytes: u64,
-    /// Every receipt of a face: whose, to whom, when, for what.
+    /// Every receipt of a face.
     pub(crate) signed: Vec<Signed>,
+    /// When each conversation with a face began, and how often it was in step.
+    pub(crate) shown: BTreeMap<End, Shown>,
+    /// Whether bytes of a recorded conversation are played, which no transport lets happen.
+    pub(crate) is_haunted: bool,
     pub(crate) trace: Trace<'a>,
     pub(crate) violation: Option<Violation>,
 }
@@ -205,6 +216,9 @@ impl World<'_> {
         let calm_millis = self.now - calm_from;
         let [control_bytes, data_bytes] = self.moved();
         check::day(&self)?;
+        if self.plan.shape == Shape::Faces {
+            self.run_until(self.now + ANSWER_MILLIS)?;
+        }
         if self.plan.checks.idle_cost {
             check::cost::nothing_new(&mut self)?;
             check::pressure::links(&self)?;
@@ -294,6 +308,8 @@ impl World<'_> {
             Happening::Sleep { node } => self.sleep(node),
             Happening::Wake { node } => self.wake(node),
             Happening::Crash { node } => self.crash(node),
+            Happening::Copy { node } => self.nodes[node].copy_disk(),
+            Happening::PutBack { node } => self.put_back(node),
             Happening::Split => self.split(),
             Happening::Heal => self.heal(),
             Happening::Block => self.block(),

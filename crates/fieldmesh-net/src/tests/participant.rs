@@ -336,6 +336,9 @@ impl Core {
                 let bytes = receipt.sign(self.keys.signing_key());
                 self.replica.handle(now, Input::Signed { link, bytes }).unwrap();
             }
+            Output::RaiseEpoch { epoch } => {
+                self.replica.handle(now, Input::EpochRaised { epoch }).unwrap();
+            }
             Output::StoreBatches { batches, .. } => {
                 let ids = batches.iter().map(Batch::id).collect();
                 self.disk.extend(batches.into_iter().map(|batch| (batch.id(), batch)));

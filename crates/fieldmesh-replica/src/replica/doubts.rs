@@ -1,10 +1,10 @@
 //! Stores that lack what they signed for, because they were put back from an older copy.
 //!
-//! Such a store does not know it. A relay is shown the newest receipt of its own when it introduces
-//! itself: if it cannot have signed that in the past that it remembers, it raises its epoch before
-//! it signs again. Beside that a peer is judged by what it lacks: it was given, in an exchange, what
-//! it had signed for before the conversation began. What such a store signed up to then is void for
-//! good, and whoever carries a copy of it is not believed.
+//! Such a store does not know it. A relay is shown the newest receipts of its own when it
+//! introduces itself: if it cannot have signed one in the past that it remembers, it raises its
+//! epoch before it signs again. Beside that a peer is judged by what it lacks: it was given, in an
+//! exchange, what it had signed for before the conversation began. What such a store signed up to
+//! then is void for good, and whoever carries a copy of it is not believed.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +37,8 @@ impl Replica {
         self
     }
 
-    /// Knows what is not to be believed, as [`Event::StoreDoubted`] and [`Event::StoreRestored`] gave
-    /// it; to be said before [`Self::with_receipts`].
+    /// Knows what is not to be believed, as [`Event::StoreDoubted`] and [`Event::StoreRestored`]
+    /// gave it; to be said before [`Self::with_receipts`].
     #[must_use]
     pub fn with_doubts(mut self, doubts: impl IntoIterator<Item = Doubt>) -> Self {
         for doubt in doubts {
@@ -48,13 +48,25 @@ impl Replica {
         self
     }
 
-    /// A relay has introduced itself: it is shown its own word, and asked to sign for the moment.
+    /// A relay has introduced itself: it is asked to sign for the moment, unless it was asked for
+    /// more already.
     pub(super) fn greet_relay(&mut self, now: Moment, id: LinkId) {
-        let Some(place) = self.place_of(id).filter(|place| self.is_relay(&place.0)) else { return };
-        if let Some(receipt) = self.proofs.newest(&place).map(Receipt::encode) {
-            self.step(now, id, Step::Receipts(vec![receipt]));
+        let is_asked = self.links.get(&id).is_none_or(|link| link.receipts.is_waiting());
+        if !is_asked && self.place_of(id).is_some_and(|place| self.is_relay(&place.0)) {
+            self.prove(now, id, vec![moment_alone()]);
         }
-        self.prove(now, id, vec![moment_alone()]);
+    }
+
+    /// Shows a relay its own word, once and before it has to sign: what it signs in ignorance may
+    /// take moments that it took before.
+    pub(super) fn show_word(&mut self, now: Moment, id: LinkId) {
+        let Some(place) = self.place_of(id).filter(|place| self.is_relay(&place.0)) else { return };
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if std::mem::replace(&mut link.receipts.has_shown, true) {
+            return;
+        }
+        let shown: Vec<Vec<u8>> = self.proofs.newest(&place).map(Receipt::encode).collect();
+        self.step(now, id, Step::Receipts(shown));
     }
 
     /// A peer shows a receipt that this device has signed.
@@ -92,8 +104,8 @@ impl Replica {
     /// Batches are about to be sent to a peer: did it sign for one of them before it said that it
     /// lacks it?
     ///
-    /// What the peer says in a conversation of which it has heard this side follows on what was known
-    /// here at its beginning. What arrived since is passed on unasked, and proves nothing.
+    /// What the peer says in a conversation of which it has heard this side follows on what was
+    /// known here at its beginning. What arrived since is passed on unasked, and proves nothing.
     pub(super) fn note_lacking(&mut self, id: LinkId, keys: &[Key]) {
         let Some((link, place)) = self.links.get(&id).zip(self.place_of(id)) else { return };
         let questions = &link.receipts;

@@ -1,9 +1,9 @@
 //! Asking peers what they hold, answering such questions, and keeping the proofs.
 //!
-//! A relay is also asked to sign for the moment alone, with a key that no batch has. A question names
-//! heads, newest batches of chains; the answer is one receipt that the asked peer
-//! signs over those of them that it holds with everything before them, and receipts of relays that
-//! it has for them.
+//! A relay is also asked to sign for the moment alone, with a key that no batch has. A question
+//! names heads, newest batches of chains; the answer is one receipt that the asked peer signs over
+//! those of them that it holds with everything before them, and receipts of relays that it has for
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,6 +58,8 @@ pub(super) struct Questions {
     floor: Option<(u64, Moment)>,
     /// When the peer last signed something.
     stamped: Option<Moment>,
+    /// Whether the peer, a relay, was shown its own word.
+    pub(super) has_shown: bool,
     /// Whether the peer was asked for relays' receipts for what no relay is known to hold.
     has_asked_relays: bool,
     /// What arrived before and is late, the peer was asked about.
@@ -93,6 +95,7 @@ impl Questions {
             unanswered: 0,
             floor: None,
             stamped: None,
+            has_shown: false,
             has_asked_relays: false,
             late_from: Spot::FIRST,
             lines: BTreeSet::new(),
@@ -205,6 +208,7 @@ impl Replica {
 
     /// Asks for a receipt for these.
     pub(super) fn prove(&mut self, now: Moment, id: LinkId, keys: Vec<Key>) {
+        self.show_word(now, id);
         let latest = self.place_of(id).and_then(|place| self.proofs.latest(&place));
         let Some(link) = self.links.get_mut(&id) else { return };
         link.receipts.waiting_since = Some(now);
@@ -349,7 +353,7 @@ impl Replica {
             if is_peers {
                 self.note_clock(now, id, &receipt);
             }
-            self.take_receipt(receipt, is_relay);
+            self.take_receipt(&receipt, is_relay);
         }
         self.go_on_asking(now, id, is_first);
         Ok(())
@@ -403,10 +407,10 @@ impl Replica {
         }
     }
 
-    fn take_receipt(&mut self, receipt: Receipt, is_relay: bool) {
+    fn take_receipt(&mut self, receipt: &Receipt, is_relay: bool) {
         let place = (receipt.signer, receipt.store);
         let Gain { is_new, is_restored } =
-            self.proofs.take(&self.holdings.index, &receipt, is_relay);
+            self.proofs.take(&self.holdings.index, receipt, is_relay);
         if is_restored {
             self.restored(place, receipt.store_epoch);
         }
@@ -414,7 +418,7 @@ impl Replica {
             self.event(Event::Receipt(receipt.clone()));
         }
         if is_relay {
-            self.watch_receipt(&receipt);
+            self.watch_receipt(receipt);
         }
     }
 

@@ -1,11 +1,11 @@
 //! Relays that keep batches to themselves.
 //!
-//! A relay signs that it holds a batch, for moments that only grow. It is asked to sign something in
-//! each conversation; once it is in step after that, it has shown all that it had signed for before.
-//! A batch that was not here then and comes from another is *late*: a receipt for it of an earlier
-//! moment convicts the relay, and peers are asked for the earliest one that they have. So whatever
-//! a relay hides after it has signed for it, it is found out as soon as the batch and its receipt
-//! come here, by whatever way.
+//! A relay signs that it holds a batch, for moments that only grow. It is asked to sign something
+//! in each conversation; once it is in step after that, it has shown all that it had signed for
+//! before. A batch that was not here then and comes from another is *late*: a receipt for it of an
+//! earlier moment convicts the relay, and peers are asked for the earliest one that they have. So
+//! whatever a relay hides after it has signed for it, it is found out as soon as the batch and its
+//! receipt come here, by whatever way.
 //!
 //! An honest relay is never convicted: its sets only grow, it signs for what is durable, and it
 //! takes no moment twice, so what it signed for before the moment it has shown was in the set that
@@ -92,8 +92,8 @@ impl Watch {
         late
     }
 
-    /// The first batch of each chain that is late, except those of which `device` is suspected, among
-    /// what arrived here from `from` on.
+    /// The first batch of each chain that is late, except those of which `device` is suspected,
+    /// among what arrived here from `from` on.
     fn late(&self, index: &Index, device: &DeviceId, from: Spot) -> Vec<Spot> {
         let others = self.relays.iter().filter(|(place, _)| place.0 != *device);
         let mut first: BTreeMap<Line, Spot> = BTreeMap::new();

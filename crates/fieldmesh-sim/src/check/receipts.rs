@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 
 use fieldmesh_batch::Receipt;
 use fieldmesh_model::BatchId;
-use fieldmesh_replica::LinkId;
 
 use super::withholding::Signed;
-use crate::cable::End;
 use crate::disk::Disk;
 use crate::node::{Node, Part};
 use crate::violation::Violation;
@@ -17,10 +15,9 @@ use crate::world::World;
 /// A node is about to sign: everything that the receipt names is durable, with all before it.
 pub(crate) fn signs(
     world: &mut World<'_>,
-    (node, link): (usize, LinkId),
+    node: usize,
     receipt: &Receipt,
 ) -> Result<(), Violation> {
-    let peer = world.peer_of(End { node, link });
     let at = world.now;
     let state = &mut world.nodes[node];
     let Some(covered) = covered(&state.disk, receipt) else {
@@ -28,7 +25,7 @@ pub(crate) fn signs(
     };
     if state.part == Part::Face {
         let batches = covered.clone();
-        world.signed.push(Signed { peer, at, batches });
+        world.signed.push(Signed { face: node, at, batches });
     }
     let state = &mut world.nodes[node];
     state.ever_promised.extend(&covered);
@@ -69,6 +66,26 @@ pub(crate) fn proofs(world: &World<'_>) -> Result<(), Violation> {
                 return Err(Violation::ClaimsTooMuch { node });
             }
         }
+    }
+    Ok(())
+}
+
+/// A node that was in step a moment ago says of nothing that it is safe that no relay holds.
+pub(crate) fn held(world: &World<'_>, node: usize) -> Result<(), Violation> {
+    let state = &world.nodes[node];
+    if world.plan.faults.put_backs == 0 || !state.is_honest() {
+        return Ok(());
+    }
+    let is_relay = |other: &&Node| other.part == Part::Relay && other.tenant == state.tenant;
+    let relays: Vec<&Node> = world.nodes.iter().filter(is_relay).collect();
+    // Who has not heard of a relay since cannot know.
+    if relays.iter().any(|relay| !state.has_link_to(&relay.device())) {
+        return Ok(());
+    }
+    let is_lost = |id: &BatchId| relays.iter().all(|relay| relay.disk.batch(id).is_none());
+    let mut ids = state.disk.batches().map(fieldmesh_batch::Batch::id).filter(is_lost);
+    if ids.any(|id| state.replica.proof(&id).is_safe) {
+        return Err(Violation::ClaimsTooMuch { node });
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ pub(super) fn all() -> Vec<Plan> {
         policies(),
         everything(),
         faces(),
+        put_back(),
         urgent(),
         fifty(),
     ]
@@ -417,8 +418,22 @@ fn faces() -> Plan {
         relays: 1,
         shape: Shape::Faces,
         common: 20,
-        faults: Faults::default(),
+        faults: Faults { cuts: 6, crashes: 2, ..Faults::default() },
         checks: Checks::default(),
+        ..crew()
+    }
+}
+
+/// Relays whose disks are put back from older copies by somebody who tells nobody.
+fn put_back() -> Plan {
+    Plan {
+        name: "put-back",
+        devices: (2, 4),
+        relays: 1,
+        shape: Shape::Mesh,
+        common: 20,
+        faults: Faults { put_backs: 2, cuts: 10, sleeps: 4, crashes: 3, ..Faults::default() },
+        checks: Checks { safety: true, idle_cost: true, ..Checks::default() },
         ..crew()
     }
 }

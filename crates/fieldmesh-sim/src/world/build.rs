@@ -72,6 +72,8 @@ impl<'a> World<'a> {
             alarms: Vec::new(),
             proof_bytes: 0,
             signed: Vec::new(),
+            shown: BTreeMap::new(),
+            is_haunted: false,
             trace: Trace::logged(log),
             violation: None,
         };
@@ -208,6 +210,21 @@ impl<'a> World<'a> {
         plan("revocations", faults.revocations, &|_| Happening::Revoke);
         plan("adoptions", faults.adoptions, &|_| Happening::Adopt);
         plan("strangers", faults.strangers, &|_| Happening::Stranger);
+        self.plan_copies();
+    }
+
+    /// When disks of relays are copied, and put back from that a while later.
+    fn plan_copies(&mut self) {
+        let mut random = self.random_for("put-backs");
+        let is_relay = |node: &usize| self.nodes[*node].part == Part::Relay;
+        for node in (0..self.nodes.len()).filter(is_relay).collect::<Vec<usize>>() {
+            for _ in 0..self.plan.faults.put_backs {
+                let at = random.between(0, self.plan.day_millis);
+                self.schedule(at, Happening::Copy { node });
+                let later = random.between(at, self.plan.day_millis);
+                self.schedule(later, Happening::PutBack { node });
+            }
+        }
     }
 }
 

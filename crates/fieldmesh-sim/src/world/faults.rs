@@ -53,11 +53,26 @@ impl World<'_> {
             self.nodes[node].is_awake = false;
             let safe = check::durability::safe(&self.nodes[node]);
             self.nodes[node].restart(&mut self.random);
+            self.nodes[node].run_began = self.now;
             self.check(|world| check::durability::restarted(world, node, &safe));
             self.reread(node);
             self.refresh_deadline(node);
             self.schedule(at, Happening::Wake { node });
         }
+    }
+
+    /// A node is started from a copy of its disk, without its knowing.
+    pub(super) fn put_back(&mut self, node: usize) {
+        if self.nodes[node].copy.is_none() {
+            return;
+        }
+        self.note("is put back", node);
+        self.unplug(node);
+        self.tear_writes(node);
+        self.nodes[node].put_back();
+        self.nodes[node].restart(&mut self.random);
+        self.reread(node);
+        self.refresh_deadline(node);
     }
 
     /// The nodes that fail together with this one; none that is no member yet.
@@ -176,6 +191,7 @@ impl World<'_> {
                 Happening::Cut
                     | Happening::Sleep { .. }
                     | Happening::Crash { .. }
+                    | Happening::PutBack { .. }
                     | Happening::Split
                     | Happening::Block
                     | Happening::Replay

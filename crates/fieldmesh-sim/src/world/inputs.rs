@@ -100,6 +100,7 @@ impl World<'_> {
         inputs.extend(record.into_iter().map(|(stream, bytes)| arrival(link, stream, bytes)));
         inputs.push(Input::LinkDown { link });
         let mut stores = false;
+        self.is_haunted = true;
         for input in inputs {
             let now = self.moment(node);
             let replica = &mut self.nodes[node].replica;
@@ -110,6 +111,7 @@ impl World<'_> {
                 self.perform_one(node, output);
             }
         }
+        self.is_haunted = false;
         self.refresh_deadline(node);
         stores
     }

@@ -1,7 +1,7 @@
 //! What replicas ask for is done; what they say is checked.
 
 use fieldmesh_model::BatchId;
-use fieldmesh_replica::{CloseReason, Event, LinkId, Output};
+use fieldmesh_replica::{CloseReason, Doubt, Event, LinkId, Output};
 
 use super::{Happening, World};
 use crate::cable::{End, Stream};
@@ -31,6 +31,7 @@ impl World<'_> {
             Output::StoreItems { items, .. } => self.write(node, Write::Items(items)),
             Output::Load { link, ids } => self.load(node, link, &ids),
             Output::Sign { link, receipt } => self.sign(node, link, &receipt),
+            Output::RaiseEpoch { epoch } => self.raise_epoch(node, epoch),
             Output::Close { link, reason } => self.closed(End { node, link }, &reason),
             Output::Event(event) => self.heard(node, &event),
         }
@@ -70,11 +71,14 @@ impl World<'_> {
                 self.in_steps += 1;
                 self.repeated.insert((node, *link), stats.repeated);
                 self.check(|world| check::durability::in_step(world, end));
+                check::withholding::in_step(self, end);
+                self.check(|world| check::receipts::held(world, node));
             }
             Event::Greeted { link, skew_millis, .. } => {
                 let end = End { node, link: *link };
                 let skew = *skew_millis;
                 self.check(|world| check::clocks::skew(world, end, skew));
+                check::withholding::greeted(self, end);
             }
             // What was refused may be sent again.
             Event::Refused { batch, link: Some(link), .. } if self.has_changing_policy() => {
@@ -102,6 +106,11 @@ impl World<'_> {
                 check::exactness::sets_aside(self, node, &ids);
             }
             Event::SetAside { batches } => check::exactness::sets_aside(self, node, batches),
+            Event::StoreDoubted { doubt, .. } => self.keep_doubt(node, *doubt),
+            Event::StoreRestored { device, store, epoch } => {
+                let (device, store, epoch) = (*device, *store, *epoch);
+                self.keep_doubt(node, Doubt { device, store, epoch, until: None });
+            }
             Event::Receipt(receipt) => self.keep_receipt(node, receipt),
             Event::Refused { .. }
             | Event::Stalled { .. }
@@ -109,8 +118,7 @@ impl World<'_> {
             | Event::ChainGap { .. }
             | Event::Fork { .. }
             | Event::OwnBatchUnknown { .. }
-            | Event::Readmitted { .. }
-            | Event::StoreRestored { .. } => {}
+            | Event::Readmitted { .. } => {}
         }
     }
 
