@@ -10,6 +10,7 @@
 //! takes nothing out of the set, while here it decides what counts.
 
 mod evaluation;
+mod heads;
 mod roll;
 mod subject;
 
@@ -22,6 +23,7 @@ use crate::permission;
 use crate::statement::{ChainHead, Cut, Genesis, Pin, Revocation, Statement};
 use crate::{Access, Item, ItemPlace};
 use evaluation::Evaluation;
+use heads::heads;
 use roll::{Limits, Roll};
 use subject::Subject;
 
@@ -139,6 +141,8 @@ pub struct Policy {
     /// The keys of all who were ever certified by somebody with a word.
     keys: BTreeMap<DeviceId, VerifyingKey>,
     revocations: BTreeMap<DeviceId, Revocation>,
+    /// Whose keys signed them.
+    revokers: BTreeMap<DeviceId, [u8; 32]>,
     adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
     pins: BTreeMap<Place, [u8; 32]>,
     role_versions: BTreeMap<DeviceId, u32>,
@@ -203,6 +207,7 @@ impl Policy {
             rights: BTreeMap::new(),
             keys: BTreeMap::new(),
             revocations: BTreeMap::new(),
+            revokers: BTreeMap::new(),
             adopted: BTreeMap::new(),
             pins: BTreeMap::new(),
             role_versions: BTreeMap::new(),
@@ -219,7 +224,7 @@ impl Policy {
             policy.known = evaluation.known();
             policy.adopted = evaluation.adopted;
             policy.pins = evaluation.pins.into_iter().map(|(at, pin)| (at, pin.value)).collect();
-            policy.take_subjects(evaluation.subjects);
+            policy.take_subjects(evaluation.subjects, &items);
         }
         policy
     }
@@ -302,6 +307,12 @@ impl Policy {
         self.revocations.get(device)
     }
 
+    /// The public key that signed [`Self::revocation`]: the authority's, the recovery kit's, or that
+    /// of a member then.
+    pub fn revoker(&self, device: &DeviceId) -> Option<&[u8; 32]> {
+        self.revokers.get(device)
+    }
+
     /// Whether policy has decided for the change with this `hash` in its place.
     pub fn is_pinned(
         &self,
@@ -375,7 +386,7 @@ impl Policy {
         self.counted.contains(item)
     }
 
-    /// The newest item that `signer` (a public key) signed.
+    /// The newest item that `signer` (a public key) signed: the one that reaches the most of them.
     pub fn head(&self, signer: &[u8; 32]) -> Option<Cut> {
         self.heads.get(signer).copied()
     }
@@ -397,7 +408,11 @@ impl Policy {
         })
     }
 
-    fn take_subjects(&mut self, subjects: BTreeMap<DeviceId, Subject<'_>>) {
+    fn take_subjects(
+        &mut self,
+        subjects: BTreeMap<DeviceId, Subject<'_>>,
+        items: &BTreeMap<ItemId, &Item>,
+    ) {
         for (device, subject) in subjects {
             if let Some(change) = &subject.role {
                 self.role_versions.insert(device, change.value.version);
@@ -406,6 +421,8 @@ impl Policy {
                 let heads = revocation.value.heads.iter().copied();
                 self.adopted.entry(device).or_default().extend(heads);
                 self.revocations.insert(device, revocation.value.clone());
+                let signer = items.get(&revocation.item).map(|item| *item.signer());
+                self.revokers.extend(signer.map(|signer| (device, signer)));
             }
             if let Some(rights) = subject.rights() {
                 self.rights.insert(device, rights);
@@ -429,19 +446,6 @@ fn allowed(access: &Access, scope: &Scope) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::Access { collection: scope.collection, partition: scope.partition })
-}
-
-fn heads(items: &BTreeMap<ItemId, &Item>) -> BTreeMap<[u8; 32], Cut> {
-    let mut heads: BTreeMap<[u8; 32], Cut> = BTreeMap::new();
-    for (id, item) in items {
-        let cut = Cut { sequence: item.place().sequence, item: *id };
-        let head = heads.entry(*item.signer()).or_insert(cut);
-        // Of two items at one place the smaller id stays, whatever order they came in.
-        if cut.sequence > head.sequence {
-            *head = cut;
-        }
-    }
-    heads
 }
 
 #[cfg(test)]

@@ -290,3 +290,46 @@ fn a_revocation_at_its_limits_can_be_signed_and_beyond_them_not() {
     assert!(sign(HEADS_PER_ITEM_MAX + 1, "").is_err());
     assert!(sign(1, &"x".repeat(201)).is_err() && sign(1, "a\u{7}").is_err());
 }
+
+#[test]
+fn whom_a_lead_enrolled_stays_when_the_lead_has_signed_an_item_for_the_end_of_time() {
+    let (mut crew, [admin, _, mate, ..]) = crew_of_five();
+    let (authority, lead) = (crew.authority.clone(), device(40));
+    crew.say(&authority, &issuer(&lead));
+    crew.say(&lead, &user(&device(41), Role::Operator, 41));
+    crew.say(&lead, &user(&device(42), Role::Operator, 42));
+    let stray = |number: u8| {
+        let place = ItemPlace { sequence: u64::MAX, previous: None };
+        let statement = Statement::Unknown { kind: 200, body: vec![number] };
+        Item::sign(&lead, crew.tenant, place, &statement).unwrap()
+    };
+    let strays = [stray(1), stray(2)];
+    crew.items.extend(strays);
+    // What the lead says later comes after what the lead said before.
+    crew.say(&lead, &user(&device(43), Role::Operator, 43));
+    let items = crew.policy().head(&lead.public_key());
+    revoke(&mut crew, &admin, Revocation { items, ..revocation(&lead, &[]) });
+    for seed in [41, 42, 43] {
+        assert_eq!(crew.role(&device(seed)), Some(Role::Operator), "device {seed}");
+    }
+    let policy = crew.policy();
+    assert_eq!(policy.revoker(&lead.device()), Some(&admin.public_key()));
+    assert_eq!(policy.revoker(&mate.device()), None);
+}
+
+#[test]
+fn an_authority_goes_on_after_an_item_at_the_last_sequence_number() {
+    let mut crew = Crew::new();
+    let authority = crew.authority.clone();
+    let head = crew.policy().head(&authority.public_key()).unwrap();
+    let place = ItemPlace { sequence: u64::MAX, previous: Some(head.item) };
+    let last = Statement::Unknown { kind: 200, body: vec![1] };
+    crew.items.push(Item::sign(&authority, crew.tenant, place, &last).unwrap());
+    for seed in [20, 21] {
+        let before = crew.policy().head(&authority.public_key()).unwrap();
+        let id = crew.authorise(&device(seed), Role::Operator);
+        let item = crew.items.last().unwrap();
+        assert_eq!(item.place().previous, Some(before.item));
+        assert_eq!(crew.policy().head(&authority.public_key()).unwrap().item, id);
+    }
+}
