@@ -73,6 +73,8 @@ pub(crate) enum Fact {
     Signed(Moment),
     /// What a store of another device signed in this epoch up to a moment is void.
     Doubted { device: DeviceId, store: StoreId, epoch: u64, until: Moment },
+    /// When this device learned that it was revoked.
+    Revoked(Moment),
 }
 
 /// An entry that cannot be understood.
@@ -191,7 +193,7 @@ mod tests {
         let restored = format!("09{}{}03", "07".repeat(32), "08".repeat(16));
         let doubted = format!("0c{}{}0305", "07".repeat(32), "08".repeat(16));
         let until = Moment::from_millis(-3);
-        let written: [(&str, Fact); 13] = [
+        let written: [(&str, Fact); 14] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -205,6 +207,7 @@ mod tests {
             ("0a02", Fact::Restores(2)),
             ("0b0a", Fact::Signed(Moment::from_millis(5))),
             (&doubted, Fact::Doubted { device, store, epoch: 3, until }),
+            ("0d0a", Fact::Revoked(Moment::from_millis(5))),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

@@ -9,6 +9,7 @@ mod conflicts;
 mod create;
 mod export;
 mod import;
+mod membership;
 mod names;
 mod past;
 mod query;
@@ -41,6 +42,7 @@ use crate::projection::fact_key;
 use crate::projector::Projector;
 use crate::rows::{self, ChainRow, DocumentRow};
 
+pub(crate) use self::membership::revoker;
 pub(crate) use self::past::Past;
 
 /// How long a read waits for what others have sent a moment ago.
@@ -162,16 +164,9 @@ impl Ledger {
         let policy = self.policy();
         let me = self.device();
         policy.member(&me).cloned().ok_or_else(|| Error::NotAllowed {
-            reason: match policy.revocation(&me).map(|revocation| revocation.reason.trim()) {
-                Some("") => "this device was revoked; join again with a new invitation, in a new \
-                             home"
-                    .into(),
-                Some(reason) => format!(
-                    "this device was revoked ({reason}); join again with a new invitation, in a \
-                     new home"
-                ),
-                None => "this device is no member of its tenant any more".into(),
-            },
+            reason: self
+                .own_end()
+                .unwrap_or_else(|| "this device is no member of its tenant any more".into()),
         })
     }
 

@@ -10,6 +10,7 @@ mod author;
 mod changes;
 mod clock;
 mod connectivity;
+mod ending;
 mod entry;
 mod error;
 pub mod filter;

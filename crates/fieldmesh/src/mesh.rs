@@ -26,6 +26,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock;
+use crate::ending;
 use crate::places::Places;
 use crate::projector::Projector;
 
@@ -373,7 +374,7 @@ impl MeshTask {
                 self.feed(lost);
                 tracing::error!(reason, "what a peer sent could not be stored");
                 self.tally.failed(&reason);
-                self.drop_link(link, &reason);
+                self.drop_link(link, &ending::not_stored(&reason));
             }
             Call::Detach(link) => self.drop_link(link, "everything is in step"),
             Call::Snapshot(reply) => {

@@ -143,7 +143,8 @@ impl<'a> Projection<'a> {
             | Fact::Damage(_)
             | Fact::Found(_)
             | Fact::Restores(_)
-            | Fact::Signed(_)) => {
+            | Fact::Signed(_)
+            | Fact::Revoked(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -409,6 +410,7 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Found(_) => b"fact/found",
         Fact::Restores(_) => b"fact/restores",
         Fact::Signed(_) => b"fact/signed",
+        Fact::Revoked(_) => b"fact/revoked",
         Fact::Aside(_)
         | Fact::Admitted(_)
         | Fact::Receipt(_)

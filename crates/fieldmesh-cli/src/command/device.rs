@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_name_that_was_used_again_never_revokes_the_new_device() {
         let old = samples::devices().remove(1);
-        let revoked = Some(RevokedReport { reason: String::new(), wipe: false });
+        let revoked = Some(RevokedReport { reason: String::new(), wipe: false, by: None });
         let devices = [DeviceReport { revoked, ..old.clone() }, old];
         assert_eq!(named(&devices, "truck-7", is_member).unwrap(), &devices[1]);
         assert_eq!(named(&devices, "truck-7", |it| !is_member(it)).unwrap(), &devices[0]);

@@ -53,6 +53,7 @@ pub(super) async fn sync(context: &Context<'_>, args: &SyncArgs) -> Result<(), F
             context.terminal.value(&report, render::synced)?;
             match outcome(report.result, !args.with.is_empty()) {
                 None => Ok(()),
+                Some(_) if report.revoked => Err(Failure::Reported(Class::Refused)),
                 Some(class) => Err(Failure::Reported(class)),
             }
         })

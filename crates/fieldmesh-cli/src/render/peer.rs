@@ -81,6 +81,8 @@ pub(crate) fn device(device: &DeviceReport, style: &Style) -> String {
     if let Some(revoked) = &device.revoked {
         let reason = one_line(&revoked.reason);
         let reason = if reason.is_empty() { "no reason given".into() } else { reason };
+        let by = revoked.by.as_deref().map(|by| format!("; by {}", one_line(by)));
+        let reason = reason + &by.unwrap_or_default();
         about.push(("revoked", style.paint(Tone::Bad, &reason)));
         if revoked.wipe {
             about.push(("erased", "when it learns of it".into()));
@@ -173,6 +175,9 @@ pub(crate) fn synced(report: &SyncReport, style: &Style) -> String {
         SyncResult::Ok => style.paint(Tone::Good, "In step for what was asked."),
         SyncResult::Partial => {
             style.paint(Tone::Doubtful, "In step with some; the others could not be reached.")
+        }
+        SyncResult::Failed if report.revoked => {
+            style.paint(Tone::Bad, "This device was revoked; nobody is in step with it any more.")
         }
         SyncResult::Failed => style.paint(Tone::Bad, "In step with nobody."),
     });

@@ -207,6 +207,7 @@ pub(crate) fn sync() -> SyncReport {
         conflicts: 1,
         only: Vec::new(),
         notes: Vec::new(),
+        revoked: false,
     }
 }
 

@@ -121,7 +121,7 @@ Others learn of it when they meet this device or one that knows.
         adopted(&samples::adopted(), &style()),
         "Done: 3 batches of truck-7 count again. 1 still do not.\n"
     );
-    let gone = RevokedReport { reason: "stolen".into(), wipe: true };
+    let gone = RevokedReport { reason: "stolen".into(), wipe: true, by: None };
     let shown = devices(&[DeviceReport { revoked: Some(gone), ..device }], &style());
     assert!(shown.contains("revoked"), "{shown}");
 }

@@ -148,6 +148,14 @@ pub struct SyncReport {
     /// What somebody should know of clocks, copies, peers and this device, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Whether this device was revoked; nobody is in step with it any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub revoked: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// What a sync did with one peer.
@@ -346,6 +354,9 @@ pub struct RevokedReport {
     pub reason: String,
     /// Whether the device erases itself when it learns of it.
     pub wipe: bool,
+    /// Who did it, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// A device that has just been revoked.

@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::ending;
+
 use super::outbox::{Drain, Ending, Outbox, Unread, outbox};
 use super::{Mesh, MeshEvent, MeshTask};
 
@@ -115,11 +117,14 @@ enum LinkEnd {
 /// Runs the readers and the writers until one of them ends, then reports the end of the link.
 async fn drive(link: LinkId, connection: Connection, queues: Queues, mesh: Mesh) {
     let (reason, code) = match converse(link, &connection, queues, &mesh).await {
-        Ok(()) => ("the peer ended the conversation".to_owned(), CloseCode::Done),
+        Ok(()) => ("it ended the conversation; sync again".to_owned(), CloseCode::Done),
         Err(end @ LinkEnd::Unread(_)) => (end.to_string(), CloseCode::Protocol),
         Err(end) => {
             let why = connection.close_reason();
-            (why.map_or_else(|| end.to_string(), |why| why.to_string()), CloseCode::Done)
+            (
+                why.map_or_else(|| end.to_string(), |why| ending::of_connection(&why)),
+                CloseCode::Done,
+            )
         }
     };
     connection.close(code, if code == CloseCode::Done { "" } else { &reason });

@@ -8,6 +8,7 @@ use fieldmesh_model::{BatchId, ItemId, Role};
 use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output, SessionError};
 use fieldmesh_store::Place;
 
+use crate::ending;
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
 use crate::places::read_batch;
 
@@ -167,7 +168,9 @@ impl MeshTask {
         {
             self.mesh.agreed();
         }
-        self.unlink(link, &reason.to_string());
+        tracing::debug!(link = link.0, reason = %reason, "the replica closes a link");
+        let is_revoked = self.replica.policy().is_revoked(&self.keys.device());
+        self.unlink(link, &ending::of_link(reason, is_revoked));
     }
 
     /// Ends a link for a reason of our own and tells the replica.

@@ -6,6 +6,7 @@ use fieldmesh_identity::Policy;
 use fieldmesh_model::DeviceId;
 
 use crate::error::Error;
+use crate::ledger::{Ledger, revoker};
 use crate::mesh::Call;
 
 use super::{Inner, Node};
@@ -18,6 +19,9 @@ impl Node {
     ///
     /// The keys go at once, the store when the node is shut down; every call fails from here on.
     pub(super) async fn obey_policy(&self) {
+        if let Err(error) = self.blocking(Ledger::note_own_end).await {
+            tracing::warn!(%error, "when this device was revoked could not be written");
+        }
         let inner = std::sync::Arc::clone(&self.inner);
         let policy = self.inner.mesh.policy();
         let Some(reason) = order(&policy, &inner.ledger.device()) else { return };
@@ -80,8 +84,9 @@ fn order(policy: &Policy, device: &DeviceId) -> Option<String> {
         reason => format!(" ({reason})"),
     };
     Some(format!(
-        "this device was revoked{why} with the order to erase its home, which is done; what it had \
-         sent to others is safe with them; join again with a new invitation"
+        "this device was revoked{why} by {} with the order to erase its home, which is done; what it \
+         had sent to others is safe with them; join again with a new invitation",
+        revoker(policy, device)
     ))
 }
 
@@ -95,7 +100,6 @@ mod tests {
     use super::*;
     use crate::TenantOptions;
     use crate::api::{InviteOptions, RevokeOptions};
-    use crate::ledger::Ledger;
     use crate::mesh::MeshEvent;
 
     #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use fieldmesh_replica::{LinkId, LinkStats};
 use crate::api::{DeviceReport, PeerReport, RevokedReport, StatusReport, Traffic};
 use crate::error::Error;
 use crate::filter;
+use crate::ledger::revoker;
 use crate::mesh::{LinkState, sum};
 
 use super::{Node, notes};
@@ -36,7 +37,7 @@ impl Node {
         let is_syncing = snapshot.links.iter().any(|link| !link.in_step);
         let tenant = self.tenant();
         let last_sync = self.inner.contacts.last_sync();
-        let notes = notes::notes(&snapshot, &self.inner.mesh.policy());
+        let mut notes = notes::notes(&snapshot, &self.inner.mesh.policy());
         let mut protocols: BTreeMap<u16, u64> = BTreeMap::new();
         for greeted in snapshot.watch.greetings.values() {
             *protocols.entry(greeted.version).or_default() += 1;
@@ -57,6 +58,7 @@ impl Node {
                 (true, false, _, false) => "online",
             };
             let whereabouts = ledger.whereabouts()?;
+            notes.splice(0..0, ledger.own_end());
             Ok(StatusReport {
                 state: state.into(),
                 tenant,
@@ -192,6 +194,7 @@ impl Node {
                         revoked: revoked.map(|revocation| RevokedReport {
                             reason: revocation.reason.clone(),
                             wipe: revocation.wipe,
+                            by: Some(revoker(&policy, &member.device)),
                         }),
                     }
                 })

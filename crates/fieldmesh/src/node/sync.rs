@@ -16,6 +16,7 @@ use fieldmesh_net::{Connection, address};
 use fieldmesh_replica::LinkId;
 
 use crate::api::{Progress, SyncOptions, SyncReport};
+use crate::ending;
 use crate::error::{Error, with_causes};
 use crate::filter;
 
@@ -130,7 +131,7 @@ impl Node {
         };
         let tenant = self.inner.ledger.identity.tenant;
         let connection =
-            endpoint.dial(address, tenant).await.map_err(|error| with_causes(&error))?;
+            endpoint.dial(address, tenant).await.map_err(|error| ending::of_dial(&error))?;
         if connection.peer() == self.inner.ledger.device() {
             return Err("this is the device itself".into());
         }

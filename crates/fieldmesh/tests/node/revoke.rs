@@ -166,3 +166,29 @@ async fn a_revoked_device_is_told_instead_of_recording_into_the_void() {
     truck.shutdown().await.unwrap();
     tablet.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_only_syncs_reads_who_shut_the_device_out_and_what_to_do() {
+    let Scene { crew, truck, tablet } = scene().await;
+    crew.lead.revoke("truck", reason("left the crew")).await.unwrap();
+    // The second pass begins with a policy that says so already.
+    for _ in 0..2 {
+        let report = try_sync(&truck, &crew.address).await.unwrap();
+        assert!(report.revoked, "{report:?}");
+        let told = report.notes.join("\n");
+        let parts = ["(left the crew)", "by the tenant's authority", "learned of it at 2"];
+        for part in parts.into_iter().chain(["a new invitation"]) {
+            assert!(told.contains(part), "{part}: {report:?}");
+        }
+        let error = report.peers[0].error.clone().unwrap_or_default();
+        assert!(!error.contains("fault"), "{report:?}");
+    }
+    let notes = truck.status().await.unwrap().notes.join("\n");
+    assert!(notes.contains("by the tenant's authority"), "{notes}");
+    let devices = crew.lead.devices().await.unwrap();
+    let gone = devices.iter().find(|device| device.name == "truck").unwrap();
+    let by = gone.revoked.as_ref().unwrap().by.clone();
+    assert_eq!(by.as_deref(), Some("the tenant's authority"));
+    truck.shutdown().await.unwrap();
+    tablet.shutdown().await.unwrap();
+}

@@ -113,7 +113,8 @@ impl Pass<'_> {
                 progress(self.progress());
             }
             MeshEvent::Replica(Event::Stalled { link, .. }) => {
-                let text = "the peer holds something else and comparing does not help";
+                let text = "it holds something else and comparing does not help: something cannot \
+                            be read there or here; run `verify` on both sides";
                 self.fail(link, text);
             }
             MeshEvent::Replica(_) => {}
@@ -142,7 +143,7 @@ impl Pass<'_> {
             }
         }
         for link in gone {
-            self.became(link, Life::Down("the connection ended".into()));
+            self.became(link, Life::Down("the connection ended; sync again".into()));
         }
     }
 

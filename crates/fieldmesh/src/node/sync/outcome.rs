@@ -2,8 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use fieldmesh_identity::Policy;
-use fieldmesh_model::DeviceId;
 use fieldmesh_replica::LinkStats;
 
 use crate::api::{PeerSync, Progress, SyncReport, SyncResult};
@@ -69,14 +67,17 @@ impl Pass<'_> {
             .await?;
         let only = filter::words(&self.node.inner.ledger.only);
         let notes = self.notes(&peers).await;
-        Ok(Some(SyncReport { result, peers, conflicts, only, notes }))
+        let ledger = &self.node.inner.ledger;
+        let revoked = ledger.policy().is_revoked(&ledger.device());
+        Ok(Some(SyncReport { result, peers, conflicts, only, notes, revoked }))
     }
 
     /// What somebody should know beside the numbers.
     async fn notes(&self, peers: &[PeerSync]) -> Vec<String> {
         let inner = &self.node.inner;
         let policy = inner.mesh.policy();
-        let mut notes: Vec<String> = own_end(&policy, &inner.ledger.device()).into_iter().collect();
+        let own_end = self.node.blocking(|ledger| Ok(ledger.own_end())).await;
+        let mut notes: Vec<String> = own_end.ok().flatten().into_iter().collect();
         let Some(snapshot) = inner.mesh.snapshot().await else { return notes };
         for peer in peers.iter().filter(|peer| peer.error.is_none()) {
             let greeted = peer.device.and_then(|device| snapshot.watch.greetings.get(&device));
@@ -116,19 +117,6 @@ impl Pass<'_> {
             error,
         })
     }
-}
-
-/// That this device was revoked, in words.
-fn own_end(policy: &Policy, device: &DeviceId) -> Option<String> {
-    let revocation = policy.revocation(device).filter(|_| policy.is_revoked(device))?;
-    let why = match revocation.reason.trim() {
-        "" => String::new(),
-        reason => format!(" ({reason})"),
-    };
-    Some(format!(
-        "this device was revoked{why}; what it recorded that others had not seen by then is kept \
-         aside and can be adopted by an admin; join again with a new invitation, in a new home"
-    ))
 }
 
 /// Adds what passed over one link to what passed over others with the same device: while two

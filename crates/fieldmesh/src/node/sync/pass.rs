@@ -233,7 +233,10 @@ impl<'a> Pass<'a> {
             }
         }
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.state == State::Trying) {
-            let text = format!("not in step within {} s", options.timeout.as_secs());
+            let text = format!(
+                "not in step within {} s; sync again, or give it longer with --timeout",
+                options.timeout.as_secs()
+            );
             attempt.state = State::Failed(text);
         }
     }
