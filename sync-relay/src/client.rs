@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{Method, Request};
 use fieldmesh::api::{DeviceReport, InvitationReport, InviteOptions, Problem};
+use fieldmesh_shell::socket;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
-use crate::problem::running;
+use crate::problem::{running, silent};
 use crate::wire::{NewTenant, TenantList, TenantSummary, escape};
 
 /// A relay behind its socket.
@@ -86,9 +87,17 @@ impl Client {
             // How the connection ended shows in the answer.
             let _ = connection.await;
         });
-        let response = sender.send_request(request).await.map_err(running)?;
-        let status = response.status();
-        let bytes = response.into_body().collect().await.map_err(running)?.to_bytes();
+        let answer = async {
+            let response = sender.send_request(request).await?;
+            Ok::<_, hyper::Error>((response.status(), response.into_body().collect().await?))
+        };
+        let answered = tokio::select! {
+            biased;
+            answered = answer => answered,
+            silence = socket::silence(&self.socket) => return Err(silent(silence)),
+        };
+        let (status, body) = answered.map_err(running)?;
+        let bytes = body.to_bytes();
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(running);
         }

@@ -144,6 +144,7 @@ a1a1a1a1  gulf-crew  Gulf [2J Crew  here       2            1200     ok
     #[test]
     fn devices_and_invitations_are_lines() {
         let device = DeviceReport {
+            traffic: None,
             device: DeviceId::from_bytes([0xb2; 32]),
             name: "relay-1".into(),
             user: String::new(),

@@ -64,6 +64,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn configure_sync(&self, change: SyncSettingsChange) -> Answer<'_, ConnectivityReport>;
     /// Syncs unless a sync is under way, nobody is there or nothing is to be done.
     fn sync_now(&self) -> Answer<'_, SyncNow>;
+    /// What whoever uses the home has to know before anything else, in words.
+    fn warnings(&self) -> Answer<'_, Vec<String>>;
     /// The home's state.
     fn status(&self) -> Answer<'_, StatusReport>;
     /// Other devices as this one reaches them.

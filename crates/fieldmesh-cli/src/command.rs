@@ -37,7 +37,14 @@ impl Context<'_> {
         &self,
         work: impl AsyncFnOnce(&dyn Backend) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        self.with_part(&[], work).await
+        let warned = async |home: &dyn Backend| {
+            // A daemon of an older version knows no warnings; what was asked says what is wrong.
+            for warning in home.warnings().await.unwrap_or_default() {
+                self.terminal.complain(&format!("warning: {}", crate::render::one_line(&warning)));
+            }
+            work(home).await
+        };
+        self.with_part(&[], warned).await
     }
 
     /// As [`Self::with_home`], for a home that exchanges only a part of the tenant's records.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use fieldmesh::api::{Class, Problem};
+use fieldmesh_shell::socket::{SILENCE_MAX, Silence};
 
 fn problem(class: Class, detail: impl Into<String>) -> Problem {
     Problem { class, detail: detail.into(), faults: Vec::new() }
@@ -47,6 +48,19 @@ pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
 pub(crate) fn daemon(error: impl Display) -> Problem {
     failed(format!(
         "the daemon that holds this home broke off: {error}; see its log, or restart it"
+    ))
+}
+
+/// The daemon took a connection and does not answer.
+pub(crate) fn silent(silence: Silence) -> Problem {
+    let (who, wake) = match silence.pid {
+        Some(pid) => (format!(" (process {pid})"), format!("; `kill -CONT {pid}` wakes it")),
+        None => (String::new(), String::new()),
+    };
+    failed(format!(
+        "the daemon{who} that holds this home has not answered for {} s: it is stopped or hangs. If \
+         it is stopped{wake}, else end it and start it again. What was asked it may still do",
+        SILENCE_MAX.as_secs()
     ))
 }
 

@@ -123,7 +123,7 @@ fn written_moment(text: &str) -> Option<Moment> {
 }
 
 /// `text` without line breaks and other characters that would move a terminal's cursor.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 

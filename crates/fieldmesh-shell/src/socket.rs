@@ -4,12 +4,16 @@
 //! paths of sockets are limited to about a hundred bytes. Only whoever holds the folder's lock
 //! creates or removes one, so a socket that nobody listens on is always left over.
 
+mod silence;
+
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
+
+pub use silence::{SILENCE_MAX, Silence, silence};
 
 /// The longest path of a socket that every platform takes.
 const PATH_SIZE_MAX: usize = 99;

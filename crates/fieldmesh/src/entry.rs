@@ -75,6 +75,10 @@ pub(crate) enum Fact {
     Doubted { device: DeviceId, store: StoreId, epoch: u64, until: Moment },
     /// When this device learned that it was revoked.
     Revoked(Moment),
+    /// When each device was last spoken with, whoever dialled.
+    Met(Vec<(DeviceId, Moment)>),
+    /// When it last showed that another home signs with this device's key.
+    Twice(Moment),
 }
 
 /// An entry that cannot be understood.
@@ -193,7 +197,8 @@ mod tests {
         let restored = format!("09{}{}03", "07".repeat(32), "08".repeat(16));
         let doubted = format!("0c{}{}0305", "07".repeat(32), "08".repeat(16));
         let until = Moment::from_millis(-3);
-        let written: [(&str, Fact); 14] = [
+        let met = format!("0e01{}0a", "07".repeat(32));
+        let written: [(&str, Fact); 16] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -208,6 +213,8 @@ mod tests {
             ("0b0a", Fact::Signed(Moment::from_millis(5))),
             (&doubted, Fact::Doubted { device, store, epoch: 3, until }),
             ("0d0a", Fact::Revoked(Moment::from_millis(5))),
+            (&met, Fact::Met(vec![(device, Moment::from_millis(5))])),
+            ("0f0a", Fact::Twice(Moment::from_millis(5))),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

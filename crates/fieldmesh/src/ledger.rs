@@ -6,6 +6,7 @@
 
 mod aside;
 mod conflicts;
+mod copies;
 mod create;
 mod export;
 mod import;

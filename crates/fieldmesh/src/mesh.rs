@@ -111,6 +111,20 @@ pub(crate) struct Snapshot {
     pub(crate) watch: Watch,
     /// Where critical batches lie that no relay is known to hold.
     pub(crate) critical: BTreeSet<Scope>,
+    /// What passed over links that are gone, by device.
+    pub(crate) earlier: BTreeMap<DeviceId, LinkStats>,
+}
+
+impl Snapshot {
+    /// What has passed between each device and this one, whoever dialled.
+    pub(crate) fn moved(&self) -> BTreeMap<DeviceId, LinkStats> {
+        let mut moved = self.earlier.clone();
+        for link in &self.links {
+            let known = moved.entry(link.device).or_default();
+            *known = sum(known, &link.stats);
+        }
+        moved
+    }
 }
 
 /// One link at one moment.
@@ -143,6 +157,7 @@ impl LinkState {
 /// A handle on the task.
 #[derive(Clone)]
 pub(crate) struct Mesh {
+    device: DeviceId,
     inbox: mpsc::Sender<Call>,
     urgent: mpsc::UnboundedSender<Call>,
     events: broadcast::Sender<MeshEvent>,
@@ -172,6 +187,7 @@ impl Mesh {
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let news = tokio::sync::watch::Sender::new(News::default());
         let mesh = Self {
+            device: keys.device(),
             inbox,
             urgent,
             events,
@@ -281,6 +297,9 @@ impl Mesh {
             }
             MeshEvent::Replica(Event::OwnBatchUnknown { .. }) => {
                 self.news.send_modify(|news| news.unknown_own_batches += 1);
+            }
+            MeshEvent::Replica(Event::Fork(Fork { chain, .. })) if chain.author == self.device => {
+                self.news.send_modify(|news| news.own_forks += 1);
             }
             MeshEvent::Replica(Event::InStep { .. }) => self.agreed(),
             MeshEvent::Replica(_) | MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. } => {}
@@ -426,6 +445,7 @@ impl MeshTask {
             gaps: self.replica.gaps().take(LISTED_MAX).collect(),
             watch: self.watch.clone(),
             critical: self.replica.critical_scopes(),
+            earlier: self.earlier.clone(),
         }
     }
 

@@ -7,6 +7,7 @@ mod builder;
 mod connectivity;
 mod contacts;
 mod contents;
+mod copies;
 mod devices;
 mod enrol;
 mod erase;

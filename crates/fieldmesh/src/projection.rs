@@ -144,7 +144,9 @@ impl<'a> Projection<'a> {
             | Fact::Found(_)
             | Fact::Restores(_)
             | Fact::Signed(_)
-            | Fact::Revoked(_)) => {
+            | Fact::Revoked(_)
+            | Fact::Met(_)
+            | Fact::Twice(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -411,6 +413,8 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Restores(_) => b"fact/restores",
         Fact::Signed(_) => b"fact/signed",
         Fact::Revoked(_) => b"fact/revoked",
+        Fact::Met(_) => b"fact/met",
+        Fact::Twice(_) => b"fact/twice",
         Fact::Aside(_)
         | Fact::Admitted(_)
         | Fact::Receipt(_)

@@ -85,6 +85,12 @@ async fn two_devices_that_recorded_apart_end_with_equal_exports() {
     let (ours, theirs) =
         (export(&crew.lead, "field_entry").await, export(&crew.hand, "field_entry").await);
     assert_eq!(ours.lines().count(), 20);
+    // The lead's device was dialled and knows as much of the meeting.
+    let devices = crew.lead.devices().await.unwrap();
+    let hand = devices.iter().find(|device| device.name == "hand phone").unwrap();
+    assert!(hand.last_contact.is_some(), "{hand:?}");
+    let passed = hand.traffic.unwrap();
+    assert!(passed.received > 0 && passed.sent > 0 && passed.bytes_in > 0, "{hand:?}");
     assert_eq!(ours, theirs);
     assert_eq!(export(&crew.lead, "well").await, export(&crew.hand, "well").await);
     let (a, b) = (crew.lead.status().await.unwrap(), crew.hand.status().await.unwrap());
@@ -166,6 +172,21 @@ async fn an_edit_made_on_a_copied_home_is_listed_and_stops_nobody() {
         sync(&node, &crew.address).await;
         node.shutdown().await.unwrap();
     }
+    // Whoever uses either is told, also by the next program on it.
+    for home in [crew.home.join("hand"), folder.path().join("copy")] {
+        let node = Node::builder(home).passphrase("two").open().await.unwrap();
+        sync(&node, &crew.address).await;
+        node.shutdown().await.unwrap();
+    }
+    for home in [crew.home.join("hand"), folder.path().join("copy")] {
+        let node = Node::builder(home).passphrase("two").open().await.unwrap();
+        let notes = node.status().await.unwrap().notes.join("\n");
+        assert!(notes.contains("this device runs twice"), "{notes}");
+        assert!(notes.contains("delete the other"), "{notes}");
+        assert_eq!(node.warnings().await.unwrap().len(), 1);
+        node.shutdown().await.unwrap();
+    }
+    assert!(crew.lead.warnings().await.unwrap().is_empty());
     let third = join(&crew.lead, folder.path().join("third"), Role::Operator).await;
     sync(&third, &crew.address).await;
     let (shown, theirs) = (crew.lead.show(&id).await.unwrap(), third.show(&id).await.unwrap());

@@ -85,6 +85,10 @@ impl Backend for Local {
         Box::pin(async move { Ok(self.0.sync_now().await) })
     }
 
+    fn warnings(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async move { self.0.warnings().await.map_err(problem) })
+    }
+
     fn status(&self) -> Answer<'_, StatusReport> {
         Box::pin(async move { self.0.status().await.map_err(problem) })
     }

@@ -140,6 +140,10 @@ impl Backend for Remote {
         Box::pin(async move { self.exchange(Method::POST, "/v1/connectivity/sync").value().await })
     }
 
+    fn warnings(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/warnings").value().await })
+    }
+
     fn status(&self) -> Answer<'_, StatusReport> {
         Box::pin(async move { self.exchange(Method::GET, "/v1/status").value().await })
     }

@@ -17,8 +17,9 @@ struct Shown {
 
 /// `status`
 pub(super) async fn status(context: &Context<'_>) -> Result<(), Failure> {
+    // The notes of the status say what warnings would.
     context
-        .with_home(async |home| {
+        .with_part(&[], async |home| {
             let shown =
                 Shown { status: home.status().await?, connectivity: home.connectivity().await? };
             context.terminal.value(&shown, |shown, style| {

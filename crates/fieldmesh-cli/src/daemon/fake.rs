@@ -142,6 +142,10 @@ impl Backend for Fake {
         self.answer("sync now", samples::sync_now())
     }
 
+    fn warnings(&self) -> Answer<'_, Vec<String>> {
+        self.answer("warnings", Vec::new())
+    }
+
     fn status(&self) -> Answer<'_, StatusReport> {
         self.answer("status", samples::status())
     }

@@ -88,6 +88,12 @@ pub(crate) fn device(device: &DeviceReport, style: &Style) -> String {
             about.push(("erased", "when it learns of it".into()));
         }
     }
+    if let Some(moved) = &device.traffic {
+        let batches = counted(moved.received, "batch", "batches");
+        let bytes = traffic(moved.bytes_in, moved.bytes_out);
+        let text = format!("{batches} received, {} sent; {bytes}", thousands(moved.sent));
+        about.push(("passed", text));
+    }
     if device.aside > 0 {
         let batches = counted(device.aside, "batch", "batches");
         let text = format!("{batches}; see `fieldmesh conflicts --kind quarantine`");

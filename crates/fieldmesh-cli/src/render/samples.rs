@@ -153,6 +153,7 @@ pub(crate) fn sync_now() -> SyncNow {
 /// The office and a truck.
 pub(crate) fn devices() -> Vec<DeviceReport> {
     let device = |byte, name: &str, role, this| DeviceReport {
+        traffic: None,
         device: device_id(byte),
         name: name.into(),
         user: "Ana".into(),

@@ -341,6 +341,9 @@ pub struct DeviceReport {
     /// Its batches that do not count.
     #[serde(default)]
     pub aside: u64,
+    /// What has passed between it and this device since this one was opened, whoever dialled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
     /// Where it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<RevokedReport>,

@@ -13,9 +13,16 @@ pub(crate) struct News {
     pub(crate) agreed: Option<u64>,
     /// A peer holds a batch that this device signed and does not know.
     pub(crate) unknown_own_batches: u64,
+    /// Two batches for one place of this device's chains: another home signs with its key.
+    pub(crate) own_forks: u64,
 }
 
 impl News {
+    /// Whether something shows that another home signs with this device's key.
+    pub(crate) const fn is_twice(&self) -> bool {
+        self.unknown_own_batches > 0 || self.own_forks > 0
+    }
+
     /// Whether some peer has had no other policy items since the policy changed last.
     pub(crate) fn is_policy_agreed(&self) -> bool {
         self.agreed == Some(self.policies)

@@ -31,6 +31,8 @@ struct Book {
     /// Addresses that mDNS shows.
     nearby: Vec<String>,
     last_sync: Option<Moment>,
+    /// When each device was last spoken with, whoever dialled; a tenant has few devices.
+    met: BTreeMap<DeviceId, Moment>,
 }
 
 /// An address to try.
@@ -51,6 +53,9 @@ impl Contacts {
         }
         if let Some(Fact::LastSync(at)) = ledger.recall(&Fact::LastSync(Moment::ZERO))? {
             book.last_sync = Some(at);
+        }
+        if let Some(Fact::Met(met)) = ledger.recall(&Fact::Met(Vec::new()))? {
+            book.met = met.into_iter().collect();
         }
         Ok(Self { book: Mutex::new(book) })
     }
@@ -88,10 +93,22 @@ impl Contacts {
     }
 
     /// A conversation that came into step with somebody who dialled this device.
-    pub(super) fn met(&self) {
+    pub(super) fn joined(&self) {
         let mut book = self.lock();
         book.last_sync = Some(clock::now());
         book.is_changed = true;
+    }
+
+    /// A device introduced itself, whoever dialled.
+    pub(super) fn met(&self, device: DeviceId) {
+        let mut book = self.lock();
+        book.met.insert(device, clock::now());
+        book.is_changed = true;
+    }
+
+    /// When `device` was last spoken with.
+    pub(super) fn last_met(&self, device: &DeviceId) -> Option<Moment> {
+        self.lock().met.get(device).copied()
     }
 
     /// The addresses that mDNS shows.
@@ -146,7 +163,7 @@ impl Contacts {
 
     /// Writes the book to disk if it has changed. Blocks.
     pub(super) fn save(&self, ledger: &Ledger) -> Result<(), Error> {
-        let (bytes, last_sync) = {
+        let (bytes, last_sync, met) = {
             let mut book = self.lock();
             if !std::mem::take(&mut book.is_changed) {
                 return Ok(());
@@ -154,9 +171,13 @@ impl Contacts {
             book.has_news = false;
             let bytes = postcard::to_allocvec(&book.remembered)
                 .expect("an address book holds nothing unserialisable");
-            (bytes, book.last_sync)
+            let met: Vec<_> = book.met.iter().map(|(device, at)| (*device, *at)).collect();
+            (bytes, book.last_sync, met)
         };
         ledger.remember(Fact::Addresses(bytes))?;
+        if !met.is_empty() {
+            ledger.remember(Fact::Met(met))?;
+        }
         last_sync.map_or(Ok(()), |at| ledger.remember(Fact::LastSync(at)))
     }
 

@@ -160,7 +160,12 @@ impl Node {
                         node.act_on(&known, &latest).await;
                         known = latest;
                     }
-                    Happened::Event(Ok(MeshEvent::Replica(event))) => note(event),
+                    Happened::Event(Ok(MeshEvent::Replica(event))) => {
+                        if let Event::Greeted { device, .. } = &event {
+                            node.inner.contacts.met(*device);
+                        }
+                        note(event);
+                    }
                     Happened::Event(Ok(MeshEvent::Linked { .. } | MeshEvent::Unlinked { .. })) => {}
                     Happened::Event(Err(RecvError::Lagged(count))) => {
                         tracing::warn!(count, "events are missing from the log");
@@ -180,6 +185,9 @@ impl Node {
             && let Err(error) = self.blocking(Ledger::start_epoch).await
         {
             tracing::error!(%error, "no new epoch could be written");
+        }
+        if latest.is_twice() {
+            self.heed_copies().await;
         }
         if latest.agreed != known.agreed {
             self.obey_policy().await;

@@ -7,6 +7,7 @@ use fieldmesh_net::address;
 use fieldmesh_replica::{LinkId, LinkStats};
 
 use crate::api::{DeviceReport, PeerReport, RevokedReport, StatusReport, Traffic};
+use crate::clock;
 use crate::error::Error;
 use crate::filter;
 use crate::ledger::revoker;
@@ -58,7 +59,7 @@ impl Node {
                 (true, false, _, false) => "online",
             };
             let whereabouts = ledger.whereabouts()?;
-            notes.splice(0..0, ledger.own_end());
+            notes.splice(0..0, ledger.own_notes());
             Ok(StatusReport {
                 state: state.into(),
                 tenant,
@@ -163,6 +164,7 @@ impl Node {
     ///
     /// The store cannot be read.
     pub async fn devices(&self) -> Result<Vec<DeviceReport>, Error> {
+        let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
         let mut contact: BTreeMap<DeviceId, _> = BTreeMap::new();
         for known in self.inner.contacts.all() {
             if let Some(device) = known.device {
@@ -170,6 +172,15 @@ impl Node {
                 *last = (*last).max(known.last_success);
             }
         }
+        let met = |device: &DeviceId| {
+            let is_linked = snapshot.links.iter().any(|link| link.device == *device);
+            if is_linked { Some(clock::now()) } else { self.inner.contacts.last_met(device) }
+        };
+        for member in self.inner.mesh.policy().everybody() {
+            let last = contact.entry(member.device).or_default();
+            *last = (*last).max(met(&member.device));
+        }
+        let moved = snapshot.moved();
         let policy = self.inner.mesh.policy();
         self.blocking(move |ledger| {
             ledger.settle()?;
@@ -191,6 +202,7 @@ impl Node {
                         last_change: output.last_change,
                         last_contact: contact.get(&member.device).copied().flatten(),
                         aside: aside.get(&member.device).copied().unwrap_or(0),
+                        traffic: moved.get(&member.device).map(traffic),
                         revoked: revoked.map(|revocation| RevokedReport {
                             reason: revocation.reason.clone(),
                             wipe: revocation.wipe,
@@ -243,7 +255,7 @@ impl Node {
         match (state.is_dialled, state.part) {
             (true, None) => self.inner.contacts.succeeded(state.device, &state.address),
             (true, Some(_)) => self.inner.contacts.answered(state.device, &state.address),
-            (false, None) => self.inner.contacts.met(),
+            (false, None) => self.inner.contacts.joined(),
             (false, Some(_)) => {}
         }
         state.is_dialled.then_some(state.address)

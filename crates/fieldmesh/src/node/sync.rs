@@ -65,6 +65,7 @@ impl Node {
         pass.run(&options, &mut events, sightings, &mut progress).await;
         pass.finish_links().await;
         self.obey_policy().await;
+        self.heed_copies().await;
         if let Some(mdns) = mdns {
             mdns.stop().await;
         }

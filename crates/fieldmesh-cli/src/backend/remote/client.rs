@@ -1,12 +1,13 @@
 //! One HTTP exchange with the daemon.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{Method, Request, Response};
 use fieldmesh::api::Problem;
+use fieldmesh_shell::socket;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -28,9 +29,24 @@ pub(super) struct Exchange<'a> {
     body: Body,
 }
 
+/// The socket of a daemon that may have been stopped or hang.
+struct Watched(PathBuf);
+
+impl Watched {
+    /// Waits for a part of an answer as long as the daemon lives.
+    async fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, Problem> {
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer),
+            silence = socket::silence(&self.0) => Err(problem::silent(silence)),
+        }
+    }
+}
+
 /// A successful answer, and the task that moves its bytes.
 struct Answered {
     response: Response<Incoming>,
+    watched: Watched,
     _connection: JoinSet<()>,
 }
 
@@ -63,8 +79,9 @@ impl<'a> Exchange<'a> {
     /// Sends it; the answer is one value.
     pub(super) async fn value<T: DeserializeOwned>(self) -> Result<T, Problem> {
         let answered = self.send().await?;
-        let bytes = answered.response.into_body().collect().await.map_err(daemon)?.to_bytes();
-        serde_json::from_slice(&bytes).map_err(daemon)
+        let Answered { response, watched, .. } = answered;
+        let bytes = watched.wait(response.into_body().collect()).await?.map_err(daemon)?;
+        serde_json::from_slice(&bytes.to_bytes()).map_err(daemon)
     }
 
     /// Sends it; the answer is progress, then a report.
@@ -98,6 +115,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn send(self) -> Result<Answered, Problem> {
+        let watched = Watched(self.socket.to_owned());
         let mut request =
             Request::builder().method(self.method).uri(self.target).header(HOST, "fieldmesh");
         if let Some(media_type) = self.media_type {
@@ -112,8 +130,8 @@ impl<'a> Exchange<'a> {
             // How the connection ended shows in the answer.
             let _ = connection.await;
         });
-        let response = sender.send_request(request).await.map_err(daemon)?;
-        let answered = Answered { response, _connection: tasks };
+        let response = watched.wait(sender.send_request(request)).await?.map_err(daemon)?;
+        let answered = Answered { response, watched, _connection: tasks };
         if answered.response.status().is_success() {
             return Ok(answered);
         }
@@ -123,7 +141,7 @@ impl<'a> Exchange<'a> {
 
 impl Answered {
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        while let Some(frame) = self.response.frame().await {
+        while let Some(frame) = self.watched.wait(self.response.frame()).await? {
             if let Ok(bytes) = frame.map_err(daemon)?.into_data() {
                 return Ok(Some(bytes));
             }
@@ -133,7 +151,7 @@ impl Answered {
 
     async fn problem(self) -> Problem {
         let status = self.response.status();
-        let Ok(body) = self.response.into_body().collect().await else {
+        let Ok(Ok(body)) = self.watched.wait(self.response.into_body().collect()).await else {
             return daemon(status);
         };
         serde_json::from_slice(&body.to_bytes()).unwrap_or_else(|_| daemon(status))

@@ -17,6 +17,10 @@ pub(super) async fn status(State(shared): State<Shared>) -> Result<Json<StatusRe
     Ok(Json(shared.backend.status().await?))
 }
 
+pub(super) async fn warnings(State(shared): State<Shared>) -> Result<Json<Vec<String>>, Refusal> {
+    Ok(Json(shared.backend.warnings().await?))
+}
+
 pub(super) async fn connectivity(
     State(shared): State<Shared>,
 ) -> Result<Json<ConnectivityReport>, Refusal> {

@@ -76,8 +76,8 @@ impl Pass<'_> {
     async fn notes(&self, peers: &[PeerSync]) -> Vec<String> {
         let inner = &self.node.inner;
         let policy = inner.mesh.policy();
-        let own_end = self.node.blocking(|ledger| Ok(ledger.own_end())).await;
-        let mut notes: Vec<String> = own_end.ok().flatten().into_iter().collect();
+        let own = self.node.blocking(|ledger| Ok(ledger.own_notes())).await;
+        let mut notes = own.unwrap_or_default();
         let Some(snapshot) = inner.mesh.snapshot().await else { return notes };
         for peer in peers.iter().filter(|peer| peer.error.is_none()) {
             let greeted = peer.device.and_then(|device| snapshot.watch.greetings.get(&device));
