@@ -83,7 +83,7 @@ pub(crate) enum Command {
     },
     /// Invite devices into a tenant that was created here, and serve the invitations.
     Invite(InviteArgs),
-    /// List the devices of a tenant.
+    /// List the devices of a tenant, and shut one out of it.
     Device {
         #[command(subcommand)]
         command: DeviceCommand,
@@ -176,6 +176,34 @@ pub(crate) enum DeviceCommand {
         #[arg(long, value_name = "TENANT")]
         tenant: String,
     },
+    /// Shut a device out of a tenant for good. What this relay knows of its work goes on counting.
+    Revoke(RevokeArgs),
+}
+
+/// `device revoke …`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sync-relay device revoke truck-7 --tenant permian-west --reason \"stolen in Odessa\" --yes
+
+The tenant has to be one whose authority is here (`sync-relay tenant create`). Others learn of it
+when they meet this relay. Work of the device that arrives later is kept and does not count until
+an admin says `fieldmesh devices adopt`.")]
+pub(crate) struct RevokeArgs {
+    /// The device: its name, its id, or an ending of the id.
+    pub(crate) device: String,
+    /// The tenant: its slug, its name, its id or the end of that.
+    #[arg(long, value_name = "TENANT")]
+    pub(crate) tenant: String,
+    /// Why, for the others.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
+    /// Have the device erase its home when it learns of it.
+    #[arg(long)]
+    pub(crate) wipe: bool,
+    /// It cannot be taken back; without this nothing is done but to say what would be.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{Method, Request};
-use fieldmesh::api::{DeviceReport, InvitationReport, InviteOptions, Problem};
+use fieldmesh::api::{
+    DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport,
+};
 use fieldmesh_shell::socket;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
@@ -51,6 +53,17 @@ impl Client {
     /// See [`crate::relay::Relay::devices`].
     pub(crate) async fn devices(&self, tenant: &str) -> Result<Vec<DeviceReport>, Problem> {
         self.get(format!("/v1/tenants/{}/devices", escape(tenant))).await
+    }
+
+    /// See [`crate::relay::Relay::revoke`].
+    pub(crate) async fn revoke(
+        &self,
+        tenant: &str,
+        device: &str,
+        options: &RevokeOptions,
+    ) -> Result<RevokeReport, Problem> {
+        let (tenant, device) = (escape(tenant), escape(device));
+        self.post(format!("/v1/tenants/{tenant}/devices/{device}/revoke"), options).await
     }
 
     async fn get<T: DeserializeOwned>(&self, target: String) -> Result<T, Problem> {

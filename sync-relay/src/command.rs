@@ -1,5 +1,6 @@
 //! The commands: each asks a relay, one that runs or one that it opens, and prints the answer.
 
+mod device;
 mod invite;
 mod run;
 mod tenant;
@@ -54,9 +55,10 @@ pub(crate) async fn run(
             TenantCommand::List => tenant::list(&context).await,
         },
         Command::Invite(args) => invite::invite(&context, args).await,
-        Command::Device { command: DeviceCommand::List { tenant } } => {
-            tenant::devices(&context, tenant).await
-        }
+        Command::Device { command } => match command {
+            DeviceCommand::List { tenant } => device::list(&context, tenant).await,
+            DeviceCommand::Revoke(args) => device::revoke(&context, args).await,
+        },
     }
 }
 

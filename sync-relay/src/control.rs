@@ -10,7 +10,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use fieldmesh::api::{DeviceReport, InvitationReport, InviteOptions, Problem};
+use fieldmesh::api::{
+    DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport,
+};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +51,7 @@ fn router(relay: Relay) -> Router {
         .route("/v1/tenants", get(tenants).post(admit))
         .route("/v1/tenants/{tenant}/invitations", post(invite))
         .route("/v1/tenants/{tenant}/devices", get(devices))
+        .route("/v1/tenants/{tenant}/devices/{device}/revoke", post(revoke))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(relay)
@@ -80,6 +83,15 @@ async fn devices(
     Path(tenant): Path<String>,
 ) -> Result<Json<Vec<DeviceReport>>, Refusal> {
     Ok(Json(relay.devices(&tenant).await?))
+}
+
+async fn revoke(
+    State(relay): State<Relay>,
+    Path((tenant, device)): Path<(String, String)>,
+    options: Result<Json<RevokeOptions>, JsonRejection>,
+) -> Result<Json<RevokeReport>, Refusal> {
+    let Json(options) = options?;
+    Ok(Json(relay.revoke(&tenant, &device, options).await?))
 }
 
 async fn no_route() -> Refusal {

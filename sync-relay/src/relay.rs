@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use fieldmesh::api::{DeviceReport, InvitationReport, InviteOptions, Problem, Vitals};
+use fieldmesh::api::{
+    DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport, Vitals,
+};
 use fieldmesh::{Builder, Listener, Node, RunOptions};
 use fieldmesh_model::TenantId;
 use tokio::task::JoinSet;
@@ -194,6 +196,21 @@ impl Relay {
     /// There is no such tenant, or its store cannot be read.
     pub(crate) async fn devices(&self, name: &str) -> Result<Vec<DeviceReport>, Problem> {
         self.find(name)?.devices().await.map_err(|error| error.problem())
+    }
+
+    /// Shuts a device out of a tenant.
+    ///
+    /// # Errors
+    ///
+    /// There is no such tenant or device, or the tenant's authority is elsewhere.
+    pub(crate) async fn revoke(
+        &self,
+        tenant: &str,
+        device: &str,
+        options: RevokeOptions,
+    ) -> Result<RevokeReport, Problem> {
+        let node = self.find(tenant)?;
+        node.revoke(device, options).await.map_err(|error| error.problem())
     }
 
     /// Everything that does not work, a line each; nothing where all is well.

@@ -1,6 +1,6 @@
 //! Reports as people read them: pure functions from a report to text.
 
-use fieldmesh::api::{DeviceReport, InvitationReport};
+use fieldmesh::api::{DeviceReport, InvitationReport, RevokeReport};
 use fieldmesh_model::Moment;
 
 use crate::wire::TenantSummary;
@@ -52,6 +52,43 @@ pub(crate) fn devices(devices: &[DeviceReport]) -> String {
         ]
     });
     table(["id", "name", "role", "user", "batches", "last change"], rows)
+}
+
+/// What somebody should know before revoking a device.
+pub(crate) fn revoke_question(device: &DeviceReport, wipe: bool) -> String {
+    let mut text = format!(
+        "{} ({}, {}) is shut out for good. The {} of it that are here go on counting; what it \
+         did besides does not until `fieldmesh devices adopt` says so.",
+        one_line(&device.name),
+        device.device.short(),
+        one_line(device.email.as_deref().unwrap_or("no user")),
+        batches(device.batches),
+    );
+    if device.founder {
+        text.push_str(
+            " It made this tenant and holds its authority, which a revocation does not take away: \
+             nobody else can invite, and whoever has it can still sign for the tenant.",
+        );
+    }
+    if wipe {
+        text.push_str(" It erases its home when it learns of it.");
+    }
+    text
+}
+
+/// A device that was revoked.
+pub(crate) fn revoked(report: &RevokeReport) -> String {
+    let erased = if report.wipe { ", and erases itself when it learns of it" } else { "" };
+    format!(
+        "Done: {} is revoked{erased}. {} of it count.\nOthers learn of it when they meet this \
+         relay or a device that knows.\n",
+        one_line(&report.name),
+        batches(report.kept),
+    )
+}
+
+fn batches(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "batch" } else { "batches" })
 }
 
 /// What the operator passes on.
@@ -144,6 +181,7 @@ a1a1a1a1  gulf-crew  Gulf [2J Crew  here       2            1200     ok
     #[test]
     fn devices_and_invitations_are_lines() {
         let device = DeviceReport {
+            founder: false,
             traffic: None,
             device: DeviceId::from_bytes([0xb2; 32]),
             name: "relay-1".into(),

@@ -84,3 +84,16 @@ fn entries(from: usize) -> String {
     }
     lines
 }
+
+#[test]
+fn a_command_whose_daemon_was_stopped_ends_and_names_the_process() {
+    let site = Site::new();
+    let [lead] = site.crew(["lead"]);
+    let office = lead.daemon();
+    signal(&office, Signal::STOP);
+    let pid = format!("process {}", office.pid());
+    lead.run(&["list", "well"]).code(1).says(&[&pid, "kill -CONT"]);
+    signal(&office, Signal::CONT);
+    lead.ok(&["list", "well"]);
+    office.stop();
+}

@@ -26,6 +26,6 @@ pub use item::{Item, ItemError, ItemPlace};
 pub use keys::{Authority, DeviceKeys, RecoveryKey, Seed, Signer};
 pub use policy::{ITEMS_MAX, Member, Policy, Rank, Refusal, Standing, Unheard};
 pub use statement::{
-    Adoption, Certificate, ChainHead, Cut, Genesis, HEADS_PER_ITEM_MAX, Pin, Revocation,
-    RoleChange, Statement,
+    Adoption, Certificate, ChainHead, Cut, Genesis, HEADS_PER_ITEM_MAX, Pin, REASON_LENGTH_MAX,
+    Revocation, RoleChange, Statement,
 };

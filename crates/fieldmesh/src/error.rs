@@ -95,7 +95,7 @@ pub enum Error {
         name: String,
     },
     /// Several things have this name.
-    #[error("{name:?} names several records: {}; give more of the id", candidates.join(", "))]
+    #[error("{name:?} can mean more than one: {}; give more of the id", candidates.join(", "))]
     Ambiguous {
         /// What was given.
         name: String,

@@ -1,4 +1,4 @@
-//! `tenant` and `device`: what a relay serves, and for whom.
+//! `tenant`: what a relay serves.
 
 use std::io::Read as _;
 
@@ -78,15 +78,6 @@ pub(super) async fn list(context: &Context<'_>) -> Result<(), Failure> {
         context.terminal.say("No tenants so far; see `sync-relay tenant create|join`.");
     }
     Ok(())
-}
-
-/// `device list`
-pub(super) async fn devices(context: &Context<'_>, tenant: &str) -> Result<(), Failure> {
-    let devices = match context.reach().await? {
-        Reached::Running(client) => client.devices(tenant).await?,
-        Reached::Here(data) => with_relay(data, async |relay| relay.devices(tenant).await).await?,
-    };
-    context.terminal.list(&devices, render::devices)
 }
 
 fn read_invitation() -> Result<String, Problem> {

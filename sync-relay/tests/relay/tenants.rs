@@ -115,3 +115,29 @@ async fn a_tenant_joined_while_the_relay_runs_is_served_at_once() {
     assert_eq!(relay.ask(&["tenant", "list"]).await.len(), 1);
     relay.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_device_is_shut_out_by_the_relay_that_holds_the_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Relay::start(&folder.path().join("data")).await;
+    relay.ask(&["tenant", "create", "Gulf Crew"]).await;
+    let hand =
+        crew::join(folder.path(), "hand", &relay.invite("gulf-crew", "operator").await).await;
+    crew::sync(&hand, &relay.address()).await;
+    let revoke = ["device", "revoke", "hand", "--tenant", "gulf-crew", "--reason", "lost"];
+    let asked = command(&relay.data, &revoke).await;
+    assert_eq!(asked.code, Some(2), "{}", asked.stderr);
+    assert!(asked.stderr.contains("shut out for good"), "{}", asked.stderr);
+    assert!(asked.stderr.contains("--yes"), "{}", asked.stderr);
+    let report = relay.ask(&[&revoke[..], &["--yes"]].concat()).await.remove(0);
+    assert_eq!((&report["name"], &report["wipe"]), (&"hand".into(), &false.into()));
+    let report = crew::try_sync(&hand, &relay.address()).await;
+    assert!(report.revoked, "{report:?}");
+    assert!(report.notes.join(" ").contains("(lost) by the tenant's authority"), "{report:?}");
+    let again = command(&relay.data, &[&revoke[..], &["--yes"]].concat()).await;
+    assert!(again.stderr.contains("revoked already"), "{}", again.stderr);
+    let stranger = ["device", "revoke", "nobody", "--tenant", "gulf-crew", "--yes"];
+    assert_eq!(command(&relay.data, &stranger).await.code, Some(4));
+    hand.shutdown().await.unwrap();
+    relay.stop().await;
+}

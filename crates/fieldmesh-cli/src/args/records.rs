@@ -70,6 +70,7 @@ pub(crate) struct IdArgs {
 Examples:
   fieldmesh list field_entry --where wellId=\"State 12-4\" --since yesterday
   fieldmesh list field_entry --where entryType=PRODUCTION --limit 20
+  fieldmesh list field_entry --unsafe
   fieldmesh list well --json | jq -r .fields.name")]
 pub(crate) struct ListArgs {
     /// The collection, `field_entry` or `well` for example.
@@ -89,4 +90,8 @@ pub(crate) struct ListArgs {
     /// Deleted records instead of the others.
     #[arg(long)]
     pub(crate) deleted: bool,
+    /// Only records that are not safe so far: no relay has signed for them, or where the tenant
+    /// has no relay, no other device has.
+    #[arg(long = "unsafe")]
+    pub(crate) not_safe: bool,
 }

@@ -155,6 +155,7 @@ pub(super) async fn list(context: &Context<'_>, args: &ListArgs) -> Result<(), F
         until: args.until,
         limit: args.limit,
         deleted: args.deleted,
+        not_safe: args.not_safe,
     };
     context
         .with_home(async |home| {

@@ -70,6 +70,7 @@ pub(super) async fn export(context: &Context<'_>, args: &ExportArgs) -> Result<(
             until: args.until,
             limit: None,
             deleted: false,
+            not_safe: false,
         },
         format: match args.format {
             Format::Csv => ExportFormat::Csv,

@@ -119,6 +119,12 @@ pub(crate) fn revoke_question(device: &DeviceReport, wipe: bool) -> String {
         person(device),
         counted(device.batches, "batch", "batches"),
     );
+    if device.founder {
+        text.push_str(
+            " It made this tenant and holds its authority, which a revocation does not take away: \
+             nobody else can invite, and whoever has it can still sign for the tenant.",
+        );
+    }
     if wipe {
         text.push_str(" It erases its home when it learns of it.");
     }

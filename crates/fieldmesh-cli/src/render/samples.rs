@@ -153,6 +153,7 @@ pub(crate) fn sync_now() -> SyncNow {
 /// The office and a truck.
 pub(crate) fn devices() -> Vec<DeviceReport> {
     let device = |byte, name: &str, role, this| DeviceReport {
+        founder: false,
         traffic: None,
         device: device_id(byte),
         name: name.into(),
@@ -181,6 +182,7 @@ pub(crate) fn peers() -> Vec<PeerReport> {
         error: error.map(Into::into),
         protocol: None,
         clock_ahead: None,
+        founder: false,
         traffic: None,
     };
     vec![

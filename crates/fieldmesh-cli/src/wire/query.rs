@@ -48,6 +48,9 @@ pub(crate) fn list_pairs(query: &ListQuery) -> Pairs {
     if query.deleted {
         pairs.push(("deleted".into(), "true".into()));
     }
+    if query.not_safe {
+        pairs.push(("unsafe".into(), "true".into()));
+    }
     pairs
 }
 
@@ -71,6 +74,7 @@ fn list_pair(query: &mut ListQuery, name: &str, value: String) -> Result<(), Pro
         "until" => query.until = Some(parsed(name, &value)?),
         "limit" => query.limit = Some(parsed(name, &value)?),
         "deleted" => query.deleted = parsed(name, &value)?,
+        "unsafe" => query.not_safe = parsed(name, &value)?,
         _ => return Err(usage(format!("there is no parameter {name:?}"))),
     }
     Ok(())
@@ -152,6 +156,7 @@ mod tests {
             until: None,
             limit: Some(20),
             deleted: true,
+            not_safe: true,
         }
     }
 

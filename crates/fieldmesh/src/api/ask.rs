@@ -52,6 +52,10 @@ pub struct ListQuery {
     /// Deleted records instead of the others.
     #[serde(default)]
     pub deleted: bool,
+    /// Only records that are not safe: at no relay, or where the tenant has none, on no other
+    /// device.
+    #[serde(default, rename = "unsafe")]
+    pub not_safe: bool,
 }
 
 /// How an export is written.

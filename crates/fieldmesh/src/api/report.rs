@@ -341,6 +341,9 @@ pub struct DeviceReport {
     /// Its batches that do not count.
     #[serde(default)]
     pub aside: u64,
+    /// Whether the tenant was made with it, so that it holds the tenant's authority.
+    #[serde(default)]
+    pub founder: bool,
     /// What has passed between it and this device since this one was opened, whoever dialled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,

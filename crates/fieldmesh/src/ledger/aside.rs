@@ -8,9 +8,10 @@ use fieldmesh_model::{BatchId, DeviceId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::api::{AsideBatch, ConflictReport};
+use crate::changes::Closure;
 use crate::error::Error;
 use crate::places::read_batch;
-use crate::rows;
+use crate::rows::{self, RecordRow};
 use crate::schema;
 
 use super::Ledger;
@@ -55,6 +56,27 @@ impl Ledger {
         Ok(batches.iter().map(|batch| self.report_aside(batch, &policy, names)).collect())
     }
 
+    /// What people call the first record of a batch that does not count. The view may not have the
+    /// record, so it is read with the changes of the batch.
+    fn name_aside(&self, batch: &Batch, names: &mut Names) -> Option<String> {
+        let id = batch.leaves().first()?.document;
+        if let Some(name) = names.of(self, id) {
+            return Some(name);
+        }
+        let mut closure = match self.row(id).ok()? {
+            Some(row) => Closure::read_readable(&self.store, &row.changes, self.device()).0,
+            None => Closure::default(),
+        };
+        for leaf in batch.leaves().iter().filter(|leaf| leaf.document == id) {
+            let peeked = fieldmesh_document::peek(&leaf.change).ok()?;
+            closure.insert(peeked, batch.header().author, leaf.change.clone());
+        }
+        let schema = schema::numbered(batch.header().scope.collection);
+        let document = closure.document(id, &self.policy()).ok()?;
+        let record = RecordRow::of(&document, &schema).ok()?;
+        names.of_unshown(self, &schema, &record)
+    }
+
     fn report_aside(&self, batch: &Batch, policy: &Policy, names: &mut Names) -> ConflictReport {
         let header = batch.header();
         let record = batch.leaves().first().map(|leaf| leaf.document).unwrap_or_default();
@@ -70,7 +92,7 @@ impl Ledger {
             kind: KIND_QUARANTINE.into(),
             record,
             collection: schema::numbered(header.scope.collection).name.clone(),
-            name: names.of(self, record).unwrap_or_else(|| record.short()),
+            name: self.name_aside(batch, names).unwrap_or_else(|| record.short()),
             field: String::new(),
             open: true,
             values: Vec::new(),

@@ -1,14 +1,15 @@
 //! Lists of records, newest first, by the index that fits best.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::ops::Bound;
 
 use fieldmesh_model::schema::{Collection, Kind};
-use fieldmesh_model::{DocumentId, Fields, Moment, Value, catalogue, input};
+use fieldmesh_model::{DocumentId, Fields, Moment, Role, Value, catalogue, input};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 use serde_json::{Map, Value as Json};
 
-use crate::api::{ListQuery, Record};
+use crate::api::{ListQuery, Record, Safety};
 use crate::clock;
 use crate::error::Error;
 use crate::projection::{field_hash, is_indexed};
@@ -17,6 +18,12 @@ use crate::schema;
 
 use super::Ledger;
 use super::names::record_name;
+
+/// Records whose proofs are asked for together.
+const PAGE: usize = 4_096;
+
+/// A record as the view has it.
+type Read = (DocumentId, DocumentRow, RecordRow);
 
 /// A list query whose words have been understood.
 struct Plan {
@@ -28,17 +35,36 @@ impl Ledger {
     /// The records that `query` asks for, newest first.
     pub(crate) fn list(&self, query: &ListQuery) -> Result<Vec<Record>, Error> {
         let mut names = Names::default();
-        let (mut records, mut changes) = (Vec::new(), Vec::new());
-        self.visit(query, |id, row, record| {
-            let schema = schema::numbered(row.scope.collection);
-            records.push(self.to_record(id, &schema, record, &mut names));
-            changes.push(row.changes);
+        let (mut found, mut page) = (Vec::new(), Vec::new());
+        // How safe a record is says no index, so the limit is kept here.
+        let limit = query.limit.unwrap_or(usize::MAX);
+        let all = ListQuery { limit: query.limit.filter(|_| !query.not_safe), ..query.clone() };
+        let is_asked = self.unsafe_below();
+        let mut keep = |found: &mut Vec<Record>, page: &mut Vec<Read>| {
+            let changes: Vec<_> = page.iter_mut().map(|it| take(&mut it.1.changes)).collect();
+            for ((id, row, record), safety) in page.drain(..).zip(self.safeties(&changes)) {
+                if found.len() < limit && (!query.not_safe || safety < is_asked) {
+                    let schema = schema::numbered(row.scope.collection);
+                    let record = self.to_record(id, &schema, record, &mut names);
+                    found.push(Record { safe: Some(safety), ..record });
+                }
+            }
+        };
+        self.visit(&all, |id, row, record| {
+            page.push((id, row, record));
+            if page.len() >= PAGE {
+                keep(&mut found, &mut page);
+            }
             Ok(())
         })?;
-        for (record, safety) in records.iter_mut().zip(self.safeties(&changes)) {
-            record.safe = Some(safety);
-        }
-        Ok(records)
+        keep(&mut found, &mut page);
+        Ok(found)
+    }
+
+    /// The least that is safe: a relay where the tenant has one, else another device.
+    fn unsafe_below(&self) -> Safety {
+        let has_relay = self.policy().members().any(|member| member.role == Role::Relay);
+        if has_relay { Safety::Relay } else { Safety::Devices(1) }
     }
 
     /// Hands every record that `query` asks for to `take`, newest first.
@@ -194,6 +220,22 @@ impl Names {
             }
         }
         names
+    }
+
+    /// What people call a record that the view does not show so: by its own name, else by the
+    /// record that it belongs to.
+    pub(super) fn of_unshown(
+        &mut self,
+        ledger: &Ledger,
+        schema: &Collection,
+        record: &RecordRow,
+    ) -> Option<String> {
+        if let Some(name) = record_name(schema, record) {
+            return Some(name);
+        }
+        let of = self.of_references(ledger, schema, &record.fields);
+        let owner = of.values().find_map(Json::as_str)?;
+        Some(format!("{} of {owner}", schema.name))
     }
 
     /// What people call the record `id`.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_identity::{
-    Adoption, ChainHead, HEADS_PER_ITEM_MAX, Item, ItemError, Policy, Revocation, Statement,
+    Adoption, ChainHead, HEADS_PER_ITEM_MAX, Item, Member, Policy, REASON_LENGTH_MAX, Revocation,
+    Statement,
 };
-use fieldmesh_model::{BatchId, DeviceId};
+use fieldmesh_model::{BatchId, DeviceId, Role};
 use fieldmesh_replica::Held;
 use fieldmesh_store::{Direction, KeyRange, Tree};
 use fieldmesh_trie::Key;
@@ -18,6 +19,8 @@ use super::Ledger;
 
 /// The fewest characters of the end of a batch id that are taken for one.
 const SUFFIX_LENGTH_MIN: usize = 4;
+/// Where the authority certifies the device that makes the tenant: right behind the genesis.
+const FOUNDER_SEQUENCE: u64 = 1;
 
 impl Ledger {
     /// Shuts `device` out. What is here of its work goes on counting.
@@ -40,6 +43,7 @@ impl Ledger {
         if policy.is_revoked(&device) {
             return Err(Error::Usage { reason: format!("{} is revoked already", known.name) });
         }
+        check_reason(options.reason.trim())?;
         let own = self.batches_of(device)?;
         let aside: BTreeSet<BatchId> = self.aside()?.into_iter().collect();
         let counting: Vec<Held> =
@@ -70,7 +74,7 @@ impl Ledger {
             after = self.policy_with(&items)?;
         }
         if !after.is_revoked(&device) {
-            return Err(self.may_not(&policy, &format!("revoke {}", known.name)));
+            return Err(self.may_not_revoke(&policy, known));
         }
         let kept = reached(&counting, named);
         self.add_items(&items)?;
@@ -160,12 +164,7 @@ impl Ledger {
                 Item::sign(&keys, tenant, place, statement)
             }
         };
-        signed.map_err(|error| Error::Usage {
-            reason: match error {
-                ItemError::Unclean => "the reason is too long or not printable".into(),
-                error => with_causes(&error),
-            },
-        })
+        signed.map_err(|error| Error::Usage { reason: with_causes(&error) })
     }
 
     /// The policy with more items.
@@ -179,6 +178,32 @@ impl Ledger {
         items.iter().try_for_each(|item| self.add_item(item))
     }
 
+    fn may_not_revoke(&self, policy: &Policy, subject: &Member) -> Error {
+        let is_admin = |member: Option<&Member>| member.is_some_and(|it| it.role == Role::Admin);
+        if !(is_admin(policy.member(&self.device())) && subject.role == Role::Admin) {
+            return self.may_not(policy, &format!("revoke {}", subject.name));
+        }
+        let name = &subject.name;
+        Error::NotAllowed {
+            reason: format!(
+                "{name} is an admin's device, and admins cannot revoke each other: whoever holds \
+                 the tenant's authority may, and the person of {name} from another device"
+            ),
+        }
+    }
+
+    /// The device with which the tenant was made; it holds the authority.
+    pub(crate) fn founder(&self) -> Result<Option<DeviceId>, Error> {
+        let policy = self.policy();
+        let first = self.policy_items()?.into_iter().find(|item| {
+            policy.authority() == Some(item.signer()) && item.place().sequence == FOUNDER_SEQUENCE
+        });
+        Ok(first.and_then(|item| match item.statement() {
+            Statement::Certificate(certificate) => Some(certificate.device()),
+            _ => None,
+        }))
+    }
+
     fn may_not(&self, policy: &Policy, what: &str) -> Error {
         let role = policy.member(&self.device()).map(|me| me.role.to_string());
         Error::NotAllowed {
@@ -189,6 +214,19 @@ impl Ledger {
             ),
         }
     }
+}
+
+/// Fails where the reason does not fit into a revocation.
+fn check_reason(reason: &str) -> Result<(), Error> {
+    let length = reason.chars().count();
+    let fault = if length > REASON_LENGTH_MAX {
+        format!("has {length} characters, at most {REASON_LENGTH_MAX} fit; shorten it")
+    } else if reason.chars().any(char::is_control) {
+        "holds a line break or another character that cannot be shown; leave it out".into()
+    } else {
+        return Ok(());
+    };
+    Err(Error::Usage { reason: format!("the reason {fault}") })
 }
 
 /// The batches that no other one of them follows: what they reach is all of them.

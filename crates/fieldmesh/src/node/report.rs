@@ -186,6 +186,7 @@ impl Node {
             ledger.settle()?;
             let outputs = ledger.outputs()?;
             let aside = ledger.aside_by_device()?;
+            let founder = ledger.founder()?;
             let mut devices: Vec<DeviceReport> = policy
                 .everybody()
                 .map(|member| {
@@ -202,6 +203,7 @@ impl Node {
                         last_change: output.last_change,
                         last_contact: contact.get(&member.device).copied().flatten(),
                         aside: aside.get(&member.device).copied().unwrap_or(0),
+                        founder: founder == Some(member.device),
                         traffic: moved.get(&member.device).map(traffic),
                         revoked: revoked.map(|revocation| RevokedReport {
                             reason: revocation.reason.clone(),

@@ -44,6 +44,7 @@ async fn honest_work_of_a_revoked_device_is_kept_listed_and_can_be_adopted() {
     assert_eq!(count(&tablet, "field_entry").await, 1, "what was not known does not count");
     let listed = quarantine(&tablet).await;
     assert_eq!(listed.len(), 1, "{listed:#?}");
+    assert_eq!(listed[0].name, "field_entry of Alder 1", "{listed:#?}");
     let batch = listed[0].batch.as_ref().unwrap();
     assert_eq!((batch.device_name.as_deref(), batch.changes), (Some("truck"), 1));
     assert!(listed[0].reason.as_ref().unwrap().contains("stolen in Odessa"), "{listed:#?}");
@@ -191,4 +192,25 @@ async fn whoever_only_syncs_reads_who_shut_the_device_out_and_what_to_do() {
     assert_eq!(by.as_deref(), Some("the tenant's authority"));
     truck.shutdown().await.unwrap();
     tablet.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_revoke_is_told_who_can_and_what_is_wrong_with_the_reason() {
+    let crew = Crew::new().await;
+    let second = crew.device_of("second", Role::Admin, Some("ana@example.org")).await;
+    sync(&second, &crew.address).await;
+    let refused = second.revoke("office", reason("")).await.unwrap_err();
+    assert_eq!(refused.problem().class, Class::Refused, "{refused}");
+    for part in ["office is an admin's device", "the tenant's authority may"] {
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
+    let refused = crew.lead.revoke("second", reason(&"x".repeat(201))).await.unwrap_err();
+    assert_eq!(refused.problem().class, Class::Usage, "{refused}");
+    assert!(refused.to_string().contains("201 characters, at most 200"), "{refused}");
+    let refused = crew.lead.revoke("second", reason("one\ntwo")).await.unwrap_err();
+    assert!(refused.to_string().contains("line break"), "{refused}");
+    let devices = second.devices().await.unwrap();
+    let founders: Vec<_> = devices.iter().filter(|device| device.founder).collect();
+    assert!(founders.len() == 1 && founders[0].name == "office", "{devices:?}");
+    second.shutdown().await.unwrap();
 }

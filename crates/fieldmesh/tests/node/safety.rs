@@ -11,6 +11,11 @@ async fn safety(node: &Node) -> Safety {
     let list = ListQuery { collection: "well".into(), ..ListQuery::default() };
     let listed = node.list(list).await.unwrap();
     assert_eq!(listed[0].safe, Some(shown));
+    let query = ListQuery { collection: "well".into(), not_safe: true, ..ListQuery::default() };
+    let devices = node.devices().await.unwrap();
+    let has_relay = devices.iter().any(|device| device.role == Role::Relay);
+    let enough = if has_relay { Safety::Relay } else { Safety::Devices(1) };
+    assert_eq!(node.list(query).await.unwrap().len(), usize::from(shown < enough));
     let places = node.status().await.unwrap().places;
     let expected = match shown {
         Safety::Here => (1, 0, 0),
