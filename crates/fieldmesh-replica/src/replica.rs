@@ -99,6 +99,11 @@ impl Link {
     fn takes_runs(&self) -> bool {
         self.greeting.as_ref().is_some_and(|greeting| greeting.version >= VERSION_RUNS)
     }
+
+    /// Whether the peer may be asked for receipts: both sides have introduced themselves.
+    fn takes_questions(&self) -> bool {
+        self.takes_runs() && self.session.is_introduced()
+    }
 }
 
 impl Replica {

@@ -208,6 +208,12 @@ impl Session {
         self.peer.is_some()
     }
 
+    /// Whether this side has introduced itself, which waits for what the peer sent before to be
+    /// durable; until then it may say nothing else.
+    pub const fn is_introduced(&self) -> bool {
+        !matches!(self.phase, Phase::Greeting)
+    }
+
     /// Whether something new reaches the peer without being found by a comparison to come.
     pub fn takes_offers(&self) -> bool {
         match &self.phase {

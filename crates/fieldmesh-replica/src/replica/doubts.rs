@@ -48,11 +48,16 @@ impl Replica {
         self
     }
 
-    /// A relay has introduced itself: it is asked to sign for the moment, unless it was asked for
-    /// more already.
+    /// Both sides have introduced themselves: a relay is asked to sign for the moment, unless it
+    /// was asked for more already.
     pub(super) fn greet_relay(&mut self, now: Moment, id: LinkId) {
-        let is_asked = self.links.get(&id).is_none_or(|link| link.receipts.is_waiting());
-        if !is_asked && self.place_of(id).is_some_and(|place| self.is_relay(&place.0)) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.takes_questions()) else {
+            return;
+        };
+        if std::mem::replace(&mut link.receipts.has_greeted, true) || link.receipts.is_waiting() {
+            return;
+        }
+        if self.place_of(id).is_some_and(|place| self.is_relay(&place.0)) {
             self.prove(now, id, vec![moment_alone()]);
         }
     }

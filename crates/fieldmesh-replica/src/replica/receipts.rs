@@ -58,6 +58,8 @@ pub(super) struct Questions {
     floor: Option<(u64, Moment)>,
     /// When the peer last signed something.
     stamped: Option<Moment>,
+    /// Whether the peer was asked to sign for the moment, if it is a relay.
+    pub(super) has_greeted: bool,
     /// Whether the peer, a relay, was shown its own word.
     pub(super) has_shown: bool,
     /// Whether the peer was asked for relays' receipts for what no relay is known to hold.
@@ -95,6 +97,7 @@ impl Questions {
             unanswered: 0,
             floor: None,
             stamped: None,
+            has_greeted: false,
             has_shown: false,
             has_asked_relays: false,
             late_from: Spot::FIRST,
@@ -181,6 +184,10 @@ impl Replica {
     pub(super) fn ask(&mut self, now: Moment, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.receipts.ask_at = None;
+        if !link.takes_questions() {
+            // Being in step, which comes later, asks.
+            return;
+        }
         let is_patient = |since: Moment| now.millis_since(since) < ANSWER_PATIENCE_MILLIS;
         if link.receipts.waiting_since.is_some_and(is_patient) {
             link.receipts.has_more = true;

@@ -55,10 +55,12 @@ impl Replica {
         self.settle_later(now);
         if let Some(reason) = fault {
             self.close(now, id, reason);
-        } else if turn.is_greeted {
-            self.settle_greeted(now, id);
-            self.greet_relay(now, id);
+            return;
         }
+        if turn.is_greeted {
+            self.settle_greeted(now, id);
+        }
+        self.greet_relay(now, id);
     }
 
     fn take_step(&mut self, now: Moment, id: LinkId, step: Step) -> Result<(), CloseReason> {

@@ -57,6 +57,34 @@ fn a_record_is_safe_only_when_a_relay_has_signed_for_it_and_stays_so_after_a_res
 }
 
 #[test]
+fn a_device_that_is_still_writing_when_a_relay_dials_again_keeps_the_link_and_learns_what_is_safe()
+{
+    let (mut crew, _) = crew();
+    let own = crew.seal(0, b"own");
+    let (link, _) = crew.connect(RELAY, 0);
+    crew.pass(2_000);
+    crew.nodes[0].is_slow = true;
+    let foreign = crew.nodes[1].author.seal(0, b"foreign");
+    crew.nodes[RELAY].put(at(crew.now), foreign);
+    crew.perform(RELAY);
+    crew.run();
+    assert_eq!(crew.nodes[0].writing.len(), 1);
+    crew.cut(RELAY, link);
+    let later = crew.seal(0, b"later");
+    crew.connect(RELAY, 0);
+    crew.run();
+    assert!(crew.nodes.iter().all(|node| node.closed.is_empty()), "{:?}", crew.nodes[RELAY].closed);
+    crew.nodes[0].is_slow = false;
+    let now = at(crew.now);
+    crew.nodes[0].finish_writing(now);
+    crew.perform(0);
+    crew.run();
+    assert!(crew.nodes.iter().all(|node| node.closed.is_empty()));
+    crew.pass(3_000);
+    assert_eq!(proofs(&crew, 0, &[own, later]), [proof(1, true); 2]);
+}
+
+#[test]
 fn a_receipt_covers_no_batch_beyond_a_gap() {
     let (mut crew, _) = crew();
     let mut author = Author::new(1, crew.nodes[0].author.tenant);

@@ -2,8 +2,8 @@
 
 use fieldmesh_trie::Key;
 
+use super::Session;
 use super::live::keys_of;
-use super::{Phase, Session};
 use crate::error::SessionError;
 use crate::interface::Output;
 use crate::limits::{
@@ -15,17 +15,17 @@ impl Session {
     /// Asks for receipts that cover `keys`; more than fit one question are left for later, and so
     /// is what comes before this side has introduced itself.
     pub(super) fn ask_proof(&mut self, keys: &[Key]) -> Result<(), SessionError> {
-        let is_greeting = matches!(self.phase, Phase::Greeting);
-        if is_greeting || !self.has_lanes() || keys.is_empty() {
+        if !self.is_introduced() || !self.has_lanes() || keys.is_empty() {
             return Ok(());
         }
         let keys = keys.iter().take(UNPROVEN_MAX).flat_map(Key::as_bytes).copied().collect();
         self.send(&Message::Unproven { keys })
     }
 
-    /// Sends receipts; one that is too long is none.
+    /// Sends receipts; one that is too long is none, and so are those that come before this side
+    /// has introduced itself.
     pub(super) fn send_receipts(&mut self, receipts: Vec<Vec<u8>>) -> Result<(), SessionError> {
-        if !self.has_lanes() {
+        if !self.is_introduced() || !self.has_lanes() {
             return Ok(());
         }
         let (mut message, mut length) = (Vec::new(), 0);

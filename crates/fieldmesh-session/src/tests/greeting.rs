@@ -60,15 +60,17 @@ fn a_batch_that_could_not_be_read_for_a_while_still_arrives() {
 }
 
 #[test]
-fn a_question_while_the_disk_delays_the_greeting_does_not_cost_the_link() {
-    let mut ends = pair();
-    ends[1].is_slow = true;
-    ends[1].grants = false;
-    start(&mut ends);
-    ends[1].step(Input::Prove(vec![key_of(&content(1, 1))]));
-    ends[1].step(Input::Granted);
-    settle(&mut ends);
-    assert!(ends.iter().all(|end| end.fault.is_none()), "{:?}", ends[0].fault);
+fn a_question_or_a_receipt_while_the_disk_delays_the_greeting_does_not_cost_the_link() {
+    for early in [Input::Prove(vec![key_of(&content(1, 1))]), Input::Receipts(vec![vec![7; 100]])] {
+        let mut ends = pair();
+        ends[1].is_slow = true;
+        ends[1].grants = false;
+        start(&mut ends);
+        ends[1].step(early);
+        ends[1].step(Input::Granted);
+        settle(&mut ends);
+        assert!(ends.iter().all(|end| end.fault.is_none()), "{:?}", ends[0].fault);
+    }
 }
 
 #[test]
