@@ -62,7 +62,8 @@ struct Acked {
 /// What a receipt led to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gain {
-    /// Whether it proves anything of what is here that was not proven, or not so early.
+    /// Whether it proves anything that was not proven, or not so early, also of what is not here
+    /// yet.
     pub(crate) is_new: bool,
     /// Whether it voids earlier receipts of the same store.
     pub(crate) is_restored: bool,
@@ -322,15 +323,10 @@ impl Proofs {
 }
 
 impl Acknowledged {
-    /// Takes note of one head; false if it was proven as early before, or is not here to be.
+    /// Takes note of one head; false if it was proven as early before.
     fn take(&mut self, index: &Index, key: &Key, at: Moment) -> bool {
         let Some(spot) = find(index, key) else {
-            if let Some(first) = self.ahead.get_mut(key) {
-                *first = at.min(*first);
-            } else if self.ahead.len() < AHEAD_MAX {
-                self.ahead.insert(*key, at);
-            }
-            return false;
+            return self.take_ahead(key, at);
         };
         let heads = self.heads.entry(index.line(spot)).or_default();
         if heads.iter().any(|head| head.at <= at && index.reaches(head.spot, spot)) {
@@ -343,6 +339,17 @@ impl Acknowledged {
         heads.push(Acked { spot, at });
         heads.sort_unstable_by_key(|head| head.at);
         true
+    }
+
+    /// Takes note of a head that is not here; false if that is known or there is no room.
+    fn take_ahead(&mut self, key: &Key, at: Moment) -> bool {
+        let is_known = self.ahead.get(key).is_some_and(|first| *first <= at);
+        let has_room = self.ahead.len() < AHEAD_MAX || self.ahead.contains_key(key);
+        let is_new = !is_known && has_room;
+        if is_new {
+            self.ahead.insert(*key, at);
+        }
+        is_new
     }
 
     fn covers(&self, index: &Index, spot: Spot) -> Option<Moment> {

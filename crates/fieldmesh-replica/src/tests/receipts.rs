@@ -1,6 +1,6 @@
 //! What signed receipts prove, for how long, and what gives a relay away that keeps things back.
 
-use fieldmesh_batch::Batch;
+use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_model::{DeviceId, Role, StoreId};
 
 use super::crew::{Author, Crew, Node, Office, at, keys};
@@ -82,6 +82,29 @@ fn a_device_that_is_still_writing_when_a_relay_dials_again_keeps_the_link_and_le
     assert!(crew.nodes.iter().all(|node| node.closed.is_empty()));
     crew.pass(3_000);
     assert_eq!(proofs(&crew, 0, &[own, later]), [proof(1, true); 2]);
+}
+
+#[test]
+fn a_record_that_comes_after_the_receipt_for_it_is_safe_and_stays_so_after_a_restart() {
+    let (mut crew, _) = crew();
+    let batch = crew.nodes[1].author.seal(0, b"comes later");
+    let (link, _) = crew.connect(0, 1);
+    crew.run();
+    let relay = &crew.nodes[RELAY].author.keys;
+    let store = (StoreId::from_bytes([9; 16]), 1);
+    let receipt =
+        Receipt::new(batch.header().tenant, relay.device(), store, at(0), [batch.key_bytes()]);
+    let bytes = receipt.signed(relay.signing_key()).encode();
+    let replica = &mut crew.nodes[0].replica;
+    replica.expect_receipts(link);
+    replica.take_receipts(at(0), link, &[bytes]).unwrap();
+    crew.perform(0);
+    crew.nodes[1].put(at(0), batch.clone());
+    crew.perform(1);
+    crew.run();
+    assert!(crew.nodes[0].replica.proof(&batch.id()).is_safe);
+    crew.nodes[0].restart();
+    assert!(crew.nodes[0].replica.proof(&batch.id()).is_safe);
 }
 
 #[test]
@@ -385,7 +408,7 @@ fn receipts_that_nobody_asked_for_are_not_read_and_foreign_ones_prove_nothing() 
     let heads = [batch.key_bytes()];
     let relay = &crew.nodes[RELAY].author.keys;
     let tenant = batch.header().tenant;
-    let forged = fieldmesh_batch::Receipt::new(tenant, relay.device(), store, at(0), heads);
+    let forged = Receipt::new(tenant, relay.device(), store, at(0), heads);
     let by_other = forged.clone().signed(crew.nodes[1].author.keys.signing_key()).encode();
     let by_relay = forged.signed(relay.signing_key()).encode();
     let replica = &mut crew.nodes[0].replica;

@@ -49,16 +49,12 @@ pub(crate) fn safe(node: &Node) -> BTreeSet<BatchId> {
     ids.filter(|id| node.replica.proof(id).is_safe).collect()
 }
 
-/// A node has started again that took the batches `before` for safe; what is safe by a policy that
-/// changes is left out.
+/// A node has started again that took the batches `before` for safe.
 pub(crate) fn restarted(
     world: &World<'_>,
     node: usize,
     before: &BTreeSet<BatchId>,
 ) -> Result<(), Violation> {
-    if world.has_changing_policy() {
-        return Ok(());
-    }
     match before.difference(&safe(&world.nodes[node])).next() {
         Some(batch) => Err(Violation::ProofForgotten { node, batch: *batch }),
         None => Ok(()),
