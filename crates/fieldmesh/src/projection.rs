@@ -203,10 +203,13 @@ impl<'a> Projection<'a> {
         Ok(true)
     }
 
-    /// Writes every row and then the position behind the last entry.
-    pub(crate) fn finish(mut self, applied: Place) -> Result<(), Error> {
+    /// Writes every row and then the position behind the last entry; gives the documents that were
+    /// written.
+    pub(crate) fn finish(mut self, applied: Place) -> Result<Vec<DocumentId>, Error> {
         self.list_refused()?;
+        let mut written = Vec::new();
         for done in self.merge()? {
+            written.push(done.id);
             self.write(done)?;
         }
         self.standing.write(&mut self.writes);
@@ -218,7 +221,8 @@ impl<'a> Projection<'a> {
             self.writes.put(Tree::Meta, key, rows::encode(&after));
         }
         self.writes.set_applied(applied);
-        self.view.apply(self.writes).map_err(|error| Error::store(&error))
+        self.view.apply(self.writes).map_err(|error| Error::store(&error))?;
+        Ok(written)
     }
 
     fn apply_batch(&mut self, place: Place, batch: &Batch) -> Result<(), Error> {

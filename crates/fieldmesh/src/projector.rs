@@ -4,6 +4,7 @@
 //! view. It reads what was appended, by whomever, in the order of the log, so that running and
 //! rebuilding are one and the same code.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
@@ -11,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fieldmesh_identity::Policy;
-use fieldmesh_model::DeviceId;
+use fieldmesh_model::{DeviceId, DocumentId};
 use fieldmesh_store::{Place, Store};
 
 use crate::entry::Entry;
@@ -21,6 +22,9 @@ use crate::projection::{Projection, Sources};
 
 /// Changes that one step applies at the most.
 const STEP_CHANGES_MAX: usize = 1_024;
+
+/// Documents whose writing is kept in mind for whoever counts; beyond them all are counted anew.
+const WRITTEN_MAX: usize = 16_384;
 
 /// How long a read waits for a broken view to be opened again.
 const REOPEN_PATIENCE: Duration = Duration::from_secs(2);
@@ -46,7 +50,24 @@ struct State {
     is_retry: bool,
     /// How often the thread has looked for something to do.
     rounds: u64,
+    /// The documents written since somebody asked for them; nothing where nobody did or there
+    /// were too many.
+    written: Option<BTreeSet<DocumentId>>,
 }
+
+impl State {
+    fn note_written(&mut self, documents: Vec<DocumentId>) {
+        let Some(written) = &mut self.written else { return };
+        written.extend(documents);
+        if written.len() > WRITTEN_MAX {
+            self.written = None;
+        }
+    }
+}
+
+/// What a step has done: the place of the last entry, if there was one, and which documents it
+/// wrote.
+type Step = (Option<Place>, Vec<DocumentId>);
 
 /// What the thread works with.
 pub(crate) struct Work {
@@ -140,6 +161,12 @@ impl Projector {
         self.lock().applied
     }
 
+    /// The documents that were written since this was asked last, maybe with some that were seen
+    /// already; `None` where only looking at all of them tells.
+    pub(crate) fn take_written(&self) -> Option<BTreeSet<DocumentId>> {
+        self.lock().written.replace(BTreeSet::new())
+    }
+
     /// Why the view does not follow the log.
     pub(crate) fn fault(&self) -> Option<String> {
         self.lock().failed.clone()
@@ -152,16 +179,18 @@ impl Projector {
     fn run(&self, work: &Work) {
         while let Some(applied) = self.next() {
             match guarded(work, applied) {
-                Ok(Some(place)) => {
+                Ok((Some(place), written)) => {
                     let mut state = self.lock();
+                    state.note_written(written);
                     state.applied = Some(place);
                     state.failed = None;
                     state.is_retry = false;
                     // There may be more: a step is bounded.
                     state.wake = true;
                 }
-                Ok(None) => {
+                Ok((None, written)) => {
                     let mut state = self.lock();
+                    state.note_written(written);
                     state.failed = None;
                     state.is_retry = false;
                 }
@@ -179,6 +208,8 @@ impl Projector {
     fn heal(&self, work: &Work, error: &Error) {
         let reopened = work.store.reopen_view().and_then(|_| work.store.view().applied());
         let mut state = self.lock();
+        // How much of the step was written nobody knows.
+        state.written = None;
         match reopened {
             // Without a step that worked in between the same error would come for ever.
             Ok(applied) if !state.is_retry => {
@@ -203,14 +234,14 @@ impl Projector {
 }
 
 /// A step whose panic ends in an error: whoever waits for the view must never wait for ever.
-fn guarded(work: &Work, applied: Option<Place>) -> Result<Option<Place>, Error> {
+fn guarded(work: &Work, applied: Option<Place>) -> Result<Step, Error> {
     std::panic::catch_unwind(AssertUnwindSafe(|| step(work, applied))).unwrap_or_else(|_| {
         Err(Error::Store { reason: "the view could not be written; see the log".into() })
     })
 }
 
-/// Applies the next entries; gives the place of the last one, `None` if there was none.
-fn step(work: &Work, applied: Option<Place>) -> Result<Option<Place>, Error> {
+/// Applies the next entries.
+fn step(work: &Work, applied: Option<Place>) -> Result<Step, Error> {
     // A view that an error broke is found out here, also where there is nothing to apply.
     work.store.view().applied().map_err(|error| Error::store(&error))?;
     let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
@@ -251,8 +282,9 @@ fn step(work: &Work, applied: Option<Place>) -> Result<Option<Place>, Error> {
         return Err(error);
     }
     let is_repinned = projection.repin()?;
-    if let Some(place) = last.or(applied.filter(|_| is_repinned)) {
-        projection.finish(place)?;
-    }
-    Ok(last)
+    let written = match last.or(applied.filter(|_| is_repinned)) {
+        Some(place) => projection.finish(place)?,
+        None => Vec::new(),
+    };
+    Ok((last, written))
 }

@@ -64,6 +64,7 @@ fn list() -> ListQuery {
         until: None,
         limit: Some(2),
         deleted: true,
+        not_safe: true,
     }
 }
 

@@ -182,7 +182,6 @@ pub(crate) fn peers() -> Vec<PeerReport> {
         error: error.map(Into::into),
         protocol: None,
         clock_ahead: None,
-        founder: false,
         traffic: None,
     };
     vec![

@@ -1,6 +1,11 @@
 //! Where records are: the least of what receipts prove of their changes.
+//!
+//! Counting reads every record once. From then on it costs what has changed: documents that the
+//! projector has written are looked at again, a receipt has only those looked at that it may have
+//! made safer, and only where receipts became void does everything begin anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
 use fieldmesh_model::{BatchId, DocumentId};
 use fieldmesh_replica::Proof;
@@ -8,24 +13,78 @@ use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::api::{Safety, SafetyCounts};
 use crate::error::Error;
+use crate::mesh::{Mesh, ProofMarks};
 use crate::rows::{self, ChangeRef, DocumentRow};
 
 use super::Ledger;
 
-/// How many records are where, and what the filter holds back.
+/// Records whose proofs are asked for together.
+const PAGE: usize = 4_096;
+
+/// How many records are where, what the filter holds back, and what is to be settled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Whereabouts {
     pub(crate) counts: SafetyCounts,
     /// Records made here that lie outside of what is exchanged.
     pub(crate) not_sent: u64,
+    /// Open conflicts.
+    pub(crate) conflicts: u64,
 }
 
-/// What the whereabouts were counted from: the view and the receipts.
-type Basis = (Option<fieldmesh_store::Place>, u64);
+/// What is known of receipts at one moment: how often they changed, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Basis {
+    version: u64,
+    marks: ProofMarks,
+}
 
-/// The last count, until something changes.
+/// Which records are where, as they were looked at last.
 #[derive(Debug, Default)]
-pub(super) struct Counted(std::sync::Mutex<Option<(Basis, Whereabouts)>>);
+struct Kept {
+    basis: Basis,
+    here: BTreeSet<DocumentId>,
+    on_devices: BTreeSet<DocumentId>,
+    safe: BTreeSet<DocumentId>,
+    not_sent: BTreeSet<DocumentId>,
+    /// How many conflicts are open, of the records that have some.
+    conflicts: BTreeMap<DocumentId, u64>,
+    /// How many records were looked at, to see what a look costs.
+    looked_at: u64,
+}
+
+/// The records as they were counted last; nothing until somebody asks.
+#[derive(Debug, Default)]
+pub(super) struct Counted(Mutex<Option<Kept>>);
+
+impl Kept {
+    fn forget(&mut self, id: &DocumentId) {
+        for records in [&mut self.here, &mut self.on_devices, &mut self.safe, &mut self.not_sent] {
+            records.remove(id);
+        }
+        self.conflicts.remove(id);
+    }
+
+    fn place(&mut self, id: DocumentId, safety: Safety) {
+        let records = match safety {
+            Safety::Here => &mut self.here,
+            Safety::Devices(_) => &mut self.on_devices,
+            Safety::Relay => &mut self.safe,
+        };
+        records.insert(id);
+    }
+
+    fn whereabouts(&self) -> Whereabouts {
+        Whereabouts {
+            counts: SafetyCounts {
+                here: self.here.len() as u64,
+                on_devices: self.on_devices.len() as u64,
+                safe: self.safe.len() as u64,
+            },
+            not_sent: self.not_sent.len() as u64,
+            conflicts: self.conflicts.values().sum(),
+        }
+    }
+}
 
 impl Ledger {
     /// Where the changes of one record are.
@@ -49,42 +108,96 @@ impl Ledger {
 
     /// How many records are where.
     pub(crate) fn whereabouts(&self) -> Result<Whereabouts, Error> {
-        let version = self.mesh.get().map_or(0, |mesh| mesh.proofs_version());
-        let basis = (self.projector.applied(), version);
-        let mut counted = self.counted.0.lock().expect("no holder of this lock panics");
-        if let Some((known, whereabouts)) = *counted
-            && known == basis
-        {
-            return Ok(whereabouts);
-        }
-        let whereabouts = self.count_whereabouts()?;
-        *counted = Some((basis, whereabouts));
+        let mut slot = self.counted.0.lock().expect("no holder of this lock panics");
+        // Both are read before the records: what changes from here on is looked at next time.
+        let basis = self.proof_basis();
+        let written = self.projector.take_written();
+        // An error leaves nothing, so that the next look counts anew.
+        let kept = match (slot.take(), written) {
+            (Some(kept), Some(written)) if kept.basis.marks.voided == basis.marks.voided => {
+                self.look_again(kept, basis, written)?
+            }
+            _ => self.count_all(basis)?,
+        };
+        let whereabouts = kept.whereabouts();
+        *slot = Some(kept);
         Ok(whereabouts)
     }
 
-    fn count_whereabouts(&self) -> Result<Whereabouts, Error> {
-        /// Records whose proofs are asked for together.
-        const PAGE: usize = 4_096;
-        let mut whereabouts = Whereabouts::default();
+    fn proof_basis(&self) -> Basis {
+        let Some(mesh) = self.mesh.get() else { return Basis::default() };
+        // The version first: a receipt that comes in between is then looked at once more.
+        let version = mesh.proofs_version();
+        Basis { version, marks: Mesh::proof_marks(mesh) }
+    }
+
+    fn count_all(&self, basis: Basis) -> Result<Kept, Error> {
+        let mut kept = Kept { basis, ..Kept::default() };
         let mut page = Vec::new();
-        let range = KeyRange::all();
-        for row in rows::scan(self.view(), Tree::Document, range, Direction::Ascending) {
-            let row: DocumentRow = rows::decode(&row?.1)?;
+        for row in rows::scan(self.view(), Tree::Document, KeyRange::all(), Direction::Ascending) {
+            let (key, value) = row?;
+            let Some(id) = rows::indexed_id(&key) else { continue };
+            page.push((id, rows::decode(&value)?));
+            if page.len() >= PAGE {
+                self.look_at(&mut kept, std::mem::take(&mut page));
+            }
+        }
+        self.look_at(&mut kept, page);
+        Ok(kept)
+    }
+
+    /// Looks at what was written since the last time, and at what receipts may have made safer.
+    fn look_again(
+        &self,
+        mut kept: Kept,
+        basis: Basis,
+        written: BTreeSet<DocumentId>,
+    ) -> Result<Kept, Error> {
+        let mut due = written;
+        if kept.basis.version != basis.version {
+            due.extend(&kept.here);
+        }
+        if kept.basis.marks.gained != basis.marks.gained {
+            due.extend(&kept.on_devices);
+        }
+        kept.basis = basis;
+        let mut page = Vec::new();
+        for id in due {
+            kept.forget(&id);
+            page.extend(self.row(id)?.map(|row| (id, row)));
+            if page.len() >= PAGE {
+                self.look_at(&mut kept, std::mem::take(&mut page));
+            }
+        }
+        self.look_at(&mut kept, page);
+        Ok(kept)
+    }
+
+    fn look_at(&self, kept: &mut Kept, page: Vec<(DocumentId, DocumentRow)>) {
+        kept.looked_at += page.len() as u64;
+        let (mut ids, mut changes) = (Vec::new(), Vec::new());
+        for (id, row) in page {
             let Some(record) = row.record else { continue };
             if record.device == self.device() && !self.only.admits(&row.scope) {
-                whereabouts.not_sent += 1;
+                kept.not_sent.insert(id);
             }
-            page.push(row.changes);
-            if page.len() >= PAGE {
-                self.count(&mut whereabouts.counts, &std::mem::take(&mut page));
+            let open = record.conflicts.iter().filter(|conflict| conflict.open).count() as u64;
+            if open > 0 {
+                kept.conflicts.insert(id, open);
             }
+            ids.push(id);
+            changes.push(row.changes);
         }
-        self.count(&mut whereabouts.counts, &page);
-        Ok(whereabouts)
+        for (id, safety) in ids.into_iter().zip(self.safeties(&changes)) {
+            kept.place(id, safety);
+        }
     }
 
-    fn count(&self, counts: &mut SafetyCounts, page: &[Vec<ChangeRef>]) {
-        self.safeties(page).into_iter().for_each(|safety| counts.count(safety));
+    /// How many records all looks together have read.
+    #[cfg(test)]
+    pub(crate) fn records_looked_at(&self) -> u64 {
+        let slot = self.counted.0.lock().expect("no holder of this lock panics");
+        slot.as_ref().map_or(0, |kept| kept.looked_at)
     }
 
     /// What receipts prove of each batch.

@@ -70,7 +70,7 @@ impl Node {
                 batches: snapshot.batches,
                 root: snapshot.root,
                 unsealed: ledger.unsealed().0 as u64,
-                conflicts: ledger.open_conflicts()?,
+                conflicts: whereabouts.conflicts,
                 quarantined: ledger.quarantine_count()? + snapshot.aside,
                 places: whereabouts.counts,
                 only: filter::words(&ledger.only),
@@ -280,5 +280,43 @@ const fn traffic(stats: &LinkStats) -> Traffic {
         bytes_in: stats.control_bytes_in + stats.data_bytes_in,
         bytes_out: stats.control_bytes_out + stats.data_bytes_out,
         rounds: stats.rounds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TenantOptions;
+    use crate::api::NewRecord;
+
+    async fn well(node: &Node, number: usize) {
+        let assignments = [format!("name=Alder {number}"), format!("apiNumber=42-227-{number:05}")];
+        let assignments = [&assignments[..], &["status=ACTIVE".to_owned()]].concat();
+        let collection = "well".into();
+        node.record(NewRecord { collection, assignments, ..NewRecord::default() }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_looks_at_the_status_after_each_entry_does_not_read_all_the_others() {
+        const WELLS: u64 = 50;
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("home")).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        for number in 1..=50 {
+            well(&node, number).await;
+        }
+        assert_eq!(node.status().await.unwrap().places.here, WELLS);
+        let looked = async || node.blocking(|ledger| Ok(ledger.records_looked_at())).await.unwrap();
+        assert_eq!(looked().await, WELLS);
+        for number in 51..=55 {
+            well(&node, number).await;
+            assert_eq!(node.status().await.unwrap().places.here, number as u64);
+        }
+        node.delete("Alder 7").await.unwrap();
+        assert_eq!(node.status().await.unwrap().places.here, 55);
+        // Each change once, or twice where a look came between the record and its batch.
+        assert!(looked().await <= WELLS + 12, "{}", looked().await);
+        node.shutdown().await.unwrap();
     }
 }
