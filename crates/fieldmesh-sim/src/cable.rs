@@ -29,6 +29,9 @@ impl Stream {
         Self::Data(Lane::Backfill),
     ];
 
+    /// Those that a critical batch overtakes.
+    pub(crate) const UNHURRIED: [Self; 2] = [Self::Data(Lane::Recent), Self::Data(Lane::Backfill)];
+
     pub(crate) const fn index(self) -> usize {
         match self {
             Self::Control => 0,
@@ -56,8 +59,8 @@ pub(crate) struct Cable {
     bytes_left: Option<usize>,
     /// Bytes delivered by each stream.
     pub(crate) delivered: [u64; STREAMS],
-    /// Bytes of old batches delivered from each end.
-    pub(crate) backfill: [u64; 2],
+    /// Bytes delivered from each end on the streams that a critical batch overtakes.
+    pub(crate) unhurried: [u64; 2],
     /// What was delivered to the accepting end.
     pub(crate) record: Vec<(Stream, Vec<u8>)>,
 }
@@ -102,7 +105,7 @@ impl Cable {
             masks: [None, None],
             bytes_left: None,
             delivered: [0; STREAMS],
-            backfill: [0; 2],
+            unhurried: [0; 2],
             record: Vec::new(),
         }
     }
@@ -129,8 +132,8 @@ impl Cable {
             *left -= bytes.len();
         }
         self.delivered[stream.index()] += bytes.len() as u64;
-        if stream == Stream::Data(Lane::Backfill) {
-            self.backfill[side] += bytes.len() as u64;
+        if Stream::UNHURRIED.contains(&stream) {
+            self.unhurried[side] += bytes.len() as u64;
         }
         bytes
     }
@@ -187,9 +190,9 @@ impl Way {
         Some(Piece { stream, bytes, left, due: *due })
     }
 
-    /// Bytes that have left, so that nothing overtakes them.
-    pub(crate) const fn left(&self, stream: Stream) -> u64 {
-        self.left[stream.index()]
+    /// Bytes that a critical batch would have overtaken, and that have left.
+    pub(crate) fn unhurried(&self) -> u64 {
+        Stream::UNHURRIED.iter().map(|stream| self.left[stream.index()]).sum()
     }
 
     /// Bytes that wait to leave.

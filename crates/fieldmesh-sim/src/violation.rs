@@ -170,8 +170,8 @@ pub enum Violation {
         /// The batch.
         batch: BatchId,
     },
-    /// P14: old batches went before a critical one.
-    #[error("P14: {bytes} bytes of old batches went before the critical batch {batch}")]
+    /// P14: other batches went before a critical one.
+    #[error("P14: {bytes} bytes of other batches went before the critical batch {batch}")]
     Overtaken {
         /// The critical batch.
         batch: BatchId,

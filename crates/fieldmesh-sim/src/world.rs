@@ -187,7 +187,7 @@ pub(crate) struct World<'a> {
     pub(crate) cut_at: Vec<Named>,
     /// Who found which relay to have kept what back.
     pub(crate) withheld: BTreeSet<(usize, BatchId)>,
-    /// Critical batches on connections that are busy with old ones.
+    /// Critical batches on connections that are busy with others.
     pub(crate) alarms: Vec<Alarm>,
     /// Bytes of questions for receipts and their answers.
     pub(crate) proof_bytes: u64,

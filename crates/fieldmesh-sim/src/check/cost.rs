@@ -1,4 +1,4 @@
-//! P2: recent differences cost their share, and nothing new costs at most 16 bytes.
+//! P2: recent differences cost their share, and nothing new costs at most 16 bytes a minute.
 
 use crate::violation::Violation;
 use crate::world::World;
@@ -9,6 +9,10 @@ const RECENT_BASE_BYTES: u64 = 3_072;
 const RECENT_BYTES: u64 = 16;
 /// What one comparison of equal sets may cost.
 const IDLE_BYTES_MAX: u64 = 16;
+/// For how long idle connections are watched: a little longer than three comparisons take.
+const IDLE_MILLIS: i64 = 180_500;
+/// The most comparisons of one connection in that time.
+const IDLE_CHECKS_MAX: u64 = 4;
 
 /// Finding what two devices made while they were apart.
 pub(crate) fn recent(world: &World<'_>) -> Result<(), Violation> {
@@ -38,13 +42,15 @@ pub(crate) fn nothing_new(world: &mut World<'_>) -> Result<(), Violation> {
         }
     }
     let in_steps = world.in_steps;
-    world.run_until(world.now + 180_500)?;
+    world.run_until(world.now + IDLE_MILLIS)?;
     let after = world.moved();
     let (control, data) = (after[0] - before[0], after[1] - before[1]);
     let checks = world.in_steps - in_steps;
     let per_connection = world.cables.iter().filter(|cable| cable.is_up).count() as u64;
     // Each comparison puts both sides in step.
-    if data > 0 || checks < per_connection || control > checks.div_ceil(2) * IDLE_BYTES_MAX {
+    let is_often = checks > 2 * IDLE_CHECKS_MAX * per_connection;
+    let is_dear = data > 0 || control > checks.div_ceil(2) * IDLE_BYTES_MAX;
+    if is_dear || is_often || checks < per_connection {
         return Err(Violation::IdleCost { control, data, checks });
     }
     Ok(())

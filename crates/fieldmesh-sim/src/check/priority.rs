@@ -1,25 +1,24 @@
-//! P14: a critical batch arrives before any old one that was not yet on its way.
+//! P14: a critical batch arrives before any other one that was not yet on its way, old or new.
 
 use fieldmesh_batch::Batch;
 use fieldmesh_model::BatchId;
-use fieldmesh_replica::{Lane, LinkId};
+use fieldmesh_replica::LinkId;
 
-use crate::cable::{End, Stream};
+use crate::cable::End;
 use crate::violation::Violation;
 use crate::world::World;
 
-const BACKFILL: Stream = Stream::Data(Lane::Backfill);
-/// Old batches that leave while the critical one is read, or while a packet of it is lost and sent
+/// Bytes of other batches that leave while the critical one is read, or while a packet of it is lost and sent
 /// again, on a connection of 64 kbit/s.
 const HANDOVER_BYTES: u64 = 16 * 1024;
 
-/// A critical batch on a connection that is busy with old ones.
+/// A critical batch on a connection that is busy with others.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     batch: BatchId,
     cable: usize,
     side: usize,
-    /// Bytes of old batches that may arrive before it: those that have left.
+    /// Bytes of others that may arrive before it: those that have left.
     limit: u64,
 }
 
@@ -32,7 +31,7 @@ pub(crate) fn sealed(world: &mut World<'_>, node: usize, batch: &Batch) {
     }
     for (cable, state) in world.cables.iter().enumerate().filter(|(_, cable)| cable.is_up) {
         let Some(side) = state.ends.iter().position(|end| end.node == node) else { continue };
-        let limit = state.ways[side].left(BACKFILL) + HANDOVER_BYTES;
+        let limit = state.ways[side].unhurried() + HANDOVER_BYTES;
         world.alarms.push(Alarm { batch: batch.id(), cable, side, limit });
     }
 }
@@ -52,7 +51,7 @@ pub(crate) fn arrives(
     });
     world.alarms = others;
     let mine: Vec<Alarm> = mine;
-    let bytes = world.cables[cable].backfill[side];
+    let bytes = world.cables[cable].unhurried[side];
     match mine.iter().find(|alarm| bytes > alarm.limit) {
         Some(alarm) => Err(Violation::Overtaken {
             batch: alarm.batch,

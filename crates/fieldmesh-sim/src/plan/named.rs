@@ -438,17 +438,17 @@ fn put_back() -> Plan {
     }
 }
 
-/// Critical batches while a slow connection is busy with old ones.
+/// Critical batches while a slow connection is busy with old ones, and with new ones that are large.
 fn urgent() -> Plan {
     Plan {
         name: "urgent",
         devices: (2, 3),
         links: Links::Slow,
         backfill: 300,
-        large_once_in: 8,
-        critical_once_in: 2,
+        large_once_in: 5,
+        critical_once_in: 3,
         common: 0,
-        batches: (3, 8),
+        batches: (20, 30),
         calm_millis: 20 * MINUTE,
         faults: Faults::default(),
         checks: Checks::default(),
