@@ -3,13 +3,13 @@
 //! All numbers are big-endian:
 //!
 //! ```text
-//!   0  version        1        90  previous       32
-//!   1  tenant        32       122  first           6   milliseconds since 1970
-//!  33  scope          8       128  last            6   milliseconds since 1970
-//!  41  author        32       134  priority        1
-//!  73  epoch          8       135  change count    2
-//!  81  sequence       8       137  raw length      4
-//!                             141  Merkle root    32
+//!   0  version        1        89  previous       32
+//!   1  tenant        32       121  first           6   milliseconds since 1970
+//!  33  scope          8       127  last            6   milliseconds since 1970
+//!  41  author        32       133  priority        1
+//!  73  epoch          8       134  change count    2
+//!  81  sequence       8       136  raw length      4
+//!                             140  Merkle root    32
 //! ```
 
 use fieldmesh_model::limits::{BATCH_CHANGES_MAX, BATCH_RAW_MAX, CHANGE_SIZE_MAX};
@@ -227,5 +227,53 @@ impl Reader<'_> {
     fn moment(&mut self) -> Moment {
         let millis = self.array::<6>().iter().fold(0, |sum, byte| (sum << 8) | i64::from(*byte));
         Moment::from_millis(millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Offset, name and length of each field, as the table on top of this file has them.
+    fn table() -> Vec<(usize, &'static str, usize)> {
+        let lines = include_str!("header.rs").lines().map_while(|line| line.strip_prefix("//!"));
+        let cells = lines.flat_map(|line| {
+            let cells: Vec<_> =
+                line.split("  ").map(str::trim).filter(|it| !it.is_empty()).collect();
+            let fields = cells.chunks_exact(3).map(|field| (field[0], field[1], field[2]));
+            fields.collect::<Vec<_>>()
+        });
+        let mut table: Vec<(usize, &str, usize)> = cells
+            .map(|(offset, name, length)| (offset.parse().unwrap(), name, length.parse().unwrap()))
+            .collect();
+        table.sort_unstable();
+        table
+    }
+
+    #[test]
+    fn the_table_of_offsets_tells_where_each_field_is() {
+        let header = Header {
+            version: VERSION,
+            tenant: TenantId::from_bytes([2; 32]),
+            scope: Scope { collection: 0x0303, partition: 0x03_0303, month: 0x03_0303 },
+            author: DeviceId::from_bytes([4; 32]),
+            epoch: Epoch(u64::from_be_bytes([5; 8])),
+            sequence: u64::from_be_bytes([6; 8]),
+            previous: BatchId::from_bytes([7; 32]),
+            first: Moment::from_millis(0x0808_0808_0808),
+            last: Moment::from_millis(0x0909_0909_0909),
+            priority: Priority(10),
+            change_count: 0x0b0b,
+            raw_length: 0x0c0c_0c0c,
+            merkle_root: [13; 32],
+        };
+        let bytes = header.to_bytes();
+        let mut end = 0;
+        for (number, (offset, name, length)) in (1..).zip(table()) {
+            assert_eq!(offset, end, "{name}");
+            end += length;
+            assert_eq!(bytes[offset..end], vec![number; length], "{name}");
+        }
+        assert_eq!(end, HEADER_LENGTH);
     }
 }
