@@ -23,7 +23,11 @@ use super::reader::{Reader, put_number, put_signed, put_size};
 
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const KIND_CHANGE: u8 = 1;
+/// The most bytes of magic, checksum, kind and length.
+const HEAD_LENGTH_MAX: usize = 19;
 const DEPENDENCY_LENGTH: usize = 32;
+/// As many columns as Automerge knows; for more of them there is more to allocate.
+const COLUMNS_LIKELY: usize = 16;
 
 /// The specification of the column with the kind and length of each value.
 const META_COLUMN: u64 = (5 << 4) | 6;
@@ -65,11 +69,11 @@ impl<'a> Chunk<'a> {
     }
 
     fn parse_body(mut body: Reader<'a>) -> Option<Self> {
-        let (mut form, mut actors) = (Vec::with_capacity(body.rest.len()), Vec::with_capacity(32));
+        let mut form = Vec::with_capacity(body.rest.len());
         let count = body.size()?;
         put_size(&mut form, count);
         let dependencies = body.take(count.checked_mul(DEPENDENCY_LENGTH)?)?;
-        parse_actor(&mut body, &mut form, &mut actors)?;
+        let mut actors = Cow::Borrowed(parse_actor(&mut body, &mut form)?);
         put_number(&mut form, body.number()?);
         put_number(&mut form, body.number()?);
         let time = body.signed()?;
@@ -79,26 +83,25 @@ impl<'a> Chunk<'a> {
         let others = body.size()?;
         put_size(&mut form, others);
         for _ in 0..others {
-            parse_actor(&mut body, &mut form, &mut actors)?;
+            actors.to_mut().extend_from_slice(parse_actor(&mut body, &mut form)?);
         }
         let [meta, raw] = parse_columns(body, &mut form)?;
-        let (form, actors) = (Cow::Owned(form), Cow::Owned(actors));
+        let form = Cow::Owned(form);
         Some(Self { form, dependencies, actors, time, meta, raw })
     }
 }
 
-fn parse_actor(body: &mut Reader<'_>, form: &mut Vec<u8>, actors: &mut Vec<u8>) -> Option<()> {
+fn parse_actor<'a>(body: &mut Reader<'a>, form: &mut Vec<u8>) -> Option<&'a [u8]> {
     let actor = body.sized()?;
     put_size(form, actor.len());
-    actors.extend_from_slice(actor);
-    Some(())
+    Some(actor)
 }
 
 /// Reads all columns into the form, except those with values, which it gives.
 fn parse_columns<'a>(mut body: Reader<'a>, form: &mut Vec<u8>) -> Option<[&'a [u8]; 2]> {
     let count = body.size()?;
     put_size(form, count);
-    let mut columns = Vec::new();
+    let mut columns = Vec::with_capacity(COLUMNS_LIKELY);
     for _ in 0..count {
         let specification = body.number()?;
         let length = body.size()?;
@@ -142,55 +145,54 @@ pub(super) fn lengths(form: &[u8]) -> Option<(usize, usize)> {
     Some((dependencies, actors))
 }
 
-/// Makes the bytes of a change again.
-pub(super) fn make(chunk: &Chunk<'_>) -> Option<Vec<u8>> {
-    let body = make_body(chunk)?;
-    let mut bytes = Vec::with_capacity(body.len() + 16);
+/// Makes the bytes of a change again; `body` is only there to be filled again and again.
+pub(super) fn make(chunk: &Chunk<'_>, body: &mut Vec<u8>) -> Option<Vec<u8>> {
+    body.clear();
+    make_body(chunk, body)?;
+    let mut bytes = Vec::with_capacity(body.len() + HEAD_LENGTH_MAX);
     bytes.extend(MAGIC);
     bytes.extend([0; 4]);
     bytes.push(KIND_CHANGE);
     put_size(&mut bytes, body.len());
-    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(body);
     let checksum = checksum_of(&bytes[8..]);
     bytes[4..8].copy_from_slice(&checksum);
     Some(bytes)
 }
 
-fn make_body(chunk: &Chunk<'_>) -> Option<Vec<u8>> {
+fn make_body(chunk: &Chunk<'_>, body: &mut Vec<u8>) -> Option<()> {
     let (mut form, mut actors) = (Reader::new(&chunk.form), Reader::new(&chunk.actors));
     let values = [chunk.meta, chunk.raw];
-    let length = chunk.dependencies.len() + chunk.actors.len() + chunk.form.len();
-    let mut body = Vec::with_capacity(length + chunk.meta.len() + chunk.raw.len() + 64);
-    put_number(&mut body, form.number()?);
+    put_number(body, form.number()?);
     body.extend_from_slice(chunk.dependencies);
-    make_actor(&mut body, &mut form, &mut actors)?;
-    put_number(&mut body, form.number()?);
-    put_number(&mut body, form.number()?);
-    put_signed(&mut body, chunk.time);
+    make_actor(body, &mut form, &mut actors)?;
+    put_number(body, form.number()?);
+    put_number(body, form.number()?);
+    put_signed(body, chunk.time);
     let message = form.sized()?;
-    put_size(&mut body, message.len());
+    put_size(body, message.len());
     body.extend_from_slice(message);
     let others = form.size()?;
-    put_size(&mut body, others);
+    put_size(body, others);
     for _ in 0..others {
-        make_actor(&mut body, &mut form, &mut actors)?;
+        make_actor(body, &mut form, &mut actors)?;
     }
     let count = form.size()?;
-    put_size(&mut body, count);
-    let mut columns = Vec::new();
+    put_size(body, count);
+    let mut columns = Vec::with_capacity(COLUMNS_LIKELY);
     for _ in 0..count {
         let specification = form.number()?;
         let place = value_column(specification);
         let length = place.map_or_else(|| form.size(), |place| Some(values[place].len()))?;
-        put_number(&mut body, specification);
-        put_size(&mut body, length);
+        put_number(body, specification);
+        put_size(body, length);
         columns.push((place, length));
     }
     for (place, length) in columns {
         let column = place.map_or_else(|| form.take(length), |place| Some(values[place]))?;
         body.extend_from_slice(column);
     }
-    (form.rest.is_empty() && actors.rest.is_empty()).then_some(body)
+    (form.rest.is_empty() && actors.rest.is_empty()).then_some(())
 }
 
 fn make_actor(body: &mut Vec<u8>, form: &mut Reader<'_>, actors: &mut Reader<'_>) -> Option<()> {

@@ -13,7 +13,6 @@
 //! ```
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use fieldmesh_model::DocumentId;
 use fieldmesh_model::limits::CHANGE_OPERATIONS_MAX;
@@ -31,8 +30,8 @@ const PLACE_MAX: usize = 63;
 /// A document and its change.
 pub(super) type PlainLeaf<'a> = (DocumentId, &'a [u8]);
 
-/// The columns of values: by place and matter, the leaf and the place of each value.
-type Columns = BTreeMap<(usize, Matter), Vec<(usize, usize)>>;
+/// The columns of values, by place and matter: for each the leaf and the place of its values.
+type Columns = Vec<(Matter, Vec<(usize, usize)>)>;
 
 /// One leaf that is taken apart.
 struct Parsed<'a> {
@@ -62,7 +61,7 @@ pub(super) fn put_leaves(bytes: &mut Vec<u8>, leaves: &[PlainLeaf<'_>], length: 
     let actors: Vec<&[u8]> = parsed.iter().map(|leaf| &leaf.chunk.actors[..]).collect();
     column::put_known(bytes, &actors);
     put_numbers(bytes, &parsed.iter().map(|leaf| leaf.chunk.time).collect::<Vec<_>>());
-    for ((_, matter), places) in columns(&shapes) {
+    for (matter, places) in columns(&shapes) {
         let values: Vec<Content<'_>> =
             places.iter().map(|(leaf, place)| parsed[*leaf].values[*place].content).collect();
         column::put(bytes, matter, &values);
@@ -116,18 +115,21 @@ fn put_shapes(bytes: &mut Vec<u8>, parsed: &[Option<Parsed<'_>>]) -> (Vec<Shape>
 }
 
 fn columns(shapes: &[&Shape]) -> Columns {
-    let mut columns = Columns::new();
+    let all = (0..=PLACE_MAX).flat_map(|_| Matter::IN_COLUMNS);
+    let mut columns: Columns = all.map(|matter| (matter, Vec::new())).collect();
     for (leaf, shape) in shapes.iter().enumerate() {
         for (place, kind) in shape.kinds.iter().enumerate() {
-            match kind.matter() {
-                None | Some(Matter::Empty | Matter::Made) => {}
-                Some(matter) => {
-                    let column = columns.entry((place.min(PLACE_MAX), matter)).or_default();
-                    column.push((leaf, place));
-                }
+            let is_alike = |matter: &Matter| kind.matter() == Some(*matter);
+            let Some(matter) = Matter::IN_COLUMNS.iter().position(is_alike) else { continue };
+            let number = place.min(PLACE_MAX) * Matter::IN_COLUMNS.len() + matter;
+            let (_, column) = &mut columns[number];
+            if column.is_empty() {
+                column.reserve(shapes.len() - leaf);
             }
+            column.push((leaf, place));
         }
     }
+    columns.retain(|(_, column)| !column.is_empty());
     columns
 }
 
@@ -223,7 +225,7 @@ fn take_chunks(
             kinds.map(|kind| Value { kind: *kind, content: Content::EMPTY }).collect()
         })
         .collect();
-    for ((_, matter), places) in columns(shapes) {
+    for (matter, places) in columns(shapes) {
         let contents = column::take(reader, matter, places.len())?;
         for ((leaf, place), content) in places.into_iter().zip(contents) {
             all[leaf][place].content = content;
@@ -231,6 +233,7 @@ fn take_chunks(
     }
     let mut left = length;
     let mut remade = Vec::with_capacity(forms.len());
+    let (mut columns, mut body) = (values::Columns::default(), Vec::new());
     for (index, values) in all.into_iter().enumerate() {
         let (shape, time) = (&shapes[index], times[index]);
         let made = shape.make(&values, left)?;
@@ -243,16 +246,16 @@ fn take_chunks(
         if content > left {
             return None;
         }
-        let (meta, raw) = values::make(&values)?;
+        columns.make(&values)?;
         let chunk = Chunk {
             form: Cow::Borrowed(forms[index]),
             dependencies: dependencies[index],
             actors: Cow::Borrowed(actors[index]),
             time,
-            meta: &meta,
-            raw: &raw,
+            meta: &columns.meta,
+            raw: &columns.raw,
         };
-        let change = chunk::make(&chunk)?;
+        let change = chunk::make(&chunk, &mut body)?;
         left = left.checked_sub(change.len())?;
         remade.push((shape.derive(&values, time), change));
     }

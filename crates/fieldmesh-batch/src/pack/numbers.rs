@@ -15,22 +15,16 @@ const IS_BITS: u8 = 2;
 
 /// Appends a column; an empty one takes no bytes.
 pub(super) fn put_numbers(bytes: &mut Vec<u8>, numbers: &[i64]) {
-    let Some((first, rest)) = numbers.split_first() else { return };
-    let steps: Vec<i64> =
-        numbers.iter().zip(rest).map(|(from, to)| to.wrapping_sub(*from)).collect();
-    let (plain, steps) = (Ranged::new(numbers), Ranged::new(&steps));
-    let is_steps = steps.length() + 4 < plain.length();
-    let ranged = if is_steps { &steps } else { &plain };
-    let is_bits = ranged.length_in_bits() <= ranged.length_in_bytes();
-    bytes.push(if is_steps { IS_STEPS } else { 0 } | if is_bits { IS_BITS } else { 0 });
-    if is_steps {
+    let Some(first) = numbers.first() else { return };
+    let steps = numbers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+    let (plain, steps) = (Ranged::new(numbers.iter().copied()), Ranged::new(steps));
+    if steps.length() + 4 < plain.length() {
+        bytes.push(IS_STEPS | steps.form());
         put_signed(bytes, *first);
-    }
-    put_signed(bytes, ranged.least);
-    if is_bits {
-        ranged.put_bits(bytes);
+        steps.put(bytes);
     } else {
-        ranged.above.iter().for_each(|above| put_number(bytes, *above));
+        bytes.push(plain.form());
+        plain.put(bytes);
     }
 }
 
@@ -54,7 +48,8 @@ pub(super) fn take_numbers(reader: &mut Reader<'_>, count: usize) -> Option<Vec<
     };
     let plain = above.into_iter().map(|above| least.wrapping_add_unsigned(above));
     let Some(number) = &mut first else { return Some(plain.collect()) };
-    let mut numbers = vec![*number];
+    let mut numbers = Vec::with_capacity(count + 1);
+    numbers.push(*number);
     numbers.extend(plain.map(|step| {
         *number = number.wrapping_add(step);
         *number
@@ -63,39 +58,53 @@ pub(super) fn take_numbers(reader: &mut Reader<'_>, count: usize) -> Option<Vec<
 }
 
 /// Numbers as the least and what each has above it.
-struct Ranged {
+struct Ranged<I> {
+    numbers: I,
     least: i64,
-    above: Vec<u64>,
     width: u32,
+    length_in_bits: usize,
+    length_in_bytes: usize,
 }
 
-impl Ranged {
-    fn new(numbers: &[i64]) -> Self {
-        let least = numbers.iter().copied().min().unwrap_or(0);
-        let above: Vec<u64> =
-            numbers.iter().map(|number| number.wrapping_sub(least) as u64).collect();
-        let most = above.iter().copied().max().unwrap_or(0);
-        Self { least, above, width: u64::BITS - most.leading_zeros() }
+impl<I: Iterator<Item = i64> + Clone> Ranged<I> {
+    fn new(numbers: I) -> Self {
+        let bounds = |(least, most): (i64, i64), number: i64| (least.min(number), most.max(number));
+        let first = numbers.clone().next().unwrap_or(0);
+        let (least, most) = numbers.clone().fold((first, first), bounds);
+        let width = u64::BITS - above(most, least).leading_zeros();
+        let bytes = |number: i64| {
+            (u64::BITS - above(number, least).leading_zeros()).max(1).div_ceil(7) as usize
+        };
+        let (count, length_in_bytes) = numbers
+            .clone()
+            .fold((0, 0), |(count, length), number| (count + 1, length + bytes(number)));
+        let length_in_bits = 1 + (width as usize * count).div_ceil(8);
+        Self { numbers, least, width, length_in_bits, length_in_bytes }
     }
 
     fn length(&self) -> usize {
-        self.length_in_bits().min(self.length_in_bytes())
+        self.length_in_bits.min(self.length_in_bytes)
     }
 
-    fn length_in_bits(&self) -> usize {
-        1 + (self.width as usize * self.above.len()).div_ceil(8)
+    fn form(&self) -> u8 {
+        if self.length_in_bits <= self.length_in_bytes { IS_BITS } else { 0 }
     }
 
-    fn length_in_bytes(&self) -> usize {
-        let length = |above: &u64| (u64::BITS - above.leading_zeros()).max(1).div_ceil(7) as usize;
-        self.above.iter().map(length).sum()
+    fn put(self, bytes: &mut Vec<u8>) {
+        put_signed(bytes, self.least);
+        if self.form() == IS_BITS {
+            self.put_bits(bytes);
+        } else {
+            let least = self.least;
+            self.numbers.for_each(|number| put_number(bytes, above(number, least)));
+        }
     }
 
-    fn put_bits(&self, bytes: &mut Vec<u8>) {
+    fn put_bits(self, bytes: &mut Vec<u8>) {
         bytes.push(self.width as u8);
         let (mut held, mut bits) = (0_u128, 0);
-        for above in &self.above {
-            held |= u128::from(*above) << bits;
+        for number in self.numbers {
+            held |= u128::from(above(number, self.least)) << bits;
             bits += self.width;
             while bits >= 8 {
                 bytes.push(held as u8);
@@ -107,6 +116,11 @@ impl Ranged {
             bytes.push(held as u8);
         }
     }
+}
+
+/// How far `number` is above `least`, at most the whole range of numbers.
+const fn above(number: i64, least: i64) -> u64 {
+    number.wrapping_sub(least) as u64
 }
 
 fn take_bits(reader: &mut Reader<'_>, count: usize) -> Option<Vec<u64>> {

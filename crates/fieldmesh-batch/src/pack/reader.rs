@@ -31,7 +31,13 @@ impl<'a> Reader<'a> {
     }
 
     /// An unsigned number of at most 64 bits.
+    #[inline]
     pub(super) fn number(&mut self) -> Option<u64> {
+        // Nearly all numbers have one byte.
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Some(u64::from(*byte));
+        }
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -48,12 +54,17 @@ impl<'a> Reader<'a> {
         None
     }
 
+    #[inline]
     pub(super) fn size(&mut self) -> Option<usize> {
         usize::try_from(self.number()?).ok()
     }
 
     /// A signed number of at most 64 bits.
     pub(super) fn signed(&mut self) -> Option<i64> {
+        if let [byte @ 0..0x40, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Some(i64::from(*byte));
+        }
         let (mut number, mut before) = (0_i64, None);
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -81,6 +92,7 @@ impl<'a> Reader<'a> {
     }
 }
 
+#[inline]
 pub(super) fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);

@@ -92,16 +92,17 @@ impl Shape {
 
     /// The places of values that are made, with what they are; None if it is beyond `limit` bytes.
     pub(super) fn make(&self, values: &[Value<'_>], limit: usize) -> Option<Vec<(usize, Vec<u8>)>> {
-        let mut made = Vec::new();
+        let mut made = Vec::with_capacity(self.recipes.len());
         let mut length = 0;
         for (place, recipe) in &self.recipes {
+            let before = length;
             for piece in recipe {
                 length += piece.length(values)?;
                 if length > limit {
                     return None;
                 }
             }
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(length - before);
             recipe.iter().try_for_each(|piece| piece.put(values, &mut bytes))?;
             made.push((*place, bytes));
         }

@@ -36,6 +36,12 @@ pub(super) enum Matter {
     Made = 5,
 }
 
+impl Matter {
+    /// Whatever is written beside the shape of a change, in the order of its columns.
+    pub(super) const IN_COLUMNS: [Self; 4] =
+        [Self::Number, Self::Float, Self::Characters, Self::Bytes];
+}
+
 /// The type of a value in the lowest four bits, above it what it is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Kind(pub(super) u8);
@@ -102,66 +108,72 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Takes the values out of both columns; None if [`make`] would not give these very columns.
+/// Takes the values out of both columns; None if [`Columns`] would not give these very columns.
 pub(super) fn parse<'a>(meta: &[u8], raw: &'a [u8]) -> Option<Vec<Value<'a>>> {
     let (mut values, mut raw) = (Vec::with_capacity(meta.len()), Reader::new(raw));
     let metas = expand(meta)?;
-    let mut metas = metas.iter().copied().peekable();
-    while let Some(next) = metas.next() {
-        let before = raw.rest;
-        let bytes = raw.take(usize::try_from(next >> TYPE_BITS).ok()?)?;
-        if !is_character(next, bytes) {
-            values.push(value(next, bytes));
-            continue;
+    let mut metas = &metas[..];
+    while let [next, behind @ ..] = metas {
+        let (count, length) = characters(metas, raw.rest);
+        if count > 0 {
+            let (kind, text) = (Kind::new(Matter::Characters, TYPE_TEXT), raw.take(length)?);
+            values.push(Value { kind, content: Content::Bytes(text) });
+            metas = &metas[count..];
+        } else {
+            values.push(value(*next, raw.take(usize::try_from(next >> TYPE_BITS).ok()?)?));
+            metas = behind;
         }
-        let mut length = bytes.len();
-        while let Some(again) = metas.peek() {
-            let mut ahead = raw;
-            let bytes = ahead.take(usize::try_from(again >> TYPE_BITS).ok()?)?;
-            if !is_character(*again, bytes) {
-                break;
-            }
-            (raw, length) = (ahead, length + bytes.len());
-            metas.next();
-        }
-        let kind = Kind::new(Matter::Characters, TYPE_TEXT);
-        values.push(Value { kind, content: Content::Bytes(&before[..length]) });
     }
     raw.rest.is_empty().then_some(values)
 }
 
-/// Puts values back into their columns.
-pub(super) fn make(values: &[Value<'_>]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let content = values.iter().filter_map(|value| value.content.bytes()).map(<[u8]>::len);
-    let length = values.len() * 8 + content.sum::<usize>();
-    let (mut metas, mut raw) = (Vec::with_capacity(length), Vec::with_capacity(length));
-    for Value { kind, content } in values {
-        let (type_code, start) = (kind.type_code(), raw.len());
-        match (kind.matter()?, content) {
-            (Matter::Empty, _) => {}
-            (Matter::Number, Content::Number(number)) if type_code == TYPE_UNSIGNED => {
-                put_number(&mut raw, *number as u64);
+/// The columns of values, filled for one change after the other.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    metas: Vec<u64>,
+    /// The column with the kind and length of each value.
+    pub(super) meta: Vec<u8>,
+    /// The column with the bytes of the values.
+    pub(super) raw: Vec<u8>,
+}
+
+impl Columns {
+    /// Puts values back into their columns.
+    pub(super) fn make(&mut self, values: &[Value<'_>]) -> Option<()> {
+        let Self { metas, meta, raw } = self;
+        metas.clear();
+        raw.clear();
+        for Value { kind, content } in values {
+            let (type_code, start) = (kind.type_code(), raw.len());
+            match (kind.matter()?, content) {
+                (Matter::Empty, _) => {}
+                (Matter::Number, Content::Number(number)) if type_code == TYPE_UNSIGNED => {
+                    put_number(raw, *number as u64);
+                }
+                (Matter::Number, Content::Number(number)) => put_signed(raw, *number),
+                (Matter::Float, Content::Float(bits)) => raw.extend(bits.to_le_bytes()),
+                (Matter::Bytes | Matter::Made, Content::Bytes(bytes)) => {
+                    raw.extend_from_slice(bytes);
+                }
+                (Matter::Characters, Content::Bytes(bytes)) => {
+                    put_characters(metas, bytes, type_code)?;
+                    raw.extend_from_slice(bytes);
+                    continue;
+                }
+                _ => return None,
             }
-            (Matter::Number, Content::Number(number)) => put_signed(&mut raw, *number),
-            (Matter::Float, Content::Float(bits)) => raw.extend(bits.to_le_bytes()),
-            (Matter::Bytes | Matter::Made, Content::Bytes(bytes)) => raw.extend_from_slice(bytes),
-            (Matter::Characters, Content::Bytes(bytes)) => {
-                put_characters(&mut metas, bytes, type_code)?;
-                raw.extend_from_slice(bytes);
-                continue;
-            }
-            _ => return None,
+            metas.push(meta_of(raw.len() - start, type_code));
         }
-        metas.push(((raw.len() - start) as u64) << TYPE_BITS | u64::from(type_code));
+        contract(metas, meta);
+        Some(())
     }
-    Some((contract(&metas), raw))
 }
 
 fn put_characters(metas: &mut Vec<u64>, mut bytes: &[u8], type_code: u8) -> Option<()> {
     while let Some(first) = bytes.first() {
         let length = character_length(*first)?;
         bytes = bytes.get(length..)?;
-        metas.push((length as u64) << TYPE_BITS | u64::from(type_code));
+        metas.push(meta_of(length, type_code));
     }
     Some(())
 }
@@ -192,10 +204,25 @@ fn exact<'a, T>(bytes: &'a [u8], read: impl Fn(&mut Reader<'a>) -> Option<T>) ->
     reader.rest.is_empty().then_some(value)
 }
 
-fn is_character(meta: u64, bytes: &[u8]) -> bool {
-    let is_text = meta & TYPE_MASK == u64::from(TYPE_TEXT);
-    let length = bytes.first().and_then(|first| character_length(*first));
-    is_text && length == Some(bytes.len())
+/// How many characters stand in front, and the bytes that they have together.
+fn characters(metas: &[u64], raw: &[u8]) -> (usize, usize) {
+    let mut length = 0;
+    for (count, meta) in metas.iter().enumerate() {
+        let next = raw.get(length).and_then(|first| character_length(*first));
+        let Some(end) = next.map(|next| length + next).filter(|end| *end <= raw.len()) else {
+            return (count, length);
+        };
+        if *meta != meta_of(end - length, TYPE_TEXT) {
+            return (count, length);
+        }
+        length = end;
+    }
+    (metas.len(), length)
+}
+
+/// A value's length and type as its column has them.
+const fn meta_of(length: usize, type_code: u8) -> u64 {
+    (length as u64) << TYPE_BITS | type_code as u64
 }
 
 /// The length of a character in UTF-8 by its first byte.
@@ -209,31 +236,38 @@ const fn character_length(first: u8) -> Option<usize> {
     }
 }
 
-/// Reads a run-length-encoded column without nulls; None if [`contract`] writes it otherwise.
+/// Reads a run-length-encoded column without nulls; None if [`contract`] writes it otherwise: a run
+/// has at least two numbers, neighbours that are alike are in one run, and what stands between two
+/// runs stands together.
 fn expand(column: &[u8]) -> Option<Vec<u64>> {
-    let (mut reader, mut numbers) = (Reader::new(column), Vec::with_capacity(column.len()));
+    let (mut reader, mut numbers) = (Reader::new(column), Vec::with_capacity(column.len() * 2));
+    let mut are_singles = false;
     while !reader.rest.is_empty() {
         let run = reader.signed()?;
         let count = usize::try_from(run.unsigned_abs()).ok()?;
-        if run == 0 || count > CHANGE_OPERATIONS_MAX - numbers.len() {
+        let is_repeated = are_singles && run < 0;
+        if matches!(run, 0 | 1) || is_repeated || count > CHANGE_OPERATIONS_MAX - numbers.len() {
             return None;
         }
-        if run > 0 {
+        are_singles = run < 0;
+        for _ in 0..if are_singles { count } else { 1 } {
             let number = reader.number()?;
-            numbers.resize(numbers.len() + count, number);
-        } else {
-            for _ in 0..count {
-                numbers.push(reader.number()?);
+            if numbers.last() == Some(&number) {
+                return None;
             }
+            numbers.push(number);
+        }
+        if let (false, Some(last)) = (are_singles, numbers.last()) {
+            numbers.resize(numbers.len() + count - 1, *last);
         }
     }
-    (contract(&numbers) == column).then_some(numbers)
+    Some(numbers)
 }
 
 /// Run-length-encodes a column as Automerge does: equal neighbours as their number and the value,
 /// what stands between them as its negative number and the values.
-fn contract(numbers: &[u64]) -> Vec<u8> {
-    let mut column = Vec::with_capacity(numbers.len() + 2);
+fn contract(numbers: &[u64], column: &mut Vec<u8>) {
+    column.clear();
     let mut singles = 0..0;
     let mut start = 0;
     for run in numbers.chunk_by(|a, b| a == b) {
@@ -241,15 +275,14 @@ fn contract(numbers: &[u64]) -> Vec<u8> {
         if let [_] = run {
             singles.end = end;
         } else {
-            put_singles(&mut column, &numbers[singles]);
-            put_signed(&mut column, run.len() as i64);
-            put_number(&mut column, run[0]);
+            put_singles(column, &numbers[singles]);
+            put_signed(column, run.len() as i64);
+            put_number(column, run[0]);
             singles = end..end;
         }
         start = end;
     }
-    put_singles(&mut column, &numbers[singles]);
-    column
+    put_singles(column, &numbers[singles]);
 }
 
 fn put_singles(column: &mut Vec<u8>, singles: &[u64]) {
