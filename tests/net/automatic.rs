@@ -103,6 +103,43 @@ fn nothing_travels_while_sync_is_paused_and_everything_once_it_is_resumed() {
     running.stop();
 }
 
+#[test]
+fn an_alarm_crosses_a_satellite_link_on_which_everything_else_waits() {
+    let site = Site::new();
+    let [lead, hand] = site.crew(["lead", "hand"]);
+    lead.well("Alder 1");
+    hand.meet(&lead);
+    let relay = site.relay();
+    let (running, address) = relay.of(&lead);
+    lead.ok(&["sync", "--link", "127.0.0.1=satellite"]);
+    let daemon = lead.daemon_with(&["--listen", "127.0.0.1:0", "--no-mdns", "--relay", &address]);
+    let narrow = |state: &Json| {
+        state["heldBack"][0]["class"] == "satellite"
+            && state["heldBack"][0]["carries"] == serde_json::json!([])
+            && state["lastResult"]["success"] == true
+    };
+    let routine = old_entry(&lead, 3);
+    let state = until(&lead, "the routine entry waits", |state| {
+        narrow(state) && state["heldBack"][0]["waiting"].as_u64() > Some(0)
+    });
+    let waiting = state["heldBack"][0]["waiting"].clone();
+
+    let leak = ["wellId=Alder 1", "entryType=INSPECTION", "leaksDetected=yes"];
+    let leak = lead.record("field_entry", &leak);
+    assert_eq!(lead.json(&["show", &leak])["fields"]["priority"], "CRITICAL");
+    eventually("the relay has signed for the leak", NOTICED_WITHIN, || {
+        (lead.json(&["show", &leak])["safe"] == "relay").then_some(())
+    });
+    hand.sync(&address);
+    hand.ok(&["show", &leak]);
+    assert_eq!(hand.run(&["show", &routine]).code, Some(4));
+    until(&lead, "the link is narrow again", |state| {
+        narrow(state) && state["heldBack"][0]["waiting"] == waiting
+    });
+    daemon.stop();
+    running.stop();
+}
+
 /// An entry of a month that no link class calls recent.
 fn old_entry(device: &Device, month: usize) -> String {
     entry_at(device, &["--at", &format!("2025-{month:02}-07T08:00:00Z")])

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Value;
+use crate::{Fields, Value};
 
 mod field;
 
@@ -36,6 +36,8 @@ pub struct Collection {
     pub variants: Option<Variants>,
     /// The prefixes (`data`) under which unknown keys are kept.
     pub open: Vec<String>,
+    /// The field and the value of it that let the changes of a record travel before all others.
+    pub critical: Option<(String, Value)>,
     /// The rules about more than one field.
     pub rules: Vec<Rule>,
     /// Who may create records.
@@ -135,6 +137,7 @@ impl Collection {
             device_field: None,
             variants: None,
             open: Vec::new(),
+            critical: None,
             rules: Vec::new(),
             create_by: vec![Who::Crew],
             edit_by: vec![Who::Author, Who::Manager],
@@ -156,6 +159,11 @@ impl Collection {
     /// Whether `key` is set once, at creation.
     pub fn is_immutable(&self, key: &str) -> bool {
         self.field(key).is_some_and(|field| field.immutable)
+    }
+
+    /// Whether the changes of a record with these fields travel before all others.
+    pub fn is_critical(&self, fields: &Fields) -> bool {
+        self.critical.as_ref().is_some_and(|(key, value)| fields.get(key) == Some(value))
     }
 
     /// Whether `key` lies under a prefix where unknown keys are kept.

@@ -3,14 +3,18 @@
 //! A change is durable the moment it is recorded; sealing only decides in which batch it travels.
 //! Sequence numbers are handed out here and nowhere else, and whenever the device cannot be sure
 //! of its own past it starts a new epoch, so no two batches ever share a place in a chain.
+//!
+//! What is critical is sealed apart, so that it overtakes whatever else waits. All that waits of its
+//! record goes with it: on its own it could not be read where it arrives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use fieldmesh_batch::{Batch, Draft, Leaf, Priority, SealError};
 use fieldmesh_identity::DeviceKeys;
 use fieldmesh_model::limits::{BATCH_CHANGES_MAX, BATCH_RAW_MAX};
-use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Moment, Scope, TenantId};
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Fields, Moment, Scope, TenantId};
 
 use crate::clock;
 
@@ -36,6 +40,7 @@ struct ChainHead {
 pub(crate) struct Unsealed {
     pub(crate) document: DocumentId,
     pub(crate) at: Moment,
+    pub(crate) priority: Priority,
     pub(crate) change: Vec<u8>,
 }
 
@@ -121,7 +126,7 @@ impl Author {
         })
     }
 
-    /// Seals everything that waits, or only one chain.
+    /// Seals everything that waits, or only one chain; of each chain what is critical comes first.
     ///
     /// The batches must be written to the log in this order and before anything else is sealed;
     /// if that fails, hand them to [`Self::unseal`].
@@ -132,8 +137,13 @@ impl Author {
         };
         let mut batches = Vec::new();
         for chain in chains {
-            for group in groups(self.unsealed.remove(&chain).unwrap_or_default()) {
-                batches.push(self.seal_group(chain, group)?);
+            let waiting = self.unsealed.remove(&chain).unwrap_or_default();
+            let (critical, others) = part_critical(waiting);
+            for (priority, changes) in [(Priority::CRITICAL, critical), (Priority::NORMAL, others)]
+            {
+                for group in groups(changes) {
+                    batches.push(self.seal_group(chain, priority, group)?);
+                }
             }
         }
         if self.unsealed.is_empty() {
@@ -158,10 +168,11 @@ impl Author {
                     self.chains.insert(chain, head);
                 }
             }
-            let at = header.last;
+            let (at, priority) = (header.last, header.priority);
             let leaves = batch.leaves().iter().map(|leaf| Unsealed {
                 document: leaf.document,
                 at,
+                priority,
                 change: leaf.change.clone(),
             });
             let waiting = self.unsealed.entry(chain).or_default();
@@ -173,6 +184,7 @@ impl Author {
     fn seal_group(
         &mut self,
         chain: (Epoch, Scope),
+        priority: Priority,
         group: Vec<Unsealed>,
     ) -> Result<Batch, SealError> {
         let (epoch, scope) = chain;
@@ -188,7 +200,7 @@ impl Author {
             epoch,
             sequence,
             previous: head.map_or_else(BatchId::default, |head| head.id),
-            priority: Priority::default(),
+            priority,
             first,
             last,
             leaves: group
@@ -202,8 +214,20 @@ impl Author {
     }
 }
 
+/// How soon a change of a record travels that has these fields after it.
+pub(crate) fn priority_of(schema: &Collection, fields: &Fields) -> Priority {
+    if schema.is_critical(fields) { Priority::CRITICAL } else { Priority::NORMAL }
+}
+
 fn raw_length(changes: &[Unsealed]) -> usize {
     changes.iter().map(|change| change.change.len()).sum()
+}
+
+/// The changes of records of which a critical one waits, and all others, each in order.
+fn part_critical(changes: Vec<Unsealed>) -> (Vec<Unsealed>, Vec<Unsealed>) {
+    let critical = changes.iter().filter(|change| change.priority.is_critical());
+    let records: BTreeSet<DocumentId> = critical.map(|change| change.document).collect();
+    changes.into_iter().partition(|change| records.contains(&change.document))
 }
 
 /// Cuts changes into batches within the limits, in order.
@@ -224,4 +248,68 @@ fn groups(changes: Vec<Unsealed>) -> Vec<Vec<Unsealed>> {
         }
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldmesh_identity::Seed;
+
+    use super::*;
+
+    const EPOCH: Epoch = Epoch(5);
+    const CHAIN: (Epoch, Scope) = (EPOCH, Scope { collection: 3, partition: 0, month: 24_000 });
+
+    fn author() -> Author {
+        let keys = DeviceKeys::from_seed(&Seed::from_bytes([1; 32]));
+        Author::new(keys, TenantId::from_bytes([2; 32]), EPOCH)
+    }
+
+    /// Lines a change up whose bytes are `at`.
+    fn add(author: &mut Author, document: u8, at: u8, priority: Priority) {
+        let (document, change) = (DocumentId::from_bytes([document; 16]), vec![at]);
+        let at = Moment::from_millis(at.into());
+        author.add(CHAIN, Unsealed { document, at, priority, change });
+    }
+
+    /// Place in the chain, urgency and changes of each batch.
+    fn shown(batches: &[Batch]) -> Vec<(u64, bool, Vec<u8>)> {
+        let show = |batch: &Batch| {
+            let changes = batch.leaves().iter().map(|leaf| leaf.change[0]).collect();
+            (batch.header().sequence, batch.header().priority.is_critical(), changes)
+        };
+        batches.iter().map(show).collect()
+    }
+
+    #[test]
+    fn an_alarm_overtakes_what_waits_and_takes_along_what_it_builds_on() {
+        let mut author = author();
+        add(&mut author, 1, 10, Priority::NORMAL);
+        add(&mut author, 2, 11, Priority::NORMAL);
+        add(&mut author, 1, 12, Priority::CRITICAL);
+        add(&mut author, 1, 13, Priority::NORMAL);
+        let batches = author.seal(Some(CHAIN)).unwrap();
+        assert_eq!(shown(&batches), [(1, true, vec![10, 12, 13]), (2, false, vec![11])]);
+        assert_eq!(batches[1].header().previous, batches[0].id());
+        let last = Moment::from_millis(13);
+        assert_eq!(batches[1].header().last, last, "times in a chain do not go back");
+    }
+
+    #[test]
+    fn without_an_alarm_all_that_waits_is_one_batch() {
+        let mut author = author();
+        (1..=3).for_each(|number| add(&mut author, number, number, Priority::NORMAL));
+        assert_eq!(shown(&author.seal(None).unwrap()), [(1, false, vec![1, 2, 3])]);
+    }
+
+    #[test]
+    fn an_alarm_that_could_not_be_written_is_still_one_at_the_next_try() {
+        let mut author = author();
+        add(&mut author, 1, 10, Priority::NORMAL);
+        add(&mut author, 2, 11, Priority::CRITICAL);
+        let batches = author.seal(None).unwrap();
+        let before = shown(&batches);
+        author.unseal(batches);
+        assert_eq!(author.unsealed(), 2);
+        assert_eq!(shown(&author.seal(None).unwrap()), before);
+    }
 }

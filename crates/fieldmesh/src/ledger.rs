@@ -26,15 +26,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
+use fieldmesh_batch::Priority;
 use fieldmesh_document::Document;
 use fieldmesh_identity::{Item, Member, Policy};
 use fieldmesh_model::{DeviceId, DocumentId, Epoch, Filter, Moment, UserId};
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View};
 
-use crate::author::{Author, Unsealed};
+use crate::author::{Author, Unsealed, priority_of};
 use crate::changes::Closure;
 use crate::clock;
-use crate::entry::{Entry, Fact};
+use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
 use crate::home::Identity;
 use crate::mesh::Mesh;
@@ -42,6 +43,7 @@ use crate::places::Places;
 use crate::projection::fact_key;
 use crate::projector::Projector;
 use crate::rows::{self, ChainRow, DocumentRow};
+use crate::schema;
 
 pub(crate) use self::membership::revoker;
 pub(crate) use self::past::Past;
@@ -326,9 +328,10 @@ fn read_author(store: &Store, identity: &Identity, epoch: Epoch) -> Result<Autho
         let read = store.read(place).map_err(|error| Error::store(&error));
         match read.map(|entry| Entry::decode(&entry)) {
             Ok(Ok(Entry::Change(local))) => {
-                let unsealed =
-                    Unsealed { document: local.document, at: local.at, change: local.change };
-                author.add((local.epoch, local.scope), unsealed);
+                let chain = (local.epoch, local.scope);
+                let priority = stored_priority(store.view(), &local)?;
+                let LocalChange { document, at, change, .. } = local;
+                author.add(chain, Unsealed { document, at, priority, change });
             }
             Ok(_) => {}
             // `verify` lists it; the rest of the home must open all the same.
@@ -336,6 +339,14 @@ fn read_author(store: &Store, identity: &Identity, epoch: Epoch) -> Result<Autho
         }
     }
     Ok(author)
+}
+
+/// How soon a change of the log travels, by its record as the view has it.
+fn stored_priority(view: &View, local: &LocalChange) -> Result<Priority, Error> {
+    let row: Option<DocumentRow> = rows::find(view, Tree::Document, local.document.as_bytes())?;
+    let schema = schema::numbered(local.scope.collection);
+    let record = row.and_then(|row| row.record);
+    Ok(record.map_or(Priority::NORMAL, |record| priority_of(&schema, &record.fields)))
 }
 
 /// Reads the policy item at `place`.

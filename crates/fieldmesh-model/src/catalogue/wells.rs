@@ -124,6 +124,7 @@ fn field_entry() -> Collection {
         device_field: Some("deviceId".to_owned()),
         variants: Some(Variants { field: "entryType".to_owned(), prefix: "data".to_owned() }),
         open: texts(&["data"]),
+        critical: Some(("priority".to_owned(), "CRITICAL".into())),
         rules: field_entry_rules(),
         ..Collection::unknown(FIELD_ENTRY)
     }

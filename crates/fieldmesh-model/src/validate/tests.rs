@@ -336,10 +336,12 @@ fn what_endangers_people_is_critical() {
         let fields = with(fields, "priority", "NORMAL");
         let normal = validate(collection(3), &fields, &OneWell).unwrap();
         assert_eq!(normal["priority"], "CRITICAL".into(), "{key}");
+        assert!(collection(3).is_critical(&normal), "{key}");
     }
     let calm = with(entry("INSPECTION"), "data.leaksDetected", false);
     let normal = validate(collection(3), &calm, &OneWell).unwrap();
     assert_eq!(normal["priority"], "NORMAL".into());
+    assert!(!collection(3).is_critical(&normal));
 }
 
 fn edit(current: &Fields, edits: &[Edit]) -> Result<Vec<Edit>, Vec<Fault>> {

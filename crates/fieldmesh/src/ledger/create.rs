@@ -7,6 +7,7 @@ use fieldmesh_model::{DocumentId, Fields, Moment, Role, Scope, Value, input};
 use serde_json::Value as Json;
 
 use crate::api::{NewRecord, Record, Safety};
+use crate::author::{Unsealed, priority_of};
 use crate::clock;
 use crate::error::Error;
 use crate::schema;
@@ -23,6 +24,14 @@ pub(super) struct Ready {
     pub(super) scope: Scope,
     pub(super) fields: Fields,
     pub(super) at: Moment,
+}
+
+impl Ready {
+    /// The first change of the record, in line for a batch.
+    pub(super) fn unsealed(&self, change: Vec<u8>) -> Unsealed {
+        let priority = priority_of(self.schema, &self.fields);
+        Unsealed { document: self.id, at: self.at, priority, change }
+    }
 }
 
 impl Ledger {
@@ -149,7 +158,7 @@ impl Ledger {
         let actor = desk.author.actor();
         let (document, change) = Document::create(&self.first_change(ready, actor))
             .map_err(|error| Error::fault("", error.to_string()))?;
-        let pending = self.submit(&mut desk, ready.id, ready.scope, ready.at, change);
+        let pending = self.submit(&mut desk, ready.scope, ready.unsealed(change));
         Ok((document, pending))
     }
 
@@ -178,5 +187,55 @@ pub(super) fn is_who(who: Who, role: Role) -> bool {
         Who::Manager => matches!(role, Role::Manager | Role::Admin),
         Who::Admin => role == Role::Admin,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldmesh_model::catalogue::{self, wells};
+    use fieldmesh_store::{Direction, KeyRange, Tree};
+
+    use super::*;
+    use crate::rows::{self, LeafRow};
+    use crate::{Node, TenantOptions};
+
+    fn fields(pairs: &[(&str, Value)]) -> Fields {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_leak_that_waited_when_the_program_stopped_still_travels_before_all_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("home");
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(&path).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        let ledger = node.ledger();
+        let assignments = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+        let assignments = assignments.map(String::from).to_vec();
+        let well = NewRecord { collection: "well".into(), assignments, ..NewRecord::default() };
+        let well = ledger.create(&well).unwrap().id;
+        ledger.settle().unwrap();
+        let leak = [
+            ("wellId", well.to_string().into()),
+            ("entryType", "INSPECTION".into()),
+            ("recordedAt", Value::Moment(clock::now())),
+            ("deviceId", "tablet".into()),
+            ("data.leaksDetected", true.into()),
+        ];
+        let schema = catalogue::numbered(wells::FIELD_ENTRY).unwrap();
+        let ready = ledger.prepare(schema, fields(&leak)).unwrap();
+        // Nobody waits for the disk, so no batch is sealed.
+        let _ = ledger.start(&ready).unwrap();
+        node.shutdown().await.unwrap();
+
+        let node = Node::builder(&path).passphrase("one").open().await.unwrap();
+        node.ledger().seal_all().unwrap();
+        node.ledger().catch_up().unwrap();
+        let view = node.ledger().view();
+        let rows = rows::scan(view, Tree::Leaf, KeyRange::all(), Direction::Ascending);
+        let priorities = rows.map(|row| rows::decode::<LeafRow>(&row.unwrap().1).unwrap().priority);
+        assert_eq!(priorities.collect::<Vec<_>>(), [0, 1], "the well, then the leak, by scope");
+        node.shutdown().await.unwrap();
     }
 }

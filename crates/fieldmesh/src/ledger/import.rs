@@ -14,7 +14,6 @@ use fieldmesh_model::validate::{Fault, References, validate};
 use fieldmesh_model::{DocumentId, Fields, Value, catalogue, input};
 
 use crate::api::{ImportOptions, ImportReport, Progress, RefusedRow};
-use crate::author::Unsealed;
 use crate::clock;
 use crate::error::Error;
 use crate::import::{Create, Import, Mapped, MappedRecord, Mapping};
@@ -289,8 +288,7 @@ impl Run<'_> {
         let root = root_change(&ledger.first_change(ready, actor))
             .map_err(|error: CreateError| Error::fault("", error.to_string()))?;
         let chain = (epoch, ready.scope);
-        let change = root.bytes;
-        desk.author.add(chain, Unsealed { document: ready.id, at: ready.at, change });
+        desk.author.add(chain, ready.unsealed(root.bytes));
         let started = if desk.author.is_full(&chain) {
             ledger.start_seal(&mut desk, Some(chain))?
         } else {

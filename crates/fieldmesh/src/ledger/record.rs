@@ -7,6 +7,7 @@ use fieldmesh_model::{DocumentId, Edit, Moment, UserId, Value, input};
 use serde_json::Value as Json;
 
 use crate::api::{Edits, FieldChange, Record, Revision, Safety};
+use crate::author::{Unsealed, priority_of};
 use crate::clock;
 use crate::error::Error;
 use crate::rows::RecordRow;
@@ -171,7 +172,7 @@ impl Ledger {
         schema: &Collection,
         write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
     ) -> Result<Record, Error> {
-        let (document, pending) = {
+        let (record, pending) = {
             let desk: &mut Desk = &mut self.desk();
             let row = self.row(id)?;
             let Some((mut document, row)) = self.load(desk, id)?.zip(row) else {
@@ -180,8 +181,11 @@ impl Ledger {
             let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));
             let written = write(&mut document, actor, at)
                 .map_err(|error| Error::fault("", error.to_string()))?;
-            let pending = written.map(|change| self.submit(desk, id, row.scope, at, change));
-            (document, pending)
+            let record = RecordRow::of(&document, schema)?;
+            let priority = priority_of(schema, &record.fields);
+            let unsealed = |change| Unsealed { document: id, at, priority, change };
+            let pending = written.map(|change| self.submit(desk, row.scope, unsealed(change)));
+            (record, pending)
         };
         let safe = match pending {
             Some(pending) => {
@@ -190,7 +194,8 @@ impl Ledger {
             }
             None => self.safety_of(id)?,
         };
-        Ok(Record { safe: Some(safe), ..self.read(&document, schema)? })
+        let record = self.to_record(id, schema, record, &mut Names::default());
+        Ok(Record { safe: Some(safe), ..record })
     }
 
     /// The record that a document holds, as people see it.

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use fieldmesh_batch::Batch;
-use fieldmesh_model::{DocumentId, Epoch, Moment, Scope};
+use fieldmesh_model::{Epoch, Scope};
 use fieldmesh_replica::{Held, Input};
 use fieldmesh_store::{AppendError, Place};
 
@@ -23,9 +23,7 @@ const RECENT_MAX: usize = 4_096;
 /// A change that is on its way to the disk.
 pub(super) struct Pending {
     chain: (Epoch, Scope),
-    document: DocumentId,
-    at: Moment,
-    change: Vec<u8>,
+    change: Unsealed,
     done: mpsc::Receiver<Result<Vec<Place>, AppendError>>,
 }
 
@@ -37,16 +35,10 @@ pub(super) struct Sealing {
 
 impl Ledger {
     /// Hands a change to the store; wait for it with [`Ledger::finish`] once the desk is free.
-    pub(super) fn submit(
-        &self,
-        desk: &mut Desk,
-        document: DocumentId,
-        scope: Scope,
-        at: Moment,
-        change: Vec<u8>,
-    ) -> Pending {
-        let epoch = desk.author.epoch();
-        let local = LocalChange { document, scope, epoch, at, change: change.clone() };
+    pub(super) fn submit(&self, desk: &mut Desk, scope: Scope, change: Unsealed) -> Pending {
+        let (epoch, document) = (desk.author.epoch(), change.document);
+        let bytes = change.change.clone();
+        let local = LocalChange { document, scope, epoch, at: change.at, change: bytes.clone() };
         let (sender, done) = mpsc::channel();
         self.store.append_with(vec![Entry::Change(local).encode()], move |result| {
             // Whoever waits may have been stopped; the change is durable all the same.
@@ -55,22 +47,20 @@ impl Ledger {
         if desk.recent.len() >= RECENT_MAX {
             self.forget_applied(desk);
         }
-        desk.recent
-            .entry(document)
-            .or_default()
-            .push(Recent { change: change.clone(), place: None });
-        Pending { chain: (epoch, scope), document, at, change, done }
+        desk.recent.entry(document).or_default().push(Recent { change: bytes, place: None });
+        Pending { chain: (epoch, scope), change, done }
     }
 
     /// Waits until the change is durable and lines it up for a batch.
     pub(super) fn finish(&self, pending: Pending) -> Result<Place, Error> {
-        let Pending { chain, document, at, change, done } = pending;
+        let Pending { chain, change, done } = pending;
+        let (document, bytes) = (change.document, &change.change);
         let result = done.recv().map_err(|_| Error::ShuttingDown)?;
         let mut desk = self.desk();
         let place = match result {
             Ok(places) => places.last().copied().ok_or(Error::ShuttingDown)?,
             Err(error) => {
-                desk.forget(document, &change);
+                desk.forget(document, bytes);
                 drop(desk);
                 self.distrust(&error);
                 return Err(Error::store(&error));
@@ -78,17 +68,18 @@ impl Ledger {
         };
         desk.newest = desk.newest.max(Some(place));
         for recent in desk.recent.get_mut(&document).into_iter().flatten() {
-            if recent.change == change {
+            if recent.change == *bytes {
                 recent.place = Some(place);
             }
         }
-        desk.author.add(chain, Unsealed { document, at, change });
-        let is_full = desk.author.is_full(&chain);
+        let is_critical = change.priority.is_critical();
+        desk.author.add(chain, change);
+        let is_due = is_critical || desk.author.is_full(&chain);
         drop(desk);
         self.projector.wake();
-        if is_full && let Err(error) = self.seal(Some(chain)) {
+        if is_due && let Err(error) = self.seal(Some(chain)) {
             // The change itself is on disk, and whoever recorded it must not record it again.
-            tracing::error!(%error, "a full batch could not be sealed; it is tried again");
+            tracing::error!(%error, "a batch could not be sealed; it is tried again");
         }
         Ok(place)
     }
