@@ -73,7 +73,8 @@ pub fn pack(bytes: &[u8]) -> Option<Vec<u8>> {
     packed.extend_from_slice(front.signature);
     packed.extend(front.seed);
     leaves::put_leaves(&mut packed, &leaves, raw_length(&front.header));
-    (packed.len() < bytes.len()).then_some(packed)
+    // A batch that does not come back would cost the link to every peer that lacks it, for good.
+    (packed.len() < bytes.len() && unpack(&packed).as_deref() == Ok(bytes)).then_some(packed)
 }
 
 /// Gives back what was packed.

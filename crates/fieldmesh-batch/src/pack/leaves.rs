@@ -261,3 +261,71 @@ fn take_chunks(
     }
     Some(remade)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::Batch;
+    use crate::pack::values::Kind;
+
+    const TYPE_TEXT: u8 = 6;
+
+    /// A change with these texts as its values.
+    fn change_of(texts: &[impl AsRef<[u8]>]) -> Vec<u8> {
+        let morning = Batch::decode(include_bytes!("../../tests/morning.batch")).unwrap();
+        let chunk = Chunk::parse(&morning.leaves()[0].change).unwrap();
+        let value = |text| Value {
+            kind: Kind::new(Matter::Bytes, TYPE_TEXT),
+            content: Content::Bytes(text),
+        };
+        let mut columns = values::Columns::default();
+        columns.make(&texts.iter().map(|text| value(text.as_ref())).collect::<Vec<_>>()).unwrap();
+        let chunk = Chunk { meta: &columns.meta, raw: &columns.raw, ..chunk };
+        chunk::make(&chunk, &mut Vec::new()).unwrap()
+    }
+
+    fn assert_comes_back(changes: &[Vec<u8>]) {
+        let id = DocumentId::from_bytes([3; 16]);
+        let leaves: Vec<PlainLeaf<'_>> = changes.iter().map(|change| (id, &change[..])).collect();
+        let length = changes.iter().map(Vec::len).sum();
+        let mut packed = Vec::new();
+        put_leaves(&mut packed, &leaves, length);
+        let taken = take_leaves(&mut Reader::new(&packed), leaves.len(), length).unwrap();
+        assert!(taken.iter().map(|(id, change)| (*id, &change[..])).eq(leaves));
+    }
+
+    #[test]
+    fn a_text_within_a_text_within_a_text_comes_back() {
+        let texts = ["seen by Rosenthal", "by Rosenthal", "Rosenthal"];
+        assert_comes_back(&[change_of(&texts)]);
+        assert_comes_back(&[change_of(&["Rotliegend", "Rotliegend 12", "at Rotliegend 12"])]);
+        assert_comes_back(&[change_of(&["at Rotliegend 12", "Rotliegend 12", "Rotliegend"])]);
+        assert_comes_back(&[change_of(&["Rotliegend", "Rotliegend"])]);
+    }
+
+    #[test]
+    fn thousands_of_values_that_are_as_long_as_each_other_are_not_compared() {
+        let texts: Vec<[u8; 24]> = (0..16_000_u32)
+            .map(|number| std::array::from_fn(|at| number.to_be_bytes()[at % 4]))
+            .collect();
+        assert_comes_back(&[change_of(&texts)]);
+    }
+
+    proptest! {
+        #[test]
+        fn texts_made_of_each_other_come_back(
+            changes in vec(vec(vec(0..3_usize, 1..4), 1..8), 1..6),
+        ) {
+            let words = ["Rotliegend", "Rosenthal ", "12 gauge "];
+            let text = |parts: &Vec<usize>| parts.iter().map(|part| words[*part]).collect();
+            let changes: Vec<Vec<u8>> = changes
+                .iter()
+                .map(|texts| change_of(&texts.iter().map(text).collect::<Vec<String>>()))
+                .collect();
+            assert_comes_back(&changes);
+        }
+    }
+}

@@ -6,11 +6,14 @@
 //! ```text
 //! number of values, the kind of each
 //! 0, or 1 and the places of creator and key, and that of the time plus 1; 0 is the change's own
-//! for each value that is made: number of pieces, for each
+//! for each value that is made: number of pieces, none of which is made itself, for each
 //!     0, length, bytes: these bytes
 //!     1, place: the bytes of that value
 //!     2, place: that number, big-endian, eight bytes
 //! ```
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use fieldmesh_model::{DocumentId, Moment, UserId};
 
@@ -27,6 +30,8 @@ const PART_LENGTH_MIN: usize = 8;
 const MADE_LENGTH_MAX: usize = 512;
 /// The most values that are looked for.
 const PARTS_MAX: usize = 64;
+/// In a change with more values nothing is looked for: it would take too long.
+const SEARCHED_VALUES_MAX: usize = 256;
 /// The most pairs of creator and key that are tried.
 const TRIES_MAX: usize = 8;
 
@@ -58,14 +63,9 @@ impl Shape {
     /// Finds out what follows from what in a change.
     pub(super) fn find(values: &[Value<'_>], time: i64, id: DocumentId) -> Self {
         let mut kinds: Vec<Kind> = values.iter().map(|value| value.kind).collect();
-        let mut recipes = Vec::new();
-        for (place, value) in values.iter().enumerate() {
-            if value.kind.matter() == Some(Matter::Bytes)
-                && let Some(recipe) = find_recipe(values, place)
-            {
-                kinds[place] = Kind::new(Matter::Made, value.kind.type_code());
-                recipes.push((place, recipe));
-            }
+        let recipes = find_recipes(values);
+        for (place, _) in &recipes {
+            kinds[*place] = Kind::new(Matter::Made, kinds[*place].type_code());
         }
         Self { kinds, id: find_rule(values, time, id), recipes }
     }
@@ -142,7 +142,7 @@ impl Shape {
             if kind.matter()? == Matter::Made {
                 let mut recipe = Vec::new();
                 for _ in 0..reader.size()? {
-                    recipe.push(Piece::decode(reader)?);
+                    recipe.push(Piece::decode(reader, &kinds)?);
                 }
                 recipes.push((place, recipe));
             }
@@ -191,14 +191,35 @@ impl Piece {
         put_size(bytes, *place);
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+    /// Reads a piece; None if it refers to a value that is no such thing, or is made itself.
+    fn decode(reader: &mut Reader<'_>, kinds: &[Kind]) -> Option<Self> {
+        let matter_of = |place: usize| kinds.get(place).and_then(|kind| kind.matter());
         match reader.byte()? {
             PIECE_LITERAL => reader.sized().map(|literal| Self::Literal(literal.to_vec())),
-            PIECE_BYTES => reader.size().map(Self::Bytes),
-            PIECE_NUMBER => reader.size().map(Self::Number),
+            PIECE_BYTES => reader
+                .size()
+                .filter(|place| matter_of(*place) == Some(Matter::Bytes))
+                .map(Self::Bytes),
+            PIECE_NUMBER => reader
+                .size()
+                .filter(|place| matter_of(*place) == Some(Matter::Number))
+                .map(Self::Number),
             _ => None,
         }
     }
+
+    const fn place(&self) -> Option<usize> {
+        match self {
+            Self::Literal(_) => None,
+            Self::Bytes(place) | Self::Number(place) => Some(*place),
+        }
+    }
+}
+
+/// What may be found in other values.
+struct Part<'a> {
+    bytes: Cow<'a, [u8]>,
+    piece: Piece,
 }
 
 fn bytes_of<'a>(values: &[Value<'a>], place: usize) -> Option<&'a [u8]> {
@@ -230,20 +251,42 @@ fn is_made_by(recipe: &[Piece], values: &[Value<'_>], place: usize) -> bool {
     recipe.iter().all(is_next) && rest.is_empty()
 }
 
-/// How the value at `place` is put together from others; None if none of them is in it.
-fn find_recipe(values: &[Value<'_>], place: usize) -> Option<Vec<Piece>> {
-    let bytes = bytes_of(values, place).filter(|bytes| bytes.len() <= MADE_LENGTH_MAX)?;
-    let parts: Vec<(Vec<u8>, Piece)> = values
+/// How values are put together from others. Those others are never made themselves: whoever puts
+/// them together again has none but these.
+fn find_recipes(values: &[Value<'_>]) -> Vec<(usize, Vec<Piece>)> {
+    let mut recipes = Vec::new();
+    if values.len() > SEARCHED_VALUES_MAX {
+        return recipes;
+    }
+    let mut parts: Vec<Part<'_>> = values
         .iter()
         .enumerate()
-        .filter(|(other, _)| *other != place)
-        .filter_map(|(other, value)| part(value, other))
-        .filter(|(part, _)| part.len() < bytes.len())
+        .filter_map(|(place, value)| part(value, place))
         .take(PARTS_MAX)
         .collect();
+    let mut are_referred_to = BTreeSet::new();
+    for (place, value) in values.iter().enumerate() {
+        if value.kind.matter() != Some(Matter::Bytes) || are_referred_to.contains(&place) {
+            continue;
+        }
+        if let Some(recipe) = find_recipe(values, &parts, place) {
+            parts.retain(|part| part.piece.place() != Some(place));
+            are_referred_to.extend(recipe.iter().filter_map(Piece::place));
+            recipes.push((place, recipe));
+        }
+    }
+    recipes
+}
+
+/// How the value at `place` is put together from parts; None if none of them is in it.
+fn find_recipe(values: &[Value<'_>], parts: &[Part<'_>], place: usize) -> Option<Vec<Piece>> {
+    let bytes = bytes_of(values, place).filter(|bytes| bytes.len() <= MADE_LENGTH_MAX)?;
+    let is_in = |part: &Part<'_>, rest: &[u8]| {
+        part.bytes.len() < bytes.len() && rest.starts_with(&part.bytes)
+    };
     let (mut recipe, mut literal, mut rest) = (Vec::new(), Vec::new(), bytes);
     while let Some((first, behind)) = rest.split_first() {
-        let Some((part, piece)) = parts.iter().find(|(part, _)| rest.starts_with(part)) else {
+        let Some(part) = parts.iter().find(|part| is_in(part, rest)) else {
             literal.push(*first);
             rest = behind;
             continue;
@@ -251,8 +294,8 @@ fn find_recipe(values: &[Value<'_>], place: usize) -> Option<Vec<Piece>> {
         if !literal.is_empty() {
             recipe.push(Piece::Literal(std::mem::take(&mut literal)));
         }
-        recipe.push(piece.clone());
-        rest = &rest[part.len()..];
+        recipe.push(part.piece.clone());
+        rest = &rest[part.bytes.len()..];
     }
     if recipe.is_empty() {
         return None;
@@ -264,17 +307,19 @@ fn find_recipe(values: &[Value<'_>], place: usize) -> Option<Vec<Piece>> {
 }
 
 /// What may be in another value: bytes of some length, or a number that takes more than four.
-fn part(value: &Value<'_>, place: usize) -> Option<(Vec<u8>, Piece)> {
-    match (value.kind.matter()?, value.content) {
-        (Matter::Bytes, Content::Bytes(bytes)) => {
-            (bytes.len() >= PART_LENGTH_MIN).then(|| (bytes.to_vec(), Piece::Bytes(place)))
+fn part<'a>(value: &Value<'a>, place: usize) -> Option<Part<'a>> {
+    let (bytes, piece) = match (value.kind.matter()?, value.content) {
+        (Matter::Bytes, Content::Bytes(bytes))
+            if (PART_LENGTH_MIN..MADE_LENGTH_MAX).contains(&bytes.len()) =>
+        {
+            (Cow::Borrowed(bytes), Piece::Bytes(place))
         }
-        (Matter::Number, Content::Number(number)) => {
-            let is_large = u32::try_from(number).is_err();
-            is_large.then(|| (number.to_be_bytes().to_vec(), Piece::Number(place)))
+        (Matter::Number, Content::Number(number)) if u32::try_from(number).is_err() => {
+            (Cow::Owned(number.to_be_bytes().to_vec()), Piece::Number(place))
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(Part { bytes, piece })
 }
 
 fn find_rule(values: &[Value<'_>], time: i64, id: DocumentId) -> Option<IdRule> {

@@ -1,8 +1,9 @@
 //! A data stream, behind the byte that names its lane: one zstd stream of frames.
 //!
-//! A frame is its kind, its length and its bytes; those of a batch may be packed. The stream is flushed after each group of
-//! frames, so that nothing waits in a compressor and a cut costs one group at most. Reading is
-//! bounded twice: a frame has a largest length, and the stream a largest ratio.
+//! A frame is its kind, its length and its bytes; those of a batch may be packed. The stream is
+//! flushed after each group of frames, so that nothing waits in a compressor and a cut costs one
+//! group at most. Reading is bounded twice: a frame has a largest length, and the stream a largest
+//! ratio.
 
 use fieldmesh_batch::unpack;
 use zstd::stream::raw::{CParameter, DParameter, Decoder, Encoder, InBuffer, Operation, OutBuffer};
@@ -93,25 +94,27 @@ pub(crate) struct Part {
 
 impl Frame {
     fn decode(code: u8, content: &[u8]) -> Result<Option<Self>, WireError> {
-        if code == KIND_PADDING {
-            return Ok(None);
+        match code {
+            KIND_PADDING => Ok(None),
+            KIND_PACKED => Self::decode_packed(content).map(Some),
+            KIND_PART => Self::decode_part(content).map(Some),
+            code => {
+                let kind = FrameKind::of(code)?;
+                Ok(Some(Self { kind, part: None, bytes: content.to_vec() }))
+            }
         }
-        if code != KIND_PART && code != KIND_PACKED {
-            let kind = FrameKind::of(code)?;
-            return Ok(Some(Self { kind, part: None, bytes: content.to_vec() }));
-        }
-        if code == KIND_PACKED {
-            return Self::decode_packed(content).map(Some);
-        }
+    }
+
+    fn decode_part(content: &[u8]) -> Result<Self, WireError> {
         let Some((head, bytes)) = content.split_first_chunk::<PART_HEAD>() else {
-            return Err(WireError::FrameKind { kind: code });
+            return Err(WireError::FrameKind { kind: KIND_PART });
         };
         let (mut id, number) = ([0; 32], |at: usize| {
             u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
         });
         id.copy_from_slice(&head[1..33]);
         let part = Some(Part { id, total: number(33), offset: number(37) });
-        Ok(Some(Self { kind: FrameKind::of(head[0])?, part, bytes: bytes.to_vec() }))
+        Ok(Self { kind: FrameKind::of(head[0])?, part, bytes: bytes.to_vec() })
     }
 
     fn decode_packed(content: &[u8]) -> Result<Self, WireError> {
