@@ -124,7 +124,7 @@ fn an_alarm_crosses_a_satellite_link_on_which_everything_else_waits() {
     });
     let waiting = state["heldBack"][0]["waiting"].clone();
 
-    let leak = ["wellId=Alder 1", "entryType=INSPECTION", "leaksDetected=yes"];
+    let leak = ["wellId=Alder 1", "entryType=INSPECTION", "leaksDetected=true"];
     let leak = lead.record("field_entry", &leak);
     assert_eq!(lead.json(&["show", &leak])["fields"]["priority"], "CRITICAL");
     eventually("the relay has signed for the leak", NOTICED_WITHIN, || {
