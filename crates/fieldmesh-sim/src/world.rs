@@ -195,6 +195,8 @@ pub(crate) struct World<'a> {
     pub(crate) signed: Vec<Signed>,
     /// When each conversation with a face began, and how often it was in step.
     pub(crate) shown: BTreeMap<End, Shown>,
+    /// When a node first signed in a conversation, for what the other one asked.
+    pub(crate) answered: BTreeMap<End, i64>,
     /// Whether bytes of a recorded conversation are played, which no transport lets happen.
     pub(crate) is_haunted: bool,
     pub(crate) trace: Trace<'a>,

@@ -4,13 +4,18 @@
 use std::collections::BTreeSet;
 
 use fieldmesh_batch::Receipt;
-use fieldmesh_model::BatchId;
+use fieldmesh_model::{BatchId, DeviceId};
+use fieldmesh_replica::LinkId;
 
 use super::withholding::Signed;
+use crate::cable::End;
 use crate::disk::Disk;
 use crate::node::{Node, Part};
 use crate::violation::Violation;
 use crate::world::World;
+
+/// After this time an answer that a relay has signed has been heard.
+const HEARD_MILLIS: i64 = 10_000;
 
 /// A node is about to sign: everything that the receipt names is durable, with all before it.
 pub(crate) fn signs(
@@ -70,7 +75,7 @@ pub(crate) fn proofs(world: &World<'_>) -> Result<(), Violation> {
     Ok(())
 }
 
-/// A node that was in step a moment ago says of nothing that it is safe that no relay holds.
+/// A node that is in touch with all relays says of nothing that it is safe that none of them holds.
 pub(crate) fn held(world: &World<'_>, node: usize) -> Result<(), Violation> {
     let state = &world.nodes[node];
     if world.plan.faults.put_backs == 0 || !state.is_honest() {
@@ -78,8 +83,14 @@ pub(crate) fn held(world: &World<'_>, node: usize) -> Result<(), Violation> {
     }
     let is_relay = |other: &&Node| other.part == Part::Relay && other.tenant == state.tenant;
     let relays: Vec<&Node> = world.nodes.iter().filter(is_relay).collect();
-    // Who has not heard of a relay since cannot know.
-    if relays.iter().any(|relay| !state.has_link_to(&relay.device())) {
+    // Who has not heard a relay since it was put back cannot know.
+    let hears = |(link, device): (LinkId, DeviceId), relay: &Node| {
+        let cable = world.cable_of.get(&(node, link)).map(|cable| &world.cables[*cable]);
+        let cable = cable.filter(|cable| cable.is_up);
+        let answered = cable.and_then(|it| world.answered.get(&it.other(End { node, link })));
+        device == relay.device() && answered.is_some_and(|at| at + HEARD_MILLIS <= world.now)
+    };
+    if relays.iter().any(|relay| !state.replica.links().any(|link| hears(link, relay))) {
         return Ok(());
     }
     let is_lost = |id: &BatchId| relays.iter().all(|relay| relay.disk.batch(id).is_none());

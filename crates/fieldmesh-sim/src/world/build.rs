@@ -73,6 +73,7 @@ impl<'a> World<'a> {
             proof_bytes: 0,
             signed: Vec::new(),
             shown: BTreeMap::new(),
+            answered: BTreeMap::new(),
             is_haunted: false,
             trace: Trace::logged(log),
             violation: None,

@@ -4,6 +4,7 @@ use fieldmesh_batch::Receipt;
 use fieldmesh_replica::{Doubt, Input, LinkId};
 
 use super::World;
+use crate::cable::End;
 use crate::check;
 use crate::node::Part;
 
@@ -14,6 +15,7 @@ impl World<'_> {
         self.check(|world| check::receipts::signs(world, node, receipt));
         let state = &mut self.nodes[node];
         state.signed_until = state.signed_until.max(Some(receipt.at));
+        self.answered.entry(End { node, link }).or_insert(self.now);
         let bytes = receipt.sign(self.nodes[node].author.keys().signing_key());
         self.input(node, Input::Signed { link, bytes });
     }
