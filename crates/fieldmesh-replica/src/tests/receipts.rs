@@ -133,6 +133,29 @@ fn a_receipt_covers_no_batch_beyond_a_gap() {
 }
 
 #[test]
+fn nothing_is_safe_at_a_relay_that_lacks_a_batch_before_it() {
+    let (mut crew, _) = crew();
+    let mut author = Author::new(1, crew.nodes[0].author.tenant);
+    let batches: Vec<Batch> = (0..6_u8).map(|number| author.seal(1, &[number])).collect();
+    for batch in batches[..3].iter().chain(&batches[4..]) {
+        crew.nodes[RELAY].put(at(0), batch.clone());
+    }
+    let (link, _) = crew.connect(1, RELAY);
+    crew.pass(5_000);
+    assert_eq!(crew.nodes[1].replica.len(), 5);
+    crew.cut(1, link);
+    // Who has all of it asks for the last one only.
+    crew.nodes[1].put(at(crew.now), batches[3].clone());
+    crew.perform(1);
+    let safe = |crew: &Crew| proofs(crew, 1, &batches).iter().filter(|it| it.is_safe).count();
+    assert_eq!(safe(&crew), 3);
+    crew.nodes[RELAY].is_slow = true;
+    crew.connect(1, RELAY);
+    crew.pass(5_000);
+    assert_eq!(safe(&crew), 3);
+}
+
+#[test]
 fn a_relay_restored_from_a_backup_makes_nothing_safe_until_it_signs_again() {
     let (mut crew, office) = crew();
     let batches: Vec<Batch> = (0..5_u8).map(|number| crew.seal(0, &[number])).collect();

@@ -136,6 +136,20 @@ fn an_urgent_policy_item_overtakes_backfill_at_a_slow_disk() {
 }
 
 #[test]
+fn a_large_urgent_batch_finds_room_although_the_peer_has_stored_none_of_the_backfill() {
+    let mut ends = pair();
+    for number in 0..60 {
+        ends[0].play(Entry::Holds(Set::Data, Thing(number, 30_000)));
+    }
+    ends[1].is_slow = true;
+    talk(&mut ends);
+    assert!(!ends[0].wires[3].is_empty());
+    ends[0].urgent.push(key_of(&content(900, 100_000)).id());
+    ends[0].play(Entry::New(Set::Data, Thing(900, 100_000)));
+    assert!(!ends[0].wires[1].is_empty());
+}
+
+#[test]
 fn an_urgent_batch_of_the_turns_of_an_exchange_does_not_wait_for_backfill() {
     let mut ends = pair();
     for number in 0..400 {
