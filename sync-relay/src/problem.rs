@@ -60,12 +60,13 @@ pub(crate) fn signals() -> Result<fieldmesh_shell::signal::Signals, Problem> {
 /// The relay took a connection and does not answer.
 pub(crate) fn silent(silence: Silence) -> Problem {
     let (who, wake) = match silence.pid {
-        Some(pid) => (format!(" (process {pid})"), format!("; `kill -CONT {pid}` wakes it")),
-        None => (String::new(), String::new()),
+        Some(pid) => (format!(" (process {pid})"), format!("`kill -CONT {pid}` wakes it")),
+        None => (String::new(), "wake it".into()),
     };
     failed(format!(
-        "the relay{who} that holds this data folder has not answered for {} s: it is stopped or hangs. If \
-         it is stopped{wake}, else end it and start it again. What was asked it may still do",
+        "the relay{who} that holds this data folder has not answered for {} s: it is stopped or \
+         hangs. If it is stopped, {wake}; else end it and start it again. What was asked it may \
+         still do",
         SILENCE_MAX.as_secs()
     ))
 }

@@ -45,13 +45,17 @@ pub(crate) fn devices(devices: &[DeviceReport]) -> String {
         [
             device.device.short(),
             format!("{}{this}", one_line(&device.name)),
-            device.role.to_string(),
+            match device.revoked {
+                Some(_) => "revoked".into(),
+                None => device.role.to_string(),
+            },
             one_line(device.email.as_deref().unwrap_or("—")),
             device.batches.to_string(),
             device.last_change.map_or_else(|| "—".into(), minutes),
+            device.last_contact.map_or_else(|| "—".into(), minutes),
         ]
     });
-    table(["id", "name", "role", "user", "batches", "last change"], rows)
+    table(["id", "name", "role", "user", "batches", "last change", "last contact"], rows)
 }
 
 /// What somebody should know before revoking a device.
@@ -198,6 +202,7 @@ a1a1a1a1  gulf-crew  Gulf [2J Crew  here       2            1200     ok
         let text = devices(&[device]);
         assert!(text.contains("b2b2b2b2  relay-1 (this relay)  relay  —"), "{text}");
         assert!(text.contains("2026-01-01 00:00 UTC"), "{text}");
+        assert!(text.contains("last contact"), "{text}");
         let invitation = InvitationReport {
             invitation: "fieldmesh1abc".into(),
             expires_at: Moment::from_millis(1_767_225_600_000),

@@ -23,6 +23,15 @@ pub(crate) fn steady() -> Moment {
     moment.plus_millis(millis)
 }
 
+/// A moment as sentences have it: to the minute, in UTC.
+pub(crate) fn minute(at: Moment) -> String {
+    let text = at.to_string();
+    match text.split_once('T') {
+        Some((day, time)) => format!("{day} {} UTC", time.get(..5).unwrap_or(time)),
+        None => text,
+    }
+}
+
 /// Random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

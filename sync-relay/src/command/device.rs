@@ -52,7 +52,7 @@ fn chosen(devices: &[DeviceReport], name: &str, wipe: bool, yes: bool) -> Result
     match found.as_slice() {
         [device] if yes => Ok(device.device.to_string()),
         [device] => Err(problem::usage(format!(
-            "{} This cannot be taken back; add --yes",
+            "nothing was done so far. {} This cannot be taken back; add --yes to go on",
             render::revoke_question(device, wipe)
         ))),
         [] => Err(problem::not_found(format!(

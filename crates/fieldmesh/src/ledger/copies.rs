@@ -32,10 +32,11 @@ impl Ledger {
             return None;
         }
         Some(format!(
-            "this device runs twice: another home has signed with its key (noticed at {at}). If \
+            "this device runs twice: another home has signed with its key (noticed at {}). If \
              this home was copied, use one of the two only: delete the other, and `join` with a \
              new invitation where it was. If this home was put back from an older copy, nothing \
-             is to be done. What both recorded is kept"
+             is to be done. What both recorded is kept",
+            clock::minute(at)
         ))
     }
 

@@ -20,7 +20,7 @@ impl Ledger {
             reason => format!(" ({reason})"),
         };
         let learned = match self.recall(&Fact::Revoked(Moment::ZERO)) {
-            Ok(Some(Fact::Revoked(at))) => format!(", and learned of it at {at}"),
+            Ok(Some(Fact::Revoked(at))) => format!(", and learned of it at {}", clock::minute(at)),
             _ => String::new(),
         };
         Some(format!(
