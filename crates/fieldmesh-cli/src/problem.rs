@@ -58,8 +58,8 @@ pub(crate) fn silent(silence: Silence) -> Problem {
         None => (String::new(), "wake it".into()),
     };
     failed(format!(
-        "the daemon{who} that holds this home has not answered for {} s: it is stopped or hangs. If \
-         it is stopped, {wake}; else end it and start it again. What was asked it may still do",
+        "the daemon{who} that holds this home has not answered for {} s: it is stopped or hangs. \
+         If it is stopped, {wake}; else end it and start it again. What was asked it may still do",
         SILENCE_MAX.as_secs()
     ))
 }
