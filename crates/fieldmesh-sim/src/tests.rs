@@ -131,6 +131,8 @@ fn forks_revocations_and_adoptions_in_any_order_end_in_the_same_state() {
     live("forks", 0..3);
     live("policies", 0..3);
     live("everything", 0..2);
+    // A device is revoked while a later batch of it has overtaken an earlier one.
+    live("everything", 70_014..70_015);
 }
 
 #[test]

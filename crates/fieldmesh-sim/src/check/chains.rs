@@ -1,5 +1,10 @@
-//! P9: who never signed two batches for one place is never taken for one who did, and what was lost
-//! before anybody had it leaves no gap.
+//! P9: who never signed two batches for one place is never taken for one who did, and what a member
+//! lost before anybody had it leaves no gap.
+//!
+//! A batch may overtake the one before it, as critical ones do. Where its author is revoked in
+//! between, nobody talks to it any more, and the gap stays.
+
+use fieldmesh_model::DeviceId;
 
 use crate::node::Part;
 use crate::violation::Violation;
@@ -13,7 +18,9 @@ pub(crate) fn whole(world: &World<'_>) -> Result<(), Violation> {
     };
     for (node, state) in world.members() {
         let forked = state.replica.forks().map(|fork| fork.chain.author);
+        let is_revoked = |author: &DeviceId| state.replica.policy().is_revoked(author);
         let gapped = state.replica.gaps().map(|(chain, _)| chain.author);
+        let gapped = gapped.filter(|author| !is_revoked(author));
         if let Some(author) = forked.chain(gapped).find(|author| is_single(*author)) {
             return Err(Violation::ChainBroken { node, author });
         }
