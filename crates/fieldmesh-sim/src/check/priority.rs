@@ -8,8 +8,8 @@ use crate::cable::End;
 use crate::violation::Violation;
 use crate::world::World;
 
-/// Bytes of other batches that leave while the critical one is read, or while a packet of it is lost and sent
-/// again, on a connection of 64 kbit/s.
+/// Bytes of other batches that leave while the critical one is read, or while a packet of it is lost
+/// and sent again, on a connection of 64 kbit/s.
 const HANDOVER_BYTES: u64 = 16 * 1024;
 
 /// A critical batch on a connection that is busy with others.

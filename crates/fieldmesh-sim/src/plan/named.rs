@@ -438,7 +438,7 @@ fn put_back() -> Plan {
     }
 }
 
-/// Critical batches while a slow connection is busy with old ones, and with new ones that are large.
+/// Critical batches while a slow connection is busy with old ones, and with large new ones.
 fn urgent() -> Plan {
     Plan {
         name: "urgent",
