@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use fieldmesh::api::{Class, Problem};
-use fieldmesh_shell::socket::{SILENCE_MAX, Silence};
+use fieldmesh_shell::socket::Silence;
 
 fn problem(class: Class, detail: impl Into<String>) -> Problem {
     Problem { class, detail: detail.into(), faults: Vec::new() }
@@ -59,14 +59,5 @@ pub(crate) fn signals() -> Result<fieldmesh_shell::signal::Signals, Problem> {
 
 /// The relay took a connection and does not answer.
 pub(crate) fn silent(silence: Silence) -> Problem {
-    let (who, wake) = match silence.pid {
-        Some(pid) => (format!(" (process {pid})"), format!("`kill -CONT {pid}` wakes it")),
-        None => (String::new(), "wake it".into()),
-    };
-    failed(format!(
-        "the relay{who} that holds this data folder has not answered for {} s: it is stopped or \
-         hangs. If it is stopped, {wake}; else end it and start it again. What was asked it may \
-         still do",
-        SILENCE_MAX.as_secs()
-    ))
+    failed(silence.advice("relay", "data folder"))
 }

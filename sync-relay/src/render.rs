@@ -1,6 +1,6 @@
 //! Reports as people read them: pure functions from a report to text.
 
-use fieldmesh::api::{DeviceReport, InvitationReport, RevokeReport};
+use fieldmesh::api::{DeviceReport, InvitationReport, RevokeReport, one_line};
 use fieldmesh_model::Moment;
 
 use crate::wire::TenantSummary;
@@ -56,28 +56,6 @@ pub(crate) fn devices(devices: &[DeviceReport]) -> String {
         ]
     });
     table(["id", "name", "role", "user", "batches", "last change", "last contact"], rows)
-}
-
-/// What somebody should know before revoking a device.
-pub(crate) fn revoke_question(device: &DeviceReport, wipe: bool) -> String {
-    let mut text = format!(
-        "{} ({}, {}) is shut out for good. The {} of it that are here go on counting; what it \
-         did besides does not until `fieldmesh devices adopt` says so.",
-        one_line(&device.name),
-        device.device.short(),
-        one_line(device.email.as_deref().unwrap_or("no user")),
-        batches(device.batches),
-    );
-    if device.founder {
-        text.push_str(
-            " It made this tenant and holds its authority, which a revocation does not take away: \
-             nobody else can invite, and whoever has it can still sign for the tenant.",
-        );
-    }
-    if wipe {
-        text.push_str(" It erases its home when it learns of it.");
-    }
-    text
 }
 
 /// A device that was revoked.
@@ -137,11 +115,6 @@ fn table<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String
         text.push('\n');
     }
     text
-}
-
-/// `text` without line breaks and other characters that would move a terminal's cursor.
-fn one_line(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use fieldmesh::api::{Class, Problem};
-use fieldmesh_shell::socket::{SILENCE_MAX, Silence};
+use fieldmesh_shell::socket::Silence;
 
 fn problem(class: Class, detail: impl Into<String>) -> Problem {
     Problem { class, detail: detail.into(), faults: Vec::new() }
@@ -53,15 +53,7 @@ pub(crate) fn daemon(error: impl Display) -> Problem {
 
 /// The daemon took a connection and does not answer.
 pub(crate) fn silent(silence: Silence) -> Problem {
-    let (who, wake) = match silence.pid {
-        Some(pid) => (format!(" (process {pid})"), format!("`kill -CONT {pid}` wakes it")),
-        None => (String::new(), "wake it".into()),
-    };
-    failed(format!(
-        "the daemon{who} that holds this home has not answered for {} s: it is stopped or hangs. \
-         If it is stopped, {wake}; else end it and start it again. What was asked it may still do",
-        SILENCE_MAX.as_secs()
-    ))
+    failed(silence.advice("daemon", "home"))
 }
 
 /// The signals that ask the program to end.

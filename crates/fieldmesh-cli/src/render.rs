@@ -10,6 +10,7 @@ mod record;
 mod table;
 mod tenant;
 
+pub(crate) use fieldmesh::api::one_line;
 use fieldmesh_model::Moment;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -20,7 +21,7 @@ pub(crate) use connectivity::{connectivity, synced_now};
 pub(crate) use history::history;
 pub(crate) use home::{ready, status, verify};
 pub(crate) use import::{imported, refused_row};
-pub(crate) use peer::{adopted, device, devices, peers, revoke_question, revoked, synced};
+pub(crate) use peer::{adopted, device, devices, peers, revoked, synced};
 pub(crate) use record::{record, records};
 pub(crate) use tenant::{invitation_advice, invitation_text, joined, qr, tenant};
 
@@ -120,11 +121,6 @@ fn pairs(pairs: &[(&str, String)], indent: usize, style: &Style) -> String {
 fn written_moment(text: &str) -> Option<Moment> {
     let moment: Moment = text.parse().ok()?;
     (moment.to_string() == text).then_some(moment)
-}
-
-/// `text` without line breaks and other characters that would move a terminal's cursor.
-pub(crate) fn one_line(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 /// A field as people type it: `oilVolume` for `data.oilVolume`.

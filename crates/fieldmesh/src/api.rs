@@ -5,6 +5,7 @@
 
 mod ask;
 mod connectivity;
+mod device;
 mod problem;
 mod report;
 mod safety;
@@ -17,6 +18,8 @@ pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,
     LinkClass, SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,
 };
+pub(crate) use device::meant;
+pub use device::one_line;
 pub use problem::{Class, Problem};
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,

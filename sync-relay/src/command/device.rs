@@ -37,31 +37,14 @@ pub(super) async fn revoke(context: &Context<'_>, args: &RevokeArgs) -> Result<(
     context.terminal.value(&report, render::revoked)
 }
 
-/// The id of the device that is meant, if it may go on: a name that was used again means the one
-/// that is a member.
+/// The id of the device that is meant, if it may go on.
 fn chosen(devices: &[DeviceReport], name: &str, wipe: bool, yes: bool) -> Result<String, Problem> {
-    let wanted = name.trim();
-    let is_meant = |device: &&DeviceReport| {
-        let id = device.device.to_string();
-        device.name == wanted || (!wanted.is_empty() && id.ends_with(&wanted.to_ascii_lowercase()))
-    };
-    let mut found: Vec<&DeviceReport> = devices.iter().filter(is_meant).collect();
-    if found.iter().filter(|device| device.revoked.is_none()).count() == 1 {
-        found.retain(|device| device.revoked.is_none());
+    let device = DeviceReport::named(devices, name, DeviceReport::is_member)?;
+    if yes {
+        return Ok(device.device.to_string());
     }
-    match found.as_slice() {
-        [device] if yes => Ok(device.device.to_string()),
-        [device] => Err(problem::usage(format!(
-            "nothing was done so far. {} This cannot be taken back; add --yes to go on",
-            render::revoke_question(device, wipe)
-        ))),
-        [] => Err(problem::not_found(format!(
-            "there is no device {wanted:?}; `sync-relay device list` shows them"
-        ))),
-        several => {
-            let ids: Vec<String> = several.iter().map(|device| device.device.short()).collect();
-            let ids = ids.join(", ");
-            Err(problem::invalid(format!("{wanted:?} names several devices: {ids}; give an id")))
-        }
-    }
+    Err(problem::usage(format!(
+        "nothing was done so far. {} This cannot be taken back; add --yes to go on",
+        device.revoke_question(wipe)
+    )))
 }

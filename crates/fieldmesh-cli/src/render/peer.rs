@@ -57,7 +57,7 @@ pub(crate) fn devices(devices: &[DeviceReport], style: &Style) -> String {
         table.toned_row([
             (device.device.short(), Tone::Plain),
             (one_line(&device.name), Tone::Plain),
-            (person(device), Tone::Plain),
+            (device.person(), Tone::Plain),
             (role(device), tone),
             (thousands(device.batches), Tone::Plain),
             (style.time_or(device.last_change, "never"), Tone::Plain),
@@ -72,7 +72,7 @@ pub(crate) fn device(device: &DeviceReport, style: &Style) -> String {
     let heading = style.paint(Tone::Heading, &one_line(&device.name));
     let mut about = vec![
         ("device id", device.device.to_string()),
-        ("person", person(device)),
+        ("person", device.person()),
         ("role", device.role.to_string()),
         ("batches", thousands(device.batches)),
         ("last change", style.time_or(device.last_change, "never")),
@@ -109,28 +109,6 @@ fn role(device: &DeviceReport) -> String {
     }
 }
 
-/// What somebody should know before revoking a device.
-pub(crate) fn revoke_question(device: &DeviceReport, wipe: bool) -> String {
-    let mut text = format!(
-        "{} (…{}, {}) is shut out for good. The {} of it that are here go on counting; what it \
-         did besides does not until `devices adopt` says so.",
-        one_line(&device.name),
-        device.device.short(),
-        person(device),
-        counted(device.batches, "batch", "batches"),
-    );
-    if device.founder {
-        text.push_str(
-            " It made this tenant and holds its authority, which a revocation does not take away: \
-             nobody else can invite, and whoever has it can still sign for the tenant.",
-        );
-    }
-    if wipe {
-        text.push_str(" It erases its home when it learns of it.");
-    }
-    text
-}
-
 /// A device that was revoked.
 pub(crate) fn revoked(report: &RevokeReport, style: &Style) -> String {
     let erased = if report.wipe { ", and erases itself when it learns of it" } else { "" };
@@ -156,16 +134,6 @@ pub(crate) fn adopted(report: &AdoptReport, style: &Style) -> String {
     }
     text.push('\n');
     text
-}
-
-/// The name and the address, as far as they are known.
-fn person(device: &DeviceReport) -> String {
-    let name = one_line(&device.user);
-    match device.email.as_deref().map(one_line) {
-        None => name,
-        Some(email) if name.is_empty() || name == email => email,
-        Some(email) => format!("{name} <{email}>"),
-    }
 }
 
 fn contact(device: &DeviceReport, style: &Style) -> String {

@@ -103,13 +103,6 @@ fn a_batch_that_does_not_count_says_whose_it_is_and_what_to_do() {
 #[test]
 fn a_device_is_revoked_knowingly() {
     let device = samples::devices().remove(1);
-    let question = revoke_question(&device, true);
-    assert_eq!(
-        question,
-        "truck-7 (…bbbbbbbb, Ana <ana@example.com>) is shut out for good. The 1,234 batches of it \
-         that are here go on counting; what it did besides does not until `devices adopt` says so. \
-         It erases its home when it learns of it."
-    );
     assert_eq!(
         revoked(&samples::revoked(), &style()),
         "\

@@ -26,6 +26,22 @@ pub struct Silence {
     pub pid: Option<i32>,
 }
 
+impl Silence {
+    /// What to do about it; `program` is what holds this `place`.
+    pub fn advice(&self, program: &str, place: &str) -> String {
+        let (who, wake) = match self.pid {
+            Some(pid) => (format!(" (process {pid})"), format!("`kill -CONT {pid}` wakes it")),
+            None => (String::new(), "wake it".into()),
+        };
+        format!(
+            "the {program}{who} that holds this {place} has not answered for {} s: it is stopped \
+             or hangs. If it is stopped, {wake}; else end it and start it again. What was asked it \
+             may still do",
+            SILENCE_MAX.as_secs()
+        )
+    }
+}
+
 /// Comes back once the program behind `socket` has not answered for [`SILENCE_MAX`].
 ///
 /// Where nobody takes connections any more it never does: whoever waits for an answer learns of

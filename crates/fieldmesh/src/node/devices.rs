@@ -4,7 +4,7 @@ use fieldmesh_identity::Item;
 use fieldmesh_model::DeviceId;
 use fieldmesh_replica::Input;
 
-use crate::api::{AdoptReport, RevokeOptions, RevokeReport};
+use crate::api::{AdoptReport, RevokeOptions, RevokeReport, meant};
 use crate::error::Error;
 use crate::mesh::Call;
 
@@ -50,15 +50,10 @@ impl Node {
     /// The device that `name` means, whether it still belongs to the tenant or not.
     fn device_ever(&self, name: &str) -> Result<DeviceId, Error> {
         let policy = self.inner.mesh.policy();
-        let wanted = name.trim().to_lowercase();
-        let found: Vec<DeviceId> = policy
-            .everybody()
-            .filter(|known| {
-                known.name.to_lowercase() == wanted
-                    || (wanted.len() >= 4 && known.device.to_string().ends_with(&wanted))
-            })
-            .map(|known| known.device)
-            .collect();
+        let everybody: Vec<_> = policy.everybody().collect();
+        let known = everybody.iter().map(|known| (known.device.to_string(), known.name.as_str()));
+        let found: Vec<DeviceId> =
+            meant(known, name.trim()).into_iter().map(|index| everybody[index].device).collect();
         match found.as_slice() {
             [device] => Ok(*device),
             [] => Err(Error::NotFound { kind: "device", name: name.into() }),
