@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 
 use super::{
     Home, IDENTITY_FILE, JOINING_FILE, PORT_FILE, PROFILE_FILE, STORE_FOLDER, default_key_file,
@@ -18,15 +18,17 @@ use super::{
 const ERASED_FILE: &str = "erased";
 
 impl Home {
-    /// Destroys what opens the home and leaves `reason` for whoever looks for it.
+    /// Destroys what opens the home and leaves `reason` for whoever looks for it; gives what came of
+    /// it, in words.
     ///
     /// The store is open still; [`Home::erase_store`] takes it away once it is closed.
-    pub(crate) fn erase_keys(&self, reason: &str) -> Result<(), Error> {
+    pub(crate) fn erase_keys(&self, reason: &str) -> String {
         let told = self.folder.join(ERASED_FILE);
         // On a full disk the keys have to go all the same, and make room for it.
         let written = write_durably(&told, reason.as_bytes());
-        destroy_keys(&self.folder);
-        written.or_else(|_| write_durably(&told, reason.as_bytes()))
+        let destroyed = destroy_keys(&self.folder);
+        let written = written.or_else(|_| write_durably(&told, reason.as_bytes()));
+        outcome(reason, &destroyed.and(written))
     }
 
     /// Takes away the closed store of a home whose keys are destroyed.
@@ -43,38 +45,63 @@ pub(super) fn has_begun(folder: &Path) -> bool {
 /// Fails where the home in `folder` has erased itself, and erases what is left of it: the program
 /// may have been killed before it came to that.
 pub(super) fn check(folder: &Path) -> Result<(), Error> {
-    match fs::read(folder.join(ERASED_FILE)) {
-        Ok(reason) => {
-            destroy_keys(folder);
-            clear(folder);
-            Err(Error::Erased { reason: String::from_utf8_lossy(&reason).into_owned() })
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(folder_error(folder, error)),
-    }
+    let Some(reason) = read_reason(folder)? else { return Ok(()) };
+    let destroyed = destroy_keys(folder);
+    clear(folder);
+    Err(Error::Erased { reason: outcome(&reason, &destroyed) })
 }
 
-/// Makes room for another home in the folder of one that erased itself.
+/// Makes room for another home in the folder of one that erased itself; fails while anything is
+/// left that opens the old one.
 pub(super) fn forget(folder: &Path) -> Result<(), Error> {
-    match check(folder) {
-        Err(Error::Erased { .. }) => {}
-        other => return other,
+    if read_reason(folder)?.is_none() {
+        return Ok(());
     }
+    destroy_keys(folder)?;
+    clear(folder);
     // Left behind it would be the end of the home that is about to be made here.
     fs::remove_file(folder.join(ERASED_FILE))
         .and_then(|()| fs::File::open(folder)?.sync_all())
         .map_err(|error| folder_error(folder, error))
 }
 
-fn destroy_keys(folder: &Path) {
+fn read_reason(folder: &Path) -> Result<Option<String>, Error> {
+    match fs::read(folder.join(ERASED_FILE)) {
+        Ok(reason) => Ok(Some(String::from_utf8_lossy(&reason).into_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(folder_error(folder, error)),
+    }
+}
+
+/// What came of an order to erase a home, which is `reason`.
+fn outcome(reason: &str, destroyed: &Result<(), Error>) -> String {
+    match destroyed {
+        Ok(()) => format!(
+            "{reason}, which is done; what it had sent to others is safe with them; join again \
+             with a new invitation"
+        ),
+        Err(error) => format!(
+            "{reason}, which is not done in order: {}; see to it by hand, and delete the folder; \
+             what it had sent to others is safe with them",
+            with_causes(error)
+        ),
+    }
+}
+
+/// Destroys every key, whatever happens to one of them; gives the first failure.
+fn destroy_keys(folder: &Path) -> Result<(), Error> {
     let made = read_profile(folder).ok().filter(|(_, key)| !key.needs_passphrase());
     // It says which key file is this home's, so it goes after that.
-    if let Some(Ok(path)) = made.map(|(profile, _)| default_key_file(&profile)) {
-        overwrite(&path);
+    let key_file = made.and_then(|(profile, _)| default_key_file(&profile).ok());
+    let files = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE].map(|name| folder.join(name));
+    let mut destroyed = Ok(());
+    for path in key_file.into_iter().chain(files) {
+        if let Err(source) = destroy(&path) {
+            tracing::error!(path = %path.display(), %source, "a key was not destroyed in order");
+            destroyed = destroyed.and(Err(folder_error(&path, source)));
+        }
     }
-    for name in [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE] {
-        overwrite(&folder.join(name));
-    }
+    destroyed
 }
 
 fn clear(folder: &Path) {
@@ -89,16 +116,18 @@ fn clear(folder: &Path) {
 }
 
 /// Overwrites and removes a file; where the disk keeps old blocks, nothing more can be done.
-fn overwrite(path: &Path) {
-    let Ok(metadata) = fs::metadata(path) else { return };
-    let length = usize::try_from(metadata.len()).unwrap_or(0);
-    let written = fs::OpenOptions::new()
+fn destroy(path: &Path) -> std::io::Result<()> {
+    let length = match fs::metadata(path) {
+        Ok(metadata) => usize::try_from(metadata.len()).unwrap_or(0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let overwritten = fs::OpenOptions::new()
         .write(true)
         .open(path)
         .and_then(|mut file| file.write_all(&vec![0; length]).and_then(|()| file.sync_all()));
-    if let Err(error) = written.and_then(|()| fs::remove_file(path)) {
-        tracing::error!(path = %path.display(), %error, "a key could not be destroyed");
-    }
+    // One that cannot be overwritten goes all the same.
+    fs::remove_file(path).and(overwritten)
 }
 
 #[cfg(test)]
@@ -147,10 +176,13 @@ mod tests {
             }
             if steps % 2 == 0 {
                 let error = Home::open(folder, &unlock()).err().unwrap();
-                assert_eq!(error.to_string(), "stolen", "after {steps} steps");
+                assert!(
+                    error.to_string().starts_with("stolen, which is done"),
+                    "after {steps} steps"
+                );
             }
             let error = needs_passphrase(folder).unwrap_err();
-            assert_eq!(error.to_string(), "stolen", "after {steps} steps");
+            assert!(error.to_string().starts_with("stolen, which is done"), "after {steps} steps");
             let left: Vec<_> =
                 fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             assert_eq!(left, [ERASED_FILE], "after {steps} steps");
@@ -158,5 +190,32 @@ mod tests {
             drop(home(folder));
             assert!(Home::open(folder, &unlock()).is_ok(), "after {steps} steps");
         }
+    }
+
+    #[test]
+    fn an_identity_that_cannot_be_overwritten_is_removed_and_one_that_stays_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let home = home(folder.path());
+        let identity = folder.path().join(IDENTITY_FILE);
+        fs::remove_file(&identity).unwrap();
+        // A link to a folder can be removed and not written.
+        std::os::unix::fs::symlink(elsewhere.path(), &identity).unwrap();
+        let told = home.erase_keys("stolen");
+        assert!(told.contains("not done in order") && told.contains("identity"), "{told}");
+        assert!(fs::symlink_metadata(&identity).is_err());
+
+        // A folder can be neither.
+        fs::create_dir(&identity).unwrap();
+        for attempt in [Home::create(folder.path(), &unlock()).map(drop), check(folder.path())] {
+            let error = with_causes(&attempt.unwrap_err());
+            assert!(!error.contains("which is done") && error.contains("identity"), "{error}");
+            assert!(has_begun(folder.path()));
+        }
+        fs::remove_dir(&identity).unwrap();
+        let told = check(folder.path()).unwrap_err().to_string();
+        assert!(told.starts_with("stolen, which is done"), "{told}");
+        Home::create(folder.path(), &unlock()).unwrap();
+        assert!(!has_begun(folder.path()));
     }
 }

@@ -19,15 +19,16 @@ impl Node {
     ///
     /// The keys go at once, the store when the node is shut down; every call fails from here on.
     pub(super) async fn obey_policy(&self) {
-        if let Err(error) = self.blocking(Ledger::note_own_end).await {
-            tracing::warn!(%error, "when this device was revoked could not be written");
-        }
         let inner = std::sync::Arc::clone(&self.inner);
         let policy = self.inner.mesh.policy();
-        let Some(reason) = order(&policy, &inner.ledger.device()) else { return };
-        if !self.inner.mesh.news().borrow().is_policy_agreed() {
+        let is_agreed = self.inner.mesh.news().borrow().is_policy_agreed();
+        // Nothing comes before the order: what cannot be written must not put it off.
+        let Some(reason) = order(&policy, &inner.ledger.device()).filter(|_| is_agreed) else {
+            if let Err(error) = self.blocking(Ledger::note_own_end).await {
+                tracing::warn!(%error, "when this device was revoked could not be written");
+            }
             return;
-        }
+        };
         // One of those that learn of it does it; the second one would find another home here.
         if inner.is_erasing.swap(true, Ordering::Relaxed) {
             return;
@@ -35,20 +36,18 @@ impl Node {
         tracing::error!(reason, "this home erases itself");
         let words = reason.clone();
         let erased = tokio::task::spawn_blocking(move || inner.home.erase_keys(&words)).await;
-        let failure = match erased {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(error) => Some(error.to_string()),
-        };
-        let reason = match failure {
-            None => reason,
-            Some(error) => {
-                tracing::error!(error, "a home was not erased in order");
-                format!("{reason} (not all of it went in order: {error}; look into its folder)")
-            }
-        };
-        self.inner.erased.send_replace(Some(reason));
+        let told = erased.unwrap_or_else(|error| {
+            tracing::error!(%error, "a home was not erased in order");
+            format!("{reason}, which is not done in order ({error}); look into its folder")
+        });
+        self.inner.erased.send_replace(Some(told));
         self.inner.mesh.urgent(Call::Stop);
+    }
+
+    /// Whether there is an order to erase that is obeyed once a peer has told all it knows.
+    pub(super) fn awaits_agreement(&self) -> bool {
+        let has_order = order(&self.inner.mesh.policy(), &self.inner.ledger.device()).is_some();
+        has_order && !self.inner.mesh.news().borrow().is_policy_agreed()
     }
 
     /// Waits until the home has erased itself; gives the reason, in words.
@@ -84,8 +83,7 @@ fn order(policy: &Policy, device: &DeviceId) -> Option<String> {
         reason => format!(" ({reason})"),
     };
     Some(format!(
-        "this device was revoked{why} by {} with the order to erase its home, which is done; what it \
-         had sent to others is safe with them; join again with a new invitation",
+        "this device was revoked{why} by {} with the order to erase its home",
         revoker(policy, device)
     ))
 }
