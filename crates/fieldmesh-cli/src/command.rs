@@ -13,6 +13,7 @@ mod transfer;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use fieldmesh::api::Class;
 
 use crate::args::{Cli, Command, Global, TenantCommand};
 use crate::backend::Backend;
@@ -38,8 +39,12 @@ impl Context<'_> {
         work: impl AsyncFnOnce(&dyn Backend) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let warned = async |home: &dyn Backend| {
-            // A daemon of an older version knows no warnings; what was asked says what is wrong.
-            for warning in home.warnings().await.unwrap_or_default() {
+            let warnings = match home.warnings().await {
+                // A daemon of an older version knows no warnings.
+                Err(problem) if problem.class == Class::NotFound => Vec::new(),
+                warnings => warnings?,
+            };
+            for warning in warnings {
                 self.terminal.complain(&format!("warning: {}", crate::render::one_line(&warning)));
             }
             work(home).await

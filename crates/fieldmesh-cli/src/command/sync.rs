@@ -5,6 +5,7 @@ use fieldmesh::api::{Class, SyncOptions, SyncResult, SyncSettingsChange};
 use super::{Context, progress};
 use crate::args::SyncArgs;
 use crate::exit::Failure;
+use crate::problem;
 use crate::render;
 
 /// `sync --pause` and its like.
@@ -19,6 +20,11 @@ async fn configure(context: &Context<'_>, change: SyncSettingsChange) -> Result<
 
 /// `sync --now`
 async fn sync_now(context: &Context<'_>) -> Result<(), Failure> {
+    // A home that is opened for this command alone has no connection and no address to try.
+    if crate::home::daemon(context.global).await?.is_none() {
+        let detail = "no daemon runs on this home; use `fieldmesh sync`";
+        return Err(problem::usage(detail).into());
+    }
     context
         .with_home(async |home| {
             let answer = home.sync_now().await?;
