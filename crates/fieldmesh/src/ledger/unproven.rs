@@ -44,14 +44,14 @@ impl Ledger {
         let unsealed = self.unsealed().0 as u64;
         let marks = self.mesh.get().map(crate::mesh::Mesh::proof_marks).unwrap_or_default();
         let mut slot = self.unproven.0.lock().expect("no holder of this lock panics");
+        // What can fail comes first: what is known so far stays then.
+        let is_whole = slot.as_ref().is_some_and(|kept| kept.marks.voided == marks.voided);
+        let own = if is_whole { Vec::new() } else { self.own_batches()? };
         let kept = match slot.take() {
             Some(kept) if kept.marks == marks => kept,
-            Some(kept) if kept.marks.voided == marks.voided => {
-                Kept { marks, batches: self.without_proven(kept.batches) }
-            }
             before => {
                 let mut batches = before.map(|kept| kept.batches).unwrap_or_default();
-                for id in self.own_batches()? {
+                for id in own {
                     batches.entry(id).or_insert(0);
                 }
                 let mut batches = self.without_proven(batches);
@@ -73,6 +73,8 @@ impl Ledger {
     }
 
     fn own_batches(&self) -> Result<Vec<BatchId>, Error> {
+        // A batch that was sealed before anybody asked may not be in the view so far.
+        self.catch_up()?;
         let mut own = Vec::new();
         for row in rows::scan(self.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
             let (key, value) = row?;
