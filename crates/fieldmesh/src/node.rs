@@ -20,7 +20,7 @@ mod sync;
 mod vitals;
 
 use std::io::{Read, Write};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use fieldmesh_model::DocumentId;
@@ -99,6 +99,8 @@ struct Inner {
     thread: Mutex<Option<ProjectorThread>>,
     /// Whether the home erases itself.
     is_erasing: AtomicBool,
+    /// How much of what shows that this device runs twice is noted.
+    copies_noted: AtomicU64,
     /// Why the home has erased itself, once it has.
     erased: tokio::sync::watch::Sender<Option<String>>,
 }

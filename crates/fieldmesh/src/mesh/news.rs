@@ -18,9 +18,9 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// Whether something shows that another home signs with this device's key.
-    pub(crate) const fn is_twice(&self) -> bool {
-        self.unknown_own_batches > 0 || self.own_forks > 0
+    /// How often something has shown that another home signs with this device's key.
+    pub(crate) const fn copies(&self) -> u64 {
+        self.unknown_own_batches + self.own_forks
     }
 
     /// Whether some peer has had no other policy items since the policy changed last.

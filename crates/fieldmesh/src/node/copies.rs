@@ -1,5 +1,7 @@
 //! What a node says when another home signs with its key.
 
+use std::sync::atomic::Ordering;
+
 use crate::error::Error;
 
 use super::Node;
@@ -7,11 +9,18 @@ use super::Node;
 impl Node {
     /// Notes durably that another home signs with this device's key, if something has shown it.
     pub(super) async fn heed_copies(&self) {
-        if !self.inner.mesh.news().borrow().is_twice() {
+        let shown = self.inner.mesh.news().borrow().copies();
+        // What was shown before the last note shows nothing of today.
+        if shown <= self.inner.copies_noted.load(Ordering::Relaxed) {
             return;
         }
-        if let Err(error) = self.blocking(crate::ledger::Ledger::note_twice).await {
-            tracing::error!(%error, "that this device runs twice could not be written");
+        match self.blocking(crate::ledger::Ledger::note_twice).await {
+            Ok(()) => {
+                self.inner.copies_noted.fetch_max(shown, Ordering::Relaxed);
+            }
+            Err(error) => {
+                tracing::error!(%error, "that this device runs twice could not be written");
+            }
         }
     }
 
@@ -23,5 +32,42 @@ impl Node {
     /// The store cannot be read.
     pub async fn warnings(&self) -> Result<Vec<String>, Error> {
         self.blocking(|ledger| Ok(ledger.runs_twice().into_iter().collect())).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldmesh_model::BatchId;
+    use fieldmesh_replica::Event;
+
+    use crate::entry::Fact;
+    use crate::mesh::MeshEvent;
+    use crate::{Node, TenantOptions, clock};
+
+    const WEEK_MILLIS: i64 = 7 * 24 * 3_600 * 1_000;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_daemon_does_not_warn_for_ever_of_a_copy_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("lead")).passphrase("one");
+        let (lead, _) = builder.create_tenant(options).await.unwrap();
+        let shown = || {
+            let event = Event::OwnBatchUnknown { batch: BatchId::from_bytes([1; 32]) };
+            lead.inner.mesh.announce(MeshEvent::Replica(event));
+        };
+        shown();
+        lead.heed_copies().await;
+        assert_eq!(lead.warnings().await.unwrap().len(), 1);
+
+        // More than a week goes by, and nothing shows it again.
+        let long_ago = Fact::Twice(clock::now().plus_millis(-WEEK_MILLIS - 1));
+        lead.blocking(move |ledger| ledger.remember(long_ago)).await.unwrap();
+        lead.heed_copies().await;
+        assert!(lead.warnings().await.unwrap().is_empty());
+        shown();
+        lead.heed_copies().await;
+        assert_eq!(lead.warnings().await.unwrap().len(), 1);
+        lead.shutdown().await.unwrap();
     }
 }

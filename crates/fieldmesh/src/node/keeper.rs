@@ -186,7 +186,7 @@ impl Node {
         {
             tracing::error!(%error, "no new epoch could be written");
         }
-        if latest.is_twice() {
+        if latest.copies() != known.copies() {
             self.heed_copies().await;
         }
         if latest.agreed != known.agreed {

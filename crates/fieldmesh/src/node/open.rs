@@ -1,6 +1,6 @@
 //! Putting a node together from what its home holds.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use fieldmesh_identity::Policy;
@@ -83,6 +83,7 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
         tasks: Mutex::new(tasks),
         thread: Mutex::new(Some(thread)),
         is_erasing: AtomicBool::new(false),
+        copies_noted: AtomicU64::new(0),
         erased: tokio::sync::watch::Sender::new(None),
     };
     let node = Node { inner: Arc::new(inner) };
