@@ -3,11 +3,14 @@
 //! No decision is made here. Network readers wait when the task is behind, which is how a slow
 //! disk slows a fast peer; completions of the task's own work never wait.
 
+mod carried;
 mod link;
 mod marks;
 mod news;
 mod outbox;
 mod perform;
+mod raising;
+mod refusals;
 mod tally;
 mod watch;
 
@@ -31,8 +34,12 @@ use crate::places::Places;
 use crate::projector::Projector;
 
 use self::link::Link;
+use self::raising::Raising;
+use self::refusals::Refusals;
 use self::tally::Tally;
 
+pub(crate) use self::carried::Carried;
+use self::carried::{Freights, changes};
 use self::marks::Marks;
 pub(crate) use self::marks::ProofMarks;
 pub(crate) use self::news::News;
@@ -74,6 +81,10 @@ pub(crate) enum Call {
     Proofs { batches: Vec<BatchId>, reply: oneshot::Sender<Vec<Proof>> },
     /// It is durable that this store may have signed for moments up to this one.
     SignedUntil(Moment),
+    /// It is durable that this store was put back so often.
+    EpochRaised(u64),
+    /// That could not be written.
+    EpochNotRaised,
     /// Stop: close every link and end the task.
     Stop,
 }
@@ -166,6 +177,7 @@ pub(crate) struct Mesh {
     /// Grows whenever a batch may be at another number of places than before.
     proofs: Arc<AtomicU64>,
     marks: Arc<Marks>,
+    freights: Freights,
 }
 
 /// What a mesh is made of.
@@ -195,6 +207,7 @@ impl Mesh {
             policy,
             proofs: Arc::default(),
             marks: Arc::default(),
+            freights: Freights::default(),
         };
         let task = MeshTask {
             unheld: replica.unheld().collect(),
@@ -211,6 +224,8 @@ impl Mesh {
             next_link: 1,
             tally: Tally::default(),
             watch: Watch::default(),
+            refusals: Refusals::default(),
+            raising: Raising::default(),
             tasks: JoinSet::new(),
         };
         tasks.spawn(task.run(calls, urgent_calls));
@@ -268,6 +283,11 @@ impl Mesh {
     /// What has changed about what relays are proven to hold.
     pub(crate) fn proof_marks(&self) -> ProofMarks {
         self.marks.read()
+    }
+
+    /// How many changes have passed over each link.
+    pub(crate) fn carried(&self) -> BTreeMap<LinkId, Carried> {
+        self.freights.all()
     }
 
     /// Everything that happens from here on; a listener that is slow loses some of it.
@@ -334,6 +354,8 @@ struct MeshTask {
     next_link: u64,
     tally: Tally,
     watch: Watch,
+    refusals: Refusals,
+    raising: Raising,
     tasks: JoinSet<()>,
 }
 
@@ -367,7 +389,8 @@ impl MeshTask {
 
     fn time_to_deadline(&self) -> Duration {
         const IDLE: Duration = Duration::from_secs(3_600);
-        let Some(deadline) = self.replica.deadline() else { return IDLE };
+        let deadlines = [self.replica.deadline(), self.raising.deadline()];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else { return IDLE };
         let millis = u64::try_from(deadline.millis_since(clock::steady())).unwrap_or(0);
         Duration::from_millis(millis).min(IDLE)
     }
@@ -376,6 +399,7 @@ impl MeshTask {
         match call {
             Call::Input(input) => {
                 self.tally.count(&input);
+                self.notice(&input);
                 let is_news = matches!(input, Input::LocalBatch { .. });
                 self.feed(input);
                 if is_news {
@@ -404,7 +428,29 @@ impl MeshTask {
                 let _ = reply.send(proofs);
             }
             Call::SignedUntil(until) => self.signed_until = self.signed_until.max(Some(until)),
+            Call::EpochRaised(epoch) => {
+                self.raising.done();
+                self.feed(Input::EpochRaised { epoch });
+            }
+            Call::EpochNotRaised => self.raising.failed(clock::steady()),
             Call::Stop => unreachable!("the loop ends before it is handed on"),
+        }
+    }
+
+    /// Draws what this task itself concludes from an input on its way to the replica.
+    fn notice(&mut self, input: &Input) {
+        let now = clock::steady();
+        match input {
+            Input::BatchesLoaded { link, batches } => {
+                self.mesh.freights.sent(*link, changes(batches));
+            }
+            Input::BatchesStored { .. } | Input::ItemsStored { .. } => {
+                self.raising.store_works(now);
+            }
+            _ => {}
+        }
+        if let Some(epoch) = self.raising.due(now) {
+            self.raise_epoch(epoch);
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Link {
     pub(super) part: Option<Filter>,
     /// Its numbers when something was last sent: the replica forgets those of links it gives up.
     pub(super) stats: LinkStats,
+    /// Whether the peer has brought the end of this device's membership over it.
+    pub(super) has_told_end: bool,
     // A queue each, because a control message must not wait behind data that the peer cannot take
     // yet, nor an urgent batch behind old ones. Data is bounded by what the replica loads ahead.
     control: Outbox,
@@ -81,7 +83,16 @@ impl MeshTask {
         let stats = LinkStats::default();
         let (filter, is_part) = (part.clone(), part.is_some());
         let kept = address.clone();
-        let link = Link { device, address: kept, is_dialled, part, stats, control, data };
+        let link = Link {
+            device,
+            address: kept,
+            is_dialled,
+            part,
+            stats,
+            has_told_end: false,
+            control,
+            data,
+        };
         self.links.insert(id, link);
         // Nobody listening is fine: events are for those who wait for something.
         let _ = self.mesh.events.send(MeshEvent::Linked { link: id, device, address, is_part });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fieldmesh_batch::{Batch, Receipt};
-use fieldmesh_identity::Item;
+use fieldmesh_identity::{Item, Statement};
 use fieldmesh_model::{BatchId, ItemId, Role};
 use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output, SessionError};
 use fieldmesh_store::Place;
@@ -12,7 +12,9 @@ use crate::ending;
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
 use crate::places::read_batch;
 
+use super::carried::changes;
 use super::link::Link;
+use super::refusals::Refused;
 use super::tally::sum;
 use super::{Call, MeshEvent, MeshTask};
 
@@ -81,16 +83,20 @@ impl MeshTask {
 
     /// Counts that this store was put back from an older copy; it signs nothing until that is
     /// durable.
-    fn raise_epoch(&self, epoch: u64) {
+    pub(super) fn raise_epoch(&mut self, epoch: u64) {
         tracing::error!(epoch, "this store has signed for what it lacks: was it put back?");
+        self.raising.begun(epoch);
         let (mesh, projector) = (self.mesh.clone(), self.projector.clone());
         let entries = vec![Entry::Fact(Fact::Restores(epoch)).encode()];
         self.store.append_hand_over(entries, move |result| match result {
             Ok(_) => {
-                mesh.urgent(Call::Input(Input::EpochRaised { epoch }));
+                mesh.urgent(Call::EpochRaised(epoch));
                 projector.wake();
             }
-            Err(error) => tracing::error!(%error, "the loss could not be counted"),
+            Err(error) => {
+                tracing::error!(%error, "the loss could not be counted; it is tried again");
+                mesh.urgent(Call::EpochNotRaised);
+            }
         });
     }
 
@@ -109,9 +115,10 @@ impl MeshTask {
         let entries = batches.iter().map(|batch| Entry::Batch(batch.encode()).encode());
         let entries = facts.chain(entries).collect();
         let (mesh, places) = (self.mesh.clone(), Arc::clone(&self.places));
-        let projector = self.projector.clone();
+        let (projector, changes) = (self.projector.clone(), changes(batches));
         self.store.append_with(entries, move |result| match result {
             Ok(written) => {
+                mesh.freights.received(link, changes);
                 places.insert_all(ids.iter().copied().zip(written.into_iter().skip(skipped)));
                 mesh.urgent(Call::Input(Input::BatchesStored { ids }));
                 projector.wake();
@@ -124,6 +131,11 @@ impl MeshTask {
     }
 
     fn store_items(&mut self, link: LinkId, items: &[Item]) {
+        let me = self.keys.device();
+        let ends = |item: &Item| matches!(item.statement(), Statement::Revocation(ended) if ended.device == me);
+        if let Some(link) = self.links.get_mut(&link) {
+            link.has_told_end |= items.iter().any(ends);
+        }
         let ids: Vec<ItemId> = items.iter().map(Item::id).collect();
         let entries =
             items.iter().map(|item| Entry::Item(item.encode().to_vec()).encode()).collect();
@@ -162,15 +174,24 @@ impl MeshTask {
     }
 
     fn close(&mut self, link: LinkId, reason: &CloseReason) {
-        // A peer says so only once it holds the same policy items.
         if let CloseReason::Fault(SessionError::Reported { code, .. }) = reason
             && *code == CloseReason::Fault(SessionError::NotMember).code()
         {
-            self.mesh.agreed();
+            self.refused(link);
         }
         tracing::debug!(link = link.0, reason = %reason, "the replica closes a link");
         let is_revoked = self.replica.policy().is_revoked(&self.keys.device());
         self.unlink(link, &ending::of_link(reason, is_revoked));
+    }
+
+    /// A peer takes this device for no member.
+    fn refused(&mut self, link: LinkId) {
+        let Some(known) = self.links.get(&link) else { return };
+        let refused = Refused { link, device: known.device, has_told: known.has_told_end };
+        let policies = self.mesh.news().borrow().policies;
+        if self.refusals.note(refused, policies, LinkId(self.next_link)) {
+            self.mesh.agreed();
+        }
     }
 
     /// Ends a link for a reason of our own and tells the replica.
