@@ -200,7 +200,7 @@ fn over_a_metered_link_new_entries_go_by_themselves_and_old_ones_when_it_costs_n
     hand.sync(&address);
     hand.ok(&["show", &ours]);
     let log = daemon.stop().stderr;
-    assert!(log.contains("SyncPush: 1 events wait for an unmetered link"), "{log}");
+    assert!(log.contains("SyncPush: 1 batches wait for an unmetered link"), "{log}");
     running.stop();
 }
 

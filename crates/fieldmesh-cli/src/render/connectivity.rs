@@ -85,7 +85,7 @@ fn held_back(link: &HeldBack) -> String {
         parts => format!("only {}", parts.join(", ")),
     };
     let wait = if link.waiting == 1 { "waits" } else { "wait" };
-    let waiting = counted(link.waiting, "event", "events");
+    let waiting = counted(link.waiting, "batch", "batches");
     format!(
         "{place} is {class} and carries {carries}; {waiting} {wait} for an unmetered link or \
          `fieldmesh sync`"
@@ -153,9 +153,9 @@ auto sync  paused; `fieldmesh sync --resume` takes it up again
 last sync  not started 1970-01-01 00:00: automatic sync is paused
            10.0.0.7: lost
 no answer  10.0.0.7:1 after 3 tries
-held back  10.0.0.7:2 is metered and carries only *@2026-10; 3 events wait for an unmetered link or \
+held back  10.0.0.7:2 is metered and carries only *@2026-10; 3 batches wait for an unmetered link or \
 `fieldmesh sync`
-held back  10.0.0.7:2 is metered and carries no records; 1 event waits for an unmetered link or \
+held back  10.0.0.7:2 is metered and carries no records; 1 batch waits for an unmetered link or \
 `fieldmesh sync`
 link       10.0.0.7 is metered
 "

@@ -86,7 +86,7 @@ pub struct SyncNow {
     /// Whether all who were tried are in step, as far as the links may carry what is recorded: see
     /// [`ConnectivityReport::held_back`]. Links carry everything for a sync on request.
     pub success: bool,
-    /// Batches that were sent and are held by the other side.
+    /// Changes that were sent and are held by the other side.
     pub synced_count: u64,
     /// Conflicts that opened with it.
     pub conflicts: Vec<ConflictReport>,

@@ -52,6 +52,8 @@ pub(crate) enum Line {
     Errors { count: u64 },
     /// An automatic sync succeeded.
     Complete,
+    /// An automatic sync succeeded with what links that cost carry.
+    Part,
     /// An automatic sync failed.
     Failed,
 }
@@ -65,9 +67,11 @@ impl Line {
             | Self::Conditions { .. }
             | Self::Triggered
             | Self::Skipped => Target::NetworkMonitor,
-            Self::Reconnected | Self::NotStarted { .. } | Self::Complete | Self::Failed => {
-                Target::SyncEngine
-            }
+            Self::Reconnected
+            | Self::NotStarted { .. }
+            | Self::Complete
+            | Self::Part
+            | Self::Failed => Target::SyncEngine,
             Self::NothingToPush
             | Self::Pushing { .. }
             | Self::Pushed { .. }
@@ -124,11 +128,12 @@ impl fmt::Display for Line {
             Self::NothingToPush => out.write_str("No events to sync"),
             Self::Pushing { count } => write!(out, "Syncing {count} events to cloud..."),
             Self::Pushed { count } => write!(out, "✓ Synced {count} events"),
-            Self::HeldBack { count } => write!(out, "{count} events wait for an unmetered link"),
+            Self::HeldBack { count } => write!(out, "{count} batches wait for an unmetered link"),
             Self::Pulled { count } => write!(out, "Received {count} events"),
             Self::Conflicts { count } => write!(out, "⚠ {count} conflicts detected"),
             Self::Errors { count } => write!(out, "✗ {count} errors during sync"),
             Self::Complete => out.write_str("✅ Auto-sync complete"),
+            Self::Part => out.write_str("Auto-sync of a part is done, the rest waits"),
             Self::Failed => out.write_str("❌ Auto-sync failed"),
         }
     }

@@ -29,7 +29,7 @@ const OFFLINE: &str = "Device is offline";
 /// What waits, and whether a relay is known to hold everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Batches and changes that no relay is known to hold.
+    /// Changes that no relay is known to hold.
     pub(crate) pending: u64,
     /// Whether a relay that is connected holds the same.
     pub(crate) is_in_step: bool,
@@ -42,12 +42,14 @@ pub(crate) struct Token(u64);
 /// How a sync ended.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Outcome {
-    /// Batches sent, and held by the other side.
+    /// Changes sent, and held by the other side.
     pub(crate) sent: u64,
-    /// Batches received.
+    /// Changes received.
     pub(crate) received: u64,
     /// Batches that wait for a link that carries them.
     pub(crate) held_back: u64,
+    /// Whether somebody is in step only in a part of the records.
+    pub(crate) is_part: bool,
     /// The answer for whoever asked.
     pub(crate) answer: SyncNow,
 }
@@ -71,7 +73,7 @@ pub(crate) enum Input {
     Standing(Standing),
     /// Other settings hold.
     Configured(SyncSettings),
-    /// So many batches have been moved by the sync under way.
+    /// So many changes have been moved by the sync under way.
     Moved(u64),
     /// A sync is over.
     Ended { token: Token, outcome: Outcome },
@@ -458,7 +460,7 @@ impl Machine {
         let Some(mut running) = self.running.take_if(|running| running.token == token) else {
             return;
         };
-        let Outcome { sent, received, held_back, answer } = outcome;
+        let Outcome { sent, received, held_back, is_part, answer } = outcome;
         if sent > 0 {
             self.log(Line::Pushed { count: sent });
         }
@@ -475,9 +477,14 @@ impl Machine {
             self.log(Line::Errors { count: answer.errors.len() as u64 });
         }
         if running.cause != Cause::Request {
-            self.log(if answer.success { Line::Complete } else { Line::Failed });
+            self.log(match (answer.success, is_part) {
+                (true, false) => Line::Complete,
+                (true, true) => Line::Part,
+                (false, _) => Line::Failed,
+            });
         }
-        if answer.success {
+        // Something may wait here or there for a link that carries everything.
+        if answer.success && !is_part {
             self.last_success = Some(now);
             self.tell(ConnectivityEvent::Progress(running.meter.succeeded()));
         }

@@ -14,7 +14,7 @@ impl Meter {
         Self { shown: SyncProgress { percentage: 0, processed: 0, total: pending } }
     }
 
-    /// Notes how many batches have been moved; gives what to show if that is news.
+    /// Notes how many changes have been moved; gives what to show if that is news.
     pub(super) fn moved(&mut self, processed: u64) -> Option<SyncProgress> {
         let before = self.shown;
         self.shown.processed = before.processed.max(processed);

@@ -9,16 +9,18 @@ use fieldmesh_net::address;
 use tokio::sync::broadcast;
 
 use crate::api::{
-    ConflictQuery, ConnectivityEvent, ConnectivityReport, Progress, SyncNow, SyncOptions,
-    SyncReport, SyncResult, SyncSettingsChange,
+    ConflictQuery, ConnectivityEvent, ConnectivityReport, SyncNow, SyncOptions, SyncResult,
+    SyncSettingsChange,
 };
 use crate::connectivity::{Asked, Input, Outcome, Token};
 use crate::error::{Error, with_causes};
-use crate::mesh::Call;
+use crate::mesh::{Call, Carried};
 
 use super::Node;
+use super::sync::Passed;
 
 use self::parts::Errand;
+pub(super) use self::parts::REOPENED;
 pub(super) use self::watch::Watch;
 
 /// Why links end when the user pauses.
@@ -123,8 +125,7 @@ impl Node {
         } else {
             let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
             under.begin().await;
-            let watch = std::sync::Arc::clone(&self.inner.watch);
-            self.pass(options, move |progress| watch.moved(&progress)).await
+            self.pass(options, |_| {}).await
         };
         under.end(&result).await
     }
@@ -167,7 +168,7 @@ impl Under {
     }
 
     /// Tells the machine what came of it.
-    pub(super) async fn end(mut self, result: &Result<SyncReport, Error>) -> SyncNow {
+    pub(super) async fn end(mut self, result: &Result<Passed, Error>) -> SyncNow {
         let Some(token) = self.token else { return SyncNow::default() };
         let mut conflicts = self.node.conflicts(ConflictQuery::default()).await.unwrap_or_default();
         conflicts.retain(|conflict| !self.open.contains(&conflict.id));
@@ -193,16 +194,15 @@ impl Drop for Under {
     }
 }
 
-fn outcome(result: &Result<SyncReport, Error>) -> Outcome {
-    let report = match result {
-        Ok(report) => report,
+fn outcome(result: &Result<Passed, Error>) -> Outcome {
+    let Passed { report, carried, is_part } = match result {
+        Ok(passed) => passed,
         Err(error) => {
             let answer = SyncNow { errors: vec![with_causes(error)], ..SyncNow::default() };
             return Outcome { answer, ..Outcome::default() };
         }
     };
-    let sent = report.peers.iter().map(|peer| peer.sent).sum();
-    let received = report.peers.iter().map(|peer| peer.received).sum();
+    let Carried { sent, received } = *carried;
     let error = |peer: &crate::api::PeerSync| {
         let text = peer.error.as_ref()?;
         Some(format!("{}: {text}", peer.address))
@@ -213,14 +213,5 @@ fn outcome(result: &Result<SyncReport, Error>) -> Outcome {
         conflicts: Vec::new(),
         errors: report.peers.iter().filter_map(error).collect(),
     };
-    Outcome { sent, received, answer, ..Outcome::default() }
-}
-
-impl Watch {
-    /// Passes the progress of a sync on.
-    pub(super) fn moved(&self, progress: &Progress) {
-        if let Progress::Sync { received, sent } = progress {
-            self.feed(Input::Moved(received + sent));
-        }
-    }
+    Outcome { sent, received, is_part: *is_part, answer, ..Outcome::default() }
 }

@@ -20,6 +20,7 @@ use crate::ending;
 use crate::error::{Error, with_causes};
 use crate::filter;
 
+pub(super) use self::outcome::Passed;
 use self::pass::Pass;
 use super::Node;
 use super::connectivity::Under;
@@ -33,21 +34,16 @@ impl Node {
     pub async fn sync(
         &self,
         options: SyncOptions,
-        mut progress: impl FnMut(Progress) + Send + 'static,
+        progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<SyncReport, Error> {
         self.check_part(&options.only)?;
         let _one = self.inner.syncing.lock().await;
         let _whole = self.inner.watch.lift();
-        let watch = Arc::clone(&self.inner.watch);
-        let mut under = Under::new(self.clone(), watch.join());
+        let mut under = Under::new(self.clone(), self.inner.watch.join());
         under.begin().await;
-        let tell = move |step: Progress| {
-            watch.moved(&step);
-            progress(step);
-        };
-        let result = self.pass(options, tell).await;
+        let result = self.pass(options, progress).await;
         under.end(&result).await;
-        result
+        result.map(|passed| passed.report)
     }
 
     /// The pass; one at a time.
@@ -55,7 +51,7 @@ impl Node {
         &self,
         options: SyncOptions,
         mut progress: impl FnMut(Progress) + Send + 'static,
-    ) -> Result<SyncReport, Error> {
+    ) -> Result<Passed, Error> {
         self.blocking(|ledger| ledger.seal(None)).await?;
         let port = self.listen(None).await?.port();
         let mut events = self.events();
@@ -70,13 +66,14 @@ impl Node {
             mdns.stop().await;
         }
         let report = pass.report().await?;
+        let (carried, is_part) = (pass.carried(), pass.is_part());
         pass.part();
         let inner = Arc::clone(&self.inner);
         if let Err(error) = self.blocking(move |ledger| inner.contacts.save(ledger)).await {
             tracing::warn!(%error, "addresses of peers could not be written");
         }
         match report {
-            Some(report) => Ok(report),
+            Some(report) => Ok(Passed { report, carried, is_part }),
             None => Err(Error::Unreachable {
                 reason: "nobody to sync with: no address is known and nobody is nearby; give \
                          one with --with ADDRESS"

@@ -438,12 +438,29 @@ fn cl_22_a_result_is_logged_told_and_kept() {
     let token = scene.machine.join(scene.now).unwrap();
     scene.drain();
     let answer = SyncNow { synced_count: 4, ..success() };
-    let outcome = Outcome { sent: 4, received: 2, held_back: 7, answer: answer.clone() };
+    let outcome =
+        Outcome { sent: 4, received: 2, held_back: 7, is_part: false, answer: answer.clone() };
     let outputs = scene.feed(Input::Ended { token, outcome });
-    let waiting = "7 events wait for an unmetered link";
+    let waiting = "7 batches wait for an unmetered link";
     assert_eq!(lines(&outputs), ["✓ Synced 4 events", "Received 2 events", waiting]);
     assert!(events(&outputs).contains(&ConnectivityEvent::Synced(answer.clone())));
     assert_eq!(scene.machine.report(scene.now).last_result, Some(answer));
+}
+
+#[test]
+fn what_waits_for_a_cheaper_link_is_not_hidden_behind_a_sync_that_is_complete() {
+    let mut scene = Scene::offline();
+    scene.answers(RELAY, OK);
+    let token = started(&scene.pass(DEBOUNCE_MILLIS)).unwrap();
+    let outcome = Outcome { held_back: 7, is_part: true, answer: success(), ..Outcome::default() };
+    let outputs = scene.feed(Input::Ended { token, outcome });
+    let told =
+        ["7 batches wait for an unmetered link", "Auto-sync of a part is done, the rest waits"];
+    assert_eq!(lines(&outputs), told);
+    let is_progress = |event: &ConnectivityEvent| matches!(event, ConnectivityEvent::Progress(_));
+    assert!(!events(&outputs).iter().any(is_progress));
+    let report = scene.machine.report(scene.now);
+    assert_eq!((report.last_success, report.stale), (None, true));
 }
 
 #[test]

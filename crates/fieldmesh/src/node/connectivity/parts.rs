@@ -10,7 +10,7 @@ use crate::{clock, filter};
 use super::super::Node;
 
 /// Why a link ends that is to carry another part.
-const REOPENED: &str = "it is opened anew because it is to carry another part";
+pub(in super::super) const REOPENED: &str = "it is opened anew because it is to carry another part";
 
 /// On whose behalf a sync is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

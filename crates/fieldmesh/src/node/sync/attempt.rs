@@ -13,6 +13,8 @@ pub(super) struct Attempt {
     /// The numbers of the link when the pass began.
     pub(super) before: LinkStats,
     pub(super) state: State,
+    /// Whether a link that ended or carried too little was followed by another try.
+    pub(super) is_redialled: bool,
 }
 
 impl Attempt {

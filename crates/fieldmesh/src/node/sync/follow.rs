@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use fieldmesh_model::DeviceId;
 use fieldmesh_net::discovery::Sighting;
-use fieldmesh_replica::{Event, LinkId, LinkStats};
+use fieldmesh_replica::{Event, Input, LinkId, LinkStats};
 
 use crate::api::Progress;
-use crate::mesh::MeshEvent;
+use crate::connectivity::Input::Moved;
+use crate::mesh::{Call, Carried, MeshEvent};
 
+use super::super::connectivity::REOPENED;
 use super::attempt::{Attempt, Life, Seen, State};
 use super::pass::{Dialled, Pass};
 
@@ -48,6 +50,13 @@ impl Pass<'_> {
         match &seen.life {
             Life::Old => self.compare(link),
             Life::Up => {}
+            // Everything is asked for, and this link was made before it was.
+            Life::InStep(_) if seen.is_part && self.node.inner.watch.is_lifted() => {
+                let reason = REOPENED.to_owned();
+                self.node.inner.mesh.urgent(Call::Ended { link, reason });
+                // Where it cannot be dialled, it dials again.
+                let _ = self.redial(index);
+            }
             Life::InStep(stats) => {
                 attempt.state = State::InStep(*stats);
                 let contacts = &self.node.inner.contacts;
@@ -66,10 +75,31 @@ impl Pass<'_> {
                     attempt.before = seen.before;
                     return true;
                 }
-                attempt.state = State::Failed(reason.clone());
+                // A peer that shut this device out is asked once more whether that is all it knows.
+                let (reason, may_redial) = (reason.clone(), !attempt.is_redialled);
+                if !(may_redial && self.node.awaits_agreement() && self.redial(index)) {
+                    self.attempts[index].state = State::Failed(reason);
+                }
             }
         }
         false
+    }
+
+    /// Has an attempt go on over a new connection; false where only the peer can make one.
+    fn redial(&mut self, index: usize) -> bool {
+        let attempt = &mut self.attempts[index];
+        (attempt.link, attempt.is_redialled) = (None, true);
+        let (device, address) = (attempt.device, attempt.address.clone());
+        let mut addresses = device.map_or_else(Vec::new, |device| self.node.known(device));
+        if self.dialled.contains(&address) && !addresses.contains(&address) {
+            addresses.push(address.clone());
+        }
+        if addresses.is_empty() {
+            return false;
+        }
+        self.dialled.extend(addresses.iter().cloned());
+        self.try_in_turn(device, address, addresses);
+        true
     }
 
     /// Two attempts that lead to one device are one.
@@ -110,6 +140,8 @@ impl Pass<'_> {
             MeshEvent::Unlinked { link, reason, .. } => self.became(link, Life::Down(reason)),
             MeshEvent::Replica(Event::InStep { link, stats }) => {
                 self.became(link, Life::InStep(stats));
+                let Carried { received, sent } = self.carried();
+                self.node.inner.watch.feed(Moved(received + sent));
                 progress(self.progress());
             }
             MeshEvent::Replica(Event::Stalled { link, .. }) => {
@@ -137,9 +169,10 @@ impl Pass<'_> {
                 let event = MeshEvent::Linked { link: link.id, device, address, is_part };
                 self.happened(event, progress);
             }
-            if link.in_step {
-                let event = Event::InStep { link: link.id, stats: link.stats };
-                self.happened(MeshEvent::Replica(event), progress);
+            // Whether it came into step before or after this pass asked cannot be seen from here.
+            if link.in_step && self.links.get(&link.id).is_some_and(|seen| seen.life == Life::Up) {
+                let again = Input::Resync { link: Some(link.id) };
+                self.node.inner.mesh.urgent(Call::Input(again));
             }
         }
         for link in gone {
@@ -179,6 +212,7 @@ impl Pass<'_> {
                 is_chance: true,
                 before: LinkStats::default(),
                 state: State::Trying,
+                is_redialled: false,
             });
         }
     }
@@ -198,5 +232,101 @@ impl Pass<'_> {
             Sighting::Lost { .. } => {}
             Sighting::Unavailable { reason } => tracing::info!(reason, "no discovery by mDNS"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldmesh_model::Role;
+
+    use super::*;
+    use crate::TenantOptions;
+    use crate::api::{InviteOptions, LinkClass, SyncOptions, SyncSettingsChange};
+    use crate::node::Node;
+
+    struct Scene {
+        truck: Node,
+        lead: Node,
+        address: String,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Scene {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+            let builder = Node::builder(folder.path().join("lead")).passphrase("one");
+            let (lead, _) = builder.create_tenant(options).await.unwrap();
+            let address = lead.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap();
+            let valid = std::time::Duration::from_secs(600);
+            let invite = InviteOptions { role: Role::Operator, user: None, valid, count: 1 };
+            let invitation = lead.invite(invite).await.unwrap().remove(0).invitation;
+            let builder = Node::builder(folder.path().join("truck")).passphrase("two");
+            let (truck, _) = builder.join(&invitation, Some("truck".into())).await.unwrap();
+            truck.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap();
+            Self { truck, lead, address: address.to_string(), _folder: folder }
+        }
+
+        /// A link of the truck to the lead that is in step.
+        async fn link(&self) -> (LinkId, DeviceId) {
+            let mut events = self.truck.events();
+            let (link, device) = self.truck.dial(&self.address).await.unwrap();
+            loop {
+                let event = events.recv().await.unwrap();
+                if matches!(event, MeshEvent::Replica(Event::InStep { link: one, .. }) if one == link)
+                {
+                    return (link, device);
+                }
+            }
+        }
+
+        async fn end(self) {
+            self.truck.shutdown().await.unwrap();
+            self.lead.shutdown().await.unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_pass_that_lost_events_does_not_take_a_comparison_of_before_for_its_own() {
+        let scene = Scene::new().await;
+        let (_, device) = scene.link().await;
+        let with = vec![device.to_string()];
+        let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
+        let mut events = scene.truck.events();
+        let mut pass = Pass::new(&scene.truck, &options);
+        pass.begin(&options).await.unwrap();
+        pass.catch_up(&mut |_| {}).await;
+        assert!(pass.attempts[0].state == State::Trying);
+        pass.run(&options, &mut events, None, &mut |_| {}).await;
+        assert!(matches!(pass.attempts[0].state, State::InStep(_)));
+        drop(pass);
+        scene.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_asks_for_everything_does_not_get_what_a_link_of_a_moment_before_may_carry() {
+        let scene = Scene::new().await;
+        let classes = [(scene.address.clone(), LinkClass::Metered)].into();
+        let change = SyncSettingsChange { classes, ..SyncSettingsChange::default() };
+        scene.truck.configure_sync(change).await.unwrap();
+        let (link, device) = scene.link().await;
+        let _whole = scene.truck.inner.watch.lift();
+        let with = vec![scene.address.clone()];
+        let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
+        let mut events = scene.truck.events();
+        let mut pass = Pass::new(&scene.truck, &options);
+        let address = scene.address.clone();
+        pass.is_open = true;
+        let linked = MeshEvent::Linked { link, device, address, is_part: true };
+        pass.happened(linked, &mut |_| {});
+        pass.dialled.insert(scene.address.clone());
+        let in_step = Event::InStep { link, stats: LinkStats::default() };
+        pass.happened(MeshEvent::Replica(in_step), &mut |_| {});
+        assert!(pass.attempts[0].state == State::Trying);
+        pass.run(&options, &mut events, None, &mut |_| {}).await;
+        assert!(matches!(pass.attempts[0].state, State::InStep(_)));
+        assert!(!pass.is_part());
+        drop(pass);
+        scene.end().await;
     }
 }

@@ -7,7 +7,7 @@ use fieldmesh_replica::LinkStats;
 use crate::api::{PeerSync, Progress, SyncReport, SyncResult};
 use crate::error::Error;
 use crate::filter;
-use crate::mesh::Call;
+use crate::mesh::{Call, Carried};
 
 use super::super::notes;
 use super::attempt::{Attempt, State};
@@ -16,7 +16,35 @@ use super::pass::Pass;
 /// The first version whose peers compare what is set aside and sign receipts.
 const VERSION_LANES: u16 = 2;
 
+/// What came of a pass.
+pub(in super::super) struct Passed {
+    pub(in super::super) report: SyncReport,
+    /// The changes that passed between this device and those it is in step with.
+    pub(in super::super) carried: Carried,
+    /// Whether somebody is in step only in a part of the records.
+    pub(in super::super) is_part: bool,
+}
+
 impl Pass<'_> {
+    /// The changes that passed over the links that are in step.
+    pub(super) fn carried(&self) -> Carried {
+        let all = self.node.inner.mesh.carried();
+        let in_step =
+            self.attempts.iter().filter(|attempt| matches!(attempt.state, State::InStep(_)));
+        in_step.filter_map(|attempt| attempt.link).fold(Carried::default(), |sum, link| {
+            let before = self.carried_before.get(&link).copied().unwrap_or_default();
+            let passed = all.get(&link).copied().unwrap_or_default().since(before);
+            Carried { received: sum.received + passed.received, sent: sum.sent + passed.sent }
+        })
+    }
+
+    /// Whether somebody is in step only in a part of the records.
+    pub(super) fn is_part(&self) -> bool {
+        let links = self.attempts.iter().filter(|attempt| !attempt.is_failed());
+        let mut seen = links.filter_map(|attempt| self.links.get(&attempt.link?));
+        seen.any(|seen| seen.is_part)
+    }
+
     pub(super) fn progress(&self) -> Progress {
         let (mut received, mut sent) = (0, 0);
         for attempt in &self.attempts {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::api::{Progress, SyncOptions};
 use crate::clock;
 use crate::error::Error;
-use crate::mesh::{Call, MeshEvent};
+use crate::mesh::{Call, Carried, MeshEvent};
 
 use super::super::Node;
 use super::super::keeper::SEALED_WITHIN;
@@ -46,6 +46,8 @@ pub(super) struct Pass<'a> {
     /// Whether anybody will do, or only those that were named.
     pub(super) is_open: bool,
     pub(super) may_look_around: bool,
+    /// How many changes each link had carried when the pass began.
+    pub(super) carried_before: BTreeMap<LinkId, Carried>,
 }
 
 impl<'a> Pass<'a> {
@@ -59,6 +61,7 @@ impl<'a> Pass<'a> {
             dialled: BTreeSet::new(),
             is_open: options.with.is_empty(),
             may_look_around: options.mdns && options.with.is_empty(),
+            carried_before: node.inner.mesh.carried(),
         }
     }
 
@@ -124,6 +127,7 @@ impl<'a> Pass<'a> {
             is_chance: false,
             before,
             state: State::Trying,
+            is_redialled: false,
         });
         self.compare(link);
     }
@@ -152,6 +156,7 @@ impl<'a> Pass<'a> {
             is_chance: true,
             before: LinkStats::default(),
             state: State::Trying,
+            is_redialled: false,
         });
     }
 
@@ -172,7 +177,18 @@ impl<'a> Pass<'a> {
             is_chance,
             before: LinkStats::default(),
             state: State::Trying,
+            is_redialled: false,
         });
+        self.try_in_turn(device, first, addresses);
+    }
+
+    /// Dials addresses in turn for the attempt that has the `first`.
+    pub(super) fn try_in_turn(
+        &mut self,
+        device: Option<DeviceId>,
+        first: String,
+        addresses: Vec<String>,
+    ) {
         let node = self.node.clone();
         self.dials.spawn(async move {
             let mut failures = Vec::new();
