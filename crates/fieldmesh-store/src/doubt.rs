@@ -85,7 +85,7 @@ pub(crate) fn settle(files: &dyn Files) -> io::Result<()> {
 pub(crate) fn of_bad_frame(bad: &BadFrame) -> String {
     format!(
         "a frame of the log at segment {}, byte {} is damaged ({:?}, {} bytes)",
-        bad.place.segment, bad.place.offset, bad.damage, bad.length
+        bad.segment, bad.offset, bad.damage, bad.length
     )
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn of_torn_tail(tail: &TornTail) -> String {
     );
     format!(
         "the last {} bytes of the log (segment {}, byte {}) could not be read and are kept {kept}",
-        tail.length, tail.place.segment, tail.place.offset
+        tail.length, tail.segment, tail.offset
     )
 }
 
@@ -105,10 +105,7 @@ pub(crate) fn of_missing_segment(segment: u64) -> String {
 }
 
 pub(crate) fn of_view_ahead(log_end: Option<Place>) -> String {
-    let end = log_end.map_or_else(
-        || "its beginning".to_owned(),
-        |place| format!("segment {}, byte {}", place.segment, place.offset),
-    );
+    let end = log_end.map_or_else(|| "its beginning".to_owned(), |place| format!("entry {place}"));
     format!("the log ends at {end}, before what the view had seen of it")
 }
 

@@ -5,7 +5,7 @@
 //! ```text
 //! head   80 bytes at 0, the same again at 4096, zeros between; frames begin at 4176
 //!        magic "fmeshlog" | version u16 | zero u16 | number u64 | first sequence u64
-//!        | segment id 16 | store id 16 | key check 8 | zero 8 | CRC32
+//!        | segment id 16 | store id 16 | key check 8 | given up u32 | zero u32 | CRC32
 //! frame  magic "FMf1" | sequence u64 | length u32 | kind u8 | flags u8
 //!        | CRC32 of these 18 bytes and the segment id | ciphertext | tag 16
 //! ```
@@ -14,7 +14,8 @@
 //! read without it. A frame's head has its own checksum so that a reader can step over a bad body.
 //! The cipher is AES-256-GCM under a key of the segment; the nonce is the sequence, the associated
 //! data is all of both heads that matters. `sequence` counts the frames of a store, so that a hole
-//! of whole frames is noticed too. A compressed frame (flag 1) is its raw length, u32, then zstd.
+//! of whole frames is noticed too; those given up, right before the first sequence of a segment, were
+//! never promised to anybody and are not missing. A compressed frame (flag 1) is its raw length, u32, then zstd.
 
 use fieldmesh_model::StoreId;
 use ring::aead::{Aad, LessSafeKey, Nonce};
@@ -37,6 +38,8 @@ pub(crate) const HEAD_LENGTH: usize = 80;
 pub(crate) const HEAD_OFFSETS: [u64; 2] = [0, 4096];
 /// The bytes before the ciphertext of a frame.
 pub(crate) const FRAME_HEAD_LENGTH: usize = 22;
+/// The bytes of the smallest frame.
+pub(crate) const FRAME_LENGTH_MIN: u64 = (FRAME_HEAD_LENGTH + TAG_LENGTH) as u64;
 /// The first bytes of a frame.
 pub(crate) const FRAME_MAGIC: [u8; 4] = *b"FMf1";
 
@@ -51,6 +54,9 @@ pub(crate) struct SegmentHead {
     pub(crate) number: u64,
     /// The sequence of the first frame, if there will be one.
     pub(crate) first_sequence: u64,
+    /// So many sequences before the first may be on the disk or not: no append of them succeeded,
+    /// or they were set aside with a torn tail.
+    pub(crate) given_up: u32,
     pub(crate) id: [u8; 16],
     pub(crate) store: StoreId,
     pub(crate) key_check: [u8; 8],
@@ -65,6 +71,11 @@ pub(crate) enum HeadCopy {
 }
 
 impl SegmentHead {
+    /// The sequences up to here were promised to be in earlier segments.
+    pub(crate) fn promised_end(&self) -> u64 {
+        self.first_sequence.saturating_sub(u64::from(self.given_up))
+    }
+
     /// Everything before the first frame.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut copy = Vec::with_capacity(HEAD_LENGTH);
@@ -76,7 +87,8 @@ impl SegmentHead {
         copy.extend(self.id);
         copy.extend(self.store.as_bytes());
         copy.extend(self.key_check);
-        copy.extend([0; 8]);
+        copy.extend(self.given_up.to_be_bytes());
+        copy.extend([0; 4]);
         copy.extend(crc32fast::hash(&copy).to_be_bytes());
         let mut bytes = copy.clone();
         bytes.resize(FRAMES_START as usize - HEAD_LENGTH, 0);
@@ -100,6 +112,7 @@ impl SegmentHead {
             id: array(body, 28),
             store: StoreId::from_bytes(array(body, 44)),
             key_check: array(body, 60),
+            given_up: u32::from_be_bytes(array(body, 68)),
         })
     }
 }
@@ -221,13 +234,16 @@ impl FrameCipher {
     /// Decrypts a frame's body; `None` if it is damaged.
     pub(crate) fn open(&self, head: &FrameHead, body: &[u8]) -> Option<Entry> {
         let mut payload = body.to_vec();
-        let length = self
-            .key
-            .open_in_place(nonce(head.sequence), self.associated(head), &mut payload)
-            .ok()?
-            .len();
-        payload.truncate(length);
+        self.decrypt(head, &mut payload)?;
         Packed { kind: head.kind, flags: head.flags, payload }.open()
+    }
+
+    /// Turns the ciphertext and tag in `body` into what was encrypted; `None` if it is damaged.
+    pub(crate) fn decrypt(&self, head: &FrameHead, body: &mut Vec<u8>) -> Option<()> {
+        let (nonce, associated) = (nonce(head.sequence), self.associated(head));
+        let length = self.key.open_in_place(nonce, associated, body).ok()?.len();
+        body.truncate(length);
+        Some(())
     }
 
     fn associated(&self, head: &FrameHead) -> Aad<[u8; 46]> {
@@ -286,6 +302,7 @@ mod tests {
         SegmentHead {
             number: 3,
             first_sequence: 1000,
+            given_up: 0,
             id: [0x11; 16],
             store: StoreId::from_bytes([0x22; 16]),
             key_check: [0x33; 8],

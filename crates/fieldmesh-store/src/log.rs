@@ -6,10 +6,12 @@
 
 pub(crate) mod append;
 pub(crate) mod cache;
+pub(crate) mod index;
 pub(crate) mod open;
 pub(crate) mod scan;
 pub(crate) mod segments;
 
+use std::fmt;
 use std::io;
 use std::ops::{ControlFlow, Range};
 
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use self::scan::Found;
 use self::segments::Segments;
+use crate::frame::{FRAMES_START, SegmentHead};
 
 /// The folder of the segments inside a store.
 pub(crate) const LOG_FOLDER: &str = "log";
@@ -30,44 +33,52 @@ pub struct Entry {
     pub bytes: Vec<u8>,
 }
 
-/// Where an entry lies; places grow in the order of appending.
+/// Where an entry lies: its number in the order of appending, never used for another one.
+///
+/// A place stays the same when its segment is written anew.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
-pub struct Place {
-    /// The number of the segment.
-    pub segment: u64,
-    /// The byte in it where the frame begins.
-    pub offset: u64,
-}
+pub struct Place(pub u64);
 
 impl Place {
-    /// Sixteen bytes that sort as places do.
-    pub fn to_bytes(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.segment.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.offset.to_be_bytes());
-        bytes
+    /// Eight bytes that sort as places do.
+    pub fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
     }
 
     /// Reads what [`Place::to_bytes`] wrote.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        let both = u128::from_be_bytes(bytes);
-        Self { segment: (both >> 64) as u64, offset: both as u64 }
+    pub fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_be_bytes(bytes))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
 /// A part of the log that could not be read; fetch what was there from a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadFrame {
-    /// Where the damage begins.
-    pub place: Place,
+    /// The number of the segment.
+    pub segment: u64,
+    /// The byte in it where the damage begins.
+    pub offset: u64,
     /// How many bytes it covers.
     pub length: u64,
-    /// The running numbers of the entries lost; empty if they are not known.
+    /// The places of the entries lost; empty if they are not known.
     pub sequences: Range<u64>,
     /// What is wrong.
     pub damage: Damage,
+}
+
+impl BadFrame {
+    /// Where it lies, to sort by.
+    pub(crate) fn position(&self) -> (u64, u64) {
+        (self.segment, self.offset)
+    }
 }
 
 /// What is wrong with a part of the log.
@@ -82,29 +93,31 @@ pub enum Damage {
     SegmentHead,
     /// Bytes that should be there are not: a file is shorter or gone.
     Missing,
+    /// A frame with the number of another entry: a failed append left it, nothing is lost.
+    Stray,
 }
 
 /// Why an entry could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// No entry begins at this place; the place is not from this store.
-    #[error("no entry at segment {}, offset {}", place.segment, place.offset)]
+    /// No entry has this place: it was never given, or its entry was dropped.
+    #[error("the log has no entry {place}")]
     NotFound {
         /// The place asked for.
         place: Place,
     },
-    /// The entry is damaged: fetch it again from a peer.
-    #[error("the entry at segment {}, offset {} is damaged", place.segment, place.offset)]
+    /// The entry is damaged or gone: fetch it again from a peer.
+    #[error("entry {place} of the log is damaged")]
     Damaged {
         /// The place asked for.
         place: Place,
     },
-    /// The disk reports an error; if it stays, fetch the entry again from a peer.
-    #[error("the log cannot be read at segment {}, offset {}", place.segment, place.offset)]
+    /// The disk reports an error; if it stays, fetch what was asked for again from a peer.
+    #[error("segment {segment} of the log cannot be read")]
     Io {
-        /// The place asked for.
-        place: Place,
+        /// The number of the segment.
+        segment: u64,
         /// What the disk said.
         source: io::Error,
     },
@@ -133,37 +146,35 @@ pub(crate) fn replay(
 ) -> Result<Replayed, ReadError> {
     let mut replayed = Replayed::default();
     let mut tally = Tally { expected: None, bad_frames: Vec::new() };
-    for number in segments.numbers_from(after.map_or(0, |place| place.segment)) {
-        let Some((head, mut scan)) = segments.scan(number)? else { continue };
-        match after {
-            Some(place) if place.segment == number => scan.start_at(place.offset),
-            Some(_) | None => tally.expect(number, head.first_sequence),
+    let first = after.and_then(|after| segments.number_of(after)).unwrap_or(0);
+    for number in segments.numbers_from(first) {
+        let io_error = |source| ReadError::Io { segment: number, source };
+        let Some(snapshot) = segments.snapshot(number).map_err(io_error)? else { continue };
+        let mut scan = segments.scan(&snapshot);
+        match after.filter(|_| number == first) {
+            Some(after) => {
+                segments.skip(&snapshot, &mut scan, after).map_err(io_error)?;
+                tally.expected = Some(after.0.saturating_add(1));
+            }
+            None => tally.begin(&snapshot.segment.head),
         }
-        while let Some(found) = scan.next().map_err(|source| {
-            let place = Place { segment: number, offset: 0 };
-            ReadError::Io { place, source }
-        })? {
+        while let Some(found) = scan.next().map_err(io_error)? {
             match found {
-                Found::Entry { place, sequence, entry } => {
-                    tally.entry(place, sequence);
-                    if after.is_none_or(|after| place > after) {
-                        replayed.entries += 1;
-                        replayed.last = Some(place);
-                        if visit(place, entry).is_break() {
-                            replayed.bad_frames = tally.bad_frames;
-                            return Ok(replayed);
-                        }
+                Found::Entry { sequence, entry } => {
+                    tally.entry((number, scan.offset()), sequence);
+                    replayed.entries += 1;
+                    replayed.last = Some(Place(sequence));
+                    if visit(Place(sequence), entry).is_break() {
+                        replayed.bad_frames = tally.bad_frames;
+                        return Ok(replayed);
                     }
                 }
                 Found::Bad(bad_frame) => tally.bad(bad_frame),
             }
         }
     }
-    if let Some(after) = after {
-        tally.bad_frames.retain(|bad_frame| bad_frame.place > after);
-    }
-    tally.bad_frames.extend(segments.unreadable_behind(after));
-    tally.bad_frames.sort_by_key(|bad_frame| bad_frame.place);
+    tally.bad_frames.extend(segments.unreadable_from(first));
+    tally.bad_frames.sort_by_key(BadFrame::position);
     replayed.bad_frames = tally.bad_frames;
     Ok(replayed)
 }
@@ -175,35 +186,38 @@ struct Tally {
 }
 
 impl Tally {
-    fn entry(&mut self, place: Place, sequence: u64) {
-        self.expect_at(place, sequence);
+    fn entry(&mut self, position: (u64, u64), sequence: u64) {
+        self.expect(position, sequence);
         self.expected = Some(sequence.saturating_add(1));
     }
 
     fn bad(&mut self, bad_frame: BadFrame) {
-        self.expect_at(bad_frame.place, bad_frame.sequences.start);
-        self.expected = Some(bad_frame.sequences.end);
+        if !bad_frame.sequences.is_empty() {
+            self.expect(bad_frame.position(), bad_frame.sequences.start);
+            self.expected = Some(bad_frame.sequences.end);
+        }
         self.bad_frames.push(bad_frame);
     }
 
-    fn expect(&mut self, segment: u64, sequence: u64) {
-        self.expect_at(Place { segment, offset: crate::frame::FRAMES_START }, sequence);
-        self.expected = Some(sequence);
+    fn begin(&mut self, head: &SegmentHead) {
+        self.expect((head.number, FRAMES_START), head.promised_end());
+        self.expected = self.expected.max(Some(head.first_sequence));
     }
 
-    fn expect_at(&mut self, place: Place, sequence: u64) {
+    fn expect(&mut self, (segment, offset): (u64, u64), sequence: u64) {
         let Some(expected) = self.expected.filter(|expected| *expected < sequence) else { return };
         // A damaged tail does not tell how many frames it held; the next segment does.
         if let Some(last) = self.bad_frames.last_mut()
             && last.sequences.end == expected
-            && last.place.segment != place.segment
+            && last.segment != segment
             && last.damage == Damage::Head
         {
             last.sequences.end = sequence;
             return;
         }
         self.bad_frames.push(BadFrame {
-            place,
+            segment,
+            offset,
             length: 0,
             sequences: expected..sequence,
             damage: Damage::Missing,

@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -133,6 +133,7 @@ pub struct OpenReport {
     /// All that, as far as entries may be missing by it, in words; also what earlier opens found
     /// and nobody settled.
     pub damage: Vec<String>,
+    lost: Vec<Range<u64>>,
 }
 
 impl OpenReport {
@@ -140,6 +141,11 @@ impl OpenReport {
     /// call [`Store::settle_damage`].
     pub fn past_is_uncertain(&self) -> bool {
         !self.damage.is_empty()
+    }
+
+    /// Whether this entry is known to be lost.
+    pub fn is_lost(&self, place: Place) -> bool {
+        self.lost.iter().any(|lost| lost.contains(&place.0))
     }
 }
 
@@ -222,11 +228,15 @@ impl Store {
             missing_segments,
             view: condition,
             damage: doubt.into_lines(),
+            lost: opened.lost.clone(),
         };
         let view_was_rebuilt = match condition {
             ViewCondition::Kept => false,
             ViewCondition::Created => belonging.log_end.is_some(),
-            ViewCondition::Damaged | ViewCondition::Foreign | ViewCondition::AheadOfLog => true,
+            ViewCondition::Damaged
+            | ViewCondition::Foreign
+            | ViewCondition::OtherVersion
+            | ViewCondition::AheadOfLog => true,
         };
         let segments = Arc::clone(&opened.segments);
         let appender = appender(&files, key, id, options, opened);
@@ -459,6 +469,7 @@ fn appender(
         },
         next_number: opened.next_number,
         next_sequence: opened.next_sequence,
+        given_up: opened.given_up,
         active: None,
     }
 }

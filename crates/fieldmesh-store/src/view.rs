@@ -89,6 +89,8 @@ pub enum ViewCondition {
     Damaged,
     /// It belongs to another store or was encrypted with another key.
     Foreign,
+    /// A program of another version wrote it, whose rows mean something else.
+    OtherVersion,
     /// It was applied beyond the end of the log, so the log has lost something.
     AheadOfLog,
 }

@@ -275,7 +275,7 @@ fn step(work: &Work, applied: Option<Place>) -> Result<Step, Error> {
     });
     let replayed = replayed.map_err(|error| Error::store(&error))?;
     for bad in &replayed.bad_frames {
-        let (segment, offset) = (bad.place.segment, bad.place.offset);
+        let (segment, offset) = (bad.segment, bad.offset);
         tracing::warn!(segment, offset, bytes = bad.length, "damage in the log is passed over");
     }
     if let Some(error) = failed {

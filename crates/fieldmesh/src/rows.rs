@@ -218,7 +218,7 @@ pub(crate) fn twin_prefix(document: DocumentId) -> Vec<u8> {
 /// The place and leaf at the end of such a key.
 pub(crate) fn twin_place(key: &[u8]) -> Option<(Place, u16)> {
     let (rest, leaf) = key.split_last_chunk::<2>()?;
-    let place = rest.last_chunk::<16>()?;
+    let place = rest.last_chunk::<8>()?;
     Some((Place::from_bytes(*place), u16::from_be_bytes(*leaf)))
 }
 
@@ -408,7 +408,7 @@ mod tests {
     /// A view of an earlier version has the place alone; one of this version is read by it.
     #[test]
     fn a_batch_is_found_in_a_view_of_another_version() {
-        let place = Place { segment: 3, offset: 700 };
+        let place = Place(700);
         let row = LeafRow {
             place,
             author: DeviceId::from_bytes([1; 32]),

@@ -87,6 +87,8 @@ pub(crate) struct Appender {
     pub(crate) limits: AppendLimits,
     pub(crate) next_number: u64,
     pub(crate) next_sequence: u64,
+    /// So many sequences before the next one were given to nobody; see [`SegmentHead::given_up`].
+    pub(crate) given_up: u32,
     pub(crate) active: Option<Active>,
 }
 
@@ -115,18 +117,25 @@ impl Appender {
             Some(active) => active,
             None => self.begin_segment()?,
         };
-        let (bytes, places) = self.frames(&active, group);
+        let (bytes, frames) = self.frames(&active, group);
         match self.write(&mut active, &bytes) {
             Ok(()) => {
                 active.length += bytes.len() as u64;
                 self.next_sequence += group.len() as u64;
+                self.given_up = 0;
                 let segment = Segment { head: active.head.clone(), length: active.length };
-                self.segments.publish(active.head.number, segment, places.last().copied());
+                self.segments.publish(segment, &frames);
                 self.active = Some(active);
-                Ok(places)
+                Ok(frames.into_iter().map(|(sequence, _)| Place(sequence)).collect())
             }
             Err(error) => {
                 let may_survive = !self.abandon(active);
+                if may_survive {
+                    // Another entry with the place of one that survives would hide it.
+                    self.next_sequence += group.len() as u64;
+                    let count = u32::try_from(group.len()).unwrap_or(u32::MAX);
+                    self.given_up = self.given_up.saturating_add(count);
+                }
                 tracing::error!(%error, may_survive, "log segment abandoned");
                 Err(AppendError::Io { may_survive, source: Arc::new(error) })
             }
@@ -154,6 +163,7 @@ impl Appender {
         let head = SegmentHead {
             number: self.next_number,
             first_sequence: self.next_sequence,
+            given_up: self.given_up,
             id: random::bytes()?,
             store: self.store,
             key_check: self.key.check(self.store),
@@ -173,17 +183,17 @@ impl Appender {
         Ok(Active { head, cipher, file, length: 0 })
     }
 
-    fn frames(&self, active: &Active, group: &[Packed]) -> (Vec<u8>, Vec<Place>) {
+    /// The bytes to write, and the sequence and offset of each frame in them.
+    fn frames(&self, active: &Active, group: &[Packed]) -> (Vec<u8>, Vec<(u64, u64)>) {
         let capacity: usize = group.iter().map(Packed::frame_length).sum();
         let mut bytes = if active.length == 0 { active.head.encode() } else { Vec::new() };
         bytes.reserve(capacity);
-        let mut places = Vec::with_capacity(group.len());
+        let mut frames = Vec::with_capacity(group.len());
         for (packed, sequence) in group.iter().zip(self.next_sequence..) {
-            let offset = active.length + bytes.len() as u64;
-            places.push(Place { segment: active.head.number, offset });
+            frames.push((sequence, active.length + bytes.len() as u64));
             active.cipher.seal(sequence, packed, &mut bytes);
         }
-        (bytes, places)
+        (bytes, frames)
     }
 
     fn write(&self, active: &mut Active, bytes: &[u8]) -> io::Result<()> {

@@ -4,16 +4,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use fieldmesh_model::StoreId;
 
-use super::scan::Found;
-use super::segments::{Segment, Segments};
-use super::{BadFrame, Damage, LOG_FOLDER, Place, ReadError, segment_name, segment_number};
+use super::index::FrameIndex;
+use super::scan::Step;
+use super::segments::{Segment, Segments, Snapshot};
+use super::{BadFrame, Damage, LOG_FOLDER, ReadError, segment_name, segment_number};
 use crate::doubt::{self, Doubt};
 use crate::files::{Files, ReadFile};
-use crate::frame::{FRAMES_START, HEAD_LENGTH, HEAD_OFFSETS, HeadCopy, SegmentHead};
+use crate::frame::{
+    FRAME_LENGTH_MIN, FRAMES_START, HEAD_LENGTH, HEAD_OFFSETS, HeadCopy, SegmentHead,
+};
 use crate::key::DataKey;
 
 /// The folder inside a store where damaged parts are kept.
@@ -24,8 +28,10 @@ const COPY_LENGTH: usize = 1024 * 1024;
 /// An end of the log that could not be read: written while the power went, or damaged later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
-    /// Where it begins.
-    pub place: Place,
+    /// The number of the segment.
+    pub segment: u64,
+    /// The byte in it where the tail begins.
+    pub offset: u64,
     /// How many bytes it covers.
     pub length: u64,
     /// The file in the store's folder that keeps it; `None` if it still lies in the log.
@@ -82,7 +88,8 @@ impl Survey {
                 // Shorter than a head: its first append was never acknowledged.
                 if length > FRAMES_START {
                     self.unreadable.push(BadFrame {
-                        place: Place { segment: number, offset: 0 },
+                        segment: number,
+                        offset: 0,
                         length,
                         sequences: 0..0,
                         damage: Damage::SegmentHead,
@@ -129,8 +136,12 @@ pub(crate) struct Opened {
     pub(crate) segments: Arc<Segments>,
     pub(crate) next_number: u64,
     pub(crate) next_sequence: u64,
+    /// See [`SegmentHead::given_up`].
+    pub(crate) given_up: u32,
     pub(crate) bad_frames: Vec<BadFrame>,
     pub(crate) torn_tail: Option<TornTail>,
+    /// The sequences of entries that are known to be gone.
+    pub(crate) lost: Vec<Range<u64>>,
 }
 
 /// Verifies the end of a log and makes it durable; adds what is wrong with it to `doubt`.
@@ -154,19 +165,37 @@ pub(crate) fn open(
         segments,
         next_number: survey.next_number,
         next_sequence: 0,
+        given_up: 0,
         bad_frames: unreadable,
         torn_tail: None,
+        lost: Vec::new(),
     };
+    let newest = numbers.first().copied();
     for number in numbers {
         if opened.verify_last(&**files, number, doubt)? {
             break;
         }
     }
-    opened.bad_frames.sort_by_key(|bad_frame| bad_frame.place);
+    let behind = opened.bad_frames.iter().filter(|bad| Some(bad.segment) > newest);
+    let unknown_bytes: u64 = behind.map(|bad| bad.length).sum();
+    opened.give_up(unknown_bytes);
+    opened.next_sequence = opened.next_sequence.saturating_add(u64::from(opened.given_up));
+    opened.bad_frames.sort_by_key(BadFrame::position);
+    let number = newest.unwrap_or(0);
+    let lost = opened.segments.lost(opened.next_sequence);
+    opened.lost = lost.map_err(|source| ReadError::Io { segment: number, source })?;
+    opened.lost.extend(opened.bad_frames.iter().map(|bad| bad.sequences.clone()));
     Ok(opened)
 }
 
 impl Opened {
+    /// Leaves out as many sequences as these bytes may hold frames: what is unreadable today may
+    /// be readable tomorrow, and no two entries may have one place.
+    fn give_up(&mut self, bytes: u64) {
+        let frames = u32::try_from(bytes.div_ceil(FRAME_LENGTH_MIN)).unwrap_or(u32::MAX);
+        self.given_up = self.given_up.saturating_add(frames);
+    }
+
     /// Verifies one segment at the end of the log; says whether it holds an entry.
     fn verify_last(
         &mut self,
@@ -174,42 +203,71 @@ impl Opened {
         number: u64,
         doubt: &mut Doubt,
     ) -> Result<bool, ReadError> {
-        let start = Place { segment: number, offset: 0 };
-        let io_error = |source| ReadError::Io { place: start, source };
+        let io_error = |source| ReadError::Io { segment: number, source };
         // After a killed process the end may be in memory only, and it is about to be relied on.
         files.sync(&segment_name(number)).map_err(io_error)?;
-        let Some((head, mut scan)) = self.segments.scan(number)? else { return Ok(false) };
-        self.next_sequence = self.next_sequence.max(head.first_sequence);
-        let mut last = None;
-        let mut bad_frames = Vec::new();
-        while let Some(found) = scan.next().map_err(io_error)? {
-            match found {
-                Found::Entry { place, sequence, .. } => {
-                    last = Some(place);
-                    self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
-                }
-                Found::Bad(bad_frame) => bad_frames.push(bad_frame),
-            }
-        }
-        let good_end = scan.good_end();
-        let length = self.segments.segment(number).map_or(0, |segment| segment.length);
+        let Some(snapshot) = self.segments.snapshot(number).map_err(io_error)? else {
+            return Ok(false);
+        };
+        let Verified { frames, good_end, bad_frames, is_unreadable } =
+            verify(&self.segments, &snapshot).map_err(io_error)?;
+        let Segment { head, length } = snapshot.segment;
+        let end = frames.end().unwrap_or(0).max(head.first_sequence);
+        self.next_sequence = self.next_sequence.max(end);
         let (tail, middle): (Vec<BadFrame>, Vec<BadFrame>) =
-            bad_frames.into_iter().partition(|bad_frame| bad_frame.place.offset >= good_end);
+            bad_frames.into_iter().partition(|bad_frame| bad_frame.offset >= good_end);
         self.bad_frames.extend(middle);
         if !tail.is_empty() {
-            let place = Place { segment: number, offset: good_end };
-            let mut torn = TornTail { place, length: length - good_end, kept_as: None };
+            let length = length - good_end;
+            self.give_up(length);
+            let mut torn = TornTail { segment: number, offset: good_end, length, kept_as: None };
             note(files, doubt, self.bad_frames.iter().map(doubt::of_bad_frame));
-            if scan.is_unreadable() || !set_aside(files, &mut torn, doubt) {
+            if is_unreadable || !set_aside(files, &mut torn, doubt) {
                 note(files, doubt, [doubt::of_torn_tail(&torn)]);
             }
             tracing::warn!(segment = number, offset = good_end, "torn tail of the log");
             self.torn_tail.get_or_insert(torn);
         }
+        let holds_entry = frames.end().is_some();
         // Frames behind the good end are never read again, cut off or not.
-        self.segments.publish(number, Segment { head, length: good_end }, last);
-        Ok(last.is_some())
+        self.segments.settle(number, good_end, frames);
+        Ok(holds_entry)
     }
+}
+
+/// What a segment at the end of the log turned out to be.
+struct Verified {
+    frames: FrameIndex,
+    /// Behind the last frame that could be decrypted.
+    good_end: u64,
+    bad_frames: Vec<BadFrame>,
+    /// Whether the disk refused to give some of it.
+    is_unreadable: bool,
+}
+
+/// Decrypts every frame of a segment, without making entries of them.
+fn verify(segments: &Segments, snapshot: &Snapshot) -> io::Result<Verified> {
+    let mut walk = segments.walk(snapshot);
+    let mut frames = FrameIndex::default();
+    let mut good_end = FRAMES_START.min(snapshot.segment.length);
+    let mut bad_frames = Vec::new();
+    while let Some(step) = walk.next()? {
+        let (offset, head) = match step {
+            Step::Frame { offset, head } => (offset, head),
+            Step::Bad(bad_frame) => {
+                bad_frames.push(bad_frame);
+                continue;
+            }
+        };
+        if walk.is_intact(offset, &head)? {
+            frames.push(head.sequence, offset);
+            good_end = offset + head.frame_length() as u64;
+        } else {
+            let lost = head.sequence..head.sequence.saturating_add(1);
+            bad_frames.push(walk.bad(offset, &head, lost, Damage::Body));
+        }
+    }
+    Ok(Verified { frames, good_end, bad_frames, is_unreadable: walk.is_unreadable() })
 }
 
 /// Notes what stays as it is on the disk: an open finds it again where this fails.
@@ -221,11 +279,11 @@ pub(crate) fn note(files: &dyn Files, doubt: &mut Doubt, found: impl IntoIterato
 
 /// Copies a tail into the quarantine, notes it and cuts it off; false leaves it where it is.
 fn set_aside(files: &dyn Files, torn: &mut TornTail, doubt: &mut Doubt) -> bool {
-    let segment = segment_name(torn.place.segment);
+    let segment = segment_name(torn.segment);
     let cut = copy_tail(files, torn).and_then(|name| {
         torn.kept_as = Some(name);
         doubt.add(files, [doubt::of_torn_tail(torn)])?;
-        files.truncate(&segment, torn.place.offset)
+        files.truncate(&segment, torn.offset)
     });
     if let Err(error) = &cut {
         tracing::warn!(%error, segment, "torn tail not set aside");
@@ -235,7 +293,7 @@ fn set_aside(files: &dyn Files, torn: &mut TornTail, doubt: &mut Doubt) -> bool 
 }
 
 fn copy_tail(files: &dyn Files, torn: &TornTail) -> io::Result<String> {
-    let (number, from) = (torn.place.segment, torn.place.offset);
+    let (number, from) = (torn.segment, torn.offset);
     let to = from + torn.length;
     files.create_folder(QUARANTINE_FOLDER)?;
     let taken = files.list(QUARANTINE_FOLDER)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::files::ReadFile;
 use crate::frame::{FRAME_HEAD_LENGTH, FRAME_MAGIC, FRAMES_START, FrameCipher, FrameHead};
-use crate::log::{BadFrame, Damage, Entry, Place};
+use crate::log::{BadFrame, Damage, Entry};
 
 /// Bytes read from the disk at once.
 const WINDOW_LENGTH: usize = 1024 * 1024;
@@ -18,48 +18,108 @@ const SECTOR_LENGTH: u64 = 4096;
 
 /// The next thing in a segment.
 pub(crate) enum Found {
-    Entry { place: Place, sequence: u64, entry: Entry },
+    Entry { sequence: u64, entry: Entry },
     Bad(BadFrame),
 }
 
-/// A walk over the frames of one segment.
+/// The next thing in a segment, before anything is decrypted.
+pub(crate) enum Step {
+    Frame { offset: u64, head: FrameHead },
+    Bad(BadFrame),
+}
+
+/// What to read, and as what.
+#[derive(Clone)]
+pub(crate) struct Frames {
+    pub(crate) file: Arc<dyn ReadFile>,
+    pub(crate) cipher: Arc<FrameCipher>,
+    pub(crate) segment: u64,
+    pub(crate) first_sequence: u64,
+    /// Entries from this one on belong to the next segment.
+    pub(crate) end_sequence: u64,
+    /// Nothing behind this byte is read.
+    pub(crate) length: u64,
+}
+
+/// A walk over the entries of one segment.
 pub(crate) struct Scan {
-    window: Window,
-    cipher: Arc<FrameCipher>,
-    segment: u64,
-    offset: u64,
-    /// The sequence that comes next, if nothing is missing.
-    expected: u64,
-    good_end: u64,
+    walk: Walk,
+    /// Entries before this one are stepped over.
+    from: u64,
 }
 
 impl Scan {
-    /// Walks from the first frame up to `end` bytes into the file.
-    pub(crate) fn new(
-        file: Arc<dyn ReadFile>,
-        cipher: Arc<FrameCipher>,
-        segment: u64,
-        first_sequence: u64,
-        end: u64,
-    ) -> Self {
-        Self {
-            window: Window { file, end, start: 0, bytes: Vec::new(), is_unreadable: false },
-            cipher,
-            segment,
-            offset: FRAMES_START.min(end),
-            expected: first_sequence,
-            good_end: FRAMES_START.min(end),
+    /// Walks from the first frame.
+    pub(crate) fn new(frames: Frames) -> Self {
+        Self { walk: Walk::new(frames), from: 0 }
+    }
+
+    /// Starts at a frame whose offset is known, and with the first entry from `from` on.
+    pub(crate) fn start_at(&mut self, (sequence, offset): (u64, u64), from: u64) {
+        self.walk.start_at(sequence, offset);
+        self.from = from;
+    }
+
+    /// Where the entry found last begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.walk.found_at
+    }
+
+    /// The next entry or the next damage; `None` at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Found>> {
+        while let Some(step) = self.walk.next()? {
+            let (offset, head) = match step {
+                Step::Bad(bad_frame) => return Ok(Some(Found::Bad(bad_frame))),
+                Step::Frame { head, .. } if head.sequence < self.from => continue,
+                Step::Frame { offset, head } => (offset, head),
+            };
+            if head.sequence >= self.walk.frames.end_sequence {
+                let stray = self.walk.bad(offset, &head, 0..0, Damage::Stray);
+                return Ok(Some(Found::Bad(stray)));
+            }
+            let cipher = Arc::clone(&self.walk.frames.cipher);
+            let entry = cipher.open(&head, self.walk.body(offset, &head)?);
+            let sequence = head.sequence;
+            return Ok(Some(match entry {
+                Some(entry) => Found::Entry { sequence, entry },
+                None => {
+                    let lost = sequence..sequence.saturating_add(1);
+                    Found::Bad(self.walk.bad(offset, &head, lost, Damage::Body))
+                }
+            }));
         }
+        Ok(None)
+    }
+}
+
+/// A walk over the frames of one segment.
+pub(crate) struct Walk {
+    frames: Frames,
+    window: Window,
+    offset: u64,
+    found_at: u64,
+    /// The sequence that comes next, if nothing is missing.
+    expected: u64,
+    scratch: Vec<u8>,
+}
+
+impl Walk {
+    /// Walks from the first frame.
+    pub(crate) fn new(frames: Frames) -> Self {
+        let window = Window {
+            file: Arc::clone(&frames.file),
+            end: frames.length,
+            start: 0,
+            bytes: Vec::new(),
+            is_unreadable: false,
+        };
+        let (offset, expected) = (FRAMES_START.min(frames.length), frames.first_sequence);
+        Self { frames, window, offset, found_at: offset, expected, scratch: Vec::new() }
     }
 
-    /// Starts at a frame whose offset is known instead of at the first.
-    pub(crate) fn start_at(&mut self, offset: u64) {
+    fn start_at(&mut self, sequence: u64, offset: u64) {
         self.offset = offset.clamp(FRAMES_START, self.window.end.max(FRAMES_START));
-    }
-
-    /// Behind the last frame that could be decrypted.
-    pub(crate) fn good_end(&self) -> u64 {
-        self.good_end
+        self.expected = sequence;
     }
 
     /// Whether the disk refused to give some of the bytes.
@@ -68,42 +128,56 @@ impl Scan {
     }
 
     /// The next frame or the next damage; `None` at the end.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Found>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Step>> {
         if self.offset >= self.window.end {
             return Ok(None);
         }
-        let start = self.offset;
-        let Some(head) = self.head_at(start)? else {
-            return self.step_over_head(start).map(Some);
+        let offset = self.offset;
+        self.found_at = offset;
+        let Some(head) = self.head_at(offset)? else {
+            return self.step_over_head(offset).map(|bad_frame| Some(Step::Bad(bad_frame)));
         };
-        let length = head.frame_length() as u64;
-        let bytes = self.window.bytes(start, head.frame_length())?;
-        let entry = self.cipher.open(&head, &bytes[FRAME_HEAD_LENGTH..]);
-        self.offset = start + length;
+        self.offset = offset + head.frame_length() as u64;
         self.expected = head.sequence.saturating_add(1);
-        let place = Place { segment: self.segment, offset: start };
-        let Some(entry) = entry else {
-            let sequences = head.sequence..self.expected;
-            return Ok(Some(Found::Bad(BadFrame {
-                place,
-                length,
-                sequences,
-                damage: Damage::Body,
-            })));
-        };
-        self.good_end = self.offset;
-        Ok(Some(Found::Entry { place, sequence: head.sequence, entry }))
+        Ok(Some(Step::Frame { offset, head }))
+    }
+
+    /// Ciphertext and tag of a frame.
+    pub(crate) fn body(&mut self, offset: u64, head: &FrameHead) -> io::Result<&[u8]> {
+        self.window.bytes(offset + FRAME_HEAD_LENGTH as u64, head.body_length())
+    }
+
+    /// Whether a frame can be decrypted.
+    pub(crate) fn is_intact(&mut self, offset: u64, head: &FrameHead) -> io::Result<bool> {
+        let mut body = std::mem::take(&mut self.scratch);
+        body.clear();
+        body.extend(self.body(offset, head)?);
+        let is_intact = self.frames.cipher.decrypt(head, &mut body).is_some();
+        self.scratch = body;
+        Ok(is_intact)
+    }
+
+    /// A whole frame as damage.
+    pub(crate) fn bad(
+        &self,
+        offset: u64,
+        head: &FrameHead,
+        sequences: Range<u64>,
+        damage: Damage,
+    ) -> BadFrame {
+        let length = head.frame_length() as u64;
+        BadFrame { segment: self.frames.segment, offset, length, sequences, damage }
     }
 
     /// The intact head of a frame that ends inside the segment.
     fn head_at(&mut self, offset: u64) -> io::Result<Option<FrameHead>> {
         let bytes = self.window.bytes(offset, FRAME_HEAD_LENGTH)?;
-        let head = FrameHead::decode(bytes, self.cipher.segment());
+        let head = FrameHead::decode(bytes, self.frames.cipher.segment());
         let end = self.window.end;
         Ok(head.filter(|head| offset + head.frame_length() as u64 <= end))
     }
 
-    fn step_over_head(&mut self, start: u64) -> io::Result<Found> {
+    fn step_over_head(&mut self, start: u64) -> io::Result<BadFrame> {
         let next = self.next_head(start + 1)?;
         let (end, sequences): (u64, Range<u64>) = match next {
             Some((offset, head)) => (offset, self.expected..head.sequence.max(self.expected)),
@@ -111,12 +185,13 @@ impl Scan {
         };
         self.offset = end;
         self.expected = sequences.end;
-        Ok(Found::Bad(BadFrame {
-            place: Place { segment: self.segment, offset: start },
+        Ok(BadFrame {
+            segment: self.frames.segment,
+            offset: start,
             length: end - start,
             sequences,
             damage: Damage::Head,
-        }))
+        })
     }
 
     fn next_head(&mut self, mut offset: u64) -> io::Result<Option<(u64, FrameHead)>> {

@@ -178,6 +178,9 @@ fn open_existing(
         }
         return Ok((create(rows, belonging)?, ViewCondition::Created));
     };
+    if seal::is_of_other_version(&head, belonging.store) {
+        return Err(Unusable::Set(ViewCondition::OtherVersion));
+    }
     let Some(build) = seal::build_of(&head, belonging.store) else {
         return Err(Unusable::Set(ViewCondition::Foreign));
     };

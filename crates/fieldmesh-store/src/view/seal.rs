@@ -1,7 +1,7 @@
 //! The disk format of the view's rows.
 //!
 //! ```text
-//! own rows   00 "head"   1 | store id 16 | build id 16, in the clear
+//! own rows   00 "head"   2 | store id 16 | build id 16, in the clear
 //!            00 "tally"  sealed, see `tally`
 //! row        tree | key  1 | nonce 12 | ciphertext | tag 16
 //!                        2 | chunk id 16 | chunk count u16, in the clear
@@ -10,7 +10,9 @@
 //! ```
 //!
 //! The key belongs to one build of the view, nonces are random, the associated data is the whole
-//! key of the row (tree and key) and the format byte.
+//! key of the row (tree and key) and the format byte. The head's version is that of what the rows
+//! mean as well: in version 1 a place was a segment and an offset. A view of another version is
+//! built anew from the log.
 
 use fieldmesh_model::StoreId;
 use ring::aead::{Aad, LessSafeKey, Nonce};
@@ -25,7 +27,7 @@ const STORED_SIZE_MAX: usize = 4096;
 const CHUNK_SIZE: usize = 4000;
 const FORMAT_WHOLE: u8 = 1;
 const FORMAT_CHUNKED: u8 = 2;
-const HEAD_VERSION: u8 = 1;
+const HEAD_VERSION: u8 = 2;
 const NONCE_LENGTH: usize = 12;
 
 /// Where the view says whose it is.
@@ -34,6 +36,12 @@ pub(crate) const HEAD_KEY: &[u8] = &[OWN_TREE, b'h', b'e', b'a', b'd'];
 /// What stands under [`HEAD_KEY`].
 pub(crate) fn head(store: StoreId, build: [u8; 16]) -> Vec<u8> {
     [&[HEAD_VERSION], &store.as_bytes()[..], &build].concat()
+}
+
+/// Whether a view of this store was written by a program of another version.
+pub(crate) fn is_of_other_version(head: &[u8], store: StoreId) -> bool {
+    let is_ours = head.get(1..17) == Some(&store.as_bytes()[..]);
+    is_ours && head.len() == 33 && head[0] != HEAD_VERSION
 }
 
 /// The build of a view of this store; `None` if it is another's.

@@ -244,3 +244,23 @@ fn index_keys_are_hashed_alike_in_every_build() {
     drop(first);
     assert_eq!(open(&files, &MemoryRows::new()).keyed_hash("site", &[b"north", b"2026-03"]), hash);
 }
+
+#[test]
+fn a_view_whose_places_mean_something_else_is_built_anew() {
+    use fieldmesh_store::view::rows::{Rows, RowsSource};
+    let (files, rows) = (MemoryFiles::new(), MemoryRows::new());
+    let store = open(&files, &rows);
+    store.append(vec![Entry { kind: 1, bytes: vec![1] }]).unwrap();
+    put(store.view(), Tree::Meta, b"a", b"1".to_vec());
+    drop(store);
+    let below: Box<dyn Rows> = rows.open().unwrap();
+    let key = b"\0head".to_vec();
+    let mut head = below.get(&key).unwrap().unwrap();
+    head[0] = 1;
+    below.write([(key, Some(head))].into()).unwrap();
+
+    let store = open(&files, &rows);
+    assert_eq!(store.report().view, ViewCondition::OtherVersion);
+    assert!(store.view_was_rebuilt() && !store.report().past_is_uncertain());
+    assert_eq!(store.view().applied().unwrap(), None);
+}

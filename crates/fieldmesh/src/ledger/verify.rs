@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use fieldmesh_batch::Batch;
 use fieldmesh_identity::{Item, Policy};
 use fieldmesh_model::BatchId;
-use fieldmesh_store::{Direction, KeyRange, Place, Tree};
+use fieldmesh_store::{BadFrame, Direction, KeyRange, Place, Tree};
 
 use crate::api::VerifyReport;
 use crate::changes::Closure;
@@ -77,8 +77,7 @@ impl Ledger {
         let aside = self.aside()?;
         unsigned.report(&aside, report);
         for bad in replayed.bad_frames {
-            let text = format!("{} bytes cannot be read ({:?})", bad.length, bad.damage);
-            let fault = at(bad.place, &text);
+            let fault = unreadable(&bad);
             if !report.faults.contains(&fault) {
                 report.faults.push(fault);
             }
@@ -192,5 +191,17 @@ fn verify_batch(
 }
 
 fn at(place: Place, text: &str) -> String {
-    format!("log segment {}, byte {}: {text}", place.segment, place.offset)
+    format!("log entry {place}: {text}")
+}
+
+fn unreadable(bad: &BadFrame) -> String {
+    let BadFrame { segment, offset, length, sequences, damage } = bad;
+    let lost = match sequences.end.saturating_sub(sequences.start) {
+        0 => String::new(),
+        1 => format!(", entry {} is lost", sequences.start),
+        _ => format!(", entries {} to {} are lost", sequences.start, sequences.end - 1),
+    };
+    format!(
+        "log segment {segment}, byte {offset}: {length} bytes cannot be read ({damage:?}){lost}"
+    )
 }

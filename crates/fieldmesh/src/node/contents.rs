@@ -53,13 +53,12 @@ impl Contents {
 
     fn read_leaves(&mut self, store: &Store) -> Result<(), Error> {
         let report = store.report();
-        let lost: BTreeSet<Place> = report.bad_frames.iter().map(|bad| bad.place).collect();
         let mut renewed = WriteSet::new();
         for row in rows::scan(store.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
             let (key, value) = row?;
             let Ok(bytes) = <[u8; 46]>::try_from(key.as_slice()) else { continue };
             let place: Place = rows::decode(&value)?;
-            if lost.contains(&place) || report.missing_segments.contains(&place.segment) {
+            if report.is_lost(place) {
                 continue;
             }
             let held = match rows::decode::<LeafRow>(&value) {
