@@ -27,6 +27,9 @@ pub trait Files: Send + Sync {
     /// The names of the files in a folder, sorted; none if there is no such folder.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
 
+    /// The sizes of all files in a folder and in those below it; 0 if there is no such folder.
+    fn size_of_folder(&self, folder: &str) -> io::Result<u64>;
+
     /// Creates a folder unless it is there.
     fn create_folder(&self, folder: &str) -> io::Result<()>;
 
@@ -177,6 +180,10 @@ impl Files for RealFiles {
         Ok(names)
     }
 
+    fn size_of_folder(&self, folder: &str) -> io::Result<u64> {
+        size_of(&self.path(folder))
+    }
+
     fn create_folder(&self, folder: &str) -> io::Result<()> {
         std::fs::create_dir_all(self.path(folder))
     }
@@ -203,6 +210,29 @@ impl Files for RealFiles {
     fn free_bytes(&self) -> io::Result<u64> {
         fs4::available_space(&self.folder)
     }
+}
+
+fn size_of(folder: &Path) -> io::Result<u64> {
+    let mut size: u64 = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                Ok(found) => size = size.saturating_add(found.len()),
+                // Removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(size)
 }
 
 struct RealWriteFile(File);

@@ -5,7 +5,7 @@
 //! ```text
 //! head   80 bytes at 0, the same again at 4096, zeros between; frames begin at 4176
 //!        magic "fmeshlog" | version u16 | zero u16 | number u64 | first sequence u64
-//!        | segment id 16 | store id 16 | key check 8 | given up u32 | zero u32 | CRC32
+//!        | segment id 16 | store id 16 | key check 8 | given up u32 | covered u32 | CRC32
 //! frame  magic "FMf1" | sequence u64 | length u32 | kind u8 | flags u8
 //!        | CRC32 of these 18 bytes and the segment id | ciphertext | tag 16
 //! ```
@@ -13,9 +13,13 @@
 //! Integers are big endian. The head lies twice, one disk sector apart, because no frame can be
 //! read without it. A frame's head has its own checksum so that a reader can step over a bad body.
 //! The cipher is AES-256-GCM under a key of the segment; the nonce is the sequence, the associated
-//! data is all of both heads that matters. `sequence` counts the frames of a store, so that a hole
-//! of whole frames is noticed too; those given up, right before the first sequence of a segment, were
-//! never promised to anybody and are not missing. A compressed frame (flag 1) is its raw length, u32, then zstd.
+//! data is all of both heads that matters. A compressed frame (flag 1) is its raw length, u32, then
+//! zstd.
+//!
+//! A segment of version 1 has one entry in a frame and covers 0. `sequence` counts the frames of a
+//! store, so that a hole of whole frames is noticed too; those given up, right before the first
+//! sequence of a segment, were never promised to anybody and are not missing. A segment of version
+//! 2 was written anew and has blocks of entries, see [`crate::log::block`].
 
 use fieldmesh_model::StoreId;
 use ring::aead::{Aad, LessSafeKey, Nonce};
@@ -27,8 +31,9 @@ use crate::log::Entry;
 pub const ENTRY_SIZE_MAX: usize = 16 * 1024 * 1024;
 /// Entries up to this size are not compressed: it does not pay.
 pub const COMPRESS_ABOVE: usize = 512;
-/// The newest log format this crate reads, and the one it writes.
-pub const LOG_VERSION: u16 = 1;
+/// The newest log format this crate reads; segments begin with version 1 and are written anew with
+/// this one.
+pub const LOG_VERSION: u16 = 2;
 
 /// Where the frames of a segment begin.
 pub(crate) const FRAMES_START: u64 = 4096 + HEAD_LENGTH as u64;
@@ -43,14 +48,34 @@ pub(crate) const FRAME_LENGTH_MIN: u64 = (FRAME_HEAD_LENGTH + TAG_LENGTH) as u64
 /// The first bytes of a frame.
 pub(crate) const FRAME_MAGIC: [u8; 4] = *b"FMf1";
 
+/// The payload of a frame is compressed.
+pub(crate) const FLAG_COMPRESSED: u8 = 1;
+/// The frame is a block of entries.
+pub(crate) const FLAG_BLOCK: u8 = 2;
+/// The frame is the index of a rewritten segment.
+pub(crate) const FLAG_INDEX: u8 = 4;
+/// The largest payload of a frame: an entry and what a block says about it, or an index.
+pub(crate) const PAYLOAD_SIZE_MAX: usize = ENTRY_SIZE_MAX + 1024 * 1024;
+
+/// The version of a segment whose frames hold one entry each.
+const VERSION_FRAMES: u16 = 1;
 const SEGMENT_MAGIC: [u8; 8] = *b"fmeshlog";
 const TAG_LENGTH: usize = 16;
-const FLAG_COMPRESSED: u8 = 1;
 const COMPRESSION_LEVEL: i32 = 3;
+
+/// How the entries of a segment lie in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Each in a frame of its own, as it was appended.
+    Frames,
+    /// Many in a compressed block, as the segment was written anew.
+    Blocks,
+}
 
 /// What a segment says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentHead {
+    pub(crate) form: Form,
     pub(crate) number: u64,
     /// The sequence of the first frame, if there will be one.
     pub(crate) first_sequence: u64,
@@ -60,6 +85,8 @@ pub(crate) struct SegmentHead {
     pub(crate) id: [u8; 16],
     pub(crate) store: StoreId,
     pub(crate) key_check: [u8; 8],
+    /// How many sequences from the first on a rewritten segment answers for.
+    pub(crate) covered: u32,
 }
 
 /// What one copy of a segment head turned out to be.
@@ -76,11 +103,20 @@ impl SegmentHead {
         self.first_sequence.saturating_sub(u64::from(self.given_up))
     }
 
+    /// The sequence behind those that a rewritten segment answers for.
+    pub(crate) fn covered_end(&self) -> u64 {
+        self.first_sequence.saturating_add(u64::from(self.covered))
+    }
+
     /// Everything before the first frame.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut copy = Vec::with_capacity(HEAD_LENGTH);
         copy.extend(SEGMENT_MAGIC);
-        copy.extend(LOG_VERSION.to_be_bytes());
+        let version = match self.form {
+            Form::Frames => VERSION_FRAMES,
+            Form::Blocks => LOG_VERSION,
+        };
+        copy.extend(version.to_be_bytes());
         copy.extend([0; 2]);
         copy.extend(self.number.to_be_bytes());
         copy.extend(self.first_sequence.to_be_bytes());
@@ -88,7 +124,7 @@ impl SegmentHead {
         copy.extend(self.store.as_bytes());
         copy.extend(self.key_check);
         copy.extend(self.given_up.to_be_bytes());
-        copy.extend([0; 4]);
+        copy.extend(self.covered.to_be_bytes());
         copy.extend(crc32fast::hash(&copy).to_be_bytes());
         let mut bytes = copy.clone();
         bytes.resize(FRAMES_START as usize - HEAD_LENGTH, 0);
@@ -103,16 +139,20 @@ impl SegmentHead {
             return HeadCopy::Bad;
         }
         let version = u16::from_be_bytes(array(body, 8));
-        if version != LOG_VERSION {
-            return HeadCopy::Newer { version };
-        }
+        let form = match version {
+            VERSION_FRAMES => Form::Frames,
+            LOG_VERSION => Form::Blocks,
+            _ => return HeadCopy::Newer { version },
+        };
         HeadCopy::Good(Self {
+            form,
             number: u64::from_be_bytes(array(body, 12)),
             first_sequence: u64::from_be_bytes(array(body, 20)),
             id: array(body, 28),
             store: StoreId::from_bytes(array(body, 44)),
             key_check: array(body, 60),
             given_up: u32::from_be_bytes(array(body, 68)),
+            covered: u32::from_be_bytes(array(body, 72)),
         })
     }
 }
@@ -123,7 +163,7 @@ pub(crate) struct FrameHead {
     pub(crate) sequence: u64,
     length: u32,
     kind: u8,
-    flags: u8,
+    pub(crate) flags: u8,
 }
 
 impl FrameHead {
@@ -134,7 +174,7 @@ impl FrameHead {
             return None;
         }
         let length = u32::from_be_bytes(array(bytes, 12));
-        if length as usize > ENTRY_SIZE_MAX + 4 {
+        if length as usize > PAYLOAD_SIZE_MAX + 4 {
             return None;
         }
         let sequence = u64::from_be_bytes(array(bytes, 4));
@@ -175,13 +215,22 @@ pub(crate) struct Packed {
 impl Packed {
     /// Compresses an entry where that helps; the caller has checked its size.
     pub(crate) fn new(entry: Entry) -> Self {
-        if entry.bytes.len() > COMPRESS_ABOVE
-            && let Some(payload) = compress(&entry.bytes)
-            && payload.len() < entry.bytes.len()
+        Self::of(entry.kind, 0, entry.bytes)
+    }
+
+    /// Compresses a block or an index where that helps; the caller has checked its size.
+    pub(crate) fn of_rewritten(flag: u8, bytes: Vec<u8>) -> Self {
+        Self::of(0, flag, bytes)
+    }
+
+    fn of(kind: u8, flags: u8, bytes: Vec<u8>) -> Self {
+        if bytes.len() > COMPRESS_ABOVE
+            && let Some(payload) = compress(&bytes)
+            && payload.len() < bytes.len()
         {
-            return Self { kind: entry.kind, flags: FLAG_COMPRESSED, payload };
+            return Self { kind, flags: flags | FLAG_COMPRESSED, payload };
         }
-        Self { kind: entry.kind, flags: 0, payload: entry.bytes }
+        Self { kind, flags, payload: bytes }
     }
 
     /// The bytes this entry takes in a segment.
@@ -189,13 +238,13 @@ impl Packed {
         FRAME_HEAD_LENGTH + self.payload.len() + TAG_LENGTH
     }
 
-    fn open(self) -> Option<Entry> {
-        let bytes = match self.flags {
-            0 => self.payload,
-            FLAG_COMPRESSED => decompress(&self.payload)?,
-            _ => return None,
-        };
-        Some(Entry { kind: self.kind, bytes })
+    /// The bytes that were packed with this flag.
+    fn open(self, flag: u8) -> Option<Vec<u8>> {
+        match self.flags ^ flag {
+            0 => Some(self.payload),
+            FLAG_COMPRESSED => decompress(&self.payload),
+            _ => None,
+        }
     }
 }
 
@@ -233,9 +282,14 @@ impl FrameCipher {
 
     /// Decrypts a frame's body; `None` if it is damaged.
     pub(crate) fn open(&self, head: &FrameHead, body: &[u8]) -> Option<Entry> {
+        Some(Entry { kind: head.kind, bytes: self.open_bytes(head, body, 0)? })
+    }
+
+    /// Decrypts a block or an index, whichever the flag means; `None` if it is damaged.
+    pub(crate) fn open_bytes(&self, head: &FrameHead, body: &[u8], flag: u8) -> Option<Vec<u8>> {
         let mut payload = body.to_vec();
         self.decrypt(head, &mut payload)?;
-        Packed { kind: head.kind, flags: head.flags, payload }.open()
+        Packed { kind: head.kind, flags: head.flags, payload }.open(flag)
     }
 
     /// Turns the ciphertext and tag in `body` into what was encrypted; `None` if it is damaged.
@@ -280,7 +334,7 @@ fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
 fn decompress(payload: &[u8]) -> Option<Vec<u8>> {
     let (raw_length, compressed) = payload.split_first_chunk::<4>()?;
     let raw_length = u32::from_be_bytes(*raw_length) as usize;
-    if raw_length > ENTRY_SIZE_MAX {
+    if raw_length > PAYLOAD_SIZE_MAX {
         return None;
     }
     let bytes = zstd::bulk::decompress(compressed, raw_length).ok()?;
@@ -300,12 +354,14 @@ mod tests {
 
     fn head() -> SegmentHead {
         SegmentHead {
+            form: Form::Frames,
             number: 3,
             first_sequence: 1000,
             given_up: 0,
             id: [0x11; 16],
             store: StoreId::from_bytes([0x22; 16]),
             key_check: [0x33; 8],
+            covered: 0,
         }
     }
 

@@ -7,6 +7,10 @@
 //! [`View::applied`]. Damage on the disk heals or is listed ([`OpenReport`], [`Replayed`]) and
 //! never goes unnoticed.
 //!
+//! A [`Place`] is the number of an entry for ever. [`Store::rewrite`] makes closed segments smaller
+//! without moving anything that refers to them: many entries in one compressed block, and without
+//! those that their owner drops.
+//!
 //! Everything blocks and everything is [`Send`] and [`Sync`]. The two seams are
 //! [`files::Files`], below the log, and [`view::rows::RowsSource`], below the view; both have an
 //! implementation in memory.
@@ -25,13 +29,15 @@ mod store;
 pub mod view;
 mod writer;
 
-pub use frame::{COMPRESS_ABOVE, ENTRY_SIZE_MAX, LOG_VERSION};
+pub use frame::{COMPRESS_ABOVE, ENTRY_SIZE_MAX, Form, LOG_VERSION};
 pub use key::{DataKey, KeyError, KeyFile, WrappedKey};
 pub use log::append::AppendError;
 pub use log::open::TornTail;
+pub use log::rewrite::{Fate, Past, RewriteError, Rewritten};
+pub use log::upkeep::{ClosedSegment, DEAD_PERCENT_MAX, REWRITE_SIZE_MIN, worth_rewriting};
 pub use log::{BadFrame, Damage, Entry, Place, ReadError, Replayed};
 pub use mark::STORE_VERSION;
 pub use random::NoRandomness;
-pub use store::{CloseError, OpenError, OpenReport, Options, Store};
+pub use store::{CloseError, DiskUsage, OpenError, OpenReport, Options, Store};
 pub use view::{Direction, KeyRange, Tree, View, ViewCondition, ViewError, WriteSet};
 pub use writer::{GROUP_BYTES_MAX, GROUP_ENTRIES_MAX, QUEUE_BYTES_MAX};

@@ -5,11 +5,18 @@
 //! Damage never ends a replay and never hides: it is stepped over and listed.
 
 pub(crate) mod append;
+pub(crate) mod block;
+pub(crate) mod blocks;
 pub(crate) mod cache;
+pub(crate) mod coverage;
+pub(crate) mod draft;
 pub(crate) mod index;
 pub(crate) mod open;
+pub(crate) mod quarantine;
+pub(crate) mod rewrite;
 pub(crate) mod scan;
 pub(crate) mod segments;
+pub(crate) mod upkeep;
 
 use std::fmt;
 use std::io;
@@ -95,6 +102,10 @@ pub enum Damage {
     Missing,
     /// A frame with the number of another entry: a failed append left it, nothing is lost.
     Stray,
+    /// It was damaged before its segment was written anew, and nobody has settled it.
+    Earlier,
+    /// The index of a segment that was written anew: it is made again from what it names.
+    Index,
 }
 
 /// Why an entry could not be read.
@@ -149,14 +160,12 @@ pub(crate) fn replay(
     let first = after.and_then(|after| segments.number_of(after)).unwrap_or(0);
     for number in segments.numbers_from(first) {
         let io_error = |source| ReadError::Io { segment: number, source };
-        let Some(snapshot) = segments.snapshot(number).map_err(io_error)? else { continue };
-        let mut scan = segments.scan(&snapshot);
-        match after.filter(|_| number == first) {
-            Some(after) => {
-                segments.skip(&snapshot, &mut scan, after).map_err(io_error)?;
-                tally.expected = Some(after.0.saturating_add(1));
-            }
-            None => tally.begin(&snapshot.segment.head),
+        let after = after.filter(|_| number == first);
+        let Some(mut scan) = segments.scan(number, after).map_err(io_error)? else { continue };
+        match (after, segments.head(number)) {
+            (Some(after), _) => tally.expected = Some(after.0.saturating_add(1)),
+            (None, Some(head)) => tally.begin(&head),
+            (None, None) => {}
         }
         while let Some(found) = scan.next().map_err(io_error)? {
             match found {
@@ -169,6 +178,7 @@ pub(crate) fn replay(
                         return Ok(replayed);
                     }
                 }
+                Found::Dropped(sequences) => tally.dropped((number, scan.offset()), &sequences),
                 Found::Bad(bad_frame) => tally.bad(bad_frame),
             }
         }
@@ -189,6 +199,11 @@ impl Tally {
     fn entry(&mut self, position: (u64, u64), sequence: u64) {
         self.expect(position, sequence);
         self.expected = Some(sequence.saturating_add(1));
+    }
+
+    fn dropped(&mut self, position: (u64, u64), sequences: &Range<u64>) {
+        self.expect(position, sequences.start);
+        self.expected = Some(sequences.end);
     }
 
     fn bad(&mut self, bad_frame: BadFrame) {

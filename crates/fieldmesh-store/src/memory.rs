@@ -368,6 +368,14 @@ impl Files for MemoryFiles {
         Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
     }
 
+    fn size_of_folder(&self, folder: &str) -> io::Result<u64> {
+        let disk = self.disk();
+        disk.check_power()?;
+        let prefix = format!("{folder}/");
+        let inside = disk.names.iter().filter(|(name, _)| name.starts_with(&prefix));
+        Ok(inside.map(|(_, node)| disk.content(*node).len() as u64).sum())
+    }
+
     fn create_folder(&self, _folder: &str) -> io::Result<()> {
         self.disk().check_power()
     }

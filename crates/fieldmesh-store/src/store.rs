@@ -12,6 +12,7 @@ use std::fmt;
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fieldmesh_model::StoreId;
@@ -21,9 +22,12 @@ use crate::doubt::{self, Doubt};
 use crate::files::{Files, RealFiles};
 use crate::key::DataKey;
 use crate::lock::{FolderLock, LockError, by_process};
-use crate::log::append::{AppendError, AppendLimits, Appender, Room};
-use crate::log::open::{Opened, QUARANTINE_FOLDER, Survey, SurveyError, TornTail};
+use crate::log::append::{AppendError, AppendLimits, Appender, HAND_OVER_SHARE, Room};
+use crate::log::open::{Opened, Survey, SurveyError, TornTail};
+use crate::log::quarantine::QUARANTINE_FOLDER;
+use crate::log::rewrite::{Fate, Past, RewriteError, Rewriter, Rewritten};
 use crate::log::segments::Segments;
+use crate::log::upkeep::ClosedSegment;
 use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, Replayed};
 use crate::mark::{self, FoundMark, StoreMark};
 use crate::random::{self, NoRandomness};
@@ -44,7 +48,7 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// A new segment begins when one has grown to this.
     pub segment_size_max: u64,
-    /// The entries read last that are kept in memory.
+    /// The entries and blocks read last that are kept in memory.
     pub cache_bytes_max: usize,
     /// The memory sled may use for pages.
     pub view_cache_bytes: u64,
@@ -149,6 +153,19 @@ impl OpenReport {
     }
 }
 
+/// The bytes that the parts of a store take on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskUsage {
+    /// The log.
+    pub log_bytes: u64,
+    /// The view.
+    pub view_bytes: u64,
+    /// What was damaged and is kept aside.
+    pub quarantine_bytes: u64,
+    /// What is given up on a full disk.
+    pub reserve_bytes: u64,
+}
+
 /// An open store; shared by all threads, and everything in it blocks.
 pub struct Store {
     files: Arc<dyn Files>,
@@ -162,6 +179,9 @@ pub struct Store {
     view_was_rebuilt: bool,
     report: OpenReport,
     free_bytes_min: u64,
+    /// One segment at a time is written anew.
+    rewriting: Mutex<()>,
+    is_closing: AtomicBool,
     lock: Mutex<Option<FolderLock>>,
 }
 
@@ -253,6 +273,8 @@ impl Store {
             view_was_rebuilt,
             report,
             free_bytes_min: options.free_bytes_min,
+            rewriting: Mutex::new(()),
+            is_closing: AtomicBool::new(false),
             lock: Mutex::new(None),
         })
     }
@@ -333,7 +355,65 @@ impl Store {
         log::replay(&self.segments, after, visit)
     }
 
-    /// The last durable entry.
+    /// Writes a closed segment anew, in compressed blocks, asking what becomes of each entry.
+    ///
+    /// Places stay as they are. A crash at any moment leaves the old segment or the new one, and
+    /// readers go on meanwhile. Nothing of a dropped entry is in the log when this returns; it may
+    /// be in memory for a while.
+    ///
+    /// # Errors
+    ///
+    /// The segment is as it was, unless its folder could not be made durable at the end: then it
+    /// may be either. Try again when the cause is gone.
+    pub fn rewrite(
+        &self,
+        segment: u64,
+        past: Past,
+        mut decide: impl FnMut(Place, &Entry) -> Fate,
+    ) -> Result<Rewritten, RewriteError> {
+        let _rewriting = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_closing.load(Ordering::Relaxed) {
+            return Err(RewriteError::Closed);
+        }
+        let rewriter = Rewriter {
+            files: &self.files,
+            key: &self.key,
+            segments: &self.segments,
+            free_bytes_min: self.free_bytes_min / HAND_OVER_SHARE,
+            stop: &self.is_closing,
+        };
+        rewriter.rewrite(segment, past, &mut decide)
+    }
+
+    /// The segments that are not written any more; [`crate::worth_rewriting`] chooses among them.
+    ///
+    /// # Errors
+    ///
+    /// A segment cannot be opened.
+    pub fn closed_segments(&self) -> Result<Vec<ClosedSegment>, ReadError> {
+        self.segments.closed()
+    }
+
+    /// What the parts of this store take on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk reports an error.
+    pub fn disk_usage(&self) -> io::Result<DiskUsage> {
+        let reserve = match self.files.open(RESERVE_NAME) {
+            Ok(file) => file.length()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(DiskUsage {
+            log_bytes: self.files.size_of_folder(LOG_FOLDER)?,
+            view_bytes: self.files.size_of_folder(VIEW_FOLDER)?,
+            quarantine_bytes: self.files.size_of_folder(QUARANTINE_FOLDER)?,
+            reserve_bytes: reserve,
+        })
+    }
+
+    /// The last durable entry, dropped since or not.
     pub fn end(&self) -> Option<Place> {
         self.segments.end()
     }
@@ -393,6 +473,9 @@ impl Store {
     ///
     /// The next open verifies more; nothing acknowledged is lost.
     pub fn close(&self) -> Result<(), CloseError> {
+        self.is_closing.store(true, Ordering::Relaxed);
+        // Nothing is written into the folder once its lock is given back.
+        drop(self.rewriting.lock().unwrap_or_else(PoisonError::into_inner));
         self.writer.close();
         release_reserve(&*self.files, self.free_bytes_min);
         let closed = match self.view.close() {

@@ -11,7 +11,7 @@ use fieldmesh_model::StoreId;
 use super::segments::{Segment, Segments};
 use super::{LOG_FOLDER, Place, segment_name};
 use crate::files::{Files, WriteFile};
-use crate::frame::{FrameCipher, Packed, SegmentHead};
+use crate::frame::{Form, FrameCipher, Packed, SegmentHead};
 use crate::key::DataKey;
 use crate::random;
 use crate::store::release_reserve;
@@ -76,7 +76,7 @@ pub(crate) enum Room {
 }
 
 /// The part of the ordinary room that a hand-over leaves.
-const HAND_OVER_SHARE: u64 = 8;
+pub(crate) const HAND_OVER_SHARE: u64 = 8;
 
 /// The one that writes the log.
 pub(crate) struct Appender {
@@ -161,12 +161,14 @@ impl Appender {
 
     fn begin_segment(&mut self) -> Result<Active, AppendError> {
         let head = SegmentHead {
+            form: Form::Frames,
             number: self.next_number,
             first_sequence: self.next_sequence,
             given_up: self.given_up,
             id: random::bytes()?,
             store: self.store,
             key_check: self.key.check(self.store),
+            covered: 0,
         };
         let file = match self.files.create(&segment_name(head.number)) {
             Ok(file) => file,

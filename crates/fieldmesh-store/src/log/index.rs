@@ -19,7 +19,7 @@ struct Run {
 
 impl Run {
     fn end(&self) -> u64 {
-        self.sequence + self.distances.len() as u64
+        self.sequence.saturating_add(self.distances.len() as u64)
     }
 }
 
@@ -58,6 +58,11 @@ impl FrameIndex {
     /// The sequence behind the last frame.
     pub(crate) fn end(&self) -> Option<u64> {
         self.runs.last().map(Run::end)
+    }
+
+    /// Gives back the memory that was taken for frames to come.
+    pub(crate) fn shrink(&mut self) {
+        self.runs.iter_mut().for_each(|run| run.distances.shrink_to_fit());
     }
 
     /// The memory this takes.

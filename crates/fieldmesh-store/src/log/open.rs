@@ -10,20 +10,16 @@ use std::sync::Arc;
 use fieldmesh_model::StoreId;
 
 use super::index::FrameIndex;
+use super::rewrite::{self, DRAFT_SUFFIX};
 use super::scan::Step;
 use super::segments::{Segment, Segments, Snapshot};
-use super::{BadFrame, Damage, LOG_FOLDER, ReadError, segment_name, segment_number};
+use super::{BadFrame, Damage, LOG_FOLDER, ReadError, quarantine, segment_name, segment_number};
 use crate::doubt::{self, Doubt};
 use crate::files::{Files, ReadFile};
 use crate::frame::{
-    FRAME_LENGTH_MIN, FRAMES_START, HEAD_LENGTH, HEAD_OFFSETS, HeadCopy, SegmentHead,
+    FRAME_LENGTH_MIN, FRAMES_START, Form, HEAD_LENGTH, HEAD_OFFSETS, HeadCopy, SegmentHead,
 };
 use crate::key::DataKey;
-
-/// The folder inside a store where damaged parts are kept.
-pub(crate) const QUARANTINE_FOLDER: &str = "quarantine";
-/// Bytes copied at once.
-const COPY_LENGTH: usize = 1024 * 1024;
 
 /// An end of the log that could not be read: written while the power went, or damaged later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +148,7 @@ pub(crate) fn open(
     cache_bytes_max: usize,
     doubt: &mut Doubt,
 ) -> Result<Opened, ReadError> {
+    remove_drafts(&**files);
     let numbers: Vec<u64> = survey.segments.keys().rev().copied().collect();
     let unreadable = survey.unreadable.clone();
     let segments = Arc::new(Segments::new(
@@ -188,6 +185,17 @@ pub(crate) fn open(
     Ok(opened)
 }
 
+/// Removes what a rewriting left that did not come to its end; one that stays costs only room.
+fn remove_drafts(files: &dyn Files) {
+    let names = files.list(LOG_FOLDER).unwrap_or_default();
+    for name in names {
+        let is_draft = name.strip_suffix(DRAFT_SUFFIX).and_then(segment_number).is_some();
+        if is_draft && let Err(error) = rewrite::remove(files, &format!("{LOG_FOLDER}/{name}")) {
+            tracing::warn!(%error, name, "unfinished segment not removed");
+        }
+    }
+}
+
 impl Opened {
     /// Leaves out as many sequences as these bytes may hold frames: what is unreadable today may
     /// be readable tomorrow, and no two entries may have one place.
@@ -209,6 +217,13 @@ impl Opened {
         let Some(snapshot) = self.segments.snapshot(number).map_err(io_error)? else {
             return Ok(false);
         };
+        if snapshot.segment.head.form == Form::Blocks {
+            // Whole and durable before it got its name; damage in it is found by a replay.
+            let head = snapshot.segment.head;
+            self.next_sequence = self.next_sequence.max(head.covered_end());
+            self.segments.settle_rewritten(&head);
+            return Ok(head.covered > 0);
+        }
         let Verified { frames, good_end, bad_frames, is_unreadable } =
             verify(&self.segments, &snapshot).map_err(io_error)?;
         let Segment { head, length } = snapshot.segment;
@@ -280,7 +295,8 @@ pub(crate) fn note(files: &dyn Files, doubt: &mut Doubt, found: impl IntoIterato
 /// Copies a tail into the quarantine, notes it and cuts it off; false leaves it where it is.
 fn set_aside(files: &dyn Files, torn: &mut TornTail, doubt: &mut Doubt) -> bool {
     let segment = segment_name(torn.segment);
-    let cut = copy_tail(files, torn).and_then(|name| {
+    let tail = torn.offset..torn.offset.saturating_add(torn.length);
+    let cut = quarantine::copy(files, torn.segment, tail).and_then(|name| {
         torn.kept_as = Some(name);
         doubt.add(files, [doubt::of_torn_tail(torn)])?;
         files.truncate(&segment, torn.offset)
@@ -290,34 +306,4 @@ fn set_aside(files: &dyn Files, torn: &mut TornTail, doubt: &mut Doubt) -> bool 
         torn.kept_as = None;
     }
     cut.is_ok()
-}
-
-fn copy_tail(files: &dyn Files, torn: &TornTail) -> io::Result<String> {
-    let (number, from) = (torn.segment, torn.offset);
-    let to = from + torn.length;
-    files.create_folder(QUARANTINE_FOLDER)?;
-    let taken = files.list(QUARANTINE_FOLDER)?;
-    let stem = format!("log-{number:016}-{from}");
-    let name = (0_u32..)
-        .map(|count| format!("{stem}.{count}"))
-        .find(|name| !taken.contains(name))
-        .map(|name| format!("{QUARANTINE_FOLDER}/{name}"))
-        .ok_or(io::ErrorKind::AlreadyExists)?;
-    let source = files.open(&segment_name(number))?;
-    let mut copy = files.create(&name)?;
-    let mut buffer = vec![0; COPY_LENGTH];
-    let mut offset = from;
-    while offset < to {
-        let wanted = usize::try_from(to - offset).unwrap_or(usize::MAX).min(COPY_LENGTH);
-        let count = source.read_at(offset, &mut buffer[..wanted])?;
-        if count == 0 {
-            break;
-        }
-        copy.append(&buffer[..count])?;
-        offset += count as u64;
-    }
-    copy.sync()?;
-    files.sync_folder(QUARANTINE_FOLDER)?;
-    files.sync_folder("")?;
-    Ok(name)
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::blocks::BlockScan;
 use crate::files::ReadFile;
 use crate::frame::{FRAME_HEAD_LENGTH, FRAME_MAGIC, FRAMES_START, FrameCipher, FrameHead};
 use crate::log::{BadFrame, Damage, Entry};
@@ -18,7 +19,12 @@ const SECTOR_LENGTH: u64 = 4096;
 
 /// The next thing in a segment.
 pub(crate) enum Found {
-    Entry { sequence: u64, entry: Entry },
+    Entry {
+        sequence: u64,
+        entry: Entry,
+    },
+    /// Entries that somebody decided to drop.
+    Dropped(Range<u64>),
     Bad(BadFrame),
 }
 
@@ -35,20 +41,52 @@ pub(crate) struct Frames {
     pub(crate) cipher: Arc<FrameCipher>,
     pub(crate) segment: u64,
     pub(crate) first_sequence: u64,
-    /// Entries from this one on belong to the next segment.
+    /// Entries from this one on do not belong to this segment.
     pub(crate) end_sequence: u64,
     /// Nothing behind this byte is read.
     pub(crate) length: u64,
 }
 
 /// A walk over the entries of one segment.
-pub(crate) struct Scan {
+pub(crate) enum Scan {
+    Frames(FrameScan),
+    Blocks(BlockScan),
+}
+
+impl Scan {
+    /// The next entry or the next damage; `None` at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Found>> {
+        match self {
+            Self::Frames(scan) => scan.next(),
+            Self::Blocks(scan) => Ok(scan.next()),
+        }
+    }
+
+    /// Where the frame of what was found last begins.
+    pub(crate) fn offset(&self) -> u64 {
+        match self {
+            Self::Frames(scan) => scan.walk.found_at,
+            Self::Blocks(scan) => scan.offset(),
+        }
+    }
+
+    /// Whether the disk refused to give some of the bytes.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Frames(scan) => scan.walk.is_unreadable(),
+            Self::Blocks(scan) => scan.is_unreadable(),
+        }
+    }
+}
+
+/// A walk over the entries of a segment as it was appended.
+pub(crate) struct FrameScan {
     walk: Walk,
     /// Entries before this one are stepped over.
     from: u64,
 }
 
-impl Scan {
+impl FrameScan {
     /// Walks from the first frame.
     pub(crate) fn new(frames: Frames) -> Self {
         Self { walk: Walk::new(frames), from: 0 }
@@ -60,13 +98,7 @@ impl Scan {
         self.from = from;
     }
 
-    /// Where the entry found last begins.
-    pub(crate) fn offset(&self) -> u64 {
-        self.walk.found_at
-    }
-
-    /// The next entry or the next damage; `None` at the end.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Found>> {
+    fn next(&mut self) -> io::Result<Option<Found>> {
         while let Some(step) = self.walk.next()? {
             let (offset, head) = match step {
                 Step::Bad(bad_frame) => return Ok(Some(Found::Bad(bad_frame))),

@@ -7,12 +7,16 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::block::Block;
+use super::blocks::{BlockScan, Blocks, read_block};
 use super::cache::Cache;
+use super::coverage::Fortune;
 use super::index::FrameIndex;
-use super::scan::{Frames, Scan, Step, Walk};
+use super::scan::{FrameScan, Frames, Scan, Step, Walk};
+use super::upkeep::ClosedSegment;
 use super::{BadFrame, Entry, Place, ReadError, segment_name};
 use crate::files::{Files, ReadFile};
-use crate::frame::{FRAME_HEAD_LENGTH, FrameCipher, FrameHead, SegmentHead};
+use crate::frame::{FRAME_HEAD_LENGTH, Form, FrameCipher, FrameHead, SegmentHead};
 use crate::key::DataKey;
 
 /// The largest number of segments kept open for reading.
@@ -39,10 +43,23 @@ pub(crate) struct Segments {
     key: DataKey,
     index: RwLock<Index>,
     open: Mutex<BTreeMap<u64, OpenSegment>>,
-    frames: Mutex<Cache<u64, Arc<FrameIndex>>>,
-    /// Held while an index is made, so that readers who need the same one wait for it.
+    positions: Mutex<Cache<SegmentId, Positions>>,
+    /// Held while positions are read, so that readers who need the same ones wait for them.
     making: Mutex<()>,
+    /// The entries read last that lie in frames of their own.
     cache: Mutex<Cache<Place, Arc<Entry>>>,
+    /// The blocks read last, so that entries that are read in order cost one decoding together.
+    blocks: Mutex<Cache<(SegmentId, usize), Arc<Block>>>,
+}
+
+/// The random id of a segment; a segment that is written anew gets another.
+type SegmentId = [u8; 16];
+
+/// Where the entries of a segment lie.
+#[derive(Clone)]
+enum Positions {
+    Frames(Arc<FrameIndex>),
+    Blocks(Arc<Blocks>),
 }
 
 #[derive(Default)]
@@ -84,9 +101,10 @@ impl Segments {
             key,
             index: RwLock::new(index),
             open: Mutex::new(BTreeMap::new()),
-            frames: Mutex::new(Cache::new(INDEX_BYTES_MAX)),
+            positions: Mutex::new(Cache::new(INDEX_BYTES_MAX)),
             making: Mutex::new(()),
-            cache: Mutex::new(Cache::new(cache_bytes_max)),
+            cache: Mutex::new(Cache::new(cache_bytes_max / 2)),
+            blocks: Mutex::new(Cache::new(cache_bytes_max / 2)),
         }
     }
 
@@ -98,13 +116,20 @@ impl Segments {
     /// Says what an open found of a segment: how far it is good, and where its frames begin.
     pub(crate) fn settle(&self, number: u64, length: u64, frames: FrameIndex) {
         let mut index = self.index_mut();
-        if let Some(segment) = index.segments.get_mut(&number) {
-            segment.length = length;
-        }
         let last = frames.end().and_then(|end| end.checked_sub(1)).map(Place);
         index.end = index.end.max(last);
-        drop(index);
-        self.keep(number, Arc::new(frames));
+        if let Some(segment) = index.segments.get_mut(&number) {
+            segment.length = length;
+            self.keep(segment.head.id, Positions::Frames(Arc::new(frames)));
+        }
+    }
+
+    /// Says that a segment which was written anew is at the end of the log.
+    pub(crate) fn settle_rewritten(&self, head: &SegmentHead) {
+        let mut index = self.index_mut();
+        // What was dropped was durable once, and the view may have seen it.
+        let last = head.covered_end().checked_sub(1).map(Place);
+        index.end = index.end.max(last.filter(|_| head.covered > 0));
     }
 
     /// Says what is durable: up to `length` in this segment, with these new frames.
@@ -112,10 +137,13 @@ impl Segments {
         let number = segment.head.number;
         let mut index = self.index_mut();
         if index.active.as_ref().is_none_or(|(active, _)| *active != number)
-            && let Some((closed, frames)) = index.active.replace((number, FrameIndex::default()))
+            && let Some((closed, mut frames)) =
+                index.active.replace((number, FrameIndex::default()))
+            && let Some(segment) = index.segments.get(&closed)
         {
+            frames.shrink();
             // Under the lock, so that no reader finds it in neither place.
-            self.keep(closed, Arc::new(frames));
+            self.keep(segment.head.id, Positions::Frames(Arc::new(frames)));
         }
         if let Some((_, active)) = &mut index.active {
             for (sequence, offset) in frames {
@@ -129,6 +157,78 @@ impl Segments {
         index.end = frames.last().map(|(sequence, _)| Place(*sequence)).or(index.end);
     }
 
+    /// Puts a segment that was written anew in the place of the old one, between two readers.
+    pub(crate) fn replace(
+        &self,
+        segment: Segment,
+        rename: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let number = segment.head.number;
+        // No file is opened by name while name and head do not fit together.
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        rename()?;
+        open.remove(&number);
+        let old = self.index_mut().segments.insert(number, segment);
+        drop(open);
+        if let Some(old) = old {
+            let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+            positions.remove(old.head.id);
+        }
+        Ok(())
+    }
+
+    /// Whether a segment is being written.
+    pub(crate) fn is_active(&self, number: u64) -> bool {
+        self.index().active.as_ref().is_some_and(|(active, _)| *active == number)
+    }
+
+    /// The segments that are not being written, in order.
+    pub(crate) fn closed(&self) -> Result<Vec<ClosedSegment>, ReadError> {
+        let numbers = self.numbers_from(0);
+        let mut closed = Vec::with_capacity(numbers.len());
+        for number in numbers.into_iter().filter(|number| !self.is_active(*number)) {
+            let segment = self.index().segments.get(&number).cloned();
+            let Some(Segment { head, length }) = segment else { continue };
+            let io_error = |source| ReadError::Io { segment: number, source };
+            let places = head.first_sequence..self.covered_end(&head).map_err(io_error)?;
+            let entries = match self.blocks_of(&head).map_err(io_error)? {
+                Some(blocks) => blocks.index.coverage.count(Fortune::Present),
+                None => places.end.saturating_sub(places.start),
+            };
+            closed.push(ClosedSegment { number, places, entries, bytes: length, form: head.form });
+        }
+        Ok(closed)
+    }
+
+    fn blocks_of(&self, head: &SegmentHead) -> io::Result<Option<Arc<Blocks>>> {
+        if head.form == Form::Frames {
+            return Ok(None);
+        }
+        Ok(match self.positions(head.number)? {
+            Some((_, Positions::Blocks(blocks))) => Some(blocks),
+            Some((_, Positions::Frames(_))) | None => None,
+        })
+    }
+
+    /// The sequence behind those that a segment answers for which is not being written.
+    pub(crate) fn covered_end(&self, head: &SegmentHead) -> io::Result<u64> {
+        if head.form == Form::Blocks {
+            return Ok(head.covered_end());
+        }
+        let number = head.number;
+        let (next, limit) = {
+            let index = self.index();
+            let next = index.segments.get(&number.saturating_add(1));
+            (next.map(|next| next.head.promised_end()), index.end_sequence(number))
+        };
+        // The next one tells without a look into this one, unless frames survived that it gave up.
+        let end = match next {
+            Some(next) if next == limit => next,
+            Some(_) | None => self.end_of(Some(head))?.max(next.unwrap_or(0)),
+        };
+        Ok(end.min(limit).max(head.first_sequence))
+    }
+
     pub(crate) fn numbers_from(&self, number: u64) -> Vec<u64> {
         self.index().segments.range(number..).map(|(number, _)| *number).collect()
     }
@@ -136,6 +236,11 @@ impl Segments {
     /// The number of the segment where an entry lies, if it lies anywhere.
     pub(crate) fn number_of(&self, place: Place) -> Option<u64> {
         self.index().number_of(place)
+    }
+
+    /// The head of a segment; all of it but id and form stays when the segment is written anew.
+    pub(crate) fn head(&self, number: u64) -> Option<SegmentHead> {
+        self.index().segments.get(&number).map(|segment| segment.head.clone())
     }
 
     /// The segments from a number on whose heads are lost.
@@ -162,9 +267,45 @@ impl Segments {
         Ok(Some(Snapshot { segment, open: opened }))
     }
 
-    /// A walk over the entries of a segment.
-    pub(crate) fn scan(&self, snapshot: &Snapshot) -> Scan {
-        Scan::new(self.frames(snapshot))
+    /// A segment with one entry in a frame: one that was being written a moment ago may have been
+    /// closed and written anew since.
+    fn frames_snapshot(&self, number: u64) -> io::Result<Option<Snapshot>> {
+        let snapshot = self.snapshot(number)?;
+        Ok(snapshot.filter(|snapshot| snapshot.segment.head.form == Form::Frames))
+    }
+
+    /// A walk over the entries of a segment, behind `after`.
+    pub(crate) fn scan(&self, number: u64, after: Option<Place>) -> io::Result<Option<Scan>> {
+        let from = after.map_or(0, |after| after.0.saturating_add(1));
+        let near = |frames: &FrameIndex| after.and_then(|after| frames.last_up_to(after.0));
+        // From the beginning no index of frames is needed.
+        let near = match after {
+            Some(_) => self.active(number, near),
+            None => Some(None),
+        };
+        if let Some(near) = near
+            && let Some(snapshot) = self.frames_snapshot(number)?
+        {
+            return Ok(Some(self.frame_scan(&snapshot, near, from)));
+        }
+        let Some((snapshot, positions)) = self.positions(number)? else { return Ok(None) };
+        Ok(Some(match positions {
+            Positions::Frames(frames) => {
+                let near = after.and_then(|after| frames.last_up_to(after.0));
+                self.frame_scan(&snapshot, near, from)
+            }
+            Positions::Blocks(blocks) => {
+                Scan::Blocks(BlockScan::new(self.frames(&snapshot), blocks, from))
+            }
+        }))
+    }
+
+    fn frame_scan(&self, snapshot: &Snapshot, near: Option<(u64, u64)>, from: u64) -> Scan {
+        let mut scan = FrameScan::new(self.frames(snapshot));
+        if let Some(near) = near {
+            scan.start_at(near, from);
+        }
+        Scan::Frames(scan)
     }
 
     /// A walk over the frames of a segment.
@@ -172,44 +313,74 @@ impl Segments {
         Walk::new(self.frames(snapshot))
     }
 
-    /// Lets a walk begin with the first entry behind `after`.
-    pub(crate) fn skip(
-        &self,
-        snapshot: &Snapshot,
-        scan: &mut Scan,
-        after: Place,
-    ) -> io::Result<()> {
-        let number = snapshot.segment.head.number;
-        let first = match self.active(number, |frames| frames.last_up_to(after.0)) {
-            Some(first) => first,
-            None => self.frame_index(number)?.last_up_to(after.0),
-        };
-        if let Some(first) = first {
-            scan.start_at(first, after.0.saturating_add(1));
-        }
-        Ok(())
-    }
-
     /// Reads the entry at a place.
     pub(crate) fn read(&self, place: Place) -> Result<Arc<Entry>, ReadError> {
-        if let Some(entry) = self.cache().get(place) {
+        let found = self.index().find(place);
+        let Some((number, form)) = found else { return Err(self.absent(place)) };
+        if form == Form::Frames
+            && let Some(entry) = self.cache().get(place)
+        {
             return Ok(entry);
         }
-        let Some(number) = self.number_of(place) else { return Err(self.absent(place)) };
         let io_error = |source| ReadError::Io { segment: number, source };
-        let offset = match self.active(number, |frames| frames.find(place.0)) {
-            Some(offset) => offset,
-            None => self.frame_index(number).map_err(io_error)?.find(place.0),
-        };
-        let snapshot = self.snapshot(number).map_err(io_error)?;
-        let (Some(offset), Some(snapshot)) = (offset, snapshot) else {
-            return Err(self.absent(place));
-        };
-        let entry = read_frame(&snapshot, offset).map_err(io_error)?;
-        let entry = Arc::new(entry.ok_or(ReadError::Damaged { place })?);
+        if let Some(offset) = self.active(number, |frames| frames.find(place.0))
+            && let Some(snapshot) = self.frames_snapshot(number).map_err(io_error)?
+        {
+            return self.read_frame(&snapshot, place, offset);
+        }
+        let found = self.positions(number).map_err(io_error)?;
+        let Some((snapshot, positions)) = found else { return Err(self.absent(place)) };
+        match positions {
+            Positions::Frames(frames) => self.read_frame(&snapshot, place, frames.find(place.0)),
+            Positions::Blocks(blocks) => match blocks.index.coverage.find(place.0) {
+                Some(Fortune::Present) => self.read_in_block(&snapshot, &blocks, place),
+                Some(Fortune::Dropped) => Err(ReadError::NotFound { place }),
+                Some(Fortune::Lost) => Err(ReadError::Damaged { place }),
+                None => Err(self.absent(place)),
+            },
+        }
+    }
+
+    fn read_frame(
+        &self,
+        snapshot: &Snapshot,
+        place: Place,
+        offset: Option<u64>,
+    ) -> Result<Arc<Entry>, ReadError> {
+        let Some(offset) = offset else { return Err(self.absent(place)) };
+        let segment = snapshot.segment.head.number;
+        let entry = read_frame(snapshot, offset)
+            .map_err(|source| ReadError::Io { segment, source })?
+            .ok_or(ReadError::Damaged { place })?;
+        let entry = Arc::new(entry);
         let bytes = entry.bytes.len() + ENTRY_OVERHEAD_BYTES;
         self.cache().put(place, Arc::clone(&entry), bytes);
         Ok(entry)
+    }
+
+    fn read_in_block(
+        &self,
+        snapshot: &Snapshot,
+        blocks: &Blocks,
+        place: Place,
+    ) -> Result<Arc<Entry>, ReadError> {
+        let SegmentHead { number: segment, id, .. } = snapshot.segment.head;
+        let number = blocks.index.number_of(place.0);
+        let damaged = ReadError::Damaged { place };
+        let kept = self.blocks().get((id, number));
+        let block = match (kept, blocks.index.spots.get(number)) {
+            (Some(block), _) => block,
+            (None, None) => return Err(damaged),
+            (None, Some(spot)) => {
+                let read = read_block(&self.frames(snapshot), spot);
+                let read = read.map_err(|source| ReadError::Io { segment, source })?;
+                let Ok(block) = read.map(Arc::new) else { return Err(damaged) };
+                let bytes = block.memory_bytes();
+                self.blocks().put((id, number), Arc::clone(&block), bytes);
+                block
+            }
+        };
+        block.find(place).map(Arc::new).ok_or(damaged)
     }
 
     fn absent(&self, place: Place) -> ReadError {
@@ -220,26 +391,23 @@ impl Segments {
         }
     }
 
-    /// Where the frames of a segment begin that is not being written.
-    fn frame_index(&self, number: u64) -> io::Result<Arc<FrameIndex>> {
-        if let Some(frames) = self.kept(number) {
-            return Ok(frames);
+    /// A segment that is not being written, and where its entries lie.
+    fn positions(&self, number: u64) -> io::Result<Option<(Snapshot, Positions)>> {
+        let Some(snapshot) = self.snapshot(number)? else { return Ok(None) };
+        let id = snapshot.segment.head.id;
+        if let Some(positions) = self.kept(id) {
+            return Ok(Some((snapshot, positions)));
         }
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(frames) = self.kept(number) {
-            return Ok(frames);
+        if let Some(positions) = self.kept(id) {
+            return Ok(Some((snapshot, positions)));
         }
-        let mut frames = FrameIndex::default();
-        let Some(snapshot) = self.snapshot(number)? else { return Ok(Arc::default()) };
-        let mut walk = self.walk(&snapshot);
-        while let Some(step) = walk.next()? {
-            if let Step::Frame { offset, head } = step {
-                frames.push(head.sequence, offset);
-            }
-        }
-        let frames = Arc::new(frames);
-        self.keep(number, Arc::clone(&frames));
-        Ok(frames)
+        let positions = match snapshot.segment.head.form {
+            Form::Frames => Positions::Frames(Arc::new(find_frames(self.walk(&snapshot))?)),
+            Form::Blocks => Positions::Blocks(Arc::new(Blocks::read(&self.frames(&snapshot))?)),
+        };
+        self.keep(id, positions.clone());
+        Ok(Some((snapshot, positions)))
     }
 
     /// The sequences that were in segments which are gone or unreadable; `end` is the next one.
@@ -262,20 +430,27 @@ impl Segments {
         Ok(lost)
     }
 
-    /// The sequence behind the last in a segment.
+    /// The sequence behind the last in a segment that is not being written.
     fn end_of(&self, head: Option<&SegmentHead>) -> io::Result<u64> {
         let Some(head) = head else { return Ok(0) };
-        let end = self.frame_index(head.number)?.end();
-        Ok(end.unwrap_or(0).max(head.first_sequence))
+        Ok(match self.positions(head.number)? {
+            Some((_, Positions::Frames(frames))) => {
+                frames.end().unwrap_or(0).max(head.first_sequence)
+            }
+            Some((_, Positions::Blocks(_))) | None => head.covered_end(),
+        })
     }
 
-    fn kept(&self, number: u64) -> Option<Arc<FrameIndex>> {
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner).get(number)
+    fn kept(&self, id: SegmentId) -> Option<Positions> {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner).get(id)
     }
 
-    fn keep(&self, number: u64, frames: Arc<FrameIndex>) {
-        let bytes = frames.bytes();
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner).keep(number, frames, bytes);
+    fn keep(&self, id: SegmentId, positions: Positions) {
+        let bytes = match &positions {
+            Positions::Frames(frames) => frames.bytes(),
+            Positions::Blocks(blocks) => blocks.bytes(),
+        };
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner).keep(id, positions, bytes);
     }
 
     /// Asks the index of the segment being written, if it is this one.
@@ -292,7 +467,10 @@ impl Segments {
             cipher: Arc::clone(&snapshot.open.cipher),
             segment: head.number,
             first_sequence: head.first_sequence,
-            end_sequence: self.index().end_sequence(head.number),
+            end_sequence: match head.form {
+                Form::Frames => self.index().end_sequence(head.number),
+                Form::Blocks => head.covered_end(),
+            },
             length: snapshot.segment.length,
         }
     }
@@ -308,12 +486,22 @@ impl Segments {
     fn cache(&self) -> MutexGuard<'_, Cache<Place, Arc<Entry>>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn blocks(&self) -> MutexGuard<'_, Cache<(SegmentId, usize), Arc<Block>>> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Index {
     fn number_of(&self, place: Place) -> Option<u64> {
         let behind = self.starts.partition_point(|(first, _)| *first <= place.0);
         Some(self.starts.get(behind.checked_sub(1)?)?.1)
+    }
+
+    /// The segment where an entry lies, if it lies anywhere, and its form.
+    fn find(&self, place: Place) -> Option<(u64, Form)> {
+        let number = self.number_of(place)?;
+        self.segments.get(&number).map(|segment| (number, segment.head.form))
     }
 
     /// The sequence where the next segment begins.
@@ -342,6 +530,16 @@ fn starts(segments: &BTreeMap<u64, Segment>) -> Vec<(u64, u64)> {
     }
     starts.reverse();
     starts
+}
+
+fn find_frames(mut walk: Walk) -> io::Result<FrameIndex> {
+    let mut frames = FrameIndex::default();
+    while let Some(step) = walk.next()? {
+        if let Step::Frame { offset, head } = step {
+            frames.push(head.sequence, offset);
+        }
+    }
+    Ok(frames)
 }
 
 fn read_frame(snapshot: &Snapshot, offset: u64) -> io::Result<Option<Entry>> {

@@ -203,13 +203,13 @@ fn a_newer_log_is_left_alone() {
     let name = "log/0000000000000002.log";
     let mut content = files.contents()[name].clone();
     for start in [0, 4096] {
-        content[start + 9] = 2;
+        content[start + 9] = 3;
         let checksum = crc32fast::hash(&content[start..start + 76]).to_be_bytes();
         content[start + 76..start + 80].copy_from_slice(&checksum);
     }
     files.place(name, content);
     let before = files.contents();
     let error = try_open(&files, &MemoryRows::new());
-    assert!(matches!(error, Err(OpenError::NewerVersion { part: "log", version: 2 })));
+    assert!(matches!(error, Err(OpenError::NewerVersion { part: "log", version: 3 })));
     assert_eq!(files.contents(), before);
 }

@@ -130,3 +130,26 @@ fn what_is_too_large_is_refused_alone() {
     assert_eq!(store.append(Vec::new()).unwrap(), []);
     assert_eq!(store.end(), None);
 }
+
+#[test]
+fn an_entry_that_survives_its_failed_append_has_its_place_alone() {
+    let files = MemoryFiles::new();
+    let store = open(&files, &MemoryRows::new());
+    let entry = |kind| Entry { kind, bytes: vec![kind; 100] };
+    let mut kept = vec![(store.append(vec![entry(1)]).unwrap()[0], entry(1))];
+    // The sync fails, and so does the cut that should remove what it may have written.
+    files.fail_at(files.changes() + 1, Fault::Io);
+    files.fail_at(files.changes() + 2, Fault::Io);
+    let failed = store.append(vec![entry(2), entry(3)]);
+    assert!(matches!(failed, Err(AppendError::Io { may_survive: true, .. })));
+    kept.push((store.append(vec![entry(4)]).unwrap()[0], entry(4)));
+    assert_eq!(replay(&store), (kept.clone(), replay(&store).1));
+    assert_eq!(replay(&store).1.bad_frames, []);
+    drop(store);
+    let store = open(&files, &MemoryRows::new());
+    let (entries, replayed) = replay(&store);
+    assert_eq!((entries.len(), replayed.bad_frames), (4, Vec::new()));
+    for (place, entry) in entries.iter().chain(&kept) {
+        assert_eq!(*store.read(*place).unwrap(), *entry);
+    }
+}

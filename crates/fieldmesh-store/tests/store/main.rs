@@ -10,6 +10,8 @@ mod crash;
 mod damage;
 mod fault;
 mod folder;
+mod rewrite;
+mod rewrite_damage;
 mod view;
 
 use std::ops::ControlFlow;

@@ -1,0 +1,351 @@
+//! Writes a closed segment anew: compressed in blocks, without what its owner drops.
+//!
+//! The new segment is complete, read back and durable under another name before it takes the place
+//! of the old one, so that a crash or a failing disk at any moment leaves one of the two. Readers
+//! see the one or the other, never a mixture.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::blocks::{BlockScan, Blocks};
+use super::coverage::Fortune;
+use super::draft::{Digest, Draft, Drafted};
+use super::scan::{Found, Frames};
+use super::segments::{Segment, Segments, Snapshot};
+use super::{BadFrame, Damage, Entry, LOG_FOLDER, Place, quarantine, segment_name};
+use crate::files::Files;
+use crate::frame::{ENTRY_SIZE_MAX, Form, FrameCipher, SegmentHead};
+use crate::key::DataKey;
+use crate::random;
+
+/// What the name of a segment ends with until it is complete.
+pub(crate) const DRAFT_SUFFIX: &str = ".new";
+
+/// What becomes of an entry when its segment is written anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays.
+    Keep,
+    /// It goes; its place is never used again.
+    Drop,
+    /// Another one takes its place.
+    Replace(Entry),
+}
+
+/// What becomes of damage when its segment is written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// It goes on being named as lost, and damaged bytes are kept in the quarantine.
+    Named,
+    /// It is settled: what was lost counts as dropped from here on.
+    Settled,
+}
+
+/// A segment that was written anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The entries that stayed, replaced ones among them.
+    pub kept: u64,
+    /// The entries that went this time.
+    pub dropped: u64,
+    /// The entries that were found damaged or were known to be, and are still named as lost.
+    pub lost: u64,
+    /// The size of the file before.
+    pub bytes_before: u64,
+    /// The size of the file now.
+    pub bytes_after: u64,
+}
+
+/// Why a segment was not written anew; it is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RewriteError {
+    /// No segment has this number.
+    #[error("the log has no segment {segment}")]
+    NotFound {
+        /// The number.
+        segment: u64,
+    },
+    /// The segment is being written.
+    #[error("segment {segment} of the log is being written")]
+    NotClosed {
+        /// The number.
+        segment: u64,
+    },
+    /// Part of the segment cannot be read today and may be readable tomorrow.
+    #[error("part of segment {segment} of the log is unreadable")]
+    Unreadable {
+        /// The number.
+        segment: u64,
+    },
+    /// Too little of the disk is free for both segments.
+    #[error("the disk has {free_bytes} bytes free and {needed_bytes} are needed")]
+    DiskFull {
+        /// What is free.
+        free_bytes: u64,
+        /// What must be free.
+        needed_bytes: u64,
+    },
+    /// The entry in the place of another is too large.
+    #[error("an entry has {size} bytes, limit is {ENTRY_SIZE_MAX}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// The segment has too many entries for one index.
+    #[error("a segment covers {count} entries, too many to be written anew")]
+    TooMany {
+        /// How many.
+        count: u64,
+    },
+    /// What was written reads otherwise than it should.
+    #[error("segment {segment} of the log reads otherwise than it was written")]
+    Mismatch {
+        /// The number.
+        segment: u64,
+    },
+    /// The disk reports an error.
+    #[error("the log cannot be written anew")]
+    Io(#[from] io::Error),
+    /// The system gives no randomness for a new segment.
+    #[error(transparent)]
+    NoRandomness(#[from] random::NoRandomness),
+    /// The store is closed or being closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// What is needed to write segments anew.
+pub(crate) struct Rewriter<'a> {
+    pub(crate) files: &'a Arc<dyn Files>,
+    pub(crate) key: &'a DataKey,
+    pub(crate) segments: &'a Segments,
+    /// So many bytes stay free.
+    pub(crate) free_bytes_min: u64,
+    /// Set when the store is being closed.
+    pub(crate) stop: &'a AtomicBool,
+}
+
+/// What was found in the old segment on the way.
+#[derive(Default)]
+struct Tally {
+    kept: u64,
+    dropped: u64,
+    damaged: Vec<BadFrame>,
+}
+
+impl Rewriter<'_> {
+    /// Writes a segment anew, asking what becomes of each of its entries.
+    pub(crate) fn rewrite(
+        &self,
+        segment: u64,
+        past: Past,
+        decide: &mut dyn FnMut(Place, &Entry) -> Fate,
+    ) -> Result<Rewritten, RewriteError> {
+        let old = self.closed(segment)?;
+        self.check_space(old.segment.length)?;
+        let head = self.head(&old)?;
+        let draft = format!("{}{DRAFT_SUFFIX}", segment_name(segment));
+        remove(&**self.files, &draft)?;
+        let result = self.replace(&old, head, &draft, past, decide);
+        if result.is_err()
+            && let Err(error) = remove(&**self.files, &draft)
+        {
+            tracing::warn!(%error, draft, "unfinished segment left until the next open");
+        }
+        let rewritten = result?;
+        // Until this is durable, a crash may bring the old segment back, which is as good.
+        self.files.sync_folder(LOG_FOLDER)?;
+        Ok(rewritten)
+    }
+
+    fn closed(&self, segment: u64) -> Result<Snapshot, RewriteError> {
+        if self.segments.is_active(segment) {
+            return Err(RewriteError::NotClosed { segment });
+        }
+        let old = self.segments.snapshot(segment)?.ok_or(RewriteError::NotFound { segment })?;
+        // What lies behind the end was not set aside, because the disk refused.
+        if self.files.open(&segment_name(segment))?.length()? > old.segment.length {
+            return Err(RewriteError::Unreadable { segment });
+        }
+        Ok(old)
+    }
+
+    fn check_space(&self, needed: u64) -> Result<(), RewriteError> {
+        // A system that cannot tell is taken at its word when it refuses the write itself.
+        let Ok(free_bytes) = self.files.free_bytes() else { return Ok(()) };
+        let needed_bytes = self.free_bytes_min.saturating_add(needed);
+        if free_bytes < needed_bytes {
+            return Err(RewriteError::DiskFull { free_bytes, needed_bytes });
+        }
+        Ok(())
+    }
+
+    fn head(&self, old: &Snapshot) -> Result<SegmentHead, RewriteError> {
+        let old = &old.segment.head;
+        let count = self.segments.covered_end(old)?.saturating_sub(old.first_sequence);
+        let covered = u32::try_from(count).map_err(|_| RewriteError::TooMany { count })?;
+        let (id, key_check) = (random::bytes()?, self.key.check(old.store));
+        Ok(SegmentHead { form: Form::Blocks, id, key_check, covered, ..old.clone() })
+    }
+
+    fn replace(
+        &self,
+        old: &Snapshot,
+        head: SegmentHead,
+        draft: &str,
+        past: Past,
+        decide: &mut dyn FnMut(Place, &Entry) -> Fate,
+    ) -> Result<Rewritten, RewriteError> {
+        let cipher = Arc::new(FrameCipher::new(self.key, &head));
+        let mut writing = Draft::new(self.files.create(draft)?, &cipher, &head);
+        let tally = self.write(&mut writing, &head, past, decide)?;
+        let count = u64::from(head.covered);
+        let drafted = writing.finish()?.ok_or(RewriteError::TooMany { count })?;
+        self.verify(&head, cipher, draft, &drafted)?;
+        for bad in &tally.damaged {
+            let part = bad.offset..bad.offset.saturating_add(bad.length);
+            quarantine::copy(&**self.files, bad.segment, part)?;
+        }
+        let rewritten = Rewritten {
+            kept: tally.kept,
+            dropped: tally.dropped,
+            lost: drafted.index.coverage.count(Fortune::Lost),
+            bytes_before: old.segment.length,
+            bytes_after: drafted.length,
+        };
+        let name = segment_name(head.number);
+        let segment = Segment { head, length: drafted.length };
+        self.segments.replace(segment, || self.files.rename(draft, &name))?;
+        Ok(rewritten)
+    }
+
+    /// Writes what stays of the old segment, in order.
+    fn write(
+        &self,
+        draft: &mut Draft<'_>,
+        head: &SegmentHead,
+        past: Past,
+        decide: &mut dyn FnMut(Place, &Entry) -> Fate,
+    ) -> Result<Tally, RewriteError> {
+        let segment = head.number;
+        let mut tally = Tally::default();
+        let lost = match past {
+            Past::Named => Fortune::Lost,
+            Past::Settled => Fortune::Dropped,
+        };
+        let scan = self.segments.scan(segment, None)?;
+        let mut scan = scan.ok_or(RewriteError::NotFound { segment })?;
+        while let Some(found) = scan.next()? {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(RewriteError::Closed);
+            }
+            match found {
+                Found::Entry { sequence, entry } => {
+                    draft.add_absent(lost, sequence)?;
+                    if sequence != draft.end() {
+                        return Err(RewriteError::Mismatch { segment });
+                    }
+                    tally.take(draft, entry, decide)?;
+                }
+                Found::Dropped(run) => {
+                    draft.add_absent(lost, run.start)?;
+                    draft.add_absent(Fortune::Dropped, run.end)?;
+                }
+                Found::Bad(bad) => {
+                    draft.add_absent(lost, bad.sequences.end.min(head.covered_end()))?;
+                    if past == Past::Named {
+                        tally.note(bad);
+                    }
+                }
+            }
+        }
+        draft.add_absent(lost, head.covered_end())?;
+        if scan.is_unreadable() {
+            return Err(RewriteError::Unreadable { segment });
+        }
+        Ok(tally)
+    }
+
+    /// Reads back what was written.
+    fn verify(
+        &self,
+        head: &SegmentHead,
+        cipher: Arc<FrameCipher>,
+        draft: &str,
+        drafted: &Drafted,
+    ) -> Result<(), RewriteError> {
+        let frames = Frames {
+            file: self.files.open(draft)?,
+            cipher,
+            segment: head.number,
+            first_sequence: head.first_sequence,
+            end_sequence: head.covered_end(),
+            length: drafted.length,
+        };
+        let blocks = Arc::new(Blocks::read(&frames)?);
+        let mut is_same = blocks.damage.is_none() && blocks.index == drafted.index;
+        let mut digest = Digest::default();
+        let mut scan = BlockScan::new(frames, blocks, 0);
+        while let Some(found) = scan.next() {
+            match found {
+                Found::Entry { sequence, entry } => digest.add(Place(sequence), &entry),
+                Found::Dropped(_) => {}
+                Found::Bad(bad) => is_same &= bad.damage == Damage::Earlier,
+            }
+        }
+        if is_same && digest.finish() == drafted.digest {
+            return Ok(());
+        }
+        Err(RewriteError::Mismatch { segment: head.number })
+    }
+}
+
+impl Tally {
+    fn take(
+        &mut self,
+        draft: &mut Draft<'_>,
+        entry: Entry,
+        decide: &mut dyn FnMut(Place, &Entry) -> Fate,
+    ) -> Result<(), RewriteError> {
+        let entry = match decide(Place(draft.end()), &entry) {
+            Fate::Keep => entry,
+            Fate::Replace(other) if other.bytes.len() > ENTRY_SIZE_MAX => {
+                return Err(RewriteError::TooLarge { size: other.bytes.len() });
+            }
+            Fate::Replace(other) => other,
+            Fate::Drop => {
+                self.dropped += 1;
+                draft.add_absent(Fortune::Dropped, draft.end() + 1)?;
+                return Ok(());
+            }
+        };
+        self.kept += 1;
+        draft.add(&entry)?;
+        Ok(())
+    }
+
+    /// Remembers damaged bytes that would be gone with the old segment.
+    fn note(&mut self, bad: BadFrame) {
+        let is_told = self.damaged.last().is_some_and(|last| last.offset == bad.offset);
+        match bad.damage {
+            Damage::Head | Damage::Body if bad.length > 0 && !is_told => self.damaged.push(bad),
+            Damage::Head
+            | Damage::Body
+            | Damage::SegmentHead
+            | Damage::Missing
+            | Damage::Stray
+            | Damage::Earlier
+            | Damage::Index => {}
+        }
+    }
+}
+
+/// Removes a draft, if there is one.
+pub(crate) fn remove(files: &dyn Files, draft: &str) -> io::Result<()> {
+    match files.remove(draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

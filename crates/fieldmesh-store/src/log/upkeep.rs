@@ -1,0 +1,77 @@
+//! Which closed segment is worth writing anew.
+
+use std::ops::Range;
+
+use crate::frame::Form;
+
+/// Segments smaller than this stay as they are: hardly anything would be gained.
+pub const REWRITE_SIZE_MIN: u64 = 64 * 1024;
+/// More dead entries than this, in a hundred, make a segment in blocks worth writing anew.
+pub const DEAD_PERCENT_MAX: u64 = 25;
+/// What is expected to stay of a hundred bytes of frames when they become blocks.
+const KEPT_PERCENT: u64 = 50;
+
+/// A segment that is not written any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedSegment {
+    /// Its number.
+    pub number: u64,
+    /// The places of its entries, present or not.
+    pub places: Range<u64>,
+    /// How many entries it holds.
+    pub entries: u64,
+    /// The size of its file.
+    pub bytes: u64,
+    /// How its entries lie.
+    pub form: Form,
+}
+
+/// The segment by which most is gained: one that is not in blocks, or one with too many entries
+/// that are `dead` in the eyes of its owner; `None` if none is worth it.
+pub fn worth_rewriting(
+    segments: &[ClosedSegment],
+    dead: impl Fn(&ClosedSegment) -> u64,
+) -> Option<u64> {
+    let gains = segments.iter().filter(|segment| segment.bytes >= REWRITE_SIZE_MIN);
+    let gains = gains.map(|segment| (gain(segment, dead(segment)), segment.number));
+    // Of equals the oldest, which is the least likely to change again.
+    let best = gains.max_by_key(|(gain, number)| (*gain, std::cmp::Reverse(*number)));
+    best.filter(|(gain, _)| *gain > 0).map(|(_, number)| number)
+}
+
+/// The bytes that are expected to be freed.
+fn gain(segment: &ClosedSegment, dead: u64) -> u64 {
+    let entries = segment.entries.max(1);
+    let dead = dead.min(entries);
+    let percent_dead = dead.saturating_mul(100) / entries;
+    let live = segment.bytes / entries * (entries - dead);
+    match segment.form {
+        Form::Frames => segment.bytes.saturating_sub(live / 100 * KEPT_PERCENT),
+        Form::Blocks if percent_dead > DEAD_PERCENT_MAX => segment.bytes.saturating_sub(live),
+        Form::Blocks => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(number: u64, form: Form, bytes: u64) -> ClosedSegment {
+        ClosedSegment { number, places: 0..100, entries: 100, bytes, form }
+    }
+
+    #[test]
+    fn what_frees_most_comes_first_and_what_frees_nothing_never() {
+        let frames = segment(1, Form::Frames, 1_000_000);
+        let blocks = segment(2, Form::Blocks, 1_000_000);
+        let small = segment(3, Form::Frames, REWRITE_SIZE_MIN - 1);
+        let all = [frames, blocks, small];
+        assert_eq!(worth_rewriting(&all, |_| 0), Some(1));
+        assert_eq!(worth_rewriting(&all[1..], |_| 0), None);
+        assert_eq!(worth_rewriting(&all[1..], |_| 25), None);
+        assert_eq!(worth_rewriting(&all[1..], |_| 26), Some(2));
+        assert_eq!(worth_rewriting(&all, |segment| 90 * (segment.number - 1)), Some(2));
+        assert_eq!(worth_rewriting(&all, |_| u64::MAX), Some(1));
+        assert_eq!(worth_rewriting(&[], |_| 0), None);
+    }
+}
