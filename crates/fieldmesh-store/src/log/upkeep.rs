@@ -10,6 +10,8 @@ pub const REWRITE_SIZE_MIN: u64 = 64 * 1024;
 pub const DEAD_PERCENT_MAX: u64 = 25;
 /// What is expected to stay of a hundred bytes of frames when they become blocks.
 const KEPT_PERCENT: u64 = 50;
+/// Frames that are larger on average compress as well by themselves as in blocks.
+const SMALL_FRAME_SIZE_MAX: u64 = 4 * 1024;
 
 /// A segment that is not written any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +45,13 @@ pub fn worth_rewriting(
 fn gain(segment: &ClosedSegment, dead: u64) -> u64 {
     let entries = segment.entries.max(1);
     let dead = dead.min(entries);
-    let percent_dead = dead.saturating_mul(100) / entries;
-    let live = segment.bytes / entries * (entries - dead);
-    match segment.form {
-        Form::Frames => segment.bytes.saturating_sub(live / 100 * KEPT_PERCENT),
-        Form::Blocks if percent_dead > DEAD_PERCENT_MAX => segment.bytes.saturating_sub(live),
-        Form::Blocks => 0,
+    let size = segment.bytes / entries;
+    let live = size * (entries - dead);
+    if segment.form == Form::Frames && size <= SMALL_FRAME_SIZE_MAX {
+        return segment.bytes.saturating_sub(live / 100 * KEPT_PERCENT);
     }
+    let percent_dead = dead.saturating_mul(100) / entries;
+    if percent_dead > DEAD_PERCENT_MAX { segment.bytes.saturating_sub(live) } else { 0 }
 }
 
 #[cfg(test)]
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
 
     fn segment(number: u64, form: Form, bytes: u64) -> ClosedSegment {
-        ClosedSegment { number, places: 0..100, entries: 100, bytes, form }
+        ClosedSegment { number, places: 0..1000, entries: 1000, bytes, form }
     }
 
     #[test]
@@ -68,10 +70,13 @@ mod tests {
         let all = [frames, blocks, small];
         assert_eq!(worth_rewriting(&all, |_| 0), Some(1));
         assert_eq!(worth_rewriting(&all[1..], |_| 0), None);
-        assert_eq!(worth_rewriting(&all[1..], |_| 25), None);
-        assert_eq!(worth_rewriting(&all[1..], |_| 26), Some(2));
-        assert_eq!(worth_rewriting(&all, |segment| 90 * (segment.number - 1)), Some(2));
+        assert_eq!(worth_rewriting(&all[1..], |_| 250), None);
+        assert_eq!(worth_rewriting(&all[1..], |_| 260), Some(2));
+        assert_eq!(worth_rewriting(&all, |segment| 900 * (segment.number - 1)), Some(2));
         assert_eq!(worth_rewriting(&all, |_| u64::MAX), Some(1));
         assert_eq!(worth_rewriting(&[], |_| 0), None);
+        let large = segment(4, Form::Frames, 1000 * (SMALL_FRAME_SIZE_MAX + 1));
+        assert_eq!(worth_rewriting(std::slice::from_ref(&large), |_| 250), None);
+        assert_eq!(worth_rewriting(&[large], |_| 260), Some(4));
     }
 }
