@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fieldmesh_store::files::{Files, ReadFile, WriteFile};
-use fieldmesh_store::memory::MemoryFiles;
+use fieldmesh_store::memory::{Crash, Fault, MemoryFiles};
 use fieldmesh_store::view::memory::MemoryRows;
 use fieldmesh_store::{Damage, Entry, Fate, Past, Place, ReadError, Replayed, Store};
 
@@ -198,6 +198,37 @@ fn damage_is_named_after_a_rewriting_until_somebody_settles_it() {
     assert_holds(&store, &left, &written, "settled");
     drop(store);
     assert_holds(&open(&files, &MemoryRows::new()), &left, &written, "settled, opened");
+}
+
+#[test]
+fn damage_stays_named_when_a_rewriting_is_cut_off_at_any_step() {
+    let (files, written) = filled(12);
+    let mut segment = files.contents()[REWRITTEN].clone();
+    segment[FRAMES_START + 30] ^= 1;
+    files.place(REWRITTEN, segment);
+    let left = written.len() - 1;
+    for (fault, crash) in [
+        (Fault::PowerOff, Crash::NothingUnsynced),
+        (Fault::PowerOff, Crash::Pieces { seed: 1 }),
+        (Fault::Io, Crash::ProcessOnly),
+    ] {
+        for at in 0..40 {
+            let files = files.fork();
+            let store = open(&files, &MemoryRows::new());
+            let steps = files.changes() + at;
+            files.fail_at(steps, fault);
+            let result = store.rewrite(1, Past::Named, |_, _| Fate::Keep);
+            assert_eq!(result.is_err(), files.changes() > steps, "{fault:?} at {at}");
+            drop(store);
+            files.crash(crash);
+            let (entries, replayed) = replay(&open(&files, &MemoryRows::new()));
+            assert_eq!(named(&replayed), [0], "{fault:?} at {at}");
+            assert_eq!(entries.len(), left, "{fault:?} at {at}");
+            let contents = files.contents();
+            let is_kept = contents.keys().any(|name| name.starts_with("quarantine/"));
+            assert!(is_kept || replayed.bad_frames[0].damage == Damage::Body);
+        }
+    }
 }
 
 /// A disk that counts how often it is read.
