@@ -11,6 +11,7 @@ mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fieldmesh_batch::{Batch, Header, Leaf};
 use fieldmesh_identity::Policy;
@@ -53,6 +54,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) me: DeviceId,
     /// A relay that only forwards opens no documents.
     pub(crate) forward_only: bool,
+    /// Whether whoever asked for the work does not wait for it any more.
+    pub(crate) is_stopped: &'a AtomicBool,
 }
 
 /// Rows that are being made.
@@ -320,7 +323,10 @@ impl<'a> Projection<'a> {
     fn merge(&mut self) -> Result<Vec<Done<'a>>, Error> {
         let work: Vec<Work> = std::mem::take(&mut self.documents).into_values().collect();
         let (sources, standing) = (self.sources, &self.standing);
-        let one = |work: Work| touched::apply(work, sources, standing);
+        let one = |work: Work| match sources.is_stopped.load(Ordering::Relaxed) {
+            true => Err(Error::ShuttingDown),
+            false => touched::apply(work, sources, standing),
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
         let share = work.len().div_ceil(cores).max(SHARE_MIN);
         if work.len() <= share {

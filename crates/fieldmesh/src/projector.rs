@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub(crate) struct Projector {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// The same as in the state, for a step that is under way.
+    is_stopped: AtomicBool,
 }
 
 #[derive(Default)]
@@ -95,7 +98,9 @@ impl Projector {
     pub(crate) fn start(work: Work) -> Result<(Self, ProjectorThread), Error> {
         let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
         let state = State { wake: true, applied, ..State::default() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let is_stopped = AtomicBool::new(false);
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), is_stopped });
         let projector = Self { shared };
         let runner = projector.clone();
         let thread = std::thread::Builder::new()
@@ -111,9 +116,11 @@ impl Projector {
         self.shared.changed.notify_all();
     }
 
-    /// Ends the thread after the step it is in.
+    /// Ends the thread. A step that has not begun to write is given up: with large records it can
+    /// take longer than anybody waits for an end, and the next start makes it again.
     pub(crate) fn stop(&self) {
         self.lock().stop = true;
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
         self.shared.changed.notify_all();
     }
 
@@ -178,7 +185,7 @@ impl Projector {
 
     fn run(&self, work: &Work) {
         while let Some(applied) = self.next() {
-            match guarded(work, applied) {
+            match guarded(work, applied, &self.shared.is_stopped) {
                 Ok((Some(place), written)) => {
                     let mut state = self.lock();
                     state.note_written(written);
@@ -194,6 +201,7 @@ impl Projector {
                     state.failed = None;
                     state.is_retry = false;
                 }
+                Err(Error::ShuttingDown) => {}
                 Err(error) => {
                     tracing::error!(%error, "the view cannot follow the log");
                     self.heal(work, &error);
@@ -234,14 +242,14 @@ impl Projector {
 }
 
 /// A step whose panic ends in an error: whoever waits for the view must never wait for ever.
-fn guarded(work: &Work, applied: Option<Place>) -> Result<Step, Error> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| step(work, applied))).unwrap_or_else(|_| {
-        Err(Error::Store { reason: "the view could not be written; see the log".into() })
-    })
+fn guarded(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<Step, Error> {
+    std::panic::catch_unwind(AssertUnwindSafe(|| step(work, applied, is_stopped))).unwrap_or_else(
+        |_| Err(Error::Store { reason: "the view could not be written; see the log".into() }),
+    )
 }
 
 /// Applies the next entries.
-fn step(work: &Work, applied: Option<Place>) -> Result<Step, Error> {
+fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<Step, Error> {
     // A view that an error broke is found out here, also where there is nothing to apply.
     work.store.view().applied().map_err(|error| Error::store(&error))?;
     let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
@@ -251,6 +259,7 @@ fn step(work: &Work, applied: Option<Place>) -> Result<Step, Error> {
         policy,
         me: work.me,
         forward_only: work.forward_only,
+        is_stopped,
     };
     let mut projection = Projection::new(&sources);
     let mut last = None;
@@ -287,4 +296,39 @@ fn step(work: &Work, applied: Option<Place>) -> Result<Step, Error> {
         None => Vec::new(),
     };
     Ok((last, written))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::NewRecord;
+    use crate::{Node, TenantOptions};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_daemon_that_is_stopped_does_not_first_make_all_it_received_readable() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("lead")).passphrase("one");
+        let (lead, _) = builder.create_tenant(options).await.unwrap();
+        let assignments = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+        let assignments = assignments.map(String::from).to_vec();
+        let collection = "well".into();
+        let well = NewRecord { collection, assignments, ..NewRecord::default() };
+        lead.record(well).await.unwrap();
+        let ledger = lead.ledger();
+        let work = Work {
+            store: Arc::clone(&ledger.store),
+            places: Arc::clone(&ledger.places),
+            policy: Arc::new(RwLock::new(ledger.policy())),
+            me: ledger.device(),
+            forward_only: false,
+        };
+        // From the beginning of the log, as if nothing of it was in the view.
+        let before = ledger.view().applied().unwrap();
+        let step = step(&work, None, &AtomicBool::new(true));
+        assert!(matches!(step, Err(Error::ShuttingDown)));
+        assert_eq!(ledger.view().applied().unwrap(), before);
+        drop(work);
+        lead.shutdown().await.unwrap();
+    }
 }
