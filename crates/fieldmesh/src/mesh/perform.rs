@@ -132,7 +132,10 @@ impl MeshTask {
 
     fn store_items(&mut self, link: LinkId, items: &[Item]) {
         let me = self.keys.device();
-        let ends = |item: &Item| matches!(item.statement(), Statement::Revocation(ended) if ended.device == me);
+        let ends = |item: &Item| match item.statement() {
+            Statement::Revocation(ended) => ended.device == me,
+            _ => false,
+        };
         if let Some(link) = self.links.get_mut(&link) {
             link.has_told_end |= items.iter().any(ends);
         }

@@ -273,9 +273,11 @@ mod tests {
             let (link, device) = self.truck.dial(&self.address).await.unwrap();
             loop {
                 let event = events.recv().await.unwrap();
-                if matches!(event, MeshEvent::Replica(Event::InStep { link: one, .. }) if one == link)
-                {
-                    return (link, device);
+                match event {
+                    MeshEvent::Replica(Event::InStep { link: one, .. }) if one == link => {
+                        return (link, device);
+                    }
+                    _ => {}
                 }
             }
         }
