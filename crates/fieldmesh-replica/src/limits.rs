@@ -57,7 +57,8 @@ pub const ANSWERS_PER_SECOND_MAX: u32 = 8;
 pub const RELAYED_PER_ANSWER_MAX: usize = 16;
 /// The most bytes of receipts in one answer; it travels as one message.
 pub const ANSWER_BYTES_MAX: usize = 48 * 1024;
-/// The most receipts of relays that are kept to be passed on.
+/// The most receipts of relays that are kept to be passed on; beyond, a relay with the most of them
+/// loses one.
 pub const RELAYED_MAX: usize = 512;
 /// The most stores of relays, and as many of others, whose receipts are taken into account.
 pub const STORES_MAX: usize = 256;
@@ -71,6 +72,9 @@ pub const HEADS_PER_CHAIN_MAX: usize = 16;
 pub const SHOWN_MAX: usize = 4;
 /// How long an answer to a question for receipts is waited for before the next one.
 pub const ANSWER_PATIENCE_MILLIS: i64 = 10_000;
+/// How often a peer may void in one conversation what a store had acknowledged: one that was put
+/// back from a copy is doubted, and raises its epoch once it is shown its own word.
+pub const SETBACKS_MAX: u32 = 2;
 /// After this time a relay in a conversation that goes on is asked to sign once more.
 pub const STAMP_MILLIS: i64 = 3_600_000;
 /// The most batches for which a peer is asked for earlier receipts of relays that may hide them.
@@ -79,7 +83,8 @@ pub const LATE_ASKED_MAX: usize = HEADS_PER_RECEIPT_MAX / 2;
 pub const AHEAD_MAX: usize = 4_096;
 /// The most relays whose completeness is watched.
 pub const RELAYS_WATCHED_MAX: usize = 16;
-/// The most late batches of one relay that are kept in mind until a receipt convicts it.
+/// The most late batches of one relay that are kept in mind until a receipt convicts it; beyond, an
+/// author with the most of them loses its oldest.
 pub const LATE_MAX: usize = 4_096;
 /// The most gaps that are remembered as reported.
 pub const GAPS_REPORTED_MAX: usize = 4_096;

@@ -62,8 +62,8 @@ struct Acked {
 /// What a receipt led to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gain {
-    /// Whether it proves anything that was not proven, or not so early, also of what is not here
-    /// yet.
+    /// Whether it is worth keeping: it proves what was not proven, or not so early, also of what is
+    /// not here yet, or it may convict its signer.
     pub(crate) is_new: bool,
     /// Whether it voids earlier receipts of the same store.
     pub(crate) is_restored: bool,
@@ -80,6 +80,11 @@ impl Proofs {
         *acknowledged = Acknowledged { epoch, is_relay, ..Acknowledged::default() };
         self.relayed.retain(|(_, it, _), _| it != place);
         true
+    }
+
+    /// Whether a receipt of this epoch would void what the store had acknowledged.
+    pub(crate) fn is_behind(&self, place: &Place, epoch: u64) -> bool {
+        self.stores.get(place).is_some_and(|acknowledged| acknowledged.epoch < epoch)
     }
 
     /// A relay shows this epoch of its store, of which nothing was known.
@@ -143,36 +148,44 @@ impl Proofs {
         let fresh = Acknowledged { epoch, is_relay, ..Acknowledged::default() };
         let acknowledged = self.stores.entry(place).or_insert(fresh);
         let is_doubted = acknowledged.doubted >= Some(receipt.at);
-        if receipt.store_epoch == acknowledged.epoch && is_doubted && is_relay {
-            self.keep(receipt);
-            return Gain { is_new: false, is_restored };
-        }
-        if receipt.store_epoch < acknowledged.epoch || is_doubted {
-            return Gain { is_new: false, is_restored };
-        }
-        acknowledged.latest = acknowledged.latest.max(Some(receipt.at));
+        let is_current = receipt.store_epoch == acknowledged.epoch;
         let mut is_new = false;
-        for head in &receipt.heads {
-            is_new |= acknowledged.take(index, &Key::from_bytes(*head), receipt.at);
+        if is_current && !is_doubted {
+            acknowledged.latest = acknowledged.latest.max(Some(receipt.at));
+            for head in &receipt.heads {
+                is_new |= acknowledged.take(index, &Key::from_bytes(*head), receipt.at);
+            }
         }
-        if is_new && is_relay {
-            self.keep(receipt);
+        // What is not believed still shows what the store said when, and may convict it elsewhere.
+        if is_relay && is_current && (is_new || is_doubted) {
+            is_new |= self.keep(receipt);
         }
         Gain { is_new, is_restored }
     }
 
-    /// Keeps a receipt to be passed on.
-    fn keep(&mut self, receipt: &Receipt) {
-        if self.relayed.len() >= RELAYED_MAX {
+    /// Keeps a receipt to be passed on; false if it was kept before. Where there is no room for it, a
+    /// relay with the most receipts loses one of its fullest store, so that no relay drives out
+    /// what another signed.
+    fn keep(&mut self, receipt: &Receipt) -> bool {
+        let mark = (receipt.at, (receipt.signer, receipt.store), receipt.store_epoch);
+        let is_new = self.relayed.insert(mark, receipt.clone()).is_none();
+        if self.relayed.len() > RELAYED_MAX {
             self.drop_useless();
         }
-        if self.relayed.len() >= RELAYED_MAX {
-            let marks: Vec<Mark> = self.relayed.keys().copied().collect();
+        if self.relayed.len() > RELAYED_MAX {
+            let mut relays: BTreeMap<DeviceId, BTreeMap<StoreId, Vec<Mark>>> = BTreeMap::new();
+            for mark in self.relayed.keys() {
+                let (device, store) = mark.1;
+                relays.entry(device).or_default().entry(store).or_default().push(*mark);
+            }
+            let count = |stores: &BTreeMap<StoreId, Vec<Mark>>| stores.values().map(Vec::len).sum();
+            let fullest = relays.into_values().max_by_key(|stores| -> usize { count(stores) });
+            let fullest = fullest.and_then(|stores| stores.into_values().max_by_key(Vec::len));
+            let marks = fullest.unwrap_or_default();
             let crowded = most_crowded(&marks, |(at, _, _)| *at);
             crowded.map(|index| self.relayed.remove(&marks[index]));
         }
-        let place = (receipt.signer, receipt.store);
-        self.relayed.insert((receipt.at, place, receipt.store_epoch), receipt.clone());
+        is_new
     }
 
     /// Forgets receipts that are the earliest for nothing.

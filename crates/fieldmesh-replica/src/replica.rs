@@ -4,6 +4,7 @@ mod arrivals;
 mod doubts;
 mod flights;
 mod grants;
+mod late;
 mod ledger;
 mod partials;
 mod queries;

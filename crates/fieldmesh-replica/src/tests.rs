@@ -11,6 +11,7 @@ mod meeting;
 mod partial;
 mod receipts;
 mod runs;
+mod setbacks;
 mod standing;
 mod versions;
 

@@ -19,7 +19,7 @@ impl Spot {
     pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
     pub(crate) const LAST: Self = Self(NonZeroU32::MAX);
 
-    fn of(index: usize) -> Option<Self> {
+    pub(crate) fn of(index: usize) -> Option<Self> {
         let number = u32::try_from(index).ok()?.checked_add(1)?;
         NonZeroU32::new(number).map(Self)
     }

@@ -429,7 +429,7 @@ impl Replica {
                 landing.set_aside.extend((!was_aside).then_some(spot));
             }
             None => {
-                self.watch_arrival(spot, peers);
+                self.watch_arrival(now, spot, peers);
                 landing.received.entry(origin).or_default().push(held.id);
                 landing.readmitted.extend(was_aside.then_some(spot));
             }

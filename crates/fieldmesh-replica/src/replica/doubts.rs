@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use fieldmesh_batch::Receipt;
 use fieldmesh_model::{BatchId, Moment};
 use fieldmesh_session::{Input as Step, LinkId, Side};
-use fieldmesh_trie::Key;
+use fieldmesh_trie::{Digest, Key};
 
 use super::receipts::{moment_alone, stands};
 use super::{Replica, batch_id};
@@ -23,9 +23,10 @@ use crate::signing::Signing;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Suspicion {
     spot: Spot,
-    /// How many policy items were here. The peer is in step with as many in the end, or what it
-    /// shows may have depended on others.
-    items: usize,
+    /// The root of the policy items that were here. The peer is in step with the same in the end,
+    /// or what it shows may have depended on others: one item may drive out another, so their
+    /// number says nothing.
+    policy: Digest,
 }
 
 impl Replica {
@@ -132,35 +133,36 @@ impl Replica {
         let Some(spot) = spots.filter(|_| questions.suspicion.is_none()).find(has_signed) else {
             return;
         };
-        let suspicion = Suspicion { spot, items: self.items.len() };
+        let suspicion = Suspicion { spot, policy: self.policy_root() };
         if let Some(link) = self.links.get_mut(&id) {
             link.receipts.suspicion = Some(suspicion);
         }
     }
 
     /// The peer is in step: what it lacked before, it lacked by the same policy.
-    pub(super) fn settle_suspicion(&mut self, id: LinkId) {
+    pub(super) fn settle_suspicion(&mut self, now: Moment, id: LinkId) {
         let Some(place) = self.place_of(id) else { return };
+        let policy = self.policy_root();
         let Some(link) = self.links.get_mut(&id) else { return };
         let suspicion = link.receipts.suspicion.take();
-        let suspicion = suspicion.filter(|it| it.items == self.items.len());
+        let suspicion = suspicion.filter(|it| it.policy == policy);
         let known = link.receipts.known.remove(&place.1);
         let Some((Suspicion { spot, .. }, (epoch, until))) = suspicion.zip(known) else {
             return;
         };
         let batch = self.holdings.index.id(spot);
         let (device, store) = place;
-        self.doubt(Doubt { device, store, epoch, until: Some(until) }, Some(batch));
+        self.doubt(now, Doubt { device, store, epoch, until: Some(until) }, Some(batch));
     }
 
     /// What a store signed is void from here on.
-    pub(super) fn doubt(&mut self, doubt: Doubt, batch: Option<BatchId>) {
+    pub(super) fn doubt(&mut self, now: Moment, doubt: Doubt, batch: Option<BatchId>) {
         let is_relay = self.is_relay(&doubt.device);
         if !self.proofs.doubt(&doubt, is_relay) {
             return;
         }
         for link in self.links.values_mut() {
-            link.receipts.ask_anew();
+            link.receipts.ask_anew(now);
         }
         self.event(Event::StoreDoubted { doubt, batch });
     }

@@ -15,11 +15,12 @@ use fieldmesh_trie::{KEY_LENGTH, Key};
 
 use super::Replica;
 use super::doubts::Suspicion;
+use super::late::Round;
 use crate::index::{Line, Mark, Spot};
 use crate::interface::{Doubt, Event, Output, Proof};
 use crate::limits::{
     ANSWER_BYTES_MAX, ANSWER_PATIENCE_MILLIS, ANSWERS_PER_SECOND_MAX, ASK_DELAY_MILLIS,
-    HEADS_PER_CHAIN_MAX, HEADS_PER_RECEIPT_MAX, RELAYED_PER_ANSWER_MAX, STAMP_MILLIS,
+    HEADS_PER_CHAIN_MAX, HEADS_PER_RECEIPT_MAX, RELAYED_PER_ANSWER_MAX, SETBACKS_MAX, STAMP_MILLIS,
 };
 use crate::proofs::{Gain, Place, find};
 
@@ -64,14 +65,16 @@ pub(super) struct Questions {
     pub(super) has_shown: bool,
     /// Whether the peer was asked for relays' receipts for what no relay is known to hold.
     has_asked_relays: bool,
-    /// What arrived before and is late, the peer was asked about.
-    pub(super) late_from: Spot,
+    /// What of the late batches the peer was asked about.
+    pub(super) late: Round,
     /// The chains of which the peer sent something.
     lines: BTreeSet<Line>,
     /// The heads of the answer that is being signed.
     signing: Option<Vec<Spot>>,
     /// Questions answered since the moment.
     answered: Option<(u32, Moment)>,
+    /// How often what the peer brought in this conversation voided what a store had acknowledged.
+    setbacks: u32,
     /// The epoch and the latest moment that the peer has signed for in this conversation.
     pub(super) peer_clock: Option<(u64, Moment)>,
     /// Whether it was in step.
@@ -100,10 +103,11 @@ impl Questions {
             has_greeted: false,
             has_shown: false,
             has_asked_relays: false,
-            late_from: Spot::FIRST,
+            late: Round::FIRST,
             lines: BTreeSet::new(),
             signing: None,
             answered: None,
+            setbacks: 0,
             peer_clock: None,
             has_stepped: false,
             end,
@@ -126,11 +130,13 @@ impl Questions {
         self.suspicion = None;
     }
 
-    /// Something that was proven is not.
-    pub(super) const fn ask_anew(&mut self) {
+    /// Something that was proven is not. Whoever voids it again and again neither hastens nor delays
+    /// the question.
+    pub(super) fn ask_anew(&mut self, now: Moment) {
         self.proven = None;
         self.has_asked_relays = false;
-        self.has_more = true;
+        let soon = now.plus_millis(ASK_DELAY_MILLIS);
+        self.ask_at = Some(self.ask_at.map_or(soon, |at| at.min(soon)));
     }
 
     /// Something new is on its way; its receipt is asked for once that has settled.
@@ -197,7 +203,7 @@ impl Replica {
         let is_stamped = |at: Moment| now.millis_since(at) < STAMP_MILLIS;
         let is_stamped = link.receipts.stamped.is_some_and(is_stamped);
         let Some(place) = self.place_of(id) else { return };
-        let late = self.late_for(id);
+        let (late, last) = self.late_for(id);
         let heads = self.next_heads(id, &place, HEADS_PER_RECEIPT_MAX - late.len());
         let spots: BTreeSet<Spot> = late.into_iter().chain(heads).collect();
         let index = &self.holdings.index;
@@ -206,7 +212,7 @@ impl Replica {
             keys.push(moment_alone());
         }
         if let Some(link) = self.links.get_mut(&id) {
-            link.receipts.late_from = self.holdings.index.end();
+            link.receipts.late.asked(last, self.holdings.index.end());
         }
         if !keys.is_empty() {
             self.prove(now, id, keys);
@@ -360,7 +366,14 @@ impl Replica {
             if is_peers {
                 self.note_clock(now, id, &receipt);
             }
-            self.take_receipt(&receipt, is_relay);
+            let is_setback = self.proofs.is_behind(&place_of(&receipt), receipt.store_epoch);
+            if is_setback && !self.takes_setback(id, is_peers) {
+                continue;
+            }
+            self.take_receipt(now, &receipt, is_relay);
+        }
+        if self.links.get(&id).is_some_and(|link| link.receipts.setbacks > SETBACKS_MAX) {
+            return Err(SessionError::OutOfTurn { name: "Receipts" });
         }
         self.go_on_asking(now, id, is_first);
         Ok(())
@@ -370,7 +383,7 @@ impl Replica {
     fn go_on_asking(&mut self, now: Moment, id: LinkId, is_first: bool) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let (peer, has_more) = (link.peer, link.receipts.has_more);
-        if link.receipts.cursor.is_some() {
+        if link.receipts.cursor.is_some() || link.receipts.late.is_open() {
             link.receipts.ask_soon(now);
         }
         // What a relay had before it signed shows only the comparison after that.
@@ -392,9 +405,19 @@ impl Replica {
         *clock = (*clock).max(Some((receipt.store_epoch, receipt.at)));
         let Some((epoch, floor)) = link.receipts.floor.take() else { return };
         if receipt.store_epoch == epoch && receipt.at <= floor {
+            link.receipts.setbacks += 1;
             let (device, store) = (receipt.signer, receipt.store);
-            self.doubt(Doubt { device, store, epoch, until: Some(floor) }, None);
+            self.doubt(now, Doubt { device, store, epoch, until: Some(floor) }, None);
         }
+    }
+
+    /// Whether one more receipt over this link may void what its store had acknowledged. Those that
+    /// the peer only carries are passed over beyond the limit; it answers for its own.
+    fn takes_setback(&mut self, id: LinkId, is_peers: bool) -> bool {
+        let Some(link) = self.links.get_mut(&id) else { return false };
+        let takes = is_peers || link.receipts.setbacks < SETBACKS_MAX;
+        link.receipts.setbacks += u32::from(takes);
+        takes
     }
 
     /// The store shows its epoch: an epoch that has risen voids what it acknowledged.
@@ -403,7 +426,7 @@ impl Replica {
             self.proofs.note_relay(&place, epoch, now);
         }
         if self.proofs.note_epoch(&place, epoch) {
-            self.restored(place, epoch);
+            self.restored(now, place, epoch);
         }
     }
 
@@ -414,25 +437,24 @@ impl Replica {
         }
     }
 
-    fn take_receipt(&mut self, receipt: &Receipt, is_relay: bool) {
-        let place = (receipt.signer, receipt.store);
+    fn take_receipt(&mut self, now: Moment, receipt: &Receipt, is_relay: bool) {
         let Gain { is_new, is_restored } =
             self.proofs.take(&self.holdings.index, receipt, is_relay);
         if is_restored {
-            self.restored(place, receipt.store_epoch);
+            self.restored(now, place_of(receipt), receipt.store_epoch);
         }
         if is_new {
             self.event(Event::Receipt(receipt.clone()));
         }
         if is_relay {
-            self.watch_receipt(receipt);
+            self.watch_receipt(now, receipt);
         }
     }
 
-    fn restored(&mut self, (device, store): Place, epoch: u64) {
+    fn restored(&mut self, now: Moment, (device, store): Place, epoch: u64) {
         self.watch.forget(&(device, store));
         for link in self.links.values_mut() {
-            link.receipts.ask_anew();
+            link.receipts.ask_anew(now);
         }
         self.event(Event::StoreRestored { device, store, epoch });
     }
@@ -476,6 +498,11 @@ impl Replica {
         };
         heads.filter(is_asked).take(limit).collect()
     }
+}
+
+/// The store that signed the receipt.
+const fn place_of(receipt: &Receipt) -> Place {
+    (receipt.signer, receipt.store)
 }
 
 /// What asks for the moment alone: a key that no batch has.

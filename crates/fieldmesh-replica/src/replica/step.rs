@@ -204,7 +204,7 @@ impl Replica {
             self.gaps.insert((chain, gap));
             self.event(Event::ChainGap { chain, gap });
         }
-        self.settle_suspicion(id);
+        self.settle_suspicion(now, id);
         self.watch_relay(id);
         self.ask(now, id);
     }

@@ -23,9 +23,10 @@ use fieldmesh_trie::Key;
 
 use super::Replica;
 use super::grants::Grant;
+use super::late::{Late, Round};
 use crate::index::{Index, Line, Spot};
 use crate::interface::{Doubt, Event};
-use crate::limits::{LATE_ASKED_MAX, LATE_MAX, RELAYS_WATCHED_MAX};
+use crate::limits::{LATE_ASKED_MAX, RELAYS_WATCHED_MAX};
 use crate::proofs::{Place, find};
 
 /// What relays had to give, and what came from others.
@@ -45,8 +46,8 @@ struct Watched {
     end: Spot,
     grant: Grant,
     policies: u64,
-    /// Batches that were not here at the given moment and came from others.
-    late: BTreeMap<Spot, Moment>,
+    /// Batches that were not here then and came from others.
+    late: Late,
 }
 
 impl Watch {
@@ -73,8 +74,8 @@ impl Watch {
 
     /// A batch that counts came from `peers`: gives back the relays that had to give it and since
     /// when.
-    fn arrived(&mut self, index: &Index, spot: Spot, peers: &BTreeSet<DeviceId>) -> Vec<Late> {
-        let mut late = Vec::new();
+    fn arrived(&mut self, index: &Index, spot: Spot, peers: &BTreeSet<DeviceId>) -> Vec<Owing> {
+        let mut owing = Vec::new();
         for (place, watched) in &mut self.relays {
             let had_to_give = spot >= watched.end
                 && watched.policies == self.policies
@@ -83,33 +84,30 @@ impl Watch {
             if !had_to_give {
                 continue;
             }
-            if watched.late.len() >= LATE_MAX {
-                watched.late.pop_first();
-            }
-            watched.late.insert(spot, watched.at);
-            late.push(Late { place: *place, since: watched.at });
+            watched.late.insert(index.chain(spot).author, spot, watched.at);
+            owing.push(Owing { place: *place, since: watched.at });
         }
-        late
+        owing
     }
 
     /// The first batch of each chain that is late, except those of which `device` is suspected,
     /// among what arrived here from `from` on.
-    fn late(&self, index: &Index, device: &DeviceId, from: Spot) -> Vec<Spot> {
+    fn late(&self, index: &Index, device: &DeviceId, from: Spot) -> BTreeMap<Line, Spot> {
         let others = self.relays.iter().filter(|(place, _)| place.0 != *device);
         let mut first: BTreeMap<Line, Spot> = BTreeMap::new();
-        for spot in others.flat_map(|(_, it)| it.late.range(from..)).map(|(spot, _)| *spot) {
+        for spot in others.flat_map(|(_, it)| it.late.from(from)).map(|(spot, _)| spot) {
             let before = first.entry(index.line(spot)).or_insert(spot);
             if index.sequence(spot) < index.sequence(*before) {
                 *before = spot;
             }
         }
-        first.into_values().collect()
+        first
     }
 
     /// The relay is convicted of having held this one back.
-    fn settle(&mut self, place: &Place, spot: Spot) {
+    fn settle(&mut self, index: &Index, place: &Place, spot: Spot) {
         if let Some(watched) = self.relays.get_mut(place) {
-            watched.late.remove(&spot);
+            watched.late.remove(&index.chain(spot).author, spot);
         }
     }
 
@@ -128,11 +126,10 @@ impl Watch {
             let mut of_line = heads.range((line, Spot::FIRST)..=(line, Spot::LAST));
             of_line.any(|(_, head)| index.reaches(*head, late))
         };
-        let late = watched.late.iter().filter(|(_, since)| receipt.at < **since);
-        let late = late.filter(|(spot, _)| is_covered(**spot));
-        let late: Vec<(Spot, Moment)> = late.map(|(spot, since)| (*spot, *since)).collect();
+        let late = watched.late.from(Spot::FIRST).filter(|(_, since)| receipt.at < *since);
+        let late: Vec<(Spot, Moment)> = late.filter(|(spot, _)| is_covered(*spot)).collect();
         for (spot, _) in &late {
-            watched.late.remove(spot);
+            watched.late.remove(&index.chain(*spot).author, *spot);
         }
         late
     }
@@ -140,7 +137,7 @@ impl Watch {
 
 /// A relay that had to give a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Late {
+struct Owing {
     place: Place,
     since: Moment,
 }
@@ -158,33 +155,40 @@ impl Replica {
         self.watch.in_step((peer, greeting.store), epoch, at, end, grant);
     }
 
-    /// What a peer may know earlier receipts for, which it was not asked for so far.
-    pub(super) fn late_for(&self, id: LinkId) -> Vec<Spot> {
-        let Some(link) = self.links.get(&id) else { return Vec::new() };
-        let late = self.watch.late(&self.holdings.index, &link.peer, link.receipts.late_from);
-        let late = late.into_iter().filter(|spot| self.grants.shows(id, &self.holdings, *spot));
-        late.take(LATE_ASKED_MAX).collect()
+    /// What a peer may know earlier receipts for, which it was not asked for so far: as much as one
+    /// question has room for, and the chain of the last one if more is left.
+    pub(super) fn late_for(&self, id: LinkId) -> (Vec<Spot>, Option<Line>) {
+        let Some(link) = self.links.get(&id) else { return (Vec::new(), None) };
+        let round = &link.receipts.late;
+        let late = self.watch.late(&self.holdings.index, &link.peer, round.from());
+        let is_asked = |(line, spot): &(Line, Spot)| {
+            round.is_left(*line) && self.grants.shows(id, &self.holdings, *spot)
+        };
+        let mut late = late.into_iter().filter(is_asked);
+        let asked: Vec<(Line, Spot)> = late.by_ref().take(LATE_ASKED_MAX).collect();
+        let last = asked.last().map(|(line, _)| *line).filter(|_| late.next().is_some());
+        (asked.into_iter().map(|(_, spot)| spot).collect(), last)
     }
 
     /// A batch that counts has come from `peers`.
-    pub(super) fn watch_arrival(&mut self, spot: Spot, peers: &BTreeSet<DeviceId>) {
+    pub(super) fn watch_arrival(&mut self, now: Moment, spot: Spot, peers: &BTreeSet<DeviceId>) {
         let index = &self.holdings.index;
         if !self.holdings.counts_all(index.line(spot)) {
             return;
         }
-        for Late { place, since } in self.watch.arrived(index, spot, peers) {
+        for Owing { place, since } in self.watch.arrived(index, spot, peers) {
             let acknowledged = self.proofs.acknowledged(&self.holdings.index, &place, spot);
             if acknowledged.is_some_and(|at| at < since) {
-                self.watch.settle(&place, spot);
-                self.withheld(place, spot, since);
+                self.watch.settle(&self.holdings.index, &place, spot);
+                self.withheld(now, place, spot, since);
             }
         }
     }
 
     /// A verified receipt may show that its signer kept something to itself.
-    pub(super) fn watch_receipt(&mut self, receipt: &Receipt) {
+    pub(super) fn watch_receipt(&mut self, now: Moment, receipt: &Receipt) {
         for (spot, since) in self.watch.convicted(&self.holdings.index, receipt) {
-            self.withheld((receipt.signer, receipt.store), spot, since);
+            self.withheld(now, (receipt.signer, receipt.store), spot, since);
         }
     }
 
@@ -194,14 +198,14 @@ impl Replica {
 
     /// The relay has signed for the batch and did not have it for this replica: nothing that it
     /// signed before it was in step is believed.
-    fn withheld(&mut self, (device, store): Place, spot: Spot, since: Moment) {
+    fn withheld(&mut self, now: Moment, (device, store): Place, spot: Spot, since: Moment) {
         let batch = self.holdings.index.id(spot);
         self.event(Event::Withheld { relay: device, batch });
         for link in self.links.values_mut() {
-            link.receipts.late_from = Spot::FIRST;
+            link.receipts.late = Round::FIRST;
         }
         let Some((epoch, _)) = self.proofs.latest(&(device, store)) else { return };
-        self.doubt(Doubt { device, store, epoch, until: Some(since) }, Some(batch));
+        self.doubt(now, Doubt { device, store, epoch, until: Some(since) }, Some(batch));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use fieldmesh_batch::{Batch, Draft, Leaf, Priority};
+use fieldmesh_batch::{Batch, Draft, Leaf, Priority, Receipt};
 use fieldmesh_identity::{
     Access, Adoption, Authority, Certificate, ChainHead, DeviceKeys, Genesis, Item, ItemPlace,
     Policy, Revocation, Seed, Statement,
@@ -179,6 +179,8 @@ pub(crate) struct Node {
     pub(crate) loaded: Vec<(LinkId, BatchId)>,
     /// Batches that the shell was told to store as not counting.
     pub(crate) stored_aside: BTreeSet<BatchId>,
+    /// What it signs instead of a receipt that it was asked for, by how many it has signed.
+    pub(crate) forge: Option<fn(usize, Receipt) -> Receipt>,
     /// How many receipts it has signed.
     pub(crate) signed: usize,
     /// The latest moment for which it has, which survives everything.
@@ -198,6 +200,7 @@ impl Node {
             is_stubborn: false,
             loaded: Vec::new(),
             stored_aside: BTreeSet::new(),
+            forge: None,
             signed: 0,
             signed_until: None,
             events: Vec::new(),
@@ -409,6 +412,8 @@ impl Crew {
                 Output::Sign { link, receipt } => {
                     node.signed += 1;
                     node.signed_until = node.signed_until.max(Some(receipt.at));
+                    let signed = node.signed;
+                    let receipt = node.forge.map_or(receipt.clone(), |it| it(signed, receipt));
                     let bytes = receipt.sign(node.author.keys.signing_key());
                     node.replica.handle(now, Input::Signed { link, bytes }).unwrap();
                 }

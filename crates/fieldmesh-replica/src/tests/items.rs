@@ -14,7 +14,7 @@ use crate::{Event, Input};
 
 const SHUFFLES: u64 = 20;
 
-fn junk(office: &Office, signer: &DeviceKeys, number: u64) -> Item {
+pub(super) fn junk(office: &Office, signer: &DeviceKeys, number: u64) -> Item {
     let place = ItemPlace { sequence: number, previous: None };
     let statement = Statement::Unknown { kind: 99, body: number.to_be_bytes().to_vec() };
     Item::sign(signer, office.tenant, place, &statement).unwrap()

@@ -1,10 +1,14 @@
 //! What signed receipts prove, for how long, and what gives a relay away that keeps things back.
 
 use fieldmesh_batch::{Batch, Receipt};
+use fieldmesh_identity::Item;
+use fieldmesh_identity::policy::ITEMS_PER_MEMBER_MAX;
 use fieldmesh_model::{DeviceId, Role, StoreId};
 
 use super::crew::{Author, Crew, Node, Office, at, keys};
-use crate::{Config, Event, Proof, Replica};
+use super::items::junk;
+use crate::limits::LATE_ASKED_MAX;
+use crate::{Config, Event, Input, Proof, Replica};
 
 const RELAY: usize = 2;
 
@@ -14,6 +18,7 @@ fn crew() -> (Crew, Office) {
     office.certify(&keys(1), Role::Operator);
     office.certify(&keys(2), Role::Operator);
     office.certify(&keys(3), Role::Relay);
+    office.certify(&keys(4), Role::Operator);
     let nodes = [1, 2, 3].map(|seed| Node::new(seed, &office)).into();
     (Crew::of(nodes), office)
 }
@@ -270,6 +275,29 @@ fn a_relay_that_withholds_a_batch_is_reported_by_the_device_that_gets_it_elsewhe
 }
 
 #[test]
+fn a_relay_is_reported_although_much_else_came_late_that_it_never_had() {
+    let (mut crew, hidden) = withhold(1_000);
+    let (_, office) = self::crew();
+    crew.nodes.push(Node::new(4, &office));
+    let (third, now) = (3, at(crew.now));
+    for partition in 0..u32::try_from(LATE_ASKED_MAX).unwrap() + 20 {
+        let mut author = Author::new(4, office.tenant);
+        author.partition = partition;
+        crew.nodes[third].put(now, author.seal(crew.now, b"one each"));
+    }
+    crew.connect(1, third);
+    crew.pass(5_000);
+    crew.nodes[third].put(now, hidden.clone());
+    crew.perform(third);
+    crew.pass(5_000);
+    assert!(crew.nodes[1].replica.holds(&hidden.id()));
+    assert_eq!(withheld(&crew.nodes[1]), [], "who brought it has no receipt for it");
+    crew.connect(1, 0);
+    crew.pass(10_000);
+    assert_eq!(withheld(&crew.nodes[1]), [crew.nodes[RELAY].device()]);
+}
+
+#[test]
 fn a_relay_that_got_a_batch_after_it_was_in_step_is_not_accused() {
     let (mut crew, _) = crew();
     let (link, _) = crew.connect(1, RELAY);
@@ -394,6 +422,35 @@ fn a_store_that_lacks_what_it_signed_for_is_not_believed_whoever_carries_its_wor
     crew.nodes[0].events.extend(old);
     crew.nodes[0].restart();
     assert!(!crew.nodes[0].replica.proof(&lost.id()).is_safe);
+}
+
+#[test]
+fn a_store_is_not_doubted_where_one_policy_item_took_the_place_of_another_meanwhile() {
+    let (mut crew, lost) = put_back();
+    crew.now += 20_000;
+    crew.nodes[RELAY].is_stubborn = true;
+    crew.nodes[RELAY].is_slow = false;
+    let (_, office) = self::crew();
+    let mut items: Vec<Item> =
+        (0..=ITEMS_PER_MEMBER_MAX as u64).map(|number| junk(&office, &keys(2), number)).collect();
+    items.sort_by_key(|item| std::cmp::Reverse(item.id()));
+    let first = items.pop().unwrap();
+    for (node, item) in
+        [0, RELAY].into_iter().flat_map(|node| items.iter().map(move |it| (node, it)))
+    {
+        crew.input(node, Input::LocalItem { item: item.clone() });
+    }
+    crew.nodes[0].loaded.clear();
+    crew.connect(0, RELAY);
+    while !crew.nodes[0].loaded.iter().any(|(_, id)| *id == lost.id()) {
+        assert!(!crew.run_for(1), "it is asked for");
+    }
+    let before = crew.nodes[0].replica.items().count();
+    crew.input(0, Input::LocalItem { item: first });
+    assert_eq!(crew.nodes[0].replica.items().count(), before);
+    crew.pass(5_000);
+    let is_doubt = |event: &Event| matches!(event, Event::StoreDoubted { .. });
+    assert_eq!(count(&crew.nodes[0], is_doubt), 0);
 }
 
 #[test]
