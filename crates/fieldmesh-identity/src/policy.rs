@@ -371,6 +371,11 @@ impl Policy {
         self.roll.admits(item)
     }
 
+    /// Whether `item`, which [`Self::admits`] lets in, drives out another, and no cut asks for it.
+    pub fn displaces(&self, item: &Item) -> bool {
+        self.roll.displaces(item)
+    }
+
     /// Whether items that `before` did not admit may be admitted.
     pub fn hears_more_than(&self, before: &Self) -> bool {
         self.roll.hears_more_than(&before.roll)

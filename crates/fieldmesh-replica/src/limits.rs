@@ -7,6 +7,10 @@ pub const QUARANTINE_PER_AUTHOR_MAX: usize = 16_384;
 /// The most refused batches and policy items that one conversation keeps in mind because there is no
 /// room for them; more would end it.
 pub const SURPLUS_MAX: u64 = fieldmesh_session::limits::EXCLUDED_MAX as u64 / 2;
+/// The most policy items of one signer within an hour that drive out others; each one is written,
+/// and what it drives out stays in the log. Further ones are refused until the hour is over, so
+/// replicas that are flooded hold the same once that has ended.
+pub const ITEMS_DISPLACING_PER_HOUR_MAX: usize = 64;
 /// Bytes of batches that wait in memory for a policy under which they count.
 pub const WAITING_BYTES_MAX: usize = 1 << 20;
 /// The most links to which a new batch is sent at once; the others are told its name.

@@ -3,6 +3,7 @@
 mod arrivals;
 mod doubts;
 mod flights;
+mod floods;
 mod grants;
 mod late;
 mod ledger;
@@ -32,6 +33,7 @@ use crate::limits::{EAGER_LINKS_MAX, INGEST_WINDOW_DEFAULT};
 use crate::proofs::Proofs;
 use crate::signing::Signing;
 use flights::Flights;
+use floods::Floods;
 use grants::Grants;
 use ledger::Ledger;
 use partials::Partials;
@@ -58,6 +60,7 @@ pub struct Replica {
     items: BTreeMap<ItemId, Item>,
     policy: Policy,
     policy_keys: Trie,
+    floods: Floods,
     holdings: Holdings,
     /// Batches on the disk that nothing shows to be authentic.
     unheld: BTreeSet<BatchId>,
@@ -125,6 +128,7 @@ impl Replica {
             items,
             policy,
             policy_keys,
+            floods: Floods::default(),
             holdings,
             unheld: unheld.into_iter().collect(),
             gaps: BTreeSet::new(),
@@ -355,6 +359,9 @@ impl Replica {
         let wants = self.flights.expire(now);
         self.want(now, wants);
         self.expire_runs(now);
+        if self.floods.is_over(now) {
+            self.rejudge(now);
+        }
         self.ask_if_due(now);
         self.settle_rivals(now);
     }

@@ -113,8 +113,9 @@ struct Speaker {
 
 /// The order in which items of one rank have room: first what a cut saves, from the cut backwards.
 ///
-/// The rest goes by id. Ids are hashes, so whoever signs ever more items drives out ever fewer of
-/// its own: what `n` of them displace grows with the logarithm of `n`.
+/// The rest goes by id. Whoever signs many items and sends them by falling ids drives out one with
+/// each, and no fixed order prevents that; so replicas take only so many of one signer in an hour
+/// that [`Roll::displaces`] tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     depth: usize,
@@ -206,6 +207,18 @@ impl Roll {
         };
         let goes_before = lowest < speaker.rank || (lowest == speaker.rank && turn < *last);
         goes_before.then_some(()).ok_or(Unheard::Full { count })
+    }
+
+    /// Whether `item`, which the set admits, drives out another as soon as it comes. What a cut saves
+    /// does not count as such: a higher rank asked for it.
+    pub(super) fn displaces(&self, item: &Item) -> bool {
+        let Some(speaker) = self.speakers.get(&DeviceId::of_key(item.signer())) else {
+            return false;
+        };
+        let is_awaited = speaker.awaited.is_some_and(|turn| turn.item == item.id());
+        let is_full = speaker.count >= self.limits.share(speaker.rank)
+            || self.held.len() >= self.limits.items;
+        is_full && !is_awaited
     }
 
     /// Whether something may belong to this set that did not belong to `before`, beside what fills

@@ -76,6 +76,7 @@ impl Replica {
     /// Checks a policy item; None while it is on its way to the disk.
     pub(super) fn receive_item(
         &mut self,
+        now: Moment,
         id: LinkId,
         received: &Received,
         fresh: &mut Vec<Item>,
@@ -89,7 +90,7 @@ impl Replica {
         }
         let Some(peer) = self.links.get(&id).map(|link| link.peer) else { return Ok(None) };
         if !self.ledger.is_writing_item(&item.id()) {
-            if let Some(verdict) = self.refuse_item(id, &item) {
+            if let Some(verdict) = self.refuse_item(now, id, &item) {
                 return Ok(Some(verdict));
             }
             let writing = Writing::new(item_key(&item), id, item.clone());
@@ -101,7 +102,7 @@ impl Replica {
     }
 
     /// What is said of an item that is not to be stored as things are.
-    fn refuse_item(&self, link: LinkId, item: &Item) -> Option<Verdict> {
+    fn refuse_item(&mut self, now: Moment, link: LinkId, item: &Item) -> Option<Verdict> {
         let key = item_key(item);
         match self.policy.admits(item) {
             // The conversation works around it until somebody else may be heard.
@@ -109,10 +110,13 @@ impl Replica {
             // An honest peer drops it as well once it has what goes before it.
             Err(_) => Some(Verdict::Known(key)),
             // What is being written is in the set soon; then this one is judged by all of it.
+            Ok(()) if self.ledger.items_of(item.signer()) >= self.policy.share_of(item) => {
+                Some(Verdict::Known(key))
+            }
             Ok(()) => {
-                let is_share_full =
-                    self.ledger.items_of(item.signer()) >= self.policy.share_of(item);
-                is_share_full.then_some(Verdict::Known(key))
+                let is_flood =
+                    self.policy.displaces(item) && !self.floods.takes(now, item.signer());
+                is_flood.then(|| self.refuse_for_now(link, key))
             }
         }
     }
@@ -477,7 +481,7 @@ impl Replica {
     }
 
     /// Tells all conversations which refused batches still count as held.
-    fn rejudge(&mut self, now: Moment) {
+    pub(super) fn rejudge(&mut self, now: Moment) {
         let mut refused = self.waiting.keys();
         refused.extend(self.ledger.refused_before());
         self.step_all(now, || Step::Rejudge(refused.clone()));

@@ -18,7 +18,12 @@ impl Replica {
     pub fn deadline(&self) -> Option<Moment> {
         let sessions = self.links.values().filter_map(|link| link.session.deadline());
         let questions = self.links.values().filter_map(|link| link.receipts.deadline());
-        let others = [self.flights.deadline(), self.rivals.deadline(), self.runs.deadline()];
+        let others = [
+            self.flights.deadline(),
+            self.rivals.deadline(),
+            self.runs.deadline(),
+            self.floods.deadline(),
+        ];
         sessions.chain(questions).chain(others.into_iter().flatten()).min()
     }
 

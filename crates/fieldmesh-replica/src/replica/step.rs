@@ -128,7 +128,7 @@ impl Replica {
         turn: &mut Turn,
     ) -> Result<(), CloseReason> {
         let verdict = match received.frame.set {
-            Set::Policy => self.receive_item(id, received, &mut turn.items)?,
+            Set::Policy => self.receive_item(now, id, received, &mut turn.items)?,
             Set::Data | Set::Quarantine => {
                 self.receive_batch(now, id, received, &mut turn.batches)?
             }

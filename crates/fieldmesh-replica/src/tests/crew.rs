@@ -179,6 +179,8 @@ pub(crate) struct Node {
     pub(crate) loaded: Vec<(LinkId, BatchId)>,
     /// Batches that the shell was told to store as not counting.
     pub(crate) stored_aside: BTreeSet<BatchId>,
+    /// How many policy items of peers the shell was told to store.
+    pub(crate) stored_items: usize,
     /// What it signs instead of a receipt that it was asked for, by how many it has signed.
     pub(crate) forge: Option<fn(usize, Receipt) -> Receipt>,
     /// How many receipts it has signed.
@@ -200,6 +202,7 @@ impl Node {
             is_stubborn: false,
             loaded: Vec::new(),
             stored_aside: BTreeSet::new(),
+            stored_items: 0,
             forge: None,
             signed: 0,
             signed_until: None,
@@ -406,6 +409,7 @@ impl Crew {
                     }
                 }
                 Output::StoreItems { items, .. } => {
+                    node.stored_items += items.len();
                     let ids: Vec<ItemId> = items.iter().map(Item::id).collect();
                     node.replica.handle(now, Input::ItemsStored { ids }).unwrap();
                 }

@@ -10,6 +10,7 @@ use fieldmesh_identity::{DeviceKeys, Item, ItemPlace, Policy, Revocation, Statem
 use fieldmesh_model::{ItemId, Role};
 
 use super::crew::{Crew, Node, Office, keys};
+use crate::limits::ITEMS_DISPLACING_PER_HOUR_MAX;
 use crate::{Event, Input};
 
 const SHUFFLES: u64 = 20;
@@ -79,6 +80,31 @@ fn a_revocation_and_new_work_arrive_although_a_member_has_filled_its_share() {
     assert_eq!(crew.nodes[0].replica.items().count(), office.items.len() + ITEMS_PER_MEMBER_MAX);
     assert!(crew.nodes[0].replica.holds(&batch.id()));
     crew.assert_equal();
+}
+
+#[test]
+fn a_member_that_drives_out_its_own_items_again_and_again_fills_no_disk() {
+    let (mut crew, office) = flooded();
+    let count = ITEMS_PER_MEMBER_MAX + 2 * ITEMS_DISPLACING_PER_HOUR_MAX;
+    let mut items: Vec<Item> =
+        (0..count as u64).map(|number| junk(&office, &keys(9), number)).collect();
+    items.sort_by_key(|item| std::cmp::Reverse(item.id()));
+    crew.connect(0, 1);
+    crew.run();
+    for item in items {
+        give(&mut crew, 0, [item]);
+        crew.run();
+    }
+    let stored = crew.nodes[1].stored_items;
+    assert_eq!(stored, ITEMS_PER_MEMBER_MAX + ITEMS_DISPLACING_PER_HOUR_MAX);
+    crew.pass(60_000);
+    assert!(crew.nodes.iter().all(|node| node.closed.is_empty()));
+    let batch = crew.seal(0, b"entry");
+    crew.pass(2_000);
+    assert!(crew.nodes[1].replica.holds(&batch.id()), "work goes on");
+    assert_ne!(crew.nodes[0].replica.policy_root(), crew.nodes[1].replica.policy_root());
+    crew.pass(3_600_000);
+    crew.assert_same([0, 1]);
 }
 
 #[test]
