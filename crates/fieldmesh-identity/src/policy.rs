@@ -386,6 +386,11 @@ impl Policy {
         self.roll.share(&DeviceId::of_key(item.signer()))
     }
 
+    /// Whether the signer of `item` was ever somebody who certifies others.
+    pub fn speaks_for_others(&self, item: &Item) -> bool {
+        self.roll.rank(&DeviceId::of_key(item.signer())) >= Some(Rank::Issuer)
+    }
+
     /// Whether the item is part of this policy, rather than kept without effect.
     pub fn counts(&self, item: &ItemId) -> bool {
         self.counted.contains(item)

@@ -11,6 +11,11 @@ pub const SURPLUS_MAX: u64 = fieldmesh_session::limits::EXCLUDED_MAX as u64 / 2;
 /// and what it drives out stays in the log. Further ones are refused until the hour is over, so
 /// replicas that are flooded hold the same once that has ended.
 pub const ITEMS_DISPLACING_PER_HOUR_MAX: usize = 64;
+/// The most policy items of one signer that were driven out and are kept in case that a cut saves
+/// them; the ones that came first.
+pub const DISPLACED_PER_SIGNER_MAX: usize = 1_024;
+/// The most of them of all signers.
+pub const DISPLACED_MAX: usize = 4_096;
 /// Bytes of batches that wait in memory for a policy under which they count.
 pub const WAITING_BYTES_MAX: usize = 1 << 20;
 /// The most links to which a new batch is sent at once; the others are told its name.

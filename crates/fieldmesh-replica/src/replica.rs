@@ -1,6 +1,7 @@
 //! The state of one participant and what each input does to it.
 
 mod arrivals;
+mod displaced;
 mod doubts;
 mod flights;
 mod floods;
@@ -32,6 +33,7 @@ use crate::interface::{Config, Held, Input, Output, ReplicaError};
 use crate::limits::{EAGER_LINKS_MAX, INGEST_WINDOW_DEFAULT};
 use crate::proofs::Proofs;
 use crate::signing::Signing;
+use displaced::Displaced;
 use flights::Flights;
 use floods::Floods;
 use grants::Grants;
@@ -60,6 +62,7 @@ pub struct Replica {
     items: BTreeMap<ItemId, Item>,
     policy: Policy,
     policy_keys: Trie,
+    displaced: Displaced,
     floods: Floods,
     holdings: Holdings,
     /// Batches on the disk that nothing shows to be authentic.
@@ -111,12 +114,16 @@ impl Link {
 }
 
 impl Replica {
-    /// A replica that holds durable `items` and `batches`.
+    /// A replica that holds durable `items`, in the order in which they came, and `batches`.
     pub fn new(config: Config, items: Vec<Item>, batches: impl IntoIterator<Item = Held>) -> Self {
-        let mut items: BTreeMap<ItemId, Item> =
+        let mut displaced = Displaced::default();
+        items.iter().for_each(|item| displaced.arrived(item.id()));
+        let policy = Policy::evaluate(config.tenant, &items);
+        let (items, rest): (Vec<Item>, Vec<Item>) =
+            items.into_iter().partition(|item| policy.holds(&item.id()));
+        displaced.keep(&policy, rest);
+        let items: BTreeMap<ItemId, Item> =
             items.into_iter().map(|item| (item.id(), item)).collect();
-        let policy = Policy::evaluate(config.tenant, items.values());
-        items.retain(|id, _| policy.holds(id));
         let mut policy_keys: Trie = items.values().map(item_key).collect();
         policy_keys.rehash();
         let (holdings, unheld) = Holdings::open(&policy, batches);
@@ -128,6 +135,7 @@ impl Replica {
             items,
             policy,
             policy_keys,
+            displaced,
             floods: Floods::default(),
             holdings,
             unheld: unheld.into_iter().collect(),

@@ -212,18 +212,30 @@ impl Replica {
             Statement::Certificate(certificate) => Some(certificate.device()),
             _ => None,
         };
-        let subjects: BTreeSet<DeviceId> = items.iter().filter_map(subject).collect();
+        let returning = self.displaced.take();
+        let subjects: BTreeSet<DeviceId> =
+            items.iter().chain(returning.values()).filter_map(subject).collect();
         for item in items {
+            self.displaced.arrived(item.id());
             self.policy_keys.insert(item_key(&item));
             self.items.insert(item.id(), item);
         }
+        // What was driven out has room again where a cut saves it, or others have none.
+        let ids: BTreeSet<ItemId> = returning.keys().copied().collect();
+        self.items.extend(returning);
         let policy = Policy::evaluate(self.config.tenant, self.items.values());
         let is_same = self.says_the_same(&policy, &subjects);
+        for item in ids.iter().filter(|id| policy.holds(id)).filter_map(|id| self.items.get(id)) {
+            self.policy_keys.insert(item_key(item));
+        }
         // What came may have driven out others of the same signer, or be driven out already.
-        for item in self.items.values().filter(|item| !policy.holds(&item.id())) {
+        let rest = self.items.values().filter(|item| !policy.holds(&item.id()));
+        let rest: Vec<Item> = rest.cloned().collect();
+        for item in rest.iter().filter(|item| !ids.contains(&item.id())) {
             self.policy_keys.remove(&item_key(item));
         }
         self.items.retain(|id, _| policy.holds(id));
+        self.displaced.keep(&policy, rest);
         self.policy_keys.rehash();
         let before = std::mem::replace(&mut self.policy, policy);
         if is_same {

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use fieldmesh_identity::policy::ITEMS_PER_MEMBER_MAX;
-use fieldmesh_identity::{DeviceKeys, Item, ItemPlace, Policy, Revocation, Statement};
-use fieldmesh_model::{ItemId, Role};
+use fieldmesh_identity::policy::{ITEMS_PER_ISSUER_MAX, ITEMS_PER_MEMBER_MAX};
+use fieldmesh_identity::{
+    Certificate, Cut, DeviceKeys, Item, ItemPlace, Policy, Revocation, Statement,
+};
+use fieldmesh_model::{ItemId, Role, UserId};
 
 use super::crew::{Crew, Node, Office, keys};
 use crate::limits::ITEMS_DISPLACING_PER_HOUR_MAX;
-use crate::{Event, Input};
+use crate::{Event, Input, Replica};
 
 const SHUFFLES: u64 = 20;
 
@@ -56,7 +58,7 @@ fn what_strangers_sign_takes_no_room() {
     assert_eq!(crew.nodes[0].replica.items().count(), office.items.len());
     let stored = [office.items.clone(), vec![junk(&office, &keys(77), 1)]].concat();
     let config = *crew.nodes[0].replica.config();
-    let opened = crate::Replica::new(config, stored, []);
+    let opened = Replica::new(config, stored, []);
     assert_eq!(opened.policy_root(), crew.nodes[0].replica.policy_root(), "an older store");
 }
 
@@ -104,6 +106,55 @@ fn a_member_that_drives_out_its_own_items_again_and_again_fills_no_disk() {
     assert!(crew.nodes[1].replica.holds(&batch.id()), "work goes on");
     assert_ne!(crew.nodes[0].replica.policy_root(), crew.nodes[1].replica.policy_root());
     crew.pass(3_600_000);
+    crew.assert_same([0, 1]);
+}
+
+/// A device that an issuer certified, and an issuer's key in the hands of a thief who signs as much
+/// as has room, all of which goes before the certificate: the certificate and the rest.
+fn robbed() -> (Office, Item, Vec<Item>) {
+    let (_, mut office) = Crew::new(2);
+    let issuer = keys(8);
+    let user = UserId::from_bytes([8; 16]);
+    let lead = Certificate::new(issuer.public_key(), "Tablet", user, Role::Manager);
+    office.sign(&Statement::Certificate(Box::new(Certificate { may_issue: true, ..lead })));
+    let honest = (1..).map(|version| {
+        let member = Certificate::new(keys(7).public_key(), "Truck", user, Role::Operator);
+        let statement = Statement::Certificate(Box::new(Certificate { version, ..member }));
+        Item::sign(&issuer, office.tenant, ItemPlace::FIRST, &statement).unwrap()
+    });
+    let certificate = honest.into_iter().find(|item| item.id().as_bytes()[0] >= 0xc0).unwrap();
+    let junk = (0..).map(|number| junk(&office, &issuer, number));
+    let flood: Vec<Item> =
+        junk.filter(|item| item.id() < certificate.id()).take(ITEMS_PER_ISSUER_MAX).collect();
+    (office, certificate, flood)
+}
+
+#[test]
+fn members_whose_certificates_a_thief_drove_out_are_back_once_a_cut_is_named() {
+    let (mut office, certificate, flood) = robbed();
+    let items = [office.items.clone(), vec![certificate.clone()]].concat();
+    let stolen = [office.items.clone(), flood].concat();
+    let mut crew = Crew::of([1, 2].map(|seed| Node::new(seed, &office)).into());
+    let configs = [0, 1].map(|node| *crew.nodes[node].replica.config());
+    crew.nodes[0].replica = Replica::new(configs[0], items, []);
+    crew.nodes[1].replica = Replica::new(configs[1], stolen, []);
+    let is_member = |crew: &Crew, node: usize| {
+        crew.nodes[node].replica.policy().member(&keys(7).device()).is_some()
+    };
+    assert!(is_member(&crew, 0));
+    crew.connect(0, 1);
+    crew.pass(60_000);
+    assert!(!is_member(&crew, 0), "it is driven out");
+    let items = Some(Cut { sequence: certificate.place().sequence, item: certificate.id() });
+    let device = keys(8).device();
+    let (heads, reason) = ([].into(), "stolen".into());
+    let (remaining, wipe) = (None, false);
+    let said = Revocation { device, version: 1, heads, items, remaining, wipe, reason };
+    let item = office.sign(&Statement::Revocation(Box::new(said)));
+    crew.input(0, Input::LocalItem { item });
+    assert!(is_member(&crew, 0), "from what was kept");
+    crew.pass(60_000);
+    assert!(is_member(&crew, 1), "and from there to others");
     crew.assert_same([0, 1]);
 }
 
