@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use fieldmesh_batch::Priority;
 use fieldmesh_document::Document;
+use fieldmesh_identity::policy::Unheard;
 use fieldmesh_identity::{Item, Member, Policy};
 use fieldmesh_model::{DeviceId, DocumentId, Epoch, Filter, Moment, UserId};
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View};
@@ -287,6 +288,14 @@ impl Ledger {
 
     /// Writes a policy item made here, durably, and lets it count.
     pub(crate) fn add_item(&self, item: &Item) -> Result<(), Error> {
+        // Without room it would be dropped everywhere without a word. A signer who is not known may
+        // become so by an item that follows.
+        let verdict = self.policy().admits(item);
+        if let Err(full @ (Unheard::ShareFull { .. } | Unheard::Full { .. })) = verdict {
+            return Err(Error::NotAllowed {
+                reason: format!("there is no room for what this would say: {full}"),
+            });
+        }
         let entry = Entry::Item(item.encode().to_vec()).encode();
         let places = self.store.append(vec![entry]).map_err(|error| Error::store(&error))?;
         if let Some(place) = places.last() {

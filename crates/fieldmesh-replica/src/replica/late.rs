@@ -24,7 +24,9 @@ impl Late {
         if self.since.len() > LATE_MAX {
             let largest = self.authors.iter().max_by_key(|(_, spots)| spots.len());
             let oldest = largest.and_then(|(author, spots)| Some((*author, *spots.first()?)));
-            oldest.map(|(author, spot)| self.remove(&author, spot));
+            if let Some((author, spot)) = oldest {
+                self.remove(&author, spot);
+            }
         }
     }
 

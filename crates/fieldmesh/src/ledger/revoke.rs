@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_identity::{
-    Adoption, ChainHead, HEADS_PER_ITEM_MAX, Item, Member, Policy, REASON_LENGTH_MAX, Revocation,
-    Statement,
+    Adoption, ChainHead, Cut, HEADS_PER_ITEM_MAX, Item, Member, Policy, REASON_LENGTH_MAX,
+    Revocation, Statement,
 };
-use fieldmesh_model::{BatchId, DeviceId, Role};
+use fieldmesh_model::{BatchId, DeviceId, ItemId, Role};
 use fieldmesh_replica::Held;
 use fieldmesh_store::{Direction, KeyRange, Tree};
 use fieldmesh_trie::Key;
@@ -23,13 +23,15 @@ const SUFFIX_LENGTH_MIN: usize = 4;
 const FOUNDER_SEQUENCE: u64 = 1;
 
 impl Ledger {
-    /// Shuts `device` out. What is here of its work goes on counting.
+    /// Shuts `device` out. What is here of its work goes on counting, and of what it said of others
+    /// all up to `last`, or else all. With `last` also a revocation is corrected.
     ///
     /// Gives the items that were made, durable and in force here.
     pub(crate) fn revoke(
         &self,
         device: DeviceId,
         options: &RevokeOptions,
+        last: Option<ItemId>,
     ) -> Result<(RevokeReport, Vec<Item>), Error> {
         let policy = self.policy();
         let known = policy
@@ -40,10 +42,14 @@ impl Ledger {
                 reason: "this is the device itself; revoke it from another one".into(),
             });
         }
-        if policy.is_revoked(&device) {
+        if policy.is_revoked(&device) && last.is_none() {
             return Err(Error::Usage { reason: format!("{} is revoked already", known.name) });
         }
         check_reason(options.reason.trim())?;
+        let cut = match last {
+            Some(item) => Some(self.cut_at(known, item)?),
+            None => policy.head(&known.public_key),
+        };
         let own = self.batches_of(device)?;
         let aside: BTreeSet<BatchId> = self.aside()?.into_iter().collect();
         let counting: Vec<Held> =
@@ -58,7 +64,7 @@ impl Ledger {
                 device,
                 version: policy.revocation(&device).map_or(1, |it| it.version.saturating_add(1)),
                 heads: first.iter().copied().collect(),
-                items: policy.head(&known.public_key),
+                items: cut,
                 remaining: None,
                 wipe: options.wipe,
                 reason: options.reason.trim().to_owned(),
@@ -73,13 +79,25 @@ impl Ledger {
             named = first;
             after = self.policy_with(&items)?;
         }
-        if !after.is_revoked(&device) {
+        let is_in_force = after.revocation(&device).is_some_and(|it| it.items == cut);
+        if !after.is_revoked(&device) || !is_in_force {
             return Err(self.may_not_revoke(&policy, known));
         }
         let kept = reached(&counting, named);
         self.add_items(&items)?;
         let (name, wipe) = (known.name.clone(), options.wipe);
         Ok((RevokeReport { device, name, kept, wipe }, items))
+    }
+
+    /// The cut behind an item of `member`, which may have been driven out by others.
+    fn cut_at(&self, member: &Member, item: ItemId) -> Result<Cut, Error> {
+        let items = self.policy_items()?;
+        let is_it = |it: &&Item| it.id() == item && *it.signer() == member.public_key;
+        let found = items.iter().find(is_it).ok_or_else(|| Error::NotFound {
+            kind: "policy item of the device",
+            name: item.to_string(),
+        })?;
+        Ok(Cut { sequence: found.place().sequence, item })
     }
 
     /// Lets batches of a revoked device count, each with all before it: those named, or all that

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::Item;
-use fieldmesh_model::{BatchId, ItemId, Moment};
+use fieldmesh_model::{BatchId, Moment};
 use fieldmesh_replica::{Doubt, Held, Replica};
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View, WriteSet};
 use fieldmesh_trie::Key;
@@ -19,7 +19,8 @@ use crate::rows::{self, DoubtRow, LeafRow};
 
 /// What a home holds when it is opened.
 pub(super) struct Contents {
-    pub(super) items: BTreeMap<ItemId, Item>,
+    /// By where they lie in the log: in the order in which they came.
+    pub(super) items: BTreeMap<Place, Item>,
     pub(super) held: BTreeMap<BatchId, Held>,
     pub(super) places: Places,
 }
@@ -43,7 +44,7 @@ impl Contents {
             let place: Place = rows::decode(&row?.1)?;
             match read_item(store, place) {
                 Ok(item) => {
-                    self.items.insert(item.id(), item);
+                    self.items.insert(place, item);
                 }
                 Err(error) => damage.push(format!("a policy item is lost: {error}")),
             }
@@ -82,7 +83,7 @@ impl Contents {
             match Entry::decode(&entry) {
                 Ok(Entry::Item(bytes)) => {
                     if let Ok(item) = Item::decode(&bytes) {
-                        self.items.insert(item.id(), item);
+                        self.items.insert(place, item);
                     }
                 }
                 Ok(Entry::Batch(bytes)) => {

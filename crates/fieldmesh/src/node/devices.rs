@@ -1,11 +1,12 @@
 //! Membership that ends: revoking a device, and adopting what it did.
 
 use fieldmesh_identity::Item;
-use fieldmesh_model::DeviceId;
+use fieldmesh_model::{DeviceId, ItemId};
 use fieldmesh_replica::Input;
 
 use crate::api::{AdoptReport, RevokeOptions, RevokeReport, meant};
 use crate::error::Error;
+use crate::ledger::Ledger;
 use crate::mesh::Call;
 
 use super::Node;
@@ -22,7 +23,30 @@ impl Node {
     pub async fn revoke(&self, name: &str, options: RevokeOptions) -> Result<RevokeReport, Error> {
         let device = self.device_ever(name)?;
         // What is connected may be about to bring more of it; what is here counts.
-        let (report, items) = self.blocking(move |ledger| ledger.revoke(device, &options)).await?;
+        let revoke = move |ledger: &Ledger| ledger.revoke(device, &options, None);
+        let (report, items) = self.blocking(revoke).await?;
+        self.announce(items);
+        Ok(report)
+    }
+
+    /// Like [`Node::revoke`], where the key of a device that certifies others was in wrong hands: of
+    /// what it said of others counts only what leads to the policy item `last`, and that has room
+    /// before all else that the key signed. A device that is revoked already is revoked once more,
+    /// up to that item.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Node::revoke`]; [`Error::NotFound`] also where the item is not here or not of the
+    /// device.
+    pub async fn revoke_up_to(
+        &self,
+        name: &str,
+        last: ItemId,
+        options: RevokeOptions,
+    ) -> Result<RevokeReport, Error> {
+        let device = self.device_ever(name)?;
+        let revoke = move |ledger: &Ledger| ledger.revoke(device, &options, Some(last));
+        let (report, items) = self.blocking(revoke).await?;
         self.announce(items);
         Ok(report)
     }

@@ -38,13 +38,12 @@ impl<'a> Receipts<'a> {
         Ok(())
     }
 
-    /// Drops what is not believed any more, and keeps in mind that it is not.
+    /// Keeps in mind what is not believed any more, and drops what says nothing at all: receipts of
+    /// earlier epochs. Doubted ones stay, because they may convict their signer elsewhere.
     pub(super) fn void(&mut self, doubt: &Doubt) -> Result<(), Error> {
         for (key, bytes) in self.of(doubt.device)? {
             let is_void = Receipt::decode(&bytes).is_ok_and(|receipt| {
-                let is_earlier = receipt.store_epoch == doubt.epoch
-                    && doubt.until.is_some_and(|until| receipt.at <= until);
-                receipt.store == doubt.store && (receipt.store_epoch < doubt.epoch || is_earlier)
+                receipt.store == doubt.store && receipt.store_epoch < doubt.epoch
             });
             if is_void {
                 self.changed.insert(key, None);

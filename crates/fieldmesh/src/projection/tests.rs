@@ -25,6 +25,7 @@ use crate::projector::{Projector, Work};
 use crate::rows::{self, DocumentRow, QuarantineRow};
 
 mod order;
+mod receipts;
 
 const EPOCH: Epoch = Epoch(1);
 const WELLS: usize = 3;
