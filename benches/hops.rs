@@ -43,7 +43,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let bytes = table::one((peer.bytes_in + peer.bytes_out) as f64 / count as f64);
         let cells = (table::one(micros), table::ratio(micros, floor));
         table::row(&format!("hop {hop}"), &[&cells.0, &cells.1, &wall, &bytes, &peer.rounds])?;
-        address = device.listen(Some(([127, 0, 0, 1], 0).into())).await?.to_string();
+        // It listens since it dialled, on every address of this machine.
+        let port = device.listen(None).await?.port();
+        address = format!("127.0.0.1:{port}");
         devices.push(device);
     }
     for device in devices {
