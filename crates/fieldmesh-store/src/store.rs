@@ -31,6 +31,7 @@ use crate::log::upkeep::ClosedSegment;
 use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, Replayed};
 use crate::mark::{self, FoundMark, StoreMark};
 use crate::random::{self, NoRandomness};
+use crate::view::compact;
 use crate::view::rows::RowsSource;
 use crate::view::sled::SledSource;
 use crate::view::{Belonging, View, ViewCondition, ViewError};
@@ -451,6 +452,45 @@ impl Store {
             trusted_build: None,
         };
         self.view.reopen(&*self.rows, &belonging)
+    }
+
+    /// Writes the view anew beside itself, without what is dead in it, and puts that in its place.
+    ///
+    /// Reads go on meanwhile; [`View::apply`] waits.
+    ///
+    /// # Errors
+    ///
+    /// The view is as it was, or has to be opened again.
+    pub fn compact_view(&self) -> Result<(), ViewError> {
+        let belonging = Belonging {
+            key: &self.key,
+            store: self.id,
+            log_end: self.segments.end(),
+            trusted_build: None,
+        };
+        self.view.compact(&*self.rows, &belonging)
+    }
+
+    /// As [`Store::compact_view`], if the view takes far more of the disk than what is in it and
+    /// the disk has room for both; says whether it did.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::compact_view`].
+    pub fn compact_wasteful_view(&self) -> Result<bool, ViewError> {
+        let (disk_bytes, content_bytes) = (self.rows.disk_bytes()?, self.view.content_bytes()?);
+        if !compact::is_wasteful(disk_bytes, content_bytes) {
+            return Ok(false);
+        }
+        let needed = content_bytes.saturating_mul(compact::DISK_TIMES_MAX);
+        let has_room = self
+            .files
+            .free_bytes()
+            .is_ok_and(|free| free.saturating_sub(self.free_bytes_min) >= needed);
+        if has_room {
+            self.compact_view()?;
+        }
+        Ok(has_room)
     }
 
     /// Hashes what would tell something as a key of the view; the same in every build of it.

@@ -4,13 +4,22 @@
 //! [`View::applied`] after an open. One [`WriteSet`] is applied as a whole: readers and crashes
 //! see all of it or nothing, across trees, because all trees share one sorted space.
 //!
-//! Values are encrypted, keys are not: put a keyed hash where a key would tell something. Values
-//! above 4 KiB are stored in pieces, which nobody outside notices; sled would write them to files
-//! that it never syncs.
+//! Rows lie in compressed, encrypted pages of at most 4 KiB, because sled multiplies what it is
+//! given by the number of rows; a set of few changes is kept as it is until it pays to write its
+//! pages. Of keys only the beginnings of some can be read on the disk: put a keyed hash where even
+//! that would tell something. Large values are stored in pieces, which nobody outside notices;
+//! sled would write them to files that it never syncs.
 
+mod apply;
+mod cache;
+pub(crate) mod compact;
+mod content;
 pub mod memory;
 pub(crate) mod open;
+mod opened;
+mod page;
 pub(crate) mod range;
+mod recent;
 pub mod rows;
 pub(crate) mod seal;
 pub mod sled;
@@ -20,10 +29,11 @@ pub mod write;
 
 use std::fmt;
 use std::io;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use self::open::Belonging;
-use self::open::{OpenView, open_or_rebuild};
+use self::open::open_or_rebuild;
+use self::opened::OpenView;
 pub use self::range::{Direction, KeyRange};
 use self::rows::{RowsError, RowsSource};
 pub use self::tree::Tree;
@@ -36,21 +46,19 @@ pub const VALUE_SIZE_MAX: usize = 2 * 1024 * 1024;
 /// The largest key in bytes.
 pub const KEY_SIZE_MAX: usize = 512;
 
-/// The rows of the view itself; no caller's tree has this code.
+/// Keys read at once when a tree is counted.
+const COUNTED_AT_ONCE: usize = 1_024;
+
+/// The rows of the view itself.
 pub(crate) const OWN_TREE: u8 = 0;
-/// The pieces of large values.
-pub(crate) const CHUNK_TREE: u8 = 0xfe;
 
 /// Why the view cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {
     /// A row is damaged or gone. The view is broken from here on: reopen it.
-    #[error("a row of the view is damaged ({tree})")]
-    Damaged {
-        /// The tree of the row.
-        tree: &'static str,
-    },
+    #[error("a row of the view is damaged")]
+    Damaged,
     /// The storage below fails. The view is broken from here on: reopen it.
     #[error("the view cannot be used")]
     Rows(#[from] RowsError),
@@ -89,7 +97,7 @@ pub enum ViewCondition {
     Damaged,
     /// It belongs to another store or was encrypted with another key.
     Foreign,
-    /// A program of another version wrote it, whose rows mean something else.
+    /// Another version of the program wrote it.
     OtherVersion,
     /// It was applied beyond the end of the log, so the log has lost something.
     AheadOfLog,
@@ -101,6 +109,8 @@ pub type Row = (Vec<u8>, Vec<u8>);
 /// The opened view; shared by all threads.
 pub struct View {
     state: RwLock<State>,
+    /// Held by whoever changes the view or has it written anew; taken before the state.
+    writing: Mutex<()>,
 }
 
 enum State {
@@ -118,7 +128,8 @@ impl View {
         unusable: &mut dyn FnMut(ViewCondition) -> io::Result<()>,
     ) -> Result<(Self, ViewCondition), ViewError> {
         let (open, condition) = open_or_rebuild(source, belonging, unusable)?;
-        Ok((Self { state: RwLock::new(State::Open(Box::new(open))) }, condition))
+        let state = RwLock::new(State::Open(Box::new(open)));
+        Ok((Self { state, writing: Mutex::new(()) }, condition))
     }
 
     /// Opens the view again after an error broke it.
@@ -127,6 +138,7 @@ impl View {
         source: &dyn RowsSource,
         belonging: &Belonging<'_>,
     ) -> Result<ViewCondition, ViewError> {
+        let _writing = self.writing();
         let mut state = self.write_state();
         let must_rebuild = match *state {
             State::Closed => return Err(ViewError::Closed),
@@ -168,12 +180,13 @@ impl View {
         limit: usize,
     ) -> Result<Vec<Row>, ViewError> {
         let state = self.read_state();
-        let result = state.open().and_then(|open| open.scan(tree, range, direction, limit));
+        let result =
+            state.open().and_then(|open| open.scan(&range.in_tree(tree as u8), direction, limit));
         drop(state);
         self.note(result)
     }
 
-    /// At most `limit` keys of a range, without decrypting a value.
+    /// At most `limit` keys of a range, without putting a value together.
     ///
     /// # Errors
     ///
@@ -187,20 +200,27 @@ impl View {
     ) -> Result<Vec<Vec<u8>>, ViewError> {
         let state = self.read_state();
         let result = state.open().and_then(|open| {
-            let rows = open.rows.scan(&range.in_tree(tree as u8), direction, limit)?;
+            let rows = open.contents(&range.in_tree(tree as u8), direction, limit)?;
             Ok(rows.into_iter().map(|(key, _)| key[1..].to_vec()).collect())
         });
         drop(state);
         self.note(result)
     }
 
-    /// The number of rows in a tree.
+    /// The number of rows in a tree, counted by reading its keys.
     ///
     /// # Errors
     ///
     /// The view is broken or closed.
     pub fn count(&self, tree: Tree) -> Result<u64, ViewError> {
-        Ok(self.read_state().open()?.tally.count(tree as u8))
+        let mut range = KeyRange::all();
+        let mut count = 0;
+        loop {
+            let keys = self.keys(tree, &range, Direction::Ascending, COUNTED_AT_ONCE)?;
+            let Some(last) = keys.last() else { return Ok(count) };
+            count += keys.len() as u64;
+            range = range.after(last);
+        }
     }
 
     /// How far into the log the view goes; replay what is behind.
@@ -223,6 +243,7 @@ impl View {
     /// broken.
     pub fn apply(&self, set: WriteSet) -> Result<(), ViewError> {
         set.check()?;
+        let _writing = self.writing();
         let mut state = self.write_state();
         let result = match &mut *state {
             State::Open(open) => open.apply(set),
@@ -243,6 +264,38 @@ impl View {
         let result = state.open().and_then(OpenView::verify);
         drop(state);
         self.note(result)
+    }
+
+    /// Writes the view anew beside itself and puts that in its place; reads go on meanwhile, and
+    /// sets wait.
+    pub(crate) fn compact(
+        &self,
+        source: &dyn RowsSource,
+        belonging: &Belonging<'_>,
+    ) -> Result<(), ViewError> {
+        let _writing = self.writing();
+        let build = {
+            let fresh = source.open_beside()?;
+            let state = self.read_state();
+            compact::copy(state.open()?, &*fresh, belonging.key, belonging.store)?
+        };
+        let mut state = self.write_state();
+        // Entries may have been appended and applied since the caller looked.
+        let log_end = belonging.log_end.max(state.open()?.tally.applied);
+        let belonging = Belonging { trusted_build: Some(build), log_end, ..*belonging };
+        drop(std::mem::replace(&mut *state, State::Broken { must_rebuild: false }));
+        source.take_beside()?;
+        match open_or_rebuild(source, &belonging, &mut |_| Ok(()))? {
+            (open, ViewCondition::Kept) => *state = State::Open(Box::new(open)),
+            // Whoever opens it again is told that it is another one.
+            (_, _) => return Err(ViewError::Broken),
+        }
+        Ok(())
+    }
+
+    /// What its rows take before the database below adds its own.
+    pub(crate) fn content_bytes(&self) -> Result<u64, ViewError> {
+        Ok(self.read_state().open()?.tally.bytes())
     }
 
     /// Makes durable what is applied.
@@ -269,7 +322,7 @@ impl View {
     /// Marks the view as broken after an error that the storage below may not survive.
     fn note<T>(&self, result: Result<T, ViewError>) -> Result<T, ViewError> {
         let must_rebuild = match &result {
-            Err(ViewError::Damaged { .. }) => true,
+            Err(ViewError::Damaged) => true,
             Err(ViewError::Rows(error)) => error.is_damage(),
             Ok(_) | Err(_) => return result,
         };
@@ -282,6 +335,10 @@ impl View {
         }
         drop(state);
         result
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_state(&self) -> RwLockReadGuard<'_, State> {

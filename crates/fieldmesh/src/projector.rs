@@ -200,6 +200,8 @@ impl Projector {
                     state.note_written(written);
                     state.failed = None;
                     state.is_retry = false;
+                    drop(state);
+                    compact(&work.store);
                 }
                 Err(Error::ShuttingDown) => {}
                 Err(error) => {
@@ -210,6 +212,7 @@ impl Projector {
             self.lock().rounds += 1;
             self.shared.changed.notify_all();
         }
+        compact(&work.store);
     }
 
     /// Opens the view again after an error broke it, and goes on from where it then is.
@@ -238,6 +241,13 @@ impl Projector {
         }
         state.wake = false;
         (!state.stop).then_some(state.applied)
+    }
+}
+
+/// Has the view written anew if it wastes the disk, when nothing waits to be applied.
+fn compact(store: &Store) {
+    if let Err(error) = store.compact_wasteful_view() {
+        tracing::warn!(%error, "the view keeps its size on the disk");
     }
 }
 

@@ -10,6 +10,7 @@ use super::{Direction, Row};
 #[derive(Clone, Default)]
 pub struct MemoryRows {
     shared: Arc<Mutex<Shared>>,
+    beside: Arc<Mutex<Shared>>,
 }
 
 #[derive(Default)]
@@ -38,6 +39,11 @@ impl MemoryRows {
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The same with the maps exchanged.
+    fn beside(&self) -> Self {
+        Self { shared: Arc::clone(&self.beside), beside: Arc::clone(&self.shared) }
+    }
 }
 
 impl RowsSource for MemoryRows {
@@ -46,8 +52,30 @@ impl RowsSource for MemoryRows {
     }
 
     fn set_aside(&self) -> Result<(), RowsError> {
+        self.discard()
+    }
+
+    fn discard(&self) -> Result<(), RowsError> {
         self.lose();
         Ok(())
+    }
+
+    fn open_beside(&self) -> Result<Box<dyn Rows>, RowsError> {
+        let beside = self.beside();
+        beside.lose();
+        Ok(Box::new(beside))
+    }
+
+    fn take_beside(&self) -> Result<(), RowsError> {
+        // What is renamed on a disk is durable: a crash brings nothing else back.
+        let flushed = std::mem::take(&mut *self.beside().shared()).flushed;
+        *self.shared() = Shared { rows: flushed.clone(), flushed };
+        Ok(())
+    }
+
+    fn disk_bytes(&self) -> Result<u64, RowsError> {
+        let shared = self.shared();
+        Ok(shared.rows.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum())
     }
 }
 

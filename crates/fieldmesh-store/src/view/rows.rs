@@ -63,4 +63,18 @@ pub trait RowsSource: Send + Sync {
 
     /// Moves what is there out of the way, so that the next open begins empty.
     fn set_aside(&self) -> Result<(), RowsError>;
+
+    /// Removes what is there.
+    fn discard(&self) -> Result<(), RowsError>;
+
+    /// Opens an empty map beside the rows, for [`RowsSource::take_beside`] to put in their place.
+    fn open_beside(&self) -> Result<Box<dyn Rows>, RowsError>;
+
+    /// Puts the map beside, which is flushed, in the place of the rows; neither is open.
+    ///
+    /// If the process ends meanwhile, the next open finds one of them.
+    fn take_beside(&self) -> Result<(), RowsError>;
+
+    /// What the rows take on the disk.
+    fn disk_bytes(&self) -> Result<u64, RowsError>;
 }

@@ -1,32 +1,37 @@
 //! The disk format of the view's rows.
 //!
 //! ```text
-//! own rows   00 "head"   2 | store id 16 | build id 16, in the clear
-//!            00 "tally"  sealed, see `tally`
-//! row        tree | key  1 | nonce 12 | ciphertext | tag 16
-//!                        2 | chunk id 16 | chunk count u16, in the clear
-//! chunk      fe | chunk id 16 | index u16
-//!                        up to 4,000 bytes of: nonce 12 | ciphertext | tag 16
+//! own rows   00 "head"        2 | store id 16 | build id 16, in the clear
+//!            00 "tally"       sealed, see `tally`
+//! page       01 | separator   sealed page with all rows from the separator on to the next page's
+//! recent     02 | number u64  sealed page of what was written last and is in no page so far
+//! piece      fe | value id 16 | index u16
+//!                             up to 4,000 bytes of a sealed value
+//! sealed     2 | nonce 12 | ciphertext | tag 16
 //! ```
 //!
-//! The key belongs to one build of the view, nonces are random, the associated data is the whole
-//! key of the row (tree and key) and the format byte. The head's version is that of what the rows
-//! mean as well: in version 1 a place was a segment and an offset. A view of another version is
-//! built anew from the log.
+//! The key belongs to one build of the view, nonces are random, the associated data is the key of
+//! the row; of a value in pieces, the key that it stands under. The head's version is that of what
+//! the rows mean as well: in version 1 a place was a segment and an offset.
 
 use fieldmesh_model::StoreId;
 use ring::aead::{Aad, LessSafeKey, Nonce};
 
-use super::{CHUNK_TREE, OWN_TREE, Row, ViewError};
+use super::content::Content;
+use super::{OWN_TREE, Row, ViewError};
 use crate::key::DataKey;
 use crate::random;
 
-/// The largest stored value: above some 8 KiB sled begins to lose them.
-const STORED_SIZE_MAX: usize = 4096;
-/// The bytes of one piece of a larger value.
-const CHUNK_SIZE: usize = 4000;
-const FORMAT_WHOLE: u8 = 1;
-const FORMAT_CHUNKED: u8 = 2;
+/// The pages.
+pub(crate) const PAGE_TREE: u8 = 1;
+/// What was written last.
+pub(crate) const RECENT_TREE: u8 = 2;
+/// The pieces of large values.
+pub(crate) const PIECE_TREE: u8 = 0xfe;
+
+/// The bytes of one piece of a large value: above some 8 KiB sled begins to lose values.
+const PIECE_SIZE: usize = 4000;
+const FORMAT: u8 = 2;
 const HEAD_VERSION: u8 = 2;
 const NONCE_LENGTH: usize = 12;
 
@@ -38,36 +43,48 @@ pub(crate) fn head(store: StoreId, build: [u8; 16]) -> Vec<u8> {
     [&[HEAD_VERSION], &store.as_bytes()[..], &build].concat()
 }
 
-/// Whether a view of this store was written by a program of another version.
-pub(crate) fn is_of_other_version(head: &[u8], store: StoreId) -> bool {
-    let is_ours = head.get(1..17) == Some(&store.as_bytes()[..]);
-    is_ours && head.len() == 33 && head[0] != HEAD_VERSION
+/// What a view says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// This store, in this build.
+    This([u8; 16]),
+    /// Another store, or nobody can say.
+    Another,
+    /// Whoever it is, another version of the program wrote it.
+    AnotherVersion,
 }
 
-/// The build of a view of this store; `None` if it is another's.
-pub(crate) fn build_of(head: &[u8], store: StoreId) -> Option<[u8; 16]> {
-    let (version, ids) = head.split_first()?;
-    let (owner, build) = ids.split_first_chunk::<16>()?;
-    let is_ours = *version == HEAD_VERSION && owner == store.as_bytes();
-    if is_ours { build.try_into().ok() } else { None }
-}
-
-/// The rows that hold the pieces of a value; `None` if it is in one piece.
-pub(crate) fn chunk_keys(stored: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let (format, rest) = stored.split_first()?;
-    if *format != FORMAT_CHUNKED {
-        return None;
+impl Owner {
+    pub(crate) fn of(head: &[u8], store: StoreId) -> Self {
+        let Some((version, ids)) = head.split_first() else { return Self::Another };
+        if *version != HEAD_VERSION {
+            return Self::AnotherVersion;
+        }
+        match ids.split_first_chunk::<16>() {
+            Some((owner, build)) if owner == store.as_bytes() => {
+                build.try_into().map_or(Self::Another, Self::This)
+            }
+            Some(_) | None => Self::Another,
+        }
     }
-    let (id, count) = rest.split_first_chunk::<16>()?;
-    let count = u16::from_be_bytes(count.try_into().ok()?);
-    Some((0..count).map(|index| chunk_key(id, index)).collect())
 }
 
-fn chunk_key(id: &[u8; 16], index: u16) -> Vec<u8> {
-    [&[CHUNK_TREE], &id[..], &index.to_be_bytes()].concat()
+/// The key of a page whose rows begin at `separator`.
+pub(crate) fn page_key(separator: &[u8]) -> Vec<u8> {
+    [&[PAGE_TREE], separator].concat()
 }
 
-/// Encrypts and decrypts the values of one build of the view.
+/// The key of what was written last.
+pub(crate) fn recent_key(number: u64) -> Vec<u8> {
+    [&[RECENT_TREE], &number.to_be_bytes()[..]].concat()
+}
+
+/// The keys of the pieces of a value.
+pub(crate) fn piece_keys(id: [u8; 16], count: u16) -> impl Iterator<Item = Vec<u8>> {
+    (0..count).map(move |index| [&[PIECE_TREE], &id[..], &index.to_be_bytes()].concat())
+}
+
+/// Encrypts and decrypts what one build of the view stores.
 pub(crate) struct Sealer {
     key: LessSafeKey,
     build: [u8; 16],
@@ -82,64 +99,51 @@ impl Sealer {
         self.build
     }
 
-    /// The rows to store for a value: one, or one and its pieces.
-    pub(crate) fn seal(&self, key: &[u8], value: &[u8]) -> Result<Vec<Row>, ViewError> {
-        let is_whole = 1 + NONCE_LENGTH + value.len() + 16 <= STORED_SIZE_MAX;
-        let format = if is_whole { FORMAT_WHOLE } else { FORMAT_CHUNKED };
+    pub(crate) fn seal(&self, key: &[u8], plain: &[u8]) -> Result<Vec<u8>, ViewError> {
         let nonce: [u8; NONCE_LENGTH] = random::bytes()?;
-        let mut stored = Vec::with_capacity(1 + NONCE_LENGTH + value.len() + 16);
-        stored.push(format);
-        stored.extend(nonce);
-        let body = stored.len();
-        stored.extend(value);
+        let mut sealed = Vec::with_capacity(1 + NONCE_LENGTH + plain.len() + 16);
+        sealed.push(FORMAT);
+        sealed.extend(nonce);
+        let body = sealed.len();
+        sealed.extend(plain);
+        let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self
             .key
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                associated(key, format),
-                &mut stored[body..],
-            )
+            .seal_in_place_separate_tag(nonce, associated(key), &mut sealed[body..])
             .expect("invariant: values are at most VALUE_SIZE_MAX, far below AES-GCM's limit");
-        stored.extend(tag.as_ref());
-        if is_whole {
-            return Ok(vec![(key.to_vec(), stored)]);
-        }
-        let id: [u8; 16] = random::bytes()?;
-        let mut rows = Vec::new();
-        let mut count: u16 = 0;
-        for chunk in stored[1..].chunks(CHUNK_SIZE) {
-            rows.push((chunk_key(&id, count), chunk.to_vec()));
-            count += 1;
-        }
-        let head = [&[FORMAT_CHUNKED], &id[..], &count.to_be_bytes()].concat();
-        rows.push((key.to_vec(), head));
-        Ok(rows)
+        sealed.extend(tag.as_ref());
+        Ok(sealed)
     }
 
-    /// Decrypts a value stored in one piece; `None` if it is damaged.
-    pub(crate) fn open(&self, key: &[u8], stored: Vec<u8>) -> Option<Vec<u8>> {
-        self.open_format(key, stored, FORMAT_WHOLE)
-    }
-
-    /// Decrypts the format byte and all pieces of a value; `None` if it is damaged.
-    pub(crate) fn open_chunked(&self, key: &[u8], stored: Vec<u8>) -> Option<Vec<u8>> {
-        self.open_format(key, stored, FORMAT_CHUNKED)
-    }
-
-    fn open_format(&self, key: &[u8], mut stored: Vec<u8>, format: u8) -> Option<Vec<u8>> {
-        let (found, rest) = stored.split_first_mut()?;
-        if *found != format {
+    /// `None` if it is damaged.
+    pub(crate) fn open(&self, key: &[u8], mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+        let (found, rest) = sealed.split_first_mut()?;
+        if *found != FORMAT {
             return None;
         }
         let (nonce, body) = rest.split_first_chunk_mut::<NONCE_LENGTH>()?;
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let length = self.key.open_in_place(nonce, associated(key, format), body).ok()?.len();
-        stored.drain(..1 + NONCE_LENGTH);
-        stored.truncate(length);
-        Some(stored)
+        let length = self.key.open_in_place(nonce, associated(key), body).ok()?.len();
+        sealed.drain(..1 + NONCE_LENGTH);
+        sealed.truncate(length);
+        Some(sealed)
+    }
+
+    /// What stands for a large value, and its pieces.
+    pub(crate) fn seal_pieces(
+        &self,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(Content<'static>, Vec<Row>), ViewError> {
+        let sealed = self.seal(key, value)?;
+        let id = random::bytes()?;
+        let count = u16::try_from(sealed.len().div_ceil(PIECE_SIZE))
+            .expect("invariant: values are at most VALUE_SIZE_MAX, some 525 pieces");
+        let pieces = sealed.chunks(PIECE_SIZE).map(<[u8]>::to_vec);
+        Ok((Content::Pieces { id, count }, piece_keys(id, count).zip(pieces).collect()))
     }
 }
 
-fn associated(key: &[u8], format: u8) -> Aad<Vec<u8>> {
-    Aad::from([&[format], key].concat())
+fn associated(key: &[u8]) -> Aad<&[u8]> {
+    Aad::from(key)
 }

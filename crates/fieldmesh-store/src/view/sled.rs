@@ -19,6 +19,8 @@ use crate::files::sync_real_folder;
 
 /// How often sled flushes by itself; its garbage is collected only then.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+/// The memory sled may use for rows that are only written.
+const BESIDE_CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// How often an open is tried while threads of the last handle still hold sled's lock.
 const LOCK_TRIES_MAX: usize = 300;
 const LOCK_TRY_INTERVAL: Duration = Duration::from_millis(10);
@@ -37,39 +39,89 @@ impl SledSource {
         Self { folder, quarantine, cache_bytes }
     }
 
-    fn open_database(&self) -> Result<Db, RowsError> {
-        let config = Config::new()
-            .path(&self.folder)
-            .cache_capacity(self.cache_bytes)
-            .flush_every_ms(u64::try_from(FLUSH_INTERVAL.as_millis()).ok());
-        let mut tries = 0;
-        loop {
-            match guard(|| config.open()) {
-                Err(RowsError::Io(error))
-                    if error.kind() == io::ErrorKind::WouldBlock && tries < LOCK_TRIES_MAX =>
-                {
-                    tries += 1;
-                    std::thread::sleep(LOCK_TRY_INTERVAL);
-                }
-                result => return result,
-            }
+    /// Where the rows are written anew.
+    fn beside(&self) -> PathBuf {
+        self.folder.with_extension("new")
+    }
+
+    /// Where the rows wait while those beside take their place.
+    fn replaced(&self) -> PathBuf {
+        self.folder.with_extension("old")
+    }
+
+    /// Ends what a process left half done that ended while it put rows in place of others.
+    fn settle(&self) -> io::Result<()> {
+        let replaced = self.replaced();
+        if replaced.is_dir() && !self.folder.is_dir() {
+            fs::rename(&replaced, &self.folder)?;
+            sync_parent(&self.folder)?;
         }
+        remove_folder(&replaced)?;
+        remove_folder(&self.beside())
+    }
+
+    fn open_folder(&self, folder: &Path, cache_bytes: u64) -> Result<Box<dyn Rows>, RowsError> {
+        let is_new = !folder.is_dir();
+        remove_empty_snapshots(folder).map_err(classify)?;
+        let database = open_database(folder, cache_bytes)?;
+        if is_new {
+            sync_new(folder).map_err(classify)?;
+        }
+        Ok(Box::new(SledRows { database: Some(database), folder: folder.to_owned() }))
     }
 }
 
 impl RowsSource for SledSource {
     fn open(&self) -> Result<Box<dyn Rows>, RowsError> {
-        let is_new = !self.folder.is_dir();
-        remove_empty_snapshots(&self.folder).map_err(classify)?;
-        let database = self.open_database()?;
-        if is_new {
-            sync_new(&self.folder).map_err(classify)?;
-        }
-        Ok(Box::new(SledRows { database: Some(database), folder: self.folder.clone() }))
+        self.settle().map_err(RowsError::Io)?;
+        self.open_folder(&self.folder, self.cache_bytes)
     }
 
     fn set_aside(&self) -> Result<(), RowsError> {
         set_aside(&self.folder, &self.quarantine).map_err(RowsError::Io)
+    }
+
+    fn discard(&self) -> Result<(), RowsError> {
+        remove_folder(&self.folder).map_err(RowsError::Io)
+    }
+
+    fn open_beside(&self) -> Result<Box<dyn Rows>, RowsError> {
+        let beside = self.beside();
+        remove_folder(&beside).map_err(RowsError::Io)?;
+        self.open_folder(&beside, self.cache_bytes.min(BESIDE_CACHE_BYTES))
+    }
+
+    fn take_beside(&self) -> Result<(), RowsError> {
+        let take = || {
+            fs::rename(&self.folder, self.replaced())?;
+            fs::rename(self.beside(), &self.folder)?;
+            sync_parent(&self.folder)?;
+            remove_folder(&self.replaced())
+        };
+        take().map_err(RowsError::Io)
+    }
+
+    fn disk_bytes(&self) -> Result<u64, RowsError> {
+        folder_bytes(&self.folder).map_err(RowsError::Io)
+    }
+}
+
+fn open_database(folder: &Path, cache_bytes: u64) -> Result<Db, RowsError> {
+    let config = Config::new()
+        .path(folder)
+        .cache_capacity(cache_bytes)
+        .flush_every_ms(u64::try_from(FLUSH_INTERVAL.as_millis()).ok());
+    let mut tries = 0;
+    loop {
+        match guard(|| config.open()) {
+            Err(RowsError::Io(error))
+                if error.kind() == io::ErrorKind::WouldBlock && tries < LOCK_TRIES_MAX =>
+            {
+                tries += 1;
+                std::thread::sleep(LOCK_TRY_INTERVAL);
+            }
+            result => return result,
+        }
     }
 }
 
@@ -195,10 +247,7 @@ fn sync_new(folder: &Path) -> io::Result<()> {
         sync_real_folder(&blobs)?;
     }
     sync_real_folder(folder)?;
-    if let Some(parent) = folder.parent() {
-        sync_real_folder(parent)?;
-    }
-    Ok(())
+    sync_parent(folder)
 }
 
 /// Keeps only the last: the rows are derived, so the copy serves nothing but a look at it.
@@ -214,10 +263,22 @@ fn set_aside(folder: &Path, quarantine: &Path) -> io::Result<()> {
             remove_folder(folder)?;
         }
     }
-    if let Some(parent) = folder.parent() {
-        sync_real_folder(parent)?;
+    sync_parent(folder)
+}
+
+fn sync_parent(folder: &Path) -> io::Result<()> {
+    folder.parent().map_or(Ok(()), sync_real_folder)
+}
+
+/// The bytes of all files in a folder.
+fn folder_bytes(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let found = entry.metadata()?;
+        bytes += if found.is_dir() { folder_bytes(&entry.path())? } else { found.len() };
     }
-    Ok(())
+    Ok(bytes)
 }
 
 fn remove_folder(folder: &Path) -> io::Result<()> {

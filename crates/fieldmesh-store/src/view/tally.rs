@@ -1,6 +1,8 @@
-//! What the view knows about itself: how many rows, a digest of them, how far it is applied.
+//! What the view knows about itself: how many rows it stores, how large they are, a digest of
+//! them, and how far it is applied.
 //!
-//! The tally is written with every set, so rows that a damaged database forgets are noticed.
+//! The tally is written with every set, so rows that a damaged database forgets are noticed. Rows
+//! are those on the disk: pages, what was written last, pieces.
 
 use std::collections::BTreeMap;
 
@@ -18,24 +20,38 @@ pub(crate) const KEY: &[u8] = &[OWN_TREE, b't', b'a', b'l', b'l', b'y'];
 pub(crate) struct Tally {
     pub(crate) applied: Option<Place>,
     counts: BTreeMap<u8, u64>,
+    /// Keys and values together.
+    bytes: u64,
     /// The sum of the hashes of all rows, so that order does not matter and rows can be taken out.
     digest: u128,
 }
 
 impl Tally {
+    /// Of no rows.
+    pub(crate) fn new(applied: Option<Place>) -> Self {
+        Self { applied, ..Self::default() }
+    }
+
     pub(crate) fn add(&mut self, key: &[u8], stored: &[u8]) {
         let count = self.counts.entry(tree_of(key)).or_default();
         *count = count.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(size(key, stored));
         self.digest = self.digest.wrapping_add(hash(key, stored));
     }
 
     pub(crate) fn remove(&mut self, key: &[u8], stored: &[u8]) {
         let count = self.counts.entry(tree_of(key)).or_default();
         *count = count.wrapping_sub(1);
+        self.bytes = self.bytes.wrapping_sub(size(key, stored));
         self.digest = self.digest.wrapping_sub(hash(key, stored));
     }
 
-    pub(crate) fn count(&self, tree: u8) -> u64 {
+    /// What the rows take before the database below adds its own.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn count(&self, tree: u8) -> u64 {
         self.counts.get(&tree).copied().unwrap_or(0)
     }
 
@@ -47,9 +63,7 @@ impl Tally {
     pub(crate) fn encode(&self, sealer: &Sealer) -> Result<Vec<u8>, ViewError> {
         let plain = postcard::to_stdvec(self)
             .expect("invariant: a struct of integers and a map always encodes");
-        // Some twenty bytes a tree: always one row.
-        let rows = sealer.seal(KEY, &plain)?;
-        Ok(rows.into_iter().next().map(|(_, stored)| stored).unwrap_or_default())
+        sealer.seal(KEY, &plain)
     }
 
     pub(crate) fn decode(sealer: &Sealer, stored: Vec<u8>) -> Option<Self> {
@@ -59,6 +73,10 @@ impl Tally {
 
 fn tree_of(key: &[u8]) -> u8 {
     key.first().copied().unwrap_or(OWN_TREE)
+}
+
+fn size(key: &[u8], stored: &[u8]) -> u64 {
+    (key.len() + stored.len()) as u64
 }
 
 fn hash(key: &[u8], stored: &[u8]) -> u128 {

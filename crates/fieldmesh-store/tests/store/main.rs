@@ -10,6 +10,7 @@ mod crash;
 mod damage;
 mod fault;
 mod folder;
+mod paged;
 mod rewrite;
 mod rewrite_damage;
 mod view;

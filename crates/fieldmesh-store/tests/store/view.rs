@@ -7,6 +7,7 @@ use std::path::Path;
 
 use fieldmesh_store::memory::MemoryFiles;
 use fieldmesh_store::view::memory::MemoryRows;
+use fieldmesh_store::view::rows::{Rows as _, RowsSource as _};
 use fieldmesh_store::{
     Direction, Entry, KeyRange, Options, Store, Tree, View, ViewCondition, ViewError, WriteSet,
 };
@@ -191,21 +192,36 @@ fn an_empty_snapshot_costs_nothing() {
     assert!(!check_view(folder.path(), rows, "empty snapshot"));
 }
 
+/// So many rows that they are written as a page.
+fn put_page(view: &View) {
+    let mut set = WriteSet::new();
+    for number in 0..3_000_u16 {
+        set.put(Tree::Meta, number.to_be_bytes(), b"1");
+    }
+    set.put(Tree::Meta, b"a", b"1");
+    view.apply(set).unwrap();
+}
+
+/// Flips a bit in every page.
+fn rot(rows: &MemoryRows) {
+    let below = rows.open().unwrap();
+    let pages = (Bound::Included(vec![1]), Bound::Excluded(vec![2]));
+    for (key, mut stored) in below.scan(&pages, Direction::Ascending, 9_999).unwrap() {
+        stored[20] ^= 1;
+        below.write([(key, Some(stored))].into()).unwrap();
+    }
+}
+
 #[test]
 fn a_row_that_rots_while_the_store_is_open_breaks_the_view_until_it_is_reopened() {
-    use fieldmesh_store::view::rows::{Rows, RowsSource};
     let rows = MemoryRows::new();
     let store = open(&MemoryFiles::new(), &rows);
     store.append(vec![Entry { kind: 1, bytes: vec![1] }]).unwrap();
-    put(store.view(), Tree::Meta, b"a", b"1".to_vec());
-    let below: Box<dyn Rows> = rows.open().unwrap();
-    let physical = [&[Tree::Meta as u8][..], b"a"].concat();
-    let mut stored = below.get(&physical).unwrap().unwrap();
-    stored[20] ^= 1;
-    below.write([(physical, Some(stored))].into()).unwrap();
+    put_page(store.view());
+    rot(&rows);
 
     let damaged = store.view().get(Tree::Meta, b"a");
-    assert!(matches!(damaged, Err(ViewError::Damaged { tree: "meta" })));
+    assert!(matches!(damaged, Err(ViewError::Damaged)));
     assert!(matches!(store.view().get(Tree::Meta, b"b"), Err(ViewError::Broken)));
     assert_eq!(store.reopen_view().unwrap(), ViewCondition::Damaged);
     assert_eq!(store.view().applied().unwrap(), None);
@@ -216,7 +232,6 @@ fn a_row_that_rots_while_the_store_is_open_breaks_the_view_until_it_is_reopened(
 #[test]
 fn a_row_lost_in_an_unclean_end_is_noticed_at_the_next_open() {
     use fieldmesh_store::memory::{Crash, Fault};
-    use fieldmesh_store::view::rows::{Rows, RowsSource};
     let (files, rows) = (MemoryFiles::new(), MemoryRows::new());
     let store = open(&files, &rows);
     store.append(vec![Entry { kind: 1, bytes: vec![1] }]).unwrap();
@@ -225,8 +240,9 @@ fn a_row_lost_in_an_unclean_end_is_noticed_at_the_next_open() {
     files.fail_at(files.changes(), Fault::PowerOff);
     drop(store);
     files.crash(Crash::NothingUnsynced);
-    let below: Box<dyn Rows> = rows.open().unwrap();
-    below.write([([&[Tree::Meta as u8][..], b"a"].concat(), None)].into()).unwrap();
+    // The first of the two sets, which lies by itself.
+    let below = rows.open().unwrap();
+    below.write([([&[2][..], &0_u64.to_be_bytes()].concat(), None)].into()).unwrap();
 
     let store = open(&files, &rows);
     assert!(!store.report().was_closed && store.view_was_rebuilt());

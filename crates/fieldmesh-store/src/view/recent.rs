@@ -1,0 +1,73 @@
+//! What was written last and is in no page so far.
+//!
+//! It lies on the disk set by set and in memory by key, so that a small set costs one small row
+//! and not a page for each of its keys.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::page::RowRef;
+
+/// Changes that are kept outside the pages: with more of them more share a page when it is
+/// written, and an open reads all of them.
+pub(crate) const RECENT_CHANGES_MAX: usize = 2_048;
+/// The bytes of them.
+pub(crate) const RECENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// The newest contents by key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Recent {
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    changes: usize,
+    bytes: usize,
+    /// Under which numbers they lie on the disk.
+    numbers: Range<u64>,
+}
+
+impl Recent {
+    pub(crate) fn rows(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        &self.rows
+    }
+
+    pub(crate) fn numbers(&self) -> Range<u64> {
+        self.numbers.clone()
+    }
+
+    /// Whether further changes may stay outside the pages.
+    pub(crate) fn has_room(&self, changes: &BTreeMap<Vec<u8>, Vec<u8>>) -> bool {
+        let bytes: usize = changes.iter().map(size).sum();
+        self.changes + changes.len() <= RECENT_CHANGES_MAX && self.bytes + bytes <= RECENT_BYTES_MAX
+    }
+
+    /// Takes in what lies on the disk in front of number `end`.
+    pub(crate) fn add(&mut self, changes: BTreeMap<Vec<u8>, Vec<u8>>, end: u64) {
+        self.changes += changes.len();
+        self.bytes += changes.iter().map(size).sum::<usize>();
+        self.rows.extend(changes);
+        self.numbers.end = end;
+    }
+
+    /// All of it is in pages.
+    pub(crate) fn clear(&mut self) {
+        let end = self.numbers.end;
+        *self = Self { numbers: end..end, ..Self::default() };
+    }
+
+    /// Everything with further changes on top.
+    pub(crate) fn with<'a>(&'a self, changes: &'a BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<RowRef<'a>> {
+        let mut rows: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
+        for (key, content) in self.rows.iter().chain(changes) {
+            rows.insert(key, content);
+        }
+        rows.into_iter().collect()
+    }
+
+    /// Begins with what lies on the disk from number `start` on.
+    pub(crate) fn starting_at(start: u64) -> Self {
+        Self { numbers: start..start, ..Self::default() }
+    }
+}
+
+fn size((key, content): (&Vec<u8>, &Vec<u8>)) -> usize {
+    key.len() + content.len()
+}
