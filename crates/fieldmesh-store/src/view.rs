@@ -31,6 +31,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use self::compact::is_wasteful;
 pub(crate) use self::open::Belonging;
 use self::open::open_or_rebuild;
 use self::opened::OpenView;

@@ -1,7 +1,7 @@
 //! What the view keeps: rows that can be made again from the log, and the keys they lie under.
 //!
-//! Index keys hold keyed hashes instead of values, because a stolen disk shows keys. What they do
-//! show is how many records there are and the times in their ids.
+//! Index keys hold keyed hashes instead of values, because a stolen disk shows the beginnings of
+//! some keys: collections, times, bytes of ids. It never shows a value.
 
 mod fit;
 

@@ -26,7 +26,7 @@ pub(crate) const DISK_TIMES_MAX: u64 = 3;
 const COPY_ROWS: usize = 4_096;
 
 /// Whether a view wastes so much of the disk that it should be written anew.
-pub(crate) fn is_wasteful(disk_bytes: u64, content_bytes: u64) -> bool {
+pub fn is_wasteful(disk_bytes: u64, content_bytes: u64) -> bool {
     disk_bytes >= DISK_BYTES_MIN && disk_bytes / DISK_TIMES_MAX > content_bytes
 }
 

@@ -21,8 +21,8 @@ pub(crate) fn record_time(schema: &Collection, record: &RecordRow) -> Moment {
 /// Whether records can be found by this field's value without looking at all of them.
 ///
 /// References and names are; so is what no two records may share, unless the natural key, and with
-/// it the record's id, sees to that. Every further row costs each record some 30 bytes and sled
-/// several times that.
+/// it the record's id, sees to that. Every further row costs each record some 25 bytes, and sled
+/// twice to three times that.
 pub(crate) fn is_indexed(schema: &Collection, key: &str) -> bool {
     let is_name = schema.names.iter().any(|name| name == key);
     let mut plain = schema.unique.iter().filter(|unique| !unique.extended);
