@@ -62,7 +62,7 @@ impl Default for Options {
             reserve_bytes: 16 * 1024 * 1024,
             segment_size_max: 64 * 1024 * 1024,
             cache_bytes_max: 8 * 1024 * 1024,
-            view_cache_bytes: 32 * 1024 * 1024,
+            view_cache_bytes: 16 * 1024 * 1024,
         }
     }
 }
@@ -482,7 +482,7 @@ impl Store {
         if !compact::is_wasteful(disk_bytes, content_bytes) {
             return Ok(false);
         }
-        let needed = content_bytes.saturating_mul(compact::DISK_TIMES_MAX);
+        let needed = compact::disk_bytes_max(content_bytes);
         let has_room = self
             .files
             .free_bytes()

@@ -49,7 +49,7 @@ impl PageCache {
 
 #[cfg(test)]
 mod tests {
-    use super::super::page::{Cut, Packer};
+    use super::super::page::{Cut, Packer, Unpacker};
     use super::*;
 
     #[test]
@@ -60,7 +60,7 @@ mod tests {
         let rows: Vec<(&[u8], &[u8])> =
             rows.iter().map(|(key, value)| (&key[..], *value)).collect();
         let packed = Packer::new().unwrap().pack(&rows, Cut::Full).unwrap();
-        let page = Arc::new(Page::decode(&packed[0].bytes).unwrap());
+        let page = Arc::new(Unpacker::new().unwrap().unpack(&packed[0].bytes).unwrap());
         let mut cache = PageCache::default();
         cache.put(b"used".to_vec(), &page);
         for number in 0..2_000_u32 {

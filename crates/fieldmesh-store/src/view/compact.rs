@@ -18,16 +18,21 @@ use crate::key::DataKey;
 use crate::random;
 
 /// A view of less than this is never written anew for its size.
-pub(crate) const DISK_BYTES_MIN: u64 = 8 * 1024 * 1024;
-/// How many times its content a view may take on the disk; one written anew takes 1.2 to 1.7.
-pub(crate) const DISK_TIMES_MAX: u64 = 3;
+const DISK_BYTES_MIN: u64 = 8 * 1024 * 1024;
+/// What a view may take on the disk, in percent of its content; one written anew takes 150 to 190.
+const DISK_PERCENT_MAX: u64 = 250;
 
 /// Rows that are packed at a time.
 const COPY_ROWS: usize = 4_096;
 
 /// Whether a view wastes so much of the disk that it should be written anew.
 pub fn is_wasteful(disk_bytes: u64, content_bytes: u64) -> bool {
-    disk_bytes >= DISK_BYTES_MIN && disk_bytes / DISK_TIMES_MAX > content_bytes
+    disk_bytes >= DISK_BYTES_MIN && disk_bytes > disk_bytes_max(content_bytes)
+}
+
+/// What a view with this content may take on the disk.
+pub(crate) fn disk_bytes_max(content_bytes: u64) -> u64 {
+    (content_bytes / 100).saturating_mul(DISK_PERCENT_MAX)
 }
 
 /// Writes everything in `view` to `fresh`, which is empty, and makes it durable there.

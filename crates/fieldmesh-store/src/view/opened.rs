@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::PageCache;
 use super::content::{self, Content};
-use super::page::Page;
+use super::page::{Page, Unpacker};
 use super::range::is_empty_range;
 use super::recent::Recent;
-use super::rows::{RowRange, Rows};
+use super::rows::{RowRange, Rows, RowsError};
 use super::seal::{PAGE_TREE, RECENT_TREE, Sealer, page_key, piece_keys};
 use super::tally::Tally;
 use super::{Direction, OWN_TREE, Row, Tree, ViewError};
@@ -23,7 +23,8 @@ pub(crate) struct OpenView {
     pub(super) sealer: Sealer,
     pub(super) tally: Tally,
     pub(super) recent: Recent,
-    pub(super) pages: Mutex<PageCache>,
+    pages: Mutex<PageCache>,
+    unpacker: Unpacker,
 }
 
 /// A page that is stored.
@@ -46,8 +47,9 @@ impl OpenView {
         sealer: Sealer,
         tally: Tally,
     ) -> Result<Self, ViewError> {
-        let mut view =
-            Self { rows, sealer, tally, recent: Recent::default(), pages: Mutex::default() };
+        let unpacker = Unpacker::new().map_err(RowsError::Io)?;
+        let (recent, pages) = (Recent::default(), Mutex::default());
+        let mut view = Self { rows, sealer, tally, recent, pages, unpacker };
         let mut range = in_tree(RECENT_TREE);
         let mut recent: Option<Recent> = None;
         loop {
@@ -200,7 +202,7 @@ impl OpenView {
 
     fn decode(&self, key: &[u8], stored: Vec<u8>) -> Result<Page, ViewError> {
         let packed = self.sealer.open(key, stored).ok_or_else(damaged)?;
-        Page::decode(&packed).ok_or_else(damaged)
+        self.unpacker.unpack(&packed).ok_or_else(damaged)
     }
 
     pub(crate) fn verify(&self) -> Result<(), ViewError> {

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
+use std::sync::{Mutex, PoisonError};
 
 use super::content;
 use super::rows::RowRange;
@@ -45,9 +46,7 @@ pub(crate) struct Page {
 
 impl Page {
     /// `None` if the bytes are no page.
-    pub(crate) fn decode(packed: &[u8]) -> Option<Self> {
-        let plain_max = PLAIN_SIZE_MAX + PAGE_SIZE_MAX;
-        let bytes = zstd::bulk::decompress(packed, plain_max).ok()?;
+    fn parse(bytes: Vec<u8>) -> Option<Self> {
         let mut page = Self { bytes, starts: Vec::new() };
         let mut start = 0;
         while start < page.bytes.len() {
@@ -100,6 +99,26 @@ impl Page {
     /// What it takes in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes.capacity() + self.starts.capacity() * size_of::<u32>()
+    }
+}
+
+/// Reads pages; keeps what zstd needs for that.
+pub(crate) struct Unpacker(Mutex<zstd::bulk::Decompressor<'static>>);
+
+impl Unpacker {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(Mutex::new(zstd::bulk::Decompressor::new()?)))
+    }
+
+    /// `None` if the bytes are no page.
+    pub(crate) fn unpack(&self, packed: &[u8]) -> Option<Page> {
+        let plain_max = PLAIN_SIZE_MAX + PAGE_SIZE_MAX;
+        let mut zstd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = zstd.decompress(packed, plain_max).ok()?;
+        drop(zstd);
+        // It has room for the largest page, and is kept for long.
+        bytes.shrink_to_fit();
+        Page::parse(bytes)
     }
 }
 
@@ -273,6 +292,10 @@ mod tests {
         Packer::new().unwrap().pack(&rows, cut).unwrap()
     }
 
+    fn decode(packed: &[u8]) -> Option<Page> {
+        Unpacker::new().unwrap().unpack(packed)
+    }
+
     #[test]
     fn pages_hold_all_rows_and_none_is_too_large() {
         for (count, size, kept) in [(0, 1, 0), (1, 2_050, 100), (3_000, 40, 100), (900, 300, 20)] {
@@ -281,7 +304,7 @@ mod tests {
                 let mut read = Vec::new();
                 for page in packed(&rows, cut) {
                     assert!(page.bytes.len() + SEAL_SIZE <= PAGE_SIZE_MAX);
-                    let decoded = Page::decode(&page.bytes).unwrap();
+                    let decoded = decode(&page.bytes).unwrap();
                     assert_eq!(decoded.rows().count(), page.rows);
                     read.extend(decoded.rows().map(|(key, value)| (key.to_vec(), value.to_vec())));
                 }
@@ -303,7 +326,7 @@ mod tests {
     #[test]
     fn a_key_is_found_only_where_it_is() {
         let rows: Vec<_> = rows(40, 20, 50).into_iter().step_by(2).collect();
-        let page = Page::decode(&packed(&rows, Cut::Full)[0].bytes).unwrap();
+        let page = decode(&packed(&rows, Cut::Full)[0].bytes).unwrap();
         for number in 0..42_u32 {
             let key = number.to_be_bytes();
             let found = page.find(&key).map(<[u8]>::to_vec);
@@ -316,12 +339,12 @@ mod tests {
     #[test]
     fn rubbish_is_no_page() {
         let packed = |plain: &[u8]| zstd::bulk::compress(plain, 1).unwrap();
-        assert!(Page::decode(b"rubbish").is_none());
-        assert!(Page::decode(&packed(&[0, 1, 0, 9, b'k'])).is_none());
+        assert!(decode(b"rubbish").is_none());
+        assert!(decode(&packed(&[0, 1, 0, 9, b'k'])).is_none());
         let twice = [0, 1, 0, 0, b'k', 0, 1, 0, 0, b'k'];
-        assert!(Page::decode(&packed(&twice)).is_none());
-        assert_eq!(Page::decode(&packed(&twice[..5])).unwrap().rows().count(), 1);
-        assert!(Page::decode(&packed(&vec![0; 1024 * 1024])).is_none());
+        assert!(decode(&packed(&twice)).is_none());
+        assert_eq!(decode(&packed(&twice[..5])).unwrap().rows().count(), 1);
+        assert!(decode(&packed(&vec![0; 1024 * 1024])).is_none());
     }
 
     #[test]

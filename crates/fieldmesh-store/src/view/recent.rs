@@ -10,9 +10,9 @@ use super::page::RowRef;
 
 /// Changes that are kept outside the pages: with more of them more share a page when it is
 /// written, and an open reads all of them.
-pub(crate) const RECENT_CHANGES_MAX: usize = 2_048;
+pub(crate) const RECENT_CHANGES_MAX: usize = 8_192;
 /// The bytes of them.
-pub(crate) const RECENT_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The newest contents by key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

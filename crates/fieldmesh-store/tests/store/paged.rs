@@ -8,14 +8,14 @@ use std::ops::Bound;
 
 use fieldmesh_store::memory::{Crash, Fault, MemoryFiles};
 use fieldmesh_store::view::memory::MemoryRows;
-use fieldmesh_store::view::rows::{Rows as _, RowsSource as _};
+use fieldmesh_store::view::rows::RowsSource as _;
 use fieldmesh_store::{
     Direction, Entry, KeyRange, Place, Store, Tree, View, ViewCondition, WriteSet,
 };
 
 use super::{Dice, open};
 
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 8;
 const STEPS: u64 = 60;
 const TREES: [Tree; 4] = [Tree::Meta, Tree::Document, Tree::Index, Tree::Quarantine];
 
@@ -56,7 +56,7 @@ impl World {
 
     /// Applies a set of one to some thousand changes.
     fn write(&mut self) {
-        let most = [3, 30, 300, 4_000][self.dice.below(4) as usize];
+        let most = [3, 30, 300, 9_000][self.dice.below(4) as usize];
         let mut set = WriteSet::new();
         for _ in 0..=self.dice.below(most) {
             let (tree, key) = self.key();
@@ -79,7 +79,7 @@ impl World {
     fn key(&mut self) -> (Tree, Vec<u8>) {
         let tree = TREES[self.dice.below(4) as usize];
         let number = self.dice.below(3_000);
-        let long = if number % 100 == 0 { 500 } else { 0 };
+        let long = if number.is_multiple_of(100) { 500 } else { 0 };
         (tree, [&number.to_be_bytes()[..], &vec![b'k'; long]].concat())
     }
 
@@ -222,7 +222,7 @@ fn no_key_stands_on_the_disk_but_the_beginnings_of_some() {
     let (files, rows) = (MemoryFiles::new(), MemoryRows::new());
     let store = open(&files, &rows);
     let mut set = WriteSet::new();
-    for number in 0..5_000 {
+    for number in 0..9_000 {
         set.put(Tree::Document, format!("{number:04} north of the river"), b"x");
     }
     store.view().apply(set).unwrap();

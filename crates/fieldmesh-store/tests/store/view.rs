@@ -7,7 +7,7 @@ use std::path::Path;
 
 use fieldmesh_store::memory::MemoryFiles;
 use fieldmesh_store::view::memory::MemoryRows;
-use fieldmesh_store::view::rows::{Rows as _, RowsSource as _};
+use fieldmesh_store::view::rows::RowsSource as _;
 use fieldmesh_store::{
     Direction, Entry, KeyRange, Options, Store, Tree, View, ViewCondition, ViewError, WriteSet,
 };
@@ -195,7 +195,7 @@ fn an_empty_snapshot_costs_nothing() {
 /// So many rows that they are written as a page.
 fn put_page(view: &View) {
     let mut set = WriteSet::new();
-    for number in 0..3_000_u16 {
+    for number in 0..9_000_u16 {
         set.put(Tree::Meta, number.to_be_bytes(), b"1");
     }
     set.put(Tree::Meta, b"a", b"1");
