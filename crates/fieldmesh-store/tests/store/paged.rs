@@ -286,3 +286,28 @@ fn reads_go_on_while_the_view_is_written_anew() {
     assert_eq!(store.report().view, ViewCondition::Kept);
     assert!(all(&store) == before);
 }
+
+#[test]
+fn pieces_of_a_large_value_go_with_it() {
+    let (files, rows) = (MemoryFiles::new(), MemoryRows::new());
+    let store = open(&files, &rows);
+    let pieces = || {
+        let range = (Bound::Included(vec![0xfe]), Bound::Unbounded);
+        rows.open().unwrap().scan(&range, Direction::Ascending, usize::MAX).unwrap().len()
+    };
+    // The first set goes into pages at once, the others wait outside them.
+    for (fillers, is_put, expected) in
+        [(9_000, true, 3), (0, true, 6), (0, true, 6), (9_000, false, 0)]
+    {
+        let mut set = WriteSet::new();
+        for number in 0..fillers {
+            set.put(Tree::Index, u32::to_be_bytes(number), b"");
+        }
+        match is_put {
+            true => set.put(Tree::Document, b"large", vec![7; 10_000]),
+            false => set.delete(Tree::Document, b"large"),
+        }
+        store.view().apply(set).unwrap();
+        assert_eq!(pieces(), expected);
+    }
+}
