@@ -24,6 +24,7 @@ mod log;
 mod mark;
 pub mod memory;
 mod random;
+mod reserve;
 mod sealed;
 mod store;
 pub mod view;

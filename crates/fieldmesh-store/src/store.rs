@@ -31,6 +31,7 @@ use crate::log::upkeep::ClosedSegment;
 use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, Replayed};
 use crate::mark::{self, FoundMark, StoreMark};
 use crate::random::{self, NoRandomness};
+use crate::reserve;
 use crate::view::compact;
 use crate::view::rows::RowsSource;
 use crate::view::sled::SledSource;
@@ -38,7 +39,6 @@ use crate::view::{Belonging, View, ViewCondition, ViewError};
 use crate::writer::Writer;
 
 const VIEW_FOLDER: &str = "view";
-const RESERVE_NAME: &str = "reserve";
 
 /// Sizes a store keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,7 +229,7 @@ impl Store {
         let id = identify(&*files, &survey, key)?;
         files.create_folder(LOG_FOLDER).map_err(io_error("creating the log's folder"))?;
         let clean = mark::take_clean(&*files).map_err(io_error("removing the clean mark"))?;
-        keep_reserve(&*files, options);
+        reserve::keep(&*files, options);
         let mut doubt = Doubt::read(&*files).map_err(io_error("reading what was found before"))?;
         let missing_segments = survey.missing.clone();
         let opened = log::open::open(&files, key, survey, options.cache_bytes_max, &mut doubt)?;
@@ -401,7 +401,7 @@ impl Store {
     ///
     /// The disk reports an error.
     pub fn disk_usage(&self) -> io::Result<DiskUsage> {
-        let reserve = match self.files.open(RESERVE_NAME) {
+        let reserve = match self.files.open(reserve::NAME) {
             Ok(file) => file.length()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
@@ -444,7 +444,7 @@ impl Store {
     ///
     /// The view can neither be opened nor begun anew; try later.
     pub fn reopen_view(&self) -> Result<ViewCondition, ViewError> {
-        release_reserve(&*self.files, self.free_bytes_min);
+        reserve::release(&*self.files, self.free_bytes_min);
         let belonging = Belonging {
             key: &self.key,
             store: self.id,
@@ -517,7 +517,7 @@ impl Store {
         // Nothing is written into the folder once its lock is given back.
         drop(self.rewriting.lock().unwrap_or_else(PoisonError::into_inner));
         self.writer.close();
-        release_reserve(&*self.files, self.free_bytes_min);
+        reserve::release(&*self.files, self.free_bytes_min);
         let closed = match self.view.close() {
             Ok(build) => mark::write_clean(&*self.files, build).map_err(CloseError::Mark),
             Err(ViewError::Closed) => Ok(()),
@@ -595,37 +595,4 @@ fn appender(
         given_up: opened.given_up,
         active: None,
     }
-}
-
-/// Gives up the reserve on a full disk, takes it again when there is room.
-fn keep_reserve(files: &dyn Files, options: &Options) {
-    if release_reserve(files, options.free_bytes_min) || options.reserve_bytes == 0 {
-        return;
-    }
-    let has_room = files.free_bytes().is_ok_and(|free| {
-        free > options.free_bytes_min.saturating_add(options.reserve_bytes.saturating_mul(2))
-    });
-    let has_reserve = files
-        .open(RESERVE_NAME)
-        .and_then(|file| file.length())
-        .is_ok_and(|length| length >= options.reserve_bytes);
-    if has_room
-        && !has_reserve
-        && let Err(error) = files.allocate(RESERVE_NAME, options.reserve_bytes)
-    {
-        tracing::warn!(%error, "no reserve for a full disk");
-    }
-}
-
-/// Removes the reserve if the disk is nearly full; says whether it is.
-pub(crate) fn release_reserve(files: &dyn Files, free_bytes_min: u64) -> bool {
-    if files.free_bytes().is_ok_and(|free| free >= free_bytes_min) {
-        return false;
-    }
-    match files.remove(RESERVE_NAME) {
-        Ok(()) => tracing::warn!("reserve given up: the disk is full"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(%error, "reserve not given up"),
-    }
-    true
 }

@@ -14,7 +14,7 @@ use crate::files::{Files, WriteFile};
 use crate::frame::{Form, FrameCipher, Packed, SegmentHead};
 use crate::key::DataKey;
 use crate::random;
-use crate::store::release_reserve;
+use crate::reserve;
 
 /// Why entries were not appended.
 ///
@@ -146,7 +146,7 @@ impl Appender {
         let free_bytes_min = match room {
             Room::Ordinary => self.limits.free_bytes_min,
             Room::HandOver => {
-                release_reserve(&*self.files, self.limits.free_bytes_min);
+                reserve::release(&*self.files, self.limits.free_bytes_min);
                 self.limits.free_bytes_min / HAND_OVER_SHARE
             }
         };
