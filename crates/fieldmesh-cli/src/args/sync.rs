@@ -58,7 +58,7 @@ pub(crate) struct SyncArgs {
     /// What the way to a place costs: unmetered, metered, satellite or nearby. A place is an
     /// address, a host, or the address of an interface of this device. By itself a metered way
     /// carries what is recorded for this month and the last, satellite only what is critical and
-    /// who may do what; a sync that is asked for carries everything.
+    /// who may do what; a sync that is asked for holds nothing back on this side.
     #[arg(long, value_name = "PLACE=CLASS", value_parser = link, help_heading = BY_ITSELF)]
     pub(crate) link: Vec<(String, LinkClass)>,
 }

@@ -199,7 +199,7 @@ pub struct Failing {
     pub failed: bool,
 }
 
-/// A link that carries only a part by itself; a sync on request carries everything.
+/// A link that carries only a part by itself; a sync on request holds nothing back on this side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldBack {

@@ -44,7 +44,7 @@ impl Node {
 
     /// Syncs with the relays and everyone connected, unless a sync is under way, the device is
     /// offline or there is nothing to do; the answer says which. Works while sync is paused, and
-    /// carries everything over links of any class.
+    /// holds nothing back on this side over links of any class; the peer may.
     pub async fn sync_now(&self) -> SyncNow {
         self.look().await;
         let asked = self.inner.watch.ask();
