@@ -115,6 +115,10 @@ pub(crate) struct RunArgs {
     /// The TCP address for /healthz and /metrics [default: 127.0.0.1:7880].
     #[arg(long, env = "SYNC_RELAY_HTTP", value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
+    /// How many tenants are open at a time, besides those that somebody uses; further ones are
+    /// opened when they are asked for [default: 500].
+    #[arg(long, env = "SYNC_RELAY_OPEN_TENANTS_MAX", value_name = "COUNT")]
+    pub(crate) open_tenants_max: Option<usize>,
 }
 
 /// What can be done with tenants.

@@ -18,7 +18,7 @@ use crate::data::{DataFolder, NotHeld};
 use crate::exit::Failure;
 use crate::log::Life;
 use crate::problem;
-use crate::relay::{Port, Relay};
+use crate::relay::{OPEN_TENANTS_MAX_DEFAULT, Port, Relay};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
@@ -116,7 +116,7 @@ async fn with_relay<T>(
     data: DataFolder,
     work: impl AsyncFnOnce(&Relay) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
-    let relay = Relay::open(data, None).await?;
+    let relay = Relay::open(data, None, OPEN_TENANTS_MAX_DEFAULT).await?;
     let result = work(&relay).await;
     let closed = relay.shutdown().await;
     let value = result?;

@@ -47,6 +47,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if command::life(&cli.command) == log::Life::Server {
+        fieldmesh_shell::memory::give_back();
+    }
     let terminal = Terminal::new(&cli.global);
     let result = run(&cli, &terminal);
     exit::finish(result, &terminal)

@@ -18,6 +18,10 @@ pub(crate) struct Measures {
     pub(crate) uptime: Duration,
     /// Homes that could not be opened.
     pub(crate) broken: usize,
+    /// Tenants that are served.
+    pub(crate) served: usize,
+    /// Those of them whose stores are open.
+    pub(crate) open: usize,
     /// Tenant by tenant.
     pub(crate) tenants: Vec<TenantMeasures>,
 }
@@ -29,8 +33,10 @@ pub(crate) struct TenantMeasures {
     pub(crate) tenant: String,
     /// The size of its home on disk.
     pub(crate) stored_bytes: u64,
-    /// The counts of its node.
-    pub(crate) vitals: Vitals,
+    /// The counts of its nodes; nothing while nobody has looked.
+    pub(crate) vitals: Option<Vitals>,
+    /// Whether nothing is known to be wrong with it.
+    pub(crate) is_up: bool,
 }
 
 /// One measure of every tenant.
@@ -38,7 +44,8 @@ struct PerTenant {
     name: &'static str,
     kind: &'static str,
     help: &'static str,
-    value: fn(&TenantMeasures) -> u64,
+    /// Nothing where it is not known.
+    value: fn(&TenantMeasures) -> Option<u64>,
 }
 
 const PER_TENANT: [PerTenant; 7] = [
@@ -46,43 +53,43 @@ const PER_TENANT: [PerTenant; 7] = [
         name: "connections",
         kind: "gauge",
         help: "Devices and relays connected.",
-        value: |tenant| tenant.vitals.connections,
+        value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.connections),
     },
     PerTenant {
         name: "batches_stored",
         kind: "gauge",
         help: "Batches in the store.",
-        value: |tenant| tenant.vitals.batches,
+        value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.batches),
     },
     PerTenant {
         name: "stored_bytes",
         kind: "gauge",
         help: "Bytes of the tenant's files on disk.",
-        value: |tenant| tenant.stored_bytes,
+        value: |tenant| Some(tenant.stored_bytes),
     },
     PerTenant {
         name: "received_bytes_total",
         kind: "counter",
         help: "Bytes of conversations received.",
-        value: |tenant| tenant.vitals.bytes_received,
+        value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.bytes_received),
     },
     PerTenant {
         name: "sent_bytes_total",
         kind: "counter",
         help: "Bytes of conversations sent.",
-        value: |tenant| tenant.vitals.bytes_sent,
+        value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.bytes_sent),
     },
     PerTenant {
         name: "append_failures_total",
         kind: "counter",
         help: "How often the store did not take what a peer sent.",
-        value: |tenant| tenant.vitals.append_failures,
+        value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.append_failures),
     },
     PerTenant {
         name: "store_up",
         kind: "gauge",
         help: "Whether the store takes what comes.",
-        value: |tenant| u64::from(tenant.vitals.fault.is_none()),
+        value: |tenant| Some(u64::from(tenant.is_up)),
     },
 ];
 
@@ -94,14 +101,17 @@ pub(crate) fn render(measures: &Measures) -> String {
     head(&mut text, "uptime_seconds", "gauge", "How long the relay has been running.");
     line(&mut text, "uptime_seconds", &[], measures.uptime.as_secs());
     head(&mut text, "tenants", "gauge", "Tenants that are served.");
-    line(&mut text, "tenants", &[], measures.tenants.len());
+    line(&mut text, "tenants", &[], measures.served);
+    head(&mut text, "tenants_open", "gauge", "Tenants whose stores are open at the moment.");
+    line(&mut text, "tenants_open", &[], measures.open);
     head(&mut text, "tenants_broken", "gauge", "Tenants whose homes could not be opened.");
     line(&mut text, "tenants_broken", &[], measures.broken);
     for measure in &PER_TENANT {
         head(&mut text, measure.name, measure.kind, measure.help);
         for tenant in &measures.tenants {
-            let value = (measure.value)(tenant);
-            line(&mut text, measure.name, &[("tenant", &tenant.tenant)], value);
+            if let Some(value) = (measure.value)(tenant) {
+                line(&mut text, measure.name, &[("tenant", &tenant.tenant)], value);
+            }
         }
     }
     text
@@ -133,20 +143,32 @@ mod tests {
             bytes_received: 70_000,
             bytes_sent: 5,
             append_failures: 2,
-            fault: Some("disk full in the Permian West".into()),
+            fault: None,
         };
         let measures = Measures {
             uptime: Duration::from_millis(61_500),
             broken: 1,
+            served: 2,
+            open: 1,
             tenants: vec![
-                TenantMeasures { tenant: "a1a1a1a1".into(), stored_bytes: 4_096, vitals },
-                TenantMeasures { tenant: "b2b2b2b2".into(), ..TenantMeasures::default() },
+                TenantMeasures {
+                    tenant: "a1a1a1a1".into(),
+                    stored_bytes: 4_096,
+                    vitals: Some(vitals),
+                    is_up: false,
+                },
+                TenantMeasures {
+                    tenant: "b2b2b2b2".into(),
+                    is_up: true,
+                    ..TenantMeasures::default()
+                },
             ],
         };
         let text = render(&measures);
         for line in [
             "sync_relay_uptime_seconds 61",
             "sync_relay_tenants 2",
+            "sync_relay_tenants_open 1",
             "sync_relay_tenants_broken 1",
             "# TYPE sync_relay_received_bytes_total counter",
             "sync_relay_connections{tenant=\"a1a1a1a1\"} 3",
@@ -160,8 +182,8 @@ mod tests {
             assert!(text.lines().any(|written| written == line), "{line}\n{text}");
         }
         assert!(text.contains("sync_relay_build_info{version=\""));
-        assert!(!text.contains("Permian"));
+        assert!(!text.contains("sync_relay_batches_stored{tenant=\"b2b2b2b2\"}"));
         let helps = text.lines().filter(|line| line.starts_with("# HELP")).count();
-        assert_eq!(helps, 4 + PER_TENANT.len());
+        assert_eq!(helps, 5 + PER_TENANT.len());
     }
 }

@@ -3,20 +3,20 @@
 //! It is served by `run`, and while it waits for joins by `invite`; the other commands open one
 //! without a port where no relay is running.
 
+mod pool;
+mod slot;
 mod tenants;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fieldmesh::api::{
-    DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport, Vitals,
+    DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport,
 };
-use fieldmesh::{Builder, Listener, Node, RunOptions};
-use fieldmesh_model::TenantId;
-use tokio::task::JoinSet;
+use fieldmesh::{Listener, Node};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::data::{DataFolder, size_on_disk};
@@ -24,8 +24,10 @@ use crate::metrics::{Measures, TenantMeasures};
 use crate::problem;
 use crate::wire::{BrokenTenant, NewTenant, TenantList, TenantSummary};
 
-/// How long a node may take to say how it fares.
-const VITALS_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) use self::pool::OPEN_TENANTS_MAX_DEFAULT;
+use self::pool::Pool;
+use self::slot::Standing;
+
 /// How long a tenant that is being made may delay the end.
 const LAST_ADMISSION_MAX: Duration = Duration::from_secs(10);
 
@@ -46,63 +48,68 @@ pub(crate) struct Relay {
 struct Inner {
     data: DataFolder,
     port: Option<Port>,
-    tenants: RwLock<BTreeMap<TenantId, Served>>,
+    tenants: Pool,
     broken: Vec<BrokenTenant>,
     /// One tenant is made at a time.
     admission: tokio::sync::Mutex<()>,
     /// Tenants are made to the end, whether or not who asked for them still waits.
     work: TaskTracker,
+    /// Ends what nobody waits for.
+    stop: CancellationToken,
     started: Instant,
 }
 
-/// A tenant that is open.
-#[derive(Clone)]
-struct Served {
-    node: Node,
-    home: PathBuf,
-}
-
 impl Relay {
-    /// Opens every tenant of a data folder, and serves them where there is a port.
+    /// Knows every tenant of a data folder, and serves them where there is a port: as many as may
+    /// be open are opened at once, the others as soon as somebody asks for them.
     ///
     /// # Errors
     ///
     /// None of the tenants can be opened. If others can, they are served, and what is broken is
     /// reported by [`Relay::faults`] and [`Relay::list`].
-    pub(crate) async fn open(data: DataFolder, port: Option<Port>) -> Result<Self, Problem> {
-        let mut tenants = BTreeMap::new();
+    pub(crate) async fn open(
+        data: DataFolder,
+        port: Option<Port>,
+        open_max: usize,
+    ) -> Result<Self, Problem> {
+        let listener = port.as_ref().map(|port| port.listener.clone());
+        let tenants = Pool::new(data.key_file(), listener, open_max);
         let mut broken = Vec::new();
         let mut first_problem = None;
-        for home in data.homes()? {
-            match serve(&data, port.as_ref(), &home).await {
-                Ok(node) => {
-                    let tenant = node.tenant().tenant;
-                    if tenants.contains_key(&tenant) {
-                        return Err(doubled(&home, tenant));
-                    }
-                    tenants.insert(tenant, Served { node, home });
-                }
-                Err(problem) => {
-                    let folder = folder_name(&home);
-                    tracing::error!(folder, reason = problem.detail, "tenant not served");
-                    broken.push(BrokenTenant { folder, reason: problem.detail.clone() });
-                    first_problem.get_or_insert(problem);
-                }
-            }
+        for (home, problem) in tenants.add_all(data.homes()?).await? {
+            let folder = folder_name(&home);
+            tracing::error!(folder, reason = problem.detail, "tenant not served");
+            broken.push(BrokenTenant { folder, reason: problem.detail.clone() });
+            first_problem.get_or_insert(problem);
         }
-        if let Some(problem) = first_problem.filter(|_| tenants.is_empty()) {
+        if let Some(problem) = first_problem.filter(|_| tenants.slots().is_empty()) {
             return Err(problem);
         }
         let inner = Inner {
             data,
             port,
-            tenants: RwLock::new(tenants),
+            tenants,
             broken,
             admission: tokio::sync::Mutex::new(()),
             work: TaskTracker::new(),
+            stop: CancellationToken::new(),
             started: Instant::now(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let relay = Self { inner: Arc::new(inner) };
+        if relay.inner.port.is_some() {
+            relay.look_around().await?;
+        }
+        Ok(relay)
+    }
+
+    /// Finds out which homes cannot be opened, before their devices do.
+    async fn look_around(&self) -> Result<(), Problem> {
+        let (tenants, stop) = (self.inner.tenants.clone(), self.inner.stop.clone());
+        tenants.open_some().await?;
+        self.inner.work.spawn(async move {
+            stop.run_until_cancelled(tenants.look_at_the_rest()).await;
+        });
+        Ok(())
     }
 
     /// The folder it works on.
@@ -110,9 +117,9 @@ impl Relay {
         self.inner.data.path()
     }
 
-    /// How many tenants it serves.
+    /// How many tenants it serves, open or not.
     pub(crate) fn tenant_count(&self) -> usize {
-        self.nodes().len()
+        self.inner.tenants.slots().len()
     }
 
     /// Makes or joins a tenant and serves it at once.
@@ -128,9 +135,9 @@ impl Relay {
 
     async fn make(&self, new: NewTenant) -> Result<TenantSummary, Problem> {
         let _turn = self.inner.admission.lock().await;
-        let data = &self.inner.data;
+        let (data, tenants) = (&self.inner.data, &self.inner.tenants);
         let home = data.new_home();
-        let node = match tenants::make(self, builder(data, &home), new).await {
+        let node = match tenants::make(tenants, tenants.builder(&home), new).await {
             Ok(node) => node,
             Err(problem) => {
                 data.discard(&home);
@@ -141,21 +148,21 @@ impl Relay {
         let tenant = node.tenant().tenant;
         node.shutdown().await.map_err(|error| error.problem())?;
         let home = data.settle(&home, tenant)?;
-        let node = serve(data, self.inner.port.as_ref(), &home).await?;
+        let slot = tenants.add_home(home).await?;
+        let _node = tenants.node(&slot).await?;
         tracing::info!(tenant = tenant.short(), "tenant added");
-        self.inner
-            .tenants
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(tenant, Served { node: node.clone(), home });
-        Ok(summary(&node).await)
+        Ok(slot.summary().await)
     }
 
     /// Every tenant.
     pub(crate) async fn list(&self) -> TenantList {
         let mut list = TenantList { tenants: Vec::new(), broken: self.inner.broken.clone() };
-        for node in self.nodes() {
-            list.tenants.push(summary(&node).await);
+        for slot in self.inner.tenants.slots() {
+            if self.inner.port.is_none() {
+                // Nobody has looked at it; why it cannot be opened is in its summary.
+                let _ = self.inner.tenants.node(&slot).await;
+            }
+            list.tenants.push(slot.summary().await);
         }
         list.tenants.sort_by(|a, b| a.tenant.slug.cmp(&b.tenant.slug).then(a.short.cmp(&b.short)));
         list
@@ -171,7 +178,7 @@ impl Relay {
         name: &str,
         options: InviteOptions,
     ) -> Result<Vec<InvitationReport>, Problem> {
-        let node = self.find(name)?;
+        let node = self.find(name).await?;
         let Some(port) = &self.inner.port else {
             return Err(problem::failed("this relay does not listen, so it cannot serve a join"));
         };
@@ -185,7 +192,7 @@ impl Relay {
         name: &str,
         invitations: &[InvitationReport],
     ) -> Result<(), Problem> {
-        let node = self.find(name)?;
+        let node = self.find(name).await?;
         node.wait_for_joins(invitations).await.map_err(|error| error.problem())
     }
 
@@ -195,7 +202,7 @@ impl Relay {
     ///
     /// There is no such tenant, or its store cannot be read.
     pub(crate) async fn devices(&self, name: &str) -> Result<Vec<DeviceReport>, Problem> {
-        self.find(name)?.devices().await.map_err(|error| error.problem())
+        self.find(name).await?.devices().await.map_err(|error| error.problem())
     }
 
     /// Shuts a device out of a tenant.
@@ -209,7 +216,7 @@ impl Relay {
         device: &str,
         options: RevokeOptions,
     ) -> Result<RevokeReport, Problem> {
-        let node = self.find(tenant)?;
+        let node = self.find(tenant).await?;
         node.revoke(device, options).await.map_err(|error| error.problem())
     }
 
@@ -218,9 +225,9 @@ impl Relay {
         let broken = self.inner.broken.iter();
         let mut faults: Vec<String> =
             broken.map(|broken| format!("tenant {}: {}", broken.folder, broken.reason)).collect();
-        for node in self.nodes() {
-            if let Err(fault) = vitals(&node).await {
-                faults.push(format!("tenant {}: {fault}", node.tenant().tenant.short()));
+        for slot in self.inner.tenants.slots() {
+            if let Some(fault) = slot.standing().await.fault {
+                faults.push(format!("tenant {}: {fault}", slot.tenant.tenant.short()));
             }
         }
         faults
@@ -228,18 +235,27 @@ impl Relay {
 
     /// What is measured.
     pub(crate) async fn measures(&self) -> Measures {
-        let mut tenants = Vec::new();
-        for Served { node, home } in self.served() {
-            let vitals = timeout(VITALS_PATIENCE, node.vitals()).await;
-            let Ok(Ok(vitals)) = vitals else { continue };
+        let mut measures = Measures {
+            uptime: self.inner.started.elapsed(),
+            broken: self.inner.broken.len(),
+            served: 0,
+            open: 0,
+            tenants: Vec::new(),
+        };
+        for slot in self.inner.tenants.slots() {
+            let Standing { vitals, fault, is_open } = slot.standing().await;
+            measures.served += 1;
+            measures.open += usize::from(is_open);
+            let home = slot.home.clone();
             let size = tokio::task::spawn_blocking(move || size_on_disk(&home)).await;
-            tenants.push(TenantMeasures {
-                tenant: node.tenant().tenant.short(),
+            measures.tenants.push(TenantMeasures {
+                tenant: slot.tenant.tenant.short(),
                 stored_bytes: size.unwrap_or_default(),
                 vitals,
+                is_up: fault.is_none(),
             });
         }
-        Measures { uptime: self.inner.started.elapsed(), broken: self.inner.broken.len(), tenants }
+        measures
     }
 
     /// Says goodbye to every device and closes every store.
@@ -248,6 +264,7 @@ impl Relay {
     ///
     /// A store was not closed in order; nothing that was acknowledged is lost.
     pub(crate) async fn shutdown(self) -> Result<(), Problem> {
+        self.inner.stop.cancel();
         self.inner.work.close();
         if timeout(LAST_ADMISSION_MAX, self.inner.work.wait()).await.is_err() {
             tracing::warn!("a tenant is still being made; what is half made is removed later");
@@ -255,87 +272,16 @@ impl Relay {
         if let Some(port) = &self.inner.port {
             port.listener.close().await;
         }
-        let mut closing = JoinSet::new();
-        for node in self.nodes() {
-            let tenant = node.tenant().tenant.short();
-            closing.spawn(async move { (tenant, node.shutdown().await) });
-        }
-        let mut result = Ok(());
-        while let Some(closed) = closing.join_next().await {
-            if let Ok((tenant, Err(error))) = closed {
-                tracing::error!(tenant, %error, "tenant not closed in order");
-                result = Err(error.problem());
-            }
-        }
-        result
+        self.inner.tenants.shutdown().await
     }
 
-    fn served(&self) -> Vec<Served> {
-        let tenants = self.inner.tenants.read().unwrap_or_else(PoisonError::into_inner);
-        tenants.values().cloned().collect()
-    }
-
-    fn nodes(&self) -> Vec<Node> {
-        self.served().into_iter().map(|served| served.node).collect()
-    }
-
-    fn find(&self, name: &str) -> Result<Node, Problem> {
-        tenants::find(&self.nodes(), name)
-    }
-}
-
-/// How the home of a tenant is opened.
-fn builder(data: &DataFolder, home: &Path) -> Builder {
-    Node::builder(home).key_file(data.key_file()).forward_only()
-}
-
-/// Opens a home and, where there is a port, serves it.
-async fn serve(data: &DataFolder, port: Option<&Port>, home: &Path) -> Result<Node, Problem> {
-    let builder = builder(data, home);
-    let Some(port) = port else {
-        return builder.open().await.map_err(|error| error.problem());
-    };
-    let node = builder.listener(port.listener.clone()).open().await;
-    let node = node.map_err(|error| error.problem())?;
-    let options = RunOptions { mdns: false, ..RunOptions::default() };
-    node.run(options).await.map_err(|error| error.problem())?;
-    Ok(node)
-}
-
-/// How a node fares, or why it does not.
-async fn vitals(node: &Node) -> Result<Vitals, String> {
-    match timeout(VITALS_PATIENCE, node.vitals()).await {
-        Ok(Ok(Vitals { fault: Some(fault), .. })) => Err(fault),
-        Ok(Ok(vitals)) => Ok(vitals),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", VITALS_PATIENCE.as_secs())),
-    }
-}
-
-async fn summary(node: &Node) -> TenantSummary {
-    let tenant = node.tenant();
-    let (vitals, fault) = match vitals(node).await {
-        Ok(vitals) => (vitals, None),
-        Err(fault) => (Vitals::default(), Some(fault)),
-    };
-    TenantSummary {
-        short: tenant.tenant.short(),
-        tenant,
-        can_invite: node.can_invite(),
-        connections: vitals.connections,
-        batches: vitals.batches,
-        fault,
+    /// The node of the tenant that `name` means; it stays open while the handle is held.
+    async fn find(&self, name: &str) -> Result<Arc<Node>, Problem> {
+        let tenants = &self.inner.tenants;
+        tenants.node(&*tenants::find(&tenants.slots(), name)?).await
     }
 }
 
 fn folder_name(home: &Path) -> String {
     home.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn doubled(home: &Path, tenant: TenantId) -> Problem {
-    problem::store(format!(
-        "{} holds tenant {}, and so does another folder beside it; take one of them away",
-        home.display(),
-        tenant.short()
-    ))
 }

@@ -31,11 +31,16 @@ pub(crate) fn tenants(summaries: &[TenantSummary]) -> String {
             one_line(&summary.tenant.name),
             authority.into(),
             summary.connections.to_string(),
-            summary.batches.to_string(),
-            summary.fault.as_deref().map_or_else(|| "ok".into(), one_line),
+            summary.batches.map_or_else(|| "—".into(), |batches| batches.to_string()),
+            summary.fault.as_deref().map_or_else(|| state(summary.is_open).into(), one_line),
         ]
     });
     table(["id", "slug", "name", "authority", "connections", "batches", "state"], rows)
+}
+
+/// How a tenant without a fault is.
+fn state(is_open: bool) -> &'static str {
+    if is_open { "ok" } else { "ok, closed until asked for" }
 }
 
 /// Devices, a line each.
@@ -138,7 +143,8 @@ mod tests {
             tenant,
             can_invite: true,
             connections: 2,
-            batches: 1_200,
+            batches: Some(1_200),
+            is_open: true,
             fault: None,
         }
     }

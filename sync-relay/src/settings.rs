@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::address;
 use crate::args::{Cli, Command};
 use crate::problem;
+use crate::relay::OPEN_TENANTS_MAX_DEFAULT;
 
 /// The TCP port for operations unless told otherwise.
 pub(crate) const HTTP_PORT_DEFAULT: u16 = 7880;
@@ -43,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) http: SocketAddr,
     /// Where devices reach this relay; its own addresses where empty.
     pub(crate) public_addresses: Vec<String>,
+    /// How many tenants are open at a time while nobody is connected to them.
+    pub(crate) open_tenants_max: usize,
     /// Which log lines to write, if that was said.
     pub(crate) log: Option<String>,
     /// How they are written.
@@ -56,6 +59,7 @@ struct Said {
     quic: Option<SocketAddr>,
     http: Option<SocketAddr>,
     public_addresses: Option<Vec<String>>,
+    open_tenants_max: Option<usize>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -86,11 +90,17 @@ impl Settings {
         for text in &public_addresses {
             address::check(text)?;
         }
+        let open_tenants_max = said.open_tenants_max.or(in_file.open_tenants_max);
+        let open_tenants_max = open_tenants_max.unwrap_or(OPEN_TENANTS_MAX_DEFAULT);
+        if open_tenants_max == 0 {
+            return Err(problem::usage("at least one tenant must be open; give 1 or more"));
+        }
         Ok(Self {
             data: said.data.or(in_file.data).unwrap_or_else(|| "data".into()),
             quic: said.quic.or(in_file.quic).unwrap_or_else(quic_default),
             http: said.http.or(in_file.http).unwrap_or_else(http_default),
             public_addresses,
+            open_tenants_max,
             log: said.log.or(in_file.log),
             log_format: said.log_format.or(in_file.log_format).unwrap_or_default(),
         })
@@ -109,12 +119,17 @@ impl Said {
             Command::Run(args) => args.http,
             Command::Invite(_) | Command::Tenant { .. } | Command::Device { .. } => None,
         };
+        let open_tenants_max = match &cli.command {
+            Command::Run(args) => args.open_tenants_max,
+            Command::Invite(_) | Command::Tenant { .. } | Command::Device { .. } => None,
+        };
         let public_addresses = listen.map(|listen| listen.public_addresses.clone());
         Self {
             data: cli.global.data.clone(),
             quic: listen.and_then(|listen| listen.quic),
             http,
             public_addresses: public_addresses.filter(|addresses| !addresses.is_empty()),
+            open_tenants_max,
             log: cli.global.log.clone(),
             log_format: cli.global.log_format,
         }
@@ -146,13 +161,14 @@ mod tests {
         assert_eq!(settings.quic.to_string(), "[::]:7843");
         assert_eq!(settings.http.to_string(), "127.0.0.1:7880");
         assert_eq!(settings.log_format, LogFormat::Text);
+        assert_eq!(settings.open_tenants_max, 500);
         assert!(settings.public_addresses.is_empty() && settings.log.is_none());
     }
 
     #[test]
     fn the_command_line_wins_over_the_file_setting_by_setting() {
         let text = "data = '/srv/relay'\nquic = '0.0.0.0:99'\nhttp = '127.0.0.1:98'\n\
-                    public_addresses = ['a.example.org']\nlog = 'info'\nlog_format = 'json'";
+                    public_addresses = ['a.example.org']\nopen_tenants_max = 20\nlog = 'info'\nlog_format = 'json'";
         let line = "sync-relay --log warn run --quic 127.0.0.1:7 --public b.example.org";
         let settings = Settings::merge(on(line), file::parse(text).unwrap()).unwrap();
         let expected = Settings {
@@ -160,6 +176,7 @@ mod tests {
             quic: "127.0.0.1:7".parse().unwrap(),
             http: "127.0.0.1:98".parse().unwrap(),
             public_addresses: vec!["b.example.org".into()],
+            open_tenants_max: 20,
             log: Some("warn".into()),
             log_format: LogFormat::Json,
         };

@@ -39,8 +39,11 @@ pub(crate) struct TenantSummary {
     pub(crate) can_invite: bool,
     /// Devices connected.
     pub(crate) connections: u64,
-    /// Batches stored.
-    pub(crate) batches: u64,
+    /// Batches stored; nothing while nobody has looked.
+    pub(crate) batches: Option<u64>,
+    /// Whether its store is open; it is opened when somebody asks for it.
+    #[serde(rename = "open")]
+    pub(crate) is_open: bool,
     /// Why the tenant is not served as it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,

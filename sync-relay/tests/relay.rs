@@ -10,6 +10,8 @@
 mod crew;
 #[path = "relay/life.rs"]
 mod life;
+#[path = "relay/many.rs"]
+mod many;
 #[path = "relay/process.rs"]
 mod process;
 #[path = "relay/tenants.rs"]

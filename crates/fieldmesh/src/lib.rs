@@ -26,4 +26,4 @@ mod rows;
 mod schema;
 
 pub use error::Error;
-pub use node::{Builder, Listener, Node, RunOptions, TenantOptions};
+pub use node::{Builder, Dormant, Listener, Node, RunOptions, TenantOptions, Wake};

@@ -9,6 +9,7 @@ mod contacts;
 mod contents;
 mod copies;
 mod devices;
+mod dormant;
 mod enrol;
 mod erase;
 mod keeper;
@@ -37,6 +38,7 @@ use crate::mesh::{Call, Mesh, MeshEvent};
 use crate::projector::ProjectorThread;
 
 pub use self::builder::{Builder, TenantOptions};
+pub use self::dormant::{Dormant, Wake};
 pub use self::keeper::RunOptions;
 pub use self::listener::Listener;
 

@@ -70,7 +70,7 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
     let addresses = port.advertised.clone();
     let http = operations::bind(settings.http).await?;
     let http_address = http.local_addr().map_err(|error| problem::failed(error.to_string()))?;
-    let relay = Relay::open(data, Some(port)).await?;
+    let relay = Relay::open(data, Some(port), settings.open_tenants_max).await?;
     let socket =
         Socket::bind(crate::PROGRAM, relay.data()).map_err(|error| cannot_serve(&error))?;
     let ready = Ready {

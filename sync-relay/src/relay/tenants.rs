@@ -1,11 +1,14 @@
 //! Which tenant a name means, and how a new one comes to be.
 
+use std::sync::Arc;
+
 use fieldmesh::api::{Problem, TenantReport};
 use fieldmesh::{Builder, Node, TenantOptions};
 use fieldmesh_identity::Invitation;
 use fieldmesh_model::Role;
 
-use super::Relay;
+use super::pool::Pool;
+use super::slot::Slot;
 use crate::problem;
 use crate::wire::NewTenant;
 
@@ -13,7 +16,7 @@ use crate::wire::NewTenant;
 const SUFFIX_LENGTH_MIN: usize = 4;
 
 /// Makes the home of a new tenant; gives its node, which nobody can reach so far.
-pub(super) async fn make(relay: &Relay, builder: Builder, new: NewTenant) -> Result<Node, Problem> {
+pub(super) async fn make(pool: &Pool, builder: Builder, new: NewTenant) -> Result<Node, Problem> {
     match new {
         NewTenant::Create { name, device } => {
             let options = TenantOptions { name, user: None, device };
@@ -23,7 +26,7 @@ pub(super) async fn make(relay: &Relay, builder: Builder, new: NewTenant) -> Res
         NewTenant::Join { invitation, device } => {
             // A text that is no invitation is explained by the library.
             if let Ok(invitation) = invitation.parse::<Invitation>() {
-                check(relay, &invitation)?;
+                check(pool, &invitation)?;
             }
             let joined = Box::pin(builder.join(&invitation, device)).await;
             joined.map(|(node, _)| node).map_err(|error| error.problem())
@@ -32,8 +35,8 @@ pub(super) async fn make(relay: &Relay, builder: Builder, new: NewTenant) -> Res
 }
 
 /// Refuses an invitation before it is used up for nothing.
-fn check(relay: &Relay, invitation: &Invitation) -> Result<(), Problem> {
-    if relay.nodes().iter().any(|node| node.tenant().tenant == invitation.tenant) {
+fn check(pool: &Pool, invitation: &Invitation) -> Result<(), Problem> {
+    if pool.contains(&invitation.tenant) {
         return Err(problem::usage(format!(
             "this relay serves tenant {} already",
             invitation.tenant.short()
@@ -48,11 +51,11 @@ fn check(relay: &Relay, invitation: &Invitation) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The node of the tenant that `name` means: its slug, its name, its id or the end of that.
-pub(super) fn find(nodes: &[Node], name: &str) -> Result<Node, Problem> {
-    let tenants: Vec<TenantReport> = nodes.iter().map(Node::tenant).collect();
+/// The tenant that `name` means: its slug, its name, its id or the end of that.
+pub(super) fn find(slots: &[Arc<Slot>], name: &str) -> Result<Arc<Slot>, Problem> {
+    let tenants: Vec<TenantReport> = slots.iter().map(|slot| slot.tenant.clone()).collect();
     let index = find_among(&tenants, name)?;
-    Ok(nodes[index].clone())
+    Ok(Arc::clone(&slots[index]))
 }
 
 fn find_among(tenants: &[TenantReport], name: &str) -> Result<usize, Problem> {

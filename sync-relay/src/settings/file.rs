@@ -8,7 +8,8 @@ use super::Said;
 use crate::problem;
 
 /// Every key of the file; each is also a setting of the environment and a flag.
-const KEYS: [&str; 6] = ["data", "quic", "http", "public_addresses", "log", "log_format"];
+const KEYS: [&str; 7] =
+    ["data", "quic", "http", "public_addresses", "open_tenants_max", "log", "log_format"];
 /// How many letters a misspelt key may be away from the right one to be named.
 const DISTANCE_MAX: usize = 3;
 

@@ -116,8 +116,14 @@ pub(crate) struct Relay {
 impl Relay {
     /// Starts the relay of a data folder.
     pub(crate) async fn start(data: &Path) -> Self {
+        Self::start_with(data, &[]).await
+    }
+
+    /// Starts it with further flags.
+    pub(crate) async fn start_with(data: &Path, flags: &[&str]) -> Self {
         let mut command = program(data);
         command.args(["--json", "run", "--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.args(flags);
         let mut running = Running::start(command);
         let ready = running.line().await;
         assert_eq!(ready["ready"], true);

@@ -110,6 +110,8 @@ mod tests {
     use super::*;
     use crate::api::NewRecord;
     use crate::home::{Home, Unlock};
+    use fieldmesh_store::Options;
+
     use crate::node::open_store;
     use crate::{Node, TenantOptions};
 
@@ -144,7 +146,7 @@ mod tests {
             let path = folder.path().join("home");
             let epoch = damaged_home(&path).await;
             let home = unlock(&path);
-            let store = open_store(&home).unwrap();
+            let store = open_store(&home, &Options::default()).unwrap();
             let damage = store.report().damage.clone();
             let facts = Past::read(&store, &damage).unwrap().facts;
             assert_eq!(facts.len(), 4);

@@ -8,6 +8,7 @@ use fieldmesh_identity::{
 use fieldmesh_model::{Role, UserId};
 use fieldmesh_net::{Endpoint, JoinConnection, JoinError, address};
 use fieldmesh_replica::Input;
+use fieldmesh_store::Options;
 
 use crate::api::{InvitationReport, InviteOptions, JoinReport, TenantReport};
 use crate::clock;
@@ -202,7 +203,8 @@ fn new_user() -> UserId {
 
 /// Writes the first policy items and then the identity, which makes the folder a home.
 fn write_home(home: &Home, identity: &Identity, items: &[Item]) -> Result<(), Error> {
-    let store = open::open_store(home)?;
+    let options = Options { reserve_bytes: 0, ..Options::default() };
+    let store = open::open_store(home, &options)?;
     let entries = items.iter().map(|item| Entry::Item(item.encode().to_vec()).encode()).collect();
     store.append(entries).map_err(|error| Error::store(&error))?;
     store.close().map_err(|error| Error::store(&error))?;
@@ -212,15 +214,7 @@ fn write_home(home: &Home, identity: &Identity, items: &[Item]) -> Result<(), Er
 impl Node {
     /// The tenant and this device.
     pub fn tenant(&self) -> TenantReport {
-        let identity = &self.inner.ledger.identity;
-        TenantReport {
-            tenant: identity.tenant,
-            name: identity.tenant_name.clone(),
-            slug: slug(&identity.tenant_name),
-            fingerprint: fingerprint(&identity.authority),
-            device: self.inner.ledger.device(),
-            device_name: identity.device_name.clone(),
-        }
+        tenant_of(&self.inner.ledger.identity)
     }
 
     /// The person whose device this is.
@@ -451,6 +445,18 @@ fn host_name() -> String {
     let name = std::env::var("HOSTNAME").ok().or_else(read).unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "device".into() } else { name.chars().take(64).collect() }
+}
+
+/// The tenant and the device of an identity.
+pub(super) fn tenant_of(identity: &Identity) -> TenantReport {
+    TenantReport {
+        tenant: identity.tenant,
+        name: identity.tenant_name.clone(),
+        slug: slug(&identity.tenant_name),
+        fingerprint: fingerprint(&identity.authority),
+        device: identity.keys().device(),
+        device_name: identity.device_name.clone(),
+    }
 }
 
 /// A name for addresses: lower-case letters, digits and dashes.

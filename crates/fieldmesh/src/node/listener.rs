@@ -9,8 +9,9 @@ use fieldmesh_net::{Endpoint, Incoming, TenantIdentity};
 use tokio::task::JoinSet;
 
 use crate::error::Error;
+use crate::home::Identity;
 
-use super::Node;
+use super::{Dormant, Node, Wake};
 
 /// Connections that are being handed to their node at the same time.
 const TALKS_STARTING_MAX: usize = 256;
@@ -25,7 +26,25 @@ pub struct Listener {
     _acceptor: Arc<JoinSet<()>>,
 }
 
-type Nodes = Arc<RwLock<BTreeMap<TenantId, std::sync::Weak<super::Inner>>>>;
+type Nodes = Arc<RwLock<BTreeMap<TenantId, Served>>>;
+
+/// Who answers for a tenant.
+#[derive(Clone)]
+enum Served {
+    /// A node that is open.
+    Open(std::sync::Weak<super::Inner>),
+    /// One that is opened whenever somebody asks for it.
+    OnDemand(Wake),
+}
+
+impl Served {
+    async fn node(&self) -> Option<Arc<Node>> {
+        match self {
+            Self::Open(inner) => inner.upgrade().map(|inner| Arc::new(Node { inner })),
+            Self::OnDemand(wake) => wake().await,
+        }
+    }
+}
 
 impl Listener {
     /// Opens a socket; port 0 takes a free one.
@@ -58,9 +77,39 @@ impl Listener {
         self.endpoint.close().await;
     }
 
+    /// Serves a tenant too whose node is opened by `wake` whenever somebody connects.
+    ///
+    /// The connection has proven by then to be of that tenant, or asks to join it. A node that is
+    /// opened on this socket may be shut down while it has no connections; the next one wakes it
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// The certificates of the home are of no use.
+    pub fn add_dormant(&self, dormant: &Dormant, wake: Wake) -> Result<(), Error> {
+        self.introduce(&dormant.identity)?;
+        let mut nodes = self.nodes.write().expect("no holder of this lock panics");
+        nodes.insert(dormant.identity.tenant, Served::OnDemand(wake));
+        Ok(())
+    }
+
     /// Serves the tenant of `node` too.
     pub(super) fn add(&self, node: &Node) -> Result<(), Error> {
         let identity = &node.inner.ledger.identity;
+        self.introduce(identity)?;
+        let mut nodes = self.nodes.write().expect("no holder of this lock panics");
+        nodes
+            .entry(identity.tenant)
+            .and_modify(|served| {
+                if let Served::Open(inner) = served {
+                    *inner = Arc::downgrade(&node.inner);
+                }
+            })
+            .or_insert_with(|| Served::Open(Arc::downgrade(&node.inner)));
+        Ok(())
+    }
+
+    fn introduce(&self, identity: &Identity) -> Result<(), Error> {
         let refused = |error: fieldmesh_net::IdentityError| Error::NotAllowed {
             reason: crate::error::with_causes(&error),
         };
@@ -71,16 +120,17 @@ impl Listener {
                 chain: identity.certificates.clone(),
                 keys: identity.keys(),
             })
-            .map_err(refused)?;
-        let mut nodes = self.nodes.write().expect("no holder of this lock panics");
-        nodes.insert(identity.tenant, Arc::downgrade(&node.inner));
-        Ok(())
+            .map_err(refused)
     }
 
-    /// Stops serving a tenant.
+    /// Stops serving a tenant whose node ends, unless it is opened on demand.
     pub(super) fn remove(&self, tenant: &TenantId) {
+        let mut nodes = self.nodes.write().expect("no holder of this lock panics");
+        if matches!(nodes.get(tenant), Some(Served::OnDemand(_))) {
+            return;
+        }
         self.endpoint.remove_identity(tenant);
-        self.nodes.write().expect("no holder of this lock panics").remove(tenant);
+        nodes.remove(tenant);
     }
 }
 
@@ -92,18 +142,17 @@ async fn accept(endpoint: Endpoint, nodes: Nodes) {
             Incoming::Peer(connection) => connection.tenant(),
             Incoming::Join(join) => join.tenant(),
         };
-        let found = {
-            let nodes = nodes.read().expect("no holder of this lock panics");
-            nodes.get(&tenant).and_then(std::sync::Weak::upgrade)
-        };
-        let Some(inner) = found else { continue };
-        let node = Node { inner };
+        let served = nodes.read().expect("no holder of this lock panics").get(&tenant).cloned();
+        let Some(served) = served else { continue };
         match incoming {
             // Dropping the connection ends it.
-            Incoming::Peer(_) if node.inner.watch.is_closed() => {}
             Incoming::Peer(connection) if talks.len() < TALKS_STARTING_MAX => {
                 // Beside the others: one busy tenant must not keep the rest waiting at the door.
                 talks.spawn(async move {
+                    let Some(node) = served.node().await else { return };
+                    if node.inner.watch.is_closed() {
+                        return;
+                    }
                     node.seal_before_talking().await;
                     let address = connection.remote_address().to_string();
                     let part = node.part_towards(&address).await;
@@ -114,7 +163,11 @@ async fn accept(endpoint: Endpoint, nodes: Nodes) {
                 tracing::warn!(limit = TALKS_STARTING_MAX, "too many connections at a time");
             }
             Incoming::Join(join) if joins.len() < JOINS_MAX => {
-                joins.spawn(async move { node.serve_join(join).await });
+                joins.spawn(async move {
+                    if let Some(node) = served.node().await {
+                        node.serve_join(join).await;
+                    }
+                });
             }
             Incoming::Join(_) => tracing::warn!(limit = JOINS_MAX, "too many joins at a time"),
         }

@@ -25,6 +25,10 @@ use super::{Builder, Inner, Node};
 /// Bytes that a relay takes from one peer before they are durable; a device takes less.
 const RELAY_INGEST_WINDOW: u32 = 4 * 1024 * 1024;
 
+/// What a tenant of a relay gives up on a full disk: it has no documents to write, and there may be
+/// thousands of them.
+const RELAY_RESERVE_BYTES: u64 = 512 * 1024;
+
 /// Everything but the tasks.
 struct Assembled {
     home: Home,
@@ -51,9 +55,9 @@ pub(super) async fn open(builder: Builder) -> Result<Node, Error> {
 }
 
 /// Opens the store of a home, or makes it.
-pub(crate) fn open_store(home: &Home) -> Result<Store, Error> {
+pub(crate) fn open_store(home: &Home, options: &Options) -> Result<Store, Error> {
     let folder = home.store_folder();
-    Store::open(&folder, &home.key, &Options::default()).map_err(|error| match error {
+    Store::open(&folder, &home.key, options).map_err(|error| match error {
         OpenError::Locked { holder, .. } => {
             Error::InUse { folder: home.folder.clone(), pid: holder }
         }
@@ -100,7 +104,11 @@ fn assemble(
     forward_only: bool,
     only: Filter,
 ) -> Result<Assembled, Error> {
-    let store = Arc::new(open_store(&home)?);
+    let mut options = Options::default();
+    if forward_only {
+        options.reserve_bytes = RELAY_RESERVE_BYTES;
+    }
+    let store = Arc::new(open_store(&home, &options)?);
     let mut damage = store.report().damage.clone();
     for line in &damage {
         tracing::warn!(line, "damage found at open");

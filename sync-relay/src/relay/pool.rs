@@ -1,0 +1,265 @@
+//! The tenants of a relay: all of them are known, the ones used last are open.
+//!
+//! An open tenant costs threads, memory and files, and most have nobody connected most of the
+//! time. Whoever connects or asks opens it; when too many are open, the one that was not used for
+//! longest is closed, unless a device is connected to it or somebody is at work on it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use fieldmesh::api::Problem;
+use fieldmesh::{Builder, Dormant, Listener, Node, RunOptions};
+use fieldmesh_model::TenantId;
+use tokio::task::JoinSet;
+
+use super::slot::{self, Slot};
+use crate::problem;
+
+/// How many tenants are open at a time unless told otherwise.
+pub(crate) const OPEN_TENANTS_MAX_DEFAULT: usize = 500;
+/// How many homes are looked at or opened at the same time.
+const OPENING_MAX: usize = 4;
+
+/// Every tenant of a relay; clones are handles on the same ones.
+#[derive(Clone)]
+pub(super) struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    key_file: PathBuf,
+    listener: Option<Listener>,
+    open_max: usize,
+    slots: RwLock<BTreeMap<TenantId, Arc<Slot>>>,
+    open: AtomicUsize,
+    uses: AtomicU64,
+    /// One at a time looks for what can be closed.
+    closing: tokio::sync::Mutex<()>,
+}
+
+impl Pool {
+    pub(super) fn new(key_file: PathBuf, listener: Option<Listener>, open_max: usize) -> Self {
+        let inner = Inner {
+            key_file,
+            listener,
+            open_max: open_max.max(1),
+            slots: RwLock::default(),
+            open: AtomicUsize::new(0),
+            uses: AtomicU64::new(0),
+            closing: tokio::sync::Mutex::new(()),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How the home of a tenant is opened.
+    pub(super) fn builder(&self, home: &std::path::Path) -> Builder {
+        Node::builder(home).key_file(&self.inner.key_file).forward_only()
+    }
+
+    /// Takes in the tenants of `homes`; gives those that cannot be served, and why.
+    ///
+    /// # Errors
+    ///
+    /// Two homes hold the same tenant.
+    pub(super) async fn add_all(
+        &self,
+        homes: Vec<PathBuf>,
+    ) -> Result<Vec<(PathBuf, Problem)>, Problem> {
+        let mut broken = Vec::new();
+        for home in homes {
+            match self.look(&home).await {
+                Ok(dormant) => {
+                    self.add(Slot::new(home, &dormant), &dormant)?;
+                }
+                Err(problem) => broken.push((home, problem)),
+            }
+        }
+        Ok(broken)
+    }
+
+    /// Takes in one more tenant.
+    ///
+    /// # Errors
+    ///
+    /// Its home cannot be opened, or another one holds the same tenant.
+    pub(super) async fn add_home(&self, home: PathBuf) -> Result<Arc<Slot>, Problem> {
+        let dormant = self.look(&home).await?;
+        self.add(Slot::new(home, &dormant), &dormant)
+    }
+
+    async fn look(&self, home: &std::path::Path) -> Result<Dormant, Problem> {
+        self.builder(home).look().await.map_err(|error| error.problem())
+    }
+
+    fn add(&self, slot: Slot, dormant: &Dormant) -> Result<Arc<Slot>, Problem> {
+        let (tenant, slot) = (slot.tenant.tenant, Arc::new(slot));
+        {
+            let mut slots = self.inner.slots.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(other) = slots.get(&tenant) {
+                return Err(slot::doubled(&slot, other));
+            }
+            slots.insert(tenant, Arc::clone(&slot));
+        }
+        if let Some(listener) = &self.inner.listener {
+            let (pool, slot) = (Arc::downgrade(&self.inner), Arc::downgrade(&slot));
+            let wake = move || wake(pool.clone(), slot.clone());
+            let added = listener.add_dormant(dormant, Arc::new(move || Box::pin(wake())));
+            added.map_err(|error| error.problem())?;
+        }
+        Ok(slot)
+    }
+
+    /// Every tenant, open or not.
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        let slots = self.inner.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.values().cloned().collect()
+    }
+
+    pub(super) fn contains(&self, tenant: &TenantId) -> bool {
+        let slots = self.inner.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.contains_key(tenant)
+    }
+
+    /// The node of a tenant, opened if need be. It stays open while the handle is held.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened.
+    pub(super) async fn node(&self, slot: &Slot) -> Result<Arc<Node>, Problem> {
+        let node = {
+            let mut open = slot.node.lock().await;
+            slot.used.store(self.inner.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            if let Some(node) = &*open {
+                return Ok(Arc::clone(node));
+            }
+            slot.check()?;
+            let opened = self.open(slot).await;
+            slot.note(opened.as_ref().map(drop).map_err(Clone::clone));
+            let node = Arc::new(opened?);
+            *open = Some(Arc::clone(&node));
+            node
+        };
+        if self.inner.open.fetch_add(1, Ordering::Relaxed) >= self.inner.open_max {
+            self.make_room(slot).await;
+        }
+        Ok(node)
+    }
+
+    async fn open(&self, slot: &Slot) -> Result<Node, Problem> {
+        let builder = self.builder(&slot.home);
+        let Some(listener) = &self.inner.listener else {
+            return builder.open().await.map_err(|error| error.problem());
+        };
+        let node = builder.listener(listener.clone()).open().await;
+        let node = node.map_err(|error| error.problem())?;
+        let options = RunOptions { mdns: false, ..RunOptions::default() };
+        node.run(options).await.map_err(|error| error.problem())?;
+        Ok(node)
+    }
+
+    /// Closes what was not used for longest, but for `but`, until no more are open than should be.
+    async fn make_room(&self, but: &Slot) {
+        let _one = self.inner.closing.lock().await;
+        let mut slots = self.slots();
+        slots.sort_by_key(|slot| slot.used());
+        for slot in slots {
+            if self.inner.open.load(Ordering::Relaxed) <= self.inner.open_max {
+                return;
+            }
+            if slot.tenant.tenant != but.tenant.tenant {
+                self.close_idle(&slot).await;
+            }
+        }
+        let open = self.inner.open.load(Ordering::Relaxed);
+        tracing::debug!(open, limit = self.inner.open_max, "all that are open are in use");
+    }
+
+    /// Closes a tenant that nobody uses; whoever asks for it meanwhile waits and opens it again.
+    async fn close_idle(&self, slot: &Slot) {
+        // What is being opened or closed is in use.
+        let Ok(mut open) = slot.node.try_lock() else { return };
+        // New handles are given under the lock alone, so that this one is the last.
+        let Some(node) = open.take_if(|node| Arc::strong_count(node) == 1) else { return };
+        match slot::vitals(&node).await {
+            Ok(vitals) if vitals.connections == 0 => slot.remember(&vitals),
+            _ => {
+                *open = Some(node);
+                return;
+            }
+        }
+        self.inner.open.fetch_sub(1, Ordering::Relaxed);
+        let tenant = slot.tenant.tenant.short();
+        tracing::debug!(tenant, "closed, as it was not used for longest");
+        if let Err(error) = Node::clone(&node).shutdown().await {
+            tracing::error!(tenant, %error, "tenant not closed in order");
+        }
+    }
+
+    /// Opens as many tenants as may be open, so that what is broken is known; gives the first
+    /// problem where none could be opened.
+    pub(super) async fn open_some(&self) -> Result<(), Problem> {
+        let slots = self.slots().into_iter().take(self.inner.open_max);
+        let mut outcomes = self.visit(slots.collect()).await;
+        match outcomes.iter().position(Result::is_ok) {
+            None if !outcomes.is_empty() => outcomes.swap_remove(0),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens, and closes again, those that [`Pool::open_some`] left out.
+    pub(super) async fn look_at_the_rest(&self) {
+        self.visit(self.slots().into_iter().skip(self.inner.open_max).collect()).await;
+    }
+
+    async fn visit(&self, slots: Vec<Arc<Slot>>) -> Vec<Result<(), Problem>> {
+        let (mut visits, mut outcomes) = (JoinSet::new(), Vec::with_capacity(slots.len()));
+        let ended = |_| Err(problem::failed("a tenant was not looked at to the end"));
+        for slot in slots {
+            if visits.len() >= OPENING_MAX
+                && let Some(outcome) = visits.join_next().await
+            {
+                outcomes.push(outcome.unwrap_or_else(ended));
+            }
+            let pool = self.clone();
+            visits.spawn(async move { pool.node(&slot).await.map(drop) });
+        }
+        while let Some(outcome) = visits.join_next().await {
+            outcomes.push(outcome.unwrap_or_else(ended));
+        }
+        outcomes
+    }
+
+    /// Closes every tenant that is open.
+    ///
+    /// # Errors
+    ///
+    /// One was not closed in order; nothing that was acknowledged is lost.
+    pub(super) async fn shutdown(&self) -> Result<(), Problem> {
+        let mut closing = JoinSet::new();
+        for slot in self.slots() {
+            closing.spawn(async move {
+                let node = slot.node.lock().await.take();
+                let Some(node) = node else { return Ok(()) };
+                Node::clone(&node).shutdown().await.map_err(|error| {
+                    let tenant = slot.tenant.tenant.short();
+                    tracing::error!(tenant, %error, "tenant not closed in order");
+                    error.problem()
+                })
+            });
+        }
+        let mut result = Ok(());
+        while let Some(closed) = closing.join_next().await {
+            result = result.and(closed.unwrap_or(Ok(())));
+        }
+        result
+    }
+}
+
+/// Opens the tenant of `slot` for somebody who connected.
+async fn wake(pool: Weak<Inner>, slot: Weak<Slot>) -> Option<Arc<Node>> {
+    let pool = Pool { inner: pool.upgrade()? };
+    // What went wrong is in the log and in the tenant's state.
+    pool.node(&*slot.upgrade()?).await.ok()
+}

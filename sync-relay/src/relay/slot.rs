@@ -1,0 +1,167 @@
+//! One tenant of a relay, whether or not its node is open.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fieldmesh::api::{Problem, TenantReport, Vitals};
+use fieldmesh::{Dormant, Node};
+use tokio::time::{Instant, timeout};
+
+use crate::problem;
+use crate::wire::TenantSummary;
+
+/// How long a node may take to say how it fares.
+const VITALS_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a home that could not be opened is left alone, whoever asks for it.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// One tenant.
+pub(super) struct Slot {
+    pub(super) tenant: TenantReport,
+    pub(super) can_invite: bool,
+    pub(super) home: PathBuf,
+    /// Held while the node is opened or closed.
+    pub(super) node: tokio::sync::Mutex<Option<Arc<Node>>>,
+    /// When it was used last, in the pool's own count.
+    pub(super) used: AtomicU64,
+    known: Mutex<Known>,
+}
+
+/// What is known of a tenant whose node is closed.
+#[derive(Default)]
+struct Known {
+    /// The last that the nodes before this one told, with what they carried in all.
+    vitals: Option<Vitals>,
+    /// Why it could not be opened, and when that was found out.
+    failure: Option<(Problem, Instant)>,
+}
+
+/// How a tenant fares.
+pub(super) struct Standing {
+    /// Nothing where nobody has looked so far.
+    pub(super) vitals: Option<Vitals>,
+    pub(super) fault: Option<String>,
+    pub(super) is_open: bool,
+}
+
+impl Slot {
+    pub(super) fn new(home: PathBuf, dormant: &Dormant) -> Self {
+        Self {
+            tenant: dormant.tenant(),
+            can_invite: dormant.can_invite(),
+            home,
+            node: tokio::sync::Mutex::new(None),
+            used: AtomicU64::new(0),
+            known: Mutex::default(),
+        }
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Fails for a while after an attempt to open it failed.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        match &self.known().failure {
+            Some((problem, at)) if at.elapsed() < RETRY_AFTER => Err(problem.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes how an attempt to open it went.
+    pub(super) fn note(&self, opened: Result<(), Problem>) {
+        if let Err(problem) = &opened {
+            let tenant = self.tenant.tenant.short();
+            tracing::error!(tenant, reason = problem.detail, "tenant not served");
+        }
+        self.known().failure = opened.err().map(|problem| (problem, Instant::now()));
+    }
+
+    /// Keeps what an open node tells, because it is about to be closed.
+    pub(super) fn remember(&self, vitals: &Vitals) {
+        let mut known = self.known();
+        let vitals = after(known.vitals.as_ref(), vitals);
+        known.vitals = Some(Vitals { connections: 0, ..vitals });
+    }
+
+    /// How it fares; opens nothing.
+    pub(super) async fn standing(&self) -> Standing {
+        // While it is opened or closed the last that is known will do.
+        let node = self.node.try_lock().ok().and_then(|node| node.clone());
+        let asked = match &node {
+            Some(node) => Some(vitals(node).await),
+            None => None,
+        };
+        let known = self.known();
+        let (now, fault) = match asked {
+            Some(Ok(vitals)) => (Some(after(known.vitals.as_ref(), &vitals)), vitals.fault),
+            Some(Err(fault)) => (known.vitals.clone(), Some(fault)),
+            None => (known.vitals.clone(), None),
+        };
+        let failure = known.failure.as_ref().map(|(problem, _)| problem.detail.clone());
+        Standing { vitals: now, fault: fault.or(failure), is_open: node.is_some() }
+    }
+
+    pub(super) async fn summary(&self) -> TenantSummary {
+        let Standing { vitals, fault, is_open } = self.standing().await;
+        TenantSummary {
+            short: self.tenant.tenant.short(),
+            tenant: self.tenant.clone(),
+            can_invite: self.can_invite,
+            connections: vitals.as_ref().map_or(0, |vitals| vitals.connections),
+            batches: vitals.map(|vitals| vitals.batches),
+            is_open,
+            fault,
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a node tells on top of what those before it had carried.
+fn after(before: Option<&Vitals>, now: &Vitals) -> Vitals {
+    let Some(before) = before else { return now.clone() };
+    Vitals {
+        bytes_received: before.bytes_received + now.bytes_received,
+        bytes_sent: before.bytes_sent + now.bytes_sent,
+        append_failures: before.append_failures + now.append_failures,
+        ..now.clone()
+    }
+}
+
+/// How a node fares, or why it does not say.
+pub(super) async fn vitals(node: &Node) -> Result<Vitals, String> {
+    match timeout(VITALS_PATIENCE, node.vitals()).await {
+        Ok(Ok(vitals)) => Ok(vitals),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", VITALS_PATIENCE.as_secs())),
+    }
+}
+
+/// The one of `tenants` that another home holds too.
+pub(super) fn doubled(slot: &Slot, other: &Slot) -> Problem {
+    problem::store(format!(
+        "{} holds tenant {}, and so does {}; take one of them away",
+        slot.home.display(),
+        slot.tenant.tenant.short(),
+        other.home.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_go_on_when_a_tenant_is_opened_again() {
+        let first = Vitals { bytes_received: 10, bytes_sent: 3, batches: 5, ..Vitals::default() };
+        let second = Vitals { bytes_received: 1, batches: 6, connections: 2, ..Vitals::default() };
+        let both = after(Some(&first), &second);
+        assert_eq!((both.bytes_received, both.bytes_sent), (11, 3));
+        assert_eq!((both.batches, both.connections), (6, 2));
+    }
+}
