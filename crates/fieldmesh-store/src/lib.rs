@@ -15,8 +15,10 @@
 //! [`files::Files`], below the log, and [`view::rows::RowsSource`], below the view; both have an
 //! implementation in memory.
 
+pub mod backup;
 mod doubt;
 pub mod files;
+mod founding;
 mod frame;
 pub mod key;
 pub mod lock;

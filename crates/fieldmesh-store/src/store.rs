@@ -79,6 +79,12 @@ pub enum OpenError {
         /// The process that holds it, if it could say so.
         holder: Option<u32>,
     },
+    /// A store that should be made is there already.
+    #[error("there is a store in {folder} already")]
+    NotEmpty {
+        /// The store's folder.
+        folder: PathBuf,
+    },
     /// The data key is not the one of this store: choose the right profile.
     #[error("the key is not the one this store is encrypted with")]
     WrongKey,

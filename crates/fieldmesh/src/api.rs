@@ -4,6 +4,7 @@
 //! node reads them; no other shape of the same thing exists.
 
 mod ask;
+mod backup;
 mod connectivity;
 mod device;
 mod problem;
@@ -14,6 +15,7 @@ pub use ask::{
     Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions, InviteOptions,
     ListQuery, NewRecord, Resolution, RevokeOptions, SyncOptions,
 };
+pub use backup::{BackupCheck, BackupOptions, BackupReport, RestoreReport};
 pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,
     LinkClass, SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,

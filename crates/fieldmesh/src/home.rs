@@ -224,6 +224,12 @@ impl Home {
         }
     }
 
+    /// What a backup of this home says in the open, so that [`key_of`] finds the key.
+    pub(crate) fn opener(&self) -> Result<Vec<u8>, Error> {
+        fs::read(self.folder.join(PROFILE_FILE))
+            .map_err(|source| folder_error(&self.folder, source))
+    }
+
     pub(crate) fn store_folder(&self) -> PathBuf {
         self.folder.join(STORE_FOLDER)
     }
@@ -345,19 +351,40 @@ fn locked(error: &KeyError) -> Error {
     Error::Locked { reason }
 }
 
+/// The key of the home that [`Home::opener`] is of.
+pub(crate) fn key_of(opener: &[u8], unlock: &Unlock) -> Result<DataKey, Error> {
+    let (profile, wrapped) = read_opener(opener)?;
+    unwrap(&wrapped, unlock, &profile)
+}
+
+/// Whether the home that [`Home::opener`] is of is unlocked by a passphrase.
+pub(crate) fn opener_needs_passphrase(opener: &[u8]) -> Result<bool, Error> {
+    Ok(read_opener(opener)?.1.needs_passphrase())
+}
+
+fn read_opener(opener: &[u8]) -> Result<([u8; 16], WrappedKey), Error> {
+    parse_profile(opener)
+        .unwrap_or_else(|| Err(Error::Locked { reason: "what opens the backup is damaged".into() }))
+}
+
 fn read_profile(folder: &Path) -> Result<([u8; 16], WrappedKey), Error> {
     let path = folder.join(PROFILE_FILE);
     let bytes = fs::read(&path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => Error::NoHome { folder: folder.into() },
         _ => folder_error(folder, source),
     })?;
-    let damaged = || Error::Locked {
-        reason: format!("{} is damaged; restore it from a copy of the home", path.display()),
-    };
-    let rest = bytes.strip_prefix(PROFILE_MAGIC).ok_or_else(damaged)?;
-    let (profile, wrapped) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
-    let wrapped = WrappedKey::from_bytes(wrapped).map_err(|error| locked(&error))?;
-    Ok((*profile, wrapped))
+    parse_profile(&bytes).unwrap_or_else(|| {
+        Err(Error::Locked {
+            reason: format!("{} is damaged; restore it from a copy of the home", path.display()),
+        })
+    })
+}
+
+/// What a profile says; `None` if it is none.
+fn parse_profile(bytes: &[u8]) -> Option<Result<([u8; 16], WrappedKey), Error>> {
+    let (profile, wrapped) = bytes.strip_prefix(PROFILE_MAGIC)?.split_first_chunk::<16>()?;
+    let wrapped = WrappedKey::from_bytes(wrapped).map_err(|error| locked(&error));
+    Some(wrapped.map(|wrapped| (*profile, wrapped)))
 }
 
 fn folder_error(folder: &Path, source: std::io::Error) -> Error {

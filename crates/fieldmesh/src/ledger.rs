@@ -5,6 +5,7 @@
 //! the wait for the disk happens outside, so that many writers share one sync of the disk.
 
 mod aside;
+mod backup;
 mod conflicts;
 mod copies;
 mod create;

@@ -7,6 +7,7 @@
 
 pub mod api;
 mod author;
+pub mod backup;
 mod changes;
 mod clock;
 mod connectivity;

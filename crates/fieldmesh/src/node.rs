@@ -3,6 +3,7 @@
 //! Everything that waits for a disk runs on blocking threads; everything that waits for a peer
 //! runs in tasks that the node owns and that end with it.
 
+mod backup;
 mod builder;
 mod connectivity;
 mod contacts;

@@ -6,6 +6,7 @@
 // A failed unwrap in a helper fails the test, as it should.
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod compaction;
 mod crash;
 mod damage;

@@ -114,6 +114,12 @@ pub enum Progress {
         /// Batches sent.
         sent: u64,
     },
+    /// Entries written to a backup or read from one.
+    #[serde(rename_all = "camelCase")]
+    Backup {
+        /// Entries done.
+        entries: u64,
+    },
     /// Words for people.
     Note {
         /// One line.

@@ -1,0 +1,134 @@
+//! Backups of a home: what they say of themselves, and how several make one.
+//!
+//! A backup holds the entries of the log and the device's identity, so that it makes a whole home
+//! again. One with a base holds what came after that base alone; a chain of them begins with one
+//! that has none. How the bytes lie is the business of [`fieldmesh_store::backup`].
+
+pub(crate) mod restore;
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use fieldmesh_model::Moment;
+use fieldmesh_store::backup::{BackupId, BackupReader, BackupSummary, RestoreError, SealedBackup};
+use fieldmesh_store::{DataKey, Place};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, with_causes};
+use crate::home::{self, Identity, Unlock};
+
+/// Bytes that are read from a file at a time.
+pub(crate) const BUFFER_SIZE: usize = 256 * 1024;
+/// Entries between two words of progress.
+pub(crate) const PROGRESS_EVERY: u64 = 1_000;
+
+/// What a backup says of the whole: encrypted, because the identity is in it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Words {
+    pub(crate) at: Moment,
+    /// How often the store had lost something or was put back.
+    pub(crate) restores: u64,
+    /// The backup that this one goes on from.
+    pub(crate) base: Option<Base>,
+    pub(crate) identity: Identity,
+}
+
+/// Which backup another one goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Base {
+    pub(crate) id: BackupId,
+    pub(crate) end: Option<Place>,
+}
+
+impl Words {
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let bytes = postcard::to_allocvec(self);
+        Zeroizing::new(bytes.expect("the words of a backup hold nothing unserialisable"))
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+/// A backup whose beginning was read.
+pub(crate) struct Opened {
+    pub(crate) reader: BackupReader<BufReader<File>>,
+    pub(crate) words: Words,
+}
+
+impl Opened {
+    /// Opens the backup in `path` with the key of the home that wrote it.
+    pub(crate) fn with_key(path: &Path, key: &DataKey) -> Result<Self, Error> {
+        Self::unlock(path, sealed(path)?, key)
+    }
+
+    /// Opens the backup in `path` with what opened the home that wrote it.
+    pub(crate) fn with_secret(path: &Path, unlock: &Unlock) -> Result<(Self, DataKey), Error> {
+        let sealed = sealed(path)?;
+        let key = home::key_of(sealed.opener(), unlock)?;
+        Ok((Self::unlock(path, sealed, &key)?, key))
+    }
+
+    fn unlock(
+        path: &Path,
+        sealed: SealedBackup<BufReader<File>>,
+        key: &DataKey,
+    ) -> Result<Self, Error> {
+        let reader = sealed.unlock(key).map_err(|error| unreadable(path, &error))?;
+        let Some(words) = Words::decode(reader.words()) else {
+            return Err(Error::Store {
+                reason: format!("{}: this program does not understand it", path.display()),
+            });
+        };
+        Ok(Self { reader, words })
+    }
+
+    /// Reads to the end and checks everything; `told` hears how many entries were read.
+    pub(crate) fn check(
+        &mut self,
+        path: &Path,
+        mut told: impl FnMut(u64),
+    ) -> Result<BackupSummary, Error> {
+        let mut entries = 0;
+        while self.reader.next_entry().map_err(|error| unreadable(path, &error))?.is_some() {
+            entries += 1;
+            if entries % PROGRESS_EVERY == 0 {
+                told(entries);
+            }
+        }
+        let summary = self.reader.summary().copied();
+        Ok(summary.expect("invariant: a backup that was read to the end has its summary"))
+    }
+}
+
+/// Whether the home that wrote the backup in `path` was locked by a passphrase.
+///
+/// # Errors
+///
+/// There is no such file, or it is no backup.
+pub fn needs_passphrase(path: &Path) -> Result<bool, Error> {
+    home::opener_needs_passphrase(sealed(path)?.opener())
+}
+
+fn sealed(path: &Path) -> Result<SealedBackup<BufReader<File>>, Error> {
+    let file = File::open(path).map_err(|source| Error::File {
+        what: format!("cannot open the backup {}", path.display()),
+        source,
+    })?;
+    let file = BufReader::with_capacity(BUFFER_SIZE, file);
+    SealedBackup::open(file).map_err(|error| unreadable(path, &error))
+}
+
+pub(crate) fn unreadable(path: &Path, error: &RestoreError) -> Error {
+    let advice = match error {
+        RestoreError::CutShort { .. } | RestoreError::Damaged { .. } => "; use another copy of it",
+        RestoreError::WrongKey => {
+            "; it was written before this home got another key, or by another"
+        }
+        _ => "",
+    };
+    Error::Store { reason: format!("{}: {}{advice}", path.display(), with_causes(error)) }
+}

@@ -1,0 +1,148 @@
+//! What a backup gives back, and what it does not do to the device that it is of.
+
+use std::path::PathBuf;
+
+use fieldmesh::api::{BackupOptions, BackupReport};
+use fieldmesh::{Error, Node};
+use fieldmesh_model::Role;
+
+use super::{Crew, count, entry, export, reopen, sync, well};
+
+async fn backup(
+    crew: &Crew,
+    node: &Node,
+    name: &str,
+    since: Option<&str>,
+) -> Result<BackupReport, Error> {
+    let options =
+        BackupOptions { file: crew.home(name), since: since.map(|since| crew.home(since)) };
+    node.backup(options, |_| {}).await
+}
+
+async fn restore(crew: &Crew, home: &str, files: &[&str]) -> Result<(), Error> {
+    let files: Vec<PathBuf> = files.iter().map(|file| crew.home(file)).collect();
+    let builder = Node::builder(crew.home(home)).passphrase("two");
+    builder.restore(files, |_| {}).await.map(drop)
+}
+
+async fn entries(node: &Node, hours: std::ops::Range<u32>) {
+    for hour in hours {
+        entry(node, "Alder 1", &format!("2026-03-01T{hour:02}:00:00Z")).await;
+    }
+}
+
+async fn assert_whole(node: &Node) {
+    let report = node.verify().await.unwrap();
+    assert!(report.clean, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_tablet_is_made_again_from_its_backups() {
+    let crew = Crew::new().await;
+    well(&crew.lead, "Alder 1").await;
+    let hand = crew.device("hand", Role::Operator).await;
+    sync(&hand, &crew.address).await;
+    entries(&hand, 0..3).await;
+    let whole = backup(&crew, &hand, "whole", None).await.unwrap();
+    assert!(whole.is_whole && whole.bytes > 0 && whole.unreadable == 0, "{whole:?}");
+    entries(&hand, 3..5).await;
+    let more = backup(&crew, &hand, "more", Some("whole")).await.unwrap();
+    assert!(!more.is_whole && more.entries < whole.entries, "{more:?}");
+    let nothing = backup(&crew, &hand, "nothing", Some("more")).await.unwrap();
+    entries(&hand, 5..7).await;
+    backup(&crew, &hand, "last", Some("nothing")).await.unwrap();
+    assert!(nothing.entries <= 2, "{nothing:?}");
+    let expected = (export(&hand, "well").await, export(&hand, "field_entry").await);
+    hand.shutdown().await.unwrap();
+    std::fs::remove_dir_all(crew.home("hand")).unwrap();
+
+    restore(&crew, "hand", &["whole", "more", "nothing", "last"]).await.unwrap();
+    let hand = reopen(&crew.home("hand")).await.unwrap();
+    assert_eq!((export(&hand, "well").await, export(&hand, "field_entry").await), expected);
+    assert_whole(&hand).await;
+    // It is the same device: what it writes now is accepted, and nothing of it is refused.
+    entries(&hand, 7..8).await;
+    sync(&hand, &crew.address).await;
+    assert_eq!(count(&crew.lead, "field_entry").await, 8);
+    assert_eq!(export(&hand, "field_entry").await, export(&crew.lead, "field_entry").await);
+    assert_whole(&crew.lead).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_backup_beside_the_running_device_loses_nothing_of_either() {
+    let crew = Crew::new().await;
+    well(&crew.lead, "Alder 1").await;
+    let hand = crew.device("hand", Role::Operator).await;
+    sync(&hand, &crew.address).await;
+    entries(&hand, 0..2).await;
+    backup(&crew, &hand, "old", None).await.unwrap();
+    entries(&hand, 2..4).await;
+    sync(&hand, &crew.address).await;
+
+    for home in ["again", "and again"] {
+        restore(&crew, home, &["old"]).await.unwrap();
+    }
+    let again = reopen(&crew.home("again")).await.unwrap();
+    let third = reopen(&crew.home("and again")).await.unwrap();
+    entries(&again, 4..6).await;
+    entries(&third, 6..8).await;
+    entries(&hand, 8..10).await;
+    for _ in 0..2 {
+        for node in [&again, &hand, &third] {
+            sync(node, &crew.address).await;
+        }
+    }
+    assert_eq!(count(&crew.lead, "field_entry").await, 10);
+    for node in [&again, &hand, &third] {
+        assert_eq!(export(node, "field_entry").await, export(&crew.lead, "field_entry").await);
+        assert_whole(node).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_not_whole_makes_no_home() {
+    let crew = Crew::new().await;
+    let hand = crew.device("hand", Role::Operator).await;
+    backup(&crew, &hand, "one", None).await.unwrap();
+    backup(&crew, &hand, "two", Some("one")).await.unwrap();
+    backup(&crew, &hand, "three", Some("two")).await.unwrap();
+    backup(&crew, &crew.lead, "other", None).await.unwrap();
+    let refused = async |files: &[&str]| {
+        let error = restore(&crew, "new", files).await.unwrap_err().to_string();
+        assert!(!crew.home("new").exists(), "{files:?}");
+        error
+    };
+    assert!(refused(&["two"]).await.contains("goes on from another backup"));
+    let gap = refused(&["one", "three"]).await;
+    assert!(gap.contains("in the order they were made"), "{gap}");
+    assert!(refused(&["one", "one"]).await.contains("whole by itself"));
+    assert!(refused(&[]).await.contains("at least one"));
+    let locked = refused(&["other"]).await;
+    assert!(locked.contains("passphrase"), "{locked}");
+
+    let bytes = std::fs::read(crew.home("one")).unwrap();
+    std::fs::write(crew.home("cut"), &bytes[..bytes.len() / 2]).unwrap();
+    assert!(refused(&["cut"]).await.contains("not whole"));
+    let mut flipped = bytes.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    std::fs::write(crew.home("flipped"), flipped).unwrap();
+    let damaged = refused(&["flipped"]).await;
+    assert!(damaged.contains("damaged") && damaged.contains("another copy"), "{damaged}");
+
+    let exists = backup(&crew, &hand, "one", None).await.unwrap_err().to_string();
+    assert!(exists.contains("exists already"), "{exists}");
+    assert_eq!(std::fs::read(crew.home("one")).unwrap(), bytes);
+    let foreign = backup(&crew, &hand, "four", Some("other")).await.unwrap_err().to_string();
+    assert!(foreign.contains("another key"), "{foreign}");
+    assert!(!crew.home("four").exists() && !crew.home("four.part").exists());
+
+    // One that was restored goes on from none of those before.
+    hand.shutdown().await.unwrap();
+    restore(&crew, "new", &["one", "two", "three"]).await.unwrap();
+    let new = reopen(&crew.home("new")).await.unwrap();
+    assert!(backup(&crew, &new, "four", Some("three")).await.is_err());
+    backup(&crew, &new, "four", None).await.unwrap();
+    let occupied = restore(&crew, "new", &["four"]).await.unwrap_err();
+    assert!(matches!(occupied, Error::HomeExists { .. }));
+}
