@@ -2,6 +2,7 @@
 //!
 //! Nothing here acts; [`crate::command`] does.
 
+mod backup;
 mod conflicts;
 mod demo;
 mod device;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, ResolveArgs};
 pub(crate) use demo::DemoArgs;
 pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
@@ -118,6 +120,10 @@ pub(crate) enum Command {
     Stop,
     /// Check everything this home holds: log, signatures, authors, records.
     Verify,
+    /// Write everything this home holds, or what came since, to an encrypted file.
+    Backup(BackupArgs),
+    /// Make a home of backups.
+    Restore(RestoreArgs),
     /// Play a crew's day with real processes on this machine, and check that nothing is lost.
     Demo(DemoArgs),
     /// Print the completions of a shell.

@@ -9,10 +9,11 @@ mod remote;
 use std::io;
 
 use fieldmesh::api::{
-    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
-    ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
-    NewRecord, PeerReport, Problem, Progress, Record, Resolution, Revision, RevokeOptions,
-    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    AdoptReport, BackupOptions, BackupReport, Choice, ConflictQuery, ConflictReport,
+    ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
+    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Progress, Record,
+    Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions,
+    SyncReport, SyncSettingsChange, VerifyReport,
 };
 use futures::future::BoxFuture;
 
@@ -88,4 +89,6 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>>;
     /// Checks everything the home holds.
     fn verify(&self) -> Answer<'_, VerifyReport>;
+    /// Writes a backup.
+    fn backup(&self, options: BackupOptions, listener: Listener) -> Answer<'_, BackupReport>;
 }

@@ -1,5 +1,6 @@
 //! The commands: each asks a backend and prints what it answers.
 
+mod backup;
 mod conflicts;
 mod device;
 mod home;
@@ -93,6 +94,8 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Run(args) => run::run(&context, args, logs).await,
         Command::Stop => run::stop(&context).await,
         Command::Verify => home::verify(&context).await,
+        Command::Backup(args) => backup::backup(&context, args).await,
+        Command::Restore(args) => backup::restore(&context, args).await,
         Command::Demo(args) => crate::demo::demo(args, terminal).await,
         Command::Completions { shell } => completions(terminal, *shell),
     }

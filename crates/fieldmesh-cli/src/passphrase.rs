@@ -33,6 +33,15 @@ impl Secret {
     ) -> Result<Self, Problem> {
         let needs_passphrase =
             fieldmesh::home::needs_passphrase(folder).map_err(|error| error.problem())?;
+        Self::find(global, terminal, needs_passphrase, "this home")
+    }
+
+    fn find(
+        global: &Global,
+        terminal: &Terminal,
+        needs_passphrase: bool,
+        what: &str,
+    ) -> Result<Self, Problem> {
         if let Some(file) = &global.key_file {
             return Ok(Self::KeyFile(file.clone()));
         }
@@ -44,10 +53,21 @@ impl Secret {
         }
         if !terminal.is_interactive() {
             return Err(problem::store(format!(
-                "this home is locked by a passphrase; set {VARIABLE} or enter it on a terminal"
+                "{what} is locked by a passphrase; set {VARIABLE} or enter it on a terminal"
             )));
         }
         ask("Passphrase: ").map(Self::Passphrase)
+    }
+
+    /// What opens the backup in `file`; asks for it where it must and can.
+    pub(crate) fn to_read(
+        global: &Global,
+        terminal: &Terminal,
+        file: &Path,
+    ) -> Result<Self, Problem> {
+        let needs_passphrase =
+            fieldmesh::backup::needs_passphrase(file).map_err(|error| error.problem())?;
+        Self::find(global, terminal, needs_passphrase, "this backup")
     }
 
     /// What will open a home that is about to be made; asks for it where it can.

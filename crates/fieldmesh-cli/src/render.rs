@@ -1,5 +1,6 @@
 //! Reports as people read them: pure functions from a report to text.
 
+mod backup;
 mod conflict;
 mod connectivity;
 mod history;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
+pub(crate) use backup::{backed_up, checked_backup, restored};
 pub(crate) use conflict::{conflict, conflicts};
 pub(crate) use connectivity::{connectivity, synced_now};
 pub(crate) use history::history;

@@ -79,7 +79,7 @@ impl Opened {
     ) -> Result<Self, Error> {
         let reader = sealed.unlock(key).map_err(|error| unreadable(path, &error))?;
         let Some(words) = Words::decode(reader.words()) else {
-            return Err(Error::Store {
+            return Err(Error::Backup {
                 reason: format!("{}: this program does not understand it", path.display()),
             });
         };
@@ -130,5 +130,5 @@ pub(crate) fn unreadable(path: &Path, error: &RestoreError) -> Error {
         }
         _ => "",
     };
-    Error::Store { reason: format!("{}: {}{advice}", path.display(), with_causes(error)) }
+    Error::Backup { reason: format!("{}: {}{advice}", path.display(), with_causes(error)) }
 }

@@ -140,6 +140,12 @@ pub enum Error {
         /// What is wrong and where.
         reason: String,
     },
+    /// A backup is none, is damaged, or is opened by another key.
+    #[error("{reason}")]
+    Backup {
+        /// Which one, and what to do.
+        reason: String,
+    },
     /// The request makes no sense.
     #[error("{reason}")]
     Usage {
@@ -161,7 +167,9 @@ impl Error {
             | Self::Invalid { .. }
             | Self::Taken { .. }
             | Self::Import { .. } => Class::Invalid,
-            Self::Locked { .. } | Self::InUse { .. } | Self::Store { .. } => Class::Store,
+            Self::Locked { .. } | Self::InUse { .. } | Self::Store { .. } | Self::Backup { .. } => {
+                Class::Store
+            }
             Self::NotAllowed { .. } | Self::Invitation { .. } | Self::Erased { .. } => {
                 Class::Refused
             }

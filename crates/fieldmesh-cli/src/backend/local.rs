@@ -2,10 +2,11 @@
 
 use fieldmesh::Node;
 use fieldmesh::api::{
-    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
-    ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
-    NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    AdoptReport, BackupOptions, BackupReport, Choice, ConflictQuery, ConflictReport,
+    ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
+    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Record, Resolution,
+    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -131,5 +132,9 @@ impl Backend for Local {
 
     fn verify(&self) -> Answer<'_, VerifyReport> {
         Box::pin(async move { self.0.verify().await.map_err(problem) })
+    }
+
+    fn backup(&self, options: BackupOptions, listener: Listener) -> Answer<'_, BackupReport> {
+        Box::pin(async move { self.0.backup(options, listener).await.map_err(problem) })
     }
 }

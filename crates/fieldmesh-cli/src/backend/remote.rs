@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use axum::http::Method;
 use fieldmesh::api::{
-    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
-    ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
-    NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    AdoptReport, BackupOptions, BackupReport, Choice, ConflictQuery, ConflictReport,
+    ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
+    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Record, Resolution,
+    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 use serde_json::json;
 
@@ -206,5 +207,11 @@ impl Backend for Remote {
 
     fn verify(&self) -> Answer<'_, VerifyReport> {
         Box::pin(async move { self.exchange(Method::POST, "/v1/verify").value().await })
+    }
+
+    fn backup(&self, options: BackupOptions, listener: Listener) -> Answer<'_, BackupReport> {
+        Box::pin(async move {
+            self.exchange(Method::POST, "/v1/backup").json(&options)?.lines(listener).await
+        })
     }
 }

@@ -59,6 +59,9 @@ pub(super) fn listener(terminal: &Terminal, bar: &ProgressBar) -> Listener {
                 bar.set_message(format!("{received} received, {sent} sent"));
             }
             Progress::Refused(row) => bar.suspend(|| terminal.say(&render::refused_row(&row))),
+            Progress::Backup { entries } => {
+                bar.set_message(render::counted(entries, "entry", "entries"));
+            }
             Progress::Note { text } => bar.suspend(|| terminal.say(&text)),
         }
     })

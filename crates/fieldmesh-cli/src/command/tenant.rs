@@ -54,7 +54,7 @@ pub(super) async fn join(context: &Context<'_>, args: &JoinArgs) -> Result<(), F
 }
 
 /// The folder of a home that is about to be made; asked before anything is typed.
-fn new_folder(context: &Context<'_>) -> Result<PathBuf, Problem> {
+pub(super) fn new_folder(context: &Context<'_>) -> Result<PathBuf, Problem> {
     let folder = crate::home::folder(context.global)?;
     if fieldmesh::home::exists(&folder) {
         return Err(occupied(&folder));

@@ -26,6 +26,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/import", post(transfer::import))
         .route("/v1/export", get(transfer::export))
         .route("/v1/sync", post(transfer::sync))
+        .route("/v1/backup", post(transfer::backup))
         .route("/v1/warnings", get(home::warnings))
         .route("/v1/status", get(home::status))
         .route("/v1/connectivity", get(home::connectivity).patch(home::configure_sync))

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    Choice, Class, ConflictQuery, Edits, ExportQuery, ImportOptions, InviteOptions, ListQuery,
-    NewRecord, Problem, Progress, Resolution, RevokeOptions, SyncOptions,
+    BackupOptions, Choice, Class, ConflictQuery, Edits, ExportQuery, ImportOptions, InviteOptions,
+    ListQuery, NewRecord, Problem, Progress, Resolution, RevokeOptions, SyncOptions,
 };
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -98,6 +98,10 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(remote.adopt("bb".into(), batches.clone()).await, Ok(samples::adopted()));
     assert_eq!(running.last_asked(), format!("{:?}", ("bb", batches)));
     assert!(remote.verify().await.unwrap().clean);
+    let options = BackupOptions { file: "/a b".into(), since: Some("/ö".into()) };
+    let backup = remote.backup(options.clone(), Box::new(|_| {})).await;
+    assert_eq!(backup, Ok(samples::backup()));
+    assert_eq!(running.last_asked(), format!("{options:?}"));
     running.end().await;
 }
 

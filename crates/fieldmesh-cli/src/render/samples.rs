@@ -1,9 +1,9 @@
 //! Reports for tests.
 
 use fieldmesh::api::{
-    AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,
-    ImportReport, PeerReport, PeerSync, Record, Revision, RevokeReport, Safety, SafetyCounts,
-    StatusReport, SyncNow, SyncReport, SyncResult, TenantReport,
+    AdoptReport, AsideBatch, BackupReport, ConflictReport, ConflictValue, DeviceReport,
+    FieldChange, ImportReport, PeerReport, PeerSync, Record, Revision, RevokeReport, Safety,
+    SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult, TenantReport,
 };
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
@@ -226,6 +226,17 @@ pub(crate) fn tenant() -> TenantReport {
 }
 
 /// The state of the office.
+pub(crate) fn backup() -> BackupReport {
+    BackupReport {
+        file: "/media/stick/monday.backup".into(),
+        at: Moment::from_millis(1_767_225_600_000),
+        entries: 12_345,
+        unreadable: 0,
+        bytes: 1_234_567,
+        is_whole: true,
+    }
+}
+
 pub(crate) fn status() -> StatusReport {
     StatusReport {
         state: "online".into(),

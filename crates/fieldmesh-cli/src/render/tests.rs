@@ -260,3 +260,18 @@ fn an_invitation_fits_a_qr_code() {
     assert!(code.lines().count() > 20);
     assert!(qr(&"a".repeat(4_000)).is_none());
 }
+
+#[test]
+fn a_backup_says_what_it_holds_and_what_it_lacks() {
+    let mut report = samples::backup();
+    let text = backed_up(&report, &style());
+    assert!(
+        text.starts_with("/media/stick/monday.backup: whole backup, 12,345 entries, "),
+        "{text}"
+    );
+    report.unreadable = 1;
+    let text = backed_up(&report, &style());
+    assert!(
+        text.ends_with("1 entry could not be read: not in this backup; see `fieldmesh doctor`\n")
+    );
+}

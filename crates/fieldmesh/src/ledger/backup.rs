@@ -55,7 +55,7 @@ impl Ledger {
         told(Progress::Note { text: read.into() });
         let checked = written.check(&draft.path, |_| {})?;
         if checked != summary || written.reader.id() != id {
-            return Err(Error::Store { reason: "the backup reads otherwise than written".into() });
+            return Err(Error::Backup { reason: "the backup reads otherwise than written".into() });
         }
         let bytes = draft.finish(path)?;
         Ok(BackupReport {
@@ -175,7 +175,7 @@ impl Draft {
                 what: format!("cannot write the backup {}", self.path.display()),
                 source,
             },
-            error => Error::Store { reason: with_causes(&error) },
+            error => Error::Backup { reason: with_causes(&error) },
         }
     }
 

@@ -1,4 +1,4 @@
-//! The routes that move much or take long: import, export, sync.
+//! The routes that move much or take long: import, export, sync, backup.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use fieldmesh::api::{ExportFormat, ImportOptions, SyncOptions};
+use fieldmesh::api::{BackupOptions, ExportFormat, ImportOptions, SyncOptions};
 use futures::FutureExt as _;
 
 use crate::daemon::Shared;
@@ -27,6 +27,16 @@ pub(super) async fn sync(
     let Json(options) = options?;
     let backend = Arc::clone(&shared.backend);
     let stream = told(|listener| async move { backend.sync(options, listener).await }.boxed());
+    Ok(lines(Body::from_stream(stream)))
+}
+
+pub(super) async fn backup(
+    State(shared): State<Shared>,
+    options: Result<Json<BackupOptions>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let Json(options) = options?;
+    let backend = Arc::clone(&shared.backend);
+    let stream = told(|listener| async move { backend.backup(options, listener).await }.boxed());
     Ok(lines(Body::from_stream(stream)))
 }
 
