@@ -8,6 +8,8 @@
 //! quarantine/ what was damaged
 //! ```
 
+mod usage;
+
 use std::fmt;
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -38,6 +40,8 @@ use crate::view::sled::SledSource;
 use crate::view::{Belonging, View, ViewCondition, ViewError};
 use crate::writer::Writer;
 
+pub use self::usage::DiskUsage;
+
 const VIEW_FOLDER: &str = "view";
 
 /// Sizes a store keeps to.
@@ -60,7 +64,7 @@ impl Default for Options {
         Self {
             free_bytes_min: 32 * 1024 * 1024,
             reserve_bytes: 16 * 1024 * 1024,
-            segment_size_max: 64 * 1024 * 1024,
+            segment_size_max: 8 * 1024 * 1024,
             cache_bytes_max: 8 * 1024 * 1024,
             view_cache_bytes: 16 * 1024 * 1024,
         }
@@ -158,19 +162,6 @@ impl OpenReport {
     pub fn is_lost(&self, place: Place) -> bool {
         self.lost.iter().any(|lost| lost.contains(&place.0))
     }
-}
-
-/// The bytes that the parts of a store take on the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DiskUsage {
-    /// The log.
-    pub log_bytes: u64,
-    /// The view.
-    pub view_bytes: u64,
-    /// What was damaged and is kept aside.
-    pub quarantine_bytes: u64,
-    /// What is given up on a full disk.
-    pub reserve_bytes: u64,
 }
 
 /// An open store; shared by all threads, and everything in it blocks.
@@ -392,6 +383,12 @@ impl Store {
         rewriter.rewrite(segment, past, &mut decide)
     }
 
+    /// Ends the segment being written if it has grown to `bytes_min`, so that it can be written
+    /// anew; says whether it did. The next append begins another one.
+    pub fn rotate(&self, bytes_min: u64) -> bool {
+        !self.is_closing.load(Ordering::Relaxed) && self.writer.end_segment(bytes_min)
+    }
+
     /// The segments that are not written any more; [`crate::worth_rewriting`] chooses among them.
     ///
     /// # Errors
@@ -399,25 +396,6 @@ impl Store {
     /// A segment cannot be opened.
     pub fn closed_segments(&self) -> Result<Vec<ClosedSegment>, ReadError> {
         self.segments.closed()
-    }
-
-    /// What the parts of this store take on the disk.
-    ///
-    /// # Errors
-    ///
-    /// The disk reports an error.
-    pub fn disk_usage(&self) -> io::Result<DiskUsage> {
-        let reserve = match self.files.open(reserve::NAME) {
-            Ok(file) => file.length()?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(error),
-        };
-        Ok(DiskUsage {
-            log_bytes: self.files.size_of_folder(LOG_FOLDER)?,
-            view_bytes: self.files.size_of_folder(VIEW_FOLDER)?,
-            quarantine_bytes: self.files.size_of_folder(QUARANTINE_FOLDER)?,
-            reserve_bytes: reserve,
-        })
     }
 
     /// The last durable entry, dropped since or not.

@@ -47,6 +47,7 @@ struct Shared {
 /// The handle to the writing thread.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
+    appender: Arc<Mutex<Appender>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -58,12 +59,14 @@ enum WhenFull {
 }
 
 impl Writer {
-    pub(crate) fn start(mut appender: Appender) -> io::Result<Self> {
+    pub(crate) fn start(appender: Appender) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let for_thread = Arc::clone(&shared);
+        let appender = Arc::new(Mutex::new(appender));
+        let (for_thread, writing) = (Arc::clone(&shared), Arc::clone(&appender));
         let thread = std::thread::Builder::new().name("fieldmesh-log".into()).spawn(move || {
             let written = catch_unwind(AssertUnwindSafe(|| {
                 while let Some(group) = for_thread.next_group() {
+                    let mut appender = writing.lock().unwrap_or_else(PoisonError::into_inner);
                     write_group(&mut appender, group);
                 }
             }));
@@ -72,7 +75,7 @@ impl Writer {
             }
             for_thread.refuse_rest();
         })?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, appender, thread: Mutex::new(Some(thread)) })
     }
 
     /// Appends and waits until everything is durable.
@@ -118,6 +121,11 @@ impl Writer {
         queue.requests.push_back(Request { packed, bytes, room, done });
         drop(queue);
         self.shared.filled.notify_one();
+    }
+
+    /// Ends the segment being written if it has grown to `bytes_min`; says whether it did.
+    pub(crate) fn end_segment(&self, bytes_min: u64) -> bool {
+        self.appender.lock().unwrap_or_else(PoisonError::into_inner).end_segment(bytes_min)
     }
 
     /// Writes what is queued, refuses what comes later, and ends the thread.

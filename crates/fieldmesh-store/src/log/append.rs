@@ -142,6 +142,19 @@ impl Appender {
         }
     }
 
+    /// Ends the segment being written if it has grown to `bytes_min`; says whether it did. The next
+    /// append begins another one.
+    pub(crate) fn end_segment(&mut self, bytes_min: u64) -> bool {
+        // Without an entry there is no segment that anybody else knows of.
+        let is_large = |active: &&Active| active.length >= bytes_min.max(1);
+        if self.active.as_ref().filter(is_large).is_none() {
+            return false;
+        }
+        self.active = None;
+        self.segments.end_active();
+        true
+    }
+
     fn check_space(&self, needed: u64, room: Room) -> Result<(), AppendError> {
         let free_bytes_min = match room {
             Room::Ordinary => self.limits.free_bytes_min,

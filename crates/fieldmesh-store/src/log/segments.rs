@@ -136,14 +136,9 @@ impl Segments {
     pub(crate) fn publish(&self, segment: Segment, frames: &[(u64, u64)]) {
         let number = segment.head.number;
         let mut index = self.index_mut();
-        if index.active.as_ref().is_none_or(|(active, _)| *active != number)
-            && let Some((closed, mut frames)) =
-                index.active.replace((number, FrameIndex::default()))
-            && let Some(segment) = index.segments.get(&closed)
-        {
-            frames.shrink();
-            // Under the lock, so that no reader finds it in neither place.
-            self.keep(segment.head.id, Positions::Frames(Arc::new(frames)));
+        if index.active.as_ref().is_none_or(|(active, _)| *active != number) {
+            self.end_writing(&mut index);
+            index.active = Some((number, FrameIndex::default()));
         }
         if let Some((_, active)) = &mut index.active {
             for (sequence, offset) in frames {
@@ -155,6 +150,21 @@ impl Segments {
         }
         index.segments.insert(number, segment);
         index.end = frames.last().map(|(sequence, _)| Place(*sequence)).or(index.end);
+    }
+
+    /// Says that nothing more comes into the segment being written.
+    pub(crate) fn end_active(&self) {
+        self.end_writing(&mut self.index_mut());
+    }
+
+    fn end_writing(&self, index: &mut Index) {
+        if let Some((closed, mut frames)) = index.active.take()
+            && let Some(segment) = index.segments.get(&closed)
+        {
+            frames.shrink();
+            // Under the lock, so that no reader finds it in neither place.
+            self.keep(segment.head.id, Positions::Frames(Arc::new(frames)));
+        }
     }
 
     /// Puts a segment that was written anew in the place of the old one, between two readers.

@@ -15,6 +15,7 @@ mod folder;
 mod paged;
 mod rewrite;
 mod rewrite_damage;
+mod rotation;
 mod view;
 
 use std::ops::ControlFlow;
