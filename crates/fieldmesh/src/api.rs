@@ -7,6 +7,7 @@ mod ask;
 mod backup;
 mod connectivity;
 mod device;
+mod disk;
 mod problem;
 mod report;
 mod safety;
@@ -22,6 +23,7 @@ pub use connectivity::{
 };
 pub(crate) use device::meant;
 pub use device::one_line;
+pub use disk::{CompactReport, DiskReport};
 pub use problem::{Class, Problem};
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,

@@ -20,6 +20,7 @@ mod reports;
 mod revoke;
 mod safety;
 mod unproven;
+mod upkeep;
 mod verify;
 mod write;
 
@@ -73,6 +74,7 @@ pub(crate) struct Ledger {
     pub(crate) only: Filter,
     counted: safety::Counted,
     unproven: unproven::Unproven,
+    upkeep: upkeep::Upkeep,
 }
 
 /// What is locked while a local change is built.
@@ -143,6 +145,7 @@ impl Ledger {
             only,
             counted: safety::Counted::default(),
             unproven: unproven::Unproven::default(),
+            upkeep: upkeep::Upkeep::default(),
         })
     }
 

@@ -25,6 +25,7 @@ mod projection;
 mod projector;
 mod rows;
 mod schema;
+mod upkeep;
 
 pub use error::Error;
 pub use node::{Builder, Dormant, Listener, Node, RunOptions, TenantOptions, Wake};

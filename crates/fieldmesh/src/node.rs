@@ -19,6 +19,7 @@ mod notes;
 mod open;
 mod report;
 mod sync;
+mod upkeep;
 mod vitals;
 
 use std::io::{Read, Write};

@@ -398,7 +398,7 @@ impl<'a> Projection<'a> {
 }
 
 /// The key of a refused change in [`Tree::Quarantine`].
-fn refused_key(reference: ChangeRef) -> Vec<u8> {
+pub(crate) fn refused_key(reference: ChangeRef) -> Vec<u8> {
     rows::encode(&(reference.place, reference.leaf))
 }
 
@@ -410,6 +410,9 @@ fn leaves(batch: &Batch) -> impl Iterator<Item = (u16, &Leaf)> {
         .enumerate()
         .map(|(index, leaf)| (u16::try_from(index).expect("a batch holds at most 64 leaves"), leaf))
 }
+
+/// The key of the facts that add to each other; no row has it.
+pub(crate) const FACTS_ADDED: &[u8] = b"fact/added";
 
 /// The key of a fact in [`Tree::Meta`]; the kinds that add to each other share one, unused.
 pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
@@ -429,7 +432,7 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         | Fact::Admitted(_)
         | Fact::Receipt(_)
         | Fact::Restored { .. }
-        | Fact::Doubted { .. } => b"fact/added",
+        | Fact::Doubted { .. } => FACTS_ADDED,
     }
 }
 

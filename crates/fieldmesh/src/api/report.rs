@@ -4,7 +4,7 @@ use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, Tena
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{Safety, SafetyCounts};
+use super::{DiskReport, Safety, SafetyCounts};
 
 /// One record as people and programs see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,6 +119,14 @@ pub enum Progress {
     Backup {
         /// Entries done.
         entries: u64,
+    },
+    /// Parts of the log that were looked at to make it smaller.
+    #[serde(rename_all = "camelCase")]
+    Compact {
+        /// How many so far.
+        done: u64,
+        /// How many there are.
+        of: u64,
     },
     /// Words for people.
     Note {
@@ -248,6 +256,9 @@ pub struct StatusReport {
     /// What a person should know of clocks, copies and peers, in words.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What the home takes of the disk.
+    #[serde(default)]
+    pub disk: DiskReport,
     /// Damage found in the store that no `verify` has reported since, in words.
     pub damage: Vec<String>,
     /// The addresses this device listens on.

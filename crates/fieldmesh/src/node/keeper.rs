@@ -140,6 +140,7 @@ impl Node {
         let (mut events, mut news) = (self.events(), self.inner.mesh.news());
         let weak = Arc::downgrade(&self.inner);
         let mut tasks = self.inner.tasks.lock().expect("no holder of this lock panics");
+        tasks.spawn(super::upkeep::run(weak.clone()));
         tasks.spawn(async move {
             let mut ticks = interval(SEAL_TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -60,6 +60,7 @@ impl Node {
             };
             let whereabouts = ledger.whereabouts()?;
             notes.splice(0..0, ledger.own_notes());
+            notes.extend(ledger.upkeep_fault());
             Ok(StatusReport {
                 state: state.into(),
                 tenant,
@@ -77,6 +78,7 @@ impl Node {
                 not_sent: whereabouts.not_sent,
                 protocols,
                 notes,
+                disk: ledger.disk()?,
                 damage,
                 addresses: addresses.iter().map(ToString::to_string).collect(),
                 connected,

@@ -17,7 +17,7 @@ use fieldmesh_model::{
 };
 use fieldmesh_store::memory::MemoryFiles;
 use fieldmesh_store::view::memory::MemoryRows;
-use fieldmesh_store::{DataKey, Direction, KeyRange, Options, Store, Tree};
+use fieldmesh_store::{DataKey, Direction, KeyRange, Options, Place, Store, Tree};
 
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::places::Places;
@@ -26,6 +26,7 @@ use crate::rows::{self, DocumentRow, QuarantineRow};
 
 mod order;
 mod receipts;
+mod rewritten;
 
 const EPOCH: Epoch = Epoch(1);
 const WELLS: usize = 3;
@@ -296,6 +297,12 @@ impl Stage {
                 self.places.insert_all([(Batch::decode(bytes).unwrap().id(), *place)]);
             }
         }
+        self.catch_up(crew, written.last().copied());
+    }
+
+    /// Brings the view up to a place.
+    fn catch_up(&self, crew: &Crew, end: Option<Place>) {
+        let Some(end) = end else { return };
         let work = Work {
             store: Arc::clone(&self.store),
             places: Arc::clone(&self.places),
@@ -304,7 +311,7 @@ impl Stage {
             forward_only: false,
         };
         let (projector, thread) = Projector::start(work).unwrap();
-        projector.wait(*written.last().unwrap()).unwrap();
+        projector.wait(end).unwrap();
         projector.stop();
         thread.join();
     }

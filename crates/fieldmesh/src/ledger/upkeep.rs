@@ -1,0 +1,217 @@
+//! The upkeep of the store: a little whenever nobody writes, or all of it because somebody asks.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard};
+
+use fieldmesh_store::{
+    ClosedSegment, DiskUsage, Fate, Form, Past, Place, REWRITE_SIZE_MIN, RewriteError,
+};
+
+use crate::api::{CompactReport, DiskReport, Progress};
+use crate::error::Error;
+use crate::upkeep::{self, Worth};
+
+use super::Ledger;
+
+/// The disk is low when less is free than so many times the limit at which recording is refused.
+const LOW_FACTOR: u64 = 4;
+
+/// What the upkeep keeps in mind.
+#[derive(Default)]
+pub(crate) struct Upkeep(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// The end of the log when it was looked at last.
+    seen: Option<Place>,
+    /// The end of the log when nothing was left to do.
+    done: Option<Place>,
+    /// Segments that cannot be written anew; the next start tries again.
+    passed_over: BTreeSet<u64>,
+    /// Why the last try did not work.
+    fault: Option<String>,
+}
+
+impl Ledger {
+    /// One piece of upkeep, if nobody has written since the last look; says whether there may be
+    /// more. Blocks.
+    ///
+    /// Nothing that goes wrong here harms the home: it is noted, and the log stays as it is.
+    pub(crate) fn keep_up(&self) -> bool {
+        let end = self.store.end();
+        let mut state = self.upkeep.state();
+        let is_quiet = std::mem::replace(&mut state.seen, end) == end;
+        let is_current = self.projector.applied() >= end && self.projector.fault().is_none();
+        if !is_quiet || !is_current || end.is_none() || state.done == end {
+            return false;
+        }
+        let passed_over = state.passed_over.clone();
+        drop(state);
+        let worked = self.rewrite_next(&passed_over);
+        let mut state = self.upkeep.state();
+        let failed = match worked {
+            Ok(true) => None,
+            Ok(false) => {
+                state.done = end;
+                None
+            }
+            Err((_, RewriteError::Closed)) => return false,
+            Err((segment, error)) => {
+                // Room may come back; a segment that cannot be read is for `verify` to tell.
+                if !matches!(error, RewriteError::DiskFull { .. } | RewriteError::Io(_)) {
+                    state.passed_over.extend(segment);
+                }
+                Some(with_cause(&error))
+            }
+        };
+        if failed != state.fault
+            && let Some(reason) = &failed
+        {
+            tracing::warn!(reason, "the store is not made smaller");
+        }
+        state.fault = failed;
+        state.done != end
+    }
+
+    /// Why the upkeep does not get on, in words.
+    pub(crate) fn upkeep_fault(&self) -> Option<String> {
+        let fault = self.upkeep.state().fault.clone()?;
+        Some(format!("the log cannot be made smaller at the moment: {fault}"))
+    }
+
+    /// What this home takes of the disk, and what the disk has left.
+    pub(crate) fn disk(&self) -> Result<DiskReport, Error> {
+        let usage = self.usage()?;
+        Ok(DiskReport {
+            log: usage.log_bytes,
+            view: usage.view_bytes,
+            quarantine: usage.quarantine_bytes,
+            reserve: usage.reserve_bytes,
+            free: usage.free_bytes,
+            full: usage.is_full(),
+            low: is_low(&usage),
+        })
+    }
+
+    /// Does all the upkeep there is to do. Blocks.
+    pub(crate) fn compact(
+        &self,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<CompactReport, Error> {
+        self.catch_up()?;
+        let before = self.usage()?;
+        self.store.rotate(REWRITE_SIZE_MIN);
+        let closed = self.store.closed_segments().map_err(|error| Error::store(&error))?;
+        let mut report = CompactReport::default();
+        let of = closed.len() as u64;
+        for (done, segment) in (1..).zip(&closed) {
+            if self.is_worth_it(segment)? {
+                match self.rewrite(segment) {
+                    Ok(rewritten) => {
+                        report.segments += 1;
+                        report.dropped += rewritten.dropped;
+                    }
+                    Err(RewriteError::Closed) => return Err(Error::ShuttingDown),
+                    Err(error) => report.faults.push(with_cause(&error)),
+                }
+            }
+            progress(Progress::Compact { done, of });
+        }
+        self.compact_view(&mut report)?;
+        let after = self.usage()?;
+        (report.log_before, report.log_after) = (before.log_bytes, after.log_bytes);
+        (report.view_before, report.view_after) = (before.view_bytes, after.view_bytes);
+        Ok(report)
+    }
+
+    /// Writes anew the segment by which most is gained; says whether there was one.
+    fn rewrite_next(
+        &self,
+        passed_over: &BTreeSet<u64>,
+    ) -> Result<bool, (Option<u64>, RewriteError)> {
+        // A log that cannot be read is for `verify` to tell.
+        let Ok(closed) = self.store.closed_segments() else { return Ok(false) };
+        if self.store.rotate(upkeep::rotate_at(&closed)) {
+            return Ok(true);
+        }
+        let Ok(Some(segment)) = upkeep::next(&self.store, closed, passed_over) else {
+            return Ok(false);
+        };
+        match self.rewrite(&segment) {
+            Ok(rewritten) => {
+                let (number, before) = (segment.number, rewritten.bytes_before);
+                let (after, dropped) = (rewritten.bytes_after, rewritten.dropped);
+                tracing::debug!(number, before, after, dropped, "log segment written anew");
+                Ok(true)
+            }
+            Err(error) => Err((Some(segment.number), error)),
+        }
+    }
+
+    fn rewrite(
+        &self,
+        segment: &ClosedSegment,
+    ) -> Result<fieldmesh_store::Rewritten, RewriteError> {
+        let worth = Worth::read(&self.store, self.device(), &segment.places);
+        let mut worth = worth.map_err(std::io::Error::other)?;
+        self.store.rewrite(segment.number, Past::Named, |place, entry| worth.decide(place, entry))
+    }
+
+    /// Whether anything is gained by writing a segment anew.
+    fn is_worth_it(&self, segment: &ClosedSegment) -> Result<bool, Error> {
+        if segment.bytes < REWRITE_SIZE_MIN {
+            return Ok(false);
+        }
+        if segment.form == Form::Frames {
+            return Ok(true);
+        }
+        let mut worth = Worth::read(&self.store, self.device(), &segment.places)?;
+        let mut has_dead = false;
+        let after = segment.places.start.checked_sub(1).map(Place);
+        let replayed = self.store.replay(after, |place, entry| {
+            if place.0 >= segment.places.end {
+                return ControlFlow::Break(());
+            }
+            has_dead = worth.decide(place, &entry) == Fate::Drop;
+            if has_dead { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        replayed.map_err(|error| Error::store(&error))?;
+        Ok(has_dead)
+    }
+
+    fn usage(&self) -> Result<DiskUsage, Error> {
+        self.store.disk_usage().map_err(|error| Error::store(&error))
+    }
+
+    /// Writes the view anew if the disk has room for both.
+    fn compact_view(&self, report: &mut CompactReport) -> Result<(), Error> {
+        let usage = self.usage()?;
+        let needed = usage.free_bytes_min.saturating_add(usage.view_bytes);
+        if usage.free_bytes.is_some_and(|free| free < needed) {
+            report.faults.push("the disk has too little room to write the view anew".into());
+            return Ok(());
+        }
+        self.store.compact_view().map_err(|error| Error::store(&error))
+    }
+}
+
+impl Upkeep {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Whether recording may soon be refused.
+fn is_low(usage: &DiskUsage) -> bool {
+    let low = usage.free_bytes_min.saturating_mul(LOW_FACTOR);
+    usage.free_bytes.is_some_and(|free| free < low)
+}
+
+/// An error with what caused it.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,74 @@
+//! What in a home's log is worth keeping, and which part of the log is written anew next.
+//!
+//! Nothing here writes: the ledger carries out what is decided, when a node is idle or when somebody
+//! asks for it. The rule of every decision: a view that is built from what stays has the very same
+//! rows as one that is built from everything.
+
+mod change;
+mod choice;
+mod fact;
+mod receipt;
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use fieldmesh_model::{DeviceId, DocumentId};
+use fieldmesh_store::{Direction, Entry as LogEntry, Fate, KeyRange, Place, Store, Tree};
+
+use crate::entry::{Entry, Fact};
+use crate::error::Error;
+use crate::rows::{self, QuarantineRow};
+
+pub(crate) use self::choice::{next, rotate_at};
+use self::change::Sealed;
+use self::fact::Newest;
+
+/// What the entries of one segment are worth, as the view stands.
+pub(crate) struct Worth<'a> {
+    store: &'a Store,
+    me: DeviceId,
+    /// Behind this the view says nothing.
+    applied: Option<Place>,
+    newest: Newest,
+    /// Records of which a change is refused.
+    refused: BTreeSet<DocumentId>,
+    sealed: Sealed,
+}
+
+impl<'a> Worth<'a> {
+    /// Reads what is needed to decide about the entries at `places`; `me` wrote the local changes.
+    pub(crate) fn read(store: &'a Store, me: DeviceId, places: &Range<u64>) -> Result<Self, Error> {
+        // The position first: rows may be newer than it, never older.
+        let applied = store.view().applied().map_err(|error| Error::store(&error))?;
+        let mut refused = BTreeSet::new();
+        let range = KeyRange::all();
+        for row in rows::scan(store.view(), Tree::Quarantine, range, Direction::Ascending) {
+            refused.insert(rows::decode::<QuarantineRow>(&row?.1)?.document);
+        }
+        let newest = Newest::read(store, places)?;
+        Ok(Self { store, me, applied, newest, refused, sealed: Sealed::default() })
+    }
+
+    /// What becomes of an entry; what is not understood stays.
+    pub(crate) fn decide(&mut self, place: Place, entry: &LogEntry) -> Fate {
+        if Some(place) > self.applied {
+            return Fate::Keep;
+        }
+        let is_dead = match Entry::decode(entry) {
+            // What others signed is the truth itself.
+            Ok(Entry::Item(_) | Entry::Batch(_)) => Ok(false),
+            Ok(Entry::Change(local)) => self.is_sealed(place, &local),
+            Ok(Entry::Fact(Fact::Receipt(receipt))) => receipt::is_void(self.store.view(), &receipt),
+            Ok(Entry::Fact(fact)) => Ok(self.newest.is_behind(place, &fact)),
+            Err(_) => Ok(false),
+        };
+        match is_dead {
+            Ok(true) => Fate::Drop,
+            Ok(false) => Fate::Keep,
+            Err(error) => {
+                tracing::debug!(%place, %error, "an entry is kept, as what it is worth is unknown");
+                Fate::Keep
+            }
+        }
+    }
+}
