@@ -124,6 +124,8 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Make a home of backups.
     Restore(RestoreArgs),
+    /// Make this home take as little of the disk as it can.
+    Compact,
     /// Play a crew's day with real processes on this machine, and check that nothing is lost.
     Demo(DemoArgs),
     /// Print the completions of a shell.

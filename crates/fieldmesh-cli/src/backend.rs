@@ -9,7 +9,7 @@ mod remote;
 use std::io;
 
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, Choice, ConflictQuery, ConflictReport,
+    AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
     InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Progress, Record,
     Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions,
@@ -91,4 +91,6 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn verify(&self) -> Answer<'_, VerifyReport>;
     /// Writes a backup.
     fn backup(&self, options: BackupOptions, listener: Listener) -> Answer<'_, BackupReport>;
+    /// Makes the home take as little of the disk as it can.
+    fn compact(&self, listener: Listener) -> Answer<'_, CompactReport>;
 }

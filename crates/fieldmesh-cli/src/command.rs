@@ -1,6 +1,7 @@
 //! The commands: each asks a backend and prints what it answers.
 
 mod backup;
+mod compact;
 mod conflicts;
 mod device;
 mod home;
@@ -96,6 +97,7 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Verify => home::verify(&context).await,
         Command::Backup(args) => backup::backup(&context, args).await,
         Command::Restore(args) => backup::restore(&context, args).await,
+        Command::Compact => compact::compact(&context).await,
         Command::Demo(args) => crate::demo::demo(args, terminal).await,
         Command::Completions { shell } => completions(terminal, *shell),
     }

@@ -3,6 +3,7 @@
 mod backup;
 mod conflict;
 mod connectivity;
+mod disk;
 mod history;
 mod home;
 mod import;
@@ -20,6 +21,7 @@ use serde_json::Value as Json;
 pub(crate) use backup::{backed_up, checked_backup, restored};
 pub(crate) use conflict::{conflict, conflicts};
 pub(crate) use connectivity::{connectivity, synced_now};
+pub(crate) use disk::compact;
 pub(crate) use history::history;
 pub(crate) use home::{ready, status, verify};
 pub(crate) use import::{imported, refused_row};

@@ -34,7 +34,7 @@ use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, Replayed};
 use crate::mark::{self, FoundMark, StoreMark};
 use crate::random::{self, NoRandomness};
 use crate::reserve;
-use crate::view::compact;
+use crate::view::compact::{self, Allowance};
 use crate::view::rows::RowsSource;
 use crate::view::sled::SledSource;
 use crate::view::{Belonging, View, ViewCondition, ViewError};
@@ -462,8 +462,21 @@ impl Store {
     ///
     /// As [`Store::compact_view`].
     pub fn compact_wasteful_view(&self) -> Result<bool, ViewError> {
+        self.compact_view_above(compact::BUSY)
+    }
+
+    /// As [`Store::compact_wasteful_view`], with less patience: worth it while nobody writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::compact_view`].
+    pub fn compact_idle_view(&self) -> Result<bool, ViewError> {
+        self.compact_view_above(compact::AT_REST)
+    }
+
+    fn compact_view_above(&self, allowance: Allowance) -> Result<bool, ViewError> {
         let (disk_bytes, content_bytes) = (self.rows.disk_bytes()?, self.view.content_bytes()?);
-        if !compact::is_wasteful(disk_bytes, content_bytes) {
+        if !allowance.is_exceeded(disk_bytes, content_bytes) {
             return Ok(false);
         }
         let needed = compact::disk_bytes_max(content_bytes);

@@ -272,6 +272,9 @@ fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<
         is_stopped,
     };
     let mut projection = Projection::new(&sources);
+    // The last entries may have been dropped; who waits for them waits for the end all the same.
+    let end = work.store.end().filter(|end| Some(*end) > applied);
+    let mut is_cut = false;
     let mut last = None;
     let mut failed = None;
     let replayed = work.store.replay(applied, |place, entry| {
@@ -288,6 +291,7 @@ fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<
         }
         last = Some(place);
         if projection.changes() >= STEP_CHANGES_MAX {
+            is_cut = true;
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
@@ -299,6 +303,9 @@ fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<
     }
     if let Some(error) = failed {
         return Err(error);
+    }
+    if !is_cut {
+        last = last.max(end);
     }
     let is_repinned = projection.repin()?;
     let written = match last.or(applied.filter(|_| is_repinned)) {

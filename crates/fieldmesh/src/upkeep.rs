@@ -19,8 +19,8 @@ use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::rows::{self, QuarantineRow};
 
-pub(crate) use self::choice::{next, rotate_at};
 use self::change::Sealed;
+pub(crate) use self::choice::{next, rotate_at};
 use self::fact::Newest;
 
 /// What the entries of one segment are worth, as the view stands.
@@ -58,7 +58,9 @@ impl<'a> Worth<'a> {
             // What others signed is the truth itself.
             Ok(Entry::Item(_) | Entry::Batch(_)) => Ok(false),
             Ok(Entry::Change(local)) => self.is_sealed(place, &local),
-            Ok(Entry::Fact(Fact::Receipt(receipt))) => receipt::is_void(self.store.view(), &receipt),
+            Ok(Entry::Fact(Fact::Receipt(receipt))) => {
+                receipt::is_void(self.store.view(), &receipt)
+            }
             Ok(Entry::Fact(fact)) => Ok(self.newest.is_behind(place, &fact)),
             Err(_) => Ok(false),
         };

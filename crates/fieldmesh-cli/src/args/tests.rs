@@ -73,6 +73,7 @@ fn every_documented_command_is_understood() {
         &["backup", "b.backup", "--since", "a.backup"],
         &["backup", "--check", "a.backup"],
         &["restore", "a.backup", "b.backup"],
+        &["compact"],
         &["completions", "bash"],
     ] {
         command(line);

@@ -2,7 +2,7 @@
 
 use fieldmesh::Node;
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, Choice, ConflictQuery, ConflictReport,
+    AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
     InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Record, Resolution,
     Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
@@ -136,5 +136,9 @@ impl Backend for Local {
 
     fn backup(&self, options: BackupOptions, listener: Listener) -> Answer<'_, BackupReport> {
         Box::pin(async move { self.0.backup(options, listener).await.map_err(problem) })
+    }
+
+    fn compact(&self, listener: Listener) -> Answer<'_, CompactReport> {
+        Box::pin(async move { self.0.compact(listener).await.map_err(problem) })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, Choice, ConflictQuery, ConflictReport,
+    AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
     InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Record, Resolution,
     Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
@@ -213,5 +213,9 @@ impl Backend for Remote {
         Box::pin(async move {
             self.exchange(Method::POST, "/v1/backup").json(&options)?.lines(listener).await
         })
+    }
+
+    fn compact(&self, listener: Listener) -> Answer<'_, CompactReport> {
+        Box::pin(async move { self.exchange(Method::POST, "/v1/compact").lines(listener).await })
     }
 }

@@ -58,6 +58,9 @@ pub(super) fn listener(terminal: &Terminal, bar: &ProgressBar) -> Listener {
             Progress::Sync { received, sent } => {
                 bar.set_message(format!("{received} received, {sent} sent"));
             }
+            Progress::Compact { done, of } => {
+                bar.set_message(format!("{done} of {of} parts of the log"));
+            }
             Progress::Refused(row) => bar.suspend(|| terminal.say(&render::refused_row(&row))),
             Progress::Backup { entries } => {
                 bar.set_message(render::counted(entries, "entry", "entries"));

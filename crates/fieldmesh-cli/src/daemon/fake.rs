@@ -4,11 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, Choice, Class, ConflictQuery, ConflictReport,
-    ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
-    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Progress, Record,
-    RefusedRow, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow,
-    SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    AdoptReport, BackupOptions, BackupReport, Choice, Class, CompactReport, ConflictQuery,
+    ConflictReport, ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions,
+    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
+    Progress, Record, RefusedRow, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport,
+    SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 
@@ -195,5 +195,10 @@ impl Backend for Fake {
     fn backup(&self, options: BackupOptions, mut listener: Listener) -> Answer<'_, BackupReport> {
         listener(Progress::Backup { entries: 7 });
         self.answer(options, samples::backup())
+    }
+
+    fn compact(&self, mut listener: Listener) -> Answer<'_, CompactReport> {
+        listener(Progress::Compact { done: 1, of: 2 });
+        self.answer("compact", samples::compaction())
     }
 }

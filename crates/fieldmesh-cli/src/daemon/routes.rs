@@ -1,5 +1,6 @@
 //! The routes: `/v1` and what answers them.
 
+mod compact;
 mod conflicts;
 mod devices;
 mod home;
@@ -37,6 +38,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/devices/{id}/adopt", post(devices::adopt))
         .route("/v1/invitations", post(home::invite))
         .route("/v1/verify", post(home::verify))
+        .route("/v1/compact", post(compact::compact))
         .route("/v1/log", put(home::log))
         .route("/v1/stop", post(home::stop))
         .fallback(no_route)

@@ -102,6 +102,7 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     let backup = remote.backup(options.clone(), Box::new(|_| {})).await;
     assert_eq!(backup, Ok(samples::backup()));
     assert_eq!(running.last_asked(), format!("{options:?}"));
+    assert_eq!(remote.compact(Box::new(|_| {})).await.unwrap(), samples::compaction());
     running.end().await;
 }
 

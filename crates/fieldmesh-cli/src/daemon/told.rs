@@ -31,7 +31,10 @@ struct Waiting {
 
 impl Waiting {
     fn add(&mut self, progress: Progress) {
-        let is_count = matches!(progress, Progress::Import { .. } | Progress::Sync { .. });
+        let is_count = matches!(
+            progress,
+            Progress::Import { .. } | Progress::Sync { .. } | Progress::Compact { .. }
+        );
         if is_count && self.lines.len() >= PROGRESS_WAITING_MAX {
             return;
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fieldmesh::api::{SafetyCounts, StatusReport, VerifyReport};
 
-use super::{Style, Tone, bytes, counted, one_line, pairs, thousands};
+use super::{Style, Tone, bytes, counted, disk, one_line, pairs, thousands};
 
 /// A home's state.
 pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
@@ -65,6 +65,7 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         });
         about.push(("protocol", spoken.collect::<Vec<_>>().join(", ")));
     }
+    about.extend(disk::disk(&status.disk, style));
     for note in &status.notes {
         about.push(("note", style.paint(Tone::Doubtful, &one_line(note))));
     }

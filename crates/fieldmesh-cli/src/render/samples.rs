@@ -1,9 +1,10 @@
 //! Reports for tests.
 
 use fieldmesh::api::{
-    AdoptReport, AsideBatch, BackupReport, ConflictReport, ConflictValue, DeviceReport,
-    FieldChange, ImportReport, PeerReport, PeerSync, Record, Revision, RevokeReport, Safety,
-    SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult, TenantReport,
+    AdoptReport, AsideBatch, BackupReport, CompactReport, ConflictReport, ConflictValue,
+    DeviceReport, DiskReport, FieldChange, ImportReport, PeerReport, PeerSync, Record, Revision,
+    RevokeReport, Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult,
+    TenantReport,
 };
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
@@ -255,10 +256,37 @@ pub(crate) fn status() -> StatusReport {
         not_sent: 5,
         protocols: [(1, 1), (2, 3)].into(),
         notes: vec!["this device's clock is 10 years behind 3 peers".into()],
+        disk: disk(),
         damage: vec!["segment 3 has a torn tail".into()],
         addresses: vec!["10.0.0.1:7843".into()],
         connected: 1,
         last_sync: None,
+    }
+}
+
+/// A home that was made smaller.
+pub(crate) fn compaction() -> CompactReport {
+    CompactReport {
+        log_before: 2_487_758,
+        log_after: 384_360,
+        view_before: 3_670_169,
+        view_after: 524_698,
+        segments: 1,
+        dropped: 2_001,
+        faults: Vec::new(),
+    }
+}
+
+/// What a home takes of a disk that has room.
+fn disk() -> DiskReport {
+    DiskReport {
+        log: 40_000_000,
+        view: 38_000_000,
+        quarantine: 0,
+        reserve: 16_777_216,
+        free: Some(20_000_000_000),
+        low: false,
+        full: false,
     }
 }
 

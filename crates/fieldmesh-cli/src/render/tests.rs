@@ -173,6 +173,7 @@ conflicts    2 open
 only         well, field_entry@2026-03
 not sent     5 records made here outside of what is exchanged
 protocol     version 2 with 3 peers, version 1 with 1 peer
+disk         log 38.1 MiB, view 36.2 MiB, reserve 16.0 MiB, 18.6 GiB free
 note         this device's clock is 10 years behind 3 peers
 damage       segment 3 has a torn tail
 ",

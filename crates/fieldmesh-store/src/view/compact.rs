@@ -17,22 +17,38 @@ use super::{Direction, OWN_TREE, Row, ViewError};
 use crate::key::DataKey;
 use crate::random;
 
-/// A view of less than this is never written anew for its size.
-const DISK_BYTES_MIN: u64 = 8 * 1024 * 1024;
-/// What a view may take on the disk, in percent of its content; one written anew takes 150 to 190.
-const DISK_PERCENT_MAX: u64 = 250;
+/// What a view may take on the disk before it is written anew for its size.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    /// A view of less than this stays as it is.
+    bytes_min: u64,
+    /// In percent of its content; one written anew takes 150 to 190.
+    percent_max: u64,
+}
 
+/// While the view is written to.
+pub(crate) const BUSY: Allowance = Allowance { bytes_min: 8 * 1024 * 1024, percent_max: 250 };
+/// While nobody writes; an empty view takes half of the smallest size.
+pub(crate) const AT_REST: Allowance = Allowance { bytes_min: 1024 * 1024, percent_max: 200 };
 /// Rows that are packed at a time.
 const COPY_ROWS: usize = 4_096;
 
 /// Whether a view wastes so much of the disk that it should be written anew.
 pub fn is_wasteful(disk_bytes: u64, content_bytes: u64) -> bool {
-    disk_bytes >= DISK_BYTES_MIN && disk_bytes > disk_bytes_max(content_bytes)
+    BUSY.is_exceeded(disk_bytes, content_bytes)
+}
+
+impl Allowance {
+    /// Whether a view with this content takes more.
+    pub(crate) fn is_exceeded(self, disk_bytes: u64, content_bytes: u64) -> bool {
+        let percent_max = (content_bytes / 100).saturating_mul(self.percent_max);
+        disk_bytes >= self.bytes_min && disk_bytes > percent_max
+    }
 }
 
 /// What a view with this content may take on the disk.
 pub(crate) fn disk_bytes_max(content_bytes: u64) -> u64 {
-    (content_bytes / 100).saturating_mul(DISK_PERCENT_MAX)
+    (content_bytes / 100).saturating_mul(BUSY.percent_max)
 }
 
 /// Writes everything in `view` to `fresh`, which is empty, and makes it durable there.

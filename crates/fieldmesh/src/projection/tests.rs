@@ -99,7 +99,8 @@ impl Crew {
             ("name".to_owned(), Value::Text(format!("Alder {number}"))),
             ("apiNumber".to_owned(), Value::Text(format!("42-227-{number:05}"))),
         ]);
-        let identity = identify(wells(), user, at(0), &fields, b"", [0; 16]);
+        let chance = [u8::try_from(number).unwrap(); 16];
+        let identity = identify(wells(), user, at(0), &fields, b"", chance);
         let device = self.keys[0].device();
         let record = CreateRecord {
             id: identity.id,

@@ -84,7 +84,8 @@ impl Worth<'_> {
         let (scope, epoch) = (header.scope, header.epoch);
         // A verdict about the one is a verdict about the other.
         let is_alike = header.author == self.me
-            && (scope.collection, scope.partition) == (local.scope.collection, local.scope.partition)
+            && (scope.collection, scope.partition)
+                == (local.scope.collection, local.scope.partition)
             && epoch == local.epoch;
         let leaf = batch.leaves().get(usize::from(sealed.leaf));
         let is_same =

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use fieldmesh_store::{
-    ClosedSegment, DEAD_PERCENT_MAX, Direction, Form, KeyRange, Place, Store, Tree,
-    worth_rewriting,
+    ClosedSegment, DEAD_PERCENT_MAX, Direction, Form, KeyRange, Place, Store, Tree, worth_rewriting,
 };
 
 use crate::error::Error;
@@ -29,9 +28,7 @@ pub(crate) fn next(
     mut closed: Vec<ClosedSegment>,
     passed_over: &BTreeSet<u64>,
 ) -> Result<Option<ClosedSegment>, Error> {
-    closed.retain(|segment| {
-        segment.form == Form::Frames && !passed_over.contains(&segment.number)
-    });
+    closed.retain(|segment| segment.form == Form::Frames && !passed_over.contains(&segment.number));
     if closed.is_empty() {
         return Ok(None);
     }
