@@ -26,7 +26,7 @@ pub const PASSPHRASE_PASSES_MAX: u32 = 16;
 /// The largest wrapped key in bytes.
 pub const WRAPPED_KEY_SIZE_MAX: usize = 512;
 
-const KEY_LENGTH: usize = 32;
+pub(crate) const KEY_LENGTH: usize = 32;
 const WRAPPED_VERSION: u8 = 1;
 
 /// Why a key could not be made, wrapped or unwrapped.
@@ -71,6 +71,12 @@ pub enum KeyError {
     /// The system gives no randomness; nothing can be encrypted.
     #[error("the system gives no randomness")]
     NoRandomness,
+    /// The secret in the system's keyring is not the one the key was wrapped with.
+    #[error("the system's keyring holds another secret than the one this key was wrapped with")]
+    WrongSecret,
+    /// The key before the current one is in use still.
+    #[error("a rekey is under way already")]
+    RekeyUnderWay,
 }
 
 /// The key that encrypts a store; erased from memory when dropped.
@@ -90,6 +96,10 @@ impl DataKey {
     /// A key from bytes the caller keeps safe.
     pub fn from_bytes(bytes: [u8; KEY_LENGTH]) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn to_bytes(&self) -> [u8; KEY_LENGTH] {
+        *self.0
     }
 
     /// What tells this key from another without telling anything about it.
@@ -203,6 +213,18 @@ pub struct WrappedKey {
 enum Wrapping {
     Passphrase { salt: [u8; 16], memory_kib: u32, passes: u32 },
     KeyFile { salt: [u8; 16] },
+    Keyring { salt: [u8; 16] },
+}
+
+/// What a key is unwrapped with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// A passphrase.
+    Passphrase,
+    /// A key file.
+    KeyFile,
+    /// A secret in the system's keyring.
+    Keyring,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -239,9 +261,23 @@ impl WrappedKey {
         Self::wrap(key, Wrapping::KeyFile { salt }, &file.0)
     }
 
-    /// Whether a passphrase unwraps this key; otherwise a key file does.
-    pub fn needs_passphrase(&self) -> bool {
-        matches!(self.wrapping, Wrapping::Passphrase { .. })
+    /// Wraps a key by a random secret that the system's keyring keeps.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no randomness.
+    pub fn by_keyring(key: &DataKey, secret: &[u8; KEY_LENGTH]) -> Result<Self, KeyError> {
+        let salt = random::bytes().map_err(|_| KeyError::NoRandomness)?;
+        Self::wrap(key, Wrapping::Keyring { salt }, secret)
+    }
+
+    /// What unwraps this key.
+    pub fn way(&self) -> Way {
+        match self.wrapping {
+            Wrapping::Passphrase { .. } => Way::Passphrase,
+            Wrapping::KeyFile { .. } => Way::KeyFile,
+            Wrapping::Keyring { .. } => Way::Keyring,
+        }
     }
 
     /// Unwraps the key with a passphrase; takes some 40 ms.
@@ -268,6 +304,16 @@ impl WrappedKey {
             return Err(KeyError::NeedsPassphrase);
         };
         self.unwrap_with(&file.0).ok_or(KeyError::WrongKeyFile)
+    }
+
+    /// Unwraps the key with the secret that the system's keyring keeps.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::WrongSecret`]: it is another one, or the key is kept otherwise.
+    pub fn open_with_keyring(&self, secret: &[u8; KEY_LENGTH]) -> Result<DataKey, KeyError> {
+        let Wrapping::Keyring { .. } = &self.wrapping else { return Err(KeyError::WrongSecret) };
+        self.unwrap_with(secret).ok_or(KeyError::WrongSecret)
     }
 
     /// The bytes to write down: version, postcard, CRC32.
@@ -340,7 +386,9 @@ impl WrappedKey {
 
 fn wrapping_cipher(wrapping: &Wrapping, secret: &[u8; KEY_LENGTH]) -> LessSafeKey {
     let salt = match wrapping {
-        Wrapping::Passphrase { salt, .. } | Wrapping::KeyFile { salt } => salt,
+        Wrapping::Passphrase { salt, .. }
+        | Wrapping::KeyFile { salt }
+        | Wrapping::Keyring { salt } => salt,
     };
     cipher(&blake3::derive_key("fieldmesh/store wrapping/1", secret), salt)
 }
@@ -373,7 +421,7 @@ mod tests {
         let wrapped = WrappedKey::by_passphrase(&key, "herd of 40").unwrap();
         let bytes = wrapped.to_bytes();
         let read = WrappedKey::from_bytes(&bytes).unwrap();
-        assert!(read.needs_passphrase());
+        assert_eq!(read.way(), Way::Passphrase);
         assert_eq!(*read.open_with_passphrase("herd of 40").unwrap().0, [7; 32]);
         let wrong = read.open_with_passphrase("herd of 41");
         assert!(matches!(wrong, Err(KeyError::WrongPassphrase)));

@@ -8,6 +8,7 @@
 //! quarantine/ what was damaged
 //! ```
 
+pub(crate) mod rekey;
 mod usage;
 
 use std::fmt;
@@ -18,11 +19,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fieldmesh_model::StoreId;
-use zeroize::Zeroizing;
 
 use crate::doubt::{self, Doubt};
 use crate::files::{Files, RealFiles};
-use crate::key::DataKey;
+use crate::keys::{DataKeys, KeysInUse};
 use crate::lock::{FolderLock, LockError, by_process};
 use crate::log::append::{AppendError, AppendLimits, Appender, HAND_OVER_SHARE, Room};
 use crate::log::open::{Opened, Survey, SurveyError, TornTail};
@@ -168,8 +168,7 @@ impl OpenReport {
 pub struct Store {
     files: Arc<dyn Files>,
     rows: Arc<dyn RowsSource>,
-    key: DataKey,
-    index_key: Zeroizing<[u8; 32]>,
+    keys: KeysInUse,
     id: StoreId,
     segments: Arc<Segments>,
     writer: Writer,
@@ -190,11 +189,10 @@ impl Store {
     ///
     /// [`OpenError::Locked`] if the folder is in use, [`OpenError::WrongKey`] before anything is
     /// changed. Damage is no error: it is in [`Store::report`].
-    pub fn open(
-        folder: impl AsRef<Path>,
-        key: &DataKey,
-        options: &Options,
-    ) -> Result<Self, OpenError> {
+    pub fn open<K>(folder: impl AsRef<Path>, keys: &K, options: &Options) -> Result<Self, OpenError>
+    where
+        for<'a> &'a K: Into<DataKeys>,
+    {
         let folder = folder.as_ref();
         let files = RealFiles::open(folder).map_err(io_error("opening the folder"))?;
         let lock = FolderLock::take(folder).map_err(|error| match error {
@@ -206,7 +204,7 @@ impl Store {
             folder.join(QUARANTINE_FOLDER),
             options.view_cache_bytes,
         );
-        let store = Self::open_on(Arc::new(files), Arc::new(rows), key, options)?;
+        let store = Self::open_on(Arc::new(files), Arc::new(rows), keys, options)?;
         *store.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
         Ok(store)
     }
@@ -216,25 +214,30 @@ impl Store {
     /// # Errors
     ///
     /// As [`Store::open`], but never [`OpenError::Locked`].
-    pub fn open_on(
+    pub fn open_on<K>(
         files: Arc<dyn Files>,
         rows: Arc<dyn RowsSource>,
-        key: &DataKey,
+        keys: &K,
         options: &Options,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, OpenError>
+    where
+        for<'a> &'a K: Into<DataKeys>,
+    {
+        let keys: DataKeys = keys.into();
         let survey = survey(&*files)?;
-        let id = identify(&*files, &survey, key)?;
+        let id = identify(&*files, &survey, &keys)?;
         files.create_folder(LOG_FOLDER).map_err(io_error("creating the log's folder"))?;
         let clean = mark::take_clean(&*files).map_err(io_error("removing the clean mark"))?;
         reserve::keep(&*files, options);
         let mut doubt = Doubt::read(&*files).map_err(io_error("reading what was found before"))?;
         let missing_segments = survey.missing.clone();
-        let opened = log::open::open(&files, key, survey, options.cache_bytes_max, &mut doubt)?;
+        let in_use = KeysInUse::new(keys.clone());
+        let opened = log::open::open(&files, &in_use, survey, options.cache_bytes_max, &mut doubt)?;
         let bad_frames = opened.bad_frames.iter().map(doubt::of_bad_frame);
         let missing = missing_segments.iter().copied().map(doubt::of_missing_segment);
         log::open::note(&*files, &mut doubt, bad_frames.chain(missing));
-        let belonging =
-            Belonging { key, store: id, log_end: opened.segments.end(), trusted_build: clean };
+        let log_end = opened.segments.end();
+        let belonging = Belonging { keys: &keys, store: id, log_end, trusted_build: clean };
         let (view, condition) = View::open(&*rows, &belonging, &mut |condition| {
             let is_ahead = condition == ViewCondition::AheadOfLog;
             doubt.add(&*files, is_ahead.then(|| doubt::of_view_ahead(belonging.log_end)))
@@ -257,13 +260,12 @@ impl Store {
             | ViewCondition::AheadOfLog => true,
         };
         let segments = Arc::clone(&opened.segments);
-        let appender = appender(&files, key, id, options, opened);
+        let appender = appender(&files, &in_use, id, options, opened);
         let writer = Writer::start(appender).map_err(io_error("starting the log's thread"))?;
         Ok(Self {
             files,
             rows,
-            key: key.clone(),
-            index_key: key.of_index(),
+            keys: in_use,
             id,
             segments,
             writer,
@@ -369,18 +371,29 @@ impl Store {
         past: Past,
         mut decide: impl FnMut(Place, &Entry) -> Fate,
     ) -> Result<Rewritten, RewriteError> {
+        self.rewrite_unless(&|| false, segment, past, &mut decide)
+    }
+
+    /// As [`Store::rewrite`], but breaks off when `stop` says so.
+    fn rewrite_unless(
+        &self,
+        stop: &dyn Fn() -> bool,
+        segment: u64,
+        past: Past,
+        decide: &mut dyn FnMut(Place, &Entry) -> Fate,
+    ) -> Result<Rewritten, RewriteError> {
         let _rewriting = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_closing.load(Ordering::Relaxed) {
             return Err(RewriteError::Closed);
         }
         let rewriter = Rewriter {
             files: &self.files,
-            key: &self.key,
+            key: &self.keys.current(),
             segments: &self.segments,
             free_bytes_min: self.free_bytes_min / HAND_OVER_SHARE,
-            stop: &self.is_closing,
+            stop: &|| self.is_closing.load(Ordering::Relaxed) || stop(),
         };
-        rewriter.rewrite(segment, past, &mut decide)
+        rewriter.rewrite(segment, past, decide)
     }
 
     /// Ends the segment being written if it has grown to `bytes_min`, so that it can be written
@@ -429,13 +442,7 @@ impl Store {
     /// The view can neither be opened nor begun anew; try later.
     pub fn reopen_view(&self) -> Result<ViewCondition, ViewError> {
         reserve::release(&*self.files, self.free_bytes_min);
-        let belonging = Belonging {
-            key: &self.key,
-            store: self.id,
-            log_end: self.segments.end(),
-            trusted_build: None,
-        };
-        self.view.reopen(&*self.rows, &belonging)
+        self.view.reopen(&*self.rows, &self.belonging(&self.keys.all()))
     }
 
     /// Writes the view anew beside itself, without what is dead in it, and puts that in its place.
@@ -446,13 +453,11 @@ impl Store {
     ///
     /// The view is as it was, or has to be opened again.
     pub fn compact_view(&self) -> Result<(), ViewError> {
-        let belonging = Belonging {
-            key: &self.key,
-            store: self.id,
-            log_end: self.segments.end(),
-            trusted_build: None,
-        };
-        self.view.compact(&*self.rows, &belonging)
+        self.view.compact(&*self.rows, &self.belonging(&self.keys.all()))
+    }
+
+    fn belonging<'a>(&self, keys: &'a DataKeys) -> Belonging<'a> {
+        Belonging { keys, store: self.id, log_end: self.segments.end(), trusted_build: None }
     }
 
     /// As [`Store::compact_view`], if the view takes far more of the disk than what is in it and
@@ -494,7 +499,7 @@ impl Store {
     ///
     /// Parts are kept apart: `["ab", "c"]` and `["a", "bc"]` differ.
     pub fn keyed_hash(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.index_key);
+        let mut hasher = blake3::Hasher::new_keyed(&self.keys.all().of_index());
         for part in std::iter::once(label.as_bytes()).chain(parts.iter().copied()) {
             hasher.update(&(part.len() as u64).to_be_bytes());
             hasher.update(part);
@@ -550,13 +555,16 @@ fn survey(files: &dyn Files) -> Result<Survey, OpenError> {
     })
 }
 
-/// Whose store this is, after checking the key; a lost mark is written anew.
-fn identify(files: &dyn Files, survey: &Survey, key: &DataKey) -> Result<StoreId, OpenError> {
-    if survey.fits(key) == Some(false) {
+/// Whose store this is, after checking the key; a lost mark is written anew, and one that names
+/// the key before.
+fn identify(files: &dyn Files, survey: &Survey, keys: &DataKeys) -> Result<StoreId, OpenError> {
+    let key = keys.current();
+    if survey.fits(keys) == Some(false) {
         return Err(OpenError::WrongKey);
     }
     let id = match StoreMark::read(files).map_err(io_error("reading the store's mark"))? {
         FoundMark::Good(found) if key.check(found.id) == found.key_check => return Ok(found.id),
+        FoundMark::Good(found) if keys.named(found.id, found.key_check).is_some() => found.id,
         FoundMark::Good(_) => return Err(OpenError::WrongKey),
         FoundMark::Newer { version } => {
             return Err(OpenError::NewerVersion { part: "store", version });
@@ -573,14 +581,14 @@ fn identify(files: &dyn Files, survey: &Survey, key: &DataKey) -> Result<StoreId
 
 fn appender(
     files: &Arc<dyn Files>,
-    key: &DataKey,
+    keys: &KeysInUse,
     store: StoreId,
     options: &Options,
     opened: Opened,
 ) -> Appender {
     Appender {
         files: Arc::clone(files),
-        key: key.clone(),
+        keys: keys.clone(),
         store,
         segments: opened.segments,
         limits: AppendLimits {

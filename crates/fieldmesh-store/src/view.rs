@@ -39,6 +39,7 @@ pub use self::range::{Direction, KeyRange};
 use self::rows::{RowsError, RowsSource};
 pub use self::tree::Tree;
 pub use self::write::WriteSet;
+use crate::key::DataKey;
 use crate::log::Place;
 use crate::random;
 
@@ -278,7 +279,7 @@ impl View {
         let build = {
             let fresh = source.open_beside()?;
             let state = self.read_state();
-            compact::copy(state.open()?, &*fresh, belonging.key, belonging.store)?
+            compact::copy(state.open()?, &*fresh, belonging.keys.current(), belonging.store)?
         };
         let mut state = self.write_state();
         // Entries may have been appended and applied since the caller looked.
@@ -292,6 +293,11 @@ impl View {
             (_, _) => return Err(ViewError::Broken),
         }
         Ok(())
+    }
+
+    /// Whether everything in it was written with `key`.
+    pub(crate) fn is_under(&self, key: &DataKey) -> Result<bool, ViewError> {
+        self.read_state().open()?.is_under(key)
     }
 
     /// What its rows take before the database below adds its own.

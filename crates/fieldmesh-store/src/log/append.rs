@@ -12,7 +12,7 @@ use super::segments::{Segment, Segments};
 use super::{LOG_FOLDER, Place, segment_name};
 use crate::files::{Files, WriteFile};
 use crate::frame::{Form, FrameCipher, Packed, SegmentHead};
-use crate::key::DataKey;
+use crate::keys::KeysInUse;
 use crate::random;
 use crate::reserve;
 
@@ -81,7 +81,7 @@ pub(crate) const HAND_OVER_SHARE: u64 = 8;
 /// The one that writes the log.
 pub(crate) struct Appender {
     pub(crate) files: Arc<dyn Files>,
-    pub(crate) key: DataKey,
+    pub(crate) keys: KeysInUse,
     pub(crate) store: StoreId,
     pub(crate) segments: Arc<Segments>,
     pub(crate) limits: AppendLimits,
@@ -173,6 +173,7 @@ impl Appender {
     }
 
     fn begin_segment(&mut self) -> Result<Active, AppendError> {
+        let key = self.keys.current();
         let head = SegmentHead {
             form: Form::Frames,
             number: self.next_number,
@@ -180,7 +181,7 @@ impl Appender {
             given_up: self.given_up,
             id: random::bytes()?,
             store: self.store,
-            key_check: self.key.check(self.store),
+            key_check: key.check(self.store),
             covered: 0,
         };
         let file = match self.files.create(&segment_name(head.number)) {
@@ -193,7 +194,7 @@ impl Appender {
                 return Err(AppendError::Io { may_survive: false, source: Arc::new(error) });
             }
         };
-        let cipher = FrameCipher::new(&self.key, &head);
+        let cipher = FrameCipher::new(&key, &head);
         self.next_number += 1;
         Ok(Active { head, cipher, file, length: 0 })
     }

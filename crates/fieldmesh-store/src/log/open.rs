@@ -19,7 +19,7 @@ use crate::files::{Files, ReadFile};
 use crate::frame::{
     FRAME_LENGTH_MIN, FRAMES_START, Form, HEAD_LENGTH, HEAD_OFFSETS, HeadCopy, SegmentHead,
 };
-use crate::key::DataKey;
+use crate::keys::{DataKeys, KeysInUse};
 
 /// An end of the log that could not be read: written while the power went, or damaged later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,12 +101,15 @@ impl Survey {
         self.segments.values().next_back().map(|segment| segment.head.store)
     }
 
-    /// Whether `key` is the one the segments were written with; `None` if nothing tells.
-    pub(crate) fn fits(&self, key: &DataKey) -> Option<bool> {
+    /// Whether `keys` are those that the segments were written with; `None` if nothing tells.
+    pub(crate) fn fits(&self, keys: &DataKeys) -> Option<bool> {
         let mut segments = self.segments.values().peekable();
         segments.peek()?;
         // One that fits decides: a stray segment of another store is damage, not a wrong key.
-        Some(segments.any(|segment| key.check(segment.head.store) == segment.head.key_check))
+        Some(
+            segments
+                .any(|segment| keys.named(segment.head.store, segment.head.key_check).is_some()),
+        )
     }
 }
 
@@ -143,7 +146,7 @@ pub(crate) struct Opened {
 /// Verifies the end of a log and makes it durable; adds what is wrong with it to `doubt`.
 pub(crate) fn open(
     files: &Arc<dyn Files>,
-    key: &DataKey,
+    keys: &KeysInUse,
     survey: Survey,
     cache_bytes_max: usize,
     doubt: &mut Doubt,
@@ -153,7 +156,7 @@ pub(crate) fn open(
     let unreadable = survey.unreadable.clone();
     let segments = Arc::new(Segments::new(
         Arc::clone(files),
-        key.clone(),
+        keys.clone(),
         survey.segments,
         survey.unreadable,
         cache_bytes_max,

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::blocks::{BlockScan, Blocks};
 use super::coverage::Fortune;
@@ -123,8 +122,8 @@ pub(crate) struct Rewriter<'a> {
     pub(crate) segments: &'a Segments,
     /// So many bytes stay free.
     pub(crate) free_bytes_min: u64,
-    /// Set when the store is being closed.
-    pub(crate) stop: &'a AtomicBool,
+    /// Whether to break off, as when the store is being closed.
+    pub(crate) stop: &'a dyn Fn() -> bool,
 }
 
 /// What was found in the old segment on the way.
@@ -238,7 +237,7 @@ impl Rewriter<'_> {
         let scan = self.segments.scan(segment, None)?;
         let mut scan = scan.ok_or(RewriteError::NotFound { segment })?;
         while let Some(found) = scan.next()? {
-            if self.stop.load(Ordering::Relaxed) {
+            if (self.stop)() {
                 return Err(RewriteError::Closed);
             }
             match found {

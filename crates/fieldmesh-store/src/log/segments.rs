@@ -17,7 +17,7 @@ use super::upkeep::ClosedSegment;
 use super::{BadFrame, Entry, Place, ReadError, segment_name};
 use crate::files::{Files, ReadFile};
 use crate::frame::{FRAME_HEAD_LENGTH, Form, FrameCipher, FrameHead, SegmentHead};
-use crate::key::DataKey;
+use crate::keys::KeysInUse;
 
 /// The largest number of segments kept open for reading.
 const OPEN_SEGMENTS_MAX: usize = 64;
@@ -40,7 +40,7 @@ pub(crate) struct Segment {
 /// Every readable segment.
 pub(crate) struct Segments {
     files: Arc<dyn Files>,
-    key: DataKey,
+    keys: KeysInUse,
     index: RwLock<Index>,
     open: Mutex<BTreeMap<u64, OpenSegment>>,
     positions: Mutex<Cache<SegmentId, Positions>>,
@@ -89,7 +89,7 @@ pub(crate) struct Snapshot {
 impl Segments {
     pub(crate) fn new(
         files: Arc<dyn Files>,
-        key: DataKey,
+        keys: KeysInUse,
         segments: BTreeMap<u64, Segment>,
         unreadable: Vec<BadFrame>,
         cache_bytes_max: usize,
@@ -98,7 +98,7 @@ impl Segments {
         let index = Index { segments, starts, unreadable, end: None, active: None };
         Self {
             files,
-            key,
+            keys,
             index: RwLock::new(index),
             open: Mutex::new(BTreeMap::new()),
             positions: Mutex::new(Cache::new(INDEX_BYTES_MAX)),
@@ -268,13 +268,20 @@ impl Segments {
         }
         let opened = OpenSegment {
             file: self.files.open(&segment_name(number))?,
-            cipher: Arc::new(FrameCipher::new(&self.key, &segment.head)),
+            cipher: Arc::new(self.cipher(&segment.head)),
         };
         if open.len() >= OPEN_SEGMENTS_MAX {
             open.pop_first();
         }
         open.insert(number, opened.clone());
         Ok(Some(Snapshot { segment, open: opened }))
+    }
+
+    /// With the wrong key nothing in the segment opens, which is damage like any other.
+    fn cipher(&self, head: &SegmentHead) -> FrameCipher {
+        let keys = self.keys.all();
+        let key = keys.named(head.store, head.key_check).unwrap_or(keys.current());
+        FrameCipher::new(key, head)
     }
 
     /// A segment with one entry in a frame: one that was being written a moment ago may have been

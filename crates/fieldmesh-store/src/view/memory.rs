@@ -60,6 +60,10 @@ impl RowsSource for MemoryRows {
         Ok(())
     }
 
+    fn forget_set_aside(&self) -> Result<(), RowsError> {
+        Ok(())
+    }
+
     fn open_beside(&self) -> Result<Box<dyn Rows>, RowsError> {
         let beside = self.beside();
         beside.lose();

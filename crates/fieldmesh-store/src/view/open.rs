@@ -10,13 +10,13 @@ use super::rows::{RowBatch, Rows, RowsError, RowsSource};
 use super::seal::{self, Owner, Sealer};
 use super::tally::{self, Tally};
 use super::{Direction, ViewCondition, ViewError};
-use crate::key::DataKey;
+use crate::keys::DataKeys;
 use crate::log::Place;
 use crate::random;
 
 /// What an opened view is checked against.
 pub(crate) struct Belonging<'a> {
-    pub(crate) key: &'a DataKey,
+    pub(crate) keys: &'a DataKeys,
     pub(crate) store: StoreId,
     pub(crate) log_end: Option<Place>,
     /// The build that was closed in order; any other is verified row by row.
@@ -87,9 +87,13 @@ fn open_existing(
         Owner::Another => return Err(Unusable::Set(ViewCondition::Foreign)),
         Owner::AnotherVersion => return Err(Unusable::Set(ViewCondition::OtherVersion)),
     };
-    let sealer = Sealer::new(belonging.key, build);
-    let tally = rows.get(tally::KEY)?.and_then(|stored| Tally::decode(&sealer, stored));
-    let Some(tally) = tally else {
+    let keys = std::iter::once(belonging.keys.current()).chain(belonging.keys.before());
+    let sealed_tally = rows.get(tally::KEY)?;
+    let opened = sealed_tally.and_then(|sealed| {
+        let mut sealers = keys.map(|key| Sealer::new(key, build));
+        sealers.find_map(|sealer| Some((Tally::decode(&sealer, sealed.clone())?, sealer)))
+    });
+    let Some((tally, sealer)) = opened else {
         return Err(Unusable::Set(ViewCondition::Foreign));
     };
     if tally.applied > belonging.log_end {
@@ -104,7 +108,7 @@ fn open_existing(
 
 fn create(rows: Box<dyn Rows>, belonging: &Belonging<'_>) -> Result<OpenView, ViewError> {
     let build = random::bytes()?;
-    let sealer = Sealer::new(belonging.key, build);
+    let sealer = Sealer::new(belonging.keys.current(), build);
     let tally = Tally::default();
     let mut batch = RowBatch::new();
     batch.insert(seal::HEAD_KEY.to_vec(), Some(seal::head(belonging.store, build)));

@@ -12,8 +12,9 @@ use super::range::is_empty_range;
 use super::recent::Recent;
 use super::rows::{RowRange, Rows, RowsError};
 use super::seal::{PAGE_TREE, RECENT_TREE, Sealer, page_key, piece_keys};
-use super::tally::Tally;
+use super::tally::{self, Tally};
 use super::{Direction, OWN_TREE, Row, Tree, ViewError};
+use crate::key::DataKey;
 
 /// Rows read at once when all are verified.
 const VERIFY_ROWS: usize = 256;
@@ -203,6 +204,13 @@ impl OpenView {
     fn decode(&self, key: &[u8], stored: Vec<u8>) -> Result<Page, ViewError> {
         let packed = self.sealer.open(key, stored).ok_or_else(damaged)?;
         self.unpacker.unpack(&packed).ok_or_else(damaged)
+    }
+
+    /// Whether `key` is the one that this build is written with.
+    pub(crate) fn is_under(&self, key: &DataKey) -> Result<bool, ViewError> {
+        let sealer = Sealer::new(key, self.sealer.build());
+        let stored = self.rows.get(tally::KEY)?.ok_or_else(damaged)?;
+        Ok(Tally::decode(&sealer, stored).is_some())
     }
 
     pub(crate) fn verify(&self) -> Result<(), ViewError> {

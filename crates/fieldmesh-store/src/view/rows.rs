@@ -67,6 +67,9 @@ pub trait RowsSource: Send + Sync {
     /// Removes what is there.
     fn discard(&self) -> Result<(), RowsError>;
 
+    /// Removes what was moved out of the way earlier.
+    fn forget_set_aside(&self) -> Result<(), RowsError>;
+
     /// Opens an empty map beside the rows, for [`RowsSource::take_beside`] to put in their place.
     fn open_beside(&self) -> Result<Box<dyn Rows>, RowsError>;
 

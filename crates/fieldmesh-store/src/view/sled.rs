@@ -21,6 +21,8 @@ use crate::files::sync_real_folder;
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 /// The memory sled may use for rows that are only written.
 const BESIDE_CACHE_BYTES: u64 = 4 * 1024 * 1024;
+/// What was set aside, in the quarantine.
+const SET_ASIDE: &str = "view";
 /// How often an open is tried while threads of the last handle still hold sled's lock.
 const LOCK_TRIES_MAX: usize = 300;
 const LOCK_TRY_INTERVAL: Duration = Duration::from_millis(10);
@@ -83,6 +85,10 @@ impl RowsSource for SledSource {
 
     fn discard(&self) -> Result<(), RowsError> {
         remove_folder(&self.folder).map_err(RowsError::Io)
+    }
+
+    fn forget_set_aside(&self) -> Result<(), RowsError> {
+        remove_folder(&self.quarantine.join(SET_ASIDE)).map_err(RowsError::Io)
     }
 
     fn open_beside(&self) -> Result<Box<dyn Rows>, RowsError> {
@@ -252,7 +258,7 @@ fn sync_new(folder: &Path) -> io::Result<()> {
 
 /// Keeps only the last: the rows are derived, so the copy serves nothing but a look at it.
 fn set_aside(folder: &Path, quarantine: &Path) -> io::Result<()> {
-    let kept = quarantine.join("view");
+    let kept = quarantine.join(SET_ASIDE);
     remove_folder(&kept)?;
     fs::create_dir_all(quarantine)?;
     match fs::rename(folder, &kept) {

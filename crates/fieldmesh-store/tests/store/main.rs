@@ -13,6 +13,7 @@ mod damage;
 mod fault;
 mod folder;
 mod paged;
+mod rekey;
 mod rewrite;
 mod rewrite_damage;
 mod rotation;
