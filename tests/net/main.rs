@@ -32,6 +32,7 @@ mod relay;
 mod relays;
 mod restart;
 mod revoke;
+mod secret;
 mod silent;
 mod site;
 mod small_disk;

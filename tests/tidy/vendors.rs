@@ -9,6 +9,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("quinn", &["fieldmesh-net"]),
     ("quinn-proto", &["fieldmesh-net"]),
     ("mdns-sd", &["fieldmesh-net"]),
+    ("linux-keyutils", &["fieldmesh"]),
     ("axum", &["fieldmesh-cli", "sync-relay"]),
     ("tower-http", &["fieldmesh-cli", "sync-relay"]),
     ("sqlx", &["sync-relay"]),

@@ -7,6 +7,7 @@ mod conflicts;
 mod demo;
 mod device;
 mod records;
+mod secret;
 mod sync;
 mod tenant;
 mod times;
@@ -21,6 +22,7 @@ pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, ResolveArgs};
 pub(crate) use demo::DemoArgs;
 pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs};
+pub(crate) use secret::{ChangeArgs, PassphraseArgs, PassphraseCommand};
 pub(crate) use sync::{RunArgs, SyncArgs};
 pub(crate) use tenant::{CreateArgs, InviteArgs, JoinArgs, TenantArgs, TenantCommand};
 pub(crate) use transfer::{ExportArgs, Format, ImportArgs};
@@ -75,6 +77,14 @@ pub(crate) struct Global {
     pub(crate) key_file: Option<PathBuf>,
 }
 
+const REKEY: &str = "\
+It is for the case that somebody has a copy of the file `profile` of this home and the secret that
+opens it: what is recorded afterwards, and what is here when it is done, does not open to them.
+Old copies of the home still do. Change the passphrase first if others may know it.
+
+Recording, reading and sync go on meanwhile. If the program is killed, the next start goes on with
+it, and `fieldmesh status` tells how far it has come.";
+
 const GLOBAL: &str = "Global options";
 
 /// Everything the program does.
@@ -126,6 +136,11 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Make this home take as little of the disk as it can.
     Compact,
+    /// Change what opens this home, or let the system remember it.
+    Passphrase(PassphraseArgs),
+    /// Draw another data key and write everything in this home anew with it.
+    #[command(after_help = REKEY)]
+    Rekey,
     /// Play a crew's day with real processes on this machine, and check that nothing is lost.
     Demo(DemoArgs),
     /// Print the completions of a shell.

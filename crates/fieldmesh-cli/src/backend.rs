@@ -12,8 +12,8 @@ use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
     InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Progress, Record,
-    Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions,
-    SyncReport, SyncSettingsChange, VerifyReport,
+    RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport,
+    SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use futures::future::BoxFuture;
 
@@ -87,6 +87,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>>;
     /// Issues invitations.
     fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>>;
+    /// Begins to write everything anew with another data key; the status tells how far it has come.
+    fn rekey(&self, options: RekeyOptions) -> Answer<'_, RekeyReport>;
     /// Checks everything the home holds.
     fn verify(&self) -> Answer<'_, VerifyReport>;
     /// Writes a backup.

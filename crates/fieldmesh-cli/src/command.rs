@@ -9,6 +9,7 @@ mod invite;
 mod progress;
 mod record;
 mod run;
+mod secret;
 mod sync;
 mod tenant;
 mod transfer;
@@ -17,7 +18,7 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 use fieldmesh::api::Class;
 
-use crate::args::{Cli, Command, Global, TenantCommand};
+use crate::args::{Cli, Command, Global, PassphraseCommand, TenantCommand};
 use crate::backend::Backend;
 use crate::exit::Failure;
 use crate::log::{Life, Logs};
@@ -98,6 +99,12 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Backup(args) => backup::backup(&context, args).await,
         Command::Restore(args) => backup::restore(&context, args).await,
         Command::Compact => compact::compact(&context).await,
+        Command::Passphrase(args) => match &args.command {
+            PassphraseCommand::Change(args) => secret::change(&context, args).await,
+            PassphraseCommand::Remember => secret::remember(&context).await,
+            PassphraseCommand::Forget => secret::forget(&context).await,
+        },
+        Command::Rekey => secret::rekey(&context).await,
         Command::Demo(args) => crate::demo::demo(args, terminal).await,
         Command::Completions { shell } => completions(terminal, *shell),
     }

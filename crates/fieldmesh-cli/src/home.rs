@@ -86,9 +86,30 @@ pub(crate) async fn open_part(
     }
     let folder = folder(global)?;
     let secret = Secret::to_open(global, terminal, &folder)?;
+    open_folder(global, &folder, &secret, only).await
+}
+
+/// Asks the daemon that holds the home, or opens the home here with a secret that is known.
+pub(crate) async fn open_by(
+    global: &Global,
+    folder: &Path,
+    secret: &Secret,
+) -> Result<Home, Problem> {
+    if let Some(remote) = daemon(global).await? {
+        return Ok(Home::Daemon(remote));
+    }
+    open_folder(global, folder, secret, Filter::default()).await
+}
+
+async fn open_folder(
+    global: &Global,
+    folder: &Path,
+    secret: &Secret,
+    only: Filter,
+) -> Result<Home, Problem> {
     let deadline = Instant::now() + IN_USE_PATIENCE;
     loop {
-        match try_open(&folder, &secret, only.clone()).await {
+        match try_open(folder, secret, only.clone()).await {
             Ok(node) => return Ok(Home::Local(Local(node))),
             Err(Error::InUse { .. }) if Instant::now() < deadline => {
                 tokio::time::sleep(IN_USE_INTERVAL).await;

@@ -23,7 +23,7 @@ pub(crate) use conflict::{conflict, conflicts};
 pub(crate) use connectivity::{connectivity, synced_now};
 pub(crate) use disk::compact;
 pub(crate) use history::history;
-pub(crate) use home::{ready, status, verify};
+pub(crate) use home::{ready, rekey, status, verify};
 pub(crate) use import::{imported, refused_row};
 pub(crate) use peer::{adopted, device, devices, peers, revoked, synced};
 pub(crate) use record::{record, records};

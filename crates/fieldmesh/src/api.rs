@@ -9,6 +9,7 @@ mod connectivity;
 mod device;
 mod disk;
 mod problem;
+mod rekey;
 mod report;
 mod safety;
 
@@ -25,6 +26,7 @@ pub(crate) use device::meant;
 pub use device::one_line;
 pub use disk::{CompactReport, DiskReport};
 pub use problem::{Class, Problem};
+pub use rekey::{RekeyOptions, RekeyReport};
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,
     ImportReport, InvitationReport, JoinReport, PeerReport, PeerSync, Progress, Record, RefusedRow,

@@ -1,7 +1,7 @@
 //! The folder a node lives in: its wrapped key, its sealed identity, its store.
 //!
 //! ```text
-//! home/profile     version, profile id, the data key wrapped by passphrase or key file
+//! home/profile     what opens the home: the data key, wrapped, see `profile`
 //! home/identity    device seed, authority if it is held here, certificates; sealed with the key
 //! home/joining     the key of a device that asked to join and has no answer so far; sealed
 //! home/store/      log and view
@@ -10,19 +10,29 @@
 //! ```
 
 mod erase;
+mod keyring;
+mod profile;
+mod rekey;
+mod secret;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use fieldmesh_identity::{Authority, DeviceKeys, Seed};
 use fieldmesh_model::{TenantId, UserId};
-use fieldmesh_store::key::{DataKey, KeyError, KeyFile, WrappedKey};
+use fieldmesh_store::key::{KeyError, WrappedKey};
+use fieldmesh_store::{DataKey, DataKeys, KeyFile, Way};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::clock;
 use crate::error::Error;
+
+use self::profile::Profile;
+pub use self::secret::{NewSecret, is_remembered};
+pub(crate) use self::secret::{change, check, forget, remember};
 
 const PROFILE_FILE: &str = "profile";
 const IDENTITY_FILE: &str = "identity";
@@ -31,8 +41,6 @@ const JOINING_FILE: &str = "joining";
 const JOINING_PURPOSE: &str = "fieldmesh/joining/1";
 const STORE_FOLDER: &str = "store";
 const IDENTITY_PURPOSE: &str = "fieldmesh/identity/1";
-/// `fmh1`, then the profile id.
-const PROFILE_MAGIC: &[u8; 4] = b"fmh1";
 
 /// How the data key of a home is unlocked.
 #[derive(Clone, Default)]
@@ -44,6 +52,8 @@ pub(crate) enum Unlock {
     KeyFile(PathBuf),
     /// By a passphrase.
     Passphrase(String),
+    /// By the secret in the system's keyring, for as long as that has it.
+    Remembered,
 }
 
 /// The secrets and names of a device; wiped when dropped.
@@ -83,7 +93,7 @@ impl Identity {
 /// A home that exists and is unlocked.
 pub(crate) struct Home {
     pub(crate) folder: PathBuf,
-    pub(crate) key: DataKey,
+    keys: RwLock<DataKeys>,
 }
 
 /// Whether `folder` holds a home.
@@ -102,7 +112,7 @@ pub fn exists(folder: &Path) -> bool {
 /// There is no home, or it cannot be read.
 pub fn needs_passphrase(folder: &Path) -> Result<bool, Error> {
     erase::check(folder)?;
-    Ok(read_profile(folder)?.1.needs_passphrase())
+    Ok(Profile::read(folder)?.lasting().is_some_and(|wrapped| wrapped.way() == Way::Passphrase))
 }
 
 /// Where the key file of the home with this profile id is kept by default.
@@ -129,14 +139,18 @@ impl Home {
         create_private_folder(folder)?;
         erase::forget(folder)?;
         set_aside(folder)?;
-        let key = DataKey::generate().map_err(|error| locked(&error))?;
-        let profile: [u8; 16] = clock::random();
-        let wrapped = wrap(&key, unlock, &profile)?;
-        let mut bytes = PROFILE_MAGIC.to_vec();
-        bytes.extend_from_slice(&profile);
-        bytes.extend_from_slice(&wrapped.to_bytes());
-        write_durably(&folder.join(PROFILE_FILE), &bytes)?;
-        Ok(Self { folder: folder.into(), key })
+        let keys = DataKeys::from(DataKey::generate().map_err(|error| locked(&error))?);
+        Profile::of(clock::random(), &keys, unlock, false)?.write(folder)?;
+        Ok(Self::unlocked(folder, keys))
+    }
+
+    fn unlocked(folder: &Path, keys: DataKeys) -> Self {
+        Self { folder: folder.into(), keys: RwLock::new(keys) }
+    }
+
+    /// The keys of everything in it.
+    pub(crate) fn keys(&self) -> DataKeys {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Unlocks the home in `folder`.
@@ -157,9 +171,7 @@ impl Home {
         if !exists(folder) {
             return Err(Error::NoHome { folder: folder.into() });
         }
-        let (profile, wrapped) = read_profile(folder)?;
-        let key = unwrap(&wrapped, unlock, &profile)?;
-        Ok(Self { folder: folder.into(), key })
+        Ok(Self::unlocked(folder, Profile::read(folder)?.open(unlock)?))
     }
 
     /// Makes a home that is about to use an invitation, and the seed of its device.
@@ -181,7 +193,8 @@ impl Home {
         let home = Self::create(folder, unlock)?;
         let seed: [u8; 32] = clock::random();
         let mut bytes = [&invitation[..], &seed[..]].concat();
-        let sealed = home.key.seal(JOINING_PURPOSE, &bytes).map_err(|error| locked(&error));
+        let sealed =
+            home.keys().current().seal(JOINING_PURPOSE, &bytes).map_err(|error| locked(&error));
         bytes.zeroize();
         write_durably(&folder.join(JOINING_FILE), &sealed?)?;
         Ok((home, seed))
@@ -194,17 +207,15 @@ impl Home {
         invitation: &[u8; 8],
     ) -> Option<(Self, [u8; 32])> {
         let sealed = fs::read(folder.join(JOINING_FILE)).ok()?;
-        let (profile, wrapped) = read_profile(folder).ok()?;
-        let key = unwrap(&wrapped, unlock, &profile).ok()?;
-        let bytes = key.unseal(JOINING_PURPOSE, &sealed)?;
+        let keys = Profile::read(folder).ok()?.open(unlock).ok()?;
+        let bytes = keys.current().unseal(JOINING_PURPOSE, &sealed)?;
         let seed = <[u8; 32]>::try_from(bytes.strip_prefix(invitation)?).ok()?;
-        Some((Self { folder: folder.into(), key }, seed))
+        Some((Self::unlocked(folder, keys), seed))
     }
 
     /// Ends a join that cannot succeed: the folder is as if nobody had tried.
     pub(crate) fn abandon_joining(&self) {
-        let made = read_profile(&self.folder).ok().filter(|(_, key)| !key.needs_passphrase());
-        if let Some(Ok(path)) = made.map(|(profile, _)| default_key_file(&profile)) {
+        if let Some(path) = own_key_file(&self.folder) {
             // It opens nothing else; where the user named another key file, there is none.
             let _ = fs::remove_file(path);
         }
@@ -238,7 +249,8 @@ impl Home {
     pub(crate) fn write_identity(&self, identity: &Identity) -> Result<(), Error> {
         let mut bytes =
             postcard::to_allocvec(identity).expect("an identity holds nothing unserialisable");
-        let sealed = self.key.seal(IDENTITY_PURPOSE, &bytes).map_err(|error| locked(&error));
+        let sealed =
+            self.keys().current().seal(IDENTITY_PURPOSE, &bytes).map_err(|error| locked(&error));
         bytes.zeroize();
         write_durably(&self.folder.join(IDENTITY_FILE), &sealed?)
     }
@@ -246,8 +258,10 @@ impl Home {
     pub(crate) fn read_identity(&self) -> Result<Identity, Error> {
         let path = self.folder.join(IDENTITY_FILE);
         let sealed = fs::read(&path).map_err(|source| folder_error(&self.folder, source))?;
-        self.key
-            .unseal(IDENTITY_PURPOSE, &sealed)
+        let keys = self.keys();
+        let mut opening = std::iter::once(keys.current()).chain(keys.before());
+        opening
+            .find_map(|key| key.unseal(IDENTITY_PURPOSE, &sealed))
             .and_then(|bytes| postcard::from_bytes(&bytes).ok())
             .ok_or_else(|| Error::Store {
                 reason: format!(
@@ -285,41 +299,20 @@ fn wrap(key: &DataKey, unlock: &Unlock, profile: &[u8; 16]) -> Result<WrappedKey
             if let Some(parent) = path.parent() {
                 create_private_folder(parent)?;
             }
-            KeyFile::create(&path).and_then(|file| WrappedKey::by_key_file(key, &file))
+            // Left by a change that a crash cut off, before anything was wrapped by it.
+            let file = if path.exists() { KeyFile::read(&path) } else { KeyFile::create(&path) };
+            file.and_then(|file| WrappedKey::by_key_file(key, &file))
+        }
+        Unlock::Remembered => {
+            return Err(Error::Usage {
+                reason:
+                    "a keyring alone cannot open a home: after a restart of the machine nothing \
+                         would"
+                        .into(),
+            });
         }
     };
     wrapped.map_err(|error| locked(&error))
-}
-
-fn unwrap(wrapped: &WrappedKey, unlock: &Unlock, profile: &[u8; 16]) -> Result<DataKey, Error> {
-    if wrapped.needs_passphrase() {
-        return match unlock {
-            Unlock::Passphrase(passphrase) => {
-                wrapped.open_with_passphrase(passphrase).map_err(|error| locked(&error))
-            }
-            Unlock::KeyFile(_) | Unlock::DefaultKeyFile => Err(Error::Locked {
-                reason: "this home is locked by a passphrase; set FIELDMESH_PASSPHRASE or enter it"
-                    .into(),
-            }),
-        };
-    }
-    let path = match unlock {
-        Unlock::KeyFile(path) => path.clone(),
-        // A passphrase in the environment says nothing about a home that needs none.
-        Unlock::Passphrase(_) | Unlock::DefaultKeyFile => default_key_file(profile)?,
-    };
-    if !path.exists() {
-        return Err(Error::Locked {
-            reason: format!(
-                "this home is locked by a key file, and {} is not there; name it with --key-file",
-                path.display()
-            ),
-        });
-    }
-    check_private(&path)?;
-    KeyFile::read(&path)
-        .and_then(|file| wrapped.open_with_key_file(&file))
-        .map_err(|error| locked(&error))
 }
 
 /// A key file that others can read keeps nothing from them.
@@ -353,38 +346,21 @@ fn locked(error: &KeyError) -> Error {
 
 /// The key of the home that [`Home::opener`] is of.
 pub(crate) fn key_of(opener: &[u8], unlock: &Unlock) -> Result<DataKey, Error> {
-    let (profile, wrapped) = read_opener(opener)?;
-    unwrap(&wrapped, unlock, &profile)
+    let keys = Profile::decode(opener).map_err(|error| locked(&error))?.open(unlock)?;
+    Ok(keys.current().clone())
 }
 
 /// Whether the home that [`Home::opener`] is of is unlocked by a passphrase.
 pub(crate) fn opener_needs_passphrase(opener: &[u8]) -> Result<bool, Error> {
-    Ok(read_opener(opener)?.1.needs_passphrase())
+    let profile = Profile::decode(opener).map_err(|error| locked(&error))?;
+    Ok(profile.lasting().is_some_and(|wrapped| wrapped.way() == Way::Passphrase))
 }
 
-fn read_opener(opener: &[u8]) -> Result<([u8; 16], WrappedKey), Error> {
-    parse_profile(opener)
-        .unwrap_or_else(|| Err(Error::Locked { reason: "what opens the backup is damaged".into() }))
-}
-
-fn read_profile(folder: &Path) -> Result<([u8; 16], WrappedKey), Error> {
-    let path = folder.join(PROFILE_FILE);
-    let bytes = fs::read(&path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::NoHome { folder: folder.into() },
-        _ => folder_error(folder, source),
-    })?;
-    parse_profile(&bytes).unwrap_or_else(|| {
-        Err(Error::Locked {
-            reason: format!("{} is damaged; restore it from a copy of the home", path.display()),
-        })
-    })
-}
-
-/// What a profile says; `None` if it is none.
-fn parse_profile(bytes: &[u8]) -> Option<Result<([u8; 16], WrappedKey), Error>> {
-    let (profile, wrapped) = bytes.strip_prefix(PROFILE_MAGIC)?.split_first_chunk::<16>()?;
-    let wrapped = WrappedKey::from_bytes(wrapped).map_err(|error| locked(&error));
-    Some(wrapped.map(|wrapped| (*profile, wrapped)))
+/// The key file that was made for the home in `folder` alone.
+fn own_key_file(folder: &Path) -> Option<PathBuf> {
+    let profile = Profile::read(folder).ok()?;
+    profile.lasting().filter(|wrapped| wrapped.way() == Way::KeyFile)?;
+    default_key_file(&profile.id).ok()
 }
 
 fn folder_error(folder: &Path, source: std::io::Error) -> Error {

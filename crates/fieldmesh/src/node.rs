@@ -17,6 +17,7 @@ mod keeper;
 mod listener;
 mod notes;
 mod open;
+mod rekey;
 mod report;
 mod sync;
 mod upkeep;
@@ -48,6 +49,7 @@ use self::connectivity::Watch;
 use self::contacts::Contacts;
 #[cfg(test)]
 pub(crate) use self::open::open_store;
+use self::rekey::Rekey;
 
 /// A node; clones are handles on the same one.
 ///
@@ -87,7 +89,7 @@ pub struct Node {
 }
 
 struct Inner {
-    home: Home,
+    home: Arc<Home>,
     ledger: Arc<Ledger>,
     mesh: Mesh,
     contacts: Contacts,
@@ -101,6 +103,7 @@ struct Inner {
     syncing: tokio::sync::Mutex<()>,
     tasks: Mutex<JoinSet<()>>,
     thread: Mutex<Option<ProjectorThread>>,
+    rekey: Rekey,
     /// Whether the home erases itself.
     is_erasing: AtomicBool,
     /// How much of what shows that this device runs twice is noted.
@@ -343,6 +346,7 @@ impl Drop for Inner {
 
 impl Inner {
     fn close(&self) -> Result<(), Error> {
+        self.rekey.stop();
         self.ledger.projector.stop();
         let thread = self.thread.lock().expect("no holder of this lock panics").take();
         if let Some(thread) = thread {

@@ -74,6 +74,12 @@ fn every_documented_command_is_understood() {
         &["backup", "--check", "a.backup"],
         &["restore", "a.backup", "b.backup"],
         &["compact"],
+        &["passphrase", "change"],
+        &["passphrase", "change", "--to-key-file", "/media/key"],
+        &["passphrase", "change", "--to-usual-key-file"],
+        &["passphrase", "remember"],
+        &["passphrase", "forget"],
+        &["rekey"],
         &["completions", "bash"],
     ] {
         command(line);
@@ -89,6 +95,10 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["record", "field_entry"],
         &["record", "field_entry", "a=1", "--at", "2026-02-31"],
         &["edit", "7c21"],
+        &["passphrase"],
+        &["passphrase", "change", "secret"],
+        &["passphrase", "change", "--to-key-file", "a", "--to-usual-key-file"],
+        &["rekey", "now"],
         &["show", "7c21", "--at", "today"],
         &["import", "a.csv"],
         &["export", "well", "--format", "xlsx"],

@@ -4,9 +4,9 @@ use fieldmesh::Node;
 use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
-    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Record, Resolution,
-    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
-    SyncSettingsChange, VerifyReport,
+    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Record,
+    RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport,
+    SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -128,6 +128,10 @@ impl Backend for Local {
 
     fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>> {
         Box::pin(async move { self.0.invite(options).await.map_err(problem) })
+    }
+
+    fn rekey(&self, options: RekeyOptions) -> Answer<'_, RekeyReport> {
+        Box::pin(async move { self.0.rekey(options).await.map_err(problem) })
     }
 
     fn verify(&self) -> Answer<'_, VerifyReport> {

@@ -10,9 +10,9 @@ use axum::http::Method;
 use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
-    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Record, Resolution,
-    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
-    SyncSettingsChange, VerifyReport,
+    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Record,
+    RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport,
+    SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use serde_json::json;
 
@@ -203,6 +203,12 @@ impl Backend for Remote {
         Box::pin(async move {
             self.exchange(Method::POST, "/v1/invitations").json(&options)?.value().await
         })
+    }
+
+    fn rekey(&self, options: RekeyOptions) -> Answer<'_, RekeyReport> {
+        Box::pin(
+            async move { self.exchange(Method::POST, "/v1/rekey").json(&options)?.value().await },
+        )
     }
 
     fn verify(&self) -> Answer<'_, VerifyReport> {

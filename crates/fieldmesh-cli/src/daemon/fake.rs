@@ -7,8 +7,8 @@ use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, Class, CompactReport, ConflictQuery,
     ConflictReport, ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions,
     ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Progress, Record, RefusedRow, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport,
-    SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    Progress, Record, RefusedRow, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions,
+    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 
@@ -186,6 +186,10 @@ impl Backend for Fake {
         let invitation =
             InvitationReport { invitation: "fieldmesh1abc".into(), expires_at: samples::at() };
         self.answer(options, vec![invitation])
+    }
+
+    fn rekey(&self, options: RekeyOptions) -> Answer<'_, RekeyReport> {
+        self.answer(options, samples::rekey())
     }
 
     fn verify(&self) -> Answer<'_, VerifyReport> {

@@ -39,6 +39,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/invitations", post(home::invite))
         .route("/v1/verify", post(home::verify))
         .route("/v1/compact", post(compact::compact))
+        .route("/v1/rekey", post(home::rekey))
         .route("/v1/log", put(home::log))
         .route("/v1/stop", post(home::stop))
         .fallback(no_route)

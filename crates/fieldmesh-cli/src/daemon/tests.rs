@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use fieldmesh::api::{
     BackupOptions, Choice, Class, ConflictQuery, Edits, ExportQuery, ImportOptions, InviteOptions,
-    ListQuery, NewRecord, Problem, Progress, Resolution, RevokeOptions, SyncOptions,
+    ListQuery, NewRecord, Problem, Progress, RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -103,6 +103,11 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(backup, Ok(samples::backup()));
     assert_eq!(running.last_asked(), format!("{options:?}"));
     assert_eq!(remote.compact(Box::new(|_| {})).await.unwrap(), samples::compaction());
+    let options = RekeyOptions { passphrase: Some("old".into()), key_file: Some("k".into()) };
+    assert_eq!(remote.rekey(options.clone()).await, Ok(samples::rekey()));
+    // A passphrase is in no log line.
+    assert_eq!(running.last_asked(), format!("{options:?}"));
+    assert!(!running.last_asked().contains("old"));
     running.end().await;
 }
 

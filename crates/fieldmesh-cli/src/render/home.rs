@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fieldmesh::api::{SafetyCounts, StatusReport, VerifyReport};
+use fieldmesh::api::{RekeyReport, SafetyCounts, StatusReport, VerifyReport};
 
 use super::{Style, Tone, bytes, counted, disk, one_line, pairs, thousands};
 
@@ -66,6 +66,9 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         about.push(("protocol", spoken.collect::<Vec<_>>().join(", ")));
     }
     about.extend(disk::disk(&status.disk, style));
+    if let Some(report) = &status.rekey {
+        about.push(("rekey", style.paint(Tone::Doubtful, &one_line(&rekey(report)))));
+    }
     for note in &status.notes {
         about.push(("note", style.paint(Tone::Doubtful, &one_line(note))));
     }
@@ -73,6 +76,19 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         about.push(("damage", style.paint(Tone::Bad, &one_line(damage))));
     }
     pairs(&about, 0, style)
+}
+
+/// How far a rekey has come, and what is in its way.
+pub(crate) fn rekey(report: &RekeyReport) -> String {
+    let RekeyReport { parts_done, parts_total, problem } = report;
+    if *parts_total == 0 {
+        return "it has just begun".into();
+    }
+    let done = format!("{parts_done} of {parts_total} parts of this home are under the new key");
+    match problem {
+        Some(problem) => format!("{done}; it waits: {problem}"),
+        None => done,
+    }
 }
 
 /// How many records are where.

@@ -2,8 +2,8 @@
 
 use fieldmesh::api::{
     AdoptReport, AsideBatch, BackupReport, CompactReport, ConflictReport, ConflictValue,
-    DeviceReport, DiskReport, FieldChange, ImportReport, PeerReport, PeerSync, Record, Revision,
-    RevokeReport, Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult,
+    DeviceReport, DiskReport, FieldChange, ImportReport, PeerReport, PeerSync, Record, RekeyReport,
+    Revision, RevokeReport, Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult,
     TenantReport,
 };
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
@@ -238,6 +238,10 @@ pub(crate) fn backup() -> BackupReport {
     }
 }
 
+pub(crate) fn rekey() -> RekeyReport {
+    RekeyReport { parts_done: 3, parts_total: 12, problem: None }
+}
+
 pub(crate) fn status() -> StatusReport {
     StatusReport {
         state: "online".into(),
@@ -257,6 +261,7 @@ pub(crate) fn status() -> StatusReport {
         protocols: [(1, 1), (2, 3)].into(),
         notes: vec!["this device's clock is 10 years behind 3 peers".into()],
         disk: disk(),
+        rekey: None,
         damage: vec!["segment 3 has a torn tail".into()],
         addresses: vec!["10.0.0.1:7843".into()],
         connected: 1,

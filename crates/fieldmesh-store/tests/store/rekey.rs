@@ -77,7 +77,7 @@ fn after_a_rekey_the_new_key_alone_opens_everything_and_the_old_one_nothing() {
     written.insert(active, Entry { kind: 7, bytes: vec![7; 40] });
     apply(&store, &written);
 
-    store.begin_rekey(&keys).unwrap();
+    store.begin_rekey(&keys);
     let added = store.append(vec![Entry { kind: 8, bytes: vec![8; 40] }]).unwrap()[0];
     written.insert(added, Entry { kind: 8, bytes: vec![8; 40] });
     let progress = store.rekey_progress().unwrap();
@@ -117,8 +117,8 @@ fn run(source: &(MemoryFiles, MemoryRows, Contents), fault: Fault, at: u64, cras
     store.flush_view().unwrap();
     let steps = files.changes() + at;
     files.fail_at(steps, fault);
-    let begun = store.begin_rekey(&keys);
-    let mut is_done = begun.is_ok() && store.rekey(|| false, |_| {}).is_ok();
+    store.begin_rekey(&keys);
+    let mut is_done = store.rekey(|| false, |_| {}).is_ok();
     let is_reached = files.changes() > steps;
     if fault == Fault::PowerOff {
         assert!(!is_done || !is_reached, "{context}");
@@ -193,7 +193,7 @@ fn what_is_in_the_quarantine_does_not_open_with_the_key_before() {
     let count = replay(&store).0.len();
 
     let first = rekeyed();
-    store.begin_rekey(&first).unwrap();
+    store.begin_rekey(&first);
     store.rekey(|| false, |_| {}).unwrap();
     let after = aside(&files);
     assert_eq!(after.len(), 1);
@@ -203,7 +203,7 @@ fn what_is_in_the_quarantine_does_not_open_with_the_key_before() {
 
     // The next one seals it anew once more, and what was damaged is in it still.
     let second = first.settled().rekeyed().unwrap();
-    store.begin_rekey(&second).unwrap();
+    store.begin_rekey(&second);
     store.rekey(|| false, |_| {}).unwrap();
     let last = aside(&files);
     assert_eq!(last[0].len(), after[0].len());
@@ -218,7 +218,7 @@ fn a_segment_that_cannot_be_read_today_keeps_the_key_before() {
     let store = open(&files, &rows);
     let name = "log/0000000000000001.log";
     files.lose_sector(name, files.contents()[name].len() as u64 / 2);
-    store.begin_rekey(&rekeyed()).unwrap();
+    store.begin_rekey(&rekeyed());
     let refused = store.rekey(|| false, |_| {});
     let unreadable =
         matches!(refused, Err(RekeyError::Rewrite(RewriteError::Unreadable { segment: 1 })));
@@ -237,7 +237,7 @@ fn a_segment_that_cannot_be_read_today_keeps_the_key_before() {
 fn a_rekey_that_is_told_to_stop_goes_on_where_it_was() {
     let (files, rows, written) = viewed(60);
     let store = open(&files, &rows);
-    store.begin_rekey(&rekeyed()).unwrap();
+    store.begin_rekey(&rekeyed());
     let told = std::cell::Cell::new(0);
     let stopped = store.rekey(|| told.get() > 2, |progress| told.set(progress.parts_done));
     assert!(matches!(stopped, Err(RekeyError::Rewrite(RewriteError::Closed))), "{stopped:?}");

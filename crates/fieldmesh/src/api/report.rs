@@ -259,6 +259,9 @@ pub struct StatusReport {
     /// What the home takes of the disk.
     #[serde(default)]
     pub disk: DiskReport,
+    /// How far a rekey has come, while one is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rekey: Option<super::RekeyReport>,
     /// Damage found in the store that no `verify` has reported since, in words.
     pub damage: Vec<String>,
     /// The addresses this device listens on.

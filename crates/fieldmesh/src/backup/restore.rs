@@ -34,7 +34,7 @@ pub(crate) fn restore(
     let options = Options { reserve_bytes: 0, ..Options::default() };
     let (opened, _) = Opened::with_secret(&files[0], unlock)?;
     let id = opened.reader.store();
-    let store = Store::create_as(home.store_folder(), &home.key, &options, id)
+    let store = Store::create_as(home.store_folder(), home.keys().current(), &options, id)
         .map_err(|error| Error::store(&error))?;
     let mut entries = 0;
     for path in files {

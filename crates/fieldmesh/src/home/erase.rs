@@ -11,8 +11,8 @@ use std::path::Path;
 use crate::error::{Error, with_causes};
 
 use super::{
-    Home, IDENTITY_FILE, JOINING_FILE, PORT_FILE, PROFILE_FILE, STORE_FOLDER, default_key_file,
-    folder_error, read_profile, write_durably,
+    Home, IDENTITY_FILE, JOINING_FILE, PORT_FILE, PROFILE_FILE, STORE_FOLDER, folder_error,
+    own_key_file, write_durably,
 };
 
 const ERASED_FILE: &str = "erased";
@@ -90,9 +90,8 @@ fn outcome(reason: &str, destroyed: &Result<(), Error>) -> String {
 
 /// Destroys every key, whatever happens to one of them; gives the first failure.
 fn destroy_keys(folder: &Path) -> Result<(), Error> {
-    let made = read_profile(folder).ok().filter(|(_, key)| !key.needs_passphrase());
-    // It says which key file is this home's, so it goes after that.
-    let key_file = made.and_then(|(profile, _)| default_key_file(&profile).ok());
+    // The profile says which key file is this home's, so it goes after that.
+    let key_file = own_key_file(folder);
     let files = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE].map(|name| folder.join(name));
     let mut destroyed = Ok(());
     for path in key_file.into_iter().chain(files) {
@@ -116,7 +115,7 @@ fn clear(folder: &Path) {
 }
 
 /// Overwrites and removes a file; where the disk keeps old blocks, nothing more can be done.
-fn destroy(path: &Path) -> std::io::Result<()> {
+pub(super) fn destroy(path: &Path) -> std::io::Result<()> {
     let length = match fs::metadata(path) {
         Ok(metadata) => usize::try_from(metadata.len()).unwrap_or(0),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -51,7 +51,7 @@ impl Ledger {
         };
         let (id, summary) = self.write_backup(home, &draft, &words, end, told)?;
         let (mut written, read) =
-            (Opened::with_key(&draft.path, &home.key)?, "checking the backup");
+            (Opened::with_key(&draft.path, home.keys().current())?, "checking the backup");
         told(Progress::Note { text: read.into() });
         let checked = written.check(&draft.path, |_| {})?;
         if checked != summary || written.reader.id() != id {
@@ -84,7 +84,7 @@ impl Ledger {
         told: &mut dyn FnMut(Progress),
     ) -> Result<Base, Error> {
         told(Progress::Note { text: format!("checking {}", path.display()) });
-        let mut opened = Opened::with_key(path, &home.key)?;
+        let mut opened = Opened::with_key(path, home.keys().current())?;
         let is_ours = opened.reader.store() == self.store.id()
             && opened.words.restores == self.restores()?
             && opened.words.identity.device_seed == self.identity.device_seed;
@@ -112,9 +112,14 @@ impl Ledger {
     ) -> Result<(BackupId, BackupSummary), Error> {
         let out = BufWriter::with_capacity(BUFFER_SIZE, &draft.file);
         let opener = home.opener()?;
-        let mut writer =
-            BackupWriter::begin(out, &home.key, self.store.id(), &opener, &words.encode())
-                .map_err(|error| draft.failed(error))?;
+        let mut writer = BackupWriter::begin(
+            out,
+            home.keys().current(),
+            self.store.id(),
+            &opener,
+            &words.encode(),
+        )
+        .map_err(|error| draft.failed(error))?;
         let (id, mut entries, mut failed) = (writer.id(), 0, None);
         let after = words.base.and_then(|base| base.end);
         let replayed = self.store.replay(after, |place, entry| {

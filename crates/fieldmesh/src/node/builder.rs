@@ -6,7 +6,7 @@ use fieldmesh_model::Filter;
 
 use crate::api::{JoinReport, TenantReport};
 use crate::error::Error;
-use crate::home::Unlock;
+use crate::home::{self, NewSecret, Unlock};
 
 use super::{Listener, Node, enrol, open};
 
@@ -57,6 +57,13 @@ impl Builder {
         self
     }
 
+    /// Unlocks the home by the system's keyring, which has been told to remember it.
+    #[must_use]
+    pub fn remembered(mut self) -> Self {
+        self.unlock = Unlock::Remembered;
+        self
+    }
+
     /// Stores and forwards without opening documents, as a relay does.
     #[must_use]
     pub fn forward_only(mut self) -> Self {
@@ -86,6 +93,44 @@ impl Builder {
     /// [`Error::NoHome`], [`Error::Locked`], [`Error::InUse`], or the store's own.
     pub async fn open(self) -> Result<Node, Error> {
         open::open(self).await
+    }
+
+    /// Whether what was given to this builder opens the home; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] where it does not.
+    pub fn check_secret(&self) -> Result<(), Error> {
+        home::check(&self.home, &self.unlock)
+    }
+
+    /// Lets `new` open the home in place of what was given to this builder. No data is written
+    /// anew, and until this is done the old secret opens the home.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] where the old secret is wrong, [`Error::InUse`] while the home is open.
+    pub fn change_secret(&self, new: &NewSecret) -> Result<(), Error> {
+        home::change(&self.home, &self.unlock, new)
+    }
+
+    /// Lets the system's keyring open the home as well, until it forgets.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] where the secret is wrong or there is no keyring, [`Error::InUse`] while
+    /// the home is open.
+    pub fn remember_secret(&self) -> Result<(), Error> {
+        home::remember(&self.home, &self.unlock)
+    }
+
+    /// Takes back what [`Builder::remember_secret`] did; needs no secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::remember_secret`].
+    pub fn forget_secret(&self) -> Result<(), Error> {
+        home::forget(&self.home)
     }
 
     /// Makes a tenant whose authority this device holds. Needs no network.

@@ -34,6 +34,7 @@ impl Node {
             return;
         }
         tracing::error!(reason, "this home erases itself");
+        inner.rekey.ask_to_stop();
         let words = reason.clone();
         let erased = tokio::task::spawn_blocking(move || inner.home.erase_keys(&words)).await;
         let told = erased.unwrap_or_else(|error| {

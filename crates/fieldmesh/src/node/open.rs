@@ -20,6 +20,7 @@ use crate::projector::{Projector, ProjectorThread, Work};
 use super::connectivity::Watch;
 use super::contacts::Contacts;
 use super::contents::{self, Contents};
+use super::rekey::Rekey;
 use super::{Builder, Inner, Node};
 
 /// Bytes that a relay takes from one peer before they are durable; a device takes less.
@@ -57,7 +58,7 @@ pub(super) async fn open(builder: Builder) -> Result<Node, Error> {
 /// Opens the store of a home, or makes it.
 pub(crate) fn open_store(home: &Home, options: &Options) -> Result<Store, Error> {
     let folder = home.store_folder();
-    Store::open(&folder, &home.key, options).map_err(|error| match error {
+    Store::open(&folder, &home.keys(), options).map_err(|error| match error {
         OpenError::Locked { holder, .. } => {
             Error::InUse { folder: home.folder.clone(), pid: holder }
         }
@@ -69,6 +70,8 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
     let Assembled { home, store, replica, places, policy, projector, thread, ledger } = assembled;
     let mut tasks = JoinSet::new();
     let keys = ledger.identity.keys();
+    let (home, rekey) = (Arc::new(home), Rekey::default());
+    rekey.resume(&home, &store)?;
     let parts = mesh::Parts { replica, keys, store, places, projector, policy };
     let mesh = Mesh::start(parts, &mut tasks);
     ledger.set_mesh(mesh.clone());
@@ -86,6 +89,7 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
         syncing: tokio::sync::Mutex::new(()),
         tasks: Mutex::new(tasks),
         thread: Mutex::new(Some(thread)),
+        rekey,
         is_erasing: AtomicBool::new(false),
         copies_noted: AtomicU64::new(0),
         erased: tokio::sync::watch::Sender::new(None),

@@ -38,6 +38,7 @@ impl Node {
         let is_syncing = snapshot.links.iter().any(|link| !link.in_step);
         let tenant = self.tenant();
         let last_sync = self.inner.contacts.last_sync();
+        let rekey = self.inner.rekey.report();
         let mut notes = notes::notes(&snapshot, &self.inner.mesh.policy());
         let mut protocols: BTreeMap<u16, u64> = BTreeMap::new();
         for greeted in snapshot.watch.greetings.values() {
@@ -79,6 +80,7 @@ impl Node {
                 protocols,
                 notes,
                 disk: ledger.disk()?,
+                rekey,
                 damage,
                 addresses: addresses.iter().map(ToString::to_string).collect(),
                 connected,

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use fieldmesh::api::{
-    ConnectivityReport, InvitationReport, InviteOptions, PeerReport, StatusReport, SyncNow,
-    SyncSettingsChange, VerifyReport,
+    ConnectivityReport, InvitationReport, InviteOptions, PeerReport, RekeyOptions, RekeyReport,
+    StatusReport, SyncNow, SyncSettingsChange, VerifyReport,
 };
 use serde::Deserialize;
 
@@ -53,6 +53,14 @@ pub(super) async fn invite(
 
 pub(super) async fn verify(State(shared): State<Shared>) -> Result<Json<VerifyReport>, Refusal> {
     Ok(Json(shared.backend.verify().await?))
+}
+
+pub(super) async fn rekey(
+    State(shared): State<Shared>,
+    options: Result<Json<RekeyOptions>, JsonRejection>,
+) -> Result<(StatusCode, Json<RekeyReport>), Refusal> {
+    let Json(options) = options?;
+    Ok((StatusCode::ACCEPTED, Json(shared.backend.rekey(options).await?)))
 }
 
 /// Which log lines the daemon is to write.
