@@ -144,21 +144,21 @@ fn a_rekey_that_is_killed_goes_on_and_loses_nothing_that_was_printed() {
     let [lead] = site.crew(["lead"]);
     lead.well("Alder 1");
     let mut printed = BTreeSet::new();
-    let entries: String = (0..2_000).map(entry).collect();
+    let entries: String = (0..600).map(entry).collect();
     let file = site.file("entries.jsonl", entries);
     lead.ok(&["import", &file, "--collection", "field_entry"]);
     printed.extend(lead.ids("field_entry"));
-    for round in 0..8_u64 {
+    for round in 0..6_u64 {
         let daemon = lead.daemon();
         let minute = usize::try_from(round).unwrap();
         if lead.json(&["status"])["rekey"].is_null() {
             let rekey = lead.start(&["rekey"]);
             printed.insert(lead.entry("Alder 1", 40_000 + minute, 1));
-            std::thread::sleep(Duration::from_millis(round * round * 3));
+            std::thread::sleep(Duration::from_millis(round * round * 5));
             daemon.kill();
             rekey.finish();
         } else {
-            std::thread::sleep(Duration::from_millis(round * round * 3));
+            std::thread::sleep(Duration::from_millis(round * round * 5));
             daemon.kill();
         }
         lead.verify();

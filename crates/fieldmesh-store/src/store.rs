@@ -8,6 +8,7 @@
 //! quarantine/ what was damaged
 //! ```
 
+mod owner;
 pub(crate) mod rekey;
 mod usage;
 
@@ -31,8 +32,8 @@ use crate::log::rewrite::{Fate, Past, RewriteError, Rewriter, Rewritten};
 use crate::log::segments::Segments;
 use crate::log::upkeep::ClosedSegment;
 use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, Replayed};
-use crate::mark::{self, FoundMark, StoreMark};
-use crate::random::{self, NoRandomness};
+use crate::mark;
+use crate::random::NoRandomness;
 use crate::reserve;
 use crate::view::compact::{self, Allowance};
 use crate::view::rows::RowsSource;
@@ -225,7 +226,7 @@ impl Store {
     {
         let keys: DataKeys = keys.into();
         let survey = survey(&*files)?;
-        let id = identify(&*files, &survey, &keys)?;
+        let id = owner::identify(&*files, &survey, &keys)?;
         files.create_folder(LOG_FOLDER).map_err(io_error("creating the log's folder"))?;
         let clean = mark::take_clean(&*files).map_err(io_error("removing the clean mark"))?;
         reserve::keep(&*files, options);
@@ -553,30 +554,6 @@ fn survey(files: &dyn Files) -> Result<Survey, OpenError> {
         SurveyError::Io(source) => OpenError::Io { doing: "listing the log", source },
         SurveyError::Newer { version } => OpenError::NewerVersion { part: "log", version },
     })
-}
-
-/// Whose store this is, after checking the key; a lost mark is written anew, and one that names
-/// the key before.
-fn identify(files: &dyn Files, survey: &Survey, keys: &DataKeys) -> Result<StoreId, OpenError> {
-    let key = keys.current();
-    if survey.fits(keys) == Some(false) {
-        return Err(OpenError::WrongKey);
-    }
-    let id = match StoreMark::read(files).map_err(io_error("reading the store's mark"))? {
-        FoundMark::Good(found) if key.check(found.id) == found.key_check => return Ok(found.id),
-        FoundMark::Good(found) if keys.named(found.id, found.key_check).is_some() => found.id,
-        FoundMark::Good(_) => return Err(OpenError::WrongKey),
-        FoundMark::Newer { version } => {
-            return Err(OpenError::NewerVersion { part: "store", version });
-        }
-        FoundMark::None => match survey.newest_store() {
-            Some(id) => id,
-            None => StoreId::from_bytes(random::bytes()?),
-        },
-    };
-    let found = StoreMark { id, key_check: key.check(id) };
-    found.write(files).map_err(io_error("writing the store's mark"))?;
-    Ok(id)
 }
 
 fn appender(
