@@ -176,3 +176,16 @@ fn ask_twice(terminal: &Terminal, question: &str) -> Result<Option<String>, Prob
     }
     Err(problem::usage("no passphrase was typed twice alike"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::weakness;
+
+    #[test]
+    fn whoever_chooses_what_is_easily_guessed_gets_a_hint() {
+        for weak in ["x", "permian2026", "aaaaaaaaaaaaaaaaaaaa"] {
+            assert!(weakness(weak).is_some(), "{weak}");
+        }
+        assert_eq!(weakness("four words about rain"), None);
+    }
+}

@@ -276,3 +276,14 @@ fn a_backup_says_what_it_holds_and_what_it_lacks() {
         text.ends_with("1 entry could not be read: not in this backup; see `fieldmesh doctor`\n")
     );
 }
+
+#[test]
+fn a_rekey_under_way() {
+    let report = samples::rekey();
+    assert_eq!(rekey(&report), "3 of 12 parts of this home are under the new key");
+    let status = fieldmesh::api::StatusReport { rekey: Some(report.clone()), ..samples::status() };
+    assert!(super::status(&status, &style()).contains("\nrekey        3 of 12 parts"));
+    let waits = fieldmesh::api::RekeyReport { problem: Some("disk full".into()), ..report };
+    assert!(rekey(&waits).ends_with("under the new key; it waits: disk full"));
+    assert_eq!(rekey(&fieldmesh::api::RekeyReport::default()), "it has just begun");
+}
