@@ -1,8 +1,8 @@
 //! What in a home's log is worth keeping, and which part of the log is written anew next.
 //!
-//! Nothing here writes: the ledger carries out what is decided, when a node is idle or when somebody
-//! asks for it. The rule of every decision: a view that is built from what stays has the very same
-//! rows as one that is built from everything.
+//! Nothing here writes: the ledger carries out what is decided, when a node is idle or somebody asks
+//! for it. The rule of every decision: a view that is built from what stays has the very same rows
+//! as one that is built from everything. One exception is named in [`receipt`].
 
 mod change;
 mod choice;

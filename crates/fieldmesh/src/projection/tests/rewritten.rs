@@ -1,7 +1,7 @@
 //! Goal: a log that was made smaller gives the very same view, row by row, and stays so.
-//! Method: a crew's edits are shuffled into a log with verdicts, copies, changes that no batch holds,
-//! receipts and facts; one home writes its segments anew now and then, another one never does, and
-//! the views that both give when they are built from nothing are compared.
+//! Method: a crew's edits are shuffled into a log with verdicts, copies, unsealed changes, receipts
+//! and facts; one home writes its segments anew now and then, another one never does, and the views
+//! that both give when they are built from nothing are compared.
 
 use fieldmesh_batch::Receipt;
 use fieldmesh_model::StoreId;
