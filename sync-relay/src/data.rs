@@ -7,9 +7,9 @@
 //! data/tenants/new-<n>/   a home that is being made
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use fieldmesh::api::Problem;
@@ -51,7 +51,8 @@ impl DataFolder {
     pub(crate) fn take(path: &Path) -> Result<Self, NotHeld> {
         let unusable = |error: io::Error| NotHeld::Unusable(problem::file(path, &error));
         let path = std::path::absolute(path).map_err(unusable)?;
-        private_folder(&path.join(TENANTS_FOLDER)).map_err(unusable)?;
+        fieldmesh::home::create_private_folder(&path.join(TENANTS_FOLDER))
+            .map_err(|error| NotHeld::Unusable(error.problem()))?;
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -202,11 +203,6 @@ fn holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
-}
-
-/// Makes a folder, and those above it, that only this user can enter.
-fn private_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[cfg(test)]

@@ -280,7 +280,8 @@ fn read_some(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(unix)]
 pub(crate) fn sync_real_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    let is_here = folder.as_os_str().is_empty();
+    File::open(if is_here { Path::new(".") } else { folder })?.sync_all()
 }
 
 // Windows writes folder entries through its own journal and cannot open a folder as a file.

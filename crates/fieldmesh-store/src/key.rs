@@ -194,10 +194,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = options.open(path)?;
     io::Write::write_all(&mut file, bytes)?;
     file.sync_all()?;
-    if let Some(parent) = path.parent().filter(|parent| parent.is_dir()) {
-        crate::files::sync_real_folder(parent)?;
-    }
-    Ok(())
+    path.parent().map_or(Ok(()), crate::files::sync_real_folder)
 }
 
 /// A data key as it is written down.

@@ -388,13 +388,30 @@ fn set_aside(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a folder that only its owner can enter.
-pub(crate) fn create_private_folder(folder: &Path) -> Result<(), Error> {
+/// Makes a folder that only its owner can enter, and those above it, durably: a new name lasts once
+/// the folder that it stands in is synced.
+///
+/// # Errors
+///
+/// What the disk says.
+pub fn create_private_folder(folder: &Path) -> Result<(), Error> {
+    let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let new: Vec<&Path> = folder.ancestors().take_while(is_new).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|source| folder_error(folder, source))
+    let made = builder.create(folder).and_then(|()| {
+        let mut new = new.iter().rev();
+        new.try_for_each(|folder| sync_folder(folder.parent().unwrap_or(folder)))
+    });
+    made.map_err(|source| folder_error(folder, source))
+}
+
+/// Makes the names in a folder durable.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    let here = folder.as_os_str().is_empty();
+    fs::File::open(if here { Path::new(".") } else { folder })?.sync_all()
 }
 
 /// Writes a file so that after a crash either the old or the new one is there, whole.
@@ -409,10 +426,7 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        if let Some(folder) = path.parent() {
-            fs::File::open(folder)?.sync_all()?;
-        }
-        Ok(())
+        path.parent().map_or(Ok(()), sync_folder)
     };
     write().map_err(|source| folder_error(path, source))
 }

@@ -227,15 +227,20 @@ impl Ledger {
     /// Waits until everything recorded here so far can be read, and a moment for what came from
     /// others: reading never waits for the end of a long synchronisation.
     pub(crate) fn settle(&self) -> Result<(), Error> {
-        if self.view().applied().is_err() {
-            self.projector.reopen();
-        }
+        self.mend_view();
         let newest = self.desk().newest;
         newest.map_or(Ok(()), |place| self.projector.wait(place))?;
         if let Some(end) = self.store.end() {
             self.projector.wait_briefly(end, PATIENCE);
         }
         Ok(())
+    }
+
+    /// Has a view that an error broke opened again. Blocks for a moment, then.
+    pub(crate) fn mend_view(&self) {
+        if self.view().applied().is_err() {
+            self.projector.reopen();
+        }
     }
 
     /// Waits until everything that is durable at the moment can be read.

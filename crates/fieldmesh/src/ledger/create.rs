@@ -39,6 +39,8 @@ impl Ledger {
     pub(crate) fn create(&self, new: &NewRecord) -> Result<Record, Error> {
         let schema = schema::named(&new.collection)?;
         self.check_create(schema)?;
+        // A disk that failed for a moment must not keep a crew from recording.
+        self.mend_view();
         let fields = self.read_fields(schema, new)?;
         if schema.unique.iter().any(|unique| !unique.extended) {
             // What must be unique is compared with everything, the last moment included.
