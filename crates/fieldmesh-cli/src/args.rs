@@ -5,6 +5,7 @@
 mod conflicts;
 mod demo;
 mod device;
+mod doctor;
 mod records;
 mod sync;
 mod tenant;
@@ -18,6 +19,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, ResolveArgs};
 pub(crate) use demo::DemoArgs;
 pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs};
 pub(crate) use sync::{RunArgs, SyncArgs};
 pub(crate) use tenant::{CreateArgs, InviteArgs, JoinArgs, TenantArgs, TenantCommand};
@@ -118,6 +120,8 @@ pub(crate) enum Command {
     Stop,
     /// Check everything this home holds: log, signatures, authors, records.
     Verify,
+    /// Say in plain words what is wrong with this home, what was done, and what you can do.
+    Doctor(DoctorArgs),
     /// Play a crew's day with real processes on this machine, and check that nothing is lost.
     Demo(DemoArgs),
     /// Print the completions of a shell.

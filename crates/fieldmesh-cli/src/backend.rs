@@ -9,7 +9,7 @@ mod remote;
 use std::io;
 
 use fieldmesh::api::{
-    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
+    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
     ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
     NewRecord, PeerReport, Problem, Progress, Record, Resolution, Revision, RevokeOptions,
     RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
@@ -88,4 +88,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>>;
     /// Checks everything the home holds.
     fn verify(&self) -> Answer<'_, VerifyReport>;
+    /// What is wrong with the home, and what was done.
+    fn doctor(&self) -> Answer<'_, DoctorReport>;
+    /// Gives up what is lost for good; gives how many entries it was.
+    fn accept_losses(&self) -> Answer<'_, u64>;
 }

@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod device;
+mod doctor;
 mod home;
 mod invite;
 mod progress;
@@ -93,6 +94,7 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Run(args) => run::run(&context, args, logs).await,
         Command::Stop => run::stop(&context).await,
         Command::Verify => home::verify(&context).await,
+        Command::Doctor(args) => doctor::doctor(&context, args).await,
         Command::Demo(args) => crate::demo::demo(args, terminal).await,
         Command::Completions { shell } => completions(terminal, *shell),
     }

@@ -2,6 +2,7 @@
 
 mod conflict;
 mod connectivity;
+mod doctor;
 mod history;
 mod home;
 mod import;
@@ -18,6 +19,7 @@ use serde_json::Value as Json;
 
 pub(crate) use conflict::{conflict, conflicts};
 pub(crate) use connectivity::{connectivity, synced_now};
+pub(crate) use doctor::doctor;
 pub(crate) use history::history;
 pub(crate) use home::{ready, status, verify};
 pub(crate) use import::{imported, refused_row};

@@ -6,6 +6,7 @@
 mod ask;
 mod connectivity;
 mod device;
+mod doctor;
 mod problem;
 mod report;
 mod safety;
@@ -20,6 +21,7 @@ pub use connectivity::{
 };
 pub(crate) use device::meant;
 pub use device::one_line;
+pub use doctor::{DoctorReport, Finding};
 pub use problem::{Class, Problem};
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,

@@ -14,6 +14,7 @@ mod ending;
 mod entry;
 mod error;
 pub mod filter;
+mod harm;
 pub mod home;
 pub mod import;
 mod ledger;

@@ -9,13 +9,16 @@ mod contacts;
 mod contents;
 mod copies;
 mod devices;
+mod doctor;
 mod enrol;
 mod erase;
 mod keeper;
 mod listener;
+mod mender;
 mod notes;
 mod open;
 mod report;
+mod scrub;
 mod sync;
 mod vitals;
 
@@ -279,6 +282,7 @@ impl Node {
             std::mem::take(&mut *slot)
         };
         tasks.shutdown().await;
+        self.pause_scrub().await;
         self.inner.watch.feed(crate::connectivity::Input::Destroyed);
         let inner = Arc::clone(&self.inner);
         if let Err(error) = self.blocking(move |_| inner.watch.save(&inner.home)).await {

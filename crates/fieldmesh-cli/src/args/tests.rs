@@ -69,6 +69,8 @@ fn every_documented_command_is_understood() {
         &["run", "--listen", "127.0.0.1:0", "--relay", "a:1", "--relay", "b:2", "--no-mdns"],
         &["stop"],
         &["verify"],
+        &["doctor"],
+        &["doctor", "--accept", "--json"],
         &["completions", "bash"],
     ] {
         command(line);
@@ -82,6 +84,7 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["record", "field_entry", "a=1", "--photo", "x.jpg"],
         &["record", "field_entry", "a=1", "--draft"],
         &["record", "field_entry"],
+        &["doctor", "everything"],
         &["record", "field_entry", "a=1", "--at", "2026-02-31"],
         &["edit", "7c21"],
         &["show", "7c21", "--at", "today"],

@@ -2,7 +2,7 @@
 
 use fieldmesh::Node;
 use fieldmesh::api::{
-    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
+    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
     ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
     NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions, RevokeReport,
     StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
@@ -131,5 +131,13 @@ impl Backend for Local {
 
     fn verify(&self) -> Answer<'_, VerifyReport> {
         Box::pin(async move { self.0.verify().await.map_err(problem) })
+    }
+
+    fn doctor(&self) -> Answer<'_, DoctorReport> {
+        Box::pin(async move { self.0.doctor().await.map_err(problem) })
+    }
+
+    fn accept_losses(&self) -> Answer<'_, u64> {
+        Box::pin(async move { self.0.accept_losses().await.map_err(problem) })
     }
 }

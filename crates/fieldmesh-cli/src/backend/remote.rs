@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use fieldmesh::api::{
-    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, Edits,
+    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
     ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
     NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions, RevokeReport,
     StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
@@ -206,5 +206,13 @@ impl Backend for Remote {
 
     fn verify(&self) -> Answer<'_, VerifyReport> {
         Box::pin(async move { self.exchange(Method::POST, "/v1/verify").value().await })
+    }
+
+    fn doctor(&self) -> Answer<'_, DoctorReport> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/doctor").value().await })
+    }
+
+    fn accept_losses(&self) -> Answer<'_, u64> {
+        Box::pin(async move { self.exchange(Method::POST, "/v1/doctor/accept").value().await })
     }
 }

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    AdoptReport, Choice, Class, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport,
+    AdoptReport, Choice, Class, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport,
     Edits, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
     NewRecord, PeerReport, Problem, Progress, Record, RefusedRow, Resolution, Revision,
     RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
@@ -190,5 +190,13 @@ impl Backend for Fake {
 
     fn verify(&self) -> Answer<'_, VerifyReport> {
         self.answer("verify", VerifyReport { clean: true, ..VerifyReport::default() })
+    }
+
+    fn doctor(&self) -> Answer<'_, DoctorReport> {
+        self.answer("doctor", DoctorReport::default())
+    }
+
+    fn accept_losses(&self) -> Answer<'_, u64> {
+        self.answer("accept", 3)
     }
 }

@@ -98,6 +98,8 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(remote.adopt("bb".into(), batches.clone()).await, Ok(samples::adopted()));
     assert_eq!(running.last_asked(), format!("{:?}", ("bb", batches)));
     assert!(remote.verify().await.unwrap().clean);
+    assert!(!remote.doctor().await.unwrap().open);
+    assert_eq!(remote.accept_losses().await.unwrap(), 3);
     running.end().await;
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_model::{BatchId, Moment};
+use fieldmesh_model::{BatchId, DeviceId, Moment};
 use fieldmesh_session::Input as Step;
 
 use super::Replica;
@@ -15,6 +15,18 @@ use crate::index::{Mark, Spot};
 use crate::interface::Output;
 
 impl Replica {
+    /// Knows of durable batches that the disk lost before this run: peers are asked for them.
+    #[must_use]
+    pub fn with_lost(mut self, ids: impl IntoIterator<Item = BatchId>) -> Self {
+        for id in ids {
+            if let Some(spot) = self.holdings.index.find(&id) {
+                self.holdings.lose(spot);
+            }
+        }
+        self.holdings.rehash();
+        self
+    }
+
     /// Batches that were durable cannot be read any more.
     pub(super) fn batches_lost(&mut self, now: Moment, ids: &[BatchId]) {
         let mut lost = Vec::new();
@@ -51,6 +63,14 @@ impl Replica {
             self.raising = Some(BTreeMap::new());
             self.outputs.push_back(Output::RaiseEpoch { epoch });
         }
+    }
+
+    /// The devices whose receipts name the batch, with all before it.
+    pub fn holders(&self, batch: &BatchId) -> Vec<DeviceId> {
+        let index = &self.holdings.index;
+        let own = (self.config.device, self.config.store);
+        let Some(spot) = index.find(batch) else { return Vec::new() };
+        self.proofs.holders(index, &self.policy, &own, spot).into_iter().collect()
     }
 
     /// Batches that were durable and that the disk has lost, in the order of their ids.

@@ -86,6 +86,7 @@ pub(crate) const ALL: [Setting; 30] = [
     setting!("jumps", 0, faults.jumps),
     setting!("full-disks", 0, faults.full_disks),
     setting!("put-backs", 0, faults.put_backs),
+    setting!("spoils", 0, faults.spoils),
     setting!("strangers", 0, faults.strangers),
     setting!("meetings", 0, meetings),
     setting!("slow-disk", 0, slow_disk),

@@ -4,6 +4,7 @@
 //! would have lost.
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
+mod heal;
 mod parts;
 mod revoke;
 mod safety;

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use fieldmesh::api::{
-    ConnectivityReport, InvitationReport, InviteOptions, PeerReport, StatusReport, SyncNow,
+    ConnectivityReport, DoctorReport, InvitationReport, InviteOptions, PeerReport, StatusReport, SyncNow,
     SyncSettingsChange, VerifyReport,
 };
 use serde::Deserialize;
@@ -53,6 +53,14 @@ pub(super) async fn invite(
 
 pub(super) async fn verify(State(shared): State<Shared>) -> Result<Json<VerifyReport>, Refusal> {
     Ok(Json(shared.backend.verify().await?))
+}
+
+pub(super) async fn doctor(State(shared): State<Shared>) -> Result<Json<DoctorReport>, Refusal> {
+    Ok(Json(shared.backend.doctor().await?))
+}
+
+pub(super) async fn accept_losses(State(shared): State<Shared>) -> Result<Json<u64>, Refusal> {
+    Ok(Json(shared.backend.accept_losses().await?))
 }
 
 /// Which log lines the daemon is to write.
