@@ -217,11 +217,11 @@ impl Ledger {
             });
             let done = match name {
                 Some(name) => format!("{name} brought them again, the last on {}.", minute(last)),
-                None => format!("They can be read again since {}.", minute(last)),
+                None => format!("Another copy was here, the last one found on {}.", minute(last)),
             };
             Finding {
                 kind: "healed".into(),
-                what: format!("{} of the log were damaged", counted(count, "entry", "entries")),
+                what: format!("damage in {} of the log", counted(count, "entry", "entries")),
                 means: "Nothing of them is missing.".into(),
                 done,
                 ..Finding::default()
@@ -384,7 +384,7 @@ fn unknown(harms: &[Harm]) -> Option<Finding> {
         kind: "unknown-entries".into(),
         open: true,
         what: format!(
-            "{} of the log were damaged before they were read into the view",
+            "damage in {} of the log, found before anything was read of it",
             counted(count, "entry", "entries")
         ),
         means: "What others hold of them comes back by itself; what was only here is lost.".into(),

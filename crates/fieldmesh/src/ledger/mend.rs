@@ -100,6 +100,7 @@ impl Ledger {
     /// Takes all that is lacking out of the sets that are compared, once there are any.
     pub(crate) fn ask_for_lacking(&self) -> Result<(), Error> {
         let mut harms = self.harms()?;
+        harms.iter().for_each(|harm| self.damaged.learn(harm));
         harms.retain(Harm::is_open);
         self.ask_for(&harms);
         Ok(())
@@ -128,6 +129,15 @@ impl Ledger {
 
     fn note_harms(&self, places: &BTreeSet<Place>) -> Result<(), Error> {
         self.catch_up()?;
+        // A view that was made anew has learned of some since.
+        let mut fresh = places.clone();
+        for harm in self.harms()? {
+            self.damaged.learn(&harm);
+            if !matches!(harm.outcome, Outcome::Healed { from: None, .. }) {
+                fresh.remove(&harm.place);
+            }
+        }
+        let places = &fresh;
         let mut listed = self.listed(places)?;
         if !listed.unsealed.is_empty() && self.mesh.get().is_some() {
             // What a running node has in memory is written once more, into a batch.
