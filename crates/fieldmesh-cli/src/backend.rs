@@ -9,10 +9,11 @@ mod remote;
 use std::io;
 
 use fieldmesh::api::{
-    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
-    ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
-    NewRecord, PeerReport, Problem, Progress, Record, Resolution, Revision, RevokeOptions,
-    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport,
+    DoctorReport, Edits, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    ListQuery, NewRecord, PeerReport, Problem, Progress, Record, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 use futures::future::BoxFuture;
 

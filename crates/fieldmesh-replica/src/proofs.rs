@@ -279,7 +279,8 @@ impl Proofs {
         spot: Spot,
     ) -> BTreeSet<DeviceId> {
         let others = self.stores.iter().filter(|(place, _)| *place != own);
-        let covering = others.filter(|(_, acknowledged)| acknowledged.covers(index, spot).is_some());
+        let covering =
+            others.filter(|(_, acknowledged)| acknowledged.covers(index, spot).is_some());
         let devices = covering.map(|(place, _)| place.0);
         devices.filter(|device| policy.member(device).is_some()).collect()
     }

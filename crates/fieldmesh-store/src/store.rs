@@ -263,9 +263,7 @@ impl Store {
         let view_was_rebuilt = match condition {
             ViewCondition::Kept | ViewCondition::AheadOfLog => false,
             ViewCondition::Created => belonging.log_end.is_some(),
-            ViewCondition::Damaged
-            | ViewCondition::Foreign
-            | ViewCondition::OtherVersion => true,
+            ViewCondition::Damaged | ViewCondition::Foreign | ViewCondition::OtherVersion => true,
         };
         let segments = Arc::clone(&opened.segments);
         let appender = appender(&files, key, id, options, opened);

@@ -220,7 +220,12 @@ mod tests {
         let doubted = format!("0c{}{}0305", "07".repeat(32), "08".repeat(16));
         let until = Moment::from_millis(-3);
         let met = format!("0e01{}0a", "07".repeat(32));
-        let harm = Harm { place: Place(3), found: Moment::from_millis(5), what: Harmed::Unknown, outcome: Outcome::Open };
+        let harm = Harm {
+            place: Place(3),
+            found: Moment::from_millis(5),
+            what: Harmed::Unknown,
+            outcome: Outcome::Open,
+        };
         let at = Moment::from_millis(5);
         let places = vec![Place(3)];
         let scrub = Scrub { at: Some(Place(3)), finished: None, is_open: true };

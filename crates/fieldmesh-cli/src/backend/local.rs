@@ -2,10 +2,10 @@
 
 use fieldmesh::Node;
 use fieldmesh::api::{
-    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
-    ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
-    NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport,
+    DoctorReport, Edits, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    ListQuery, NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions,
+    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 
 use super::{Answer, Backend, Listener, Sink, Source};

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use axum::http::Method;
 use fieldmesh::api::{
-    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
-    ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
-    NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    AdoptReport, Choice, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport,
+    DoctorReport, Edits, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    ListQuery, NewRecord, PeerReport, Problem, Record, Resolution, Revision, RevokeOptions,
+    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use serde_json::json;
 

@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    AdoptReport, Choice, Class, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport,
-    Edits, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery,
-    NewRecord, PeerReport, Problem, Progress, Record, RefusedRow, Resolution, Revision,
+    AdoptReport, Choice, Class, ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport,
+    DoctorReport, Edits, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    ListQuery, NewRecord, PeerReport, Problem, Progress, Record, RefusedRow, Resolution, Revision,
     RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };

@@ -26,7 +26,8 @@ pub(crate) fn doctor(report: &DoctorReport, style: &Style) -> String {
 
 fn shown(finding: &Finding, style: &Style) -> String {
     let (sign, tone) = if finding.open { ("!", Tone::Bad) } else { ("-", Tone::Plain) };
-    let mut text = format!("\n{}\n", style.paint(tone, &format!("{sign} {}", one_line(&finding.what))));
+    let mut text =
+        format!("\n{}\n", style.paint(tone, &format!("{sign} {}", one_line(&finding.what))));
     for line in [&finding.means, &finding.done] {
         if !line.is_empty() {
             text.push_str(&format!("  {}\n", one_line(line)));

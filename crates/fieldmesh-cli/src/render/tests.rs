@@ -275,8 +275,11 @@ fn what_is_open_is_told_before_what_was_healed() {
         next: "Record it again.".into(),
         record: None,
     };
-    let healed =
-        Finding { what: "2 entries were damaged".into(), done: "Back.".into(), ..Finding::default() };
+    let healed = Finding {
+        what: "2 entries were damaged".into(),
+        done: "Back.".into(),
+        ..Finding::default()
+    };
     let findings = vec![lost, healed];
     let report = DoctorReport { open: true, checking: Some(34), findings };
     assert_eq!(

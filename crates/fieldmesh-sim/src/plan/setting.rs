@@ -61,7 +61,7 @@ macro_rules! range {
 }
 
 /// Every setting, in the order in which shrinking tries them.
-pub(crate) const ALL: [Setting; 30] = [
+pub(crate) const ALL: [Setting; 31] = [
     setting!("tenants", 1, tenants),
     range!("devices", 2, devices),
     setting!("relays", 0, relays),

@@ -13,7 +13,9 @@ use super::index::FrameIndex;
 use super::rewrite::{self, DRAFT_SUFFIX};
 use super::scan::Step;
 use super::segments::{Segment, Segments, Snapshot};
-use super::{BadFrame, Damage, LOG_FOLDER, Place, ReadError, quarantine, segment_name, segment_number};
+use super::{
+    BadFrame, Damage, LOG_FOLDER, Place, ReadError, quarantine, segment_name, segment_number,
+};
 use crate::doubt::{self, Doubt};
 use crate::files::{Files, ReadFile};
 use crate::frame::{

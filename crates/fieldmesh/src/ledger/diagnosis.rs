@@ -78,14 +78,12 @@ impl Ledger {
 
     fn lost_change(&self, harm: &Harm, lost: &LostChange, names: &mut Names) -> Finding {
         let schema = schema::numbered(lost.collection);
-        let record = lost
-            .shown
-            .clone()
-            .map(|shown| self.to_record(lost.document, &schema, shown, names));
+        let record =
+            lost.shown.clone().map(|shown| self.to_record(lost.document, &schema, shown, names));
         let title = title(lost, record.as_ref());
-        let when = record.as_ref().map_or_else(String::new, |record| {
-            format!("recorded {}, ", minute(record.updated_at))
-        });
+        let when = record
+            .as_ref()
+            .map_or_else(String::new, |record| format!("recorded {}, ", minute(record.updated_at)));
         let values = lost.shown.as_ref().map_or_else(String::new, |shown| {
             let values = shown.fields.iter().filter(|(_, value)| !value.to_cell().is_empty());
             let values: Vec<String> =
@@ -104,9 +102,10 @@ impl Ledger {
             kind: "lost-change".into(),
             open: is_open,
             what: format!("{when}{title}{values}: this change is lost in the log"),
-            means: "It was not sent to any other device before it was damaged, so nobody can bring \
+            means:
+                "It was not sent to any other device before it was damaged, so nobody can bring \
                     it back."
-                .into(),
+                    .into(),
             done,
             next: again(lost, is_open),
             record: record.map(Box::new),
@@ -162,9 +161,10 @@ impl Ledger {
                 counted(places.len(), "batch", "batches"),
                 named(&titles),
             ),
-            means: "Those records are shown as they were read last; changes of them wait until the \
+            means:
+                "Those records are shown as they were read last; changes of them wait until the \
                     damaged part is back."
-                .into(),
+                    .into(),
             done: "This device asks everybody it meets for them.".into(),
             next: format!("Meet {who}: `fieldmesh sync` brings them back."),
             record: None,

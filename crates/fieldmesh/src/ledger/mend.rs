@@ -119,10 +119,7 @@ impl Ledger {
     /// Whether the entry cannot be read, also at a second try.
     fn is_gone(&self, place: Place) -> bool {
         let is_unreadable = |place| {
-            matches!(
-                self.store.read(place),
-                Err(ReadError::Damaged { .. } | ReadError::Io { .. })
-            )
+            matches!(self.store.read(place), Err(ReadError::Damaged { .. } | ReadError::Io { .. }))
         };
         self.store.report().is_lost(place) || is_unreadable(place)
     }

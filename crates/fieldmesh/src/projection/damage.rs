@@ -25,11 +25,7 @@ impl<'a> Damage<'a> {
     }
 
     /// Notes what became of those that are open; gives them.
-    pub(super) fn end(
-        &mut self,
-        places: &[Place],
-        outcome: &Outcome,
-    ) -> Result<Vec<Harm>, Error> {
+    pub(super) fn end(&mut self, places: &[Place], outcome: &Outcome) -> Result<Vec<Harm>, Error> {
         let mut ended = Vec::new();
         for place in places {
             let found = match self.changed.get(place) {

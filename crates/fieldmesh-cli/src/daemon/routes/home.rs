@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use fieldmesh::api::{
-    ConnectivityReport, DoctorReport, InvitationReport, InviteOptions, PeerReport, StatusReport, SyncNow,
-    SyncSettingsChange, VerifyReport,
+    ConnectivityReport, DoctorReport, InvitationReport, InviteOptions, PeerReport, StatusReport,
+    SyncNow, SyncSettingsChange, VerifyReport,
 };
 use serde::Deserialize;
 
