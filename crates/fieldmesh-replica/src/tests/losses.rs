@@ -1,4 +1,4 @@
-//! What a disk loses after it was durable: it is fetched again, and nobody believes in it meanwhile.
+//! What a disk loses after it was durable: it comes again, and nobody believes in it meanwhile.
 
 use fieldmesh_batch::Batch;
 use fieldmesh_model::{BatchId, Role};

@@ -159,6 +159,8 @@ mod tests {
             let report = node.verify().await.unwrap();
             let is_told = report.faults.iter().any(|fault| fault.contains("bytes of the log"));
             assert!(is_told, "after {written} facts: {report:?}");
+            // What was only here stays on the list until somebody has read it.
+            node.accept_losses().await.unwrap();
             let settled = node.ledger().desk().author.epoch();
             node.shutdown().await.unwrap();
 

@@ -135,3 +135,72 @@ impl Ledger {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::api::NewRecord;
+    use crate::harm::Harm;
+    use crate::{Node, TenantOptions};
+
+    async fn reopen(home: &Path) -> Node {
+        Node::builder(home).passphrase("one").open().await.unwrap()
+    }
+
+    /// A home with one record, of which a check has passed what is damaged.
+    async fn damaged_home(home: &Path) {
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(home).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        let assignments = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+        let assignments = assignments.map(String::from).to_vec();
+        let collection = "well".into();
+        let well = NewRecord { collection, assignments, ..NewRecord::default() };
+        node.record(well).await.unwrap();
+        node.ledger().seal(None).unwrap();
+        node.ledger().catch_up().unwrap();
+        node.shutdown().await.unwrap();
+        let node = reopen(home).await;
+        let (at, finished) = (node.ledger().store.end(), Some(clock::now()));
+        let halfway = Scrub { at, finished, is_open: true };
+        node.ledger().remember(Fact::Scrubbed(halfway)).unwrap();
+        let report = node.ledger().store.report().clone();
+        assert!(report.was_closed);
+        node.shutdown().await.unwrap();
+        let folder = std::fs::read_dir(home.join("store").join("log")).unwrap();
+        let paths = folder.map(|entry| entry.unwrap().path());
+        let largest = paths.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+        let mut bytes = std::fs::read(&largest).unwrap();
+        let near_the_end = bytes.len() - 400;
+        bytes[near_the_end] ^= 1;
+        std::fs::write(largest, bytes).unwrap();
+    }
+
+    /// Checks to the end; gives the damaged entries that are known then.
+    fn check(ledger: &Ledger) -> Vec<Harm> {
+        assert!(ledger.begin_scrub().unwrap());
+        while ledger.scrub_state().unwrap().is_open {
+            ledger.scrub().unwrap();
+        }
+        ledger.mend().unwrap();
+        ledger.harms().unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_check_goes_on_where_it_stopped_and_begins_anew_after_a_crash() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        damaged_home(&home).await;
+        let node = reopen(&home).await;
+        assert_eq!(check(node.ledger()), [], "the damage lies before where it stopped");
+        node.shutdown().await.unwrap();
+
+        std::fs::remove_file(home.join("store").join("clean")).unwrap();
+        let node = reopen(&home).await;
+        assert!(!check(node.ledger()).is_empty());
+        assert!(node.doctor().await.unwrap().findings.iter().any(|it| it.kind == "unclean-stop"));
+        node.shutdown().await.unwrap();
+    }
+}
