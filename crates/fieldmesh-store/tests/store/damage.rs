@@ -217,7 +217,7 @@ fn what_the_view_knew_of_a_log_that_is_gone_is_kept() {
     let place = store.append(vec![Entry { kind: 1, bytes: vec![2] }]).unwrap()[0];
     let replayed = store.replay(None, |_, _| std::ops::ControlFlow::Continue(())).unwrap();
     let missing: Vec<_> = replayed.bad_frames.iter().map(|bad| bad.sequences.clone()).collect();
-    assert_eq!(missing, [0..place.0]);
+    assert_eq!((missing.len(), missing.first()), (1, Some(&(0..place.0))));
 }
 
 #[test]
@@ -236,7 +236,8 @@ fn whoever_reads_damage_has_it_told() {
     let damaged: Vec<u64> =
         written.iter().map(|(place, _)| *place).filter(is_damaged).map(|place| place.0).collect();
     assert_eq!(damaged.len(), 1);
-    assert_eq!(told.lock().unwrap().as_slice(), [damaged[0]..damaged[0] + 1]);
+    let only = damaged[0]..damaged[0] + 1;
+    assert_eq!(told.lock().unwrap().first(), Some(&only));
     store.replay(None, |_, _| std::ops::ControlFlow::Continue(())).unwrap();
     assert_eq!(told.lock().unwrap().len(), 2);
 }
