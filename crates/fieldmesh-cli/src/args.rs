@@ -6,6 +6,7 @@ mod backup;
 mod conflicts;
 mod demo;
 mod device;
+mod doctor;
 mod records;
 mod secret;
 mod sync;
@@ -21,6 +22,7 @@ pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, ResolveArgs};
 pub(crate) use demo::DemoArgs;
 pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs};
 pub(crate) use secret::{ChangeArgs, PassphraseArgs, PassphraseCommand};
 pub(crate) use sync::{RunArgs, SyncArgs};
@@ -141,6 +143,8 @@ pub(crate) enum Command {
     /// Draw another data key and write everything in this home anew with it.
     #[command(after_help = REKEY)]
     Rekey,
+    /// Say in plain words what is wrong with this home, what was done, and what you can do.
+    Doctor(DoctorArgs),
     /// Play a crew's day with real processes on this machine, and check that nothing is lost.
     Demo(DemoArgs),
     /// Print the completions of a shell.

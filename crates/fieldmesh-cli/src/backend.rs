@@ -10,10 +10,10 @@ use std::io;
 
 use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
-    ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
-    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Progress, Record,
-    RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport,
-    SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery, ImportOptions,
+    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
+    Progress, Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport,
+    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use futures::future::BoxFuture;
 
@@ -95,4 +95,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn backup(&self, options: BackupOptions, listener: Listener) -> Answer<'_, BackupReport>;
     /// Makes the home take as little of the disk as it can.
     fn compact(&self, listener: Listener) -> Answer<'_, CompactReport>;
+    /// What is wrong with the home, and what was done.
+    fn doctor(&self) -> Answer<'_, DoctorReport>;
+    /// Gives up what is lost for good; gives how many entries it was.
+    fn accept_losses(&self) -> Answer<'_, u64>;
 }

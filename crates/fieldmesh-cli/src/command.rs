@@ -4,6 +4,7 @@ mod backup;
 mod compact;
 mod conflicts;
 mod device;
+mod doctor;
 mod home;
 mod invite;
 mod progress;
@@ -105,6 +106,7 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
             PassphraseCommand::Forget => secret::forget(&context).await,
         },
         Command::Rekey => secret::rekey(&context).await,
+        Command::Doctor(args) => doctor::doctor(&context, args).await,
         Command::Demo(args) => crate::demo::demo(args, terminal).await,
         Command::Completions { shell } => completions(terminal, *shell),
     }

@@ -180,6 +180,31 @@ impl Holdings {
         }
     }
 
+    /// The batch cannot be read any more: it is in no set until it comes again. False if that is
+    /// known.
+    pub(crate) fn lose(&mut self, spot: Spot) -> bool {
+        let is_new = self.index.lose(spot);
+        if is_new {
+            let key = self.index.key(spot);
+            self.data.remove(&key);
+            self.quarantine.remove(&key);
+        }
+        is_new
+    }
+
+    /// A batch that was lost is durable once more. False if it was not lost.
+    pub(crate) fn recover(&mut self, spot: Spot) -> bool {
+        let is_new = self.index.recover(spot);
+        if is_new {
+            let key = self.index.key(spot);
+            match self.index.has(spot, Mark::Aside) {
+                true => self.quarantine.insert(key),
+                false => self.data.insert(key),
+            };
+        }
+        is_new
+    }
+
     /// Why the batch would not count if it arrived.
     pub(crate) fn excluded(&self, policy: &Policy, held: &Held) -> Option<RefuseReason> {
         match policy.standing(&held.author, &held.scope) {
@@ -234,9 +259,10 @@ impl Holdings {
         way.take(PROVERS_MAX).collect()
     }
 
-    /// Whether an authentic durable batch names `held` as the one before it.
+    /// Whether an authentic durable batch names `held` as the one before it, or it was proven when
+    /// it was here, before the disk lost it.
     pub(crate) fn is_named(&self, held: &Held) -> bool {
-        self.index.successors(held).next().is_some()
+        self.index.successors(held).next().is_some() || self.index.find(&held.id).is_some()
     }
 
     /// How many batches of `author` stand aside.
@@ -323,8 +349,10 @@ impl Holdings {
     fn set_aside(&mut self, spot: Spot) {
         let key = self.index.key(spot);
         self.index.mark(spot, Mark::Aside);
-        self.data.remove(&key);
-        self.quarantine.insert(key);
+        if !self.index.has(spot, Mark::Lost) {
+            self.data.remove(&key);
+            self.quarantine.insert(key);
+        }
         self.count_aside(spot);
     }
 
@@ -335,12 +363,14 @@ impl Holdings {
     fn readmit(&mut self, spot: Spot) {
         let key = self.index.key(spot);
         self.index.unmark(spot, Mark::Aside);
-        self.quarantine.remove(&key);
         if let Some(count) = self.aside_of.get_mut(&self.index.chain(spot).author) {
             *count -= 1;
         }
-        self.data.insert(key);
-        self.arrive(spot);
+        if !self.index.has(spot, Mark::Lost) {
+            self.quarantine.remove(&key);
+            self.data.insert(key);
+            self.arrive(spot);
+        }
     }
 
     fn arrive(&mut self, spot: Spot) {

@@ -107,6 +107,36 @@ impl Index {
             .filter(move |spot| Some(self.slab[*spot].sequence) == next)
     }
 
+    /// The disk has lost the batch: it is not here, nor is what leads to it whole. False if that is
+    /// known.
+    pub(crate) fn lose(&mut self, spot: Spot) -> bool {
+        if self.has(spot, Mark::Lost) {
+            return false;
+        }
+        self.mark(spot, Mark::Lost);
+        let mut spots = vec![spot];
+        while let Some(spot) = spots.pop() {
+            if self.has(spot, Mark::Rooted) {
+                self.unmark(spot, Mark::Rooted);
+                spots.extend(self.children(spot));
+            }
+        }
+        true
+    }
+
+    /// The batch is durable once more. False if it was not lost.
+    pub(crate) fn recover(&mut self, spot: Spot) -> bool {
+        if !self.has(spot, Mark::Lost) {
+            return false;
+        }
+        self.unmark(spot, Mark::Lost);
+        let is_first = self.sequence(spot) <= 1;
+        if is_first || self.previous(spot).is_some_and(|before| self.has(before, Mark::Rooted)) {
+            self.take_root(spot);
+        }
+        true
+    }
+
     /// The entries that name this one as the one before them.
     pub(crate) fn children(&self, spot: Spot) -> impl Iterator<Item = Spot> + '_ {
         std::iter::successors(self.slab[spot].child, |spot| self.slab[*spot].sibling)
@@ -316,8 +346,10 @@ impl Index {
     fn take_root(&mut self, spot: Spot) {
         let mut spots = vec![spot];
         while let Some(spot) = spots.pop() {
-            self.mark(spot, Mark::Rooted);
-            spots.extend(self.children(spot));
+            if !self.has(spot, Mark::Lost) {
+                self.mark(spot, Mark::Rooted);
+                spots.extend(self.children(spot));
+            }
         }
     }
 }

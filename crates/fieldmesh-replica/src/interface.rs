@@ -198,6 +198,12 @@ pub enum Input {
         /// Which.
         ids: Vec<BatchId>,
     },
+    /// Batches that were durable cannot be read any more: peers are asked for them again, and what
+    /// this store has signed for is void.
+    BatchesLost {
+        /// Which.
+        ids: Vec<BatchId>,
+    },
     /// A batch was sealed here and is durable.
     LocalBatch {
         /// What is to be known of it.

@@ -270,6 +270,21 @@ impl Proofs {
         proof
     }
 
+    /// The devices whose stores, apart from `own`, have acknowledged the batch at `spot`.
+    pub(crate) fn holders(
+        &self,
+        index: &Index,
+        policy: &Policy,
+        own: &Place,
+        spot: Spot,
+    ) -> BTreeSet<DeviceId> {
+        let others = self.stores.iter().filter(|(place, _)| *place != own);
+        let covering =
+            others.filter(|(_, acknowledged)| acknowledged.covers(index, spot).is_some());
+        let devices = covering.map(|(place, _)| place.0);
+        devices.filter(|device| policy.member(device).is_some()).collect()
+    }
+
     /// Receipts of relays that acknowledge any of `spots`, at most `limit`, among those that
     /// `is_shown` lets pass: of each relay and batch the earliest, where that many fit.
     pub(crate) fn relayed(

@@ -8,6 +8,7 @@ mod floods;
 mod grants;
 mod late;
 mod ledger;
+mod losses;
 mod partials;
 mod queries;
 mod receipts;
@@ -221,6 +222,7 @@ impl Replica {
                 let ids = ids.iter().map(|id| *id.as_bytes()).collect();
                 self.step(now, link, Step::LoadFailed(ids));
             }
+            Input::BatchesLost { ids } => self.batches_lost(now, &ids),
             Input::LocalBatch { held } => self.local_batch(now, &held),
             Input::LocalItem { item } => self.local_item(now, item)?,
             Input::Signed { link, bytes } => self.signed(now, link, bytes),

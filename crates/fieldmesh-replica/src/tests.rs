@@ -7,6 +7,7 @@ mod hostile;
 mod items;
 mod lengths;
 mod links;
+mod losses;
 mod meeting;
 mod partial;
 mod receipts;

@@ -85,6 +85,12 @@ impl Disk {
         self.items.extend(items.iter().map(|item| (item.id(), item.clone())));
     }
 
+    /// It cannot be read any more.
+    pub(crate) fn remove(&mut self, id: &BatchId) -> Option<Batch> {
+        self.log.retain(|it| it != id);
+        self.batches.remove(id)
+    }
+
     pub(crate) fn batch(&self, id: &BatchId) -> Option<&Batch> {
         self.batches.get(id)
     }

@@ -216,6 +216,15 @@ impl Node {
         self.held_since.retain(|key, _| keys.contains(key));
     }
 
+    /// Its disk cannot give these any more.
+    pub(crate) fn spoil(&mut self, ids: &[BatchId]) {
+        for batch in ids.iter().filter_map(|id| self.disk.remove(id)) {
+            self.held_since.remove(&Key::from_bytes(batch.key_bytes()));
+            self.promised.remove(&batch.id());
+        }
+        self.was_put_back = true;
+    }
+
     /// It knows from here on that it was put back.
     pub(crate) const fn raise_epoch(&mut self, epoch: u64) {
         self.config.store_epoch = epoch;

@@ -135,6 +135,8 @@ pub struct Faults {
     pub strangers: i64,
     /// The disk of each relay is put back from a copy of some time before.
     pub put_backs: i64,
+    /// A disk cannot give a batch any more that was durable and that another one holds.
+    pub spoils: i64,
     /// An administrator revokes a device, or leaves it with a smaller role.
     pub revocations: i64,
     /// An administrator accepts what it knows of the work of a revoked device.

@@ -123,6 +123,8 @@ pub(crate) enum Happening {
     Copy { node: usize },
     /// Somebody puts the copy in the place of the disk.
     PutBack { node: usize },
+    /// The disk of a node cannot give some of what was durable.
+    Spoil { node: usize },
     /// The network falls apart.
     Split,
     /// The network is whole again.
@@ -312,6 +314,7 @@ impl World<'_> {
             Happening::Crash { node } => self.crash(node),
             Happening::Copy { node } => self.nodes[node].copy_disk(),
             Happening::PutBack { node } => self.put_back(node),
+            Happening::Spoil { node } => self.spoil(node),
             Happening::Split => self.split(),
             Happening::Heal => self.heal(),
             Happening::Block => self.block(),

@@ -9,15 +9,16 @@
 //! ```
 
 mod owner;
+mod reading;
 pub(crate) mod rekey;
 mod usage;
 
 use std::fmt;
 use std::io;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fieldmesh_model::StoreId;
 
@@ -31,7 +32,7 @@ use crate::log::quarantine::QUARANTINE_FOLDER;
 use crate::log::rewrite::{Fate, Past, RewriteError, Rewriter, Rewritten};
 use crate::log::segments::Segments;
 use crate::log::upkeep::ClosedSegment;
-use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, Replayed};
+use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError};
 use crate::mark;
 use crate::random::NoRandomness;
 use crate::reserve;
@@ -41,6 +42,7 @@ use crate::view::sled::SledSource;
 use crate::view::{Belonging, View, ViewCondition, ViewError};
 use crate::writer::Writer;
 
+use self::reading::DamageListener;
 pub use self::usage::DiskUsage;
 
 const VIEW_FOLDER: &str = "view";
@@ -180,6 +182,7 @@ pub struct Store {
     /// One segment at a time is written anew.
     rewriting: Mutex<()>,
     is_closing: AtomicBool,
+    damage_listener: OnceLock<DamageListener>,
     lock: Mutex<Option<FolderLock>>,
 }
 
@@ -233,16 +236,21 @@ impl Store {
         let mut doubt = Doubt::read(&*files).map_err(io_error("reading what was found before"))?;
         let missing_segments = survey.missing.clone();
         let in_use = KeysInUse::new(keys.clone());
-        let opened = log::open::open(&files, &in_use, survey, options.cache_bytes_max, &mut doubt)?;
+        let mut opened =
+            log::open::open(&files, &in_use, survey, options.cache_bytes_max, &mut doubt)?;
         let bad_frames = opened.bad_frames.iter().map(doubt::of_bad_frame);
         let missing = missing_segments.iter().copied().map(doubt::of_missing_segment);
         log::open::note(&*files, &mut doubt, bad_frames.chain(missing));
         let log_end = opened.segments.end();
         let belonging = Belonging { keys: &keys, store: id, log_end, trusted_build: clean };
-        let (view, condition) = View::open(&*rows, &belonging, &mut |condition| {
-            let is_ahead = condition == ViewCondition::AheadOfLog;
-            doubt.add(&*files, is_ahead.then(|| doubt::of_view_ahead(belonging.log_end)))
-        })?;
+        let (view, condition) = View::open(&*rows, &belonging)?;
+        if condition == ViewCondition::AheadOfLog {
+            let seen = view.applied()?;
+            doubt
+                .add(&*files, [doubt::of_view_ahead(belonging.log_end)])
+                .map_err(io_error("noting what the log has lost"))?;
+            opened.go_on_behind(seen);
+        }
         let report = OpenReport {
             was_closed: clean.is_some(),
             bad_frames: opened.bad_frames.clone(),
@@ -253,12 +261,9 @@ impl Store {
             lost: opened.lost.clone(),
         };
         let view_was_rebuilt = match condition {
-            ViewCondition::Kept => false,
+            ViewCondition::Kept | ViewCondition::AheadOfLog => false,
             ViewCondition::Created => belonging.log_end.is_some(),
-            ViewCondition::Damaged
-            | ViewCondition::Foreign
-            | ViewCondition::OtherVersion
-            | ViewCondition::AheadOfLog => true,
+            ViewCondition::Damaged | ViewCondition::Foreign | ViewCondition::OtherVersion => true,
         };
         let segments = Arc::clone(&opened.segments);
         let appender = appender(&files, &in_use, id, options, opened);
@@ -276,6 +281,7 @@ impl Store {
             free_bytes_min: options.free_bytes_min,
             rewriting: Mutex::new(()),
             is_closing: AtomicBool::new(false),
+            damage_listener: OnceLock::new(),
             lock: Mutex::new(None),
         })
     }
@@ -332,28 +338,6 @@ impl Store {
         done: impl FnOnce(Result<Vec<Place>, AppendError>) + Send + 'static,
     ) {
         self.writer.append_with(entries, Room::HandOver, Box::new(done));
-    }
-
-    /// Reads the entry at a place.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Damaged`]: fetch it again from a peer.
-    pub fn read(&self, place: Place) -> Result<Arc<Entry>, ReadError> {
-        self.segments.read(place)
-    }
-
-    /// Gives every entry behind `after` to `visit`, in order, until it breaks off.
-    ///
-    /// # Errors
-    ///
-    /// A segment cannot be opened; damage inside one is listed in the result instead.
-    pub fn replay(
-        &self,
-        after: Option<Place>,
-        visit: impl FnMut(Place, Entry) -> ControlFlow<()>,
-    ) -> Result<Replayed, ReadError> {
-        log::replay(&self.segments, after, visit)
     }
 
     /// Writes a closed segment anew, in compressed blocks, asking what becomes of each entry.

@@ -28,7 +28,6 @@ pub(crate) mod tree;
 pub mod write;
 
 use std::fmt;
-use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use self::compact::is_wasteful;
@@ -101,7 +100,8 @@ pub enum ViewCondition {
     Foreign,
     /// Another version of the program wrote it.
     OtherVersion,
-    /// It was applied beyond the end of the log, so the log has lost something.
+    /// It was applied beyond the end of the log, so the log has lost something: what is in the view
+    /// is all that is known of that, and it is kept.
     AheadOfLog,
 }
 
@@ -122,14 +122,12 @@ enum State {
 }
 
 impl View {
-    /// Opens the view, or sets a bad one aside and begins a new one; before that, `unusable` is
-    /// told how it was found and may refuse.
+    /// Opens the view, or sets a bad one aside and begins a new one.
     pub(crate) fn open(
         source: &dyn RowsSource,
         belonging: &Belonging<'_>,
-        unusable: &mut dyn FnMut(ViewCondition) -> io::Result<()>,
     ) -> Result<(Self, ViewCondition), ViewError> {
-        let (open, condition) = open_or_rebuild(source, belonging, unusable)?;
+        let (open, condition) = open_or_rebuild(source, belonging)?;
         let state = RwLock::new(State::Open(Box::new(open)));
         Ok((Self { state, writing: Mutex::new(()) }, condition))
     }
@@ -152,7 +150,7 @@ impl View {
         if must_rebuild {
             source.set_aside()?;
         }
-        let (open, condition) = open_or_rebuild(source, belonging, &mut |_| Ok(()))?;
+        let (open, condition) = open_or_rebuild(source, belonging)?;
         *state = State::Open(Box::new(open));
         Ok(if must_rebuild { ViewCondition::Damaged } else { condition })
     }
@@ -287,7 +285,7 @@ impl View {
         let belonging = Belonging { trusted_build: Some(build), log_end, ..*belonging };
         drop(std::mem::replace(&mut *state, State::Broken { must_rebuild: false }));
         source.take_beside()?;
-        match open_or_rebuild(source, &belonging, &mut |_| Ok(()))? {
+        match open_or_rebuild(source, &belonging)? {
             (open, ViewCondition::Kept) => *state = State::Open(Box::new(open)),
             // Whoever opens it again is told that it is another one.
             (_, _) => return Err(ViewError::Broken),

@@ -8,6 +8,7 @@ mod backup;
 mod connectivity;
 mod device;
 mod disk;
+mod doctor;
 mod problem;
 mod rekey;
 mod report;
@@ -25,6 +26,7 @@ pub use connectivity::{
 pub(crate) use device::meant;
 pub use device::one_line;
 pub use disk::{CompactReport, DiskReport};
+pub use doctor::{DoctorReport, Finding};
 pub use problem::{Class, Problem};
 pub use rekey::{RekeyOptions, RekeyReport};
 pub use report::{

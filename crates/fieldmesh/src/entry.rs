@@ -4,8 +4,10 @@
 //! change waits here until a batch seals it; a fact is known to this device alone.
 
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Moment, Scope, StoreId};
-use fieldmesh_store::Entry as LogEntry;
+use fieldmesh_store::{Entry as LogEntry, Place};
 use serde::{Deserialize, Serialize};
+
+use crate::harm::Harm;
 
 const KIND_ITEM: u8 = 1;
 const KIND_BATCH: u8 = 2;
@@ -79,6 +81,25 @@ pub(crate) enum Fact {
     Met(Vec<(DeviceId, Moment)>),
     /// When it last showed that another home signs with this device's key.
     Twice(Moment),
+    /// Entries of the log that are damaged; of one place the last word holds.
+    Harmed(Vec<Harm>),
+    /// What lay at these damaged places is here once more.
+    Healed { places: Vec<Place>, from: Option<DeviceId>, at: Moment },
+    /// The user knows what is lost at these places and has given it up.
+    Settled { places: Vec<Place>, at: Moment },
+    /// How far the check of everything that is stored has come; the last fact holds.
+    Scrubbed(Scrub),
+}
+
+/// How far a check of everything that is stored has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Scrub {
+    /// The last entry that was looked at; none at the beginning.
+    pub(crate) at: Option<Place>,
+    /// When the last check came to its end.
+    pub(crate) finished: Option<Moment>,
+    /// Whether one is under way.
+    pub(crate) is_open: bool,
 }
 
 /// An entry that cannot be understood.
@@ -147,6 +168,7 @@ impl LocalChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harm::{Harmed, Outcome};
 
     #[test]
     fn every_kind_survives_the_log() {
@@ -198,7 +220,16 @@ mod tests {
         let doubted = format!("0c{}{}0305", "07".repeat(32), "08".repeat(16));
         let until = Moment::from_millis(-3);
         let met = format!("0e01{}0a", "07".repeat(32));
-        let written: [(&str, Fact); 16] = [
+        let harm = Harm {
+            place: Place(3),
+            found: Moment::from_millis(5),
+            what: Harmed::Unknown,
+            outcome: Outcome::Open,
+        };
+        let at = Moment::from_millis(5);
+        let places = vec![Place(3)];
+        let scrub = Scrub { at: Some(Place(3)), finished: None, is_open: true };
+        let written: [(&str, Fact); 20] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -215,6 +246,10 @@ mod tests {
             ("0d0a", Fact::Revoked(Moment::from_millis(5))),
             (&met, Fact::Met(vec![(device, Moment::from_millis(5))])),
             ("0f0a", Fact::Twice(Moment::from_millis(5))),
+            ("1001030a0100", Fact::Harmed(vec![harm])),
+            ("110103000a", Fact::Healed { places: places.clone(), from: None, at }),
+            ("1201030a", Fact::Settled { places, at }),
+            ("1301030001", Fact::Scrubbed(scrub)),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

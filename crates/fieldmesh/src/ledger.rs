@@ -9,9 +9,11 @@ mod backup;
 mod conflicts;
 mod copies;
 mod create;
+mod diagnosis;
 mod export;
 mod import;
 mod membership;
+mod mend;
 mod names;
 mod past;
 mod query;
@@ -19,6 +21,7 @@ mod record;
 mod reports;
 mod revoke;
 mod safety;
+mod scrub;
 mod unproven;
 mod upkeep;
 mod verify;
@@ -40,6 +43,7 @@ use crate::changes::Closure;
 use crate::clock;
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
+use crate::harm::Harms;
 use crate::home::Identity;
 use crate::mesh::Mesh;
 use crate::places::Places;
@@ -49,6 +53,7 @@ use crate::rows::{self, ChainRow, DocumentRow};
 use crate::schema;
 
 pub(crate) use self::membership::revoker;
+pub(crate) use self::mend::Seen;
 pub(crate) use self::past::Past;
 
 /// How long a read waits for what others have sent a moment ago.
@@ -75,6 +80,10 @@ pub(crate) struct Ledger {
     counted: safety::Counted,
     unproven: unproven::Unproven,
     upkeep: upkeep::Upkeep,
+    /// Damage that waits to be looked at.
+    pub(crate) damaged: Arc<Harms>,
+    seen: Seen,
+    scrubbed: scrub::Scrubbed,
 }
 
 /// What is locked while a local change is built.
@@ -122,12 +131,14 @@ pub(crate) struct Parts {
     pub(crate) identity: Identity,
     pub(crate) policy: Arc<RwLock<Arc<Policy>>>,
     pub(crate) only: Filter,
+    pub(crate) harms: Arc<Harms>,
+    pub(crate) seen: Seen,
 }
 
 impl Ledger {
     /// Opens the ledger over a view that is in step with the log.
     pub(crate) fn open(parts: Parts, epoch: Epoch) -> Result<Self, Error> {
-        let Parts { store, projector, places, identity, policy, only } = parts;
+        let Parts { store, projector, places, identity, policy, only, harms, seen } = parts;
         let author = read_author(&store, &identity, epoch)?;
         let device = author.device();
         let desk =
@@ -146,6 +157,9 @@ impl Ledger {
             counted: safety::Counted::default(),
             unproven: unproven::Unproven::default(),
             upkeep: upkeep::Upkeep::default(),
+            damaged: harms,
+            seen,
+            scrubbed: scrub::Scrubbed::default(),
         })
     }
 
@@ -286,8 +300,8 @@ impl Ledger {
         let mut items = Vec::new();
         let range = KeyRange::all();
         for row in rows::scan(self.view(), Tree::Item, range, Direction::Ascending) {
-            let place: Place = rows::decode(&row?.1)?;
-            match read_item(&self.store, place) {
+            let (key, value) = row?;
+            match read_item(&self.store, &key, rows::decode(&value)?) {
                 Ok(item) => items.push(item),
                 Err(error) => tracing::error!(%error, "a policy item is passed over"),
             }
@@ -367,8 +381,16 @@ fn stored_priority(view: &View, local: &LocalChange) -> Result<Priority, Error> 
     Ok(record.map_or(Priority::NORMAL, |record| priority_of(&schema, &record.fields)))
 }
 
-/// Reads the policy item at `place`.
-pub(crate) fn read_item(store: &Store, place: Place) -> Result<Item, Error> {
+/// Reads the policy item at `place`, or the copy of it that the view has by the hash of its bytes.
+pub(crate) fn read_item(store: &Store, hash: &[u8], place: Place) -> Result<Item, Error> {
+    let read = read_item_at(store, place);
+    let Err(error) = read else { return read };
+    let copy = store.view().get(Tree::Meta, &rows::item_copy_key(hash));
+    let copy = copy.map_err(|error| Error::store(&error))?;
+    copy.and_then(|bytes| Item::decode(&bytes).ok()).ok_or(error)
+}
+
+fn read_item_at(store: &Store, place: Place) -> Result<Item, Error> {
     let entry = store.read(place).map_err(|error| Error::store(&error))?;
     match Entry::decode(&entry).map_err(|error| Error::store(&error))? {
         Entry::Item(bytes) => Item::decode(&bytes).map_err(|error| Error::store(&error)),

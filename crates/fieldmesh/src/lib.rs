@@ -15,6 +15,7 @@ mod ending;
 mod entry;
 mod error;
 pub mod filter;
+mod harm;
 pub mod home;
 pub mod import;
 mod ledger;

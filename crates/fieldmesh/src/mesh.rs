@@ -6,6 +6,7 @@
 mod carried;
 mod link;
 mod marks;
+mod mending;
 mod news;
 mod outbox;
 mod perform;
@@ -30,6 +31,7 @@ use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::ending;
+use crate::harm::Harms;
 use crate::places::Places;
 use crate::projector::Projector;
 
@@ -79,6 +81,10 @@ pub(crate) enum Call {
     Snapshot(oneshot::Sender<Snapshot>),
     /// Where batches are, as receipts prove it, in the order asked for.
     Proofs { batches: Vec<BatchId>, reply: oneshot::Sender<Vec<Proof>> },
+    /// Policy items that cannot be read from the log any more, by the hashes of their bytes.
+    ItemsLost(Vec<[u8; 32]>),
+    /// Which devices' receipts name each of these batches.
+    Holders { batches: Vec<BatchId>, reply: oneshot::Sender<Vec<Vec<DeviceId>>> },
     /// It is durable that this store may have signed for moments up to this one.
     SignedUntil(Moment),
     /// It is durable that this store was put back so often.
@@ -188,12 +194,13 @@ pub(crate) struct Parts {
     pub(crate) places: Arc<Places>,
     pub(crate) projector: Projector,
     pub(crate) policy: Arc<std::sync::RwLock<Arc<Policy>>>,
+    pub(crate) harms: Arc<Harms>,
 }
 
 impl Mesh {
     /// Starts the task in `tasks`.
     pub(crate) fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Self {
-        let Parts { replica, keys, store, places, projector, policy } = parts;
+        let Parts { replica, keys, store, places, projector, policy, harms } = parts;
         let (inbox, calls) = mpsc::channel(INBOX_MAX);
         let (urgent, urgent_calls) = mpsc::unbounded_channel();
         let (events, _) = broadcast::channel(EVENTS_MAX);
@@ -216,6 +223,7 @@ impl Mesh {
             signed_until: None,
             store,
             places,
+            harms,
             projector,
             mesh: mesh.clone(),
             links: BTreeMap::new(),
@@ -272,6 +280,13 @@ impl Mesh {
     pub(crate) fn proofs(&self, batches: Vec<BatchId>) -> Vec<Proof> {
         let (reply, answer) = oneshot::channel();
         self.urgent(Call::Proofs { batches, reply });
+        answer.blocking_recv().unwrap_or_default()
+    }
+
+    /// Which devices' receipts name each of these batches; nothing once the task is gone. Blocks.
+    pub(crate) fn holders(&self, batches: Vec<BatchId>) -> Vec<Vec<DeviceId>> {
+        let (reply, answer) = oneshot::channel();
+        self.urgent(Call::Holders { batches, reply });
         answer.blocking_recv().unwrap_or_default()
     }
 
@@ -345,6 +360,8 @@ struct MeshTask {
     signed_until: Option<Moment>,
     store: Arc<Store>,
     places: Arc<Places>,
+    /// What is lacking because it was damaged.
+    harms: Arc<Harms>,
     projector: Projector,
     mesh: Mesh,
     links: BTreeMap<LinkId, Link>,
@@ -427,6 +444,11 @@ impl MeshTask {
                 let proofs = batches.iter().map(|id| self.replica.proof(id)).collect();
                 let _ = reply.send(proofs);
             }
+            Call::Holders { batches, reply } => {
+                let holders = batches.iter().map(|id| self.replica.holders(id)).collect();
+                let _ = reply.send(holders);
+            }
+            Call::ItemsLost(ids) => self.write_items_again(&ids),
             Call::SignedUntil(until) => self.signed_until = self.signed_until.max(Some(until)),
             Call::EpochRaised(epoch) => {
                 self.raising.done();

@@ -10,15 +10,18 @@ mod contacts;
 mod contents;
 mod copies;
 mod devices;
+mod doctor;
 mod dormant;
 mod enrol;
 mod erase;
 mod keeper;
 mod listener;
+mod mender;
 mod notes;
 mod open;
 mod rekey;
 mod report;
+mod scrub;
 mod sync;
 mod upkeep;
 mod vitals;
@@ -286,6 +289,7 @@ impl Node {
             std::mem::take(&mut *slot)
         };
         tasks.shutdown().await;
+        self.pause_scrub().await;
         self.inner.watch.feed(crate::connectivity::Input::Destroyed);
         let inner = Arc::clone(&self.inner);
         if let Err(error) = self.blocking(move |_| inner.watch.save(&inner.home)).await {

@@ -3,6 +3,7 @@
 //! The rows are a deterministic function of the entries and the policy. Applying an entry twice
 //! changes nothing, because the position is written behind the rows and a crash may come between.
 
+mod damage;
 mod index;
 mod receipts;
 mod standing;
@@ -15,19 +16,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fieldmesh_batch::{Batch, Header, Leaf};
 use fieldmesh_identity::Policy;
-use fieldmesh_model::{BatchId, DeviceId, DocumentId, Scope};
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Scope};
 use fieldmesh_replica::{Doubt, Held};
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View, WriteSet};
 
 use crate::changes::Source;
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
+use crate::harm::{Harmed, Outcome};
 use crate::places::{Places, read_batch};
 use crate::rows::{
     self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow, RecordRow,
 };
 use crate::schema;
 
+use self::damage::Damage;
 pub(crate) use self::index::{field_hash, is_indexed};
 use self::receipts::Receipts;
 use self::standing::Standing;
@@ -65,6 +68,7 @@ pub(crate) struct Projection<'a> {
     documents: BTreeMap<DocumentId, Work>,
     standing: Standing<'a>,
     receipts: Receipts<'a>,
+    damage: Damage<'a>,
     /// The batches of this step.
     batches: BTreeSet<BatchId>,
     counts: BTreeMap<u16, i64>,
@@ -81,6 +85,7 @@ impl<'a> Projection<'a> {
             documents: BTreeMap::new(),
             standing: Standing::new(sources.store.view()),
             receipts: Receipts::new(sources.store.view()),
+            damage: Damage::new(sources.store.view()),
             batches: BTreeSet::new(),
             counts: BTreeMap::new(),
             chains: BTreeMap::new(),
@@ -101,6 +106,7 @@ impl<'a> Projection<'a> {
             Entry::Item(bytes) => {
                 let key = blake3::hash(&bytes);
                 self.writes.put(Tree::Item, key.as_bytes().to_vec(), rows::encode(&place));
+                self.writes.put(Tree::Meta, rows::item_copy_key(key.as_bytes()), bytes);
                 Ok(())
             }
             Entry::Batch(bytes) => match Batch::decode(&bytes) {
@@ -139,6 +145,11 @@ impl<'a> Projection<'a> {
             Fact::Doubted { device, store, epoch, until } => {
                 self.receipts.void(&Doubt { device, store, epoch, until: Some(until) })?;
             }
+            Fact::Harmed(harms) => harms.into_iter().for_each(|harm| self.damage.keep(harm)),
+            Fact::Healed { places, from, at } => {
+                self.damage.end(&places, &Outcome::Healed { from, at })?;
+            }
+            Fact::Settled { places, at } => self.give_up(&places, at)?,
             fact @ (Fact::Epoch(_)
             | Fact::Invitations(_)
             | Fact::Addresses(_)
@@ -149,7 +160,8 @@ impl<'a> Projection<'a> {
             | Fact::Signed(_)
             | Fact::Revoked(_)
             | Fact::Met(_)
-            | Fact::Twice(_)) => {
+            | Fact::Twice(_)
+            | Fact::Scrubbed(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -166,6 +178,23 @@ impl<'a> Projection<'a> {
             Ok(batch) => self.remake(found, &batch),
             // `verify` lists it, and a peer may bring it again.
             Err(error) => tracing::error!(batch = %id.short(), %error, "a batch is not judged"),
+        }
+        Ok(())
+    }
+
+    /// The user has given up what is lost at these places: records are made anew without it.
+    fn give_up(&mut self, places: &[Place], at: Moment) -> Result<(), Error> {
+        for harm in self.damage.end(places, &Outcome::Settled(at))? {
+            let Harmed::Change(lost) = harm.what else { continue };
+            let id = lost.document;
+            self.writes.delete(Tree::Meta, rows::unsealed_key(id, lost.hash));
+            let row: Option<DocumentRow> = rows::find(self.view, Tree::Document, id.as_bytes())?;
+            if let Some(row) = row {
+                self.changes += 1;
+                let work = self.documents.entry(id).or_insert_with(|| Work::new(id, row.scope));
+                work.is_remade = true;
+                work.given_up.insert(harm.place);
+            }
         }
         Ok(())
     }
@@ -217,6 +246,7 @@ impl<'a> Projection<'a> {
         }
         self.standing.write(&mut self.writes);
         self.receipts.write(&mut self.writes);
+        self.damage.write(&mut self.writes);
         for (collection, change) in std::mem::take(&mut self.counts) {
             let key = count_key(collection);
             let before: u64 = rows::find(self.view, Tree::Meta, &key)?.unwrap_or(0);
@@ -428,11 +458,15 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Revoked(_) => b"fact/revoked",
         Fact::Met(_) => b"fact/met",
         Fact::Twice(_) => b"fact/twice",
+        Fact::Scrubbed(_) => b"fact/scrubbed",
         Fact::Aside(_)
         | Fact::Admitted(_)
         | Fact::Receipt(_)
         | Fact::Restored { .. }
-        | Fact::Doubted { .. } => FACTS_ADDED,
+        | Fact::Doubted { .. }
+        | Fact::Harmed(_)
+        | Fact::Healed { .. }
+        | Fact::Settled { .. } => FACTS_ADDED,
     }
 }
 

@@ -187,8 +187,23 @@ pub(crate) fn unsealed_key(document: DocumentId, hash: [u8; 8]) -> Vec<u8> {
     key
 }
 
+/// The document and the start of the hash of such a key.
+pub(crate) fn unsealed_change(key: &[u8]) -> Option<(DocumentId, [u8; 8])> {
+    let (document, hash) = key.strip_prefix(UNSEALED_PREFIX)?.split_first_chunk::<16>()?;
+    Some((DocumentId::from_bytes(*document), <[u8; 8]>::try_from(hash).ok()?))
+}
+
 /// The prefix of all unsealed changes.
 pub(crate) const UNSEALED_PREFIX: &[u8] = b"open/";
+
+/// The key of the copy of a policy item in [`Tree::Meta`], by the hash of its bytes: they are few,
+/// and without them a device knows nobody, so the view has them too.
+pub(crate) fn item_copy_key(hash: &[u8]) -> Vec<u8> {
+    [ITEM_COPY_PREFIX, hash].concat()
+}
+
+/// The prefix of the copies of all policy items.
+pub(crate) const ITEM_COPY_PREFIX: &[u8] = b"item/";
 
 /// The key of the mark of a batch that is aside, in [`Tree::Meta`].
 pub(crate) fn aside_key(batch: &BatchId) -> Vec<u8> {

@@ -80,6 +80,8 @@ fn every_documented_command_is_understood() {
         &["passphrase", "remember"],
         &["passphrase", "forget"],
         &["rekey"],
+        &["doctor"],
+        &["doctor", "--accept", "--json"],
         &["completions", "bash"],
     ] {
         command(line);
@@ -93,6 +95,7 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["record", "field_entry", "a=1", "--photo", "x.jpg"],
         &["record", "field_entry", "a=1", "--draft"],
         &["record", "field_entry"],
+        &["doctor", "everything"],
         &["record", "field_entry", "a=1", "--at", "2026-02-31"],
         &["edit", "7c21"],
         &["passphrase"],

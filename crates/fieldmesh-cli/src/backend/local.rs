@@ -3,10 +3,10 @@
 use fieldmesh::Node;
 use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
-    ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
-    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Record,
-    RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport,
-    SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery, ImportOptions,
+    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
+    Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport,
+    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -144,5 +144,13 @@ impl Backend for Local {
 
     fn compact(&self, listener: Listener) -> Answer<'_, CompactReport> {
         Box::pin(async move { self.0.compact(listener).await.map_err(problem) })
+    }
+
+    fn doctor(&self) -> Answer<'_, DoctorReport> {
+        Box::pin(async move { self.0.doctor().await.map_err(problem) })
+    }
+
+    fn accept_losses(&self) -> Answer<'_, u64> {
+        Box::pin(async move { self.0.accept_losses().await.map_err(problem) })
     }
 }

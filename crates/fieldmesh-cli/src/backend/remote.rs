@@ -9,10 +9,10 @@ use std::time::Duration;
 use axum::http::Method;
 use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
-    ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions, ImportReport,
-    InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem, Record,
-    RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport,
-    SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery, ImportOptions,
+    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
+    Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport,
+    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use serde_json::json;
 
@@ -223,5 +223,13 @@ impl Backend for Remote {
 
     fn compact(&self, listener: Listener) -> Answer<'_, CompactReport> {
         Box::pin(async move { self.exchange(Method::POST, "/v1/compact").lines(listener).await })
+    }
+
+    fn doctor(&self) -> Answer<'_, DoctorReport> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/doctor").value().await })
+    }
+
+    fn accept_losses(&self) -> Answer<'_, u64> {
+        Box::pin(async move { self.exchange(Method::POST, "/v1/doctor/accept").value().await })
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Mutex;
 
 use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, Class, CompactReport, ConflictQuery,
-    ConflictReport, ConnectivityReport, DeviceReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Progress, Record, RefusedRow, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions,
-    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery,
+    ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport,
+    Problem, Progress, Record, RefusedRow, RekeyOptions, RekeyReport, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 
@@ -204,5 +205,13 @@ impl Backend for Fake {
     fn compact(&self, mut listener: Listener) -> Answer<'_, CompactReport> {
         listener(Progress::Compact { done: 1, of: 2 });
         self.answer("compact", samples::compaction())
+    }
+
+    fn doctor(&self) -> Answer<'_, DoctorReport> {
+        self.answer("doctor", DoctorReport::default())
+    }
+
+    fn accept_losses(&self) -> Answer<'_, u64> {
+        self.answer("accept", 3)
     }
 }

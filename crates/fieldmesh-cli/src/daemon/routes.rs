@@ -40,6 +40,8 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/verify", post(home::verify))
         .route("/v1/compact", post(compact::compact))
         .route("/v1/rekey", post(home::rekey))
+        .route("/v1/doctor", get(home::doctor))
+        .route("/v1/doctor/accept", post(home::accept_losses))
         .route("/v1/log", put(home::log))
         .route("/v1/stop", post(home::stop))
         .fallback(no_route)

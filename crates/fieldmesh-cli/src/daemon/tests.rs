@@ -108,6 +108,8 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     // A passphrase is in no log line.
     assert_eq!(running.last_asked(), format!("{options:?}"));
     assert!(!running.last_asked().contains("old"));
+    assert!(!remote.doctor().await.unwrap().open);
+    assert_eq!(remote.accept_losses().await.unwrap(), 3);
     running.end().await;
 }
 

@@ -1,7 +1,9 @@
 //! Goal: reports stay readable and aligned, and no record can move a terminal's cursor.
 //! Method: whole texts, in UTC and without colours.
 
-use fieldmesh::api::{DeviceReport, RefusedRow, RevokedReport, VerifyReport};
+use fieldmesh::api::{
+    DeviceReport, DoctorReport, Finding, RefusedRow, RevokedReport, VerifyReport,
+};
 use fieldmesh_model::validate::Fault;
 use serde_json::json;
 
@@ -286,4 +288,33 @@ fn a_rekey_under_way() {
     let waits = fieldmesh::api::RekeyReport { problem: Some("disk full".into()), ..report };
     assert!(rekey(&waits).ends_with("under the new key; it waits: disk full"));
     assert_eq!(rekey(&fieldmesh::api::RekeyReport::default()), "it has just begun");
+}
+
+#[test]
+fn what_is_open_is_told_before_what_was_healed() {
+    assert_eq!(doctor(&DoctorReport::default(), &style()), "Nothing is open.\n");
+    let lost = Finding {
+        kind: "lost-change".into(),
+        open: true,
+        what: "a change is lost".into(),
+        means: "Nobody has it.".into(),
+        done: "It is kept here.".into(),
+        next: "Record it again.".into(),
+        record: None,
+    };
+    let healed = Finding {
+        what: "2 entries were damaged".into(),
+        done: "Back.".into(),
+        ..Finding::default()
+    };
+    let findings = vec![lost, healed];
+    let report = DoctorReport { open: true, checking: Some(34), findings };
+    assert_eq!(
+        doctor(&report, &style()),
+        "1 thing is open.\n\
+         What is stored is being checked: 34 % done.\n\
+         \n! a change is lost\n  Nobody has it.\n  It is kept here.\n  \
+         What you can do: Record it again.\n\
+         \n- 2 entries were damaged\n  Back.\n"
+    );
 }

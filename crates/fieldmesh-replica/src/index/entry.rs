@@ -42,6 +42,8 @@ pub(crate) enum Mark {
     Aside = 8,
     /// A head that the policy names leads to it.
     Reached = 16,
+    /// It was durable here and cannot be read any more.
+    Lost = 32,
 }
 
 /// One batch.

@@ -300,6 +300,9 @@ impl Replica {
     /// Whether the batch is wanted: it is not here, or has its signature and the one here has not.
     fn is_lacking(&self, id: LinkId, held: &Held) -> bool {
         let Some(spot) = self.holdings.index.find(&held.id) else { return true };
+        if self.holdings.index.has(spot, Mark::Lost) {
+            return true;
+        }
         // Only such a peer cannot be given the one that is here.
         let is_plain_peer = self.links.get(&id).is_some_and(|link| !link.takes_runs());
         is_plain_peer && held.is_signed && !self.holdings.index.has(spot, Mark::Signed)
@@ -410,8 +413,11 @@ impl Replica {
         if let Some(spot) = self.holdings.index.find(&held.id) {
             if held.is_signed {
                 self.holdings.sign(spot);
-                self.grants.place(&self.holdings, spot);
             }
+            if self.holdings.recover(spot) {
+                landing.names.entry(peers.clone()).or_default().push(writing.key);
+            }
+            self.grants.place(&self.holdings, spot);
             return;
         }
         if !held.is_signed && !self.is_named(&held) {
@@ -477,7 +483,7 @@ impl Replica {
         let mut fresh: BTreeMap<LinkId, Fresh> = BTreeMap::new();
         for Copy { link, peer, batch, .. } in copies {
             let held = Held::of(&batch);
-            let is_here = self.holdings.index.find(&held.id).is_some();
+            let is_here = self.holds(&held.id);
             // One that nothing names yet is found by comparing once more.
             let is_authentic = held.is_signed || self.is_named(&held);
             if is_here || !is_authentic || !self.wants(&held.scope) {

@@ -52,8 +52,9 @@ impl Grant {
     }
 
     fn takes(&self, holdings: &Holdings, spot: Spot) -> bool {
+        let is_here = !holdings.index.has(spot, Mark::Lost);
         let is_fit = !self.is_signed_only || holdings.index.has(spot, Mark::Signed);
-        is_fit && self.admits(&holdings.index.chain(spot).scope)
+        is_here && is_fit && self.admits(&holdings.index.chain(spot).scope)
     }
 }
 
@@ -136,6 +137,14 @@ impl Grants {
     pub(super) fn place(&mut self, holdings: &Holdings, spot: Spot) {
         for part in self.parts.iter_mut().filter(|part| part.grant.takes(holdings, spot)) {
             part.place(holdings, spot);
+        }
+    }
+
+    /// The batch at `spot` is in no set any more.
+    pub(super) fn remove(&mut self, holdings: &Holdings, spot: Spot) {
+        let key = holdings.index.key(spot);
+        for trie in self.parts.iter_mut().flat_map(|part| &mut part.tries) {
+            trie.remove(&key);
         }
     }
 

@@ -84,7 +84,8 @@ impl Replica {
 
     /// Whether the batch is durable here, whether it counts or not.
     pub fn holds(&self, batch: &BatchId) -> bool {
-        self.holdings.index.find(batch).is_some()
+        let spot = self.holdings.index.find(batch);
+        spot.is_some_and(|spot| !self.holdings.index.has(spot, Mark::Lost))
     }
 
     /// The keys of the durable batches that count, in order.

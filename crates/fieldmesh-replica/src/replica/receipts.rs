@@ -144,6 +144,11 @@ impl Questions {
         self.ask_at = Some(now.plus_millis(ASK_DELAY_MILLIS));
     }
 
+    /// Drops the answer that is being signed, unless its heads are as they were.
+    pub(super) fn forget_signing_unless(&mut self, is_whole: impl Fn(&Vec<Spot>) -> bool) {
+        self.signing = self.signing.take().filter(is_whole);
+    }
+
     /// Whether the peer owes an answer.
     pub(super) const fn is_waiting(&self) -> bool {
         self.waiting_since.is_some()

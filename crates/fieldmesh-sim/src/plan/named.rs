@@ -37,6 +37,7 @@ pub(super) fn all() -> Vec<Plan> {
         everything(),
         faces(),
         put_back(),
+        spoiled(),
         urgent(),
         fifty(),
     ]
@@ -433,6 +434,19 @@ fn put_back() -> Plan {
         shape: Shape::Mesh,
         common: 20,
         faults: Faults { put_backs: 2, cuts: 10, sleeps: 4, crashes: 3, ..Faults::default() },
+        checks: Checks { safety: true, idle_cost: true, ..Checks::default() },
+        ..crew()
+    }
+}
+
+/// Disks that lose, in the middle of the day, what was durable.
+fn spoiled() -> Plan {
+    Plan {
+        name: "spoiled",
+        devices: (2, 5),
+        relays: 1,
+        common: 40,
+        faults: Faults { spoils: 60, cuts: 10, sleeps: 4, crashes: 4, ..Faults::default() },
         checks: Checks { safety: true, idle_cost: true, ..Checks::default() },
         ..crew()
     }

@@ -61,7 +61,7 @@ macro_rules! range {
 }
 
 /// Every setting, in the order in which shrinking tries them.
-pub(crate) const ALL: [Setting; 30] = [
+pub(crate) const ALL: [Setting; 31] = [
     setting!("tenants", 1, tenants),
     range!("devices", 2, devices),
     setting!("relays", 0, relays),
@@ -86,6 +86,7 @@ pub(crate) const ALL: [Setting; 30] = [
     setting!("jumps", 0, faults.jumps),
     setting!("full-disks", 0, faults.full_disks),
     setting!("put-backs", 0, faults.put_backs),
+    setting!("spoils", 0, faults.spoils),
     setting!("strangers", 0, faults.strangers),
     setting!("meetings", 0, meetings),
     setting!("slow-disk", 0, slow_disk),

@@ -1,7 +1,9 @@
 //! What goes wrong during the day, and its end.
 
+use fieldmesh_batch::Batch;
 use fieldmesh_identity::Access;
-use fieldmesh_model::Role;
+use fieldmesh_model::{BatchId, Role};
+use fieldmesh_replica::Input;
 
 use super::network::PATIENCE_MILLIS;
 use super::{Happening, World};
@@ -73,6 +75,33 @@ impl World<'_> {
         self.nodes[node].restart(&mut self.random);
         self.reread(node);
         self.refresh_deadline(node);
+    }
+
+    /// A disk loses batches that at least one other honest disk holds, and the node finds that out.
+    pub(super) fn spoil(&mut self, node: usize) {
+        let state = &self.nodes[node];
+        if !state.is_honest() {
+            return;
+        }
+        let others: Vec<&crate::node::Node> = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(index, it)| *index != node && it.is_honest() && it.tenant == state.tenant)
+            .map(|(_, other)| other)
+            .collect();
+        let is_elsewhere = |id: &BatchId| others.iter().any(|it| it.disk.batch(id).is_some());
+        let ids = state.disk.batches().map(Batch::id).filter(|id| state.replica.holds(id));
+        let mut ids: Vec<BatchId> = ids.filter(is_elsewhere).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let first = self.random.index(ids.len());
+        ids.drain(..first);
+        ids.truncate(1 + self.random.index(5));
+        self.note("loses batches", node);
+        self.nodes[node].spoil(&ids);
+        self.input(node, Input::BatchesLost { ids });
     }
 
     /// The nodes that fail together with this one; none that is no member yet.
@@ -192,6 +221,7 @@ impl World<'_> {
                     | Happening::Sleep { .. }
                     | Happening::Crash { .. }
                     | Happening::PutBack { .. }
+                    | Happening::Spoil { .. }
                     | Happening::Split
                     | Happening::Block
                     | Happening::Replay

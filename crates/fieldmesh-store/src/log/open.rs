@@ -13,7 +13,9 @@ use super::index::FrameIndex;
 use super::rewrite::{self, DRAFT_SUFFIX};
 use super::scan::Step;
 use super::segments::{Segment, Segments, Snapshot};
-use super::{BadFrame, Damage, LOG_FOLDER, ReadError, quarantine, segment_name, segment_number};
+use super::{
+    BadFrame, Damage, LOG_FOLDER, Place, ReadError, quarantine, segment_name, segment_number,
+};
 use crate::doubt::{self, Doubt};
 use crate::files::{Files, ReadFile};
 use crate::frame::{
@@ -205,6 +207,16 @@ impl Opened {
     fn give_up(&mut self, bytes: u64) {
         let frames = u32::try_from(bytes.div_ceil(FRAME_LENGTH_MIN)).unwrap_or(u32::MAX);
         self.given_up = self.given_up.saturating_add(frames);
+    }
+
+    /// Goes on behind everything that the view has seen: what the log lacks of that is lost.
+    pub(crate) fn go_on_behind(&mut self, seen: Option<Place>) {
+        let Some(seen) = seen else { return };
+        let end = self.segments.end().map_or(0, |place| place.0.saturating_add(1));
+        let promised = seen.0.saturating_add(1);
+        self.lost.push(end..promised);
+        self.next_sequence = self.next_sequence.max(promised);
+        self.given_up = u32::try_from(self.next_sequence - promised).unwrap_or(u32::MAX);
     }
 
     /// Verifies one segment at the end of the log; says whether it holds an entry.

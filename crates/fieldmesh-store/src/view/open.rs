@@ -1,6 +1,5 @@
 //! Decides whether the rows found are this store's view or must be set aside.
 
-use std::io;
 use std::ops::Bound;
 
 use fieldmesh_model::StoreId;
@@ -23,19 +22,16 @@ pub(crate) struct Belonging<'a> {
     pub(crate) trusted_build: Option<[u8; 16]>,
 }
 
-/// Opens what is there, or sets it aside and begins anew; before that, `unusable` is told why
-/// and may refuse.
+/// Opens what is there, or sets it aside and begins anew.
 pub(crate) fn open_or_rebuild(
     source: &dyn RowsSource,
     belonging: &Belonging<'_>,
-    unusable: &mut dyn FnMut(ViewCondition) -> io::Result<()>,
 ) -> Result<(OpenView, ViewCondition), ViewError> {
     let condition = match open_existing(source, belonging) {
         Ok(opened) => return Ok(opened),
         Err(Unusable::Set(condition)) => condition,
         Err(Unusable::Failed(error)) => return Err(error),
     };
-    unusable(condition).map_err(RowsError::Io)?;
     tracing::warn!(?condition, "view set aside, a new one begins");
     match condition {
         // Nothing is wrong with it, and it may be large.
@@ -96,14 +92,12 @@ fn open_existing(
     let Some((tally, sealer)) = opened else {
         return Err(Unusable::Set(ViewCondition::Foreign));
     };
-    if tally.applied > belonging.log_end {
-        return Err(Unusable::Set(ViewCondition::AheadOfLog));
-    }
+    let is_ahead = tally.applied > belonging.log_end;
     let open = OpenView::read(rows, sealer, tally)?;
     if belonging.trusted_build != Some(build) {
         open.verify()?;
     }
-    Ok((open, ViewCondition::Kept))
+    Ok((open, if is_ahead { ViewCondition::AheadOfLog } else { ViewCondition::Kept }))
 }
 
 fn create(rows: Box<dyn Rows>, belonging: &Belonging<'_>) -> Result<OpenView, ViewError> {

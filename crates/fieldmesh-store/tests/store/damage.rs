@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fieldmesh_store::files::Files as _;
 use fieldmesh_store::memory::MemoryFiles;
 use fieldmesh_store::view::memory::MemoryRows;
 use fieldmesh_store::{
@@ -169,23 +170,75 @@ fn another_key_is_refused_before_anything_changes() {
 }
 
 #[test]
-fn a_view_ahead_of_its_log_is_rebuilt() {
+fn a_view_ahead_of_its_log_is_kept_and_says_what_the_log_has_lost() {
     let (files, _) = two_segments();
     let backup = files.fork();
     let rows = MemoryRows::new();
     let store = open(&files, &rows);
-    let place = store.append(vec![Entry { kind: 1, bytes: vec![1] }]).unwrap()[0];
+    let places = store.append(vec![Entry { kind: 1, bytes: vec![1] }; 3]).unwrap();
     let mut set = WriteSet::new();
     set.put(Tree::Meta, b"k", b"v");
-    set.set_applied(place);
+    set.set_applied(places[2]);
     store.view().apply(set).unwrap();
     store.close().unwrap();
 
     let store = open(&backup, &rows);
     assert_eq!(store.report().view, ViewCondition::AheadOfLog);
-    assert!(store.view_was_rebuilt() && store.report().past_is_uncertain());
-    assert_eq!(store.view().get(Tree::Meta, b"k").unwrap(), None);
-    assert_eq!(store.view().applied().unwrap(), None);
+    assert!(!store.view_was_rebuilt() && store.report().past_is_uncertain());
+    assert_eq!(store.view().get(Tree::Meta, b"k").unwrap().unwrap(), b"v");
+    assert!(places.iter().all(|place| store.report().is_lost(*place)));
+    let next = store.append(vec![Entry { kind: 1, bytes: vec![2] }]).unwrap()[0];
+    assert!(next > places[2], "{next} was given before");
+    store.close().unwrap();
+
+    let store = open(&backup, &rows);
+    assert_eq!(store.report().view, ViewCondition::Kept);
+    let is_damaged = |place: &Place| matches!(store.read(*place), Err(ReadError::Damaged { .. }));
+    assert!(places.iter().all(is_damaged));
+    assert_eq!(store.read(next).unwrap().bytes, [2]);
+}
+
+#[test]
+fn what_the_view_knew_of_a_log_that_is_gone_is_kept() {
+    let (files, written) = two_segments();
+    let rows = MemoryRows::new();
+    let store = open(&files, &rows);
+    let mut set = WriteSet::new();
+    set.put(Tree::Meta, b"k", b"v");
+    set.set_applied(written.last().unwrap().0);
+    store.view().apply(set).unwrap();
+    store.close().unwrap();
+    for name in files.contents().into_keys().filter(|name| name.starts_with("log/")) {
+        files.remove(&name).unwrap();
+    }
+    let store = open(&files, &rows);
+    assert_eq!(store.view().get(Tree::Meta, b"k").unwrap().unwrap(), b"v");
+    assert!(written.iter().all(|(place, _)| store.report().is_lost(*place)));
+    store.append(vec![Entry { kind: 1, bytes: vec![2] }]).unwrap();
+    let is_damaged = |place: &Place| matches!(store.read(*place), Err(ReadError::Damaged { .. }));
+    assert!(written.iter().all(|(place, _)| is_damaged(place)));
+}
+
+#[test]
+fn whoever_reads_damage_has_it_told() {
+    let (files, written) = two_segments();
+    let name = "log/0000000000000001.log";
+    let mut content = files.contents()[name].clone();
+    let middle = content.len() - 10;
+    content[middle] ^= 1;
+    files.place(name, content);
+    let store = open(&files, &MemoryRows::new());
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let list = Arc::clone(&told);
+    store.on_damage(move |places| list.lock().unwrap().push(places));
+    let is_damaged = |place: &Place| store.read(*place).is_err();
+    let damaged: Vec<u64> =
+        written.iter().map(|(place, _)| *place).filter(is_damaged).map(|place| place.0).collect();
+    assert_eq!(damaged.len(), 1);
+    let only = damaged[0]..damaged[0] + 1;
+    assert_eq!(told.lock().unwrap().first(), Some(&only));
+    store.replay(None, |_, _| std::ops::ControlFlow::Continue(())).unwrap();
+    assert_eq!(told.lock().unwrap().len(), 2);
 }
 
 #[test]

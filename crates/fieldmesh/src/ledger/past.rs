@@ -52,16 +52,18 @@ impl Past {
                 epoch
             }
         };
-        if is_fresh {
-            facts.push(Fact::Damage(mark));
-        }
         let before = match known(&Fact::Found(Vec::new()))? {
             Some(Fact::Found(lines)) => lines,
             _ => Vec::new(),
         };
         let found = with_found(&before, damage);
-        if found != before {
+        // What only the view has noticed is told without drawing other consequences.
+        let is_told = is_fresh || !store.report().past_is_uncertain();
+        if is_told && found != before {
             facts.push(Fact::Found(found));
+        }
+        if is_fresh {
+            facts.push(Fact::Damage(mark));
         }
         Ok(Self { epoch: Epoch(epoch), restores, facts })
     }
@@ -159,6 +161,8 @@ mod tests {
             let report = node.verify().await.unwrap();
             let is_told = report.faults.iter().any(|fault| fault.contains("bytes of the log"));
             assert!(is_told, "after {written} facts: {report:?}");
+            // What was only here stays on the list until somebody has read it.
+            node.accept_losses().await.unwrap();
             let settled = node.ledger().desk().author.epoch();
             node.shutdown().await.unwrap();
 

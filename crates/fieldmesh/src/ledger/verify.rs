@@ -26,9 +26,10 @@ impl Ledger {
         self.settle()?;
         let known = self.known_damage()?;
         let mut report = VerifyReport::default();
-        self.verify_log(&mut report)?;
+        let tracked = self.verify_log(&mut report)?;
         // What is still damaged stays in mind; the rest has been reported with this.
         let now = report.faults.clone();
+        report.faults.extend(tracked);
         report.faults.extend(known.iter().filter(|line| !now.contains(line)).cloned());
         if now != known {
             let kept = now.into_iter().take(DAMAGE_LINES_MAX).collect();
@@ -47,7 +48,8 @@ impl Ledger {
         Ok(report)
     }
 
-    fn verify_log(&self, report: &mut VerifyReport) -> Result<(), Error> {
+    /// Gives the damage that is mended by itself; other faults are added to `report`.
+    fn verify_log(&self, report: &mut VerifyReport) -> Result<Vec<String>, Error> {
         let policy = self.policy();
         let mut unsigned = Unsigned::default();
         let replayed = self.store.replay(None, |place, entry| {
@@ -76,13 +78,22 @@ impl Ledger {
         report.frames = replayed.entries;
         let aside = self.aside()?;
         unsigned.report(&aside, report);
+        // What lacks nothing by now is no fault.
+        self.mend()?;
+        let harms = self.harms()?;
+        let harmless: BTreeSet<u64> =
+            harms.iter().filter(|harm| !harm.is_open()).map(|harm| harm.place.0).collect();
+        let mut tracked = Vec::new();
         for bad in replayed.bad_frames {
             let fault = unreadable(&bad);
-            if !report.faults.contains(&fault) {
+            if bad.sequences.is_empty() {
                 report.faults.push(fault);
+            } else if !bad.sequences.clone().all(|place| harmless.contains(&place)) {
+                tracked.push(fault);
             }
         }
-        Ok(())
+        report.faults.dedup();
+        Ok(tracked)
     }
 
     fn verify_view(&self, report: &mut VerifyReport) -> Result<(), Error> {

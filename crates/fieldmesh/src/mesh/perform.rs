@@ -14,6 +14,7 @@ use crate::places::read_batch;
 
 use super::carried::changes;
 use super::link::Link;
+use super::mending::hash_of;
 use super::refusals::Refused;
 use super::tally::sum;
 use super::{Call, MeshEvent, MeshTask};
@@ -113,13 +114,17 @@ impl MeshTask {
         let skipped = usize::from(standing.is_some());
         let facts = standing.into_iter().map(|fact| Entry::Fact(fact).encode());
         let entries = batches.iter().map(|batch| Entry::Batch(batch.encode()).encode());
-        let entries = facts.chain(entries).collect();
+        let (healed, healing) = self.healing(ids.iter().map(|id| *id.as_bytes()), Some(link));
+        let healing = healing.into_iter().map(|fact| Entry::Fact(fact).encode());
+        let entries = facts.chain(entries).chain(healing).collect();
         let (mesh, places) = (self.mesh.clone(), Arc::clone(&self.places));
         let (projector, changes) = (self.projector.clone(), changes(batches));
+        let harms = Arc::clone(&self.harms);
         self.store.append_with(entries, move |result| match result {
             Ok(written) => {
                 mesh.freights.received(link, changes);
                 places.insert_all(ids.iter().copied().zip(written.into_iter().skip(skipped)));
+                harms.healed(&healed);
                 mesh.urgent(Call::Input(Input::BatchesStored { ids }));
                 projector.wake();
             }
@@ -140,11 +145,15 @@ impl MeshTask {
             link.has_told_end |= items.iter().any(ends);
         }
         let ids: Vec<ItemId> = items.iter().map(Item::id).collect();
-        let entries =
-            items.iter().map(|item| Entry::Item(item.encode().to_vec()).encode()).collect();
+        let (healed, healing) = self.healing(items.iter().map(hash_of), Some(link));
+        let healing = healing.into_iter().map(|fact| Entry::Fact(fact).encode());
+        let entries = items.iter().map(|item| Entry::Item(item.encode().to_vec()).encode());
+        let entries = entries.chain(healing).collect();
         let (mesh, projector) = (self.mesh.clone(), self.projector.clone());
+        let harms = Arc::clone(&self.harms);
         self.store.append_with(entries, move |result| match result {
             Ok(_) => {
+                harms.healed(&healed);
                 mesh.urgent(Call::Input(Input::ItemsStored { ids }));
                 projector.wake();
             }

@@ -12,6 +12,7 @@ use fieldmesh_trie::Key;
 
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
 use crate::error::Error;
+use crate::harm::{self, Harms, Outcome};
 use crate::ledger::read_item;
 use crate::places::{Places, read_batch};
 use crate::projection::fact_key;
@@ -22,49 +23,122 @@ pub(super) struct Contents {
     /// By where they lie in the log: in the order in which they came.
     pub(super) items: BTreeMap<Place, Item>,
     pub(super) held: BTreeMap<BatchId, Held>,
+    /// Those of the batches that are damaged: peers are asked for them.
+    pub(super) lost: BTreeSet<BatchId>,
     pub(super) places: Places,
+    /// Damaged entries that can be read again.
+    pub(super) recovered: Vec<Place>,
+    /// Places that are known to be damaged and lack something.
+    damaged: BTreeSet<Place>,
 }
 
 impl Contents {
     /// Reads what the view knows, and what lies in the log behind its position.
     ///
-    /// Batches that are known to be damaged are left out, so that peers bring them again. So is a
-    /// policy item that cannot be read; it is added to `damage`.
-    pub(super) fn read(store: &Store, damage: &mut Vec<String>) -> Result<Self, Error> {
-        let mut contents =
-            Self { items: BTreeMap::new(), held: BTreeMap::new(), places: Places::default() };
-        contents.read_items(store, damage)?;
-        contents.read_leaves(store)?;
+    /// What is damaged is told to `harms`. A policy item that cannot be read is left out; it is
+    /// added to `damage` unless it is known.
+    pub(super) fn read(
+        store: &Store,
+        harms: &Harms,
+        damage: &mut Vec<String>,
+    ) -> Result<Self, Error> {
+        let mut contents = Self {
+            items: BTreeMap::new(),
+            held: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            places: Places::default(),
+            recovered: Vec::new(),
+            damaged: BTreeSet::new(),
+        };
+        contents.read_harms(store, harms)?;
+        contents.read_items(store, harms, damage)?;
+        contents.read_leaves(store, harms)?;
+        contents.read_unsealed(store, harms)?;
         contents.read_log(store)?;
         Ok(contents)
     }
 
-    fn read_items(&mut self, store: &Store, damage: &mut Vec<String>) -> Result<(), Error> {
-        for row in rows::scan(store.view(), Tree::Item, KeyRange::all(), Direction::Ascending) {
-            let place: Place = rows::decode(&row?.1)?;
-            match read_item(store, place) {
-                Ok(item) => {
-                    self.items.insert(place, item);
-                }
-                Err(error) => damage.push(format!("a policy item is lost: {error}")),
+    /// What is known to be damaged, unless it can be read by now.
+    fn read_harms(&mut self, store: &Store, harms: &Harms) -> Result<(), Error> {
+        for harm in harm::all(store.view())? {
+            harms.learn(&harm);
+            if harm.outcome != Outcome::Open {
+                continue;
             }
+            match store.read(harm.place) {
+                Ok(_) => self.recovered.push(harm.place),
+                Err(_) if harm.is_open() => {
+                    self.damaged.insert(harm.place);
+                }
+                Err(_) => {}
+            }
+        }
+        harms.healed(&self.recovered);
+        harms.forget(self.recovered.iter().copied());
+        Ok(())
+    }
+
+    /// Changes that no batch holds may lie in a segment that is gone.
+    fn read_unsealed(&self, store: &Store, harms: &Harms) -> Result<(), Error> {
+        let range = KeyRange::prefix(rows::UNSEALED_PREFIX);
+        for row in rows::scan(store.view(), Tree::Meta, range, Direction::Ascending) {
+            self.tell_lost(store, harms, rows::decode(&row?.1)?);
         }
         Ok(())
     }
 
-    fn read_leaves(&mut self, store: &Store) -> Result<(), Error> {
-        let report = store.report();
+    /// Tells `harms` of a place that no segment has; whether it is damaged.
+    fn tell_lost(&self, store: &Store, harms: &Harms, place: Place) -> bool {
+        let is_lost = store.report().is_lost(place);
+        if is_lost {
+            harms.note(place.0..place.0.saturating_add(1));
+        }
+        is_lost || self.damaged.contains(&place)
+    }
+
+    fn read_items(
+        &mut self,
+        store: &Store,
+        harms: &Harms,
+        damage: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let (view, all, up) = (store.view(), KeyRange::all(), Direction::Ascending);
+        let copies = KeyRange::prefix(rows::ITEM_COPY_PREFIX);
+        let copies: Result<BTreeSet<Vec<u8>>, Error> =
+            rows::keys(view, Tree::Meta, copies, up).collect();
+        let copies = copies?;
+        let mut renewed = WriteSet::new();
+        for row in rows::scan(view, Tree::Item, all, up) {
+            let (key, value) = row?;
+            let place: Place = rows::decode(&value)?;
+            let is_lost = self.tell_lost(store, harms, place);
+            match read_item(store, &key, place) {
+                Ok(item) => {
+                    let copy = rows::item_copy_key(&key);
+                    // An earlier version wrote the row.
+                    if !copies.contains(&copy) {
+                        renewed.put(Tree::Meta, copy, item.encode());
+                    }
+                    self.items.insert(place, item);
+                }
+                Err(_) if is_lost => {}
+                Err(error) => damage.push(format!("a policy item is lost: {error}")),
+            }
+        }
+        view.apply(renewed).map_err(|error| Error::store(&error))
+    }
+
+    fn read_leaves(&mut self, store: &Store, harms: &Harms) -> Result<(), Error> {
         let mut renewed = WriteSet::new();
         for row in rows::scan(store.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
             let (key, value) = row?;
             let Ok(bytes) = <[u8; 46]>::try_from(key.as_slice()) else { continue };
             let place: Place = rows::decode(&value)?;
-            if report.is_lost(place) {
-                continue;
-            }
+            let is_lost = self.tell_lost(store, harms, place);
             let held = match rows::decode::<LeafRow>(&value) {
                 Ok(row) => row.held(&Key::from_bytes(bytes)),
                 // An earlier version wrote the row; from here on it is like the others.
+                Err(_) if is_lost => continue,
                 Err(_) => {
                     let Ok(batch) = read_batch(store, place) else { continue };
                     let held = Held::of(&batch);
@@ -72,6 +146,7 @@ impl Contents {
                     held
                 }
             };
+            self.lost.extend(is_lost.then_some(held.id));
             self.insert(held, place);
         }
         store.view().apply(renewed).map_err(|error| Error::store(&error))
@@ -88,6 +163,7 @@ impl Contents {
                 }
                 Ok(Entry::Batch(bytes)) => {
                     if let Ok(batch) = Batch::decode(&bytes) {
+                        self.lost.remove(&batch.id());
                         self.insert(Held::of(&batch), place);
                     }
                 }
@@ -139,8 +215,10 @@ pub(super) fn differences(replica: &Replica, view: &View) -> Result<Vec<Fact>, E
     for key in rows::keys(view, Tree::Meta, range, Direction::Ascending) {
         marked.extend(rows::aside_id(&key?));
     }
-    let aside: BTreeSet<BatchId> =
+    let mut aside: BTreeSet<BatchId> =
         replica.aside().map(|(id, _)| id).chain(replica.unheld()).collect();
+    // What is lost stands where it stood.
+    aside.extend(replica.lost().intersection(&marked));
     let fresh: Vec<BatchId> = aside.difference(&marked).copied().collect();
     let admitted: Vec<BatchId> = marked.difference(&aside).copied().collect();
     let mut facts: Vec<Fact> =

@@ -11,8 +11,9 @@ use tokio::task::JoinSet;
 
 use crate::entry::Entry;
 use crate::error::Error;
+use crate::harm::Harms;
 use crate::home::{Home, Identity};
-use crate::ledger::{Ledger, Parts, Past};
+use crate::ledger::{Ledger, Parts, Past, Seen};
 use crate::mesh::{self, Mesh};
 use crate::places::Places;
 use crate::projector::{Projector, ProjectorThread, Work};
@@ -40,6 +41,7 @@ struct Assembled {
     projector: Projector,
     thread: ProjectorThread,
     ledger: Arc<Ledger>,
+    harms: Arc<Harms>,
 }
 
 /// Opens the node of a home that exists.
@@ -67,12 +69,13 @@ pub(crate) fn open_store(home: &Home, options: &Options) -> Result<Store, Error>
 }
 
 async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Result<Node, Error> {
-    let Assembled { home, store, replica, places, policy, projector, thread, ledger } = assembled;
+    let Assembled { home, store, replica, places, policy, projector, thread, ledger, harms } =
+        assembled;
     let mut tasks = JoinSet::new();
     let keys = ledger.identity.keys();
     let (home, rekey) = (Arc::new(home), Rekey::default());
     rekey.resume(&home, &store)?;
-    let parts = mesh::Parts { replica, keys, store, places, projector, policy };
+    let parts = mesh::Parts { replica, keys, store, places, projector, policy, harms };
     let mesh = Mesh::start(parts, &mut tasks);
     ledger.set_mesh(mesh.clone());
     let contacts = Contacts::open(&ledger)?;
@@ -96,6 +99,8 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
     };
     let node = Node { inner: Arc::new(inner) };
     node.watch();
+    node.mend();
+    node.scrub();
     if let Some(listener) = listener {
         node.share(listener).await?;
     }
@@ -113,11 +118,16 @@ fn assemble(
         options.reserve_bytes = RELAY_RESERVE_BYTES;
     }
     let store = Arc::new(open_store(&home, &options)?);
+    let harms = Arc::new(Harms::default());
+    let found = Arc::clone(&harms);
+    store.on_damage(move |places| found.note(places));
     let mut damage = store.report().damage.clone();
     for line in &damage {
         tracing::warn!(line, "damage found at open");
     }
-    let Contents { items, held, places } = Contents::read(&store, &mut damage)?;
+    let seen = Seen::of(&store)?;
+    let Contents { items, held, lost, places, recovered, .. } =
+        Contents::read(&store, &harms, &mut damage)?;
     let places = Arc::new(places);
     let policy = Policy::evaluate(identity.tenant, items.values());
     let policy = Arc::new(RwLock::new(Arc::new(policy)));
@@ -132,7 +142,6 @@ fn assemble(
         projector.wait(end)?;
     }
     let past = Past::read(&store, &damage)?;
-    past.settle(&store, &projector);
     let config = Config {
         tenant: identity.tenant,
         device: identity.keys().device(),
@@ -140,6 +149,7 @@ fn assemble(
         store_epoch: past.restores,
     };
     let mut replica = Replica::new(config, items.into_values().collect(), held.into_values())
+        .with_lost(lost)
         .with_signed(contents::signed_until(store.view())?)
         .with_doubts(contents::doubts(store.view())?)
         .with_receipts(contents::receipts(store.view())?)
@@ -155,9 +165,16 @@ fn assemble(
         identity,
         policy: Arc::clone(&policy),
         only,
+        harms: Arc::clone(&harms),
+        seen,
     };
     let ledger = Arc::new(Ledger::open(parts, past.epoch)?);
-    Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger })
+    // What is lacking is on the disk before the store forgets that it has lost something.
+    match ledger.note_recovered(&recovered).and_then(|()| ledger.mend()) {
+        Ok(()) => past.settle(&store, &projector),
+        Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
+    }
+    Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
 }
 
 /// Has the view count those batches that the replica counts.

@@ -50,7 +50,7 @@ impl Node {
             let me = policy.known(&ledger.device()).ok_or_else(|| Error::NotAllowed {
                 reason: "this device is no member of its tenant".into(),
             })?;
-            let damage = ledger.known_damage()?;
+            let damage = ledger.damage_lines()?;
             let is_revoked = policy.is_revoked(&ledger.device());
             let state = match (damage.is_empty(), is_revoked, connected, is_syncing) {
                 (false, _, _, _) => "damaged",
@@ -60,7 +60,7 @@ impl Node {
                 (true, false, _, false) => "online",
             };
             let whereabouts = ledger.whereabouts()?;
-            notes.splice(0..0, ledger.own_notes());
+            notes.splice(0..0, ledger.own_notes().into_iter().chain(ledger.checking()));
             notes.extend(ledger.upkeep_fault());
             Ok(StatusReport {
                 state: state.into(),

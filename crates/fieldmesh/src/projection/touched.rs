@@ -27,11 +27,14 @@ pub(super) struct Work {
     pub(super) is_remade: bool,
     /// Where changes of it lie that were refused so far, if it is made anew.
     pub(super) refused: Vec<(Place, u16)>,
+    /// Where changes lay that are lost for good.
+    pub(super) given_up: BTreeSet<Place>,
 }
 
 impl Work {
-    pub(super) const fn new(id: DocumentId, scope: Scope) -> Self {
-        Self { id, scope, arrivals: Vec::new(), is_remade: false, refused: Vec::new() }
+    pub(super) fn new(id: DocumentId, scope: Scope) -> Self {
+        let (arrivals, refused, given_up) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { id, scope, arrivals, is_remade: false, refused, given_up }
     }
 }
 
@@ -200,6 +203,7 @@ fn gather(
                 let reference = ChangeRef { hash, ..known };
                 found.insert((known.place, known.leaf), Arrival { reference, source });
             }
+            Err(_) if work.given_up.contains(&known.place) => {}
             Err(_) if known.hash != [0; 8] => waiting.add(&ANYTHING, known),
             Err(error) => tracing::error!(document = %work.id.short(), %error, "a change is lost"),
         }

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use fieldmesh::api::{
-    ConnectivityReport, InvitationReport, InviteOptions, PeerReport, RekeyOptions, RekeyReport,
-    StatusReport, SyncNow, SyncSettingsChange, VerifyReport,
+    ConnectivityReport, DoctorReport, InvitationReport, InviteOptions, PeerReport, RekeyOptions,
+    RekeyReport, StatusReport, SyncNow, SyncSettingsChange, VerifyReport,
 };
 use serde::Deserialize;
 
@@ -61,6 +61,14 @@ pub(super) async fn rekey(
 ) -> Result<(StatusCode, Json<RekeyReport>), Refusal> {
     let Json(options) = options?;
     Ok((StatusCode::ACCEPTED, Json(shared.backend.rekey(options).await?)))
+}
+
+pub(super) async fn doctor(State(shared): State<Shared>) -> Result<Json<DoctorReport>, Refusal> {
+    Ok(Json(shared.backend.doctor().await?))
+}
+
+pub(super) async fn accept_losses(State(shared): State<Shared>) -> Result<Json<u64>, Refusal> {
+    Ok(Json(shared.backend.accept_losses().await?))
 }
 
 /// Which log lines the daemon is to write.

@@ -1,0 +1,58 @@
+//! Reading entries, and saying which of them turn out to be damaged.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use super::Store;
+use crate::log::{self, Entry, Place, ReadError, Replayed};
+
+/// Whom damage is told to.
+pub(super) type DamageListener = Box<dyn Fn(Range<u64>) + Send + Sync>;
+
+impl Store {
+    /// Has `listener` told of each place whose entry a read or a replay finds damaged, as often as
+    /// it is found. It must be quick and not read. The first listener stays.
+    pub fn on_damage(&self, listener: impl Fn(Range<u64>) + Send + Sync + 'static) {
+        // A second one would be a mistake of the caller.
+        let _ = self.damage_listener.set(Box::new(listener));
+    }
+
+    /// Reads the entry at a place.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Damaged`]: fetch it again from a peer.
+    pub fn read(&self, place: Place) -> Result<Arc<Entry>, ReadError> {
+        let read = self.segments.read(place);
+        match &read {
+            Err(ReadError::Damaged { .. } | ReadError::Io { .. }) => {
+                self.tell_damage(place.0..place.0.saturating_add(1));
+            }
+            Ok(_) | Err(ReadError::NotFound { .. }) => {}
+        }
+        read
+    }
+
+    /// Gives every entry behind `after` to `visit`, in order, until it breaks off.
+    ///
+    /// # Errors
+    ///
+    /// A segment cannot be opened; damage inside one is listed in the result instead.
+    pub fn replay(
+        &self,
+        after: Option<Place>,
+        visit: impl FnMut(Place, Entry) -> ControlFlow<()>,
+    ) -> Result<Replayed, ReadError> {
+        let replayed = log::replay(&self.segments, after, visit)?;
+        for bad in &replayed.bad_frames {
+            self.tell_damage(bad.sequences.clone());
+        }
+        Ok(replayed)
+    }
+
+    fn tell_damage(&self, places: Range<u64>) {
+        if let Some(tell) = self.damage_listener.get().filter(|_| !places.is_empty()) {
+            tell(places);
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! What was found wrong with this home, in words for the people who use it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fieldmesh_model::{DeviceId, DocumentId, Moment, Value};
+use fieldmesh_store::{Direction, KeyRange, Place, Tree, ViewCondition};
+
+use crate::api::{DoctorReport, Finding, Record};
+use crate::clock::minute;
+use crate::entry::Fact;
+use crate::error::Error;
+use crate::harm::{Harm, Harmed, LostChange, Outcome};
+use crate::rows::{self, DocumentRow};
+use crate::schema;
+
+use super::Ledger;
+use super::names::record_name;
+use super::query::Names;
+
+/// Records that one finding names.
+const NAMED_MAX: usize = 10;
+impl Ledger {
+    /// Everything that is known to be wrong, or was and is healed; `notes` are what the mesh says.
+    pub(crate) fn diagnose(&self, notes: Vec<String>) -> Result<DoctorReport, Error> {
+        self.settle()?;
+        self.mend()?;
+        let harms = self.harms()?;
+        let mut findings = Vec::new();
+        findings.extend(self.lost_changes(&harms));
+        findings.extend(self.lacking_batches(&harms)?);
+        findings.extend(lacking_items(&harms));
+        findings.extend(unknown(&harms));
+        findings.extend(self.told_at_open()?);
+        findings.extend(self.stuck_view());
+        findings.extend(self.full_disk());
+        findings.extend(self.own_notes().into_iter().map(of_this_device));
+        findings.extend(notes.into_iter().map(of_others));
+        findings.extend(self.healed(&harms));
+        findings.extend(self.how_it_opened());
+        findings.extend(self.epochs()?);
+        findings.extend(self.kept_aside());
+        findings.sort_by_key(|finding| !finding.open);
+        Ok(DoctorReport {
+            open: findings.iter().any(|finding| finding.open),
+            checking: self.scrub_progress().map(|progress| progress.percent()),
+            findings,
+        })
+    }
+
+    /// What is damaged, in a few lines.
+    pub(crate) fn damage_lines(&self) -> Result<Vec<String>, Error> {
+        let mut lines = self.known_damage()?;
+        let open = self.harms()?.iter().filter(|harm| harm.is_open()).count();
+        if open > 0 {
+            lines.push(format!(
+                "{} of the log cannot be read; `fieldmesh doctor` says what is missing",
+                counted(open, "entry", "entries")
+            ));
+        }
+        Ok(lines)
+    }
+
+    /// Changes that nobody else can bring.
+    fn lost_changes(&self, harms: &[Harm]) -> Vec<Finding> {
+        let mut names = Names::default();
+        let mut findings = Vec::new();
+        for harm in harms {
+            let Harmed::Change(lost) = &harm.what else { continue };
+            if !matches!(harm.outcome, Outcome::Healed { .. }) {
+                findings.push(self.lost_change(harm, lost, &mut names));
+            }
+        }
+        findings
+    }
+
+    fn lost_change(&self, harm: &Harm, lost: &LostChange, names: &mut Names) -> Finding {
+        let schema = schema::numbered(lost.collection);
+        let record =
+            lost.shown.clone().map(|shown| self.to_record(lost.document, &schema, shown, names));
+        let title = title(lost, record.as_ref());
+        let when = record
+            .as_ref()
+            .map_or_else(String::new, |record| format!("recorded {}, ", minute(record.updated_at)));
+        let values = lost.shown.as_ref().map_or_else(String::new, |shown| {
+            let values = shown.fields.iter().filter(|(_, value)| !value.to_cell().is_empty());
+            let values: Vec<String> =
+                values.map(|(key, value)| format!("{key} {}", value.to_cell())).collect();
+            format!(", {}", values.join(", "))
+        });
+        let is_open = harm.is_open();
+        let done = match (&harm.outcome, &record) {
+            (Outcome::Settled(at), _) => {
+                format!("It was given up on {}; what was shown of it is kept here.", minute(*at))
+            }
+            (_, Some(_)) => "What was shown of it is kept here.".into(),
+            (_, None) => "Nothing of it is known but its record.".into(),
+        };
+        Finding {
+            kind: "lost-change".into(),
+            open: is_open,
+            what: format!("{when}{title}{values}: this change is lost in the log"),
+            means:
+                "It was not sent to any other device before it was damaged, so nobody can bring \
+                    it back."
+                    .into(),
+            done,
+            next: again(lost, is_open),
+            record: record.map(Box::new),
+        }
+    }
+
+    /// Batches that are lacking, by who may have them.
+    fn lacking_batches(&self, harms: &[Harm]) -> Result<Vec<Finding>, Error> {
+        let mut open = BTreeMap::new();
+        for harm in harms.iter().filter(|harm| harm.is_open()) {
+            if let Harmed::Batch { id, author, .. } = &harm.what {
+                open.insert(harm.place, (*id, *author));
+            }
+        }
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = open.values().map(|(id, _)| *id).collect();
+        let holders = self.mesh.get().map_or_else(Vec::new, |mesh| mesh.holders(ids));
+        let mut parts: BTreeMap<Vec<DeviceId>, BTreeSet<Place>> = BTreeMap::new();
+        for (index, (place, (_, author))) in open.iter().enumerate() {
+            let mut who: BTreeSet<DeviceId> =
+                holders.get(index).into_iter().flatten().copied().collect();
+            who.extend(author.filter(|author| *author != self.device()));
+            parts.entry(who.into_iter().collect()).or_default().insert(*place);
+        }
+        let records = self.records_at(&open.keys().copied().collect())?;
+        Ok(parts.iter().map(|(who, places)| self.lacking(who, places, &records)).collect())
+    }
+
+    fn lacking(
+        &self,
+        who: &[DeviceId],
+        places: &BTreeSet<Place>,
+        records: &BTreeMap<DocumentId, (BTreeSet<Place>, String)>,
+    ) -> Finding {
+        let touched = records.values().filter(|(at, _)| !at.is_disjoint(places));
+        let titles: Vec<&str> = touched.map(|(_, title)| title.as_str()).collect();
+        let policy = self.policy();
+        let name = |device: &DeviceId| match policy.known(device) {
+            Some(member) => member.name.clone(),
+            None => format!("…{}", device.short()),
+        };
+        let who = match who {
+            [] => "whoever was in step with this device".to_owned(),
+            devices => devices.iter().map(name).collect::<Vec<_>>().join(" or "),
+        };
+        Finding {
+            kind: "lacking-batches".into(),
+            open: true,
+            what: format!(
+                "{} of the log cannot be read any more; {}",
+                counted(places.len(), "batch", "batches"),
+                named(&titles),
+            ),
+            means:
+                "Those records are shown as they were read last; changes of them wait until the \
+                    damaged part is back."
+                    .into(),
+            done: "This device asks everybody it meets for them.".into(),
+            next: format!("Meet {who}: `fieldmesh sync` brings them back."),
+            record: None,
+        }
+    }
+
+    /// Which records have changes at these places, and what they are called.
+    fn records_at(
+        &self,
+        places: &BTreeSet<Place>,
+    ) -> Result<BTreeMap<DocumentId, (BTreeSet<Place>, String)>, Error> {
+        let mut records = BTreeMap::new();
+        let (view, mut names) = (self.view(), Names::default());
+        for row in rows::scan(view, Tree::Document, KeyRange::all(), Direction::Ascending) {
+            let (key, value) = row?;
+            let Some(id) = rows::indexed_id(&key) else { continue };
+            let row: DocumentRow = rows::decode(&value)?;
+            let at = row.changes.iter().map(|it| it.place).filter(|it| places.contains(it));
+            let at: BTreeSet<Place> = at.collect();
+            if at.is_empty() {
+                continue;
+            }
+            let schema = schema::numbered(row.scope.collection);
+            let own = row.record.as_ref().and_then(|record| record_name(&schema, record));
+            let record = row.record.map(|it| self.to_record(id, &schema, it, &mut names));
+            let title = match (own, record) {
+                (Some(name), _) => format!("{} {name}", schema.name),
+                (None, Some(record)) => of_record(&record),
+                (None, None) => format!("{} {}", schema.name, id.short()),
+            };
+            records.insert(id, (at, title));
+        }
+        Ok(records)
+    }
+
+    fn healed(&self, harms: &[Harm]) -> Vec<Finding> {
+        let mut healed: BTreeMap<Option<DeviceId>, (usize, Moment)> = BTreeMap::new();
+        for harm in harms.iter().filter(|harm| harm.what != Harmed::Nothing) {
+            if let Outcome::Healed { from, at } = &harm.outcome {
+                let (count, last) = healed.entry(*from).or_insert((0, *at));
+                *count += 1;
+                *last = (*last).max(*at);
+            }
+        }
+        let policy = self.policy();
+        let finding = |(from, (count, last)): (Option<DeviceId>, (usize, Moment))| {
+            let name = from.map(|device| match policy.known(&device) {
+                Some(member) => member.name.clone(),
+                None => format!("…{}", device.short()),
+            });
+            let done = match name {
+                Some(name) => format!("{name} brought them again, the last on {}.", minute(last)),
+                None => format!("Another copy was here, the last one found on {}.", minute(last)),
+            };
+            Finding {
+                kind: "healed".into(),
+                what: format!("damage in {} of the log", counted(count, "entry", "entries")),
+                means: "Nothing of them is missing.".into(),
+                done,
+                ..Finding::default()
+            }
+        };
+        healed.into_iter().map(finding).collect()
+    }
+
+    /// What the last open found, and nobody was told of so far.
+    fn told_at_open(&self) -> Result<Vec<Finding>, Error> {
+        let finding = |line: String| Finding {
+            kind: "damage".into(),
+            open: true,
+            what: line,
+            means: "Entries that were acknowledged may be missing; those that others have come \
+                    back by themselves."
+                .into(),
+            done: "This device began new chains, so that nothing it writes collides with what may \
+                   be missing."
+                .into(),
+            next: "Look whether the last records are there, then say `fieldmesh doctor --accept`."
+                .into(),
+            record: None,
+        };
+        Ok(self.known_damage()?.into_iter().map(finding).collect())
+    }
+
+    fn stuck_view(&self) -> Option<Finding> {
+        let fault = self.projector.fault()?;
+        Some(Finding {
+            kind: "view-stuck".into(),
+            open: true,
+            what: format!("new entries cannot be made readable: {fault}"),
+            means: "They are safe in the log, and lists do not show them.".into(),
+            done: "It is tried again with the next entry.".into(),
+            next: "Start fieldmesh again; if that does not help, keep the folder and report it."
+                .into(),
+            record: None,
+        })
+    }
+
+    fn full_disk(&self) -> Option<Finding> {
+        let free = self.disk().ok().filter(|disk| disk.low || disk.full)?.free?;
+        Some(Finding {
+            kind: "disk-low".into(),
+            open: true,
+            what: format!("the disk has {} MiB left", free / (1024 * 1024)),
+            means: "Below 32 MiB nothing more can be recorded; reading goes on.".into(),
+            done: "A reserve is kept so that fieldmesh can close in order.".into(),
+            next: "Free some room on this disk.".into(),
+            record: None,
+        })
+    }
+
+    /// How the last open found the store, as far as nothing is lost by it.
+    fn how_it_opened(&self) -> Vec<Finding> {
+        let report = self.store.report();
+        let mut findings = Vec::new();
+        if !report.was_closed && self.seen != Default::default() {
+            findings.push(Finding {
+                kind: "unclean-stop".into(),
+                what: "the last run was not ended in order: power loss, a crash or a kill".into(),
+                means: "Whatever was acknowledged is on the disk.".into(),
+                done: "Everything that is stored is read and checked in the background.".into(),
+                ..Finding::default()
+            });
+        }
+        if let Some(tail) = &report.torn_tail {
+            let kept = tail.kept_as.as_deref().unwrap_or("the log itself");
+            findings.push(Finding {
+                kind: "torn-tail".into(),
+                what: format!("the last {} bytes of the log could not be read", tail.length),
+                means: "They were being written when the last run ended, or were damaged since."
+                    .into(),
+                done: format!("They are kept in {kept}."),
+                ..Finding::default()
+            });
+        }
+        let why = match report.view {
+            ViewCondition::Kept => None,
+            ViewCondition::Created if !self.store.view_was_rebuilt() => None,
+            ViewCondition::Created => Some("was gone"),
+            ViewCondition::Damaged => Some("was damaged"),
+            ViewCondition::Foreign => Some("belonged to another store"),
+            ViewCondition::OtherVersion => Some("was written by another version"),
+            ViewCondition::AheadOfLog => {
+                findings.push(Finding {
+                    kind: "log-behind".into(),
+                    what: "the log ends before what records were made from".into(),
+                    means: "A part of the log is gone or was put back from an older copy.".into(),
+                    done: "Records are kept as they were shown; what is missing is asked for."
+                        .into(),
+                    ..Finding::default()
+                });
+                None
+            }
+            _ => Some("could not be used"),
+        };
+        findings.extend(why.map(|why| Finding {
+            kind: "view-rebuilt".into(),
+            what: format!("the view, from which lists are read, {why}"),
+            means: "It holds nothing that the log does not hold.".into(),
+            done: "It was made again from the log.".into(),
+            ..Finding::default()
+        }));
+        findings
+    }
+
+    fn epochs(&self) -> Result<Option<Finding>, Error> {
+        let count = match self.recall(&Fact::Restores(0))? {
+            Some(Fact::Restores(count)) if count > 0 => count,
+            _ => return Ok(None),
+        };
+        Ok(Some(Finding {
+            kind: "epochs".into(),
+            what: format!(
+                "this store has lost something {} in its life",
+                if count == 1 { "once".into() } else { format!("{count} times") }
+            ),
+            means: "What it had confirmed to others before does not count as a copy any more."
+                .into(),
+            done: "It confirms anew what it holds, as soon as it meets them.".into(),
+            ..Finding::default()
+        }))
+    }
+
+    fn kept_aside(&self) -> Option<Finding> {
+        let bytes = self.store.disk_usage().ok()?.quarantine_bytes;
+        (bytes > 0).then(|| Finding {
+            kind: "quarantine".into(),
+            what: format!("{} KiB of damaged files are kept aside", bytes.div_ceil(1024)),
+            means: "They are encrypted like everything else and nothing needs them.".into(),
+            done: "They lie in the folder `quarantine` of the store.".into(),
+            next: "Once nothing is open here, the folder may be deleted.".into(),
+            ..Finding::default()
+        })
+    }
+}
+
+/// Policy items that are lacking.
+fn lacking_items(harms: &[Harm]) -> Option<Finding> {
+    let is_lacking = |harm: &&Harm| harm.is_open() && matches!(harm.what, Harmed::Item(_));
+    let count = harms.iter().filter(is_lacking).count();
+    (count > 0).then(|| Finding {
+        kind: "lacking-items".into(),
+        open: true,
+        what: format!("{} of the crew's policy cannot be read", counted(count, "item", "items")),
+        means: "This device may not know every member or right of the crew.".into(),
+        done: "It asks everybody it meets for them.".into(),
+        next: "Meet any other device or the relay: `fieldmesh sync` brings them back.".into(),
+        record: None,
+    })
+}
+
+/// Entries that were damaged before anything was known of them.
+fn unknown(harms: &[Harm]) -> Option<Finding> {
+    let is_unknown = |harm: &&Harm| harm.is_open() && harm.what == Harmed::Unknown;
+    let count = harms.iter().filter(is_unknown).count();
+    (count > 0).then(|| Finding {
+        kind: "unknown-entries".into(),
+        open: true,
+        what: format!(
+            "damage in {} of the log, found before anything was read of it",
+            counted(count, "entry", "entries")
+        ),
+        means: "What others hold of them comes back by itself; what was only here is lost.".into(),
+        done: "This device asks everybody it meets for what it lacks.".into(),
+        next: "Run `fieldmesh sync`, look whether your last records are there, then say \
+               `fieldmesh doctor --accept`."
+            .into(),
+        record: None,
+    })
+}
+
+fn of_this_device(note: String) -> Finding {
+    Finding {
+        kind: "this-device".into(),
+        open: true,
+        what: note,
+        means: "Others may not take what this device writes, or take it for two.".into(),
+        next: "Ask the lead of the crew.".into(),
+        ..Finding::default()
+    }
+}
+
+fn of_others(note: String) -> Finding {
+    Finding { kind: "note".into(), what: note, ..Finding::default() }
+}
+
+/// What to call the record of a lost change.
+fn title(lost: &LostChange, record: Option<&Record>) -> String {
+    let schema = schema::numbered(lost.collection);
+    let own = lost.shown.as_ref().and_then(|shown| record_name(&schema, shown));
+    match (own, record) {
+        (Some(name), _) => format!("{} {name}", schema.name),
+        (None, Some(record)) => of_record(record),
+        (None, None) => format!("{} {}", schema.name, lost.document.short()),
+    }
+}
+
+/// What to call a record that has no name: by what it refers to.
+fn of_record(record: &Record) -> String {
+    let name = record.names.values().find_map(|name| name.as_str());
+    match name {
+        Some(name) => format!("{} of {name}", record.collection),
+        None => format!("{} {}", record.collection, record.id.short()),
+    }
+}
+
+/// How to record a lost change once more.
+fn again(lost: &LostChange, is_open: bool) -> String {
+    let accept = if is_open { "Say `fieldmesh doctor --accept`, then " } else { "" };
+    let Some(shown) = &lost.shown else {
+        return format!("{accept}record it again if you know what it was.");
+    };
+    let schema = schema::numbered(lost.collection);
+    let assign = |(key, value): (&String, &Value)| {
+        let cell = value.to_cell();
+        let text = format!("{key}={cell}");
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "=._-:+/".contains(c);
+        let quoted = || format!("'{}'", text.replace('\'', "'\\''"));
+        (!cell.is_empty()).then(|| if text.chars().all(is_plain) { text.clone() } else { quoted() })
+    };
+    let fields: Vec<String> = shown.fields.iter().filter_map(assign).collect();
+    let command = match lost.is_whole {
+        true => format!("fieldmesh record {} {}", schema.name, fields.join(" ")),
+        false => format!("fieldmesh edit {} {}", lost.document, fields.join(" ")),
+    };
+    format!("{accept}record it again with: {command}")
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Records by name, at most [`NAMED_MAX`] of them.
+fn named(titles: &[&str]) -> String {
+    match titles.len() {
+        0 => "no record shows anything of it".into(),
+        count if count <= NAMED_MAX => format!("it holds changes of {}", titles.join(", ")),
+        count => format!(
+            "it holds changes of {} and {} more records",
+            titles[..NAMED_MAX].join(", "),
+            count - NAMED_MAX
+        ),
+    }
+}

@@ -1,0 +1,230 @@
+//! What was found damaged: finding out what it was, noting it, and having it brought again.
+//!
+//! A batch or a policy item leaves the sets that are compared, so whoever holds it brings it. A
+//! change that no batch holds is nowhere else: what the view shows of it is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fieldmesh_model::{BatchId, DocumentId};
+use fieldmesh_replica::Input;
+use fieldmesh_store::{Direction, KeyRange, Place, ReadError, Store, Tree};
+use fieldmesh_trie::Key;
+
+use crate::clock;
+use crate::entry::{Entry, Fact};
+use crate::error::Error;
+use crate::harm::{self, Harm, Harmed, LostChange, Outcome};
+use crate::mesh::Call;
+use crate::rows::{self, DocumentRow, LeafRow};
+
+use super::Ledger;
+
+/// Damaged entries that one fact names.
+const HARMS_PER_FACT: usize = 16;
+/// Places that one fact names.
+const PLACES_PER_FACT: usize = 1_024;
+
+/// How much of the log the view had read when the store was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    applied: Option<Place>,
+    end: Option<Place>,
+}
+
+impl Seen {
+    pub(crate) fn of(store: &Store) -> Result<Self, Error> {
+        let applied = store.view().applied().map_err(|error| Error::store(&error))?;
+        Ok(Self { applied, end: store.end() })
+    }
+
+    /// Whether the entry at `place` had been read once, so that what the view does not list is
+    /// nothing that a record needs.
+    fn has_read(&self, place: Place) -> bool {
+        Some(place) <= self.applied || Some(place) > self.end
+    }
+}
+
+/// What the view lists by place.
+#[derive(Default)]
+struct Listed {
+    batches: BTreeMap<Place, Harmed>,
+    items: BTreeMap<Place, [u8; 32]>,
+    unsealed: BTreeMap<Place, (DocumentId, [u8; 8])>,
+}
+
+impl Ledger {
+    /// Looks at everything that was found damaged since this was asked last. Blocks.
+    pub(crate) fn mend(&self) -> Result<(), Error> {
+        let places = self.damaged.take();
+        let (gone, sound): (BTreeSet<Place>, BTreeSet<Place>) =
+            places.into_iter().partition(|place| self.is_gone(*place));
+        self.damaged.forget(sound);
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let noted = self.note_harms(&gone);
+        if noted.is_err() {
+            // The next reading of them begins anew.
+            self.damaged.forget(gone);
+        }
+        noted
+    }
+
+    /// Notes that damaged entries can be read again, as after a disk that failed for a while.
+    pub(crate) fn note_recovered(&self, places: &[Place]) -> Result<(), Error> {
+        let at = clock::now();
+        let fact = |places: &[Place]| Fact::Healed { places: places.to_vec(), from: None, at };
+        self.remember_all(places.chunks(PLACES_PER_FACT).map(fact))
+    }
+
+    /// Every damaged entry that is known, in the order of the log.
+    pub(crate) fn harms(&self) -> Result<Vec<Harm>, Error> {
+        harm::all(self.view())
+    }
+
+    /// Has the user's word that what is lost for good is given up; gives how many entries it was.
+    pub(crate) fn give_up_lost(&self) -> Result<u64, Error> {
+        self.settle()?;
+        let is_lost = |harm: &Harm| {
+            harm.is_open() && matches!(harm.what, Harmed::Change(_) | Harmed::Unknown)
+        };
+        let lost: Vec<Place> =
+            self.harms()?.iter().filter(|it| is_lost(it)).map(|harm| harm.place).collect();
+        let at = clock::now();
+        let fact = |places: &[Place]| Fact::Settled { places: places.to_vec(), at };
+        let found = (!self.known_damage()?.is_empty()).then(|| Fact::Found(Vec::new()));
+        self.remember_all(lost.chunks(PLACES_PER_FACT).map(fact).chain(found))?;
+        Ok(lost.len() as u64)
+    }
+
+    /// Takes all that is lacking out of the sets that are compared, once there are any.
+    pub(crate) fn ask_for_lacking(&self) -> Result<(), Error> {
+        let mut harms = self.harms()?;
+        harms.iter().for_each(|harm| self.damaged.learn(harm));
+        harms.retain(Harm::is_open);
+        self.ask_for(&harms);
+        Ok(())
+    }
+
+    /// Writes facts durably.
+    pub(super) fn remember_all(&self, facts: impl Iterator<Item = Fact>) -> Result<(), Error> {
+        let entries: Vec<_> = facts.map(|fact| Entry::Fact(fact).encode()).collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let places = self.store.append(entries).map_err(|error| Error::store(&error))?;
+        places.last().map_or(Ok(()), |place| self.projector.wait(*place))
+    }
+
+    /// Whether the entry cannot be read, also at a second try.
+    fn is_gone(&self, place: Place) -> bool {
+        let is_unreadable = |place| {
+            matches!(self.store.read(place), Err(ReadError::Damaged { .. } | ReadError::Io { .. }))
+        };
+        self.store.report().is_lost(place) || is_unreadable(place)
+    }
+
+    fn note_harms(&self, places: &BTreeSet<Place>) -> Result<(), Error> {
+        self.catch_up()?;
+        // A view that was made anew has learned of some since.
+        let mut fresh = places.clone();
+        for harm in self.harms()? {
+            self.damaged.learn(&harm);
+            if !matches!(harm.outcome, Outcome::Healed { from: None, .. }) {
+                fresh.remove(&harm.place);
+            }
+        }
+        let places = &fresh;
+        let mut listed = self.listed(places)?;
+        if !listed.unsealed.is_empty() && self.mesh.get().is_some() {
+            // What a running node has in memory is written once more, into a batch.
+            self.seal(None)?;
+            self.catch_up()?;
+            listed = self.listed(places)?;
+        }
+        let found = clock::now();
+        let mut harms = Vec::with_capacity(places.len());
+        for place in places {
+            let what = self.what_lay_at(*place, &mut listed)?;
+            harms.push(Harm { place: *place, found, what, outcome: Outcome::Open });
+        }
+        for harm in &harms {
+            tracing::warn!(place = harm.place.0, open = harm.is_open(), "damage in the log");
+        }
+        self.remember_all(harms.chunks(HARMS_PER_FACT).map(|some| Fact::Harmed(some.to_vec())))?;
+        harms.iter().for_each(|harm| self.damaged.learn(harm));
+        self.ask_for(&harms);
+        Ok(())
+    }
+
+    /// Takes what is lacking out of the sets that are compared.
+    fn ask_for(&self, harms: &[Harm]) {
+        // Before there is a mesh the replica is told by whoever opens it.
+        let Some(mesh) = self.mesh.get() else { return };
+        let mut batches: Vec<BatchId> = Vec::new();
+        let mut items: Vec<[u8; 32]> = Vec::new();
+        for harm in harms {
+            match &harm.what {
+                Harmed::Batch { id, .. } => batches.push(*id),
+                Harmed::Item(hash) => items.push(*hash),
+                Harmed::Nothing | Harmed::Unknown | Harmed::Change(_) => {}
+            }
+        }
+        if !batches.is_empty() {
+            mesh.urgent(Call::Input(Input::BatchesLost { ids: batches }));
+        }
+        if !items.is_empty() {
+            mesh.urgent(Call::ItemsLost(items));
+        }
+    }
+
+    /// What the view lists at these places.
+    fn listed(&self, places: &BTreeSet<Place>) -> Result<Listed, Error> {
+        let mut listed = Listed::default();
+        let (view, up) = (self.view(), Direction::Ascending);
+        for row in rows::scan(view, Tree::Leaf, KeyRange::all(), up) {
+            let (key, value) = row?;
+            let place: Place = rows::decode(&value)?;
+            let Ok(key) = <[u8; 46]>::try_from(key.as_slice()) else { continue };
+            if places.contains(&place) {
+                let key = Key::from_bytes(key);
+                let author = rows::decode::<LeafRow>(&value).ok().map(|row| row.author);
+                let id = BatchId::from_bytes(key.id());
+                let scope = fieldmesh_model::Scope::from_bytes(key.scope());
+                listed.batches.insert(place, Harmed::Batch { id, scope, author });
+            }
+        }
+        for row in rows::scan(view, Tree::Item, KeyRange::all(), up) {
+            let (key, value) = row?;
+            if let Ok(id) = <[u8; 32]>::try_from(key.as_slice()) {
+                listed.items.insert(rows::decode(&value)?, id);
+            }
+        }
+        for row in rows::scan(view, Tree::Meta, KeyRange::prefix(rows::UNSEALED_PREFIX), up) {
+            let (key, value) = row?;
+            let place: Place = rows::decode(&value)?;
+            if let Some(change) = rows::unsealed_change(&key).filter(|_| places.contains(&place)) {
+                listed.unsealed.insert(place, change);
+            }
+        }
+        Ok(listed)
+    }
+
+    fn what_lay_at(&self, place: Place, listed: &mut Listed) -> Result<Harmed, Error> {
+        if let Some(batch) = listed.batches.remove(&place) {
+            return Ok(batch);
+        }
+        if let Some(id) = listed.items.remove(&place) {
+            return Ok(Harmed::Item(id));
+        }
+        if let Some((document, hash)) = listed.unsealed.remove(&place) {
+            let row = self.row(document)?;
+            let collection = row.as_ref().map_or(0, |row| row.scope.collection);
+            let is_whole = row.as_ref().is_none_or(|row: &DocumentRow| row.changes.len() <= 1);
+            let shown = row.and_then(|row| row.record);
+            let lost = LostChange { document, hash, collection, is_whole, shown };
+            return Ok(Harmed::Change(Box::new(lost)));
+        }
+        Ok(if self.seen.has_read(place) { Harmed::Nothing } else { Harmed::Unknown })
+    }
+}

@@ -1,0 +1,50 @@
+//! The rows of damaged entries: what the view knows, and what this step has changed of it.
+
+use std::collections::BTreeMap;
+
+use fieldmesh_store::{Place, Tree, View, WriteSet};
+
+use crate::error::Error;
+use crate::harm::{self, Harm, Outcome};
+use crate::rows;
+
+/// The rows of damaged entries.
+pub(super) struct Damage<'a> {
+    view: &'a View,
+    changed: BTreeMap<Place, Harm>,
+}
+
+impl<'a> Damage<'a> {
+    pub(super) const fn new(view: &'a View) -> Self {
+        Self { view, changed: BTreeMap::new() }
+    }
+
+    /// An entry was found damaged.
+    pub(super) fn keep(&mut self, harm: Harm) {
+        self.changed.insert(harm.place, harm);
+    }
+
+    /// Notes what became of those that are open; gives them.
+    pub(super) fn end(&mut self, places: &[Place], outcome: &Outcome) -> Result<Vec<Harm>, Error> {
+        let mut ended = Vec::new();
+        for place in places {
+            let found = match self.changed.get(place) {
+                Some(harm) => Some(harm.clone()),
+                None => rows::find(self.view, Tree::Meta, &harm::key(*place))?,
+            };
+            let Some(mut harm) = found.filter(|it: &Harm| it.outcome == Outcome::Open) else {
+                continue;
+            };
+            harm.outcome = outcome.clone();
+            self.changed.insert(*place, harm.clone());
+            ended.push(harm);
+        }
+        Ok(ended)
+    }
+
+    pub(super) fn write(self, writes: &mut WriteSet) {
+        for (place, harm) in self.changed {
+            writes.put(Tree::Meta, harm::key(place), rows::encode(&harm));
+        }
+    }
+}

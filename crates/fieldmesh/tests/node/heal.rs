@@ -1,0 +1,254 @@
+//! Bytes of the log go bad, files go away: what others have comes back, and what nobody has is
+//! told.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fieldmesh::Node;
+use fieldmesh::api::{DoctorReport, Finding};
+use fieldmesh_model::Role;
+
+use super::{Crew, count, entry, export, listen, reopen, sync, well};
+
+/// Where frames begin in a segment that is written frame by frame.
+const FRAMES_START: usize = 4_176;
+
+/// The segments of a home, oldest first.
+fn segments(home: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(home.join("store/log")).unwrap();
+    let mut paths: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Flips a byte in every few hundred of a segment.
+fn spoil(segment: &Path, step: usize) {
+    let mut bytes = fs::read(segment).unwrap();
+    let spoiled: Vec<usize> = (FRAMES_START + 60..bytes.len()).step_by(step).collect();
+    assert!(!spoiled.is_empty(), "the segment has no frames");
+    for index in spoiled {
+        bytes[index] ^= 1;
+    }
+    fs::write(segment, bytes).unwrap();
+}
+
+fn spoil_all(home: &Path) {
+    for segment in segments(home) {
+        if fs::metadata(&segment).unwrap().len() as usize > FRAMES_START + 60 {
+            spoil(&segment, 150);
+        }
+    }
+}
+
+async fn doctor(node: &Node) -> DoctorReport {
+    node.doctor().await.unwrap()
+}
+
+fn find<'a>(report: &'a DoctorReport, kind: &str) -> &'a Finding {
+    let found = report.findings.iter().find(|finding| finding.kind == kind);
+    found.unwrap_or_else(|| panic!("no {kind} in {report:#?}"))
+}
+
+async fn assert_whole(node: &Node, like: &Node) {
+    for collection in ["well", "field_entry"] {
+        assert_eq!(export(node, collection).await, export(like, collection).await);
+    }
+    node.accept_losses().await.unwrap();
+    let report = doctor(node).await;
+    assert!(!report.open, "{report:#?}");
+    let verified = node.verify().await.unwrap();
+    let verified = if verified.clean { verified } else { node.verify().await.unwrap() };
+    assert!(verified.clean, "{:#?}", verified.faults);
+}
+
+/// A crew whose office and tablet hold the same ten records.
+async fn crew() -> (Crew, Node) {
+    let crew = Crew::new().await;
+    well(&crew.lead, "Alder 1").await;
+    for minute in 10..19 {
+        entry(&crew.lead, "Alder 1", &format!("2026-03-01T08:{minute}:00Z")).await;
+    }
+    let tablet = crew.device("tablet", Role::Operator).await;
+    listen(&tablet).await;
+    sync(&tablet, &crew.address).await;
+    assert_eq!(count(&tablet, "field_entry").await, 9);
+    (crew, tablet)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_went_bad_while_it_was_closed_comes_back_from_the_office() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    spoil_all(&home);
+    let tablet = reopen(&home).await.unwrap();
+    // What the view shows is still there.
+    assert_eq!(count(&tablet, "field_entry").await, 9);
+    assert!(!tablet.verify().await.unwrap().clean);
+    let report = doctor(&tablet).await;
+    assert!(report.open, "{report:#?}");
+    let lacking = find(&report, "lacking-batches");
+    assert!(lacking.open && lacking.next.contains("office"), "{lacking:#?}");
+    assert!(lacking.what.contains("Alder 1"), "{lacking:#?}");
+
+    sync(&tablet, &crew.address).await;
+    let report = doctor(&tablet).await;
+    assert!(report.findings.iter().any(|it| it.done.contains("office brought")), "{report:#?}");
+    assert_whole(&tablet, &crew.lead).await;
+    // Edits need the changes themselves.
+    tablet.history("Alder 1").await.unwrap();
+    tablet.shutdown().await.unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    assert_whole(&tablet, &crew.lead).await;
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_goes_bad_under_a_running_node_is_found_by_verify_and_heals() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    spoil_all(&home);
+    assert!(!tablet.verify().await.unwrap().clean);
+    assert!(doctor(&tablet).await.open);
+    sync(&tablet, &crew.address).await;
+    assert_whole(&tablet, &crew.lead).await;
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_author_of_a_damaged_batch_gets_it_back_from_the_only_other_device_that_has_it() {
+    let (crew, tablet) = crew().await;
+    let relay = crew.device("relay", Role::Relay).await;
+    let (first, second) = (listen(&relay).await, listen(&tablet).await);
+    let office = crew.home("office");
+    let Crew { folder, lead, .. } = crew;
+    lead.shutdown().await.unwrap();
+    spoil_all(&office);
+    let lead = Node::builder(&office).passphrase("one").open().await.unwrap();
+    assert!(!lead.verify().await.unwrap().clean);
+    // The relay has nothing of it.
+    super::try_sync(&lead, &first).await.ok();
+    assert!(doctor(&lead).await.open);
+    sync(&lead, &second).await;
+    assert_whole(&lead, &tablet).await;
+    // And goes on where it was.
+    well(&lead, "Birch 2").await;
+    sync(&lead, &second).await;
+    assert_eq!(count(&tablet, "well").await, 2);
+    for node in [lead, tablet, relay] {
+        node.shutdown().await.unwrap();
+    }
+    drop(folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_with_damage_in_different_places_heal_each_other() {
+    let (crew, tablet) = crew().await;
+    let (office, home) = (crew.home("office"), crew.home("tablet"));
+    entry(&crew.lead, "Alder 1", "2026-03-02T08:00:00Z").await;
+    sync(&tablet, &crew.address).await;
+    let Crew { folder, lead, .. } = crew;
+    lead.shutdown().await.unwrap();
+    tablet.shutdown().await.unwrap();
+    // The oldest part of one, and the newest of the other.
+    spoil(&segments(&office)[0], 4_000);
+    let last = segments(&home).pop().unwrap();
+    let mut bytes = fs::read(&last).unwrap();
+    let middle = bytes.len() - 700;
+    bytes[middle] ^= 1;
+    fs::write(&last, bytes).unwrap();
+    let lead = Node::builder(&office).passphrase("one").open().await.unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    lead.verify().await.unwrap();
+    tablet.verify().await.unwrap();
+    let address = listen(&lead).await;
+    sync(&tablet, &address).await;
+    assert_whole(&tablet, &lead).await;
+    assert_whole(&lead, &tablet).await;
+    lead.shutdown().await.unwrap();
+    tablet.shutdown().await.unwrap();
+    drop(folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_gone_comes_back() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    reopen(&home).await.unwrap().shutdown().await.unwrap();
+    fs::remove_file(&segments(&home)[0]).unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    assert_eq!(count(&tablet, "field_entry").await, 9);
+    assert!(doctor(&tablet).await.open);
+    sync(&tablet, &crew.address).await;
+    for collection in ["well", "field_entry"] {
+        assert_eq!(export(&tablet, collection).await, export(&crew.lead, collection).await);
+    }
+    tablet.history("Alder 1").await.unwrap();
+    tablet.accept_losses().await.unwrap();
+    let report = doctor(&tablet).await;
+    assert!(!report.open, "{report:#?}");
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_folder_that_is_gone_takes_no_record_along() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    // Sealed and sent nowhere: only the view knows of it.
+    entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    tablet.shutdown().await.unwrap();
+    fs::remove_dir_all(home.join("store/log")).unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    assert_eq!(count(&tablet, "field_entry").await, 10, "what the view shows is kept");
+    let report = doctor(&tablet).await;
+    assert!(report.open && find(&report, "lacking-batches").open, "{report:#?}");
+    sync(&tablet, &crew.address).await;
+    assert_eq!(count(&tablet, "field_entry").await, 10);
+    tablet.history("Alder 1").await.unwrap();
+    entry(&tablet, "Alder 1", "2026-03-04T08:00:00Z").await;
+    sync(&tablet, &crew.address).await;
+    assert_eq!(count(&crew.lead, "field_entry").await, 10);
+    tablet.shutdown().await.unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    assert_eq!(count(&tablet, "field_entry").await, 11);
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_only_this_device_had_is_told_with_what_was_shown_of_it() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    let lost = entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    tablet.shutdown().await.unwrap();
+    spoil(&segments(&home).pop().unwrap(), 150);
+    let tablet = reopen(&home).await.unwrap();
+    assert_eq!(tablet.show(&lost.id.to_string()).await.unwrap().fields, lost.fields);
+    let report = doctor(&tablet).await;
+    let told = find(&report, "lost-change").clone();
+    assert!(report.open && told.open, "{report:#?}");
+    assert!(told.what.contains("field_entry of Alder 1"), "{}", told.what);
+    assert!(told.what.contains("oilVolume 10"), "{}", told.what);
+    assert!(told.next.contains("fieldmesh record field_entry"), "{}", told.next);
+    assert_eq!(told.record.unwrap().fields, lost.fields);
+    // It is told until somebody has read it, also when the view is made again.
+    tablet.shutdown().await.unwrap();
+    fs::remove_dir_all(home.join("store/view")).unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    let told = find(&doctor(&tablet).await, "lost-change").clone();
+    assert_eq!(told.record.unwrap().fields, lost.fields);
+    assert!(tablet.accept_losses().await.unwrap() > 0);
+    let report = doctor(&tablet).await;
+    assert!(!report.open && !find(&report, "lost-change").open, "{report:#?}");
+    // And can then be recorded once more.
+    entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    assert_eq!(count(&tablet, "field_entry").await, 10);
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
