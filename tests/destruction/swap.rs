@@ -1,0 +1,126 @@
+//! Each file and folder of a home is deleted, emptied or cut, or something else takes its place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::damage::{Copies, Scene, paths_below};
+use crate::numbers::Numbers;
+use crate::round::{Fault, Theme};
+use crate::stage::copy;
+use crate::tally::{Ending, Tally};
+
+pub(crate) const THEME: Theme = Theme {
+    name: "swap",
+    fault: "each file and folder deleted, emptied, cut, exchanged, or of another kind",
+    prepare: |_| Some(Box::new(Swaps::new())),
+};
+
+/// What happens to a file or a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Delete,
+    Empty,
+    /// The second half is gone; of a folder, its last file.
+    Halve,
+    /// The same file of another home comes in its place.
+    Foreign,
+    /// An older copy of itself comes in its place.
+    Older,
+    /// A folder comes in place of the file, or a file in place of the folder.
+    OtherKind,
+}
+
+const DEEDS: [Deed; 6] =
+    [Deed::Delete, Deed::Empty, Deed::Halve, Deed::Foreign, Deed::Older, Deed::OtherKind];
+
+struct Swaps {
+    scene: Scene,
+    deeds: Vec<(PathBuf, Deed)>,
+}
+
+impl Swaps {
+    fn new() -> Self {
+        let scene = Scene::new();
+        let paths = paths_below(&scene.lead.home);
+        let all = paths.iter().flat_map(|path| DEEDS.map(|deed| (path.clone(), deed)));
+        let is_possible = |(path, deed): &(PathBuf, Deed)| match deed {
+            Deed::Foreign => scene.hand.home.join(path).exists(),
+            Deed::Older => scene.older.join(path).exists(),
+            Deed::Delete | Deed::Empty | Deed::Halve | Deed::OtherKind => true,
+        };
+        let deeds = all.filter(is_possible).collect();
+        Self { scene, deeds }
+    }
+
+    fn perform(&self, deed: Deed, name: &Path, path: &Path) {
+        let is_folder = path.is_dir();
+        match deed {
+            Deed::Delete => remove(path),
+            Deed::Empty if is_folder => {
+                remove(path);
+                fs::create_dir(path).unwrap();
+            }
+            Deed::Empty => cut(path, 0),
+            Deed::Halve if is_folder => {
+                let inner = paths_below(path);
+                if let Some(last) = inner.iter().rev().find(|inner| path.join(inner).is_file()) {
+                    remove(&path.join(last));
+                }
+            }
+            Deed::Halve => cut(path, fs::metadata(path).unwrap().len() / 2),
+            Deed::Foreign | Deed::Older => {
+                let home = match deed {
+                    Deed::Foreign => &self.scene.hand.home,
+                    _ => &self.scene.older,
+                };
+                remove(path);
+                copy(&home.join(name), path);
+            }
+            Deed::OtherKind => {
+                remove(path);
+                match is_folder {
+                    true => fs::write(path, "no folder").unwrap(),
+                    false => fs::create_dir(path).unwrap(),
+                }
+            }
+        }
+    }
+
+    /// Puts everything back as it was before a deed.
+    fn undo(&self, copies: &Copies<'_>, name: &Path) {
+        let path = copies.lead.home.join(name);
+        remove(&path);
+        copy(&self.scene.lead.home.join(name), &path);
+    }
+}
+
+impl Fault for Swaps {
+    fn tries(&self) -> usize {
+        self.deeds.len()
+    }
+
+    fn attempt(&self, attempt: usize, _: &mut Numbers) -> Result<Tally, String> {
+        let (name, deed) = &self.deeds[attempt];
+        let copies = self.scene.copies(attempt);
+        self.perform(*deed, name, &copies.lead.home.join(name));
+        let named = |words| format!("{deed:?} {}: {words}", name.display());
+        if copies.refuses().map_err(named)? {
+            self.undo(&copies, name);
+            copies.must_be_whole().map_err(named)?;
+            return Ok(Tally::one(Ending::Listed));
+        }
+        Ok(Tally::one(copies.judge().map_err(named)?))
+    }
+}
+
+fn cut(path: &Path, length: u64) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
+}
+
+fn remove(path: &Path) {
+    match path.is_dir() {
+        true => fs::remove_dir_all(path).unwrap(),
+        false if path.exists() => fs::remove_file(path).unwrap(),
+        false => {}
+    }
+}
