@@ -18,6 +18,9 @@ use crate::tally::{Ending, Tally};
 /// Disks that a round makes of each day, by each model.
 const CUTS: usize = 40;
 
+/// What is known to go wrong.
+const FOUNDING: &str = "the folders that are made for a new home are not synced into those above";
+
 pub(crate) const NOTHING_LEFT: Theme = Theme {
     name: "power",
     fault: "power cut, nothing unsynced survives",
@@ -172,6 +175,9 @@ fn judge(
     }
     for (name, account) in acknowledged {
         let device = stage.device_in(world, name);
+        if is_founding_lost(world, &device) {
+            return Ok(Ending::Known(FOUNDING));
+        }
         let own = open(&device)?.ending(account).map_err(|words| format!("{name} {words}"))?;
         ending = ending.max(own);
         devices.push(device);
@@ -180,6 +186,11 @@ fn judge(
         meet(hand, lead, acknowledged)?;
     }
     Ok(ending)
+}
+
+/// Whether a folder is gone that was made with the home, and what it holds was made durable.
+fn is_founding_lost(world: &Path, device: &Device) -> bool {
+    !device.home.is_dir() || !world.join("config/fieldmesh/keys").is_dir()
 }
 
 /// A home whose founding nobody was told of opens, or can be founded.

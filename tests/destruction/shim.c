@@ -9,12 +9,14 @@
  * DISK_HALF     if set, a write that is to fail writes its first half before
  * DISK_WHILE    if set, calls count and fail only while this file exists
  * DISK_FIRED    the file that is made when the fault happens
+ * DISK_DENIED   the file or folder that may neither be read nor written, as by its permissions
  * CLOCK_FILE    the file with the seconds that the time of day is moved by; read at every look
  *
  * One lock is held over each call and its line in the journal, so the journal has the order in
  * which things happened. The calls that have no wrapper here pass by the C library as well:
  * fallocate, whose length the next fsync tells, and statvfs. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -113,7 +115,17 @@ static enum outcome meet(enum ability ability) {
     return FAILS;
 }
 
+static int is_denied(const char *path) {
+    const char *denied = getenv("DISK_DENIED");
+    if (!denied || strncmp(path, denied, strlen(denied))) return 0;
+    char next = path[strlen(denied)];
+    if (next && next != '/') return 0;
+    errno = EACCES;
+    return 1;
+}
+
 static int open_watched(int folder, const char *path, int flags, mode_t mode) {
+    if (is_denied(path)) return -1;
     int writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT);
     if (folder != AT_FDCWD || !writes || !is_below_root(path))
         return REAL(openat64)(folder, path, flags, mode);
@@ -271,6 +283,8 @@ int unlinkat(int folder, const char *name, int flags) {
     strncpy(path + length + 1, name, PATH_MAX - 1);
     return remove_watched(folder, name, flags, path);
 }
+
+DIR *opendir(const char *path) { return is_denied(path) ? NULL : REAL(opendir)(path); }
 
 int unlink(const char *path) { return unlinkat(AT_FDCWD, path, 0); }
 int rmdir(const char *path) { return unlinkat(AT_FDCWD, path, AT_REMOVEDIR); }

@@ -1,8 +1,10 @@
-//! Each file and folder of a home is deleted, emptied or cut, or something else takes its place.
+//! Each file and folder of a home is deleted, emptied, cut or denied, or something else takes its
+//! place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::account::sound;
 use crate::damage::{Copies, Scene, paths_below};
 use crate::numbers::Numbers;
 use crate::round::{Fault, Theme};
@@ -11,9 +13,14 @@ use crate::tally::{Ending, Tally};
 
 pub(crate) const THEME: Theme = Theme {
     name: "swap",
-    fault: "each file and folder deleted, emptied, cut, exchanged, or of another kind",
+    fault: "each file and folder deleted, emptied, cut, exchanged, of another kind, or denied",
     prepare: |_| Some(Box::new(Swaps::new())),
 };
+
+/// The folder of the store in a home.
+const STORE: &str = "store";
+/// What is known to go wrong.
+const EMPTY_STORE: &str = "a home whose store is gone opens as an empty one and lists nothing";
 
 /// What happens to a file or a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +35,19 @@ enum Deed {
     Older,
     /// A folder comes in place of the file, or a file in place of the folder.
     OtherKind,
+    /// For one command nobody may open it.
+    Deny,
 }
 
-const DEEDS: [Deed; 6] =
-    [Deed::Delete, Deed::Empty, Deed::Halve, Deed::Foreign, Deed::Older, Deed::OtherKind];
+const DEEDS: [Deed; 7] = [
+    Deed::Delete,
+    Deed::Empty,
+    Deed::Halve,
+    Deed::Foreign,
+    Deed::Older,
+    Deed::OtherKind,
+    Deed::Deny,
+];
 
 struct Swaps {
     scene: Scene,
@@ -45,7 +61,9 @@ impl Swaps {
         let all = paths.iter().flat_map(|path| DEEDS.map(|deed| (path.clone(), deed)));
         let is_possible = |(path, deed): &(PathBuf, Deed)| match deed {
             Deed::Foreign => scene.hand.home.join(path).exists(),
-            Deed::Older => scene.older.join(path).exists(),
+            // An older store is whole in itself; that an old copy went on is tried in `twins.rs`.
+            Deed::Older => path != Path::new(STORE) && scene.older.join(path).exists(),
+            Deed::Deny => scene.stage.has_library(),
             Deed::Delete | Deed::Empty | Deed::Halve | Deed::OtherKind => true,
         };
         let deeds = all.filter(is_possible).collect();
@@ -76,6 +94,8 @@ impl Swaps {
                 remove(path);
                 copy(&home.join(name), path);
             }
+            // The command that meets this is another one.
+            Deed::Deny => {}
             Deed::OtherKind => {
                 remove(path);
                 match is_folder {
@@ -84,6 +104,21 @@ impl Swaps {
                 }
             }
         }
+    }
+
+    /// A command that may not open something breaks nothing.
+    fn deny(&self, copies: &Copies<'_>, name: &Path) -> Result<Ending, String> {
+        let home = &copies.lead.home;
+        let settings = [
+            ("DISK_ROOT", home.to_str().unwrap().to_owned()),
+            ("DISK_DENIED", home.join(name).to_str().unwrap().to_owned()),
+        ];
+        let denied = self.scene.stage.watched(&copies.lead, &settings);
+        let named = |words| format!("{} was denied: {words}", name.display());
+        let shown = sound(denied.run(&["export", "field_entry"])).map_err(named)?;
+        sound(denied.run(&["record", "field_entry", "--from", "/dev/null"])).map_err(named)?;
+        copies.must_be_whole().map_err(named)?;
+        Ok(if shown.code == Some(0) { Ending::Whole } else { Ending::Listed })
     }
 
     /// Puts everything back as it was before a deed.
@@ -102,6 +137,9 @@ impl Fault for Swaps {
     fn attempt(&self, attempt: usize, _: &mut Numbers) -> Result<Tally, String> {
         let (name, deed) = &self.deeds[attempt];
         let copies = self.scene.copies(attempt);
+        if *deed == Deed::Deny {
+            return self.deny(&copies, name).map(Tally::one);
+        }
         self.perform(*deed, name, &copies.lead.home.join(name));
         let named = |words| format!("{deed:?} {}: {words}", name.display());
         if copies.refuses().map_err(named)? {
@@ -109,7 +147,16 @@ impl Fault for Swaps {
             copies.must_be_whole().map_err(named)?;
             return Ok(Tally::one(Ending::Listed));
         }
-        Ok(Tally::one(copies.judge().map_err(named)?))
+        let judged = copies.judge();
+        let is_gone = name == Path::new(STORE) && matches!(deed, Deed::Delete | Deed::Empty);
+        if is_gone && judged.as_ref().is_err_and(|words| words.starts_with("nothing is listed")) {
+            return Ok(Tally::one(Ending::Known(EMPTY_STORE)));
+        }
+        Ok(Tally::one(match judged.map_err(named)? {
+            // What was changed there is right again.
+            Ending::Whole if name.starts_with(STORE) => Ending::Healed,
+            ending => ending,
+        }))
     }
 }
 
