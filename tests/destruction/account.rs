@@ -38,11 +38,10 @@ impl Account {
 
     /// What reads otherwise in `found` than it does here.
     pub(crate) fn changed_in(&self, found: &Self) -> Vec<String> {
-        let all = self.entries.iter().filter(|(id, number)| found.entries.get(*id) != Some(*number));
-        all.map(|(id, number)| {
-            format!("{id} is {:?} in place of {number}", found.entries.get(id))
-        })
-        .collect()
+        let all =
+            self.entries.iter().filter(|(id, number)| found.entries.get(*id) != Some(*number));
+        all.map(|(id, number)| format!("{id} is {:?} in place of {number}", found.entries.get(id)))
+            .collect()
     }
 
     pub(crate) fn add(&mut self, other: &Self) {

@@ -170,8 +170,7 @@ impl<'a> Living<'a> {
 
     pub(crate) fn edit(&mut self, device: &Device, id: &str) {
         let number = self.numbers(1).start;
-        let act =
-            Act::Edit { home: device.name.clone(), id: id.to_owned(), number: number as u64 };
+        let act = Act::Edit { home: device.name.clone(), id: id.to_owned(), number: number as u64 };
         let value = format!("oilVolume={number}");
         self.run(device, act, &["--json", "edit", id, &value]);
     }

@@ -47,7 +47,8 @@ fn offsets(file: &Path, numbers: &mut Numbers) -> Vec<u64> {
     let bytes = fs::read(file).unwrap();
     let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     let Some(last) = written.last() else { return vec![0] };
-    let mut offsets = vec![0, numbers.below(bytes.len().min(8)), numbers.below(bytes.len().min(64))];
+    let mut offsets =
+        vec![0, numbers.below(bytes.len().min(8)), numbers.below(bytes.len().min(64))];
     offsets.extend([*last, last.saturating_sub(numbers.below(24)), bytes.len() - 1]);
     for _ in 0..SAMPLES {
         let anywhere = numbers.below(bytes.len());

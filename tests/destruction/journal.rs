@@ -17,19 +17,44 @@ pub(crate) struct Event {
 #[derive(Debug, Clone)]
 pub(crate) enum Deed {
     /// A file was made, or emptied at its opening.
-    Opened { file: u64, is_new: bool, path: PathBuf },
-    Written { file: u64, offset: u64, bytes: Vec<u8> },
-    Cut { file: u64, length: u64 },
+    Opened {
+        file: u64,
+        is_new: bool,
+        path: PathBuf,
+    },
+    Written {
+        file: u64,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    Cut {
+        file: u64,
+        length: u64,
+    },
     /// A file was made durable; it had this length.
-    Synced { file: u64, length: u64 },
+    Synced {
+        file: u64,
+        length: u64,
+    },
     /// The names in a folder were made durable.
-    FolderSynced { path: PathBuf },
-    Renamed { from: PathBuf, to: PathBuf },
+    FolderSynced {
+        path: PathBuf,
+    },
+    Renamed {
+        from: PathBuf,
+        to: PathBuf,
+    },
     /// A file or an empty folder was removed.
-    Removed { path: PathBuf },
-    FolderMade { path: PathBuf },
+    Removed {
+        path: PathBuf,
+    },
+    FolderMade {
+        path: PathBuf,
+    },
     /// Something was printed on the standard output.
-    Said { text: String },
+    Said {
+        text: String,
+    },
 }
 
 /// Reads a journal whose writers have ended; the paths become relative to `root`.

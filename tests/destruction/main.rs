@@ -7,7 +7,8 @@
 //! what was tried, and each failure comes with the command that repeats it.
 //!
 //! The programs are built by `tests/run`; by hand:
-//! `cargo build -p fieldmesh-cli -p sync-relay`. A long run is `cargo destruction --rounds 20`.
+//! `cargo build -p fieldmesh-cli -p sync-relay`. A long run is `cargo destruction --minutes 30 --from
+//! 100`, for each fault.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
@@ -42,7 +43,7 @@ mod twins;
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use round::{Theme, Wish};
 use tally::Table;
@@ -62,7 +63,7 @@ const THEMES: [Theme; 9] = [
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let mut wish = Wish { from: 1, rounds: 1, only: None };
+    let mut wish = Wish { from: 1, rounds: 1, only: None, time: None };
     let mut names = Vec::new();
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse().ok());
@@ -73,13 +74,18 @@ fn main() -> ExitCode {
                 let only = number().and_then(|only: u64| usize::try_from(only).ok());
                 wish.only = Some(only.expect("--try takes the number of a try"));
             }
+            "--minutes" => {
+                let minutes: u64 = number().expect("--minutes takes a number");
+                wish.time = Some(Duration::from_secs(minutes * 60));
+            }
             "--list" => return ExitCode::SUCCESS,
             // Cargo hands on what is meant for other tests as well.
             other if other.starts_with('-') => {}
             name => names.push(name.to_owned()),
         }
     }
-    let is_wanted = |theme: &&Theme| names.is_empty() || names.iter().any(|name| name == theme.name);
+    let is_wanted =
+        |theme: &&Theme| names.is_empty() || names.iter().any(|name| name == theme.name);
     let mut table = Table::default();
     let mut failures = Vec::new();
     for theme in THEMES.iter().filter(is_wanted) {

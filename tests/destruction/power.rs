@@ -171,7 +171,7 @@ fn judge(
     let mut ending = Ending::Whole;
     let mut devices = Vec::new();
     if acknowledged.is_empty() {
-        return found_again(&stage.device_in(world, "lead"));
+        return found_again(world, &stage.device_in(world, "lead"));
     }
     for (name, account) in acknowledged {
         let device = stage.device_in(world, name);
@@ -194,10 +194,13 @@ fn is_founding_lost(world: &Path, device: &Device) -> bool {
 }
 
 /// A home whose founding nobody was told of opens, or can be founded.
-fn found_again(lead: &Device) -> Result<Ending, String> {
+fn found_again(world: &Path, lead: &Device) -> Result<Ending, String> {
     let status = sound(lead.run(&["status"]))?;
     if status.code != Some(0) {
         let founded = sound(lead.run(&["tenant", "create", "Gulf Crew"]))?;
+        if founded.code != Some(0) && is_founding_lost(world, lead) {
+            return Ok(Ending::Known(FOUNDING));
+        }
         if founded.code != Some(0) {
             return Err(format!("nobody can found a tenant here: {status:?}, then {founded:?}"));
         }

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::numbers::Numbers;
 use crate::tally::Tally;
@@ -36,24 +37,30 @@ pub(crate) struct Theme {
 pub(crate) struct Wish {
     pub(crate) from: u64,
     pub(crate) rounds: u64,
+    /// A single try of the round.
     pub(crate) only: Option<usize>,
+    /// How long rounds go on, in place of their number.
+    pub(crate) time: Option<Duration>,
 }
 
 /// What came of all rounds of a theme; nothing where it was skipped.
 pub(crate) fn run(theme: &Theme, wish: Wish) -> Option<(Tally, Vec<String>)> {
     let mut tally = Tally::default();
     let mut failures = Vec::new();
-    for seed in wish.from..wish.from + wish.rounds {
+    let begin = Instant::now();
+    let is_over = || wish.time.is_some_and(|time| begin.elapsed() > time);
+    let rounds = if wish.time.is_some() { u64::MAX - wish.from } else { wish.rounds };
+    for seed in (wish.from..wish.from + rounds).take_while(|_| !is_over()) {
         let fault = (theme.prepare)(seed)?;
         let attempts = wish.only.map_or(0..fault.tries(), |only| only..only + 1);
-        let (begin, end) = (attempts.start, attempts.end);
-        let (next, done) = (AtomicUsize::new(begin), Mutex::new((&mut tally, &mut failures)));
+        let next = AtomicUsize::new(attempts.start);
+        let done = Mutex::new((&mut tally, &mut failures));
         std::thread::scope(|scope| {
             for _ in 0..WORKERS {
                 scope.spawn(|| {
                     loop {
                         let attempt = next.fetch_add(1, Ordering::Relaxed);
-                        if attempt >= end {
+                        if attempt >= attempts.end || is_over() {
                             return;
                         }
                         let result = try_one(theme, &*fault, seed, attempt);

@@ -85,9 +85,8 @@ impl Failures {
         if !fired.exists() {
             return Ok(Tally::default());
         }
-        let named = |words: String| {
-            format!("{} with {fault} at call {call}: {words}", COMMANDS[command])
-        };
+        let named =
+            |words: String| format!("{} with {fault} at call {call}: {words}", COMMANDS[command]);
         let outcome = sound(outcome).map_err(named)?;
         let opened = open(lead).map_err(named)?;
         opened.ending(&acknowledged).map(Tally::one).map_err(|words| {
@@ -146,12 +145,7 @@ impl Failures {
     }
 
     /// A daemon whose disk fails for a while.
-    fn daemon(
-        &self,
-        lead: &Device,
-        folder: &Path,
-        numbers: &mut Numbers,
-    ) -> Result<Tally, String> {
+    fn daemon(&self, lead: &Device, folder: &Path, numbers: &mut Numbers) -> Result<Tally, String> {
         let failing_while = folder.join("failing");
         let call = 1 + numbers.below(12);
         let fault = *numbers.pick(&["ENOSPC", "EIO"]);
