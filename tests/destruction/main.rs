@@ -7,8 +7,8 @@
 //! what was tried, and each failure comes with the command that repeats it.
 //!
 //! The programs are built by `tests/run`; by hand:
-//! `cargo build -p fieldmesh-cli -p sync-relay`. A long run is `cargo destruction --minutes 30 --from
-//! 100`, for each fault.
+//! `cargo build -p fieldmesh-cli -p sync-relay`. A long run gives each fault so many minutes:
+//! `cargo destruction --minutes 30 --from 100`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 

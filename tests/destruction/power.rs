@@ -16,7 +16,7 @@ use crate::stage::Stage;
 use crate::tally::{Ending, Tally};
 
 /// Disks that a round makes of each day, by each model.
-const CUTS: usize = 40;
+const CUTS: usize = 32;
 
 /// What is known to go wrong.
 const FOUNDING: &str = "the folders that are made for a new home are not synced into those above";

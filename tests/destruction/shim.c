@@ -75,7 +75,8 @@ static void note(enum kind kind, uint64_t a, uint64_t b, const char *first, size
         if (journal < 0) abort();
     }
     size_t second_length = second ? strlen(second) : 0;
-    uint64_t head[] = { (uint64_t)kind << 32 | (uint64_t)getpid(), a, b, first_length, second_length };
+    uint64_t who = (uint64_t)kind << 32 | (uint64_t)getpid();
+    uint64_t head[] = { who, a, b, first_length, second_length };
     struct iovec parts[] = { { head, sizeof head },
                              { (void *)first, first_length },
                              { (void *)second, second_length } };
@@ -289,8 +290,9 @@ DIR *opendir(const char *path) { return is_denied(path) ? NULL : REAL(opendir)(p
 int unlink(const char *path) { return unlinkat(AT_FDCWD, path, 0); }
 int rmdir(const char *path) { return unlinkat(AT_FDCWD, path, AT_REMOVEDIR); }
 
-/* The C library copies by reading and writing where these are not there. */
-ssize_t copy_file_range(int in, off64_t *in_at, int out, off64_t *out_at, size_t count, unsigned f) {
+/* Whoever copies reads and writes where these are not there. */
+ssize_t copy_file_range(int in, off64_t *in_at, int out, off64_t *out_at, size_t count,
+                        unsigned f) {
     if (!is_watched(out)) return REAL(copy_file_range)(in, in_at, out, out_at, count, f);
     errno = ENOSYS;
     return -1;

@@ -12,9 +12,9 @@ use crate::stage::{Stage, rows};
 use crate::tally::{Ending, Tally};
 
 /// Calls of each command that fail, one after the other; where it makes fewer, nothing is tried.
-const CALLS_MAX: usize = 56;
+const CALLS_MAX: usize = 52;
 /// Tries with a daemon.
-const DAEMONS: usize = 40;
+const DAEMONS: usize = 32;
 /// How many entries a daemon may refuse when the disk is sound again.
 const PATIENCE: usize = 3;
 /// What is known to go wrong.
@@ -48,13 +48,13 @@ const COMMANDS: [&str; 4] = ["record", "edit", "import", "sync"];
 
 impl Fault for Failures {
     fn tries(&self) -> usize {
-        COMMANDS.len() * CALLS_MAX * 2 + DAEMONS
+        COMMANDS.len() * CALLS_MAX + DAEMONS
     }
 
     fn attempt(&self, attempt: usize, numbers: &mut Numbers) -> Result<Tally, String> {
         let folder = self.stage.path(&format!("space-{attempt}"));
         let lead = self.stage.copy(&self.lead, &folder);
-        let commands = COMMANDS.len() * CALLS_MAX * 2;
+        let commands = COMMANDS.len() * CALLS_MAX;
         let result = match attempt.checked_sub(commands) {
             Some(_) => self.daemon(&lead, &folder, numbers),
             None => self.command(&lead, &folder, attempt, numbers),
@@ -73,10 +73,9 @@ impl Failures {
         attempt: usize,
         numbers: &mut Numbers,
     ) -> Result<Tally, String> {
-        let (command, rest) = (attempt % COMMANDS.len(), attempt / COMMANDS.len());
-        let (call, kind) = (1 + rest / 2, rest % 2);
+        let (command, call) = (attempt % COMMANDS.len(), 1 + attempt / COMMANDS.len());
         let fired = folder.join("fired");
-        let fault = if kind == 0 { "ENOSPC" } else { "EIO" };
+        let fault = *numbers.pick(&["ENOSPC", "EIO"]);
         let mut settings = settings(&lead.home, call, fault, numbers);
         settings.push(("DISK_FIRED", fired.to_str().unwrap().to_owned()));
         let failing = self.stage.watched(lead, &settings);
