@@ -24,7 +24,7 @@ pub(crate) struct Day {
 /// What a process acknowledges by what it prints.
 #[derive(Debug, Clone)]
 enum Act {
-    /// The home exists.
+    /// The home exists and has the well.
     Found { home: String },
     /// One id a line, for entries with these numbers.
     Record { home: String, numbers: Vec<u64> },
@@ -129,10 +129,14 @@ impl<'a> Living<'a> {
         self.next - count..self.next
     }
 
+    /// Founds a tenant that has the well.
     pub(crate) fn found(&mut self, device: &Device) {
+        device.ok(&["tenant", "create", "Gulf Crew"]);
+        // Without a well nothing can be recorded on it.
         let act = Act::Found { home: device.name.clone() };
-        self.run(device, act, &["tenant", "create", "Gulf Crew"]);
-        device.well(WELL);
+        let name = format!("name={WELL}");
+        let well = ["record", "well", &name, "apiNumber=42-227-30001", "status=ACTIVE"];
+        self.run(device, act, &well);
     }
 
     /// Records entries one after the other by one command; gives their ids.
