@@ -86,6 +86,10 @@ fn main() -> ExitCode {
     }
     let is_wanted =
         |theme: &&Theme| names.is_empty() || names.iter().any(|name| name == theme.name);
+    if !THEMES.iter().any(|theme| is_wanted(&theme)) {
+        let known: Vec<&str> = THEMES.iter().map(|theme| theme.name).collect();
+        tell(&format!("nothing of {names:?} is tried here; there are {}", known.join(", ")));
+    }
     let mut table = Table::default();
     let mut failures = Vec::new();
     for theme in THEMES.iter().filter(is_wanted) {

@@ -141,7 +141,7 @@ impl Copies {
         acknowledged.add(&held(&original)?.0);
         acknowledged.add(&record(&original, folder, 100, numbers.below(3))?);
         let old = original.at_home(folder.join("old"));
-        copy(&original.home, &old.home);
+        put_by(&original, &old);
         let mut family = Family { original, old, third, acknowledged: BTreeMap::new() };
         acknowledged.add(&record(&family.original, folder, 200, 1 + numbers.below(4))?);
         family.acknowledge(&acknowledged);
@@ -152,6 +152,12 @@ impl Copies {
         family.acknowledge(&account);
         Ok(family)
     }
+}
+
+/// How an old copy comes about: somebody copies the folder. Whatever else brings a home back to
+/// what it was belongs here.
+fn put_by(original: &Device, old: &Device) {
+    copy(&original.home, &old.home);
 }
 
 impl Family {
