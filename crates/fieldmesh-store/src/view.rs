@@ -14,6 +14,7 @@ mod apply;
 mod cache;
 pub(crate) mod compact;
 mod content;
+mod guard;
 pub mod memory;
 pub(crate) mod open;
 mod opened;

@@ -6,12 +6,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sled::{Batch, Config, Db};
 
+use super::guard;
 use super::range::is_empty_range;
 use super::rows::{RowBatch, RowRange, Rows, RowsError, RowsSource};
 use super::{Direction, Row};
@@ -119,7 +119,7 @@ fn open_database(folder: &Path, cache_bytes: u64) -> Result<Db, RowsError> {
         .flush_every_ms(u64::try_from(FLUSH_INTERVAL.as_millis()).ok());
     let mut tries = 0;
     loop {
-        match guard(|| config.open()) {
+        match guarded(|| config.open()) {
             Err(RowsError::Io(error))
                 if error.kind() == io::ErrorKind::WouldBlock && tries < LOCK_TRIES_MAX =>
             {
@@ -140,7 +140,7 @@ struct SledRows {
 impl SledRows {
     fn run<T>(&self, work: impl FnOnce(&Db) -> sled::Result<T>) -> Result<T, RowsError> {
         match &self.database {
-            Some(database) => guard(|| work(database)),
+            Some(database) => guarded(|| work(database)),
             None => Err(RowsError::Damaged),
         }
     }
@@ -194,14 +194,14 @@ impl Rows for SledRows {
 impl Drop for SledRows {
     fn drop(&mut self) {
         let database = self.database.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
+        if guard::call(|| drop(database)).is_err() {
             tracing::error!("sled panicked while it was closed");
         }
     }
 }
 
-fn guard<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, RowsError> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, RowsError> {
+    match guard::call(work) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(error))) => Err(classify(error)),
         Ok(Err(error)) => {

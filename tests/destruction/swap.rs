@@ -1,0 +1,173 @@
+//! Each file and folder of a home is deleted, emptied, cut or denied, or something else takes its
+//! place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::account::sound;
+use crate::damage::{Copies, Scene, paths_below};
+use crate::numbers::Numbers;
+use crate::round::{Fault, Theme};
+use crate::stage::copy;
+use crate::tally::{Ending, Tally};
+
+pub(crate) const THEME: Theme = Theme {
+    name: "swap",
+    fault: "each file and folder deleted, emptied, cut, exchanged, of another kind, or denied",
+    prepare: |_| Some(Box::new(Swaps::new())),
+};
+
+/// The folder of the store in a home.
+const STORE: &str = "store";
+/// What is known to go wrong.
+const EMPTY_STORE: &str = "a home whose store is gone opens as an empty one and lists nothing";
+
+/// What happens to a file or a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Delete,
+    Empty,
+    /// The second half is gone; of a folder, its last file.
+    Halve,
+    /// The same file of another home comes in its place.
+    Foreign,
+    /// An older copy of itself comes in its place.
+    Older,
+    /// A folder comes in place of the file, or a file in place of the folder.
+    OtherKind,
+    /// For one command nobody may open it.
+    Deny,
+}
+
+const DEEDS: [Deed; 7] = [
+    Deed::Delete,
+    Deed::Empty,
+    Deed::Halve,
+    Deed::Foreign,
+    Deed::Older,
+    Deed::OtherKind,
+    Deed::Deny,
+];
+
+struct Swaps {
+    scene: Scene,
+    deeds: Vec<(PathBuf, Deed)>,
+}
+
+impl Swaps {
+    fn new() -> Self {
+        let scene = Scene::new();
+        let paths = paths_below(&scene.lead.home);
+        let all = paths.iter().flat_map(|path| DEEDS.map(|deed| (path.clone(), deed)));
+        let is_possible = |(path, deed): &(PathBuf, Deed)| match deed {
+            Deed::Foreign => scene.hand.home.join(path).exists(),
+            // An older store is whole in itself; that an old copy went on is tried in `twins.rs`.
+            Deed::Older => path != Path::new(STORE) && scene.older.join(path).exists(),
+            Deed::Deny => scene.stage.has_library(),
+            Deed::Delete | Deed::Empty | Deed::Halve | Deed::OtherKind => true,
+        };
+        let deeds = all.filter(is_possible).collect();
+        Self { scene, deeds }
+    }
+
+    fn perform(&self, deed: Deed, name: &Path, path: &Path) {
+        let is_folder = path.is_dir();
+        match deed {
+            Deed::Delete => remove(path),
+            Deed::Empty if is_folder => {
+                remove(path);
+                fs::create_dir(path).unwrap();
+            }
+            Deed::Empty => cut(path, 0),
+            Deed::Halve if is_folder => {
+                let inner = paths_below(path);
+                if let Some(last) = inner.iter().rev().find(|inner| path.join(inner).is_file()) {
+                    remove(&path.join(last));
+                }
+            }
+            Deed::Halve => cut(path, fs::metadata(path).unwrap().len() / 2),
+            Deed::Foreign | Deed::Older => {
+                let home = match deed {
+                    Deed::Foreign => &self.scene.hand.home,
+                    _ => &self.scene.older,
+                };
+                remove(path);
+                copy(&home.join(name), path);
+            }
+            // The command that meets this is another one.
+            Deed::Deny => {}
+            Deed::OtherKind => {
+                remove(path);
+                match is_folder {
+                    true => fs::write(path, "no folder").unwrap(),
+                    false => fs::create_dir(path).unwrap(),
+                }
+            }
+        }
+    }
+
+    /// A command that may not open something breaks nothing.
+    fn deny(&self, copies: &Copies<'_>, name: &Path) -> Result<Ending, String> {
+        let home = &copies.lead.home;
+        let settings = [
+            ("DISK_ROOT", home.to_str().unwrap().to_owned()),
+            ("DISK_DENIED", home.join(name).to_str().unwrap().to_owned()),
+        ];
+        let denied = self.scene.stage.watched(&copies.lead, &settings);
+        let named = |words| format!("{} was denied: {words}", name.display());
+        let shown = sound(denied.run(&["export", "field_entry"])).map_err(named)?;
+        sound(denied.run(&["record", "field_entry", "--from", "/dev/null"])).map_err(named)?;
+        copies.must_be_whole().map_err(named)?;
+        Ok(if shown.code == Some(0) { Ending::Whole } else { Ending::Listed })
+    }
+
+    /// Puts everything back as it was before a deed.
+    fn undo(&self, copies: &Copies<'_>, name: &Path) {
+        let path = copies.lead.home.join(name);
+        remove(&path);
+        copy(&self.scene.lead.home.join(name), &path);
+    }
+}
+
+impl Fault for Swaps {
+    fn tries(&self) -> usize {
+        self.deeds.len()
+    }
+
+    fn attempt(&self, attempt: usize, _: &mut Numbers) -> Result<Tally, String> {
+        let (name, deed) = &self.deeds[attempt];
+        let copies = self.scene.copies(attempt);
+        if *deed == Deed::Deny {
+            return self.deny(&copies, name).map(Tally::one);
+        }
+        self.perform(*deed, name, &copies.lead.home.join(name));
+        let named = |words| format!("{deed:?} {}: {words}", name.display());
+        if copies.refuses().map_err(named)? {
+            self.undo(&copies, name);
+            copies.must_be_whole().map_err(named)?;
+            return Ok(Tally::one(Ending::Listed));
+        }
+        let judged = copies.judge();
+        let is_gone = name == Path::new(STORE) && matches!(deed, Deed::Delete | Deed::Empty);
+        if is_gone && judged.as_ref().is_err_and(|words| words.starts_with("nothing is listed")) {
+            return Ok(Tally::one(Ending::Known(EMPTY_STORE)));
+        }
+        Ok(Tally::one(match judged.map_err(named)? {
+            // What was changed there is right again.
+            Ending::Whole if name.starts_with(STORE) => Ending::Healed,
+            ending => ending,
+        }))
+    }
+}
+
+fn cut(path: &Path, length: u64) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
+}
+
+fn remove(path: &Path) {
+    match path.is_dir() {
+        true => fs::remove_dir_all(path).unwrap(),
+        false if path.exists() => fs::remove_file(path).unwrap(),
+        false => {}
+    }
+}
