@@ -278,7 +278,7 @@ impl Relay {
     /// The node of the tenant that `name` means; it stays open while the handle is held.
     async fn find(&self, name: &str) -> Result<Arc<Node>, Problem> {
         let tenants = &self.inner.tenants;
-        tenants.node(&*tenants::find(&tenants.slots(), name)?).await
+        tenants.node(&tenants::find(&tenants.slots(), name)?).await
     }
 }
 

@@ -18,9 +18,6 @@ use crate::tally::{Ending, Tally};
 /// Disks that a round makes of each day, by each model.
 const CUTS: usize = 32;
 
-/// What is known to go wrong.
-const FOUNDING: &str = "the folders that are made for a new home are not synced into those above";
-
 pub(crate) const NOTHING_LEFT: Theme = Theme {
     name: "power",
     fault: "power cut, nothing unsynced survives",
@@ -171,13 +168,10 @@ fn judge(
     let mut ending = Ending::Whole;
     let mut devices = Vec::new();
     if acknowledged.is_empty() {
-        return found_again(world, &stage.device_in(world, "lead"));
+        return found_again(&stage.device_in(world, "lead"));
     }
     for (name, account) in acknowledged {
         let device = stage.device_in(world, name);
-        if is_founding_lost(world, &device) {
-            return Ok(Ending::Known(FOUNDING));
-        }
         let own = open(&device)?.ending(account).map_err(|words| format!("{name} {words}"))?;
         ending = ending.max(own);
         devices.push(device);
@@ -188,19 +182,11 @@ fn judge(
     Ok(ending)
 }
 
-/// Whether a folder is gone that was made with the home, and what it holds was made durable.
-fn is_founding_lost(world: &Path, device: &Device) -> bool {
-    !device.home.is_dir() || !world.join("config/fieldmesh/keys").is_dir()
-}
-
 /// A home whose founding nobody was told of opens, or can be founded.
-fn found_again(world: &Path, lead: &Device) -> Result<Ending, String> {
+fn found_again(lead: &Device) -> Result<Ending, String> {
     let status = sound(lead.run(&["status"]))?;
     if status.code != Some(0) {
         let founded = sound(lead.run(&["tenant", "create", "Gulf Crew"]))?;
-        if founded.code != Some(0) && is_founding_lost(world, lead) {
-            return Ok(Ending::Known(FOUNDING));
-        }
         if founded.code != Some(0) {
             return Err(format!("nobody can found a tenant here: {status:?}, then {founded:?}"));
         }

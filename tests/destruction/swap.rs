@@ -19,8 +19,6 @@ pub(crate) const THEME: Theme = Theme {
 
 /// The folder of the store in a home.
 const STORE: &str = "store";
-/// What is known to go wrong.
-const EMPTY_STORE: &str = "a home whose store is gone opens as an empty one and lists nothing";
 
 /// What happens to a file or a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,10 +146,6 @@ impl Fault for Swaps {
             return Ok(Tally::one(Ending::Listed));
         }
         let judged = copies.judge();
-        let is_gone = name == Path::new(STORE) && matches!(deed, Deed::Delete | Deed::Empty);
-        if is_gone && judged.as_ref().is_err_and(|words| words.starts_with("nothing is listed")) {
-            return Ok(Tally::one(Ending::Known(EMPTY_STORE)));
-        }
         Ok(Tally::one(match judged.map_err(named)? {
             // What was changed there is right again.
             Ending::Whole if name.starts_with(STORE) => Ending::Healed,

@@ -1,6 +1,5 @@
 //! What became of the tries of a fault, and the table of all faults.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
 /// Counts of the tries of one fault.
@@ -13,8 +12,6 @@ pub(crate) struct Tally {
     pub(crate) healed: u64,
     /// Tries after which something is said to be damaged, or the home says why it does not open.
     pub(crate) listed: u64,
-    /// Among the lost: those whose cause is known, with the words for it.
-    pub(crate) known: BTreeMap<&'static str, u64>,
 }
 
 /// How a try ended in which nothing was lost.
@@ -26,8 +23,6 @@ pub(crate) enum Ending {
     Healed,
     /// What is damaged is named.
     Listed,
-    /// Something is wrong, as is known; the words say what.
-    Known(&'static str),
 }
 
 impl Tally {
@@ -38,10 +33,6 @@ impl Tally {
             Ending::Whole => {}
             Ending::Healed => tally.healed = 1,
             Ending::Listed => tally.listed = 1,
-            Ending::Known(words) => {
-                tally.lost = 1;
-                tally.known.insert(words, 1);
-            }
         }
         tally
     }
@@ -51,9 +42,6 @@ impl Tally {
         self.lost += other.lost;
         self.healed += other.healed;
         self.listed += other.listed;
-        for (words, count) in &other.known {
-            *self.known.entry(words).or_default() += count;
-        }
     }
 }
 
@@ -71,13 +59,8 @@ impl Display for Table {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "| fault | tried | lost | healed | listed |")?;
         writeln!(formatter, "|---|---|---|---|---|")?;
-        for (fault, Tally { tried, lost, healed, listed, .. }) in &self.0 {
+        for (fault, Tally { tried, lost, healed, listed }) in &self.0 {
             writeln!(formatter, "| {fault} | {tried} | {lost} | {healed} | {listed} |")?;
-        }
-        for (fault, tally) in &self.0 {
-            for (words, count) in &tally.known {
-                writeln!(formatter, "known: {fault}: {words} ({count})")?;
-            }
         }
         Ok(())
     }

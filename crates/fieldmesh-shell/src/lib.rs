@@ -1,7 +1,8 @@
-//! What both programs need of the system: a private socket for commands, signals, and memory.
+//! What both programs need of the system: a private socket for commands, signals, memory and files.
 //!
 //! Nothing here knows of tenants or records.
 
+pub mod limits;
 pub mod memory;
 pub mod signal;
 pub mod socket;

@@ -10,19 +10,26 @@ mod glibc {
     const VARIABLE: &str = "MALLOC_MMAP_THRESHOLD_";
     /// The bytes that glibc starts with; once set it leaves them alone.
     const BYTES: &str = "131072";
+    /// That it was tried: a system that takes the other one away must not be asked for ever.
+    const TRIED: &str = "FIELDMESH_MEMORY";
 
     pub(super) fn restart() {
-        if env::var_os(VARIABLE).is_some() {
+        if env::var_os(VARIABLE).is_some() || env::var_os(TRIED).is_some() {
             return;
         }
         let Ok(program) = env::current_exe() else { return };
         let mut arguments = env::args_os();
+        // A program that was started by a loader of its own is not what it seems to be.
+        let called = env::args_os().next().map(std::path::PathBuf::from);
+        if called.as_deref().and_then(std::path::Path::file_name) != program.file_name() {
+            return;
+        }
         let mut command = Command::new(program);
         if let Some(name) = arguments.next() {
             command.arg0(name);
         }
         // It only comes back where it did not work, and then all is as well, with more memory.
-        let _ = command.args(arguments).env(VARIABLE, BYTES).exec();
+        let _ = command.args(arguments).env(VARIABLE, BYTES).env(TRIED, "set").exec();
     }
 }
 

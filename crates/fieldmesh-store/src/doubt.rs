@@ -104,9 +104,13 @@ pub(crate) fn of_missing_segment(segment: u64) -> String {
     format!("segment {segment} of the log is missing")
 }
 
-pub(crate) fn of_view_ahead(log_end: Option<Place>) -> String {
-    let end = log_end.map_or_else(|| "its beginning".to_owned(), |place| format!("entry {place}"));
-    format!("the log ends at {end}, before what the view had seen of it")
+/// The same log found a second time behind a view that has seen more is another loss, so the line
+/// says how much that was.
+pub(crate) fn of_view_ahead(log_end: Option<Place>, seen: Option<Place>) -> String {
+    let at = |place: Option<Place>| {
+        place.map_or_else(|| "its beginning".to_owned(), |place| format!("entry {place}"))
+    };
+    format!("the log ends at {}, and the view had seen it up to {}", at(log_end), at(seen))
 }
 
 #[cfg(test)]

@@ -161,6 +161,11 @@ impl OpenReport {
         !self.damage.is_empty()
     }
 
+    /// How many entries are known to be lost.
+    pub fn lost_count(&self) -> u64 {
+        self.lost.iter().map(|lost| lost.end.saturating_sub(lost.start)).sum()
+    }
+
     /// Whether this entry is known to be lost.
     pub fn is_lost(&self, place: Place) -> bool {
         self.lost.iter().any(|lost| lost.contains(&place.0))
@@ -247,7 +252,7 @@ impl Store {
         if condition == ViewCondition::AheadOfLog {
             let seen = view.applied()?;
             doubt
-                .add(&*files, [doubt::of_view_ahead(belonging.log_end)])
+                .add(&*files, [doubt::of_view_ahead(belonging.log_end, seen)])
                 .map_err(io_error("noting what the log has lost"))?;
             opened.go_on_behind(seen);
         }

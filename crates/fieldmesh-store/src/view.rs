@@ -277,8 +277,12 @@ impl View {
         let _writing = self.writing();
         let build = {
             let fresh = source.open_beside()?;
-            let state = self.read_state();
-            compact::copy(state.open()?, &*fresh, belonging.keys.current(), belonging.store)?
+            let copied = {
+                let state = self.read_state();
+                let key = belonging.keys.current();
+                compact::copy(state.open()?, &*fresh, key, belonging.store)
+            };
+            self.note(copied)?
         };
         let mut state = self.write_state();
         // Entries may have been appended and applied since the caller looked.

@@ -6,13 +6,14 @@
 
 pub(crate) mod restore;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use fieldmesh_model::Moment;
 use fieldmesh_store::backup::{BackupId, BackupReader, BackupSummary, RestoreError, SealedBackup};
-use fieldmesh_store::{DataKey, Place};
+use fieldmesh_store::{DataKey, Entry, Place};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -21,6 +22,8 @@ use crate::home::{self, Identity, Unlock};
 
 /// Bytes that are read from a file at a time.
 pub(crate) const BUFFER_SIZE: usize = 256 * 1024;
+/// Entries at the end of a backup by which it is known again: some may have been dropped since.
+const LAST_MAX: usize = 256;
 /// Entries between two words of progress.
 pub(crate) const PROGRESS_EVERY: u64 = 1_000;
 
@@ -57,6 +60,8 @@ impl Words {
 pub(crate) struct Opened {
     pub(crate) reader: BackupReader<BufReader<File>>,
     pub(crate) words: Words,
+    /// The last entries that were read, and the hash of each.
+    pub(crate) last: VecDeque<(Place, [u8; 32])>,
 }
 
 impl Opened {
@@ -65,11 +70,14 @@ impl Opened {
         Self::unlock(path, sealed(path)?, key)
     }
 
-    /// Opens the backup in `path` with what opened the home that wrote it.
-    pub(crate) fn with_secret(path: &Path, unlock: &Unlock) -> Result<(Self, DataKey), Error> {
-        let sealed = sealed(path)?;
-        let key = home::key_of(sealed.opener(), unlock)?;
-        Ok((Self::unlock(path, sealed, &key)?, key))
+    /// What opens the backup in `path`, by what opened the home when it was written.
+    pub(crate) fn key(path: &Path, unlock: &Unlock) -> Result<DataKey, Error> {
+        home::key_of(sealed(path)?.opener(), unlock)
+    }
+
+    /// Tells one entry from another.
+    pub(crate) fn hash(entry: &Entry) -> [u8; 32] {
+        *blake3::Hasher::new().update(&[entry.kind]).update(&entry.bytes).finalize().as_bytes()
     }
 
     fn unlock(
@@ -83,7 +91,7 @@ impl Opened {
                 reason: format!("{}: this program does not understand it", path.display()),
             });
         };
-        Ok(Self { reader, words })
+        Ok(Self { reader, words, last: VecDeque::new() })
     }
 
     /// Reads to the end and checks everything; `told` hears how many entries were read.
@@ -93,7 +101,13 @@ impl Opened {
         mut told: impl FnMut(u64),
     ) -> Result<BackupSummary, Error> {
         let mut entries = 0;
-        while self.reader.next_entry().map_err(|error| unreadable(path, &error))?.is_some() {
+        while let Some((place, entry)) =
+            self.reader.next_entry().map_err(|error| unreadable(path, &error))?
+        {
+            if self.last.len() == LAST_MAX {
+                self.last.pop_front();
+            }
+            self.last.push_back((place, Self::hash(&entry)));
             entries += 1;
             if entries % PROGRESS_EVERY == 0 {
                 told(entries);

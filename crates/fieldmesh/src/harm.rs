@@ -116,7 +116,7 @@ impl Harms {
     /// Somebody has read damage.
     pub(crate) fn note(&self, places: Range<u64>) {
         let mut state = self.lock();
-        for place in places.map(Place).take(WAITING_MAX) {
+        for place in places.map(Place) {
             if state.waiting.len() >= WAITING_MAX {
                 break;
             }

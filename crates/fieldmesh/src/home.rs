@@ -235,10 +235,13 @@ impl Home {
         }
     }
 
-    /// What a backup of this home says in the open, so that [`key_of`] finds the key.
-    pub(crate) fn opener(&self) -> Result<Vec<u8>, Error> {
-        fs::read(self.folder.join(PROFILE_FILE))
-            .map_err(|source| folder_error(&self.folder, source))
+    /// The current key, and what a backup says in the open so that [`key_of`] finds it.
+    pub(crate) fn key_and_opener(&self) -> Result<(DataKey, Vec<u8>), Error> {
+        // A rekey changes both under this lock.
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let opener = fs::read(self.folder.join(PROFILE_FILE))
+            .map_err(|source| folder_error(&self.folder, source))?;
+        Ok((keys.current().clone(), opener))
     }
 
     pub(crate) fn store_folder(&self) -> PathBuf {
@@ -344,13 +347,13 @@ fn locked(error: &KeyError) -> Error {
     Error::Locked { reason }
 }
 
-/// The key of the home that [`Home::opener`] is of.
+/// The key of the home that wrote a backup, see [`Home::key_and_opener`].
 pub(crate) fn key_of(opener: &[u8], unlock: &Unlock) -> Result<DataKey, Error> {
     let keys = Profile::decode(opener).map_err(|error| locked(&error))?.open(unlock)?;
     Ok(keys.current().clone())
 }
 
-/// Whether the home that [`Home::opener`] is of is unlocked by a passphrase.
+/// Whether the home that wrote a backup is unlocked by a passphrase.
 pub(crate) fn opener_needs_passphrase(opener: &[u8]) -> Result<bool, Error> {
     let profile = Profile::decode(opener).map_err(|error| locked(&error))?;
     Ok(profile.lasting().is_some_and(|wrapped| wrapped.way() == Way::Passphrase))

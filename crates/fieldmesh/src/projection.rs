@@ -23,7 +23,7 @@ use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View, WriteSet};
 use crate::changes::Source;
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
-use crate::harm::{Harmed, Outcome};
+use crate::harm::{Harm, Harmed, Outcome};
 use crate::places::{Places, read_batch};
 use crate::rows::{
     self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow, RecordRow,
@@ -147,7 +147,15 @@ impl<'a> Projection<'a> {
             }
             Fact::Harmed(harms) => harms.into_iter().for_each(|harm| self.damage.keep(harm)),
             Fact::Healed { places, from, at } => {
-                self.damage.end(&places, &Outcome::Healed { from, at })?;
+                // The copy lies before this in the log, and only its own frame vouches for it.
+                let known = self.sources.places;
+                let is_here = |harm: &Harm| match &harm.what {
+                    Harmed::Batch { id, .. } if from.is_some() => {
+                        known.find(id).is_some_and(|place| place != harm.place)
+                    }
+                    _ => true,
+                };
+                self.damage.end(&places, &Outcome::Healed { from, at }, is_here)?;
             }
             Fact::Settled { places, at } => self.give_up(&places, at)?,
             fact @ (Fact::Epoch(_)
@@ -184,7 +192,7 @@ impl<'a> Projection<'a> {
 
     /// The user has given up what is lost at these places: records are made anew without it.
     fn give_up(&mut self, places: &[Place], at: Moment) -> Result<(), Error> {
-        for harm in self.damage.end(places, &Outcome::Settled(at))? {
+        for harm in self.damage.end(places, &Outcome::Settled(at), |_| true)? {
             let Harmed::Change(lost) = harm.what else { continue };
             let id = lost.document;
             self.writes.delete(Tree::Meta, rows::unsealed_key(id, lost.hash));

@@ -19,6 +19,10 @@ use crate::problem;
 
 /// How many tenants are open at a time unless told otherwise.
 pub(crate) const OPEN_TENANTS_MAX_DEFAULT: usize = 500;
+/// Files that an open tenant needs: the store's lock, its log, its view, and segments that are read.
+const FILES_PER_TENANT: u64 = 16;
+/// Files that are left for everything else.
+const FILES_LEFT: u64 = 256;
 /// How many homes are looked at or opened at the same time.
 const OPENING_MAX: usize = 4;
 
@@ -41,6 +45,7 @@ struct Inner {
 
 impl Pool {
     pub(super) fn new(key_file: PathBuf, listener: Option<Listener>, open_max: usize) -> Self {
+        let open_max = fitting(open_max, fieldmesh_shell::limits::raise_open_files());
         let inner = Inner {
             key_file,
             listener,
@@ -127,7 +132,14 @@ impl Pool {
     /// # Errors
     ///
     /// It cannot be opened.
-    pub(super) async fn node(&self, slot: &Slot) -> Result<Arc<Node>, Problem> {
+    pub(super) async fn node(&self, slot: &Arc<Slot>) -> Result<Arc<Node>, Problem> {
+        let (pool, slot) = (self.clone(), Arc::clone(slot));
+        // Whoever asked may be gone before it is open.
+        let opening = tokio::spawn(async move { pool.opened(&slot).await });
+        opening.await.unwrap_or_else(|error| Err(problem::failed(error.to_string())))
+    }
+
+    async fn opened(&self, slot: &Arc<Slot>) -> Result<Arc<Node>, Problem> {
         let node = {
             let mut open = slot.node.lock().await;
             slot.used.store(self.inner.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
@@ -142,7 +154,9 @@ impl Pool {
             node
         };
         if self.inner.open.fetch_add(1, Ordering::Relaxed) >= self.inner.open_max {
-            self.make_room(slot).await;
+            let (pool, but) = (self.clone(), slot.tenant.tenant);
+            // Others are asked how they fare for it, and nobody needs to wait for that.
+            tokio::spawn(async move { pool.make_room(&but).await });
         }
         Ok(node)
     }
@@ -160,7 +174,7 @@ impl Pool {
     }
 
     /// Closes what was not used for longest, but for `but`, until no more are open than should be.
-    async fn make_room(&self, but: &Slot) {
+    async fn make_room(&self, but: &TenantId) {
         let _one = self.inner.closing.lock().await;
         let mut slots = self.slots();
         slots.sort_by_key(|slot| slot.used());
@@ -168,7 +182,7 @@ impl Pool {
             if self.inner.open.load(Ordering::Relaxed) <= self.inner.open_max {
                 return;
             }
-            if slot.tenant.tenant != but.tenant.tenant {
+            if slot.tenant.tenant != *but {
                 self.close_idle(&slot).await;
             }
         }
@@ -257,9 +271,33 @@ impl Pool {
     }
 }
 
+/// How many tenants can be open where so many files can be.
+fn fitting(open_max: usize, files: Option<u64>) -> usize {
+    let Some(files) = files else { return open_max };
+    let fitting = usize::try_from(files.saturating_sub(FILES_LEFT) / FILES_PER_TENANT);
+    let fitting = fitting.unwrap_or(usize::MAX).max(1);
+    if fitting < open_max {
+        tracing::warn!(files, fitting, "fewer tenants are kept open: the system allows few files");
+    }
+    open_max.min(fitting)
+}
+
 /// Opens the tenant of `slot` for somebody who connected.
 async fn wake(pool: Weak<Inner>, slot: Weak<Slot>) -> Option<Arc<Node>> {
     let pool = Pool { inner: pool.upgrade()? };
     // What went wrong is in the log and in the tenant's state.
-    pool.node(&*slot.upgrade()?).await.ok()
+    pool.node(&slot.upgrade()?).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_tenants_are_open_as_the_system_has_files_for() {
+        assert_eq!(fitting(500, None), 500);
+        assert_eq!(fitting(500, Some(1 << 20)), 500);
+        assert_eq!(fitting(500, Some(1_024)), 48);
+        assert_eq!(fitting(500, Some(64)), 1);
+    }
 }

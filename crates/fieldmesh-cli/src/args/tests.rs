@@ -136,7 +136,6 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["submit", "7c21"],
         &["approve", "7c21"],
         &["purge", "7c21"],
-        &["doctor"],
         &[],
     ] {
         let error = parse(line).map(|_| ()).unwrap_err();

@@ -47,6 +47,10 @@ pub(super) async fn change(context: &Context<'_>, args: &ChangeArgs) -> Result<(
     let builder = old.unlock(Node::builder(&folder));
     builder.change_secret(&new).map_err(|error| error.problem())?;
     context.terminal.say(&done);
+    context.terminal.say(
+        "Backups made before are opened by what opened this home then; a key file of its own that \
+         nothing needs any more is destroyed, so write a new backup.",
+    );
     Ok(())
 }
 

@@ -147,12 +147,12 @@ impl Appender {
     pub(crate) fn end_segment(&mut self, bytes_min: u64) -> bool {
         // Without an entry there is no segment that anybody else knows of.
         let is_large = |active: &&Active| active.length >= bytes_min.max(1);
-        if self.active.as_ref().filter(is_large).is_none() {
+        // One that was given up after an error is still the one being written to all others.
+        if self.active.is_some() && self.active.as_ref().filter(is_large).is_none() {
             return false;
         }
         self.active = None;
-        self.segments.end_active();
-        true
+        self.segments.end_active()
     }
 
     fn check_space(&self, needed: u64, room: Room) -> Result<(), AppendError> {

@@ -152,9 +152,12 @@ impl Segments {
         index.end = frames.last().map(|(sequence, _)| Place(*sequence)).or(index.end);
     }
 
-    /// Says that nothing more comes into the segment being written.
-    pub(crate) fn end_active(&self) {
-        self.end_writing(&mut self.index_mut());
+    /// Says that nothing more comes into the segment being written; whether there was one.
+    pub(crate) fn end_active(&self) -> bool {
+        let mut index = self.index_mut();
+        let is_writing = index.active.is_some();
+        self.end_writing(&mut index);
+        is_writing
     }
 
     fn end_writing(&self, index: &mut Index) {

@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use super::Store;
 use crate::files::Files;
 use crate::keys::DataKeys;
-use crate::log::append::AppendError;
 use crate::log::quarantine::{self, QUARANTINE_FOLDER, ResealError};
 use crate::log::rewrite::{Fate, Past, RewriteError};
 use crate::log::{LOG_FOLDER, ReadError};
@@ -25,9 +24,9 @@ pub enum RekeyError {
     /// A segment of the log could not be written anew.
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
-    /// The segment being written could not be ended.
-    #[error("the segment being written cannot be ended")]
-    Append(#[from] AppendError),
+    /// A part was written with the key before while the others were written anew; try again.
+    #[error("part of the store was written with the key before meanwhile")]
+    Unfinished,
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] ReadError),
@@ -63,6 +62,10 @@ struct Rest {
 }
 
 impl Rest {
+    fn is_empty(&self) -> bool {
+        self.segments.is_empty() && !self.view && self.aside.is_empty()
+    }
+
     fn progress(&self) -> RekeyProgress {
         let rest = self.segments.len() + usize::from(self.view) + self.aside.len();
         let parts_done = self.total.saturating_sub(rest as u64);
@@ -139,8 +142,10 @@ impl Store {
         for folder in [LOG_FOLDER, QUARANTINE_FOLDER, ""] {
             sync_if_there(&*self.files, folder)?;
         }
-        told(self.rest(&keys)?.progress());
-        Ok(())
+        let rest = self.rest(&keys)?;
+        told(rest.progress());
+        // Somebody may have written a part with the key before while all others were written anew.
+        if rest.is_empty() { Ok(()) } else { Err(RekeyError::Unfinished) }
     }
 
     /// Forgets the key before; what opened it is gone from the disk.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fieldmesh_store::{Entry as LogEntry, Options, Store};
+use fieldmesh_store::{DataKey, Entry as LogEntry, Options, Store};
 
 use crate::api::{Progress, RestoreReport};
 use crate::clock;
@@ -14,6 +14,10 @@ use super::{Base, Opened, PROGRESS_EVERY, Words, unreadable};
 
 /// Bytes that are appended at a time.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
+/// Bits of chance at the end of how often a store was put back.
+const CHANCE_BITS: u32 = 20;
+const LOST_BEFORE: &str = "the device that was backed up had found damage in its log; what it lost \
+                           then is not in this home either";
 
 /// Makes a home in `folder` of `files`: one whole backup, then those that go on from it, in order.
 ///
@@ -29,22 +33,26 @@ pub(crate) fn restore(
     if crate::home::exists(folder) {
         return Err(Error::HomeExists { folder: folder.into() });
     }
-    let last = check(files, unlock, told)?;
+    let keys = keys(files, unlock)?;
+    let last = check(files, &keys, told)?;
     let home = Home::create(folder, unlock)?;
     let options = Options { reserve_bytes: 0, ..Options::default() };
-    let (opened, _) = Opened::with_secret(&files[0], unlock)?;
-    let id = opened.reader.store();
+    let id = Opened::with_key(&files[0], &keys[0])?.reader.store();
     let store = Store::create_as(home.store_folder(), home.keys().current(), &options, id)
         .map_err(|error| Error::store(&error))?;
-    let mut entries = 0;
-    for path in files {
-        let (opened, _) = Opened::with_secret(path, unlock)?;
-        append(&store, path, opened, |count| {
+    let (mut entries, mut damaged) = (0, 0);
+    for (path, key) in files.iter().zip(&keys) {
+        let opened = Opened::with_key(path, key)?;
+        damaged += append(&store, path, opened, |count| {
             entries += count;
             told(Progress::Backup { entries });
         })?;
     }
-    let facts = [Fact::Epoch(u64::from_be_bytes(clock::random())), Fact::Restores(after(&last))];
+    let epoch = Fact::Epoch(u64::from_be_bytes(clock::random()));
+    let mut facts = vec![epoch, Fact::Restores(after(&last))];
+    if damaged > 0 {
+        facts.push(Fact::Found(vec![LOST_BEFORE.into()]));
+    }
     let facts = facts.into_iter().map(|fact| Entry::Fact(fact).encode()).collect();
     store.append(facts).map_err(|error| Error::store(&error))?;
     store.close().map_err(|error| Error::store(&error))?;
@@ -58,23 +66,40 @@ pub(crate) fn restore(
     })
 }
 
-/// How often the store was put back, as others compare it: more than before, and more than any
-/// other home that was made of the same backup before this one.
+/// How often the store was put back, as others compare it: more than before, later homes more than
+/// earlier ones as far as the clock goes, and no two the same, whatever the clock says.
 fn after(words: &Words) -> u64 {
     let seconds = u64::try_from(clock::now().as_millis() / 1_000).unwrap_or(0);
-    words.restores.saturating_add(1).max(seconds)
+    let times = (words.restores >> CHANCE_BITS).saturating_add(1).max(seconds);
+    let chance = u64::from_be_bytes(clock::random()) >> (64 - CHANCE_BITS);
+    times.saturating_mul(1 << CHANCE_BITS) | chance
+}
+
+/// The key of every file, in order. A change of passphrase between two of them leaves the key as it
+/// is, so that what opens one of them opens the others.
+fn keys(files: &[PathBuf], unlock: &Unlock) -> Result<Vec<DataKey>, Error> {
+    let opened: Vec<Result<DataKey, Error>> =
+        files.iter().map(|path| Opened::key(path, unlock)).collect();
+    let known: Vec<DataKey> = opened.iter().flatten().cloned().collect();
+    let of = |(path, key): (&PathBuf, Result<DataKey, Error>)| {
+        key.or_else(|error| {
+            let mut fitting = known.iter().filter(|key| Opened::with_key(path, key).is_ok());
+            fitting.next().cloned().ok_or(error)
+        })
+    };
+    files.iter().zip(opened).map(of).collect()
 }
 
 /// Reads every file to the end; gives what the last one says.
 fn check(
     files: &[PathBuf],
-    unlock: &Unlock,
+    keys: &[DataKey],
     told: &mut dyn FnMut(Progress),
 ) -> Result<Words, Error> {
     let mut before: Option<(PathBuf, Base, Words)> = None;
-    for path in files {
+    for (path, key) in files.iter().zip(keys) {
         told(Progress::Note { text: format!("checking {}", path.display()) });
-        let (mut opened, _) = Opened::with_secret(path, unlock)?;
+        let mut opened = Opened::with_key(path, key)?;
         follows(path, &opened.words, before.as_ref())?;
         let summary = opened.check(path, |_| {})?;
         let base = Base { id: opened.reader.id(), end: summary.end };
@@ -108,22 +133,29 @@ fn follows(
     Err(Error::Usage { reason: format!("{} {reason}", path.display()) })
 }
 
-/// Appends the entries of one backup; `told` hears how many more.
+/// Appends the entries of one backup but for those that name places, as everything lies elsewhere
+/// now; `told` hears how many more. Gives how many told of damage.
 fn append(
     store: &Store,
     path: &Path,
     mut opened: Opened,
     mut told: impl FnMut(u64),
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let mut group: Vec<LogEntry> = Vec::new();
-    let (mut bytes, mut untold) = (0, 0);
+    let (mut bytes, mut untold, mut damaged) = (0, 0, 0);
     loop {
         let entry = opened.reader.next_entry().map_err(|error| unreadable(path, &error))?;
         let is_end = entry.is_none();
         if let Some((_, entry)) = entry {
-            bytes += entry.bytes.len();
             untold += 1;
-            group.push(entry);
+            match fact(&entry) {
+                Some(Fact::Harmed(_)) => damaged += 1,
+                Some(Fact::Healed { .. } | Fact::Settled { .. } | Fact::Scrubbed(_)) => {}
+                _ => {
+                    bytes += entry.bytes.len();
+                    group.push(entry);
+                }
+            }
         }
         if bytes >= GROUP_BYTES_MAX || is_end {
             store.append(std::mem::take(&mut group)).map_err(|error| Error::store(&error))?;
@@ -133,7 +165,14 @@ fn append(
             told(std::mem::take(&mut untold));
         }
         if is_end {
-            return Ok(());
+            return Ok(damaged);
         }
+    }
+}
+
+fn fact(entry: &LogEntry) -> Option<Fact> {
+    match Entry::decode(entry) {
+        Ok(Entry::Fact(fact)) => Some(fact),
+        Ok(_) | Err(_) => None,
     }
 }

@@ -38,8 +38,8 @@ impl Home {
             unlock => unlock.clone(),
         };
         let is_in_keyring = profile.in_keyring().is_some();
-        Profile::of(profile.id, &keys, &lasting, is_in_keyring)?.write(&self.folder)?;
-        self.use_keys(keys.clone());
+        let profile = Profile::of(profile.id, &keys, &lasting, is_in_keyring)?;
+        self.write_profile(&profile, keys.clone())?;
         Ok(keys)
     }
 
@@ -64,13 +64,15 @@ impl Home {
         let keys = self.keys().settled();
         let mut profile = Profile::read(&self.folder)?;
         profile.beside = keys.seal_beside().map_err(|error| locked(&error))?;
-        profile.write(&self.folder)?;
-        self.use_keys(keys);
-        Ok(())
+        self.write_profile(&profile, keys)
     }
 
-    fn use_keys(&self, keys: DataKeys) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    /// Writes what opens `keys` and uses them; nobody sees the one without the other.
+    fn write_profile(&self, profile: &Profile, keys: DataKeys) -> Result<(), Error> {
+        let mut in_use = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        profile.write(&self.folder)?;
+        *in_use = keys;
+        Ok(())
     }
 }
 

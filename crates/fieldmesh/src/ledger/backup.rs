@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use fieldmesh_store::Place;
 use fieldmesh_store::backup::{BackupError, BackupId, BackupSummary, BackupWriter};
+use fieldmesh_store::{DataKey, Place, ReadError, Replayed};
 
 use crate::api::{BackupOptions, BackupReport, Progress};
 use crate::backup::{BUFFER_SIZE, Base, Opened, PROGRESS_EVERY, Words};
@@ -16,6 +17,17 @@ use crate::error::{Error, with_causes};
 use crate::home::Home;
 
 use super::Ledger;
+
+/// How often a backup looks for a moment at which nothing waits for a batch.
+const CUT_TRIES: u32 = 100;
+/// How long it waits in between.
+const CUT_POLL: Duration = Duration::from_millis(20);
+
+/// What a backup is encrypted with.
+struct Lock {
+    key: DataKey,
+    opener: Vec<u8>,
+}
 
 impl Ledger {
     /// Writes everything that is durable now to a file that does not exist, or what came after the
@@ -27,32 +39,25 @@ impl Ledger {
         told: &mut dyn FnMut(Progress),
     ) -> Result<BackupReport, Error> {
         let path = &options.file;
-        if path.exists() {
-            return Err(Error::Usage {
-                reason: format!("{} exists already; give another name", path.display()),
-            });
-        }
-        // What waits for a batch is safe in the backup as it is; sealed it is smaller, and a device
-        // that is restored from it can hand it over at once.
-        if let Err(error) = self.seal(None) {
-            tracing::warn!(%error, "what waits is not sealed before the backup");
-        }
-        let end = self.store.end();
+        let draft = Draft::create(path)?;
+        // What is dead for what comes behind the end of the backup is alive in it.
+        let _pause = self.upkeep.pause();
+        let end = self.cut();
+        let (key, opener) = home.key_and_opener()?;
+        let lock = Lock { key, opener };
         let base = match &options.since {
-            Some(base) => Some(self.base(home, base, told)?),
+            Some(base) => Some(self.base(&lock, base, told)?),
             None => None,
         };
-        let draft = Draft::create(path)?;
         let words = Words {
             at: clock::now(),
             restores: self.restores()?,
             base,
             identity: self.identity.clone(),
         };
-        let (id, summary) = self.write_backup(home, &draft, &words, end, told)?;
-        let (mut written, read) =
-            (Opened::with_key(&draft.path, home.keys().current())?, "checking the backup");
-        told(Progress::Note { text: read.into() });
+        let (id, summary) = self.write_backup(&lock, &draft, &words, end, told)?;
+        told(Progress::Note { text: "checking the backup".into() });
+        let mut written = Opened::with_key(&draft.path, &lock.key)?;
         let checked = written.check(&draft.path, |_| {})?;
         if checked != summary || written.reader.id() != id {
             return Err(Error::Backup { reason: "the backup reads otherwise than written".into() });
@@ -68,8 +73,33 @@ impl Ledger {
         })
     }
 
+    /// The end of the log at a moment at which no change of this device waits for a batch.
+    ///
+    /// A change and its batch on the two sides of the end would be sealed by a home that is made of
+    /// the backup once more, in another batch. Where there is no such moment, as on a full disk, it
+    /// is as with a copy of a home: both count, and peers tell that the device runs twice.
+    fn cut(&self) -> Option<Place> {
+        for _ in 0..CUT_TRIES {
+            if let Err(error) = self.seal(None) {
+                tracing::warn!(%error, "what waits is not sealed before the backup");
+                break;
+            }
+            let desk = self.desk();
+            let mut recent = desk.recent.values().flatten();
+            if desk.sealing == 0
+                && desk.author.unsealed() == 0
+                && recent.all(|recent| recent.place.is_some())
+            {
+                return self.store.end();
+            }
+            drop(desk);
+            std::thread::sleep(CUT_POLL);
+        }
+        self.store.end()
+    }
+
     /// How often the store has lost something or was put back.
-    fn restores(&self) -> Result<u64, Error> {
+    pub(super) fn restores(&self) -> Result<u64, Error> {
         match self.recall(&Fact::Restores(0))? {
             Some(Fact::Restores(count)) => Ok(count),
             _ => Ok(0),
@@ -79,22 +109,21 @@ impl Ledger {
     /// Checks the backup that another one is to go on from.
     fn base(
         &self,
-        home: &Home,
+        lock: &Lock,
         path: &Path,
         told: &mut dyn FnMut(Progress),
     ) -> Result<Base, Error> {
         told(Progress::Note { text: format!("checking {}", path.display()) });
-        let mut opened = Opened::with_key(path, home.keys().current())?;
+        let mut opened = Opened::with_key(path, &lock.key)?;
         let is_ours = opened.reader.store() == self.store.id()
             && opened.words.restores == self.restores()?
             && opened.words.identity.device_seed == self.identity.device_seed;
         let summary = opened.check(path, |_| {})?;
-        // A store that was put back has used places behind that for something else.
-        if !is_ours || summary.end > self.store.end() {
+        if !is_ours || summary.end > self.store.end() || !self.has_last_of(&opened)? {
             return Err(Error::Usage {
                 reason: format!(
-                    "{} is of another home, or of this one before it was restored; leave --since \
-                     out for a whole backup",
+                    "{} is of another home, or of this one before it was put back or made smaller; \
+                     leave --since out for a whole backup",
                     path.display()
                 ),
             });
@@ -102,24 +131,33 @@ impl Ledger {
         Ok(Base { id: opened.reader.id(), end: summary.end })
     }
 
+    /// Whether the last entries of a backup lie here where they lay then: a home that was put back
+    /// from a copy has used the same places for something else.
+    fn has_last_of(&self, opened: &Opened) -> Result<bool, Error> {
+        let mut is_alike = opened.last.is_empty();
+        for (place, hash) in &opened.last {
+            match self.store.read(*place) {
+                Ok(entry) if Opened::hash(&entry) == *hash => is_alike = true,
+                Ok(_) => return Ok(false),
+                Err(ReadError::NotFound { .. } | ReadError::Damaged { .. }) => {}
+                Err(error) => return Err(Error::store(&error)),
+            }
+        }
+        Ok(is_alike)
+    }
+
     fn write_backup(
         &self,
-        home: &Home,
+        lock: &Lock,
         draft: &Draft,
         words: &Words,
         end: Option<Place>,
         told: &mut dyn FnMut(Progress),
     ) -> Result<(BackupId, BackupSummary), Error> {
         let out = BufWriter::with_capacity(BUFFER_SIZE, &draft.file);
-        let opener = home.opener()?;
-        let mut writer = BackupWriter::begin(
-            out,
-            home.keys().current(),
-            self.store.id(),
-            &opener,
-            &words.encode(),
-        )
-        .map_err(|error| draft.failed(error))?;
+        let id = self.store.id();
+        let mut writer = BackupWriter::begin(out, &lock.key, id, &lock.opener, &words.encode())
+            .map_err(|error| draft.failed(error))?;
         let (id, mut entries, mut failed) = (writer.id(), 0, None);
         let after = words.base.and_then(|base| base.end);
         let replayed = self.store.replay(after, |place, entry| {
@@ -140,8 +178,7 @@ impl Ledger {
             return Err(draft.failed(error));
         }
         let replayed = replayed.map_err(|error| Error::store(&error))?;
-        let lost = replayed.bad_frames.iter().map(|bad| &bad.sequences);
-        let unreadable = lost.map(|lost| lost.end.saturating_sub(lost.start)).sum();
+        let unreadable = self.unreadable(&replayed, after.is_none());
         let (out, summary) = writer.finish(end, unreadable).map_err(|error| draft.failed(error))?;
         out.into_inner()
             .map_err(|error| error.into_error())
@@ -150,28 +187,54 @@ impl Ledger {
             .map_err(|error| draft.failed(error.into()))?;
         Ok((id, summary))
     }
+
+    /// How many entries are not in a backup because they cannot be read, at least.
+    fn unreadable(&self, replayed: &Replayed, is_whole: bool) -> u64 {
+        // Of some damage nobody knows how much it hides, only that it does.
+        let hidden = |bad: &fieldmesh_store::BadFrame| {
+            bad.sequences.end.saturating_sub(bad.sequences.start).max(1)
+        };
+        let found = replayed.bad_frames.iter().map(hidden).sum();
+        let known = if is_whole { self.store.report().lost_count() } else { 0 };
+        known.max(found)
+    }
 }
 
 /// A backup that is being written; removed unless it is finished.
 struct Draft {
     path: PathBuf,
     file: File,
+    is_finished: bool,
 }
 
 impl Draft {
+    /// A file beside `path` that nobody else writes.
     fn create(path: &Path) -> Result<Self, Error> {
+        refuse_existing(path)?;
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".part");
-        let path = path.with_file_name(name);
+        let part = path.with_file_name(name);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
+        options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(|source| Error::File {
-            what: format!("cannot write the backup {}", path.display()),
+        let failed = |source| Error::File {
+            what: format!("cannot write the backup {}", part.display()),
             source,
-        })?;
-        Ok(Self { path, file })
+        };
+        let file = options.open(&part).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Error::Usage {
+                    reason: format!("{} is being written already", path.display()),
+                });
+            }
+            Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        // What is left of one that was cut off.
+        file.set_len(0).map_err(failed)?;
+        Ok(Self { path: part, file, is_finished: false })
     }
 
     fn failed(&self, error: BackupError) -> Error {
@@ -185,21 +248,33 @@ impl Draft {
     }
 
     /// Gives the backup its name; gives its size.
-    fn finish(self, path: &Path) -> Result<u64, Error> {
-        let rename = || {
+    fn finish(mut self, path: &Path) -> Result<u64, Error> {
+        refuse_existing(path)?;
+        let mut rename = || {
             let size = self.file.metadata()?.len();
             fs::rename(&self.path, path)?;
+            self.is_finished = true;
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
             Ok(size)
         };
-        rename().map_err(|error: std::io::Error| self.failed(error.into()))
+        let renamed: std::io::Result<u64> = rename();
+        renamed.map_err(|error| self.failed(error.into()))
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Once it is finished there is nothing under this name.
-        let _ = fs::remove_file(&self.path);
+        if !self.is_finished {
+            // One that stays is overwritten by the next backup of this name.
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn refuse_existing(path: &Path) -> Result<(), Error> {
+    if !path.exists() {
+        return Ok(());
+    }
+    Err(Error::Usage { reason: format!("{} exists already; give another name", path.display()) })
 }

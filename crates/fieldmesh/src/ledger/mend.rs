@@ -19,6 +19,8 @@ use crate::rows::{self, DocumentRow, LeafRow};
 
 use super::Ledger;
 
+/// What a disk says that cannot read a sector; the same number on every Unix.
+const EIO: i32 = 5;
 /// Damaged entries that one fact names.
 const HARMS_PER_FACT: usize = 16;
 /// Places that one fact names.
@@ -118,10 +120,13 @@ impl Ledger {
 
     /// Whether the entry cannot be read, also at a second try.
     fn is_gone(&self, place: Place) -> bool {
-        let is_unreadable = |place| {
-            matches!(self.store.read(place), Err(ReadError::Damaged { .. } | ReadError::Io { .. }))
+        let is_unreadable = match self.store.read(place) {
+            Err(ReadError::Damaged { .. }) => true,
+            // Without files or memory to be had the entry is as sound as ever.
+            Err(ReadError::Io { source, .. }) => source.raw_os_error() == Some(EIO),
+            Ok(_) | Err(_) => false,
         };
-        self.store.report().is_lost(place) || is_unreadable(place)
+        self.store.report().is_lost(place) || is_unreadable
     }
 
     fn note_harms(&self, places: &BTreeSet<Place>) -> Result<(), Error> {
@@ -151,7 +156,15 @@ impl Ledger {
         for harm in &harms {
             tracing::warn!(place = harm.place.0, open = harm.is_open(), "damage in the log");
         }
-        self.remember_all(harms.chunks(HARMS_PER_FACT).map(|some| Fact::Harmed(some.to_vec())))?;
+        let is_held = |harm: &Harm| matches!(harm.what, Harmed::Batch { .. });
+        let restores = if harms.iter().any(is_held) {
+            // Receipts of before are void, also if nobody comes to say so: it goes first.
+            Some(Fact::Restores(self.restores()?.saturating_add(1)))
+        } else {
+            None
+        };
+        let facts = harms.chunks(HARMS_PER_FACT).map(|some| Fact::Harmed(some.to_vec()));
+        self.remember_all(restores.into_iter().chain(facts))?;
         harms.iter().for_each(|harm| self.damaged.learn(harm));
         self.ask_for(&harms);
         Ok(())
@@ -225,6 +238,9 @@ impl Ledger {
             let lost = LostChange { document, hash, collection, is_whole, shown };
             return Ok(Harmed::Change(Box::new(lost)));
         }
-        Ok(if self.seen.has_read(place) { Harmed::Nothing } else { Harmed::Unknown })
+        // A view that was made anew meanwhile may not have come to it.
+        let is_batch = self.places.batch_at(place).is_some();
+        let is_nothing = !is_batch && self.seen.has_read(place);
+        Ok(if is_nothing { Harmed::Nothing } else { Harmed::Unknown })
     }
 }

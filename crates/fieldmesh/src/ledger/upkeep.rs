@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fieldmesh_store::{
     ClosedSegment, DiskUsage, Fate, Form, Past, Place, REWRITE_SIZE_MIN, RewriteError,
@@ -19,7 +19,11 @@ const LOW_FACTOR: u64 = 4;
 
 /// What the upkeep keeps in mind.
 #[derive(Default)]
-pub(crate) struct Upkeep(Mutex<State>);
+pub(crate) struct Upkeep {
+    state: Mutex<State>,
+    /// Held by whoever drops entries, or needs that none is dropped.
+    turn: Mutex<()>,
+}
 
 #[derive(Default)]
 struct State {
@@ -39,6 +43,7 @@ impl Ledger {
     ///
     /// Nothing that goes wrong here harms the home: it is noted, and the log stays as it is.
     pub(crate) fn keep_up(&self) -> bool {
+        let Ok(_turn) = self.upkeep.turn.try_lock() else { return false };
         let end = self.store.end();
         let mut state = self.upkeep.state();
         let is_quiet = std::mem::replace(&mut state.seen, end) == end;
@@ -103,6 +108,7 @@ impl Ledger {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<CompactReport, Error> {
         self.catch_up()?;
+        let _turn = self.upkeep.pause();
         let before = self.usage()?;
         self.store.rotate(REWRITE_SIZE_MIN);
         let closed = self.store.closed_segments().map_err(|error| Error::store(&error))?;
@@ -186,8 +192,13 @@ impl Ledger {
 }
 
 impl Upkeep {
+    /// Keeps entries from being dropped for as long as the guard is held.
+    pub(crate) fn pause(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no holder of this lock panics")
+        self.state.lock().expect("no holder of this lock panics")
     }
 }
 

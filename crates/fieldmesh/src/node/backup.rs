@@ -59,7 +59,7 @@ impl Builder {
         mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<BackupCheck, Error> {
         let check = move || {
-            let (mut opened, _) = Opened::with_secret(&file, &self.unlock)?;
+            let mut opened = Opened::with_key(&file, &Opened::key(&file, &self.unlock)?)?;
             let summary = opened.check(&file, |entries| progress(Progress::Backup { entries }))?;
             Ok(BackupCheck {
                 tenant: opened.words.identity.tenant_name.clone(),

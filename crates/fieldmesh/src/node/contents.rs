@@ -7,7 +7,7 @@ use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::Item;
 use fieldmesh_model::{BatchId, Moment};
 use fieldmesh_replica::{Doubt, Held, Replica};
-use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View, WriteSet};
+use fieldmesh_store::{Direction, KeyRange, Place, ReadError, Store, Tree, View, WriteSet};
 use fieldmesh_trie::Key;
 
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
@@ -89,7 +89,15 @@ impl Contents {
 
     /// Tells `harms` of a place that no segment has; whether it is damaged.
     fn tell_lost(&self, store: &Store, harms: &Harms, place: Place) -> bool {
-        let is_lost = store.report().is_lost(place);
+        // What an open found to be lost is told again until it is noted, and by then entries may lie
+        // behind it.
+        let is_uncertain = store.report().past_is_uncertain();
+        let is_lost = store.report().is_lost(place)
+            || (is_uncertain
+                && matches!(
+                    store.read(place),
+                    Err(ReadError::Damaged { .. } | ReadError::NotFound { .. })
+                ));
         if is_lost {
             harms.note(place.0..place.0.saturating_add(1));
         }

@@ -130,6 +130,9 @@ fn assemble(
         Contents::read(&store, &harms, &mut damage)?;
     let places = Arc::new(places);
     let policy = Policy::evaluate(identity.tenant, items.values());
+    if policy.authority().is_none() {
+        return Err(emptied(&home));
+    }
     let policy = Arc::new(RwLock::new(Arc::new(policy)));
     let (projector, thread) = Projector::start(Work {
         store: Arc::clone(&store),
@@ -175,6 +178,18 @@ fn assemble(
         Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
     }
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
+}
+
+/// A home's store begins with its tenant; one without is another one, or none.
+fn emptied(home: &Home) -> Error {
+    Error::Store {
+        reason: format!(
+            "{} is missing, empty or of another home: it lacks what its tenant began with; put it \
+             back from a copy, or make a new home of a backup with `restore`, or join again with a \
+             new invitation, which brings back whatever this device had handed over",
+            home.store_folder().display()
+        ),
+    }
 }
 
 /// Has the view count those batches that the replica counts.

@@ -25,6 +25,9 @@ impl Node {
             }
             if let Err(error) = is_left {
                 tracing::warn!(%error, "what is stored could not be checked to the end");
+                if let Some(inner) = weak.upgrade() {
+                    inner.ledger.break_off_scrub(&error);
+                }
             }
         });
     }

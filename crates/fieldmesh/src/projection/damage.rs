@@ -24,15 +24,21 @@ impl<'a> Damage<'a> {
         self.changed.insert(harm.place, harm);
     }
 
-    /// Notes what became of those that are open; gives them.
-    pub(super) fn end(&mut self, places: &[Place], outcome: &Outcome) -> Result<Vec<Harm>, Error> {
+    /// Notes what became of those that are open and of which it `is_true`; gives them.
+    pub(super) fn end(
+        &mut self,
+        places: &[Place],
+        outcome: &Outcome,
+        is_true: impl Fn(&Harm) -> bool,
+    ) -> Result<Vec<Harm>, Error> {
         let mut ended = Vec::new();
         for place in places {
             let found = match self.changed.get(place) {
                 Some(harm) => Some(harm.clone()),
                 None => rows::find(self.view, Tree::Meta, &harm::key(*place))?,
             };
-            let Some(mut harm) = found.filter(|it: &Harm| it.outcome == Outcome::Open) else {
+            let is_open = |harm: &Harm| harm.outcome == Outcome::Open && is_true(harm);
+            let Some(mut harm) = found.filter(is_open) else {
                 continue;
             };
             harm.outcome = outcome.clone();

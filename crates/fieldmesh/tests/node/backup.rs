@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use fieldmesh::api::{BackupOptions, BackupReport};
+use fieldmesh::home::NewSecret;
 use fieldmesh::{Error, Node};
 use fieldmesh_model::Role;
 
@@ -145,4 +146,56 @@ async fn a_chain_that_is_not_whole_makes_no_home() {
     backup(&crew, &new, "four", None).await.unwrap();
     let occupied = restore(&crew, "new", &["four"]).await.unwrap_err();
     assert!(matches!(occupied, Error::HomeExists { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_goes_on_over_a_change_of_passphrase_and_either_opens_all_of_it() {
+    let crew = Crew::new().await;
+    well(&crew.lead, "Alder 1").await;
+    let hand = crew.device("hand", Role::Operator).await;
+    sync(&hand, &crew.address).await;
+    backup(&crew, &hand, "whole", None).await.unwrap();
+    hand.shutdown().await.unwrap();
+    let builder = Node::builder(crew.home("hand")).passphrase("two");
+    builder.change_secret(&NewSecret::Passphrase("three".into())).unwrap();
+    let hand = Node::builder(crew.home("hand")).passphrase("three").open().await.unwrap();
+    entries(&hand, 0..2).await;
+    backup(&crew, &hand, "more", Some("whole")).await.unwrap();
+
+    for passphrase in ["two", "three"] {
+        let home = crew.home(passphrase);
+        let files = vec![crew.home("whole"), crew.home("more")];
+        let builder = Node::builder(&home).passphrase(passphrase);
+        builder.restore(files, |_| {}).await.unwrap();
+        let restored = Node::builder(home).passphrase(passphrase).open().await.unwrap();
+        assert_eq!(count(&restored, "field_entry").await, 2);
+        restored.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_put_back_from_a_copy_goes_on_from_no_backup_of_what_it_was() {
+    let crew = Crew::new().await;
+    well(&crew.lead, "Alder 1").await;
+    let hand = crew.device("hand", Role::Operator).await;
+    sync(&hand, &crew.address).await;
+    hand.shutdown().await.unwrap();
+    let copy = |from: &str, to: &str| {
+        let copied = std::process::Command::new("cp")
+            .args(["-r".into(), crew.home(from), crew.home(to)])
+            .status();
+        assert!(copied.unwrap().success());
+    };
+    copy("hand", "copy");
+    let hand = reopen(&crew.home("hand")).await.unwrap();
+    entries(&hand, 0..3).await;
+    backup(&crew, &hand, "base", None).await.unwrap();
+    hand.shutdown().await.unwrap();
+    std::fs::remove_dir_all(crew.home("hand")).unwrap();
+    copy("copy", "hand");
+    let hand = reopen(&crew.home("hand")).await.unwrap();
+    entries(&hand, 3..10).await;
+    let refused = backup(&crew, &hand, "more", Some("base")).await.unwrap_err().to_string();
+    assert!(refused.contains("leave --since out"), "{refused}");
+    backup(&crew, &hand, "more", None).await.unwrap();
 }
