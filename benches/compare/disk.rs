@@ -26,7 +26,7 @@ pub(crate) async fn run(size: Size) -> Result<(), Box<dyn Error>> {
     let before = Used::of(&crew).await?;
     let mut shares = vec![Vec::new(); WRITERS];
     for (number, entry) in entries.iter().enumerate() {
-        shares[number % WRITERS].push(in_month(entry, &crew.wells, number % MONTHS));
+        shares[number % WRITERS].push(in_month(entry, &crew.wells, number % MONTHS, 1));
     }
     recorded_as(&crew.lead, shares).await?;
     show("single records, a batch each", &crew, before, &entries, 1).await?;
@@ -40,13 +40,13 @@ pub(crate) async fn run(size: Size) -> Result<(), Box<dyn Error>> {
     crew.end().await
 }
 
-/// The entry as if it was recorded in another month.
-pub(crate) fn in_month(entry: &Entry, wells: &[String], month: usize) -> Json {
+/// The entry as if it was recorded on a day of another month.
+pub(crate) fn in_month(entry: &Entry, wells: &[String], month: usize, day: u64) -> Json {
     let mut json = entry.json(wells);
     let (year, month) = (FIRST_YEAR + month / 12, month % 12 + 1);
     let behind = entry.recorded_at().to_string().split_off("2025-10-".len());
-    let day = &behind["00".len()..];
-    json["recordedAt"] = format!("{year:04}-{month:02}-15{day}").into();
+    let time = &behind["00".len()..];
+    json["recordedAt"] = format!("{year:04}-{month:02}-{day:02}{time}").into();
     json
 }
 

@@ -14,6 +14,8 @@ use super::idle::{self, Role};
 const PARTS: u64 = 84;
 /// Each part of the entries has a month, and so a batch, for each of them.
 const PART: usize = 2_400;
+/// Every month has so many.
+const DAYS: u64 = 28;
 
 pub(crate) async fn run(size: Size) -> Result<(), Box<dyn Error>> {
     let crew = Crew::found().await?;
@@ -21,8 +23,10 @@ pub(crate) async fn run(size: Size) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     for part in 0..parts {
         let mut lines = String::new();
+        // No two entries of a well are of the same moment.
+        let day = part % DAYS + 1;
         for (month, entry) in entries::entries(PART, 100 + part).iter().enumerate() {
-            lines.push_str(&in_month(entry, &crew.wells, month).to_string());
+            lines.push_str(&in_month(entry, &crew.wells, month, day).to_string());
             lines.push('\n');
         }
         homes::import(&crew.lead, "field_entry", lines.into_bytes()).await?;
