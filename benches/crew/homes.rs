@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fieldmesh::api::{
     Edits, ImportOptions, ImportReport, InviteOptions, ListQuery, PeerSync, SyncOptions, SyncResult,
@@ -19,6 +19,7 @@ use super::meter::{Cost, Meter};
 /// Edits that are made at the same time, so that they share the disk's time.
 const EDITORS: usize = 64;
 const SYNC_TIMEOUT: Duration = Duration::from_secs(300);
+const SEAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A tenant with 200 wells, the device that made it, and its address.
 pub(crate) struct Crew {
@@ -69,6 +70,17 @@ impl Crew {
         sync(node, &self.address).await
     }
 
+    /// Has the lead seal what waits, as it does before it looks for peers.
+    pub(crate) async fn seal(&self) -> Result<(), Box<dyn Error>> {
+        let nobody = SyncOptions { timeout: SEAL_TIMEOUT, mdns: false, ..SyncOptions::default() };
+        // Whether a peer was there does not matter.
+        let _ = self.lead.sync(nobody, |_| {}).await;
+        match self.lead.status().await?.unsealed {
+            0 => Ok(()),
+            waiting => Err(format!("{waiting} changes wait for a batch").into()),
+        }
+    }
+
     /// Lets eight devices record the entries, apart from each other, and bring them to the lead.
     pub(crate) async fn record(&self, entries: &[Entry]) -> Result<(), Box<dyn Error>> {
         for number in 0..DEVICES {
@@ -101,6 +113,16 @@ impl Crew {
         let cost = meter.cost();
         self.address = self.lead.listen(Some(([127, 0, 0, 1], 0).into())).await?.to_string();
         Ok((self, cost))
+    }
+
+    /// Closes the lead and opens it again; gives the time until it has listed an entry.
+    pub(crate) async fn reopened(mut self) -> Result<(Self, Duration), Box<dyn Error>> {
+        self.lead.shutdown().await?;
+        let start = Instant::now();
+        self.lead = builder(&self.folder, "lead").open().await?;
+        let collection = "field_entry".into();
+        self.lead.list(ListQuery { collection, limit: Some(1), ..ListQuery::default() }).await?;
+        Ok((self, start.elapsed()))
     }
 
     /// Ends the lead; the folder goes with the crew.
