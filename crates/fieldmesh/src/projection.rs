@@ -155,7 +155,13 @@ impl<'a> Projection<'a> {
                     }
                     _ => true,
                 };
-                self.damage.end(&places, &Outcome::Healed { from, at }, is_here)?;
+                let outcome = Outcome::Healed { from, at };
+                for healed in self.damage.end(&places, &outcome, is_here)? {
+                    // What came meanwhile may wait for it.
+                    if let (Harmed::Batch { id, .. }, None) = (healed.what, from) {
+                        self.rejudge(place, id)?;
+                    }
+                }
             }
             Fact::Settled { places, at } => self.give_up(&places, at)?,
             fact @ (Fact::Epoch(_)

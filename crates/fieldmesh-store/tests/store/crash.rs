@@ -191,7 +191,7 @@ fn damage_is_still_told_after_a_kill_at_any_step_of_the_open_that_found_it() {
             assert!(store.report().past_is_uncertain(), "step {steps}, {crash:?}");
             let told = store.report().damage.join("\n");
             assert!(told.contains("the last "), "step {steps}, {crash:?}: {told}");
-            assert!(told.contains("what the view had seen"), "step {steps}, {crash:?}: {told}");
+            assert!(told.contains("the view had seen"), "step {steps}, {crash:?}: {told}");
             if is_whole && crash == Crash::ProcessOnly {
                 assert!(steps > 10, "only {steps} steps");
                 return;

@@ -59,8 +59,10 @@ impl Ledger {
             return Err(Error::Taken { id: ready.id, collection, deleted });
         }
         let (document, pending) = self.start(&ready)?;
+        // While the disk works.
+        let record = self.read(&document, schema);
         self.finish(pending)?;
-        Ok(Record { safe: Some(Safety::Here), ..self.read(&document, schema)? })
+        Ok(Record { safe: Some(Safety::Here), ..record? })
     }
 
     /// The fields that the input means, not yet checked.

@@ -276,8 +276,7 @@ impl Touched<'_> {
         if let Some(Copy { index, source: Some(known) }) = &copy
             && is_alike(known, source)
         {
-            self.replace(*index, reference);
-            return None;
+            return self.replace(*index, reference).then(|| full_hash(&source.change)).flatten();
         }
         match self.judge(source) {
             Verdict::Waits(missing) => {
@@ -290,8 +289,7 @@ impl Touched<'_> {
             }
             Verdict::Accepted(passed) => match copy {
                 Some(Copy { index, source: Some(_) }) => {
-                    self.replace(index, reference);
-                    None
+                    self.replace(index, reference).then(|| full_hash(&source.change)).flatten()
                 }
                 copy => {
                     let damaged = copy.map(|copy| copy.index);
@@ -321,16 +319,21 @@ impl Touched<'_> {
 
     /// Has another accepted copy stand for a change: the one that a batch holds, or that a peer
     /// brought again because the older one is damaged.
-    fn replace(&mut self, index: usize, reference: ChangeRef) {
+    ///
+    /// Says whether the older one may have been unreadable for a while, so that changes wait for it
+    /// although it is here.
+    fn replace(&mut self, index: usize, reference: ChangeRef) -> bool {
         let older = self.row.changes[index];
         if older == reference || reference.leaf == LOCAL_LEAF {
-            return;
+            return false;
         }
         self.row.changes[index] = reference;
         self.moved.push((older, reference));
-        if older.leaf != LOCAL_LEAF {
+        let is_second = older.leaf != LOCAL_LEAF;
+        if is_second {
             self.twins.push(older);
         }
+        is_second
     }
 
     fn accept(

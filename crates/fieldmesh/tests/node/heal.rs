@@ -199,7 +199,8 @@ async fn a_log_folder_that_is_gone_takes_no_record_along() {
     let (crew, tablet) = crew().await;
     let home = crew.home("tablet");
     // Sealed and sent nowhere: only the view knows of it.
-    entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    let shown = entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    tablet.show(&shown.id.to_string()).await.unwrap();
     tablet.shutdown().await.unwrap();
     fs::remove_dir_all(home.join("store/log")).unwrap();
     let tablet = reopen(&home).await.unwrap();
@@ -226,6 +227,8 @@ async fn a_change_that_only_this_device_had_is_told_with_what_was_shown_of_it() 
     tablet.shutdown().await.unwrap();
     let tablet = reopen(&home).await.unwrap();
     let lost = entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    // Only what was shown once can be told.
+    tablet.show(&lost.id.to_string()).await.unwrap();
     tablet.shutdown().await.unwrap();
     spoil(&segments(&home).pop().unwrap(), 150);
     let tablet = reopen(&home).await.unwrap();
