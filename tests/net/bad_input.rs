@@ -76,7 +76,12 @@ const MISTAKES: &[Mistake] = &[
     (&["sync", "--no-mdns", "--timeout", "soon"], 2, &["seconds"]),
     (&["run", "--listen", "somewhere"], 2, &["--listen"]),
     (&["tenant", "create", "Another"], 2, &["already holds a home", "--home"]),
-    (&["backup", "file"], 2, &["backup"]),
+    (&["backup", "wells.csv"], 2, &["wells.csv", "exists already"]),
+    (&["backup", "nowhere/file"], 1, &["nowhere", "no such file"]),
+    (&["backup", "more", "--since", "wells.csv"], 7, &["wells.csv", "no backup"]),
+    (&["backup", "--check", "noise.bin"], 7, &["noise.bin", "no backup"]),
+    (&["restore", "wells.csv"], 2, &["already holds a home", "--home"]),
+    (&["purge", "Alder 1"], 2, &["purge"]),
     (&["record", "field_entry", "--critical"], 2, &["--critical"]),
 ];
 
