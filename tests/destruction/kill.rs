@@ -26,7 +26,7 @@ pub(crate) const THEME: Theme = Theme {
     fault: "kill -9 while recording, importing, syncing, as a daemon, while opening after a kill",
     prepare: |_| {
         let stage = Stage::new();
-        if !stage.has_library() {
+        if !stage.has_shim() {
             skipped("killing a program at a certain call needs a C compiler");
             return None;
         }

@@ -42,7 +42,7 @@ struct PowerCuts {
 }
 
 fn prepare(seed: u64, model: Model) -> Option<Box<dyn Fault>> {
-    if !Stage::new().has_library() {
+    if !Stage::new().has_shim() {
         skipped("recording what is written to a disk needs a C compiler");
         return None;
     }

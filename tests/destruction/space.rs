@@ -23,7 +23,7 @@ pub(crate) const THEME: Theme = Theme {
     fault: "disk full or failing at every write, sync, rename and opening, once or for good",
     prepare: |_| {
         let stage = Stage::new();
-        if !stage.has_library() {
+        if !stage.has_shim() {
             skipped("failing a certain call to the disk needs a C compiler");
             return None;
         }

@@ -7,8 +7,8 @@ use std::process::Command;
 use crate::device::{Device, minute_of_march};
 use crate::site::Site;
 
-/// The library that stands between a program and its disk.
-const LIBRARY: &str = include_str!("shim.c");
+/// The shim that stands between a program and its disk.
+const SHIM: &str = include_str!("shim.c");
 /// The file of a store that only takes room.
 const RESERVE: &str = "reserve";
 /// The well that all entries are about.
@@ -17,20 +17,20 @@ pub(crate) const WELL: &str = "Alder 1";
 /// A place with homes in it.
 pub(crate) struct Stage {
     site: Site,
-    library: Option<PathBuf>,
+    shim: Option<PathBuf>,
 }
 
 impl Stage {
     pub(crate) fn new() -> Self {
         let site = Site::new();
         fs::create_dir(site.path("world")).unwrap();
-        let library = built(&site);
-        Self { site, library }
+        let shim = built(&site);
+        Self { site, shim }
     }
 
     /// Whether there is a compiler to build the watched disk with.
-    pub(crate) fn has_library(&self) -> bool {
-        self.library.is_some()
+    pub(crate) fn has_shim(&self) -> bool {
+        self.shim.is_some()
     }
 
     /// A path beside the homes.
@@ -87,25 +87,25 @@ impl Stage {
         device.at_home(home)
     }
 
-    /// The same device on a disk that is watched: `settings` are those of the library.
+    /// The same device on a disk that is watched: `settings` are those of the shim.
     pub(crate) fn watched(&self, device: &Device, settings: &[(&str, String)]) -> Device {
-        let library = self.library.clone().expect("whoever watches has asked for the library");
+        let shim = self.shim.clone().expect("whoever watches has asked for the shim");
         let settings: Vec<(String, String)> =
             settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         device.with(move |mut command| {
-            command.env("LD_PRELOAD", &library).envs(settings.iter().cloned());
+            command.env("LD_PRELOAD", &shim).envs(settings.iter().cloned());
             command
         })
     }
 }
 
-/// Builds the library, where there is a compiler.
+/// Builds the shim, where there is a compiler.
 fn built(site: &Site) -> Option<PathBuf> {
-    let (source, library) = (site.file("shim.c", LIBRARY), site.path("shim.so"));
+    let (source, shim) = (site.file("shim.c", SHIM), site.path("shim.so"));
     let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library);
+    compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim);
     compiler.args([&source, "-ldl", "-lpthread"]);
-    compiler.status().is_ok_and(|status| status.success()).then_some(library)
+    compiler.status().is_ok_and(|status| status.success()).then_some(shim)
 }
 
 /// JSON lines of entries, one for each number, which is its oil volume.

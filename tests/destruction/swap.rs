@@ -61,7 +61,7 @@ impl Swaps {
             Deed::Foreign => scene.hand.home.join(path).exists(),
             // An older store is whole in itself; that an old copy went on is tried in `twins.rs`.
             Deed::Older => path != Path::new(STORE) && scene.older.join(path).exists(),
-            Deed::Deny => scene.stage.has_library(),
+            Deed::Deny => scene.stage.has_shim(),
             Deed::Delete | Deed::Empty | Deed::Halve | Deed::OtherKind => true,
         };
         let deeds = all.filter(is_possible).collect();

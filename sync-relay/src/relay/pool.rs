@@ -5,8 +5,8 @@
 //! longest is closed, unless a device is connected to it or somebody is at work on it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use fieldmesh::api::Problem;
@@ -39,6 +39,8 @@ struct Inner {
     slots: RwLock<BTreeMap<TenantId, Arc<Slot>>>,
     open: AtomicUsize,
     uses: AtomicU64,
+    /// Whether nothing is opened any more.
+    is_closed: AtomicBool,
     /// One at a time looks for what can be closed.
     closing: tokio::sync::Mutex<()>,
 }
@@ -53,13 +55,14 @@ impl Pool {
             slots: RwLock::default(),
             open: AtomicUsize::new(0),
             uses: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
             closing: tokio::sync::Mutex::new(()),
         };
         Self { inner: Arc::new(inner) }
     }
 
     /// How the home of a tenant is opened.
-    pub(super) fn builder(&self, home: &std::path::Path) -> Builder {
+    pub(super) fn builder(&self, home: &Path) -> Builder {
         Node::builder(home).key_file(&self.inner.key_file).forward_only()
     }
 
@@ -94,7 +97,7 @@ impl Pool {
         self.add(Slot::new(home, &dormant), &dormant)
     }
 
-    async fn look(&self, home: &std::path::Path) -> Result<Dormant, Problem> {
+    async fn look(&self, home: &Path) -> Result<Dormant, Problem> {
         self.builder(home).look().await.map_err(|error| error.problem())
     }
 
@@ -145,6 +148,10 @@ impl Pool {
             slot.used.store(self.inner.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
             if let Some(node) = &*open {
                 return Ok(Arc::clone(node));
+            }
+            // Set before any slot is closed, so that none is opened behind that.
+            if self.inner.is_closed.load(Ordering::SeqCst) {
+                return Err(problem::failed("the relay is stopping"));
             }
             slot.check()?;
             let opened = self.open(slot).await;
@@ -211,15 +218,21 @@ impl Pool {
         }
     }
 
-    /// Opens as many tenants as may be open, so that what is broken is known; gives the first
-    /// problem where none could be opened.
+    /// Opens tenants, as many at once as may be open, until one is.
+    ///
+    /// # Errors
+    ///
+    /// The first problem, where there are tenants and none can be opened.
     pub(super) async fn open_some(&self) -> Result<(), Problem> {
-        let slots = self.slots().into_iter().take(self.inner.open_max);
-        let mut outcomes = self.visit(slots.collect()).await;
-        match outcomes.iter().position(Result::is_ok) {
-            None if !outcomes.is_empty() => outcomes.swap_remove(0),
-            _ => Ok(()),
+        let mut first_problem = None;
+        for slots in self.slots().chunks(self.inner.open_max) {
+            let outcomes = self.visit(slots.to_vec()).await;
+            if outcomes.iter().any(Result::is_ok) {
+                return Ok(());
+            }
+            first_problem = first_problem.or_else(|| outcomes.into_iter().find_map(Result::err));
         }
+        first_problem.map_or(Ok(()), Err)
     }
 
     /// Opens, and closes again, those that [`Pool::open_some`] left out.
@@ -251,6 +264,7 @@ impl Pool {
     ///
     /// One was not closed in order; nothing that was acknowledged is lost.
     pub(super) async fn shutdown(&self) -> Result<(), Problem> {
+        self.inner.is_closed.store(true, Ordering::SeqCst);
         let mut closing = JoinSet::new();
         for slot in self.slots() {
             closing.spawn(async move {

@@ -112,10 +112,7 @@ async fn a_closed_tenant_that_cannot_be_opened_is_told_of_and_keeps_nobody_else_
     let data = folder.path().join("data");
     fs::create_dir_all(data.join("tenants")).unwrap();
     let names = found(&data, 3).await;
-    // A file where the folder of the store should be.
-    let store = data.join("tenants/t1/store");
-    fs::remove_dir_all(&store).unwrap();
-    fs::write(&store, "no folder").unwrap();
+    break_store(&data, 1);
     let relay = Relay::start_with(&data, &["--open-tenants-max", "1"]).await;
     let broken = async {
         loop {
@@ -132,6 +129,28 @@ async fn a_closed_tenant_that_cannot_be_opened_is_told_of_and_keeps_nobody_else_
     crew::record_well(&lead, "Alder 1").await;
     crew::sync(&lead, &relay.address()).await;
     relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_but_one_tenant_cannot_be_opened_and_that_one_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir_all(data.join("tenants")).unwrap();
+    found(&data, 5).await;
+    // Whichever the relay opens first, it is most likely one of these.
+    (0..4).for_each(|number| break_store(&data, number));
+    let relay = Relay::start_with(&data, &["--open-tenants-max", "1"]).await;
+    let devices = folder.path().join("devices");
+    let lead = crew::join(&devices, "lead", &relay.invite("crew-4", "admin").await).await;
+    crew::sync(&lead, &relay.address()).await;
+    relay.stop().await;
+}
+
+/// Puts a file where the folder of a tenant's store should be.
+fn break_store(data: &Path, number: usize) {
+    let store = data.join(format!("tenants/t{number}/store"));
+    fs::remove_dir_all(&store).unwrap();
+    fs::write(&store, "no folder").unwrap();
 }
 
 fn names_of(node: &Node) -> String {

@@ -67,7 +67,7 @@ pub(crate) fn restore(
 }
 
 /// How often the store was put back, as others compare it: more than before, later homes more than
-/// earlier ones as far as the clock goes, and no two the same, whatever the clock says.
+/// earlier ones as far as the clock goes, and two the same by one chance in a million at the most.
 fn after(words: &Words) -> u64 {
     let seconds = u64::try_from(clock::now().as_millis() / 1_000).unwrap_or(0);
     let times = (words.restores >> CHANCE_BITS).saturating_add(1).max(seconds);

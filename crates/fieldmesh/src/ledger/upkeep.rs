@@ -323,6 +323,7 @@ mod tests {
         assert!(checked.clean, "{checked:?}");
         assert_eq!(checked.records as usize, count + 1);
     }
+
     /// The bytes an entry that are stated beside the limits: `N=6000` entries, one batch each.
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "it only measures"]
