@@ -7,6 +7,7 @@ mod conflicts;
 mod demo;
 mod device;
 mod doctor;
+mod evict;
 mod records;
 mod secret;
 mod sync;
@@ -23,6 +24,7 @@ pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, ResolveArgs};
 pub(crate) use demo::DemoArgs;
 pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
 pub(crate) use doctor::DoctorArgs;
+pub(crate) use evict::EvictArgs;
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs};
 pub(crate) use secret::{ChangeArgs, PassphraseArgs, PassphraseCommand};
 pub(crate) use sync::{RunArgs, SyncArgs};
@@ -138,6 +140,8 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Make this home take as little of the disk as it can.
     Compact,
+    /// Let old records go from this device, once a relay holds them.
+    Evict(EvictArgs),
     /// Change what opens this home, or let the system remember it.
     Passphrase(PassphraseArgs),
     /// Draw another data key and write everything in this home anew with it.

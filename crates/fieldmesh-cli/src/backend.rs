@@ -10,10 +10,11 @@ use std::io;
 
 use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
-    ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Progress, Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions, EvictReport, ExportQuery,
+    ImportOptions, ImportReport, InvitationReport, InviteOptions, KeptReport, ListQuery, NewRecord,
+    PeerReport, Problem, Progress, Record, RekeyOptions, RekeyReport, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 use futures::future::BoxFuture;
 
@@ -95,6 +96,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn backup(&self, options: BackupOptions, listener: Listener) -> Answer<'_, BackupReport>;
     /// Makes the home take as little of the disk as it can.
     fn compact(&self, listener: Listener) -> Answer<'_, CompactReport>;
+    /// Lets old records go, or wants them once more.
+    fn evict(&self, options: EvictOptions, listener: Listener) -> Answer<'_, EvictReport>;
+    /// From which month on the home holds records that go by time.
+    fn kept(&self) -> Answer<'_, KeptReport>;
     /// What is wrong with the home, and what was done.
     fn doctor(&self) -> Answer<'_, DoctorReport>;
     /// Gives up what is lost for good; gives how many entries it was.

@@ -5,6 +5,7 @@ mod compact;
 mod conflicts;
 mod device;
 mod doctor;
+mod evict;
 mod home;
 mod invite;
 mod progress;
@@ -100,6 +101,7 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Backup(args) => backup::backup(&context, args).await,
         Command::Restore(args) => backup::restore(&context, args).await,
         Command::Compact => compact::compact(&context).await,
+        Command::Evict(args) => evict::evict(&context, args).await,
         Command::Passphrase(args) => match &args.command {
             PassphraseCommand::Change(args) => secret::change(&context, args).await,
             PassphraseCommand::Remember => secret::remember(&context).await,

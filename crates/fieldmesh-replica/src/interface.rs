@@ -204,6 +204,12 @@ pub enum Input {
         /// Which.
         ids: Vec<BatchId>,
     },
+    /// This side wants to hold something else from here on than [`crate::Replica::with_filter`]
+    /// said. Links that are up are closed: what they agreed on holds no longer.
+    Wanted {
+        /// What.
+        filter: Filter,
+    },
     /// A batch was sealed here and is durable.
     LocalBatch {
         /// What is to be known of it.

@@ -68,6 +68,8 @@ pub struct Replica {
     holdings: Holdings,
     /// Batches on the disk that nothing shows to be authentic.
     unheld: BTreeSet<BatchId>,
+    /// Where chains of this device ended that it let go.
+    let_go: BTreeMap<Chain, u64>,
     /// Gaps already reported.
     gaps: BTreeSet<(Chain, Gap)>,
     proofs: Proofs,
@@ -140,6 +142,7 @@ impl Replica {
             floods: Floods::default(),
             holdings,
             unheld: unheld.into_iter().collect(),
+            let_go: BTreeMap::new(),
             gaps: BTreeSet::new(),
             proofs: Proofs::default(),
             signing: Signing::default(),
@@ -163,6 +166,14 @@ impl Replica {
     #[must_use]
     pub fn with_filter(mut self, filter: Filter) -> Self {
         self.filter = filter;
+        self
+    }
+
+    /// Knows up to where chains of this device went that it holds no longer: that a peer has their
+    /// batches is no surprise.
+    #[must_use]
+    pub fn with_let_go(mut self, chains: impl IntoIterator<Item = (Chain, u64)>) -> Self {
+        self.let_go.extend(chains);
         self
     }
 
@@ -223,6 +234,7 @@ impl Replica {
                 self.step(now, link, Step::LoadFailed(ids));
             }
             Input::BatchesLost { ids } => self.batches_lost(now, &ids),
+            Input::Wanted { filter } => self.want_only(now, filter),
             Input::LocalBatch { held } => self.local_batch(now, &held),
             Input::LocalItem { item } => self.local_item(now, item)?,
             Input::Signed { link, bytes } => self.signed(now, link, bytes),
@@ -276,6 +288,15 @@ impl Replica {
     fn link_down(&mut self, now: Moment, id: LinkId) {
         if let Some(link) = self.links.remove(&id) {
             self.forget_link(now, id, link);
+        }
+    }
+
+    /// Wants to hold something else: every conversation begins anew.
+    fn want_only(&mut self, now: Moment, filter: Filter) {
+        self.filter = filter;
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            self.close(now, id, CloseReason::Bye);
         }
     }
 

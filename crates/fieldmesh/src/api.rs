@@ -9,6 +9,7 @@ mod connectivity;
 mod device;
 mod disk;
 mod doctor;
+mod evict;
 mod problem;
 mod rekey;
 mod report;
@@ -27,6 +28,7 @@ pub(crate) use device::meant;
 pub use device::one_line;
 pub use disk::{CompactReport, DiskReport};
 pub use doctor::{DoctorReport, Finding};
+pub use evict::{Evict, EvictOptions, EvictReport, HeldMonth, KeptReport};
 pub use problem::{Class, Problem};
 pub use rekey::{RekeyOptions, RekeyReport};
 pub use report::{

@@ -8,6 +8,7 @@ use fieldmesh_store::{Entry as LogEntry, Place};
 use serde::{Deserialize, Serialize};
 
 use crate::harm::Harm;
+use crate::keep::{Kept, LetGo};
 
 const KIND_ITEM: u8 = 1;
 const KIND_BATCH: u8 = 2;
@@ -89,6 +90,10 @@ pub(crate) enum Fact {
     Settled { places: Vec<Place>, at: Moment },
     /// How far the check of everything that is stored has come; the last fact holds.
     Scrubbed(Scrub),
+    /// From which month on this home wants what goes by time; the last fact holds.
+    Kept(Kept),
+    /// What of one scope lies before this in the log is not here any more.
+    LetGo(LetGo),
 }
 
 /// How far a check of everything that is stored has come.
@@ -169,6 +174,7 @@ impl LocalChange {
 mod tests {
     use super::*;
     use crate::harm::{Harmed, Outcome};
+    use crate::keep::LetGoChain;
 
     #[test]
     fn every_kind_survives_the_log() {
@@ -229,7 +235,28 @@ mod tests {
         let at = Moment::from_millis(5);
         let places = vec![Place(3)];
         let scrub = Scrub { at: Some(Place(3)), finished: None, is_open: true };
-        let written: [(&str, Fact); 20] = [
+        let kept = Kept { since: 3, at, auto: Some(2), is_swept: true };
+        let head = LetGoChain {
+            author: device,
+            epoch: Epoch(2),
+            sequence: 3,
+            head: BatchId::from_bytes([9; 32]),
+            last: at,
+        };
+        let let_go = LetGo {
+            scope: Scope { collection: 3, partition: 0, month: 7 },
+            at,
+            holders: 2,
+            chains: vec![head],
+            records: vec![[4; 8]],
+        };
+        let gone = format!(
+            "150300070a0201{}0203{}0a01{}",
+            "07".repeat(32),
+            "09".repeat(32),
+            "04".repeat(8)
+        );
+        let written: [(&str, Fact); 22] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -250,6 +277,8 @@ mod tests {
             ("110103000a", Fact::Healed { places: places.clone(), from: None, at }),
             ("1201030a", Fact::Settled { places, at }),
             ("1301030001", Fact::Scrubbed(scrub)),
+            ("14030a010201", Fact::Kept(kept)),
+            (&gone, Fact::LetGo(let_go)),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

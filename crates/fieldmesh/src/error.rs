@@ -94,6 +94,12 @@ pub enum Error {
         /// What was given.
         name: String,
     },
+    /// The record was let go from this device; others hold it.
+    #[error("{reason}")]
+    LetGo {
+        /// When, where it is safe, and how to get it back.
+        reason: String,
+    },
     /// Several things have this name.
     #[error("{name:?} can mean more than one: {}; give more of the id", candidates.join(", "))]
     Ambiguous {
@@ -161,7 +167,7 @@ impl Error {
     /// What kind of failure this is.
     pub fn class(&self) -> Class {
         match self {
-            Self::NoHome { .. } | Self::NotFound { .. } => Class::NotFound,
+            Self::NoHome { .. } | Self::NotFound { .. } | Self::LetGo { .. } => Class::NotFound,
             Self::Ambiguous { .. }
             | Self::UnknownCollection { .. }
             | Self::Invalid { .. }

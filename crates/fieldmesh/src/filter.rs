@@ -64,11 +64,16 @@ fn region(text: &str) -> Result<Region, Error> {
 }
 
 /// The number of a month: 12 for each year, and the months before it.
-fn month(text: &str) -> Option<u32> {
+pub(crate) fn month(text: &str) -> Option<u32> {
     let (year, month) = text.split_once('-')?;
     let (year, month) = (year.parse::<u32>().ok()?, month.parse::<u32>().ok()?);
     let is_month = (1970..=9_999).contains(&year) && (1..=12).contains(&month);
     is_month.then(|| year * 12 + month - 1)
+}
+
+/// The month of this number, like `2026-03`.
+pub(crate) fn month_text(month: u32) -> String {
+    format!("{:04}-{:02}", month / 12, month % 12 + 1)
 }
 
 fn text(region: &Region) -> String {
@@ -83,7 +88,7 @@ fn text(region: &Region) -> String {
         text.push_str(&format!("/{partition}"));
     }
     if region.since > 0 {
-        text.push_str(&format!("@{:04}-{:02}", region.since / 12, region.since % 12 + 1));
+        text.push_str(&format!("@{}", month_text(region.since)));
     }
     text
 }

@@ -10,6 +10,7 @@ mod conflicts;
 mod copies;
 mod create;
 mod diagnosis;
+mod evict;
 mod export;
 mod import;
 mod membership;
@@ -52,6 +53,7 @@ use crate::projector::Projector;
 use crate::rows::{self, ChainRow, DocumentRow};
 use crate::schema;
 
+pub(crate) use self::evict::wanted;
 pub(crate) use self::membership::revoker;
 pub(crate) use self::mend::Seen;
 pub(crate) use self::past::Past;
@@ -77,6 +79,8 @@ pub(crate) struct Ledger {
     mesh: OnceLock<Mesh>,
     /// The part of the tenant's records that is exchanged.
     pub(crate) only: Filter,
+    /// What of it is held: what is older was let go.
+    keeping: evict::Keeping,
     counted: safety::Counted,
     unproven: unproven::Unproven,
     upkeep: upkeep::Upkeep,
@@ -131,6 +135,7 @@ pub(crate) struct Parts {
     pub(crate) identity: Identity,
     pub(crate) policy: Arc<RwLock<Arc<Policy>>>,
     pub(crate) only: Filter,
+    pub(crate) since: u32,
     pub(crate) harms: Arc<Harms>,
     pub(crate) seen: Seen,
 }
@@ -138,7 +143,7 @@ pub(crate) struct Parts {
 impl Ledger {
     /// Opens the ledger over a view that is in step with the log.
     pub(crate) fn open(parts: Parts, epoch: Epoch) -> Result<Self, Error> {
-        let Parts { store, projector, places, identity, policy, only, harms, seen } = parts;
+        let Parts { store, projector, places, identity, policy, only, since, harms, seen } = parts;
         let author = read_author(&store, &identity, epoch)?;
         let device = author.device();
         let desk =
@@ -154,6 +159,7 @@ impl Ledger {
             enrolment: Mutex::new(()),
             mesh: OnceLock::new(),
             only,
+            keeping: evict::Keeping::new(since),
             counted: safety::Counted::default(),
             unproven: unproven::Unproven::default(),
             upkeep: upkeep::Upkeep::default(),

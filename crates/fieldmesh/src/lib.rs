@@ -18,6 +18,7 @@ pub mod filter;
 mod harm;
 pub mod home;
 pub mod import;
+mod keep;
 mod ledger;
 mod mesh;
 mod node;

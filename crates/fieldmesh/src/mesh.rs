@@ -85,6 +85,8 @@ pub(crate) enum Call {
     ItemsLost(Vec<[u8; 32]>),
     /// Which devices' receipts name each of these batches.
     Holders { batches: Vec<BatchId>, reply: oneshot::Sender<Vec<Vec<DeviceId>>> },
+    /// This device wants another part of the records from here on; every link begins anew.
+    Wanted { filter: Filter, reply: oneshot::Sender<()> },
     /// It is durable that this store may have signed for moments up to this one.
     SignedUntil(Moment),
     /// It is durable that this store was put back so often.
@@ -290,6 +292,22 @@ impl Mesh {
         answer.blocking_recv().unwrap_or_default()
     }
 
+    /// The state now, for whoever may block; `None` once the task is gone.
+    pub(crate) fn snapshot_now(&self) -> Option<Snapshot> {
+        let (reply, answer) = oneshot::channel();
+        self.urgent(Call::Snapshot(reply));
+        answer.blocking_recv().ok()
+    }
+
+    /// Wants only what `filter` admits from here on. What came before is handed to the store when
+    /// this returns, and nothing else follows. Blocks.
+    pub(crate) fn want_only(&self, filter: Filter) {
+        let (reply, answer) = oneshot::channel();
+        self.urgent(Call::Wanted { filter, reply });
+        // The task is gone only while the node stops; then nothing comes either.
+        let _ = answer.blocking_recv();
+    }
+
     /// A number that grows whenever proofs may be others than before.
     pub(crate) fn proofs_version(&self) -> u64 {
         self.proofs.load(Ordering::Relaxed)
@@ -449,6 +467,10 @@ impl MeshTask {
                 let _ = reply.send(holders);
             }
             Call::ItemsLost(ids) => self.write_items_again(&ids),
+            Call::Wanted { filter, reply } => {
+                self.want_only(filter);
+                let _ = reply.send(());
+            }
             Call::SignedUntil(until) => self.signed_until = self.signed_until.max(Some(until)),
             Call::EpochRaised(epoch) => {
                 self.raising.done();
@@ -485,6 +507,14 @@ impl MeshTask {
         while let Some(output) = self.replica.poll() {
             self.perform(output);
         }
+    }
+
+    fn want_only(&mut self, filter: Filter) {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.drop_link(link, "another part of the records is exchanged from here on");
+        }
+        self.feed(Input::Wanted { filter });
     }
 
     fn snapshot(&mut self) -> Snapshot {

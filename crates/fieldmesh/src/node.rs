@@ -14,6 +14,7 @@ mod doctor;
 mod dormant;
 mod enrol;
 mod erase;
+mod evict;
 mod keeper;
 mod listener;
 mod mender;

@@ -4,6 +4,7 @@
 //! changes nothing, because the position is written behind the rows and a crash may come between.
 
 mod damage;
+mod gone;
 mod index;
 mod receipts;
 mod standing;
@@ -24,6 +25,7 @@ use crate::changes::Source;
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
 use crate::harm::{Harm, Harmed, Outcome};
+use crate::keep::LetGo;
 use crate::places::{Places, read_batch};
 use crate::rows::{
     self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow, RecordRow,
@@ -69,6 +71,8 @@ pub(crate) struct Projection<'a> {
     standing: Standing<'a>,
     receipts: Receipts<'a>,
     damage: Damage<'a>,
+    /// What is let go, and where in the log that is said; such a step does nothing else.
+    gone: Vec<(Place, LetGo)>,
     /// The batches of this step.
     batches: BTreeSet<BatchId>,
     counts: BTreeMap<u16, i64>,
@@ -86,6 +90,7 @@ impl<'a> Projection<'a> {
             standing: Standing::new(sources.store.view()),
             receipts: Receipts::new(sources.store.view()),
             damage: Damage::new(sources.store.view()),
+            gone: Vec::new(),
             batches: BTreeSet::new(),
             counts: BTreeMap::new(),
             chains: BTreeMap::new(),
@@ -97,6 +102,13 @@ impl<'a> Projection<'a> {
     /// How many changes were applied; a caller ends the step before it grows large.
     pub(crate) fn changes(&self) -> usize {
         self.changes
+    }
+
+    /// Whether the step must be written before this entry: what lets go looks at all rows before it,
+    /// and what follows it adds to those that are left.
+    pub(crate) fn ends_before(&self, entry: &Entry) -> bool {
+        let lets_go = matches!(entry, Entry::Fact(Fact::LetGo(_)));
+        self.changes > 0 && lets_go == self.gone.is_empty()
     }
 
     /// Applies one entry of the log.
@@ -164,6 +176,7 @@ impl<'a> Projection<'a> {
                 }
             }
             Fact::Settled { places, at } => self.give_up(&places, at)?,
+            Fact::LetGo(let_go) => self.gone.push((place, let_go)),
             fact @ (Fact::Epoch(_)
             | Fact::Invitations(_)
             | Fact::Addresses(_)
@@ -175,7 +188,8 @@ impl<'a> Projection<'a> {
             | Fact::Revoked(_)
             | Fact::Met(_)
             | Fact::Twice(_)
-            | Fact::Scrubbed(_)) => {
+            | Fact::Scrubbed(_)
+            | Fact::Kept(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -253,23 +267,28 @@ impl<'a> Projection<'a> {
     /// written.
     pub(crate) fn finish(mut self, applied: Place) -> Result<Vec<DocumentId>, Error> {
         self.list_refused()?;
-        let mut written = Vec::new();
+        let mut written = self.let_go()?;
         for done in self.merge()? {
             written.push(done.id);
             self.write(done)?;
         }
+        self.write_counts()?;
         self.standing.write(&mut self.writes);
         self.receipts.write(&mut self.writes);
         self.damage.write(&mut self.writes);
+        self.writes.set_applied(applied);
+        self.view.apply(self.writes).map_err(|error| Error::store(&error))?;
+        Ok(written)
+    }
+
+    fn write_counts(&mut self) -> Result<(), Error> {
         for (collection, change) in std::mem::take(&mut self.counts) {
             let key = count_key(collection);
             let before: u64 = rows::find(self.view, Tree::Meta, &key)?.unwrap_or(0);
             let after = before.saturating_add_signed(change);
             self.writes.put(Tree::Meta, key, rows::encode(&after));
         }
-        self.writes.set_applied(applied);
-        self.view.apply(self.writes).map_err(|error| Error::store(&error))?;
-        Ok(written)
+        Ok(())
     }
 
     fn apply_batch(&mut self, place: Place, batch: &Batch) -> Result<(), Error> {
@@ -473,6 +492,7 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Met(_) => b"fact/met",
         Fact::Twice(_) => b"fact/twice",
         Fact::Scrubbed(_) => b"fact/scrubbed",
+        Fact::Kept(_) => b"fact/kept",
         Fact::Aside(_)
         | Fact::Admitted(_)
         | Fact::Receipt(_)
@@ -480,7 +500,8 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         | Fact::Doubted { .. }
         | Fact::Harmed(_)
         | Fact::Healed { .. }
-        | Fact::Settled { .. } => FACTS_ADDED,
+        | Fact::Settled { .. }
+        | Fact::LetGo(_) => FACTS_ADDED,
     }
 }
 

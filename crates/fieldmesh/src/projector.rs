@@ -279,6 +279,10 @@ fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<
     let mut failed = None;
     let replayed = work.store.replay(applied, |place, entry| {
         let applied = match Entry::decode(&entry) {
+            Ok(entry) if projection.ends_before(&entry) => {
+                is_cut = true;
+                return ControlFlow::Break(());
+            }
             Ok(entry) => projection.apply(place, entry),
             Err(error) => {
                 tracing::error!(?place, %error, "an entry of the log is skipped");

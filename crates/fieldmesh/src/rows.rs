@@ -187,6 +187,11 @@ pub(crate) fn unsealed_key(document: DocumentId, hash: [u8; 8]) -> Vec<u8> {
     key
 }
 
+/// The prefix of a document's unsealed changes.
+pub(crate) fn unsealed_prefix(document: DocumentId) -> Vec<u8> {
+    [UNSEALED_PREFIX, &document.as_bytes()[..]].concat()
+}
+
 /// The document and the start of the hash of such a key.
 pub(crate) fn unsealed_change(key: &[u8]) -> Option<(DocumentId, [u8; 8])> {
     let (document, hash) = key.strip_prefix(UNSEALED_PREFIX)?.split_first_chunk::<16>()?;
@@ -250,7 +255,16 @@ pub(crate) fn waiting_key(
 
 /// The prefix of what waits in a document for the change `missing`, or for any if it is empty.
 pub(crate) fn waiting_prefix(document: DocumentId, missing: &[u8]) -> Vec<u8> {
-    [b"wait/", &document.as_bytes()[..], missing].concat()
+    [WAITING_PREFIX, &document.as_bytes()[..], missing].concat()
+}
+
+/// The prefix of all changes that wait for others.
+pub(crate) const WAITING_PREFIX: &[u8] = b"wait/";
+
+/// The document of the key of a change that waits.
+pub(crate) fn waiting_document(key: &[u8]) -> Option<DocumentId> {
+    let id = key.strip_prefix(WAITING_PREFIX)?.first_chunk::<16>()?;
+    Some(DocumentId::from_bytes(*id))
 }
 
 /// The key of a receipt in [`Tree::Meta`]: by who signed it, then by time.

@@ -26,3 +26,8 @@ pub(crate) fn named(name: &str) -> Result<&'static Collection, Error> {
             .join(", "),
     })
 }
+
+/// Whether this version does not know the collection.
+pub(crate) fn is_unknown(number: u16) -> bool {
+    catalogue::numbered(number).is_none()
+}

@@ -9,14 +9,16 @@ mod choice;
 mod fact;
 mod receipt;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use fieldmesh_model::{DeviceId, DocumentId};
+use fieldmesh_batch::Batch;
+use fieldmesh_model::{DeviceId, DocumentId, Scope};
 use fieldmesh_store::{Direction, Entry as LogEntry, Fate, KeyRange, Place, Store, Tree};
 
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
+use crate::keep;
 use crate::rows::{self, QuarantineRow};
 
 use self::change::Sealed;
@@ -33,6 +35,8 @@ pub(crate) struct Worth<'a> {
     /// Records of which a change is refused.
     refused: BTreeSet<DocumentId>,
     sealed: Sealed,
+    /// Where each scope ends of which everything was let go.
+    let_go: BTreeMap<Scope, Place>,
 }
 
 impl<'a> Worth<'a> {
@@ -46,7 +50,8 @@ impl<'a> Worth<'a> {
             refused.insert(rows::decode::<QuarantineRow>(&row?.1)?.document);
         }
         let newest = Newest::read(store, places)?;
-        Ok(Self { store, me, applied, newest, refused, sealed: Sealed::default() })
+        let let_go = keep::ends(store.view())?;
+        Ok(Self { store, me, applied, newest, refused, sealed: Sealed::default(), let_go })
     }
 
     /// What becomes of an entry; what is not understood stays.
@@ -56,7 +61,9 @@ impl<'a> Worth<'a> {
         }
         let is_dead = match Entry::decode(entry) {
             // What others signed is the truth itself.
-            Ok(Entry::Item(_) | Entry::Batch(_)) => Ok(false),
+            Ok(Entry::Item(_)) => Ok(false),
+            Ok(Entry::Batch(bytes)) => Ok(self.is_batch_gone(place, &bytes)),
+            Ok(Entry::Change(local)) if self.is_gone(place, &local.scope) => Ok(true),
             Ok(Entry::Change(local)) => self.is_sealed(place, &local),
             Ok(Entry::Fact(Fact::Receipt(receipt))) => {
                 receipt::is_void(self.store.view(), &receipt)
@@ -72,5 +79,16 @@ impl<'a> Worth<'a> {
                 Fate::Keep
             }
         }
+    }
+
+    /// Whether what lies at `place` was let go with its scope.
+    fn is_gone(&self, place: Place, scope: &Scope) -> bool {
+        self.let_go.get(scope).is_some_and(|end| place < *end)
+    }
+
+    fn is_batch_gone(&self, place: Place, bytes: &[u8]) -> bool {
+        // Nobody has let anything go in most homes, and then no batch is decoded for it.
+        !self.let_go.is_empty()
+            && Batch::decode(bytes).is_ok_and(|it| self.is_gone(place, &it.header().scope))
     }
 }

@@ -3,10 +3,10 @@
 use fieldmesh::Node;
 use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
-    ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions, EvictReport, ExportQuery,
+    ImportOptions, ImportReport, InvitationReport, InviteOptions, KeptReport, ListQuery, NewRecord,
+    PeerReport, Problem, Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions,
+    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -144,6 +144,14 @@ impl Backend for Local {
 
     fn compact(&self, listener: Listener) -> Answer<'_, CompactReport> {
         Box::pin(async move { self.0.compact(listener).await.map_err(problem) })
+    }
+
+    fn evict(&self, options: EvictOptions, listener: Listener) -> Answer<'_, EvictReport> {
+        Box::pin(async move { self.0.evict(options, listener).await.map_err(problem) })
+    }
+
+    fn kept(&self) -> Answer<'_, KeptReport> {
+        Box::pin(async move { self.0.kept().await.map_err(problem) })
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

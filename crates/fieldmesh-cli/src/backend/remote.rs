@@ -9,10 +9,10 @@ use std::time::Duration;
 use axum::http::Method;
 use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
-    ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery, ImportOptions,
-    ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions, EvictReport, ExportQuery,
+    ImportOptions, ImportReport, InvitationReport, InviteOptions, KeptReport, ListQuery, NewRecord,
+    PeerReport, Problem, Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions,
+    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use serde_json::json;
 
@@ -223,6 +223,16 @@ impl Backend for Remote {
 
     fn compact(&self, listener: Listener) -> Answer<'_, CompactReport> {
         Box::pin(async move { self.exchange(Method::POST, "/v1/compact").lines(listener).await })
+    }
+
+    fn evict(&self, options: EvictOptions, listener: Listener) -> Answer<'_, EvictReport> {
+        Box::pin(async move {
+            self.exchange(Method::POST, "/v1/evict").json(&options)?.lines(listener).await
+        })
+    }
+
+    fn kept(&self) -> Answer<'_, KeptReport> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/evict").value().await })
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

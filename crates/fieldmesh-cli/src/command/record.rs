@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use fieldmesh::api::{Edits, ListQuery, NewRecord, Problem, Record};
+use fieldmesh_model::catalogue;
 use serde_json::{Map, Value as Json};
 
 use super::Context;
@@ -163,7 +164,14 @@ pub(super) async fn list(context: &Context<'_>, args: &ListArgs) -> Result<(), F
             if records.is_empty() {
                 context.terminal.say("No records.");
             }
-            context.terminal.list(&records, render::records)
+            context.terminal.list(&records, render::records)?;
+            // A daemon of an older version holds everything.
+            let kept = home.kept().await.unwrap_or_default();
+            let name = catalogue::named(&args.collection).map(|known| known.name.as_str());
+            if let Some(note) = name.and_then(|name| render::begins_at(&kept, name)) {
+                context.terminal.say(&note);
+            }
+            Ok(())
         })
         .await
 }

@@ -5,11 +5,11 @@ use std::sync::Mutex;
 
 use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, Class, CompactReport, ConflictQuery,
-    ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery,
-    ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport,
-    Problem, Progress, Record, RefusedRow, RekeyOptions, RekeyReport, Resolution, Revision,
-    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
-    SyncSettingsChange, VerifyReport,
+    ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions,
+    EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    KeptReport, ListQuery, NewRecord, PeerReport, Problem, Progress, Record, RefusedRow,
+    RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport,
+    SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 
@@ -205,6 +205,15 @@ impl Backend for Fake {
     fn compact(&self, mut listener: Listener) -> Answer<'_, CompactReport> {
         listener(Progress::Compact { done: 1, of: 2 });
         self.answer("compact", samples::compaction())
+    }
+
+    fn evict(&self, options: EvictOptions, mut listener: Listener) -> Answer<'_, EvictReport> {
+        listener(Progress::Compact { done: 1, of: 2 });
+        self.answer(options, samples::evicted())
+    }
+
+    fn kept(&self) -> Answer<'_, KeptReport> {
+        self.answer("kept", samples::kept())
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

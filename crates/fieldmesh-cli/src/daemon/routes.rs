@@ -3,6 +3,7 @@
 mod compact;
 mod conflicts;
 mod devices;
+mod evict;
 mod home;
 mod records;
 mod transfer;
@@ -39,6 +40,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/invitations", post(home::invite))
         .route("/v1/verify", post(home::verify))
         .route("/v1/compact", post(compact::compact))
+        .route("/v1/evict", get(evict::kept).post(evict::evict))
         .route("/v1/rekey", post(home::rekey))
         .route("/v1/doctor", get(home::doctor))
         .route("/v1/doctor/accept", post(home::accept_losses))

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    BackupOptions, Choice, Class, ConflictQuery, Edits, ExportQuery, ImportOptions, InviteOptions,
-    ListQuery, NewRecord, Problem, Progress, RekeyOptions, Resolution, RevokeOptions, SyncOptions,
+    BackupOptions, Choice, Class, ConflictQuery, Edits, Evict, EvictOptions, ExportQuery,
+    ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress, RekeyOptions,
+    Resolution, RevokeOptions, SyncOptions,
 };
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -103,6 +104,12 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(backup, Ok(samples::backup()));
     assert_eq!(running.last_asked(), format!("{options:?}"));
     assert_eq!(remote.compact(Box::new(|_| {})).await.unwrap(), samples::compaction());
+    let evict = Evict::Before { month: "2026-03".into() };
+    let options = EvictOptions { evict, dry_run: true };
+    let evicted = remote.evict(options.clone(), Box::new(|_| {})).await;
+    assert_eq!(evicted, Ok(samples::evicted()));
+    assert_eq!(running.last_asked(), format!("{options:?}"));
+    assert_eq!(remote.kept().await, Ok(samples::kept()));
     let options = RekeyOptions { passphrase: Some("old".into()), key_file: Some("k".into()) };
     assert_eq!(remote.rekey(options.clone()).await, Ok(samples::rekey()));
     // A passphrase is in no log line.

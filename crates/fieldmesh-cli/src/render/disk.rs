@@ -6,7 +6,7 @@ use super::{Style, Tone, bytes, counted, one_line, pairs};
 
 /// The lines of a status about the disk.
 pub(super) fn disk(disk: &DiskReport, style: &Style) -> Vec<(&'static str, String)> {
-    let DiskReport { log, view, quarantine, reserve, free, low, full } = *disk;
+    let DiskReport { log, view, quarantine, reserve, free, low, full, may_free } = *disk;
     if log == 0 {
         // A daemon of an older version does not tell.
         return Vec::new();
@@ -20,16 +20,17 @@ pub(super) fn disk(disk: &DiskReport, style: &Style) -> Vec<(&'static str, Strin
     }
     parts.extend(free.map(|free| format!("{} free", bytes(free))));
     let mut lines = vec![("disk", parts.join(", "))];
+    let old = if may_free { ", or let old months go with `fieldmesh evict`" } else { "" };
     let free = free.map(|free| format!("only {} are free", bytes(free))).unwrap_or_default();
     if full {
         let text = format!(
             "the disk is full, {free}: nothing more can be recorded here until you free some \
-             space; what is recorded is safe and can be read and synced"
+             space{old}; what is recorded is safe and can be read and synced"
         );
         lines.push(("warning", style.paint(Tone::Bad, &text)));
     } else if low {
         let text = format!(
-            "the disk is nearly full, {free}: free some space, or recording will be refused soon"
+            "the disk is nearly full, {free}: free some space{old}, or recording will be refused soon"
         );
         lines.push(("warning", style.paint(Tone::Doubtful, &text)));
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fieldmesh::api::{RekeyReport, SafetyCounts, StatusReport, VerifyReport};
 
-use super::{Style, Tone, bytes, counted, disk, one_line, pairs, thousands};
+use super::{Style, Tone, bytes, counted, disk, evict, one_line, pairs, thousands};
 
 /// A home's state.
 pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
@@ -54,6 +54,7 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
     if !status.only.is_empty() {
         about.push(("only", status.only.join(", ")));
     }
+    about.extend(evict::status(&status.kept, style));
     if status.not_sent > 0 {
         let records = counted(status.not_sent, "record", "records");
         let text = format!("{records} made here outside of what is exchanged");
@@ -114,6 +115,12 @@ pub(crate) fn verify(report: &VerifyReport, style: &Style) -> String {
         counted(report.items, "policy item", "policy items"),
         counted(report.records, "record", "records"),
     ));
+    if let Some(since) = &report.since {
+        let records = counted(report.let_go, "record", "records");
+        text.push_str(&format!(
+            "{records} from before {since} let go; nothing is wrong with that\n"
+        ));
+    }
     for fault in &report.faults {
         text.push_str(&format!("  {}\n", one_line(fault)));
     }

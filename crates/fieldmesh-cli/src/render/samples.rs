@@ -2,9 +2,9 @@
 
 use fieldmesh::api::{
     AdoptReport, AsideBatch, BackupReport, CompactReport, ConflictReport, ConflictValue,
-    DeviceReport, DiskReport, FieldChange, ImportReport, PeerReport, PeerSync, Record, RekeyReport,
-    Revision, RevokeReport, Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult,
-    TenantReport,
+    DeviceReport, DiskReport, EvictReport, FieldChange, HeldMonth, ImportReport, KeptReport,
+    PeerReport, PeerSync, Record, RekeyReport, Revision, RevokeReport, Safety, SafetyCounts,
+    StatusReport, SyncNow, SyncReport, SyncResult, TenantReport,
 };
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
@@ -257,6 +257,7 @@ pub(crate) fn status() -> StatusReport {
         quarantined: 0,
         places: SafetyCounts { here: 3, on_devices: 1_200, safe: 150_873 },
         only: vec!["well".into(), "field_entry@2026-03".into()],
+        kept: KeptReport::default(),
         not_sent: 5,
         protocols: [(1, 1), (2, 3)].into(),
         notes: vec!["this device's clock is 10 years behind 3 peers".into()],
@@ -282,6 +283,31 @@ pub(crate) fn compaction() -> CompactReport {
     }
 }
 
+/// What a device holds that lets old records go.
+pub(crate) fn kept() -> KeptReport {
+    KeptReport {
+        since: Some("2026-03".into()),
+        at: Some("2026-03-01T08:30:00Z".parse().unwrap()),
+        collections: vec!["field_entry".into()],
+        auto: Some(3),
+    }
+}
+
+/// What a device has let go.
+pub(crate) fn evicted() -> EvictReport {
+    let reason = "12 records of 2026-03 are not safe yet: `fieldmesh list --unsafe`";
+    EvictReport {
+        kept: kept(),
+        asked: Some("2026-04".into()),
+        records: 1_204,
+        batches: 31,
+        held_back: vec![HeldMonth { month: "2026-03".into(), reason: reason.into() }],
+        log_before: 2_487_758,
+        log_after: 384_360,
+        ..EvictReport::default()
+    }
+}
+
 /// What a home takes of a disk that has room.
 fn disk() -> DiskReport {
     DiskReport {
@@ -292,6 +318,7 @@ fn disk() -> DiskReport {
         free: Some(20_000_000_000),
         low: false,
         full: false,
+        may_free: false,
     }
 }
 

@@ -368,7 +368,9 @@ impl Replica {
             {
                 return Some(self.refuse_surplus(link, &held, reason));
             }
-            if held.author == self.config.device && here.is_none() {
+            let was_let_go =
+                self.let_go.get(&held.chain()).is_some_and(|end| held.sequence <= *end);
+            if held.author == self.config.device && here.is_none() && !was_let_go {
                 self.event(Event::OwnBatchUnknown { batch: held.id });
             }
             self.ledger.write_batch(Writing::new(held.key(), link, Arriving { held, is_aside }));

@@ -20,6 +20,9 @@ pub struct DiskReport {
     pub low: bool,
     /// Whether so little is free that recording is refused.
     pub full: bool,
+    /// Whether there are old records that `evict` may let go.
+    #[serde(default)]
+    pub may_free: bool,
 }
 
 /// What making a store smaller has done; sizes are in bytes.

@@ -4,7 +4,7 @@ use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, Tena
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{DiskReport, Safety, SafetyCounts};
+use super::{DiskReport, KeptReport, Safety, SafetyCounts};
 
 /// One record as people and programs see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -247,6 +247,9 @@ pub struct StatusReport {
     /// The part of the tenant's records that is exchanged; everything where empty.
     #[serde(default)]
     pub only: Vec<String>,
+    /// From which month on this device holds records that go by time.
+    #[serde(default)]
+    pub kept: KeptReport,
     /// Records made here that lie outside of it and are not sent.
     #[serde(default)]
     pub not_sent: u64,
@@ -509,6 +512,12 @@ pub struct VerifyReport {
     pub items: u64,
     /// Records rebuilt from the log and compared.
     pub records: u64,
+    /// Old records that this device let go when they were safe elsewhere; nothing is wrong there.
+    #[serde(default)]
+    pub let_go: u64,
+    /// The first month of those that are here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// Everything found wrong, in words.
     pub faults: Vec<String>,
 }

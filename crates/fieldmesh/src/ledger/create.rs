@@ -24,6 +24,8 @@ pub(super) struct Ready {
     pub(super) scope: Scope,
     pub(super) fields: Fields,
     pub(super) at: Moment,
+    /// Whether it is of a month that this device let go.
+    pub(super) is_late: bool,
 }
 
 impl Ready {
@@ -57,6 +59,9 @@ impl Ledger {
         if let Some(deleted) = self.taken(ready.id)? {
             let collection = schema.name.clone();
             return Err(Error::Taken { id: ready.id, collection, deleted });
+        }
+        if ready.is_late {
+            self.check_not_let_go(ready.id)?;
         }
         let (document, pending) = self.start(&ready)?;
         // While the disk works.
@@ -120,10 +125,12 @@ impl Ledger {
         let now = clock::now();
         // A record belongs to the month that its id carries, wherever and whenever it is written.
         let time = schema.time_field.as_ref().and_then(|field| fields.get(field));
-        let scope = Scope::of(schema.number, 0, time.and_then(Value::as_moment).unwrap_or(now));
+        let own = Scope::of(schema.number, 0, time.and_then(Value::as_moment).unwrap_or(now));
+        let scope = self.scope_held(own);
         let at = self.desk().author.change_time(scope);
         let identity = identify(schema, self.user(), now, &fields, extension, clock::random());
-        Ready { schema, id: identity.id, key: identity.key, scope, fields, at }
+        let is_late = scope != own;
+        Ready { schema, id: identity.id, key: identity.key, scope, fields, at, is_late }
     }
 
     /// Whether this device's user may create records of a collection.
@@ -159,6 +166,7 @@ impl Ledger {
             let collection = ready.schema.name.clone();
             return Err(Error::Taken { id: ready.id, collection, deleted: false });
         }
+        self.check_held(ready.scope)?;
         let actor = desk.author.actor();
         let (document, change) = Document::create(&self.first_change(ready, actor))
             .map_err(|error| Error::fault("", error.to_string()))?;

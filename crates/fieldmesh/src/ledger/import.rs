@@ -244,6 +244,12 @@ impl Run<'_> {
                 None => {}
             }
         }
+        if ready.is_late {
+            // Another device may import the same row, and both make the same record of it.
+            let text = "it is of a month that this device let go; import it on another one, or say \
+                        `evict --back-to MONTH` and sync first";
+            return Err(Error::fault("", text));
+        }
         self.written.insert(ready.id, hash);
         self.once.extend(uniques.into_iter().map(|unique| (unique, ready.id)));
         if !self.dry_run {
@@ -284,6 +290,7 @@ impl Run<'_> {
     fn seal_in(&mut self, ready: &super::create::Ready) -> Result<(), Error> {
         let ledger = self.ledger;
         let mut desk = ledger.desk();
+        ledger.check_held(ready.scope)?;
         let (epoch, actor) = (desk.author.epoch(), desk.author.actor());
         let root = root_change(&ledger.first_change(ready, actor))
             .map_err(|error: CreateError| Error::fault("", error.to_string()))?;

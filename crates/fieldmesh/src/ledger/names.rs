@@ -54,7 +54,10 @@ impl Ledger {
         let mut ids = found.iter();
         match (ids.next(), ids.next()) {
             (Some(id), None) => Ok(*id),
-            (None, _) => Err(Error::NotFound { kind: "record", name: name.into() }),
+            (None, _) => Err(match name.parse::<DocumentId>() {
+                Ok(id) => self.not_here(id),
+                Err(_) => Error::NotFound { kind: "record", name: name.into() },
+            }),
             (Some(_), Some(_)) => Err(Error::Ambiguous {
                 name: name.into(),
                 candidates: found

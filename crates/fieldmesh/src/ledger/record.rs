@@ -22,9 +22,12 @@ impl Ledger {
     /// The record as people see it.
     pub(crate) fn show(&self, id: DocumentId) -> Result<Record, Error> {
         self.settle()?;
-        let not_found = || Error::NotFound { kind: "record", name: id.to_string() };
-        let mut row = self.row(id)?.ok_or_else(not_found)?;
-        let record = row.record.take().ok_or_else(not_found)?;
+        let Some((row, record)) = self.row(id)?.and_then(|mut row| {
+            let record = row.record.take()?;
+            Some((row, record))
+        }) else {
+            return Err(self.not_here(id));
+        };
         let schema = schema::numbered(row.scope.collection);
         let safe = Some(self.safety(&row));
         Ok(Record { safe, ..self.to_record(id, &schema, record, &mut Names::default()) })
@@ -59,9 +62,8 @@ impl Ledger {
 
     /// Every change of a record, oldest first.
     pub(crate) fn history(&self, id: DocumentId) -> Result<Vec<Revision>, Error> {
-        let not_found = || Error::NotFound { kind: "record", name: id.to_string() };
-        let document = self.document(id)?.ok_or_else(not_found)?;
-        let row = self.row(id)?.ok_or_else(not_found)?;
+        let document = self.document(id)?.ok_or_else(|| self.not_here(id))?;
+        let row = self.row(id)?.ok_or_else(|| self.not_here(id))?;
         let authors = self.authors(&row)?;
         let policy = self.policy();
         let schema = schema::numbered(row.scope.collection);
@@ -99,8 +101,7 @@ impl Ledger {
         let row = self.row(id)?;
         let scope = row.as_ref().map(|row| row.scope);
         let found = scope.zip(row.and_then(|row| row.record));
-        let (scope, record) =
-            found.ok_or_else(|| Error::NotFound { kind: "record", name: id.to_string() })?;
+        let (scope, record) = found.ok_or_else(|| self.not_here(id))?;
         let schema = schema::numbered(scope.collection);
         self.check(&schema.edit_by, record.created_by, "change", &schema)?;
         Ok((schema, record))
@@ -178,6 +179,7 @@ impl Ledger {
             let Some((mut document, row)) = self.load(desk, id)?.zip(row) else {
                 return Err(Error::NotFound { kind: "record", name: id.to_string() });
             };
+            self.check_held(row.scope)?;
             let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));
             let written = write(&mut document, actor, at)
                 .map_err(|error| Error::fault("", error.to_string()))?;

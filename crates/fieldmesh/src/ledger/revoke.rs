@@ -13,6 +13,7 @@ use fieldmesh_trie::Key;
 
 use crate::api::{AdoptReport, RevokeOptions, RevokeReport};
 use crate::error::{Error, with_causes};
+use crate::keep;
 use crate::rows::{self, LeafRow};
 
 use super::Ledger;
@@ -55,6 +56,7 @@ impl Ledger {
         let counting: Vec<Held> =
             own.into_iter().filter(|held| !aside.contains(&held.id)).collect();
         let mut heads = tips(&counting);
+        heads.extend(self.heads_let_go(device, &heads)?);
         // What has no room is the oldest.
         heads.sort_by_key(|head| std::cmp::Reverse(head.scope.month));
         let (first, rest) = heads.split_at(heads.len().min(HEADS_PER_ITEM_MAX));
@@ -150,6 +152,22 @@ impl Ledger {
             }
         }
         Ok(batches)
+    }
+
+    /// Where the device's chains ended that were let go here: what is not named would not count.
+    fn heads_let_go(&self, device: DeviceId, known: &[ChainHead]) -> Result<Vec<ChainHead>, Error> {
+        let heads = keep::heads(self.view(), device)?.into_iter().map(|(chain, head)| ChainHead {
+            epoch: chain.epoch,
+            scope: chain.scope,
+            sequence: head.sequence,
+            batch: head.head,
+        });
+        let is_here = |head: &ChainHead| {
+            let mut same =
+                known.iter().filter(|it| (it.epoch, it.scope) == (head.epoch, head.scope));
+            same.any(|it| it.sequence >= head.sequence)
+        };
+        Ok(heads.filter(|head| !is_here(head)).collect())
     }
 
     /// Statements that let `heads` of a device count, as many as they need; they follow `before`.

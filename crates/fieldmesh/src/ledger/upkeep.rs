@@ -99,6 +99,7 @@ impl Ledger {
             free: usage.free_bytes,
             full: usage.is_full(),
             low: is_low(&usage),
+            may_free: self.may_free(),
         })
     }
 

@@ -39,6 +39,8 @@ impl Ledger {
         }
         self.verify_view(&mut report)?;
         self.verify_records(&mut report)?;
+        report.let_go = self.let_go_count()?;
+        report.since = self.kept()?.since;
         report.clean = report.faults.is_empty();
         if report.faults.len() > FAULTS_MAX {
             let more = report.faults.len() - FAULTS_MAX;

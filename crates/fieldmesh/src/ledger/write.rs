@@ -63,7 +63,7 @@ impl Ledger {
                 desk.forget(document, bytes);
                 drop(desk);
                 self.distrust(&error);
-                return Err(Error::store(&error));
+                return Err(self.not_written(&error));
             }
         };
         desk.newest = desk.newest.max(Some(place));
@@ -82,6 +82,18 @@ impl Ledger {
             tracing::error!(%error, "a batch could not be sealed; it is tried again");
         }
         Ok(place)
+    }
+
+    /// Why nothing was recorded; on a full disk also what may make room.
+    fn not_written(&self, error: &AppendError) -> Error {
+        let failed = Error::store(error);
+        match (failed, error) {
+            (Error::Store { reason }, AppendError::DiskFull { .. }) if self.may_free() => {
+                let hint = "old months that are safe elsewhere can go: `fieldmesh evict`";
+                Error::Store { reason: format!("{reason}; {hint}") }
+            }
+            (failed, _) => failed,
+        }
     }
 
     /// Seals what waits, or one chain of it, and offers the batches once they are durable.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use fieldmesh_batch::{Batch, Receipt};
+use fieldmesh_batch::{Batch, Chain, Receipt};
 use fieldmesh_identity::Item;
-use fieldmesh_model::{BatchId, Moment};
+use fieldmesh_model::{BatchId, DeviceId, Moment};
 use fieldmesh_replica::{Doubt, Held, Replica};
 use fieldmesh_store::{Direction, KeyRange, Place, ReadError, Store, Tree, View, WriteSet};
 use fieldmesh_trie::Key;
@@ -13,6 +13,7 @@ use fieldmesh_trie::Key;
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
 use crate::error::Error;
 use crate::harm::{self, Harms, Outcome};
+use crate::keep::{self, Kept};
 use crate::ledger::read_item;
 use crate::places::{Places, read_batch};
 use crate::projection::fact_key;
@@ -175,6 +176,9 @@ impl Contents {
                         self.insert(Held::of(&batch), place);
                     }
                 }
+                Ok(Entry::Fact(Fact::LetGo(piece))) => {
+                    self.held.retain(|_, held| held.scope != piece.scope);
+                }
                 Ok(Entry::Change(_) | Entry::Fact(_)) | Err(_) => {}
             }
             ControlFlow::Continue(())
@@ -204,6 +208,20 @@ pub(super) fn doubts(view: &View) -> Result<Vec<Doubt>, Error> {
     let range = KeyRange::prefix(rows::DOUBT_PREFIX);
     let rows = rows::scan(view, Tree::Meta, range, Direction::Ascending);
     rows.map(|row| rows::decode::<DoubtRow>(&row?.1).map(Doubt::from)).collect()
+}
+
+/// Where the chains of `device` ended that were let go.
+pub(super) fn let_go(view: &View, device: DeviceId) -> Result<Vec<(Chain, u64)>, Error> {
+    let heads = keep::heads(view, device)?;
+    Ok(heads.into_iter().map(|(chain, head)| (chain, head.sequence)).collect())
+}
+
+/// From which month on this home wants what goes by time. What it holds it never keeps to itself:
+/// where letting go was cut short, it begins with the oldest month that is left.
+pub(super) fn since(view: &View, held: &BTreeMap<BatchId, Held>) -> Result<u32, Error> {
+    let known = rows::find(view, Tree::Meta, fact_key(&Fact::Kept(Kept::default())))?;
+    let Some(Fact::Kept(Kept { since, .. })) = known else { return Ok(0) };
+    Ok(keep::oldest(held.values().map(|held| held.scope)).map_or(since, |month| month.min(since)))
 }
 
 /// Up to which moment receipts may have been signed.

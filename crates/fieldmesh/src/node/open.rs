@@ -13,7 +13,7 @@ use crate::entry::Entry;
 use crate::error::Error;
 use crate::harm::Harms;
 use crate::home::{Home, Identity};
-use crate::ledger::{Ledger, Parts, Past, Seen};
+use crate::ledger::{Ledger, Parts, Past, Seen, wanted};
 use crate::mesh::{self, Mesh};
 use crate::places::Places;
 use crate::projector::{Projector, ProjectorThread, Work};
@@ -151,12 +151,15 @@ fn assemble(
         store: store.id(),
         store_epoch: past.restores,
     };
+    let since = contents::since(store.view(), &held)?;
+    let let_go = contents::let_go(store.view(), config.device)?;
     let mut replica = Replica::new(config, items.into_values().collect(), held.into_values())
         .with_lost(lost)
         .with_signed(contents::signed_until(store.view())?)
         .with_doubts(contents::doubts(store.view())?)
         .with_receipts(contents::receipts(store.view())?)
-        .with_filter(only.clone());
+        .with_let_go(let_go)
+        .with_filter(wanted(&only, since));
     if forward_only {
         replica = replica.with_ingest_window(RELAY_INGEST_WINDOW);
     }
@@ -168,6 +171,7 @@ fn assemble(
         identity,
         policy: Arc::clone(&policy),
         only,
+        since,
         harms: Arc::clone(&harms),
         seen,
     };

@@ -76,6 +76,7 @@ impl Node {
                 quarantined: ledger.quarantine_count()? + snapshot.aside,
                 places: whereabouts.counts,
                 only: filter::words(&ledger.only),
+                kept: ledger.kept()?,
                 not_sent: whereabouts.not_sent,
                 protocols,
                 notes,

@@ -29,7 +29,12 @@ pub(super) async fn run(node: Weak<Inner>) {
         drop(inner);
         let Ok(_turn) = TURN.acquire().await else { return };
         // A store that is being closed breaks off what is under way.
-        let kept_up = tokio::task::spawn_blocking(move || ledger.keep_up()).await;
+        let kept_up = tokio::task::spawn_blocking(move || {
+            if !ledger.keep_up() {
+                ledger.evict_if_due();
+            }
+        });
+        let kept_up = kept_up.await;
         if let Err(error) = kept_up {
             tracing::error!(%error, "the upkeep of a store ended without an answer");
         }
