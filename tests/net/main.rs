@@ -21,6 +21,7 @@ mod crew;
 mod demo;
 mod detour;
 mod device;
+mod evict;
 mod import;
 mod kill;
 mod lan;

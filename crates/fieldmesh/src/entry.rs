@@ -249,9 +249,10 @@ mod tests {
             holders: 2,
             chains: vec![head],
             records: vec![[4; 8]],
+            is_last: true,
         };
         let gone = format!(
-            "150300070a0201{}0203{}0a01{}",
+            "150300070a0201{}0203{}0a01{}01",
             "07".repeat(32),
             "09".repeat(32),
             "04".repeat(8)

@@ -23,6 +23,8 @@ pub(crate) const CHAINS_PER_PIECE: usize = 128;
 
 /// The prefix of the rows of what was let go, in [`Tree::Meta`].
 const PREFIX: &[u8] = b"gone/";
+/// The prefix of the rows of where that ends in the log, by scope.
+const END_PREFIX: &[u8] = b"gone-end/";
 
 /// From which month on this home wants records that go by time; the last word holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,7 +39,8 @@ pub(crate) struct Kept {
     pub(crate) is_swept: bool,
 }
 
-/// A piece of what was let go of one scope: all that lies before it in the log.
+/// A piece of what is let go of one scope. With the last one all goes that lies before it in the
+/// log, so that a crash between two of them forgets no head of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LetGo {
     pub(crate) scope: Scope,
@@ -48,6 +51,7 @@ pub(crate) struct LetGo {
     pub(crate) chains: Vec<LetGoChain>,
     /// The ends of the ids of its records, in order.
     pub(crate) records: Vec<[u8; 8]>,
+    pub(crate) is_last: bool,
 }
 
 /// The last batch of a chain that was let go.
@@ -99,20 +103,27 @@ pub(crate) fn key(scope: Scope, place: Place) -> Vec<u8> {
     [PREFIX, &scope.to_bytes(), &place.to_bytes()].concat()
 }
 
-/// Where in the log the last word of each scope lies that was let go: what lies before it is dead.
+/// The key of the row of where in the log lies the end of what was let go of a scope.
+pub(crate) fn end_key(scope: Scope) -> Vec<u8> {
+    [END_PREFIX, &scope.to_bytes()].concat()
+}
+
+/// Where in the log each scope ends that was let go: what lies before that is dead.
 pub(crate) fn ends(view: &View) -> Result<BTreeMap<Scope, Place>, Error> {
     let mut ends = BTreeMap::new();
-    let range = KeyRange::prefix(PREFIX);
-    for key in rows::keys(view, Tree::Meta, range, Direction::Ascending) {
-        let key = key?;
-        let parts = key.strip_prefix(PREFIX).and_then(|rest| rest.split_first_chunk::<8>());
-        let Some((scope, place)) = parts else { continue };
-        if let Ok(place) = <[u8; 8]>::try_from(place) {
-            // The keys are in order, so the last place of a scope stays.
-            ends.insert(Scope::from_bytes(*scope), Place::from_bytes(place));
+    let range = KeyRange::prefix(END_PREFIX);
+    for row in rows::scan(view, Tree::Meta, range, Direction::Ascending) {
+        let (key, value) = row?;
+        if let Some(scope) = key.last_chunk::<8>() {
+            ends.insert(Scope::from_bytes(*scope), rows::decode(&value)?);
         }
     }
     Ok(ends)
+}
+
+/// The same for one scope.
+pub(crate) fn end_of_scope(view: &View, scope: Scope) -> Result<Option<Place>, Error> {
+    rows::find(view, Tree::Meta, &end_key(scope))
 }
 
 /// Every piece of what was let go.

@@ -25,7 +25,7 @@ use crate::changes::Source;
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
 use crate::harm::{Harm, Harmed, Outcome};
-use crate::keep::LetGo;
+use crate::keep::{self, LetGo};
 use crate::places::{Places, read_batch};
 use crate::rows::{
     self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow, RecordRow,
@@ -203,7 +203,13 @@ impl<'a> Projection<'a> {
         let found = self.sources.places.find(&id).filter(|found| *found < place);
         let Some(found) = found.filter(|_| !self.sources.forward_only) else { return Ok(()) };
         match read_batch(self.sources.store, found) {
-            Ok(batch) => self.remake(found, &batch),
+            Ok(batch) => {
+                // What was let go may lie in the log for a while; it comes back from nowhere else.
+                let end = keep::end_of_scope(self.view, batch.header().scope)?;
+                if end.is_none_or(|end| end <= found) {
+                    self.remake(found, &batch);
+                }
+            }
             // `verify` lists it, and a peer may bring it again.
             Err(error) => tracing::error!(batch = %id.short(), %error, "a batch is not judged"),
         }
@@ -285,8 +291,10 @@ impl<'a> Projection<'a> {
         for (collection, change) in std::mem::take(&mut self.counts) {
             let key = count_key(collection);
             let before: u64 = rows::find(self.view, Tree::Meta, &key)?.unwrap_or(0);
-            let after = before.saturating_add_signed(change);
-            self.writes.put(Tree::Meta, key, rows::encode(&after));
+            match before.saturating_add_signed(change) {
+                0 => self.writes.delete(Tree::Meta, key),
+                after => self.writes.put(Tree::Meta, key, rows::encode(&after)),
+            }
         }
         Ok(())
     }

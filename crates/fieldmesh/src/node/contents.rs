@@ -176,7 +176,7 @@ impl Contents {
                         self.insert(Held::of(&batch), place);
                     }
                 }
-                Ok(Entry::Fact(Fact::LetGo(piece))) => {
+                Ok(Entry::Fact(Fact::LetGo(piece))) if piece.is_last => {
                     self.held.retain(|_, held| held.scope != piece.scope);
                 }
                 Ok(Entry::Change(_) | Entry::Fact(_)) | Err(_) => {}

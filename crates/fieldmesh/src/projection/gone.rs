@@ -26,18 +26,31 @@ impl Projection<'_> {
         if pieces.is_empty() {
             return Ok(Vec::new());
         }
-        let scopes: BTreeSet<Scope> = pieces.iter().map(|(_, piece)| piece.scope).collect();
+        let last = pieces.iter().filter(|(_, piece)| piece.is_last);
+        let scopes: BTreeSet<Scope> = last.map(|(_, piece)| piece.scope).collect();
+        if scopes.is_empty() {
+            self.keep_pieces(pieces)?;
+            return Ok(Vec::new());
+        }
         let gone = self.forget_documents(&scopes)?;
         for scope in &scopes {
             self.forget_batches(scope)?;
         }
         self.forget_refused(&gone)?;
         self.end_harms(&scopes, &pieces)?;
+        self.keep_pieces(pieces)?;
+        Ok(gone.into_iter().collect())
+    }
+
+    fn keep_pieces(&mut self, pieces: Vec<(Place, LetGo)>) -> Result<(), Error> {
         for (place, piece) in pieces {
             self.keep_heads(&piece)?;
             self.writes.put(Tree::Meta, keep::key(piece.scope, place), rows::encode(&piece));
+            if piece.is_last {
+                self.writes.put(Tree::Meta, keep::end_key(piece.scope), rows::encode(&place));
+            }
         }
-        Ok(gone.into_iter().collect())
+        Ok(())
     }
 
     /// A crash may come between two sets: those that are left are found again.

@@ -190,16 +190,21 @@ impl Contents {
         let mut chains = chains.chunks(CHAINS_PER_PIECE);
         let mut records = records.chunks(RECORDS_PER_PIECE);
         let holders = u16::try_from(self.holders.unwrap_or(0)).unwrap_or(u16::MAX);
-        let mut pieces = Vec::new();
+        let mut pieces: Vec<LetGo> = Vec::new();
         loop {
             let (some, named) = (chains.next(), records.next());
-            if some.is_none() && named.is_none() && !pieces.is_empty() {
-                return pieces;
+            if some.is_none() && named.is_none() {
+                break;
             }
             let chains = some.unwrap_or_default().to_vec();
             let records = named.unwrap_or_default().to_vec();
-            pieces.push(LetGo { scope, at, holders, chains, records });
+            pieces.push(LetGo { scope, at, holders, chains, records, is_last: false });
         }
+        // A scope has a batch at least, and that a chain.
+        if let Some(last) = pieces.last_mut() {
+            last.is_last = true;
+        }
+        pieces
     }
 }
 

@@ -25,16 +25,16 @@ const TREES: [Tree; 11] = [
 ];
 
 /// Every row of a view.
-type Rows = BTreeMap<(Tree, Vec<u8>), Vec<u8>>;
+pub(super) type Rows = BTreeMap<(Tree, Vec<u8>), Vec<u8>>;
 
 /// A home on a disk in memory.
-struct Disk {
+pub(super) struct Disk {
     files: MemoryFiles,
     view: MemoryRows,
 }
 
 impl Disk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { files: MemoryFiles::new(), view: MemoryRows::new() }
     }
 
@@ -59,7 +59,7 @@ impl Disk {
     }
 
     /// Appends a piece of a day, in several segments.
-    fn record(&self, crew: &Crew, entries: &[Entry], dice: &mut Dice) {
+    pub(super) fn record(&self, crew: &Crew, entries: &[Entry], dice: &mut Dice) {
         self.with(&self.view, crew, |stage| {
             let mut rest = entries;
             while !rest.is_empty() {
@@ -75,7 +75,7 @@ impl Disk {
     }
 
     /// Writes every segment anew; gives how many changes and how many facts went.
-    fn compact(&self, crew: &Crew) -> [u64; 2] {
+    pub(super) fn compact(&self, crew: &Crew) -> [u64; 2] {
         let me = crew.keys[0].device();
         self.with(&self.view, crew, |stage| {
             let mut dropped = [0; 2];
@@ -95,8 +95,13 @@ impl Disk {
         })
     }
 
+    /// Every row of the view as it was kept.
+    pub(super) fn rows(&self, crew: &Crew) -> Rows {
+        self.with(&self.view, crew, |stage| all_rows(&stage.store))
+    }
+
     /// Every row of a view that is built from nothing.
-    fn rebuilt(&self, crew: &Crew) -> Rows {
+    pub(super) fn rebuilt(&self, crew: &Crew) -> Rows {
         self.with(&MemoryRows::new(), crew, |stage| all_rows(&stage.store))
     }
 }
@@ -113,7 +118,7 @@ fn all_rows(store: &Store) -> Rows {
 }
 
 /// A day on which nobody is shut out: this device records and seals, and another one edits as well.
-fn calm(crew: &mut Crew, dice: &mut Dice) -> Vec<Entry> {
+pub(super) fn calm(crew: &mut Crew, dice: &mut Dice) -> Vec<Entry> {
     let (mut log, mut unsealed) = (Vec::new(), Vec::new());
     for step in 0..60 {
         let leaf = match step {
