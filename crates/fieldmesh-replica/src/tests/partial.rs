@@ -147,3 +147,64 @@ fn a_right_that_is_taken_away_takes_effect_at_once() {
     let is_stalled = |event: &Event| matches!(event, Event::Stalled { .. });
     assert!(!crew.nodes[2].events.iter().any(is_stalled));
 }
+
+/// The node holds only what `filter` admits from here on, and drops the rest.
+fn let_go(crew: &mut Crew, node: usize, filter: &Filter) -> BTreeSet<BatchId> {
+    crew.input(node, Input::Wanted { filter: filter.clone() });
+    let disk = &mut crew.nodes[node].disk;
+    let is_gone = |batch: &Batch| !filter.admits(&batch.header().scope);
+    let gone: Vec<BatchId> =
+        disk.iter().filter(|(_, batch)| is_gone(batch)).map(|(id, _)| *id).collect();
+    disk.retain(|id, _| !gone.contains(id));
+    crew.input(node, Input::BatchesLost { ids: gone.clone() });
+    gone.into_iter().collect()
+}
+
+#[test]
+fn a_device_that_lets_a_part_go_is_in_step_without_it_and_gets_it_back_when_it_wants_it() {
+    let mut office = Office::new(200);
+    office.certify(&keys(1), Role::Operator);
+    office.certify(&keys(2), Role::Relay);
+    office.certify(&keys(3), Role::Operator);
+    let mut crew = Crew::of([1, 2].map(|seed| Node::new(seed, &office)).into());
+    let old = record(&mut crew, 1, HIDDEN, 20);
+    let recent = record(&mut crew, 1, OPEN, 5);
+    crew.connect(0, 1);
+    crew.pass(120_000);
+    assert!(old.iter().all(|batch| crew.nodes[0].replica.proof(&batch.id()).is_safe));
+
+    let region = Region { collection: None, partition: Some(OPEN), since: 0 };
+    let filter = Filter::new([region]).unwrap();
+    assert_eq!(let_go(&mut crew, 0, &filter), ids(&old));
+    assert_eq!(crew.nodes[0].replica.len(), recent.len());
+    let loaded_before = crew.nodes[1].loaded.len();
+    crew.connect(0, 1);
+    record(&mut crew, 3, OPEN, 1);
+    crew.pass(200_000);
+    assert_eq!(crew.nodes[1].loaded.len(), loaded_before, "nothing of it is sent");
+    assert_eq!((crew.nodes[0].disk.len(), crew.nodes[1].disk.len()), (6, 26));
+    let is_stalled = |event: &Event| matches!(event, Event::Stalled { .. });
+    assert!(!crew.nodes.iter().any(|node| node.events.iter().any(is_stalled)));
+
+    // It starts anew and knows only where its chains ended.
+    let ends = old.iter().map(|batch| {
+        let held = crate::Held::of(batch);
+        (held.chain(), held.sequence)
+    });
+    let config = *crew.nodes[0].replica.config();
+    let held: Vec<_> = crew.nodes[0].disk.values().map(crate::Held::of).collect();
+    let ends: Vec<_> = ends.collect();
+    for (link, _) in crew.nodes[0].replica.links().collect::<Vec<_>>() {
+        crew.cut(0, link);
+    }
+    crew.nodes[0].replica =
+        crate::Replica::new(config, office.items.clone(), held).with_let_go(ends);
+    crew.connect(0, 1);
+    crew.pass(120_000);
+    assert_eq!(crew.nodes[0].disk.len(), 26);
+    crew.assert_equal();
+    let is_surprise = |event: &Event| matches!(event, Event::OwnBatchUnknown { .. });
+    assert!(!crew.nodes[0].events.iter().any(is_surprise));
+    let doubts = |event: &Event| matches!(event, Event::StoreDoubted { .. });
+    assert!(!crew.nodes.iter().any(|node| node.events.iter().any(doubts)));
+}

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_model::{BatchId, DocumentId, Moment, Scope};
+use fieldmesh_model::{BatchId, DocumentId, Moment, Role, Scope};
 use fieldmesh_replica::Held;
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 use fieldmesh_trie::Key;
@@ -38,8 +38,9 @@ enum Stay {
 }
 
 impl Stay {
-    fn words(self, count: u64, month: u32) -> String {
+    fn words(self, count: u64, month: u32, has_relay: bool) -> String {
         let (one, many, rest) = match self {
+            Self::NotSafe if !has_relay => ("record", "records", "at no relay: the crew has none"),
             Self::NotSafe => ("record", "records", "not safe yet: `fieldmesh list --unsafe`"),
             Self::Conflict => ("record", "records", "in conflict: `fieldmesh conflicts`"),
             Self::Incomplete => ("record", "records", "not complete here"),
@@ -74,6 +75,7 @@ pub(super) struct Plan {
     /// The scopes of the batches, by where they lie.
     places: BTreeMap<Place, Scope>,
     unsafe_places: BTreeSet<Place>,
+    has_relay: bool,
     aside: BTreeSet<BatchId>,
 }
 
@@ -101,7 +103,9 @@ impl Plan {
     /// What keeps months, the oldest first.
     pub(super) fn held_back<T>(&self, held: impl Fn(u32, String) -> T) -> Vec<T> {
         let months = self.stay.iter().flat_map(|(month, reasons)| {
-            reasons.iter().map(|(reason, count)| (*month, reason.words(*count, *month)))
+            reasons
+                .iter()
+                .map(|(reason, count)| (*month, reason.words(*count, *month, self.has_relay)))
         });
         months.map(|(month, reason)| held(month, reason)).collect()
     }
@@ -214,7 +218,9 @@ impl Ledger {
         // What waits for a batch is in no month of anybody else.
         self.seal_all()?;
         self.catch_up()?;
-        let mut plan = Plan { aside: self.aside()?.into_iter().collect(), ..Plan::default() };
+        let has_relay = self.policy().members().any(|member| member.role == Role::Relay);
+        let aside = self.aside()?.into_iter().collect();
+        let mut plan = Plan { aside, has_relay, ..Plan::default() };
         self.plan_batches(&mut plan, before)?;
         self.plan_proofs(&mut plan);
         for row in rows::scan(self.view(), Tree::Document, KeyRange::all(), Direction::Ascending) {
