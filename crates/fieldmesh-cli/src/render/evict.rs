@@ -35,7 +35,10 @@ fn lines(kept: &KeptReport, style: &Style) -> Vec<(&'static str, String)> {
 pub(crate) fn begins_at(kept: &KeptReport, collection: &str) -> Option<String> {
     let since = kept.since.as_ref().filter(|_| kept.collections.iter().any(|it| it == collection));
     since.map(|since| {
-        format!("This device holds {collection} since {since}; `fieldmesh evict --back-to MONTH` wants older ones back.")
+        format!(
+            "This device holds {collection} since {since}; `fieldmesh evict --back-to MONTH` wants \
+             older ones back."
+        )
     })
 }
 
