@@ -25,6 +25,8 @@ mod import;
 mod kill;
 mod lan;
 mod namespaces;
+mod newer;
+mod older;
 mod partial;
 mod places;
 mod process;
