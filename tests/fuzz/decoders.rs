@@ -30,9 +30,11 @@ pub(crate) struct Decoder {
 }
 
 /// All of them.
-pub(crate) const DECODERS: [Decoder; 22] = [
+pub(crate) const DECODERS: [Decoder; 25] = [
     Decoder { name: "assignment", run: assignment },
+    Decoder { name: "backup", run: disk::backup },
     Decoder { name: "batch", run: batch },
+    Decoder { name: "blocks", run: disk::blocks },
     Decoder { name: "certificate", run: certificate },
     Decoder { name: "change", run: change },
     Decoder { name: "control", run: conversation::control },
@@ -48,6 +50,7 @@ pub(crate) const DECODERS: [Decoder; 22] = [
     Decoder { name: "mapping", run: mapping },
     Decoder { name: "nodes", run: nodes },
     Decoder { name: "pack", run: packing },
+    Decoder { name: "profile", run: disk::profile },
     Decoder { name: "receipt", run: receipt },
     Decoder { name: "replica", run: replica::replica },
     Decoder { name: "request", run: request },

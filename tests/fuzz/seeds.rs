@@ -13,6 +13,7 @@ use fieldmesh_model::{
     BatchId, DeviceId, DocumentId, Edit, Epoch, Fields, Filter, Moment, Region, Role, Scope,
     StoreId, TenantId, UserId, Value,
 };
+use fieldmesh_store::{DataKey, DataKeys, KeyFile, WrappedKey};
 use fieldmesh_trie::wire::WireKey;
 use fieldmesh_trie::{Form, Key, Trie, Want, encode, encode_wants, first_answer};
 
@@ -40,14 +41,38 @@ pub(crate) fn seeds() -> Seeds {
     tries(&mut seeds);
     texts(&mut seeds);
     scripts(&mut seeds);
-    for (index, (name, bytes)) in disk::files().contents().into_iter().enumerate() {
-        let which = u8::try_from(index).unwrap();
-        for place in [0, 255] {
-            let name = format!("{}-{place}", name.replace('/', "-"));
-            seeds.push(("log", name, [&[which, place][..], &bytes].concat()));
+    disks(&mut seeds);
+    seeds
+}
+
+/// Files as a store, a home and a backup write them.
+fn disks(seeds: &mut Seeds) {
+    for (decoder, files) in [("log", disk::files()), ("blocks", disk::rewritten())] {
+        for (index, (name, bytes)) in files.contents().into_iter().enumerate() {
+            let which = u8::try_from(index).unwrap();
+            for place in [0, 255] {
+                let name = format!("{}-{place}", name.replace('/', "-"));
+                seeds.push((decoder, name, [&[which, place][..], &bytes].concat()));
+            }
         }
     }
-    seeds
+    seeds.push(("backup", "nine-entries".into(), disk::backed_up().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let file = KeyFile::create(&folder.path().join("key")).unwrap();
+    let keys = DataKeys::from(DataKey::from_bytes([42; 32])).rekeyed().unwrap();
+    let wrapped = WrappedKey::by_key_file(keys.current(), &file).unwrap().to_bytes();
+    seeds.push(("profile", "first".into(), [&b"fmh1"[..], &[5; 16], &wrapped].concat()));
+    // One way, and keys beside it.
+    let length = |bytes: &[u8]| [bytes.len() as u8 | 0x80, (bytes.len() >> 7) as u8];
+    let beside = keys.seal_beside().unwrap().unwrap();
+    let ways = [&[1][..], &length(&wrapped), &wrapped, &[1], &[beside.len() as u8], &beside];
+    let mut second = [&b"fmh2"[..], &[5; 16], &ways.concat()].concat();
+    second.extend(&blake3::hash(&second).as_bytes()[..8]);
+    seeds.push(("profile", "second".into(), second));
+    let mut newer = b"fmh3 from a later day".to_vec();
+    newer.extend(&blake3::hash(&newer).as_bytes()[..8]);
+    seeds.push(("profile", "third".into(), newer));
+    seeds.push(("profile", "wrapped".into(), wrapped));
 }
 
 fn changes() -> Vec<Vec<u8>> {

@@ -26,6 +26,8 @@ mod import;
 mod kill;
 mod lan;
 mod namespaces;
+mod newer;
+mod older;
 mod partial;
 mod places;
 mod process;

@@ -7,6 +7,8 @@
 //!
 //! The first block holds what the caller says of the whole, the last one how many entries there
 //! are and a hash of all of them; in between lie entries: kind u8, place u64, length u32, bytes.
+//! Whatever a later version changes, everything up to the checksum stays, so that a newer backup is
+//! told from a damaged one.
 //! The key is the data key's for this file alone, the nonce the number of the block and whether it
 //! is the last, and the header is associated data: blocks can be neither changed nor left out, nor
 //! moved, nor taken from another file (the STREAM construction of Hoang, Reyhanitabar, Rogaway and

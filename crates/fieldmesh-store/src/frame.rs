@@ -142,6 +142,7 @@ impl SegmentHead {
         let form = match version {
             VERSION_FRAMES => Form::Frames,
             LOG_VERSION => Form::Blocks,
+            0 => return HeadCopy::Bad,
             _ => return HeadCopy::Newer { version },
         };
         HeadCopy::Good(Self {

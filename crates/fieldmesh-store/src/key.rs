@@ -49,10 +49,12 @@ pub enum KeyError {
     #[error("the wrapped key is damaged")]
     Damaged,
     /// A newer program wrapped the key; use that one.
-    #[error("the wrapped key has version {version}, this program reads up to {WRAPPED_VERSION}")]
+    #[error("the wrapped key has version {version}, this program reads up to {reads}")]
     NewerVersion {
         /// The version found.
         version: u8,
+        /// The newest version that can be read.
+        reads: u8,
     },
     /// The key file cannot be read, or exists already when it should be created.
     #[error("the key file {path} cannot be used")]
@@ -344,8 +346,10 @@ impl WrappedKey {
             return Err(KeyError::Damaged);
         }
         let (version, stored) = body.split_first().ok_or(KeyError::Damaged)?;
-        if *version != WRAPPED_VERSION {
-            return Err(KeyError::NewerVersion { version: *version });
+        match *version {
+            WRAPPED_VERSION => {}
+            0 => return Err(KeyError::Damaged),
+            version => return Err(KeyError::NewerVersion { version, reads: WRAPPED_VERSION }),
         }
         let stored: Stored = postcard::from_bytes(stored).map_err(|_| KeyError::Damaged)?;
         Ok(Self { wrapping: stored.wrapping, nonce: stored.nonce, sealed: stored.sealed })

@@ -16,7 +16,8 @@ use crate::files::{Files, read_whole, write_whole};
 /// The newest version of a store's folder, and the one written.
 pub const STORE_VERSION: u16 = 1;
 
-const STORE_NAME: &str = "store";
+/// The file that says whose a store is.
+pub(crate) const STORE_NAME: &str = "store";
 const CLEAN_NAME: &str = "clean";
 const STORE_MAGIC: [u8; 8] = *b"fmstore1";
 const CLEAN_MAGIC: [u8; 8] = *b"fmclean1";
@@ -62,8 +63,10 @@ impl StoreMark {
         let body = checked(bytes, STORE_MAGIC)?;
         let (version, body) = body.split_first_chunk()?;
         let version = u16::from_be_bytes(*version);
-        if version != STORE_VERSION {
-            return Some(FoundMark::Newer { version });
+        match version {
+            1..=STORE_VERSION => {}
+            0 => return None,
+            _ => return Some(FoundMark::Newer { version }),
         }
         let (id, body) = body.split_first_chunk()?;
         let key_check = body.try_into().ok()?;

@@ -24,6 +24,7 @@ use fieldmesh_model::StoreId;
 
 use crate::doubt::{self, Doubt};
 use crate::files::{Files, RealFiles};
+use crate::frame::LOG_VERSION;
 use crate::keys::{DataKeys, KeysInUse};
 use crate::lock::{FolderLock, LockError, by_process};
 use crate::log::append::{AppendError, AppendLimits, Appender, HAND_OVER_SHARE, Room};
@@ -32,14 +33,15 @@ use crate::log::quarantine::QUARANTINE_FOLDER;
 use crate::log::rewrite::{Fate, Past, RewriteError, Rewriter, Rewritten};
 use crate::log::segments::Segments;
 use crate::log::upkeep::ClosedSegment;
-use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError};
+use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, segment_name};
 use crate::mark;
 use crate::random::NoRandomness;
 use crate::reserve;
 use crate::view::compact::{self, Allowance};
-use crate::view::rows::RowsSource;
+use crate::view::rows::{Rows, RowsError, RowsSource};
+use crate::view::seal::VIEW_VERSION;
 use crate::view::sled::SledSource;
-use crate::view::{Belonging, View, ViewCondition, ViewError};
+use crate::view::{self, Belonging, View, ViewCondition, ViewError};
 use crate::writer::Writer;
 
 use self::reading::DamageListener;
@@ -95,13 +97,15 @@ pub enum OpenError {
     /// The data key is not the one of this store: choose the right profile.
     #[error("the key is not the one this store is encrypted with")]
     WrongKey,
-    /// A newer program wrote the store: use that one.
-    #[error("the {part} has version {version}, newer than this program can read")]
+    /// A newer program wrote a part of the store, and nothing was changed: use that one.
+    #[error("{part} has version {version}, this program reads up to {reads}")]
     NewerVersion {
-        /// What is newer: the store's folder or its log.
-        part: &'static str,
+        /// The file or folder in the store's folder.
+        part: String,
         /// Its version.
         version: u16,
+        /// The newest version that can be read.
+        reads: u16,
     },
     /// The disk reports an error.
     #[error("the store cannot be opened while {doing}")]
@@ -234,7 +238,10 @@ impl Store {
     {
         let keys: DataKeys = keys.into();
         let survey = survey(&*files)?;
-        let id = owner::identify(&*files, &survey, &keys)?;
+        let owner = owner::identify(&*files, &survey, &keys)?;
+        let found = rows.open();
+        refuse_newer(&found)?;
+        let id = owner.settle(&*files)?;
         files.create_folder(LOG_FOLDER).map_err(io_error("creating the log's folder"))?;
         let clean = mark::take_clean(&*files).map_err(io_error("removing the clean mark"))?;
         reserve::keep(&*files, options);
@@ -248,7 +255,7 @@ impl Store {
         log::open::note(&*files, &mut doubt, bad_frames.chain(missing));
         let log_end = opened.segments.end();
         let belonging = Belonging { keys: &keys, store: id, log_end, trusted_build: clean };
-        let (view, condition) = View::open(&*rows, &belonging)?;
+        let (view, condition) = View::open(&*rows, found, &belonging)?;
         if condition == ViewCondition::AheadOfLog {
             let seen = view.applied()?;
             doubt
@@ -268,7 +275,7 @@ impl Store {
         let view_was_rebuilt = match condition {
             ViewCondition::Kept | ViewCondition::AheadOfLog => false,
             ViewCondition::Created => belonging.log_end.is_some(),
-            ViewCondition::Damaged | ViewCondition::Foreign | ViewCondition::OtherVersion => true,
+            ViewCondition::Damaged | ViewCondition::Foreign | ViewCondition::EarlierVersion => true,
         };
         let segments = Arc::clone(&opened.segments);
         let appender = appender(&files, &in_use, id, options, opened);
@@ -541,7 +548,19 @@ fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
 fn survey(files: &dyn Files) -> Result<Survey, OpenError> {
     Survey::take(files).map_err(|error| match error {
         SurveyError::Io(source) => OpenError::Io { doing: "listing the log", source },
-        SurveyError::Newer { version } => OpenError::NewerVersion { part: "log", version },
+        SurveyError::Newer { segment, version } => {
+            OpenError::NewerVersion { part: segment_name(segment), version, reads: LOG_VERSION }
+        }
+    })
+}
+
+/// Fails where a newer program wrote the view: what it means is unknown, and so is what else that
+/// program has done to the store.
+fn refuse_newer(found: &Result<Box<dyn Rows>, RowsError>) -> Result<(), OpenError> {
+    let version = found.as_ref().ok().and_then(|rows| view::open::newer_version(&**rows));
+    version.map_or(Ok(()), |version| {
+        let reads = u16::from(VIEW_VERSION);
+        Err(OpenError::NewerVersion { part: VIEW_FOLDER.into(), version: version.into(), reads })
     })
 }
 

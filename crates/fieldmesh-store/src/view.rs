@@ -36,7 +36,8 @@ pub(crate) use self::open::Belonging;
 use self::open::open_or_rebuild;
 use self::opened::OpenView;
 pub use self::range::{Direction, KeyRange};
-use self::rows::{RowsError, RowsSource};
+use self::rows::{Rows, RowsError, RowsSource};
+use self::seal::VIEW_VERSION;
 pub use self::tree::Tree;
 pub use self::write::WriteSet;
 use crate::key::DataKey;
@@ -70,6 +71,12 @@ pub enum ViewError {
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
+    /// A newer program wrote the view; it is as it was.
+    #[error("the view has version {version}, this program reads up to {VIEW_VERSION}")]
+    NewerVersion {
+        /// Its version.
+        version: u8,
+    },
     /// A value is too large.
     #[error("a value has {size} bytes, limit is {VALUE_SIZE_MAX}")]
     ValueTooLarge {
@@ -99,8 +106,8 @@ pub enum ViewCondition {
     Damaged,
     /// It belongs to another store or was encrypted with another key.
     Foreign,
-    /// Another version of the program wrote it.
-    OtherVersion,
+    /// An earlier version of the program wrote it.
+    EarlierVersion,
     /// It was applied beyond the end of the log, so the log has lost something: what is in the view
     /// is all that is known of that, and it is kept.
     AheadOfLog,
@@ -126,9 +133,15 @@ impl View {
     /// Opens the view, or sets a bad one aside and begins a new one.
     pub(crate) fn open(
         source: &dyn RowsSource,
+        found: Result<Box<dyn Rows>, RowsError>,
         belonging: &Belonging<'_>,
     ) -> Result<(Self, ViewCondition), ViewError> {
-        let (open, condition) = open_or_rebuild(source, belonging)?;
+        // What the system refused may be granted by now: the reserve was given up.
+        let found = match found {
+            Err(RowsError::Io(_)) => source.open(),
+            found => found,
+        };
+        let (open, condition) = open_or_rebuild(source, found, belonging)?;
         let state = RwLock::new(State::Open(Box::new(open)));
         Ok((Self { state, writing: Mutex::new(()) }, condition))
     }
@@ -151,7 +164,7 @@ impl View {
         if must_rebuild {
             source.set_aside()?;
         }
-        let (open, condition) = open_or_rebuild(source, belonging)?;
+        let (open, condition) = open_or_rebuild(source, source.open(), belonging)?;
         *state = State::Open(Box::new(open));
         Ok(if must_rebuild { ViewCondition::Damaged } else { condition })
     }
@@ -290,7 +303,7 @@ impl View {
         let belonging = Belonging { trusted_build: Some(build), log_end, ..*belonging };
         drop(std::mem::replace(&mut *state, State::Broken { must_rebuild: false }));
         source.take_beside()?;
-        match open_or_rebuild(source, &belonging)? {
+        match open_or_rebuild(source, source.open(), &belonging)? {
             (open, ViewCondition::Kept) => *state = State::Open(Box::new(open)),
             // Whoever opens it again is told that it is another one.
             (_, _) => return Err(ViewError::Broken),

@@ -12,7 +12,9 @@ use std::io::BufReader;
 use std::path::Path;
 
 use fieldmesh_model::Moment;
-use fieldmesh_store::backup::{BackupId, BackupReader, BackupSummary, RestoreError, SealedBackup};
+use fieldmesh_store::backup::{
+    BACKUP_VERSION, BackupId, BackupReader, BackupSummary, RestoreError, SealedBackup,
+};
 use fieldmesh_store::{DataKey, Entry, Place};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -72,7 +74,7 @@ impl Opened {
 
     /// What opens the backup in `path`, by what opened the home when it was written.
     pub(crate) fn key(path: &Path, unlock: &Unlock) -> Result<DataKey, Error> {
-        home::key_of(sealed(path)?.opener(), unlock)
+        home::key_of(sealed(path)?.opener(), path, unlock)
     }
 
     /// Tells one entry from another.
@@ -124,7 +126,7 @@ impl Opened {
 ///
 /// There is no such file, or it is no backup.
 pub fn needs_passphrase(path: &Path) -> Result<bool, Error> {
-    home::opener_needs_passphrase(sealed(path)?.opener())
+    home::opener_needs_passphrase(sealed(path)?.opener(), path)
 }
 
 fn sealed(path: &Path) -> Result<SealedBackup<BufReader<File>>, Error> {
@@ -138,6 +140,10 @@ fn sealed(path: &Path) -> Result<SealedBackup<BufReader<File>>, Error> {
 
 pub(crate) fn unreadable(path: &Path, error: &RestoreError) -> Error {
     let advice = match error {
+        RestoreError::NewerVersion { version } => {
+            let what = format!("the backup {}", path.display());
+            return Error::Newer { what, version: *version, reads: BACKUP_VERSION };
+        }
         RestoreError::CutShort { .. } | RestoreError::Damaged { .. } => "; use another copy of it",
         RestoreError::WrongKey => {
             "; it was written before this home got another key, or by another"

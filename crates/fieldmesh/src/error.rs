@@ -59,6 +59,19 @@ pub enum Error {
         /// What failed and what to do.
         reason: String,
     },
+    /// A newer program wrote what should be opened, and nothing of it was changed: use that one.
+    #[error(
+        "{what} has version {version}, this program reads up to {reads}: a newer fieldmesh wrote \
+         it, and nothing was changed; update this program and try again"
+    )]
+    Newer {
+        /// The file or folder.
+        what: String,
+        /// Its version.
+        version: u16,
+        /// The newest version that can be read.
+        reads: u16,
+    },
     /// No collection has this name.
     #[error("there is no collection {name:?}; the collections are {known}")]
     UnknownCollection {
@@ -173,9 +186,11 @@ impl Error {
             | Self::Invalid { .. }
             | Self::Taken { .. }
             | Self::Import { .. } => Class::Invalid,
-            Self::Locked { .. } | Self::InUse { .. } | Self::Store { .. } | Self::Backup { .. } => {
-                Class::Store
-            }
+            Self::Locked { .. }
+            | Self::InUse { .. }
+            | Self::Store { .. }
+            | Self::Newer { .. }
+            | Self::Backup { .. } => Class::Store,
             Self::NotAllowed { .. } | Self::Invitation { .. } | Self::Erased { .. } => {
                 Class::Refused
             }

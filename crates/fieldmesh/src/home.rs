@@ -30,7 +30,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::clock;
 use crate::error::Error;
 
-use self::profile::Profile;
+use self::profile::{Profile, Unreadable};
 pub use self::secret::{NewSecret, is_remembered};
 pub(crate) use self::secret::{change, check, forget, remember};
 
@@ -347,16 +347,27 @@ fn locked(error: &KeyError) -> Error {
     Error::Locked { reason }
 }
 
-/// The key of the home that wrote a backup, see [`Home::key_and_opener`].
-pub(crate) fn key_of(opener: &[u8], unlock: &Unlock) -> Result<DataKey, Error> {
-    let keys = Profile::decode(opener).map_err(|error| locked(&error))?.open(unlock)?;
-    Ok(keys.current().clone())
+/// The key of the home that wrote the backup in `path`, see [`Home::key_and_opener`].
+pub(crate) fn key_of(opener: &[u8], path: &Path, unlock: &Unlock) -> Result<DataKey, Error> {
+    Ok(profile_of(opener, path)?.open(unlock)?.current().clone())
 }
 
-/// Whether the home that wrote a backup is unlocked by a passphrase.
-pub(crate) fn opener_needs_passphrase(opener: &[u8]) -> Result<bool, Error> {
-    let profile = Profile::decode(opener).map_err(|error| locked(&error))?;
+/// Whether the home that wrote the backup in `path` is unlocked by a passphrase.
+pub(crate) fn opener_needs_passphrase(opener: &[u8], path: &Path) -> Result<bool, Error> {
+    let profile = profile_of(opener, path)?;
     Ok(profile.lasting().is_some_and(|wrapped| wrapped.way() == Way::Passphrase))
+}
+
+fn profile_of(opener: &[u8], path: &Path) -> Result<Profile, Error> {
+    Profile::decode(opener).map_err(|unreadable| match unreadable {
+        Unreadable::Newer { version, reads } => {
+            let what = format!("what opens the backup {}", path.display());
+            Error::Newer { what, version, reads }
+        }
+        Unreadable::Damaged => Error::Backup {
+            reason: format!("{}: what opens it is damaged; use another copy of it", path.display()),
+        },
+    })
 }
 
 /// The key file that was made for the home in `folder` alone.
@@ -371,8 +382,12 @@ fn folder_error(folder: &Path, source: std::io::Error) -> Error {
 }
 
 /// Moves away what an unfinished attempt left behind, the key with what it opens; it is never
-/// deleted, because nobody can tell it from a home whose identity was lost.
+/// deleted, because nobody can tell it from a home whose identity was lost. What a newer program
+/// left stays, because that one may be about to finish it.
 fn set_aside(folder: &Path) -> Result<(), Error> {
+    if let Err(error @ Error::Newer { .. }) = Profile::read(folder) {
+        return Err(error);
+    }
     let left: Vec<PathBuf> = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE, STORE_FOLDER]
         .into_iter()
         .map(|name| folder.join(name))

@@ -68,9 +68,6 @@ impl<R: Read> SealedBackup<R> {
         let rest = preamble.strip_prefix(&MAGIC).ok_or(RestoreError::NotABackup)?;
         let (version, length) = rest.split_first_chunk::<2>().ok_or(RestoreError::NotABackup)?;
         let version = u16::from_be_bytes(*version);
-        if version != BACKUP_VERSION {
-            return Err(RestoreError::NewerVersion { version });
-        }
         let length = <[u8; 4]>::try_from(length).map_err(|_| RestoreError::NotABackup)?;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         let damaged = || RestoreError::Damaged { offset: 0, length: preamble_length(length) };
@@ -81,6 +78,9 @@ impl<R: Read> SealedBackup<R> {
         let (body, checksum) = preamble.split_last_chunk::<4>().ok_or_else(damaged)?;
         if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
             return Err(damaged());
+        }
+        if version != BACKUP_VERSION {
+            return Err(RestoreError::NewerVersion { version });
         }
         let header = &body[body.len() - length..];
         let header: Header = postcard::from_bytes(header).map_err(|_| damaged())?;

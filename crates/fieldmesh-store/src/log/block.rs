@@ -208,7 +208,7 @@ impl BlockIndex {
         let (mut start, mut offset) = (start, FRAMES_START);
         for listed in listed.chunks_exact(SPOT_LENGTH) {
             let (covered, length) = listed.split_first_chunk::<4>()?;
-            let end = start + u64::from(u32::from_be_bytes(*covered));
+            let end = start.checked_add(u64::from(u32::from_be_bytes(*covered)))?;
             let length = u64::from(u32::from_be_bytes(length.try_into().ok()?));
             spots.push(BlockSpot { start, end, offset, length });
             (start, offset) = (end, offset + length);
@@ -247,4 +247,69 @@ fn trailer_checksum(body: &[u8], segment: &[u8; 16]) -> [u8; 4] {
     hasher.update(body);
     hasher.update(segment);
     hasher.finalize().to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same numbers each time.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+            usize::try_from(self.0 >> 33).unwrap() % limit
+        }
+
+        /// Bytes near those given.
+        fn mutate(&mut self, bytes: &[u8]) -> Vec<u8> {
+            let mut bytes = bytes.to_vec();
+            for _ in 0..=self.below(3) {
+                let at = self.below(bytes.len());
+                match self.below(5) {
+                    0 => bytes[at] ^= 1 << self.below(8),
+                    1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
+                    2 => bytes.truncate(at.max(1)),
+                    3 => bytes.insert(at, 0xff),
+                    _ => bytes.extend_from_within(at..),
+                }
+            }
+            bytes
+        }
+    }
+
+    fn block(start: u64) -> BlockBuilder {
+        let mut block = BlockBuilder::new(start);
+        for (kind, length) in [(1, 0), (2, 40), (3, 700)] {
+            block.add(&Entry { kind, bytes: vec![kind; length] });
+            block.add_absent(Fortune::Dropped, u64::from(kind));
+        }
+        block
+    }
+
+    /// Whoever has the key can seal anything; it is read without a panic and takes the memory of
+    /// what it is, not of what it says.
+    #[test]
+    fn hostile_blocks_and_indexes_neither_panic_nor_fill_the_memory() {
+        let mut numbers = Numbers(7);
+        for start in [0, 1_000, u64::MAX - 5, u64::MAX] {
+            let honest = block(1_000);
+            let mut index = BlockIndex::new(1_000);
+            index.push(honest.coverage(), 99);
+            let (block, index) = (honest.encode(), index.encode());
+            for _ in 0..20_000 {
+                let bytes = numbers.mutate(&block);
+                let length = bytes.len();
+                if let Some(block) = Block::decode(start, bytes) {
+                    assert!(block.memory_bytes() <= 16 * length);
+                    assert!(block.entries_from(0).count() <= length);
+                }
+                let bytes = numbers.mutate(&index);
+                if let Some(index) = BlockIndex::decode(start, &bytes) {
+                    assert!(index.bytes() <= 16 * bytes.len());
+                }
+            }
+        }
+    }
 }

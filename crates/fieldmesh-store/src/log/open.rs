@@ -49,8 +49,8 @@ pub(crate) struct Survey {
 pub(crate) enum SurveyError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("log version {version}")]
-    Newer { version: u16 },
+    #[error("segment {segment} has version {version}")]
+    Newer { segment: u64, version: u16 },
 }
 
 impl Survey {
@@ -81,7 +81,9 @@ impl Survey {
             HeadCopy::Good(head) if head.number == number => {
                 self.segments.insert(number, Segment { head, length });
             }
-            HeadCopy::Newer { version } => return Err(SurveyError::Newer { version }),
+            HeadCopy::Newer { version } => {
+                return Err(SurveyError::Newer { segment: number, version });
+            }
             HeadCopy::Good(_) | HeadCopy::Bad => {
                 // Shorter than a head: its first append was never acknowledged.
                 if length > FRAMES_START {

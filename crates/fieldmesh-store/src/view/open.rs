@@ -6,7 +6,7 @@ use fieldmesh_model::StoreId;
 
 use super::opened::OpenView;
 use super::rows::{RowBatch, Rows, RowsError, RowsSource};
-use super::seal::{self, Owner, Sealer};
+use super::seal::{self, Owner, Sealer, VIEW_VERSION};
 use super::tally::{self, Tally};
 use super::{Direction, ViewCondition, ViewError};
 use crate::keys::DataKeys;
@@ -22,12 +22,21 @@ pub(crate) struct Belonging<'a> {
     pub(crate) trusted_build: Option<[u8; 16]>,
 }
 
+/// The version of a view that a newer program wrote; `None` for every other.
+///
+/// Whatever else changes, a head begins with its version.
+pub(crate) fn newer_version(rows: &dyn Rows) -> Option<u8> {
+    let head = rows.get(seal::HEAD_KEY).ok()??;
+    head.first().copied().filter(|version| *version > VIEW_VERSION)
+}
+
 /// Opens what is there, or sets it aside and begins anew.
 pub(crate) fn open_or_rebuild(
     source: &dyn RowsSource,
+    found: Result<Box<dyn Rows>, RowsError>,
     belonging: &Belonging<'_>,
 ) -> Result<(OpenView, ViewCondition), ViewError> {
-    let condition = match open_existing(source, belonging) {
+    let condition = match open_existing(found, belonging) {
         Ok(opened) => return Ok(opened),
         Err(Unusable::Set(condition)) => condition,
         Err(Unusable::Failed(error)) => return Err(error),
@@ -35,7 +44,7 @@ pub(crate) fn open_or_rebuild(
     tracing::warn!(?condition, "view set aside, a new one begins");
     match condition {
         // Nothing is wrong with it, and it may be large.
-        ViewCondition::OtherVersion => source.discard()?,
+        ViewCondition::EarlierVersion => source.discard()?,
         _ => source.set_aside()?,
     }
     let rows = source.open()?;
@@ -67,10 +76,10 @@ impl From<RowsError> for Unusable {
 }
 
 fn open_existing(
-    source: &dyn RowsSource,
+    found: Result<Box<dyn Rows>, RowsError>,
     belonging: &Belonging<'_>,
 ) -> Result<(OpenView, ViewCondition), Unusable> {
-    let rows = source.open()?;
+    let rows = found?;
     let Some(head) = rows.get(seal::HEAD_KEY)? else {
         let everything = (Bound::Unbounded, Bound::Unbounded);
         if !rows.scan(&everything, Direction::Ascending, 1)?.is_empty() {
@@ -81,7 +90,8 @@ fn open_existing(
     let build = match Owner::of(&head, belonging.store) {
         Owner::This(build) => build,
         Owner::Another => return Err(Unusable::Set(ViewCondition::Foreign)),
-        Owner::AnotherVersion => return Err(Unusable::Set(ViewCondition::OtherVersion)),
+        Owner::Earlier => return Err(Unusable::Set(ViewCondition::EarlierVersion)),
+        Owner::Later(version) => return Err(Unusable::Failed(ViewError::NewerVersion { version })),
     };
     let keys = std::iter::once(belonging.keys.current()).chain(belonging.keys.before());
     let sealed_tally = rows.get(tally::KEY)?;

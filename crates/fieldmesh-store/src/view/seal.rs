@@ -32,7 +32,8 @@ pub(crate) const PIECE_TREE: u8 = 0xfe;
 /// The bytes of one piece of a large value: above some 8 KiB sled begins to lose values.
 const PIECE_SIZE: usize = 4000;
 const FORMAT: u8 = 2;
-const HEAD_VERSION: u8 = 2;
+/// The newest version of a view, and the one written.
+pub(crate) const VIEW_VERSION: u8 = 2;
 const NONCE_LENGTH: usize = 12;
 
 /// Where the view says whose it is.
@@ -40,7 +41,7 @@ pub(crate) const HEAD_KEY: &[u8] = &[OWN_TREE, b'h', b'e', b'a', b'd'];
 
 /// What stands under [`HEAD_KEY`].
 pub(crate) fn head(store: StoreId, build: [u8; 16]) -> Vec<u8> {
-    [&[HEAD_VERSION], &store.as_bytes()[..], &build].concat()
+    [&[VIEW_VERSION], &store.as_bytes()[..], &build].concat()
 }
 
 /// What a view says of itself.
@@ -50,15 +51,20 @@ pub(crate) enum Owner {
     This([u8; 16]),
     /// Another store, or nobody can say.
     Another,
-    /// Whoever it is, another version of the program wrote it.
-    AnotherVersion,
+    /// Whoever it is, an earlier version of the program wrote it.
+    Earlier,
+    /// Whoever it is, a later version of the program wrote it.
+    Later(u8),
 }
 
 impl Owner {
     pub(crate) fn of(head: &[u8], store: StoreId) -> Self {
         let Some((version, ids)) = head.split_first() else { return Self::Another };
-        if *version != HEAD_VERSION {
-            return Self::AnotherVersion;
+        match *version {
+            VIEW_VERSION => {}
+            0 => return Self::Another,
+            1..VIEW_VERSION => return Self::Earlier,
+            later => return Self::Later(later),
         }
         match ids.split_first_chunk::<16>() {
             Some((owner, build)) if owner == store.as_bytes() => {

@@ -77,6 +77,21 @@ fn a_backup_that_was_cut_anywhere_says_so() {
     assert!(read(&longer).is_err());
 }
 
+/// No more is allocated than there are bytes, whatever a length says.
+#[test]
+fn lengths_that_no_backup_has_are_damage() {
+    let bytes = written(&entries(5, 40));
+    let header = 14 + u32::from_be_bytes(bytes[10..14].try_into().unwrap()) as usize + 4;
+    for (at, length) in [(10, u32::MAX), (10, 70_000), (header, u32::MAX), (header, 18_000_000)] {
+        let mut huge = bytes.clone();
+        huge[at..at + 4].copy_from_slice(&length.to_be_bytes());
+        assert!(matches!(read(&huge), Err(RestoreError::Damaged { .. })), "{length} at {at}");
+    }
+    let mut longer = bytes.clone();
+    longer[header..header + 4].copy_from_slice(&17_000_000_u32.to_be_bytes());
+    assert!(matches!(read(&longer), Err(RestoreError::CutShort { .. })));
+}
+
 #[test]
 fn blocks_cannot_change_places_or_be_taken_from_another_backup() {
     let (one, other) = (written(&entries(25, 100_000)), written(&entries(26, 100_000)));
@@ -126,6 +141,11 @@ fn another_key_another_file_and_a_newer_version_are_told_apart() {
     assert!(matches!(wrong, Err(RestoreError::WrongKey)));
     let mut newer = bytes.clone();
     newer[9] = 2;
+    let flipped = SealedBackup::open(&newer[..]);
+    assert!(matches!(flipped, Err(RestoreError::Damaged { offset: 0, .. })));
+    let end = 14 + usize::try_from(u32::from_be_bytes(newer[10..14].try_into().unwrap())).unwrap();
+    let checksum = crc32fast::hash(&newer[..end]).to_be_bytes();
+    newer[end..end + 4].copy_from_slice(&checksum);
     let newer = SealedBackup::open(&newer[..]);
     assert!(matches!(newer, Err(RestoreError::NewerVersion { version: 2 })));
     let other = SealedBackup::open(&b"PK\x03\x04 something else entirely"[..]);

@@ -10,7 +10,7 @@ use fieldmesh_store::{
     WriteSet,
 };
 
-use super::{Dice, open, replay, try_open};
+use super::{Dice, open, replay};
 
 /// Two segments with some entries each, closed in order.
 fn two_segments() -> (MemoryFiles, Vec<(Place, Entry)>) {
@@ -248,21 +248,4 @@ fn a_view_of_another_store_is_rebuilt() {
     let store = open(&MemoryFiles::new(), &rows);
     assert_eq!(store.report().view, ViewCondition::Foreign);
     assert!(store.view_was_rebuilt());
-}
-
-#[test]
-fn a_newer_log_is_left_alone() {
-    let (files, _) = two_segments();
-    let name = "log/0000000000000002.log";
-    let mut content = files.contents()[name].clone();
-    for start in [0, 4096] {
-        content[start + 9] = 3;
-        let checksum = crc32fast::hash(&content[start..start + 76]).to_be_bytes();
-        content[start + 76..start + 80].copy_from_slice(&checksum);
-    }
-    files.place(name, content);
-    let before = files.contents();
-    let error = try_open(&files, &MemoryRows::new());
-    assert!(matches!(error, Err(OpenError::NewerVersion { part: "log", version: 3 })));
-    assert_eq!(files.contents(), before);
 }

@@ -12,6 +12,8 @@ mod crash;
 mod damage;
 mod fault;
 mod folder;
+mod formats;
+mod newer;
 mod paged;
 mod rekey;
 mod rewrite;

@@ -252,7 +252,7 @@ fn a_view_of_an_earlier_version_is_made_anew() {
     below.write([(head, Some(stored))].into()).unwrap();
 
     let store = open(&files, &rows);
-    assert_eq!(store.report().view, ViewCondition::OtherVersion);
+    assert_eq!(store.report().view, ViewCondition::EarlierVersion);
     assert!(store.view_was_rebuilt() && !store.report().past_is_uncertain());
     assert_eq!(store.view().applied().unwrap(), None);
     assert_eq!(store.view().count(Tree::Document).unwrap(), 0);

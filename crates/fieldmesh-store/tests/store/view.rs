@@ -276,7 +276,7 @@ fn a_view_whose_places_mean_something_else_is_built_anew() {
     below.write([(key, Some(head))].into()).unwrap();
 
     let store = open(&files, &rows);
-    assert_eq!(store.report().view, ViewCondition::OtherVersion);
+    assert_eq!(store.report().view, ViewCondition::EarlierVersion);
     assert!(store.view_was_rebuilt() && !store.report().past_is_uncertain());
     assert_eq!(store.view().applied().unwrap(), None);
 }

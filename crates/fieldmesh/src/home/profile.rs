@@ -6,7 +6,9 @@
 //! ```
 //!
 //! The first version is written wherever it can say everything, so that an older program goes on
-//! opening homes that use nothing newer.
+//! opening homes that use nothing newer. Later versions begin with `fmh` and their digit and end as
+//! the second does, so that a newer one is told from a damaged one. The version of a profile is also
+//! that of the small files beside it that have none of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,10 @@ use super::{
 
 const FIRST_MAGIC: &[u8; 4] = b"fmh1";
 const SECOND_MAGIC: &[u8; 4] = b"fmh2";
+/// What a profile of any version begins with, before the digit.
+const MAGIC: &[u8; 3] = b"fmh";
+/// The newest version that is read.
+const VERSION: u8 = 2;
 const CHECKSUM_LENGTH: usize = 8;
 /// The most ways that open one home.
 const WAYS_MAX: usize = 8;
@@ -36,6 +42,26 @@ pub(super) struct Profile {
     pub(super) ways: Vec<WrappedKey>,
     /// Further keys, see [`DataKeys::seal_beside`].
     pub(super) beside: Option<Vec<u8>>,
+}
+
+/// Why bytes are no profile that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// They are not as they were written.
+    Damaged,
+    /// A newer program wrote them, or the wrapped key in them.
+    Newer { version: u16, reads: u16 },
+}
+
+impl From<KeyError> for Unreadable {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::NewerVersion { version, reads } => {
+                Self::Newer { version: version.into(), reads: reads.into() }
+            }
+            _ => Self::Damaged,
+        }
+    }
 }
 
 /// The second version on the disk.
@@ -53,9 +79,11 @@ impl Profile {
             std::io::ErrorKind::NotFound => Error::NoHome { folder: folder.into() },
             _ => folder_error(folder, source),
         })?;
-        Self::decode(&bytes).map_err(|error| match error {
-            KeyError::NewerVersion { .. } => locked(&error),
-            _ => Error::Locked {
+        Self::decode(&bytes).map_err(|unreadable| match unreadable {
+            Unreadable::Newer { version, reads } => {
+                Error::Newer { what: path.display().to_string(), version, reads }
+            }
+            Unreadable::Damaged => Error::Locked {
                 reason: format!(
                     "{} is damaged; restore it from a copy of the home",
                     path.display()
@@ -169,27 +197,37 @@ impl Profile {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, KeyError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         if let Some(rest) = bytes.strip_prefix(FIRST_MAGIC) {
-            let (id, wrapped) = rest.split_first_chunk::<16>().ok_or(KeyError::Damaged)?;
+            let (id, wrapped) = rest.split_first_chunk::<16>().ok_or(Unreadable::Damaged)?;
             let ways = vec![WrappedKey::from_bytes(wrapped)?];
             return Ok(Self { id: *id, ways, beside: None });
         }
         let (checked, sum) =
-            bytes.split_last_chunk::<CHECKSUM_LENGTH>().ok_or(KeyError::Damaged)?;
-        let rest = checked.strip_prefix(SECOND_MAGIC).ok_or(KeyError::Damaged)?;
+            bytes.split_last_chunk::<CHECKSUM_LENGTH>().ok_or(Unreadable::Damaged)?;
         if checksum(checked) != *sum {
-            return Err(KeyError::Damaged);
+            return Err(Unreadable::Damaged);
         }
-        let (id, body) = rest.split_first_chunk::<16>().ok_or(KeyError::Damaged)?;
-        let second: Second = postcard::from_bytes(body).map_err(|_| KeyError::Damaged)?;
+        let Some(rest) = checked.strip_prefix(SECOND_MAGIC) else {
+            return Err(later_version(checked).map_or(Unreadable::Damaged, |version| {
+                Unreadable::Newer { version: version.into(), reads: VERSION.into() }
+            }));
+        };
+        let (id, body) = rest.split_first_chunk::<16>().ok_or(Unreadable::Damaged)?;
+        let second: Second = postcard::from_bytes(body).map_err(|_| Unreadable::Damaged)?;
         if second.ways.is_empty() || second.ways.len() > WAYS_MAX {
-            return Err(KeyError::Damaged);
+            return Err(Unreadable::Damaged);
         }
         let ways: Result<Vec<WrappedKey>, KeyError> =
             second.ways.iter().map(|wrapped| WrappedKey::from_bytes(wrapped)).collect();
         Ok(Self { id: *id, ways: ways?, beside: second.beside })
     }
+}
+
+/// The version of a profile that is later than the second.
+fn later_version(bytes: &[u8]) -> Option<u8> {
+    let digit = char::from(*bytes.strip_prefix(MAGIC)?.first()?);
+    digit.to_digit(10).and_then(|version| version.try_into().ok()).filter(|it| *it > VERSION)
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LENGTH] {
@@ -234,6 +272,42 @@ mod tests {
             assert!(Profile::decode(&damaged).is_err(), "byte {at}");
             assert!(Profile::decode(&bytes[..at]).is_err(), "{at} bytes");
         }
+    }
+
+    #[test]
+    fn a_profile_of_a_newer_program_is_told_from_a_damaged_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(PROFILE_FILE);
+        let mut newer = b"fmh3 and whatever that one has to say".to_vec();
+        newer.extend(checksum(&newer));
+        write_durably(&path, &newer).unwrap();
+        let refused = Profile::read(folder.path()).unwrap_err();
+        assert_eq!(refused.class(), crate::api::Class::Store);
+        let told = format!(
+            "{} has version 3, this program reads up to 2: a newer fieldmesh wrote it, and nothing \
+             was changed; update this program and try again",
+            path.display()
+        );
+        assert_eq!(refused.to_string(), told);
+        let made = super::super::Home::create(folder.path(), &Unlock::default()).map(drop);
+        assert!(
+            matches!(made, Err(Error::Newer { version: 3, .. })),
+            "its maker may go on with it"
+        );
+        assert_eq!(fs::read(&path).unwrap(), newer);
+
+        let mut wrapped = vec![7, 1, 2, 3];
+        wrapped.extend(crc32(&wrapped));
+        let newer = [&FIRST_MAGIC[..], &ID, &wrapped].concat();
+        let refused = Profile::decode(&newer);
+        assert_eq!(refused, Err(Unreadable::Newer { version: 7, reads: 1 }));
+    }
+
+    /// CRC32 as it stands behind a wrapped key.
+    fn crc32(bytes: &[u8]) -> [u8; 4] {
+        let mut hasher = flate2::Crc::new();
+        hasher.update(bytes);
+        hasher.sum().to_be_bytes()
     }
 
     #[test]

@@ -303,7 +303,7 @@ impl Ledger {
             ViewCondition::Created => Some("was gone"),
             ViewCondition::Damaged => Some("was damaged"),
             ViewCondition::Foreign => Some("belonged to another store"),
-            ViewCondition::OtherVersion => Some("was written by another version"),
+            ViewCondition::EarlierVersion => Some("was written by an earlier version"),
             ViewCondition::AheadOfLog => {
                 findings.push(Finding {
                     kind: "log-behind".into(),

@@ -64,6 +64,9 @@ pub(crate) fn open_store(home: &Home, options: &Options) -> Result<Store, Error>
         OpenError::Locked { holder, .. } => {
             Error::InUse { folder: home.folder.clone(), pid: holder }
         }
+        OpenError::NewerVersion { part, version, reads } => {
+            Error::Newer { what: folder.join(part).display().to_string(), version, reads }
+        }
         error => Error::store(&error),
     })
 }
