@@ -347,9 +347,14 @@ impl Policy {
         self.purges.names(hash)
     }
 
-    /// Whether any purge names a leaf.
-    pub fn names_purged_leaves(&self) -> bool {
-        self.purges.names_any()
+    /// Whether anything was purged.
+    pub fn has_purges(&self) -> bool {
+        self.purges.documents().next().is_some()
+    }
+
+    /// The salted hashes of the leaves that purges name, in order.
+    pub fn purged_leaves(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.purges.leaves()
     }
 
     /// Who purged the document, when and why; None if nobody did.

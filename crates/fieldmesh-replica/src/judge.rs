@@ -93,7 +93,7 @@ pub(crate) fn has_known_gaps(policy: &Policy, batch: &Batch) -> bool {
 /// document that no purge names so far stays, for with an unknown gap nobody would take the batch
 /// and what else is in it.
 pub fn without_purged(policy: &Policy, batch: Batch) -> Batch {
-    if !policy.names_purged_leaves() {
+    if !policy.has_purges() {
         return batch;
     }
     let hashes = batch.leaf_hashes();

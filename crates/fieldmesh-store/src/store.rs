@@ -28,7 +28,7 @@ use crate::keys::{DataKeys, KeysInUse};
 use crate::lock::{FolderLock, LockError, by_process};
 use crate::log::append::{AppendError, AppendLimits, Appender, HAND_OVER_SHARE, Room};
 use crate::log::open::{Opened, Survey, SurveyError, TornTail};
-use crate::log::quarantine::QUARANTINE_FOLDER;
+use crate::log::quarantine::{self, QUARANTINE_FOLDER};
 use crate::log::rewrite::{Fate, Past, RewriteError, Rewriter, Rewritten};
 use crate::log::segments::Segments;
 use crate::log::upkeep::ClosedSegment;
@@ -384,6 +384,17 @@ impl Store {
             stop: &|| self.is_closing.load(Ordering::Relaxed) || stop(),
         };
         rewriter.rewrite(segment, past, decide)
+    }
+
+    /// Removes what was put into the quarantine of a segment's bytes, damaged as they are: an entry
+    /// that must be gone for good may be among them.
+    ///
+    /// # Errors
+    ///
+    /// The disk reports an error; some copies may be left.
+    pub fn discard_copies(&self, segment: u64) -> io::Result<()> {
+        let _rewriting = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
+        quarantine::discard(&*self.files, segment)
     }
 
     /// Ends the segment being written if it has grown to `bytes_min`, so that it can be written

@@ -10,6 +10,7 @@ mod device;
 mod disk;
 mod doctor;
 mod problem;
+mod purge;
 mod rekey;
 mod report;
 mod safety;
@@ -28,6 +29,7 @@ pub use device::one_line;
 pub use disk::{CompactReport, DiskReport};
 pub use doctor::{DoctorReport, Finding};
 pub use problem::{Class, Problem};
+pub use purge::PurgeReport;
 pub use rekey::{RekeyOptions, RekeyReport};
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,

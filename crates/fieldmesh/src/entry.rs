@@ -89,6 +89,17 @@ pub(crate) enum Fact {
     Settled { places: Vec<Place>, at: Moment },
     /// How far the check of everything that is stored has come; the last fact holds.
     Scrubbed(Scrub),
+    /// What these purges name is in no entry up to this one; the last fact holds.
+    Swept(Sweep),
+}
+
+/// A search of the log for what was purged that came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Sweep {
+    /// A hash of all that purges named.
+    pub(crate) purges: [u8; 32],
+    /// The last entry that was looked at.
+    pub(crate) until: Place,
 }
 
 /// How far a check of everything that is stored has come.
@@ -229,7 +240,9 @@ mod tests {
         let at = Moment::from_millis(5);
         let places = vec![Place(3)];
         let scrub = Scrub { at: Some(Place(3)), finished: None, is_open: true };
-        let written: [(&str, Fact); 20] = [
+        let swept = format!("14{}03", "09".repeat(32));
+        let sweep = Sweep { purges: [9; 32], until: Place(3) };
+        let written: [(&str, Fact); 21] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -250,6 +263,7 @@ mod tests {
             ("110103000a", Fact::Healed { places: places.clone(), from: None, at }),
             ("1201030a", Fact::Settled { places, at }),
             ("1301030001", Fact::Scrubbed(scrub)),
+            (&swept, Fact::Swept(sweep)),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

@@ -24,6 +24,7 @@ mod node;
 mod places;
 mod projection;
 mod projector;
+mod purge;
 mod rows;
 mod schema;
 mod upkeep;

@@ -19,6 +19,7 @@ mod listener;
 mod mender;
 mod notes;
 mod open;
+mod purge;
 mod rekey;
 mod report;
 mod scrub;

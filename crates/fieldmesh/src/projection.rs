@@ -5,6 +5,7 @@
 
 mod damage;
 mod index;
+mod purges;
 mod receipts;
 mod standing;
 mod touched;
@@ -32,6 +33,8 @@ use crate::schema;
 
 use self::damage::Damage;
 pub(crate) use self::index::{field_hash, is_indexed};
+use self::purges::Remains;
+pub(crate) use self::purges::{UNNAMED_KEY, UNSWEPT_KEY};
 use self::receipts::Receipts;
 use self::standing::Standing;
 use self::touched::{Arrival, Done, Refused, Work};
@@ -69,6 +72,7 @@ pub(crate) struct Projection<'a> {
     standing: Standing<'a>,
     receipts: Receipts<'a>,
     damage: Damage<'a>,
+    remains: Remains,
     /// The batches of this step.
     batches: BTreeSet<BatchId>,
     counts: BTreeMap<u16, i64>,
@@ -86,6 +90,7 @@ impl<'a> Projection<'a> {
             standing: Standing::new(sources.store.view()),
             receipts: Receipts::new(sources.store.view()),
             damage: Damage::new(sources.store.view()),
+            remains: Remains::default(),
             batches: BTreeSet::new(),
             counts: BTreeMap::new(),
             chains: BTreeMap::new(),
@@ -175,7 +180,8 @@ impl<'a> Projection<'a> {
             | Fact::Revoked(_)
             | Fact::Met(_)
             | Fact::Twice(_)
-            | Fact::Scrubbed(_)) => {
+            | Fact::Scrubbed(_)
+            | Fact::Swept(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -261,6 +267,7 @@ impl<'a> Projection<'a> {
         self.standing.write(&mut self.writes);
         self.receipts.write(&mut self.writes);
         self.damage.write(&mut self.writes);
+        self.remains.write(&mut self.writes);
         for (collection, change) in std::mem::take(&mut self.counts) {
             let key = count_key(collection);
             let before: u64 = rows::find(self.view, Tree::Meta, &key)?.unwrap_or(0);
@@ -277,6 +284,7 @@ impl<'a> Projection<'a> {
         let row = LeafRow::new(place, &Held::of(batch));
         self.writes.put(Tree::Leaf, batch.key_bytes().to_vec(), rows::encode(&row));
         self.apply_chain(batch, header)?;
+        self.note_remains(place, batch);
         if self.sources.forward_only {
             return Ok(());
         }
@@ -321,6 +329,7 @@ impl<'a> Projection<'a> {
 
     fn apply_local(&mut self, place: Place, local: LocalChange) {
         let (document, scope) = (local.document, local.scope);
+        self.note_local_remains(place, document);
         let source = Source::of_local(local, self.sources.me);
         let hash = self.arrive(document, scope, (place, LOCAL_LEAF), source);
         if let Some(hash) = hash {
@@ -338,6 +347,9 @@ impl<'a> Projection<'a> {
         source: Source,
     ) -> Option<[u8; 8]> {
         let hash = touched::short_hash(&source.change);
+        if self.sources.policy.is_purged(&id) {
+            return hash;
+        }
         let reference = ChangeRef { place, leaf, hash: hash.unwrap_or_default() };
         let work = self.documents.entry(id).or_insert_with(|| Work::new(id, scope));
         work.arrivals.push(Arrival { reference, source });
@@ -426,7 +438,9 @@ impl<'a> Projection<'a> {
         }
         let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
         let (before, after) = (before.as_ref(), row.record.as_ref());
-        *self.counts.entry(collection).or_default() += live(after) - live(before);
+        if before.is_some() || after.is_some() {
+            *self.counts.entry(collection).or_default() += live(after) - live(before);
+        }
         let schema = schema::numbered(collection);
         index::update(&schema, id, self.sources.store, before, after, &mut self.writes);
         Ok(())
@@ -446,12 +460,13 @@ pub(crate) fn refused_key(reference: ChangeRef) -> Vec<u8> {
     rows::encode(&(reference.place, reference.leaf))
 }
 
-/// The leaves of a batch with their numbers.
+/// The leaves of a batch that are not erased, with their numbers.
 fn leaves(batch: &Batch) -> impl Iterator<Item = (u16, &Leaf)> {
     batch
         .leaves()
         .iter()
         .enumerate()
+        .filter(|(_, leaf)| !leaf.is_erased())
         .map(|(index, leaf)| (u16::try_from(index).expect("a batch holds at most 64 leaves"), leaf))
 }
 
@@ -473,6 +488,7 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Met(_) => b"fact/met",
         Fact::Twice(_) => b"fact/twice",
         Fact::Scrubbed(_) => b"fact/scrubbed",
+        Fact::Swept(_) => b"fact/swept",
         Fact::Aside(_)
         | Fact::Admitted(_)
         | Fact::Receipt(_)

@@ -55,8 +55,8 @@ impl Purges {
         self.leaves.contains(leaf)
     }
 
-    pub(super) fn names_any(&self) -> bool {
-        !self.leaves.is_empty()
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.leaves.iter()
     }
 
     pub(super) fn documents(&self) -> impl Iterator<Item = DocumentId> + '_ {

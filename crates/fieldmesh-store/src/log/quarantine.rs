@@ -56,6 +56,20 @@ pub(crate) fn copy(files: &dyn Files, segment: u64, part: Range<u64>) -> io::Res
     Ok(name)
 }
 
+/// Removes every copy of a segment's bytes, durably.
+pub(crate) fn discard(files: &dyn Files, segment: u64) -> io::Result<()> {
+    let prefix = format!("{QUARANTINE_FOLDER}/{COPY_PREFIX}{segment:016}-");
+    let copies = copies(files)?;
+    let of_segment: Vec<&String> = copies.iter().filter(|it| it.starts_with(&prefix)).collect();
+    if of_segment.is_empty() {
+        return Ok(());
+    }
+    for name in of_segment {
+        files.remove(name)?;
+    }
+    files.sync_folder(QUARANTINE_FOLDER)
+}
+
 /// Why a copy could not be sealed anew; it is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ResealError {

@@ -27,6 +27,11 @@ impl Ledger {
         if found.is_empty() {
             found = self.ending_in(name)?;
         }
+        if found.is_empty()
+            && let Ok(id) = name.trim().parse::<DocumentId>()
+        {
+            self.check_not_purged(id)?;
+        }
         self.only(name, &found)
     }
 

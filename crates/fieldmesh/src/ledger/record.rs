@@ -22,7 +22,7 @@ impl Ledger {
     /// The record as people see it.
     pub(crate) fn show(&self, id: DocumentId) -> Result<Record, Error> {
         self.settle()?;
-        let not_found = || Error::NotFound { kind: "record", name: id.to_string() };
+        let not_found = || self.no_record(id);
         let mut row = self.row(id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
         let schema = schema::numbered(row.scope.collection);
@@ -59,7 +59,7 @@ impl Ledger {
 
     /// Every change of a record, oldest first.
     pub(crate) fn history(&self, id: DocumentId) -> Result<Vec<Revision>, Error> {
-        let not_found = || Error::NotFound { kind: "record", name: id.to_string() };
+        let not_found = || self.no_record(id);
         let document = self.document(id)?.ok_or_else(not_found)?;
         let row = self.row(id)?.ok_or_else(not_found)?;
         let authors = self.authors(&row)?;
@@ -99,8 +99,7 @@ impl Ledger {
         let row = self.row(id)?;
         let scope = row.as_ref().map(|row| row.scope);
         let found = scope.zip(row.and_then(|row| row.record));
-        let (scope, record) =
-            found.ok_or_else(|| Error::NotFound { kind: "record", name: id.to_string() })?;
+        let (scope, record) = found.ok_or_else(|| self.no_record(id))?;
         let schema = schema::numbered(scope.collection);
         self.check(&schema.edit_by, record.created_by, "change", &schema)?;
         Ok((schema, record))
@@ -176,7 +175,7 @@ impl Ledger {
             let desk: &mut Desk = &mut self.desk();
             let row = self.row(id)?;
             let Some((mut document, row)) = self.load(desk, id)?.zip(row) else {
-                return Err(Error::NotFound { kind: "record", name: id.to_string() });
+                return Err(self.no_record(id));
             };
             let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));
             let written = write(&mut document, actor, at)

@@ -177,6 +177,9 @@ fn assemble(
         Ok(()) => past.settle(&store, &projector),
         Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
     }
+    if let Err(error) = ledger.sweep() {
+        tracing::warn!(%error, "what was purged is not erased so far");
+    }
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
 }
 
