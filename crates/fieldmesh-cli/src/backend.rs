@@ -12,8 +12,9 @@ use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery, ImportOptions,
     ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Progress, Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    Progress, PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport,
+    Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions,
+    SyncReport, SyncSettingsChange, VerifyReport,
 };
 use futures::future::BoxFuture;
 
@@ -95,6 +96,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn backup(&self, options: BackupOptions, listener: Listener) -> Answer<'_, BackupReport>;
     /// Makes the home take as little of the disk as it can.
     fn compact(&self, listener: Listener) -> Answer<'_, CompactReport>;
+    /// Erases records on every device, for good.
+    fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>>;
+    /// What was purged so far.
+    fn purges(&self) -> Answer<'_, Vec<PurgedRecord>>;
     /// What is wrong with the home, and what was done.
     fn doctor(&self) -> Answer<'_, DoctorReport>;
     /// Gives up what is lost for good; gives how many entries it was.

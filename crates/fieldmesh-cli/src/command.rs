@@ -8,6 +8,7 @@ mod doctor;
 mod home;
 mod invite;
 mod progress;
+mod purge;
 mod record;
 mod run;
 mod secret;
@@ -107,6 +108,7 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         },
         Command::Rekey => secret::rekey(&context).await,
         Command::Doctor(args) => doctor::doctor(&context, args).await,
+        Command::Purge(args) => purge::purge(&context, args).await,
         Command::Demo(args) => crate::demo::demo(args, terminal).await,
         Command::Completions { shell } => completions(terminal, *shell),
     }

@@ -82,7 +82,7 @@ pub(crate) fn judge(policy: &Policy, batch: &Batch) -> Result<Evidence, RefuseRe
 }
 
 /// Whether a purge names every leaf that the batch lacks, so that nobody hides another one.
-pub(crate) fn has_known_gaps(policy: &Policy, batch: &Batch) -> bool {
+pub fn has_known_gaps(policy: &Policy, batch: &Batch) -> bool {
     batch.erased_hashes().all(|hash| policy.is_purged_leaf(hash))
 }
 

@@ -37,7 +37,7 @@ use crate::mark;
 use crate::random::NoRandomness;
 use crate::reserve;
 use crate::view::compact::{self, Allowance};
-use crate::view::rows::RowsSource;
+use crate::view::rows::{RowsError, RowsSource};
 use crate::view::sled::SledSource;
 use crate::view::{Belonging, View, ViewCondition, ViewError};
 use crate::writer::Writer;
@@ -386,15 +386,17 @@ impl Store {
         rewriter.rewrite(segment, past, decide)
     }
 
-    /// Removes what was put into the quarantine of a segment's bytes, damaged as they are: an entry
-    /// that must be gone for good may be among them.
+    /// Removes what was put into the quarantine of the log and of the view, damaged as it is: what
+    /// must be gone for good may be in it, and nobody can tell.
     ///
     /// # Errors
     ///
-    /// The disk reports an error; some copies may be left.
-    pub fn discard_copies(&self, segment: u64) -> io::Result<()> {
+    /// The disk reports an error; some of it may be left.
+    pub fn discard_quarantine(&self) -> Result<(), ViewError> {
         let _rewriting = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
-        quarantine::discard(&*self.files, segment)
+        self.rows.forget_set_aside()?;
+        quarantine::discard(&*self.files).map_err(RowsError::Io)?;
+        Ok(())
     }
 
     /// Ends the segment being written if it has grown to `bytes_min`, so that it can be written

@@ -29,7 +29,7 @@ pub use device::one_line;
 pub use disk::{CompactReport, DiskReport};
 pub use doctor::{DoctorReport, Finding};
 pub use problem::{Class, Problem};
-pub use purge::PurgeReport;
+pub use purge::{PurgeOptions, PurgeReport, PurgedRecord};
 pub use rekey::{RekeyOptions, RekeyReport};
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,

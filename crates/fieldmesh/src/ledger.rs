@@ -23,6 +23,7 @@ mod reports;
 mod revoke;
 mod safety;
 mod scrub;
+mod sweep;
 mod unproven;
 mod upkeep;
 mod verify;

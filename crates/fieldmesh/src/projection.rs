@@ -150,7 +150,14 @@ impl<'a> Projection<'a> {
             Fact::Doubted { device, store, epoch, until } => {
                 self.receipts.void(&Doubt { device, store, epoch, until: Some(until) })?;
             }
-            Fact::Harmed(harms) => harms.into_iter().for_each(|harm| self.damage.keep(harm)),
+            Fact::Harmed(harms) => {
+                for mut harm in harms {
+                    if harm.forget_purged(|id| self.sources.policy.is_purged(id)) {
+                        self.note_local_remains(place, true);
+                    }
+                    self.damage.keep(harm);
+                }
+            }
             Fact::Healed { places, from, at } => {
                 // The copy lies before this in the log, and only its own frame vouches for it.
                 let known = self.sources.places;
@@ -329,7 +336,7 @@ impl<'a> Projection<'a> {
 
     fn apply_local(&mut self, place: Place, local: LocalChange) {
         let (document, scope) = (local.document, local.scope);
-        self.note_local_remains(place, document);
+        self.note_local_remains(place, self.sources.policy.is_purged(&document));
         let source = Source::of_local(local, self.sources.me);
         let hash = self.arrive(document, scope, (place, LOCAL_LEAF), source);
         if let Some(hash) = hash {

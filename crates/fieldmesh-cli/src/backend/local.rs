@@ -5,8 +5,9 @@ use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery, ImportOptions,
     ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport, Problem,
-    Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport,
-    StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution,
+    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -144,6 +145,14 @@ impl Backend for Local {
 
     fn compact(&self, listener: Listener) -> Answer<'_, CompactReport> {
         Box::pin(async move { self.0.compact(listener).await.map_err(problem) })
+    }
+
+    fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>> {
+        Box::pin(async move { self.0.purge(options).await.map_err(problem) })
+    }
+
+    fn purges(&self) -> Answer<'_, Vec<PurgedRecord>> {
+        Box::pin(async move { self.0.purges().await.map_err(problem) })
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

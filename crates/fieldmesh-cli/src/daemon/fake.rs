@@ -7,9 +7,9 @@ use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, Class, CompactReport, ConflictQuery,
     ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, ExportQuery,
     ImportOptions, ImportReport, InvitationReport, InviteOptions, ListQuery, NewRecord, PeerReport,
-    Problem, Progress, Record, RefusedRow, RekeyOptions, RekeyReport, Resolution, Revision,
-    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
-    SyncSettingsChange, VerifyReport,
+    Problem, Progress, PurgeOptions, PurgeReport, PurgedRecord, Record, RefusedRow, RekeyOptions,
+    RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow,
+    SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 
@@ -205,6 +205,14 @@ impl Backend for Fake {
     fn compact(&self, mut listener: Listener) -> Answer<'_, CompactReport> {
         listener(Progress::Compact { done: 1, of: 2 });
         self.answer("compact", samples::compaction())
+    }
+
+    fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>> {
+        self.answer(options, samples::purged())
+    }
+
+    fn purges(&self) -> Answer<'_, Vec<PurgedRecord>> {
+        self.answer("purges", samples::purges())
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

@@ -4,6 +4,7 @@ mod compact;
 mod conflicts;
 mod devices;
 mod home;
+mod purges;
 mod records;
 mod transfer;
 
@@ -42,6 +43,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/rekey", post(home::rekey))
         .route("/v1/doctor", get(home::doctor))
         .route("/v1/doctor/accept", post(home::accept_losses))
+        .route("/v1/purges", get(purges::list).post(purges::purge))
         .route("/v1/log", put(home::log))
         .route("/v1/stop", post(home::stop))
         .fallback(no_route)

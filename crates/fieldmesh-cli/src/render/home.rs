@@ -114,6 +114,12 @@ pub(crate) fn verify(report: &VerifyReport, style: &Style) -> String {
         counted(report.items, "policy item", "policy items"),
         counted(report.records, "record", "records"),
     ));
+    if report.purged > 0 {
+        let changes = counted(report.purged, "change", "changes");
+        text.push_str(&format!(
+            "  {changes} purged: contents erased, hashes and signatures kept\n"
+        ));
+    }
     for fault in &report.faults {
         text.push_str(&format!("  {}\n", one_line(fault)));
     }

@@ -56,15 +56,13 @@ pub(crate) fn copy(files: &dyn Files, segment: u64, part: Range<u64>) -> io::Res
     Ok(name)
 }
 
-/// Removes every copy of a segment's bytes, durably.
-pub(crate) fn discard(files: &dyn Files, segment: u64) -> io::Result<()> {
-    let prefix = format!("{QUARANTINE_FOLDER}/{COPY_PREFIX}{segment:016}-");
+/// Removes every copy of the log's bytes, durably.
+pub(crate) fn discard(files: &dyn Files) -> io::Result<()> {
     let copies = copies(files)?;
-    let of_segment: Vec<&String> = copies.iter().filter(|it| it.starts_with(&prefix)).collect();
-    if of_segment.is_empty() {
+    if copies.is_empty() {
         return Ok(());
     }
-    for name in of_segment {
+    for name in &copies {
         files.remove(name)?;
     }
     files.sync_folder(QUARANTINE_FOLDER)

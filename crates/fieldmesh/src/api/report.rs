@@ -509,6 +509,9 @@ pub struct VerifyReport {
     pub items: u64,
     /// Records rebuilt from the log and compared.
     pub records: u64,
+    /// Changes that are erased because their records were purged; their hashes are signed still.
+    #[serde(default)]
+    pub purged: u64,
     /// Everything found wrong, in words.
     pub faults: Vec<String>,
 }

@@ -1,7 +1,6 @@
-//! The right to erasure: a record is purged everywhere, and the log of this home is swept.
+//! The right to erasure: saying that records are purged, and telling what was.
 //!
-//! The item is durable first, and the log is written anew behind it: what a crash leaves undone is
-//! found again, because the fact that says it is done is written last.
+//! The item is durable first; [`super::sweep`] then takes what it names out of this home.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -10,21 +9,25 @@ use std::time::{Duration, Instant};
 use fieldmesh_batch::Batch;
 use fieldmesh_identity::{Item, LEAVES_PER_ITEM_MAX, Policy, Purge, Statement};
 use fieldmesh_model::{DocumentId, Role};
-use fieldmesh_replica::without_purged;
-use fieldmesh_store::{Fate, Past, Place, RewriteError, Tree};
+use fieldmesh_store::{Place, Tree};
 
-use crate::api::PurgeReport;
+use crate::api::{PurgeOptions, PurgeReport, PurgedRecord};
 use crate::clock;
-use crate::entry::{Entry, Fact, LocalChange, Sweep};
+use crate::entry::{Entry, Fact};
 use crate::error::Error;
-use crate::projection::{UNNAMED_KEY, UNSWEPT_KEY};
-use crate::purge::{self, Holds};
+use crate::harm::Harmed;
+use crate::projection::UNNAMED_KEY;
+use crate::purge;
 use crate::rows;
+use crate::schema;
 
 use super::Ledger;
 use super::membership::named;
+use super::query::Names;
 use super::revoke::check_reason;
 
+/// Records that are purged by one command: each costs room among the policy items.
+const RECORDS_MAX: usize = 1_000;
 /// How often a device names leaves of purged documents that have come late; each time costs room
 /// among the policy items.
 const NAMING_PAUSE: Duration = Duration::from_secs(3_600);
@@ -33,34 +36,64 @@ const NAMING_PAUSE: Duration = Duration::from_secs(3_600);
 type Leaves = BTreeMap<DocumentId, BTreeSet<[u8; 32]>>;
 
 impl Ledger {
-    /// Has a record erased on every device of the tenant, for good.
+    /// Has records erased on every device of the tenant, for good: all of them or none.
     ///
     /// Gives the items that were made, durable and in force here; the log is not swept so far.
     pub(crate) fn purge(
         &self,
-        id: DocumentId,
-        reason: &str,
-    ) -> Result<(PurgeReport, Vec<Item>), Error> {
-        check_reason(reason)?;
-        self.settle()?;
+        options: &PurgeOptions,
+    ) -> Result<(Vec<PurgeReport>, Vec<Item>), Error> {
+        check_reason(&options.reason)?;
+        let ids = self.to_purge(&options.records)?;
         let policy = self.policy();
-        if self.row(id)?.is_none() {
-            return Err(self.no_record(id));
+        let mut found = Leaves::new();
+        if !options.dry_run {
+            // What is in no batch so far has no leaf that could be named.
+            self.seal_all()?;
+            self.catch_up()?;
+            found = self.unnamed(&policy, |document| ids.contains(document))?;
         }
-        // What is in no batch so far has no leaf that could be named.
-        self.seal_all()?;
-        self.catch_up()?;
-        let mut found = self.unnamed(&policy, |document| *document == id)?;
-        let leaves = found.remove(&id).unwrap_or_default();
-        let count = leaves.len() as u64;
-        let items = self.purges(id, &leaves, reason, &[])?;
+        let (mut reports, mut items) = (Vec::new(), Vec::new());
+        for id in ids {
+            let leaves = found.remove(&id).unwrap_or_default();
+            items.extend(self.purges(id, &leaves, &options.reason, &items)?);
+            reports.push(self.purge_report(id)?);
+        }
         let after = self.policy_with(&items)?;
         if !items.iter().all(|item| after.counts(&item.id())) {
             return Err(self.may_not(&policy, "purge a record"));
         }
+        if options.dry_run {
+            return Ok((reports, Vec::new()));
+        }
         self.add_items(&items)?;
-        self.desk().recent.remove(&id);
-        Ok((PurgeReport { id, changes: count, swept: false }, items))
+        let mut desk = self.desk();
+        for report in &mut reports {
+            desk.recent.remove(&report.id);
+            report.purged = true;
+        }
+        drop(desk);
+        Ok((reports, items))
+    }
+
+    /// What was purged so far, the last one first.
+    pub(crate) fn purges_said(&self) -> Result<Vec<PurgedRecord>, Error> {
+        self.settle()?;
+        let policy = self.policy();
+        let left = self.left_of_purged(&policy)?;
+        let mut purged: Vec<PurgedRecord> = Vec::new();
+        for id in policy.purged_documents() {
+            let Some(said) = policy.purged(&id) else { continue };
+            purged.push(PurgedRecord {
+                id,
+                by: named(&policy, &said.by),
+                at: said.at,
+                reason: said.reason.clone(),
+                erased: !left.contains(&id),
+            });
+        }
+        purged.sort_by_key(|record| std::cmp::Reverse((record.at, record.id)));
+        Ok(purged)
     }
 
     /// Names what has come late of purged documents, so that everybody erases it, if this is an
@@ -91,47 +124,6 @@ impl Ledger {
         Ok(items)
     }
 
-    /// Whether the log may hold leaves that purges name.
-    pub(crate) fn is_unswept(&self) -> Result<bool, Error> {
-        let policy = self.policy();
-        if !policy.has_purges() {
-            return Ok(false);
-        }
-        let Some(Fact::Swept(last)) = self.recall(&Fact::Swept(Sweep::default()))? else {
-            return Ok(true);
-        };
-        let unswept: Option<Place> = rows::find(self.view(), Tree::Meta, UNSWEPT_KEY)?;
-        Ok(last.purges != purge::digest(&policy) || unswept > Some(last.until))
-    }
-
-    /// That something is still to be erased, in words.
-    pub(crate) fn sweep_note(&self) -> Result<Option<String>, Error> {
-        let note = "a purge is under way: what was purged is not erased here so far";
-        Ok(self.is_unswept()?.then(|| note.into()))
-    }
-
-    /// Erases from the log and the view what purges name, if there may be any of it. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// Something is left, and the next try goes on with it.
-    pub(crate) fn sweep(&self) -> Result<(), Error> {
-        if !self.is_unswept()? {
-            return Ok(());
-        }
-        let policy = self.policy();
-        // What is applied from here on is judged by this policy or a later one.
-        self.projector.turn_over()?;
-        let Some(until) = self.projector.applied() else { return Ok(()) };
-        let places = self.remains(&policy, until)?;
-        if !places.is_empty() {
-            self.erase(&policy, &places)?;
-            self.store.compact_view().map_err(|error| Error::store(&error))?;
-        }
-        tracing::info!(entries = places.len(), "what was purged is erased from this home");
-        self.remember(Fact::Swept(Sweep { purges: purge::digest(&policy), until }))
-    }
-
     /// What is said of a record that is not here.
     pub(super) fn no_record(&self, id: DocumentId) -> Error {
         let policy = self.policy();
@@ -146,9 +138,31 @@ impl Ledger {
         }
     }
 
-    /// Fails if the record was purged.
-    pub(super) fn check_not_purged(&self, id: DocumentId) -> Result<(), Error> {
-        if self.policy().is_purged(&id) { Err(self.no_record(id)) } else { Ok(()) }
+    /// Fails if the key of a record that is to be made was that of one that was purged.
+    pub(super) fn check_key_not_purged(&self, id: DocumentId) -> Result<(), Error> {
+        if !self.policy().is_purged(&id) {
+            return Ok(());
+        }
+        Err(Error::fault("", format!("its key is taken for good: {}", self.no_record(id))))
+    }
+
+    /// The records that are meant.
+    fn to_purge(&self, records: &[String]) -> Result<BTreeSet<DocumentId>, Error> {
+        if records.is_empty() || records.len() > RECORDS_MAX {
+            let count = records.len();
+            let reason =
+                format!("{count} records are named; a purge takes 1 to {RECORDS_MAX} at a time");
+            return Err(Error::Usage { reason });
+        }
+        records.iter().map(|record| self.resolve(record)).collect()
+    }
+
+    fn purge_report(&self, id: DocumentId) -> Result<PurgeReport, Error> {
+        let row = self.row(id)?.ok_or_else(|| self.no_record(id))?;
+        let changes = row.changes.len() as u64;
+        let collection = schema::numbered(row.scope.collection).name.clone();
+        let name = Names::default().of(self, id).unwrap_or_default();
+        Ok(PurgeReport { id, collection, name, changes, purged: false, erased: false })
     }
 
     /// Statements that name the leaves, as many as they need; they follow `before`.
@@ -195,82 +209,35 @@ impl Ledger {
         Ok(found)
     }
 
-    /// The entries up to `until` that hold what purges name.
-    fn remains(&self, policy: &Policy, until: Place) -> Result<BTreeSet<Place>, Error> {
-        let mut places = BTreeSet::new();
-        let mut failed = None;
-        let replayed = self.store.replay(None, |place, entry| {
-            if place > until {
-                return ControlFlow::Break(());
-            }
-            let is_it = match Entry::decode(&entry) {
-                Ok(Entry::Batch(bytes)) => Batch::decode(&bytes)
-                    .is_ok_and(|batch| purge::holds(policy, &batch) == Holds::Named),
-                Ok(Entry::Change(local)) => match self.is_droppable(policy, &local) {
-                    Ok(is_droppable) => is_droppable,
-                    Err(error) => {
-                        failed = Some(error);
-                        return ControlFlow::Break(());
-                    }
-                },
-                Ok(Entry::Item(_) | Entry::Fact(_)) | Err(_) => false,
-            };
-            if is_it {
-                places.insert(place);
+    /// The purged documents of which the log still has something.
+    fn left_of_purged(&self, policy: &Policy) -> Result<BTreeSet<DocumentId>, Error> {
+        let mut left = BTreeSet::new();
+        if !policy.has_purges() {
+            return Ok(left);
+        }
+        let replayed = self.store.replay(None, |_, entry| {
+            match Entry::decode(&entry) {
+                Ok(Entry::Batch(bytes)) => {
+                    let batch = Batch::decode(&bytes).ok();
+                    let leaves = batch.iter().flat_map(Batch::leaves);
+                    left.extend(leaves.filter(|it| !it.is_erased()).map(|leaf| leaf.document));
+                }
+                Ok(Entry::Change(local)) => {
+                    left.insert(local.document);
+                }
+                Ok(Entry::Fact(Fact::Harmed(harms))) => {
+                    left.extend(harms.iter().filter_map(|harm| match &harm.what {
+                        Harmed::Change(lost) if lost.shown.is_some() => Some(lost.document),
+                        _ => None,
+                    }));
+                }
+                Ok(Entry::Item(_) | Entry::Fact(_)) | Err(_) => {}
             }
             ControlFlow::Continue(())
         });
         replayed.map_err(|error| Error::store(&error))?;
-        failed.map_or(Ok(places), Err)
-    }
-
-    /// Whether a change of this device belongs to a purged document and lies in a batch, which
-    /// decides what becomes of it.
-    fn is_droppable(&self, policy: &Policy, local: &LocalChange) -> Result<bool, Error> {
-        if !policy.is_purged(&local.document) {
-            return Ok(false);
-        }
-        let Ok(peeked) = fieldmesh_document::peek(&local.change) else { return Ok(false) };
-        let Some(hash) = peeked.hash.first_chunk().copied() else { return Ok(false) };
-        let key = rows::unsealed_key(local.document, hash);
-        let open: Option<Place> = rows::find(self.view(), Tree::Meta, &key)?;
-        Ok(open.is_none())
-    }
-
-    /// Writes those parts of the log anew that hold entries at `places`.
-    fn erase(&self, policy: &Policy, places: &BTreeSet<Place>) -> Result<(), Error> {
-        self.store.rotate(0);
-        for segment in self.store.closed_segments().map_err(|error| Error::store(&error))? {
-            let own = Place(segment.places.start)..Place(segment.places.end);
-            if places.range(own).next().is_none() {
-                continue;
-            }
-            let rewritten = self.store.rewrite(segment.number, Past::Named, |place, entry| {
-                if places.contains(&place) { erased(policy, entry) } else { Fate::Keep }
-            });
-            match rewritten {
-                Ok(_) => {}
-                Err(RewriteError::Closed) => return Err(Error::ShuttingDown),
-                Err(error) => return Err(Error::store(&error)),
-            }
-            let discarded = self.store.discard_copies(segment.number);
-            discarded.map_err(|error| Error::store(&error))?;
-        }
-        Ok(())
-    }
-}
-
-/// What becomes of an entry that holds what purges name.
-fn erased(policy: &Policy, entry: &fieldmesh_store::Entry) -> Fate {
-    match Entry::decode(entry) {
-        Ok(Entry::Batch(bytes)) => match Batch::decode(&bytes) {
-            Ok(batch) => {
-                Fate::Replace(Entry::Batch(without_purged(policy, batch).encode()).encode())
-            }
-            Err(_) => Fate::Keep,
-        },
-        Ok(Entry::Change(_)) => Fate::Drop,
-        Ok(Entry::Item(_) | Entry::Fact(_)) | Err(_) => Fate::Keep,
+        left.retain(|id| policy.is_purged(id));
+        Ok(left)
     }
 }
 

@@ -10,6 +10,7 @@ use fieldmesh_store::{Direction, KeyRange, Place, Tree, WriteSet};
 use crate::changes::Source;
 use crate::entry::Entry;
 use crate::error::Error;
+use crate::harm;
 use crate::purge::{self, Holds};
 use crate::rows::{self, DocumentRow, LOCAL_LEAF};
 
@@ -50,9 +51,10 @@ impl Projection<'_> {
         }
     }
 
-    /// Notes that a change of a purged document lies at `place` by itself.
-    pub(super) fn note_local_remains(&mut self, place: Place, id: DocumentId) {
-        if self.sources.policy.is_purged(&id) {
+    /// Notes that the entry at `place`, which only this device has, holds something of a purged
+    /// document.
+    pub(super) fn note_local_remains(&mut self, place: Place, is_purged: bool) {
+        if is_purged {
             self.remains.unswept = Some(place);
         }
     }
@@ -89,6 +91,11 @@ impl Projection<'_> {
         let range = KeyRange::prefix(&rows::twin_prefix(id));
         for key in rows::keys(self.view, Tree::Meta, range, Direction::Ascending) {
             self.writes.delete(Tree::Meta, key?);
+        }
+        for mut harm in harm::all(self.view)? {
+            if harm.forget_purged(|lost| *lost == id) {
+                self.damage.keep(harm);
+            }
         }
         Ok(())
     }
