@@ -3,6 +3,8 @@
 //! Real nodes in one process; what is gone is looked for in each entry of each log and in each row
 //! of each view, where nothing is encrypted.
 
+mod leftovers;
+
 use std::path::{Path, PathBuf};
 
 use fieldmesh_store::{Direction, KeyRange};
@@ -50,6 +52,7 @@ impl Crew {
         let builder = Node::builder(self.home(name)).passphrase("one");
         let builder = if role == Role::Relay { builder.forward_only() } else { builder };
         let (node, _) = builder.join(&invitation, Some(name.into())).await.unwrap();
+        listen(&node).await;
         if role != Role::Relay {
             sync(&node, &self.address).await;
         }
