@@ -12,7 +12,13 @@ use crate::render;
 /// `purge`
 pub(super) async fn purge(context: &Context<'_>, args: &PurgeArgs) -> Result<(), Failure> {
     let work = async |home: &dyn Backend| match args.list {
-        true => context.terminal.list(&home.purges().await?, render::purges),
+        true => {
+            let purges = home.purges().await?;
+            if purges.is_empty() {
+                context.terminal.say("Nothing was purged.");
+            }
+            context.terminal.list(&purges, render::purges)
+        }
         false => erase(context, home, args).await,
     };
     context.with_home(work).await

@@ -57,7 +57,7 @@ pub(crate) fn purges(records: &[PurgedRecord], style: &Style) -> String {
             false => ("not yet erased", Tone::Doubtful),
         };
         table.toned_row([
-            (record.id.to_string(), Tone::Plain),
+            (record.id.short(), Tone::Plain),
             (style.time(record.at), Tone::Plain),
             (one_line(&record.by), Tone::Plain),
             (here.into(), tone),
@@ -73,10 +73,12 @@ fn count(records: &[PurgeReport]) -> u64 {
 
 fn lines(records: &[PurgeReport]) -> String {
     let line = |record: &PurgeReport| {
-        let name = one_line(&record.name);
+        let (collection, name) = (one_line(&record.collection), one_line(&record.name));
+        // What has no name of its own is called after its collection and what it belongs to.
+        let name = name.strip_prefix(&format!("{collection} ")).unwrap_or(&name);
         let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
         let changes = counted(record.changes, "change", "changes");
-        format!("  {} {}{name}: {changes}\n", one_line(&record.collection), record.id)
+        format!("  {collection} {}{name}: {changes}\n", record.id)
     };
     records.iter().map(line).collect()
 }

@@ -149,7 +149,7 @@ fn a_purge_is_said_knowingly_and_listed() {
         purged(&planned, &style()),
         "\
 Purging erases 1 record for good, on every device and relay of the tenant:
-  field_entry 11111111-1111-1111-1111-111111111111 (field_entry of State 12-4): 3 changes
+  field_entry 11111111-1111-1111-1111-111111111111 (of State 12-4): 3 changes
 Contents and history go; salted hashes stay, so that signatures still verify.
 Other devices erase it as soon as they hear of it, at their next sync.
 What cannot be recalled: backups made before, exports, printouts, and devices that never come back.
@@ -161,7 +161,7 @@ Nothing was done: this was a dry run.
         purged(&samples::purged(), &style()),
         "\
 Done: 1 record is purged. Nothing of it is left in this home.
-  field_entry 11111111-1111-1111-1111-111111111111 (field_entry of State 12-4): 3 changes
+  field_entry 11111111-1111-1111-1111-111111111111 (of State 12-4): 3 changes
 Others erase it as soon as they hear of it. Backups and exports made before still have it: delete \
          them where you must.
 "
@@ -169,9 +169,9 @@ Others erase it as soon as they hear of it. Backups and exports made before stil
     assert_eq!(
         purges(&samples::purges(), &Style { width: 120, ..style() }),
         "\
-record                                purged            by            here            why
-11111111-1111-1111-1111-111111111111  2026-03-01 08:30  office (Ana)  erased          asked for
-12121212-1212-1212-1212-121212121212  2026-03-01 08:30  office (Ana)  not yet erased
+record    purged            by            here            why
+11111111  2026-03-01 08:30  office (Ana)  erased          asked for
+12121212  2026-03-01 08:30  office (Ana)  not yet erased
 "
     );
 }

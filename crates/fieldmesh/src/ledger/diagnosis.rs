@@ -356,8 +356,8 @@ impl Ledger {
             return Ok(None);
         }
         let done = match self.is_unswept()? {
-            true => "What is left of them here is being erased.",
-            false => "Nothing of them is left here. Backups made before keep them.",
+            true => "What is left of it here is being erased.",
+            false => "Nothing of it is left here. Backups that were made before keep it.",
         };
         let what = match count {
             1 => "1 record was purged by an admin".to_owned(),
@@ -366,7 +366,7 @@ impl Ledger {
         Ok(Some(Finding {
             kind: "purged".into(),
             what,
-            means: "Their contents are meant to be missing, and nobody is asked for them.".into(),
+            means: "What was purged is meant to be missing, and nobody is asked for it.".into(),
             done: done.into(),
             next: "`fieldmesh purge --list` says which, by whom and why.".into(),
             ..Finding::default()

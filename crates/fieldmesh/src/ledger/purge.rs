@@ -160,8 +160,11 @@ impl Ledger {
     fn purge_report(&self, id: DocumentId) -> Result<PurgeReport, Error> {
         let row = self.row(id)?.ok_or_else(|| self.no_record(id))?;
         let changes = row.changes.len() as u64;
-        let collection = schema::numbered(row.scope.collection).name.clone();
-        let name = Names::default().of(self, id).unwrap_or_default();
+        let schema = schema::numbered(row.scope.collection);
+        let shown = row.record.as_ref();
+        let name = shown.and_then(|shown| Names::default().of_unshown(self, &schema, shown));
+        let name = name.unwrap_or_default();
+        let collection = schema.name.clone();
         Ok(PurgeReport { id, collection, name, changes, purged: false, erased: false })
     }
 

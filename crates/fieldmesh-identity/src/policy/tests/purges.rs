@@ -18,6 +18,18 @@ fn reason(policy: &Policy) -> Option<&str> {
     policy.purged(&DOCUMENT).map(|purged| purged.reason.as_str())
 }
 
+fn assert_same_in_every_order(crew: &Crew) {
+    let expected = crew.policy();
+    for seed in 1..=100_u64 {
+        let mut items = crew.items.clone();
+        let mut state = seed;
+        for at in (1..items.len()).rev() {
+            items.swap(at, draw(&mut state) % (at + 1));
+        }
+        assert_eq!(Policy::evaluate(crew.tenant, &items), expected, "seed {seed}");
+    }
+}
+
 #[test]
 fn only_an_administrator_has_a_record_erased() {
     let mut crew = Crew::new();
@@ -64,6 +76,11 @@ fn a_purge_signed_after_its_signer_was_revoked_erases_nothing() {
     let policy = crew.policy();
     assert!(policy.is_purged_leaf(&[1; 32]) && !policy.is_purged_leaf(&[2; 32]));
     assert_eq!(reason(&policy), Some("within"));
+    // Whoever hears of the revocation before the purges, or after them, comes to the same.
+    assert_same_in_every_order(&crew);
+    // An administrator in force who repeats it makes lawful what others may have erased already.
+    crew.say(&authority, &purge(&[2], 9, "repeated"));
+    assert!(crew.policy().is_purged_leaf(&[2; 32]));
 }
 
 #[test]
@@ -79,14 +96,7 @@ fn purges_of_one_record_add_up_in_every_order() {
     let expected = crew.policy();
     assert!((1..=4).all(|byte| expected.is_purged_leaf(&[byte; 32])));
     assert_eq!(reason(&expected), Some("first"));
-    for seed in 1..=100_u64 {
-        let mut items = crew.items.clone();
-        let mut state = seed;
-        for at in (1..items.len()).rev() {
-            items.swap(at, draw(&mut state) % (at + 1));
-        }
-        assert_eq!(Policy::evaluate(crew.tenant, &items), expected, "seed {seed}");
-    }
+    assert_same_in_every_order(&crew);
     crew.say(&authority, &purge(&[], 99, "the authority's word"));
     assert_eq!(reason(&crew.policy()), Some("the authority's word"));
 }
