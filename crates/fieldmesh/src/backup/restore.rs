@@ -134,7 +134,8 @@ fn follows(
 }
 
 /// Appends the entries of one backup but for those that name places, as everything lies elsewhere
-/// now and what was erased since may be back; `told` hears how many more. Gives how many told of damage.
+/// now and what was erased since may be back; `told` hears how many more. Gives how many told of
+/// damage.
 fn append(
     store: &Store,
     path: &Path,

@@ -1,6 +1,6 @@
 //! Taking what purges name out of this home: out of the log, the view, and what was set aside.
 //!
-//! What a crash leaves undone is found again, because the fact that says it is done is written last.
+//! What a crash leaves undone is found again: the fact that says it is done is written last.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -73,6 +73,13 @@ impl Ledger {
         }
         tracing::info!(entries = remains.places.len(), "what was purged is erased from this home");
         self.remember(Fact::Swept(Sweep { purges: digest, until }))
+    }
+
+    /// As [`Ledger::sweep`]; what fails is tried again by whoever calls this next.
+    pub(crate) fn try_sweep(&self) {
+        if let Err(error) = self.sweep() {
+            tracing::warn!(%error, "what was purged is not erased so far");
+        }
     }
 
     fn last_sweep(&self) -> Result<Option<Sweep>, Error> {

@@ -177,9 +177,7 @@ fn assemble(
         Ok(()) => past.settle(&store, &projector),
         Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
     }
-    if let Err(error) = ledger.sweep() {
-        tracing::warn!(%error, "what was purged is not erased so far");
-    }
+    ledger.try_sweep();
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
 }
 

@@ -52,9 +52,7 @@ fn erase_purged(ledger: &Ledger, mesh: &Mesh) {
         }
         Err(error) => tracing::warn!(%error, "late changes of purged records are not named"),
     }
-    if let Err(error) = ledger.sweep() {
-        tracing::warn!(%error, "what was purged is not erased so far");
-    }
+    ledger.try_sweep();
 }
 
 impl Node {
