@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fieldmesh_batch::{Batch, Draft, Leaf, Priority, Receipt};
 use fieldmesh_identity::{
     Access, Adoption, Authority, Certificate, ChainHead, DeviceKeys, Item, ItemPlace, Pin, Policy,
-    Revocation, RoleChange, Seed, Statement, found,
+    Purge, Revocation, RoleChange, Seed, Statement, found,
 };
 use fieldmesh_model::{
     BatchId, DocumentId, Epoch, Filter, ItemId, Moment, Role, Scope, StoreId, TenantId, UserId,
@@ -241,6 +241,7 @@ impl World {
                 reason: String::new(),
             })),
             3 => Statement::Adoption(Adoption { device, heads }),
+            _ if kind & 0x80 != 0 => self.purge(usize::from(whose)),
             _ => Statement::Pin(Pin {
                 document: DocumentId::from_bytes([1; 16]),
                 actor: [whose; 16],
@@ -248,6 +249,19 @@ impl World {
                 change: [whose; 32],
             }),
         }
+    }
+
+    /// Purges the first leaf of a batch, if there is such a batch.
+    fn purge(&self, index: usize) -> Statement {
+        let batch = self.sealed.get(index % 8);
+        let leaf = batch.and_then(|batch| batch.leaves().first());
+        let hashes = batch.map(Batch::leaf_hashes).unwrap_or_default();
+        Statement::Purge(Box::new(Purge {
+            document: leaf.map(|leaf| leaf.document).unwrap_or_default(),
+            leaves: hashes.into_iter().take(1).collect(),
+            at: Moment::from_millis(START),
+            reason: String::new(),
+        }))
     }
 
     fn seal(&mut self, bytes: &[u8; 6], length: usize) -> Option<Batch> {

@@ -6,7 +6,7 @@ use fieldmesh_document::{CreateRecord, Document, actor, identify, root_change};
 use fieldmesh_identity::x509::{CertificateName, anchor_key};
 use fieldmesh_identity::{
     Adoption, Authority, Certificate, ChainHead, Cut, DeviceKeys, Founding, Invitation, Item,
-    ItemPlace, JoinAnswer, JoinRequest, JoinSecret, Pin, Revocation, Seed, Statement, found,
+    ItemPlace, JoinAnswer, JoinRequest, JoinSecret, Pin, Purge, Revocation, Seed, Statement, found,
 };
 use fieldmesh_model::catalogue::{self, wells};
 use fieldmesh_model::{
@@ -195,6 +195,9 @@ fn batches(seeds: &mut Seeds) {
     };
     let batch = sealed(changes.iter().map(leaf).collect());
     seeds.push(("batch", "two-changes".into(), batch.encode()));
+    if let Some(gap) = batch.erase(0) {
+        seeds.push(("batch", "one-erased".into(), gap.encode()));
+    }
     seeds.push(("batch", "unsigned".into(), batch.encode_unsigned()));
     let heads = [batch.key_bytes(), [0xee; 46]];
     let receipt = Receipt::new(
@@ -274,7 +277,14 @@ fn statements(seeds: &mut Seeds, authority: &Authority, founding: &Founding, dev
         sequence: 3,
         change: [4; 32],
     };
+    let purge = Purge {
+        document: DocumentId::from_bytes([1; 16]),
+        leaves: [[3; 32], [4; 32]].into(),
+        at: AT,
+        reason: "asked for".into(),
+    };
     for (name, statement) in [
+        ("purge", Statement::Purge(Box::new(purge))),
         ("revocation", Statement::Revocation(Box::new(revocation))),
         ("adoption", Statement::Adoption(Adoption { device, heads: [head].into() })),
         ("pin", Statement::Pin(pin)),

@@ -81,7 +81,9 @@ const MISTAKES: &[Mistake] = &[
     (&["backup", "more", "--since", "wells.csv"], 7, &["wells.csv", "no backup"]),
     (&["backup", "--check", "noise.bin"], 7, &["noise.bin", "no backup"]),
     (&["restore", "wells.csv"], 2, &["already holds a home", "--home"]),
-    (&["purge", "Alder 1"], 2, &["purge"]),
+    (&["purge", "Alder 1"], 2, &["cannot be taken back", "--yes"]),
+    (&["purge", "nothing", "--yes"], 4, &["nothing"]),
+    (&["purge", "--yes"], 2, &["<ID>"]),
     (&["record", "field_entry", "--critical"], 2, &["--critical"]),
 ];
 

@@ -161,6 +161,16 @@ impl Batch {
         matches!(self.body.salting, Salting::Marks(_))
     }
 
+    /// The salted hashes of its leaves, erased ones among them, in order.
+    pub fn leaf_hashes(&self) -> Vec<[u8; 32]> {
+        self.body.hashes()
+    }
+
+    /// The salted hashes of those leaves whose contents were erased.
+    pub fn erased_hashes(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.body.erased_hashes()
+    }
+
     /// The key under which the batch stands in the set: scope, last change-time, id.
     pub fn key_bytes(&self) -> [u8; KEY_LENGTH] {
         self.header.key_bytes(&self.id)

@@ -123,7 +123,18 @@ impl Body {
         merkle_root(self.hashes())
     }
 
-    fn hashes(&self) -> Vec<[u8; 32]> {
+    pub(crate) fn erased_hashes(&self) -> impl Iterator<Item = &[u8; 32]> {
+        let marks = match &self.salting {
+            Salting::Seed(_) => &[],
+            Salting::Marks(marks) => &marks[..],
+        };
+        marks.iter().filter_map(|mark| match mark {
+            Mark::Salt(_) => None,
+            Mark::ErasedHash(hash) => Some(hash),
+        })
+    }
+
+    pub(crate) fn hashes(&self) -> Vec<[u8; 32]> {
         let leaves = self.leaves.iter();
         match &self.salting {
             Salting::Seed(seed) => {

@@ -154,6 +154,9 @@ fn an_erased_leaf_leaves_id_and_signature_standing() {
     assert!(decoded.leaves()[1].is_erased() && decoded.leaves()[3].is_erased());
     assert_eq!(decoded.leaves()[2], batch.leaves()[2]);
     assert_eq!(batch.erase(4), None);
+    assert_eq!(decoded.leaf_hashes(), batch.leaf_hashes(), "whoever lacks a leaf knows its hash");
+    let gone = [batch.leaf_hashes()[1], batch.leaf_hashes()[3]];
+    assert!(decoded.erased_hashes().eq(&gone) && batch.erased_hashes().next().is_none());
 
     let body = &decoded.encode()[HEADER_LENGTH + SIGNATURE_LENGTH..];
     assert!(!body.windows(8).any(|bytes| bytes == [2; 8]), "contents are gone");

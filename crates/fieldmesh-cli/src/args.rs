@@ -8,6 +8,7 @@ mod demo;
 mod device;
 mod doctor;
 mod evict;
+mod purge;
 mod records;
 mod secret;
 mod sync;
@@ -25,6 +26,7 @@ pub(crate) use demo::DemoArgs;
 pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use evict::EvictArgs;
+pub(crate) use purge::PurgeArgs;
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs};
 pub(crate) use secret::{ChangeArgs, PassphraseArgs, PassphraseCommand};
 pub(crate) use sync::{RunArgs, SyncArgs};
@@ -149,6 +151,8 @@ pub(crate) enum Command {
     Rekey,
     /// Say in plain words what is wrong with this home, what was done, and what you can do.
     Doctor(DoctorArgs),
+    /// Erase records on every device, for good.
+    Purge(PurgeArgs),
     /// Play a crew's day with real processes on this machine, and check that nothing is lost.
     Demo(DemoArgs),
     /// Print the completions of a shell.

@@ -12,9 +12,9 @@ use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions, EvictReport, ExportQuery,
     ImportOptions, ImportReport, InvitationReport, InviteOptions, KeptReport, ListQuery, NewRecord,
-    PeerReport, Problem, Progress, Record, RekeyOptions, RekeyReport, Resolution, Revision,
-    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
-    SyncSettingsChange, VerifyReport,
+    PeerReport, Problem, Progress, PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions,
+    RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow,
+    SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use futures::future::BoxFuture;
 
@@ -100,6 +100,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn evict(&self, options: EvictOptions, listener: Listener) -> Answer<'_, EvictReport>;
     /// From which month on the home holds records that go by time.
     fn kept(&self) -> Answer<'_, KeptReport>;
+    /// Erases records on every device, for good.
+    fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>>;
+    /// What was purged so far.
+    fn purges(&self) -> Answer<'_, Vec<PurgedRecord>>;
     /// What is wrong with the home, and what was done.
     fn doctor(&self) -> Answer<'_, DoctorReport>;
     /// Gives up what is lost for good; gives how many entries it was.

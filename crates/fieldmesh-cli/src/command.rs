@@ -9,6 +9,7 @@ mod evict;
 mod home;
 mod invite;
 mod progress;
+mod purge;
 mod record;
 mod run;
 mod secret;
@@ -109,6 +110,7 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         },
         Command::Rekey => secret::rekey(&context).await,
         Command::Doctor(args) => doctor::doctor(&context, args).await,
+        Command::Purge(args) => purge::purge(&context, args).await,
         Command::Demo(args) => crate::demo::demo(args, terminal).await,
         Command::Completions { shell } => completions(terminal, *shell),
     }

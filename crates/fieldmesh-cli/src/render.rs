@@ -10,6 +10,7 @@ mod history;
 mod home;
 mod import;
 mod peer;
+mod purge;
 mod record;
 mod table;
 mod tenant;
@@ -30,6 +31,7 @@ pub(crate) use history::history;
 pub(crate) use home::{ready, rekey, status, verify};
 pub(crate) use import::{imported, refused_row};
 pub(crate) use peer::{adopted, device, devices, peers, revoked, synced};
+pub(crate) use purge::{purge_question, purged, purges};
 pub(crate) use record::{record, records};
 pub(crate) use tenant::{invitation_advice, invitation_text, joined, qr, tenant};
 

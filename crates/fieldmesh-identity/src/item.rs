@@ -116,6 +116,7 @@ impl Item {
             | Statement::Revocation(_)
             | Statement::Adoption(_)
             | Statement::Pin(_)
+            | Statement::Purge(_)
             | Statement::Unknown { .. } => (tenant, place),
         };
         let mut bytes = Vec::with_capacity(HEADER_SIZE + body.len() + SIGNATURE_SIZE);

@@ -24,8 +24,8 @@ pub use founding::{EnrolError, Founding, found};
 pub use invitation::{Invitation, InvitationId, JoinSecret};
 pub use item::{Item, ItemError, ItemPlace};
 pub use keys::{Authority, DeviceKeys, RecoveryKey, Seed, Signer};
-pub use policy::{ITEMS_MAX, Member, Policy, Rank, Refusal, Standing, Unheard};
+pub use policy::{ITEMS_MAX, Member, Policy, Purged, Rank, Refusal, Standing, Unheard};
 pub use statement::{
-    Adoption, Certificate, ChainHead, Cut, Genesis, HEADS_PER_ITEM_MAX, Pin, REASON_LENGTH_MAX,
-    Revocation, RoleChange, Statement,
+    Adoption, Certificate, ChainHead, Cut, Genesis, HEADS_PER_ITEM_MAX, LEAVES_PER_ITEM_MAX, Pin,
+    Purge, REASON_LENGTH_MAX, Revocation, RoleChange, Statement,
 };

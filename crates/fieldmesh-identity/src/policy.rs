@@ -11,6 +11,7 @@
 
 mod evaluation;
 mod heads;
+mod purges;
 mod roll;
 mod subject;
 
@@ -24,9 +25,11 @@ use crate::statement::{ChainHead, Cut, Genesis, Pin, Revocation, Statement};
 use crate::{Access, Item, ItemPlace};
 use evaluation::Evaluation;
 use heads::heads;
+use purges::Purges;
 use roll::{Limits, Roll};
 use subject::Subject;
 
+pub use purges::Purged;
 pub use roll::{
     ITEMS_MAX, ITEMS_PER_ADMIN_MAX, ITEMS_PER_ISSUER_MAX, ITEMS_PER_MEMBER_MAX, Unheard,
 };
@@ -145,6 +148,7 @@ pub struct Policy {
     revokers: BTreeMap<DeviceId, [u8; 32]>,
     adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
     pins: BTreeMap<Place, [u8; 32]>,
+    purges: Purges,
     role_versions: BTreeMap<DeviceId, u32>,
     heads: BTreeMap<[u8; 32], Cut>,
     counted: BTreeSet<ItemId>,
@@ -210,6 +214,7 @@ impl Policy {
             revokers: BTreeMap::new(),
             adopted: BTreeMap::new(),
             pins: BTreeMap::new(),
+            purges: Purges::default(),
             role_versions: BTreeMap::new(),
             heads: heads(&items),
             counted: genesis.map(|(id, _)| id).into_iter().collect(),
@@ -224,6 +229,7 @@ impl Policy {
             policy.known = evaluation.known();
             policy.adopted = evaluation.adopted;
             policy.pins = evaluation.pins.into_iter().map(|(at, pin)| (at, pin.value)).collect();
+            policy.purges = evaluation.purges;
             policy.take_subjects(evaluation.subjects, &items);
         }
         policy
@@ -329,6 +335,36 @@ impl Policy {
         self.pins
             .iter()
             .map(|(&(document, actor, sequence), hash)| (document, actor, sequence, *hash))
+    }
+
+    /// Whether what the document held is to be erased.
+    pub fn is_purged(&self, document: &DocumentId) -> bool {
+        self.purges.of(document).is_some()
+    }
+
+    /// Whether a purge names the leaf with this salted hash, so that a batch may lack it.
+    pub fn is_purged_leaf(&self, hash: &[u8; 32]) -> bool {
+        self.purges.names(hash)
+    }
+
+    /// Whether anything was purged.
+    pub fn has_purges(&self) -> bool {
+        self.purges.documents().next().is_some()
+    }
+
+    /// The salted hashes of the leaves that purges name, in order.
+    pub fn purged_leaves(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.purges.leaves()
+    }
+
+    /// Who purged the document, when and why; None if nobody did.
+    pub fn purged(&self, document: &DocumentId) -> Option<&Purged> {
+        self.purges.of(document)
+    }
+
+    /// The documents that were purged, in the order of their ids.
+    pub fn purged_documents(&self) -> impl Iterator<Item = DocumentId> + '_ {
+        self.purges.documents()
     }
 
     /// Whether `device` may write in `scope` from now on.

@@ -19,6 +19,8 @@ pub const EMAIL_LENGTH_MAX: usize = 254;
 pub const REASON_LENGTH_MAX: usize = 200;
 /// The most heads that one revocation or adoption names; further ones go into an adoption.
 pub const HEADS_PER_ITEM_MAX: usize = 100;
+/// The most leaves that one purge names; further ones go into further purges of the document.
+pub const LEAVES_PER_ITEM_MAX: usize = 200;
 
 const KIND_GENESIS: u8 = 1;
 const KIND_CERTIFICATE: u8 = 2;
@@ -26,6 +28,7 @@ const KIND_ROLE: u8 = 3;
 const KIND_REVOCATION: u8 = 4;
 const KIND_ADOPTION: u8 = 5;
 const KIND_PIN: u8 = 6;
+const KIND_PURGE: u8 = 7;
 
 /// What a policy item says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub enum Statement {
     Adoption(Adoption),
     /// Of two changes in one place one counts.
     Pin(Pin),
+    /// What a document held is erased everywhere.
+    Purge(Box<Purge>),
     /// A statement of another version, or one that no version can read; it does not count.
     Unknown {
         /// The number of the kind.
@@ -171,6 +176,22 @@ pub struct Pin {
     pub change: [u8; 32],
 }
 
+/// What a document held is erased wherever it is, and wherever it turns up later.
+///
+/// Several purges of one document add up. What is shown of them is what the one says that has the
+/// higher-ranked signer, then the one that was said first, then the one with the smaller item id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purge {
+    /// The document.
+    pub document: DocumentId,
+    /// The salted hashes of its leaves that were known: a batch may lack these and no others.
+    pub leaves: BTreeSet<[u8; 32]>,
+    /// When, by the clock of whoever says so.
+    pub at: Moment,
+    /// Why, for people; may be empty.
+    pub reason: String,
+}
+
 /// A place in one signer's sequence of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
@@ -190,6 +211,7 @@ impl Statement {
             Self::Revocation(_) => KIND_REVOCATION,
             Self::Adoption(_) => KIND_ADOPTION,
             Self::Pin(_) => KIND_PIN,
+            Self::Purge(_) => KIND_PURGE,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -202,6 +224,7 @@ impl Statement {
             Self::Revocation(revocation) => encode(revocation.as_ref()),
             Self::Adoption(adoption) => encode(adoption),
             Self::Pin(pin) => encode(pin),
+            Self::Purge(purge) => encode(purge.as_ref()),
             Self::Unknown { body, .. } => body.clone(),
         }
     }
@@ -221,6 +244,9 @@ impl Statement {
                 .filter(|adoption: &Adoption| adoption.heads.len() <= HEADS_PER_ITEM_MAX)
                 .map(Self::Adoption),
             KIND_PIN => decode(body).map(Self::Pin),
+            KIND_PURGE => {
+                decode(body).filter(Purge::is_clean).map(|purge| Self::Purge(Box::new(purge)))
+            }
             _ => None,
         };
         known.unwrap_or_else(|| Self::Unknown { kind, body: body.to_vec() })
@@ -267,6 +293,12 @@ impl Certificate {
 impl Revocation {
     fn is_clean(&self) -> bool {
         self.heads.len() <= HEADS_PER_ITEM_MAX && is_clean(&self.reason, 0, REASON_LENGTH_MAX)
+    }
+}
+
+impl Purge {
+    fn is_clean(&self) -> bool {
+        self.leaves.len() <= LEAVES_PER_ITEM_MAX && is_clean(&self.reason, 0, REASON_LENGTH_MAX)
     }
 }
 

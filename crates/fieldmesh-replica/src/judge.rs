@@ -19,8 +19,9 @@ pub enum RefuseReason {
     /// The author's signature does not stand.
     #[error("signature does not stand")]
     Signature(#[from] SignatureError),
-    /// Somebody on the way took leaves out of it; another peer may have it whole.
-    #[error("leaves of the batch are missing")]
+    /// Somebody on the way took leaves out of it that nobody purged, as far as is known here;
+    /// another peer may have it whole.
+    #[error("leaves of the batch are missing that nobody purged")]
     Erased,
     /// It lies outside what both sides of the link may read and want to hold.
     #[error(
@@ -67,8 +68,7 @@ pub(crate) fn judge(policy: &Policy, batch: &Batch) -> Result<Evidence, RefuseRe
     if header.tenant != policy.tenant() {
         return Err(RefuseReason::Tenant { tenant: header.tenant });
     }
-    // Nothing may be erased so far, so whoever sends a batch with gaps made them.
-    if batch.has_erased_leaves() {
+    if !has_known_gaps(policy, batch) {
         return Err(RefuseReason::Erased);
     }
     let Some(key) = policy.verifying_key(&header.author) else {
@@ -79,4 +79,27 @@ pub(crate) fn judge(policy: &Policy, batch: &Batch) -> Result<Evidence, RefuseRe
     }
     batch.verify(key)?;
     Ok(Evidence::Signature)
+}
+
+/// Whether a purge names every leaf that the batch lacks, so that nobody hides another one.
+pub fn has_known_gaps(policy: &Policy, batch: &Batch) -> bool {
+    batch.erased_hashes().all(|hash| policy.is_purged_leaf(hash))
+}
+
+/// The batch without the contents that purges name; whoever signed it still stands for it.
+///
+/// The hash of a leaf decides and not its document, of which a gap tells nothing: so replicas that
+/// got a batch whole and those that got it with gaps hold the same in the end. A leaf of a purged
+/// document that no purge names so far stays, for with an unknown gap nobody would take the batch
+/// and what else is in it.
+pub fn without_purged(policy: &Policy, batch: Batch) -> Batch {
+    if !policy.has_purges() {
+        return batch;
+    }
+    let hashes = batch.leaf_hashes();
+    let purged = hashes.iter().enumerate().filter(|(_, hash)| policy.is_purged_leaf(hash));
+    purged.fold(batch, |batch, (index, _)| match batch.leaves().get(index) {
+        Some(leaf) if !leaf.is_erased() => batch.erase(index).unwrap_or(batch),
+        _ => batch,
+    })
 }

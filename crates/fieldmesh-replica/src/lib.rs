@@ -26,7 +26,7 @@ mod signing;
 
 pub use fieldmesh_session::{CloseReason, Lane, LinkId, LinkStats, SessionError, Side, WireError};
 pub use interface::{Config, Doubt, Event, Fork, Held, Input, Output, Proof, ReplicaError};
-pub use judge::RefuseReason;
+pub use judge::{RefuseReason, has_known_gaps, without_purged};
 pub use replica::Replica;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod links;
 mod losses;
 mod meeting;
 mod partial;
+mod purges;
 mod receipts;
 mod runs;
 mod setbacks;

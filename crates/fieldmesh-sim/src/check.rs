@@ -16,6 +16,7 @@ pub(crate) mod policy;
 pub(crate) mod pressure;
 pub(crate) mod priority;
 pub(crate) mod progress;
+pub(crate) mod purges;
 pub(crate) mod receipts;
 pub(crate) mod records;
 pub(crate) mod tenants;
@@ -49,6 +50,7 @@ pub(crate) fn end(world: &World<'_>) -> Result<(), Violation> {
     tenants::apart(world)?;
     receipts::proofs(world)?;
     records::all(world)?;
+    purges::forgotten(world)?;
     if world.plan.checks.exactness {
         exactness::nothing_needless(world)?;
     }

@@ -85,6 +85,13 @@ impl Disk {
         self.items.extend(items.iter().map(|item| (item.id(), item.clone())));
     }
 
+    /// Takes out what `erase` takes out of each batch.
+    pub(crate) fn erase(&mut self, erase: impl Fn(Batch) -> Batch) {
+        for batch in self.batches.values_mut() {
+            *batch = erase(batch.clone());
+        }
+    }
+
     /// It cannot be read any more.
     pub(crate) fn remove(&mut self, id: &BatchId) -> Option<Batch> {
         self.log.retain(|it| it != id);

@@ -141,6 +141,8 @@ pub struct Faults {
     pub revocations: i64,
     /// An administrator accepts what it knows of the work of a revoked device.
     pub adoptions: i64,
+    /// An administrator purges a document of which it holds something.
+    pub purges: i64,
 }
 
 /// What is checked beside that which always holds.

@@ -136,6 +136,16 @@ fn forks_revocations_and_adoptions_in_any_order_end_in_the_same_state() {
 }
 
 #[test]
+fn what_was_purged_is_nowhere_and_all_sets_are_equal_and_verify() {
+    let plan = Plan::named("purges").expect("a plan of this name");
+    let erased = (0..4).map(|seed| match run(&plan, seed, None) {
+        Ok(outcome) => outcome.erased,
+        Err(failure) => panic!("{failure}"),
+    });
+    assert!(erased.sum::<usize>() > 0, "the plan does not try what it is for");
+}
+
+#[test]
 fn a_relay_with_two_faces_is_reported_and_no_other() {
     live("faces", 0..6);
 }

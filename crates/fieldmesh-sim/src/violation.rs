@@ -284,6 +284,22 @@ pub enum Violation {
         /// The batch.
         batch: BatchId,
     },
+    /// What was purged is somewhere still, or was stored by a node that knew of it.
+    #[error("node {node} has contents of {batch} that were purged")]
+    NotErased {
+        /// The node.
+        node: usize,
+        /// The batch.
+        batch: BatchId,
+    },
+    /// What was erased from a batch cannot be told from damage any more.
+    #[error("node {node} holds {batch}, whose signature or gaps nothing explains")]
+    Unexplained {
+        /// The node.
+        node: usize,
+        /// The batch.
+        batch: BatchId,
+    },
     /// Work goes on without end.
     #[error("{steps} steps within one millisecond; something spins")]
     Spins {

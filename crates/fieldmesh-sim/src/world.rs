@@ -67,6 +67,8 @@ pub struct Outcome {
     pub orphans: usize,
     /// Virtual time from the end of the faults until all sets were equal, in milliseconds.
     pub calm_millis: i64,
+    /// Leaves that were erased because they were purged, on all disks together.
+    pub erased: usize,
 }
 
 /// Lives through one day; writes what happens to `log`.
@@ -147,6 +149,10 @@ pub(crate) enum Happening {
     Revoke,
     /// An administrator adopts work of a revoked device.
     Adopt,
+    /// An administrator purges a document.
+    Purge,
+    /// A node erases what was purged, as far as it knows.
+    Sweep { node: usize },
     /// All devices can reach each other from here on.
     Together,
     /// A device becomes a member.
@@ -231,6 +237,7 @@ impl World<'_> {
             }
             check::hops::passed_on(&mut self)?;
         }
+        self.sweep_all();
         check::end(&self)?;
         Ok(Outcome {
             trace: self.trace.hash(),
@@ -246,6 +253,7 @@ impl World<'_> {
             held_bytes: self.honest().map(|(_, node)| node.meter.most).max().unwrap_or(0),
             orphans: self.tenants.iter().map(|tenant| tenant.reference.orphans_count()).sum(),
             calm_millis,
+            erased: check::purges::erased(&self),
         })
     }
 
@@ -326,6 +334,8 @@ impl World<'_> {
             Happening::Stranger => self.stranger(),
             Happening::Revoke => self.revoke(),
             Happening::Adopt => self.adopt(),
+            Happening::Purge => self.purge(),
+            Happening::Sweep { node } => self.sweep(node),
             Happening::Together => self.together(),
             Happening::Certify { node } => self.certify(node),
         }

@@ -29,7 +29,7 @@ use crate::keys::{DataKeys, KeysInUse};
 use crate::lock::{FolderLock, LockError, by_process};
 use crate::log::append::{AppendError, AppendLimits, Appender, HAND_OVER_SHARE, Room};
 use crate::log::open::{Opened, Survey, SurveyError, TornTail};
-use crate::log::quarantine::QUARANTINE_FOLDER;
+use crate::log::quarantine::{self, QUARANTINE_FOLDER};
 use crate::log::rewrite::{Fate, Past, RewriteError, Rewriter, Rewritten};
 use crate::log::segments::Segments;
 use crate::log::upkeep::ClosedSegment;
@@ -391,6 +391,19 @@ impl Store {
             stop: &|| self.is_closing.load(Ordering::Relaxed) || stop(),
         };
         rewriter.rewrite(segment, past, decide)
+    }
+
+    /// Removes what was put into the quarantine of the log and of the view, damaged as it is: what
+    /// must be gone for good may be in it, and nobody can tell.
+    ///
+    /// # Errors
+    ///
+    /// The disk reports an error; some of it may be left.
+    pub fn discard_quarantine(&self) -> Result<(), ViewError> {
+        let _rewriting = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.rows.forget_set_aside()?;
+        quarantine::discard(&*self.files).map_err(RowsError::Io)?;
+        Ok(())
     }
 
     /// Ends the segment being written if it has grown to `bytes_min`, so that it can be written

@@ -11,6 +11,7 @@ mod disk;
 mod doctor;
 mod evict;
 mod problem;
+mod purge;
 mod rekey;
 mod report;
 mod safety;
@@ -30,6 +31,7 @@ pub use disk::{CompactReport, DiskReport};
 pub use doctor::{DoctorReport, Finding};
 pub use evict::{Evict, EvictOptions, EvictReport, HeldMonth, KeptReport};
 pub use problem::{Class, Problem};
+pub use purge::{PurgeOptions, PurgeReport, PurgedRecord};
 pub use rekey::{RekeyOptions, RekeyReport};
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,

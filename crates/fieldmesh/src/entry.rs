@@ -94,6 +94,17 @@ pub(crate) enum Fact {
     Kept(Kept),
     /// What of one scope lies before this in the log is not here any more.
     LetGo(LetGo),
+    /// What these purges name is in no entry up to this one; the last fact holds.
+    Swept(Sweep),
+}
+
+/// A search of the log for what was purged that came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Sweep {
+    /// A hash of all that purges named.
+    pub(crate) purges: [u8; 32],
+    /// The last entry that was looked at.
+    pub(crate) until: Place,
 }
 
 /// How far a check of everything that is stored has come.
@@ -257,7 +268,9 @@ mod tests {
             "09".repeat(32),
             "04".repeat(8)
         );
-        let written: [(&str, Fact); 22] = [
+        let swept = format!("16{}03", "09".repeat(32));
+        let sweep = Sweep { purges: [9; 32], until: Place(3) };
+        let written: [(&str, Fact); 23] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -280,6 +293,7 @@ mod tests {
             ("1301030001", Fact::Scrubbed(scrub)),
             ("14030a010201", Fact::Kept(kept)),
             (&gone, Fact::LetGo(let_go)),
+            (&swept, Fact::Swept(sweep)),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use fieldmesh_model::DocumentId;
 use fieldmesh_model::validate::Fault;
+use fieldmesh_model::{DocumentId, Moment};
 
 use crate::api::{Class, Problem};
 
@@ -113,6 +113,22 @@ pub enum Error {
         /// When, where it is safe, and how to get it back.
         reason: String,
     },
+    /// The record was purged, and so is whatever would get its id: one with the same key.
+    #[error(
+        "record {id} was purged by {by} on {}{}; it cannot come back, and nothing can be recorded \
+         under the same time and key",
+        day(*.at), because(.reason)
+    )]
+    Purged {
+        /// The record.
+        id: DocumentId,
+        /// Who purged it.
+        by: String,
+        /// When.
+        at: Moment,
+        /// Why; may be empty.
+        reason: String,
+    },
     /// Several things have this name.
     #[error("{name:?} can mean more than one: {}; give more of the id", candidates.join(", "))]
     Ambiguous {
@@ -180,7 +196,10 @@ impl Error {
     /// What kind of failure this is.
     pub fn class(&self) -> Class {
         match self {
-            Self::NoHome { .. } | Self::NotFound { .. } | Self::LetGo { .. } => Class::NotFound,
+            Self::NoHome { .. }
+            | Self::NotFound { .. }
+            | Self::LetGo { .. }
+            | Self::Purged { .. } => Class::NotFound,
             Self::Ambiguous { .. }
             | Self::UnknownCollection { .. }
             | Self::Invalid { .. }
@@ -243,6 +262,16 @@ fn faults_text(faults: &[Fault]) -> String {
     let lines: Vec<String> =
         faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
     format!("the record is not valid; {}", lines.join("; "))
+}
+
+/// The day of a moment.
+fn day(at: Moment) -> String {
+    at.to_string().chars().take_while(|letter| *letter != 'T').collect()
+}
+
+/// A reason that may be missing.
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 
 fn holder(pid: Option<u32>) -> String {

@@ -74,6 +74,18 @@ impl Harm {
         self.outcome == Outcome::Open && self.what != Harmed::Nothing
     }
 
+    /// Takes out what was shown of a record that was purged; says whether there was anything.
+    pub(crate) fn forget_purged(&mut self, is_purged: impl Fn(&DocumentId) -> bool) -> bool {
+        match &mut self.what {
+            Harmed::Change(lost) if is_purged(&lost.document) => lost.shown.take().is_some(),
+            Harmed::Change(_)
+            | Harmed::Nothing
+            | Harmed::Unknown
+            | Harmed::Batch { .. }
+            | Harmed::Item(_) => false,
+        }
+    }
+
     /// What tells another copy of it: the id of a batch, the hash of a policy item.
     pub(crate) fn id(&self) -> Option<[u8; 32]> {
         match &self.what {

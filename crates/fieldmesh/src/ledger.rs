@@ -17,12 +17,14 @@ mod membership;
 mod mend;
 mod names;
 mod past;
+mod purge;
 mod query;
 mod record;
 mod reports;
 mod revoke;
 mod safety;
 mod scrub;
+mod sweep;
 mod unproven;
 mod upkeep;
 mod verify;
@@ -88,6 +90,7 @@ pub(crate) struct Ledger {
     pub(crate) damaged: Arc<Harms>,
     seen: Seen,
     scrubbed: scrub::Scrubbed,
+    naming: Mutex<purge::Naming>,
 }
 
 /// What is locked while a local change is built.
@@ -166,6 +169,7 @@ impl Ledger {
             damaged: harms,
             seen,
             scrubbed: scrub::Scrubbed::default(),
+            naming: Mutex::default(),
         })
     }
 
@@ -280,6 +284,9 @@ impl Ledger {
     }
 
     fn load(&self, desk: &Desk, id: DocumentId) -> Result<Option<Document>, Error> {
+        if self.policy().is_purged(&id) {
+            return Ok(None);
+        }
         let row = self.row(id)?;
         let mut closure = match &row {
             Some(row) => Closure::read(&self.store, &row.changes, self.device())?,

@@ -25,6 +25,7 @@ mod node;
 mod places;
 mod projection;
 mod projector;
+mod purge;
 mod rows;
 mod schema;
 mod upkeep;

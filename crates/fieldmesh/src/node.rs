@@ -20,6 +20,7 @@ mod listener;
 mod mender;
 mod notes;
 mod open;
+mod purge;
 mod rekey;
 mod report;
 mod scrub;

@@ -6,6 +6,7 @@
 mod damage;
 mod gone;
 mod index;
+mod purges;
 mod receipts;
 mod standing;
 mod touched;
@@ -34,6 +35,8 @@ use crate::schema;
 
 use self::damage::Damage;
 pub(crate) use self::index::{field_hash, is_indexed};
+use self::purges::Remains;
+pub(crate) use self::purges::{UNNAMED_KEY, UNSWEPT_KEY};
 use self::receipts::Receipts;
 use self::standing::Standing;
 use self::touched::{Arrival, Done, Refused, Work};
@@ -73,6 +76,7 @@ pub(crate) struct Projection<'a> {
     damage: Damage<'a>,
     /// What is let go, and where in the log that is said; such a step does nothing else.
     gone: Vec<(Place, LetGo)>,
+    remains: Remains,
     /// The batches of this step.
     batches: BTreeSet<BatchId>,
     counts: BTreeMap<u16, i64>,
@@ -91,6 +95,7 @@ impl<'a> Projection<'a> {
             receipts: Receipts::new(sources.store.view()),
             damage: Damage::new(sources.store.view()),
             gone: Vec::new(),
+            remains: Remains::default(),
             batches: BTreeSet::new(),
             counts: BTreeMap::new(),
             chains: BTreeMap::new(),
@@ -157,7 +162,14 @@ impl<'a> Projection<'a> {
             Fact::Doubted { device, store, epoch, until } => {
                 self.receipts.void(&Doubt { device, store, epoch, until: Some(until) })?;
             }
-            Fact::Harmed(harms) => harms.into_iter().for_each(|harm| self.damage.keep(harm)),
+            Fact::Harmed(harms) => {
+                for mut harm in harms {
+                    if harm.forget_purged(|id| self.sources.policy.is_purged(id)) {
+                        self.note_local_remains(place, true);
+                    }
+                    self.damage.keep(harm);
+                }
+            }
             Fact::Healed { places, from, at } => {
                 // The copy lies before this in the log, and only its own frame vouches for it.
                 let known = self.sources.places;
@@ -189,7 +201,8 @@ impl<'a> Projection<'a> {
             | Fact::Met(_)
             | Fact::Twice(_)
             | Fact::Scrubbed(_)
-            | Fact::Kept(_)) => {
+            | Fact::Kept(_)
+            | Fact::Swept(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -282,6 +295,7 @@ impl<'a> Projection<'a> {
         self.standing.write(&mut self.writes);
         self.receipts.write(&mut self.writes);
         self.damage.write(&mut self.writes);
+        self.remains.write(&mut self.writes);
         self.writes.set_applied(applied);
         self.view.apply(self.writes).map_err(|error| Error::store(&error))?;
         Ok(written)
@@ -304,6 +318,7 @@ impl<'a> Projection<'a> {
         let row = LeafRow::new(place, &Held::of(batch));
         self.writes.put(Tree::Leaf, batch.key_bytes().to_vec(), rows::encode(&row));
         self.apply_chain(batch, header)?;
+        self.note_remains(place, batch);
         if self.sources.forward_only {
             return Ok(());
         }
@@ -348,6 +363,7 @@ impl<'a> Projection<'a> {
 
     fn apply_local(&mut self, place: Place, local: LocalChange) {
         let (document, scope) = (local.document, local.scope);
+        self.note_local_remains(place, self.sources.policy.is_purged(&document));
         let source = Source::of_local(local, self.sources.me);
         let hash = self.arrive(document, scope, (place, LOCAL_LEAF), source);
         if let Some(hash) = hash {
@@ -365,6 +381,9 @@ impl<'a> Projection<'a> {
         source: Source,
     ) -> Option<[u8; 8]> {
         let hash = touched::short_hash(&source.change);
+        if self.sources.policy.is_purged(&id) {
+            return hash;
+        }
         let reference = ChangeRef { place, leaf, hash: hash.unwrap_or_default() };
         let work = self.documents.entry(id).or_insert_with(|| Work::new(id, scope));
         work.arrivals.push(Arrival { reference, source });
@@ -453,7 +472,9 @@ impl<'a> Projection<'a> {
         }
         let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
         let (before, after) = (before.as_ref(), row.record.as_ref());
-        *self.counts.entry(collection).or_default() += live(after) - live(before);
+        if before.is_some() || after.is_some() {
+            *self.counts.entry(collection).or_default() += live(after) - live(before);
+        }
         let schema = schema::numbered(collection);
         index::update(&schema, id, self.sources.store, before, after, &mut self.writes);
         Ok(())
@@ -473,12 +494,13 @@ pub(crate) fn refused_key(reference: ChangeRef) -> Vec<u8> {
     rows::encode(&(reference.place, reference.leaf))
 }
 
-/// The leaves of a batch with their numbers.
+/// The leaves of a batch that are not erased, with their numbers.
 fn leaves(batch: &Batch) -> impl Iterator<Item = (u16, &Leaf)> {
     batch
         .leaves()
         .iter()
         .enumerate()
+        .filter(|(_, leaf)| !leaf.is_erased())
         .map(|(index, leaf)| (u16::try_from(index).expect("a batch holds at most 64 leaves"), leaf))
 }
 
@@ -501,6 +523,7 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Twice(_) => b"fact/twice",
         Fact::Scrubbed(_) => b"fact/scrubbed",
         Fact::Kept(_) => b"fact/kept",
+        Fact::Swept(_) => b"fact/swept",
         Fact::Aside(_)
         | Fact::Admitted(_)
         | Fact::Receipt(_)

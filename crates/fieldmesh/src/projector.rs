@@ -163,6 +163,27 @@ impl Projector {
         let _ = self.shared.changed.wait_timeout_while(state, REOPEN_PATIENCE, is_same);
     }
 
+    /// Waits for a step that begins after this call, so with the policy of now. Blocks.
+    pub(crate) fn turn_over(&self) -> Result<(), Error> {
+        let mut state = self.lock();
+        let rounds = state.rounds;
+        // The first round may have begun before.
+        for round in 1..=2 {
+            state.wake = true;
+            self.shared.changed.notify_all();
+            while state.rounds < rounds + round {
+                if state.stop {
+                    return Err(Error::ShuttingDown);
+                }
+                state = self.shared.changed.wait(state).expect("no holder of this lock panics");
+            }
+        }
+        match &state.failed {
+            Some(reason) => Err(Error::Store { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// The last entry that is in the view.
     pub(crate) fn applied(&self) -> Option<Place> {
         self.lock().applied
@@ -312,7 +333,8 @@ fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<
         last = last.max(end);
     }
     let is_repinned = projection.repin()?;
-    let written = match last.or(applied.filter(|_| is_repinned)) {
+    let is_repurged = projection.repurge()?;
+    let written = match last.or(applied.filter(|_| is_repinned || is_repurged)) {
         Some(place) => projection.finish(place)?,
         None => Vec::new(),
     };

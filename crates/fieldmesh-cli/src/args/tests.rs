@@ -88,6 +88,9 @@ fn every_documented_command_is_understood() {
         &["rekey"],
         &["doctor"],
         &["doctor", "--accept", "--json"],
+        &["purge", "7c21", "4be0", "--reason", "asked for", "--dry-run"],
+        &["purge", "7c21", "--yes", "--json"],
+        &["purge", "--list"],
         &["completions", "bash"],
     ] {
         command(line);
@@ -146,7 +149,9 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["relay", "list"],
         &["submit", "7c21"],
         &["approve", "7c21"],
-        &["purge", "7c21"],
+        &["purge"],
+        &["purge", "--list", "7c21"],
+        &["purge", "--list", "--yes"],
         &[],
     ] {
         let error = parse(line).map(|_| ()).unwrap_err();

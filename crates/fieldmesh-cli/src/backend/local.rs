@@ -5,8 +5,9 @@ use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions, EvictReport, ExportQuery,
     ImportOptions, ImportReport, InvitationReport, InviteOptions, KeptReport, ListQuery, NewRecord,
-    PeerReport, Problem, Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions,
-    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    PeerReport, Problem, PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions,
+    RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow,
+    SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -152,6 +153,14 @@ impl Backend for Local {
 
     fn kept(&self) -> Answer<'_, KeptReport> {
         Box::pin(async move { self.0.kept().await.map_err(problem) })
+    }
+
+    fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>> {
+        Box::pin(async move { self.0.purge(options).await.map_err(problem) })
+    }
+
+    fn purges(&self) -> Answer<'_, Vec<PurgedRecord>> {
+        Box::pin(async move { self.0.purges().await.map_err(problem) })
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

@@ -11,8 +11,9 @@ use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
     ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions, EvictReport, ExportQuery,
     ImportOptions, ImportReport, InvitationReport, InviteOptions, KeptReport, ListQuery, NewRecord,
-    PeerReport, Problem, Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions,
-    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    PeerReport, Problem, PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions,
+    RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow,
+    SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use serde_json::json;
 
@@ -233,6 +234,16 @@ impl Backend for Remote {
 
     fn kept(&self) -> Answer<'_, KeptReport> {
         Box::pin(async move { self.exchange(Method::GET, "/v1/evict").value().await })
+    }
+
+    fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>> {
+        Box::pin(
+            async move { self.exchange(Method::POST, "/v1/purges").json(&options)?.value().await },
+        )
+    }
+
+    fn purges(&self) -> Answer<'_, Vec<PurgedRecord>> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/purges").value().await })
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

@@ -53,7 +53,7 @@ async fn adopt(context: &Context<'_>, home: &dyn Backend, args: &AdoptArgs) -> R
 }
 
 /// Asks before something that cannot be taken back.
-fn confirm(context: &Context<'_>, question: &str) -> Result<(), Problem> {
+pub(super) fn confirm(context: &Context<'_>, question: &str) -> Result<(), Problem> {
     if !context.terminal.is_interactive() {
         let detail = "this cannot be taken back, and there is no terminal to ask on; add --yes";
         return Err(problem::usage(detail));

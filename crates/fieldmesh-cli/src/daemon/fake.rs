@@ -7,9 +7,10 @@ use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, Choice, Class, CompactReport, ConflictQuery,
     ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions,
     EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
-    KeptReport, ListQuery, NewRecord, PeerReport, Problem, Progress, Record, RefusedRow,
-    RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport,
-    SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    KeptReport, ListQuery, NewRecord, PeerReport, Problem, Progress, PurgeOptions, PurgeReport,
+    PurgedRecord, Record, RefusedRow, RekeyOptions, RekeyReport, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 
@@ -214,6 +215,14 @@ impl Backend for Fake {
 
     fn kept(&self) -> Answer<'_, KeptReport> {
         self.answer("kept", samples::kept())
+    }
+
+    fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>> {
+        self.answer(options, samples::purged())
+    }
+
+    fn purges(&self) -> Answer<'_, Vec<PurgedRecord>> {
+        self.answer("purges", samples::purges())
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

@@ -5,6 +5,7 @@ mod conflicts;
 mod devices;
 mod evict;
 mod home;
+mod purges;
 mod records;
 mod transfer;
 
@@ -44,6 +45,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/rekey", post(home::rekey))
         .route("/v1/doctor", get(home::doctor))
         .route("/v1/doctor/accept", post(home::accept_losses))
+        .route("/v1/purges", get(purges::list).post(purges::purge))
         .route("/v1/log", put(home::log))
         .route("/v1/stop", post(home::stop))
         .fallback(no_route)

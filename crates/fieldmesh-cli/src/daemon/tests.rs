@@ -9,8 +9,8 @@ use std::sync::Mutex;
 
 use fieldmesh::api::{
     BackupOptions, Choice, Class, ConflictQuery, Edits, Evict, EvictOptions, ExportQuery,
-    ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress, RekeyOptions,
-    Resolution, RevokeOptions, SyncOptions,
+    ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress, PurgeOptions,
+    RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -115,6 +115,10 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     // A passphrase is in no log line.
     assert_eq!(running.last_asked(), format!("{options:?}"));
     assert!(!running.last_asked().contains("old"));
+    let options = PurgeOptions { records: vec!["7c/ö".into()], ..PurgeOptions::default() };
+    assert_eq!(remote.purge(options.clone()).await, Ok(samples::purged()));
+    assert_eq!(running.last_asked(), format!("{options:?}"));
+    assert_eq!(remote.purges().await, Ok(samples::purges()));
     assert!(!remote.doctor().await.unwrap().open);
     assert_eq!(remote.accept_losses().await.unwrap(), 3);
     running.end().await;

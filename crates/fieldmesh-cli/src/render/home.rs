@@ -121,6 +121,12 @@ pub(crate) fn verify(report: &VerifyReport, style: &Style) -> String {
             "{records} from before {since} let go; nothing is wrong with that\n"
         ));
     }
+    if report.purged > 0 {
+        let changes = counted(report.purged, "change", "changes");
+        text.push_str(&format!(
+            "  {changes} purged: contents erased, hashes and signatures kept\n"
+        ));
+    }
     for fault in &report.faults {
         text.push_str(&format!("  {}\n", one_line(fault)));
     }

@@ -3,8 +3,8 @@
 use fieldmesh::api::{
     AdoptReport, AsideBatch, BackupReport, CompactReport, ConflictReport, ConflictValue,
     DeviceReport, DiskReport, EvictReport, FieldChange, HeldMonth, ImportReport, KeptReport,
-    PeerReport, PeerSync, Record, RekeyReport, Revision, RevokeReport, Safety, SafetyCounts,
-    StatusReport, SyncNow, SyncReport, SyncResult, TenantReport,
+    PeerReport, PeerSync, PurgeReport, PurgedRecord, Record, RekeyReport, Revision, RevokeReport,
+    Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult, TenantReport,
 };
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
@@ -149,6 +149,30 @@ pub(crate) fn adopted() -> AdoptReport {
 pub(crate) fn sync_now() -> SyncNow {
     let errors = vec!["Sync already in progress".to_owned()];
     SyncNow { errors, ..SyncNow::default() }
+}
+
+/// A record that was just purged.
+pub(crate) fn purged() -> Vec<PurgeReport> {
+    vec![PurgeReport {
+        id: record().id,
+        collection: "field_entry".into(),
+        name: "field_entry of State 12-4".into(),
+        changes: 3,
+        purged: true,
+        erased: true,
+    }]
+}
+
+/// One purge that is done here and one that is not.
+pub(crate) fn purges() -> Vec<PurgedRecord> {
+    let purge = |record: Record, reason: &str, erased| PurgedRecord {
+        id: record.id,
+        by: "office (Ana)".into(),
+        at: at(),
+        reason: reason.into(),
+        erased,
+    };
+    vec![purge(record(), "asked\nfor", true), purge(other_record(), "", false)]
 }
 
 /// The office and a truck.

@@ -142,6 +142,41 @@ truck-7  in-step      10.0.0.7:7843  mdns      2026-03-01 08:30
 }
 
 #[test]
+fn a_purge_is_said_knowingly_and_listed() {
+    let mut planned = samples::purged();
+    planned[0].purged = false;
+    assert_eq!(
+        purged(&planned, &style()),
+        "\
+Purging erases 1 record for good, on every device and relay of the tenant:
+  field_entry 11111111-1111-1111-1111-111111111111 (of State 12-4): 3 changes
+Contents and history go; salted hashes stay, so that signatures still verify.
+Other devices erase it as soon as they hear of it, at their next sync.
+What cannot be recalled: backups made before, exports, printouts, and devices that never come back.
+Nobody can bring it back once it is purged.
+Nothing was done: this was a dry run.
+"
+    );
+    assert_eq!(
+        purged(&samples::purged(), &style()),
+        "\
+Done: 1 record is purged. Nothing of it is left in this home.
+  field_entry 11111111-1111-1111-1111-111111111111 (of State 12-4): 3 changes
+Others erase it as soon as they hear of it. Backups and exports made before still have it: delete \
+         them where you must.
+"
+    );
+    assert_eq!(
+        purges(&samples::purges(), &Style { width: 120, ..style() }),
+        "\
+record    purged            by            here            why
+11111111  2026-03-01 08:30  office (Ana)  erased          asked for
+12121212  2026-03-01 08:30  office (Ana)  not yet erased
+"
+    );
+}
+
+#[test]
 fn a_sync() {
     assert_eq!(
         synced(&samples::sync(), &style()),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ed25519_dalek::VerifyingKey;
 use fieldmesh_model::{DeviceId, ItemId, Role, UserId};
 
+use super::purges::Purges;
 use super::roll::Roll;
 use super::subject::{Chosen, Subject, choose, rank_of_role};
 use super::{Member, Pin, Place, Rank};
@@ -19,10 +20,11 @@ pub(super) struct Evaluation<'a> {
     pub(super) subjects: BTreeMap<DeviceId, Subject<'a>>,
     pub(super) adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
     pub(super) pins: BTreeMap<Place, Chosen<[u8; 32]>>,
+    pub(super) purges: Purges,
 }
 
 impl<'a> Evaluation<'a> {
-    pub(super) const fn new(
+    pub(super) fn new(
         items: &'a BTreeMap<ItemId, &'a Item>,
         genesis: &'a Genesis,
         roll: &'a Roll,
@@ -34,6 +36,7 @@ impl<'a> Evaluation<'a> {
             subjects: BTreeMap::new(),
             adopted: BTreeMap::new(),
             pins: BTreeMap::new(),
+            purges: Purges::default(),
         }
     }
 
@@ -172,7 +175,7 @@ impl<'a> Evaluation<'a> {
                 let given = self.rank_given(&change.device, change.role);
                 rank >= Rank::Admin && self.outranks(rank, &change.device, given)
             }
-            Statement::Adoption(_) | Statement::Pin(_) => rank >= Rank::Admin,
+            Statement::Adoption(_) | Statement::Pin(_) | Statement::Purge(_) => rank >= Rank::Admin,
             // Revocations were settled before.
             Statement::Revocation(_) | Statement::Genesis(_) | Statement::Unknown { .. } => false,
         }
@@ -273,6 +276,7 @@ impl<'a> Evaluation<'a> {
                     }
                 }
             }
+            Statement::Purge(purge) => self.purges.add(rank, item, purge),
             Statement::Genesis(_) | Statement::Unknown { .. } => {}
         }
     }

@@ -309,6 +309,7 @@ impl Roll {
             Statement::Genesis(_)
             | Statement::Adoption(_)
             | Statement::Pin(_)
+            | Statement::Purge(_)
             | Statement::Unknown { .. } => {}
         }
     }

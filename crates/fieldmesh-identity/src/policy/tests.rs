@@ -5,6 +5,7 @@
 
 mod cuts;
 mod floods;
+mod purges;
 
 use super::*;
 use crate::{Authority, Certificate, DeviceKeys, RecoveryKey, RoleChange, Seed, Signer};

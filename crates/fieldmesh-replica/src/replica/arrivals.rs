@@ -16,7 +16,7 @@ use super::waiting::Copy;
 use super::{Replica, item_key};
 use crate::index::{Mark, Spot};
 use crate::interface::{Event, Held, Output};
-use crate::judge::{Evidence, RefuseReason, judge};
+use crate::judge::{Evidence, RefuseReason, judge, without_purged};
 use crate::limits::{QUARANTINE_MAX, QUARANTINE_PER_AUTHOR_MAX, SURPLUS_MAX};
 
 /// Verdicts on waiting frames, by link.
@@ -374,6 +374,7 @@ impl Replica {
                 self.event(Event::OwnBatchUnknown { batch: held.id });
             }
             self.ledger.write_batch(Writing::new(held.key(), link, Arriving { held, is_aside }));
+            let batch = without_purged(&self.policy, batch);
             if is_aside { fresh.aside.push(batch) } else { fresh.counting.push(batch) }
         }
         self.ledger.join_batch(&held.id, peer, frame.map(|frame| (link, frame)));

@@ -17,6 +17,7 @@ use fieldmesh_trie::Key;
 use super::Replica;
 use crate::holdings::Holdings;
 use crate::interface::Held;
+use crate::judge::{has_known_gaps, without_purged};
 use crate::limits::{
     PROVERS_MAX, RUN_BYTES_MAX, RUN_PATIENCE_MILLIS, SIGNED_EVERY, UNSIGNED_LENGTH_MAX,
 };
@@ -142,8 +143,11 @@ impl Replica {
             let spot = self.holdings.index.find(&batch.id());
             spot.is_some_and(|spot| self.grants.shows(id, &self.holdings, spot))
         };
+        // What the disk still has of purged leaves goes no further. A gap of which no purge tells
+        // any more would be refused: somebody else may have the batch whole.
+        batches = batches.into_iter().map(|it| without_purged(&self.policy, it)).collect();
         let outside: Vec<[u8; 32]> = batches
-            .extract_if(.., |batch| !is_shown(batch))
+            .extract_if(.., |batch| !is_shown(batch) || !has_known_gaps(&self.policy, batch))
             .map(|batch| *batch.id().as_bytes())
             .collect();
         if !outside.is_empty() {

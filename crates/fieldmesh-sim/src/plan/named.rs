@@ -34,6 +34,7 @@ pub(super) fn all() -> Vec<Plan> {
         old(),
         forks(),
         policies(),
+        purges(),
         everything(),
         faces(),
         put_back(),
@@ -395,6 +396,15 @@ fn policies() -> Plan {
         admins: 2,
         faults: Faults { revocations: 4, adoptions: 4, partitions: 5, ..forks().faults },
         ..forks()
+    }
+}
+
+/// A crew whose administrators purge documents at any time, apart from each other.
+fn purges() -> Plan {
+    Plan {
+        name: "purges",
+        faults: Faults { purges: 12, revocations: 1, adoptions: 1, ..policies().faults },
+        ..policies()
     }
 }
 

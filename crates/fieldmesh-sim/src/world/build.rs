@@ -210,6 +210,7 @@ impl<'a> World<'a> {
         plan("full-disks", faults.full_disks, &|node| Happening::Fill { node });
         plan("revocations", faults.revocations, &|_| Happening::Revoke);
         plan("adoptions", faults.adoptions, &|_| Happening::Adopt);
+        plan("purges", faults.purges, &|_| Happening::Purge);
         plan("spoils", faults.spoils, &|node| Happening::Spoil { node });
         plan("strangers", faults.strangers, &|_| Happening::Stranger);
         self.plan_copies();

@@ -230,6 +230,7 @@ impl World<'_> {
                     | Happening::Stranger
                     | Happening::Revoke
                     | Happening::Adopt
+                    | Happening::Purge
             )
         });
         self.heal();

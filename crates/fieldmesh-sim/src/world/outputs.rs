@@ -26,6 +26,7 @@ impl World<'_> {
             }
             Output::StoreBatches { link, batches, .. } => {
                 self.check(|world| check::priority::arrives(world, (node, link), &batches));
+                self.check(|world| check::purges::stores(world, node, &batches));
                 self.write(node, Write::Batches(batches));
             }
             Output::StoreItems { items, .. } => self.write(node, Write::Items(items)),
@@ -112,9 +113,9 @@ impl World<'_> {
                 self.keep_doubt(node, Doubt { device, store, epoch, until: None });
             }
             Event::Receipt(receipt) => self.keep_receipt(node, receipt),
+            Event::PolicyChanged => self.plan_sweep(node),
             Event::Refused { .. }
             | Event::Stalled { .. }
-            | Event::PolicyChanged
             | Event::ChainGap { .. }
             | Event::Fork { .. }
             | Event::OwnBatchUnknown { .. }
@@ -124,7 +125,8 @@ impl World<'_> {
 
     /// Whether what is allowed changes during the day.
     pub(crate) const fn has_changing_policy(&self) -> bool {
-        self.plan.newcomers > 0 || self.plan.faults.revocations > 0
+        let faults = &self.plan.faults;
+        self.plan.newcomers > 0 || faults.revocations > 0 || faults.purges > 0
     }
 
     /// Takes note of what a checker says.

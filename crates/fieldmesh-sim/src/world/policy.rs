@@ -1,11 +1,13 @@
-//! Administrators revoke devices and adopt work, each by what it knows at that moment.
+//! Administrators revoke devices, adopt work and purge documents, each by what it knows at that
+//! moment.
 
 use std::collections::BTreeSet;
 
-use fieldmesh_batch::Batch;
+use fieldmesh_batch::{Batch, Leaf};
 use fieldmesh_identity::statement::HEADS_PER_ITEM_MAX;
-use fieldmesh_identity::{Adoption, ChainHead, Item, Revocation, Statement};
+use fieldmesh_identity::{Adoption, ChainHead, Item, Purge, Revocation, Statement};
 use fieldmesh_model::{BatchId, DeviceId, Role};
+use fieldmesh_replica::without_purged;
 
 use super::{Happening, World};
 use crate::check::policy::Named;
@@ -13,6 +15,8 @@ use crate::node::Part;
 
 /// A tenant keeps so many devices that are no administrators and were not revoked.
 const DEVICES_LEFT: usize = 2;
+/// How long a node may take to erase what it has learned was purged, in milliseconds.
+const SWEEP_MILLIS_MAX: i64 = 60_000;
 
 impl World<'_> {
     /// An administrator revokes a device, or leaves it with a role that does not write.
@@ -66,6 +70,50 @@ impl World<'_> {
         let heads: BTreeSet<ChainHead> = tips.map(head).take(HEADS_PER_ITEM_MAX).collect();
         let adoption = Adoption { device, heads };
         self.issue(admin, device, BTreeSet::new(), &Statement::Adoption(adoption));
+    }
+
+    /// An administrator purges a document of which it holds something.
+    pub(super) fn purge(&mut self) {
+        let Some((admin, _)) = self.draw_pair() else { return };
+        let state = &self.nodes[admin];
+        let batches: Vec<&Batch> = state.disk.batches().collect();
+        let Some(batch) = batches.get(self.random.index(batches.len())) else { return };
+        let hashes = batch.leaf_hashes();
+        let left: Vec<(&Leaf, &[u8; 32])> =
+            batch.leaves().iter().zip(&hashes).filter(|(leaf, _)| !leaf.is_erased()).collect();
+        let Some((leaf, hash)) = left.get(self.random.index(left.len())) else { return };
+        let purge = Purge {
+            document: leaf.document,
+            leaves: BTreeSet::from([**hash]),
+            at: state.clock.wall(self.now),
+            reason: "asked for".into(),
+        };
+        let device = state.device();
+        self.issue(admin, device, BTreeSet::new(), &Statement::Purge(Box::new(purge)));
+        self.plan_sweep(admin);
+    }
+
+    /// A node that has learned something of the policy looks for what was purged, by and by.
+    pub(super) fn plan_sweep(&mut self, node: usize) {
+        if self.plan.faults.purges > 0 {
+            let at = self.now + self.random.between(0, SWEEP_MILLIS_MAX);
+            self.schedule(at, Happening::Sweep { node });
+        }
+    }
+
+    /// A node erases what was purged, as far as it knows.
+    pub(super) fn sweep(&mut self, node: usize) {
+        self.note("sweeps", node);
+        let state = &mut self.nodes[node];
+        let policy = state.replica.policy();
+        state.disk.erase(|batch| without_purged(policy, batch));
+    }
+
+    /// Every node does.
+    pub(super) fn sweep_all(&mut self) {
+        if self.plan.faults.purges > 0 {
+            (0..self.nodes.len()).for_each(|node| self.sweep(node));
+        }
     }
 
     /// An administrator, by what it knows, and another device of its tenant.

@@ -56,6 +56,18 @@ pub(crate) fn copy(files: &dyn Files, segment: u64, part: Range<u64>) -> io::Res
     Ok(name)
 }
 
+/// Removes every copy of the log's bytes, durably.
+pub(crate) fn discard(files: &dyn Files) -> io::Result<()> {
+    let copies = copies(files)?;
+    if copies.is_empty() {
+        return Ok(());
+    }
+    for name in &copies {
+        files.remove(name)?;
+    }
+    files.sync_folder(QUARANTINE_FOLDER)
+}
+
 /// Why a copy could not be sealed anew; it is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ResealError {

@@ -518,6 +518,9 @@ pub struct VerifyReport {
     /// The first month of those that are here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// Changes that are erased because their records were purged; their hashes are signed still.
+    #[serde(default)]
+    pub purged: u64,
     /// Everything found wrong, in words.
     pub faults: Vec<String>,
 }

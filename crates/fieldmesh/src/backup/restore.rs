@@ -134,7 +134,8 @@ fn follows(
 }
 
 /// Appends the entries of one backup but for those that name places, as everything lies elsewhere
-/// now; `told` hears how many more. Gives how many told of damage.
+/// now and what was erased since may be back; `told` hears how many more. Gives how many told of
+/// damage.
 fn append(
     store: &Store,
     path: &Path,
@@ -150,7 +151,9 @@ fn append(
             untold += 1;
             match fact(&entry) {
                 Some(Fact::Harmed(_)) => damaged += 1,
-                Some(Fact::Healed { .. } | Fact::Settled { .. } | Fact::Scrubbed(_)) => {}
+                Some(
+                    Fact::Healed { .. } | Fact::Settled { .. } | Fact::Scrubbed(_) | Fact::Swept(_),
+                ) => {}
                 _ => {
                     bytes += entry.bytes.len();
                     group.push(entry);

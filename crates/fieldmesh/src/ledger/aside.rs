@@ -59,7 +59,7 @@ impl Ledger {
     /// What people call the first record of a batch that does not count. The view may not have the
     /// record, so it is read with the changes of the batch.
     fn name_aside(&self, batch: &Batch, names: &mut Names) -> Option<String> {
-        let id = batch.leaves().first()?.document;
+        let id = batch.leaves().iter().find(|leaf| !leaf.is_erased())?.document;
         if let Some(name) = names.of(self, id) {
             return Some(name);
         }
@@ -79,7 +79,8 @@ impl Ledger {
 
     fn report_aside(&self, batch: &Batch, policy: &Policy, names: &mut Names) -> ConflictReport {
         let header = batch.header();
-        let record = batch.leaves().first().map(|leaf| leaf.document).unwrap_or_default();
+        let mut left = batch.leaves().iter().filter(|leaf| !leaf.is_erased());
+        let record = left.next().map(|leaf| leaf.document).unwrap_or_default();
         let device_name = policy.known(&header.author).map(|known| known.name.clone());
         let device = device_name.clone().unwrap_or_else(|| header.author.short());
         let id = batch.id();

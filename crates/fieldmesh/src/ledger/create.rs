@@ -56,6 +56,7 @@ impl Ledger {
             }
             prepared => prepared?,
         };
+        self.check_key_not_purged(ready.id)?;
         if let Some(deleted) = self.taken(ready.id)? {
             let collection = schema.name.clone();
             return Err(Error::Taken { id: ready.id, collection, deleted });

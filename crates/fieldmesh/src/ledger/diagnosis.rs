@@ -39,6 +39,7 @@ impl Ledger {
         findings.extend(self.how_it_opened());
         findings.extend(self.epochs()?);
         findings.extend(self.kept_aside());
+        findings.extend(self.purged()?);
         findings.sort_by_key(|finding| !finding.open);
         Ok(DoctorReport {
             open: findings.iter().any(|finding| finding.open),
@@ -62,11 +63,13 @@ impl Ledger {
 
     /// Changes that nobody else can bring.
     fn lost_changes(&self, harms: &[Harm]) -> Vec<Finding> {
-        let mut names = Names::default();
+        let (policy, mut names) = (self.policy(), Names::default());
         let mut findings = Vec::new();
         for harm in harms {
             let Harmed::Change(lost) = &harm.what else { continue };
-            if !matches!(harm.outcome, Outcome::Healed { .. }) {
+            // Nobody misses what was purged.
+            let is_purged = policy.is_purged(&lost.document);
+            if !is_purged && !matches!(harm.outcome, Outcome::Healed { .. }) {
                 findings.push(self.lost_change(harm, lost, &mut names));
             }
         }
@@ -341,6 +344,31 @@ impl Ledger {
             means: "What it had confirmed to others before does not count as a copy any more."
                 .into(),
             done: "It confirms anew what it holds, as soon as it meets them.".into(),
+            ..Finding::default()
+        }))
+    }
+
+    /// What was purged, which is no damage although it is missing.
+    fn purged(&self) -> Result<Option<Finding>, Error> {
+        let policy = self.policy();
+        let count = policy.purged_documents().count();
+        if count == 0 {
+            return Ok(None);
+        }
+        let done = match self.is_unswept()? {
+            true => "What is left of it here is being erased.",
+            false => "Nothing of it is left here. Backups that were made before keep it.",
+        };
+        let what = match count {
+            1 => "1 record was purged by an admin".to_owned(),
+            _ => format!("{count} records were purged by an admin"),
+        };
+        Ok(Some(Finding {
+            kind: "purged".into(),
+            what,
+            means: "What was purged is meant to be missing, and nobody is asked for it.".into(),
+            done: done.into(),
+            next: "`fieldmesh purge --list` says which, by whom and why.".into(),
             ..Finding::default()
         }))
     }

@@ -227,7 +227,7 @@ impl Ledger {
             let EvictReport { records, held_back, .. } = report;
             tracing::info!(records, months_held_back = held_back.len(), "old records are let go");
         } else if known.since > 0 {
-            self.sweep(&mut |_| {})?;
+            self.shed(&mut |_| {})?;
         }
         Ok(())
     }
@@ -279,7 +279,7 @@ impl Ledger {
         if dry_run {
             return Ok(report);
         }
-        if let Some(swept) = self.sweep(progress)? {
+        if let Some(swept) = self.shed(progress)? {
             let CompactReport { log_before, log_after, view_before, view_after, .. } = swept;
             (report.log_before, report.log_after) = (log_before, log_after);
             (report.view_before, report.view_after) = (view_before, view_after);
@@ -327,7 +327,7 @@ impl Ledger {
     }
 
     /// Frees the log of what was let go, if that is not done.
-    fn sweep(&self, progress: &mut dyn FnMut(Progress)) -> Result<Option<CompactReport>, Error> {
+    fn shed(&self, progress: &mut dyn FnMut(Progress)) -> Result<Option<CompactReport>, Error> {
         let known = self.known_kept()?;
         if known.is_swept || known.since == 0 {
             return Ok(None);

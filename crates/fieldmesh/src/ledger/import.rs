@@ -232,6 +232,7 @@ impl Run<'_> {
         let fields =
             validate(schema, &fields, &references).map_err(|faults| Error::Invalid { faults })?;
         let ready = ledger.identify(schema, fields, extension);
+        ledger.check_key_not_purged(ready.id)?;
         let hash = fields_hash(&ready.fields);
         let uniques = unique_keys(schema, &ready.fields);
         for id in [Some(ready.id), self.holder(schema, &uniques)?].into_iter().flatten() {

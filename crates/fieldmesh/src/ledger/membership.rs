@@ -44,7 +44,14 @@ impl Ledger {
 
 /// Who revoked `device`, in words.
 pub(crate) fn revoker(policy: &Policy, device: &DeviceId) -> String {
-    let Some(key) = policy.revoker(device) else { return "somebody unknown".into() };
+    match policy.revoker(device) {
+        Some(key) => named(policy, key),
+        None => "somebody unknown".into(),
+    }
+}
+
+/// Whose public key it is that signed a policy item, in words.
+pub(super) fn named(policy: &Policy, key: &[u8; 32]) -> String {
     if policy.authority() == Some(key) {
         return "the tenant's authority".into();
     }

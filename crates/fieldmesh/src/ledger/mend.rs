@@ -153,7 +153,12 @@ impl Ledger {
             let what = self.what_lay_at(*place, &mut listed)?;
             harms.push(Harm { place: *place, found, what, outcome: Outcome::Open });
         }
-        for harm in &harms {
+        self.keep_harms(&harms)
+    }
+
+    /// Notes damage durably, and asks for what is lacking.
+    pub(super) fn keep_harms(&self, harms: &[Harm]) -> Result<(), Error> {
+        for harm in harms {
             tracing::warn!(place = harm.place.0, open = harm.is_open(), "damage in the log");
         }
         let is_held = |harm: &Harm| matches!(harm.what, Harmed::Batch { .. });
@@ -166,7 +171,7 @@ impl Ledger {
         let facts = harms.chunks(HARMS_PER_FACT).map(|some| Fact::Harmed(some.to_vec()));
         self.remember_all(restores.into_iter().chain(facts))?;
         harms.iter().for_each(|harm| self.damaged.learn(harm));
-        self.ask_for(&harms);
+        self.ask_for(harms);
         Ok(())
     }
 
@@ -234,7 +239,8 @@ impl Ledger {
             let row = self.row(document)?;
             let collection = row.as_ref().map_or(0, |row| row.scope.collection);
             let is_whole = row.as_ref().is_none_or(|row: &DocumentRow| row.changes.len() <= 1);
-            let shown = row.and_then(|row| row.record);
+            let is_purged = self.policy().is_purged(&document);
+            let shown = row.and_then(|row| row.record).filter(|_| !is_purged);
             let lost = LostChange { document, hash, collection, is_whole, shown };
             return Ok(Harmed::Change(Box::new(lost)));
         }

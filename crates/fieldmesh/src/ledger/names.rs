@@ -16,6 +16,8 @@ use super::Ledger;
 
 /// The fewest characters of the end of an id that are taken for one.
 const SUFFIX_LENGTH_MIN: usize = 4;
+/// The letters of a whole id.
+const ID_LENGTH: usize = 32;
 /// How many candidates an ambiguous name shows.
 const CANDIDATES_MAX: usize = 5;
 
@@ -26,6 +28,9 @@ impl Ledger {
         let mut found = self.named_in(name, catalogue::collections())?;
         if found.is_empty() {
             found = self.ending_in(name)?;
+        }
+        if found.is_empty() {
+            self.check_not_purged(name)?;
         }
         self.only(name, &found)
     }
@@ -55,7 +60,7 @@ impl Ledger {
         match (ids.next(), ids.next()) {
             (Some(id), None) => Ok(*id),
             (None, _) => Err(match name.parse::<DocumentId>() {
-                Ok(id) => self.not_here(id),
+                Ok(id) => self.no_record(id),
                 Err(_) => Error::NotFound { kind: "record", name: name.into() },
             }),
             (Some(_), Some(_)) => Err(Error::Ambiguous {
@@ -124,20 +129,26 @@ impl Ledger {
 
     /// Records whose id ends in `text`.
     fn ending_in(&self, text: &str) -> Result<BTreeSet<DocumentId>, Error> {
-        let wanted: String =
-            text.chars().filter(|letter| *letter != '-').flat_map(char::to_lowercase).collect();
-        let is_hex = wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if wanted.len() < SUFFIX_LENGTH_MIN || wanted.len() > 32 || !is_hex {
-            return Ok(BTreeSet::new());
-        }
+        let Some(ending) = Ending::of(text) else { return Ok(BTreeSet::new()) };
         let mut found = BTreeSet::new();
         for key in rows::keys(self.view(), Tree::Document, KeyRange::all(), Direction::Ascending) {
             let Some(id) = rows::indexed_id(&key?) else { continue };
-            if id.uuid().simple().to_string().ends_with(&wanted) {
+            if ending.fits(&id) {
                 found.insert(id);
             }
         }
         Ok(found)
+    }
+
+    /// Fails if `text` is the id of exactly one record that was purged, or the end of it.
+    fn check_not_purged(&self, text: &str) -> Result<(), Error> {
+        let Some(ending) = Ending::of(text) else { return Ok(()) };
+        let policy = self.policy();
+        let mut purged = policy.purged_documents().filter(|id| ending.fits(id));
+        match (purged.next(), purged.next()) {
+            (Some(id), None) => Err(self.no_record(id)),
+            _ => Ok(()),
+        }
     }
 
     /// Replaces names by ids in the fields of `schema` that refer to other records.
@@ -159,6 +170,24 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+}
+
+/// The end of an id as people give it.
+struct Ending(String);
+
+impl Ending {
+    /// None if the text can be none.
+    fn of(text: &str) -> Option<Self> {
+        let letters = text.trim().chars().filter(|letter| *letter != '-');
+        let ending: String = letters.flat_map(char::to_lowercase).collect();
+        let is_hex = ending.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_long = (SUFFIX_LENGTH_MIN..=ID_LENGTH).contains(&ending.len());
+        (is_hex && is_long).then_some(Self(ending))
+    }
+
+    fn fits(&self, id: &DocumentId) -> bool {
+        id.uuid().simple().to_string().ends_with(&self.0)
     }
 }
 

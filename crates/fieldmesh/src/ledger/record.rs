@@ -22,12 +22,9 @@ impl Ledger {
     /// The record as people see it.
     pub(crate) fn show(&self, id: DocumentId) -> Result<Record, Error> {
         self.settle()?;
-        let Some((row, record)) = self.row(id)?.and_then(|mut row| {
-            let record = row.record.take()?;
-            Some((row, record))
-        }) else {
-            return Err(self.not_here(id));
-        };
+        let not_found = || self.no_record(id);
+        let mut row = self.row(id)?.ok_or_else(not_found)?;
+        let record = row.record.take().ok_or_else(not_found)?;
         let schema = schema::numbered(row.scope.collection);
         let safe = Some(self.safety(&row));
         Ok(Record { safe, ..self.to_record(id, &schema, record, &mut Names::default()) })
@@ -62,8 +59,9 @@ impl Ledger {
 
     /// Every change of a record, oldest first.
     pub(crate) fn history(&self, id: DocumentId) -> Result<Vec<Revision>, Error> {
-        let document = self.document(id)?.ok_or_else(|| self.not_here(id))?;
-        let row = self.row(id)?.ok_or_else(|| self.not_here(id))?;
+        let not_found = || self.no_record(id);
+        let document = self.document(id)?.ok_or_else(not_found)?;
+        let row = self.row(id)?.ok_or_else(not_found)?;
         let authors = self.authors(&row)?;
         let policy = self.policy();
         let schema = schema::numbered(row.scope.collection);
@@ -101,7 +99,7 @@ impl Ledger {
         let row = self.row(id)?;
         let scope = row.as_ref().map(|row| row.scope);
         let found = scope.zip(row.and_then(|row| row.record));
-        let (scope, record) = found.ok_or_else(|| self.not_here(id))?;
+        let (scope, record) = found.ok_or_else(|| self.no_record(id))?;
         let schema = schema::numbered(scope.collection);
         self.check(&schema.edit_by, record.created_by, "change", &schema)?;
         Ok((schema, record))
@@ -177,7 +175,7 @@ impl Ledger {
             let desk: &mut Desk = &mut self.desk();
             let row = self.row(id)?;
             let Some((mut document, row)) = self.load(desk, id)?.zip(row) else {
-                return Err(Error::NotFound { kind: "record", name: id.to_string() });
+                return Err(self.no_record(id));
             };
             self.check_held(row.scope)?;
             let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));

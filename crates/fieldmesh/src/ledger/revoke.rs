@@ -187,7 +187,7 @@ impl Ledger {
     }
 
     /// Signs with the tenant's authority where it is held here, else with the device's key.
-    fn sign(&self, policy: &Policy, statement: &Statement) -> Result<Item, Error> {
+    pub(super) fn sign(&self, policy: &Policy, statement: &Statement) -> Result<Item, Error> {
         let tenant = self.identity.tenant;
         let signed = match self.identity.authority() {
             Some(authority) => {
@@ -204,13 +204,13 @@ impl Ledger {
     }
 
     /// The policy with more items.
-    fn policy_with(&self, more: &[Item]) -> Result<Policy, Error> {
+    pub(super) fn policy_with(&self, more: &[Item]) -> Result<Policy, Error> {
         let mut items = self.policy_items()?;
         items.extend_from_slice(more);
         Ok(Policy::evaluate(self.identity.tenant, &items))
     }
 
-    fn add_items(&self, items: &[Item]) -> Result<(), Error> {
+    pub(super) fn add_items(&self, items: &[Item]) -> Result<(), Error> {
         items.iter().try_for_each(|item| self.add_item(item))
     }
 
@@ -240,7 +240,7 @@ impl Ledger {
         }))
     }
 
-    fn may_not(&self, policy: &Policy, what: &str) -> Error {
+    pub(super) fn may_not(&self, policy: &Policy, what: &str) -> Error {
         let role = policy.member(&self.device()).map(|me| me.role.to_string());
         Error::NotAllowed {
             reason: format!(
@@ -253,7 +253,7 @@ impl Ledger {
 }
 
 /// Fails where the reason does not fit into a revocation.
-fn check_reason(reason: &str) -> Result<(), Error> {
+pub(super) fn check_reason(reason: &str) -> Result<(), Error> {
     let length = reason.chars().count();
     let fault = if length > REASON_LENGTH_MAX {
         format!("has {length} characters, at most {REASON_LENGTH_MAX} fit; shorten it")

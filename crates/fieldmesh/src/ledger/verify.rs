@@ -12,6 +12,7 @@ use crate::api::VerifyReport;
 use crate::changes::Closure;
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
+use crate::harm::Harmed;
 use crate::rows::{self, DocumentRow, RecordRow};
 use crate::schema;
 
@@ -86,6 +87,12 @@ impl Ledger {
         let harmless: BTreeSet<u64> =
             harms.iter().filter(|harm| !harm.is_open()).map(|harm| harm.place.0).collect();
         let mut tracked = Vec::new();
+        let is_unreadable =
+            |place: u64| replayed.bad_frames.iter().any(|bad| bad.sequences.contains(&place));
+        for harm in harms.iter().filter(|harm| harm.is_open() && !is_unreadable(harm.place.0)) {
+            let is_batch = matches!(harm.what, Harmed::Batch { .. });
+            tracked.extend(is_batch.then(|| at(harm.place, "a batch lacks what nobody purged")));
+        }
         for bad in replayed.bad_frames {
             let fault = unreadable(&bad);
             if bad.sequences.is_empty() {
@@ -180,7 +187,9 @@ fn verify_batch(
             return;
         }
     };
-    report.changes += batch.leaves().len() as u64;
+    let erased = batch.erased_hashes().count() as u64;
+    report.changes += batch.leaves().len() as u64 - erased;
+    report.purged += erased;
     let author = batch.header().author;
     let Some(key) = policy.verifying_key(&author) else {
         let text = format!("the author {} of a batch is no member", author.short());

@@ -65,7 +65,7 @@ impl Node {
     }
 
     /// Tells the replica and everybody connected of policy items that are in force here.
-    fn announce(&self, items: Vec<Item>) {
+    pub(super) fn announce(&self, items: Vec<Item>) {
         for item in items {
             self.inner.mesh.urgent(Call::Input(Input::LocalItem { item }));
         }

@@ -184,6 +184,7 @@ fn assemble(
         Ok(()) => past.settle(&store, &projector),
         Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
     }
+    ledger.try_sweep();
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
 }
 

@@ -62,6 +62,7 @@ impl Node {
             let whereabouts = ledger.whereabouts()?;
             notes.splice(0..0, ledger.own_notes().into_iter().chain(ledger.checking()));
             notes.extend(ledger.upkeep_fault());
+            notes.extend(ledger.sweep_note()?);
             Ok(StatusReport {
                 state: state.into(),
                 tenant,

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use fieldmesh_replica::Input;
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{CompactReport, Progress};
 use crate::error::Error;
 use crate::ledger::Ledger;
+use crate::mesh::{Call, Mesh};
 
 use super::{Inner, Node};
 
@@ -25,11 +27,12 @@ pub(super) async fn run(node: Weak<Inner>) {
     loop {
         ticks.tick().await;
         let Some(inner) = node.upgrade() else { return };
-        let ledger = Arc::clone(&inner.ledger);
+        let (ledger, mesh) = (Arc::clone(&inner.ledger), inner.mesh.clone());
         drop(inner);
         let Ok(_turn) = TURN.acquire().await else { return };
         // A store that is being closed breaks off what is under way.
         let kept_up = tokio::task::spawn_blocking(move || {
+            erase_purged(&ledger, &mesh);
             if !ledger.keep_up() {
                 ledger.evict_if_due();
             }
@@ -39,6 +42,19 @@ pub(super) async fn run(node: Weak<Inner>) {
             tracing::error!(%error, "the upkeep of a store ended without an answer");
         }
     }
+}
+
+/// Erases what was purged, and names what has come late of it. What fails is tried again.
+fn erase_purged(ledger: &Ledger, mesh: &Mesh) {
+    match ledger.name_late() {
+        Ok(items) => {
+            for item in items {
+                mesh.urgent(Call::Input(Input::LocalItem { item }));
+            }
+        }
+        Err(error) => tracing::warn!(%error, "late changes of purged records are not named"),
+    }
+    ledger.try_sweep();
 }
 
 impl Node {

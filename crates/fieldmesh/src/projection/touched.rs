@@ -62,6 +62,20 @@ pub(super) struct Done<'a> {
     pub(super) is_empty: bool,
 }
 
+impl<'a> Done<'a> {
+    /// A document of which nothing is shown any more.
+    fn purged(
+        id: DocumentId,
+        scope: Scope,
+        before: Option<RecordRow>,
+        waiting: Waiting<'a>,
+    ) -> Self {
+        let (refused, twins, moved, counting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let row = DocumentRow::new(scope);
+        Self { id, row, before, refused, twins, waiting, moved, counting, is_empty: true }
+    }
+}
+
 /// A change that was refused.
 pub(super) struct Refused {
     pub(super) reference: ChangeRef,
@@ -139,6 +153,10 @@ pub(super) fn apply<'a>(
     let mut row = row.unwrap_or_else(|| DocumentRow::new(work.scope));
     let before = row.record.clone();
     let mut waiting = Waiting::new(id, view);
+    if sources.policy.is_purged(&id) {
+        waiting.free_all()?;
+        return Ok(Done::purged(id, row.scope, before, waiting));
+    }
     let mut again = std::mem::take(&mut row.waiting);
     let arrivals = if is_remade {
         let (empty, arrivals) = gather(work, &row, &mut waiting, again, sources, standing)?;
