@@ -77,9 +77,9 @@ fn copy_folder(from: &Path, to: &Path) {
         let path = entry.unwrap().path();
         let copy = to.join(path.file_name().unwrap());
         if path.is_dir() {
-            copy_folder(&path, &copy)
+            copy_folder(&path, &copy);
         } else {
-            assert!(fs::copy(path, copy).is_ok())
+            assert!(fs::copy(path, copy).is_ok());
         }
     }
 }
