@@ -11,6 +11,7 @@ use fieldmesh_model::limits::{CHANGE_OPERATIONS_MAX, CHANGE_SIZE_MAX};
 use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DeviceId, DocumentId, Fields, Moment, Scope, UserId, Value, natural_key};
 
+use crate::first::First;
 use crate::{keys, scalar};
 
 /// A record to be created.
@@ -108,6 +109,28 @@ pub struct RootChange {
 ///
 /// The fields hold a reserved key, or more than one change can carry.
 pub fn root_change(record: &CreateRecord<'_>) -> Result<RootChange, CreateError> {
+    let change = encode(draft(record)?)?;
+    Ok(RootChange { bytes: change.raw_bytes().to_vec(), hash: change.hash().0 })
+}
+
+/// The root change of a record with what it says, which nobody has to read from it again.
+pub(crate) fn first(record: &CreateRecord<'_>) -> Result<First, CreateError> {
+    let drafted = draft(record)?;
+    let change = encode(drafted.clone())?;
+    Ok(First::new(change.raw_bytes().to_vec(), change.hash().0, drafted))
+}
+
+fn encode(drafted: ExpandedChange) -> Result<Change, CreateError> {
+    let operations = drafted.operations.len();
+    let change = Change::from(drafted);
+    let size = change.raw_bytes().len();
+    if operations > CHANGE_OPERATIONS_MAX || size > CHANGE_SIZE_MAX {
+        return Err(CreateError::TooLarge { operations, size });
+    }
+    Ok(change)
+}
+
+fn draft(record: &CreateRecord<'_>) -> Result<ExpandedChange, CreateError> {
     let mut draft = Draft::new(record.actor);
     for (key, value) in system_values(record) {
         draft.put(key, value);
@@ -129,13 +152,7 @@ pub fn root_change(record: &CreateRecord<'_>) -> Result<RootChange, CreateError>
             value => draft.put(key, scalar::to_scalar(value)),
         }
     }
-    let operations = draft.operations.len();
-    let change = draft.finish(record.at);
-    let size = change.raw_bytes().len();
-    if operations > CHANGE_OPERATIONS_MAX || size > CHANGE_SIZE_MAX {
-        return Err(CreateError::TooLarge { operations, size });
-    }
-    Ok(RootChange { bytes: change.raw_bytes().to_vec(), hash: change.hash().0 })
+    Ok(draft.finish(record.at))
 }
 
 pub(crate) fn system_values(record: &CreateRecord<'_>) -> Vec<(&'static str, ScalarValue)> {
@@ -190,8 +207,8 @@ impl Draft {
         }
     }
 
-    fn finish(self, at: Moment) -> Change {
-        Change::from(ExpandedChange {
+    fn finish(self, at: Moment) -> ExpandedChange {
+        ExpandedChange {
             operations: self.operations,
             actor_id: self.actor,
             hash: None,
@@ -202,6 +219,6 @@ impl Draft {
             deps: Vec::new(),
             extra_bytes: Vec::new(),
             author: None,
-        })
+        }
     }
 }

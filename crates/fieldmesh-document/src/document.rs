@@ -8,7 +8,7 @@ use automerge::{ActorId, Automerge, AutomergeError, ChangeHash};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DocumentId, Edit, Moment, UserId};
 
-use crate::create::{CreateError, CreateRecord, root_change};
+use crate::create::{CreateError, CreateRecord, first};
 use crate::first::First;
 use crate::guard::{Panicked, guard};
 use crate::{edit, keys};
@@ -83,8 +83,8 @@ impl Document {
     ///
     /// The fields hold a reserved key, or more than one change can carry.
     pub fn create(record: &CreateRecord<'_>) -> Result<(Self, Vec<u8>), CreateError> {
-        let bytes = root_change(record)?.bytes;
-        let first = First::read(&bytes).expect("invariant: our own root change has a first's form");
+        let first = first(record)?;
+        let bytes = first.bytes().to_vec();
         Ok((Self::of_first(record.id, first), bytes))
     }
 

@@ -228,6 +228,21 @@ mod tests {
     }
 
     /// The bytes that earlier versions wrote: a home outlives the program that made it.
+    fn let_go(author: DeviceId, at: Moment) -> (String, LetGo) {
+        let id = BatchId::from_bytes([9; 32]);
+        let head = LetGoChain { author, epoch: Epoch(2), sequence: 3, head: id, last: at };
+        let let_go = LetGo {
+            scope: Scope { collection: 3, partition: 0, month: 7 },
+            at,
+            holders: 2,
+            chains: vec![head],
+            records: vec![[4; 8]],
+            is_last: true,
+        };
+        let (author, head, record) = ("07".repeat(32), "09".repeat(32), "04".repeat(8));
+        (format!("150300070a0201{author}0203{head}0a01{record}01"), let_go)
+    }
+
     #[test]
     fn a_home_of_an_earlier_version_keeps_its_facts() {
         let ids = vec![BatchId::from_bytes([7; 32])];
@@ -247,27 +262,7 @@ mod tests {
         let places = vec![Place(3)];
         let scrub = Scrub { at: Some(Place(3)), finished: None, is_open: true };
         let kept = Kept { since: 3, at, auto: Some(2), is_swept: true };
-        let head = LetGoChain {
-            author: device,
-            epoch: Epoch(2),
-            sequence: 3,
-            head: BatchId::from_bytes([9; 32]),
-            last: at,
-        };
-        let let_go = LetGo {
-            scope: Scope { collection: 3, partition: 0, month: 7 },
-            at,
-            holders: 2,
-            chains: vec![head],
-            records: vec![[4; 8]],
-            is_last: true,
-        };
-        let gone = format!(
-            "150300070a0201{}0203{}0a01{}01",
-            "07".repeat(32),
-            "09".repeat(32),
-            "04".repeat(8)
-        );
+        let (gone, let_go) = let_go(device, at);
         let swept = format!("16{}03", "09".repeat(32));
         let sweep = Sweep { purges: [9; 32], until: Place(3) };
         let written: [(&str, Fact); 23] = [
