@@ -68,12 +68,7 @@ pub(crate) const ENDPOINTS: &[route::Endpoint] = &[
         ..endpoint("E1-1", Method::Post, "/field-data/sync", Endpoint::Push)
     },
     endpoint("E1-3", Method::Get, "/field-data/conflicts", Endpoint::Conflicts),
-    endpoint(
-        "E1-3r",
-        Method::Post,
-        "/field-data/conflicts/{conflictId}/resolve",
-        Endpoint::Resolve,
-    ),
+    endpoint("E1-3", Method::Post, "/field-data/conflicts/{conflictId}/resolve", Endpoint::Resolve),
 ];
 
 pub(crate) fn read(
@@ -156,7 +151,7 @@ fn resolve(conflict: &str, request: &Request) -> Result<Resolve, Refusal> {
 impl Reply {
     pub(crate) fn answer(&self, outcome: Outcome) -> Result<Response, Refusal> {
         match (self, outcome) {
-            (Self::Push(sent), Outcome::Pushed(pushed)) => sent.answer(pushed),
+            (Self::Push(sent), Outcome::Pushed(pushed)) => sent.answer(&pushed),
             (Self::Conflicts { feed }, Outcome::Conflicts(page)) => Ok(listed(&page, *feed)),
             (Self::Resolve, Outcome::Resolved(resolved)) => Ok(settled(&resolved)),
             _ => Err(MISFIT),

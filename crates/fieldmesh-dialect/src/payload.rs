@@ -13,43 +13,58 @@ const PACKED: &str = "{}";
 /// The longest flat key; what lies deeper is packed.
 const KEY_SIZE_MAX: usize = fieldmesh_model::input::KEY_SIZE_MAX - PACKED.len();
 
+/// The most bytes of keys that nested objects of one payload may bring. Beyond them an object stays
+/// JSON text: short members under a long path would grow many times over as flat fields.
+const NESTED_KEYS_MAX: usize = 32 * 1024;
+
 /// Adds the members of `object` to `fields`, under `prefix` where there is one.
 pub(crate) fn pack(object: &Map<String, Json>, prefix: &str, fields: &mut Fields) {
-    pack_object(object, prefix, 1, fields);
+    Packer { fields, keys_left: NESTED_KEYS_MAX }.put_members(object, prefix, 1);
 }
 
-fn pack_object(object: &Map<String, Json>, prefix: &str, depth: usize, fields: &mut Fields) {
-    for (name, json) in object {
-        let key = join(prefix, name);
-        if !is_plain_key(&key, name) {
-            // A name that no field can have: the object around it is kept whole.
-            keep_odd(prefix, name, json, fields);
-            continue;
-        }
-        match json {
-            Json::Object(inner) if depth < NESTING_DEPTH_MAX && is_open(inner, &key) => {
-                pack_object(inner, &key, depth + 1, fields);
-            }
-            Json::Object(_) => {
-                fields.insert(packed(&key), Value::Text(json.to_string()));
-            }
-            Json::Array(items) => {
-                let list: Option<Vec<Value>> = items.iter().map(scalar).collect();
-                match list {
-                    Some(list) => fields.insert(key, Value::List(list)),
-                    None => fields.insert(packed(&key), Value::Text(json.to_string())),
-                };
-            }
-            other => {
-                fields.insert(key, scalar(other).unwrap_or(Value::Null));
+struct Packer<'a> {
+    fields: &'a mut Fields,
+    keys_left: usize,
+}
+
+impl Packer<'_> {
+    fn put_members(&mut self, object: &Map<String, Json>, prefix: &str, depth: usize) {
+        for (name, json) in object {
+            let key = join(prefix, name);
+            if is_plain_key(&key, name) {
+                self.put(key, json, depth);
+            } else {
+                // A name that no field can have: the object around it is kept whole.
+                keep_odd(prefix, name, json, self.fields);
             }
         }
     }
-}
 
-// Objects without members would leave nothing behind, and long keys have no place.
-fn is_open(inner: &Map<String, Json>, key: &str) -> bool {
-    !inner.is_empty() && inner.keys().all(|name| is_plain_key(&format!("{key}.{name}"), name))
+    fn put(&mut self, key: String, json: &Json, depth: usize) {
+        let (key, value) = match json {
+            Json::Object(inner) if depth < NESTING_DEPTH_MAX && self.opens(inner, &key) => {
+                return self.put_members(inner, &key, depth + 1);
+            }
+            Json::Object(_) => (packed(&key), Value::Text(json.to_string())),
+            Json::Array(items) => match items.iter().map(scalar).collect() {
+                Some(list) => (key, Value::List(list)),
+                None => (packed(&key), Value::Text(json.to_string())),
+            },
+            other => (key, scalar(other).unwrap_or(Value::Null)),
+        };
+        self.fields.insert(key, value);
+    }
+
+    // Objects without members would leave nothing behind, and long keys have no place.
+    fn opens(&mut self, inner: &Map<String, Json>, key: &str) -> bool {
+        let size: usize = inner.keys().map(|name| key.len() + 1 + name.len()).sum();
+        let is_plain = |name: &String| is_plain_key(&join(key, name), name);
+        if inner.is_empty() || size > self.keys_left || !inner.keys().all(is_plain) {
+            return false;
+        }
+        self.keys_left -= size;
+        true
+    }
 }
 
 fn is_plain_key(key: &str, name: &str) -> bool {
@@ -196,6 +211,16 @@ mod tests {
         assert_eq!(fields["parts{}"], Value::Text("[{\"n\":1},[2]]".to_owned()));
         assert!(fields.keys().all(|key| !key.starts_with('_')));
         assert_eq!(back(&input), input);
+    }
+
+    #[test]
+    fn a_payload_does_not_grow_many_times_over() {
+        let many: Map<String, Json> = (0..50_000).map(|n| (n.to_string(), Json::from(1))).collect();
+        let deep = (0..8).fold(Json::Object(many), |json, _| json!({ "a long name of it": json }));
+        let mut fields = Fields::new();
+        pack(deep.as_object().unwrap(), "", &mut fields);
+        assert_eq!(fields.len(), 1);
+        assert_eq!(Json::Object(unpack(&fields)), deep);
     }
 
     fn any_json() -> impl Strategy<Value = Json> {

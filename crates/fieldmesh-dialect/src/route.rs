@@ -41,7 +41,7 @@ pub enum Bucket {
 }
 
 /// One endpoint of a contract.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Endpoint {
     /// The id in the requirements.
     pub id: &'static str,

@@ -9,6 +9,8 @@
 //! `--- request (caller)`, `--- command`, `--- outcome`, `--- response`. A request that is answered
 //! at once has the first and the last alone. `<cursor 77 question>` stands for a cursor.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -88,7 +88,7 @@ fn id(event: &Json, position: usize) -> String {
 }
 
 impl Sent {
-    pub(super) fn answer(&self, pushed: Pushed) -> Result<Response, Refusal> {
+    pub(super) fn answer(&self, pushed: &Pushed) -> Result<Response, Refusal> {
         if pushed.fates.len() != self.ids.len() {
             return Err(Refusal::Failed);
         }

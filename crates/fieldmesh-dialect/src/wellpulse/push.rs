@@ -168,10 +168,9 @@ impl Sent {
                     ("REJECTED", None)
                 }
             };
-            if status == "REJECTED" {
-                failed += 1
-            } else {
-                succeeded += 1
+            match status {
+                "REJECTED" => failed += 1,
+                _ => succeeded += 1,
             }
             let name = name.map(crate::name::Name::to_json);
             results.push(json!({ "index": index, "entryId": name, "status": status }));
