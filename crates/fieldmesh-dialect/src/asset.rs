@@ -6,6 +6,7 @@ use crate::caller::{Caller, Dialect};
 use crate::command::{Command, Device, Retry, Whose};
 use crate::cursor::FeedId;
 use crate::form::{Form, object, object_or_nothing};
+use crate::inbox;
 use crate::name::Name;
 use crate::outcome::{DeviceState, Item, Outcome, Overview, Page, Retried, Tally};
 use crate::reason::MISFIT;
@@ -108,7 +109,7 @@ pub(crate) fn read(
         }
         Endpoint::Conflicts => {
             let collection = request.parameter("entityType");
-            let query = crate::batch::conflicts(request, feed, collection)?;
+            let query = inbox::query(request, feed, collection)?;
             Ok((Command::Conflicts(query), Reply::Conflicts { feed }))
         }
         Endpoint::Resolve => Ok((Command::Resolve(conflict::resolve(request)?), Reply::Resolve)),
@@ -176,7 +177,7 @@ impl Reply {
             (Self::Invalidate, Outcome::Invalidated { count }) => {
                 Ok(Response::json(200, &json!({ "invalidated": count })))
             }
-            (Self::Live { .. }, Outcome::Page(page)) => Ok(events(&self.frames(&page))),
+            (Self::Live { .. }, Outcome::Page(page)) => Ok(Response::events(&self.frames(&page))),
             _ => Err(MISFIT),
         }
     }
@@ -189,19 +190,6 @@ impl Reply {
             frame.to_string()
         };
         page.items.iter().map(frame).collect()
-    }
-}
-
-/// Messages as server-sent events, for clients without a WebSocket.
-fn events(frames: &[String]) -> Response {
-    let events: String = frames.iter().map(|frame| format!("data: {frame}\n\n")).collect();
-    Response {
-        status: 200,
-        headers: vec![
-            ("content-type", "text/event-stream".to_owned()),
-            ("cache-control", "no-store".to_owned()),
-        ],
-        body: events.into_bytes(),
     }
 }
 

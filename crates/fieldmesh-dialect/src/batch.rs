@@ -4,9 +4,10 @@ use fieldmesh_model::{Fields, Role};
 use serde_json::json;
 
 use crate::caller::{Caller, Dialect};
-use crate::command::{Command, ConflictQuery, Resolution, Resolve};
-use crate::cursor::{Cursor, FeedId};
+use crate::command::{Command, Resolution, Resolve};
+use crate::cursor::FeedId;
 use crate::form::{Form, object};
+use crate::inbox;
 use crate::name::Name;
 use crate::outcome::{ConflictPage, Outcome, Resolved};
 use crate::reason::MISFIT;
@@ -83,50 +84,11 @@ pub(crate) fn read(
             Ok((Command::Push(push), Reply::Push(sent)))
         }
         Endpoint::Conflicts => {
-            let query = conflicts(request, caller.feed, Some(EVENT.to_owned()))?;
+            let query = inbox::query(request, caller.feed, Some(EVENT.to_owned()))?;
             Ok((Command::Conflicts(query), Reply::Conflicts { feed: caller.feed }))
         }
         Endpoint::Resolve => Ok((Command::Resolve(resolve(part, request)?), Reply::Resolve)),
     }
-}
-
-/// The most conflicts of one answer.
-const CONFLICTS_MAX: usize = 1_000;
-
-/// Which conflicts a request wants to see: of a collection, from a cursor, so many.
-pub(crate) fn conflicts(
-    request: &Request,
-    feed: FeedId,
-    collection: Option<String>,
-) -> Result<ConflictQuery, Refusal> {
-    let after = match request.parameter("cursor") {
-        Some(text) => match Cursor::parse(&text, feed) {
-            Ok(cursor) if cursor.question == CONFLICTS => Some(cursor.place),
-            Ok(_) => return Err(Refusal::fault("cursor", "cursor is of another list")),
-            Err(error) => {
-                return Err(Refusal::fault("cursor", &format!("cursor {}", error.message())));
-            }
-        },
-        None => None,
-    };
-    let conflicts_max = match request.parameter("limit") {
-        None => CONFLICTS_MAX,
-        Some(text) => {
-            let limit = text.parse().ok().filter(|limit| (1..=CONFLICTS_MAX).contains(limit));
-            let message = format!("limit must be between 1 and {CONFLICTS_MAX}");
-            limit.ok_or_else(|| Refusal::fault("limit", &message))?
-        }
-    };
-    Ok(ConflictQuery { collection, after, conflicts_max })
-}
-
-/// What a cursor in the list of conflicts was given for.
-const CONFLICTS: &str = "conflicts";
-
-/// The cursor behind `page`, if there is more.
-pub(crate) fn next_conflicts(page: &ConflictPage, feed: FeedId) -> Option<String> {
-    let cursor = |place| Cursor { feed, place, question: CONFLICTS.to_owned() };
-    page.next.map(|place| cursor(place).to_text())
 }
 
 fn resolve(conflict: &str, request: &Request) -> Result<Resolve, Refusal> {
@@ -167,7 +129,7 @@ fn listed(page: &ConflictPage, feed: FeedId) -> Response {
     };
     let conflicts: Vec<_> = page.conflicts.iter().map(show).collect();
     let mut body = json!({ "conflicts": conflicts });
-    if let Some(next) = next_conflicts(page, feed) {
+    if let Some(next) = inbox::next(page, feed) {
         body["nextCursor"] = next.into();
     }
     Response::json(200, &body)

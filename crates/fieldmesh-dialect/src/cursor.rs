@@ -116,6 +116,8 @@ fn check(bytes: &[u8]) -> [u8; CHECK_SIZE] {
 pub enum Since {
     /// From the beginning: everything that there is.
     Start,
+    /// From now on.
+    Now,
     /// Behind a place.
     Place(u64),
     /// Whatever arrived later.

@@ -7,6 +7,7 @@ use crate::caller::{Caller, Dialect};
 use crate::command::{Command, JournalQuery, Queue, Retry, Then, Whose};
 use crate::cursor::FeedId;
 use crate::form::{Form, object};
+use crate::inbox;
 use crate::outcome::{Entry, Outcome, Retried, Tally};
 use crate::reason::MISFIT;
 use crate::refusal::Refusal;
@@ -124,7 +125,7 @@ pub(crate) fn read(
         }
         Endpoint::Conflicts => {
             let collection = request.parameter("resourceType");
-            let query = crate::batch::conflicts(request, caller.feed, collection)?;
+            let query = inbox::query(request, caller.feed, collection)?;
             Ok((Command::Conflicts(query), Reply::Conflicts { feed: caller.feed }))
         }
     }

@@ -32,6 +32,7 @@ mod caller;
 mod cursor;
 mod form;
 mod health;
+mod inbox;
 mod name;
 mod payload;
 mod reason;

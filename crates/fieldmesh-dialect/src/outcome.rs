@@ -118,7 +118,7 @@ pub enum Fate {
     },
     /// It is stored, and the conflict that it met was settled at once.
     Settled {
-        /// By what.
+        /// What took effect: of last-write-wins, whoever won.
         by: Resolution,
         /// The conflict.
         conflict: Box<Conflict>,

@@ -35,6 +35,16 @@ impl Response {
         Self { status, headers: vec![("content-type", kind)], body: text.as_bytes().to_vec() }
     }
 
+    /// Messages as server-sent events, for clients without a WebSocket.
+    pub(crate) fn events(messages: &[String]) -> Self {
+        let events: String =
+            messages.iter().map(|message| format!("data: {message}\n\n")).collect();
+        let kind = "text/event-stream".to_owned();
+        let body = events.into_bytes();
+        Self { status: 200, headers: vec![("content-type", kind)], body }
+            .with_header("cache-control", "no-store")
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {

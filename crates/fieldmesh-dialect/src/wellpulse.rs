@@ -125,7 +125,9 @@ impl Reply {
         match (self, outcome) {
             (Self::Pull(pulled), Outcome::Page(page)) => Ok(pulled.answer(&page)),
             (Self::Entries(pulled), Outcome::Page(page)) => Ok(pulled.answer_entries(&page)),
-            (Self::Live(pulled), Outcome::Page(page)) => Ok(pulled.answer_events(&page)),
+            (Self::Live(pulled), Outcome::Page(page)) => {
+                Ok(Response::events(&pulled.frames(&page)))
+            }
             (Self::Push(sent), Outcome::Pushed(pushed)) => sent.answer(pushed),
             (Self::Edit, Outcome::Pushed(pushed)) => edit::answer(pushed),
             (Self::Status { device }, Outcome::Reading(reading)) => Ok(status(device, &reading)),

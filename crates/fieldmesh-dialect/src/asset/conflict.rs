@@ -3,10 +3,10 @@
 use fieldmesh_model::Fields;
 use serde_json::{Value as Json, json};
 
-use crate::batch::next_conflicts;
 use crate::command::{Resolution, Resolve};
 use crate::cursor::FeedId;
 use crate::form::{Form, object};
+use crate::inbox;
 use crate::outcome::{Conflict, ConflictKind, ConflictPage, Resolved};
 use crate::payload::{pack, unpack};
 use crate::refusal::Refusal;
@@ -48,7 +48,7 @@ pub(super) fn listed(page: &ConflictPage, feed: FeedId) -> Response {
     };
     let conflicts: Vec<Json> = page.conflicts.iter().map(row).collect();
     let mut body = json!({ "conflicts": conflicts });
-    if let Some(next) = next_conflicts(page, feed) {
+    if let Some(next) = inbox::next(page, feed) {
         body["nextCursor"] = next.into();
     }
     Response::json(200, &body)

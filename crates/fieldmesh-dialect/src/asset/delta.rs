@@ -79,7 +79,7 @@ fn resume(
 
 pub(super) fn read_live(request: &Request, caller: &Caller) -> Result<Pull, Refusal> {
     let since = match request.parameter("cursor") {
-        None => Since::Start,
+        None => Since::Now,
         Some(text) => match Cursor::parse(&text, caller.feed) {
             Ok(cursor) => Since::Place(cursor.place),
             Err(error) => {

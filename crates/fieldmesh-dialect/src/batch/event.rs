@@ -56,13 +56,13 @@ pub(super) fn read(event: &Json, device: &str, caller: &Caller) -> Result<Operat
     fields.insert("deviceId".to_owned(), device.into());
     fields.insert("userId".to_owned(), user.into());
     Ok(Operation {
+        key: Some(name.to_string()),
         identity: Identity::Named(name),
         action: Action::Create,
         collection: EVENT.to_owned(),
         fields,
         base: Base::New,
         at,
-        key: None,
         references: vec![Reference::new("payload.wellId", "well", false)],
     })
 }

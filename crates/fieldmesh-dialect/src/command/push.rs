@@ -63,7 +63,8 @@ pub struct Operation {
     pub base: Base,
     /// When it was done, by the device's clock.
     pub at: Moment,
-    /// What the client will call this operation if it sends it again.
+    /// What the client calls this operation whenever it sends it. One whose key is known is answered
+    /// as that one stands; fields that differ go into the inbox, so that nothing is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The fields that name other records.

@@ -51,7 +51,6 @@ pub(super) fn read(json: &Json, caller: &Caller) -> Result<Queued, Refusal> {
     let mut fields = Fields::new();
     if let Some(data) = data.filter(|_| action != Action::Delete) {
         pack(data, "", &mut fields);
-        fields.remove("id");
     }
     let operation = Operation {
         identity,

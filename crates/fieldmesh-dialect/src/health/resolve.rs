@@ -4,10 +4,10 @@ use fieldmesh_model::Fields;
 use serde_json::{Value as Json, json};
 
 use super::entry::resource;
-use crate::batch::next_conflicts;
 use crate::command::{Resolution, Resolve};
 use crate::cursor::FeedId;
 use crate::form::{self, Form, object_or_nothing};
+use crate::inbox;
 use crate::outcome::{Conflict, ConflictPage, Resolved, Review};
 use crate::payload::{pack, unpack};
 use crate::refusal::Refusal;
@@ -75,7 +75,7 @@ pub(super) fn listed(page: &ConflictPage, feed: FeedId) -> Response {
     };
     let conflicts: Vec<Json> = page.conflicts.iter().map(show).collect();
     let mut body = json!({ "conflicts": conflicts });
-    if let Some(next) = next_conflicts(page, feed) {
+    if let Some(next) = inbox::next(page, feed) {
         body["nextCursor"] = next.into();
     }
     Response::json(200, &body)

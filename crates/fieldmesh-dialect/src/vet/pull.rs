@@ -20,6 +20,8 @@ const TYPES_MAX: usize = 64;
 pub(super) fn read(request: &Request, caller: &Caller) -> Result<Pull, Refusal> {
     let number = |name: &str| match request.parameter(name) {
         None => Ok(None),
+        // What JavaScript makes of a cursor that was lost: the client starts anew.
+        Some(text) if ["undefined", "null", "NaN"].contains(&text.as_str()) => Ok(None),
         Some(text) => {
             let message = format!("{name} must be a whole number");
             text.trim().parse::<i64>().map(Some).map_err(|_| Refusal::fault(name, &message))

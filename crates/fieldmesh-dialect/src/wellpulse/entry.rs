@@ -35,10 +35,9 @@ pub(super) fn read(entry: &Json, device: &str, caller: &Caller) -> Result<Operat
         return Err(vec![Fault::new("", "Entry must be an object")]);
     };
     let mut form = Form::new(members, "");
-    let identity = match form.read("id", "a UUID", Name::from_json) {
-        Some(name) => Identity::Named(name),
-        None => Identity::Key,
-    };
+    let name = form.read("id", "a UUID", Name::from_json);
+    let key = name.as_ref().map(Name::to_string);
+    let identity = name.map_or(Identity::Key, Identity::Named);
     let well = form.need_text("wellId");
     let kind = entry_type(&mut form);
     let recorded_at = form.need_moment("recordedAt");
@@ -65,7 +64,7 @@ pub(super) fn read(entry: &Json, device: &str, caller: &Caller) -> Result<Operat
         fields,
         base: Base::New,
         at: recorded_at,
-        key: None,
+        key,
         references: vec![Reference::new("wellId", WELL, true)],
     })
 }

@@ -73,6 +73,7 @@ pub(super) fn read_live(request: &Request, caller: &Caller) -> Result<(Pull, Pul
         None => PARTS.map(|(_, collection)| collection).to_vec(),
     };
     let (since, pulled) = start(request, caller, parts)?;
+    let since = if since == Since::Start { Since::Now } else { since };
     let mut pull = Pull::new(since);
     for part in &pulled.parts {
         let wanted = if *part == ENTRY { entries(request)? } else { Wanted::new(part) };
@@ -248,20 +249,6 @@ impl Pulled {
             Some(frame.to_string())
         };
         page.items.iter().filter_map(frame).collect()
-    }
-
-    /// The same messages as server-sent events, for clients without a WebSocket.
-    pub(super) fn answer_events(&self, page: &Page) -> Response {
-        let events: String =
-            self.frames(page).iter().map(|frame| format!("data: {frame}\n\n")).collect();
-        Response {
-            status: 200,
-            headers: vec![
-                ("content-type", "text/event-stream".to_owned()),
-                ("cache-control", "no-store".to_owned()),
-            ],
-            body: events.into_bytes(),
-        }
     }
 
     fn cursor(&self, place: u64) -> String {
