@@ -40,7 +40,7 @@ pub struct Caller {
     pub aliases: BTreeSet<String>,
     /// What he may do.
     pub role: Role,
-    /// The practices that he belongs to.
+    /// The practices that he belongs to; none where his token names none, which restricts nothing.
     pub practices: BTreeSet<i64>,
     /// The device to which the token is bound.
     pub device: Option<String>,
@@ -99,6 +99,11 @@ impl Caller {
     /// Whether `tenant` is the caller's under any of its names.
     pub fn is_of(&self, tenant: &str) -> bool {
         self.tenant == tenant || self.tenant_aliases.contains(tenant)
+    }
+
+    /// Whether the caller belongs to `practice`, as far as his token restricts that.
+    pub fn belongs_to(&self, practice: i64) -> bool {
+        self.practices.is_empty() || self.practices.contains(&practice) || self.is_admin()
     }
 
     /// Whether the caller administers the tenant.

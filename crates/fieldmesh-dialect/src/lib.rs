@@ -84,43 +84,67 @@ enum Reply {
 
 /// What `request` of `caller` means; public endpoints have no caller.
 ///
+/// A server that looked up the [`Route`] before goes on with [`Route::understand`].
+///
 /// # Errors
 ///
 /// The response to give at once: the request is not what its contract states, or the caller may
 /// not send it.
 pub fn understand(request: &Request, caller: Option<&Caller>) -> Result<Ask, Response> {
-    let route = Route::find(request)?;
-    let refuse = |refusal: &Refusal| route.refuse(request, refusal);
-    admit(&route, caller).map_err(|refusal| refuse(&refusal))?;
-    if request.body.len() > route.endpoint.body_max {
-        return Err(refuse(&Refusal::TooLarge { bytes_max: route.endpoint.body_max }));
+    Route::find(request)?.understand(request, caller)
+}
+
+impl Route {
+    /// What `request` of `caller` means, which this is the route of.
+    ///
+    /// # Errors
+    ///
+    /// The response to give at once, as of [`understand`].
+    pub fn understand(&self, request: &Request, caller: Option<&Caller>) -> Result<Ask, Response> {
+        let body_max = self.endpoint.body_max;
+        let read = admit(self, caller).and_then(|()| match request.body.len() > body_max {
+            true => Err(Refusal::TooLarge { bytes_max: body_max }),
+            false => self.read(request, caller),
+        });
+        let (command, reply) = read.map_err(|refusal| self.refuse(request, &refusal))?;
+        let dialect = self.endpoint.dialect;
+        Ok(Ask { command, dialect, reply, form: route::form_of(dialect, request) })
     }
-    let read = match (route.endpoint.reads, caller) {
-        (Reads::Service(endpoint), _) => service::read(endpoint, &route.part, request)
-            .map(|(command, reply)| (command, Reply::Service(reply))),
-        (_, None) => Err(Refusal::Unauthenticated),
-        (Reads::Wellpulse(endpoint), Some(caller)) => {
-            wellpulse::read(endpoint, &route.part, request, caller)
-                .map(|(command, reply)| (command, Reply::Wellpulse(reply)))
-        }
-        (Reads::Batch(endpoint), Some(caller)) => {
-            batch::read(endpoint, &route.part, request, caller)
-                .map(|(command, reply)| (command, Reply::Batch(reply)))
-        }
-        (Reads::Asset(endpoint), Some(caller)) => {
-            asset::read(endpoint, &route.part, request, caller)
-                .map(|(command, reply)| (command, Reply::Asset(reply)))
-        }
-        (Reads::Vet(endpoint), Some(caller)) => vet::read(endpoint, request, caller)
-            .map(|(command, reply)| (command, Reply::Vet(reply))),
-        (Reads::Health(endpoint), Some(caller)) => {
-            health::read(endpoint, &route.part, request, caller)
-                .map(|(command, reply)| (command, Reply::Health(reply)))
-        }
-    };
-    let (command, reply) = read.map_err(|refusal| refuse(&refusal))?;
-    let dialect = route.endpoint.dialect;
-    Ok(Ask { command, dialect, reply, form: route::form_of(dialect, request) })
+
+    fn read(
+        &self,
+        request: &Request,
+        caller: Option<&Caller>,
+    ) -> Result<(Command, Reply), Refusal> {
+        let part = &self.part;
+        Ok(match (self.endpoint.reads, caller) {
+            (Reads::Service(endpoint), _) => {
+                let (command, reply) = service::read(endpoint, part, request)?;
+                (command, Reply::Service(reply))
+            }
+            (_, None) => return Err(Refusal::Unauthenticated),
+            (Reads::Wellpulse(endpoint), Some(caller)) => {
+                let (command, reply) = wellpulse::read(endpoint, part, request, caller)?;
+                (command, Reply::Wellpulse(reply))
+            }
+            (Reads::Batch(endpoint), Some(caller)) => {
+                let (command, reply) = batch::read(endpoint, part, request, caller)?;
+                (command, Reply::Batch(reply))
+            }
+            (Reads::Asset(endpoint), Some(caller)) => {
+                let (command, reply) = asset::read(endpoint, part, request, caller)?;
+                (command, Reply::Asset(reply))
+            }
+            (Reads::Vet(endpoint), Some(caller)) => {
+                let (command, reply) = vet::read(endpoint, request, caller)?;
+                (command, Reply::Vet(reply))
+            }
+            (Reads::Health(endpoint), Some(caller)) => {
+                let (command, reply) = health::read(endpoint, part, request, caller)?;
+                (command, Reply::Health(reply))
+            }
+        })
+    }
 }
 
 fn admit(route: &Route, caller: Option<&Caller>) -> Result<(), Refusal> {

@@ -107,19 +107,22 @@ impl Route {
         let is_meant = |endpoint: &&'static Endpoint| {
             dialect.is_none() || endpoint.dialect.is_none() || endpoint.dialect == dialect
         };
-        let mut found = endpoints().filter(is_meant).filter_map(|endpoint| {
-            matched(endpoint.path, path).map(|part| Self { endpoint, part })
-        });
-        let Some(first) = found.next() else {
+        let routes = || {
+            let route = |endpoint: &'static Endpoint| {
+                matched(endpoint.path, path).map(|part| Self { endpoint, part })
+            };
+            endpoints().filter(is_meant).filter_map(route)
+        };
+        let Some(first) = routes().next() else {
             let form = dialect.map_or(ErrorForm::Json, |dialect| form_of(Some(dialect), request));
             return Err(Refusal::missing("Path").render(form));
         };
-        let same = |route: &Self| route.endpoint.path == first.endpoint.path;
-        let routes: Vec<Self> = std::iter::once(first.clone()).chain(found.filter(same)).collect();
-        let methods = routes.iter().map(|route| route.endpoint.method.as_str());
-        let allowed = methods.collect::<Vec<_>>().join(", ");
-        let refused = first.refuse(request, &Refusal::WrongMethod { allowed });
-        routes.into_iter().find(|route| route.endpoint.method == request.method).ok_or(refused)
+        let of_path = || routes().filter(|route| route.endpoint.path == first.endpoint.path);
+        of_path().find(|route| route.endpoint.method == request.method).ok_or_else(|| {
+            let methods = of_path().map(|route| route.endpoint.method.as_str());
+            let allowed = methods.collect::<Vec<_>>().join(", ");
+            first.refuse(request, &Refusal::WrongMethod { allowed })
+        })
     }
 
     /// The answer to a request for this endpoint that is refused before or instead of its command.

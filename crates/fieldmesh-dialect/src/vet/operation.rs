@@ -127,7 +127,7 @@ fn own(members: &Map<String, Json>, caller: &Caller) -> Result<(), Unfit> {
         return Err(Unfit::Foreign("userId"));
     }
     let practice = members.get("practiceId").and_then(form::whole);
-    if practice.is_some_and(|practice| !caller.practices.contains(&practice)) {
+    if practice.is_some_and(|practice| !caller.belongs_to(practice)) {
         return Err(Unfit::Foreign("practiceId"));
     }
     Ok(())

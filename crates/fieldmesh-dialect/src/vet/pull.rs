@@ -32,7 +32,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<Pull, Refusal> 
         Some(millis) => Since::Arrival(Moment::from_millis(millis)),
     };
     let practice = number("practiceId")?;
-    if practice.is_some_and(|practice| !caller.practices.contains(&practice)) {
+    if practice.is_some_and(|practice| !caller.belongs_to(practice)) {
         return Err(Refusal::forbidden("practiceId does not match the token"));
     }
     let types = request.parameter("entityTypes").unwrap_or_default();

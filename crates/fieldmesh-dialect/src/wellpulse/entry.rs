@@ -18,8 +18,7 @@ use crate::form::{self, Form};
 use crate::name::Name;
 use crate::payload;
 
-const TYPES: [(&str, &str); 3] =
-    [("PRODUCTION", "PRODUCTION"), ("INSPECTION", "INSPECTION"), ("MAINTENANCE", "MAINTENANCE")];
+const TYPES: [&str; 3] = ["PRODUCTION", "INSPECTION", "MAINTENANCE"];
 
 /// The one rule about a value that the contract itself states.
 const NEVER_NEGATIVE: &str = "data.oilVolume";
@@ -105,7 +104,7 @@ pub(super) fn read_edit(
 
 fn entry_type(form: &mut Form<'_>) -> Option<&'static str> {
     let named = form.get("entryType").and_then(Json::as_str);
-    let kind = named.and_then(|text| form::chosen(text, &TYPES));
+    let kind = TYPES.into_iter().find(|kind| Some(*kind) == named);
     if kind.is_none() {
         form.fault("entryType", "Entry type must be PRODUCTION, INSPECTION or MAINTENANCE");
     }
