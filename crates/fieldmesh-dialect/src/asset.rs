@@ -122,7 +122,7 @@ pub(crate) fn read(
 fn register(request: &Request) -> Result<Command, Refusal> {
     let body = object(request)?;
     let mut form = Form::new(&body, "");
-    let id = form.need_text("deviceId").map(str::to_owned);
+    let id = form.need_name("deviceId").map(str::to_owned);
     let label = form.text("deviceName").map(str::to_owned);
     let public_key = form.text("publicKey").map(str::to_owned);
     form.finish().map_err(|faults| Refusal::Invalid { faults })?;

@@ -18,7 +18,9 @@ mod session;
 pub use conflict::{ConflictQuery, Resolution, Resolve};
 pub use journal::{JournalQuery, Queue, Queued, Retry, Then, Whose};
 pub use pull::{Condition, Pull, Test, Wanted};
-pub use push::{Action, Base, Copied, Device, Identity, NameForm, Operation, Push, Reference};
+pub use push::{
+    Action, Base, Copied, Device, Identity, NameForm, Operation, Push, Reference, Refused,
+};
 pub use session::{Login, PhotoUpload, Refresh, Secret, TrafficQuery};
 
 /// What a request means.

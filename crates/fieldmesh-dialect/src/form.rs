@@ -4,6 +4,7 @@ use fieldmesh_model::{Fault, Moment};
 use serde_json::{Map, Value as Json};
 
 use crate::command::Resolution;
+use crate::name::NAME_SIZE_MAX;
 use crate::refusal::Refusal;
 use crate::request::Request;
 
@@ -110,6 +111,17 @@ impl<'a> Form<'a> {
         let text = self.need(key, TEXT, Json::as_str)?;
         if text.trim().is_empty() {
             self.fault(key, format!("{key} is required"));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A text that names a device, a user or a type, and must be there.
+    pub(crate) fn need_name(&mut self, key: &str) -> Option<&'a str> {
+        let text = self.need_text(key)?;
+        if text.len() > NAME_SIZE_MAX || text.chars().any(char::is_control) {
+            let message = format!("{key} must be a name of at most {NAME_SIZE_MAX} bytes");
+            self.fault(key, message);
             return None;
         }
         Some(text)

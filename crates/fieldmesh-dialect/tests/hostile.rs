@@ -221,8 +221,9 @@ proptest! {
     ) {
         let endpoint = endpoints().nth(index).unwrap();
         let target = format!("{}?{query}", endpoint.path);
+        let kind = if role == Role::Client { "image/png" } else { "application/json" };
         let request = Request::new(endpoint.method, &target, Moment::from_millis(1_761_400_000_000))
-            .with_header("Content-Type", if role == Role::Client { "image/png" } else { "application/json" })
+            .with_header("Content-Type", kind)
             .with_body(body);
         let caller = caller(role);
         play(&request, is_known.then_some(&caller));

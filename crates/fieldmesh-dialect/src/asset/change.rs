@@ -9,16 +9,13 @@ use crate::name::Name;
 use crate::outcome::{Happened, Item};
 use crate::payload::{pack, unpack};
 
-/// The longest name of a type.
-const TYPE_SIZE_MAX: usize = 64;
-
 /// The operation that `change` means; without a time it was made when it arrived.
 pub(super) fn read(change: &Json, arrived: Moment) -> Result<Operation, Vec<Fault>> {
     let Json::Object(members) = change else {
         return Err(vec![Fault::new("", "Change must be an object")]);
     };
     let mut form = Form::new(members, "");
-    let collection = form.need("entityType", "a word in lower case", entity_type);
+    let collection = form.need_name("entityType");
     let name = form.need("entityId", "a UUID", Name::from_json);
     let action = form.need_word("operation", &Action::WORDS);
     let payload = match action {
@@ -53,15 +50,6 @@ pub(super) fn read(change: &Json, arrived: Moment) -> Result<Operation, Vec<Faul
 
 fn version(json: &Json) -> Option<u64> {
     u64::try_from(form::whole(json)?).ok().filter(|version| *version >= 1)
-}
-
-fn entity_type(json: &Json) -> Option<&str> {
-    let name = json.as_str()?;
-    let is_plain = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
-    };
-    let starts = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-    (starts && name.len() <= TYPE_SIZE_MAX && name.bytes().all(is_plain)).then_some(name)
 }
 
 /// A change of somebody else, in the shape of the client's own.

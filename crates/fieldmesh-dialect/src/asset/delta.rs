@@ -29,7 +29,7 @@ pub(crate) struct Asked {
 pub(super) fn read(request: &Request, feed: FeedId) -> Result<(Pull, Asked), Refusal> {
     let body = object(request)?;
     let mut form = Form::new(&body, "");
-    let device = form.need_text("deviceId").map(str::to_owned);
+    let device = form.need_name("deviceId").map(str::to_owned);
     let types = form.texts("entityTypes");
     let last = form.moment("lastSyncTimestamp");
     let size = form.read("pageSize", "a whole number", whole);

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::{change, conflict, delta};
 use crate::caller::Caller;
-use crate::command::{Device, Pull, Push};
+use crate::command::{Device, Pull, Push, Refused};
 use crate::cursor::{Cursor, FeedId, Since};
 use crate::form::{Form, object};
 use crate::outcome::{Fate, Page, Pushed, Reason};
@@ -35,7 +35,7 @@ struct Change {
 pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Pull, Sent), Refusal> {
     let body = object(request)?;
     let mut form = Form::new(&body, "");
-    let device = form.need_text("deviceId").map(str::to_owned);
+    let device = form.need_name("deviceId").map(str::to_owned);
     let label = form.text("deviceName").map(str::to_owned);
     let token = form.text("syncToken");
     let list = form.need_list("changes");
@@ -49,14 +49,17 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Pull, Se
     };
     form.finish().map_err(|faults| Refusal::Invalid { faults })?;
     let (Some(device), Some(list)) = (device, list) else { return Err(Refusal::Malformed) };
-    let (mut operations, mut changes) = (Vec::new(), Vec::new());
+    let (mut operations, mut changes, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for json in list {
         let faults = match change::read(json, request.at) {
             Ok(operation) => {
                 operations.push(operation);
                 None
             }
-            Err(faults) => Some(faults),
+            Err(faults) => {
+                refused.push(Refused { content: json.to_string(), faults: faults.clone() });
+                Some(faults)
+            }
         };
         let entity = json.get("entityId").cloned().unwrap_or(Json::Null);
         changes.push(Change { entity, faults });
@@ -72,7 +75,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Pull, Se
     pull.device = Some(device.clone());
     pull.records_max = Some(CHANGES_MAX);
     let device = Device { id: device, label, ..Device::default() };
-    let push = Push { device: Some(device), operations, resolution: None, stores_max: None };
+    let push = Push { device: Some(device), operations, refused, ..Push::default() };
     Ok((push, pull, Sent { feed: caller.feed, changes }))
 }
 

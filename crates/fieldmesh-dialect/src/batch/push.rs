@@ -60,7 +60,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
     let (operations, ids) =
         operations.into_iter().map(|(_, operation, id)| (operation, id)).unzip();
     let device = (!device.id.is_empty()).then_some(device);
-    let push = Push { device, operations, resolution: None, stores_max: Some(EVENTS_MAX) };
+    let push = Push { device, operations, stores_max: Some(EVENTS_MAX), ..Push::default() };
     Ok((push, Sent { spelling, ids, errors }))
 }
 

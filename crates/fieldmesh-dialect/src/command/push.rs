@@ -1,6 +1,6 @@
 //! What a device did, to be written.
 
-use fieldmesh_model::{Fields, Moment};
+use fieldmesh_model::{Fault, Fields, Moment};
 use serde::{Deserialize, Serialize};
 
 use super::Resolution;
@@ -27,6 +27,19 @@ pub struct Push {
     /// does not count, so a long queue gets on though its first part stays in conflict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stores_max: Option<usize>,
+    /// What of the request is no operation, to be kept once and listed for a person: the documented
+    /// clients of two dialects do not read which part was refused, and take all of it for stored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
+}
+
+/// A part of a request that is refused while others are taken.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Refused {
+    /// The JSON that was sent.
+    pub content: String,
+    /// What is wrong with it.
+    pub faults: Vec<Fault>,
 }
 
 /// A device as its app describes it.
@@ -63,8 +76,8 @@ pub struct Operation {
     pub base: Base,
     /// When it was done, by the device's clock.
     pub at: Moment,
-    /// What the client calls this operation whenever it sends it. One whose key is known is answered
-    /// as that one stands; fields that differ go into the inbox, so that nothing is dropped.
+    /// What the client calls this operation whenever it sends it. One whose key is known is
+    /// answered as that one stands; fields that differ go into the inbox, so nothing is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The fields that name other records.

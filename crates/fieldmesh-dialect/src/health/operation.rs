@@ -22,10 +22,10 @@ pub(super) fn read(json: &Json, caller: &Caller) -> Result<Queued, Refusal> {
     };
     let mut form = Form::new(members, "");
     let id = form.text("id").filter(|id| !id.is_empty()).map(str::to_owned);
-    let user = form.need_text("userId").map(str::to_owned);
-    let device = form.need_text("deviceId").map(str::to_owned);
+    let user = form.need_name("userId").map(str::to_owned);
+    let device = form.need_name("deviceId").map(str::to_owned);
     let action = form.need_word("operation", &Action::WORDS);
-    let collection = form.need_text("resourceType").map(str::to_owned);
+    let collection = form.need_name("resourceType").map(str::to_owned);
     let named = form.read("resourceId", "a text", Name::from_json);
     let data = match action {
         Some(Action::Delete) => form.object("data"),

@@ -50,7 +50,7 @@ pub(super) fn read(json: &Json, batch: &Batch<'_>) -> Result<Operation, Unfit> {
     };
     let mut form = Form::new(members, "");
     let action = form.need_word("operation", &Action::WORDS);
-    let kind = form.need_text("entityType");
+    let kind = form.need_name("entityType");
     let data = match action {
         Some(Action::Delete) => form.object("data"),
         _ => form.need_object("data"),

@@ -66,7 +66,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
         nothing_fits(&unfit)?;
     }
     let device = caller.device.as_deref().map(Device::new);
-    Ok((Push { device, operations, resolution: None, stores_max: None }, Sent { operations: sent }))
+    Ok((Push { device, operations, ..Push::default() }, Sent { operations: sent }))
 }
 
 /// Refuses a push of which nothing can be done: bad requests, or all of a foreign practice. One of

@@ -20,8 +20,7 @@ pub(super) fn read(id: &str, request: &Request, caller: &Caller) -> Result<Push,
     Ok(Push {
         device: caller.device.as_deref().map(Device::new),
         operations: vec![operation],
-        resolution: None,
-        stores_max: None,
+        ..Push::default()
     })
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{NOUNS, entry};
 use crate::caller::Caller;
-use crate::command::{Device, Push, Resolution};
+use crate::command::{Device, Push, Refused, Resolution};
 use crate::form::{Form, object};
 use crate::outcome::{Conflict, ConflictKind, Fate, Pushed, Reason};
 use crate::reason::below;
@@ -37,7 +37,7 @@ struct Entry {
 pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), Refusal> {
     let body = object(request)?;
     let mut form = Form::new(&body, "");
-    let device = form.need_text("deviceId").map(str::to_owned);
+    let device = form.need_name("deviceId").map(str::to_owned);
     let entries = form.need_list("entries");
     if entries.is_some_and(|entries| entries.len() > ENTRIES_MAX) {
         form.fault("entries", format!("A push can have at most {ENTRIES_MAX} entries"));
@@ -45,7 +45,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
     let resolution = form.resolution("conflictResolution", &RESOLUTIONS);
     form.finish().map_err(|faults| Refusal::Invalid { faults })?;
     let (Some(device), Some(list)) = (device, entries) else { return Err(Refusal::Malformed) };
-    let mut operations = Vec::with_capacity(list.len());
+    let (mut operations, mut refused) = (Vec::with_capacity(list.len()), Vec::new());
     let mut entries = Vec::with_capacity(list.len());
     for json in list {
         let faults = match entry::read(json, &device, caller) {
@@ -53,7 +53,10 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
                 operations.push(operation);
                 None
             }
-            Err(faults) => Some(faults),
+            Err(faults) => {
+                refused.push(Refused { content: json.to_string(), faults: faults.clone() });
+                Some(faults)
+            }
         };
         entries.push(Entry::new(json, faults));
     }
@@ -62,8 +65,13 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
         let faults = sent.entries.iter().map(|entry| entry.faults.clone().unwrap_or_default());
         return Err(Refusal::Invalid { faults: numbered(faults.collect()) });
     }
-    let push =
-        Push { device: Some(Device::new(&device)), operations, resolution, stores_max: None };
+    let push = Push {
+        device: Some(Device::new(&device)),
+        operations,
+        resolution,
+        refused,
+        stores_max: None,
+    };
     Ok((push, sent))
 }
 

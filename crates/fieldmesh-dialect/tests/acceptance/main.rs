@@ -12,6 +12,7 @@ use fieldmesh_dialect::{Caller, Dialects, FeedId, Method, Name, Request, underst
 use fieldmesh_model::{Fields, Moment, Role, Value};
 use serde_json::{Value as Json, json};
 
+mod clients;
 mod memory;
 
 use memory::Memory;
@@ -116,7 +117,9 @@ fn check_11_production_is_logged_once_and_an_event_is_no_conflict_with_itself() 
             "deviceId": "T1", "userId": "ann", "payload": { "wellId": WELL, "volume": volume },
         })
     };
-    let batch = |events: Vec<Json>| json!({ "tenantId": "acme", "events": events, "deviceInfo": { "deviceId": "T1" } });
+    let device = json!({ "deviceId": "T1" });
+    let batch =
+        |events: Vec<Json>| json!({ "tenantId": "acme", "events": events, "deviceInfo": device });
     let first = world.post("/field-data/sync", &batch(vec![event("a", 1.0)]));
     assert_eq!(first["syncedEventIds"], json!(["a"]));
     let both = batch(vec![event("a", 1.0), event("b", 2.0)]);
