@@ -17,14 +17,15 @@ const TABLE: &[Row] = &[
     Row(3, "fieldmesh-replica", &["model", "trie", "batch", "identity", "session"]),
     Row(3, "fieldmesh-store", &["model"]),
     Row(3, "fieldmesh-net", &["model", "identity"]),
+    Row(3, "fieldmesh-dialect", &["model"]),
     Row(
         4,
         "fieldmesh",
         &["model", "trie", "batch", "identity", "document", "session", "replica", "store", "net"],
     ),
     Row(4, "fieldmesh-shell", &[]),
-    Row(5, "fieldmesh-cli", &["model", "node", "shell"]),
-    Row(5, "sync-relay", &["model", "identity", "net", "node", "shell"]),
+    Row(5, "fieldmesh-cli", &["model", "dialect", "node", "shell"]),
+    Row(5, "sync-relay", &["model", "identity", "net", "dialect", "node", "shell"]),
     Row(
         SIDE,
         "fieldmesh-sim",

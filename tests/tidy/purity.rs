@@ -11,6 +11,7 @@ const PURE: &[&str] = &[
     "fieldmesh-document",
     "fieldmesh-session",
     "fieldmesh-replica",
+    "fieldmesh-dialect",
 ];
 
 /// What the settings of each pure crate forbid.

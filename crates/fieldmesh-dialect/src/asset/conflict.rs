@@ -1,0 +1,90 @@
+//! Conflicts as this dialect shows and settles them.
+
+use fieldmesh_model::Fields;
+use serde_json::{Value as Json, json};
+
+use crate::command::{Resolution, Resolve};
+use crate::cursor::FeedId;
+use crate::form::{Form, object};
+use crate::inbox;
+use crate::outcome::{Conflict, ConflictKind, ConflictPage, Resolved};
+use crate::payload::{pack, unpack};
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::response::Response;
+
+/// How a user can settle a conflict.
+const RESOLUTIONS: [Resolution; 4] =
+    [Resolution::ClientWins, Resolution::ServerWins, Resolution::Merge, Resolution::Manual];
+
+/// What is suggested: nothing stands against a merge of disjoint fields; else what came later.
+fn suggested(conflict: &Conflict) -> Resolution {
+    let is_later = conflict.server.at > conflict.client.at;
+    match conflict.kind {
+        ConflictKind::DeletedAndEdited | ConflictKind::Duplicate => Resolution::Manual,
+        ConflictKind::Field if conflict.keys.is_empty() => Resolution::Merge,
+        ConflictKind::Field if is_later => Resolution::ServerWins,
+        ConflictKind::Field => Resolution::ClientWins,
+    }
+}
+
+pub(super) fn show(conflict: &Conflict) -> Json {
+    json!({
+        "id": conflict.id, "entityType": conflict.collection,
+        "entityId": conflict.name.to_json(),
+        "clientVersion": conflict.client.version, "serverVersion": conflict.server.version,
+        "clientData": unpack(&conflict.client.fields),
+        "serverData": unpack(&conflict.server.fields),
+        "suggestedResolution": suggested(conflict).as_str(),
+    })
+}
+
+pub(super) fn listed(page: &ConflictPage, feed: FeedId) -> Response {
+    let row = |conflict: &Conflict| {
+        let mut shown = show(conflict);
+        shown["affectedFields"] = json!(conflict.keys);
+        shown["createdAt"] = json!(conflict.since);
+        shown
+    };
+    let conflicts: Vec<Json> = page.conflicts.iter().map(row).collect();
+    let mut body = json!({ "conflicts": conflicts });
+    if let Some(next) = inbox::next(page, feed) {
+        body["nextCursor"] = next.into();
+    }
+    Response::json(200, &body)
+}
+
+pub(super) fn resolve(request: &Request) -> Result<Resolve, Refusal> {
+    let body = object(request)?;
+    let mut form = Form::new(&body, "");
+    let conflict = form.need_text("conflictId").map(str::to_owned);
+    if form.get("resolution").is_none() {
+        form.fault("resolution", "resolution is required");
+    }
+    let resolution = form.resolution("resolution", &RESOLUTIONS);
+    let data = form.object("resolvedData");
+    form.finish().map_err(|faults| Refusal::Invalid { faults })?;
+    let (Some(conflict), Some(resolution)) = (conflict, resolution) else {
+        return Err(Refusal::Malformed);
+    };
+    let mut fields = Fields::new();
+    if let Some(data) = data {
+        pack(data, "", &mut fields);
+    }
+    // MANUAL without data leaves the conflict open and says that a person has to decide.
+    Ok(Resolve { conflict, resolution, fields, keep: None, emergency: None })
+}
+
+pub(super) fn settled(resolved: &Resolved) -> Response {
+    let mut body = json!({
+        "conflictId": resolved.id, "resolution": resolved.resolution.as_str(),
+        "resolvedBy": resolved.by, "resolvedAt": resolved.at,
+    });
+    if let Some(record) = &resolved.record {
+        body["entity"] = json!({
+            "entityType": record.collection, "entityId": record.name.to_json(),
+            "version": record.version, "payload": unpack(&record.fields),
+        });
+    }
+    Response::json(200, &body)
+}

@@ -1,0 +1,109 @@
+//! Conflicts as they are shown, and what became of settling them.
+
+use fieldmesh_model::{Fields, Moment};
+use serde::Deserialize;
+
+use super::Record;
+use crate::command::Resolution;
+use crate::name::Name;
+use crate::payload::plain;
+
+/// What contradicts what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ConflictKind {
+    /// Two values of one field.
+    Field,
+    /// Two records of one fact.
+    Duplicate,
+    /// Deleted here, edited there.
+    DeletedAndEdited,
+}
+
+/// Two versions that contradict each other.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Conflict {
+    /// The same on every replica: derived from the record and the changes that compete.
+    pub id: String,
+    /// What contradicts what.
+    pub kind: ConflictKind,
+    /// The collection.
+    pub collection: String,
+    /// The record that the operation is about.
+    pub name: Name,
+    /// What the operation brought.
+    pub client: Side,
+    /// What the store had.
+    pub server: Side,
+    /// The fields in which they differ.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// Since when there is a conflict.
+    pub since: Moment,
+}
+
+/// One of two versions.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Side {
+    /// Its record, where the sides are two records.
+    #[serde(default)]
+    pub name: Option<Name>,
+    /// Its version; of the client's side the one it was based on.
+    pub version: u64,
+    /// The fields.
+    #[serde(default, deserialize_with = "plain::deserialize")]
+    pub fields: Fields,
+    /// When it was written, by the clock of its device.
+    #[serde(default)]
+    pub at: Option<Moment>,
+    /// Who wrote it.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Whether it is a deletion.
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+/// Open conflicts, oldest first.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ConflictPage {
+    /// The conflicts.
+    pub conflicts: Vec<Conflict>,
+    /// The place to go on from, if there are more.
+    #[serde(default)]
+    pub next: Option<u64>,
+}
+
+/// What became of settling a conflict.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resolved {
+    /// The conflict, or the entry of the journal.
+    pub id: String,
+    /// How it was settled, or is to be.
+    pub resolution: Resolution,
+    /// For what it waits, if it is not settled yet.
+    #[serde(default)]
+    pub review: Option<Review>,
+    /// Who settled it.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// When it was settled.
+    #[serde(default)]
+    pub at: Option<Moment>,
+    /// The record now.
+    #[serde(default)]
+    pub record: Option<Record>,
+}
+
+/// For what a conflict waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Review {
+    /// Somebody has to approve the resolution.
+    Approval,
+    /// Somebody has to give the values.
+    Manual,
+}

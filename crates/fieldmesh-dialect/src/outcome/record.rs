@@ -1,0 +1,74 @@
+//! Records and pages of the feed.
+
+use fieldmesh_model::{Fields, Moment};
+use serde::Deserialize;
+
+use crate::name::Name;
+use crate::payload::plain;
+
+/// A record as it is shown.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// What the client calls it.
+    pub name: Name,
+    /// Its collection.
+    pub collection: String,
+    /// Its fields; those that refer to other records hold the names that the client knows.
+    #[serde(default, deserialize_with = "plain::deserialize")]
+    pub fields: Fields,
+    /// How many changes of it have arrived.
+    pub version: u64,
+    /// When the newest of them arrived.
+    pub arrived_at: Moment,
+    /// When the newest of them was made, by the clock of its device.
+    #[serde(default)]
+    pub changed_at: Option<Moment>,
+    /// When it was made.
+    #[serde(default)]
+    pub created_at: Option<Moment>,
+    /// By whom it was made.
+    #[serde(default)]
+    pub created_by: Option<String>,
+}
+
+/// What happened to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Happened {
+    /// The reader has not seen it before.
+    Created,
+    /// It changed.
+    Updated,
+    /// It was deleted, or no longer fulfils the conditions of the pull.
+    Removed,
+}
+
+/// A record at its place in the feed.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Item {
+    /// What happened.
+    pub happened: Happened,
+    /// Its place; whoever goes on behind it misses nothing.
+    pub place: u64,
+    /// The record; of a removed one what was known last.
+    pub record: Record,
+}
+
+/// A page of the feed, in order of arrival.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    /// The records.
+    #[serde(default)]
+    pub items: Vec<Item>,
+    /// The place behind the page.
+    pub place: u64,
+    /// Everything that arrived until then, and that was wanted, is delivered.
+    pub until: Moment,
+    /// Whether there is more.
+    #[serde(default)]
+    pub more: bool,
+    /// When the page was read.
+    pub at: Moment,
+}

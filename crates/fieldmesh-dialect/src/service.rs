@@ -1,0 +1,217 @@
+//! What all dialects share: sessions, photos and the health of the server.
+
+use fieldmesh_model::Role;
+use serde_json::{Value as Json, json};
+
+use crate::command::{Command, Login, PhotoUpload, Refresh, Secret};
+use crate::form::{Form, object};
+use crate::outcome::{Outcome, Session};
+use crate::reason::MISFIT;
+use crate::refusal::Refusal;
+use crate::request::{Method, Request};
+use crate::response::Response;
+use crate::route::{self, Access, Bucket, Reads};
+
+mod multipart;
+
+/// The types of photos that are taken.
+const PHOTO_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/heic"];
+/// How long a photo stays in caches; its name is its content, so it never changes.
+const PHOTO_CACHE: &str = "private, max-age=31536000, immutable";
+/// The roles that keep photos.
+const CREW: &[Role] = &[Role::Operator, Role::Manager, Role::Admin];
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Endpoint {
+    Login,
+    Refresh,
+    KeepPhoto,
+    GivePhoto,
+    Health,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    Session,
+    Renewed,
+    PhotoKept,
+    Photo,
+    Health,
+    Alive,
+}
+
+const fn endpoint(
+    id: &'static str,
+    method: Method,
+    path: &'static str,
+    reads: Endpoint,
+) -> route::Endpoint {
+    route::Endpoint {
+        id,
+        dialect: None,
+        method,
+        path,
+        access: Access::Public,
+        bucket: Bucket::Address,
+        body_max: route::SESSION_BODY_MAX,
+        reads: Reads::Service(reads),
+    }
+}
+
+pub(crate) const ENDPOINTS: &[route::Endpoint] = &[
+    endpoint("E0-4", Method::Post, "/auth/login", Endpoint::Login),
+    endpoint("E0-5", Method::Post, "/auth/refresh", Endpoint::Refresh),
+    route::Endpoint {
+        access: Access::Roles(CREW),
+        body_max: route::PHOTO_SIZE_MAX,
+        ..endpoint("E0-6", Method::Post, "/upload", Endpoint::KeepPhoto)
+    },
+    route::Endpoint {
+        access: Access::Anyone,
+        ..endpoint("E0-11", Method::Get, "/upload/{photoId}", Endpoint::GivePhoto)
+    },
+    endpoint("E1-2", Method::Head, "/api/health", Endpoint::Health),
+    endpoint("EX-2", Method::Get, "/api/health", Endpoint::Health),
+];
+
+pub(crate) fn read(
+    endpoint: Endpoint,
+    part: &str,
+    request: &Request,
+) -> Result<(Command, Reply), Refusal> {
+    match endpoint {
+        Endpoint::Login => Ok((Command::Login(login(request)?), Reply::Session)),
+        Endpoint::Refresh => Ok((Command::Refresh(refresh(request)?), Reply::Renewed)),
+        Endpoint::KeepPhoto => Ok((Command::StorePhoto(photo(request)?), Reply::PhotoKept)),
+        Endpoint::GivePhoto => {
+            let is_hash = part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let id = is_hash.then(|| part.to_lowercase()).ok_or(Refusal::missing("Photo"))?;
+            Ok((Command::LoadPhoto { id }, Reply::Photo))
+        }
+        Endpoint::Health if request.method == Method::Head => Ok((Command::Health, Reply::Alive)),
+        Endpoint::Health => Ok((Command::Health, Reply::Health)),
+    }
+}
+
+fn login(request: &Request) -> Result<Login, Refusal> {
+    let body = object(request)?;
+    let mut form = Form::new(&body, "");
+    let email = form.need_text("email").map(|email| email.trim().to_lowercase());
+    let password = form.need("password", "text", Json::as_str);
+    form.finish().map_err(|faults| Refusal::Invalid { faults })?;
+    let (Some(email), Some(password)) = (email, password) else { return Err(Refusal::Malformed) };
+    Ok(Login { email, password: Secret::new(password) })
+}
+
+fn refresh(request: &Request) -> Result<Refresh, Refusal> {
+    let body = object(request)?;
+    let mut form = Form::new(&body, "");
+    let token = form.need_text("refreshToken").map(Secret::new);
+    let device = form.text("deviceId").map(str::to_owned);
+    form.finish().map_err(|faults| Refusal::Invalid { faults })?;
+    let Some(token) = token else { return Err(Refusal::Malformed) };
+    Ok(Refresh { token, device })
+}
+
+fn photo(request: &Request) -> Result<PhotoUpload, Refusal> {
+    let kind = request.header("content-type").unwrap_or_default();
+    let (kind, bytes) = match kind.split_once("boundary=") {
+        Some((start, boundary)) if start.trim_start().starts_with("multipart/form-data") => {
+            multipart::file(&request.body, boundary.trim_matches('"'))
+                .ok_or_else(|| Refusal::fault("file", "Body must have one part called file"))?
+        }
+        _ => (kind.to_owned(), request.body.clone()),
+    };
+    let content_type = kind.split(';').next().unwrap_or_default().trim().to_lowercase();
+    if !PHOTO_TYPES.contains(&content_type.as_str()) {
+        return Err(Refusal::WrongType { wanted: PHOTO_TYPES.join(", ") });
+    }
+    if bytes.is_empty() {
+        return Err(Refusal::fault("file", "Photo is empty"));
+    }
+    let part = match request.header("content-range") {
+        Some(range) => Some(content_range(range, bytes.len())?),
+        None => None,
+    };
+    let sha256 = request.header("x-content-sha256").map(str::to_lowercase);
+    Ok(PhotoUpload { content_type, bytes, sha256, part })
+}
+
+/// The first byte and the size of the whole in `bytes 0-499/1234`.
+fn content_range(text: &str, length: usize) -> Result<(u64, u64), Refusal> {
+    let parsed = || {
+        let (range, size) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let (first, last, size): (u64, u64, u64) =
+            (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
+        let length = u64::try_from(length).ok()?;
+        (last < size && last.checked_sub(first)?.checked_add(1)? == length).then_some((first, size))
+    };
+    let (first, size) = parsed()
+        .ok_or_else(|| Refusal::fault("Content-Range", "Content-Range does not fit the body"))?;
+    if size > route::PHOTO_SIZE_MAX as u64 {
+        return Err(Refusal::TooLarge { bytes_max: route::PHOTO_SIZE_MAX });
+    }
+    Ok((first, size))
+}
+
+impl Reply {
+    pub(crate) fn answer(&self, outcome: Outcome) -> Result<Response, Refusal> {
+        match (self, outcome) {
+            (Self::Session, Outcome::Session(session)) => Ok(opened(&session)),
+            (Self::Renewed, Outcome::Session(session)) => Ok(renewed(&session)),
+            (Self::Health, Outcome::Healthy { at, version }) => {
+                let body = json!({ "status": "ok", "serverTime": at, "version": version });
+                Ok(Response::json(200, &body).with_header("cache-control", "no-store"))
+            }
+            (Self::Alive, Outcome::Healthy { .. }) => {
+                Ok(Response::empty(200).with_header("cache-control", "no-store"))
+            }
+            (Self::PhotoKept, Outcome::PhotoKept { id, size, content_type, known, complete }) => {
+                let status = match (complete, known) {
+                    (false, _) => 202,
+                    (true, true) => 200,
+                    (true, false) => 201,
+                };
+                let url = format!("/upload/{id}");
+                let body =
+                    json!({ "url": url, "id": id, "size": size, "contentType": content_type });
+                Ok(Response::json(status, &body))
+            }
+            (Self::Photo, Outcome::Photo { content_type, bytes }) => Ok(Response {
+                status: 200,
+                headers: vec![
+                    ("content-type", content_type),
+                    ("cache-control", PHOTO_CACHE.to_owned()),
+                    ("x-content-type-options", "nosniff".to_owned()),
+                ],
+                body: bytes,
+            }),
+            _ => Err(MISFIT),
+        }
+    }
+}
+
+fn opened(session: &Session) -> Response {
+    let user = &session.user;
+    let body = json!({
+        "accessToken": session.access_token,
+        "refreshToken": session.refresh_token,
+        "expiresIn": session.expires_in,
+        "user": {
+            "id": user.id, "email": user.email, "name": user.name,
+            "role": user.role.as_str().to_uppercase(),
+        },
+        "tenantId": session.tenant,
+    });
+    Response::json(200, &body).with_header("cache-control", "no-store")
+}
+
+fn renewed(session: &Session) -> Response {
+    let body = json!({
+        "accessToken": session.access_token,
+        "refreshToken": session.refresh_token,
+        "expiresIn": session.expires_in,
+    });
+    Response::json(200, &body).with_header("cache-control", "no-store")
+}
