@@ -181,3 +181,39 @@ impl Document {
         Ok(assemble(collection, key, base, parts))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use automerge::transaction::Transactable;
+    use automerge::{AutoCommit, ScalarValue};
+
+    use super::*;
+
+    #[test]
+    fn counters_that_two_devices_begin_apart_count_later_additions_twice() {
+        let mut ours = AutoCommit::new();
+        ours.put(ROOT, "name", "store").unwrap();
+        let mut theirs = ours.fork();
+        ours.put(ROOT, "stock", ScalarValue::counter(5)).unwrap();
+        theirs.put(ROOT, "stock", ScalarValue::counter(7)).unwrap();
+        ours.merge(&mut theirs).unwrap();
+        ours.increment(ROOT, "stock", 1).unwrap();
+        let counters = ours.get_all(ROOT, "stock").unwrap();
+        let sum: i64 = counters.iter().filter_map(|(value, _)| value.as_i64()).sum();
+        assert_eq!(sum, 5 + 7 + 2, "so sums here are made of shares, not of counters");
+    }
+
+    #[test]
+    fn a_part_names_its_field_and_nothing_else_is_one() {
+        let share = share_key("data.stock", &[0xab; 16]);
+        assert_eq!(part_of(&share), Some(("data.stock", Part::Share)));
+        let item = item_key("tags", &"nuts".into());
+        assert_eq!(part_of(&item), Some(("tags", Part::Item)));
+        assert_ne!(item_key("tags", &Value::Int(5)), item_key("tags", &"5".into()));
+        for key in ["tags", "", &share[..share.len() - 1], &share["data.stock".len()..]] {
+            assert_eq!(part_of(key), None, "{key}");
+        }
+        assert_eq!(part_of(&share.replace("ab", "AB")), None);
+        assert_eq!(part_of(&format!("é{}", "0".repeat(32))), None);
+    }
+}

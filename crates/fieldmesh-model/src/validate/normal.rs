@@ -53,8 +53,10 @@ pub(super) fn normalise(
     let mut normal = Fields::new();
     let variant = variant_of(collection, fields);
     let known = known(collection, variant, fields);
+    let is_new = !matches!(reading, Reading::Standing);
     for (key, value) in fields {
-        if value.is_cleared() {
+        // What is looked up is never taken from input, however wrong that is.
+        if value.is_cleared() || (is_new && collection.is_derived(key)) {
             continue;
         }
         match checked(collection, known.get(key.as_str()).copied(), key, value, references) {

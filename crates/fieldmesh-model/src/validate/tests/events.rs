@@ -4,10 +4,10 @@ use super::*;
 use crate::catalogue::wells::FIELD_EVENT;
 use crate::natural_key::unique_keys;
 
-fn event(kind: &str, payload: serde_json::Value) -> Fields {
+fn event(kind: &str, payload: &serde_json::Value) -> Fields {
     flatten(&json!({
         "type": kind, "timestamp": "2026-03-01T08:30:00Z", "deviceId": "tablet 3",
-        "userId": "ann", "payload": payload,
+        "userId": "ann", "payload": payload.clone(),
     }))
     .unwrap()
 }
@@ -17,24 +17,24 @@ fn samples() -> [Fields; 6] {
     [
         event(
             "WELL_READING_RECORDED",
-            json!({ "wellId": WELL, "readingType": "TEMPERATURE", "value": -3.5, "unit": "°C",
+            &json!({ "wellId": WELL, "readingType": "TEMPERATURE", "value": -3.5, "unit": "°C",
                     "recordedAt": at }),
         ),
         event(
             "EQUIPMENT_INSPECTED",
-            json!({ "wellId": WELL, "equipmentId": "P-7", "inspectionType": "SAFETY",
+            &json!({ "wellId": WELL, "equipmentId": "P-7", "inspectionType": "SAFETY",
                     "status": "PASS", "notes": "", "inspectedAt": at }),
         ),
-        event("PRODUCTION_LOGGED", json!({ "wellId": WELL, "volume": 80 })),
+        event("PRODUCTION_LOGGED", &json!({ "wellId": WELL, "volume": 80 })),
         event(
             "PHOTO_ATTACHED",
-            json!({ "wellId": WELL, "photoId": "A".repeat(64), "contentType": "image/jpeg",
+            &json!({ "wellId": WELL, "photoId": "A".repeat(64), "contentType": "image/jpeg",
                     "size": 10, "takenAt": at }),
         ),
-        event("NOTES_ADDED", json!({ "wellId": WELL, "text": "Leak", "addedAt": at })),
+        event("NOTES_ADDED", &json!({ "wellId": WELL, "text": "Leak", "addedAt": at })),
         event(
             "EQUIPMENT_REPAIRED",
-            json!({ "wellId": WELL, "equipmentId": "P-7", "description": "New seal",
+            &json!({ "wellId": WELL, "equipmentId": "P-7", "description": "New seal",
                     "partsReplaced": ["seal", "seal"], "repairedAt": at }),
         ),
     ]
@@ -112,7 +112,7 @@ fn two_productions_of_a_well_and_time_are_one_and_two_readings_are_not() {
 
 #[test]
 fn events_of_another_type_keep_their_payload_as_it_is() {
-    let fields = event("PIG_LAUNCHED", json!({ "volume": -5, "pig": "blue", "wellId": "north" }));
+    let fields = event("PIG_LAUNCHED", &json!({ "volume": -5, "pig": "blue", "wellId": "north" }));
     let normal = validate(collection(FIELD_EVENT), &fields, &OneWell).unwrap();
     assert_eq!(normal["payload.volume"], (-5).into());
     assert_eq!(normal["payload.wellId"], "north".into());

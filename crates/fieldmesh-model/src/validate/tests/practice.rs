@@ -87,9 +87,11 @@ fn v_014_an_appointment_is_never_without_a_client() {
 
 #[test]
 fn v_015_a_client_that_somebody_gives_is_not_used() {
-    let fields = with(appointment(), "clientId", PAUL);
-    let normal = validate(collection(APPOINTMENT), &fields, &Practice).unwrap();
-    assert_eq!(normal["clientId"], OLGA.into());
+    for given in [Value::from(PAUL), "nobody".into(), 5.into()] {
+        let fields = with(appointment(), "clientId", given);
+        let normal = validate(collection(APPOINTMENT), &fields, &Practice).unwrap();
+        assert_eq!(normal["clientId"], OLGA.into());
+    }
 }
 
 #[test]
