@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{AutomergeError, ROOT, ReadDoc};
+use fieldmesh_model::input::part_of;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DocumentId, Edit, Fields, Moment, Value};
 use uuid::Uuid;
@@ -153,7 +154,9 @@ impl Document {
             .map_range(ROOT, ..)
             .filter(|item| item.conflict)
             .map(|item| item.key.into_owned())
-            .filter(|key| !keys::is_system(key) && !collection.is_immutable(key))
+            .filter(|key| {
+                !keys::is_system(key) && !collection.is_immutable(key) && part_of(key).is_none()
+            })
             .collect();
         for key in contested {
             let candidates = self.candidates(&key, &hashed)?;
@@ -165,7 +168,7 @@ impl Document {
             };
             conflicts.push(self.field_conflict(key, kind, &shown, candidates));
         }
-        conflicts.extend(self.deleted_and_edited(&hashed)?);
+        conflicts.extend(self.deleted_and_edited(collection, &hashed)?);
         Ok(conflicts)
     }
 
@@ -192,6 +195,7 @@ impl Document {
 
     fn deleted_and_edited(
         &self,
+        collection: &Collection,
         hashed: &BTreeMap<[u8; 32], &Meta>,
     ) -> Result<Option<FieldConflict>, AutomergeError> {
         let edits = self.unaware_edits();
@@ -215,9 +219,7 @@ impl Document {
             let heads = crate::document::hashes(&[meta.hash]);
             let mut written = Fields::new();
             for key in edits.get(&meta.hash).into_iter().flatten() {
-                let candidates = self.candidates_at(key, &heads, hashed)?;
-                let value = candidates.into_iter().next_back().map_or(Value::Null, |one| one.value);
-                written.insert(key.clone(), value);
+                written.insert(key.clone(), self.value_at(collection, key, &heads, hashed)?);
             }
             values.push(side(
                 values.len(),

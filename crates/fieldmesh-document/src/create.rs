@@ -12,6 +12,7 @@ use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DeviceId, DocumentId, Fields, Moment, Scope, UserId, Value, natural_key};
 
 use crate::first::First;
+use crate::part::{item_key, share_key};
 use crate::{keys, scalar};
 
 /// A record to be created.
@@ -84,12 +85,12 @@ pub fn identify(
     extension: &[u8],
     nonce: [u8; 16],
 ) -> Identity {
+    let time = collection.time_field.as_ref().and_then(|field| fields.get(field));
+    let time = time.and_then(Value::as_moment);
     let (at, key) = match natural_key(collection, fields, extension) {
-        None => (at, nonce.to_vec()),
-        Some(key) => {
-            let time = collection.time_field.as_ref().and_then(|field| fields.get(field));
-            (time.and_then(Value::as_moment).unwrap_or(Moment::ZERO), key)
-        }
+        // The id carries the month in which the record is looked for.
+        None => (time.unwrap_or(at), nonce.to_vec()),
+        Some(key) => (time.unwrap_or(Moment::ZERO), key),
     };
     Identity { id: DocumentId::derive(user, at, &key), key }
 }
@@ -146,8 +147,16 @@ fn draft(record: &CreateRecord<'_>) -> Result<ExpandedChange, CreateError> {
                     .map(|character| ScalarValue::Str(character.encode_utf8(&mut [0; 4]).into()));
                 draft.put_sequence(key, ObjType::Text, characters);
             }
+            Value::List(items) if record.collection.policy(key) == MergePolicy::Union => {
+                for item in items {
+                    draft.put(&item_key(key, item), scalar::to_scalar(item));
+                }
+            }
             Value::List(items) => {
                 draft.put_sequence(key, ObjType::List, items.iter().map(scalar::to_scalar));
+            }
+            value if record.collection.policy(key) == MergePolicy::Sum => {
+                draft.put(&share_key(key, &record.actor), scalar::to_scalar(value));
             }
             value => draft.put(key, scalar::to_scalar(value)),
         }

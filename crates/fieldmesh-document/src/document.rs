@@ -185,7 +185,7 @@ impl Document {
         }
         self.change(actor, at, |transaction| {
             for one in edits {
-                edit::write(transaction, collection, one)?;
+                edit::write(transaction, collection, &actor, one)?;
             }
             Ok(())
         })

@@ -9,7 +9,7 @@ use automerge::{AutomergeError, ObjId, ObjType, ROOT, ReadDoc, ScalarValue};
 use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DocumentId, Edit, Moment, UserId, Value};
 
-use crate::{keys, scalar};
+use crate::{keys, part, scalar};
 
 pub(crate) type Transaction<'a> = automerge::transaction::Transaction<'a>;
 
@@ -22,8 +22,17 @@ pub(crate) fn pending(transaction: &Transaction<'_>) -> usize {
 pub(crate) fn write(
     transaction: &mut Transaction<'_>,
     collection: &Collection,
+    actor: &[u8; 16],
     edit: &Edit,
 ) -> Result<(), AutomergeError> {
+    let is_written = match collection.policy(edit.key()) {
+        MergePolicy::Sum => write_sum(transaction, collection, actor, edit)?,
+        MergePolicy::Union => write_set(transaction, collection, edit)?,
+        _ => false,
+    };
+    if is_written {
+        return Ok(());
+    }
     match edit {
         Edit::Set { key, value: Value::List(items) } => set_list(transaction, key, items),
         Edit::Set { key, value: Value::Text(text) }
@@ -35,6 +44,89 @@ pub(crate) fn write(
         Edit::Set { key, value } => put(transaction, key, value),
         Edit::Append { key, item } => append(transaction, key, item),
         Edit::RemoveItem { key, item } => remove_item(transaction, key, item),
+        Edit::Add { key, amount } => {
+            let current = match transaction.get(ROOT, key)? {
+                Some((automerge::Value::Scalar(value), _)) => scalar::from_scalar(&value),
+                _ => Value::Int(0),
+            };
+            put(transaction, key, &current.plus(amount).unwrap_or_else(|| amount.clone()))
+        }
+    }
+}
+
+// Whatever is asked for becomes an addition, so that what others add meanwhile counts too. False
+// where no number is written.
+fn write_sum(
+    transaction: &mut Transaction<'_>,
+    collection: &Collection,
+    actor: &[u8; 16],
+    edit: &Edit,
+) -> Result<bool, AutomergeError> {
+    let key = edit.key();
+    let total = part::read(transaction, collection, key)?;
+    let total = if total == Value::Null { Value::Int(0) } else { total };
+    let to = |wanted: &Value| wanted.plus(&negative(&total)?);
+    let amount = match edit {
+        Edit::Add { amount, .. } => Some(amount.clone()),
+        Edit::Set { value: Value::Null, .. } | Edit::Clear { .. } => to(&Value::Int(0)),
+        Edit::Set { value, .. } => to(value),
+        Edit::Append { .. } | Edit::RemoveItem { .. } => None,
+    };
+    let share_key = part::share_key(key, actor);
+    let own = match transaction.get(ROOT, &share_key)? {
+        Some((automerge::Value::Scalar(value), _)) => scalar::from_scalar(&value),
+        _ => Value::Int(0),
+    };
+    let Some(share) = amount.and_then(|amount| own.plus(&amount)) else { return Ok(false) };
+    if !share.is_same(&own) {
+        put(transaction, &share_key, &share)?;
+    }
+    Ok(true)
+}
+
+// Each item stands under a key of its own: one that replaces a whole list would hide what others
+// add to that list meanwhile. False where no item is written.
+fn write_set(
+    transaction: &mut Transaction<'_>,
+    collection: &Collection,
+    edit: &Edit,
+) -> Result<bool, AutomergeError> {
+    let key = edit.key();
+    let current = match part::read(transaction, collection, key)? {
+        Value::List(items) => items,
+        _ => Vec::new(),
+    };
+    let has = |list: &[Value], item: &Value| list.iter().any(|one| one.is_same(item));
+    let wanted = match edit {
+        Edit::Append { item, .. } => [&current[..], std::slice::from_ref(item)].concat(),
+        Edit::RemoveItem { item, .. } => {
+            current.iter().filter(|one| !one.is_same(item)).cloned().collect()
+        }
+        Edit::Set { value: Value::List(items), .. } => items.clone(),
+        Edit::Set { value: Value::Null, .. } | Edit::Clear { .. } => Vec::new(),
+        Edit::Set { value, .. } => vec![value.clone()],
+        Edit::Add { .. } => return Ok(false),
+    };
+    for item in current.iter().filter(|item| !has(&wanted, item)) {
+        let item_key = part::item_key(key, item);
+        if transaction.get(ROOT, &item_key)?.is_some() {
+            force(transaction, &item_key, ScalarValue::Null)?;
+        }
+        // What was written before the field became a set.
+        if transaction.get(ROOT, key)?.is_some() {
+            remove_item(transaction, key, item)?;
+        }
+    }
+    for item in wanted.iter().filter(|item| !has(&current, item)) {
+        force(transaction, &part::item_key(key, item), scalar::to_scalar(item))?;
+    }
+    Ok(true)
+}
+
+fn negative(number: &Value) -> Option<Value> {
+    match number {
+        Value::Int(whole) => whole.checked_neg().map(Value::Int),
+        number => number.as_number().map(|number| Value::from(-number)),
     }
 }
 

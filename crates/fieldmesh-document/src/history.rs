@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::legacy::{Key, ObjectId, OpId, OpType};
-use automerge::{Change, ChangeHash};
+use automerge::{AutomergeError, Change, ChangeHash};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{Moment, Value};
 
 use crate::document::{Document, Meta, by_hash, hashes};
 use crate::guard::guard;
-use crate::keys;
 use crate::merge::merge;
 use crate::view::ReadError;
+use crate::{keys, part};
 
 /// One change of a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,20 +55,13 @@ impl Document {
         let metas = self.metas();
         let hashed = by_hash(&metas);
         let touched = self.touched_keys();
-        let value_at = |key: &str, heads: &[ChangeHash], hashed: &BTreeMap<[u8; 32], &Meta>| {
-            if heads.is_empty() {
-                return Ok(Value::Null);
-            }
-            let candidates = self.candidates_at(key, heads, hashed)?;
-            Ok::<_, ReadError>(merge(collection.policy(key), &candidates).0)
-        };
         let mut revisions = Vec::with_capacity(metas.len());
         for meta in in_order(&metas) {
             let (known, made) = (hashes(&meta.deps), hashes(&[meta.hash]));
             let mut fields = Vec::new();
             for key in touched.get(&meta.hash).into_iter().flatten() {
-                let before = value_at(key, &known, &hashed)?;
-                let after = value_at(key, &made, &hashed)?;
+                let before = self.value_at(collection, key, &known, &hashed)?;
+                let after = self.value_at(collection, key, &made, &hashed)?;
                 fields.push(FieldChange { key: key.clone(), before, after });
             }
             revisions.push(Revision {
@@ -83,7 +76,23 @@ impl Document {
         Ok(revisions)
     }
 
-    /// The keys that each change writes, without those of the system but the tombstone.
+    /// What a field showed at earlier heads; nothing at none.
+    pub(crate) fn value_at(
+        &self,
+        collection: &Collection,
+        key: &str,
+        heads: &[ChangeHash],
+        hashed: &BTreeMap<[u8; 32], &Meta>,
+    ) -> Result<Value, AutomergeError> {
+        if heads.is_empty() {
+            return Ok(Value::Null);
+        }
+        let candidates = self.candidates_at(key, heads, hashed)?;
+        let value = merge(collection.policy(key), &candidates).0;
+        self.with_parts_at(collection, key, value, heads)
+    }
+
+    /// The fields that each change writes, without those of the system but the tombstone.
     pub(crate) fn touched_keys(&self) -> BTreeMap<[u8; 32], BTreeSet<String>> {
         let mut owners = BTreeMap::new();
         let mut touched = BTreeMap::new();
@@ -138,7 +147,7 @@ fn keys_of(change: &Change, owners: &mut BTreeMap<(u64, Vec<u8>), String>) -> BT
             owners.insert((counter, expanded.actor_id.to_bytes().to_vec()), key.clone());
         }
         if !keys::is_system(&key) || key == keys::DELETED_AT {
-            keys.insert(key);
+            keys.insert(part::field_of(&key).to_owned());
         }
     }
     keys

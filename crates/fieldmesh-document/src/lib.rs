@@ -17,6 +17,7 @@ mod guard;
 pub mod history;
 mod keys;
 mod merge;
+mod part;
 mod scalar;
 pub mod view;
 

@@ -1,5 +1,6 @@
 //! What is shown of concurrent values: a pure rule, the same on every replica.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use automerge::{AutomergeError, ChangeHash, ObjType, ROOT, ReadDoc};
@@ -35,19 +36,56 @@ pub(crate) enum Contest {
 
 /// The value to show of candidates in order, and whether they compete.
 pub(crate) fn merge(policy: MergePolicy, candidates: &[Candidate]) -> (Value, Contest) {
-    let Some(winner) = candidates.last() else { return (Value::Null, Contest::None) };
-    let value = winner.value.clone();
+    let Some(latest) = candidates.last() else { return (Value::Null, Contest::None) };
+    let value = match policy {
+        MergePolicy::Union => return (union(candidates), Contest::None),
+        MergePolicy::Max => extreme(candidates, Ordering::Greater),
+        MergePolicy::Min => extreme(candidates, Ordering::Less),
+        _ => latest.value.clone(),
+    };
     if candidates.iter().all(|one| one.value.is_same(&value)) {
         return (value, Contest::None);
     }
-    let first = candidates.first().map_or(winner.at, |first| first.at);
+    let first = candidates.first().map_or(latest.at, |first| first.at);
+    let is_near = latest.at.millis_since(first) <= LATEST_SPREAD_MAX_MILLIS;
     let contest = match policy {
-        MergePolicy::Latest if winner.at.millis_since(first) <= LATEST_SPREAD_MAX_MILLIS => {
-            Contest::Settled
-        }
+        MergePolicy::Latest if is_near => Contest::Settled,
+        // No clock has a part in these, so a wrong one spoils nothing.
+        MergePolicy::Max | MergePolicy::Min | MergePolicy::Sum => Contest::Settled,
         _ => Contest::Open,
     };
     (value, contest)
+}
+
+// A cleared value is neither greatest nor least while there is another.
+fn extreme(candidates: &[Candidate], wanted: Ordering) -> Value {
+    let values = candidates.iter().map(|one| &one.value).filter(|value| !value.is_cleared());
+    let best = values.reduce(|best, one| if one.order(best) == wanted { one } else { best });
+    best.cloned().unwrap_or(Value::Null)
+}
+
+// Whoever clears a set beside somebody who adds to it has not seen the addition.
+fn union(candidates: &[Candidate]) -> Value {
+    let mut items = Vec::new();
+    for one in candidates {
+        match &one.value {
+            Value::Null => {}
+            Value::List(own) => items.extend(own.iter().cloned()),
+            single => items.push(single.clone()),
+        }
+    }
+    as_set(Value::List(items))
+}
+
+/// A value of a field that merges by union: a set, or null without items.
+pub(crate) fn as_set(value: Value) -> Value {
+    let items = match value {
+        Value::Null => Vec::new(),
+        Value::List(items) => items,
+        single => vec![single],
+    };
+    let items: Vec<_> = items.into_iter().filter(|item| *item != Value::Null).collect();
+    if items.is_empty() { Value::Null } else { Value::List(items).into_set() }
 }
 
 impl Document {
@@ -136,17 +174,44 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_shows_the_latest_and_says_whether_a_person_is_needed() {
+    fn a_policy_shows_one_value_and_says_whether_a_person_is_needed() {
         let day = LATEST_SPREAD_MAX_MILLIS;
-        for (policy, values, contest) in [
-            (MergePolicy::Latest, [candidate(1.0, 0), candidate(2.0, day)], Contest::Settled),
-            (MergePolicy::Latest, [candidate(1.0, 0), candidate(2.0, day + 1)], Contest::Open),
-            (MergePolicy::Latest, [candidate(2.0, 0), candidate(2.0, day + 1)], Contest::None),
-            (MergePolicy::Review, [candidate(1.0, 0), candidate(2.0, 1)], Contest::Open),
-            (MergePolicy::Text, [candidate(1.0, 0), candidate(2.0, 1)], Contest::Open),
+        let (far, near) = (
+            [candidate(2.0, 0), candidate(1.0, day + 1)],
+            [candidate(2.0, 0), candidate(1.0, day)],
+        );
+        for (policy, values, shown, contest) in [
+            (MergePolicy::Latest, &near, 1.0, Contest::Settled),
+            (MergePolicy::Latest, &far, 1.0, Contest::Open),
+            (
+                MergePolicy::Latest,
+                &[candidate(2.0, 0), candidate(2.0, day + 1)],
+                2.0,
+                Contest::None,
+            ),
+            (MergePolicy::Review, &near, 1.0, Contest::Open),
+            (MergePolicy::Text, &near, 1.0, Contest::Open),
+            (MergePolicy::Unknown, &near, 1.0, Contest::Open),
+            (MergePolicy::Max, &far, 2.0, Contest::Settled),
+            (MergePolicy::Min, &far, 1.0, Contest::Settled),
+            (MergePolicy::Sum, &far, 1.0, Contest::Settled),
         ] {
-            assert_eq!(merge(policy, &values), (Value::Float(2.0), contest), "{policy:?}");
+            assert_eq!(merge(policy, values), (Value::Float(shown), contest), "{policy:?}");
         }
         assert_eq!(merge(MergePolicy::Review, &[]), (Value::Null, Contest::None));
+    }
+
+    #[test]
+    fn a_cleared_value_is_no_extreme_and_adds_nothing_to_a_union() {
+        let null = Candidate { value: Value::Null, ..candidate(0.0, 5) };
+        for policy in [MergePolicy::Max, MergePolicy::Min] {
+            let shown = merge(policy, &[candidate(-3.0, 0), null.clone()]);
+            assert_eq!(shown, (Value::Float(-3.0), Contest::Settled));
+            assert_eq!(merge(policy, std::slice::from_ref(&null)), (Value::Null, Contest::None));
+        }
+        let list = |items: &[&str]| Candidate { value: items.to_vec().into(), ..candidate(0.0, 1) };
+        let all = [null, list(&["nuts", "milk"]), list(&["milk", "eggs"])];
+        let expected = Value::from(vec!["eggs", "milk", "nuts"]);
+        assert_eq!(merge(MergePolicy::Union, &all), (expected, Contest::None));
     }
 }

@@ -18,6 +18,8 @@ mod convergence;
 mod corpus;
 mod gate;
 mod hostile;
+mod policies;
+mod traces;
 mod writing;
 
 const HOUR: i64 = 3_600_000;

@@ -1,13 +1,14 @@
 //! A document as people see it: one value per field, by the merge policies.
 
 use automerge::{AutomergeError, ObjId, ROOT, ReadDoc, ScalarValue, ValueRef};
+use fieldmesh_model::input::part_of;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DeviceId, DocumentId, Fields, Moment, Scope, UserId, Value};
 
 use crate::document::{Document, Meta, by_hash, hashes, root};
 use crate::guard::{Panicked, guard};
 use crate::merge::{Contest, merge};
-use crate::{keys, scalar};
+use crate::{keys, part, scalar};
 
 /// A record.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,10 +107,12 @@ impl Document {
     ///
     /// The document cannot be read; that of gated changes always can.
     pub fn view(&self, collection: &Collection) -> Result<RecordView, ReadError> {
-        if let Some(view) = self.first.as_ref().and_then(|first| first.view(self.id)) {
-            return Ok(view);
-        }
-        guard(|| self.read_view(collection))?
+        let mut view = match self.first.as_ref().and_then(|first| first.view(self.id)) {
+            Some(view) => view,
+            None => guard(|| self.read_view(collection))??,
+        };
+        part::finish(collection, &mut view.fields);
+        Ok(view)
     }
 
     /// The number of the record's collection, before its schema is known.
@@ -147,6 +150,9 @@ impl Document {
                     set_system(&mut view, key, &value.into());
                 }
                 _ if is_system => {}
+                _ if item.conflict && part_of(key).is_some() => {
+                    set(&mut view.fields, key, self.part(key, None)?);
+                }
                 _ if item.conflict => {
                     let candidates = self.candidates(key, &hashed)?;
                     let (value, contest) = merge(collection.policy(key), &candidates);

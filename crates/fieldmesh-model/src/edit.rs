@@ -33,6 +33,13 @@ pub enum Edit {
         /// The item.
         item: Value,
     },
+    /// Adds to a number; an absent one counts as 0.
+    Add {
+        /// The flat key.
+        key: String,
+        /// How much; less than 0 takes away.
+        amount: Value,
+    },
 }
 
 impl Edit {
@@ -52,7 +59,8 @@ impl Edit {
             Self::Set { key, .. }
             | Self::Clear { key }
             | Self::Append { key, .. }
-            | Self::RemoveItem { key, .. } => key,
+            | Self::RemoveItem { key, .. }
+            | Self::Add { key, .. } => key,
         }
     }
 
@@ -76,6 +84,11 @@ impl Edit {
                 if !items.is_empty() {
                     fields.insert(key.clone(), Value::List(items));
                 }
+            }
+            Self::Add { key, amount } => {
+                // What is no number shows up in validation; it must not vanish here.
+                let current = fields.get(key).cloned().unwrap_or(Value::Int(0));
+                fields.insert(key.clone(), current.plus(amount).unwrap_or_else(|| amount.clone()));
             }
         }
     }

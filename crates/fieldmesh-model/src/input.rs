@@ -47,6 +47,40 @@ pub enum InputError {
 /// The longest flat key, in bytes.
 pub const KEY_SIZE_MAX: usize = 256;
 
+/// How many characters stand behind the key of a field in the key of a part of it.
+pub const PART_SUFFIX: usize = 1 + 32;
+
+/// What a key is a part of, where the value of a field is put together from several keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// What one device added to a sum.
+    Share,
+    /// One item of a set.
+    Item,
+}
+
+impl Part {
+    /// The character between the key of the field and the digits of the part.
+    pub const fn sign(self) -> char {
+        match self {
+            Self::Share => '+',
+            Self::Item => '*',
+        }
+    }
+}
+
+/// The field of which `key` is a part, if it is one: the field's key, a sign and 32 hex digits.
+///
+/// No field has such a name, so that a part can be told from a field without its schema.
+pub fn part_of(key: &str) -> Option<(&str, Part)> {
+    let at = key.len().checked_sub(PART_SUFFIX).filter(|at| *at > 0)?;
+    let (field, suffix) = key.split_at_checked(at)?;
+    let part =
+        [Part::Share, Part::Item].into_iter().find(|part| suffix.starts_with(part.sign()))?;
+    let is_hex = suffix[1..].bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_hex.then_some((field, part))
+}
+
 /// Flattens a nested JSON object: `{"data": {"oilVolume": 5}}` gives `data.oilVolume`.
 ///
 /// A dot inside a key is kept as `\.`. Empty objects leave nothing behind.

@@ -34,6 +34,9 @@ pub fn unique_keys(
     extension: &[u8],
 ) -> Vec<(usize, Vec<u8>)> {
     let group = |(number, unique): (usize, &crate::schema::Unique)| {
+        if !unique.applies_to(fields) {
+            return None;
+        }
         let mut bytes = encode(unique.fields.iter().map(|key| fields.get(key)))?;
         if unique.extended {
             bytes.extend_from_slice(extension);

@@ -7,9 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Fields, Value};
 
+mod check;
+mod evolve;
 mod field;
+mod file;
+mod rule;
 
-pub use field::{Field, Form, Kind, MergePolicy, Range};
+pub use check::{FIELD_KEY_MAX, FIELDS_MAX, ITEMS_LIMIT_MAX, NAME_MAX, TEXT_LIMIT_MAX, check};
+pub use evolve::evolve;
+pub use field::{Field, Form, Kind, MergePolicy, Range, Stated};
+pub use file::{SCHEMA_SIZE_MAX, SchemaError, SchemaFault, decode, in_force, parse, tenant_number};
+pub use rule::{Origin, Rule, Unique, Variants};
 
 /// A schema: what records of one kind hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,79 +40,27 @@ pub struct Collection {
     pub time_field: Option<String>,
     /// The field that is given the device's name or id where the input has none.
     pub device_field: Option<String>,
+    /// The field that is given the user's id where the input has none.
+    #[serde(default)]
+    pub user_field: Option<String>,
     /// Which fields belong to which kind of entry.
     pub variants: Option<Variants>,
-    /// The prefixes (`data`) under which unknown keys are kept.
+    /// The prefixes (`data`) under which unknown keys are kept; an empty one is the whole record.
     pub open: Vec<String>,
     /// The field and the value of it that let the changes of a record travel before all others.
     pub critical: Option<(String, Value)>,
-    /// The rules about more than one field.
+    /// The rules about more than one field or about other records.
     pub rules: Vec<Rule>,
+    /// Rules that no source states: they guard what is entered here, and are only listed for what
+    /// comes over a dialect.
+    #[serde(default)]
+    pub proposed: Vec<Rule>,
     /// Who may create records.
     pub create_by: Vec<Who>,
     /// Who may edit and delete records.
     pub edit_by: Vec<Who>,
     /// Who may resolve conflicts of fields with the policy `review`.
     pub resolve_by: Vec<Who>,
-}
-
-/// Fields whose values together no two records share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unique {
-    /// The fields.
-    pub fields: Vec<String>,
-    /// Whether the extension of the natural key counts too, so that an import's rows may differ
-    /// by columns that are no fields.
-    pub extended: bool,
-    /// What to say where the values are taken.
-    pub message: String,
-}
-
-/// Which fields belong to which kind of entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Variants {
-    /// The field that names the kind.
-    pub field: String,
-    /// The prefix of the fields that depend on it.
-    pub prefix: String,
-}
-
-/// A rule about more than one field.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Rule {
-    /// All of the fields are given or none.
-    Together {
-        /// The fields.
-        fields: Vec<String>,
-        /// What to say.
-        message: String,
-    },
-    /// A moment is not before the day of another.
-    NotBeforeDayOf {
-        /// The later field.
-        field: String,
-        /// The earlier field.
-        earlier: String,
-        /// What to say.
-        message: String,
-    },
-    /// At least one known field under the prefix of the variants is given.
-    AnyKnown {
-        /// The prefix.
-        prefix: String,
-        /// What to say.
-        message: String,
-    },
-    /// A field takes a value if any of the conditions holds.
-    Derive {
-        /// The field.
-        field: String,
-        /// Its value then.
-        value: Value,
-        /// Fields and the values that each of them would have to hold.
-        when: Vec<(String, Value)>,
-    },
 }
 
 /// Who may do something with a record.
@@ -120,6 +76,9 @@ pub enum Who {
     Manager,
     /// Admins.
     Admin,
+    /// A word of a newer version: nobody, as far as this one can tell.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Collection {
@@ -135,19 +94,38 @@ impl Collection {
             names: Vec::new(),
             time_field: None,
             device_field: None,
+            user_field: None,
             variants: None,
             open: Vec::new(),
             critical: None,
             rules: Vec::new(),
+            proposed: Vec::new(),
             create_by: vec![Who::Crew],
             edit_by: vec![Who::Author, Who::Manager],
             resolve_by: vec![Who::Manager],
         }
     }
 
-    /// The field under the flat `key`.
+    /// The field under the flat `key`; where kinds of entries share a key, that of the first.
+    ///
+    /// They agree in everything but what is allowed, so that one look at the key is enough to
+    /// merge, index and show it.
     pub fn field(&self, key: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.key == key)
+    }
+
+    /// All rules, with where they come from.
+    pub fn all_rules(&self) -> impl Iterator<Item = (&Rule, Origin)> {
+        let stated = self.rules.iter().map(|rule| (rule, Origin::Source));
+        stated.chain(self.proposed.iter().map(|rule| (rule, Origin::Proposed)))
+    }
+
+    /// Whether the value under `key` follows from another record and is never taken from input.
+    pub fn is_derived(&self, key: &str) -> bool {
+        self.all_rules().any(|(rule, _)| match rule {
+            Rule::Lookup { field, .. } => field == key,
+            _ => false,
+        })
     }
 
     /// How concurrent values under `key` merge.
@@ -168,7 +146,7 @@ impl Collection {
 
     /// Whether `key` lies under a prefix where unknown keys are kept.
     pub fn is_open(&self, key: &str) -> bool {
-        self.open.iter().any(|prefix| is_under(key, prefix))
+        self.open.iter().any(|prefix| prefix.is_empty() || is_under(key, prefix))
     }
 
     /// The field that a person means by `name`: its whole key, or its last part (`oilVolume` for
@@ -180,16 +158,18 @@ impl Collection {
                 .iter()
                 .filter(|field| field.key.rsplit_once('.').is_some_and(|(_, last)| last == name));
             let first = ending.next()?;
-            ending.next().is_none().then_some(first)
+            ending.all(|other| other.key == first.key).then_some(first)
         })
     }
 
-    // Unknown keys merge as strictly as the known ones beside them.
+    // Unknown keys merge as strictly as the known ones beside them. What is put together in some
+    // way is so for one field only; of unknown ones a person decides.
     fn open_policy(&self) -> MergePolicy {
-        self.fields
-            .iter()
-            .find(|field| self.is_open(&field.key))
-            .map_or(MergePolicy::Latest, |field| field.policy)
+        let beside = self.fields.iter().find(|field| self.is_open(&field.key));
+        match beside.map(|field| field.policy) {
+            None | Some(MergePolicy::Latest) => MergePolicy::Latest,
+            Some(_) => MergePolicy::Review,
+        }
     }
 }
 

@@ -3,20 +3,24 @@
 //! All faults are reported at once. The same code judges what a person enters on a device and
 //! what a gateway takes in; what a peer merged is judged by it too, but never refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::edit::Edit;
-use crate::limits::RECORD_SIZE_MAX;
-use crate::schema::{Collection, Field, Rule, is_under};
-use crate::{Fields, Value, input};
+use crate::schema::{Collection, Field, MergePolicy, Origin, Rule};
+use crate::{Fields, Value};
 
 mod nearest;
+mod normal;
+mod rule;
 mod value;
 
+use normal::{Finding, Reading, normalise};
+
 pub use nearest::nearest;
+pub use value::rounded;
 
 /// One thing that is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,6 +58,18 @@ pub trait References {
         let _ = (collection, fields, values);
         false
     }
+
+    /// What the record of `collection` with this id holds under `key`, as far as it is known here.
+    fn value(&self, collection: &str, id: &str, key: &str) -> Option<Value> {
+        let _ = (collection, id, key);
+        None
+    }
+
+    /// What the acting user's own record holds under `key`, as far as it is known here.
+    fn of_caller(&self, key: &str) -> Option<Value> {
+        let _ = key;
+        None
+    }
 }
 
 /// Takes every reference for good: for views, which judge a record alone.
@@ -64,6 +80,15 @@ impl References for AnyReference {
     fn exists(&self, _collection: &str, _id: &str) -> bool {
         true
     }
+}
+
+/// What comes over a dialect and is taken in, with what this project would not have let pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taken<T> {
+    /// The fields or edits in normal form; what is listed below stands there as it was given.
+    pub content: T,
+    /// What breaks a rule that the source does not state.
+    pub violations: Vec<Fault>,
 }
 
 /// Checks the fields of a new record and returns them in normal form.
@@ -79,9 +104,22 @@ pub fn validate(
     fields: &Fields,
     references: &dyn References,
 ) -> Result<Fields, Vec<Fault>> {
-    let (fields, mut faults) = normalise(collection, fields, references);
-    faults.extend(taken(collection, &fields, references, |_| true));
-    if faults.is_empty() { Ok(fields) } else { Err(faults.into_iter().collect()) }
+    let (fields, findings) = judge_new(collection, fields, references);
+    if findings.is_empty() { Ok(fields) } else { Err(faults(findings)) }
+}
+
+/// As [`validate`], for what comes over a dialect: only what its source states refuses.
+///
+/// # Errors
+///
+/// Every fault of the record that the source states, by field.
+pub fn validate_stated(
+    collection: &Collection,
+    fields: &Fields,
+    references: &dyn References,
+) -> Result<Taken<Fields>, Vec<Fault>> {
+    let (fields, findings) = judge_new(collection, fields, references);
+    taken_in(fields, findings)
 }
 
 /// What is wrong with the fields of a record as merged, for views.
@@ -90,7 +128,7 @@ pub fn violations(
     fields: &Fields,
     references: &dyn References,
 ) -> Vec<Fault> {
-    normalise(collection, fields, references).1.into_iter().collect()
+    faults(normalise(collection, fields, references, Reading::Standing).1)
 }
 
 /// Checks `edits` of a record that holds `current` and returns them in normal form.
@@ -106,35 +144,99 @@ pub fn validate_edit(
     edits: &[Edit],
     references: &dyn References,
 ) -> Result<Vec<Edit>, Vec<Fault>> {
-    let mut faults = BTreeSet::new();
+    let (edits, findings) = judge_edit(collection, current, edits, references);
+    if findings.is_empty() { Ok(edits) } else { Err(faults(findings)) }
+}
+
+/// As [`validate_edit`], for what comes over a dialect: only what its source states refuses.
+///
+/// # Errors
+///
+/// Every fault that the edits would bring in and that the source states, by field.
+pub fn validate_edit_stated(
+    collection: &Collection,
+    current: &Fields,
+    edits: &[Edit],
+    references: &dyn References,
+) -> Result<Taken<Vec<Edit>>, Vec<Fault>> {
+    let (edits, findings) = judge_edit(collection, current, edits, references);
+    taken_in(edits, findings)
+}
+
+/// Whether a field may hold a value, whatever else a record holds.
+pub(crate) fn check_alone(field: &Field, value: &Value) -> Result<(), String> {
+    match value::check(field, value, &AnyReference) {
+        Ok(_) => Ok(()),
+        Err(value::Wrong::Kind(text) | value::Wrong::Bounds(text)) => Err(text),
+    }
+}
+
+fn faults(findings: BTreeSet<Finding>) -> Vec<Fault> {
+    findings.into_iter().map(|finding| finding.fault).collect()
+}
+
+fn taken_in<T>(content: T, findings: BTreeSet<Finding>) -> Result<Taken<T>, Vec<Fault>> {
+    let (stated, proposed): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.origin == Origin::Source);
+    let plain = |findings: Vec<Finding>| findings.into_iter().map(|one| one.fault).collect();
+    if stated.is_empty() {
+        Ok(Taken { content, violations: plain(proposed) })
+    } else {
+        Err(plain(stated))
+    }
+}
+
+fn judge_new(
+    collection: &Collection,
+    fields: &Fields,
+    references: &dyn References,
+) -> (Fields, BTreeSet<Finding>) {
+    let (fields, mut findings) = normalise(collection, fields, references, Reading::New);
+    findings.extend(taken(collection, &fields, references, |_| true));
+    (fields, findings)
+}
+
+fn judge_edit(
+    collection: &Collection,
+    current: &Fields,
+    edits: &[Edit],
+    references: &dyn References,
+) -> (Vec<Edit>, BTreeSet<Finding>) {
+    let mut findings = BTreeSet::new();
     let mut wanted = current.clone();
     for edit in edits {
         edit.apply(&mut wanted);
     }
-    let (before, old_faults) = normalise(collection, current, references);
-    let (after, new_faults) = normalise(collection, &wanted, references);
+    let (before, old) = normalise(collection, current, references, Reading::Standing);
+    let (after, new) = normalise(collection, &wanted, references, Reading::Edited(&before));
     let is_changed = |key: &str| match (before.get(key), after.get(key)) {
         (Some(old), Some(new)) => !old.is_same(new),
         (old, new) => old.is_some() != new.is_some(),
     };
-    faults.extend(taken(collection, &after, references, is_changed));
+    findings.extend(taken(collection, &after, references, is_changed));
     let touched: BTreeSet<_> = edits.iter().map(Edit::key).collect();
-    faults.extend(
-        new_faults
-            .into_iter()
-            .filter(|fault| touched.contains(fault.field.as_str()) || !old_faults.contains(fault)),
+    findings.extend(
+        new.into_iter()
+            .filter(|one| touched.contains(one.fault.field.as_str()) || !old.contains(one)),
     );
     for key in touched {
         let fixed = collection.field(key).filter(|field| field.immutable);
         if let Some(field) = fixed.filter(|_| is_changed(key)) {
             let text = format!("{} cannot be changed; delete this and record anew", field.label);
-            faults.insert(Fault::new(key, text));
+            findings.insert(Finding::stated(key, text));
         }
     }
-    if !faults.is_empty() {
-        return Err(faults.into_iter().collect());
+    for edit in edits.iter().filter(|edit| collection.is_derived(edit.key())) {
+        let mut asked = current.clone();
+        edit.apply(&mut asked);
+        let (key, asked) = (edit.key(), asked.remove(edit.key()).unwrap_or(Value::Null));
+        if !after.get(key).unwrap_or(&Value::Null).is_same(&asked) {
+            let label = collection.field(key).map_or(key, |field| field.label.as_str());
+            let text = format!("{label} follows from another field and cannot be set");
+            findings.insert(Finding::proposed(key, text));
+        }
     }
-    Ok(normal_edits(collection, edits, &before, &after))
+    (normal_edits(collection, edits, &before, &after), findings)
 }
 
 // The extended groups are part of the natural key, and with it of the record's id; duplicates of
@@ -144,19 +246,20 @@ fn taken(
     fields: &Fields,
     references: &dyn References,
     is_changed: impl Fn(&str) -> bool,
-) -> Vec<Fault> {
-    let mut faults = Vec::new();
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
     for unique in collection.unique.iter().filter(|unique| !unique.extended) {
         let values: Vec<_> = unique.fields.iter().filter_map(|key| fields.get(key)).collect();
         if values.len() == unique.fields.len()
+            && unique.applies_to(fields)
             && unique.fields.iter().any(|key| is_changed(key))
             && references.is_taken(&collection.name, &unique.fields, &values)
         {
             let field = unique.fields.first().cloned().unwrap_or_default();
-            faults.push(Fault::new(field, unique.message.clone()));
+            findings.push(Finding::new(field, unique.message.clone(), unique.origin));
         }
     }
-    faults
+    findings
 }
 
 // Values come from the normal form; derived fields that change become edits of their own.
@@ -171,15 +274,25 @@ fn normal_edits(
     for edit in edits {
         touched.insert(edit.key());
         normal.push(match edit {
-            Edit::Set { key, .. } | Edit::Clear { key } => match after.get(key) {
-                Some(value) => Edit::set(key, value.clone()),
-                None => Edit::clear(key),
-            },
-            Edit::Append { .. } | Edit::RemoveItem { .. } => edit.clone(),
+            Edit::Add { key, amount } if collection.policy(key) == MergePolicy::Sum => {
+                Edit::Add { key: key.clone(), amount: amount.clone().canonical() }
+            }
+            Edit::Set { key, .. } | Edit::Clear { key } | Edit::Add { key, .. } => {
+                match after.get(key) {
+                    Some(value) => Edit::set(key, value.clone()),
+                    None => Edit::clear(key),
+                }
+            }
+            Edit::Append { key, item } => {
+                Edit::Append { key: key.clone(), item: normal_item(collection, key, item) }
+            }
+            Edit::RemoveItem { key, item } => {
+                Edit::RemoveItem { key: key.clone(), item: normal_item(collection, key, item) }
+            }
         });
     }
-    for rule in &collection.rules {
-        let Rule::Derive { field, .. } = rule else { continue };
+    for (rule, _) in collection.all_rules() {
+        let (Rule::Derive { field, .. } | Rule::Lookup { field, .. }) = rule else { continue };
         if let Some(value) = after.get(field)
             && before.get(field) != Some(value)
             && !touched.contains(field.as_str())
@@ -190,153 +303,13 @@ fn normal_edits(
     normal
 }
 
-fn normalise(
-    collection: &Collection,
-    fields: &Fields,
-    references: &dyn References,
-) -> (Fields, BTreeSet<Fault>) {
-    let mut faults = BTreeSet::new();
-    let mut normal = Fields::new();
-    let known: BTreeMap<_, _> =
-        collection.fields.iter().map(|field| (field.key.as_str(), field)).collect();
-    for (key, value) in fields {
-        if value.is_cleared() {
-            continue;
-        }
-        let checked = match known.get(key.as_str()) {
-            Some(field) => value::check(field, value, references),
-            None => check_unknown(collection, key, value),
-        };
-        match checked {
-            Ok(value) if value.is_cleared() => {}
-            Ok(value) => {
-                normal.insert(key.clone(), value);
-            }
-            Err(message) => {
-                faults.insert(Fault::new(key, message));
-                // Kept as given, so that it does not count as missing below.
-                normal.insert(key.clone(), value.clone());
-            }
-        }
-    }
-    for field in &collection.fields {
-        match (&field.default, normal.contains_key(&field.key)) {
-            (Some(value), false) => {
-                normal.insert(field.key.clone(), value.clone());
-            }
-            (None, false) if field.required => {
-                faults.insert(Fault::new(&field.key, value::missing(field)));
-            }
-            _ => {}
-        }
-    }
-    check_variants(collection, &known, &normal, &mut faults);
-    for rule in &collection.rules {
-        check_rule(collection, rule, &mut normal, &mut faults);
-    }
-    if size_of(&normal) > RECORD_SIZE_MAX {
-        let text = format!("Record is larger than {} KiB", RECORD_SIZE_MAX / 1024);
-        faults.insert(Fault::new("", text));
-    }
-    (normal, faults)
-}
-
-fn check_unknown(collection: &Collection, key: &str, value: &Value) -> Result<Value, String> {
-    if collection.version == 0 || collection.is_open(key) {
-        return value::check_free(key, value);
-    }
-    let names = collection.fields.iter().map(|field| field.key.as_str());
-    match nearest(key, names).as_slice() {
-        [] => Err(format!("Unknown field {key:?}")),
-        near => Err(format!("Unknown field {key:?}, did you mean {}?", near.join(" or "))),
-    }
-}
-
-fn check_variants(
-    collection: &Collection,
-    known: &BTreeMap<&str, &Field>,
-    fields: &Fields,
-    faults: &mut BTreeSet<Fault>,
-) {
-    let Some(variant) = variant_of(collection, fields) else { return };
-    for key in fields.keys() {
-        if let Some(field) = known.get(key.as_str()).filter(|field| !field.belongs_to(variant)) {
-            let name = short(&field.key);
-            faults.insert(Fault::new(key, format!("{name} is not allowed for {variant} entries")));
-        }
-    }
-}
-
-// The kind of entry, if it is one that the collection knows.
-fn variant_of<'a>(collection: &Collection, fields: &'a Fields) -> Option<&'a str> {
-    let variants = collection.variants.as_ref()?;
-    let variant = fields.get(&variants.field)?.as_text()?;
-    let is_known = |field: &Field| field.variant.as_deref() == Some(variant);
-    collection.fields.iter().any(is_known).then_some(variant)
-}
-
-fn check_rule(
-    collection: &Collection,
-    rule: &Rule,
-    fields: &mut Fields,
-    faults: &mut BTreeSet<Fault>,
-) {
-    match rule {
-        Rule::Together { fields: keys, message } => {
-            let missing: Vec<_> = keys.iter().filter(|key| !fields.contains_key(*key)).collect();
-            if let Some(first) = missing.first().filter(|_| missing.len() < keys.len()) {
-                faults.insert(Fault::new(*first, message));
-            }
-        }
-        Rule::NotBeforeDayOf { field, earlier, message } => {
-            let moment = |key: &str| fields.get(key).and_then(Value::as_moment);
-            if let (Some(later), Some(earlier)) = (moment(field), moment(earlier))
-                && later < earlier.day_start()
-            {
-                faults.insert(Fault::new(field, message));
-            }
-        }
-        Rule::AnyKnown { prefix, message } => {
-            let Some(variant) = variant_of(collection, fields) else { return };
-            let is_known = |field: &Field| {
-                is_under(&field.key, prefix)
-                    && field.belongs_to(variant)
-                    && fields.contains_key(&field.key)
-            };
-            if !collection.fields.iter().any(is_known) {
-                faults.insert(Fault::new(prefix, message));
-            }
-        }
-        Rule::Derive { field, value, when } => {
-            let holds = |(key, wanted): &(String, Value)| {
-                fields.get(key).is_some_and(|value| value.is_same(wanted))
-            };
-            if when.iter().any(holds) {
-                fields.insert(field.clone(), value.clone());
-            }
-        }
-    }
-}
-
-/// The last part of a flat key.
-fn short(key: &str) -> &str {
-    key.rsplit_once('.').map_or(key, |(_, last)| last)
-}
-
-fn size_of(fields: &Fields) -> usize {
-    let raw: usize = fields.iter().map(|(key, value)| key.len() + raw_size(value)).sum();
-    // JSON needs at most six bytes for one, and some for punctuation and numbers.
-    if raw.saturating_mul(6) + fields.len() * 8 <= RECORD_SIZE_MAX {
-        return raw;
-    }
-    serde_json::to_vec(&input::nest(fields)).map_or(raw, |bytes| bytes.len())
-}
-
-fn raw_size(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Moment(_) => 32,
-        Value::Text(text) => text.len(),
-        Value::List(items) => items.iter().map(|item| raw_size(item) + 3).sum(),
+// An item that is none of its list is reported with the list as a whole.
+fn normal_item(collection: &Collection, key: &str, item: &Value) -> Value {
+    let list = Value::List(vec![item.clone()]);
+    let normal = collection.field(key).map(|field| value::check(field, &list, &AnyReference));
+    match normal {
+        Some(Ok(Value::List(mut items))) if items.len() == 1 => items.remove(0),
+        _ => item.clone(),
     }
 }
 

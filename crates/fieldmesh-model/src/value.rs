@@ -72,6 +72,14 @@ impl Value {
         }
     }
 
+    /// A list as a set: each item once, in order; anything else as it is.
+    pub fn into_set(self) -> Self {
+        let Self::List(mut items) = self else { return self };
+        items.sort_by(Self::order);
+        items.dedup_by(|a, b| a.is_same(b));
+        Self::List(items)
+    }
+
     /// Whether the field is cleared: null, or a list without items.
     pub fn is_cleared(&self) -> bool {
         match self {
@@ -96,6 +104,17 @@ impl Value {
             Self::Float(number) => Some(*number),
             _ => None,
         }
+    }
+
+    /// The sum of two numbers; `None` where one is no number or the sum is none that is kept.
+    pub fn plus(&self, other: &Self) -> Option<Self> {
+        if let (Self::Int(ours), Self::Int(theirs)) = (self, other)
+            && let Some(sum) = ours.checked_add(*theirs)
+        {
+            return Some(Self::Int(sum));
+        }
+        let sum = self.as_number()? + other.as_number()?;
+        sum.is_finite().then(|| Self::from(sum))
     }
 
     /// The moment, if this is one.

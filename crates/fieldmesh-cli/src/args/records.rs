@@ -10,6 +10,7 @@ Values:
   field=82.3  field=true  field=text    set a value
   field=                                clear it
   list+=x  list-=x                      add to or take from a list
+  number+=5  number-=5                  add to or take from a number
   field:=JSON                           set any JSON value";
 
 /// `record …`

@@ -22,6 +22,7 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
     let records: Vec<String> = status
         .records
         .iter()
+        .filter(|(_, count)| **count > 0)
         .map(|(collection, count)| format!("{collection} {}", thousands(*count)))
         .collect();
     let listening = match status.addresses.is_empty() {

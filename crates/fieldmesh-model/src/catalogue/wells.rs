@@ -1,9 +1,14 @@
-//! Oil and gas field data: wells, users, and the entries that crews record at wells.
+//! Oil and gas field data: wells, users, and the entries and events that crews record at wells.
 
+use super::parts::{
+    both_or_neither, coordinates, list, name, notes, positive, reference, texts, words,
+};
 use crate::Value;
 use crate::schema::{
-    Collection, Field, Form, Kind, MergePolicy, Range, Rule, Unique, Variants, Who,
+    Collection, Field, Form, Kind, MergePolicy, Origin, Range, Rule, Stated, Unique, Variants, Who,
 };
+
+mod event;
 
 /// The number of the collection `well`.
 pub const WELL: u16 = 1;
@@ -11,6 +16,8 @@ pub const WELL: u16 = 1;
 pub const USER: u16 = 2;
 /// The number of the collection `field_entry`.
 pub const FIELD_ENTRY: u16 = 3;
+/// The number of the collection `field_event`.
+pub const FIELD_EVENT: u16 = 4;
 
 /// The most characters of notes.
 pub const NOTES_MAX: usize = 10_000;
@@ -27,19 +34,20 @@ const MAINTENANCE: &str = "MAINTENANCE";
 
 /// The collections of this catalogue.
 pub fn collections() -> Vec<Collection> {
-    vec![well(), user(), field_entry()]
+    vec![well(), user(), field_entry(), event::field_event()]
 }
 
 fn well() -> Collection {
     let mut fields = vec![
-        Field::new("name", name(1, 200)).required(),
+        Field::new("name", name(1, 200)).required().stated(Stated::Kind),
         Field::new("apiNumber", Kind::Text { min: 1, max: 32, form: Form::ApiNumber })
             .label("API number")
-            .required(),
+            .required()
+            .stated(Stated::Kind),
         Field::new("status", words(&["ACTIVE", "INACTIVE", "PLUGGED"])).required(),
-        Field::new("lease", name(0, 200)),
-        Field::new("field", name(0, 200)),
-        Field::new("operator", name(0, 200)),
+        Field::new("lease", name(0, 200)).stated(Stated::Kind),
+        Field::new("field", name(0, 200)).stated(Stated::Kind),
+        Field::new("operator", name(0, 200)).stated(Stated::Kind),
     ];
     fields.extend(coordinates());
     Collection {
@@ -50,9 +58,11 @@ fn well() -> Collection {
             fields: texts(&["apiNumber"]),
             extended: false,
             message: "API number is already in use".to_owned(),
+            when: None,
+            origin: Origin::Proposed,
         }],
         names: texts(&["apiNumber", "name"]),
-        rules: vec![both_or_neither()],
+        proposed: vec![both_or_neither()],
         create_by: vec![Who::Admin],
         edit_by: vec![Who::Admin],
         resolve_by: vec![Who::Admin],
@@ -67,8 +77,10 @@ fn user() -> Collection {
         name: "user".to_owned(),
         version: 1,
         fields: vec![
-            Field::new("email", Kind::Text { min: 3, max: 254, form: Form::Email }).required(),
-            Field::new("name", name(1, 200)).required(),
+            Field::new("email", Kind::Text { min: 3, max: 254, form: Form::Email })
+                .required()
+                .stated(Stated::Kind),
+            Field::new("name", name(1, 200)).required().stated(Stated::Kind),
             Field::new("role", words(&roles)).required(),
             Field::new("practiceIds", Kind::IntegerList { items_max: LIST_ITEMS_MAX }),
         ],
@@ -76,6 +88,8 @@ fn user() -> Collection {
             fields: texts(&["email"]),
             extended: false,
             message: "Email is already in use".to_owned(),
+            when: None,
+            origin: Origin::Proposed,
         }],
         names: texts(&["email", "name"]),
         create_by: vec![Who::Admin],
@@ -87,15 +101,16 @@ fn user() -> Collection {
 
 fn field_entry() -> Collection {
     let mut fields = vec![
-        Field::new("wellId", Kind::Reference { collection: "well".to_owned() })
-            .label("Well")
-            .required()
-            .immutable(),
+        Field::new("wellId", reference("well")).label("Well").required().immutable(),
         Field::new("entryType", words(&[PRODUCTION, INSPECTION, MAINTENANCE]))
             .required()
             .immutable(),
         Field::new("recordedAt", Kind::Moment).required().immutable(),
-        Field::new("deviceId", name(1, 128)).label("Device").required().immutable(),
+        Field::new("deviceId", name(1, 128))
+            .label("Device")
+            .required()
+            .immutable()
+            .stated(Stated::Kind),
     ];
     fields.extend(production());
     fields.extend(inspection());
@@ -105,10 +120,12 @@ fn field_entry() -> Collection {
         Field::new(
             "photos",
             Kind::TextList { items_max: PHOTOS_MAX, item_max: LIST_ITEM_MAX, form: Form::Link },
-        ),
-        Field::new("notes", Kind::Text { min: 0, max: NOTES_MAX, form: Form::Free })
-            .policy(MergePolicy::Text),
-        Field::new("priority", words(&["CRITICAL", "NORMAL"])).default("NORMAL"),
+        )
+        .stated(Stated::Kind),
+        Field::new("notes", notes()).policy(MergePolicy::Text).stated(Stated::Kind),
+        Field::new("priority", words(&["CRITICAL", "NORMAL"]))
+            .default("NORMAL")
+            .stated(Stated::Nothing),
     ]);
     Collection {
         name: "field_entry".to_owned(),
@@ -119,13 +136,15 @@ fn field_entry() -> Collection {
             fields: texts(&["wellId", "entryType", "recordedAt"]),
             extended: true,
             message: "Well has an entry of this type and time already".to_owned(),
+            when: None,
+            origin: Origin::Source,
         }],
         time_field: Some("recordedAt".to_owned()),
         device_field: Some("deviceId".to_owned()),
         variants: Some(Variants { field: "entryType".to_owned(), prefix: "data".to_owned() }),
         open: texts(&["data"]),
         critical: Some(("priority".to_owned(), "CRITICAL".into())),
-        rules: field_entry_rules(),
+        proposed: field_entry_rules(),
         ..Collection::unknown(FIELD_ENTRY)
     }
 }
@@ -163,9 +182,12 @@ fn field_entry_rules() -> Vec<Rule> {
 }
 
 fn production() -> Vec<Field> {
-    let measure = |key: &str, unit: &str| measured(PRODUCTION, key, positive()).unit(unit);
+    let measure = |key: &str, unit: &str| {
+        measured(PRODUCTION, key, positive()).unit(unit).stated(Stated::Kind)
+    };
     vec![
-        measure("oilVolume", "barrels per day"),
+        // The only bound whose message the source has.
+        measure("oilVolume", "barrels per day").stated(Stated::Everything),
         measure("gasVolume", "MCF per day"),
         measure("waterVolume", "barrels per day"),
         measure("tubingPressure", "PSI"),
@@ -177,12 +199,13 @@ fn production() -> Vec<Field> {
             Kind::Number { range: Range::between(0.0, 24.0), decimals: None },
         )
         .unit("hours")
-        .message("Runtime must be between 0 and 24 hours"),
+        .message("Runtime must be between 0 and 24 hours")
+        .stated(Stated::Kind),
     ]
 }
 
 fn inspection() -> Vec<Field> {
-    let field = |key: &str, kind: Kind| measured(INSPECTION, key, kind);
+    let field = |key: &str, kind: Kind| measured(INSPECTION, key, kind).stated(Stated::Kind);
     vec![
         field("equipmentStatus", words(&["OPERATIONAL", "DEGRADED", "FAILED"])),
         field("leaksDetected", Kind::Bool),
@@ -195,7 +218,7 @@ fn inspection() -> Vec<Field> {
 }
 
 fn maintenance() -> Vec<Field> {
-    let field = |key: &str, kind: Kind| measured(MAINTENANCE, key, kind);
+    let field = |key: &str, kind: Kind| measured(MAINTENANCE, key, kind).stated(Stated::Kind);
     vec![
         field("maintenanceType", words(&["PREVENTIVE", "CORRECTIVE", "EMERGENCY"])),
         field("workPerformed", list()),
@@ -207,41 +230,6 @@ fn maintenance() -> Vec<Field> {
     ]
 }
 
-fn coordinates() -> [Field; 2] {
-    let degrees = |key: &str, most: f64| {
-        Field::new(key, Kind::Number { range: Range::between(-most, most), decimals: None })
-            .unit("degrees")
-    };
-    [degrees("latitude", 90.0), degrees("longitude", 180.0)]
-}
-
-fn both_or_neither() -> Rule {
-    Rule::Together {
-        fields: texts(&["latitude", "longitude"]),
-        message: "Latitude and longitude must be given together".to_owned(),
-    }
-}
-
 fn measured(variant: &str, key: &str, kind: Kind) -> Field {
     Field::new(&format!("data.{key}"), kind).variant(variant).policy(MergePolicy::Review)
-}
-
-fn positive() -> Kind {
-    Kind::Number { range: Range::at_least(0.0), decimals: None }
-}
-
-fn list() -> Kind {
-    Kind::TextList { items_max: LIST_ITEMS_MAX, item_max: LIST_ITEM_MAX, form: Form::Free }
-}
-
-fn name(min: usize, max: usize) -> Kind {
-    Kind::Text { min, max, form: Form::Name }
-}
-
-fn words(words: &[&str]) -> Kind {
-    Kind::Enum(texts(words))
-}
-
-fn texts(texts: &[&str]) -> Vec<String> {
-    texts.iter().copied().map(str::to_owned).collect()
 }

@@ -1,4 +1,5 @@
-//! Assignments on a command line: `field=82.3`, `field=`, `list+=x`, `list-=x`, `field:=JSON`.
+//! Assignments on a command line: `field=82.3`, `field=`, `list+=x`, `list-=x`, `number+=5`,
+//! `field:=JSON`.
 
 use super::{parse_day, parse_when, value_from_json};
 use crate::edit::Edit;
@@ -83,6 +84,11 @@ impl Assignment<'_> {
         let field = self.collection.field(&key);
         match sign {
             Some(b':') => Self::from_json(key, right),
+            Some(sign @ (b'+' | b'-')) if is_number(field) => {
+                let amount = number(right).unwrap_or_else(|| right.into());
+                let amount = if sign == b'-' { negative(amount) } else { amount };
+                Ok(Edit::Add { key, amount })
+            }
             Some(b'+') => {
                 let item = self.item(field, right);
                 Ok(Edit::Append { key, item })
@@ -126,7 +132,12 @@ impl Assignment<'_> {
                 parse_day(text).or_else(|| self.moment(text)).map_or_else(as_text, Value::Moment)
             }
             // One value for a list is a list of one.
-            Kind::TextList { .. } => Value::List(vec![as_text()]),
+            Kind::TextList { .. } | Kind::Set { .. } => Value::List(vec![as_text()]),
+            Kind::Word { known, .. } => {
+                let same = |word: &&String| word.eq_ignore_ascii_case(text.trim());
+                known.iter().find(same).map_or_else(as_text, |word| word.as_str().into())
+            }
+            Kind::Unknown(_) => guess(text),
             Kind::IntegerList { .. } => Value::List(vec![number(text).unwrap_or_else(as_text)]),
         }
     }
@@ -157,6 +168,18 @@ impl Assignment<'_> {
 /// The value that a text without a schema most likely means.
 pub(crate) fn guess(text: &str) -> Value {
     boolean(text).or_else(|| number(text)).unwrap_or_else(|| text.into())
+}
+
+fn is_number(field: Option<&Field>) -> bool {
+    field.is_some_and(|field| matches!(field.kind, Kind::Number { .. } | Kind::Integer { .. }))
+}
+
+fn negative(amount: Value) -> Value {
+    match amount {
+        Value::Int(number) => Value::Int(number.saturating_neg()),
+        Value::Float(number) => Value::Float(-number),
+        other => other,
+    }
 }
 
 fn boolean(text: &str) -> Option<Value> {

@@ -27,6 +27,23 @@ pub struct Field {
     pub default: Option<Value>,
     /// What to say of a bad value, in place of the usual text.
     pub message: Option<String>,
+    /// How much of this a source states; the rest never refuses what comes over a dialect.
+    #[serde(default)]
+    pub stated: Stated,
+}
+
+/// How much of a field the source states from which a dialect comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stated {
+    /// Kind, whether it is required, and bounds.
+    #[default]
+    Everything,
+    /// Kind and whether it is required; lengths, ranges, forms and what a reference leads to are
+    /// rules of this project.
+    Kind,
+    /// The field is one of this project.
+    Nothing,
 }
 
 /// What a field holds.
@@ -81,11 +98,33 @@ pub enum Kind {
         /// The most items.
         items_max: usize,
     },
+    /// Usually one of these words; another is kept as it is.
+    Word {
+        /// The words that are known.
+        known: Vec<String>,
+        /// The most characters.
+        max: usize,
+    },
+    /// A set of texts: each once, in order.
+    Set {
+        /// The most items.
+        items_max: usize,
+        /// The most characters of an item.
+        item_max: usize,
+        /// What an item must look like.
+        form: Form,
+    },
+    /// A kind of a newer version: any value is kept as it is.
+    #[serde(untagged)]
+    Unknown(serde_json::Value),
 }
 
-/// What a number may be; both ends belong to it.
+/// What a number may be; `min` and `max` belong to it, `above` does not.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Range {
+    /// What it has to be more than.
+    #[serde(default)]
+    pub above: Option<f64>,
     /// The least.
     pub min: Option<f64>,
     /// The greatest.
@@ -106,6 +145,13 @@ pub enum Form {
     ApiNumber,
     /// An http(s) URL, or a path that begins with `/upload/`.
     Link,
+    /// A SHA-256 hash, 64 hex digits.
+    Sha256,
+    /// A recurrence rule of RFC 5545, `FREQ=WEEKLY;BYDAY=MO`.
+    Recurrence,
+    /// A form of a newer version: as [`Form::Free`].
+    #[serde(other)]
+    Unknown,
 }
 
 /// How concurrent values of one field merge: a pure rule of views.
@@ -119,22 +165,40 @@ pub enum MergePolicy {
     Review,
     /// Texts merge by character.
     Text,
+    /// The greatest is shown.
+    Max,
+    /// The least is shown.
+    Min,
+    /// Lists are put together, each item once and in order.
+    Union,
+    /// What each device added counts.
+    Sum,
+    /// A policy of a newer version: as [`MergePolicy::Review`], so that nothing is settled unseen.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Range {
     /// From `min` upwards.
     pub const fn at_least(min: f64) -> Self {
-        Self { min: Some(min), max: None }
+        Self { above: None, min: Some(min), max: None }
     }
 
     /// From `min` to `max`.
     pub const fn between(min: f64, max: f64) -> Self {
-        Self { min: Some(min), max: Some(max) }
+        Self { above: None, min: Some(min), max: Some(max) }
+    }
+
+    /// More than `above`.
+    pub const fn more_than(above: f64) -> Self {
+        Self { above: Some(above), min: None, max: None }
     }
 
     /// Whether `number` belongs to it.
     pub fn contains(&self, number: f64) -> bool {
-        self.min.is_none_or(|min| number >= min) && self.max.is_none_or(|max| number <= max)
+        self.above.is_none_or(|above| number > above)
+            && self.min.is_none_or(|min| number >= min)
+            && self.max.is_none_or(|max| number <= max)
     }
 }
 
@@ -152,6 +216,7 @@ impl Field {
             variant: None,
             default: None,
             message: None,
+            stated: Stated::Everything,
         }
     }
 
@@ -200,6 +265,12 @@ impl Field {
     /// Says `message` of a bad value.
     pub fn message(mut self, message: &str) -> Self {
         self.message = Some(message.to_owned());
+        self
+    }
+
+    /// The source states no more of it than `stated`.
+    pub fn stated(mut self, stated: Stated) -> Self {
+        self.stated = stated;
         self
     }
 

@@ -6,6 +6,12 @@ use crate::catalogue::{self, wells};
 use crate::input::flatten;
 use serde_json::json;
 
+mod assets;
+mod events;
+mod fields;
+mod health;
+mod practice;
+
 const WELL: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 
 struct OneWell;

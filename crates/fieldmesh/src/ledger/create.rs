@@ -104,6 +104,10 @@ impl Ledger {
             let own = || Value::Text(self.device().to_string());
             fields.entry(device.clone()).or_insert_with(own);
         }
+        if let Some(user) = &schema.user_field {
+            let own = || Value::Text(self.user().to_string());
+            fields.entry(user.clone()).or_insert_with(own);
+        }
         Ok(fields)
     }
 

@@ -227,6 +227,10 @@ impl Run<'_> {
             let own = || Value::Text(ledger.device().to_string());
             fields.entry(device.clone()).or_insert_with(own);
         }
+        if let Some(user) = &schema.user_field {
+            let own = || Value::Text(ledger.user().to_string());
+            fields.entry(user.clone()).or_insert_with(own);
+        }
         let references =
             Overlay { view: ViewReferences { ledger, except: None }, written: &self.written };
         let fields =
@@ -337,6 +341,10 @@ impl References for Overlay<'_> {
     fn exists(&self, collection: &str, id: &str) -> bool {
         let is_written = id.parse::<DocumentId>().is_ok_and(|id| self.written.contains_key(&id));
         is_written || self.view.exists(collection, id)
+    }
+
+    fn value(&self, collection: &str, id: &str, key: &str) -> Option<Value> {
+        self.view.value(collection, id, key)
     }
 
     // A record that holds the same unique values may be this very row, imported before; the run

@@ -215,6 +215,15 @@ impl References for ViewReferences<'_> {
         })
     }
 
+    fn value(&self, collection: &str, id: &str, key: &str) -> Option<Value> {
+        let collection = catalogue::named(collection)?;
+        let row = self.ledger.row(id.parse().ok()?).ok().flatten()?;
+        if row.scope.collection != collection.number {
+            return None;
+        }
+        row.record?.fields.remove(key)
+    }
+
     fn is_taken(&self, collection: &str, fields: &[String], values: &[&Value]) -> bool {
         let Some(collection) = catalogue::named(collection) else { return false };
         let mut candidates: Option<BTreeSet<DocumentId>> = None;
