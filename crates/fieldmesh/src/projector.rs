@@ -126,6 +126,9 @@ impl Projector {
 
     /// Waits until the entry at `place` is in the view. Blocks.
     pub(crate) fn wait(&self, place: Place) -> Result<(), Error> {
+        if self.applied() >= Some(place) {
+            return Ok(());
+        }
         self.wake();
         let mut state = self.lock();
         loop {
@@ -144,6 +147,9 @@ impl Projector {
 
     /// Waits until the entry at `place` is in the view, but no longer than `patience`. Blocks.
     pub(crate) fn wait_briefly(&self, place: Place, patience: Duration) {
+        if self.applied() >= Some(place) {
+            return;
+        }
         self.wake();
         let is_behind = |state: &mut State| {
             state.applied < Some(place) && state.failed.is_none() && !state.stop
@@ -201,7 +207,7 @@ impl Projector {
                     state.failed = None;
                     state.is_retry = false;
                     drop(state);
-                    compact(&work.store);
+                    settle(&work.store);
                 }
                 Err(Error::ShuttingDown) => {}
                 Err(error) => {
@@ -212,7 +218,7 @@ impl Projector {
             self.lock().rounds += 1;
             self.shared.changed.notify_all();
         }
-        compact(&work.store);
+        settle(&work.store);
     }
 
     /// Opens the view again after an error broke it, and goes on from where it then is.
@@ -244,9 +250,10 @@ impl Projector {
     }
 }
 
-/// Has the view written anew if it wastes the disk, when nothing waits to be applied.
-fn compact(store: &Store) {
-    if let Err(error) = store.compact_wasteful_view() {
+/// Has the view put in order, and written anew if it wastes the disk, when nothing waits to be
+/// applied.
+fn settle(store: &Store) {
+    if let Err(error) = store.view().settle().and_then(|()| store.compact_wasteful_view()) {
         tracing::warn!(%error, "the view keeps its size on the disk");
     }
 }
@@ -308,6 +315,9 @@ fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<
         last = last.max(end);
     }
     let is_repinned = projection.repin()?;
+    if is_cut {
+        projection.expect_more();
+    }
     let written = match last.or(applied.filter(|_| is_repinned)) {
         Some(place) => projection.finish(place)?,
         None => Vec::new(),

@@ -250,8 +250,11 @@ pub(crate) fn waiting_key(
 
 /// The prefix of what waits in a document for the change `missing`, or for any if it is empty.
 pub(crate) fn waiting_prefix(document: DocumentId, missing: &[u8]) -> Vec<u8> {
-    [b"wait/", &document.as_bytes()[..], missing].concat()
+    [WAITING_PREFIX, &document.as_bytes()[..], missing].concat()
 }
+
+/// The prefix of everything that waits.
+pub(crate) const WAITING_PREFIX: &[u8] = b"wait/";
 
 /// The key of a receipt in [`Tree::Meta`]: by who signed it, then by time.
 pub(crate) fn receipt_key(signer: DeviceId, at: Moment, receipt: &[u8]) -> Vec<u8> {
@@ -342,6 +345,8 @@ pub(crate) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
 
 /// Rows read at a time by a scan: a scan never holds a whole tree.
 const PAGE: usize = 256;
+/// Rows read first: many look at no more.
+const FIRST_PAGE: usize = 64;
 
 /// Every key and value of a range, read a page at a time.
 pub(crate) fn scan(
@@ -350,7 +355,12 @@ pub(crate) fn scan(
     range: KeyRange,
     direction: Direction,
 ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), Error>> {
-    pages(range, direction, move |range| view.scan(tree, range, direction, PAGE), |row| &row.0)
+    pages(
+        range,
+        direction,
+        move |range, count| view.scan(tree, range, direction, count),
+        |row| &row.0,
+    )
 }
 
 /// Every key of a range, read a page at a time.
@@ -360,32 +370,34 @@ pub(crate) fn keys(
     range: KeyRange,
     direction: Direction,
 ) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
-    pages(range, direction, move |range| view.keys(tree, range, direction, PAGE), |key| key)
+    pages(range, direction, move |range, count| view.keys(tree, range, direction, count), |key| key)
 }
 
 fn pages<T>(
     range: KeyRange,
     direction: Direction,
-    read: impl Fn(&KeyRange) -> Result<Vec<T>, ViewError>,
+    read: impl Fn(&KeyRange, usize) -> Result<Vec<T>, ViewError>,
     key: impl Fn(&T) -> &Vec<u8>,
 ) -> impl Iterator<Item = Result<T, Error>> {
     let mut range = Some(range);
     let mut page = Vec::new().into_iter();
+    let mut count = FIRST_PAGE;
     std::iter::from_fn(move || {
         if let Some(row) = page.next() {
             return Some(Ok(row));
         }
         let current = range.take()?;
-        let rows = match read(&current) {
+        let rows = match read(&current, count) {
             Ok(rows) => rows,
             Err(error) => return Some(Err(Error::store(&error))),
         };
-        if let Some(last) = rows.last().filter(|_| rows.len() == PAGE) {
+        if let Some(last) = rows.last().filter(|_| rows.len() == count) {
             range = Some(match direction {
                 Direction::Ascending => current.after(key(last)),
                 Direction::Descending => current.before(key(last)),
             });
         }
+        count = PAGE;
         page = rows.into_iter();
         page.next().map(Ok)
     })
