@@ -5,6 +5,7 @@
 
 mod damage;
 mod index;
+pub(crate) mod indexing;
 mod receipts;
 mod standing;
 mod touched;
@@ -28,7 +29,7 @@ use crate::places::{Places, read_batch};
 use crate::rows::{self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow};
 
 use self::damage::Damage;
-pub(crate) use self::index::{field_hash, is_indexed};
+pub(crate) use self::index::{field_hash, is_declared, is_indexed, record_time};
 use self::receipts::Receipts;
 use self::standing::Standing;
 use self::touched::{Arrival, Done, Refused, Work};

@@ -19,7 +19,7 @@ use fieldmesh_store::{Place, Store};
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::places::Places;
-use crate::projection::{Projection, Sources};
+use crate::projection::{Projection, Sources, indexing};
 
 /// Changes that one step applies at the most.
 const STEP_CHANGES_MAX: usize = 1_024;
@@ -96,6 +96,7 @@ impl ProjectorThread {
 impl Projector {
     /// Starts the thread behind what the view has applied already.
     pub(crate) fn start(work: Work) -> Result<(Self, ProjectorThread), Error> {
+        indexing::begin(&work.store)?;
         let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
         let state = State { wake: true, applied, ..State::default() };
         let is_stopped = AtomicBool::new(false);
@@ -202,7 +203,9 @@ impl Projector {
                     state.wake = true;
                 }
                 Ok((None, written)) => {
+                    let is_left = make_indexes(&work.store);
                     let mut state = self.lock();
+                    state.wake |= is_left;
                     state.note_written(written);
                     state.failed = None;
                     state.is_retry = false;
@@ -256,6 +259,14 @@ fn settle(store: &Store) {
     if let Err(error) = store.view().settle().and_then(|()| store.compact_wasteful_view()) {
         tracing::warn!(%error, "the view keeps its size on the disk");
     }
+}
+
+/// Makes the next part of the indexes that the view lacks; says whether any is left.
+fn make_indexes(store: &Store) -> bool {
+    indexing::step(store).unwrap_or_else(|error| {
+        tracing::warn!(%error, "lists look at every record where an index would do");
+        false
+    })
 }
 
 /// A step whose panic ends in an error: whoever waits for the view must never wait for ever.

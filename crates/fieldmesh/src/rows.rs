@@ -333,6 +333,12 @@ pub(crate) fn indexed_id(key: &[u8]) -> Option<DocumentId> {
     key.last_chunk::<16>().map(|id| DocumentId::from_bytes(*id))
 }
 
+/// The time in front of that.
+pub(crate) fn indexed_time(key: &[u8]) -> Option<[u8; 8]> {
+    let (rest, _) = key.split_last_chunk::<16>()?;
+    rest.last_chunk().copied()
+}
+
 /// A time whose bytes sort as the times do, also before 1970.
 pub(crate) fn sortable(time: Moment) -> [u8; 8] {
     (time.as_millis().cast_unsigned() ^ (1 << 63)).to_be_bytes()

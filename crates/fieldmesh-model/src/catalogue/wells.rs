@@ -36,10 +36,10 @@ fn well() -> Collection {
         Field::new("apiNumber", Kind::Text { min: 1, max: 32, form: Form::ApiNumber })
             .label("API number")
             .required(),
-        Field::new("status", words(&["ACTIVE", "INACTIVE", "PLUGGED"])).required(),
-        Field::new("lease", name(0, 200)),
-        Field::new("field", name(0, 200)),
-        Field::new("operator", name(0, 200)),
+        Field::new("status", words(&["ACTIVE", "INACTIVE", "PLUGGED"])).required().indexed(),
+        Field::new("lease", name(0, 200)).indexed(),
+        Field::new("field", name(0, 200)).indexed(),
+        Field::new("operator", name(0, 200)).indexed(),
     ];
     fields.extend(coordinates());
     Collection {

@@ -24,6 +24,7 @@ use crate::places::Places;
 use crate::projector::{Projector, Work};
 use crate::rows::{self, DocumentRow, QuarantineRow};
 
+mod indexes;
 mod order;
 mod receipts;
 mod rewritten;
