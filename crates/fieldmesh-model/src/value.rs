@@ -125,6 +125,14 @@ impl Value {
         }
     }
 
+    /// The items, if this is a list.
+    pub fn as_list(&self) -> Option<&[Self]> {
+        match self {
+            Self::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
     /// The value as JSON; moments are texts.
     pub fn to_json(&self) -> serde_json::Value {
         match self {

@@ -14,6 +14,7 @@ mod apply;
 mod cache;
 pub(crate) mod compact;
 mod content;
+mod filter;
 mod guard;
 pub mod memory;
 pub(crate) mod open;
@@ -32,6 +33,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use self::compact::is_wasteful;
+use self::filter::Filter;
 pub(crate) use self::open::Belonging;
 use self::open::open_or_rebuild;
 use self::opened::OpenView;
@@ -268,6 +270,18 @@ impl View {
         self.note(result)
     }
 
+    /// Puts into pages what sets that expected more have left outside of them, for the next open.
+    ///
+    /// # Errors
+    ///
+    /// As [`View::apply`].
+    pub fn settle(&self) -> Result<(), ViewError> {
+        if self.read_state().open()?.is_settled() {
+            return Ok(());
+        }
+        self.apply(WriteSet::new())
+    }
+
     /// Reads every row and compares with what was written.
     ///
     /// # Errors
@@ -301,10 +315,15 @@ impl View {
         // Entries may have been appended and applied since the caller looked.
         let log_end = belonging.log_end.max(state.open()?.tally.applied);
         let belonging = Belonging { trusted_build: Some(build), log_end, ..*belonging };
-        drop(std::mem::replace(&mut *state, State::Broken { must_rebuild: false }));
+        let before = std::mem::replace(&mut *state, State::Broken { must_rebuild: false });
+        let filter = before.into_filter();
         source.take_beside()?;
         match open_or_rebuild(source, source.open(), &belonging)? {
-            (open, ViewCondition::Kept) => *state = State::Open(Box::new(open)),
+            (mut open, ViewCondition::Kept) => {
+                // It has the same rows.
+                open.filter = filter;
+                *state = State::Open(Box::new(open));
+            }
             // Whoever opens it again is told that it is another one.
             (_, _) => return Err(ViewError::Broken),
         }
@@ -380,6 +399,13 @@ impl fmt::Debug for View {
 }
 
 impl State {
+    fn into_filter(self) -> Option<Filter> {
+        match self {
+            Self::Open(open) => open.filter,
+            Self::Broken { .. } | Self::Closed => None,
+        }
+    }
+
     fn open(&self) -> Result<&OpenView, ViewError> {
         match self {
             Self::Open(open) => Ok(open),

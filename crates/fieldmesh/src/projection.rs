@@ -6,6 +6,7 @@
 mod damage;
 mod gone;
 mod index;
+pub(crate) mod indexing;
 mod purges;
 mod receipts;
 mod standing;
@@ -28,13 +29,10 @@ use crate::error::Error;
 use crate::harm::{Harm, Harmed, Outcome};
 use crate::keep::{self, LetGo};
 use crate::places::{Places, read_batch};
-use crate::rows::{
-    self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow, RecordRow,
-};
-use crate::schema;
+use crate::rows::{self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow};
 
 use self::damage::Damage;
-pub(crate) use self::index::{field_hash, is_indexed};
+pub(crate) use self::index::{field_hash, is_declared, is_indexed, record_time};
 use self::purges::Remains;
 pub(crate) use self::purges::{UNNAMED_KEY, UNSWEPT_KEY};
 use self::receipts::Receipts;
@@ -114,6 +112,11 @@ impl<'a> Projection<'a> {
     pub(crate) fn ends_before(&self, entry: &Entry) -> bool {
         let lets_go = matches!(entry, Entry::Fact(Fact::LetGo(_)));
         self.changes > 0 && lets_go == self.gone.is_empty()
+    }
+
+    /// Says that the next step follows at once.
+    pub(crate) fn expect_more(&mut self) {
+        self.writes.expect_more();
     }
 
     /// Applies one entry of the log.
@@ -410,12 +413,13 @@ impl<'a> Projection<'a> {
     }
 
     /// Works on every document that changes have arrived for, on all cores.
-    fn merge(&mut self) -> Result<Vec<Done<'a>>, Error> {
+    fn merge(&mut self) -> Result<Vec<Done>, Error> {
         let work: Vec<Work> = std::mem::take(&mut self.documents).into_values().collect();
         let (sources, standing) = (self.sources, &self.standing);
+        let any_waits = waiting::is_any(self.view)?;
         let one = |work: Work| match sources.is_stopped.load(Ordering::Relaxed) {
             true => Err(Error::ShuttingDown),
-            false => touched::apply(work, sources, standing),
+            false => touched::apply(work, sources, standing, any_waits),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
         let share = work.len().div_ceil(cores).max(SHARE_MIN);
@@ -442,11 +446,10 @@ impl<'a> Projection<'a> {
         })
     }
 
-    /// Writes a document's row and the index entries that changed.
-    fn write(&mut self, done: Done<'_>) -> Result<(), Error> {
-        let Done { id, row, before, refused, twins, waiting, moved, counting, is_empty } = done;
-        let collection = row.scope.collection;
-        waiting.write(&mut self.writes);
+    /// Writes what has changed of a document.
+    fn write(&mut self, done: Done) -> Result<(), Error> {
+        let Done { id, scope, growth, writes, refused, twins, moved, counting } = done;
+        self.writes.merge(writes);
         for (older, newer) in moved {
             let key = refused_key(older);
             let row =
@@ -460,23 +463,12 @@ impl<'a> Projection<'a> {
             self.writes.delete(Tree::Quarantine, refused_key(reference));
         }
         for refused in refused {
-            self.quarantine(id, row.scope, refused);
+            self.quarantine(id, scope, refused);
         }
         for ChangeRef { place, leaf, .. } in twins {
             self.writes.put(Tree::Meta, rows::twin_key(id, place, leaf), Vec::new());
         }
-        if is_empty {
-            self.writes.delete(Tree::Document, id.as_bytes().to_vec());
-        } else {
-            self.writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(&row));
-        }
-        let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
-        let (before, after) = (before.as_ref(), row.record.as_ref());
-        if before.is_some() || after.is_some() {
-            *self.counts.entry(collection).or_default() += live(after) - live(before);
-        }
-        let schema = schema::numbered(collection);
-        index::update(&schema, id, self.sources.store, before, after, &mut self.writes);
+        *self.counts.entry(scope.collection).or_default() += growth;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use fieldmesh_store::{Place, Store};
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::places::Places;
-use crate::projection::{Projection, Sources};
+use crate::projection::{Projection, Sources, indexing};
 
 /// Changes that one step applies at the most.
 const STEP_CHANGES_MAX: usize = 1_024;
@@ -96,6 +96,7 @@ impl ProjectorThread {
 impl Projector {
     /// Starts the thread behind what the view has applied already.
     pub(crate) fn start(work: Work) -> Result<(Self, ProjectorThread), Error> {
+        indexing::begin(&work.store)?;
         let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
         let state = State { wake: true, applied, ..State::default() };
         let is_stopped = AtomicBool::new(false);
@@ -126,6 +127,9 @@ impl Projector {
 
     /// Waits until the entry at `place` is in the view. Blocks.
     pub(crate) fn wait(&self, place: Place) -> Result<(), Error> {
+        if self.applied() >= Some(place) {
+            return Ok(());
+        }
         self.wake();
         let mut state = self.lock();
         loop {
@@ -144,6 +148,9 @@ impl Projector {
 
     /// Waits until the entry at `place` is in the view, but no longer than `patience`. Blocks.
     pub(crate) fn wait_briefly(&self, place: Place, patience: Duration) {
+        if self.applied() >= Some(place) {
+            return;
+        }
         self.wake();
         let is_behind = |state: &mut State| {
             state.applied < Some(place) && state.failed.is_none() && !state.stop
@@ -217,12 +224,14 @@ impl Projector {
                     state.wake = true;
                 }
                 Ok((None, written)) => {
+                    let is_left = make_indexes(&work.store);
                     let mut state = self.lock();
+                    state.wake |= is_left;
                     state.note_written(written);
                     state.failed = None;
                     state.is_retry = false;
                     drop(state);
-                    compact(&work.store);
+                    settle(&work.store);
                 }
                 Err(Error::ShuttingDown) => {}
                 Err(error) => {
@@ -233,7 +242,7 @@ impl Projector {
             self.lock().rounds += 1;
             self.shared.changed.notify_all();
         }
-        compact(&work.store);
+        settle(&work.store);
     }
 
     /// Opens the view again after an error broke it, and goes on from where it then is.
@@ -265,11 +274,20 @@ impl Projector {
     }
 }
 
-/// Has the view written anew if it wastes the disk, when nothing waits to be applied.
-fn compact(store: &Store) {
-    if let Err(error) = store.compact_wasteful_view() {
+/// Has the view put in order, and written anew if it wastes the disk, when nothing waits to be
+/// applied.
+fn settle(store: &Store) {
+    if let Err(error) = store.view().settle().and_then(|()| store.compact_wasteful_view()) {
         tracing::warn!(%error, "the view keeps its size on the disk");
     }
+}
+
+/// Makes the next part of the indexes that the view lacks; says whether any is left.
+fn make_indexes(store: &Store) -> bool {
+    indexing::step(store).unwrap_or_else(|error| {
+        tracing::warn!(%error, "lists look at every record where an index would do");
+        false
+    })
 }
 
 /// A step whose panic ends in an error: whoever waits for the view must never wait for ever.
@@ -334,6 +352,9 @@ fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<
     }
     let is_repinned = projection.repin()?;
     let is_repurged = projection.repurge()?;
+    if is_cut {
+        projection.expect_more();
+    }
     let written = match last.or(applied.filter(|_| is_repinned || is_repurged)) {
         Some(place) => projection.finish(place)?,
         None => Vec::new(),

@@ -258,14 +258,14 @@ pub(crate) fn waiting_prefix(document: DocumentId, missing: &[u8]) -> Vec<u8> {
     [WAITING_PREFIX, &document.as_bytes()[..], missing].concat()
 }
 
-/// The prefix of all changes that wait for others.
-pub(crate) const WAITING_PREFIX: &[u8] = b"wait/";
-
 /// The document of the key of a change that waits.
 pub(crate) fn waiting_document(key: &[u8]) -> Option<DocumentId> {
     let id = key.strip_prefix(WAITING_PREFIX)?.first_chunk::<16>()?;
     Some(DocumentId::from_bytes(*id))
 }
+
+/// The prefix of everything that waits.
+pub(crate) const WAITING_PREFIX: &[u8] = b"wait/";
 
 /// The key of a receipt in [`Tree::Meta`]: by who signed it, then by time.
 pub(crate) fn receipt_key(signer: DeviceId, at: Moment, receipt: &[u8]) -> Vec<u8> {
@@ -344,6 +344,12 @@ pub(crate) fn indexed_id(key: &[u8]) -> Option<DocumentId> {
     key.last_chunk::<16>().map(|id| DocumentId::from_bytes(*id))
 }
 
+/// The time in front of that.
+pub(crate) fn indexed_time(key: &[u8]) -> Option<[u8; 8]> {
+    let (rest, _) = key.split_last_chunk::<16>()?;
+    rest.last_chunk().copied()
+}
+
 /// A time whose bytes sort as the times do, also before 1970.
 pub(crate) fn sortable(time: Moment) -> [u8; 8] {
     (time.as_millis().cast_unsigned() ^ (1 << 63)).to_be_bytes()
@@ -356,6 +362,8 @@ pub(crate) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
 
 /// Rows read at a time by a scan: a scan never holds a whole tree.
 const PAGE: usize = 256;
+/// Rows read first: many look at no more.
+const FIRST_PAGE: usize = 64;
 
 /// Every key and value of a range, read a page at a time.
 pub(crate) fn scan(
@@ -364,7 +372,12 @@ pub(crate) fn scan(
     range: KeyRange,
     direction: Direction,
 ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), Error>> {
-    pages(range, direction, move |range| view.scan(tree, range, direction, PAGE), |row| &row.0)
+    pages(
+        range,
+        direction,
+        move |range, count| view.scan(tree, range, direction, count),
+        |row| &row.0,
+    )
 }
 
 /// Every key of a range, read a page at a time.
@@ -374,32 +387,34 @@ pub(crate) fn keys(
     range: KeyRange,
     direction: Direction,
 ) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
-    pages(range, direction, move |range| view.keys(tree, range, direction, PAGE), |key| key)
+    pages(range, direction, move |range, count| view.keys(tree, range, direction, count), |key| key)
 }
 
 fn pages<T>(
     range: KeyRange,
     direction: Direction,
-    read: impl Fn(&KeyRange) -> Result<Vec<T>, ViewError>,
+    read: impl Fn(&KeyRange, usize) -> Result<Vec<T>, ViewError>,
     key: impl Fn(&T) -> &Vec<u8>,
 ) -> impl Iterator<Item = Result<T, Error>> {
     let mut range = Some(range);
     let mut page = Vec::new().into_iter();
+    let mut count = FIRST_PAGE;
     std::iter::from_fn(move || {
         if let Some(row) = page.next() {
             return Some(Ok(row));
         }
         let current = range.take()?;
-        let rows = match read(&current) {
+        let rows = match read(&current, count) {
             Ok(rows) => rows,
             Err(error) => return Some(Err(Error::store(&error))),
         };
-        if let Some(last) = rows.last().filter(|_| rows.len() == PAGE) {
+        if let Some(last) = rows.last().filter(|_| rows.len() == count) {
             range = Some(match direction {
                 Direction::Ascending => current.after(key(last)),
                 Direction::Descending => current.before(key(last)),
             });
         }
+        count = PAGE;
         page = rows.into_iter();
         page.next().map(Ok)
     })

@@ -44,10 +44,10 @@ fn well() -> Collection {
             .label("API number")
             .required()
             .stated(Stated::Kind),
-        Field::new("status", words(&["ACTIVE", "INACTIVE", "PLUGGED"])).required(),
-        Field::new("lease", name(0, 200)).stated(Stated::Kind),
-        Field::new("field", name(0, 200)).stated(Stated::Kind),
-        Field::new("operator", name(0, 200)).stated(Stated::Kind),
+        Field::new("status", words(&["ACTIVE", "INACTIVE", "PLUGGED"])).required().indexed(),
+        Field::new("lease", name(0, 200)).stated(Stated::Kind).indexed(),
+        Field::new("field", name(0, 200)).stated(Stated::Kind).indexed(),
+        Field::new("operator", name(0, 200)).stated(Stated::Kind).indexed(),
     ];
     fields.extend(coordinates());
     Collection {

@@ -2,36 +2,34 @@
 //! that into the pages that have the keys.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::content::Content;
-use super::opened::{FoundPage, OpenView, damaged, physical};
+use super::opened::{OpenView, damaged, physical};
 use super::page::{Cut, Packer, Page, RowRef, merge, separator};
 use super::rows::{RowBatch, Rows, RowsError};
 use super::seal::{Sealer, page_key, piece_keys, recent_key};
 use super::tally::{self, Tally};
+use super::write::Next;
 use super::{Row, ViewError, WriteSet};
 
 /// The largest value that lies in a page, so that the largest row always fits one.
 const WHOLE_SIZE_MAX: usize = 2048;
+/// Threads that write pages at the same time.
+const CORES_MAX: usize = 4;
+/// Fewer rows than this are not worth a thread.
+const PART_ROWS_MIN: usize = 2_048;
 
 impl OpenView {
     pub(crate) fn apply(&mut self, set: WriteSet) -> Result<(), ViewError> {
-        let mut draft = Draft {
-            rows: &*self.rows,
-            sealer: &self.sealer,
-            batch: RowBatch::new(),
-            tally: self.tally.clone(),
-            packer: Packer::new().map_err(RowsError::Io)?,
-        };
-        let applied = set.applied;
+        let mut draft = self.draft(self.tally.clone())?;
+        let (applied, next) = (set.applied, set.next);
         let changes = draft.contents(set)?;
         for key in changes.keys() {
             if let Some(old) = self.recent.rows().get(key) {
                 draft.remove_pieces(old)?;
             }
         }
-        let is_folded = !self.recent.has_room(&changes);
+        let is_folded = !self.recent.has_room(&changes, next);
         let mut end = self.recent.numbers().end;
         let rewritten = if is_folded {
             self.fold(&changes, &mut draft)?
@@ -44,6 +42,9 @@ impl OpenView {
             tally.applied = applied;
         }
         batch.insert(tally::KEY.to_vec(), Some(tally.encode(&self.sealer)?));
+        if let Some(filter) = &mut self.filter {
+            changes.keys().for_each(|key| filter.add(key));
+        }
         self.rows.write(batch)?;
         self.tally = tally;
         if is_folded {
@@ -57,6 +58,11 @@ impl OpenView {
         Ok(())
     }
 
+    /// Whether what is in no page is as little as when nobody expects more.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.recent.has_room(&BTreeMap::new(), Next::Unknown)
+    }
+
     /// Writes the pages of everything that is in none so far; gives the keys of the old ones.
     fn fold(
         &self,
@@ -67,15 +73,52 @@ impl OpenView {
             draft.remove(recent_key(number))?;
         }
         let rows = self.recent.with(changes);
+        let parts = self.parts(&rows)?;
+        let drafts: Vec<Draft<'_>> =
+            parts.iter().map(|_| self.draft(Tally::default())).collect::<Result<_, _>>()?;
+        let done = on_all_cores(parts.into_iter().zip(drafts), |(part, mut draft)| {
+            (self.rewrite(part, &mut draft), draft)
+        });
+        let mut all = Vec::new();
+        for (rewritten, of_part) in done {
+            all.extend(rewritten?);
+            draft.batch.extend(of_part.batch);
+            draft.tally.merge(&of_part.tally);
+        }
+        Ok(all)
+    }
+
+    /// Cuts rows where pages begin, so that each part can be worked on by itself.
+    fn parts<'a, 'b>(&self, rows: &'a [RowRef<'b>]) -> Result<Vec<&'a [RowRef<'b>]>, ViewError> {
+        let mut parts = Vec::new();
+        let mut rest = rows;
+        for left in (2..=cores()).rev() {
+            let middle = rest.len() / left;
+            let Some((key, _)) = rest.get(middle).filter(|_| middle >= PART_ROWS_MIN) else {
+                break;
+            };
+            let Some(found) = self.page_at(key)? else { continue };
+            let (part, behind) =
+                rest.split_at(rest.partition_point(|(key, _)| *key < &found.key[1..]));
+            parts.extend(Some(part).filter(|part| !part.is_empty()));
+            rest = behind;
+        }
+        parts.push(rest);
+        Ok(parts)
+    }
+
+    /// Writes the pages that have these rows or would.
+    fn rewrite(
+        &self,
+        mut rest: &[RowRef<'_>],
+        draft: &mut Draft<'_>,
+    ) -> Result<Vec<Vec<u8>>, ViewError> {
         let mut rewritten = Vec::new();
-        let mut rest = &rows[..];
         while let Some((first, _)) = rest.first() {
-            let found = self.page_at(first)?;
-            let found =
-                found.unwrap_or_else(|| FoundPage { key: page_key(&[]), page: Arc::default() });
-            let next = self.page_behind(&found.key)?;
+            let found = self.page_or_first(first)?;
+            let end = found.end.as_ref();
             let count =
-                next.map_or(rest.len(), |next| rest.partition_point(|(key, _)| *key < &next[1..]));
+                end.map_or(rest.len(), |end| rest.partition_point(|(key, _)| *key < &end[1..]));
             let (here, behind) = rest.split_at(count);
             if draft.rewrite(&found.key, &found.page, here)? {
                 rewritten.push(found.key);
@@ -83,6 +126,12 @@ impl OpenView {
             rest = behind;
         }
         Ok(rewritten)
+    }
+
+    fn draft(&self, tally: Tally) -> Result<Draft<'_>, ViewError> {
+        let packer = Packer::new().map_err(RowsError::Io)?;
+        let batch = RowBatch::new();
+        Ok(Draft { rows: &*self.rows, sealer: &self.sealer, batch, tally, packer })
     }
 }
 
@@ -202,6 +251,38 @@ pub(super) fn content_of(
 /// The pages of rows, the first under `key`.
 pub(super) fn pages_of(
     rows: &[RowRef<'_>],
+    key: Vec<u8>,
+    cut: Cut,
+    packer: &mut Packer,
+    sealer: &Sealer,
+) -> Result<Vec<Row>, ViewError> {
+    let share = rows.len().div_ceil(cores());
+    if share < PART_ROWS_MIN {
+        return pack(rows, key, cut, packer, sealer);
+    }
+    // The last page of each part may be less full than it could be, of some hundred.
+    let starts = (0..rows.len()).step_by(share);
+    let parts = starts.map(|start| &rows[start..rows.len().min(start + share)]);
+    let mut pages = Vec::new();
+    let mut first = Some(key);
+    let mut before: Option<&[u8]> = None;
+    let mut keyed = Vec::new();
+    for part in parts {
+        let key = first.take().or_else(|| Some(page_key(separator(before?, part.first()?.0))));
+        before = part.last().map(|(key, _)| *key);
+        keyed.extend(key.map(|key| (key, part)));
+    }
+    let one = |(key, part): (Vec<u8>, &[RowRef<'_>])| {
+        pack(part, key, cut, &mut Packer::new().map_err(RowsError::Io)?, sealer)
+    };
+    for part in on_all_cores(keyed.into_iter(), one) {
+        pages.extend(part?);
+    }
+    Ok(pages)
+}
+
+fn pack(
+    rows: &[RowRef<'_>],
     mut key: Vec<u8>,
     cut: Cut,
     packer: &mut Packer,
@@ -218,4 +299,27 @@ pub(super) fn pages_of(
         }
     }
     Ok(pages)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX)
+}
+
+/// Does the same with each part at the same time; a single one is done here.
+fn on_all_cores<Part: Send, Done: Send>(
+    mut parts: impl ExactSizeIterator<Item = Part>,
+    work: impl Fn(Part) -> Done + Sync,
+) -> Vec<Done> {
+    if parts.len() <= 1 {
+        return parts.next().map(&work).into_iter().collect();
+    }
+    let work = &work;
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
+        let join = |worker: std::thread::ScopedJoinHandle<'_, Done>| match worker.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        workers.into_iter().map(join).collect()
+    })
 }

@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use fieldmesh_model::StoreId;
 
+use super::filter::Filter;
 use super::opened::OpenView;
 use super::rows::{RowBatch, Rows, RowsError, RowsSource};
 use super::seal::{self, Owner, Sealer, VIEW_VERSION};
@@ -119,5 +120,7 @@ fn create(rows: Box<dyn Rows>, belonging: &Belonging<'_>) -> Result<OpenView, Vi
     batch.insert(tally::KEY.to_vec(), Some(tally.encode(&sealer)?));
     rows.write(batch)?;
     rows.flush()?;
-    OpenView::read(rows, sealer, tally)
+    let mut view = OpenView::read(rows, sealer, tally)?;
+    view.filter = Some(Filter::new());
+    Ok(view)
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::cache::PageCache;
+use super::cache::{Cached, PageCache};
 use super::content::{self, Content};
+use super::filter::Filter;
 use super::page::{Page, Unpacker};
 use super::range::is_empty_range;
 use super::recent::Recent;
@@ -24,6 +25,8 @@ pub(crate) struct OpenView {
     pub(super) sealer: Sealer,
     pub(super) tally: Tally,
     pub(super) recent: Recent,
+    /// What it has, if it began empty in this process.
+    pub(super) filter: Option<Filter>,
     pages: Mutex<PageCache>,
     unpacker: Unpacker,
 }
@@ -32,6 +35,8 @@ pub(crate) struct OpenView {
 pub(super) struct FoundPage {
     pub(super) key: Vec<u8>,
     pub(super) page: Arc<Page>,
+    /// Where the next page begins; nothing if it is the last.
+    pub(super) end: Option<Vec<u8>>,
 }
 
 /// The part of a range that one page has, and what is left of it.
@@ -50,7 +55,7 @@ impl OpenView {
     ) -> Result<Self, ViewError> {
         let unpacker = Unpacker::new().map_err(RowsError::Io)?;
         let (recent, pages) = (Recent::default(), Mutex::default());
-        let mut view = Self { rows, sealer, tally, recent, pages, unpacker };
+        let mut view = Self { rows, sealer, tally, recent, filter: None, pages, unpacker };
         let mut range = in_tree(RECENT_TREE);
         let mut recent: Option<Recent> = None;
         loop {
@@ -75,6 +80,9 @@ impl OpenView {
         let key = physical(tree, key);
         if let Some(content) = self.recent.rows().get(&key) {
             return self.value(&key, content);
+        }
+        if self.filter.as_ref().is_some_and(|filter| !filter.may_have(&key)) {
+            return Ok(None);
         }
         let Some(FoundPage { page, .. }) = self.page_at(&key)? else { return Ok(None) };
         match page.find(&key) {
@@ -145,10 +153,9 @@ impl OpenView {
         match direction {
             Direction::Ascending => {
                 let first = bound_key(&start);
-                let found = self.page_at(first.unwrap_or_default())?;
-                let key = found.as_ref().map_or_else(|| page_key(&[]), |found| found.key.clone());
-                let page = found.map(|found| found.page).unwrap_or_default();
-                let next = self.page_behind(&key)?.map(|key| key[1..].to_vec());
+                let found = self.page_or_first(first.unwrap_or_default())?;
+                let page = found.page;
+                let next = found.end.map(|key| key[1..].to_vec());
                 let behind = next.map(|next| (Bound::Included(next.clone()), next));
                 let Some((rest, next)) = behind else {
                     return Ok(Span { page, range: (start, end), rest: nothing() });
@@ -159,7 +166,7 @@ impl OpenView {
             }
             Direction::Descending => {
                 let below = end.as_ref().map(|key| page_key(key));
-                let Some(FoundPage { key, page }) = self.page_below(below)? else {
+                let Some(FoundPage { key, page, .. }) = self.page_below(below)? else {
                     return Ok(Span { page: Arc::default(), range: (start, end), rest: nothing() });
                 };
                 let first = key[1..].to_vec();
@@ -175,18 +182,30 @@ impl OpenView {
         self.page_below(Bound::Included(page_key(key)))
     }
 
+    /// The page in which a key would be; where there is none so far, the one that will be the first.
+    pub(super) fn page_or_first(&self, key: &[u8]) -> Result<FoundPage, ViewError> {
+        if let Some(found) = self.page_at(key)? {
+            return Ok(found);
+        }
+        let key = page_key(&[]);
+        let end = self.page_behind(&key)?;
+        Ok(FoundPage { key, page: Arc::default(), end })
+    }
+
     fn page_below(&self, end: Bound<Vec<u8>>) -> Result<Option<FoundPage>, ViewError> {
         let (start, all) = in_tree(PAGE_TREE);
         let end = if matches!(end, Bound::Unbounded) { all } else { end };
+        let cached = self.pages.lock().unwrap_or_else(PoisonError::into_inner).last_below(&end);
+        if let Some((key, Cached { page, end })) = cached {
+            return Ok(Some(FoundPage { key, page, end }));
+        }
         let found = self.rows.scan(&(start, end), Direction::Descending, 1)?;
         let Some((key, stored)) = found.into_iter().next() else { return Ok(None) };
-        let cached = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&key);
-        if let Some(page) = cached {
-            return Ok(Some(FoundPage { key, page }));
-        }
+        let end = self.page_behind(&key)?;
         let page = Arc::new(self.decode(&key, stored)?);
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(key.clone(), &page);
-        Ok(Some(FoundPage { key, page }))
+        let cached = Cached { page: Arc::clone(&page), end: end.clone() };
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(key.clone(), cached);
+        Ok(Some(FoundPage { key, page, end }))
     }
 
     /// Forgets a decoded page that is another one on the disk.
@@ -195,7 +214,7 @@ impl OpenView {
     }
 
     /// The key of the next page.
-    pub(super) fn page_behind(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+    fn page_behind(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
         let range = (Bound::Excluded(key.to_vec()), in_tree(PAGE_TREE).1);
         let found = self.rows.scan(&range, Direction::Ascending, 1)?;
         Ok(found.into_iter().next().map(|(key, _)| key))

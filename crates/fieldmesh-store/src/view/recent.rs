@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::page::RowRef;
+use super::write::Next;
 
 /// Changes that are kept outside the pages: with more of them more share a page when it is
 /// written, and an open reads all of them.
 pub(crate) const RECENT_CHANGES_MAX: usize = 8_192;
 /// The bytes of them.
 pub(crate) const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How much more of both is kept while more follows at once: most sets change most pages, so what
+/// a page costs is shared by all changes that wait for it.
+const MORE_FOLLOWS_FACTOR: usize = 32;
 
 /// The newest contents by key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,9 +38,14 @@ impl Recent {
     }
 
     /// Whether further changes may stay outside the pages.
-    pub(crate) fn has_room(&self, changes: &BTreeMap<Vec<u8>, Vec<u8>>) -> bool {
+    pub(crate) fn has_room(&self, changes: &BTreeMap<Vec<u8>, Vec<u8>>, next: Next) -> bool {
+        let factor = match next {
+            Next::Unknown => 1,
+            Next::More => MORE_FOLLOWS_FACTOR,
+        };
         let bytes: usize = changes.iter().map(size).sum();
-        self.changes + changes.len() <= RECENT_CHANGES_MAX && self.bytes + bytes <= RECENT_BYTES_MAX
+        self.changes + changes.len() <= RECENT_CHANGES_MAX * factor
+            && self.bytes + bytes <= RECENT_BYTES_MAX * factor
     }
 
     /// Takes in what lies on the disk in front of number `end`.

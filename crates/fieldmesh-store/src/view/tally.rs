@@ -46,6 +46,16 @@ impl Tally {
         self.digest = self.digest.wrapping_sub(hash(key, stored));
     }
 
+    /// Adds what another one counts on its own, rows taken out included.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (tree, count) in &other.counts {
+            let sum = self.counts.entry(*tree).or_default();
+            *sum = sum.wrapping_add(*count);
+        }
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.digest = self.digest.wrapping_add(other.digest);
+    }
+
     /// What the rows take before the database below adds its own.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

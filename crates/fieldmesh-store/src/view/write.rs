@@ -8,6 +8,17 @@ use crate::log::Place;
 pub struct WriteSet {
     pub(crate) changes: std::collections::BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>,
     pub(crate) applied: Option<Place>,
+    pub(crate) next: Next,
+}
+
+/// What comes behind a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Next {
+    /// Nobody knows.
+    #[default]
+    Unknown,
+    /// Another one, at once.
+    More,
 }
 
 impl WriteSet {
@@ -26,9 +37,21 @@ impl WriteSet {
         self.changes.insert((tree, key.into()), None);
     }
 
+    /// Adds the changes of another set; where both change a key, those count.
+    pub fn merge(&mut self, other: Self) {
+        self.changes.extend(other.changes);
+        self.applied = other.applied.or(self.applied);
+    }
+
     /// Says that the view now contains the log up to this entry.
     pub fn set_applied(&mut self, place: Place) {
         self.applied = Some(place);
+    }
+
+    /// Says that more sets follow at once, as they do while a view is built: what costs least for
+    /// all of them is chosen, and not what lets the next open be short.
+    pub fn expect_more(&mut self) {
+        self.next = Next::More;
     }
 
     /// The number of changes.

@@ -50,6 +50,7 @@ impl World {
             1 => self.crash(),
             2 => self.store.as_ref().unwrap().compact_view().unwrap(),
             3 => self.store.as_ref().unwrap().flush_view().unwrap(),
+            4 => self.view().settle().unwrap(),
             _ => self.write(),
         }
     }
@@ -72,6 +73,9 @@ impl World {
         let entry = Entry { kind: 1, bytes: vec![1] };
         let place = self.store.as_ref().unwrap().append(vec![entry]).unwrap()[0];
         set.set_applied(place);
+        if self.dice.below(2) == 0 {
+            set.expect_more();
+        }
         self.view().apply(set).unwrap();
         self.past.insert(Some(place), self.model.clone());
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 use crate::api::{ListQuery, Record, Safety};
 use crate::clock;
 use crate::error::Error;
-use crate::projection::{field_hash, is_indexed};
+use crate::projection::{field_hash, indexing, is_declared, is_indexed, record_time};
 use crate::rows::{self, DocumentRow, RecordRow};
 use crate::schema;
 
@@ -67,29 +67,36 @@ impl Ledger {
         if has_relay { Safety::Relay } else { Safety::Devices(1) }
     }
 
-    /// Hands every record that `query` asks for to `take`, newest first.
+    /// Hands every record that `query` asks for to `take`, newest first; gives how many records
+    /// were read for that.
     pub(super) fn visit(
         &self,
         query: &ListQuery,
         mut take: impl FnMut(DocumentId, DocumentRow, RecordRow) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         self.settle()?;
         let plan = self.plan(query)?;
         let mut left = query.limit.unwrap_or(usize::MAX);
+        let mut read = 0;
         let range = range(&plan.prefix, query.since, query.until);
         for key in rows::keys(self.view(), Tree::Index, range, Direction::Descending) {
             if left == 0 {
                 break;
             }
-            let Some(id) = rows::indexed_id(&key?) else { continue };
+            let key = key?;
+            let Some(id) = rows::indexed_id(&key) else { continue };
             let Some(mut row) = self.row(id)? else { continue };
+            read += 1;
             let Some(record) = row.record.take() else { continue };
-            if record.deleted == query.deleted && plan.matches(&record) {
+            // An index that was not kept for a while may name a record under an earlier time too.
+            let time = record_time(&schema::numbered(row.scope.collection), &record);
+            let is_current = rows::indexed_time(&key) == Some(rows::sortable(time));
+            if is_current && record.deleted == query.deleted && plan.matches(&record) {
                 left -= 1;
                 take(id, row, record)?;
             }
         }
-        Ok(())
+        Ok(read)
     }
 
     fn plan(&self, query: &ListQuery) -> Result<Plan, Error> {
@@ -98,7 +105,13 @@ impl Ledger {
         for text in &query.filters {
             conditions.push(self.condition(schema, text)?);
         }
-        let indexed = conditions.iter().find(|(key, _)| is_indexed(schema, key));
+        let mut indexed = None;
+        for condition @ (key, value) in &conditions {
+            // What is cleared is in no index.
+            if indexed.is_none() && !value.is_cleared() && self.has_index(schema, key)? {
+                indexed = Some(condition);
+            }
+        }
         let prefix = match indexed {
             Some((key, value)) => {
                 rows::value_prefix(field_hash(&self.store, schema.number, key, value))
@@ -106,6 +119,14 @@ impl Ledger {
             None => rows::time_prefix(schema.number),
         };
         Ok(Plan { conditions, prefix })
+    }
+
+    /// Whether every record that holds a value under `key` can be found by it.
+    fn has_index(&self, schema: &Collection, key: &str) -> Result<bool, Error> {
+        if is_indexed(schema, key) {
+            return Ok(true);
+        }
+        Ok(is_declared(schema, key) && indexing::is_whole(self.view(), schema.number, key)?)
     }
 
     fn condition(&self, schema: &Collection, text: &str) -> Result<(String, Value), Error> {
@@ -246,5 +267,89 @@ impl Names {
             record_name(&schema::numbered(row.scope.collection), &record)
         };
         self.0.entry(id).or_insert_with(lookup).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Edits, NewRecord};
+    use crate::{Node, TenantOptions};
+
+    const WELLS: usize = 40;
+    const OPERATORS: usize = 8;
+
+    fn assignments(pairs: &[(&str, String)]) -> Vec<String> {
+        pairs.iter().map(|(key, value)| format!("{key}={value}")).collect()
+    }
+
+    fn query(filters: &[&str], deleted: bool) -> ListQuery {
+        let filters = filters.iter().map(|text| (*text).to_owned()).collect();
+        ListQuery { collection: "well".into(), filters, deleted, ..ListQuery::default() }
+    }
+
+    /// The wells of an operator by a look at all of them.
+    fn looked_at(ledger: &Ledger, operator: usize, deleted: bool) -> Vec<DocumentId> {
+        let all = ledger.list(&query(&[], deleted)).unwrap();
+        let name = format!("Operator {operator}");
+        all.into_iter().filter(|it| it.fields["operator"] == *name).map(|it| it.id).collect()
+    }
+
+    /// Records wells, some of which are edited, deleted and restored.
+    fn record_wells(ledger: &Ledger) {
+        for number in 0..WELLS {
+            let fields = [
+                ("name", format!("Alder {number}")),
+                ("apiNumber", format!("42-227-3{number:04}")),
+                ("status", "ACTIVE".to_owned()),
+                ("operator", format!("Operator {}", number % OPERATORS)),
+            ];
+            let assignments = assignments(&fields);
+            let well = NewRecord { collection: "well".into(), assignments, ..NewRecord::default() };
+            let id = ledger.create(&well).unwrap().id;
+            if number % 3 == 0 {
+                let fields = [("operator", format!("Operator {}", (number + 1) % OPERATORS))];
+                let assignments = self::assignments(&fields);
+                ledger.edit(id, &Edits { assignments, ..Edits::default() }).unwrap();
+            }
+            if number % 5 == 0 {
+                ledger.delete(id).unwrap();
+            }
+            if number % 10 == 0 {
+                ledger.restore(id).unwrap();
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_list_by_an_indexed_field_reads_no_record_that_lacks_its_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("home")).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        tokio::task::block_in_place(|| {
+            record_wells(node.ledger());
+            check_operators(node.ledger());
+        });
+        node.shutdown().await.unwrap();
+    }
+
+    fn check_operators(ledger: &Ledger) {
+        for operator in 0..OPERATORS {
+            let asked = format!("operator= operator {operator}");
+            let mut read = 0;
+            for deleted in [false, true] {
+                let mut found = Vec::new();
+                let query = query(&[&asked], deleted);
+                let take = |id, _, _| {
+                    found.push(id);
+                    Ok(())
+                };
+                read = ledger.visit(&query, take).unwrap();
+                assert_eq!(found, looked_at(ledger, operator, deleted), "{asked}, {deleted}");
+            }
+            let held = [false, true].map(|deleted| looked_at(ledger, operator, deleted).len());
+            assert_eq!(read, held.iter().sum::<usize>() as u64, "{asked}");
+        }
     }
 }

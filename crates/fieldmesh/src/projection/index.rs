@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fieldmesh_model::schema::{Collection, Kind};
+use fieldmesh_model::schema::{Collection, Field, Kind};
 use fieldmesh_model::{DocumentId, Moment, Value};
 use fieldmesh_store::{Store, Tree, WriteSet};
 
@@ -32,9 +32,20 @@ pub(crate) fn is_indexed(schema: &Collection, key: &str) -> bool {
     is_name || is_unique || is_reference
 }
 
-/// The keyed hash under which a field's value is found; letters of names count alike.
+/// Whether the schema wants an index of this field's values that records have for no other reason.
+///
+/// A view that an earlier version made may lack it; see [`super::indexing`].
+pub(crate) fn is_declared(schema: &Collection, key: &str) -> bool {
+    let declares = |field: &Field| {
+        field.indexed && !matches!(field.kind, Kind::TextList { .. } | Kind::IntegerList { .. })
+    };
+    schema.field(key).is_some_and(declares) && !is_indexed(schema, key)
+}
+
+/// The keyed hash under which a field's value is found; letters of names count alike, and so do
+/// numbers that are equal.
 pub(crate) fn field_hash(store: &Store, collection: u16, key: &str, value: &Value) -> [u8; 16] {
-    let value = value.to_cell().trim().to_lowercase();
+    let value = value.clone().canonical().to_cell().trim().to_lowercase();
     let parts = [&collection.to_be_bytes()[..], key.as_bytes(), value.as_bytes()];
     let hash = store.keyed_hash("field", &parts);
     *hash.first_chunk().expect("32 bytes have a first sixteen")
@@ -63,16 +74,21 @@ pub(super) fn update(
     update_inbox(id, before, after, writes);
 }
 
-fn keys(
+pub(super) fn keys(
     schema: &Collection,
     id: DocumentId,
     store: &Store,
     record: &RecordRow,
 ) -> BTreeSet<Vec<u8>> {
     let time = record_time(schema, record);
-    let values =
-        record.fields.iter().filter(|(key, value)| is_indexed(schema, key) && !value.is_cleared());
+    let is_wanted = |key: &str| is_indexed(schema, key) || is_declared(schema, key);
+    let values = record.fields.iter().filter(|(key, value)| is_wanted(key) && !value.is_cleared());
     values
+        .flat_map(|(key, value)| {
+            // Nobody writes lists here, but a foreign one is found by its items all the same.
+            let items = value.as_list().unwrap_or_default();
+            items.iter().chain([value]).map(move |value| (key, value))
+        })
         .map(|(key, value)| rows::value_key(field_hash(store, schema.number, key, value), time, id))
         .chain([rows::time_key(schema.number, time, id)])
         .collect()

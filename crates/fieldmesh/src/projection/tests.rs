@@ -25,6 +25,7 @@ use crate::projector::{Projector, Work};
 use crate::rows::{self, DocumentRow, QuarantineRow};
 
 mod gone;
+mod indexes;
 mod order;
 mod receipts;
 mod rewritten;

@@ -7,16 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use fieldmesh_document::Peeked;
 use fieldmesh_document::gate::{self, Accepted, Excluded, Origin};
 use fieldmesh_model::{DeviceId, DocumentId, Scope};
-use fieldmesh_store::{Direction, KeyRange, Place, Tree};
+use fieldmesh_store::{Direction, KeyRange, Place, Tree, WriteSet};
 
 use crate::changes::{Closure, Source, read_change};
 use crate::error::Error;
 use crate::rows::{self, ChangeRef, DocumentRow, LOCAL_LEAF, RecordRow};
 use crate::schema;
 
-use super::Sources;
 use super::standing::Standing;
 use super::waiting::{ANYTHING, Waiting};
+use super::{Sources, index};
 
 /// A document and what has arrived for it.
 pub(super) struct Work {
@@ -45,34 +45,45 @@ pub(super) struct Arrival {
 }
 
 /// A document after its changes.
-pub(super) struct Done<'a> {
+pub(super) struct Done {
     pub(super) id: DocumentId,
-    pub(super) row: DocumentRow,
-    pub(super) before: Option<RecordRow>,
+    pub(super) scope: Scope,
+    /// How many records more there are.
+    pub(super) growth: i64,
+    /// Its row, its index entries, and which of its changes wait for others.
+    pub(super) writes: WriteSet,
     pub(super) refused: Vec<Refused>,
     /// Further copies of changes that it has.
     pub(super) twins: Vec<ChangeRef>,
-    /// Which of its changes wait for others.
-    pub(super) waiting: Waiting<'a>,
     /// Copies that another one stands for, and that one: what is said of a change goes along.
     pub(super) moved: Vec<(ChangeRef, ChangeRef)>,
     /// Changes that count although they may have been refused before.
     pub(super) counting: Vec<ChangeRef>,
-    /// Whether nothing of it is here.
-    pub(super) is_empty: bool,
 }
 
-impl<'a> Done<'a> {
-    /// A document of which nothing is shown any more.
-    fn purged(
+impl Done {
+    /// A document that is to be shown as `row` says; nothing is refused or moved so far.
+    fn of(
         id: DocumentId,
-        scope: Scope,
-        before: Option<RecordRow>,
-        waiting: Waiting<'a>,
-    ) -> Self {
+        before: Option<&RecordRow>,
+        row: &DocumentRow,
+        waiting: Waiting<'_>,
+        sources: &Sources<'_>,
+    ) -> Result<Self, Error> {
+        let mut writes = WriteSet::new();
+        if row.changes.is_empty() && waiting.is_empty()? {
+            writes.delete(Tree::Document, id.as_bytes().to_vec());
+        } else {
+            writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(row));
+        }
+        waiting.write(&mut writes);
+        let schema = schema::numbered(row.scope.collection);
+        let after = row.record.as_ref();
+        index::update(&schema, id, sources.store, before, after, &mut writes);
+        let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
+        let growth = live(after) - live(before);
         let (refused, twins, moved, counting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let row = DocumentRow::new(scope);
-        Self { id, row, before, refused, twins, waiting, moved, counting, is_empty: true }
+        Ok(Self { id, scope: row.scope, growth, writes, refused, twins, moved, counting })
     }
 }
 
@@ -142,20 +153,21 @@ pub(super) fn short_hash(change: &[u8]) -> Option<[u8; 8]> {
 ///
 /// The view cannot be read. What is wrong with a change or with the document's past is no error:
 /// it is refused, so that one damaged frame never holds up every other record.
-pub(super) fn apply<'a>(
+pub(super) fn apply(
     work: Work,
-    sources: &'a Sources<'_>,
+    sources: &Sources<'_>,
     standing: &Standing<'_>,
-) -> Result<Done<'a>, Error> {
+    any_waits: bool,
+) -> Result<Done, Error> {
     let (id, is_remade) = (work.id, work.is_remade);
     let view = sources.store.view();
     let row: Option<DocumentRow> = rows::find(view, Tree::Document, id.as_bytes())?;
     let mut row = row.unwrap_or_else(|| DocumentRow::new(work.scope));
     let before = row.record.clone();
-    let mut waiting = Waiting::new(id, view);
+    let mut waiting = Waiting::new(id, Some(view).filter(|_| any_waits));
     if sources.policy.is_purged(&id) {
         waiting.free_all()?;
-        return Ok(Done::purged(id, row.scope, before, waiting));
+        return Done::of(id, before.as_ref(), &DocumentRow::new(row.scope), waiting, sources);
     }
     let mut again = std::mem::take(&mut row.waiting);
     let arrivals = if is_remade {
@@ -193,8 +205,8 @@ pub(super) fn apply<'a>(
         // Nothing of what was said before is left.
         (moved, counting) = (Vec::new(), Vec::new());
     }
-    let is_empty = row.changes.is_empty() && waiting.is_empty()?;
-    Ok(Done { id, row, before, refused, twins, waiting, moved, counting, is_empty })
+    let done = Done::of(id, before.as_ref(), &row, waiting, sources)?;
+    Ok(Done { refused, twins, moved, counting, ..done })
 }
 
 /// Everything that the log holds of a document and that counts, in the order of the log, and the

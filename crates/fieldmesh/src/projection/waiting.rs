@@ -14,16 +14,26 @@ use crate::rows::{self, ChangeRef};
 /// What a change waits for that cannot be read at the moment: anything that arrives.
 pub(super) const ANYTHING: [u8; 32] = [0; 32];
 
+/// Whether any change of any document waits, as far as the view knows.
+pub(super) fn is_any(view: &View) -> Result<bool, Error> {
+    let range = KeyRange::prefix(rows::WAITING_PREFIX);
+    rows::keys(view, Tree::Meta, range, Direction::Ascending)
+        .next()
+        .transpose()
+        .map(|first| first.is_some())
+}
+
 /// The waiting changes of a document: what the view knows, and what this step has changed of it.
 pub(super) struct Waiting<'a> {
     id: DocumentId,
-    view: &'a View,
+    /// Nothing if it knows that none wait: then no document has to look for its own.
+    view: Option<&'a View>,
     added: BTreeMap<Vec<u8>, ChangeRef>,
     freed: BTreeSet<Vec<u8>>,
 }
 
 impl<'a> Waiting<'a> {
-    pub(super) const fn new(id: DocumentId, view: &'a View) -> Self {
+    pub(super) const fn new(id: DocumentId, view: Option<&'a View>) -> Self {
         Self { id, view, added: BTreeMap::new(), freed: BTreeSet::new() }
     }
 
@@ -44,11 +54,13 @@ impl<'a> Waiting<'a> {
 
     fn take(&mut self, prefix: &[u8]) -> Result<Vec<ChangeRef>, Error> {
         let mut found = BTreeMap::new();
-        let range = KeyRange::prefix(prefix);
-        for row in rows::scan(self.view, Tree::Meta, range, Direction::Ascending) {
-            let (key, value) = row?;
-            if self.freed.insert(key.clone()) {
-                found.insert(key, rows::decode(&value)?);
+        if let Some(view) = self.view {
+            let range = KeyRange::prefix(prefix);
+            for row in rows::scan(view, Tree::Meta, range, Direction::Ascending) {
+                let (key, value) = row?;
+                if self.freed.insert(key.clone()) {
+                    found.insert(key, rows::decode(&value)?);
+                }
             }
         }
         let mut behind = self.added.split_off(prefix);
@@ -65,8 +77,9 @@ impl<'a> Waiting<'a> {
         if !self.added.is_empty() {
             return Ok(false);
         }
+        let Some(view) = self.view else { return Ok(true) };
         let range = KeyRange::prefix(&rows::waiting_prefix(self.id, &[]));
-        for key in rows::keys(self.view, Tree::Meta, range, Direction::Ascending) {
+        for key in rows::keys(view, Tree::Meta, range, Direction::Ascending) {
             if !self.freed.contains(&key?) {
                 return Ok(false);
             }
