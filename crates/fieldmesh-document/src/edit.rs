@@ -75,8 +75,10 @@ fn write_sum(
     let share_key = part::share_key(key, actor);
     let own = match transaction.get(ROOT, &share_key)? {
         Some((automerge::Value::Scalar(value), _)) => scalar::from_scalar(&value),
-        _ => Value::Int(0),
+        _ => Value::Null,
     };
+    let counts = part::is_part(collection, &share_key, &own);
+    let own = if counts { own } else { Value::Int(0) };
     let Some(share) = amount.and_then(|amount| own.plus(&amount)) else { return Ok(false) };
     if !share.is_same(&own) {
         put(transaction, &share_key, &share)?;

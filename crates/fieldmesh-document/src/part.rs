@@ -18,6 +18,9 @@ use crate::edit::{Transaction, read_list};
 use crate::merge::as_set;
 use crate::scalar;
 
+/// The greatest share that counts: beyond it sums of whole numbers lose digits.
+const SHARE_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// The key under which `actor` keeps what it added to the field `key`.
 pub(crate) fn share_key(key: &str, actor: &[u8; 16]) -> String {
     part_key(key, Part::Share, *actor)
@@ -43,13 +46,13 @@ pub(crate) fn field_of(key: &str) -> &str {
 }
 
 /// Puts parts into the values that they are parts of, and sets in order.
+///
+/// What is no part of its field stays under its own key, where it is seen and changes nothing else.
 pub(crate) fn finish(collection: &Collection, fields: &mut Fields) {
-    let mut parts: BTreeMap<String, Vec<(Part, Value)>> = BTreeMap::new();
+    let mut parts: BTreeMap<String, Vec<(String, Value)>> = BTreeMap::new();
     // In the order of the keys, so that every replica rounds alike.
-    for (key, value) in fields.extract_if(.., |key, _| part_of(key).is_some()) {
-        if let Some((field, part)) = part_of(&key) {
-            parts.entry(field.to_owned()).or_default().push((part, value));
-        }
+    for (own, value) in fields.extract_if(.., |own, value| is_part(collection, own, value)) {
+        parts.entry(field_of(&own).to_owned()).or_default().push((own, value));
     }
     for (key, parts) in parts {
         let base = fields.remove(&key).unwrap_or(Value::Null);
@@ -65,14 +68,31 @@ pub(crate) fn finish(collection: &Collection, fields: &mut Fields) {
     }
 }
 
-// What does not fit, which only a foreign writer can have stored, changes nothing.
-fn assemble(collection: &Collection, key: &str, base: Value, parts: Vec<(Part, Value)>) -> Value {
+/// Whether the value under the key `own` counts as a part of its field: anybody can write any key,
+/// and no field may be changed by parts but a sum and a set, nor hold what nobody can take out.
+///
+/// A field that this device does not know may be either.
+pub(crate) fn is_part(collection: &Collection, own: &str, value: &Value) -> bool {
+    let Some((key, part)) = part_of(own) else { return false };
+    let policy = collection.field(key).map(|field| field.policy);
+    match part {
+        Part::Share => {
+            policy.is_none_or(|policy| policy == MergePolicy::Sum)
+                && value.as_number().is_some_and(|share| share.abs() <= SHARE_MAX)
+        }
+        Part::Item => {
+            policy.is_none_or(|policy| policy == MergePolicy::Union) && item_key(key, value) == own
+        }
+    }
+}
+
+fn assemble(collection: &Collection, key: &str, base: Value, parts: Vec<(String, Value)>) -> Value {
     let (mut shares, mut items) = (Vec::new(), Vec::new());
-    for (part, value) in parts {
-        match part {
-            Part::Share if value.as_number().is_some() => shares.push(value),
-            Part::Share => {}
-            Part::Item => items.push(value),
+    for (own, value) in parts.into_iter().filter(|(own, value)| is_part(collection, own, value)) {
+        match part_of(&own) {
+            Some((_, Part::Share)) => shares.push(value),
+            Some((_, Part::Item)) => items.push(value),
+            None => {}
         }
     }
     let base = if shares.is_empty() { base } else { total(collection, key, base, &shares) };
@@ -114,7 +134,7 @@ pub(crate) fn read(
         let keys: Vec<_> =
             transaction.map_range(ROOT, range(key, kind)).map(|it| it.key.into_owned()).collect();
         for part in keys.iter().filter(|part| part_of(part) == Some((key, kind))) {
-            parts.push((kind, chosen(kind, transaction.get_all(ROOT, part)?)));
+            parts.push((part.clone(), chosen(kind, transaction.get_all(ROOT, part)?)));
         }
     }
     Ok(assemble(collection, key, base, parts))
@@ -175,7 +195,7 @@ impl Document {
                     ValueRef::Scalar(value) if !item.conflict => scalar::from_scalar_ref(value),
                     _ => self.part(&item.key, Some(heads))?,
                 };
-                parts.push((kind, value));
+                parts.push((item.key.to_string(), value));
             }
         }
         Ok(assemble(collection, key, base, parts))

@@ -96,6 +96,36 @@ fn a_count_that_is_set_keeps_what_others_add_meanwhile() {
 }
 
 #[test]
+fn no_field_is_changed_by_what_only_looks_like_a_part_of_it() {
+    let tags = Value::List(vec!["nuts".into()]);
+    let mut crew = crew_of(&[(HIGHEST, Value::Int(5)), (TAGS, tags.clone())]);
+    let zeros = "0".repeat(32);
+    let foreign = [
+        (format!("{HIGHEST}*{zeros}"), Value::from("forged")),
+        (format!("{HIGHEST}+{zeros}"), Value::Int(900)),
+        (format!("{TAGS}*{zeros}"), "penicillin".into()),
+        (format!("{TAGS}+{zeros}"), Value::Int(1)),
+        (format!("{STOCK}+{zeros}"), Value::Float(1e300)),
+    ];
+    for (key, value) in &foreign {
+        let mut document = crew[1].document();
+        let edits = [Edit::set(key.as_str(), value.clone())];
+        let any = Collection::unknown(wells::FIELD_ENTRY);
+        let change = document.edit(&any, crew[1].actor(), at(1), &edits).unwrap();
+        crew[1].keep(change);
+    }
+    meet(&mut crew);
+    assert_eq!(crew[0].shown(HIGHEST), Value::Int(5));
+    assert_eq!(crew[0].shown(TAGS), tags);
+    assert_eq!(crew[0].shown(STOCK), Value::Null);
+    // It is seen as what it is.
+    foreign.iter().for_each(|(key, value)| assert_eq!(crew[0].shown(key), *value));
+    crew[0].change(Edit::clear(TAGS));
+    crew[0].add(3);
+    assert_eq!((crew[0].shown(TAGS), crew[0].shown(STOCK)), (Value::Null, Value::Int(3)));
+}
+
+#[test]
 fn the_history_of_a_sum_shows_what_was_seen() {
     let mut crew = crew_of(&[(STOCK, Value::Int(10))]);
     crew[0].add(5);
