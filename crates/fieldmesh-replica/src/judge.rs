@@ -99,7 +99,10 @@ pub fn without_purged(policy: &Policy, batch: Batch) -> Batch {
     let hashes = batch.leaf_hashes();
     let purged = hashes.iter().enumerate().filter(|(_, hash)| policy.is_purged_leaf(hash));
     purged.fold(batch, |batch, (index, _)| match batch.leaves().get(index) {
-        Some(leaf) if !leaf.is_erased() => batch.erase(index).unwrap_or(batch),
+        // A purge of one record that names a leaf of another erases nothing of that.
+        Some(leaf) if !leaf.is_erased() && policy.is_purged(&leaf.document) => {
+            batch.erase(index).unwrap_or(batch)
+        }
         _ => batch,
     })
 }

@@ -584,15 +584,13 @@ fn appender(
     options: &Options,
     opened: Opened,
 ) -> Appender {
+    let Options { segment_size_max, free_bytes_min, .. } = *options;
     Appender {
         files: Arc::clone(files),
         keys: keys.clone(),
         store,
         segments: opened.segments,
-        limits: AppendLimits {
-            segment_size_max: options.segment_size_max,
-            free_bytes_min: options.free_bytes_min,
-        },
+        limits: AppendLimits { segment_size_max, free_bytes_min },
         next_number: opened.next_number,
         next_sequence: opened.next_sequence,
         given_up: opened.given_up,

@@ -23,7 +23,8 @@ pub(crate) fn holds(policy: &Policy, batch: &Batch) -> Holds {
     }
     let hashes = batch.leaf_hashes();
     let mut left = hashes.iter().zip(batch.leaves()).filter(|(_, leaf)| !leaf.is_erased());
-    if left.clone().any(|(hash, _)| policy.is_purged_leaf(hash)) {
+    let is_named = |hash, document| policy.is_purged_leaf(hash) && policy.is_purged(document);
+    if left.clone().any(|(hash, leaf)| is_named(hash, &leaf.document)) {
         return Holds::Named;
     }
     match left.any(|(_, leaf)| policy.is_purged(&leaf.document)) {

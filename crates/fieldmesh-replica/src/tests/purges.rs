@@ -59,6 +59,22 @@ fn what_was_purged_is_not_written_when_it_arrives_late() {
 }
 
 #[test]
+fn a_purge_of_one_record_erases_nothing_of_another_that_it_names() {
+    let (mut crew, mut office) = Crew::new(2);
+    let batch = two_leaves(&mut crew, 0);
+    let leaves = [batch.leaf_hashes()[1]].into();
+    let purge = Purge { document: DOCUMENT, leaves, at: at(0), reason: "asked for".into() };
+    let item = office.sign(&Statement::Purge(Box::new(purge)));
+    crew.nodes[0].put(at(0), batch.clone());
+    crew.perform(0);
+    (0..2).for_each(|node| crew.input(node, Input::LocalItem { item: item.clone() }));
+    crew.connect(0, 1);
+    crew.run();
+    crew.assert_same([0, 1]);
+    assert_eq!(crew.nodes[1].disk[&batch.id()].leaves()[1].change, LEFT);
+}
+
+#[test]
 fn a_new_member_gets_the_rest_from_whoever_erased_the_purged_part() {
     let (mut crew, mut office) = Crew::new(1);
     let batch = two_leaves(&mut crew, 0);

@@ -6,6 +6,7 @@
 
 mod plan;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use crate::clock;
 use crate::entry::Fact;
 use crate::error::Error;
 use crate::filter::{month, month_text};
-use crate::keep::{self, Kept};
+use crate::keep::{self, Kept, LetGo};
 use crate::mesh::Call;
 use crate::rows;
 
@@ -311,19 +312,26 @@ impl Ledger {
         };
         // What this device has signed for is void before it is true no longer.
         let restores = self.restores()?.saturating_add(1);
-        let pieces: Vec<Fact> = plan.pieces(at).map(Fact::LetGo).collect();
+        let pieces: Vec<LetGo> = plan.pieces(at).collect();
         self.remember(Fact::Restores(restores))?;
+        let mut gone = BTreeSet::new();
+        let mut noted = Ok(());
         for some in pieces.chunks(FACTS_PER_APPEND) {
-            self.remember_all(some.iter().cloned())?;
+            noted = self.remember_all(some.iter().cloned().map(Fact::LetGo));
+            if noted.is_err() {
+                break;
+            }
+            gone.extend(some.iter().filter(|piece| piece.is_last).map(|piece| piece.scope));
         }
+        // What is gone is gone, also where the disk was full before the rest could be noted.
         {
             let mut desk = self.desk();
-            plan.documents().for_each(|id| drop(desk.recent.remove(id)));
+            plan.documents(&gone).for_each(|id| drop(desk.recent.remove(id)));
         }
         if let Some(mesh) = self.mesh.get() {
-            mesh.urgent(Call::Input(Input::BatchesLost { ids: plan.ids().collect() }));
+            mesh.urgent(Call::Input(Input::BatchesLost { ids: plan.ids(&gone).collect() }));
         }
-        Ok(plan)
+        noted.map(|()| plan)
     }
 
     /// Frees the log of what was let go, if that is not done.

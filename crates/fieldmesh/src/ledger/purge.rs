@@ -32,6 +32,10 @@ const RECORDS_MAX: usize = 1_000;
 /// among the policy items.
 const NAMING_PAUSE: Duration = Duration::from_secs(3_600);
 
+/// Purged documents of which late leaves are named at once: who writes them for nothing must not
+/// use up the room of the policy.
+const NAMED_AT_ONCE_MAX: usize = 16;
+
 /// Leaves by document.
 type Leaves = BTreeMap<DocumentId, BTreeSet<[u8; 32]>>;
 
@@ -114,12 +118,18 @@ impl Ledger {
             return Ok(Vec::new());
         }
         let mut items = Vec::new();
-        for (id, leaves) in self.unnamed(&policy, |document| policy.is_purged(document))? {
+        let late = self.unnamed(&policy, |document| policy.is_purged(document))?;
+        let is_all = late.len() <= NAMED_AT_ONCE_MAX;
+        for (id, leaves) in late.into_iter().take(NAMED_AT_ONCE_MAX) {
             let reason = policy.purged(&id).map(|it| it.reason.clone()).unwrap_or_default();
             items.extend(self.purges(id, &leaves, &reason, &items)?);
         }
+        let after = self.policy_with(&items)?;
+        items.retain(|item| after.counts(&item.id()));
         self.add_items(&items)?;
-        naming.until = place;
+        if is_all {
+            naming.until = place;
+        }
         naming.since = (!items.is_empty()).then(Instant::now);
         Ok(items)
     }

@@ -7,13 +7,14 @@ use fieldmesh_identity::{
     Revocation, Statement,
 };
 use fieldmesh_model::{BatchId, DeviceId, ItemId, Role};
-use fieldmesh_replica::Held;
+use fieldmesh_replica::{Held, Input};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 use fieldmesh_trie::Key;
 
 use crate::api::{AdoptReport, RevokeOptions, RevokeReport};
 use crate::error::{Error, with_causes};
 use crate::keep;
+use crate::mesh::Call;
 use crate::rows::{self, LeafRow};
 
 use super::Ledger;
@@ -211,7 +212,18 @@ impl Ledger {
     }
 
     pub(super) fn add_items(&self, items: &[Item]) -> Result<(), Error> {
-        items.iter().try_for_each(|item| self.add_item(item))
+        for (index, item) in items.iter().enumerate() {
+            if let Err(error) = self.add_item(item) {
+                // Those before it count here, so others have to hear of them too.
+                if let Some(mesh) = self.mesh.get() {
+                    for item in items.iter().take(index).cloned() {
+                        mesh.urgent(Call::Input(Input::LocalItem { item }));
+                    }
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn may_not_revoke(&self, policy: &Policy, subject: &Member) -> Error {

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::entry::{Entry, Fact, LocalChange, Sweep};
 use crate::error::Error;
 use crate::harm::{Harm, Harmed, Outcome};
+use crate::keep;
 use crate::projection::UNSWEPT_KEY;
 use crate::purge::{self, Holds};
 use crate::rows;
@@ -119,7 +120,8 @@ impl Ledger {
         let is_it = match Entry::decode(entry) {
             Ok(Entry::Batch(bytes)) => {
                 let Ok(batch) = Batch::decode(&bytes) else { return Ok(()) };
-                if !has_known_gaps(policy, &batch) {
+                let end = keep::end_of_scope(self.view(), batch.header().scope)?;
+                if !has_known_gaps(policy, &batch) && end.is_none_or(|end| place >= end) {
                     remains.gapped.extend(self.as_lacking(place, &batch));
                 }
                 purge::holds(policy, &batch) == Holds::Named

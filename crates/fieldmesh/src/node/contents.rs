@@ -67,11 +67,11 @@ impl Contents {
                 continue;
             }
             match store.read(harm.place) {
-                Ok(_) => self.recovered.push(harm.place),
-                Err(_) if harm.is_open() => {
+                Ok(entry) if !is_gapped(&entry) => self.recovered.push(harm.place),
+                _ if harm.is_open() => {
                     self.damaged.insert(harm.place);
                 }
-                Err(_) => {}
+                _ => {}
             }
         }
         harms.healed(&self.recovered);
@@ -232,6 +232,13 @@ pub(super) fn signed_until(view: &View) -> Result<Option<Moment>, Error> {
         Some(Fact::Signed(until)) => Some(until),
         _ => None,
     })
+}
+
+/// Whether it is a batch with leaves erased: that its frame can be read does not tell whether its
+/// gaps are lawful, so only a copy that a peer brings heals it.
+fn is_gapped(entry: &fieldmesh_store::Entry) -> bool {
+    let Ok(Entry::Batch(bytes)) = Entry::decode(entry) else { return false };
+    Batch::decode(&bytes).is_ok_and(|batch| batch.erased_hashes().next().is_some())
 }
 
 /// What the log has to say of batches so that the view counts those that `replica` counts.

@@ -11,6 +11,7 @@ use crate::changes::Source;
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::harm;
+use crate::keep;
 use crate::purge::{self, Holds};
 use crate::rows::{self, DocumentRow, LOCAL_LEAF};
 
@@ -100,13 +101,26 @@ impl Projection<'_> {
         Ok(())
     }
 
+    /// Whether what lies at `place` is of a month that was let go later, and so is dead.
+    fn is_let_go(&self, place: Place, scope: Scope) -> Result<bool, Error> {
+        Ok(keep::end_of_scope(self.view, scope)?.is_some_and(|end| place < end))
+    }
+
     /// Has documents made from whatever the log still holds of them.
     fn put_back(&mut self, ids: &BTreeSet<DocumentId>) -> Result<(), Error> {
-        let store = self.sources.store;
+        let (store, mut failed) = (self.sources.store, None);
         let replayed = store.replay(None, |place, entry| {
             match Entry::decode(&entry) {
                 Ok(Entry::Batch(bytes)) => {
                     let Ok(batch) = Batch::decode(&bytes) else { return ControlFlow::Continue(()) };
+                    match self.is_let_go(place, batch.header().scope) {
+                        Ok(false) => {}
+                        Ok(true) => return ControlFlow::Continue(()),
+                        Err(error) => {
+                            failed = Some(error);
+                            return ControlFlow::Break(());
+                        }
+                    }
                     for (index, leaf) in leaves(&batch).filter(|(_, it)| ids.contains(&it.document))
                     {
                         let source = Source::of_leaf(&batch, leaf);
@@ -124,6 +138,7 @@ impl Projection<'_> {
             ControlFlow::Continue(())
         });
         replayed.map_err(|error| Error::store(&error))?;
+        failed.map_or(Ok(()), Err)?;
         for id in ids {
             if let Some(work) = self.documents.get_mut(id) {
                 work.is_remade = true;

@@ -92,12 +92,19 @@ impl Plan {
         self.scopes.values().map(|contents| contents.batches.len() as u64).sum()
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = BatchId> + '_ {
-        self.scopes.values().flat_map(|contents| contents.batches.iter().map(|held| held.id))
+    /// The batches of these scopes.
+    pub(super) fn ids(&self, scopes: &BTreeSet<Scope>) -> impl Iterator<Item = BatchId> {
+        let batches = self.contents(scopes).flat_map(|contents| &contents.batches);
+        batches.map(|held| held.id)
     }
 
-    pub(super) fn documents(&self) -> impl Iterator<Item = &DocumentId> {
-        self.scopes.values().flat_map(|contents| &contents.records)
+    /// The records of these scopes.
+    pub(super) fn documents(&self, scopes: &BTreeSet<Scope>) -> impl Iterator<Item = &DocumentId> {
+        self.contents(scopes).flat_map(|contents| &contents.records)
+    }
+
+    fn contents(&self, scopes: &BTreeSet<Scope>) -> impl Iterator<Item = &Contents> {
+        scopes.iter().filter_map(|scope| self.scopes.get(scope))
     }
 
     /// What keeps months, the oldest first.
