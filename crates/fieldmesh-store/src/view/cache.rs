@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::page::Page;
 
 /// The memory that decoded pages may take.
-pub(crate) const PAGE_CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const PAGE_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A page, and where the next one begins: nothing if it is the last.
 #[derive(Debug, Clone)]

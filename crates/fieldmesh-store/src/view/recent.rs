@@ -16,7 +16,7 @@ pub(crate) const RECENT_CHANGES_MAX: usize = 8_192;
 pub(crate) const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How much more of both is kept while more follows at once: most sets change most pages, so what
 /// a page costs is shared by all changes that wait for it.
-const MORE_FOLLOWS_FACTOR: usize = 32;
+const MORE_FOLLOWS_FACTOR: usize = 4;
 
 /// The newest contents by key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

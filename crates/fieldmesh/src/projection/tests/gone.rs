@@ -92,18 +92,19 @@ fn what_is_let_go_is_gone_alike_from_a_log_that_has_it_and_comes_back_as_it_was(
         assert_eq!(of(&kept.rows(&crew), Tree::Document), [], "seed {seed}");
         swept.record(&crew, &verdicts, &mut dice);
 
+        // Changes that no batch held went with the rest; with them it would not have been let go.
+        let is_whole = !before.keys().any(|(_, key)| key.starts_with(rows::UNSEALED_PREFIX));
         let again: Vec<Entry> = batches.iter().map(|batch| Entry::Batch(batch.encode())).collect();
         for (disk, name) in [(&kept, "kept"), (&swept, "swept")] {
             disk.record(&crew, &again, &mut dice);
             disk.compact(&crew);
             let rows = disk.rows(&crew);
-            assert_eq!(of(&rows, Tree::Index), of(&before, Tree::Index), "seed {seed}, {name}");
+            let is_alike = of(&rows, Tree::Index) == of(&before, Tree::Index);
+            assert!(is_alike || !is_whole, "seed {seed}, {name}");
             assert_eq!(disk.rebuilt(&crew), rows, "seed {seed}, {name}, built anew");
             let unsealed = rows.keys().any(|(_, key)| key.starts_with(rows::UNSEALED_PREFIX));
             assert!(!unsealed, "seed {seed}, {name}");
         }
-        // Changes that no batch held went with the rest; with them it would not have been let go.
-        let is_whole = !before.keys().any(|(_, key)| key.starts_with(rows::UNSEALED_PREFIX));
         if is_whole {
             assert_eq!(records(&kept.rows(&crew)), records(&before), "seed {seed}");
         }
