@@ -32,7 +32,7 @@ pub(crate) fn purged(records: &[PurgeReport], style: &Style) -> String {
     let count = counted(count(records), "record is", "records are");
     let head = style.paint(Tone::Good, &format!("Done: {count} purged."));
     let here = match records.iter().all(|record| record.erased) {
-        true => "Nothing of it is left in this home.",
+        true => "Nothing of it is left in what this home can read.",
         false => "This home goes on erasing; `fieldmesh purge --list` says when it is done.",
     };
     format!(

@@ -160,7 +160,7 @@ Nothing was done: this was a dry run.
     assert_eq!(
         purged(&samples::purged(), &style()),
         "\
-Done: 1 record is purged. Nothing of it is left in this home.
+Done: 1 record is purged. Nothing of it is left in what this home can read.
   field_entry 11111111-1111-1111-1111-111111111111 (of State 12-4): 3 changes
 Others erase it as soon as they hear of it. Backups and exports made before still have it: delete \
          them where you must.

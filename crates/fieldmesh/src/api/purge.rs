@@ -47,6 +47,6 @@ pub struct PurgedRecord {
     pub at: Moment,
     /// Why; may be empty.
     pub reason: String,
-    /// Whether nothing of it is left in this home.
+    /// Whether nothing of it is left in what this home can read.
     pub erased: bool,
 }

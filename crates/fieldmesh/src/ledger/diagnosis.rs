@@ -357,7 +357,9 @@ impl Ledger {
         }
         let done = match self.is_unswept()? {
             true => "What is left of it here is being erased.",
-            false => "Nothing of it is left here. Backups that were made before keep it.",
+            false => {
+                "Nothing of it is left in what this home can read. Backups made before keep it."
+            }
         };
         let what = match count {
             1 => "1 record was purged by an admin".to_owned(),

@@ -130,7 +130,8 @@ impl Ledger {
         if is_all {
             naming.until = place;
         }
-        naming.since = (!items.is_empty()).then(Instant::now);
+        // Looking reads the whole log, so what is left waits too, whether or not any of it counted.
+        naming.since = (!is_all || !items.is_empty()).then(Instant::now);
         Ok(items)
     }
 
