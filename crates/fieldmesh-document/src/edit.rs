@@ -64,7 +64,9 @@ fn write_sum(
 ) -> Result<bool, AutomergeError> {
     let key = edit.key();
     let total = part::read(transaction, collection, key)?;
-    let total = if total == Value::Null { Value::Int(0) } else { total };
+    // A count that is nought has been made; one that is absent has not.
+    let is_made = total != Value::Null;
+    let total = if is_made { total } else { Value::Int(0) };
     let to = |wanted: &Value| wanted.plus(&negative(&total)?);
     let amount = match edit {
         Edit::Add { amount, .. } => Some(amount.clone()),
@@ -80,7 +82,8 @@ fn write_sum(
     let counts = part::is_part(collection, &share_key, &own);
     let own = if counts { own } else { Value::Int(0) };
     let Some(share) = amount.and_then(|amount| own.plus(&amount)) else { return Ok(false) };
-    if !share.is_same(&own) {
+    let is_cleared = matches!(edit, Edit::Set { value: Value::Null, .. } | Edit::Clear { .. });
+    if !share.is_same(&own) || !(is_made || is_cleared) {
         put(transaction, &share_key, &share)?;
     }
     Ok(true)

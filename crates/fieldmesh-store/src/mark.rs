@@ -14,7 +14,10 @@ use fieldmesh_model::StoreId;
 use crate::files::{Files, read_whole, write_whole};
 
 /// The newest version of a store's folder, and the one written.
-pub const STORE_VERSION: u16 = 1;
+///
+/// Version 2 says that the view is one of version 3: a program that keeps no indexes of declared
+/// fields would leave gaps in them.
+pub const STORE_VERSION: u16 = 2;
 
 /// The file that says whose a store is.
 pub(crate) const STORE_NAME: &str = "store";
@@ -34,6 +37,8 @@ pub(crate) struct StoreMark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FoundMark {
     Good(StoreMark),
+    /// Whose it is, as an earlier version of the program wrote it.
+    Earlier(StoreMark),
     Newer {
         version: u16,
     },
@@ -63,14 +68,17 @@ impl StoreMark {
         let body = checked(bytes, STORE_MAGIC)?;
         let (version, body) = body.split_first_chunk()?;
         let version = u16::from_be_bytes(*version);
-        match version {
-            1..=STORE_VERSION => {}
-            0 => return None,
-            _ => return Some(FoundMark::Newer { version }),
+        if version > STORE_VERSION {
+            return Some(FoundMark::Newer { version });
         }
         let (id, body) = body.split_first_chunk()?;
         let key_check = body.try_into().ok()?;
-        Some(FoundMark::Good(Self { id: StoreId::from_bytes(*id), key_check }))
+        let mark = Self { id: StoreId::from_bytes(*id), key_check };
+        match version {
+            0 => None,
+            STORE_VERSION => Some(FoundMark::Good(mark)),
+            _ => Some(FoundMark::Earlier(mark)),
+        }
     }
 }
 
@@ -114,18 +122,24 @@ mod tests {
     use super::*;
     use crate::memory::MemoryFiles;
 
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     #[test]
     fn a_store_marked_by_the_first_release_is_recognised() {
         let mark = StoreMark { id: StoreId::from_bytes([0xab; 16]), key_check: [0xcd; 8] };
-        let text: String = mark.encode().iter().map(|byte| format!("{byte:02x}")).collect();
-        let golden = concat!(
-            "666d73746f726531",
-            "0001",
-            "abababababababababababababababab",
-            "cdcdcdcdcdcdcdcd",
-        );
-        assert_eq!(&text[..text.len() - 8], golden);
-        assert_eq!(StoreMark::decode(&mark.encode()), Some(FoundMark::Good(mark)));
+        let golden = |version: &str| {
+            let body = format!("{}{}", "ab".repeat(16), "cd".repeat(8));
+            format!("666d73746f726531{version}{body}")
+        };
+        let today = mark.encode();
+        assert_eq!(hex(&today[..today.len() - 4]), golden("0002"));
+        assert_eq!(StoreMark::decode(&today), Some(FoundMark::Good(mark)));
+        let mut first = today[..today.len() - 4].to_vec();
+        first[9] = 1;
+        assert_eq!(hex(&first), golden("0001"));
+        assert_eq!(StoreMark::decode(&with_checksum(first)), Some(FoundMark::Earlier(mark)));
     }
 
     #[test]

@@ -242,7 +242,7 @@ impl Projector {
             self.lock().rounds += 1;
             self.shared.changed.notify_all();
         }
-        settle(&work.store);
+        compact(&work.store);
     }
 
     /// Opens the view again after an error broke it, and goes on from where it then is.
@@ -277,7 +277,15 @@ impl Projector {
 /// Has the view put in order, and written anew if it wastes the disk, when nothing waits to be
 /// applied.
 fn settle(store: &Store) {
-    if let Err(error) = store.view().settle().and_then(|()| store.compact_wasteful_view()) {
+    if let Err(error) = store.view().settle() {
+        tracing::warn!(%error, "the view is put in order later");
+    }
+    compact(store);
+}
+
+/// Has the view written anew if it wastes the disk.
+fn compact(store: &Store) {
+    if let Err(error) = store.compact_wasteful_view() {
         tracing::warn!(%error, "the view keeps its size on the disk");
     }
 }

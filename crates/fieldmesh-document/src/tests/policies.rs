@@ -96,6 +96,15 @@ fn a_count_that_is_set_keeps_what_others_add_meanwhile() {
 }
 
 #[test]
+fn a_count_of_nought_is_kept() {
+    let mut crew = crew_of(&[]);
+    assert!(crew[0].change(Edit::set(STOCK, 0)));
+    assert_eq!(crew[0].shown(STOCK), Value::Int(0));
+    assert!(!crew[0].change(Edit::set(STOCK, 0)), "it is there");
+    assert!(!crew[1].change(Edit::clear(STOCK)), "there is nothing to clear");
+}
+
+#[test]
 fn no_field_is_changed_by_what_only_looks_like_a_part_of_it() {
     let tags = Value::List(vec!["nuts".into()]);
     let mut crew = crew_of(&[(HIGHEST, Value::Int(5)), (TAGS, tags.clone())]);

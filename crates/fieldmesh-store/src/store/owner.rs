@@ -12,7 +12,8 @@ use crate::random;
 /// Whose a store is.
 pub(super) struct Owner {
     id: StoreId,
-    /// What has to stand in place of a mark that is lost or names the key before.
+    /// What has to stand in place of a mark that is lost, names the key before, or is of an earlier
+    /// version: before this program writes what such a one would misread.
     fresh: Option<StoreMark>,
 }
 
@@ -40,8 +41,12 @@ pub(super) fn identify(
         FoundMark::Good(found) if key.check(found.id) == found.key_check => {
             return Ok(Owner { id: found.id, fresh: None });
         }
-        FoundMark::Good(found) if keys.named(found.id, found.key_check).is_some() => found.id,
-        FoundMark::Good(_) => return Err(OpenError::WrongKey),
+        FoundMark::Good(found) | FoundMark::Earlier(found) => {
+            if keys.named(found.id, found.key_check).is_none() {
+                return Err(OpenError::WrongKey);
+            }
+            found.id
+        }
         FoundMark::Newer { version } => {
             let (part, reads) = (mark::STORE_NAME.to_owned(), mark::STORE_VERSION);
             return Err(OpenError::NewerVersion { part, version, reads });

@@ -33,7 +33,10 @@ pub(crate) const PIECE_TREE: u8 = 0xfe;
 const PIECE_SIZE: usize = 4000;
 const FORMAT: u8 = 2;
 /// The newest version of a view, and the one written.
-pub(crate) const VIEW_VERSION: u8 = 2;
+///
+/// A program of version 2 kept no index of fields that a schema declares as indexed, and knew fewer
+/// schemas.
+pub(crate) const VIEW_VERSION: u8 = 3;
 const NONCE_LENGTH: usize = 12;
 
 /// Where the view says whose it is.

@@ -6,7 +6,10 @@
 use fieldmesh_store::WriteSet;
 
 use super::*;
-use crate::projection::{field_hash, indexing, is_declared};
+use fieldmesh_model::catalogue;
+use fieldmesh_model::schema::Collection;
+
+use crate::projection::{field_hash, indexing, is_declared, is_indexed};
 
 /// The records by collection, field and value.
 type Answers = BTreeMap<(String, String), BTreeSet<DocumentId>>;
@@ -97,4 +100,23 @@ fn an_index_that_a_view_lacks_is_made_and_not_asked_before() {
     let expected = by_looking(&stage.store);
     let asked = expected.keys().cloned().collect();
     assert_eq!(by_index(&stage.store, &asked), expected);
+}
+
+/// A program of the same versions would read a view that lacks entries, or leave gaps in it.
+#[test]
+fn what_records_are_found_by_changes_only_with_the_version_of_the_view() {
+    let found_by = |schema: &Collection| {
+        let is_found = |key: &str| is_indexed(schema, key) || is_declared(schema, key);
+        let keys = schema.fields.iter().map(|field| &*field.key).filter(|key| is_found(key));
+        let by_time = schema.time_field.as_deref().unwrap_or("creation");
+        let keys = keys.collect::<Vec<_>>().join(" ");
+        format!("{} by {by_time}: {keys}\n", schema.number)
+    };
+    let mut today = format!("store version {}\n", fieldmesh_store::STORE_VERSION);
+    today.extend(catalogue::collections().iter().map(found_by));
+    assert_eq!(
+        today,
+        include_str!("indexed.txt"),
+        "raise VIEW_VERSION and STORE_VERSION of fieldmesh-store, as its README says, then this file"
+    );
 }
