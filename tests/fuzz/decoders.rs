@@ -168,6 +168,7 @@ fn change(bytes: &[u8]) {
         epoch: Epoch(1),
         scope: Scope::of(wells::FIELD_ENTRY, 0, Moment::ZERO),
         user: UserId::from_bytes([1; 16]),
+        is_gateway: false,
     };
     let _ = judge(bytes, &[], &origin);
 }

@@ -42,6 +42,8 @@ pub struct Origin {
     pub scope: Scope,
     /// The user whose device the author is, by policy.
     pub user: UserId,
+    /// Whether the author, by policy, makes records for whoever its changes name as the creator.
+    pub is_gateway: bool,
 }
 
 /// A change that may be applied.

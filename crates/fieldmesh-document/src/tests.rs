@@ -115,6 +115,7 @@ impl Replica {
             epoch: Epoch(1),
             scope: Scope::of(wells::FIELD_ENTRY, 0, at(0)),
             user: user(self.number),
+            is_gateway: false,
         }
     }
 

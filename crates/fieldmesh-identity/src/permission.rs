@@ -60,6 +60,8 @@ pub const fn permits(role: Role, action: Action) -> bool {
         ),
         Role::Client => matches!(action, A::Synchronise | A::UnregisterDevice(Own)),
         Role::Relay => matches!(action, A::Synchronise),
+        // Whoever it writes for has been let in by it, and may be an administrator.
+        Role::Gateway => !matches!(action, A::UnregisterDevice(_)),
     }
 }
 
@@ -84,19 +86,20 @@ mod tests {
 
     #[test]
     fn the_table_of_the_requirements_holds() {
-        let columns = [Role::Operator, Role::Manager, Role::Admin, Role::Client, Role::Relay];
+        let columns =
+            [Role::Operator, Role::Manager, Role::Admin, Role::Client, Role::Relay, Role::Gateway];
         let rows = [
-            (Action::Synchronise, [true, true, true, true, true]),
-            (Action::Create, [true, true, true, false, false]),
-            (Action::Edit(Own), [true, true, true, false, false]),
-            (Action::Edit(Other), [false, true, true, false, false]),
-            (Action::ResolveConflict(Own), [true, true, true, false, false]),
-            (Action::ResolveConflict(Other), [false, true, true, false, false]),
-            (Action::ApproveClientWins, [false, false, true, false, false]),
-            (Action::ReadStatistics, [false, false, true, false, false]),
-            (Action::UnregisterDevice(Own), [true, true, true, true, false]),
-            (Action::UnregisterDevice(Other), [false, false, true, false, false]),
-            (Action::Administer, [false, false, true, false, false]),
+            (Action::Synchronise, [true, true, true, true, true, true]),
+            (Action::Create, [true, true, true, false, false, true]),
+            (Action::Edit(Own), [true, true, true, false, false, true]),
+            (Action::Edit(Other), [false, true, true, false, false, true]),
+            (Action::ResolveConflict(Own), [true, true, true, false, false, true]),
+            (Action::ResolveConflict(Other), [false, true, true, false, false, true]),
+            (Action::ApproveClientWins, [false, false, true, false, false, true]),
+            (Action::ReadStatistics, [false, false, true, false, false, true]),
+            (Action::UnregisterDevice(Own), [true, true, true, true, false, false]),
+            (Action::UnregisterDevice(Other), [false, false, true, false, false, false]),
+            (Action::Administer, [false, false, true, false, false, true]),
         ];
         for (action, expected) in rows {
             assert_eq!(columns.map(|role| permits(role, action)), expected, "{action:?}");
@@ -114,6 +117,6 @@ mod tests {
             assert!(may_write(Role::Admin, collection) && !may_write(Role::Manager, collection));
         }
         assert!(may_write(Role::Operator, 3) && !may_write(Role::Client, 3));
-        assert!(!may_write(Role::Relay, 3));
+        assert!(!may_write(Role::Relay, 3) && may_write(Role::Gateway, WELL));
     }
 }

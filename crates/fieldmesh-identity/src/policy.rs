@@ -80,6 +80,8 @@ pub struct Member {
     pub expires: Option<Moment>,
     /// Whether its certificate grants the issuing right.
     pub may_issue: bool,
+    /// Whether a counted item ever made it a gateway: what it wrote for others stays theirs.
+    pub was_gateway: bool,
     /// The version of the certificate that counts.
     pub certificate_version: u32,
     /// The item of the certificate that counts.

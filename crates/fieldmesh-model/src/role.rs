@@ -25,6 +25,8 @@ pub enum Role {
     Client,
     /// A server that stores and forwards and writes no records.
     Relay,
+    /// A relay that also writes what people with accounts at it send over HTTP, and says for whom.
+    Gateway,
 }
 
 /// A text that names no role.
@@ -37,7 +39,7 @@ pub struct RoleError {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Admin,
         Self::Manager,
         Self::Operator,
@@ -46,6 +48,7 @@ impl Role {
         Self::Member,
         Self::Client,
         Self::Relay,
+        Self::Gateway,
     ];
 
     /// The role in lower case, as certificates and commands write it.
@@ -59,7 +62,13 @@ impl Role {
             Self::Member => "member",
             Self::Client => "client",
             Self::Relay => "relay",
+            Self::Gateway => "gateway",
         }
+    }
+
+    /// Whether it is a server that keeps what others wrote, so that its receipt makes that safe.
+    pub const fn is_relay(self) -> bool {
+        matches!(self, Self::Relay | Self::Gateway)
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_batch::Receipt;
 use fieldmesh_identity::Policy;
-use fieldmesh_model::{BatchId, DeviceId, Moment, Role, StoreId};
+use fieldmesh_model::{BatchId, DeviceId, Moment, StoreId};
 use fieldmesh_trie::Key;
 
 use crate::index::{Index, Line, Spot};
@@ -263,7 +263,7 @@ impl Proofs {
             let Some(member) = policy.member(&place.0).filter(|_| place != own) else { continue };
             if acknowledged.covers(index, spot).is_some() {
                 devices.insert(place.0);
-                proof.is_safe |= member.role == Role::Relay;
+                proof.is_safe |= member.role.is_relay();
             }
         }
         proof.devices = devices.len();

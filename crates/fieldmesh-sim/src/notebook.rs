@@ -174,7 +174,7 @@ impl Record {
             if self.accepted.contains_key(&peeked.hash) {
                 continue;
             }
-            let origin = Origin { document, author, epoch, user, scope };
+            let origin = Origin { document, author, epoch, user, scope, is_gateway: false };
             let closure: Vec<&[u8]> = self.accepted.values().map(Vec::as_slice).collect();
             match judge(&arrived.change, &closure, &origin) {
                 Ok(_) => {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use fieldmesh::api::{Problem, TenantReport};
 use fieldmesh::{Builder, Node, TenantOptions};
 use fieldmesh_identity::Invitation;
-use fieldmesh_model::Role;
 
 use super::pool::Pool;
 use super::slot::Slot;
@@ -42,7 +41,7 @@ fn check(pool: &Pool, invitation: &Invitation) -> Result<(), Problem> {
             invitation.tenant.short()
         )));
     }
-    if invitation.role != Role::Relay {
+    if !invitation.role.is_relay() {
         return Err(problem::usage(format!(
             "the invitation is for a device with role {}; ask for one with `invite --role relay`",
             invitation.role

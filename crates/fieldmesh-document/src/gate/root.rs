@@ -48,10 +48,11 @@ pub(super) fn check(
     }
     let lacks_creator = RootError::Lacks { key: keys::CREATED_BY };
     let creator = find(keys::CREATED_BY).and_then(bytes).ok_or(lacks_creator)?;
-    if UserId::from_bytes(creator) != origin.user {
+    let creator = UserId::from_bytes(creator);
+    if creator != origin.user && !origin.is_gateway {
         return Err(RootError::WrongCreator);
     }
-    if !origin.document.is_derived_from(origin.user, origin.document.moment(), key) {
+    if !origin.document.is_derived_from(creator, origin.document.moment(), key) {
         return Err(RootError::NotTheirs);
     }
     Ok(Root { collection, scope, key: key.clone(), at: peeked.at })

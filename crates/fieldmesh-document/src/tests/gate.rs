@@ -82,6 +82,10 @@ fn another_root_by_somebody_else_is_refused() {
     let claimed = root_change(&CreateRecord { user: user(1), ..theirs }).unwrap().bytes;
     let error = judge(&claimed, &[], &mallory.origin()).unwrap_err();
     assert_eq!(error, RootError::WrongCreator.into());
+    // A gateway writes for others, and in their names only what is theirs.
+    let gateway = Origin { is_gateway: true, ..mallory.origin() };
+    assert!(judge(&claimed, &[], &gateway).is_ok());
+    assert_eq!(judge(&change, &[], &gateway).unwrap_err(), RootError::NotTheirs.into());
 }
 
 #[test]

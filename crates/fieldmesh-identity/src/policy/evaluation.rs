@@ -85,7 +85,11 @@ impl<'a> Evaluation<'a> {
         }
         let known = newest.into_iter().filter_map(|(device, chosen)| {
             let counted = self.subjects.get(&device).and_then(Subject::member_once);
-            let newest = || chosen.map(|chosen| Member::of(&chosen, chosen.value.role));
+            let newest = || {
+                chosen.map(|chosen| {
+                    Member::of(&chosen, chosen.value.role, &[chosen.value.role].into())
+                })
+            };
             counted.or_else(newest).map(|member| (device, member))
         });
         known.collect()

@@ -58,7 +58,8 @@ pub(super) fn rank_of_role(role: Role, may_issue: bool) -> Rank {
         | Role::HealthWorker
         | Role::Member
         | Role::Client
-        | Role::Relay => Rank::Rest,
+        | Role::Relay
+        | Role::Gateway => Rank::Rest,
     }
 }
 
@@ -129,18 +130,22 @@ impl<'a> Subject<'a> {
 
     pub(super) fn member(&self) -> Option<Member> {
         let chosen = self.certificate.as_ref()?;
-        Some(Member::of(chosen, self.current_role(chosen.value)?))
+        Some(Member::of(chosen, self.current_role(chosen.value)?, &self.roles_given))
     }
 
     /// What it is, or was before it was revoked.
     pub(super) fn member_once(&self) -> Option<Member> {
         let chosen = self.certificate.as_ref()?;
-        Some(Member::of(chosen, self.role_before(chosen.value)))
+        Some(Member::of(chosen, self.role_before(chosen.value), &self.roles_given))
     }
 }
 
 impl Member {
-    pub(super) fn of(chosen: &Chosen<&Certificate>, role: Role) -> Self {
+    pub(super) fn of(
+        chosen: &Chosen<&Certificate>,
+        role: Role,
+        roles_given: &BTreeSet<Role>,
+    ) -> Self {
         let certificate = chosen.value;
         Self {
             device: certificate.device(),
@@ -154,6 +159,7 @@ impl Member {
             write: certificate.write.clone(),
             expires: certificate.expires,
             may_issue: certificate.may_issue,
+            was_gateway: roles_given.contains(&Role::Gateway),
             certificate_version: certificate.version,
             certificate: chosen.item,
         }

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_batch::Receipt;
 use fieldmesh_identity::Policy;
-use fieldmesh_model::{DeviceId, Moment, Role};
+use fieldmesh_model::{DeviceId, Moment};
 use fieldmesh_session::LinkId;
 use fieldmesh_trie::Key;
 
@@ -210,5 +210,5 @@ impl Replica {
 }
 
 fn is_relay(policy: &Policy, device: &DeviceId) -> bool {
-    policy.member(device).is_some_and(|member| member.role == Role::Relay)
+    policy.member(device).is_some_and(|member| member.role.is_relay())
 }

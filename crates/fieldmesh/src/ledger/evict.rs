@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fieldmesh_model::{DocumentId, Filter, Role, Scope};
+use fieldmesh_model::{DocumentId, Filter, Scope};
 use fieldmesh_replica::Input;
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
@@ -180,7 +180,7 @@ impl Ledger {
     }
 
     fn check_may_evict(&self) -> Result<(), Error> {
-        if self.me()?.role != Role::Relay {
+        if !self.me()?.role.is_relay() {
             return Ok(());
         }
         Err(Error::NotAllowed {

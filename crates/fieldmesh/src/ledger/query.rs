@@ -5,7 +5,7 @@ use std::mem::take;
 use std::ops::Bound;
 
 use fieldmesh_model::schema::{Collection, Kind};
-use fieldmesh_model::{DocumentId, Fields, Moment, Role, Value, catalogue, input};
+use fieldmesh_model::{DocumentId, Fields, Moment, Value, catalogue, input};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 use serde_json::{Map, Value as Json};
 
@@ -63,7 +63,7 @@ impl Ledger {
 
     /// The least that is safe: a relay where the tenant has one, else another device.
     fn unsafe_below(&self) -> Safety {
-        let has_relay = self.policy().members().any(|member| member.role == Role::Relay);
+        let has_relay = self.policy().members().any(|member| member.role.is_relay());
         if has_relay { Safety::Relay } else { Safety::Devices(1) }
     }
 

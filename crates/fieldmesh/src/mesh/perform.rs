@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::{Item, Statement};
-use fieldmesh_model::{BatchId, ItemId, Role};
+use fieldmesh_model::{BatchId, ItemId};
 use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output, SessionError};
 use fieldmesh_store::Place;
 
@@ -245,7 +245,7 @@ impl MeshTask {
             Event::Receipt(receipt) => {
                 self.proofs_changed();
                 let signer = self.replica.policy().member(&receipt.signer);
-                if signer.is_some_and(|member| member.role == Role::Relay) {
+                if signer.is_some_and(|member| member.role.is_relay()) {
                     self.mesh.marks.gain();
                 }
                 self.note(vec![Fact::Receipt(receipt.encode())]);

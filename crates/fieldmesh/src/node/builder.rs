@@ -14,7 +14,7 @@ use super::{Listener, Node, enrol, open};
 pub struct Builder {
     pub(super) home: PathBuf,
     pub(super) unlock: Unlock,
-    pub(super) forward_only: bool,
+    pub(super) kind: Kind,
     pub(super) listener: Option<Listener>,
     pub(super) only: Filter,
 }
@@ -30,12 +30,20 @@ pub struct TenantOptions {
     pub device: Option<String>,
 }
 
+/// What a node is to its tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Device,
+    Relay,
+    Gateway,
+}
+
 impl Builder {
     pub(super) fn new(home: PathBuf) -> Self {
         Self {
             home,
             unlock: Unlock::default(),
-            forward_only: false,
+            kind: Kind::Device,
             listener: None,
             only: Filter::default(),
         }
@@ -67,7 +75,15 @@ impl Builder {
     /// Stores and forwards without opening documents, as a relay does.
     #[must_use]
     pub fn forward_only(mut self) -> Self {
-        self.forward_only = true;
+        self.kind = Kind::Relay;
+        self
+    }
+
+    /// As [`Builder::forward_only`]; a tenant that is made gives this device the role
+    /// [`fieldmesh_model::Role::Gateway`], in which it opens documents to write what people send.
+    #[must_use]
+    pub fn gateway(mut self) -> Self {
+        self.kind = Kind::Gateway;
         self
     }
 

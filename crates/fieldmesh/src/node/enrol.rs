@@ -18,6 +18,7 @@ use crate::home::{Home, Identity};
 use crate::ledger::Ledger;
 use crate::mesh::Call;
 
+use super::builder::Kind;
 use super::{Builder, Node, TenantOptions, open};
 
 /// How often a waiting inviter looks whether its invitations are used up.
@@ -35,7 +36,11 @@ pub(super) async fn create_tenant(
     if crate::home::exists(&builder.home) {
         return Err(Error::HomeExists { folder: builder.home });
     }
-    let role = if builder.forward_only { Role::Relay } else { Role::Admin };
+    let role = match builder.kind {
+        Kind::Device => Role::Admin,
+        Kind::Relay => Role::Relay,
+        Kind::Gateway => Role::Gateway,
+    };
     let (path, unlock) = (builder.home.clone(), builder.unlock.clone());
     let make = move || {
         let founding = found(&name, &options, role)?;

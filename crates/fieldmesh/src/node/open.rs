@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use fieldmesh_identity::Policy;
-use fieldmesh_model::Filter;
+use fieldmesh_model::{Filter, Role};
 use fieldmesh_replica::{Config, Replica};
 use fieldmesh_store::{OpenError, Options, Store};
 use tokio::task::JoinSet;
@@ -18,6 +18,7 @@ use crate::mesh::{self, Mesh};
 use crate::places::Places;
 use crate::projector::{Projector, ProjectorThread, Work};
 
+use super::builder::Kind;
 use super::connectivity::Watch;
 use super::contacts::Contacts;
 use super::contents::{self, Contents};
@@ -46,11 +47,11 @@ struct Assembled {
 
 /// Opens the node of a home that exists.
 pub(super) async fn open(builder: Builder) -> Result<Node, Error> {
-    let Builder { home, unlock, forward_only, listener, only } = builder;
+    let Builder { home, unlock, kind, listener, only } = builder;
     let assembled = tokio::task::spawn_blocking(move || {
         let home = Home::open(&home, &unlock)?;
         let identity = home.read_identity()?;
-        assemble(home, identity, forward_only, only)
+        assemble(home, identity, kind, only)
     })
     .await
     .map_err(|_| Error::ShuttingDown)??;
@@ -110,14 +111,9 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
     Ok(node)
 }
 
-fn assemble(
-    home: Home,
-    identity: Identity,
-    forward_only: bool,
-    only: Filter,
-) -> Result<Assembled, Error> {
+fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<Assembled, Error> {
     let mut options = Options::default();
-    if forward_only {
+    if kind != Kind::Device {
         options.reserve_bytes = RELAY_RESERVE_BYTES;
     }
     let store = Arc::new(open_store(&home, &options)?);
@@ -136,6 +132,10 @@ fn assemble(
     if policy.authority().is_none() {
         return Err(emptied(&home));
     }
+    let me = policy.member(&identity.keys().device());
+    // What people send to a gateway changes records, so it has them open.
+    let forward_only =
+        kind != Kind::Device && !me.is_some_and(|member| member.role == Role::Gateway);
     let policy = Arc::new(RwLock::new(Arc::new(policy)));
     let (projector, thread) = Projector::start(Work {
         store: Arc::clone(&store),
@@ -163,7 +163,7 @@ fn assemble(
         .with_receipts(contents::receipts(store.view())?)
         .with_let_go(let_go)
         .with_filter(wanted(&only, since));
-    if forward_only {
+    if kind != Kind::Device {
         replica = replica.with_ingest_window(RELAY_INGEST_WINDOW);
     }
     reconcile(&store, &projector, &replica)?;

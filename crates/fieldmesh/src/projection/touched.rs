@@ -407,7 +407,8 @@ impl Touched<'_> {
             return Verdict::Refused("its author never was a member of the tenant".into());
         };
         let Source { author, epoch, scope, ref change, .. } = *source;
-        let origin = Origin { document: self.id, author, epoch, scope, user: member.user };
+        let (user, is_gateway) = (member.user, member.was_gateway);
+        let origin = Origin { document: self.id, author, epoch, scope, user, is_gateway };
         let loaded = self.load();
         let closure = match loaded.reach(&peeked.deps) {
             Ok(closure) => closure,

@@ -45,6 +45,7 @@ fn what_makes_automerge_fail_is_refused_by_the_gate() {
                 let origin = Origin {
                     author: device(author),
                     user: user(author),
+                    is_gateway: false,
                     ..make::document(number, 0)[0].origin
                 };
                 let verdict = judge(&change, &closure, &origin);

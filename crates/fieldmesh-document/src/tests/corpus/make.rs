@@ -114,6 +114,7 @@ impl Maker {
             epoch: Epoch(1),
             scope: Scope::of(wells::FIELD_ENTRY, 0, at(0)),
             user: user(author),
+            is_gateway: false,
         };
         self.made.push(Filed { kind, origin, change });
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_model::{BatchId, DocumentId, Moment, Role, Scope};
+use fieldmesh_model::{BatchId, DocumentId, Moment, Scope};
 use fieldmesh_replica::Held;
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 use fieldmesh_trie::Key;
@@ -225,7 +225,7 @@ impl Ledger {
         // What waits for a batch is in no month of anybody else.
         self.seal_all()?;
         self.catch_up()?;
-        let has_relay = self.policy().members().any(|member| member.role == Role::Relay);
+        let has_relay = self.policy().members().any(|member| member.role.is_relay());
         let aside = self.aside()?.into_iter().collect();
         let mut plan = Plan { aside, has_relay, ..Plan::default() };
         self.plan_batches(&mut plan, before)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use fieldmesh_model::{DeviceId, Role};
+use fieldmesh_model::DeviceId;
 use fieldmesh_replica::{Event, Input as ReplicaInput, LinkId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -152,7 +152,7 @@ impl Node {
         let contacts = self.inner.contacts.all();
         let is_relay = |device: Option<DeviceId>| {
             let member = device.and_then(|device| policy.member(&device));
-            member.is_some_and(|member| member.role == Role::Relay)
+            member.is_some_and(|member| member.role.is_relay())
         };
         let known: BTreeMap<String, Option<DeviceId>> = contacts
             .into_iter()
