@@ -332,6 +332,10 @@ impl Node {
         .await
     }
 
+    pub(crate) fn shared_ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.inner.ledger)
+    }
+
     #[cfg(test)]
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.inner.ledger

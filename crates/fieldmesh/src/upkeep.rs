@@ -69,7 +69,7 @@ impl<'a> Worth<'a> {
                 receipt::is_void(self.store.view(), &receipt)
             }
             Ok(Entry::Fact(fact)) => Ok(self.newest.is_behind(place, &fact)),
-            Err(_) => Ok(false),
+            Ok(Entry::Note(_)) | Err(_) => Ok(false),
         };
         match is_dead {
             Ok(true) => Fate::Drop,
