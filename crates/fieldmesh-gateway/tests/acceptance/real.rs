@@ -17,6 +17,8 @@ pub(crate) struct Real {
     runtime: Runtime,
     node: Node,
     gateway: Gateway,
+    /// What was put there, by collection and name.
+    put: BTreeSet<(String, Name)>,
     _folder: tempfile::TempDir,
 }
 
@@ -31,7 +33,7 @@ impl Real {
             let gateway = Gateway::open(node.clone()).await.unwrap();
             (node, gateway)
         });
-        Self { runtime, node, gateway, _folder: folder }
+        Self { runtime, node, gateway, put: BTreeSet::new(), _folder: folder }
     }
 
     /// Whoever manages the tenant.
@@ -77,11 +79,10 @@ impl Executor for Real {
     }
 
     fn put(&mut self, collection: &str, name: Name, fields: Fields) {
-        let updated = self.write(collection, &name, Action::Update, &fields);
-        if matches!(updated, Fate::Rejected(_)) {
-            let made = self.write(collection, &name, Action::Create, &fields);
-            assert!(matches!(made, Fate::Stored(_)), "{made:?}");
-        }
+        let is_new = self.put.insert((collection.to_owned(), name.clone()));
+        let action = if is_new { Action::Create } else { Action::Update };
+        let fate = self.write(collection, &name, action, &fields);
+        assert!(matches!(fate, Fate::Stored(_)), "{fate:?}");
     }
 
     fn count(&self, collection: &str) -> usize {
