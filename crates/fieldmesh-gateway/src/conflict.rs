@@ -4,7 +4,7 @@
 //! before what he did not know, so that everybody goes on seeing what the store had until somebody
 //! decides. The note of a conflict says what both sides were.
 
-use fieldmesh::gateway::Held;
+use fieldmesh::gateway::{Competing, CompetingValue, Held};
 use fieldmesh_dialect::command::{ConflictQuery, Resolution};
 use fieldmesh_dialect::outcome::{Conflict, ConflictKind, ConflictPage, Fate, Side};
 use fieldmesh_dialect::{Outcome, Refusal};
@@ -151,7 +151,7 @@ impl Writing<'_> {
 
     /// What to say of an operation that is in this conflict.
     fn fate(&mut self, row: ConflictRow) -> Result<Fate, Failure> {
-        if row.settled.is_none() {
+        if row.settled.is_none() && !self.task.is_superseded(&row)? {
             let conflict = self.task.show_conflict(&row, &mut self.showing, Some(&self.write))?;
             return Ok(Fate::Conflict(Box::new(conflict)));
         }
@@ -165,6 +165,7 @@ impl Writing<'_> {
     pub(crate) fn open_conflict(&mut self, id: DocumentId) -> Result<Option<Fate>, Failure> {
         let is_it = |row: &ConflictRow| row.kind == Kind::Duplicate && row.client.document == id;
         match self.task.open_of(id)?.into_iter().find(is_it) {
+            Some(row) if self.task.is_superseded(&row)? => Ok(None),
             Some(row) => self.fate(row).map(Some),
             None => Ok(None),
         }
@@ -207,8 +208,7 @@ impl Task<'_> {
                     continue;
                 };
                 let row: ConflictRow = stored::decode(&note)?;
-                let schema = self.access.schema(row.collection);
-                if query.collection.as_ref().is_some_and(|wanted| !is_named(&schema.name, wanted)) {
+                if !self.is_asked(&row, query) || self.is_superseded(&row)? {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
@@ -218,14 +218,101 @@ impl Task<'_> {
                 conflicts.push(self.show_conflict(&row, &mut showing, None)?);
             }
         }
+        let mut after = query.after.and_then(inbox_place).unwrap_or_default();
+        loop {
+            let page = self.access.inbox(&after, OF_RECORD_MAX)?;
+            let Some(last) = page.last() else { break };
+            after.clone_from(&last.id);
+            for competing in page {
+                let Some(row) = self.row_of(&competing)? else { continue };
+                // What came over the gateway is listed by its note.
+                let is_noted = !self.open_of(competing.document)?.is_empty();
+                if is_noted || !self.is_asked(&row, query) {
+                    continue;
+                }
+                if conflicts.len() >= query.conflicts_max {
+                    return Ok(Outcome::Conflicts(ConflictPage { conflicts, next }));
+                }
+                next = Some(place_in_inbox(&competing.id));
+                conflicts.push(self.show_conflict(&row, &mut showing, None)?);
+            }
+        }
         Ok(Outcome::Conflicts(ConflictPage { conflicts, next: None }))
     }
 
-    /// The conflict `id` as it was noted.
+    fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery) -> bool {
+        let schema = self.access.schema(row.collection);
+        query.collection.as_ref().is_none_or(|wanted| is_named(&schema.name, wanted))
+    }
+
+    /// Whether somebody has decided by writing what the record now says, here or on a device.
+    pub(crate) fn is_superseded(&self, row: &ConflictRow) -> Result<bool, Failure> {
+        let client = self.access.held(row.client.document)?;
+        let server = self.access.held(row.server.document)?;
+        let (Some(client), Some(server)) = (client, server) else { return Ok(false) };
+        let null = fieldmesh_model::Value::Null;
+        Ok(match row.kind {
+            Kind::Field => row.keys.iter().any(|key| {
+                let (now, then) = (server.fields.get(key), row.server.fields.get(key));
+                !now.unwrap_or(&null).is_same(then.unwrap_or(&null))
+            }),
+            Kind::Duplicate => client.deleted || server.deleted,
+            Kind::DeletedAndEdited => !server.deleted,
+        })
+    }
+
+    /// The conflict `id` as it was noted, or as it stands in a record.
     pub(crate) fn conflict_named(&self, id: &str) -> Result<ConflictRow, Failure> {
-        let note = self.access.note(&keys::conflict(self.access, id))?;
-        let note = note.ok_or(Failure::Refused(Refusal::Missing { what: "Conflict".into() }))?;
-        Ok(stored::decode(&note)?)
+        if let Some(note) = self.access.note(&keys::conflict(self.access, id))? {
+            return Ok(stored::decode(&note)?);
+        }
+        let missing = || Failure::Refused(Refusal::Missing { what: "Conflict".into() });
+        let competing = self.access.inbox_item(id)?.ok_or_else(missing)?;
+        self.row_of(&competing)?.ok_or_else(missing)
+    }
+
+    /// What competes in a record, told as a conflict: what is shown is the store's.
+    fn row_of(&self, competing: &Competing) -> Result<Option<ConflictRow>, Failure> {
+        let Some(held) = self.access.held(competing.document)? else { return Ok(None) };
+        let null = fieldmesh_model::Value::Null;
+        let shown = held.fields.get(&competing.field).unwrap_or(&null);
+        let is_other = |it: &&CompetingValue| {
+            if competing.is_deletion { it.value == null } else { !it.value.is_same(shown) }
+        };
+        let Some(other) = competing.values.iter().rev().find(is_other) else { return Ok(None) };
+        let of_store = competing.values.iter().find(|it| !is_other(it));
+        let (kind, keys) = match competing.is_deletion {
+            true => (Kind::DeletedAndEdited, Vec::new()),
+            false => (Kind::Field, vec![competing.field.clone()]),
+        };
+        let fields = match competing.is_deletion {
+            true => held.fields.clone(),
+            false => Fields::from([(competing.field.clone(), other.value.clone())]),
+        };
+        let client = SideRow {
+            document: held.id,
+            version: held.version,
+            fields,
+            at: Some(other.at),
+            user: other.user.clone(),
+            deleted: false,
+        };
+        let server = SideRow {
+            at: of_store.map(|it| it.at),
+            user: of_store.and_then(|it| it.user.clone()),
+            ..side_of(&held)
+        };
+        Ok(Some(ConflictRow {
+            id: competing.id.clone(),
+            sequence: 0,
+            kind,
+            collection: held.collection,
+            client,
+            server,
+            keys,
+            since: competing.values.iter().map(|it| it.at).max().unwrap_or(self.at),
+            settled: None,
+        }))
     }
 
     pub(crate) fn show_conflict(
@@ -282,6 +369,22 @@ impl ConflictRow {
         documents.dedup();
         documents
     }
+}
+
+/// Places in the list behind all that have a number: those of the inbox, by the start of their ids.
+const INBOX: u64 = 1 << 63;
+
+fn place_in_inbox(id: &str) -> u64 {
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    INBOX | (u64::from_str_radix(&digits, 16).unwrap_or(0) >> 1)
+}
+
+/// The id behind which such a place goes on.
+fn inbox_place(place: u64) -> Option<String> {
+    let start = (place & !INBOX) << 1;
+    let digits = format!("{:016x}", start | 1);
+    let text = format!("{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16]);
+    (place & INBOX != 0).then(|| format!("{text}-ffff"))
 }
 
 fn side_of(held: &Held) -> SideRow {

@@ -209,7 +209,15 @@ impl Writing<'_> {
     fn process(&mut self, row: EntryRow) -> Result<EntryRow, Failure> {
         match row.state {
             StateRow::Pending | StateRow::Failed(ReasonRow::Failed) => self.process_again(row),
-            StateRow::Synced(_) | StateRow::Conflict(_) | StateRow::Failed(_) => Ok(row),
+            // It leaves this state when anybody has decided, wherever that was.
+            StateRow::Conflict(ref id) => {
+                let conflict = self.task.conflict_named(id)?;
+                match conflict.settled.is_some() || self.task.is_superseded(&conflict)? {
+                    true => self.move_entry(row, StateRow::Synced(conflict.client.document)),
+                    false => Ok(row),
+                }
+            }
+            StateRow::Synced(_) | StateRow::Failed(_) => Ok(row),
         }
     }
 

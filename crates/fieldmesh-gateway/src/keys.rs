@@ -88,6 +88,11 @@ pub(crate) fn tally(access: &Access, user: Option<&str>) -> Vec<u8> {
     }
 }
 
+/// A photo, by the hash of its bytes.
+pub(crate) fn photo(id: &str) -> Vec<u8> {
+    [b"photo/", id.as_bytes()].concat()
+}
+
 /// What a person has to look at: rules that a record breaks, and parts of requests that are none.
 pub(crate) fn violation(id: DocumentId) -> Vec<u8> {
     [&b"violation/"[..], id.as_bytes()].concat()

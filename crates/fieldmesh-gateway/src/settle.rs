@@ -39,8 +39,9 @@ impl Task<'_> {
         }
         let mut writing = self.writing(None, None)?;
         // Somebody may have settled it while this waited for its turn.
-        let Some(row) = writing.conflict_row(&id)? else {
-            return Err(Failure::missing("Conflict"));
+        let row = match writing.conflict_row(&id)? {
+            Some(row) => row,
+            None => self.conflict_named(&id)?,
         };
         if row.settled.is_none() {
             let (fields, emergency) = (&resolve.fields, resolve.emergency.clone());
@@ -178,6 +179,9 @@ impl Writing<'_> {
         let after = ConflictRow { settled: Some(settled), ..row.clone() };
         let key = keys::conflict(self.task.access, &row.id);
         self.write.note(key, Some(stored::encode(&after)));
+        if row.sequence == 0 {
+            return Ok(());
+        }
         self.write.note(keys::open(row.sequence), None);
         for document in row.documents() {
             self.write.note(keys::conflict_of(document, row.sequence), None);

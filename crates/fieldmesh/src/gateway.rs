@@ -10,7 +10,9 @@
 //! number of changes that have arrived here, so it belongs to one gateway, as cursors do.
 
 mod feed;
+mod files;
 mod held;
+mod inbox;
 
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ use fieldmesh_store::{Direction, KeyRange, Tree};
 use crate::Node;
 use crate::entry::Fact;
 use crate::error::Error;
+use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::projection::{group_hashes, name_hash, number_of};
 use crate::rows;
@@ -28,6 +31,7 @@ use crate::schema;
 
 pub use self::feed::{Mark, Moments};
 pub use self::held::Held;
+pub use self::inbox::{Competing, CompetingValue};
 pub use crate::ledger::{NewDocument, Write};
 
 /// A note of a gateway: what it lies under, and what it says.
@@ -37,12 +41,13 @@ pub type Noted = (Vec<u8>, Vec<u8>);
 #[derive(Clone)]
 pub struct Access {
     pub(crate) ledger: Arc<Ledger>,
+    home: Arc<Home>,
 }
 
 impl Access {
     /// Access to the records of `node`, as long as that runs.
     pub fn new(node: &Node) -> Self {
-        Self { ledger: node.shared_ledger() }
+        Self { ledger: node.shared_ledger(), home: node.shared_home() }
     }
 
     /// The tenant.

@@ -56,10 +56,12 @@ use crate::projector::Projector;
 use crate::rows::{self, ChainRow, DocumentRow};
 use crate::schema;
 
+pub(crate) use self::conflicts::KIND_DELETED;
 pub(crate) use self::evict::wanted;
 pub(crate) use self::membership::revoker;
 pub(crate) use self::mend::Seen;
 pub(crate) use self::past::Past;
+pub(crate) use self::query::Names;
 pub use self::written::{NewDocument, Write};
 
 /// How long a read waits for what others have sent a moment ago.

@@ -336,6 +336,10 @@ impl Node {
         Arc::clone(&self.inner.ledger)
     }
 
+    pub(crate) fn shared_home(&self) -> Arc<Home> {
+        Arc::clone(&self.inner.home)
+    }
+
     #[cfg(test)]
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.inner.ledger

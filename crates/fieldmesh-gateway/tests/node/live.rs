@@ -1,5 +1,6 @@
 //! What a device records appears at a client that follows the gateway, and the reverse.
 
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,13 +18,7 @@ async fn a_record_of_a_device_reaches_who_follows_and_an_entry_of_an_app_reaches
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("office")).await;
     let first = well(&office.node, 1).await;
-    let address = office.node.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
-    let valid = Duration::from_secs(600);
-    let options = InviteOptions { role: Role::Admin, user: None, valid, count: 1 };
-    let invited = office.node.invite(options).await.unwrap();
-    let builder = Node::builder(folder.path().join("device"));
-    let (device, _) = builder.join(&invited[0].invitation, Some("tablet".into())).await.unwrap();
-    sync(&device, &address).await;
+    let (device, address) = join(&office.node, &folder.path().join("device")).await;
 
     let caller = office.caller(Role::Admin);
     let request = Request::new(Method::Get, "/sync/live", now());
@@ -53,7 +48,19 @@ async fn a_record_of_a_device_reaches_who_follows_and_an_entry_of_an_app_reaches
     office.node.shutdown().await.unwrap();
 }
 
-async fn sync(node: &Node, address: &str) {
+/// A device of the office that has everything, and where it reaches the office.
+pub(crate) async fn join(office: &Node, home: &Path) -> (Node, String) {
+    let address = office.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
+    let valid = Duration::from_secs(600);
+    let options = InviteOptions { role: Role::Admin, user: None, valid, count: 1 };
+    let invited = office.invite(options).await.unwrap();
+    let builder = Node::builder(home);
+    let (device, _) = builder.join(&invited[0].invitation, Some("tablet".into())).await.unwrap();
+    sync(&device, &address).await;
+    (device, address)
+}
+
+pub(crate) async fn sync(node: &Node, address: &str) {
     let options = SyncOptions { with: vec![address.into()], mdns: false, ..SyncOptions::default() };
     let report = node.sync(options, |_| {}).await.unwrap();
     assert_eq!(report.result, fieldmesh::api::SyncResult::Ok, "{report:?}");

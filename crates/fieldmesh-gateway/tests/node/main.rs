@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
+mod apart;
 mod figures;
 mod live;
+mod photos;
 mod restart;
 
 use std::collections::BTreeSet;
@@ -90,6 +92,8 @@ async fn well(node: &Node, number: u32) -> String {
             format!("name=Alder {number}"),
             format!("apiNumber=42-227-{number:05}"),
             "status=ACTIVE".into(),
+            "latitude=31.9".into(),
+            "longitude=-102.1".into(),
         ],
         ..fieldmesh::api::NewRecord::default()
     };
