@@ -11,7 +11,8 @@ use fieldmesh_dialect::{Outcome, Refusal};
 use fieldmesh_model::{DocumentId, Fields, Moment};
 
 use crate::names::Showing;
-use crate::push::{Ready, Writing};
+use crate::push::Writing;
+use crate::ready::Ready;
 use crate::stored::{self, ConflictRow, Kind, SideRow};
 use crate::{Failure, Task, keys};
 
@@ -208,7 +209,9 @@ impl Task<'_> {
                     continue;
                 };
                 let row: ConflictRow = stored::decode(&note)?;
-                if !self.is_asked(&row, query) || self.is_superseded(&row)? {
+                // Of a purged record nothing is shown.
+                let is_gone = self.access.held(row.client.document)?.is_none();
+                if is_gone || !self.is_asked(&row, query) || self.is_superseded(&row)? {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {

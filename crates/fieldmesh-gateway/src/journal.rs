@@ -1,8 +1,8 @@
 //! The journal: operations that were taken in and have a state until they are settled.
 
+use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::{JournalQuery, Operation, Queue, Queued, Retry, Then, Whose};
 use fieldmesh_dialect::outcome::{Entry, Fate, Reason, Retried, State, Tally};
-use fieldmesh_dialect::{Outcome, Refusal};
 use fieldmesh_model::Fault;
 
 use crate::names::Showing;
@@ -150,13 +150,14 @@ impl Task<'_> {
     ) -> Result<Entry, Failure> {
         let state = match &row.state {
             StateRow::Pending => State::Pending,
-            StateRow::Synced(id) => {
-                let held = self.access.held(*id)?;
-                let held =
-                    held.ok_or(Failure::Refused(Refusal::Missing { what: "Record".into() }))?;
-                let at = self.access.moments().of(held.position)?;
-                State::Synced(Box::new(showing.record(&held, at, None)?))
-            }
+            StateRow::Synced(id) => match self.access.held(*id)? {
+                Some(held) => {
+                    let at = self.access.moments().of(held.position)?;
+                    State::Synced(Box::new(showing.record(&held, at, None)?))
+                }
+                // It was purged since.
+                None => State::Failed(Reason::NoRecord),
+            },
             StateRow::Conflict(id) => {
                 let conflict = self.conflict_named(id)?;
                 State::Conflict(Box::new(self.show_conflict(&conflict, showing, None)?))

@@ -93,11 +93,14 @@ pub(crate) fn photo(id: &str) -> Vec<u8> {
     [b"photo/", id.as_bytes()].concat()
 }
 
-/// What a person has to look at: rules that a record breaks, and parts of requests that are none.
+/// Records that break rules.
+pub(crate) const VIOLATIONS: &[u8] = b"violation/";
+
 pub(crate) fn violation(id: DocumentId) -> Vec<u8> {
-    [&b"violation/"[..], id.as_bytes()].concat()
+    [VIOLATIONS, id.as_bytes()].concat()
 }
 
+/// A part of a request that is no operation, kept for a person to look at.
 pub(crate) fn refused(access: &Access, content: &str) -> Vec<u8> {
     keyed(b"refused/", access, &[content.as_bytes()])
 }

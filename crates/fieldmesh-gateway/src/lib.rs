@@ -7,6 +7,7 @@
 
 mod conflict;
 mod device;
+mod edit;
 mod follow;
 mod journal;
 mod keys;
@@ -14,8 +15,10 @@ mod names;
 mod page;
 mod photo;
 mod push;
+mod ready;
 mod settle;
 mod stored;
+mod violation;
 
 use std::sync::Arc;
 
@@ -24,8 +27,10 @@ use fieldmesh::{Error, Node};
 use fieldmesh_dialect::command::Pull;
 use fieldmesh_dialect::outcome::Page;
 use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome, Refusal};
-use fieldmesh_model::Moment;
+use fieldmesh_model::{DocumentId, Moment};
 use futures::Stream;
+
+pub use self::violation::Violation;
 
 /// Executes commands over one node. Cheap to clone.
 #[derive(Clone)]
@@ -107,6 +112,22 @@ impl Gateway {
                 Outcome::Refused(Refusal::Failed)
             }
         }
+    }
+
+    /// Records that came over a dialect and break rules which no source states, by id, from behind
+    /// `after` on; at most `count`.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn violations(
+        &self,
+        after: Option<DocumentId>,
+        count: usize,
+    ) -> Result<Vec<Violation>, Error> {
+        let inner = Arc::clone(&self.inner);
+        let read = move || violation::list(&inner.access, after, count);
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::ShuttingDown)?
     }
 
     /// What happens from now on, or from the place that `pull` names, as soon as it can be read.

@@ -25,7 +25,7 @@ use crate::entry::Fact;
 use crate::error::Error;
 use crate::home::Home;
 use crate::ledger::Ledger;
-use crate::projection::{group_hashes, name_hash, number_of};
+use crate::projection::{NoteRow, group_hashes, name_hash, number_of};
 use crate::rows;
 use crate::schema;
 
@@ -163,8 +163,9 @@ impl Access {
     ///
     /// The store cannot be read.
     pub fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let note = self.ledger.view().get(Tree::Meta, &rows::note_key(key));
-        note.map_err(|error| Error::store(&error))
+        let row: Option<NoteRow> =
+            rows::find(self.ledger.view(), Tree::Meta, &rows::note_key(key))?;
+        Ok(row.map(|row| row.value))
     }
 
     /// What the gateway noted under keys that begin with `prefix`, from behind `after` on; at most
@@ -185,8 +186,10 @@ impl Access {
         }
         let skipped = rows::note_key(&[]).len();
         let rows = rows::scan(self.ledger.view(), Tree::Meta, range, Direction::Ascending);
-        let own =
-            |row: Result<Noted, Error>| row.map(|(key, value)| (key[skipped..].to_vec(), value));
+        let own = |row: Result<Noted, Error>| {
+            let (key, value) = row?;
+            Ok((key[skipped..].to_vec(), rows::decode::<NoteRow>(&value)?.value))
+        };
         rows.take(count).map(own).collect()
     }
 

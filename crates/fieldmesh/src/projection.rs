@@ -38,7 +38,7 @@ pub(crate) use self::index::{
     field_hash, group_hashes, is_declared, is_indexed, name_hash, number_of, record_time,
 };
 use self::notes::Notes;
-pub(crate) use self::notes::{last_mark, read_mark};
+pub(crate) use self::notes::{NoteRow, is_superseded, last_mark, read_mark};
 use self::purges::Remains;
 pub(crate) use self::purges::{UNNAMED_KEY, UNSWEPT_KEY};
 use self::receipts::Receipts;

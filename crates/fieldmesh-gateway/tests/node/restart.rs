@@ -137,3 +137,44 @@ async fn a_stale_edit_stands_beside_what_others_wrote_and_can_still_win() {
 fn tasks() -> fieldmesh::api::ListQuery {
     fieldmesh::api::ListQuery { collection: "task".into(), ..fieldmesh::api::ListQuery::default() }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gateway_knows_outlives_a_log_that_was_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let office = Office::create(&home).await;
+    let well = well(&office.node, 1).await;
+    let mut last = Json::Null;
+    for minute in 0..40 {
+        let entries = [entry(&well, minute, 80.0)];
+        last = office.post("/sync/push", &json!({ "deviceId": "T1", "entries": entries })).await;
+        office.get("/sync/entries?deviceId=T1").await;
+    }
+    let compacted = office.node.compact(|_| {}).await.unwrap();
+    assert!(compacted.dropped > 40, "{compacted:?}");
+    office.close().await;
+    std::fs::remove_dir_all(home.join("store").join("view")).unwrap();
+
+    let office = Office::open(&home).await;
+    let status = office.get("/sync/status?deviceId=T1").await;
+    assert_eq!(status["pendingEntries"], 0);
+    assert!(status["lastSyncAt"].as_str() >= last["syncedAt"].as_str(), "{status}");
+    let entries = [entry(&well, 39, 80.0)];
+    let again = office.post("/sync/push", &json!({ "deviceId": "T1", "entries": entries })).await;
+    assert_eq!(
+        again["results"],
+        json!([{
+            "index": 0, "entryId": last["results"][0]["entryId"], "status": "DUPLICATE",
+        }])
+    );
+    let violations = office.gateway.violations(None, 10).await.unwrap();
+    assert_eq!(violations, []);
+    let odd = json!({ "deviceId": "T1", "entries": [{
+        "wellId": well, "entryType": "PRODUCTION", "recordedAt": "2025-10-25T09:30:00.000Z",
+        "data": { "oilVolume": 1.0, "runtime": 25 }, "latitude": 31.9,
+    }]});
+    assert_eq!(office.post("/sync/push", &odd).await["succeeded"], 1);
+    let violations = office.gateway.violations(None, 10).await.unwrap();
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    office.close().await;
+}

@@ -69,7 +69,7 @@ impl Access {
     /// The view cannot follow.
     pub fn write(&self) -> Result<Write<'_>, Error> {
         let alone = self.ledger.gateway.lock().expect("no holder of this lock panics");
-        self.catch_up()?;
+        self.ledger.settle()?;
         let (pending, open, notes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         Ok(Write { ledger: &self.ledger, _alone: alone, pending, open, notes })
     }

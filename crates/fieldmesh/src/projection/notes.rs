@@ -2,6 +2,7 @@
 
 use fieldmesh_model::Moment;
 use fieldmesh_store::{Direction, KeyRange, Place, Tree, View, WriteSet};
+use serde::{Deserialize, Serialize};
 
 use crate::entry::Note;
 use crate::error::Error;
@@ -29,7 +30,7 @@ impl<'a> Notes<'a> {
         for (key, value) in note.rows {
             let key = rows::note_key(&key);
             match value {
-                Some(value) => writes.put(Tree::Meta, key, value),
+                Some(value) => writes.put(Tree::Meta, key, rows::encode(&NoteRow { place, value })),
                 None => writes.delete(Tree::Meta, key),
             }
         }
@@ -49,6 +50,29 @@ impl<'a> Notes<'a> {
         self.last = Some((place, at));
         Ok(())
     }
+}
+
+/// What a gateway noted, and where that lies in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NoteRow {
+    pub(crate) place: Place,
+    pub(crate) value: Vec<u8>,
+}
+
+/// Whether the note at `place` says nothing that the view has: a later one says it otherwise, or
+/// takes it back. What takes something back stays, as what it takes back may still be in the log,
+/// and so do the moments of arrival.
+pub(crate) fn is_superseded(view: &View, place: Place, note: &Note) -> Result<bool, Error> {
+    if note.at.is_some() || note.rows.iter().any(|(_, value)| value.is_none()) {
+        return Ok(false);
+    }
+    for (key, _) in &note.rows {
+        let row: Option<NoteRow> = rows::find(view, Tree::Meta, &rows::note_key(key))?;
+        if row.is_some_and(|row| row.place <= place) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The last mark, or the last one before `place`.
