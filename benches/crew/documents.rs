@@ -68,6 +68,8 @@ fn pair(entry: &Entry) -> Result<Pair, Box<dyn std::error::Error>> {
         created_at: None,
         zone: None,
         replaces: None,
+        name: None,
+        made_for: None,
         fields: &fields,
     };
     let first = root_change(&record)?.bytes;

@@ -101,6 +101,8 @@ fn changes() -> Vec<Vec<u8>> {
         created_at: None,
         zone: Some("+01:00"),
         replaces: None,
+        name: None,
+        made_for: None,
         fields: &fields,
     };
     let root = root_change(&record).unwrap().bytes;
@@ -142,6 +144,8 @@ fn morning() -> Vec<Leaf> {
             created_at: None,
             zone: None,
             replaces: None,
+            name: None,
+            made_for: None,
             fields: &fields,
         };
         let change = root_change(&record).unwrap().bytes;

@@ -24,8 +24,9 @@ const TABLE: &[Row] = &[
         &["model", "trie", "batch", "identity", "document", "session", "replica", "store", "net"],
     ),
     Row(4, "fieldmesh-shell", &[]),
-    Row(5, "fieldmesh-cli", &["model", "dialect", "node", "shell"]),
-    Row(5, "sync-relay", &["model", "identity", "net", "dialect", "node", "shell"]),
+    Row(5, "fieldmesh-gateway", &["model", "dialect", "node"]),
+    Row(6, "fieldmesh-cli", &["model", "dialect", "gateway", "node", "shell"]),
+    Row(6, "sync-relay", &["model", "identity", "net", "dialect", "gateway", "node", "shell"]),
     Row(
         SIDE,
         "fieldmesh-sim",
@@ -34,7 +35,7 @@ const TABLE: &[Row] = &[
 ];
 
 /// The layer of what only tests, benches and examples use.
-const SIDE: u8 = 6;
+const SIDE: u8 = 7;
 
 /// The package that the table means by a short name.
 fn full(short: &str) -> String {

@@ -40,6 +40,10 @@ pub struct CreateRecord<'a> {
     pub zone: Option<&'a str>,
     /// The record that it replaces.
     pub replaces: Option<DocumentId>,
+    /// What the client of a gateway calls it: a whole number or a text.
+    pub name: Option<&'a Value>,
+    /// The user in whose name a gateway creates it.
+    pub made_for: Option<&'a str>,
     /// Its fields in normal form.
     pub fields: &'a Fields,
 }
@@ -179,6 +183,12 @@ pub(crate) fn system_values(record: &CreateRecord<'_>) -> Vec<(&'static str, Sca
     }
     if let Some(zone) = record.zone {
         values.push((keys::ZONE, ScalarValue::Str(zone.into())));
+    }
+    if let Some(name) = record.name {
+        values.push((keys::NAME, scalar::to_scalar(name)));
+    }
+    if let Some(user) = record.made_for {
+        values.push((keys::MADE_FOR, ScalarValue::Str(user.into())));
     }
     if let Some(replaced) = record.replaces {
         values.push((keys::REPLACES, bytes(replaced.as_bytes())));

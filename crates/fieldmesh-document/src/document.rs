@@ -180,6 +180,23 @@ impl Document {
         at: Moment,
         edits: &[Edit],
     ) -> Result<Option<Vec<u8>>, EditError> {
+        self.edit_for(collection, actor, at, edits, None)
+    }
+
+    /// As [`Self::edit`], in the name of a user of the gateway that writes; a change that changes
+    /// nothing else is none.
+    ///
+    /// # Errors
+    ///
+    /// The edits cannot be written; the document is as before.
+    pub fn edit_for(
+        &mut self,
+        collection: &Collection,
+        actor: [u8; 16],
+        at: Moment,
+        edits: &[Edit],
+        user: Option<&str>,
+    ) -> Result<Option<Vec<u8>>, EditError> {
         if let Some(reserved) = edits.iter().find(|edit| keys::is_system(edit.key())) {
             return Err(EditError::ReservedKey { key: reserved.key().to_owned() });
         }
@@ -187,7 +204,10 @@ impl Document {
             for one in edits {
                 edit::write(transaction, collection, &actor, one)?;
             }
-            Ok(())
+            match user.filter(|_| edit::pending(transaction) > 0) {
+                Some(user) => edit::sign_for(transaction, user),
+                None => Ok(()),
+            }
         })
     }
 

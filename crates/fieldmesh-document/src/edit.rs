@@ -152,6 +152,14 @@ pub(crate) fn delete(
     }
 }
 
+/// Says in whose name the change is made.
+pub(crate) fn sign_for(
+    transaction: &mut Transaction<'_>,
+    user: &str,
+) -> Result<(), AutomergeError> {
+    force(transaction, keys::EDITED_FOR, ScalarValue::Str(user.into()))
+}
+
 /// Takes the tombstone away.
 pub(crate) fn restore(transaction: &mut Transaction<'_>) -> Result<(), AutomergeError> {
     for key in [keys::DELETED_AT, keys::DELETED_BY, keys::SUPERSEDED_BY] {

@@ -27,6 +27,13 @@ pub(crate) const DELETED_BY: &str = "_deletedBy";
 /// The record that replaces this deleted one, 16 bytes.
 pub(crate) const SUPERSEDED_BY: &str = "_supersededBy";
 
+/// What the client of a gateway calls the record, a whole number or a text.
+pub(crate) const NAME: &str = "_name";
+/// The user in whose name a gateway made the record, as his tokens call him.
+pub(crate) const MADE_FOR: &str = "_madeFor";
+/// The user in whose name a gateway made a later change.
+pub(crate) const EDITED_FOR: &str = "_editedFor";
+
 /// Whether `key` belongs to the system and not to a collection.
 pub(crate) fn is_system(key: &str) -> bool {
     key.starts_with('_')
@@ -34,5 +41,5 @@ pub(crate) fn is_system(key: &str) -> bool {
 
 /// Whether `key` is fixed by the root change.
 pub(crate) fn is_fixed(key: &str) -> bool {
-    is_system(key) && ![DELETED_AT, DELETED_BY, SUPERSEDED_BY].contains(&key)
+    is_system(key) && ![DELETED_AT, DELETED_BY, SUPERSEDED_BY, EDITED_FOR].contains(&key)
 }

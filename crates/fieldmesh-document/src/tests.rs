@@ -72,6 +72,8 @@ fn record<'a>(identity: &'a Identity, fields: &'a Fields) -> CreateRecord<'a> {
         created_at: None,
         zone: Some("+01:00"),
         replaces: None,
+        name: None,
+        made_for: None,
         fields,
     }
 }

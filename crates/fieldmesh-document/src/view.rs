@@ -33,6 +33,10 @@ pub struct RecordView {
     pub zone: Option<String>,
     /// The record that it replaces.
     pub replaces: Option<DocumentId>,
+    /// What the client of the gateway that created it calls it; null where none does.
+    pub name: Value,
+    /// The user in whose name a gateway created it.
+    pub made_for: Option<String>,
     /// The time of its latest change.
     pub updated_at: Moment,
     /// The tombstone, if it is deleted.
@@ -59,6 +63,8 @@ impl RecordView {
             key: Vec::new(),
             zone: None,
             replaces: None,
+            name: Value::Null,
+            made_for: None,
             updated_at: at,
             deleted: None,
             fields: Fields::new(),
@@ -280,6 +286,12 @@ pub(crate) fn set_system(view: &mut RecordView, key: &str, value: &ScalarValue) 
         keys::KEY => {
             if let ScalarValue::Bytes(bytes) = value {
                 view.key.clone_from(bytes);
+            }
+        }
+        keys::NAME => view.name = scalar::from_scalar(value),
+        keys::MADE_FOR => {
+            if let ScalarValue::Str(text) = value {
+                view.made_for = Some(text.to_string());
             }
         }
         keys::ZONE => {

@@ -216,6 +216,8 @@ fn create(desk: Desk, at: Moment, random: &mut Random) -> Option<(Scope, Vec<Wor
         created_at: None,
         zone: Some("+01:00"),
         replaces: None,
+        name: None,
+        made_for: None,
         fields: &fields,
     };
     let root = root_change(&record).ok()?;

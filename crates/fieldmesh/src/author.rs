@@ -93,6 +93,17 @@ impl Author {
         fieldmesh_document::actor(self.device(), self.epoch)
     }
 
+    /// An epoch for changes that know nothing of others that this device wrote: its own actor
+    /// writes one change after the other. The same ones serve as long as the epoch lasts.
+    pub(crate) fn aside_epoch(&self, number: u8) -> Epoch {
+        let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/aside-epoch/1");
+        hasher.update(&self.epoch.0.to_be_bytes());
+        hasher.update(&[number]);
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        Epoch(u64::from_be_bytes(bytes))
+    }
+
     /// The time of the next change in `scope`: the clock's, but never before an earlier one of the
     /// same chain. A clock that was wrong once spoils no other chain.
     pub(crate) fn change_time(&self, scope: Scope) -> Moment {

@@ -55,7 +55,7 @@ pub(crate) fn read_change(
             })?;
             Ok(Source::of_leaf(&batch, leaf))
         }
-        Entry::Item(_) | Entry::Fact(_) => {
+        Entry::Item(_) | Entry::Fact(_) | Entry::Note(_) => {
             Err(Error::Store { reason: format!("no change lies at {:?}", reference.place) })
         }
     }

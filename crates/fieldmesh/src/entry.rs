@@ -14,6 +14,7 @@ const KIND_ITEM: u8 = 1;
 const KIND_BATCH: u8 = 2;
 const KIND_CHANGE: u8 = 3;
 const KIND_FACT: u8 = 4;
+const KIND_NOTE: u8 = 30;
 
 /// Batches that one fact names; a fact must not grow with a device's past.
 pub(crate) const FACT_BATCHES_MAX: usize = 256;
@@ -32,6 +33,17 @@ pub(crate) enum Entry {
     Change(LocalChange),
     /// Something only this device knows.
     Fact(Fact),
+    /// Something only a gateway on this device knows.
+    Note(Note),
+}
+
+/// What a gateway has to know again after a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Note {
+    /// Rows of the view in the gateway's own words; none deletes one.
+    pub(crate) rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Whatever lies before this in the log had arrived by then.
+    pub(crate) at: Option<Moment>,
 }
 
 /// A change made here, durable and not sealed.
@@ -139,6 +151,10 @@ impl Entry {
                 kind: KIND_FACT,
                 bytes: postcard::to_allocvec(fact).expect("a fact holds nothing unserialisable"),
             },
+            Self::Note(note) => LogEntry {
+                kind: KIND_NOTE,
+                bytes: postcard::to_allocvec(note).expect("a note holds nothing unserialisable"),
+            },
         }
     }
 
@@ -150,6 +166,7 @@ impl Entry {
             KIND_BATCH => Ok(Self::Batch(entry.bytes.clone())),
             KIND_CHANGE => LocalChange::decode(&entry.bytes).map(Self::Change).ok_or(malformed),
             KIND_FACT => postcard::from_bytes(&entry.bytes).map(Self::Fact).map_err(|_| malformed),
+            KIND_NOTE => postcard::from_bytes(&entry.bytes).map(Self::Note).map_err(|_| malformed),
             kind => Err(EntryError::UnknownKind { kind }),
         }
     }
@@ -200,6 +217,10 @@ mod tests {
                 change: vec![9; 10],
             }),
             Entry::Fact(Fact::Epoch(7)),
+            Entry::Note(Note {
+                rows: vec![(vec![1], Some(vec![2])), (vec![3], None)],
+                at: Some(Moment::from_millis(4)),
+            }),
         ];
         for entry in entries {
             assert_eq!(Entry::decode(&entry.encode()), Ok(entry));

@@ -29,6 +29,7 @@ mod unproven;
 mod upkeep;
 mod verify;
 mod write;
+mod written;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
@@ -55,10 +56,13 @@ use crate::projector::Projector;
 use crate::rows::{self, ChainRow, DocumentRow};
 use crate::schema;
 
+pub(crate) use self::conflicts::KIND_DELETED;
 pub(crate) use self::evict::wanted;
 pub(crate) use self::membership::revoker;
 pub(crate) use self::mend::Seen;
 pub(crate) use self::past::Past;
+pub(crate) use self::query::Names;
+pub use self::written::{NewDocument, Write};
 
 /// How long a read waits for what others have sent a moment ago.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -91,6 +95,8 @@ pub(crate) struct Ledger {
     seen: Seen,
     scrubbed: scrub::Scrubbed,
     naming: Mutex<purge::Naming>,
+    /// Held by the gateway that writes.
+    gateway: Mutex<()>,
 }
 
 /// What is locked while a local change is built.
@@ -170,6 +176,7 @@ impl Ledger {
             seen,
             scrubbed: scrub::Scrubbed::default(),
             naming: Mutex::default(),
+            gateway: Mutex::default(),
         })
     }
 
@@ -407,7 +414,7 @@ fn read_item_at(store: &Store, place: Place) -> Result<Item, Error> {
     let entry = store.read(place).map_err(|error| Error::store(&error))?;
     match Entry::decode(&entry).map_err(|error| Error::store(&error))? {
         Entry::Item(bytes) => Item::decode(&bytes).map_err(|error| Error::store(&error)),
-        Entry::Batch(_) | Entry::Change(_) | Entry::Fact(_) => {
+        Entry::Batch(_) | Entry::Change(_) | Entry::Fact(_) | Entry::Note(_) => {
             Err(Error::Store { reason: format!("no policy item lies at {place:?}") })
         }
     }

@@ -15,6 +15,7 @@ mod ending;
 mod entry;
 mod error;
 pub mod filter;
+pub mod gateway;
 mod harm;
 pub mod home;
 pub mod import;

@@ -332,6 +332,14 @@ impl Node {
         .await
     }
 
+    pub(crate) fn shared_ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.inner.ledger)
+    }
+
+    pub(crate) fn shared_home(&self) -> Arc<Home> {
+        Arc::clone(&self.inner.home)
+    }
+
     #[cfg(test)]
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.inner.ledger

@@ -46,7 +46,7 @@ pub(crate) fn read_batch(store: &Store, place: Place) -> Result<Batch, Error> {
     let entry = store.read(place).map_err(|error| Error::store(&error))?;
     match Entry::decode(&entry).map_err(|error| Error::store(&error))? {
         Entry::Batch(bytes) => decode_batch(&bytes),
-        Entry::Item(_) | Entry::Change(_) | Entry::Fact(_) => {
+        Entry::Item(_) | Entry::Change(_) | Entry::Fact(_) | Entry::Note(_) => {
             Err(Error::Store { reason: format!("no batch lies at {place:?}") })
         }
     }

@@ -3,10 +3,12 @@
 //! The rows are a deterministic function of the entries and the policy. Applying an entry twice
 //! changes nothing, because the position is written behind the rows and a crash may come between.
 
+mod arrivals;
 mod damage;
 mod gone;
 mod index;
 pub(crate) mod indexing;
+mod notes;
 mod purges;
 mod receipts;
 mod standing;
@@ -32,7 +34,11 @@ use crate::places::{Places, read_batch};
 use crate::rows::{self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow};
 
 use self::damage::Damage;
-pub(crate) use self::index::{field_hash, is_declared, is_indexed, record_time};
+pub(crate) use self::index::{
+    field_hash, group_hashes, is_declared, is_indexed, name_hash, number_of, record_time,
+};
+use self::notes::Notes;
+pub(crate) use self::notes::{NoteRow, is_superseded, last_mark, read_mark};
 use self::purges::Remains;
 pub(crate) use self::purges::{UNNAMED_KEY, UNSWEPT_KEY};
 use self::receipts::Receipts;
@@ -75,6 +81,7 @@ pub(crate) struct Projection<'a> {
     /// What is let go, and where in the log that is said; such a step does nothing else.
     gone: Vec<(Place, LetGo)>,
     remains: Remains,
+    notes: Notes<'a>,
     /// The batches of this step.
     batches: BTreeSet<BatchId>,
     counts: BTreeMap<u16, i64>,
@@ -94,6 +101,7 @@ impl<'a> Projection<'a> {
             damage: Damage::new(sources.store.view()),
             gone: Vec::new(),
             remains: Remains::default(),
+            notes: Notes::new(sources.store.view()),
             batches: BTreeSet::new(),
             counts: BTreeMap::new(),
             chains: BTreeMap::new(),
@@ -141,6 +149,7 @@ impl<'a> Projection<'a> {
                 Ok(())
             }
             Entry::Fact(fact) => self.apply_fact(place, fact),
+            Entry::Note(note) => self.notes.apply(place, note, &mut self.writes),
         }
     }
 

@@ -41,6 +41,8 @@ struct Shared {
     changed: Condvar,
     /// The same as in the state, for a step that is under way.
     is_stopped: AtomicBool,
+    /// Tells whoever follows that the view has grown.
+    grown: tokio::sync::watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -100,8 +102,12 @@ impl Projector {
         let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
         let state = State { wake: true, applied, ..State::default() };
         let is_stopped = AtomicBool::new(false);
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), is_stopped });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            is_stopped,
+            grown: tokio::sync::watch::Sender::new(0),
+        });
         let projector = Self { shared };
         let runner = projector.clone();
         let thread = std::thread::Builder::new()
@@ -191,6 +197,11 @@ impl Projector {
         }
     }
 
+    /// Changes whenever a step has written records.
+    pub(crate) fn grown(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.shared.grown.subscribe()
+    }
+
     /// The last entry that is in the view.
     pub(crate) fn applied(&self) -> Option<Place> {
         self.lock().applied
@@ -215,6 +226,7 @@ impl Projector {
         while let Some(applied) = self.next() {
             match guarded(work, applied, &self.shared.is_stopped) {
                 Ok((Some(place), written)) => {
+                    let is_grown = !written.is_empty();
                     let mut state = self.lock();
                     state.note_written(written);
                     state.applied = Some(place);
@@ -222,6 +234,10 @@ impl Projector {
                     state.is_retry = false;
                     // There may be more: a step is bounded.
                     state.wake = true;
+                    drop(state);
+                    if is_grown {
+                        self.shared.grown.send_modify(|steps| *steps = steps.wrapping_add(1));
+                    }
                 }
                 Ok((None, written)) => {
                     let is_left = make_indexes(&work.store);

@@ -9,7 +9,7 @@ use fieldmesh_batch::Priority;
 use fieldmesh_document::Document;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{
-    BatchId, DeviceId, DocumentId, Epoch, Fields, Moment, Scope, StoreId, UserId,
+    BatchId, DeviceId, DocumentId, Epoch, Fields, Moment, Scope, StoreId, UserId, Value,
 };
 use fieldmesh_replica::{Doubt, Held};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree, View, ViewError};
@@ -29,12 +29,23 @@ pub(crate) struct DocumentRow {
     pub(crate) waiting: Vec<ChangeRef>,
     /// The record; none while its first change is missing.
     pub(crate) record: Option<RecordRow>,
+    /// Where in the feed each of the changes arrived, in their order.
+    pub(crate) arrived: Vec<u64>,
+    /// Where in the feed the record stands.
+    pub(crate) feed: u64,
 }
 
 impl DocumentRow {
     /// A document of which nothing is here so far.
     pub(crate) fn new(scope: Scope) -> Self {
-        Self { scope, changes: Vec::new(), waiting: Vec::new(), record: None }
+        Self {
+            scope,
+            changes: Vec::new(),
+            waiting: Vec::new(),
+            record: None,
+            arrived: Vec::new(),
+            feed: 0,
+        }
     }
 }
 
@@ -63,6 +74,10 @@ pub(crate) struct RecordRow {
     pub(crate) deleted: bool,
     /// Its conflicts: those that somebody has to decide, and those that `latest` settled.
     pub(crate) conflicts: Vec<ConflictMark>,
+    /// What the client of a gateway calls it; null where none does.
+    pub(crate) name: Value,
+    /// The user in whose name a gateway created it.
+    pub(crate) made_for: Option<String>,
 }
 
 impl RecordRow {
@@ -85,6 +100,8 @@ impl RecordRow {
                 .iter()
                 .map(|found| ConflictMark { id: found.id.to_string(), open: found.is_open() })
                 .collect(),
+            name: view.name,
+            made_for: view.made_for,
         };
         fit::fit(&mut row);
         Ok(row)
@@ -355,6 +372,73 @@ pub(crate) fn sortable(time: Moment) -> [u8; 8] {
     (time.as_millis().cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
+/// The index of what clients of a gateway call records: `a`, hash of collection and name, id.
+pub(crate) fn name_prefix(hash: [u8; 16]) -> Vec<u8> {
+    [&b"a"[..], &hash].concat()
+}
+
+/// The index of the numbers that stand for records without a name: `n`, collection, number, id.
+pub(crate) fn number_prefix(collection: u16, number: i64) -> Vec<u8> {
+    [&b"n"[..], &collection.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+/// The index of fields that no two records may share: `u`, hash of collection, group, values; id.
+pub(crate) fn group_prefix(hash: [u8; 16]) -> Vec<u8> {
+    [&b"u"[..], &hash].concat()
+}
+
+/// The key of a record in [`Tree::Feed`]: its collection, where it stands, its id.
+pub(crate) fn feed_key(collection: u16, position: u64, id: DocumentId) -> Vec<u8> {
+    [&feed_prefix(collection)[..], &position.to_be_bytes(), id.as_bytes()].concat()
+}
+
+/// The start of the keys of a collection in [`Tree::Feed`].
+pub(crate) fn feed_prefix(collection: u16) -> [u8; 2] {
+    collection.to_be_bytes()
+}
+
+/// The position in such a key.
+pub(crate) fn feed_position(key: &[u8]) -> Option<u64> {
+    key.get(2..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Where in the feed a change arrived: its entry, then its leaf, so that no two share a place.
+pub(crate) fn position(place: Place, leaf: u16) -> u64 {
+    (place.0 << POSITION_LEAF_BITS) | u64::from(if leaf == LOCAL_LEAF { 1 } else { leaf + 1 })
+}
+
+/// The last position of an entry.
+pub(crate) fn position_end(place: Place) -> u64 {
+    (place.0 << POSITION_LEAF_BITS) | ((1 << POSITION_LEAF_BITS) - 1)
+}
+
+/// The entry of a position.
+pub(crate) fn position_place(position: u64) -> Place {
+    Place(position >> POSITION_LEAF_BITS)
+}
+
+/// Bits of a position that say which leaf of an entry it is.
+const POSITION_LEAF_BITS: u32 = 16;
+
+/// The key of a gateway's note in [`Tree::Meta`].
+pub(crate) fn note_key(key: &[u8]) -> Vec<u8> {
+    [b"note/", key].concat()
+}
+
+/// The key of the moment until which everything up to an entry had arrived, in [`Tree::Meta`].
+pub(crate) fn mark_key(place: Place) -> Vec<u8> {
+    [MARK_PREFIX, &place.to_bytes()[..]].concat()
+}
+
+/// The key of the entry up to which everything had arrived at a moment, in [`Tree::Meta`].
+pub(crate) fn mark_time_key(at: Moment) -> Vec<u8> {
+    [MARK_TIME_PREFIX, &sortable(at)[..]].concat()
+}
+
+/// The prefixes of all such keys.
+pub(crate) const MARK_PREFIX: &[u8] = b"mark/";
+pub(crate) const MARK_TIME_PREFIX: &[u8] = b"mark-time/";
+
 /// Encodes a row.
 pub(crate) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
     postcard::to_allocvec(row).expect("a row holds nothing unserialisable")
@@ -418,6 +502,17 @@ fn pages<T>(
         page = rows.into_iter();
         page.next().map(Ok)
     })
+}
+
+/// The first row of a range, without a look at others.
+pub(crate) fn edge(
+    view: &View,
+    tree: Tree,
+    range: &KeyRange,
+    direction: Direction,
+) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+    let rows = view.scan(tree, range, direction, 1).map_err(|error| Error::store(&error))?;
+    Ok(rows.into_iter().next())
 }
 
 /// Reads and decodes the row under `key`.

@@ -19,6 +19,7 @@ use fieldmesh_store::{Direction, Entry as LogEntry, Fate, KeyRange, Place, Store
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::keep;
+use crate::projection::is_superseded;
 use crate::rows::{self, QuarantineRow};
 
 use self::change::Sealed;
@@ -69,6 +70,7 @@ impl<'a> Worth<'a> {
                 receipt::is_void(self.store.view(), &receipt)
             }
             Ok(Entry::Fact(fact)) => Ok(self.newest.is_behind(place, &fact)),
+            Ok(Entry::Note(note)) => is_superseded(self.store.view(), place, &note),
             Err(_) => Ok(false),
         };
         match is_dead {

@@ -11,7 +11,8 @@ use fieldmesh_model::{Moment, Role};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use crate::{WELL, World};
+use crate::CASES;
+use crate::conversations::{WELL, World};
 
 /// What happens to one exchange.
 #[derive(Debug, Clone)]
@@ -69,7 +70,11 @@ impl Network {
             Weather::Fine | Weather::AnswerLost => {
                 match understand(&request, Some(&self.world.caller)) {
                     Err(response) => response,
-                    Ok(ask) => ask.answer(self.world.memory.execute(ask.command.clone())),
+                    Ok(ask) => {
+                        let (dialect, command) = (ask.dialect, ask.command.clone());
+                        let world = &mut self.world;
+                        ask.answer(world.executor.execute(&world.caller, dialect, command))
+                    }
                 }
             }
         };
@@ -87,7 +92,7 @@ impl Network {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
     fn wellpulse_marks_the_first_of_its_entries_as_synced(weather in weather()) {
@@ -107,7 +112,7 @@ proptest! {
             }
         }
         prop_assert!(pending.is_empty());
-        prop_assert_eq!(network.world.memory.count("field_entry"), 12);
+        prop_assert_eq!(network.world.executor.count("field_entry"), 12);
     }
 
     #[test]
@@ -130,7 +135,7 @@ proptest! {
             }
         }
         prop_assert!(unsynced.is_empty());
-        prop_assert_eq!(network.world.memory.count("field_event"), 12);
+        prop_assert_eq!(network.world.executor.count("field_event"), 12);
     }
 
     #[test]
@@ -159,7 +164,7 @@ proptest! {
                 token = next;
             }
         }
-        prop_assert_eq!(network.world.memory.count("task"), 6);
+        prop_assert_eq!(network.world.executor.count("task"), 6);
         let assets = heard.keys().filter(|id| id.starts_with('a')).count();
         prop_assert_eq!(assets, ROUNDS);
     }
@@ -198,7 +203,7 @@ proptest! {
         }
         prop_assert!(queue.is_empty());
         prop_assert_eq!(real.len(), 6);
-        prop_assert_eq!(network.world.memory.count("appointment"), 6);
+        prop_assert_eq!(network.world.executor.count("appointment"), 6);
         prop_assert_eq!(pulled, real);
     }
 
@@ -214,7 +219,7 @@ proptest! {
             pending.retain(|operation| sync_one(&mut network, operation) != Ok(true));
         }
         prop_assert!(pending.is_empty());
-        prop_assert_eq!(network.world.memory.count("encounter"), 6);
+        prop_assert_eq!(network.world.executor.count("encounter"), 6);
     }
 }
 

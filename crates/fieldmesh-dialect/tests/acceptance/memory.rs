@@ -12,8 +12,10 @@ use fieldmesh_dialect::outcome::{
     Conflict, ConflictKind, Entry, Fate, Happened, Item, Page, Pushed, Reading, Reason, Record,
     Resolved, Side, State, Stored, Tally, Unread,
 };
-use fieldmesh_dialect::{Command, Name, Outcome, Since};
+use fieldmesh_dialect::{Caller, Command, Dialect, Name, Outcome, Since};
 use fieldmesh_model::{Fields, Moment, Value};
+
+use crate::executor::Executor;
 
 /// A record with all of its versions.
 struct Document {
@@ -50,28 +52,12 @@ pub(crate) struct Memory {
     place: u64,
     clock: Moment,
     /// How many milliseconds pass with each change.
-    pub(crate) pace: i64,
+    pace: i64,
     user: String,
 }
 
-impl Memory {
-    pub(crate) fn new(user: &str) -> Self {
-        Self {
-            documents: Vec::new(),
-            aliases: BTreeMap::new(),
-            known: BTreeMap::new(),
-            open: BTreeMap::new(),
-            journal: BTreeMap::new(),
-            read: BTreeMap::new(),
-            place: 0,
-            clock: "2025-10-25T12:00:00.000Z".parse().unwrap(),
-            pace: 1,
-            user: user.to_owned(),
-        }
-    }
-
-    /// Puts a record into the tenant, as an import or another device would.
-    pub(crate) fn put(&mut self, collection: &str, name: Name, fields: Fields) {
+impl Executor for Memory {
+    fn put(&mut self, collection: &str, name: Name, fields: Fields) {
         let id = match self.aliases.get(&(String::new(), name.to_string())) {
             Some(id) => *id,
             None => self.make(collection, name),
@@ -79,16 +65,20 @@ impl Memory {
         self.write(id, fields);
     }
 
-    /// How many records there are of `collection`.
-    pub(crate) fn count(&self, collection: &str) -> usize {
+    fn count(&self, collection: &str) -> usize {
         self.documents.iter().filter(|document| document.collection == collection).count()
     }
 
-    pub(crate) fn fields(&self, name: &str) -> Fields {
+    fn fields(&self, _collection: &str, name: &str) -> Fields {
         self.current(self.aliases[&(String::new(), name.to_owned())])
     }
 
-    pub(crate) fn execute(&mut self, command: Command) -> Outcome {
+    fn execute(
+        &mut self,
+        _caller: &Caller,
+        _dialect: Option<Dialect>,
+        command: Command,
+    ) -> Outcome {
         match command {
             Command::Push(push) => Outcome::Pushed(self.push(push)),
             Command::Pull(pull) => Outcome::Page(self.pull(&pull, self.place)),
@@ -108,6 +98,27 @@ impl Memory {
             Command::Resolve(resolve) => self.resolve(&resolve),
             Command::Tally(_) => Outcome::Tally(self.tally()),
             other => panic!("{other:?} is not needed here"),
+        }
+    }
+
+    fn set_pace(&mut self, millis: i64) {
+        self.pace = millis;
+    }
+}
+
+impl Memory {
+    pub(crate) fn new(user: &str) -> Self {
+        Self {
+            documents: Vec::new(),
+            aliases: BTreeMap::new(),
+            known: BTreeMap::new(),
+            open: BTreeMap::new(),
+            journal: BTreeMap::new(),
+            read: BTreeMap::new(),
+            place: 0,
+            clock: "2025-10-25T12:00:00.000Z".parse().unwrap(),
+            pace: 1,
+            user: user.to_owned(),
         }
     }
 

@@ -18,7 +18,7 @@ use super::query::Names;
 use super::record::{hex, person};
 
 const KIND_FIELD: &str = "field";
-const KIND_DELETED: &str = "deleted-and-edited";
+pub(crate) const KIND_DELETED: &str = "deleted-and-edited";
 pub(super) const KIND_QUARANTINE: &str = "quarantine";
 
 impl Ledger {
@@ -216,7 +216,7 @@ impl Ledger {
         })
     }
 
-    fn conflicts_of(
+    pub(crate) fn conflicts_of(
         &self,
         id: DocumentId,
         names: &mut Names,

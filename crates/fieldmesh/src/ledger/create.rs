@@ -192,6 +192,8 @@ impl Ledger {
             created_at: None,
             zone: None,
             replaces: None,
+            name: None,
+            made_for: None,
             fields: &ready.fields,
         }
     }

@@ -245,7 +245,7 @@ impl Ledger {
                         _ => None,
                     }));
                 }
-                Ok(Entry::Item(_) | Entry::Fact(_)) | Err(_) => {}
+                Ok(Entry::Item(_) | Entry::Fact(_) | Entry::Note(_)) | Err(_) => {}
             }
             ControlFlow::Continue(())
         });

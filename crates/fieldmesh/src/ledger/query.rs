@@ -221,7 +221,7 @@ fn range(prefix: &[u8], since: Option<Moment>, until: Option<Moment>) -> KeyRang
 
 /// Names of referred records, looked up once each.
 #[derive(Default)]
-pub(super) struct Names(BTreeMap<DocumentId, Option<String>>);
+pub(crate) struct Names(BTreeMap<DocumentId, Option<String>>);
 
 impl Names {
     fn of_references(

@@ -128,7 +128,7 @@ impl Ledger {
             }
             Ok(Entry::Change(local)) => self.is_droppable(policy, &local)?,
             Ok(Entry::Fact(fact)) => without_shown(policy, &fact).is_some(),
-            Ok(Entry::Item(_)) | Err(_) => false,
+            Ok(Entry::Item(_) | Entry::Note(_)) | Err(_) => false,
         };
         if is_it {
             remains.places.insert(place);
@@ -213,7 +213,7 @@ fn erased(policy: &Policy, entry: &LogEntry) -> Fate {
             Some(fact) => Fate::Replace(Entry::Fact(fact).encode()),
             None => Fate::Keep,
         },
-        Ok(Entry::Item(_)) | Err(_) => Fate::Keep,
+        Ok(Entry::Item(_) | Entry::Note(_)) | Err(_) => Fate::Keep,
     }
 }
 

@@ -72,7 +72,7 @@ impl Ledger {
                         report.faults.push(at(place, &format!("a change is bad: {error}")));
                     }
                 }
-                Ok(Entry::Fact(_)) => {}
+                Ok(Entry::Fact(_) | Entry::Note(_)) => {}
                 Err(error) => report.faults.push(at(place, &error.to_string())),
             }
             ControlFlow::Continue(())

@@ -36,7 +36,19 @@ pub(super) struct Sealing {
 impl Ledger {
     /// Hands a change to the store; wait for it with [`Ledger::finish`] once the desk is free.
     pub(super) fn submit(&self, desk: &mut Desk, scope: Scope, change: Unsealed) -> Pending {
-        let (epoch, document) = (desk.author.epoch(), change.document);
+        let epoch = desk.author.epoch();
+        self.submit_in(desk, epoch, scope, change)
+    }
+
+    /// As [`Self::submit`], by the actor of `epoch`.
+    pub(super) fn submit_in(
+        &self,
+        desk: &mut Desk,
+        epoch: Epoch,
+        scope: Scope,
+        change: Unsealed,
+    ) -> Pending {
+        let document = change.document;
         let bytes = change.change.clone();
         let local = LocalChange { document, scope, epoch, at: change.at, change: bytes.clone() };
         let (sender, done) = mpsc::channel();

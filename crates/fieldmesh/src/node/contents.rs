@@ -179,7 +179,7 @@ impl Contents {
                 Ok(Entry::Fact(Fact::LetGo(piece))) if piece.is_last => {
                     self.held.retain(|_, held| held.scope != piece.scope);
                 }
-                Ok(Entry::Change(_) | Entry::Fact(_)) | Err(_) => {}
+                Ok(Entry::Change(_) | Entry::Fact(_) | Entry::Note(_)) | Err(_) => {}
             }
             ControlFlow::Continue(())
         });

@@ -83,6 +83,9 @@ impl Projection<'_> {
         if record.is_some_and(|record| !record.deleted) {
             *self.counts.entry(collection).or_default() -= 1;
         }
+        if record.is_some() {
+            self.writes.delete(Tree::Feed, rows::feed_key(collection, row.feed, id));
+        }
         self.writes.delete(Tree::Document, id.as_bytes().to_vec());
         let prefixes =
             [rows::waiting_prefix(id, &[]), rows::twin_prefix(id), rows::unsealed_prefix(id)];

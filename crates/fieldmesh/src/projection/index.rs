@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use fieldmesh_model::catalogue::{practice, wells};
+use fieldmesh_model::natural_key::unique_keys;
 use fieldmesh_model::schema::{Collection, Field, Kind};
-use fieldmesh_model::{DocumentId, Moment, Value};
+use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 use fieldmesh_store::{Store, Tree, WriteSet};
 
-use crate::rows::{self, ConflictRow, RecordRow};
+use crate::rows::{self, ConflictRow, DocumentRow, RecordRow};
 
 /// The time by which a record is listed: its time field, or its creation.
 pub(crate) fn record_time(schema: &Collection, record: &RecordRow) -> Moment {
@@ -91,7 +93,83 @@ pub(super) fn keys(
         })
         .map(|(key, value)| rows::value_key(field_hash(store, schema.number, key, value), time, id))
         .chain([rows::time_key(schema.number, time, id)])
+        .chain(gateway_keys(schema, id, store, record))
         .collect()
+}
+
+/// Moves the record to where it stands in the feed.
+pub(super) fn update_feed(
+    id: DocumentId,
+    stood: Option<(u16, u64)>,
+    row: &DocumentRow,
+    writes: &mut WriteSet,
+) {
+    let stands = row.record.as_ref().map(|_| (row.scope.collection, row.feed));
+    if stood == stands {
+        return;
+    }
+    if let Some((collection, position)) = stood {
+        writes.delete(Tree::Feed, rows::feed_key(collection, position, id));
+    }
+    if let Some((collection, position)) = stands {
+        writes.put(Tree::Feed, rows::feed_key(collection, position, id), Vec::new());
+    }
+}
+
+/// The keyed hash under which a record is found by what clients of a gateway call it.
+pub(crate) fn name_hash(store: &Store, collection: u16, name: &Value) -> [u8; 16] {
+    field_hash(store, collection, "_name", name)
+}
+
+/// The number that stands for a record where a client wants one; the same on every gateway.
+pub(crate) fn number_of(id: DocumentId) -> i64 {
+    let hash = blake3::derive_key("fieldmesh/record-number/1", id.as_bytes());
+    let mut bytes = [0; 8];
+    bytes[1..].copy_from_slice(&hash[..7]);
+    // More than JavaScript counts exactly is no number to it, and small ones are the clients' own.
+    (i64::from_be_bytes(bytes) >> 5) | NUMBER_MIN
+}
+
+/// The least number that stands for a record.
+const NUMBER_MIN: i64 = 1 << 50;
+
+/// Whether records of the collection are called by numbers where they have no name.
+fn is_numbered(collection: u16) -> bool {
+    [wells::USER, practice::PET, practice::APPOINTMENT].contains(&collection)
+}
+
+/// The keyed hashes of the groups of fields by which duplicates of a record are found, apart from
+/// those that its natural key covers.
+pub(crate) fn group_hashes(store: &Store, schema: &Collection, fields: &Fields) -> Vec<[u8; 16]> {
+    if !schema.natural_key.is_empty() {
+        return Vec::new();
+    }
+    let groups = unique_keys(schema, fields, &[]).into_iter();
+    let wanted = groups.filter(|(number, _)| schema.unique[*number].fields.len() > 1);
+    let hash = |(number, bytes): (usize, Vec<u8>)| {
+        let parts =
+            [&schema.number.to_be_bytes()[..], &[u8::try_from(number).unwrap_or(0)], &bytes];
+        *store.keyed_hash("group", &parts).first_chunk().expect("32 bytes have a first sixteen")
+    };
+    wanted.map(hash).collect()
+}
+
+fn gateway_keys(
+    schema: &Collection,
+    id: DocumentId,
+    store: &Store,
+    record: &RecordRow,
+) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    if record.name != Value::Null {
+        keys.push(rows::name_prefix(name_hash(store, schema.number, &record.name)));
+    }
+    if is_numbered(schema.number) && !matches!(record.name, Value::Int(_)) {
+        keys.push(rows::number_prefix(schema.number, number_of(id)));
+    }
+    keys.extend(group_hashes(store, schema, &record.fields).into_iter().map(rows::group_prefix));
+    keys.iter_mut().for_each(|key| key.extend_from_slice(id.as_bytes()));
+    keys
 }
 
 fn update_inbox(

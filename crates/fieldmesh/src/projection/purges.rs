@@ -133,7 +133,8 @@ impl Projection<'_> {
                     let source = Source::of_local(local, self.sources.me);
                     self.arrive(id, scope, (place, LOCAL_LEAF), source);
                 }
-                Ok(Entry::Item(_) | Entry::Change(_) | Entry::Fact(_)) | Err(_) => {}
+                Ok(Entry::Item(_) | Entry::Change(_) | Entry::Fact(_) | Entry::Note(_))
+                | Err(_) => {}
             }
             ControlFlow::Continue(())
         });

@@ -116,6 +116,8 @@ impl Crew {
             created_at: None,
             zone: None,
             replaces: None,
+            name: None,
+            made_for: None,
             fields: &fields,
         };
         let (_, change) = Document::create(&record).unwrap();

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::rows::{self, ChangeRef, DocumentRow, LOCAL_LEAF, RecordRow};
 use crate::schema;
 
+use super::arrivals::Arrivals;
 use super::standing::Standing;
 use super::waiting::{ANYTHING, Waiting};
 use super::{Sources, index};
@@ -66,6 +67,7 @@ impl Done {
     fn of(
         id: DocumentId,
         before: Option<&RecordRow>,
+        stood: Option<(u16, u64)>,
         row: &DocumentRow,
         waiting: Waiting<'_>,
         sources: &Sources<'_>,
@@ -80,6 +82,7 @@ impl Done {
         let schema = schema::numbered(row.scope.collection);
         let after = row.record.as_ref();
         index::update(&schema, id, sources.store, before, after, &mut writes);
+        index::update_feed(id, stood, row, &mut writes);
         let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
         let growth = live(after) - live(before);
         let (refused, twins, moved, counting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -164,10 +167,13 @@ pub(super) fn apply(
     let row: Option<DocumentRow> = rows::find(view, Tree::Document, id.as_bytes())?;
     let mut row = row.unwrap_or_else(|| DocumentRow::new(work.scope));
     let before = row.record.clone();
+    let stood = before.as_ref().map(|_| (row.scope.collection, row.feed));
+    let arrived = Arrivals::of(&row, &work.arrivals);
     let mut waiting = Waiting::new(id, Some(view).filter(|_| any_waits));
     if sources.policy.is_purged(&id) {
         waiting.free_all()?;
-        return Done::of(id, before.as_ref(), &DocumentRow::new(row.scope), waiting, sources);
+        let gone = DocumentRow::new(row.scope);
+        return Done::of(id, before.as_ref(), stood, &gone, waiting, sources);
     }
     let mut again = std::mem::take(&mut row.waiting);
     let arrivals = if is_remade {
@@ -200,12 +206,15 @@ pub(super) fn apply(
     let again = touched.read_waiting(again);
     touched.add(again)?;
     touched.read();
-    let Touched { row, waiting, refused, twins, mut moved, mut counting, .. } = touched;
+    let Touched { mut row, waiting, refused, twins, mut moved, mut counting, .. } = touched;
+    let end = sources.store.end().map_or(0, |place| rows::position_end(place) - 1);
+    let is_changed = row.record != before;
+    arrived.settle(&mut row, is_changed, end);
     if is_remade {
         // Nothing of what was said before is left.
         (moved, counting) = (Vec::new(), Vec::new());
     }
-    let done = Done::of(id, before.as_ref(), &row, waiting, sources)?;
+    let done = Done::of(id, before.as_ref(), stood, &row, waiting, sources)?;
     Ok(Done { refused, twins, moved, counting, ..done })
 }
 

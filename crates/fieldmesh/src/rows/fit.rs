@@ -70,6 +70,8 @@ mod tests {
             device: DeviceId::default(),
             deleted: false,
             conflicts,
+            name: Value::Null,
+            made_for: None,
         }
     }
 

@@ -124,7 +124,7 @@ fn in_log(node: &Node, id: DocumentId) -> usize {
                 Batch::decode(&bytes).unwrap().leaves().iter().any(|leaf| leaf.document == id)
             }
             Entry::Change(local) => local.document == id,
-            Entry::Item(_) | Entry::Fact(_) => false,
+            Entry::Item(_) | Entry::Fact(_) | Entry::Note(_) => false,
         };
         let has_words = entry.bytes.windows(SECRET.len()).any(|it| it == SECRET.as_bytes());
         count += usize::from(is_in || has_words);

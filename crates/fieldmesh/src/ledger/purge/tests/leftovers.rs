@@ -40,6 +40,7 @@ fn found(node: &Node) -> BTreeSet<&'static str> {
                 Entry::Batch(_) => "batch",
                 Entry::Change(_) => "change",
                 Entry::Fact(_) => "fact",
+                Entry::Note(_) => "note",
             });
         }
         ControlFlow::Continue(())

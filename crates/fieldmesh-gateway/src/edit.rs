@@ -1,0 +1,174 @@
+//! Operations on records that are there: the same once more, edits and deletions.
+
+use fieldmesh::gateway::Held;
+use fieldmesh_dialect::command::{Base, Identity, Operation};
+use fieldmesh_dialect::outcome::Fate;
+use fieldmesh_model::schema::{Collection, MergePolicy};
+use fieldmesh_model::{DocumentId, Edit, Fields, Moment, Value};
+
+use crate::push::Writing;
+use crate::ready::Ready;
+use crate::stored::{self, WrittenRow};
+use crate::{Failure, keys};
+
+impl Writing<'_> {
+    /// A create of what is there: the same once more, or other values for it.
+    pub(crate) fn again(&mut self, held: Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
+        if let Some(conflict) = self.open_conflict(held.id)? {
+            return Ok(conflict);
+        }
+        let is_temporary = matches!(ready.operation.identity, Identity::Temporary { .. });
+        let first = match held.version {
+            0..=1 => held.fields.clone(),
+            _ => self.write.held_at(held.id, 1)?.map(|first| first.fields).unwrap_or_default(),
+        };
+        let differs = |(key, field): &(&String, &Value)| {
+            !is_same(first.get(*key), Some(field)) && !is_same(held.fields.get(*key), Some(field))
+        };
+        let other: Fields = ready
+            .fields
+            .iter()
+            .filter(differs)
+            .map(|(key, field)| (key.clone(), field.clone()))
+            .collect();
+        if is_temporary || other.is_empty() {
+            return self.stored(&held, true);
+        }
+        let contested: Vec<String> = other.keys().cloned().collect();
+        self.contest(&held, 1, other, contested, ready)
+    }
+
+    pub(crate) fn update(&mut self, held: Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
+        let (version, own) = self.base(&held, ready.operation)?;
+        let base = match version < held.version {
+            true => self.write.held_at(held.id, version)?,
+            false => None,
+        };
+        let base_fields = base.as_ref().map_or(&held.fields, |base| &base.fields);
+        let null = Value::Null;
+        let shown =
+            |fields: &'_ Fields, key: &str| fields.get(key).cloned().unwrap_or(null.clone());
+        let changed: Fields = ready
+            .fields
+            .iter()
+            .filter(|(key, field)| !is_same(base_fields.get(*key), Some(field)))
+            .map(|(key, field)| (key.clone(), field.clone()))
+            .collect();
+        let is_contested = |(key, field): &(&String, &Value)| {
+            let theirs = shown(&held.fields, key);
+            !own.keys.contains(*key)
+                && merges_by_choice(ready.schema, key)
+                && !theirs.is_same(&shown(base_fields, key))
+                && !theirs.is_same(field)
+        };
+        let contested: Vec<String> =
+            changed.iter().filter(is_contested).map(|(key, _)| key.clone()).collect();
+        let on = version.max(own.version);
+        let known = self.write.held_at(held.id, on)?;
+        if held.deleted && !known.is_some_and(|known| known.deleted) && !changed.is_empty() {
+            return self.contest(&held, on, changed, Vec::new(), ready);
+        }
+        if !contested.is_empty() {
+            return self.contest(&held, version, changed, contested, ready);
+        }
+        // What is there already, by whomever, is written no second time.
+        let news: Fields = changed
+            .into_iter()
+            .filter(|(key, field)| !is_same(held.fields.get(key), Some(field)))
+            .collect();
+        if news.is_empty() {
+            return match self.open_conflict(held.id)? {
+                Some(conflict) => Ok(conflict),
+                None => self.stored(&held, false),
+            };
+        }
+        let at = self.written_at(ready.operation.at);
+        let after = self.edit(held.id, Some(on), &news, at)?;
+        self.note_violations(&after, ready)?;
+        let seen = matches!(ready.operation.base, Base::Seen { .. });
+        if seen {
+            let mut own = own;
+            own.version = after.version;
+            own.keys.extend(news.into_keys());
+            let key = keys::written(self.task.access, &self.owners[0], held.id);
+            self.write.note(key, Some(stored::encode(&own)));
+        }
+        self.stored(&after, false)
+    }
+
+    pub(crate) fn delete(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
+        if held.deleted {
+            return self.stored(held, true);
+        }
+        let (version, own) = self.base(held, ready.operation)?;
+        let at = self.written_at(ready.operation.at);
+        let on = Some(version.max(own.version));
+        let after = self.write.delete(held.id, on, at, &self.task.caller.user)?;
+        self.note_written(held.id);
+        self.stored(&after, false)
+    }
+
+    /// The version that the device knew, and what it wrote itself since it read that.
+    fn base(&mut self, held: &Held, operation: &Operation) -> Result<(u64, WrittenRow), Failure> {
+        let at = match operation.base {
+            Base::New => return Ok((1, WrittenRow::default())),
+            Base::Version(version) | Base::Exactly(version) => {
+                return Ok((version.clamp(1, held.version), WrittenRow::default()));
+            }
+            Base::Current => return Ok((held.version, WrittenRow::default())),
+            Base::Seen { at } => at,
+        };
+        let access = self.task.access;
+        let read = self.task.read_place(&self.owners[0])?;
+        let position = match read {
+            Some(place) => place,
+            None => access.position_at(at)?,
+        };
+        let told = self.told(held.id, at)?;
+        let version = held.version_at(position).max(told).clamp(1, held.version);
+        let key = keys::written(access, &self.owners[0], held.id);
+        let own = self.write.noted(access, &key)?;
+        let own: WrittenRow =
+            own.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default();
+        // What it has read since stands for itself.
+        let own = if own.version > version { own } else { WrittenRow::default() };
+        Ok((version, own))
+    }
+
+    /// Writes fields as an edit on the version that its author knew.
+    pub(crate) fn edit(
+        &mut self,
+        id: DocumentId,
+        version: Option<u64>,
+        fields: &Fields,
+        at: Moment,
+    ) -> Result<Held, Failure> {
+        let edit = |(key, field): (&String, &Value)| match field {
+            Value::Null => Edit::clear(key.clone()),
+            field => Edit::set(key.clone(), field.clone()),
+        };
+        let edits: Vec<Edit> = fields.iter().map(edit).collect();
+        let held = self.write.edit(id, version, &edits, at, &self.task.caller.user)?;
+        self.note_written(id);
+        Ok(held)
+    }
+
+    /// When something was written, by a clock that may be ahead.
+    pub(crate) fn written_at(&self, at: Moment) -> Moment {
+        at.min(self.task.at)
+    }
+
+    pub(crate) fn note_written(&mut self, id: DocumentId) {
+        *self.wrote.entry(id).or_default() += 1;
+    }
+}
+
+/// Whether concurrent values of a field exclude each other, so that one has to be chosen.
+fn merges_by_choice(schema: &Collection, key: &str) -> bool {
+    matches!(schema.policy(key), MergePolicy::Latest | MergePolicy::Review)
+}
+
+fn is_same(known: Option<&Value>, other: Option<&Value>) -> bool {
+    let null = Value::Null;
+    known.unwrap_or(&null).is_same(other.unwrap_or(&null))
+}

@@ -1,0 +1,339 @@
+//! The journal: operations that were taken in and have a state until they are settled.
+
+use fieldmesh_dialect::Outcome;
+use fieldmesh_dialect::command::{JournalQuery, Operation, Queue, Queued, Retry, Then, Whose};
+use fieldmesh_dialect::outcome::{Entry, Fate, Reason, Retried, State, Tally};
+use fieldmesh_model::Fault;
+
+use crate::names::Showing;
+use crate::push::Writing;
+use crate::stored::{self, EntryRow, OperationRow, ReasonRow, StateRow};
+use crate::{Failure, Task, keys};
+
+/// Entries that are listed or processed again at once.
+const ENTRIES_MAX: usize = 10_000;
+
+/// How many entries there are in each state.
+type Counts = [u64; 4];
+
+impl Task<'_> {
+    pub(crate) fn entry_row(&self, id: &str) -> Result<Option<EntryRow>, Failure> {
+        let note = self.access.note(&keys::entry(self.access, id))?;
+        Ok(note.map(|note| stored::decode(&note)).transpose()?)
+    }
+
+    pub(crate) fn queue(&self, queue: Queue) -> Result<Outcome, Failure> {
+        for queued in &queue.operations {
+            self.check_device(&queued.device)?;
+        }
+        let mut writing = self.writing(None, None)?;
+        let mut entries = Vec::with_capacity(queue.operations.len());
+        for queued in &queue.operations {
+            let (row, known) = writing.take_in(queued)?;
+            let row = match queue.then {
+                Then::Wait => row,
+                Then::Process => writing.process(row)?,
+            };
+            entries.push((row, known));
+        }
+        self.finish(writing, entries)
+    }
+
+    pub(crate) fn process(&self, ids: &[String]) -> Result<Outcome, Failure> {
+        let mut writing = self.writing(None, None)?;
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
+            let row = self.entry_row(id)?.filter(|row| self.is_own(&row.user));
+            rows.push(match row {
+                Some(row) => Some(writing.process(row)?),
+                None => None,
+            });
+        }
+        writing.write.finish()?;
+        let mut showing = Showing::new(*self, self.form()?);
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            entries.push(match row {
+                Some(row) => Some(self.show_entry(&row, true, &mut showing)?),
+                None => None,
+            });
+        }
+        Ok(Outcome::Entries(entries))
+    }
+
+    fn finish(
+        &self,
+        writing: Writing<'_>,
+        rows: Vec<(EntryRow, bool)>,
+    ) -> Result<Outcome, Failure> {
+        writing.write.finish()?;
+        let mut showing = Showing::new(*self, self.form()?);
+        let mut entries = Vec::with_capacity(rows.len());
+        for (row, known) in rows {
+            entries.push(Some(self.show_entry(&row, known, &mut showing)?));
+        }
+        Ok(Outcome::Entries(entries))
+    }
+
+    fn is_own(&self, user: &str) -> bool {
+        self.caller.is(user) || self.caller.is_admin()
+    }
+
+    pub(crate) fn pending(&self, query: &JournalQuery) -> Result<Outcome, Failure> {
+        let rows = self.entries_in(&query.user, StateRow::PENDING)?;
+        let mut showing = Showing::new(*self, self.form()?);
+        let mut entries = Vec::new();
+        for row in rows.iter().filter(|row| row.device == query.device) {
+            entries.push(Some(self.show_entry(row, true, &mut showing)?));
+        }
+        Ok(Outcome::Entries(entries))
+    }
+
+    fn entries_in(&self, user: &str, state: u8) -> Result<Vec<EntryRow>, Failure> {
+        let prefix = keys::entries(self.access, user, state);
+        let mut rows = Vec::new();
+        for (_, note) in self.access.notes(&prefix, None, ENTRIES_MAX)? {
+            let id: String = stored::decode(&note)?;
+            rows.extend(self.entry_row(&id)?);
+        }
+        Ok(rows)
+    }
+
+    pub(crate) fn retry(&self, retry: &Retry) -> Result<Outcome, Failure> {
+        let failed = self.entries_in(&retry.user, StateRow::FAILED)?;
+        let is_meant = |row: &EntryRow| {
+            retry.device.as_ref().is_none_or(|device| *device == row.device)
+                && (retry.entries.is_empty() || retry.entries.contains(&row.id))
+        };
+        let mut writing = self.writing(None, None)?;
+        let mut retried = Retried { synced: 0, failed: 0, conflicts: 0 };
+        for row in failed.into_iter().filter(is_meant) {
+            match writing.process_again(row)?.state {
+                StateRow::Synced(_) => retried.synced += 1,
+                StateRow::Conflict(_) => retried.conflicts += 1,
+                StateRow::Failed(_) | StateRow::Pending => retried.failed += 1,
+            }
+        }
+        writing.write.finish()?;
+        Ok(Outcome::Retried(retried))
+    }
+
+    pub(crate) fn tally(&self, whose: &Whose) -> Result<Tally, Failure> {
+        let user = match whose {
+            Whose::User(user) => Some(user.as_str()),
+            Whose::Tenant => None,
+        };
+        let note = self.access.note(&keys::tally(self.access, user))?;
+        let counts: Counts = note.map(|note| stored::decode(&note)).transpose()?.unwrap_or([0; 4]);
+        let oldest_pending = match user {
+            Some(user) => {
+                let prefix = keys::entries(self.access, user, StateRow::PENDING);
+                match self.access.notes(&prefix, None, 1)?.first() {
+                    Some((_, note)) => {
+                        let id: String = stored::decode(note)?;
+                        self.entry_row(&id)?.map(|row| row.operation.at)
+                    }
+                    None => None,
+                }
+            }
+            None => None,
+        };
+        let [pending, synced, conflicts, failed] = counts;
+        Ok(Tally { pending, syncing: 0, synced, failed, conflicts, oldest_pending })
+    }
+
+    fn show_entry(
+        &self,
+        row: &EntryRow,
+        known: bool,
+        showing: &mut Showing<'_>,
+    ) -> Result<Entry, Failure> {
+        let state = match &row.state {
+            StateRow::Pending => State::Pending,
+            StateRow::Synced(id) => match self.access.held(*id)? {
+                Some(held) => {
+                    let at = self.access.moments().of(held.position)?;
+                    State::Synced(Box::new(showing.record(&held, at, None)?))
+                }
+                // It was purged since.
+                None => State::Failed(Reason::NoRecord),
+            },
+            StateRow::Conflict(id) => {
+                let conflict = self.conflict_named(id)?;
+                State::Conflict(Box::new(self.show_conflict(&conflict, showing, None)?))
+            }
+            StateRow::Failed(reason) => State::Failed(reason.into()),
+        };
+        Ok(Entry {
+            id: row.id.clone(),
+            user: row.user.clone(),
+            action: row.operation.action(),
+            collection: row.operation.collection.clone(),
+            name: row.operation.name(),
+            fields: row.operation.fields.clone(),
+            at: row.operation.at,
+            retries: row.retries,
+            known,
+            state,
+        })
+    }
+}
+
+impl Writing<'_> {
+    /// Puts an operation into the journal; says whether it was there before.
+    fn take_in(&mut self, queued: &Queued) -> Result<(EntryRow, bool), Failure> {
+        let key = queued.operation.key.clone().unwrap_or_default();
+        let id = queued.id.clone().unwrap_or(key);
+        let note = self.write.noted(self.task.access, &keys::entry(self.task.access, &id))?;
+        if let Some(note) = note {
+            let row: EntryRow = stored::decode(&note)?;
+            // Another user's entry of this name is none of this caller's business.
+            if !self.task.is_own(&row.user) {
+                return Err(Failure::forbidden("This id belongs to an entry of another user"));
+            }
+            return Ok((row, true));
+        }
+        let row = EntryRow {
+            id,
+            sequence: self.next_sequence()?,
+            user: queued.user.clone(),
+            device: queued.device.clone(),
+            operation: OperationRow::from(&queued.operation),
+            retries: 0,
+            state: StateRow::Pending,
+        };
+        self.keep_entry(None, &row)?;
+        Ok((row, false))
+    }
+
+    /// Processes an entry that waits; one that was processed stands as it is.
+    fn process(&mut self, row: EntryRow) -> Result<EntryRow, Failure> {
+        match row.state {
+            StateRow::Pending | StateRow::Failed(ReasonRow::Failed) => self.process_again(row),
+            // It leaves this state when anybody has decided, wherever that was.
+            StateRow::Conflict(ref id) => {
+                let conflict = self.task.conflict_named(id)?;
+                match conflict.settled.is_some() || self.task.is_superseded(&conflict)? {
+                    true => self.move_entry(row, StateRow::Synced(conflict.client.document)),
+                    false => Ok(row),
+                }
+            }
+            StateRow::Synced(_) | StateRow::Failed(_) => Ok(row),
+        }
+    }
+
+    fn process_again(&mut self, row: EntryRow) -> Result<EntryRow, Failure> {
+        let operation = Operation::from(&row.operation);
+        let fate = self.apply(&operation)?;
+        let state = match fate {
+            Fate::Stored(_) | Fate::Duplicate { .. } | Fate::Settled { .. } => {
+                match self.written_of(&operation)? {
+                    Some(id) => StateRow::Synced(id),
+                    None => StateRow::Failed(ReasonRow::Failed),
+                }
+            }
+            Fate::Conflict(conflict) => StateRow::Conflict(conflict.id.clone()),
+            Fate::Rejected(reason) => StateRow::Failed((&reason).into()),
+            _ => StateRow::Failed(ReasonRow::Failed),
+        };
+        let retries = row.retries + u32::from(matches!(state, StateRow::Failed(_)));
+        self.move_entry(EntryRow { retries, ..row }, state)
+    }
+
+    /// Gives an entry another state.
+    pub(crate) fn move_entry(
+        &mut self,
+        row: EntryRow,
+        state: StateRow,
+    ) -> Result<EntryRow, Failure> {
+        let before = row.state.number();
+        let row = EntryRow { state, ..row };
+        self.keep_entry(Some(before), &row)?;
+        Ok(row)
+    }
+
+    fn keep_entry(&mut self, before: Option<u8>, row: &EntryRow) -> Result<(), Failure> {
+        let access = self.task.access;
+        let after = row.state.number();
+        if let Some(before) = before {
+            let key = keys::entry_of(access, &row.user, before, row.sequence);
+            self.write.note(key, None);
+        }
+        let key = keys::entry_of(access, &row.user, after, row.sequence);
+        self.write.note(key, Some(stored::encode(&row.id)));
+        self.write.note(keys::entry(access, &row.id), Some(stored::encode(row)));
+        for key in [keys::tally(access, None), keys::tally(access, Some(&row.user))] {
+            let note = self.write.noted(access, &key)?;
+            let counts = note.map(|note| stored::decode(&note)).transpose()?;
+            let mut counts: Counts = counts.unwrap_or([0; 4]);
+            if let Some(before) = before {
+                let count = &mut counts[usize::from(before)];
+                *count = count.saturating_sub(1);
+            }
+            counts[usize::from(after)] += 1;
+            self.write.note(key, Some(stored::encode(&counts)));
+        }
+        Ok(())
+    }
+
+    /// Keeps what another dialect's operation failed with, to be tried again or looked at.
+    pub(crate) fn keep_rejected(
+        &mut self,
+        operation: &Operation,
+        reason: &Reason,
+        device: Option<&str>,
+    ) -> Result<(), Failure> {
+        let content = OperationRow::from(operation);
+        let hash = blake3::hash(&stored::encode(&(&content, &self.task.caller.user)));
+        let id = data_encoding::HEXLOWER.encode(&hash.as_bytes()[..16]);
+        let known = self.write.noted(self.task.access, &keys::entry(self.task.access, &id))?;
+        if known.is_some() {
+            return Ok(());
+        }
+        let row = EntryRow {
+            id,
+            sequence: self.next_sequence()?,
+            user: self.task.caller.user.clone(),
+            device: device.unwrap_or_default().to_owned(),
+            operation: content,
+            retries: 0,
+            state: StateRow::Failed(reason.into()),
+        };
+        self.keep_entry(None, &row)
+    }
+}
+
+impl From<&Reason> for ReasonRow {
+    fn from(reason: &Reason) -> Self {
+        match reason {
+            Reason::Invalid { faults } => {
+                Self::Invalid(faults.iter().cloned().map(|it| (it.field, it.message)).collect())
+            }
+            Reason::NoReference { key } => Self::NoReference(key.clone()),
+            Reason::IncompleteReference { key, lacks } => {
+                Self::IncompleteReference(key.clone(), lacks.clone())
+            }
+            Reason::NoRecord => Self::NoRecord,
+            Reason::Stale { version } => Self::Stale(*version),
+            Reason::Forbidden { why } => Self::Forbidden(why.clone()),
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<&ReasonRow> for Reason {
+    fn from(row: &ReasonRow) -> Self {
+        match row.clone() {
+            ReasonRow::Invalid(faults) => {
+                let fault = |(field, message): (String, String)| Fault::new(field, message);
+                Self::Invalid { faults: faults.into_iter().map(fault).collect() }
+            }
+            ReasonRow::NoReference(key) => Self::NoReference { key },
+            ReasonRow::IncompleteReference(key, lacks) => Self::IncompleteReference { key, lacks },
+            ReasonRow::NoRecord => Self::NoRecord,
+            ReasonRow::Stale(version) => Self::Stale { version },
+            ReasonRow::Forbidden(why) => Self::Forbidden { why },
+            ReasonRow::Failed => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The keys of the gateway's notes. They are on the disk of a home, so they are for ever.
+//!
+//! A key shows kinds, ids and numbers; whatever a client or a person wrote is hashed.
+
+use fieldmesh::gateway::Access;
+use fieldmesh_dialect::Dialect;
+use fieldmesh_model::DocumentId;
+
+/// The number of the last thing that was given one.
+pub(crate) const SEQUENCE: &[u8] = b"sequence";
+
+/// What belongs to a name that only a device or a user knows.
+pub(crate) fn temporary(
+    access: &Access,
+    dialect: Option<Dialect>,
+    owner: &str,
+    collection: &str,
+    name: &str,
+) -> Vec<u8> {
+    let dialect = dialect.map_or("", Dialect::as_str);
+    let parts = [dialect.as_bytes(), owner.as_bytes(), collection.as_bytes(), name.as_bytes()];
+    keyed(b"temporary/", access, &parts)
+}
+
+/// The form of names that a user's app understands.
+pub(crate) fn form(access: &Access, dialect: Option<Dialect>, user: &str) -> Vec<u8> {
+    let dialect = dialect.map_or("", Dialect::as_str);
+    keyed(b"form/", access, &[dialect.as_bytes(), user.as_bytes()])
+}
+
+/// What a client wrote last of a record.
+pub(crate) fn written(access: &Access, owner: &str, id: DocumentId) -> Vec<u8> {
+    keyed(b"written/", access, &[owner.as_bytes(), id.as_bytes()])
+}
+
+pub(crate) fn conflict(access: &Access, id: &str) -> Vec<u8> {
+    keyed(b"conflict/", access, &[id.as_bytes()])
+}
+
+/// Open conflicts in the order in which they came.
+pub(crate) const OPEN: &[u8] = b"conflict-open/";
+
+pub(crate) fn open(sequence: u64) -> Vec<u8> {
+    [OPEN, &sequence.to_be_bytes()].concat()
+}
+
+/// The open conflicts of a record.
+pub(crate) fn of_record(id: DocumentId) -> Vec<u8> {
+    [&b"conflict-of/"[..], id.as_bytes(), b"/"].concat()
+}
+
+pub(crate) fn conflict_of(id: DocumentId, sequence: u64) -> Vec<u8> {
+    [&of_record(id)[..], &sequence.to_be_bytes()].concat()
+}
+
+pub(crate) fn device(access: &Access, device: &str) -> Vec<u8> {
+    keyed(b"device/", access, &[device.as_bytes()])
+}
+
+/// The devices of a user.
+pub(crate) fn devices(access: &Access, user: &str) -> Vec<u8> {
+    [&keyed(b"device-of/", access, &[user.as_bytes()])[..], b"/"].concat()
+}
+
+pub(crate) fn device_of(access: &Access, user: &str, device: &str) -> Vec<u8> {
+    let hash = access.hidden(&[device.as_bytes()]);
+    [&devices(access, user)[..], &hash].concat()
+}
+
+pub(crate) fn entry(access: &Access, id: &str) -> Vec<u8> {
+    keyed(b"entry/", access, &[id.as_bytes()])
+}
+
+/// The entries of a user that are in a state, oldest first.
+pub(crate) fn entries(access: &Access, user: &str, state: u8) -> Vec<u8> {
+    [&keyed(b"entry-of/", access, &[user.as_bytes()])[..], &[b'/', state]].concat()
+}
+
+pub(crate) fn entry_of(access: &Access, user: &str, state: u8, sequence: u64) -> Vec<u8> {
+    [&entries(access, user, state)[..], &sequence.to_be_bytes()].concat()
+}
+
+/// How many entries there are in each state: of a user, or of all.
+pub(crate) fn tally(access: &Access, user: Option<&str>) -> Vec<u8> {
+    match user {
+        Some(user) => keyed(b"tally/", access, &[user.as_bytes()]),
+        None => b"tally".to_vec(),
+    }
+}
+
+/// A photo, by the hash of its bytes.
+pub(crate) fn photo(id: &str) -> Vec<u8> {
+    [b"photo/", id.as_bytes()].concat()
+}
+
+/// Records that break rules.
+pub(crate) const VIOLATIONS: &[u8] = b"violation/";
+
+pub(crate) fn violation(id: DocumentId) -> Vec<u8> {
+    [VIOLATIONS, id.as_bytes()].concat()
+}
+
+/// A part of a request that is no operation, kept for a person to look at.
+pub(crate) fn refused(access: &Access, content: &str) -> Vec<u8> {
+    keyed(b"refused/", access, &[content.as_bytes()])
+}
+
+fn keyed(kind: &[u8], access: &Access, parts: &[&[u8]]) -> Vec<u8> {
+    // Lengths, so that no two lists of parts are one.
+    let lengths: Vec<[u8; 8]> =
+        parts.iter().map(|part| (part.len() as u64).to_be_bytes()).collect();
+    let mut framed: Vec<&[u8]> = vec![kind];
+    for (length, part) in lengths.iter().zip(parts) {
+        framed.push(length);
+        framed.push(part);
+    }
+    [kind, &access.hidden(&framed)].concat()
+}

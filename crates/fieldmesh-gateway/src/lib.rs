@@ -1,0 +1,186 @@
+//! Executes the commands of the five HTTP dialects over the records of one tenant's node.
+//!
+//! A dialect says what a request means; this crate does it and says what became of it, in the names
+//! that the asking client knows. Nothing here knows HTTP, tokens or sessions. Whatever is answered
+//! is on disk before, and the same request again is answered alike, also by a process that was
+//! started anew in between. See the README for where each thing is kept.
+
+mod conflict;
+mod device;
+mod edit;
+mod follow;
+mod journal;
+mod keys;
+mod names;
+mod page;
+mod photo;
+mod push;
+mod ready;
+mod settle;
+mod stored;
+mod violation;
+
+use std::sync::Arc;
+
+use fieldmesh::gateway::Access;
+use fieldmesh::{Error, Node};
+use fieldmesh_dialect::command::Pull;
+use fieldmesh_dialect::outcome::Page;
+use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome, Refusal};
+use fieldmesh_model::{DocumentId, Moment};
+use futures::Stream;
+
+pub use self::violation::Violation;
+
+/// Executes commands over one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    access: Access,
+    feed: FeedId,
+}
+
+/// A command on its way, with who sent it.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    access: &'a Access,
+    caller: &'a Caller,
+    dialect: Option<Dialect>,
+    at: Moment,
+}
+
+/// Why a command is not executed.
+enum Failure {
+    /// The caller is told why.
+    Refused(Refusal),
+    /// Something broke here.
+    Broken(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl Gateway {
+    /// A gateway over `node`, which has to be open as long as commands are executed.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn open(node: Node) -> Result<Self, Error> {
+        let opened = tokio::task::spawn_blocking(move || {
+            let access = Access::new(&node);
+            access.catch_up()?;
+            let feed = FeedId(access.feed_id()?);
+            Ok(Self { inner: Arc::new(Inner { access, feed }) })
+        });
+        opened.await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    /// The feed that cursors point into.
+    pub fn feed(&self) -> FeedId {
+        self.inner.feed
+    }
+
+    /// Does what `command` says; `at` is the server's time.
+    pub async fn execute(
+        &self,
+        caller: &Caller,
+        dialect: Option<Dialect>,
+        command: Command,
+        at: Moment,
+    ) -> Outcome {
+        let (inner, caller) = (Arc::clone(&self.inner), caller.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let task = Task { access: &inner.access, caller: &caller, dialect, at };
+            task.execute(command)
+        });
+        match done.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(Failure::Refused(refusal))) => Outcome::Refused(refusal),
+            Ok(Err(Failure::Broken(error))) => {
+                tracing::error!(%error, "a command could not be executed");
+                Outcome::Refused(Refusal::Failed)
+            }
+            Err(error) => {
+                tracing::error!(%error, "a command ended without an outcome");
+                Outcome::Refused(Refusal::Failed)
+            }
+        }
+    }
+
+    /// Records that came over a dialect and break rules which no source states, by id, from behind
+    /// `after` on; at most `count`.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn violations(
+        &self,
+        after: Option<DocumentId>,
+        count: usize,
+    ) -> Result<Vec<Violation>, Error> {
+        let inner = Arc::clone(&self.inner);
+        let read = move || violation::list(&inner.access, after, count);
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    /// What happens from now on, or from the place that `pull` names, as soon as it can be read.
+    pub fn follow(
+        &self,
+        caller: Caller,
+        dialect: Option<Dialect>,
+        pull: Pull,
+    ) -> impl Stream<Item = Page> + Send + 'static {
+        follow::pages(Arc::clone(&self.inner), caller, dialect, pull)
+    }
+}
+
+impl Task<'_> {
+    fn execute(&self, command: Command) -> Result<Outcome, Failure> {
+        match command {
+            Command::Health => {
+                let version = env!("CARGO_PKG_VERSION").to_owned();
+                Ok(Outcome::Healthy { at: self.at, version })
+            }
+            Command::Push(push) => self.push(&push).map(|(pushed, _)| Outcome::Pushed(pushed)),
+            Command::Pull(pull) | Command::Follow(pull) => self.pull(&pull).map(Outcome::Page),
+            Command::Exchange { push, pull } => self.exchange(&push, &pull),
+            Command::Reading { device } => self.reading(&device).map(Outcome::Reading),
+            Command::Queue(queue) => self.queue(queue),
+            Command::Process { entries } => self.process(&entries),
+            Command::Journal(query) => self.pending(&query),
+            Command::Retry(retry) => self.retry(&retry),
+            Command::Tally(whose) => self.tally(&whose).map(Outcome::Tally),
+            Command::Overview => self.overview(),
+            Command::Devices => self.devices().map(Outcome::Devices),
+            Command::Register { device, public_key } => self.register(&device, public_key),
+            Command::Unregister { device } => self.unregister(&device),
+            Command::Conflicts(query) => self.conflicts(&query),
+            Command::Resolve(resolve) => self.resolve(&resolve),
+            // Nothing rendered is kept: every answer is made from the view.
+            Command::Invalidate { .. } => Ok(Outcome::Invalidated { count: 0 }),
+            Command::StorePhoto(photo) => self.store_photo(&photo),
+            Command::LoadPhoto { id } => self.load_photo(&id),
+            // Whoever counts requests and knows tokens answers these.
+            Command::Login(_) | Command::Refresh(_) | Command::Traffic(_) => {
+                Err(Failure::missing("Endpoint"))
+            }
+        }
+    }
+}
+
+impl Failure {
+    fn missing(what: &str) -> Self {
+        Self::Refused(Refusal::Missing { what: what.to_owned() })
+    }
+
+    fn forbidden(why: &str) -> Self {
+        Self::Refused(Refusal::Forbidden { why: why.to_owned() })
+    }
+}

@@ -1,0 +1,175 @@
+//! What clients call records, both ways.
+//!
+//! A name that holds in the tenant stands in the record itself. A record without one is called by
+//! its id or, by a client that wants numbers, by a number that follows from its id. Names for the
+//! time being are notes, and belong to a device or to a user.
+
+use std::collections::BTreeMap;
+
+use fieldmesh::gateway::{Held, Write};
+use fieldmesh_dialect::outcome::Record;
+use fieldmesh_dialect::{Dialect, Name};
+use fieldmesh_model::schema::{Collection, Kind};
+use fieldmesh_model::{DocumentId, Fields, Moment, Value, catalogue};
+
+use crate::stored::{self, FormRow};
+use crate::{Failure, Task, keys};
+
+/// Stands for the moment of arrival of what is being written.
+pub(crate) const ARRIVING: Moment = Moment::from_millis(i64::MIN);
+
+/// A name as it stands in a record.
+pub(crate) fn value(name: &Name) -> Value {
+    match name {
+        Name::Number(number) => Value::Int(*number),
+        Name::Text(text) => Value::Text(text.clone()),
+    }
+}
+
+/// The name in the field of a record that refers to another.
+pub(crate) fn named_by(value: &Value) -> Option<Name> {
+    match value {
+        Value::Int(number) => Some(Name::Number(*number)),
+        Value::Text(text) if !text.is_empty() => Some(Name::Text(text.clone())),
+        _ => None,
+    }
+}
+
+/// The collection of which a field of `schema` names records.
+pub(crate) fn target(schema: &Collection, key: &str) -> Option<&'static Collection> {
+    match &schema.field(key)?.kind {
+        Kind::Reference { collection } => catalogue::named(collection),
+        _ => None,
+    }
+}
+
+impl Task<'_> {
+    /// The record of `collection` that everybody, or this caller, calls `name`.
+    pub(crate) fn find(
+        &self,
+        collection: &Collection,
+        name: &Name,
+        owners: &[&str],
+    ) -> Result<Option<DocumentId>, Failure> {
+        if let Some(id) = self.access.named(collection.number, &value(name))? {
+            return Ok(Some(id));
+        }
+        let text = name.to_string();
+        if let Ok(id) = text.parse::<DocumentId>() {
+            let held = self.access.held(id)?;
+            if held.is_some_and(|held| held.collection == collection.number) {
+                return Ok(Some(id));
+            }
+        }
+        if let Ok(number) = text.parse::<i64>()
+            && let Some(id) = self.access.numbered(collection.number, number)?
+        {
+            return Ok(Some(id));
+        }
+        for owner in owners {
+            let key = keys::temporary(self.access, self.dialect, owner, &collection.name, &text);
+            if let Some(note) = self.access.note(&key)? {
+                return Ok(Some(stored::decode(&note)?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The form of names that the caller's app understands, as far as it has shown it.
+    pub(crate) fn form(&self) -> Result<FormRow, Failure> {
+        if self.dialect != Some(Dialect::Vet) {
+            return Ok(FormRow::Text);
+        }
+        let key = keys::form(self.access, self.dialect, &self.caller.user);
+        let note = self.access.note(&key)?;
+        Ok(note.map(|note| stored::decode(&note)).transpose()?.unwrap_or(FormRow::Unsaid))
+    }
+}
+
+/// Shows records in the names that one client knows.
+pub(crate) struct Showing<'a> {
+    task: Task<'a>,
+    form: FormRow,
+    names: BTreeMap<DocumentId, Option<Name>>,
+}
+
+impl<'a> Showing<'a> {
+    pub(crate) fn new(task: Task<'a>, form: FormRow) -> Self {
+        Self { task, form, names: BTreeMap::new() }
+    }
+
+    pub(crate) fn set_form(&mut self, form: FormRow) {
+        if self.form != form {
+            self.form = form;
+            self.names.clear();
+        }
+    }
+
+    /// What the client calls a record.
+    pub(crate) fn name(&self, held: &Held) -> Name {
+        match (&held.name, self.form) {
+            (Some(Value::Int(number)), _) => Name::Number(*number),
+            (Some(name), FormRow::Text | FormRow::Unsaid) => Name::Text(name.to_cell()),
+            // Whoever wants numbers cannot use the text that another client gave.
+            (None | Some(_), FormRow::Number) => Name::Number(self.task.access.number_of(held.id)),
+            (None, FormRow::Text | FormRow::Unsaid) => Name::Text(held.id.to_string()),
+        }
+    }
+
+    /// The fields with the names that the client knows in those that refer to others.
+    pub(crate) fn fields(
+        &mut self,
+        collection: u16,
+        fields: &Fields,
+        write: Option<&Write<'_>>,
+    ) -> Result<Fields, Failure> {
+        let schema = self.task.access.schema(collection);
+        let mut shown = fields.clone();
+        for (key, field) in &mut shown {
+            if target(&schema, key).is_none() {
+                continue;
+            }
+            let Some(id) = field.as_text().and_then(|text| text.parse().ok()) else { continue };
+            if let Some(name) = self.name_of(id, write)? {
+                *field = value(&name);
+            }
+        }
+        Ok(shown)
+    }
+
+    pub(crate) fn name_of(
+        &mut self,
+        id: DocumentId,
+        write: Option<&Write<'_>>,
+    ) -> Result<Option<Name>, Failure> {
+        if let Some(name) = self.names.get(&id) {
+            return Ok(name.clone());
+        }
+        let held = match write {
+            Some(write) => write.held(id)?,
+            None => self.task.access.held(id)?,
+        };
+        let name = held.map(|held| self.name(&held));
+        self.names.insert(id, name.clone());
+        Ok(name)
+    }
+
+    pub(crate) fn record(
+        &mut self,
+        held: &Held,
+        arrived_at: Moment,
+        write: Option<&Write<'_>>,
+    ) -> Result<Record, Failure> {
+        let schema = self.task.access.schema(held.collection);
+        Ok(Record {
+            name: self.name(held),
+            collection: schema.name.clone(),
+            fields: self.fields(held.collection, &held.fields, write)?,
+            version: held.version,
+            arrived_at,
+            changed_at: Some(held.changed_at),
+            created_at: Some(held.created_at),
+            created_by: Some(held.made_for.clone().unwrap_or_else(|| held.created_by.to_string())),
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! Pages of the feed: what a client has not seen, in the order of arrival.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fieldmesh::gateway::{Held, Mark};
+use fieldmesh_dialect::command::{Condition, Pull, Push, Wanted};
+use fieldmesh_dialect::outcome::{Happened, Item, Page};
+use fieldmesh_dialect::{Dialect, Outcome, Since};
+use fieldmesh_model::catalogue::{self, assets, health, practice, wells};
+use fieldmesh_model::{DocumentId, Fields, Value};
+
+use crate::names::Showing;
+use crate::{Failure, Task};
+
+/// Records of one collection that are looked up at once.
+const CHUNK: usize = 256;
+/// Records that one page looks at: one whose conditions fit few records ends before them.
+const SCAN_MAX: usize = 20_000;
+/// The bits of a position that say which leaf of an entry it is; one entry has one moment.
+const LEAF_BITS: u32 = 16;
+
+/// The records of a collection, in order, as a page goes through them.
+struct Line<'a> {
+    collection: u16,
+    wanted: Option<&'a Wanted>,
+    ahead: VecDeque<(u64, DocumentId)>,
+    after: u64,
+    is_read: bool,
+    taken: usize,
+}
+
+/// A page in the making.
+struct Reading<'a> {
+    task: Task<'a>,
+    pull: &'a Pull,
+    /// From where the client reads; none from the start.
+    since: Option<u64>,
+    until: u64,
+    /// What the same request wrote: how many changes of each record, behind a position.
+    own: &'a BTreeMap<DocumentId, u64>,
+    own_behind: u64,
+    showing: Showing<'a>,
+}
+
+impl Task<'_> {
+    pub(crate) fn pull(&self, pull: &Pull) -> Result<Page, Failure> {
+        if let Some(device) = &pull.device {
+            self.check_device(device)?;
+        }
+        let mark = self.access.mark()?;
+        self.pull_until(pull, mark, &BTreeMap::new(), u64::MAX)
+    }
+
+    /// Writes first; the page leaves out what was just written, and nothing else.
+    pub(crate) fn exchange(&self, push: &Push, pull: &Pull) -> Result<Outcome, Failure> {
+        let before = self.access.mark()?;
+        let (pushed, own) = self.push(push)?;
+        let mark = self.access.mark()?;
+        let page = self.pull_until(pull, mark, &own, before.position)?;
+        Ok(Outcome::Exchanged { pushed, page })
+    }
+
+    /// The collections of which a caller who names none may see records.
+    pub(crate) fn readable(&self) -> Vec<u16> {
+        match self.dialect {
+            Some(Dialect::Wellpulse) => vec![wells::WELL, wells::USER, wells::FIELD_ENTRY],
+            Some(Dialect::Batch) => vec![wells::FIELD_EVENT],
+            Some(Dialect::Asset) => vec![assets::ASSET, assets::TASK, assets::SCHEDULE],
+            Some(Dialect::Vet) => vec![practice::APPOINTMENT, practice::PET],
+            Some(Dialect::Health) => health::collections().iter().map(|it| it.number).collect(),
+            None => catalogue::collections().iter().map(|it| it.number).collect(),
+        }
+    }
+
+    fn pull_until(
+        &self,
+        pull: &Pull,
+        mark: Mark,
+        own: &BTreeMap<DocumentId, u64>,
+        own_behind: u64,
+    ) -> Result<Page, Failure> {
+        let since = match pull.since {
+            Since::Start => None,
+            Since::Now => Some(mark.position),
+            Since::Place(place) => Some(place),
+            Since::Arrival(at) => Some(self.access.position_at(at)?),
+        };
+        let showing = Showing::new(*self, self.form()?);
+        let until = mark.position;
+        let mut reading = Reading { task: *self, pull, since, until, own, own_behind, showing };
+        let page = reading.page(mark)?;
+        if let Some(device) = &pull.device {
+            self.note_read(device, page.place, mark.at)?;
+        }
+        Ok(page)
+    }
+}
+
+impl<'a> Reading<'a> {
+    fn page(&mut self, mark: Mark) -> Result<Page, Failure> {
+        let mut lines = self.lines();
+        let mut items: Vec<Item> = Vec::new();
+        let mut last: Option<u64> = None;
+        let mut more = false;
+        for scanned in 0.. {
+            let Some(index) = self.next(&mut lines)? else { break };
+            let line = &mut lines[index];
+            let Some((position, id)) = line.ahead.front().copied() else { break };
+            let is_full = scanned >= SCAN_MAX || self.is_full(items.len(), line);
+            let is_split = last.is_some_and(|last| last >> LEAF_BITS == position >> LEAF_BITS);
+            if is_full && !(self.pull.by_time && is_split && self.is_one_moment(&items)) {
+                more = true;
+                if self.pull.by_time && is_split {
+                    // The whole millisecond is for the next page.
+                    let cut = position >> LEAF_BITS << LEAF_BITS;
+                    items.retain(|item| item.place < cut);
+                    last = Some(cut - 1);
+                }
+                break;
+            }
+            line.ahead.pop_front();
+            last = Some(position);
+            if let Some(item) = self.item(line, position, id)? {
+                line.taken += 1;
+                items.push(item);
+            }
+        }
+        let mut moments = self.task.access.moments();
+        for item in &mut items {
+            item.record.arrived_at = moments.of(item.place)?;
+        }
+        let (place, until) = match last.filter(|_| more) {
+            Some(last) => (last, moments.of(last)?),
+            None => (mark.position.max(self.since.unwrap_or(0)), mark.at),
+        };
+        // A millisecond that goes on is not delivered.
+        let goes_on = more && !self.pull.by_time;
+        let until = if goes_on { until.plus_millis(-1) } else { until };
+        Ok(Page { items, place, until, more, at: mark.at })
+    }
+
+    fn lines(&self) -> Vec<Line<'a>> {
+        let pull = self.pull;
+        let after = self.since.unwrap_or(0);
+        let line = |collection: u16, wanted: Option<&'a Wanted>| Line {
+            collection,
+            wanted,
+            ahead: VecDeque::new(),
+            after,
+            is_read: false,
+            taken: 0,
+        };
+        if pull.wanted.is_empty() {
+            return self.task.readable().into_iter().map(|number| line(number, None)).collect();
+        }
+        let known = |wanted: &'a Wanted| {
+            catalogue::named(&wanted.collection).map(|it| line(it.number, Some(wanted)))
+        };
+        pull.wanted.iter().filter_map(known).collect()
+    }
+
+    /// The line whose next record arrived first.
+    fn next(&self, lines: &mut [Line<'_>]) -> Result<Option<usize>, Failure> {
+        for line in lines.iter_mut().filter(|line| line.ahead.is_empty() && !line.is_read) {
+            let (after, until) = (line.after, self.until);
+            let found = self.task.access.feed(line.collection, after, until, CHUNK)?;
+            line.is_read = found.len() < CHUNK;
+            line.after = found.last().map_or(line.after, |(position, _)| *position);
+            line.ahead.extend(found);
+        }
+        let heads = lines.iter().enumerate();
+        let heads = heads.filter_map(|(index, line)| Some((line.ahead.front()?.0, index)));
+        Ok(heads.min().map(|(_, index)| index))
+    }
+
+    fn is_full(&self, count: usize, line: &Line<'_>) -> bool {
+        let each = line.wanted.and_then(|wanted| wanted.records_max);
+        self.pull.records_max.is_some_and(|most| count >= most)
+            || self.pull.each_max.is_some_and(|most| line.taken >= most)
+            || each.is_some_and(|most| line.taken >= most)
+    }
+
+    /// Whether all of the page is of one millisecond, which then has to be given out whole.
+    fn is_one_moment(&self, items: &[Item]) -> bool {
+        let mut places = items.iter().map(|item| item.place >> LEAF_BITS);
+        let Some(first) = places.next() else { return false };
+        places.all(|place| place == first)
+    }
+
+    fn item(
+        &mut self,
+        line: &Line<'_>,
+        position: u64,
+        id: DocumentId,
+    ) -> Result<Option<Item>, Failure> {
+        let access = self.task.access;
+        let Some(held) = access.held(id)? else { return Ok(None) };
+        // It has moved on while the page was read; it comes with its newest change.
+        if held.position != position || self.is_own(&held) {
+            return Ok(None);
+        }
+        let since = self.since.unwrap_or(0);
+        let is_new = held.arrived.first().is_none_or(|first| *first > since);
+        let is_gone = held.deleted || !self.is_wanted(line, &held.fields)?;
+        let happened = match (is_gone, is_new) {
+            (true, true) => return Ok(None),
+            (true, false) if self.since.is_none() => return Ok(None),
+            (true, false) => {
+                let before = access.held_at(id, held.version_at(since))?;
+                let was_wanted = match before.filter(|before| !before.deleted) {
+                    Some(before) => self.is_wanted(line, &before.fields)?,
+                    None => false,
+                };
+                if !was_wanted {
+                    return Ok(None);
+                }
+                Happened::Removed
+            }
+            (false, true) => Happened::Created,
+            (false, false) => Happened::Updated,
+        };
+        let record = self.showing.record(&held, self.task.at, None)?;
+        Ok(Some(Item { happened, place: position, record }))
+    }
+
+    /// Whether everything of a record that arrived since then was written by this request.
+    fn is_own(&self, held: &Held) -> bool {
+        let Some(own) = self.own.get(&held.id) else { return false };
+        let since = self.own_behind.max(self.since.unwrap_or(0));
+        let others = held
+            .arrived
+            .iter()
+            .any(|arrived| *arrived > self.since.unwrap_or(0) && *arrived <= self.own_behind);
+        let fresh = held.arrived.iter().filter(|arrived| **arrived > since).count() as u64;
+        !others && fresh <= *own
+    }
+
+    fn is_wanted(&mut self, line: &Line<'_>, fields: &Fields) -> Result<bool, Failure> {
+        let caller = self.task.caller;
+        if let Some(Value::Int(practice)) = fields.get("practiceId")
+            && (self.pull.practice.is_some_and(|wanted| wanted != *practice)
+                || !caller.belongs_to(*practice))
+        {
+            return Ok(false);
+        }
+        let conditions: &[Condition] = line.wanted.map_or(&[], |wanted| &wanted.conditions);
+        if conditions.is_empty() {
+            return Ok(true);
+        }
+        let holds =
+            |fields: &Fields| conditions.iter().all(|one| one.test.holds(fields.get(&one.key)));
+        if holds(fields) {
+            return Ok(true);
+        }
+        // A condition about another record names it as the client does.
+        let shown = self.showing.fields(line.collection, fields, None)?;
+        Ok(holds(&shown))
+    }
+}

@@ -1,0 +1,281 @@
+//! Writes what a device did and says what became of each operation.
+
+use std::collections::BTreeMap;
+
+use fieldmesh::Error;
+use fieldmesh::gateway::{Held, Write};
+use fieldmesh_dialect::command::{Action, Base, Identity, NameForm, Operation, Push, Resolution};
+use fieldmesh_dialect::outcome::{Fate, Pushed, Reason, Stored};
+use fieldmesh_model::schema::{Collection, Who};
+use fieldmesh_model::validate::{AnyReference, violations};
+use fieldmesh_model::{DocumentId, Fault, Role, catalogue};
+
+use crate::names::{ARRIVING, Showing, value};
+use crate::ready::Ready;
+use crate::stored::{self, FormRow};
+use crate::{Failure, Task, keys};
+
+/// What is being written for one command.
+pub(crate) struct Writing<'a> {
+    pub(crate) task: Task<'a>,
+    pub(crate) write: Write<'a>,
+    pub(crate) showing: Showing<'a>,
+    /// How many changes of each record were written.
+    pub(crate) wrote: BTreeMap<DocumentId, u64>,
+    /// Names that were given just now.
+    pub(crate) names: BTreeMap<(u16, String), DocumentId>,
+    /// To whom names for the time being belong, the owner of new ones first.
+    pub(crate) owners: Vec<String>,
+    resolution: Option<Resolution>,
+}
+
+impl Task<'_> {
+    /// Writes, and says which records and how many changes of each.
+    pub(crate) fn push(&self, push: &Push) -> Result<(Pushed, BTreeMap<DocumentId, u64>), Failure> {
+        if let Some(device) = &push.device {
+            self.check_device(&device.id)?;
+        }
+        let device = push.device.as_ref().map(|device| device.id.as_str());
+        let mut writing = self.writing(device, push.resolution)?;
+        let mut fates = Vec::with_capacity(push.operations.len());
+        let mut stores_left = push.stores_max.unwrap_or(usize::MAX);
+        for operation in &push.operations {
+            if stores_left == 0 && writing.is_new(operation)? {
+                fates.push(Fate::Deferred);
+                continue;
+            }
+            let before: u64 = writing.wrote.values().sum();
+            let fate = writing.apply(operation)?;
+            stores_left -= usize::from(writing.wrote.values().sum::<u64>() > before);
+            if let Fate::Rejected(reason) = &fate {
+                writing.keep_rejected(operation, reason, device)?;
+            }
+            fates.push(fate);
+        }
+        for refused in &push.refused {
+            let key = keys::refused(self.access, &refused.content);
+            let faults: Vec<(String, String)> =
+                refused.faults.iter().cloned().map(|it| (it.field, it.message)).collect();
+            writing.write.note(key, Some(stored::encode(&(&refused.content, faults))));
+        }
+        if push.device.is_some() && writing.wrote.is_empty() {
+            self.access.mark()?;
+        }
+        let Writing { write, wrote, .. } = writing;
+        write.finish()?;
+        let at = self.access.last_mark()?.at;
+        for fate in &mut fates {
+            if let Fate::Stored(stored) = fate
+                && stored.record.arrived_at == ARRIVING
+            {
+                stored.record.arrived_at = at;
+            }
+        }
+        if let Some(device) = &push.device {
+            self.note_device(device, at)?;
+        }
+        Ok((Pushed { fates, at }, wrote))
+    }
+
+    pub(crate) fn writing(
+        &self,
+        device: Option<&str>,
+        resolution: Option<Resolution>,
+    ) -> Result<Writing<'_>, Failure> {
+        let device = device.or(self.caller.device.as_deref());
+        let owners = device.into_iter().chain([self.caller.user.as_str()]).map(str::to_owned);
+        Ok(Writing {
+            task: *self,
+            write: self.access.write()?,
+            showing: Showing::new(*self, self.form()?),
+            wrote: BTreeMap::new(),
+            names: BTreeMap::new(),
+            owners: owners.collect(),
+            resolution,
+        })
+    }
+}
+
+impl Writing<'_> {
+    /// Applies an operation. What a client did wrong is a fate; what broke here is an error.
+    pub(crate) fn apply(&mut self, operation: &Operation) -> Result<Fate, Failure> {
+        match self.apply_one(operation) {
+            Ok(Ok(fate)) => Ok(fate),
+            Ok(Err(reason)) => Ok(Fate::Rejected(reason)),
+            // Too large, or for no month that is kept: the others are written all the same.
+            Err(Failure::Broken(Error::Invalid { faults })) => {
+                Ok(Fate::Rejected(Reason::Invalid { faults }))
+            }
+            Err(Failure::Broken(
+                error @ (Error::LetGo { .. } | Error::Purged { .. } | Error::NotAllowed { .. }),
+            )) => Ok(Fate::Rejected(Reason::Forbidden { why: error.to_string() })),
+            Err(Failure::Broken(Error::Usage { reason })) => {
+                Ok(Fate::Rejected(Reason::Forbidden { why: reason }))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn apply_one(&mut self, operation: &Operation) -> Result<Result<Fate, Reason>, Failure> {
+        let Some(schema) = catalogue::named(&operation.collection) else {
+            let fault = Fault::new("", format!("there is no type {}", operation.collection));
+            return Ok(Err(Reason::Invalid { faults: vec![fault] }));
+        };
+        if let Some(why) = self.may_not(schema) {
+            return Ok(Err(Reason::Forbidden { why }));
+        }
+        self.note_form(operation);
+        let ready = match self.prepare(operation, schema)? {
+            Ok(ready) => ready,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let found = match self.find_operation(&ready)? {
+            Some(id) => self.write.held(id)?,
+            None => None,
+        };
+        let fate = match (found, operation.action) {
+            (None, Action::Create) => self.create(&ready)?,
+            (None, Action::Update | Action::Delete) => return Ok(Err(Reason::NoRecord)),
+            (Some(held), Action::Create) => self.again(held, &ready)?,
+            (Some(held), Action::Update | Action::Delete) => {
+                if let Base::Exactly(version) = operation.base
+                    && version != held.version
+                {
+                    return Ok(Err(Reason::Stale { version: held.version }));
+                }
+                match operation.action {
+                    Action::Delete => self.delete(&held, &ready)?,
+                    Action::Create | Action::Update => self.update(held, &ready)?,
+                }
+            }
+        };
+        Ok(Ok(fate))
+    }
+
+    /// Why the caller may not write records of `schema`, if so. Only what lets him write at all
+    /// counts: what the server of a source accepted is accepted.
+    fn may_not(&self, schema: &Collection) -> Option<String> {
+        let role = self.task.caller.role;
+        let is_closed = schema.create_by == [Who::Admin] && role != Role::Admin;
+        (is_closed || matches!(role, Role::Client | Role::Relay))
+            .then(|| format!("your role is not allowed to write {} records", schema.name))
+    }
+
+    /// Remembers in which form the client calls records.
+    fn note_form(&mut self, operation: &Operation) {
+        let (Identity::Temporary { wants, .. } | Identity::Unnamed { wants }) = operation.identity
+        else {
+            return;
+        };
+        if self.task.dialect != Some(fieldmesh_dialect::Dialect::Vet) || wants == NameForm::Unsaid {
+            return;
+        }
+        let form = FormRow::from(wants);
+        self.showing.set_form(form);
+        let key = keys::form(self.task.access, self.task.dialect, &self.task.caller.user);
+        self.write.note(key, Some(stored::encode(&form)));
+    }
+
+    fn create(&mut self, ready: &Ready<'_>) -> Result<Fate, Failure> {
+        let name = match &ready.operation.identity {
+            Identity::Named(name) => Some(value(name)),
+            Identity::Temporary { .. } | Identity::Key | Identity::Unnamed { .. } => None,
+        };
+        let key = self.identity_key(ready);
+        let new = self.new_document(ready, name.as_ref(), &key);
+        let others = self.task.access.alike(ready.schema, &ready.fields)?;
+        let held = self.write.create(&new)?;
+        self.note_written(held.id);
+        let number = ready.schema.number;
+        for text in [
+            self.showing.name(&held).to_string(),
+            held.id.to_string(),
+            self.task.access.number_of(held.id).to_string(),
+        ] {
+            self.names.insert((number, text), held.id);
+        }
+        if let Identity::Temporary { name, .. } = &ready.operation.identity {
+            self.names.insert((number, name.clone()), held.id);
+            for owner in &self.owners {
+                let (access, dialect) = (self.task.access, self.task.dialect);
+                let key = keys::temporary(access, dialect, owner, &ready.schema.name, name);
+                self.write.note(key, Some(stored::encode(&held.id)));
+            }
+        }
+        self.note_violations(&held, ready)?;
+        let written = self.wrote.keys().copied();
+        let groups_alike = written.filter(|id| *id != held.id).collect::<Vec<_>>();
+        for other in others.into_iter().chain(self.alike_here(ready, &groups_alike)?) {
+            let Some(theirs) = self.write.held(other)? else { continue };
+            if other != held.id && !theirs.deleted {
+                return self.duplicate(&held, &theirs, ready);
+            }
+        }
+        self.stored(&held, false)
+    }
+
+    /// Lists a record that breaks rules which no source states: it is stored all the same.
+    pub(crate) fn note_violations(
+        &mut self,
+        held: &Held,
+        ready: &Ready<'_>,
+    ) -> Result<(), Failure> {
+        let key = keys::violation(held.id);
+        let mut faults = violations(ready.schema, &held.fields, &AnyReference);
+        faults.extend(ready.dangling.iter().cloned());
+        if faults.is_empty() && self.write.noted(self.task.access, &key)?.is_none() {
+            return Ok(());
+        }
+        let rows: Vec<(String, String)> =
+            faults.into_iter().map(|it| (it.field, it.message)).collect();
+        self.write.note(key, (!rows.is_empty()).then(|| stored::encode(&rows)));
+        Ok(())
+    }
+
+    /// Those of `ids`, written a moment ago, that say the same where one of a kind is wanted.
+    fn alike_here(
+        &self,
+        ready: &Ready<'_>,
+        ids: &[DocumentId],
+    ) -> Result<Vec<DocumentId>, Failure> {
+        let wanted: Vec<_> = ready
+            .schema
+            .unique
+            .iter()
+            .filter(|unique| ready.schema.natural_key.is_empty() && unique.fields.len() > 1)
+            .filter(|unique| unique.applies_to(&ready.fields))
+            .collect();
+        let mut alike = Vec::new();
+        if wanted.is_empty() {
+            return Ok(alike);
+        }
+        for id in ids {
+            let Some(held) = self.write.held(*id)? else { continue };
+            let same = |key: &String| {
+                let ours = ready.fields.get(key);
+                ours.is_some() && ours == held.fields.get(key)
+            };
+            if held.collection == ready.schema.number
+                && wanted
+                    .iter()
+                    .any(|unique| unique.applies_to(&held.fields) && unique.fields.iter().all(same))
+            {
+                alike.push(*id);
+            }
+        }
+        Ok(alike)
+    }
+
+    pub(crate) fn stored(&mut self, held: &Held, again: bool) -> Result<Fate, Failure> {
+        let arrived_at = match self.wrote.contains_key(&held.id) {
+            true => ARRIVING,
+            false => self.task.access.moments().of(held.position)?,
+        };
+        let record = self.showing.record(held, arrived_at, Some(&self.write))?;
+        Ok(Fate::Stored(Box::new(Stored { record, again })))
+    }
+
+    pub(crate) fn resolution(&self) -> Option<Resolution> {
+        self.resolution
+    }
+}

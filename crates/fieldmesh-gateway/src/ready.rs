@@ -1,0 +1,174 @@
+//! An operation whose records are found: what it refers to, and which record it is about.
+
+use fieldmesh::gateway::NewDocument;
+use fieldmesh_dialect::Name;
+use fieldmesh_dialect::command::{Action, Identity, Operation};
+use fieldmesh_dialect::outcome::Reason;
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::validate::{AnyReference, validate_stated};
+use fieldmesh_model::{DocumentId, Fault, Fields, Value, catalogue};
+
+use crate::names::{named_by, target};
+use crate::push::Writing;
+use crate::{Failure, stored};
+/// An operation whose records are found.
+pub(crate) struct Ready<'a> {
+    pub(crate) operation: &'a Operation,
+    pub(crate) schema: &'static Collection,
+    /// With ids in the fields that refer to others.
+    pub(crate) fields: Fields,
+    /// The references that name no record.
+    pub(crate) dangling: Vec<Fault>,
+}
+
+impl<'a> Writing<'a> {
+    /// Finds the records that the operation refers to, and brings its fields into their form.
+    pub(crate) fn prepare<'b>(
+        &mut self,
+        operation: &'b Operation,
+        schema: &'static Collection,
+    ) -> Result<Result<Ready<'b>, Reason>, Failure> {
+        let mut fields = operation.fields.clone();
+        let mut dangling = Vec::new();
+        for reference in &operation.references {
+            let Some(name) = fields.get(&reference.key).and_then(named_by) else { continue };
+            let Some(other) = catalogue::named(&reference.collection) else { continue };
+            let held = match self.find(other, &name)? {
+                Some(id) => self.write.held(id)?.filter(|held| !held.deleted),
+                None => None,
+            };
+            let Some(held) = held else {
+                if reference.must_exist {
+                    return Ok(Err(Reason::NoReference { key: reference.key.clone() }));
+                }
+                let message = format!("there is no {} {name}", other.name);
+                dangling.push(Fault::new(reference.key.clone(), message));
+                continue;
+            };
+            if let Some(copied) = &reference.copied {
+                let Some(value) = held.fields.get(&copied.from) else {
+                    let (key, lacks) = (reference.key.clone(), copied.from.clone());
+                    return Ok(Err(Reason::IncompleteReference { key, lacks }));
+                };
+                fields.insert(copied.to.clone(), value.clone());
+            }
+        }
+        for (key, field) in &mut fields {
+            let Some(other) = target(schema, key) else { continue };
+            let Some(name) = named_by(field) else { continue };
+            if let Some(id) = self.find(other, &name)? {
+                *field = Value::Text(id.to_string());
+            }
+        }
+        if operation.action == Action::Create {
+            if let Ok(taken) = validate_stated(schema, &fields, &AnyReference) {
+                // Copied and derived fields stay as they are: nobody else knows them better.
+                let given = std::mem::replace(&mut fields, taken.content);
+                for (key, field) in given {
+                    fields.entry(key).or_insert(field);
+                }
+            }
+            fields.retain(|_, field| *field != Value::Null);
+        }
+        Ok(Ok(Ready { operation, schema, fields, dangling }))
+    }
+
+    pub(crate) fn find(
+        &self,
+        collection: &Collection,
+        name: &Name,
+    ) -> Result<Option<DocumentId>, Failure> {
+        if let Some(id) = self.names.get(&(collection.number, name.to_string())) {
+            return Ok(Some(*id));
+        }
+        let owners: Vec<&str> = self.owners.iter().map(String::as_str).collect();
+        self.task.find(collection, name, &owners)
+    }
+
+    /// Whether the operation would write a record that is not there so far.
+    pub(crate) fn is_new(&mut self, operation: &Operation) -> Result<bool, Failure> {
+        let Some(schema) = catalogue::named(&operation.collection) else { return Ok(false) };
+        match self.prepare(operation, schema)? {
+            Ok(ready) => Ok(self.find_operation(&ready)?.is_none()),
+            Err(_) => Ok(false),
+        }
+    }
+
+    pub(crate) fn find_operation(&self, ready: &Ready<'_>) -> Result<Option<DocumentId>, Failure> {
+        let named = match &ready.operation.identity {
+            Identity::Named(name) => self.find(ready.schema, name)?,
+            Identity::Temporary { name, .. } => {
+                self.find(ready.schema, &Name::Text(name.clone()))?
+            }
+            Identity::Key | Identity::Unnamed { .. } => None,
+        };
+        if named.is_some() || ready.operation.action != Action::Create {
+            return Ok(named);
+        }
+        let key = self.identity_key(ready);
+        let id = self.write.id_of(&self.new_document(ready, None, &key));
+        Ok(self.write.held(id)?.map(|held| held.id))
+    }
+
+    /// What makes a record the same one when it comes again.
+    pub(crate) fn identity_key(&self, ready: &Ready<'_>) -> Vec<u8> {
+        let Operation { identity, key, at, .. } = ready.operation;
+        let owner = self.owners.first().map_or("", String::as_str);
+        let at = at.as_millis().to_string();
+        let parts: Vec<&str> = match (identity, key) {
+            (Identity::Named(Name::Text(text)), _) => vec!["name", text],
+            (Identity::Named(Name::Number(number)), _) => {
+                return hashed(&["name", &ready.schema.name, &number.to_string()]);
+            }
+            (Identity::Temporary { name, .. }, _) => vec!["temporary", owner, name],
+            (Identity::Unnamed { .. } | Identity::Key, Some(key)) => vec!["key", owner, key],
+            // Without a name or a key only its content tells whether it is the same.
+            (Identity::Unnamed { .. } | Identity::Key, None) => {
+                let content = stored::encode(&ready.fields);
+                let content = data_encoding::HEXLOWER.encode(blake3::hash(&content).as_bytes());
+                return hashed(&["content", &ready.schema.name, owner, &at, &content]);
+            }
+        };
+        hashed(&[&[parts[0], ready.schema.name.as_str()], &parts[1..]].concat())
+    }
+
+    pub(crate) fn new_document<'b>(
+        &self,
+        ready: &'b Ready<'_>,
+        name: Option<&'b Value>,
+        key: &'b [u8],
+    ) -> NewDocument<'b>
+    where
+        'a: 'b,
+    {
+        NewDocument {
+            collection: ready.schema,
+            name,
+            key,
+            fields: &ready.fields,
+            at: ready.operation.at,
+            user: &self.task.caller.user,
+        }
+    }
+
+    /// The record that an operation was about, which has been applied.
+    pub(crate) fn written_of(
+        &mut self,
+        operation: &Operation,
+    ) -> Result<Option<DocumentId>, Failure> {
+        let Some(schema) = catalogue::named(&operation.collection) else { return Ok(None) };
+        match self.prepare(operation, schema)? {
+            Ok(ready) => self.find_operation(&ready),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+fn hashed(parts: &[&str]) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/gateway-key/1");
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().as_bytes()[..16].to_vec()
+}

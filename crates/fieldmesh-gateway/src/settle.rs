@@ -1,0 +1,266 @@
+//! Settles conflicts: writes what was decided and notes who did so.
+
+use fieldmesh_dialect::Outcome;
+use fieldmesh_dialect::command::{Resolution, Resolve};
+use fieldmesh_dialect::outcome::{Resolved, Review};
+use fieldmesh_model::schema::Who;
+use fieldmesh_model::{DocumentId, Fields, Role, Value};
+
+use crate::names::Showing;
+use crate::push::Writing;
+use crate::stored::{self, ConflictRow, Kind, Settled, StateRow};
+use crate::{Failure, Task, keys};
+
+impl Task<'_> {
+    pub(crate) fn resolve(&self, resolve: &Resolve) -> Result<Outcome, Failure> {
+        let entry = self.entry_row(&resolve.conflict)?;
+        let id = match entry.as_ref().map(|entry| &entry.state) {
+            Some(StateRow::Conflict(id)) => id.clone(),
+            Some(StateRow::Synced(_)) => return self.resolved_before(resolve, entry.as_ref()),
+            Some(StateRow::Pending | StateRow::Failed(_)) | None => resolve.conflict.clone(),
+        };
+        let row = self.conflict_named(&id)?;
+        if let Some(settled) = &row.settled {
+            let by = settled.by.clone();
+            let resolution = settled.resolution.into();
+            let at = settled.at;
+            return self.resolved(resolve, &row, resolution, Some((by, at)));
+        }
+        self.check_may_settle(&row)?;
+        if let Some(review) = self.review(resolve, &row) {
+            return Ok(Outcome::Resolved(Resolved {
+                id: resolve.conflict.clone(),
+                resolution: resolve.resolution,
+                review: Some(review),
+                by: None,
+                at: None,
+                record: None,
+            }));
+        }
+        let mut writing = self.writing(None, None)?;
+        // Somebody may have settled it while this waited for its turn.
+        let row = match writing.conflict_row(&id)? {
+            Some(row) => row,
+            None => self.conflict_named(&id)?,
+        };
+        if row.settled.is_none() {
+            let (fields, emergency) = (&resolve.fields, resolve.emergency.clone());
+            let keep = match &resolve.keep {
+                Some(name) => {
+                    let schema = self.access.schema(row.collection);
+                    self.find(&schema, name, &[&self.caller.user])?
+                }
+                None => None,
+            };
+            writing.settle(&row, resolve.resolution, fields, keep, emergency)?;
+            if let Some(entry) = entry {
+                writing.move_entry(entry, StateRow::Synced(row.client.document))?;
+            }
+        }
+        let write = writing.write;
+        write.finish()?;
+        let by = (self.caller.user.clone(), self.at);
+        self.resolved(resolve, &row, resolve.resolution, Some(by))
+    }
+
+    /// Whether the caller's role, or that it is his own, lets him settle it.
+    fn check_may_settle(&self, row: &ConflictRow) -> Result<(), Failure> {
+        let schema = self.access.schema(row.collection);
+        let (role, user) = (self.caller.role, &self.caller.user);
+        let is_who = |who: &Who| match who {
+            Who::Crew => !matches!(role, Role::Client | Role::Relay),
+            Who::Manager => matches!(role, Role::Manager | Role::Admin),
+            Who::Admin => role == Role::Admin,
+            Who::Author => [&row.client.user, &row.server.user]
+                .into_iter()
+                .flatten()
+                .any(|author| author == user),
+            _ => false,
+        };
+        match schema.resolve_by.iter().any(is_who) {
+            true => Ok(()),
+            false => Err(Failure::forbidden("Your role is not allowed to settle this conflict")),
+        }
+    }
+
+    /// For what a resolution has to wait, if it does.
+    fn review(&self, resolve: &Resolve, row: &ConflictRow) -> Option<Review> {
+        match resolve.resolution {
+            Resolution::Manual if resolve.fields.is_empty() && resolve.keep.is_none() => {
+                Some(Review::Manual)
+            }
+            Resolution::ClientWins
+                if self.dialect == Some(fieldmesh_dialect::Dialect::Health)
+                    && row.kind == Kind::Field
+                    && !self.caller.is_admin()
+                    && resolve.emergency.is_none() =>
+            {
+                Some(Review::Approval)
+            }
+            _ => None,
+        }
+    }
+
+    fn resolved(
+        &self,
+        resolve: &Resolve,
+        row: &ConflictRow,
+        resolution: Resolution,
+        settled: Option<(String, fieldmesh_model::Moment)>,
+    ) -> Result<Outcome, Failure> {
+        let kept = self.access.held(row.client.document)?.filter(|held| !held.deleted);
+        let held = match kept {
+            Some(held) => Some(held),
+            None => self.access.held(row.server.document)?,
+        };
+        let mut showing = Showing::new(*self, self.form()?);
+        let record = match held {
+            Some(held) => {
+                let at = self.access.moments().of(held.position)?;
+                Some(showing.record(&held, at, None)?)
+            }
+            None => None,
+        };
+        let (by, at) = settled.unzip();
+        let id = resolve.conflict.clone();
+        Ok(Outcome::Resolved(Resolved { id, resolution, review: None, by, at, record }))
+    }
+
+    /// The answer once more for an entry of the journal that is settled.
+    fn resolved_before(
+        &self,
+        resolve: &Resolve,
+        entry: Option<&stored::EntryRow>,
+    ) -> Result<Outcome, Failure> {
+        let Some(StateRow::Synced(id)) = entry.map(|entry| &entry.state) else {
+            return Err(Failure::missing("Conflict"));
+        };
+        let mut showing = Showing::new(*self, self.form()?);
+        let held = self.access.held(*id)?;
+        let record = match held {
+            Some(held) => {
+                let at = self.access.moments().of(held.position)?;
+                Some(showing.record(&held, at, None)?)
+            }
+            None => None,
+        };
+        Ok(Outcome::Resolved(Resolved {
+            id: resolve.conflict.clone(),
+            resolution: resolve.resolution,
+            review: None,
+            by: Some(self.caller.user.clone()),
+            at: Some(self.at),
+            record,
+        }))
+    }
+}
+
+impl Writing<'_> {
+    /// Writes what was decided over what competes, and takes the conflict off the list.
+    pub(crate) fn settle(
+        &mut self,
+        row: &ConflictRow,
+        resolution: Resolution,
+        fields: &Fields,
+        keep: Option<DocumentId>,
+        emergency: Option<String>,
+    ) -> Result<(), Failure> {
+        match row.kind {
+            Kind::Field => self.settle_fields(row, resolution, fields)?,
+            Kind::Duplicate => self.settle_duplicate(row, resolution, keep)?,
+            Kind::DeletedAndEdited => self.settle_deleted(row, resolution, fields)?,
+        }
+        let settled = Settled {
+            by: self.task.caller.user.clone(),
+            resolution: resolution.into(),
+            at: self.task.at,
+            emergency,
+        };
+        let after = ConflictRow { settled: Some(settled), ..row.clone() };
+        let key = keys::conflict(self.task.access, &row.id);
+        self.write.note(key, Some(stored::encode(&after)));
+        if row.sequence == 0 {
+            return Ok(());
+        }
+        self.write.note(keys::open(row.sequence), None);
+        for document in row.documents() {
+            self.write.note(keys::conflict_of(document, row.sequence), None);
+        }
+        Ok(())
+    }
+
+    fn settle_fields(
+        &mut self,
+        row: &ConflictRow,
+        resolution: Resolution,
+        given: &Fields,
+    ) -> Result<(), Failure> {
+        let id = row.client.document;
+        let Some(held) = self.write.held(id)? else { return Ok(()) };
+        let of = |fields: &Fields| -> Fields {
+            let value = |key: &String| fields.get(key).cloned().unwrap_or(Value::Null);
+            row.keys.iter().map(|key| (key.clone(), value(key))).collect()
+        };
+        let is_later = row.client.at > row.server.at;
+        let mut chosen = match resolution {
+            Resolution::ClientWins => of(&row.client.fields),
+            Resolution::LastWriteWins if is_later => of(&row.client.fields),
+            Resolution::ServerWins
+            | Resolution::LastWriteWins
+            | Resolution::Merge
+            | Resolution::Manual => of(&held.fields),
+        };
+        if matches!(resolution, Resolution::Merge | Resolution::Manual) {
+            chosen.extend(given.clone());
+        }
+        self.edit(id, None, &chosen, self.task.at)?;
+        Ok(())
+    }
+
+    fn settle_duplicate(
+        &mut self,
+        row: &ConflictRow,
+        resolution: Resolution,
+        keep: Option<DocumentId>,
+    ) -> Result<(), Failure> {
+        let (client, server) = (row.client.document, row.server.document);
+        let gone = match (keep, resolution) {
+            (Some(kept), _) if kept == client => server,
+            (Some(_), _) => client,
+            (None, Resolution::ClientWins) => server,
+            (None, Resolution::LastWriteWins) if row.client.at > row.server.at => server,
+            (None, Resolution::ServerWins | Resolution::LastWriteWins) => client,
+            // Both are kept.
+            (None, Resolution::Merge | Resolution::Manual) => return Ok(()),
+        };
+        self.write.delete(gone, None, self.task.at, &self.task.caller.user)?;
+        self.note_written(gone);
+        Ok(())
+    }
+
+    fn settle_deleted(
+        &mut self,
+        row: &ConflictRow,
+        resolution: Resolution,
+        given: &Fields,
+    ) -> Result<(), Failure> {
+        let id = row.client.document;
+        let is_kept = match resolution {
+            Resolution::ServerWins => false,
+            Resolution::LastWriteWins => row.client.at > row.server.at,
+            Resolution::ClientWins | Resolution::Merge | Resolution::Manual => true,
+        };
+        if is_kept {
+            self.write.restore(id, self.task.at)?;
+            self.note_written(id);
+            if !given.is_empty() {
+                self.edit(id, None, given, self.task.at)?;
+            }
+        } else {
+            // A tombstone that knows of the edit.
+            self.write.delete(id, None, self.task.at, &self.task.caller.user)?;
+            self.note_written(id);
+        }
+        Ok(())
+    }
+}

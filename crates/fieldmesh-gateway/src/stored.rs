@@ -1,0 +1,331 @@
+//! What the gateway's notes say: the disk format of conflicts, devices and the journal.
+
+use std::collections::BTreeSet;
+
+use fieldmesh_dialect::Name;
+use fieldmesh_dialect::command::{
+    Action, Base, Copied, Identity, NameForm, Operation, Reference, Resolution,
+};
+use fieldmesh_model::{DocumentId, Fields, Moment};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What contradicts what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    Field,
+    Duplicate,
+    DeletedAndEdited,
+}
+
+/// One of two versions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SideRow {
+    pub(crate) document: DocumentId,
+    pub(crate) version: u64,
+    pub(crate) fields: Fields,
+    pub(crate) at: Option<Moment>,
+    pub(crate) user: Option<String>,
+    pub(crate) deleted: bool,
+}
+
+/// A conflict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ConflictRow {
+    pub(crate) id: String,
+    pub(crate) sequence: u64,
+    pub(crate) kind: Kind,
+    pub(crate) collection: u16,
+    pub(crate) client: SideRow,
+    pub(crate) server: SideRow,
+    pub(crate) keys: Vec<String>,
+    pub(crate) since: Moment,
+    pub(crate) settled: Option<Settled>,
+}
+
+/// How a conflict was settled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Settled {
+    pub(crate) by: String,
+    pub(crate) resolution: Word,
+    pub(crate) at: Moment,
+    /// Why it took effect without the approval that it would have needed.
+    pub(crate) emergency: Option<String>,
+}
+
+/// A resolution as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Word {
+    ClientWins,
+    ServerWins,
+    LastWriteWins,
+    Merge,
+    Manual,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeviceRow {
+    pub(crate) device: String,
+    pub(crate) user: String,
+    pub(crate) label: Option<String>,
+    pub(crate) platform: Option<String>,
+    pub(crate) app_version: Option<String>,
+    pub(crate) public_key: Option<String>,
+    pub(crate) synced_at: Option<Moment>,
+    pub(crate) active: bool,
+    /// Which feed it reads, how far, and whether its pages had entries.
+    pub(crate) read: Option<Read>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Read {
+    pub(crate) feed: [u8; 8],
+    pub(crate) place: u64,
+}
+
+/// What a client wrote of a record without having read it again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct WrittenRow {
+    pub(crate) version: u64,
+    pub(crate) keys: BTreeSet<String>,
+}
+
+/// An entry of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EntryRow {
+    pub(crate) id: String,
+    pub(crate) sequence: u64,
+    pub(crate) user: String,
+    pub(crate) device: String,
+    pub(crate) operation: OperationRow,
+    pub(crate) retries: u32,
+    pub(crate) state: StateRow,
+}
+
+/// Where an entry stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum StateRow {
+    Pending,
+    Synced(DocumentId),
+    Conflict(String),
+    Failed(ReasonRow),
+}
+
+/// Why an entry failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum ReasonRow {
+    Invalid(Vec<(String, String)>),
+    NoReference(String),
+    IncompleteReference(String, String),
+    NoRecord,
+    Stale(u64),
+    Forbidden(String),
+    Failed,
+}
+
+impl StateRow {
+    pub(crate) const PENDING: u8 = 0;
+    pub(crate) const SYNCED: u8 = 1;
+    pub(crate) const CONFLICT: u8 = 2;
+    pub(crate) const FAILED: u8 = 3;
+
+    pub(crate) fn number(&self) -> u8 {
+        match self {
+            Self::Pending => Self::PENDING,
+            Self::Synced(_) => Self::SYNCED,
+            Self::Conflict(_) => Self::CONFLICT,
+            Self::Failed(_) => Self::FAILED,
+        }
+    }
+}
+
+/// An operation as the journal keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OperationRow {
+    identity: IdentityRow,
+    action: u8,
+    pub(crate) collection: String,
+    pub(crate) fields: Fields,
+    base: BaseRow,
+    pub(crate) at: Moment,
+    key: Option<String>,
+    references: Vec<ReferenceRow>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum IdentityRow {
+    Number(i64),
+    Text(String),
+    Temporary(String, FormRow),
+    Key,
+    Unnamed(FormRow),
+}
+
+/// The form of names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FormRow {
+    Number,
+    Text,
+    Unsaid,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum BaseRow {
+    New,
+    Version(u64),
+    Exactly(u64),
+    Seen(Moment),
+    Current,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct ReferenceRow {
+    key: String,
+    collection: String,
+    must_exist: bool,
+    copied: Option<(String, String)>,
+}
+
+impl From<NameForm> for FormRow {
+    fn from(form: NameForm) -> Self {
+        match form {
+            NameForm::Number => Self::Number,
+            NameForm::Text => Self::Text,
+            NameForm::Unsaid => Self::Unsaid,
+        }
+    }
+}
+
+impl From<FormRow> for NameForm {
+    fn from(form: FormRow) -> Self {
+        match form {
+            FormRow::Number => Self::Number,
+            FormRow::Text => Self::Text,
+            FormRow::Unsaid => Self::Unsaid,
+        }
+    }
+}
+
+impl From<Resolution> for Word {
+    fn from(resolution: Resolution) -> Self {
+        match resolution {
+            Resolution::ClientWins => Self::ClientWins,
+            Resolution::ServerWins => Self::ServerWins,
+            Resolution::LastWriteWins => Self::LastWriteWins,
+            Resolution::Merge => Self::Merge,
+            Resolution::Manual => Self::Manual,
+        }
+    }
+}
+
+impl From<Word> for Resolution {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::ClientWins => Self::ClientWins,
+            Word::ServerWins => Self::ServerWins,
+            Word::LastWriteWins => Self::LastWriteWins,
+            Word::Merge => Self::Merge,
+            Word::Manual => Self::Manual,
+        }
+    }
+}
+
+const ACTIONS: [Action; 3] = [Action::Create, Action::Update, Action::Delete];
+
+impl From<&Operation> for OperationRow {
+    fn from(operation: &Operation) -> Self {
+        let action = ACTIONS.iter().position(|action| *action == operation.action);
+        let reference = |it: &Reference| ReferenceRow {
+            key: it.key.clone(),
+            collection: it.collection.clone(),
+            must_exist: it.must_exist,
+            copied: it.copied.as_ref().map(|copied| (copied.from.clone(), copied.to.clone())),
+        };
+        Self {
+            identity: match &operation.identity {
+                Identity::Named(Name::Number(number)) => IdentityRow::Number(*number),
+                Identity::Named(Name::Text(text)) => IdentityRow::Text(text.clone()),
+                Identity::Temporary { name, wants } => {
+                    IdentityRow::Temporary(name.clone(), (*wants).into())
+                }
+                Identity::Key => IdentityRow::Key,
+                Identity::Unnamed { wants } => IdentityRow::Unnamed((*wants).into()),
+            },
+            action: action.and_then(|action| u8::try_from(action).ok()).unwrap_or(0),
+            collection: operation.collection.clone(),
+            fields: operation.fields.clone(),
+            base: match operation.base {
+                Base::New => BaseRow::New,
+                Base::Version(version) => BaseRow::Version(version),
+                Base::Exactly(version) => BaseRow::Exactly(version),
+                Base::Seen { at } => BaseRow::Seen(at),
+                Base::Current => BaseRow::Current,
+            },
+            at: operation.at,
+            key: operation.key.clone(),
+            references: operation.references.iter().map(reference).collect(),
+        }
+    }
+}
+
+impl From<&OperationRow> for Operation {
+    fn from(row: &OperationRow) -> Self {
+        let reference = |it: &ReferenceRow| Reference {
+            key: it.key.clone(),
+            collection: it.collection.clone(),
+            must_exist: it.must_exist,
+            copied: it.copied.clone().map(|(from, to)| Copied { from, to }),
+        };
+        Self {
+            identity: match row.identity.clone() {
+                IdentityRow::Number(number) => Identity::Named(Name::Number(number)),
+                IdentityRow::Text(text) => Identity::Named(Name::Text(text)),
+                IdentityRow::Temporary(name, wants) => {
+                    Identity::Temporary { name, wants: wants.into() }
+                }
+                IdentityRow::Key => Identity::Key,
+                IdentityRow::Unnamed(wants) => Identity::Unnamed { wants: wants.into() },
+            },
+            action: row.action(),
+            collection: row.collection.clone(),
+            fields: row.fields.clone(),
+            base: match row.base {
+                BaseRow::New => Base::New,
+                BaseRow::Version(version) => Base::Version(version),
+                BaseRow::Exactly(version) => Base::Exactly(version),
+                BaseRow::Seen(at) => Base::Seen { at },
+                BaseRow::Current => Base::Current,
+            },
+            at: row.at,
+            key: row.key.clone(),
+            references: row.references.iter().map(reference).collect(),
+        }
+    }
+}
+
+impl OperationRow {
+    pub(crate) fn action(&self) -> Action {
+        ACTIONS[usize::from(self.action).min(ACTIONS.len() - 1)]
+    }
+
+    pub(crate) fn name(&self) -> Option<Name> {
+        match &self.identity {
+            IdentityRow::Number(number) => Some(Name::Number(*number)),
+            IdentityRow::Text(text) => Some(Name::Text(text.clone())),
+            IdentityRow::Temporary(..) | IdentityRow::Key | IdentityRow::Unnamed(_) => None,
+        }
+    }
+}
+
+/// Encodes a note.
+pub(crate) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    postcard::to_allocvec(row).expect("a note holds nothing unserialisable")
+}
+
+/// Decodes a note.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, fieldmesh::Error> {
+    postcard::from_bytes(bytes).map_err(|error| fieldmesh::Error::Store {
+        reason: format!("a note of the gateway is damaged ({error})"),
+    })
+}

@@ -1,0 +1,67 @@
+//! What a device records appears at a client that follows the gateway, and the reverse.
+
+use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
+
+use fieldmesh::Node;
+use fieldmesh::api::{InviteOptions, ListQuery, SyncOptions};
+use fieldmesh_dialect::{Command, Dialect, Method, Request, understand};
+use fieldmesh_model::Role;
+use futures::StreamExt;
+use serde_json::json;
+
+use crate::{Office, entry, now, well};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_a_device_reaches_who_follows_and_an_entry_of_an_app_reaches_the_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    let first = well(&office.node, 1).await;
+    let (device, address) = join(&office.node, &folder.path().join("device")).await;
+
+    let caller = office.caller(Role::Admin);
+    let request = Request::new(Method::Get, "/sync/live", now());
+    let ask = understand(&request, Some(&caller)).unwrap();
+    let Command::Follow(pull) = ask.command.clone() else { panic!("{:?}", ask.command) };
+    let mut pages = pin!(office.gateway.follow(caller, Some(Dialect::Wellpulse), pull));
+    // What was there before is no news; the first look is taken before anything happens.
+    let nothing = tokio::time::timeout(Duration::from_millis(300), pages.next()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+
+    let second = well(&device, 2).await;
+    sync(&device, &address).await;
+    let page = tokio::time::timeout(Duration::from_secs(10), pages.next()).await.unwrap().unwrap();
+    let names: Vec<String> = page.items.iter().map(|it| it.record.name.to_string()).collect();
+    assert_eq!(names, [second]);
+
+    let push = json!({ "deviceId": "T1", "entries": [entry(&first, 0, 80.0)] });
+    let pushed = office.post("/sync/push", &push).await;
+    let page = tokio::time::timeout(Duration::from_secs(10), pages.next()).await.unwrap().unwrap();
+    assert_eq!(json!(page.items[0].record.name), pushed["results"][0]["entryId"]);
+    sync(&device, &address).await;
+    let query = ListQuery { collection: "field_entry".into(), ..ListQuery::default() };
+    let entries = device.list(query).await.unwrap();
+    assert_eq!(entries[0].fields["wellId"], json!(first));
+    drop(office.gateway);
+    device.shutdown().await.unwrap();
+    office.node.shutdown().await.unwrap();
+}
+
+/// A device of the office that has everything, and where it reaches the office.
+pub(crate) async fn join(office: &Node, home: &Path) -> (Node, String) {
+    let address = office.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
+    let valid = Duration::from_secs(600);
+    let options = InviteOptions { role: Role::Admin, user: None, valid, count: 1 };
+    let invited = office.invite(options).await.unwrap();
+    let builder = Node::builder(home);
+    let (device, _) = builder.join(&invited[0].invitation, Some("tablet".into())).await.unwrap();
+    sync(&device, &address).await;
+    (device, address)
+}
+
+pub(crate) async fn sync(node: &Node, address: &str) {
+    let options = SyncOptions { with: vec![address.into()], mdns: false, ..SyncOptions::default() };
+    let report = node.sync(options, |_| {}).await.unwrap();
+    assert_eq!(report.result, fieldmesh::api::SyncResult::Ok, "{report:?}");
+}

@@ -1,0 +1,75 @@
+//! Photos of an entry: kept once, given out whole, also when they come in parts.
+
+use fieldmesh_dialect::{Method, Request, Response, understand};
+use fieldmesh_model::Role;
+
+use crate::{Office, now};
+
+/// A photo.
+const BYTES: [u8; 3_000] = [7; 3_000];
+
+async fn send(office: &Office, request: Request) -> Response {
+    let caller = office.caller(Role::Operator);
+    let ask = understand(&request, Some(&caller)).unwrap();
+    let command = ask.command.clone();
+    ask.answer(office.gateway.execute(&caller, ask.dialect, command, now()).await)
+}
+
+fn upload(range: Option<(usize, usize)>, hash: Option<&str>) -> Request {
+    let (first, last) = range.unwrap_or((0, BYTES.len()));
+    let mut request = Request::new(Method::Post, "/upload", now())
+        .with_header("content-type", "image/jpeg")
+        .with_body(BYTES[first..last].to_vec());
+    if range.is_some() {
+        let range = format!("bytes {first}-{}/{}", last - 1, BYTES.len());
+        request = request.with_header("content-range", &range);
+    }
+    match hash {
+        Some(hash) => request.with_header("x-content-sha256", hash),
+        None => request,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photo_is_given_out_as_it_was_sent_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let office = Office::create(&home).await;
+    let first = send(&office, upload(None, None)).await;
+    assert_eq!(first.status, 201);
+    let body: serde_json::Value = serde_json::from_slice(&first.body).unwrap();
+    let (id, url) = (body["id"].as_str().unwrap(), body["url"].as_str().unwrap());
+    assert_eq!(send(&office, upload(None, None)).await.status, 200);
+    // Nothing of it lies readable on the disk.
+    let stored = std::fs::read(home.join("photos").join(id)).unwrap();
+    assert!(!stored.windows(64).any(|part| part == &BYTES[..64]));
+    office.close().await;
+    let office = Office::open(&home).await;
+    let given = send(&office, Request::new(Method::Get, url, now())).await;
+    assert_eq!((given.status, given.body), (200, BYTES.to_vec()));
+    let unknown = format!("/upload/{}", "0".repeat(64));
+    assert_eq!(send(&office, Request::new(Method::Get, &unknown, now())).await.status, 404);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photo_that_comes_in_parts_is_whole_when_the_last_one_is_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let whole = send(&office, upload(None, None)).await;
+    let body: serde_json::Value = serde_json::from_slice(&whole.body).unwrap();
+    let hash = body["id"].as_str().unwrap().to_owned();
+    office.close().await;
+    let office = Office::create(&folder.path().join("other")).await;
+    let parts = [(2_000, 3_000), (0, 1_500), (0, 1_500), (1_000, 2_000)];
+    let mut statuses = Vec::new();
+    for part in parts {
+        statuses.push(send(&office, upload(Some(part), Some(&hash))).await.status);
+    }
+    assert_eq!(statuses, [202, 202, 202, 201]);
+    let given = send(&office, Request::new(Method::Get, &format!("/upload/{hash}"), now())).await;
+    assert_eq!(given.body, BYTES.to_vec());
+    let wrong = send(&office, upload(None, Some(&"0".repeat(64)))).await;
+    assert_eq!(wrong.status, 400);
+    office.close().await;
+}

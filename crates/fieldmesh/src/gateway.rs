@@ -1,0 +1,230 @@
+//! Records for programs that answer clients of their own: a gateway of existing apps.
+//!
+//! A gateway writes many records at once, in the names of its users and under the names that their
+//! apps gave, on the versions that these have seen. It reads what arrived in the order of arrival,
+//! and keeps notes of its own that survive a restart. All calls block: run them on a thread for
+//! such calls.
+//!
+//! What is global is in the records themselves and replicates: the name that a client gave and the
+//! user who created. So every gateway of a tenant finds a record by the same name. A version is the
+//! number of changes that have arrived here, so it belongs to one gateway, as cursors do.
+
+mod feed;
+mod files;
+mod held;
+mod inbox;
+
+use std::sync::Arc;
+
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::{DocumentId, TenantId, Value};
+use fieldmesh_store::{Direction, KeyRange, Tree};
+
+use crate::Node;
+use crate::entry::Fact;
+use crate::error::Error;
+use crate::home::Home;
+use crate::ledger::Ledger;
+use crate::projection::{NoteRow, group_hashes, name_hash, number_of};
+use crate::rows;
+use crate::schema;
+
+pub use self::feed::{Mark, Moments};
+pub use self::held::Held;
+pub use self::inbox::{Competing, CompetingValue};
+pub use crate::ledger::{NewDocument, Write};
+
+/// A note of a gateway: what it lies under, and what it says.
+pub type Noted = (Vec<u8>, Vec<u8>);
+
+/// The records of a node, for a gateway. Cheap to clone; all calls block.
+#[derive(Clone)]
+pub struct Access {
+    pub(crate) ledger: Arc<Ledger>,
+    home: Arc<Home>,
+}
+
+impl Access {
+    /// Access to the records of `node`, as long as that runs.
+    pub fn new(node: &Node) -> Self {
+        Self { ledger: node.shared_ledger(), home: node.shared_home() }
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> TenantId {
+        self.ledger.identity.tenant
+    }
+
+    /// What tells the order of arrival here from that of any other store, or of this one before it
+    /// was put back from an older copy.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn feed_id(&self) -> Result<[u8; 8], Error> {
+        let restores = match self.ledger.recall(&Fact::Restores(0))? {
+            Some(Fact::Restores(count)) => count,
+            _ => 0,
+        };
+        let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/feed-id/1");
+        hasher.update(self.tenant().as_bytes());
+        hasher.update(self.ledger.store.id().as_bytes());
+        hasher.update(&restores.to_be_bytes());
+        let mut id = [0; 8];
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        Ok(id)
+    }
+
+    /// Waits until everything that is durable can be read.
+    ///
+    /// # Errors
+    ///
+    /// The view cannot follow.
+    pub fn catch_up(&self) -> Result<(), Error> {
+        self.ledger.mend_view();
+        self.ledger.catch_up()
+    }
+
+    /// The record, deleted or not.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn held(&self, id: DocumentId) -> Result<Option<Held>, Error> {
+        Ok(self.ledger.row(id)?.and_then(|row| Held::of_row(id, row)))
+    }
+
+    /// The record as it was after the first `version` changes of it that arrived.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn held_at(&self, id: DocumentId, version: u64) -> Result<Option<Held>, Error> {
+        let Some(mut row) = self.ledger.row(id)? else { return Ok(None) };
+        if usize::try_from(version).is_ok_and(|version| version >= row.changes.len()) {
+            return Ok(Held::of_row(id, row));
+        }
+        row.changes.truncate(usize::try_from(version).unwrap_or(usize::MAX).max(1));
+        row.arrived.truncate(row.changes.len());
+        row.record = Some(self.ledger.record_of(id, &row)?);
+        Ok(Held::of_row(id, row))
+    }
+
+    /// The record of `collection` that a client calls `name`; of several the oldest id.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn named(&self, collection: u16, name: &Value) -> Result<Option<DocumentId>, Error> {
+        let hash = name_hash(&self.ledger.store, collection, name);
+        for id in self.indexed(&rows::name_prefix(hash))? {
+            let record = self.ledger.row(id)?.and_then(|row| row.record);
+            if record.is_some_and(|record| is_same_name(&record.name, name)) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record of `collection` for which `number` stands.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn numbered(&self, collection: u16, number: i64) -> Result<Option<DocumentId>, Error> {
+        Ok(self.indexed(&rows::number_prefix(collection, number))?.first().copied())
+    }
+
+    /// The number that stands for a record that has no name; the same on every gateway.
+    pub fn number_of(&self, id: DocumentId) -> i64 {
+        number_of(id)
+    }
+
+    /// The records that hold the same values as `fields` where the collection wants one of a kind.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn alike(
+        &self,
+        collection: &Collection,
+        fields: &fieldmesh_model::Fields,
+    ) -> Result<Vec<DocumentId>, Error> {
+        let mut alike = Vec::new();
+        for hash in group_hashes(&self.ledger.store, collection, fields) {
+            alike.extend(self.indexed(&rows::group_prefix(hash))?);
+        }
+        Ok(alike)
+    }
+
+    /// What the gateway noted under `key`.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let row: Option<NoteRow> =
+            rows::find(self.ledger.view(), Tree::Meta, &rows::note_key(key))?;
+        Ok(row.map(|row| row.value))
+    }
+
+    /// What the gateway noted under keys that begin with `prefix`, from behind `after` on; at most
+    /// `count`.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn notes(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<Noted>, Error> {
+        let mut range = KeyRange::prefix(&rows::note_key(prefix));
+        if let Some(after) = after {
+            range = range.after(&rows::note_key(after));
+        }
+        let skipped = rows::note_key(&[]).len();
+        let rows = rows::scan(self.ledger.view(), Tree::Meta, range, Direction::Ascending);
+        let own = |row: Result<Noted, Error>| {
+            let (key, value) = row?;
+            Ok((key[skipped..].to_vec(), rows::decode::<NoteRow>(&value)?.value))
+        };
+        rows.take(count).map(own).collect()
+    }
+
+    /// A keyed hash of what should not stand in the key of a note as it is.
+    pub fn hidden(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let hash = self.ledger.store.keyed_hash("gateway", parts);
+        *hash.first_chunk().expect("32 bytes have a first sixteen")
+    }
+
+    /// Changes whenever records can be read that could not be before.
+    pub fn grown(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.ledger.projector.grown()
+    }
+
+    /// Every collection that the tenant may have records of.
+    pub fn collections(&self) -> &'static [Collection] {
+        fieldmesh_model::catalogue::collections()
+    }
+
+    /// The schema of a collection.
+    pub fn schema(&self, collection: u16) -> std::borrow::Cow<'static, Collection> {
+        schema::numbered(collection)
+    }
+
+    fn indexed(&self, prefix: &[u8]) -> Result<Vec<DocumentId>, Error> {
+        let range = KeyRange::prefix(prefix);
+        let keys = rows::keys(self.ledger.view(), Tree::Index, range, Direction::Ascending);
+        keys.map(|key| key.map(|key| rows::indexed_id(&key)))
+            .filter_map(Result::transpose)
+            .collect()
+    }
+}
+
+/// Whether two names are one: a number and the text of it are, and so are two spellings of a UUID.
+pub(crate) fn is_same_name(known: &Value, name: &Value) -> bool {
+    let (known, name) = (known.to_cell(), name.to_cell());
+    known == name || (known.eq_ignore_ascii_case(&name) && known.parse::<DocumentId>().is_ok())
+}

@@ -1,0 +1,68 @@
+//! A record as a gateway reads it.
+
+use fieldmesh_model::{DocumentId, Fields, Moment, UserId, Value};
+
+use crate::rows::{DocumentRow, RecordRow};
+
+/// A record as a gateway reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// Its id.
+    pub id: DocumentId,
+    /// The number of its collection.
+    pub collection: u16,
+    /// What the client that created it calls it.
+    pub name: Option<Value>,
+    /// The user of a gateway who created it.
+    pub made_for: Option<String>,
+    /// The user whose device created it.
+    pub created_by: UserId,
+    /// When it was created, by the clock of the device.
+    pub created_at: Moment,
+    /// When it was changed last, by the clock of the device.
+    pub changed_at: Moment,
+    /// Whether it is deleted.
+    pub deleted: bool,
+    /// Its fields.
+    pub fields: Fields,
+    /// Where in the feed its changes arrived, in their order; those on their way are missing.
+    pub arrived: Vec<u64>,
+    /// Where in the feed it stands.
+    pub position: u64,
+    /// How many changes it has.
+    pub version: u64,
+    /// The open conflicts of it that every replica knows.
+    pub conflicts: Vec<String>,
+}
+
+impl Held {
+    pub(crate) fn of_row(id: DocumentId, row: DocumentRow) -> Option<Self> {
+        let DocumentRow { scope, changes, record, arrived, feed, .. } = row;
+        let version = changes.len() as u64;
+        Some(Self { arrived, position: feed, ..Self::of(id, scope.collection, record?, version) })
+    }
+
+    pub(crate) fn of(id: DocumentId, collection: u16, record: RecordRow, version: u64) -> Self {
+        let open = record.conflicts.into_iter().filter(|conflict| conflict.open);
+        Self {
+            id,
+            collection,
+            name: Some(record.name).filter(|name| *name != Value::Null),
+            made_for: record.made_for,
+            created_by: record.created_by,
+            created_at: record.created_at,
+            changed_at: record.updated_at,
+            deleted: record.deleted,
+            fields: record.fields,
+            arrived: Vec::new(),
+            position: 0,
+            version,
+            conflicts: open.map(|conflict| conflict.id).collect(),
+        }
+    }
+
+    /// How many of its changes had arrived up to a position of the feed.
+    pub fn version_at(&self, position: u64) -> u64 {
+        self.arrived.iter().filter(|arrived| **arrived <= position).count() as u64
+    }
+}

@@ -1,0 +1,93 @@
+//! Conflicts that every replica finds in the records by itself.
+
+use fieldmesh_model::input::value_from_json;
+use fieldmesh_model::{DocumentId, Moment, Value};
+use fieldmesh_store::{Direction, KeyRange, Tree};
+
+use crate::error::Error;
+use crate::ledger::{KIND_DELETED, Names};
+use crate::rows::{self, ConflictRow};
+
+use super::Access;
+
+/// Values of which one has to be chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Competing {
+    /// The same on every replica.
+    pub id: String,
+    /// The record.
+    pub document: DocumentId,
+    /// The field; of a record that was deleted here and edited there it means nothing.
+    pub field: String,
+    /// Whether it is about the deletion of the record.
+    pub is_deletion: bool,
+    /// The values, by time.
+    pub values: Vec<CompetingValue>,
+}
+
+/// One of several values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompetingValue {
+    /// The value; null is a cleared field.
+    pub value: Value,
+    /// When it was written, by the clock of the device.
+    pub at: Moment,
+    /// Who wrote it.
+    pub user: Option<String>,
+}
+
+impl Access {
+    /// Open conflicts that stand in records, by id, from behind `after` on: of at most `count`
+    /// items of the inbox.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn inbox(&self, after: &str, count: usize) -> Result<Vec<Competing>, Error> {
+        let range = KeyRange::all().after(after.as_bytes());
+        let mut found = Vec::new();
+        for row in rows::scan(self.ledger.view(), Tree::Inbox, range, Direction::Ascending) {
+            let (key, value) = row?;
+            let row: ConflictRow = rows::decode(&value)?;
+            if row.open && found.len() < count {
+                found.extend(self.competing(&String::from_utf8_lossy(&key), row.document)?);
+            }
+            if found.len() >= count {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The open conflict `id`, if it stands in a record.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn inbox_item(&self, id: &str) -> Result<Option<Competing>, Error> {
+        let row: Option<ConflictRow> = rows::find(self.ledger.view(), Tree::Inbox, id.as_bytes())?;
+        match row.filter(|row| row.open) {
+            Some(row) => self.competing(id, row.document),
+            None => Ok(None),
+        }
+    }
+
+    fn competing(&self, id: &str, document: DocumentId) -> Result<Option<Competing>, Error> {
+        let reports = self.ledger.conflicts_of(document, &mut Names::default())?;
+        let Some(report) = reports.into_iter().find(|report| report.id == id) else {
+            return Ok(None);
+        };
+        let value = |value: crate::api::ConflictValue| CompetingValue {
+            value: value_from_json(&report.field, &value.value).unwrap_or(Value::Null),
+            at: value.at,
+            user: value.user,
+        };
+        Ok(Some(Competing {
+            id: report.id,
+            document,
+            is_deletion: report.kind == KIND_DELETED,
+            values: report.values.into_iter().map(value).collect(),
+            field: report.field,
+        }))
+    }
+}

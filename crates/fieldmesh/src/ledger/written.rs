@@ -1,0 +1,415 @@
+//! Records that a gateway writes: many at once, in the names of users, on versions of before.
+//!
+//! Nothing is looked up in the view for a record that was written a moment ago by the same writer,
+//! and the disk is waited for once. One gateway writes at a time, so what it has read still holds.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, mpsc};
+
+use fieldmesh_document::{CreateRecord, Document, EditError};
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::{DocumentId, Edit, Epoch, Fields, Moment, Scope, UserId, Value, natural_key};
+
+use crate::author::{Unsealed, priority_of};
+use crate::changes::{Closure, read_change};
+use crate::clock;
+use crate::entry::{Entry, Note};
+use crate::error::Error;
+use crate::gateway::{Access, Held};
+use crate::rows::{DocumentRow, RecordRow};
+use crate::schema;
+
+use super::Ledger;
+use super::write::Pending;
+
+/// Changes that know nothing of each other and of this device's others, in one record. Each takes
+/// an actor of its own, and more of them in one record are a client's mistake.
+const ASIDE_MAX: u8 = 64;
+
+/// A record that a gateway creates.
+#[derive(Debug, Clone)]
+pub struct NewDocument<'a> {
+    /// Its collection.
+    pub collection: &'a Collection,
+    /// What its client calls it: a whole number or a text.
+    pub name: Option<&'a Value>,
+    /// What makes it the same record when it comes again, where the collection has no natural key.
+    pub key: &'a [u8],
+    /// Its fields; what rules they break is not looked at.
+    pub fields: &'a Fields,
+    /// When it was made, by the clock of the device.
+    pub at: Moment,
+    /// In whose name.
+    pub user: &'a str,
+}
+
+/// Records that are being written; nothing of it is promised before [`Write::finish`].
+pub struct Write<'a> {
+    ledger: &'a Ledger,
+    _alone: MutexGuard<'a, ()>,
+    pending: Vec<Pending>,
+    open: BTreeMap<DocumentId, Opened>,
+    notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+/// A record with all of its changes in the order of their arrival.
+struct Opened {
+    scope: Scope,
+    document: Document,
+    changes: Vec<Vec<u8>>,
+    record: RecordRow,
+}
+
+impl Access {
+    /// Begins to write; waits for others who do.
+    ///
+    /// # Errors
+    ///
+    /// The view cannot follow.
+    pub fn write(&self) -> Result<Write<'_>, Error> {
+        let alone = self.ledger.gateway.lock().expect("no holder of this lock panics");
+        self.ledger.settle()?;
+        let (pending, open, notes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Ok(Write { ledger: &self.ledger, _alone: alone, pending, open, notes })
+    }
+}
+
+impl Ledger {
+    /// The record that the changes of `row` make.
+    pub(crate) fn record_of(&self, id: DocumentId, row: &DocumentRow) -> Result<RecordRow, Error> {
+        let closure = Closure::read(&self.store, &row.changes, self.device())?;
+        let document = closure.document(id, &self.policy())?;
+        RecordRow::of(&document, &schema::numbered(row.scope.collection))
+    }
+
+    /// The person whose records are those that `user` of a gateway creates: himself, where this
+    /// device may say so and he has an id.
+    fn creator(&self, user: &str) -> UserId {
+        let policy = self.policy();
+        let member = policy.member(&self.device());
+        let named = member.filter(|member| member.was_gateway).and_then(|_| user.parse().ok());
+        named.unwrap_or_else(|| self.user())
+    }
+
+    fn opened(&self, id: DocumentId) -> Result<Option<Opened>, Error> {
+        if self.policy().is_purged(&id) {
+            return Ok(None);
+        }
+        let Some(row) = self.row(id)?.filter(|row| row.record.is_some()) else { return Ok(None) };
+        let mut changes = Vec::with_capacity(row.changes.len() + 1);
+        for reference in &row.changes {
+            changes.push(read_change(&self.store, *reference, self.device())?.change);
+        }
+        // Somebody on this device may have edited it a moment ago.
+        for recent in self.desk().recent.get(&id).into_iter().flatten() {
+            if !changes.contains(&recent.change) {
+                changes.push(recent.change.clone());
+            }
+        }
+        self.open_changes(id, row.scope, changes).map(Some)
+    }
+
+    fn open_changes(
+        &self,
+        id: DocumentId,
+        scope: Scope,
+        changes: Vec<Vec<u8>>,
+    ) -> Result<Opened, Error> {
+        let mut closure = Closure::default();
+        for change in &changes {
+            let peeked = fieldmesh_document::peek(change).map_err(|error| Error::store(&error))?;
+            closure.insert(peeked, self.device(), change.clone());
+        }
+        let document = closure.document(id, &self.policy())?;
+        let record = RecordRow::of(&document, &schema::numbered(scope.collection))?;
+        Ok(Opened { scope, document, changes, record })
+    }
+}
+
+impl Opened {
+    fn held(&self, id: DocumentId) -> Held {
+        let version = self.changes.len() as u64;
+        Held::of(id, self.scope.collection, self.record.clone(), version)
+    }
+}
+
+impl Write<'_> {
+    /// The id that a record gets: the same one each time it comes.
+    pub fn id_of(&self, new: &NewDocument<'_>) -> DocumentId {
+        self.identity(new).0
+    }
+
+    fn identity(&self, new: &NewDocument<'_>) -> (DocumentId, Vec<u8>) {
+        let user = self.ledger.creator(new.user);
+        let time = new.collection.time_field.as_ref().and_then(|field| new.fields.get(field));
+        let at = time.and_then(Value::as_moment).unwrap_or(Moment::ZERO);
+        let key = natural_key(new.collection, new.fields, &[]).unwrap_or_else(|| new.key.to_vec());
+        (DocumentId::derive(user, at, &key), key)
+    }
+
+    /// The record, with what this writer has written.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn held(&self, id: DocumentId) -> Result<Option<Held>, Error> {
+        match self.open.get(&id) {
+            Some(opened) => Ok(Some(opened.held(id))),
+            None => Ok(self.ledger.row(id)?.and_then(|row| Held::of_row(id, row))),
+        }
+    }
+
+    /// The record as it was after the first `version` changes that arrived.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn held_at(&mut self, id: DocumentId, version: u64) -> Result<Option<Held>, Error> {
+        let ledger = self.ledger;
+        let Some(opened) = self.opened(id)? else { return Ok(None) };
+        let kept = usize::try_from(version).unwrap_or(usize::MAX).max(1);
+        if kept >= opened.changes.len() {
+            return Ok(Some(opened.held(id)));
+        }
+        let changes = opened.changes[..kept].to_vec();
+        ledger.open_changes(id, opened.scope, changes).map(|past| Some(past.held(id)))
+    }
+
+    /// Creates a record whose id nobody has so far; see [`Self::id_of`].
+    ///
+    /// # Errors
+    ///
+    /// The fields are too large, or of a month that this device let go.
+    pub fn create(&mut self, new: &NewDocument<'_>) -> Result<Held, Error> {
+        let (id, key) = self.identity(new);
+        self.ledger.check_key_not_purged(id)?;
+        let now = clock::now();
+        let time = new.collection.time_field.as_ref().and_then(|field| new.fields.get(field));
+        let time = time.and_then(Value::as_moment).unwrap_or(now);
+        let scope = self.ledger.scope_held(Scope::of(new.collection.number, 0, time));
+        self.ledger.check_held(scope)?;
+        let mut desk = self.ledger.desk();
+        let create = CreateRecord {
+            id,
+            key: &key,
+            collection: new.collection,
+            scope,
+            user: self.ledger.creator(new.user),
+            device: self.ledger.device(),
+            actor: desk.author.actor(),
+            at: new.at.min(now),
+            created_at: None,
+            zone: None,
+            replaces: None,
+            name: new.name,
+            made_for: Some(new.user),
+            fields: new.fields,
+        };
+        let (document, change) =
+            Document::create(&create).map_err(|error| Error::fault("", error.to_string()))?;
+        let at = desk.author.change_time(scope);
+        let priority = priority_of(new.collection, new.fields);
+        let unsealed = Unsealed { document: id, at, priority, change: change.clone() };
+        self.pending.push(self.ledger.submit(&mut desk, scope, unsealed));
+        drop(desk);
+        let record = RecordRow::of(&document, new.collection)?;
+        let opened = Opened { scope, document, changes: vec![change], record };
+        let held = opened.held(id);
+        self.open.insert(id, opened);
+        Ok(held)
+    }
+
+    /// Edits a record as somebody did who knew its first `version` changes; all of them where there
+    /// is none. `at` is when he did.
+    ///
+    /// # Errors
+    ///
+    /// There is no such record, or the edits are too large.
+    pub fn edit(
+        &mut self,
+        id: DocumentId,
+        version: Option<u64>,
+        edits: &[Edit],
+        at: Moment,
+        user: &str,
+    ) -> Result<Held, Error> {
+        self.change(id, version, |document, schema, actor| {
+            document.edit_for(schema, actor, at, edits, Some(user))
+        })
+    }
+
+    /// Deletes a record as somebody did who knew its first `version` changes.
+    ///
+    /// # Errors
+    ///
+    /// There is no such record.
+    pub fn delete(
+        &mut self,
+        id: DocumentId,
+        version: Option<u64>,
+        at: Moment,
+        user: &str,
+    ) -> Result<Held, Error> {
+        let by = self.ledger.creator(user);
+        self.change(id, version, |document, _, actor| document.delete(actor, at, by, None))
+    }
+
+    /// Takes a deletion back.
+    ///
+    /// # Errors
+    ///
+    /// There is no such record.
+    pub fn restore(&mut self, id: DocumentId, at: Moment) -> Result<Held, Error> {
+        self.change(id, None, |document, _, actor| document.restore(actor, at))
+    }
+
+    /// A moment before every change of a record that somebody who knew its first `version` changes
+    /// did not know: what is written then stands back behind those.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be read.
+    pub fn before_unknown(&mut self, id: DocumentId, version: u64) -> Result<Moment, Error> {
+        let Some(opened) = self.opened(id)? else { return Ok(clock::now()) };
+        let known = usize::try_from(version).unwrap_or(usize::MAX).clamp(1, opened.changes.len());
+        let mut earliest = clock::now();
+        for change in &opened.changes[known..] {
+            let peeked = fieldmesh_document::peek(change).map_err(|error| Error::store(&error))?;
+            earliest = earliest.min(peeked.at);
+        }
+        Ok(earliest.plus_millis(-1))
+    }
+
+    /// Notes something that a restart must not lose; `None` takes it back.
+    pub fn note(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.notes.insert(key, value);
+    }
+
+    /// What is noted under `key`, by this writer or before.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn noted(&self, access: &Access, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        match self.notes.get(key) {
+            Some(note) => Ok(note.clone()),
+            None => access.note(key),
+        }
+    }
+
+    /// The keys of fields for which competing values stand in the record.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be read.
+    pub fn competing(&mut self, id: DocumentId) -> Result<Vec<String>, Error> {
+        let Some(opened) = self.opened(id)? else { return Ok(Vec::new()) };
+        let schema = schema::numbered(opened.scope.collection);
+        let found = opened.document.conflicts(&schema).map_err(|error| Error::store(&error))?;
+        Ok(found.into_iter().map(|conflict| conflict.key).collect())
+    }
+
+    /// Waits until everything is on disk and can be read; notes come behind the records that they
+    /// are about.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed: what was written may be there or not, and may be written again.
+    pub fn finish(self) -> Result<(), Error> {
+        let (sender, done) = mpsc::channel();
+        let has_note = !self.notes.is_empty() || !self.pending.is_empty();
+        if has_note {
+            // What is written needs a moment of arrival, and so does who asks for it next.
+            let at = (!self.pending.is_empty()).then(clock::now);
+            let note = Note { rows: self.notes.into_iter().collect(), at };
+            self.ledger.store.append_with(vec![Entry::Note(note).encode()], move |result| {
+                // Whoever waits may have been stopped; the note is durable all the same.
+                let _ = sender.send(result);
+            });
+        }
+        let mut last = None;
+        for pending in self.pending {
+            last = Some(self.ledger.finish(pending)?).max(last);
+        }
+        if has_note {
+            let places = done.recv().map_err(|_| Error::ShuttingDown)?;
+            let places = places.map_err(|error| Error::store(&error))?;
+            last = last.max(places.last().copied());
+        }
+        last.map_or(Ok(()), |place| self.ledger.projector.wait(place))
+    }
+
+    fn opened(&mut self, id: DocumentId) -> Result<Option<&Opened>, Error> {
+        if !self.open.contains_key(&id) {
+            let Some(opened) = self.ledger.opened(id)? else { return Ok(None) };
+            self.open.insert(id, opened);
+        }
+        Ok(self.open.get(&id))
+    }
+
+    fn change(
+        &mut self,
+        id: DocumentId,
+        version: Option<u64>,
+        write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, EditError>,
+    ) -> Result<Held, Error> {
+        let ledger = self.ledger;
+        let not_found = || ledger.no_record(id);
+        let opened = self.opened(id)?.ok_or_else(not_found)?;
+        let (scope, total) = (opened.scope, opened.changes.len());
+        ledger.check_held(scope)?;
+        let version = version.and_then(|version| usize::try_from(version).ok());
+        let known = version.map_or(total, |version| version.clamp(1, total));
+        let (before, behind) = opened.changes.split_at(known);
+        let schema: Cow<'static, Collection> = schema::numbered(scope.collection);
+        let mut past = match behind.is_empty() {
+            true => opened.document.clone(),
+            false => ledger.open_changes(id, scope, before.to_vec())?.document,
+        };
+        let mut desk = ledger.desk();
+        let (epoch, actor) = free_actor(&desk, ledger, behind)?;
+        let written = write(&mut past, &schema, actor)
+            .map_err(|error| Error::fault("", error.to_string()))?;
+        let Some(change) = written else { return Ok(opened.held(id)) };
+        let at = desk.author.change_time(scope);
+        let priority = priority_of(&schema, &opened.record.fields);
+        let unsealed = Unsealed { document: id, at, priority, change: change.clone() };
+        let pending = ledger.submit_in(&mut desk, epoch, scope, unsealed);
+        drop(desk);
+        let mut changes = opened.changes.clone();
+        changes.push(change);
+        let opened = match behind.is_empty() {
+            true => {
+                let record = RecordRow::of(&past, &schema)?;
+                Opened { scope, document: past, changes, record }
+            }
+            false => ledger.open_changes(id, scope, changes)?,
+        };
+        self.pending.push(pending);
+        let held = opened.held(id);
+        self.open.insert(id, opened);
+        Ok(held)
+    }
+}
+
+/// An actor of this device who wrote none of the changes `behind`, of which the next knows nothing.
+fn free_actor(
+    desk: &super::Desk,
+    ledger: &Ledger,
+    behind: &[Vec<u8>],
+) -> Result<(Epoch, [u8; 16]), Error> {
+    let mut taken = Vec::with_capacity(behind.len());
+    for change in behind {
+        let peeked = fieldmesh_document::peek(change).map_err(|error| Error::store(&error))?;
+        taken.push(peeked.actor);
+    }
+    let aside = (0..ASIDE_MAX).map(|number| desk.author.aside_epoch(number));
+    std::iter::once(desk.author.epoch())
+        .chain(aside)
+        .map(|epoch| (epoch, fieldmesh_document::actor(ledger.device(), epoch)))
+        .find(|(_, actor)| !taken.iter().any(|other| other == actor))
+        .ok_or_else(|| Error::Usage {
+            reason: format!("more than {ASIDE_MAX} people edited one version of a record apart"),
+        })
+}

@@ -1,0 +1,53 @@
+//! Where in the feed the changes of a document arrived, and where its record stands.
+//!
+//! A change keeps the place at which it came first: that a batch holds it later is no news.
+
+use std::collections::BTreeSet;
+
+use crate::rows::{self, DocumentRow};
+
+use super::touched::Arrival;
+
+/// What was known of a document before a step, and what came in it.
+pub(super) struct Arrivals {
+    known: Vec<([u8; 8], u64)>,
+    feed: u64,
+    fresh: BTreeSet<u64>,
+}
+
+impl Arrivals {
+    pub(super) fn of(row: &DocumentRow, arrivals: &[Arrival]) -> Self {
+        let hashes = row.changes.iter().map(|change| change.hash);
+        let position = |it: &Arrival| rows::position(it.reference.place, it.reference.leaf);
+        Self {
+            known: hashes.zip(row.arrived.iter().copied()).collect(),
+            feed: row.feed,
+            fresh: arrivals.iter().map(position).collect(),
+        }
+    }
+
+    /// Notes in `row` when its changes arrived; `end` is where what came by no change is put.
+    pub(super) fn settle(mut self, row: &mut DocumentRow, is_changed: bool, end: u64) {
+        // What waited arrives with what it waited for.
+        let freed = self.fresh.last().copied().unwrap_or(end);
+        let mut newest = None;
+        row.arrived = Vec::with_capacity(row.changes.len());
+        for change in &row.changes {
+            let known = self.known.iter().position(|(hash, _)| *hash == change.hash);
+            row.arrived.push(match known {
+                Some(index) => self.known.swap_remove(index).1,
+                None => {
+                    let own = rows::position(change.place, change.leaf);
+                    let at = if self.fresh.contains(&own) { own } else { freed };
+                    newest = newest.max(Some(at));
+                    at
+                }
+            });
+        }
+        row.feed = match newest {
+            Some(newest) => newest,
+            None if is_changed => end,
+            None => self.feed,
+        };
+    }
+}
