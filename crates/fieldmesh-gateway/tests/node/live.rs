@@ -39,7 +39,10 @@ async fn a_record_of_a_device_reaches_who_follows_and_an_entry_of_an_app_reaches
     let pushed = office.post("/sync/push", &push).await;
     let page = tokio::time::timeout(Duration::from_secs(10), pages.next()).await.unwrap().unwrap();
     assert_eq!(json!(page.items[0].record.name), pushed["results"][0]["entryId"]);
+    // That a batch holds it from here on is no news.
     sync(&device, &address).await;
+    let nothing = tokio::time::timeout(Duration::from_millis(300), pages.next()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
     let query = ListQuery { collection: "field_entry".into(), ..ListQuery::default() };
     let entries = device.list(query).await.unwrap();
     assert_eq!(entries[0].fields["wellId"], json!(first));
