@@ -6,6 +6,7 @@ use fieldmesh_dialect::outcome::{DeviceState, Overview, Reading, Unread};
 use fieldmesh_model::Moment;
 use fieldmesh_model::catalogue::wells;
 
+use crate::push::Writing;
 use crate::stored::{self, DeviceRow, Read};
 use crate::{Failure, Task, keys};
 
@@ -16,8 +17,11 @@ const CONTACT_AGE_MAX: i64 = 60_000;
 
 impl Task<'_> {
     fn device_row(&self, device: &str) -> Result<Option<DeviceRow>, Failure> {
-        let note = self.access.note(&keys::device(self.access, device))?;
-        Ok(note.map(|note| stored::decode(&note)).transpose()?)
+        let note = self.access.note_and_moment(&keys::device(self.access, device))?;
+        let Some((note, arrived)) = note else { return Ok(None) };
+        let row: DeviceRow = stored::decode(&note)?;
+        // What was noted with a push arrived with it.
+        Ok(Some(DeviceRow { synced_at: arrived.or(row.synced_at), ..row }))
     }
 
     /// Fails if the device may not sync any more.
@@ -55,15 +59,8 @@ impl Task<'_> {
         write.note(key, Some(stored::encode(row)));
         let key = keys::device_of(self.access, &row.user, &row.device);
         write.note(key, Some(stored::encode(&row.device)));
-        Ok(write.finish()?)
-    }
-
-    /// Notes that a device has written, as it describes itself.
-    pub(crate) fn note_device(&self, device: &Device, at: Moment) -> Result<(), Failure> {
-        let mut row = self.device_row(&device.id)?.unwrap_or_else(|| self.new_device(&device.id));
-        describe(&mut row, device);
-        row.synced_at = Some(at);
-        self.keep_device(&row)
+        write.finish()?;
+        Ok(())
     }
 
     /// Notes how far a device has read.
@@ -180,6 +177,23 @@ impl Task<'_> {
             synced_at: row.synced_at,
             active: row.active,
         }
+    }
+}
+
+impl Writing<'_> {
+    /// Notes that a device has written, as it describes itself.
+    pub(crate) fn note_device(&mut self, device: &Device) -> Result<(), Failure> {
+        let task = self.task;
+        let row = task.device_row(&device.id)?;
+        let mut row = row.unwrap_or_else(|| task.new_device(&device.id));
+        describe(&mut row, device);
+        self.write.note(keys::device(task.access, &row.device), Some(stored::encode(&row)));
+        let key = keys::device_of(task.access, &row.user, &row.device);
+        if self.write.noted(task.access, &key)?.is_none() {
+            self.write.note(key, Some(stored::encode(&row.device)));
+        }
+        self.write.mark();
+        Ok(())
     }
 }
 

@@ -77,7 +77,8 @@ impl Follower {
         let read = tokio::task::spawn_blocking(move || {
             // The server's time is not asked for here: items carry their moments of arrival.
             let at = Moment::ZERO;
-            Task { access: &inner.access, caller: &caller, dialect, at }.pull(&pull)
+            let (access, pages) = (&inner.access, &inner.pages);
+            Task { access, pages, caller: &caller, dialect, at }.pull(&pull)
         });
         read.await.unwrap_or(Err(Failure::Broken(Error::ShuttingDown)))
     }

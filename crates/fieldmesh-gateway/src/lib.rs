@@ -5,6 +5,7 @@
 //! is on disk before, and the same request again is answered alike, also by a process that was
 //! started anew in between. See the README for where each thing is kept.
 
+mod cache;
 mod conflict;
 mod device;
 mod edit;
@@ -22,6 +23,7 @@ mod violation;
 
 use std::sync::Arc;
 
+use cache::Pages;
 use fieldmesh::gateway::Access;
 use fieldmesh::{Error, Node};
 use fieldmesh_dialect::command::Pull;
@@ -41,12 +43,14 @@ pub struct Gateway {
 struct Inner {
     access: Access,
     feed: FeedId,
+    pages: Pages,
 }
 
 /// A command on its way, with who sent it.
 #[derive(Clone, Copy)]
 struct Task<'a> {
     access: &'a Access,
+    pages: &'a Pages,
     caller: &'a Caller,
     dialect: Option<Dialect>,
     at: Moment,
@@ -77,7 +81,7 @@ impl Gateway {
             let access = Access::new(&node);
             access.catch_up()?;
             let feed = FeedId(access.feed_id()?);
-            Ok(Self { inner: Arc::new(Inner { access, feed }) })
+            Ok(Self { inner: Arc::new(Inner { access, feed, pages: Pages::default() }) })
         });
         opened.await.map_err(|_| Error::ShuttingDown)?
     }
@@ -97,7 +101,8 @@ impl Gateway {
     ) -> Outcome {
         let (inner, caller) = (Arc::clone(&self.inner), caller.clone());
         let done = tokio::task::spawn_blocking(move || {
-            let task = Task { access: &inner.access, caller: &caller, dialect, at };
+            let task =
+                Task { access: &inner.access, pages: &inner.pages, caller: &caller, dialect, at };
             task.execute(command)
         });
         match done.await {
@@ -163,8 +168,8 @@ impl Task<'_> {
             Command::Unregister { device } => self.unregister(&device),
             Command::Conflicts(query) => self.conflicts(&query),
             Command::Resolve(resolve) => self.resolve(&resolve),
-            // Nothing rendered is kept: every answer is made from the view.
-            Command::Invalidate { .. } => Ok(Outcome::Invalidated { count: 0 }),
+            // A page holds records of several kinds, so all of them go.
+            Command::Invalidate { .. } => Ok(Outcome::Invalidated { count: self.pages.forget() }),
             Command::StorePhoto(photo) => self.store_photo(&photo),
             Command::LoadPhoto { id } => self.load_photo(&id),
             // Whoever counts requests and knows tokens answers these.

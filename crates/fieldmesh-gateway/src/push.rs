@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fieldmesh::Error;
 use fieldmesh::gateway::{Held, Write};
+use fieldmesh_dialect::Dialect;
 use fieldmesh_dialect::command::{Action, Base, Identity, NameForm, Operation, Push, Resolution};
 use fieldmesh_dialect::outcome::{Fate, Pushed, Reason, Stored};
 use fieldmesh_model::schema::{Collection, Who};
@@ -58,21 +59,20 @@ impl Task<'_> {
                 refused.faults.iter().cloned().map(|it| (it.field, it.message)).collect();
             writing.write.note(key, Some(stored::encode(&(&refused.content, faults))));
         }
-        if push.device.is_some() && writing.wrote.is_empty() {
-            self.access.mark()?;
+        if let Some(device) = &push.device {
+            writing.note_device(device)?;
         }
         let Writing { write, wrote, .. } = writing;
-        write.finish()?;
-        let at = self.access.last_mark()?.at;
+        let at = match write.finish()? {
+            Some(mark) => mark.at,
+            None => self.access.last_mark()?.at,
+        };
         for fate in &mut fates {
             if let Fate::Stored(stored) = fate
                 && stored.record.arrived_at == ARRIVING
             {
                 stored.record.arrived_at = at;
             }
-        }
-        if let Some(device) = &push.device {
-            self.note_device(device, at)?;
         }
         Ok((Pushed { fates, at }, wrote))
     }
@@ -137,6 +137,10 @@ impl Writing<'_> {
             (None, Action::Create) => self.create(&ready)?,
             (None, Action::Update | Action::Delete) => return Ok(Err(Reason::NoRecord)),
             (Some(held), Action::Create) => self.again(held, &ready)?,
+            (Some(held), Action::Update | Action::Delete) if self.is_foreign(schema, &held) => {
+                let why = format!("only its author or a manager may change this {}", schema.name);
+                return Ok(Err(Reason::Forbidden { why }));
+            }
             (Some(held), Action::Update | Action::Delete) => {
                 if let Base::Exactly(version) = operation.base
                     && version != held.version
@@ -161,13 +165,27 @@ impl Writing<'_> {
             .then(|| format!("your role is not allowed to write {} records", schema.name))
     }
 
+    /// Whether the record is somebody else's and the contract leaves it to him and to managers.
+    fn is_foreign(&self, schema: &Collection, held: &Held) -> bool {
+        let caller = self.task.caller;
+        let is_manager = matches!(caller.role, Role::Manager | Role::Admin);
+        let is_author = match &held.made_for {
+            Some(user) => caller.is(user),
+            None => caller.is(&held.created_by.to_string()),
+        };
+        self.task.dialect == Some(Dialect::Wellpulse)
+            && schema.edit_by.contains(&Who::Author)
+            && !is_manager
+            && !is_author
+    }
+
     /// Remembers in which form the client calls records.
     fn note_form(&mut self, operation: &Operation) {
         let (Identity::Temporary { wants, .. } | Identity::Unnamed { wants }) = operation.identity
         else {
             return;
         };
-        if self.task.dialect != Some(fieldmesh_dialect::Dialect::Vet) || wants == NameForm::Unsaid {
+        if self.task.dialect != Some(Dialect::Vet) || wants == NameForm::Unsaid {
             return;
         }
         let form = FormRow::from(wants);

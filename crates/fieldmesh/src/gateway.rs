@@ -17,7 +17,7 @@ mod inbox;
 use std::sync::Arc;
 
 use fieldmesh_model::schema::Collection;
-use fieldmesh_model::{DocumentId, TenantId, Value};
+use fieldmesh_model::{DocumentId, Moment, TenantId, Value};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::Node;
@@ -29,6 +29,7 @@ use crate::projection::{NoteRow, group_hashes, name_hash, number_of};
 use crate::rows;
 use crate::schema;
 
+pub(crate) use self::feed::mark_at;
 pub use self::feed::{Mark, Moments};
 pub use self::held::Held;
 pub use self::inbox::{Competing, CompetingValue};
@@ -166,6 +167,30 @@ impl Access {
         let row: Option<NoteRow> =
             rows::find(self.ledger.view(), Tree::Meta, &rows::note_key(key))?;
         Ok(row.map(|row| row.value))
+    }
+
+    /// What the gateway noted under `key`, and when that arrived, where the note has a moment.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn note_and_moment(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Option<Moment>)>, Error> {
+        let view = self.ledger.view();
+        let row: Option<NoteRow> = rows::find(view, Tree::Meta, &rows::note_key(key))?;
+        let Some(row) = row else { return Ok(None) };
+        let at = rows::find(view, Tree::Meta, &rows::mark_key(row.place))?;
+        Ok(Some((row.value, at)))
+    }
+
+    /// What changes whenever anything that can be read does.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn stamp(&self) -> Result<(u64, u64), Error> {
+        let applied = self.ledger.view().applied().map_err(|error| Error::store(&error))?;
+        let steps = *self.ledger.projector.grown().borrow();
+        Ok((applied.map_or(0, |place| place.0), steps))
     }
 
     /// What the gateway noted under keys that begin with `prefix`, from behind `after` on; at most

@@ -145,7 +145,7 @@ async fn what_a_gateway_knows_outlives_a_log_that_was_written_anew() {
     let office = Office::create(&home).await;
     let well = well(&office.node, 1).await;
     let mut last = Json::Null;
-    for minute in 0..40 {
+    for minute in 0..150 {
         let entries = [entry(&well, minute, 80.0)];
         last = office.post("/sync/push", &json!({ "deviceId": "T1", "entries": entries })).await;
         office.get("/sync/entries?deviceId=T1").await;
@@ -159,7 +159,7 @@ async fn what_a_gateway_knows_outlives_a_log_that_was_written_anew() {
     let status = office.get("/sync/status?deviceId=T1").await;
     assert_eq!(status["pendingEntries"], 0);
     assert!(status["lastSyncAt"].as_str() >= last["syncedAt"].as_str(), "{status}");
-    let entries = [entry(&well, 39, 80.0)];
+    let entries = [entry(&well, 149, 80.0)];
     let again = office.post("/sync/push", &json!({ "deviceId": "T1", "entries": entries })).await;
     assert_eq!(
         again["results"],

@@ -145,6 +145,13 @@ impl Access {
     }
 }
 
+/// The mark that was written at `place`.
+pub(crate) fn mark_at(view: &View, place: Place) -> Result<Mark, Error> {
+    let at = rows::find(view, Tree::Meta, &rows::mark_key(place))?;
+    let at = at.unwrap_or_else(clock::now);
+    Ok(Mark { position: rows::position_end(place), at })
+}
+
 /// Looks up when positions of the feed arrived.
 pub struct Moments<'a> {
     view: &'a View,

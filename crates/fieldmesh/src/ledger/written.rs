@@ -16,7 +16,7 @@ use crate::changes::{Closure, read_change};
 use crate::clock;
 use crate::entry::{Entry, Note};
 use crate::error::Error;
-use crate::gateway::{Access, Held};
+use crate::gateway::{Access, Held, Mark, mark_at};
 use crate::rows::{DocumentRow, RecordRow};
 use crate::schema;
 
@@ -51,6 +51,7 @@ pub struct Write<'a> {
     pending: Vec<Pending>,
     open: BTreeMap<DocumentId, Opened>,
     notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    is_marked: bool,
 }
 
 /// A record with all of its changes in the order of their arrival.
@@ -71,7 +72,8 @@ impl Access {
         let alone = self.ledger.gateway.lock().expect("no holder of this lock panics");
         self.ledger.settle()?;
         let (pending, open, notes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Write { ledger: &self.ledger, _alone: alone, pending, open, notes })
+        let is_marked = false;
+        Ok(Write { ledger: &self.ledger, _alone: alone, pending, open, notes, is_marked })
     }
 }
 
@@ -281,6 +283,11 @@ impl Write<'_> {
         Ok(earliest.plus_millis(-1))
     }
 
+    /// Wants a moment of arrival, also where no record is written.
+    pub fn mark(&mut self) {
+        self.is_marked = true;
+    }
+
     /// Notes something that a restart must not lose; `None` takes it back.
     pub fn note(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.notes.insert(key, value);
@@ -311,17 +318,18 @@ impl Write<'_> {
     }
 
     /// Waits until everything is on disk and can be read; notes come behind the records that they
-    /// are about.
+    /// are about. Gives the moment at which it arrived, where there is one.
     ///
     /// # Errors
     ///
     /// The disk failed: what was written may be there or not, and may be written again.
-    pub fn finish(self) -> Result<(), Error> {
+    pub fn finish(self) -> Result<Option<Mark>, Error> {
         let (sender, done) = mpsc::channel();
-        let has_note = !self.notes.is_empty() || !self.pending.is_empty();
+        // What is written needs a moment of arrival, and so does who asks for it next.
+        let is_marked = self.is_marked || !self.pending.is_empty();
+        let has_note = !self.notes.is_empty() || is_marked;
         if has_note {
-            // What is written needs a moment of arrival, and so does who asks for it next.
-            let at = (!self.pending.is_empty()).then(clock::now);
+            let at = is_marked.then(clock::now);
             let note = Note { rows: self.notes.into_iter().collect(), at };
             self.ledger.store.append_with(vec![Entry::Note(note).encode()], move |result| {
                 // Whoever waits may have been stopped; the note is durable all the same.
@@ -332,12 +340,16 @@ impl Write<'_> {
         for pending in self.pending {
             last = Some(self.ledger.finish(pending)?).max(last);
         }
+        let mut noted = None;
         if has_note {
             let places = done.recv().map_err(|_| Error::ShuttingDown)?;
-            let places = places.map_err(|error| Error::store(&error))?;
-            last = last.max(places.last().copied());
+            noted = places.map_err(|error| Error::store(&error))?.last().copied();
+            last = last.max(noted);
         }
-        last.map_or(Ok(()), |place| self.ledger.projector.wait(place))
+        if let Some(place) = last {
+            self.ledger.projector.wait(place)?;
+        }
+        noted.filter(|_| is_marked).map(|place| mark_at(self.ledger.view(), place)).transpose()
     }
 
     fn opened(&mut self, id: DocumentId) -> Result<Option<&Opened>, Error> {

@@ -1,6 +1,8 @@
 //! Where in the feed the changes of a document arrived, and where its record stands.
 //!
-//! A change keeps the place at which it came first: that a batch holds it later is no news.
+//! A change keeps the place at which it came first: that a batch holds it later is no news. A view
+//! made anew from a log that has it in its batch alone finds it there, so it is delivered once more;
+//! this is the one thing in which such a view may differ.
 
 use std::collections::BTreeSet;
 

@@ -10,12 +10,11 @@ use fieldmesh_store::{Fate, Past};
 use super::*;
 use crate::upkeep::Worth;
 
-const TREES: [Tree; 11] = [
+const TREES: [Tree; 10] = [
     Tree::Meta,
     Tree::Document,
     Tree::Leaf,
     Tree::Index,
-    Tree::Feed,
     Tree::Inbox,
     Tree::Peer,
     Tree::Blob,
@@ -106,11 +105,19 @@ impl Disk {
     }
 }
 
+/// A document without its places in the feed: a change keeps the one at which it came first, and a
+/// log that lacks it there has it at its batch.
+fn without_arrival(value: &[u8]) -> Vec<u8> {
+    let row: DocumentRow = rows::decode(value).unwrap();
+    rows::encode(&DocumentRow { arrived: Vec::new(), feed: 0, ..row })
+}
+
 fn all_rows(store: &Store) -> Rows {
     let mut found = Rows::new();
     for tree in TREES {
         for row in rows::scan(store.view(), tree, KeyRange::all(), Direction::Ascending) {
             let (key, value) = row.unwrap();
+            let value = if tree == Tree::Document { without_arrival(&value) } else { value };
             found.insert((tree, key), value);
         }
     }
