@@ -7,6 +7,8 @@
 use fieldmesh_model::limits::{CHANGE_DEPENDENCIES_MAX, CHANGE_OPERATIONS_MAX, CHANGE_SIZE_MAX};
 use sha2::{Digest, Sha256};
 
+mod columns;
+pub(crate) mod operations;
 mod reader;
 
 use reader::{Reader, Total};

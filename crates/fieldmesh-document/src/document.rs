@@ -166,6 +166,14 @@ impl Document {
         }
     }
 
+    /// The hashes of all changes.
+    pub fn changes(&self) -> Vec<[u8; 32]> {
+        match &self.first {
+            Some(first) => vec![first.hash()],
+            None => self.inner().get_changes_meta(&[]).iter().map(|meta| meta.hash.0).collect(),
+        }
+    }
+
     /// Applies edits as one change at `at`; returns its bytes, or `None` if nothing changes.
     ///
     /// An edit of a field replaces all its concurrent values. The caller has validated the edits.

@@ -11,7 +11,7 @@ use fieldmesh_model::limits::{CHANGE_OPERATIONS_MAX, CHANGE_SIZE_MAX};
 use fieldmesh_model::{DeviceId, DocumentId, Epoch, Moment, Scope, UserId};
 
 use crate::actor::{actor, is_actor};
-use crate::chunk::{ChunkError, Peeked, peek};
+use crate::chunk::{ChunkError, Peeked, operations, peek};
 use crate::document::Document;
 use crate::first::First;
 use crate::guard::guard;
@@ -161,7 +161,8 @@ pub fn judge(change: &[u8], closure: &[&[u8]], origin: &Origin) -> Result<Accept
     }
     let mut root = None;
     for (bytes, known) in &known {
-        let earlier = First::decode(bytes).ok_or(Refusal::NotCanonical)?;
+        let earlier = operations::read(bytes, known).or_else(|| First::decode(bytes));
+        let earlier = earlier.ok_or(Refusal::NotCanonical)?;
         operations.add_accepted(&earlier);
         let rank = (known.at, known.hash);
         if known.deps.is_empty() && root.as_ref().is_none_or(|(first, _)| rank < *first) {
@@ -242,15 +243,18 @@ fn check_sequence(change: &Peeked, known: &Known<'_>) -> Result<(), Refusal> {
 }
 
 fn decode(bytes: &[u8], peeked: &Peeked) -> Result<ExpandedChange, Refusal> {
-    let expanded = First::decode(bytes).ok_or(Refusal::NotCanonical)?;
-    let is_canonical = guard(|| {
-        let again = Change::from(expanded.clone());
-        again.hash().0 == peeked.hash && again.raw_bytes() == bytes
-    });
-    match is_canonical {
-        Ok(true) => Ok(expanded),
-        Ok(false) | Err(_) => Err(Refusal::NotCanonical),
+    let read = operations::read(bytes, peeked).filter(|read| is_canonical(read, bytes, peeked));
+    if let Some(expanded) = read {
+        return Ok(expanded);
     }
+    let expanded = First::decode(bytes).ok_or(Refusal::NotCanonical)?;
+    if is_canonical(&expanded, bytes, peeked) { Ok(expanded) } else { Err(Refusal::NotCanonical) }
+}
+
+/// Whether the bytes are the ones in which Automerge writes this change.
+fn is_canonical(change: &ExpandedChange, bytes: &[u8], peeked: &Peeked) -> bool {
+    let again = guard(|| Change::from(change.clone()));
+    again.is_ok_and(|again| again.raw_bytes() == bytes && again.hash().0 == peeked.hash)
 }
 
 fn apply(

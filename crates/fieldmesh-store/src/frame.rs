@@ -26,6 +26,7 @@ use ring::aead::{Aad, LessSafeKey, Nonce};
 
 use crate::key::DataKey;
 use crate::log::Entry;
+use crate::zstd_context;
 
 /// The largest entry in bytes.
 pub const ENTRY_SIZE_MAX: usize = 16 * 1024 * 1024;
@@ -327,7 +328,7 @@ fn head_checksum(head: &[u8], segment: &[u8; 16]) -> [u8; 4] {
 }
 
 fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
-    let compressed = zstd::bulk::compress(bytes, COMPRESSION_LEVEL).ok()?;
+    let compressed = zstd_context::compress(bytes, COMPRESSION_LEVEL).ok()?;
     let raw_length = u32::try_from(bytes.len()).ok()?;
     Some([&raw_length.to_be_bytes()[..], &compressed].concat())
 }
@@ -338,7 +339,7 @@ fn decompress(payload: &[u8]) -> Option<Vec<u8>> {
     if raw_length > PAYLOAD_SIZE_MAX {
         return None;
     }
-    let bytes = zstd::bulk::decompress(compressed, raw_length).ok()?;
+    let bytes = zstd_context::decompress(compressed, raw_length).ok()?;
     (bytes.len() == raw_length).then_some(bytes)
 }
 

@@ -32,6 +32,7 @@ mod sealed;
 mod store;
 pub mod view;
 mod writer;
+mod zstd_context;
 
 pub use frame::{COMPRESS_ABOVE, ENTRY_SIZE_MAX, Form, LOG_VERSION};
 pub use key::{DataKey, KeyError, KeyFile, Way, WrappedKey};

@@ -104,6 +104,9 @@ struct Desk {
     author: Author,
     /// Changes that are handed to the store and may not be in the view so far, by document.
     recent: BTreeMap<DocumentId, Vec<Recent>>,
+    /// How many of them were still needed when that was looked at last: looking costs, so it pays
+    /// only when there are twice as many.
+    recent_kept: usize,
     /// The newest place that a local change was written to.
     newest: Option<Place>,
     /// Groups of batches that are on their way to the disk.
@@ -155,8 +158,14 @@ impl Ledger {
         let Parts { store, projector, places, identity, policy, only, since, harms, seen } = parts;
         let author = read_author(&store, &identity, epoch)?;
         let device = author.device();
-        let desk =
-            Desk { author, recent: BTreeMap::new(), newest: None, sealing: 0, given: Moment::ZERO };
+        let desk = Desk {
+            author,
+            recent: BTreeMap::new(),
+            recent_kept: 0,
+            newest: None,
+            sealing: 0,
+            given: Moment::ZERO,
+        };
         Ok(Self {
             store,
             projector,

@@ -21,6 +21,7 @@ pub mod home;
 pub mod import;
 mod keep;
 mod ledger;
+mod made;
 mod mesh;
 mod node;
 mod places;

@@ -30,6 +30,7 @@ use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
 use crate::harm::{Harm, Harmed, Outcome};
 use crate::keep::{self, LetGo};
+use crate::made::MadeChanges;
 use crate::places::{Places, read_batch};
 use crate::rows::{self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow};
 
@@ -68,6 +69,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) forward_only: bool,
     /// Whether whoever asked for the work does not wait for it any more.
     pub(crate) is_stopped: &'a AtomicBool,
+    /// What this process has made itself.
+    pub(crate) made: &'a MadeChanges,
 }
 
 /// Rows that are being made.

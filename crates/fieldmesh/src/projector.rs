@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fieldmesh_identity::Policy;
 use fieldmesh_model::{DeviceId, DocumentId};
@@ -18,11 +18,16 @@ use fieldmesh_store::{Place, Store};
 
 use crate::entry::Entry;
 use crate::error::Error;
+use crate::made::MadeChanges;
 use crate::places::Places;
 use crate::projection::{Projection, Sources, indexing};
 
 /// Changes that one step applies at the most.
 const STEP_CHANGES_MAX: usize = 1_024;
+
+/// The least time from one step to the next while nobody waits for the view. Each step costs
+/// something whatever it applies, and a change that its batch follows at once is written once.
+const STEP_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Documents whose writing is kept in mind for whoever counts; beyond them all are counted anew.
 const WRITTEN_MAX: usize = 16_384;
@@ -43,11 +48,14 @@ struct Shared {
     is_stopped: AtomicBool,
     /// Tells whoever follows that the view has grown.
     grown: tokio::sync::watch::Sender<u64>,
+    made: MadeChanges,
 }
 
 #[derive(Default)]
 struct State {
     wake: bool,
+    /// Whether somebody waits for the view, so that the next step begins at once.
+    is_urgent: bool,
     stop: bool,
     applied: Option<Place>,
     failed: Option<String>,
@@ -70,9 +78,15 @@ impl State {
     }
 }
 
-/// What a step has done: the place of the last entry, if there was one, and which documents it
-/// wrote.
-type Step = (Option<Place>, Vec<DocumentId>);
+/// What a step has done.
+struct Step {
+    /// The place of the last entry, if there was one.
+    last: Option<Place>,
+    /// The documents that it wrote.
+    written: Vec<DocumentId>,
+    /// Whether it ended before the log did.
+    is_cut: bool,
+}
 
 /// What the thread works with.
 pub(crate) struct Work {
@@ -101,13 +115,10 @@ impl Projector {
         indexing::begin(&work.store)?;
         let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
         let state = State { wake: true, applied, ..State::default() };
-        let is_stopped = AtomicBool::new(false);
-        let shared = Arc::new(Shared {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-            is_stopped,
-            grown: tokio::sync::watch::Sender::new(0),
-        });
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        let (is_stopped, made) = (AtomicBool::new(false), MadeChanges::default());
+        let grown = tokio::sync::watch::Sender::new(0);
+        let shared = Arc::new(Shared { state, changed, is_stopped, grown, made });
         let projector = Self { shared };
         let runner = projector.clone();
         let thread = std::thread::Builder::new()
@@ -119,7 +130,17 @@ impl Projector {
 
     /// Says that the log has grown.
     pub(crate) fn wake(&self) {
-        self.lock().wake = true;
+        let mut state = self.lock();
+        if !state.wake {
+            state.wake = true;
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// As [`Self::wake`], and that somebody waits.
+    fn hurry(&self) {
+        let mut state = self.lock();
+        (state.wake, state.is_urgent) = (true, true);
         self.shared.changed.notify_all();
     }
 
@@ -136,7 +157,7 @@ impl Projector {
         if self.applied() >= Some(place) {
             return Ok(());
         }
-        self.wake();
+        self.hurry();
         let mut state = self.lock();
         loop {
             if state.applied >= Some(place) {
@@ -157,7 +178,7 @@ impl Projector {
         if self.applied() >= Some(place) {
             return;
         }
-        self.wake();
+        self.hurry();
         let is_behind = |state: &mut State| {
             state.applied < Some(place) && state.failed.is_none() && !state.stop
         };
@@ -169,7 +190,7 @@ impl Projector {
     pub(crate) fn reopen(&self) {
         let mut state = self.lock();
         let rounds = state.rounds;
-        state.wake = true;
+        (state.wake, state.is_urgent) = (true, true);
         self.shared.changed.notify_all();
         // Two rounds: one that finds it broken, one that works on the new one.
         let is_same = |state: &mut State| state.rounds < rounds + 2 && !state.stop;
@@ -182,7 +203,7 @@ impl Projector {
         let rounds = state.rounds;
         // The first round may have begun before.
         for round in 1..=2 {
-            state.wake = true;
+            (state.wake, state.is_urgent) = (true, true);
             self.shared.changed.notify_all();
             while state.rounds < rounds + round {
                 if state.stop {
@@ -213,6 +234,11 @@ impl Projector {
         self.lock().written.replace(BTreeSet::new())
     }
 
+    /// Where a change that is made here leaves its record for the thread.
+    pub(crate) fn made(&self) -> &MadeChanges {
+        &self.shared.made
+    }
+
     /// Why the view does not follow the log.
     pub(crate) fn fault(&self) -> Option<String> {
         self.lock().failed.clone()
@@ -223,26 +249,30 @@ impl Projector {
     }
 
     fn run(&self, work: &Work) {
-        while let Some(applied) = self.next() {
-            match guarded(work, applied, &self.shared.is_stopped) {
-                Ok((Some(place), written)) => {
+        let mut begun = None;
+        while let Some(applied) = self.next(begun) {
+            begun = Some(Instant::now());
+            match guarded(work, applied, &self.shared) {
+                Ok(Step { last: Some(place), written, is_cut }) => {
                     let is_grown = !written.is_empty();
                     let mut state = self.lock();
                     state.note_written(written);
                     state.applied = Some(place);
                     state.failed = None;
                     state.is_retry = false;
-                    // There may be more: a step is bounded.
+                    // There may be more.
                     state.wake = true;
+                    state.is_urgent |= is_cut;
                     drop(state);
                     if is_grown {
                         self.shared.grown.send_modify(|steps| *steps = steps.wrapping_add(1));
                     }
                 }
-                Ok((None, written)) => {
+                Ok(Step { last: None, written, .. }) => {
                     let is_left = make_indexes(&work.store);
                     let mut state = self.lock();
                     state.wake |= is_left;
+                    state.is_urgent |= is_left;
                     state.note_written(written);
                     state.failed = None;
                     state.is_retry = false;
@@ -272,20 +302,26 @@ impl Projector {
             Ok(applied) if !state.is_retry => {
                 state.applied = applied;
                 state.is_retry = true;
-                state.wake = true;
+                (state.wake, state.is_urgent) = (true, true);
             }
             Ok(_) => state.failed = Some(error.to_string()),
             Err(reopen) => state.failed = Some(format!("{error}; {reopen}")),
         }
     }
 
-    /// Waits for something to do; gives the position, or `None` when it is time to stop.
-    fn next(&self) -> Option<Option<Place>> {
+    /// Waits for something to do, and for more of it if the last step has `begun` a moment ago and
+    /// nobody waits; gives the position, or `None` when it is time to stop.
+    fn next(&self, begun: Option<Instant>) -> Option<Option<Place>> {
         let mut state = self.lock();
         while !state.wake && !state.stop {
             state = self.shared.changed.wait(state).expect("no holder of this lock panics");
         }
-        state.wake = false;
+        let pause = begun.map_or(Duration::ZERO, |at| STEP_INTERVAL.saturating_sub(at.elapsed()));
+        let may_wait = |state: &mut State| !state.is_urgent && !state.stop;
+        let changed = &self.shared.changed;
+        let waited = changed.wait_timeout_while(state, pause, may_wait);
+        (state, _) = waited.expect("no holder of this lock panics");
+        (state.wake, state.is_urgent) = (false, false);
         (!state.stop).then_some(state.applied)
     }
 }
@@ -315,14 +351,20 @@ fn make_indexes(store: &Store) -> bool {
 }
 
 /// A step whose panic ends in an error: whoever waits for the view must never wait for ever.
-fn guarded(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<Step, Error> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| step(work, applied, is_stopped))).unwrap_or_else(
-        |_| Err(Error::Store { reason: "the view could not be written; see the log".into() }),
-    )
+fn guarded(work: &Work, applied: Option<Place>, shared: &Shared) -> Result<Step, Error> {
+    let step = || step(work, applied, &shared.is_stopped, &shared.made);
+    std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
+        Err(Error::Store { reason: "the view could not be written; see the log".into() })
+    })
 }
 
 /// Applies the next entries.
-fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<Step, Error> {
+fn step(
+    work: &Work,
+    applied: Option<Place>,
+    is_stopped: &AtomicBool,
+    made: &MadeChanges,
+) -> Result<Step, Error> {
     // A view that an error broke is found out here, also where there is nothing to apply.
     work.store.view().applied().map_err(|error| Error::store(&error))?;
     let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
@@ -333,6 +375,7 @@ fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<
         me: work.me,
         forward_only: work.forward_only,
         is_stopped,
+        made,
     };
     let mut projection = Projection::new(&sources);
     // The last entries may have been dropped; who waits for them waits for the end all the same.
@@ -383,7 +426,7 @@ fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<
         Some(place) => projection.finish(place)?,
         None => Vec::new(),
     };
-    Ok((last, written))
+    Ok(Step { last, written, is_cut })
 }
 
 #[cfg(test)]
@@ -413,7 +456,7 @@ mod tests {
         };
         // From the beginning of the log, as if nothing of it was in the view.
         let before = ledger.view().applied().unwrap();
-        let step = step(&work, None, &AtomicBool::new(true));
+        let step = step(&work, None, &AtomicBool::new(true), &MadeChanges::default());
         assert!(matches!(step, Err(Error::ShuttingDown)));
         assert_eq!(ledger.view().applied().unwrap(), before);
         drop(work);

@@ -164,6 +164,35 @@ fn judge_all(mut make: impl FnMut(usize, &[(u8, Vec<u8>)]) -> Option<Vec<u8>>) {
     assert!(accepted > 0 && refused > accepted, "{accepted} accepted, {refused} refused");
 }
 
+/// Honest changes are read without Automerge, and whatever is read so and is what Automerge would
+/// write, Automerge reads alike.
+#[test]
+fn what_is_read_without_automerge_is_what_automerge_reads() {
+    let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
+    let changes = busy(&production());
+    let read = |bytes: &[u8]| {
+        let peeked = peek(bytes).ok()?;
+        let read = crate::chunk::operations::read(bytes, &peeked)?;
+        let again = guard(|| Change::from(read.clone())).ok()?;
+        (again.raw_bytes() == bytes).then_some(read)
+    };
+    let mut agreed = 0;
+    for round in 0..ROUNDS {
+        let (_, honest) = &changes[round % changes.len()];
+        assert!(read(honest).is_some(), "of a kind that the gate knows");
+        let bytes = if round < changes.len() { honest } else { &damage(honest, &mut numbers) };
+        let Some(ours) = read(bytes) else { continue };
+        let theirs = Change::try_from(bytes.as_slice()).unwrap().decode();
+        assert_eq!(ours.operations, theirs.operations);
+        assert_eq!((ours.actor_id, ours.seq), (theirs.actor_id, theirs.seq));
+        assert_eq!((ours.start_op, ours.time), (theirs.start_op, theirs.time));
+        assert_eq!((ours.deps, ours.message), (theirs.deps, theirs.message));
+        assert_eq!(ours.extra_bytes, theirs.extra_bytes);
+        agreed += 1;
+    }
+    assert!(agreed > 2 * changes.len(), "{agreed} agreed");
+}
+
 #[test]
 fn damaged_changes_never_panic_and_never_spoil_a_document() {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);

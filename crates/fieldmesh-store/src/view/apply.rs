@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::content::Content;
 use super::opened::{OpenView, damaged, physical};
-use super::page::{Cut, Packer, Page, RowRef, merge, separator};
+use super::page::{self, Cut, Page, RowRef, merge, separator};
 use super::rows::{RowBatch, Rows, RowsError};
 use super::seal::{Sealer, page_key, piece_keys, recent_key};
 use super::tally::{self, Tally};
@@ -21,7 +21,7 @@ const PART_ROWS_MIN: usize = 2_048;
 
 impl OpenView {
     pub(crate) fn apply(&mut self, set: WriteSet) -> Result<(), ViewError> {
-        let mut draft = self.draft(self.tally.clone())?;
+        let mut draft = self.draft(self.tally.clone());
         let (applied, next) = (set.applied, set.next);
         let changes = draft.contents(set)?;
         for key in changes.keys() {
@@ -74,8 +74,7 @@ impl OpenView {
         }
         let rows = self.recent.with(changes);
         let parts = self.parts(&rows)?;
-        let drafts: Vec<Draft<'_>> =
-            parts.iter().map(|_| self.draft(Tally::default())).collect::<Result<_, _>>()?;
+        let drafts: Vec<Draft<'_>> = parts.iter().map(|_| self.draft(Tally::default())).collect();
         let done = on_all_cores(parts.into_iter().zip(drafts), |(part, mut draft)| {
             (self.rewrite(part, &mut draft), draft)
         });
@@ -128,10 +127,9 @@ impl OpenView {
         Ok(rewritten)
     }
 
-    fn draft(&self, tally: Tally) -> Result<Draft<'_>, ViewError> {
-        let packer = Packer::new().map_err(RowsError::Io)?;
+    fn draft(&self, tally: Tally) -> Draft<'_> {
         let batch = RowBatch::new();
-        Ok(Draft { rows: &*self.rows, sealer: &self.sealer, batch, tally, packer })
+        Draft { rows: &*self.rows, sealer: &self.sealer, batch, tally }
     }
 }
 
@@ -141,7 +139,6 @@ struct Draft<'a> {
     sealer: &'a Sealer,
     batch: RowBatch,
     tally: Tally,
-    packer: Packer,
 }
 
 impl Draft<'_> {
@@ -175,7 +172,7 @@ impl Draft<'_> {
     ) -> Result<(), ViewError> {
         let rows: Vec<RowRef<'_>> =
             changes.iter().map(|(key, content)| (&key[..], &content[..])).collect();
-        for packed in self.packer.pack(&rows, Cut::Full).map_err(RowsError::Io)? {
+        for packed in page::pack(&rows, Cut::Full).map_err(RowsError::Io)? {
             let key = recent_key(*end);
             let stored = self.sealer.seal(&key, &packed.bytes)?;
             self.put(key, stored);
@@ -205,7 +202,7 @@ impl Draft<'_> {
         self.remove(key.to_vec())?;
         let rows: Vec<RowRef<'_>> = rows.into_iter().collect();
         let cut = if is_behind { Cut::Full } else { Cut::Even };
-        for (key, stored) in pages_of(&rows, key.to_vec(), cut, &mut self.packer, self.sealer)? {
+        for (key, stored) in pages_of(&rows, key.to_vec(), cut, self.sealer)? {
             self.put(key, stored);
         }
         Ok(true)
@@ -253,12 +250,11 @@ pub(super) fn pages_of(
     rows: &[RowRef<'_>],
     key: Vec<u8>,
     cut: Cut,
-    packer: &mut Packer,
     sealer: &Sealer,
 ) -> Result<Vec<Row>, ViewError> {
     let share = rows.len().div_ceil(cores());
     if share < PART_ROWS_MIN {
-        return pack(rows, key, cut, packer, sealer);
+        return pack(rows, key, cut, sealer);
     }
     // The last page of each part may be less full than it could be, of some hundred.
     let starts = (0..rows.len()).step_by(share);
@@ -272,9 +268,7 @@ pub(super) fn pages_of(
         before = part.last().map(|(key, _)| *key);
         keyed.extend(key.map(|key| (key, part)));
     }
-    let one = |(key, part): (Vec<u8>, &[RowRef<'_>])| {
-        pack(part, key, cut, &mut Packer::new().map_err(RowsError::Io)?, sealer)
-    };
+    let one = |(key, part): (Vec<u8>, &[RowRef<'_>])| pack(part, key, cut, sealer);
     for part in on_all_cores(keyed.into_iter(), one) {
         pages.extend(part?);
     }
@@ -285,12 +279,11 @@ fn pack(
     rows: &[RowRef<'_>],
     mut key: Vec<u8>,
     cut: Cut,
-    packer: &mut Packer,
     sealer: &Sealer,
 ) -> Result<Vec<Row>, ViewError> {
     let mut pages = Vec::new();
     let mut count = 0;
-    for packed in packer.pack(rows, cut).map_err(RowsError::Io)? {
+    for packed in page::pack(rows, cut).map_err(RowsError::Io)? {
         let stored = sealer.seal(&key, &packed.bytes)?;
         pages.push((std::mem::take(&mut key), stored));
         count += packed.rows;

@@ -73,7 +73,7 @@ fn last_below<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::page::{Cut, Packer, Unpacker};
+    use super::super::page::{Cut, pack, unpack};
     use super::*;
 
     #[test]
@@ -83,8 +83,8 @@ mod tests {
             (0..15_u8).map(|number| (vec![number], &content[..])).collect();
         let rows: Vec<(&[u8], &[u8])> =
             rows.iter().map(|(key, value)| (&key[..], *value)).collect();
-        let packed = Packer::new().unwrap().pack(&rows, Cut::Full).unwrap();
-        let page = Arc::new(Unpacker::new().unwrap().unpack(&packed[0].bytes).unwrap());
+        let packed = pack(&rows, Cut::Full).unwrap();
+        let page = Arc::new(unpack(&packed[0].bytes).unwrap());
         let cached =
             |end: Option<&[u8]>| Cached { page: Arc::clone(&page), end: end.map(<[u8]>::to_vec) };
         let used = Bound::Included(b"used".to_vec());

@@ -9,8 +9,8 @@ use fieldmesh_model::StoreId;
 
 use super::apply::{content_of, pages_of};
 use super::opened::{OpenView, damaged};
-use super::page::{Cut, Packer, RowRef};
-use super::rows::{RowBatch, RowRange, Rows, RowsError};
+use super::page::{Cut, RowRef};
+use super::rows::{RowBatch, RowRange, Rows};
 use super::seal::{self, PIECE_TREE, Sealer, page_key};
 use super::tally::{self, Tally};
 use super::{Direction, OWN_TREE, Row, ViewError};
@@ -65,7 +65,6 @@ pub(crate) fn copy(
         fresh,
         sealer: Sealer::new(key, build),
         tally: Tally::new(view.tally.applied),
-        packer: Packer::new().map_err(RowsError::Io)?,
         next_key: page_key(&[]),
     };
     let mut range: RowRange =
@@ -91,7 +90,6 @@ struct Copy<'a> {
     fresh: &'a dyn Rows,
     sealer: Sealer,
     tally: Tally,
-    packer: Packer,
     /// Where the next page begins.
     next_key: Vec<u8>,
 }
@@ -111,7 +109,7 @@ impl Copy<'_> {
         let rows: Vec<RowRef<'_>> =
             rows.iter().map(|(key, content)| (&key[..], &content[..])).collect();
         let first = std::mem::take(&mut self.next_key);
-        let mut pages = pages_of(&rows, first, Cut::Full, &mut self.packer, &self.sealer)?;
+        let mut pages = pages_of(&rows, first, Cut::Full, &self.sealer)?;
         let mut written = rows.len();
         if let Some((key, _)) = pages.pop_if(|_| !is_last) {
             written = rows.partition_point(|(row, _)| *row < &key[1..]);

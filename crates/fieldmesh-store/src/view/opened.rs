@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::cache::{Cached, PageCache};
 use super::content::{self, Content};
 use super::filter::Filter;
-use super::page::{Page, Unpacker};
+use super::page::{Page, unpack};
 use super::range::is_empty_range;
 use super::recent::Recent;
-use super::rows::{RowRange, Rows, RowsError};
+use super::rows::{RowRange, Rows};
 use super::seal::{PAGE_TREE, RECENT_TREE, Sealer, page_key, piece_keys};
 use super::tally::{self, Tally};
 use super::{Direction, OWN_TREE, Row, Tree, ViewError};
@@ -28,7 +28,6 @@ pub(crate) struct OpenView {
     /// What it has, if it began empty in this process.
     pub(super) filter: Option<Filter>,
     pages: Mutex<PageCache>,
-    unpacker: Unpacker,
 }
 
 /// A page that is stored.
@@ -53,9 +52,8 @@ impl OpenView {
         sealer: Sealer,
         tally: Tally,
     ) -> Result<Self, ViewError> {
-        let unpacker = Unpacker::new().map_err(RowsError::Io)?;
         let (recent, pages) = (Recent::default(), Mutex::default());
-        let mut view = Self { rows, sealer, tally, recent, filter: None, pages, unpacker };
+        let mut view = Self { rows, sealer, tally, recent, filter: None, pages };
         let mut range = in_tree(RECENT_TREE);
         let mut recent: Option<Recent> = None;
         loop {
@@ -222,7 +220,7 @@ impl OpenView {
 
     fn decode(&self, key: &[u8], stored: Vec<u8>) -> Result<Page, ViewError> {
         let packed = self.sealer.open(key, stored).ok_or_else(damaged)?;
-        self.unpacker.unpack(&packed).ok_or_else(damaged)
+        unpack(&packed).ok_or_else(damaged)
     }
 
     /// Whether `key` is the one that this build is written with.

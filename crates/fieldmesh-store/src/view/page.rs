@@ -10,10 +10,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
-use std::sync::{Mutex, PoisonError};
 
 use super::content;
 use super::rows::RowRange;
+use crate::zstd_context;
 
 /// The largest stored page: sled writes some sixteen of them anew when one of them changes often,
 /// and begins to lose values of some 8 KiB.
@@ -102,24 +102,13 @@ impl Page {
     }
 }
 
-/// Reads pages; keeps what zstd needs for that.
-pub(crate) struct Unpacker(Mutex<zstd::bulk::Decompressor<'static>>);
-
-impl Unpacker {
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(Mutex::new(zstd::bulk::Decompressor::new()?)))
-    }
-
-    /// `None` if the bytes are no page.
-    pub(crate) fn unpack(&self, packed: &[u8]) -> Option<Page> {
-        let plain_max = PLAIN_SIZE_MAX + PAGE_SIZE_MAX;
-        let mut zstd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bytes = zstd.decompress(packed, plain_max).ok()?;
-        drop(zstd);
-        // It has room for the largest page, and is kept for long.
-        bytes.shrink_to_fit();
-        Page::parse(bytes)
-    }
+/// Reads a page; `None` if the bytes are none.
+pub(crate) fn unpack(packed: &[u8]) -> Option<Page> {
+    let plain_max = PLAIN_SIZE_MAX + PAGE_SIZE_MAX;
+    let mut bytes = zstd_context::decompress(packed, plain_max).ok()?;
+    // It has room for the largest page, and is kept for long.
+    bytes.shrink_to_fit();
+    Page::parse(bytes)
 }
 
 /// The row at the beginning of these bytes.
@@ -165,75 +154,66 @@ pub(crate) struct Packed {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Cuts rows into pages; keeps what zstd needs for that.
-pub(crate) struct Packer(zstd::bulk::Compressor<'static>);
-
-impl Packer {
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(zstd::bulk::Compressor::new(COMPRESSION_LEVEL)?))
+/// The pages for sorted rows, in order.
+pub(crate) fn pack(rows: &[RowRef<'_>], cut: Cut) -> io::Result<Vec<Packed>> {
+    match cut {
+        Cut::Even => halve(rows),
+        Cut::Full => fill(rows),
     }
+}
 
-    /// The pages for sorted rows, in order.
-    pub(crate) fn pack(&mut self, rows: &[RowRef<'_>], cut: Cut) -> io::Result<Vec<Packed>> {
-        match cut {
-            Cut::Even => self.halve(rows),
-            Cut::Full => self.fill(rows),
-        }
-    }
-
-    fn halve(&mut self, rows: &[RowRef<'_>]) -> io::Result<Vec<Packed>> {
-        let mut pages = Vec::new();
-        let mut left = vec![rows];
-        while let Some(part) = left.pop().filter(|part| !part.is_empty()) {
-            match self.try_page(part)? {
-                Try::Fits(page) => pages.push(page),
-                Try::TooLarge(_) => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    left.extend([second, first]);
-                }
+fn halve(rows: &[RowRef<'_>]) -> io::Result<Vec<Packed>> {
+    let mut pages = Vec::new();
+    let mut left = vec![rows];
+    while let Some(part) = left.pop().filter(|part| !part.is_empty()) {
+        match try_page(part)? {
+            Try::Fits(page) => pages.push(page),
+            Try::TooLarge(_) => {
+                let (first, second) = part.split_at(part.len() / 2);
+                left.extend([second, first]);
             }
         }
-        Ok(pages)
     }
+    Ok(pages)
+}
 
-    fn fill(&mut self, rows: &[RowRef<'_>]) -> io::Result<Vec<Packed>> {
-        let mut pages = Vec::new();
-        let mut rest = rows;
-        let mut room = FIRST_ROOM;
-        let mut tries = 0;
-        while !rest.is_empty() {
-            let part = &rest[..fitting(rest, room)];
-            let size = match self.try_page(part)? {
-                Try::TooLarge(size) => size,
-                Try::Fits(page) => {
-                    let size = page.bytes.len();
-                    let is_last = part.len() == rest.len() || room == PLAIN_SIZE_MAX;
-                    tries += 1;
-                    if is_last || size >= FULL_SIZE || tries > TRIES_MAX {
-                        pages.push(page);
-                        rest = &rest[part.len()..];
-                        tries = 0;
-                    }
-                    size
+fn fill(rows: &[RowRef<'_>]) -> io::Result<Vec<Packed>> {
+    let mut pages = Vec::new();
+    let mut rest = rows;
+    let mut room = FIRST_ROOM;
+    let mut tries = 0;
+    while !rest.is_empty() {
+        let part = &rest[..fitting(rest, room)];
+        let size = match try_page(part)? {
+            Try::TooLarge(size) => size,
+            Try::Fits(page) => {
+                let size = page.bytes.len();
+                let is_last = part.len() == rest.len() || room == PLAIN_SIZE_MAX;
+                tries += 1;
+                if is_last || size >= FULL_SIZE || tries > TRIES_MAX {
+                    pages.push(page);
+                    rest = &rest[part.len()..];
+                    tries = 0;
                 }
-            };
-            let wanted = plain_size(part) * PAGE_SIZE_MAX / size * FILL_PERCENT / 100;
-            room = wanted.min(PLAIN_SIZE_MAX);
-        }
-        Ok(pages)
+                size
+            }
+        };
+        let wanted = plain_size(part) * PAGE_SIZE_MAX / size * FILL_PERCENT / 100;
+        room = wanted.min(PLAIN_SIZE_MAX);
     }
+    Ok(pages)
+}
 
-    fn try_page(&mut self, rows: &[RowRef<'_>]) -> io::Result<Try> {
-        let plain = encode(rows);
-        if rows.len() > 1 && plain.len() > PLAIN_SIZE_MAX {
-            return Ok(Try::TooLarge(plain.len()));
-        }
-        let bytes = self.0.compress(&plain)?;
-        let size = bytes.len() + SEAL_SIZE;
-        // The largest row fits: keys have at most 512 bytes and contents 2 KiB.
-        let fits = rows.len() <= 1 || size <= PAGE_SIZE_MAX;
-        Ok(if fits { Try::Fits(Packed { rows: rows.len(), bytes }) } else { Try::TooLarge(size) })
+fn try_page(rows: &[RowRef<'_>]) -> io::Result<Try> {
+    let plain = encode(rows);
+    if rows.len() > 1 && plain.len() > PLAIN_SIZE_MAX {
+        return Ok(Try::TooLarge(plain.len()));
     }
+    let bytes = zstd_context::compress(&plain, COMPRESSION_LEVEL)?;
+    let size = bytes.len() + SEAL_SIZE;
+    // The largest row fits: keys have at most 512 bytes and contents 2 KiB.
+    let fits = rows.len() <= 1 || size <= PAGE_SIZE_MAX;
+    Ok(if fits { Try::Fits(Packed { rows: rows.len(), bytes }) } else { Try::TooLarge(size) })
 }
 
 enum Try {
@@ -289,11 +269,11 @@ mod tests {
     fn packed(rows: &[(Vec<u8>, Vec<u8>)], cut: Cut) -> Vec<Packed> {
         let rows: Vec<RowRef<'_>> =
             rows.iter().map(|(key, value)| (&key[..], &value[..])).collect();
-        Packer::new().unwrap().pack(&rows, cut).unwrap()
+        pack(&rows, cut).unwrap()
     }
 
     fn decode(packed: &[u8]) -> Option<Page> {
-        Unpacker::new().unwrap().unpack(packed)
+        unpack(packed)
     }
 
     #[test]

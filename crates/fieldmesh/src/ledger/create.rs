@@ -10,10 +10,12 @@ use crate::api::{NewRecord, Record, Safety};
 use crate::author::{Unsealed, priority_of};
 use crate::clock;
 use crate::error::Error;
+use crate::rows::RecordRow;
 use crate::schema;
 
 use super::Ledger;
 use super::names::ViewReferences;
+use super::query::Names;
 use super::write::Pending;
 
 /// A record that has been checked and has its id.
@@ -64,11 +66,11 @@ impl Ledger {
         if ready.is_late {
             self.check_not_let_go(ready.id)?;
         }
-        let (document, pending) = self.start(&ready)?;
+        let (record, pending) = self.start(&ready)?;
         // While the disk works.
-        let record = self.read(&document, schema);
+        let record = self.to_record(ready.id, schema, record, &mut Names::default());
         self.finish(pending)?;
-        Ok(Record { safe: Some(Safety::Here), ..record? })
+        Ok(Record { safe: Some(Safety::Here), ..record })
     }
 
     /// The fields that the input means, not yet checked.
@@ -165,7 +167,7 @@ impl Ledger {
     }
 
     /// Writes the first change of a record; [`Ledger::finish`] waits for the disk.
-    fn start(&self, ready: &Ready) -> Result<(Document, Pending), Error> {
+    fn start(&self, ready: &Ready) -> Result<(RecordRow, Pending), Error> {
         let mut desk = self.desk();
         if desk.recent.contains_key(&ready.id) {
             let collection = ready.schema.name.clone();
@@ -175,8 +177,10 @@ impl Ledger {
         let actor = desk.author.actor();
         let (document, change) = Document::create(&self.first_change(ready, actor))
             .map_err(|error| Error::fault("", error.to_string()))?;
+        let record = RecordRow::of(&document, ready.schema)?;
+        self.note_made(&desk, ready.scope, &document, &record);
         let pending = self.submit(&mut desk, ready.scope, ready.unsealed(change));
-        Ok((document, pending))
+        Ok((record, pending))
     }
 
     pub(super) fn first_change<'a>(&self, ready: &'a Ready, actor: [u8; 16]) -> CreateRecord<'a> {

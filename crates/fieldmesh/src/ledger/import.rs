@@ -8,7 +8,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fieldmesh_document::{CreateError, root_change};
+use fieldmesh_document::{CreateError, Document};
 use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::validate::{Fault, References, validate};
 use fieldmesh_model::{DocumentId, Fields, Value, catalogue, input};
@@ -18,6 +18,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::import::{Create, Import, Mapped, MappedRecord, Mapping};
 use crate::projection::is_indexed;
+use crate::rows::RecordRow;
 use crate::schema;
 
 use super::Ledger;
@@ -297,10 +298,12 @@ impl Run<'_> {
         let mut desk = ledger.desk();
         ledger.check_held(ready.scope)?;
         let (epoch, actor) = (desk.author.epoch(), desk.author.actor());
-        let root = root_change(&ledger.first_change(ready, actor))
+        let (document, change) = Document::create(&ledger.first_change(ready, actor))
             .map_err(|error: CreateError| Error::fault("", error.to_string()))?;
+        let record = RecordRow::of(&document, ready.schema)?;
+        ledger.note_made(&desk, ready.scope, &document, &record);
         let chain = (epoch, ready.scope);
-        desk.author.add(chain, ready.unsealed(root.bytes));
+        desk.author.add(chain, ready.unsealed(change));
         let started = if desk.author.is_full(&chain) {
             ledger.start_seal(&mut desk, Some(chain))?
         } else {

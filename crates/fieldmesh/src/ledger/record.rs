@@ -183,8 +183,11 @@ impl Ledger {
                 .map_err(|error| Error::fault("", error.to_string()))?;
             let record = RecordRow::of(&document, schema)?;
             let priority = priority_of(schema, &record.fields);
-            let unsealed = |change| Unsealed { document: id, at, priority, change };
-            let pending = written.map(|change| self.submit(desk, row.scope, unsealed(change)));
+            let pending = written.map(|change| {
+                self.note_made(desk, row.scope, &document, &record);
+                let unsealed = Unsealed { document: id, at, priority, change };
+                self.submit(desk, row.scope, unsealed)
+            });
             (record, pending)
         };
         let safe = match pending {
@@ -196,12 +199,6 @@ impl Ledger {
         };
         let record = self.to_record(id, schema, record, &mut Names::default());
         Ok(Record { safe: Some(safe), ..record })
-    }
-
-    /// The record that a document holds, as people see it.
-    pub(super) fn read(&self, document: &Document, schema: &Collection) -> Result<Record, Error> {
-        let row = RecordRow::of(document, schema)?;
-        Ok(self.to_record(document.id(), schema, row, &mut Names::default()))
     }
 }
 

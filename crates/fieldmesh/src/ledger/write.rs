@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use fieldmesh_batch::Batch;
+use fieldmesh_document::Document;
 use fieldmesh_model::{Epoch, Scope};
 use fieldmesh_replica::{Held, Input};
 use fieldmesh_store::{AppendError, Place};
@@ -11,7 +12,9 @@ use fieldmesh_store::{AppendError, Place};
 use crate::author::Unsealed;
 use crate::entry::{Entry, LocalChange};
 use crate::error::Error;
+use crate::made::{Made, MadeOrigin};
 use crate::mesh::Call;
+use crate::rows::RecordRow;
 
 use super::{Desk, Ledger, Recent};
 
@@ -34,6 +37,23 @@ pub(super) struct Sealing {
 }
 
 impl Ledger {
+    /// Leaves for the view what a document reads as with a change that has just been made.
+    pub(super) fn note_made(
+        &self,
+        desk: &Desk,
+        scope: Scope,
+        document: &Document,
+        record: &RecordRow,
+    ) {
+        let (epoch, user) = (desk.author.epoch(), self.user());
+        let origin = MadeOrigin { document: document.id(), epoch, scope, user };
+        let [hash] = document.heads()[..] else { return };
+        let others = document.changes().into_iter().filter(|change| *change != hash);
+        let starts = others.filter_map(|change| change.first_chunk().copied());
+        let made = Made::new(origin, starts.collect(), record);
+        self.projector.made().add(hash, made);
+    }
+
     /// Hands a change to the store; wait for it with [`Ledger::finish`] once the desk is free.
     pub(super) fn submit(&self, desk: &mut Desk, scope: Scope, change: Unsealed) -> Pending {
         let epoch = desk.author.epoch();
@@ -56,7 +76,7 @@ impl Ledger {
             // Whoever waits may have been stopped; the change is durable all the same.
             let _ = sender.send(result);
         });
-        if desk.recent.len() >= RECENT_MAX {
+        if desk.recent.len() >= RECENT_MAX.max(2 * desk.recent_kept) {
             self.forget_applied(desk);
         }
         desk.recent.entry(document).or_default().push(Recent { change: bytes, place: None });
@@ -163,7 +183,7 @@ impl Ledger {
     }
 
     /// Seals until nothing waits and nothing is on its way, whoever has begun it.
-    pub(super) fn seal_all(&self) -> Result<(), Error> {
+    pub(crate) fn seal_all(&self) -> Result<(), Error> {
         loop {
             self.seal(None)?;
             let desk = self.desk();
@@ -208,5 +228,6 @@ impl Ledger {
             recents.retain(|recent| recent.place.is_none_or(|place| Some(place) > applied));
             !recents.is_empty()
         });
+        desk.recent_kept = desk.recent.len();
     }
 }

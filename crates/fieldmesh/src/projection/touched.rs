@@ -2,6 +2,8 @@
 //!
 //! Documents do not depend on each other, so each is worked on by whichever core is free.
 
+mod own;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_document::Peeked;
@@ -81,7 +83,9 @@ impl Done {
         waiting.write(&mut writes);
         let schema = schema::numbered(row.scope.collection);
         let after = row.record.as_ref();
-        index::update(&schema, id, sources.store, before, after, &mut writes);
+        if before != after {
+            index::update(&schema, id, sources.store, before, after, &mut writes);
+        }
         index::update_feed(id, stood, row, &mut writes);
         let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
         let growth = live(after) - live(before);
@@ -130,6 +134,9 @@ struct Touched<'a> {
     loaded: Option<(Closure, Option<Error>)>,
     /// The document with all of them, if judging the last one has made it.
     document: Option<fieldmesh_document::Document>,
+    /// The record of all of them, if this process made the last one.
+    record: Option<RecordRow>,
+    is_remade: bool,
     /// Whether the record has to be read anew.
     is_changed: bool,
     /// Whether it had changes before.
@@ -193,6 +200,8 @@ pub(super) fn apply(
         waiting,
         loaded: None,
         document: None,
+        record: None,
+        is_remade,
         is_changed: is_remade,
         had_changes,
         refused: Vec::new(),
@@ -311,6 +320,9 @@ impl Touched<'_> {
     /// Every copy is judged by what it came in, and only one that is accepted stands for the
     /// change: whoever signs what somebody else wrote decides nothing, whenever it arrives.
     fn settle(&mut self, reference: ChangeRef, source: &Source) -> Option<[u8; 32]> {
+        if let Some(here) = self.settle_own(reference, source) {
+            return here;
+        }
         let copy = self.copy_of(reference, source);
         if let Some(Copy { index, source: Some(known) }) = &copy
             && is_alike(known, source)
@@ -391,6 +403,7 @@ impl Touched<'_> {
             self.row.scope = root.scope;
         }
         self.document = is_whole.then_some(accepted.document);
+        self.record = None;
         self.is_changed = true;
         match damaged {
             Some(index) => {
@@ -448,6 +461,10 @@ impl Touched<'_> {
     /// Reads the record anew from the changes that count.
     fn read(&mut self) {
         if !self.is_changed {
+            return;
+        }
+        if let Some(record) = self.record.take() {
+            self.row.record = Some(record);
             return;
         }
         self.load();
