@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::harm::{Harm, Harmed, Outcome};
 use crate::keep::{self, LetGo};
 use crate::places::{Places, read_batch};
+use crate::readers::Readers;
 use crate::rows::{self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow};
 
 use self::damage::Damage;
@@ -62,6 +63,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) forward_only: bool,
     /// Whether whoever asked for the work does not wait for it any more.
     pub(crate) is_stopped: &'a AtomicBool,
+    /// Who is told of what is written.
+    pub(crate) readers: &'a Readers,
 }
 
 /// Rows that are being made.
@@ -300,7 +303,7 @@ impl<'a> Projection<'a> {
         self.damage.write(&mut self.writes);
         self.remains.write(&mut self.writes);
         self.writes.set_applied(applied);
-        self.view.apply(self.writes).map_err(|error| Error::store(&error))?;
+        self.sources.readers.apply(self.view, self.writes)?;
         Ok(written)
     }
 

@@ -20,6 +20,7 @@ use crate::entry::Entry;
 use crate::error::Error;
 use crate::places::Places;
 use crate::projection::{Projection, Sources, indexing};
+use crate::readers::Readers;
 
 /// Changes that one step applies at the most.
 const STEP_CHANGES_MAX: usize = 1_024;
@@ -41,6 +42,8 @@ struct Shared {
     changed: Condvar,
     /// The same as in the state, for a step that is under way.
     is_stopped: AtomicBool,
+    /// Who is told of what is written.
+    readers: Readers,
 }
 
 #[derive(Default)]
@@ -99,9 +102,12 @@ impl Projector {
         indexing::begin(&work.store)?;
         let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
         let state = State { wake: true, applied, ..State::default() };
-        let is_stopped = AtomicBool::new(false);
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), is_stopped });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            is_stopped: AtomicBool::new(false),
+            readers: Readers::default(),
+        });
         let projector = Self { shared };
         let runner = projector.clone();
         let thread = std::thread::Builder::new()
@@ -123,6 +129,7 @@ impl Projector {
         self.lock().stop = true;
         self.shared.is_stopped.store(true, Ordering::Relaxed);
         self.shared.changed.notify_all();
+        self.shared.readers.end();
     }
 
     /// Waits until the entry at `place` is in the view. Blocks.
@@ -202,6 +209,11 @@ impl Projector {
         self.lock().written.replace(BTreeSet::new())
     }
 
+    /// Who reads the view while it is written.
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.shared.readers
+    }
+
     /// Why the view does not follow the log.
     pub(crate) fn fault(&self) -> Option<String> {
         self.lock().failed.clone()
@@ -213,7 +225,7 @@ impl Projector {
 
     fn run(&self, work: &Work) {
         while let Some(applied) = self.next() {
-            match guarded(work, applied, &self.shared.is_stopped) {
+            match guarded(work, applied, &self.shared) {
                 Ok((Some(place), written)) => {
                     let mut state = self.lock();
                     state.note_written(written);
@@ -247,6 +259,7 @@ impl Projector {
 
     /// Opens the view again after an error broke it, and goes on from where it then is.
     fn heal(&self, work: &Work, error: &Error) {
+        self.shared.readers.lose();
         let reopened = work.store.reopen_view().and_then(|_| work.store.view().applied());
         let mut state = self.lock();
         // How much of the step was written nobody knows.
@@ -291,14 +304,21 @@ fn make_indexes(store: &Store) -> bool {
 }
 
 /// A step whose panic ends in an error: whoever waits for the view must never wait for ever.
-fn guarded(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<Step, Error> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| step(work, applied, is_stopped))).unwrap_or_else(
-        |_| Err(Error::Store { reason: "the view could not be written; see the log".into() }),
-    )
+fn guarded(work: &Work, applied: Option<Place>, shared: &Shared) -> Result<Step, Error> {
+    let Shared { is_stopped, readers, .. } = shared;
+    let step = AssertUnwindSafe(|| step(work, applied, is_stopped, readers));
+    std::panic::catch_unwind(step).unwrap_or_else(|_| {
+        Err(Error::Store { reason: "the view could not be written; see the log".into() })
+    })
 }
 
 /// Applies the next entries.
-fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<Step, Error> {
+fn step(
+    work: &Work,
+    applied: Option<Place>,
+    is_stopped: &AtomicBool,
+    readers: &Readers,
+) -> Result<Step, Error> {
     // A view that an error broke is found out here, also where there is nothing to apply.
     work.store.view().applied().map_err(|error| Error::store(&error))?;
     let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
@@ -309,6 +329,7 @@ fn step(work: &Work, applied: Option<Place>, is_stopped: &AtomicBool) -> Result<
         me: work.me,
         forward_only: work.forward_only,
         is_stopped,
+        readers,
     };
     let mut projection = Projection::new(&sources);
     // The last entries may have been dropped; who waits for them waits for the end all the same.
@@ -389,7 +410,7 @@ mod tests {
         };
         // From the beginning of the log, as if nothing of it was in the view.
         let before = ledger.view().applied().unwrap();
-        let step = step(&work, None, &AtomicBool::new(true));
+        let step = step(&work, None, &AtomicBool::new(true), &Readers::default());
         assert!(matches!(step, Err(Error::ShuttingDown)));
         assert_eq!(ledger.view().applied().unwrap(), before);
         drop(work);

@@ -51,6 +51,18 @@ pub(crate) fn list_pairs(query: &ListQuery) -> Pairs {
     if query.not_safe {
         pairs.push(("unsafe".into(), "true".into()));
     }
+    if query.in_conflict {
+        pairs.push(("conflict".into(), "true".into()));
+    }
+    let words = [
+        ("site", &query.site),
+        ("author", &query.author),
+        ("device", &query.device),
+        ("sort", &query.sort),
+        ("cursor", &query.cursor),
+    ];
+    let given = words.into_iter().filter_map(|(name, word)| Some((name.into(), word.clone()?)));
+    pairs.extend(given);
     pairs
 }
 
@@ -75,6 +87,12 @@ fn list_pair(query: &mut ListQuery, name: &str, value: String) -> Result<(), Pro
         "limit" => query.limit = Some(parsed(name, &value)?),
         "deleted" => query.deleted = parsed(name, &value)?,
         "unsafe" => query.not_safe = parsed(name, &value)?,
+        "conflict" => query.in_conflict = parsed(name, &value)?,
+        "site" => query.site = Some(value),
+        "author" => query.author = Some(value),
+        "device" => query.device = Some(value),
+        "sort" => query.sort = Some(value),
+        "cursor" => query.cursor = Some(value),
         _ => return Err(usage(format!("there is no parameter {name:?}"))),
     }
     Ok(())
@@ -157,6 +175,12 @@ mod tests {
             limit: Some(20),
             deleted: true,
             not_safe: true,
+            in_conflict: true,
+            site: Some("State 12-4".into()),
+            author: Some("ana@example.org".into()),
+            device: Some("truck".into()),
+            sort: Some("oilVolume:down".into()),
+            cursor: Some("01ab".into()),
         }
     }
 

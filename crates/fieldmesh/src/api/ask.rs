@@ -5,6 +5,8 @@ use std::time::Duration;
 use fieldmesh_model::{Moment, Role};
 use serde::{Deserialize, Serialize};
 
+use super::ListQuery;
+
 /// A record to create.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NewRecord {
@@ -30,32 +32,6 @@ pub struct Edits {
     /// Assignments from a command line: `notes=checked`, `partsReplaced+=valve`, `cost=`.
     #[serde(default)]
     pub assignments: Vec<String>,
-}
-
-/// Which records to list, newest first.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ListQuery {
-    /// The collection's name.
-    pub collection: String,
-    /// Conditions `field=value` that all hold.
-    #[serde(default)]
-    pub filters: Vec<String>,
-    /// Only records about this time or later.
-    #[serde(default)]
-    pub since: Option<Moment>,
-    /// Only records about a time before this.
-    #[serde(default)]
-    pub until: Option<Moment>,
-    /// At most so many; all where absent.
-    #[serde(default)]
-    pub limit: Option<usize>,
-    /// Deleted records instead of the others.
-    #[serde(default)]
-    pub deleted: bool,
-    /// Only records that are not safe: at no relay, or where the tenant has none, on no other
-    /// device.
-    #[serde(default, rename = "unsafe")]
-    pub not_safe: bool,
 }
 
 /// How an export is written.
