@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use fieldmesh::api::{InviteOptions, Progress, SyncOptions};
+use fieldmesh::api::{InviteOptions, Progress, SyncOptions, SyncResult};
 use fieldmesh::{Node, Role, TenantOptions};
 use serde_json::json;
 
@@ -89,6 +89,9 @@ async fn join_truck(office: &Node, folder: &Path) -> Result<Node, Box<dyn Error>
 async fn sync(node: &Node, with: SocketAddr) -> Result<(), Box<dyn Error>> {
     let with = vec![with.to_string()];
     let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
-    node.sync(options, |_: Progress| {}).await?;
-    Ok(())
+    let report = node.sync(options, |_: Progress| {}).await?;
+    match report.result {
+        SyncResult::Ok => Ok(()),
+        result => Err(format!("{result:?}: {:?}", report.peers).into()),
+    }
 }

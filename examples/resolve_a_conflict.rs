@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use fieldmesh::api::{
-    Choice, ConflictQuery, Edits, InviteOptions, Progress, Resolution, SyncOptions,
+    Choice, ConflictQuery, Edits, InviteOptions, Progress, Resolution, SyncOptions, SyncResult,
 };
 use fieldmesh::{Node, Role, TenantOptions};
 use serde_json::json;
@@ -92,8 +92,11 @@ fn edits(assignment: &str) -> Edits {
 async fn sync(node: &Node, with: SocketAddr) -> Result<(), Box<dyn Error>> {
     let with = vec![with.to_string()];
     let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
-    node.sync(options, |_: Progress| {}).await?;
-    Ok(())
+    let report = node.sync(options, |_: Progress| {}).await?;
+    match report.result {
+        SyncResult::Ok => Ok(()),
+        result => Err(format!("{result:?}: {:?}", report.peers).into()),
+    }
 }
 
 async fn same_ids(one: &Node, other: &Node) -> Result<bool, Box<dyn Error>> {

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use fieldmesh::api::{InviteOptions, Progress, SyncOptions};
+use fieldmesh::api::{InviteOptions, Progress, SyncOptions, SyncResult};
 use fieldmesh::{Node, Role, Stored, TenantOptions};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let north = join(&office, folder.path(), "north").await?;
     let south = join(&office, folder.path(), "south").await?;
     let truck = join(&office, folder.path(), "truck").await?;
+    let (at_north, at_south) = (listen(&north).await?, listen(&south).await?);
     for node in [&north, &south, &truck] {
         sync(node, at_office).await?;
     }
@@ -78,8 +79,8 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     show("before the truck came by", &[&north, &south, &truck]).await?;
 
     // The truck drives from the north to the south and back.
-    for node in [&north, &south, &north] {
-        sync(&truck, listen(node).await?).await?;
+    for site in [at_north, at_south, at_north] {
+        sync(&truck, site).await?;
     }
     show("after it did", &[&north, &south, &truck]).await?;
 
@@ -104,8 +105,11 @@ async fn listen(node: &Node) -> Result<SocketAddr, Box<dyn Error>> {
 async fn sync(node: &Node, with: SocketAddr) -> Result<(), Box<dyn Error>> {
     let with = vec![with.to_string()];
     let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
-    node.sync(options, |_: Progress| {}).await?;
-    Ok(())
+    let report = node.sync(options, |_: Progress| {}).await?;
+    match report.result {
+        SyncResult::Ok => Ok(()),
+        result => Err(format!("{result:?}: {:?}", report.peers).into()),
+    }
 }
 
 async fn visit(node: &Node, well: &str, notes: &str) -> Result<(), Box<dyn Error>> {
