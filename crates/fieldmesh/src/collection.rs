@@ -87,7 +87,8 @@ impl<T: DeserializeOwned> Typed<T> {
 ///
 /// let folder = tempfile::tempdir().unwrap();
 /// let builder = Node::builder(folder.path().join("home")).passphrase("correct horse");
-/// let (node, _) = builder.create_tenant(TenantOptions::default()).await.unwrap();
+/// let crew = TenantOptions { name: "Cedar Creek".into(), ..TenantOptions::default() };
+/// let (node, _) = builder.create_tenant(crew).await.unwrap();
 /// let wells = node.collection_of::<Well>();
 ///
 /// let alder = Well {

@@ -31,6 +31,7 @@ fn questions_about_many_records_and_about_the_past_are_understood() {
         &["edit", "--all", "well", "--where", "operator=Cedar", "operator=Alder", "--dry-run"],
         &["list", "field_entry", "--site", "State 12-4", "--where", "oilVolume>80", "--count"],
         &["list", "field_entry", "--sort", "oilVolume:down", "--limit", "5", "--cursor", "01ab"],
+        &["export", "well", "field_entry", "--history"],
         &["list", "field_entry", "--author", "Ana", "--device", "truck", "--conflict"],
     ] {
         command(line);

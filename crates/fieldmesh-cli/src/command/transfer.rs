@@ -70,6 +70,7 @@ pub(super) async fn export(context: &Context<'_>, args: &ExportArgs) -> Result<(
             until: args.until,
             ..ListQuery::default()
         },
+        also: args.also.clone(),
         format: match args.format {
             Format::Csv => ExportFormat::Csv,
             Format::Jsonl => ExportFormat::Jsonl,

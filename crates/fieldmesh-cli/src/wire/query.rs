@@ -101,6 +101,7 @@ fn list_pair(query: &mut ListQuery, name: &str, value: String) -> Result<(), Pro
 /// The pairs of an export query.
 pub(crate) fn export_pairs(query: &ExportQuery) -> Pairs {
     let mut pairs = list_pairs(&query.list);
+    pairs.extend(query.also.iter().map(|collection| ("also".into(), collection.clone())));
     let format = match query.format {
         ExportFormat::Jsonl => "jsonl",
         ExportFormat::Csv => "csv",
@@ -126,6 +127,7 @@ pub(crate) fn export(pairs: Pairs) -> Result<ExportQuery, Problem> {
                 };
             }
             "history" => query.history = parsed(&name, &value)?,
+            "also" => query.also.push(value),
             _ => rest.push((name, value)),
         }
     }
@@ -187,7 +189,12 @@ mod tests {
     #[test]
     fn queries_survive_their_pairs() {
         assert_eq!(list(list_pairs(&query())), Ok(query()));
-        let asked = ExportQuery { list: query(), format: ExportFormat::Csv, history: true };
+        let asked = ExportQuery {
+            list: query(),
+            also: vec!["well".into()],
+            format: ExportFormat::Csv,
+            history: true,
+        };
         assert_eq!(export(export_pairs(&asked)), Ok(asked));
         let asked = ConflictQuery { kind: Some("field".into()), closed: true };
         assert_eq!(conflicts(conflict_pairs(&asked)), Ok(asked));

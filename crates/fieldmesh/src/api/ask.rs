@@ -50,6 +50,10 @@ pub enum ExportFormat {
 pub struct ExportQuery {
     /// Which records; they are written in order of id, so that equal stores export equal bytes.
     pub list: ListQuery,
+    /// Further collections, of which the same is asked; all are written as of one moment, one
+    /// collection after the other.
+    #[serde(default)]
+    pub also: Vec<String>,
     /// How.
     #[serde(default)]
     pub format: ExportFormat,

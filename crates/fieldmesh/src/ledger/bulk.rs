@@ -51,7 +51,7 @@ impl Ledger {
             });
             match checked {
                 Err(error) => {
-                    report.refused.push(BulkRefusal { id, reason: error.to_string() });
+                    report.refused.push(BulkRefusal { id, reason: reason(error) });
                 }
                 Ok(edits) => {
                     let fields = changes(&record, &edits);
@@ -89,6 +89,17 @@ fn check_unique(schema: &Collection, edits: &[Edit], count: usize) -> Result<(),
             Err(Error::fault(edit.key(), message))
         }
         _ => Ok(()),
+    }
+}
+
+/// Why a record cannot be changed, in one line.
+fn reason(error: Error) -> String {
+    match error {
+        Error::Invalid { faults } => {
+            let lines: Vec<String> = faults.into_iter().map(|fault| fault.message).collect();
+            lines.join("; ")
+        }
+        error => error.to_string(),
     }
 }
 

@@ -6,14 +6,14 @@ use std::io::Write;
 use fieldmesh_model::DocumentId;
 use fieldmesh_model::schema::Collection;
 
-use crate::api::{ExportFormat, ExportQuery, Record, Revision};
+use crate::api::{ExportFormat, ExportQuery, ListQuery, Record, Revision};
 use crate::error::Error;
 use crate::readers::Kept;
 use crate::rows::RecordRow;
 use crate::schema;
 
 use super::Ledger;
-use super::query::Names;
+use super::query::{Names, Plan};
 use super::record::hex;
 
 /// The letters of the short hash by which a row names a change.
@@ -36,20 +36,31 @@ impl Ledger {
         kept: &Kept,
         out: &mut dyn Write,
     ) -> Result<u64, Error> {
-        let plan = self.plan(&query.list)?;
-        let mut ids: BTreeSet<DocumentId> = BTreeSet::new();
-        for (id, ..) in self.find(&plan, Some(kept))?.records {
-            ids.insert(id);
+        if !query.also.is_empty() && query.format == ExportFormat::Csv {
+            let reason = "a table has the columns of one collection; export several as json lines";
+            return Err(Error::Usage { reason: reason.into() });
         }
+        // What is not understood is told before the first line is written.
+        let asked = std::iter::once(&query.list.collection).chain(&query.also);
+        let asked = asked
+            .map(|collection| {
+                self.plan(&ListQuery { collection: collection.clone(), ..query.list.clone() })
+            })
+            .collect::<Result<Vec<Plan>, Error>>()?;
         let mut out = std::io::BufWriter::new(out);
-        let written = match (query.history, query.format) {
-            (true, ExportFormat::Jsonl) => self.export_history(&ids, kept, &mut out),
-            (true, ExportFormat::Csv) => Err(Error::Usage {
-                reason: "a history is exported as json lines; leave --format csv out".into(),
-            }),
-            (false, ExportFormat::Jsonl) => self.export_lines(&ids, kept, &mut out),
-            (false, ExportFormat::Csv) => self.export_csv(plan.schema, &ids, kept, &mut out),
-        }?;
+        let mut written = 0;
+        for plan in asked {
+            let found = self.find(&plan, Some(kept))?.records;
+            let ids: BTreeSet<DocumentId> = found.into_iter().map(|found| found.0).collect();
+            written += match (query.history, query.format) {
+                (true, ExportFormat::Jsonl) => self.export_history(&ids, kept, &mut out),
+                (true, ExportFormat::Csv) => Err(Error::Usage {
+                    reason: "a history is exported as json lines; leave --format csv out".into(),
+                }),
+                (false, ExportFormat::Jsonl) => self.export_lines(&ids, kept, &mut out),
+                (false, ExportFormat::Csv) => self.export_csv(plan.schema, &ids, kept, &mut out),
+            }?;
+        }
         out.flush().map_err(write_error)?;
         Ok(written)
     }

@@ -32,7 +32,8 @@ use super::{Inner, Node};
 ///
 /// let folder = tempfile::tempdir().unwrap();
 /// let builder = Node::builder(folder.path().join("home")).passphrase("correct horse");
-/// let (node, _) = builder.create_tenant(TenantOptions::default()).await.unwrap();
+/// let crew = TenantOptions { name: "Cedar Creek".into(), ..TenantOptions::default() };
+/// let (node, _) = builder.create_tenant(crew).await.unwrap();
 ///
 /// let query = ListQuery { collection: "well".into(), ..ListQuery::default() };
 /// let mut wells = node.subscribe(query).await.unwrap();

@@ -243,6 +243,10 @@ async fn an_export_with_history_ends_where_its_snapshot_was_taken() {
     let query = || ExportQuery { list: wells(&[]), history: true, ..ExportQuery::default() };
     assert_eq!(snapshot.export(query(), std::io::sink()).await.unwrap(), 2);
     assert_eq!(node.export(query(), std::io::sink()).await.unwrap(), 3);
+    let all = ExportQuery { also: vec!["field_entry".into(), "well".into()], ..query() };
+    assert_eq!(snapshot.export(all.clone(), std::io::sink()).await.unwrap(), 4);
+    let table = ExportQuery { format: crate::api::ExportFormat::Csv, history: false, ..all };
+    assert!(matches!(node.export(table, std::io::sink()).await, Err(Error::Usage { .. })));
     node.shutdown().await.unwrap();
 }
 
