@@ -14,7 +14,7 @@ use fieldmesh::{Node, TenantOptions};
 use fieldmesh_model::Role;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
 
     // A tenant is a crew or an organisation. The device that makes it can invite others; no server

@@ -27,7 +27,7 @@ pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use evict::EvictArgs;
 pub(crate) use purge::PurgeArgs;
-pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs};
+pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs, ShowArgs};
 pub(crate) use secret::{ChangeArgs, PassphraseArgs, PassphraseCommand};
 pub(crate) use sync::{RunArgs, SyncArgs};
 pub(crate) use tenant::{CreateArgs, InviteArgs, JoinArgs, TenantArgs, TenantCommand};
@@ -104,14 +104,14 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Record something and print its id.
     Record(RecordArgs),
-    /// Change fields of a record.
+    /// Change fields of a record, or of many alike.
     Edit(EditArgs),
     /// Delete a record; its history stays.
     Delete(IdArgs),
     /// Bring a deleted record back.
     RestoreRecord(IdArgs),
-    /// Show a record.
-    Show(IdArgs),
+    /// Show a record, also as it was at a time.
+    Show(ShowArgs),
     /// Show every change of a record: who, when, on which device, what.
     History(IdArgs),
     /// List the records of a collection, newest first.

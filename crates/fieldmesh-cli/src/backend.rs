@@ -9,13 +9,15 @@ mod remote;
 use std::io;
 
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
-    ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions, EvictReport, ExportQuery,
-    ImportOptions, ImportReport, InvitationReport, InviteOptions, KeptReport, ListQuery, NewRecord,
-    PeerReport, Problem, Progress, PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions,
-    RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow,
-    SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, CompactReport,
+    ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
+    EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
+    InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, Progress,
+    PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution,
+    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
+use fieldmesh_model::Moment;
 use futures::future::BoxFuture;
 
 pub(crate) use local::Local;
@@ -49,6 +51,14 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn history(&self, id: String) -> Answer<'_, Vec<Revision>>;
     /// The records of a collection.
     fn list(&self, query: ListQuery) -> Answer<'_, Vec<Record>>;
+    /// A page of the records of a collection.
+    fn page(&self, query: ListQuery) -> Answer<'_, Page>;
+    /// How many records a query asks for.
+    fn count(&self, query: ListQuery) -> Answer<'_, u64>;
+    /// One record as it was at a time.
+    fn show_at(&self, id: String, at: Moment) -> Answer<'_, Record>;
+    /// Changes many records alike, or shows what that would do.
+    fn edit_all(&self, bulk: BulkEdit) -> Answer<'_, BulkReport>;
     /// Writes a collection to `sink`.
     fn export(&self, query: ExportQuery, sink: Sink) -> Answer<'_, ()>;
     /// Reads records from `source`.

@@ -1,6 +1,7 @@
 //! The commands: each asks a backend and prints what it answers.
 
 mod backup;
+mod bulk;
 mod compact;
 mod conflicts;
 mod device;

@@ -1,6 +1,7 @@
 //! Reports as people read them: pure functions from a report to text.
 
 mod backup;
+mod bulk;
 mod conflict;
 mod connectivity;
 mod disk;
@@ -22,6 +23,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
 pub(crate) use backup::{backed_up, checked_backup, restored};
+pub(crate) use bulk::{bulk, bulk_summary};
 pub(crate) use conflict::{conflict, conflicts};
 pub(crate) use connectivity::{connectivity, synced_now};
 pub(crate) use disk::compact;

@@ -12,13 +12,14 @@ mod doctor;
 mod evict;
 mod problem;
 mod purge;
+mod query;
 mod rekey;
 mod report;
 mod safety;
 
 pub use ask::{
     Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions, InviteOptions,
-    ListQuery, NewRecord, Resolution, RevokeOptions, SyncOptions,
+    NewRecord, Resolution, RevokeOptions, SyncOptions,
 };
 pub use backup::{BackupCheck, BackupOptions, BackupReport, RestoreReport};
 pub use connectivity::{
@@ -32,6 +33,7 @@ pub use doctor::{DoctorReport, Finding};
 pub use evict::{Evict, EvictOptions, EvictReport, HeldMonth, KeptReport};
 pub use problem::{Class, Problem};
 pub use purge::{PurgeOptions, PurgeReport, PurgedRecord};
+pub use query::{BulkChange, BulkEdit, BulkRefusal, BulkReport, ListQuery, LiveEvent, Page};
 pub use rekey::{RekeyOptions, RekeyReport};
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,

@@ -6,7 +6,7 @@ use fieldmesh_batch::{Batch, Header, Leaf};
 use fieldmesh_document::gate::{Excluded, Rival, select};
 use fieldmesh_document::{Document, Peeked};
 use fieldmesh_identity::Policy;
-use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Scope};
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Moment, Scope};
 use fieldmesh_store::Store;
 
 use crate::entry::{Entry, LocalChange};
@@ -174,6 +174,32 @@ impl Closure {
             })
             .collect();
         select(&rivals)
+    }
+
+    /// The document of those changes that count and were made until `at`, without what builds on
+    /// later ones; none if the record was not there by then.
+    pub(crate) fn document_at(
+        &self,
+        id: DocumentId,
+        policy: &Policy,
+        at: Moment,
+    ) -> Result<Option<Document>, Error> {
+        let excluded = self.excluded(id, policy);
+        let mut known = BTreeSet::new();
+        for hash in &self.order {
+            let peeked = &self.changes[hash].peeked;
+            let is_whole = peeked.deps.iter().all(|dep| known.contains(dep));
+            if peeked.at <= at && is_whole && !excluded.contains_key(hash) {
+                known.insert(*hash);
+            }
+        }
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let counting = self.order.iter().filter(|hash| known.contains(*hash));
+        Document::load(id, counting.map(|hash| self.changes[hash].bytes.as_slice()))
+            .map(Some)
+            .map_err(|error| Error::store(&error))
     }
 
     /// The document of all changes that count.

@@ -181,6 +181,35 @@ pub enum Error {
         /// Which one, and what to do.
         reason: String,
     },
+    /// A condition or an order of a query is not understood; nothing was read.
+    #[error("{field}: {reason}")]
+    Condition {
+        /// The field, as it was given.
+        field: String,
+        /// What is wrong, and what may have been meant.
+        reason: String,
+    },
+    /// A cursor cannot be used: begin with the first page.
+    #[error("{reason}")]
+    Cursor {
+        /// Why.
+        reason: String,
+    },
+    /// So much was written since a snapshot was taken that it could not be kept: take another one.
+    #[error("too much was written while this was read; begin again")]
+    SnapshotLost,
+    /// A record does not have the form of the type that it was asked for as.
+    #[error("{collection} {id} cannot be read as {wanted}: {reason}; make its fields optional")]
+    Shape {
+        /// The record.
+        id: DocumentId,
+        /// Its collection.
+        collection: String,
+        /// The type.
+        wanted: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
     /// The request makes no sense.
     #[error("{reason}")]
     Usage {
@@ -204,6 +233,8 @@ impl Error {
             | Self::UnknownCollection { .. }
             | Self::Invalid { .. }
             | Self::Taken { .. }
+            | Self::Condition { .. }
+            | Self::Shape { .. }
             | Self::Import { .. } => Class::Invalid,
             Self::Locked { .. }
             | Self::InUse { .. }
@@ -214,10 +245,12 @@ impl Error {
                 Class::Refused
             }
             Self::Unreachable { .. } => Class::Unreachable,
-            Self::HomeExists { .. } | Self::Usage { .. } => Class::Usage,
-            Self::Folder { .. } | Self::File { .. } | Self::Listen { .. } | Self::ShuttingDown => {
-                Class::Failed
-            }
+            Self::HomeExists { .. } | Self::Cursor { .. } | Self::Usage { .. } => Class::Usage,
+            Self::Folder { .. }
+            | Self::File { .. }
+            | Self::Listen { .. }
+            | Self::SnapshotLost
+            | Self::ShuttingDown => Class::Failed,
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod aside;
 mod backup;
+mod bulk;
 mod conflicts;
 mod copies;
 mod create;
@@ -13,6 +14,7 @@ mod diagnosis;
 mod evict;
 mod export;
 mod import;
+mod live;
 mod membership;
 mod mend;
 mod names;
@@ -25,6 +27,7 @@ mod revoke;
 mod safety;
 mod scrub;
 mod sweep;
+mod travel;
 mod unproven;
 mod upkeep;
 mod verify;
@@ -300,8 +303,17 @@ impl Ledger {
     }
 
     fn load(&self, desk: &Desk, id: DocumentId) -> Result<Option<Document>, Error> {
-        if self.policy().is_purged(&id) {
+        let closure = self.closure(desk, id)?;
+        if closure.is_empty() {
             return Ok(None);
+        }
+        closure.document(id, &self.policy()).map(Some)
+    }
+
+    /// The changes of a document with its newest local ones; empty if there is no such record.
+    fn closure(&self, desk: &Desk, id: DocumentId) -> Result<Closure, Error> {
+        if self.policy().is_purged(&id) {
+            return Ok(Closure::default());
         }
         let row = self.row(id)?;
         let mut closure = match &row {
@@ -313,10 +325,7 @@ impl Ledger {
                 closure.insert(peeked, self.device(), recent.change.clone());
             }
         }
-        if closure.is_empty() {
-            return Ok(None);
-        }
-        closure.document(id, &self.policy()).map(Some)
+        Ok(closure)
     }
 
     /// Keeps others from issuing or using an invitation meanwhile.

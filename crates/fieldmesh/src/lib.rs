@@ -10,6 +10,7 @@ mod author;
 pub mod backup;
 mod changes;
 mod clock;
+mod collection;
 mod connectivity;
 mod ending;
 mod entry;
@@ -28,9 +29,14 @@ mod places;
 mod projection;
 mod projector;
 mod purge;
+mod readers;
 mod rows;
 mod schema;
 mod upkeep;
 
+pub use collection::{Collection, Query, Stored, Typed};
 pub use error::Error;
-pub use node::{Builder, Dormant, Listener, Node, RunOptions, TenantOptions, Wake};
+pub use fieldmesh_model::{DeviceId, DocumentId, Moment, Role, UserId, Value};
+pub use node::{
+    Builder, Dormant, Listener, LiveQuery, Node, RunOptions, Snapshot, TenantOptions, Wake,
+};

@@ -17,13 +17,16 @@ mod erase;
 mod evict;
 mod keeper;
 mod listener;
+mod live;
 mod mender;
 mod notes;
 mod open;
 mod purge;
+mod query;
 mod rekey;
 mod report;
 mod scrub;
+mod snapshot;
 mod sync;
 mod upkeep;
 mod vitals;
@@ -49,6 +52,8 @@ pub use self::builder::{Builder, TenantOptions};
 pub use self::dormant::{Dormant, Wake};
 pub use self::keeper::RunOptions;
 pub use self::listener::Listener;
+pub use self::live::LiveQuery;
+pub use self::snapshot::Snapshot;
 
 use self::connectivity::Watch;
 use self::contacts::Contacts;
@@ -91,6 +96,12 @@ use self::rekey::Rekey;
 #[derive(Clone)]
 pub struct Node {
     inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").finish_non_exhaustive()
+    }
 }
 
 struct Inner {
@@ -307,7 +318,7 @@ impl Node {
     }
 
     /// Runs `work` on a blocking thread.
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Ledger) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {

@@ -32,6 +32,7 @@ use crate::harm::{Harm, Harmed, Outcome};
 use crate::keep::{self, LetGo};
 use crate::made::MadeChanges;
 use crate::places::{Places, read_batch};
+use crate::readers::Readers;
 use crate::rows::{self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow};
 
 use self::damage::Damage;
@@ -71,6 +72,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) is_stopped: &'a AtomicBool,
     /// What this process has made itself.
     pub(crate) made: &'a MadeChanges,
+    /// Who is told of what is written.
+    pub(crate) readers: &'a Readers,
 }
 
 /// Rows that are being made.
@@ -312,7 +315,7 @@ impl<'a> Projection<'a> {
         self.damage.write(&mut self.writes);
         self.remains.write(&mut self.writes);
         self.writes.set_applied(applied);
-        self.view.apply(self.writes).map_err(|error| Error::store(&error))?;
+        self.sources.readers.apply(self.view, self.writes)?;
         Ok(written)
     }
 

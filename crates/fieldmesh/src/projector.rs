@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::made::MadeChanges;
 use crate::places::Places;
 use crate::projection::{Projection, Sources, indexing};
+use crate::readers::Readers;
 
 /// Changes that one step applies at the most.
 const STEP_CHANGES_MAX: usize = 1_024;
@@ -41,6 +42,7 @@ pub(crate) struct Projector {
     shared: Arc<Shared>,
 }
 
+#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -49,6 +51,8 @@ struct Shared {
     /// Tells whoever follows that the view has grown.
     grown: tokio::sync::watch::Sender<u64>,
     made: MadeChanges,
+    /// Who is told of what is written.
+    readers: Readers,
 }
 
 #[derive(Default)]
@@ -115,10 +119,7 @@ impl Projector {
         indexing::begin(&work.store)?;
         let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
         let state = State { wake: true, applied, ..State::default() };
-        let (state, changed) = (Mutex::new(state), Condvar::new());
-        let (is_stopped, made) = (AtomicBool::new(false), MadeChanges::default());
-        let grown = tokio::sync::watch::Sender::new(0);
-        let shared = Arc::new(Shared { state, changed, is_stopped, grown, made });
+        let shared = Arc::new(Shared { state: Mutex::new(state), ..Shared::default() });
         let projector = Self { shared };
         let runner = projector.clone();
         let thread = std::thread::Builder::new()
@@ -150,6 +151,7 @@ impl Projector {
         self.lock().stop = true;
         self.shared.is_stopped.store(true, Ordering::Relaxed);
         self.shared.changed.notify_all();
+        self.shared.readers.end();
     }
 
     /// Waits until the entry at `place` is in the view. Blocks.
@@ -239,6 +241,11 @@ impl Projector {
         &self.shared.made
     }
 
+    /// Who reads the view while it is written.
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.shared.readers
+    }
+
     /// Why the view does not follow the log.
     pub(crate) fn fault(&self) -> Option<String> {
         self.lock().failed.clone()
@@ -293,6 +300,7 @@ impl Projector {
 
     /// Opens the view again after an error broke it, and goes on from where it then is.
     fn heal(&self, work: &Work, error: &Error) {
+        self.shared.readers.lose();
         let reopened = work.store.reopen_view().and_then(|_| work.store.view().applied());
         let mut state = self.lock();
         // How much of the step was written nobody knows.
@@ -352,19 +360,14 @@ fn make_indexes(store: &Store) -> bool {
 
 /// A step whose panic ends in an error: whoever waits for the view must never wait for ever.
 fn guarded(work: &Work, applied: Option<Place>, shared: &Shared) -> Result<Step, Error> {
-    let step = || step(work, applied, &shared.is_stopped, &shared.made);
-    std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
+    let step = AssertUnwindSafe(|| step(work, applied, shared));
+    std::panic::catch_unwind(step).unwrap_or_else(|_| {
         Err(Error::Store { reason: "the view could not be written; see the log".into() })
     })
 }
 
 /// Applies the next entries.
-fn step(
-    work: &Work,
-    applied: Option<Place>,
-    is_stopped: &AtomicBool,
-    made: &MadeChanges,
-) -> Result<Step, Error> {
+fn step(work: &Work, applied: Option<Place>, shared: &Shared) -> Result<Step, Error> {
     // A view that an error broke is found out here, also where there is nothing to apply.
     work.store.view().applied().map_err(|error| Error::store(&error))?;
     let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
@@ -374,8 +377,9 @@ fn step(
         policy,
         me: work.me,
         forward_only: work.forward_only,
-        is_stopped,
-        made,
+        is_stopped: &shared.is_stopped,
+        made: &shared.made,
+        readers: &shared.readers,
     };
     let mut projection = Projection::new(&sources);
     // The last entries may have been dropped; who waits for them waits for the end all the same.
@@ -456,7 +460,8 @@ mod tests {
         };
         // From the beginning of the log, as if nothing of it was in the view.
         let before = ledger.view().applied().unwrap();
-        let step = step(&work, None, &AtomicBool::new(true), &MadeChanges::default());
+        let shared = Shared { is_stopped: AtomicBool::new(true), ..Shared::default() };
+        let step = step(&work, None, &shared);
         assert!(matches!(step, Err(Error::ShuttingDown)));
         assert_eq!(ledger.view().applied().unwrap(), before);
         drop(work);

@@ -5,14 +5,6 @@ use fieldmesh_model::Moment;
 
 use super::times;
 
-const VALUES: &str = "\
-Values:
-  field=82.3  field=true  field=text    set a value
-  field=                                clear it
-  list+=x  list-=x                      add to or take from a list
-  number+=5  number-=5                  add to or take from a number
-  field:=JSON                           set any JSON value";
-
 /// `record …`
 #[derive(Debug, Args)]
 #[command(after_help = RECORD_EXAMPLES)]
@@ -47,18 +39,65 @@ Examples:
 
 The id is printed once the record is on disk.";
 
+const EDIT_EXAMPLES: &str = "\
+Values:
+  field=82.3  field=true  field=text    set a value
+  field=                                clear it
+  list+=x  list-=x                      add to or take from a list
+  number+=5  number-=5                  add to or take from a number
+  field:=JSON                           set any JSON value
+
+Examples:
+  fieldmesh edit 7c21a9f0 notes=checked
+  fieldmesh edit --all well --where operator=\"Cedar Oil\" operator=Alder --dry-run
+
+With --all either all records are changed or none.";
+
 /// `edit …`
 #[derive(Debug, Args)]
-#[command(after_help = VALUES)]
+#[command(
+    after_help = EDIT_EXAMPLES,
+    override_usage = "fieldmesh edit <ID> <FIELD=VALUE>...\n       \
+        fieldmesh edit --all <COLLECTION> [--where <FIELD=VALUE>]... <FIELD=VALUE>... [--dry-run]"
+)]
 pub(crate) struct EditArgs {
     /// The record: its id, an ending of it, or a unique name.
     pub(crate) id: String,
     /// Values, like `notes=checked`.
-    #[arg(value_name = "FIELD=VALUE", required = true)]
+    #[arg(value_name = "FIELD=VALUE", required_unless_present = "all")]
     pub(crate) values: Vec<String>,
+    /// All records of this collection that fulfil the conditions, instead of one.
+    #[arg(long, value_name = "COLLECTION")]
+    pub(crate) all: Option<String>,
+    /// With --all: only records that fulfil this, as of `list`.
+    #[arg(long = "where", value_name = "FIELD=VALUE", requires = "all")]
+    pub(crate) filters: Vec<String>,
+    /// With --all: only records about this well, asset, patient or pet.
+    #[arg(long, value_name = "NAME", requires = "all")]
+    pub(crate) site: Option<String>,
+    /// With --all: only records about this time or later.
+    #[arg(long, value_name = "TIME", value_parser = times::when, requires = "all")]
+    pub(crate) since: Option<Moment>,
+    /// With --all: only records about a time before this.
+    #[arg(long, value_name = "TIME", value_parser = times::when, requires = "all")]
+    pub(crate) until: Option<Moment>,
+    /// With --all: show what would change and write nothing.
+    #[arg(long, requires = "all")]
+    pub(crate) dry_run: bool,
 }
 
-/// `delete …`, `restore-record …`, `show …`, `history …`
+/// `show …`
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The record: its id, an ending of it, or a unique name.
+    pub(crate) id: String,
+    /// As it was at this time, by the clocks of those who changed it: RFC 3339, `08:30`,
+    /// `yesterday 17:00`, `today`.
+    #[arg(long, value_name = "TIME", value_parser = times::when)]
+    pub(crate) at: Option<Moment>,
+}
+
+/// `delete …`, `restore-record …`, `history …`
 #[derive(Debug, Args)]
 pub(crate) struct IdArgs {
     /// The record: its id, an ending of it, or a unique name.
@@ -68,26 +107,54 @@ pub(crate) struct IdArgs {
 /// `list …`
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Conditions:
+  field=value  field!=value             is, is not; letters of texts count alike
+  field>80  field>=80  field<80         more, at least, less; also of times and texts
+  field=                                has no value
+  field:=[\"a\",\"b\"]                    is one of these
+
 Examples:
   fieldmesh list field_entry --where wellId=\"State 12-4\" --since yesterday
+  fieldmesh list field_entry --site \"State 12-4\" --where \"oilVolume>80\" --sort oilVolume:down
   fieldmesh list field_entry --where entryType=PRODUCTION --limit 20
   fieldmesh list field_entry --unsafe
   fieldmesh list well --json | jq -r .fields.name")]
 pub(crate) struct ListArgs {
     /// The collection, `field_entry` or `well` for example.
     pub(crate) collection: String,
-    /// Only records with this value; all conditions must hold.
+    /// Only records that fulfil this; all conditions must hold.
     #[arg(long = "where", value_name = "FIELD=VALUE")]
     pub(crate) filters: Vec<String>,
+    /// Only records about this well, asset, patient or pet.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) site: Option<String>,
     /// Only records about this time or later.
     #[arg(long, value_name = "TIME", value_parser = times::when)]
     pub(crate) since: Option<Moment>,
     /// Only records about a time before this.
     #[arg(long, value_name = "TIME", value_parser = times::when)]
     pub(crate) until: Option<Moment>,
+    /// Only records that this person made: name, e-mail address or user id.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) author: Option<String>,
+    /// Only records made on this device: name, id or an ending of it.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
+    /// `FIELD`, `FIELD:down`, `time`, `time:up`, `updated` [default: time:down].
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) sort: Option<String>,
     /// At most so many.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
+    /// Go on where an earlier list with --limit ended; it says how.
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) cursor: Option<String>,
+    /// Only how many there are.
+    #[arg(long, conflicts_with_all = ["limit", "cursor", "sort"])]
+    pub(crate) count: bool,
+    /// Only records that have an open conflict.
+    #[arg(long)]
+    pub(crate) conflict: bool,
     /// Deleted records instead of the others.
     #[arg(long)]
     pub(crate) deleted: bool,

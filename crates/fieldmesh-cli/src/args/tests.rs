@@ -25,6 +25,20 @@ fn the_definition_is_sound() {
 }
 
 #[test]
+fn questions_about_many_records_and_about_the_past_are_understood() {
+    for line in [
+        &["show", "State 12-4", "--at", "yesterday 17:00"][..],
+        &["edit", "--all", "well", "--where", "operator=Cedar", "operator=Alder", "--dry-run"],
+        &["list", "field_entry", "--site", "State 12-4", "--where", "oilVolume>80", "--count"],
+        &["list", "field_entry", "--sort", "oilVolume:down", "--limit", "5", "--cursor", "01ab"],
+        &["export", "well", "field_entry", "--history"],
+        &["list", "field_entry", "--author", "Ana", "--device", "truck", "--conflict"],
+    ] {
+        command(line);
+    }
+}
+
+#[test]
 fn every_documented_command_is_understood() {
     for line in [
         &["tenant", "create", "Permian West", "--user", "a@b.c", "--device", "office"][..],
@@ -116,7 +130,10 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["evict", "--auto", "soon"],
         &["evict", "--yes"],
         &["evict", "--keep-months", "3", "--before", "2026-03"],
-        &["show", "7c21", "--at", "today"],
+        &["edit", "7c21", "notes=checked", "--dry-run"],
+        &["edit", "7c21", "notes=checked", "--where", "status=ACTIVE"],
+        &["list", "well", "--count", "--limit", "3"],
+        &["show", "7c21", "--at", "never"],
         &["import", "a.csv"],
         &["export", "well", "--format", "xlsx"],
         &["invite", "--role", "boss"],

@@ -45,12 +45,16 @@ pub(crate) enum Format {
 #[command(after_help = "\
 Examples:
   fieldmesh export field_entry > entries.jsonl
+  fieldmesh export well field_entry --history > all.jsonl
   fieldmesh export field_entry --format csv --since 2026-03-01 > march.csv
 
 Records are written in order of id, so devices that are in step export equal bytes.")]
 pub(crate) struct ExportArgs {
     /// The collection, `field_entry` or `well` for example.
     pub(crate) collection: String,
+    /// Further collections as of the same moment; as JSON lines only.
+    #[arg(value_name = "COLLECTION")]
+    pub(crate) also: Vec<String>,
     /// How to write it.
     #[arg(long, value_enum, default_value = "jsonl")]
     pub(crate) format: Format,

@@ -2,13 +2,15 @@
 
 use fieldmesh::Node;
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
-    ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions, EvictReport, ExportQuery,
-    ImportOptions, ImportReport, InvitationReport, InviteOptions, KeptReport, ListQuery, NewRecord,
-    PeerReport, Problem, PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions,
-    RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow,
-    SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, CompactReport,
+    ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
+    EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
+    InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, PurgeOptions,
+    PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
+use fieldmesh_model::Moment;
 
 use super::{Answer, Backend, Listener, Sink, Source};
 
@@ -56,6 +58,22 @@ impl Backend for Local {
 
     fn list(&self, query: ListQuery) -> Answer<'_, Vec<Record>> {
         Box::pin(async move { self.0.list(query).await.map_err(problem) })
+    }
+
+    fn page(&self, query: ListQuery) -> Answer<'_, Page> {
+        Box::pin(async move { self.0.page(query).await.map_err(problem) })
+    }
+
+    fn count(&self, query: ListQuery) -> Answer<'_, u64> {
+        Box::pin(async move { self.0.count(query).await.map_err(problem) })
+    }
+
+    fn show_at(&self, id: String, at: Moment) -> Answer<'_, Record> {
+        Box::pin(async move { self.0.show_at(&id, at).await.map_err(problem) })
+    }
+
+    fn edit_all(&self, bulk: BulkEdit) -> Answer<'_, BulkReport> {
+        Box::pin(async move { self.0.edit_all(bulk).await.map_err(problem) })
     }
 
     fn export(&self, query: ExportQuery, sink: Sink) -> Answer<'_, ()> {

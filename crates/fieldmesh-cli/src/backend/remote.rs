@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use axum::http::Method;
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, Choice, CompactReport, ConflictQuery, ConflictReport,
-    ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions, EvictReport, ExportQuery,
-    ImportOptions, ImportReport, InvitationReport, InviteOptions, KeptReport, ListQuery, NewRecord,
-    PeerReport, Problem, PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions,
-    RekeyReport, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow,
-    SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, CompactReport,
+    ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
+    EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
+    InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, PurgeOptions,
+    PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    SyncSettingsChange, VerifyReport,
 };
+use fieldmesh_model::Moment;
 use serde_json::json;
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -97,6 +99,33 @@ impl Backend for Remote {
             let pairs = query::list_pairs(&query);
             self.exchange(Method::GET, format!("/v1/records{}", query::join(&pairs))).value().await
         })
+    }
+
+    fn page(&self, query: ListQuery) -> Answer<'_, Page> {
+        Box::pin(async move {
+            let pairs = query::list_pairs(&query);
+            self.exchange(Method::GET, format!("/v1/pages{}", query::join(&pairs))).value().await
+        })
+    }
+
+    fn count(&self, query: ListQuery) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let pairs = query::list_pairs(&query);
+            self.exchange(Method::GET, format!("/v1/count{}", query::join(&pairs))).value().await
+        })
+    }
+
+    fn show_at(&self, id: String, at: Moment) -> Answer<'_, Record> {
+        Box::pin(async move {
+            let pairs = vec![("at".to_owned(), at.to_string())];
+            self.at_record(Method::GET, &id, &format!("/past{}", query::join(&pairs))).value().await
+        })
+    }
+
+    fn edit_all(&self, bulk: BulkEdit) -> Answer<'_, BulkReport> {
+        Box::pin(
+            async move { self.exchange(Method::PATCH, "/v1/records").json(&bulk)?.value().await },
+        )
     }
 
     fn export(&self, query: ExportQuery, sink: Sink) -> Answer<'_, ()> {

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use fieldmesh::api::{Edits, ListQuery, NewRecord, Problem, Record};
+use fieldmesh::api::{Edits, ListQuery, NewRecord, Page, Problem, Record};
 use fieldmesh_model::catalogue;
 use serde_json::{Map, Value as Json};
 
-use super::Context;
-use crate::args::{EditArgs, IdArgs, ListArgs, RecordArgs};
+use super::{Context, bulk};
+use crate::args::{EditArgs, IdArgs, ListArgs, RecordArgs, ShowArgs};
 use crate::backend::Backend;
 use crate::exit::Failure;
 use crate::problem;
@@ -90,6 +90,9 @@ fn objects(source: impl Read) -> impl Iterator<Item = Object> {
 /// `edit`
 pub(super) async fn edit(context: &Context<'_>, args: &EditArgs) -> Result<(), Failure> {
     let edits = Edits { fields: Map::new(), assignments: args.values.clone() };
+    if let Some(collection) = &args.all {
+        return bulk::edit_all(context, args, collection).await;
+    }
     context
         .with_home(async |home| {
             let record = home.edit(args.id.clone(), edits).await?;
@@ -128,10 +131,13 @@ pub(super) fn done(context: &Context<'_>, record: &Record, what: &str) -> Result
 }
 
 /// `show`
-pub(super) async fn show(context: &Context<'_>, args: &IdArgs) -> Result<(), Failure> {
+pub(super) async fn show(context: &Context<'_>, args: &ShowArgs) -> Result<(), Failure> {
     context
         .with_home(async |home| {
-            let record = home.show(args.id.clone()).await?;
+            let record = match args.at {
+                Some(at) => home.show_at(args.id.clone(), at).await?,
+                None => home.show(args.id.clone()).await?,
+            };
             context.terminal.value(&record, render::record)
         })
         .await
@@ -157,14 +163,27 @@ pub(super) async fn list(context: &Context<'_>, args: &ListArgs) -> Result<(), F
         limit: args.limit,
         deleted: args.deleted,
         not_safe: args.not_safe,
+        in_conflict: args.conflict,
+        site: args.site.clone(),
+        author: args.author.clone(),
+        device: args.device.clone(),
+        sort: args.sort.clone(),
+        cursor: args.cursor.clone(),
     };
     context
         .with_home(async |home| {
-            let records = home.list(query).await?;
+            if args.count {
+                let count = home.count(query).await?;
+                return context.terminal.value(&count, |count, _| count.to_string());
+            }
+            let Page { records, next } = home.page(query).await?;
             if records.is_empty() {
                 context.terminal.say("No records.");
             }
             context.terminal.list(&records, render::records)?;
+            if let Some(next) = next {
+                context.terminal.say(&format!("There is more: add --cursor {next}"));
+            }
             // A daemon of an older version holds everything.
             let kept = home.kept().await.unwrap_or_default();
             let name = catalogue::named(&args.collection).map(|known| known.name.as_str());

@@ -68,10 +68,9 @@ pub(super) async fn export(context: &Context<'_>, args: &ExportArgs) -> Result<(
             filters: args.filters.clone(),
             since: args.since,
             until: args.until,
-            limit: None,
-            deleted: false,
-            not_safe: false,
+            ..ListQuery::default()
         },
+        also: args.also.clone(),
         format: match args.format {
             Format::Csv => ExportFormat::Csv,
             Format::Jsonl => ExportFormat::Jsonl,

@@ -4,14 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, Choice, Class, CompactReport, ConflictQuery,
-    ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions,
-    EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
-    KeptReport, ListQuery, NewRecord, PeerReport, Problem, Progress, PurgeOptions, PurgeReport,
-    PurgedRecord, Record, RefusedRow, RekeyOptions, RekeyReport, Resolution, Revision,
-    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
-    SyncSettingsChange, VerifyReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, Class, CompactReport,
+    ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
+    EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
+    InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, Progress,
+    PurgeOptions, PurgeReport, PurgedRecord, Record, RefusedRow, RekeyOptions, RekeyReport,
+    Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions,
+    SyncReport, SyncSettingsChange, VerifyReport,
 };
+use fieldmesh_model::Moment;
 use fieldmesh_model::validate::Fault;
 
 use crate::backend::{Answer, Backend, Listener, Sink, Source};
@@ -80,6 +81,23 @@ impl Backend for Fake {
 
     fn list(&self, query: ListQuery) -> Answer<'_, Vec<Record>> {
         self.answer(query, vec![samples::record(), samples::other_record()])
+    }
+
+    fn page(&self, query: ListQuery) -> Answer<'_, Page> {
+        let records = vec![samples::record(), samples::other_record()];
+        self.answer(("page", query), Page { records, next: Some("01ab".into()) })
+    }
+
+    fn count(&self, query: ListQuery) -> Answer<'_, u64> {
+        self.answer(("count", query), 2)
+    }
+
+    fn show_at(&self, id: String, at: Moment) -> Answer<'_, Record> {
+        self.answer(("show_at", id, at), samples::record())
+    }
+
+    fn edit_all(&self, bulk: BulkEdit) -> Answer<'_, BulkReport> {
+        self.answer(bulk, samples::bulk_report())
     }
 
     fn export(&self, query: ExportQuery, mut sink: Sink) -> Answer<'_, ()> {

@@ -6,6 +6,7 @@ mod devices;
 mod evict;
 mod home;
 mod purges;
+mod queries;
 mod records;
 mod transfer;
 
@@ -18,10 +19,13 @@ use super::answer::{no_method, no_route};
 /// Every route.
 pub(super) fn router(shared: Shared) -> Router {
     Router::new()
-        .route("/v1/records", get(records::list).post(records::record))
+        .route("/v1/records", get(records::list).post(records::record).patch(queries::edit_all))
+        .route("/v1/pages", get(queries::page))
+        .route("/v1/count", get(queries::count))
         .route("/v1/records/{id}", get(records::show).patch(records::edit).delete(records::delete))
         .route("/v1/records/{id}/restore", post(records::restore))
         .route("/v1/records/{id}/history", get(records::history))
+        .route("/v1/records/{id}/past", get(queries::show_at))
         .route("/v1/conflicts", get(conflicts::list))
         .route("/v1/conflicts/resolve", post(conflicts::resolve_all))
         .route("/v1/conflicts/{id}", get(conflicts::show))

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    BackupOptions, Choice, Class, ConflictQuery, Edits, Evict, EvictOptions, ExportQuery,
+    BackupOptions, BulkEdit, Choice, Class, ConflictQuery, Edits, Evict, EvictOptions, ExportQuery,
     ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress, PurgeOptions,
     RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
@@ -66,6 +66,7 @@ fn list() -> ListQuery {
         limit: Some(2),
         deleted: true,
         not_safe: true,
+        ..ListQuery::default()
     }
 }
 
@@ -87,7 +88,17 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(remote.delete(name.clone()).await, Ok(samples::other_record()));
     assert_eq!(remote.restore(name.clone()).await, Ok(samples::record()));
     assert_eq!(running.last_asked(), format!("{:?}", ("restore", &name)));
+    let past = remote.show_at(name.clone(), samples::at()).await;
+    assert_eq!(past, Ok(samples::record()));
+    assert_eq!(running.last_asked(), format!("{:?}", ("show_at", &name, samples::at())));
     assert_eq!(remote.history(name).await, Ok(samples::revisions()));
+    assert_eq!(remote.page(list()).await.unwrap().next.as_deref(), Some("01ab"));
+    assert_eq!(running.last_asked(), format!("{:?}", ("page", list())));
+    assert_eq!(remote.count(list()).await, Ok(2));
+    assert_eq!(running.last_asked(), format!("{:?}", ("count", list())));
+    let bulk = BulkEdit { list: list(), edits: Edits::default(), dry_run: true };
+    assert_eq!(remote.edit_all(bulk.clone()).await, Ok(samples::bulk_report()));
+    assert_eq!(running.last_asked(), format!("{bulk:?}"));
     assert_eq!(remote.status().await, Ok(samples::status()));
     assert_eq!(remote.sync_now().await, Ok(samples::sync_now()));
     assert_eq!(remote.peers().await, Ok(samples::peers()));

@@ -1,10 +1,11 @@
 //! Reports for tests.
 
 use fieldmesh::api::{
-    AdoptReport, AsideBatch, BackupReport, CompactReport, ConflictReport, ConflictValue,
-    DeviceReport, DiskReport, EvictReport, FieldChange, HeldMonth, ImportReport, KeptReport,
-    PeerReport, PeerSync, PurgeReport, PurgedRecord, Record, RekeyReport, Revision, RevokeReport,
-    Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult, TenantReport,
+    AdoptReport, AsideBatch, BackupReport, BulkChange, BulkRefusal, BulkReport, CompactReport,
+    ConflictReport, ConflictValue, DeviceReport, DiskReport, EvictReport, FieldChange, HeldMonth,
+    ImportReport, KeptReport, PeerReport, PeerSync, PurgeReport, PurgedRecord, Record, RekeyReport,
+    Revision, RevokeReport, Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult,
+    TenantReport,
 };
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
@@ -89,6 +90,24 @@ pub(crate) fn revisions() -> Vec<Revision> {
             at().plus_millis(60_000),
         ),
     ]
+}
+
+/// A change of two records that is refused for one of them.
+pub(crate) fn bulk_report() -> BulkReport {
+    BulkReport {
+        changed: vec![BulkChange {
+            id: record().id,
+            name: Some("State 12-4".into()),
+            fields: vec![FieldChange {
+                field: "data.oilVolume".into(),
+                before: json!(82.3),
+                after: json!(81),
+            }],
+        }],
+        unchanged: 2,
+        refused: vec![BulkRefusal { id: other_record().id, reason: "only its author may".into() }],
+        written: false,
+    }
 }
 
 /// A conflict over one field.

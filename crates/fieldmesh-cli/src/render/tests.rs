@@ -50,6 +50,32 @@ id        where         wellId      entryType   recordedAt
 }
 
 #[test]
+fn a_change_of_many() {
+    assert_eq!(
+        bulk(&samples::bulk_report(), &style()),
+        "\
+id        name        field      before  after
+11111111  State 12-4  oilVolume  82.3    81
+
+id        refused
+12121212  only its author may
+"
+    );
+    let report = samples::bulk_report();
+    assert_eq!(
+        bulk_summary(&report),
+        "1 record would change, 1 record cannot. Nothing was written."
+    );
+    let report = fieldmesh::api::BulkReport { refused: Vec::new(), ..report };
+    assert_eq!(
+        bulk_summary(&report),
+        "1 record would change, 2 have these values already. Nothing was written."
+    );
+    let report = fieldmesh::api::BulkReport { written: true, ..report };
+    assert_eq!(bulk_summary(&report), "Changed 1 record, 2 have these values already.");
+}
+
+#[test]
 fn a_history() {
     assert_eq!(
         history(&samples::revisions(), &style()),

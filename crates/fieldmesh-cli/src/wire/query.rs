@@ -51,6 +51,18 @@ pub(crate) fn list_pairs(query: &ListQuery) -> Pairs {
     if query.not_safe {
         pairs.push(("unsafe".into(), "true".into()));
     }
+    if query.in_conflict {
+        pairs.push(("conflict".into(), "true".into()));
+    }
+    let words = [
+        ("site", &query.site),
+        ("author", &query.author),
+        ("device", &query.device),
+        ("sort", &query.sort),
+        ("cursor", &query.cursor),
+    ];
+    let given = words.into_iter().filter_map(|(name, word)| Some((name.into(), word.clone()?)));
+    pairs.extend(given);
     pairs
 }
 
@@ -75,6 +87,12 @@ fn list_pair(query: &mut ListQuery, name: &str, value: String) -> Result<(), Pro
         "limit" => query.limit = Some(parsed(name, &value)?),
         "deleted" => query.deleted = parsed(name, &value)?,
         "unsafe" => query.not_safe = parsed(name, &value)?,
+        "conflict" => query.in_conflict = parsed(name, &value)?,
+        "site" => query.site = Some(value),
+        "author" => query.author = Some(value),
+        "device" => query.device = Some(value),
+        "sort" => query.sort = Some(value),
+        "cursor" => query.cursor = Some(value),
         _ => return Err(usage(format!("there is no parameter {name:?}"))),
     }
     Ok(())
@@ -83,6 +101,7 @@ fn list_pair(query: &mut ListQuery, name: &str, value: String) -> Result<(), Pro
 /// The pairs of an export query.
 pub(crate) fn export_pairs(query: &ExportQuery) -> Pairs {
     let mut pairs = list_pairs(&query.list);
+    pairs.extend(query.also.iter().map(|collection| ("also".into(), collection.clone())));
     let format = match query.format {
         ExportFormat::Jsonl => "jsonl",
         ExportFormat::Csv => "csv",
@@ -108,6 +127,7 @@ pub(crate) fn export(pairs: Pairs) -> Result<ExportQuery, Problem> {
                 };
             }
             "history" => query.history = parsed(&name, &value)?,
+            "also" => query.also.push(value),
             _ => rest.push((name, value)),
         }
     }
@@ -157,13 +177,24 @@ mod tests {
             limit: Some(20),
             deleted: true,
             not_safe: true,
+            in_conflict: true,
+            site: Some("State 12-4".into()),
+            author: Some("ana@example.org".into()),
+            device: Some("truck".into()),
+            sort: Some("oilVolume:down".into()),
+            cursor: Some("01ab".into()),
         }
     }
 
     #[test]
     fn queries_survive_their_pairs() {
         assert_eq!(list(list_pairs(&query())), Ok(query()));
-        let asked = ExportQuery { list: query(), format: ExportFormat::Csv, history: true };
+        let asked = ExportQuery {
+            list: query(),
+            also: vec!["well".into()],
+            format: ExportFormat::Csv,
+            history: true,
+        };
         assert_eq!(export(export_pairs(&asked)), Ok(asked));
         let asked = ConflictQuery { kind: Some("field".into()), closed: true };
         assert_eq!(conflicts(conflict_pairs(&asked)), Ok(asked));

@@ -54,6 +54,13 @@ impl WriteSet {
         self.next = Next::More;
     }
 
+    /// What changes in one tree: keys in order, each with its new value, or none where it goes.
+    pub fn changed(&self, tree: Tree) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let first = (tree, Vec::new());
+        let changes = self.changes.range(first..).take_while(move |((its, _), _)| *its == tree);
+        changes.map(|((_, key), value)| (key.as_slice(), value.as_deref()))
+    }
+
     /// The number of changes.
     pub fn len(&self) -> usize {
         self.changes.len()

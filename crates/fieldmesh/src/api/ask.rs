@@ -5,6 +5,8 @@ use std::time::Duration;
 use fieldmesh_model::{Moment, Role};
 use serde::{Deserialize, Serialize};
 
+use super::ListQuery;
+
 /// A record to create.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NewRecord {
@@ -32,32 +34,6 @@ pub struct Edits {
     pub assignments: Vec<String>,
 }
 
-/// Which records to list, newest first.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ListQuery {
-    /// The collection's name.
-    pub collection: String,
-    /// Conditions `field=value` that all hold.
-    #[serde(default)]
-    pub filters: Vec<String>,
-    /// Only records about this time or later.
-    #[serde(default)]
-    pub since: Option<Moment>,
-    /// Only records about a time before this.
-    #[serde(default)]
-    pub until: Option<Moment>,
-    /// At most so many; all where absent.
-    #[serde(default)]
-    pub limit: Option<usize>,
-    /// Deleted records instead of the others.
-    #[serde(default)]
-    pub deleted: bool,
-    /// Only records that are not safe: at no relay, or where the tenant has none, on no other
-    /// device.
-    #[serde(default, rename = "unsafe")]
-    pub not_safe: bool,
-}
-
 /// How an export is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,6 +50,10 @@ pub enum ExportFormat {
 pub struct ExportQuery {
     /// Which records; they are written in order of id, so that equal stores export equal bytes.
     pub list: ListQuery,
+    /// Further collections, of which the same is asked; all are written as of one moment, one
+    /// collection after the other.
+    #[serde(default)]
+    pub also: Vec<String>,
     /// How.
     #[serde(default)]
     pub format: ExportFormat,

@@ -6,44 +6,75 @@ use std::io::Write;
 use fieldmesh_model::DocumentId;
 use fieldmesh_model::schema::Collection;
 
-use crate::api::{ExportFormat, ExportQuery, Record};
+use crate::api::{ExportFormat, ExportQuery, ListQuery, Record, Revision};
 use crate::error::Error;
+use crate::readers::Kept;
 use crate::rows::RecordRow;
 use crate::schema;
 
 use super::Ledger;
-use super::query::Names;
+use super::query::{Names, Plan};
+use super::record::hex;
+
+/// The letters of the short hash by which a row names a change.
+const SHORT_HASH_LETTERS: usize = 16;
 
 impl Ledger {
     /// Writes what `query` asks for to `out`; gives the number of lines without a header.
     ///
     /// Records are written in the order of their ids, so that equal stores export equal bytes.
     pub(crate) fn export(&self, query: &ExportQuery, out: &mut dyn Write) -> Result<u64, Error> {
-        let mut ids = BTreeSet::new();
-        self.visit(&query.list, |id, _, _| {
-            ids.insert(id);
-            Ok(())
-        })?;
+        self.settle()?;
+        let kept = self.projector.readers().keep();
+        self.export_in(query, &kept, out)
+    }
+
+    /// Writes what `query` asks of a snapshot.
+    pub(crate) fn export_in(
+        &self,
+        query: &ExportQuery,
+        kept: &Kept,
+        out: &mut dyn Write,
+    ) -> Result<u64, Error> {
+        if !query.also.is_empty() && query.format == ExportFormat::Csv {
+            let reason = "a table has the columns of one collection; export several as json lines";
+            return Err(Error::Usage { reason: reason.into() });
+        }
+        // What is not understood is told before the first line is written.
+        let asked = std::iter::once(&query.list.collection).chain(&query.also);
+        let asked = asked
+            .map(|collection| {
+                self.plan(&ListQuery { collection: collection.clone(), ..query.list.clone() })
+            })
+            .collect::<Result<Vec<Plan>, Error>>()?;
         let mut out = std::io::BufWriter::new(out);
-        let written = match (query.history, query.format) {
-            (true, ExportFormat::Jsonl) => self.export_history(&ids, &mut out),
-            (true, ExportFormat::Csv) => Err(Error::Usage {
-                reason: "a history is exported as json lines; leave --format csv out".into(),
-            }),
-            (false, ExportFormat::Jsonl) => self.export_lines(&ids, &mut out),
-            (false, ExportFormat::Csv) => {
-                self.export_csv(schema::named(&query.list.collection)?, &ids, &mut out)
-            }
-        }?;
+        let mut written = 0;
+        for plan in asked {
+            let found = self.find(&plan, Some(kept))?.records;
+            let ids: BTreeSet<DocumentId> = found.into_iter().map(|found| found.0).collect();
+            written += match (query.history, query.format) {
+                (true, ExportFormat::Jsonl) => self.export_history(&ids, kept, &mut out),
+                (true, ExportFormat::Csv) => Err(Error::Usage {
+                    reason: "a history is exported as json lines; leave --format csv out".into(),
+                }),
+                (false, ExportFormat::Jsonl) => self.export_lines(&ids, kept, &mut out),
+                (false, ExportFormat::Csv) => self.export_csv(plan.schema, &ids, kept, &mut out),
+            }?;
+        }
         out.flush().map_err(write_error)?;
         Ok(written)
     }
 
-    fn export_lines(&self, ids: &BTreeSet<DocumentId>, out: &mut dyn Write) -> Result<u64, Error> {
+    fn export_lines(
+        &self,
+        ids: &BTreeSet<DocumentId>,
+        kept: &Kept,
+        out: &mut dyn Write,
+    ) -> Result<u64, Error> {
         let mut names = Names::default();
         let mut written = 0;
         for id in ids {
-            if let Some(record) = self.exported(*id, &mut names)? {
+            if let Some(record) = self.exported(*id, kept, &mut names)? {
                 write_line(out, &record)?;
                 written += 1;
             }
@@ -54,11 +85,12 @@ impl Ledger {
     fn export_history(
         &self,
         ids: &BTreeSet<DocumentId>,
+        kept: &Kept,
         out: &mut dyn Write,
     ) -> Result<u64, Error> {
         let mut written = 0;
         for id in ids {
-            for revision in self.history(*id)? {
+            for revision in self.history_in(*id, kept)? {
                 write_line(out, &revision)?;
                 written += 1;
             }
@@ -70,16 +102,19 @@ impl Ledger {
         &self,
         schema: &Collection,
         ids: &BTreeSet<DocumentId>,
+        kept: &Kept,
         out: &mut dyn Write,
     ) -> Result<u64, Error> {
-        let keys = self.columns(schema, ids)?;
+        let keys = self.columns(schema, ids, kept)?;
         let mut table = csv::Writer::from_writer(out);
         let header = ["id", "createdBy", "createdAt", "updatedAt", "device"];
         let names = keys.iter().map(String::as_str);
         table.write_record(header.into_iter().chain(names)).map_err(csv_error)?;
         let mut written = 0;
         for id in ids {
-            let Some(record) = self.row(*id)?.and_then(|row| row.record) else { continue };
+            let Some(record) = self.row_in(Some(kept), *id)?.and_then(|row| row.record) else {
+                continue;
+            };
             table.write_record(cells(*id, &record, &keys)).map_err(csv_error)?;
             written += 1;
         }
@@ -92,11 +127,12 @@ impl Ledger {
         &self,
         schema: &Collection,
         ids: &BTreeSet<DocumentId>,
+        kept: &Kept,
     ) -> Result<Vec<String>, Error> {
         let mut keys: Vec<String> = schema.fields.iter().map(|field| field.key.clone()).collect();
         let mut others = BTreeSet::new();
         for id in ids {
-            if let Some(record) = self.row(*id)?.and_then(|row| row.record) {
+            if let Some(record) = self.row_in(Some(kept), *id)?.and_then(|row| row.record) {
                 others.extend(record.fields.into_keys().filter(|key| schema.field(key).is_none()));
             }
         }
@@ -104,8 +140,24 @@ impl Ledger {
         Ok(keys)
     }
 
-    fn exported(&self, id: DocumentId, names: &mut Names) -> Result<Option<Record>, Error> {
-        let Some(mut row) = self.row(id)? else { return Ok(None) };
+    /// The revisions of a record that were there when the snapshot was taken.
+    fn history_in(&self, id: DocumentId, kept: &Kept) -> Result<Vec<Revision>, Error> {
+        let Some(row) = self.row_in(Some(kept), id)? else { return Ok(Vec::new()) };
+        let known: BTreeSet<String> = row.changes.iter().map(|it| hex(&it.hash)).collect();
+        let mut history = self.history(id)?;
+        history.retain(|revision| {
+            revision.change.get(..SHORT_HASH_LETTERS).is_some_and(|hash| known.contains(hash))
+        });
+        Ok(history)
+    }
+
+    fn exported(
+        &self,
+        id: DocumentId,
+        kept: &Kept,
+        names: &mut Names,
+    ) -> Result<Option<Record>, Error> {
+        let Some(mut row) = self.row_in(Some(kept), id)? else { return Ok(None) };
         let Some(record) = row.record.take() else { return Ok(None) };
         let schema = schema::numbered(row.scope.collection);
         Ok(Some(self.to_record(id, &schema, record, names)))

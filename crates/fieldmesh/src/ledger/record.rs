@@ -30,6 +30,16 @@ impl Ledger {
         Ok(Record { safe, ..self.to_record(id, &schema, record, &mut Names::default()) })
     }
 
+    /// The record of a collection that `name` means.
+    pub(crate) fn show_in(&self, collection: &str, name: &str) -> Result<Record, Error> {
+        let schema = schema::named(collection)?;
+        self.settle()?;
+        let not_found = || Error::NotFound { kind: "record", name: name.to_owned() };
+        let id = self.resolve_in(schema, name)?.ok_or_else(not_found)?;
+        let record = self.show(id)?;
+        if record.collection == schema.name { Ok(record) } else { Err(not_found()) }
+    }
+
     /// Changes fields of a record.
     pub(crate) fn edit(&self, id: DocumentId, edits: &Edits) -> Result<Record, Error> {
         let (schema, record) = self.editable(id)?;

@@ -23,11 +23,15 @@ impl Ledger {
     pub(crate) fn record_counts(&self) -> Result<BTreeMap<String, u64>, Error> {
         let mut counts = BTreeMap::new();
         for collection in catalogue::collections() {
-            let key = count_key(collection.number);
-            let count: u64 = rows::find(self.view(), Tree::Meta, &key)?.unwrap_or(0);
-            counts.insert(collection.name.clone(), count);
+            counts.insert(collection.name.clone(), self.record_count(collection.number)?);
         }
         Ok(counts)
+    }
+
+    /// Records of one collection that are not deleted.
+    pub(crate) fn record_count(&self, collection: u16) -> Result<u64, Error> {
+        let count = rows::find(self.view(), Tree::Meta, &count_key(collection))?;
+        Ok(count.unwrap_or(0))
     }
 
     /// Changes that could not be applied.

@@ -6,7 +6,9 @@ mod parts;
 mod watch;
 
 use fieldmesh_net::address;
-use tokio::sync::broadcast;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::api::{
     ConflictQuery, ConnectivityEvent, ConnectivityReport, SyncNow, SyncOptions, SyncResult,
@@ -37,9 +39,18 @@ impl Node {
         self.inner.watch.report()
     }
 
-    /// Changes of that state from here on.
-    pub fn connectivity_events(&self) -> broadcast::Receiver<ConnectivityEvent> {
-        self.inner.watch.events()
+    /// Changes of that state from here on; whoever reads too slowly misses the oldest.
+    pub fn connectivity_events(&self) -> BoxStream<'static, ConnectivityEvent> {
+        let events = stream::unfold(self.inner.watch.events(), |mut events| async {
+            loop {
+                match events.recv().await {
+                    Ok(event) => return Some((event, events)),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        });
+        events.boxed()
     }
 
     /// Syncs with the relays and everyone connected, unless a sync is under way, the device is

@@ -70,7 +70,7 @@ impl Projection<'_> {
             if gone.len().is_multiple_of(RECORDS_PER_SET) {
                 self.write_counts()?;
                 let writes = std::mem::take(&mut self.writes);
-                self.view.apply(writes).map_err(|error| Error::store(&error))?;
+                self.sources.readers.apply(self.view, writes)?;
             }
         }
         Ok(gone)

@@ -11,6 +11,7 @@ mod heal;
 mod parts;
 mod revoke;
 mod safety;
+mod typed;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

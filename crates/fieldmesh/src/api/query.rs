@@ -1,0 +1,128 @@
+//! What a caller asks about many records, and what is answered.
+
+use fieldmesh_model::{DocumentId, Moment};
+use serde::{Deserialize, Serialize};
+
+use super::{Edits, FieldChange, Record};
+
+/// Which records to list: newest first unless `sort` says otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListQuery {
+    /// The collection's name.
+    pub collection: String,
+    /// Conditions that all hold: `field=value`, `field!=value`, `field>value` and `>=`, `<`, `<=`;
+    /// `field=` for those without a value; `field:=["a","b"]` for one of several.
+    ///
+    /// Letters of texts count alike. A record without a value fulfils `!=` and no comparison.
+    #[serde(default)]
+    pub filters: Vec<String>,
+    /// Only records about this time or later.
+    #[serde(default)]
+    pub since: Option<Moment>,
+    /// Only records about a time before this.
+    #[serde(default)]
+    pub until: Option<Moment>,
+    /// At most so many; all where absent.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Deleted records instead of the others.
+    #[serde(default)]
+    pub deleted: bool,
+    /// Only records that are not safe: at no relay, or where the tenant has none, on no other
+    /// device.
+    #[serde(default, rename = "unsafe")]
+    pub not_safe: bool,
+    /// Only records that have an open conflict.
+    #[serde(default)]
+    pub in_conflict: bool,
+    /// Only records about this well, asset, patient or pet: its id, an ending of it or its name.
+    #[serde(default)]
+    pub site: Option<String>,
+    /// Only records that this person made: name, e-mail address or user id.
+    #[serde(default)]
+    pub author: Option<String>,
+    /// Only records made on this device: name, id or an ending of it.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// `FIELD`, `FIELD:down`, `time`, `time:up` or `updated:down`; records without a value come
+    /// last. By default `time:down`.
+    #[serde(default)]
+    pub sort: Option<String>,
+    /// Goes on behind the last record of an earlier page, whose `next` this was.
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+/// One page of records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page<T = Record> {
+    /// The records, in the order of the query.
+    pub records: Vec<T>,
+    /// The cursor of the next page; none where this one is the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What happens to the answer of a live query.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum LiveEvent<T = Record> {
+    /// The whole answer as it is at the beginning.
+    Present(Vec<T>),
+    /// The whole answer anew, in place of everything before: the reader was too slow for the
+    /// changes in between, or the view was made anew.
+    Resync(Vec<T>),
+    /// A record belongs to the answer that did not before.
+    Added(T),
+    /// A record of the answer is another than before.
+    Changed(T),
+    /// A record does not belong to the answer any more: it was changed, deleted or let go.
+    Removed(DocumentId),
+}
+
+/// A change of many records alike.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BulkEdit {
+    /// Which records.
+    pub list: ListQuery,
+    /// What is changed of each.
+    pub edits: Edits,
+    /// Only show what would change; write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What a change of many records did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BulkReport {
+    /// What changes, record by record.
+    pub changed: Vec<BulkChange>,
+    /// How many records have these values already.
+    pub unchanged: u64,
+    /// Why some cannot be changed; then none was.
+    pub refused: Vec<BulkRefusal>,
+    /// Whether anything was written.
+    pub written: bool,
+}
+
+/// What changes of one record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BulkChange {
+    /// The record.
+    pub id: DocumentId,
+    /// What people call it, where it has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its fields before and after.
+    pub fields: Vec<FieldChange>,
+}
+
+/// A record that cannot be changed so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BulkRefusal {
+    /// The record.
+    pub id: DocumentId,
+    /// Why.
+    pub reason: String,
+}

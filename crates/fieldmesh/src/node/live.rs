@@ -1,0 +1,180 @@
+//! Live queries as streams.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream, Stream};
+
+use crate::api::{ListQuery, LiveEvent, Record};
+use crate::error::Error;
+use crate::readers::{Queue, Taken};
+
+use super::{Inner, Node};
+
+/// The answer to a query, and what changes of it from then on.
+///
+/// Dropping it is all it takes to end it. It ends by itself when the node shuts down. Reading is
+/// what it costs: each change of a record is compared with the query once, and records that do not
+/// change are read no more.
+///
+/// # Examples
+///
+/// ```
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+/// # runtime.block_on(async {
+/// use fieldmesh::api::{ListQuery, LiveEvent};
+/// use fieldmesh::{Node, TenantOptions};
+/// use serde_json::json;
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let builder = Node::builder(folder.path().join("home")).passphrase("correct horse");
+/// let crew = TenantOptions { name: "Cedar Creek".into(), ..TenantOptions::default() };
+/// let (node, _) = builder.create_tenant(crew).await.unwrap();
+///
+/// let query = ListQuery { collection: "well".into(), ..ListQuery::default() };
+/// let mut wells = node.subscribe(query).await.unwrap();
+/// assert_eq!(wells.next().await.unwrap().unwrap(), LiveEvent::Present(vec![]));
+///
+/// let well = json!({"name": "Alder 1", "apiNumber": "42-227-30001", "status": "ACTIVE"});
+/// node.collection("well").insert(well.as_object().unwrap()).await.unwrap();
+/// let LiveEvent::Added(well) = wells.next().await.unwrap().unwrap() else { unreachable!() };
+/// assert_eq!(well.fields["name"], "Alder 1");
+/// node.shutdown().await.unwrap();
+/// assert!(wells.next().await.is_none());
+/// # });
+/// ```
+pub struct LiveQuery<T = Record> {
+    events: BoxStream<'static, Result<LiveEvent<T>, Error>>,
+}
+
+impl<T> LiveQuery<T> {
+    /// The next event; none once the node is shut down.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read; nothing follows.
+    pub async fn next(&mut self) -> Option<Result<LiveEvent<T>, Error>> {
+        self.events.next().await
+    }
+
+    /// The same events with records of another type.
+    pub(crate) fn map<U: 'static>(
+        self,
+        mut change: impl FnMut(T) -> Result<U, Error> + Send + 'static,
+    ) -> LiveQuery<U>
+    where
+        T: 'static,
+    {
+        let events = self.events.map(move |event| {
+            Ok(match event? {
+                LiveEvent::Present(all) => {
+                    LiveEvent::Present(all.into_iter().map(&mut change).collect::<Result<_, _>>()?)
+                }
+                LiveEvent::Resync(all) => {
+                    LiveEvent::Resync(all.into_iter().map(&mut change).collect::<Result<_, _>>()?)
+                }
+                LiveEvent::Added(one) => LiveEvent::Added(change(one)?),
+                LiveEvent::Changed(one) => LiveEvent::Changed(change(one)?),
+                LiveEvent::Removed(id) => LiveEvent::Removed(id),
+            })
+        });
+        LiveQuery { events: events.boxed() }
+    }
+}
+
+impl<T> Stream for LiveQuery<T> {
+    type Item = Result<LiveEvent<T>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.events.poll_next_unpin(context)
+    }
+}
+
+impl<T> fmt::Debug for LiveQuery<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveQuery").finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Follows a query: its whole answer first, then what is added, changed and removed, each
+    /// change once and in the order in which records can be read.
+    ///
+    /// A reader who is more than a thousand changes behind gets the whole answer anew, said as
+    /// [`LiveEvent::Resync`].
+    ///
+    /// # Errors
+    ///
+    /// The query is not understood, or asks for what does not follow from each record alone: a
+    /// limit, a cursor, safety.
+    pub async fn subscribe(&self, query: ListQuery) -> Result<LiveQuery, Error> {
+        let asked = query.clone();
+        let (present, queue) = self.blocking(move |ledger| ledger.follow(&asked)).await?;
+        let follower = Follower {
+            node: Arc::downgrade(&self.inner),
+            query,
+            queue,
+            events: VecDeque::from([LiveEvent::Present(present)]),
+            is_over: false,
+        };
+        let events = stream::unfold(follower, |mut follower| async {
+            let event = follower.next().await?;
+            Some((event, follower))
+        });
+        Ok(LiveQuery { events: events.boxed() })
+    }
+}
+
+/// What stands behind the stream. It does not keep the node open.
+struct Follower {
+    node: Weak<Inner>,
+    query: ListQuery,
+    queue: Arc<Queue>,
+    events: VecDeque<LiveEvent>,
+    is_over: bool,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Result<LiveEvent, Error>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(Ok(event));
+            }
+            if self.is_over {
+                return None;
+            }
+            if let Err(error) = self.read().await {
+                self.is_over = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// Waits for what follows.
+    async fn read(&mut self) -> Result<(), Error> {
+        let taken = self.queue.take().await;
+        let node = self.node.upgrade().map(|inner| Node { inner });
+        let (Some(node), false) = (node, matches!(taken, Taken::Ended)) else {
+            self.is_over = true;
+            return Ok(());
+        };
+        self.events = match taken {
+            Taken::Changes(changes) => {
+                node.blocking(move |ledger| Ok(ledger.events(changes))).await?
+            }
+            Taken::Lagged | Taken::Ended => {
+                let (query, queue) = (self.query.clone(), Arc::clone(&self.queue));
+                let answer = node.blocking(move |ledger| ledger.refollow(&query, &queue));
+                VecDeque::from([LiveEvent::Resync(answer.await?)])
+            }
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! Questions about many records, records of the past, and changes of many at once.
+
+use fieldmesh_model::Moment;
+
+use crate::api::{BulkEdit, BulkReport, ListQuery, Page, Record};
+use crate::error::Error;
+
+use super::Node;
+
+impl Node {
+    /// A page of records, and the cursor of the next one.
+    ///
+    /// Give the same query with that cursor for what follows. Records that come or change meanwhile
+    /// are on the pages that are not read so far, or on none; those that stay are on one page.
+    ///
+    /// # Errors
+    ///
+    /// The query is not understood, or [`Error::Cursor`]: begin with the first page.
+    pub async fn page(&self, query: ListQuery) -> Result<Page, Error> {
+        self.blocking(move |ledger| ledger.page(&query)).await
+    }
+
+    /// How many records a query asks for; its limit and its cursor do not count.
+    ///
+    /// # Errors
+    ///
+    /// The query is not understood.
+    pub async fn count(&self, query: ListQuery) -> Result<u64, Error> {
+        self.blocking(move |ledger| ledger.count(&query)).await
+    }
+
+    /// A record as it was at a time, by the clocks of those who changed it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] also where it was not recorded by then.
+    pub async fn show_at(&self, name: &str, at: Moment) -> Result<Record, Error> {
+        self.on_record(name, move |ledger, id| ledger.show_at(id, at)).await
+    }
+
+    /// Changes many records alike, or shows what that would do; if one of them cannot be changed,
+    /// none is, and the report says why.
+    ///
+    /// A power cut may come in between; asked again, it changes what is left.
+    ///
+    /// # Errors
+    ///
+    /// The query or the edits are not understood.
+    pub async fn edit_all(&self, bulk: BulkEdit) -> Result<BulkReport, Error> {
+        self.blocking(move |ledger| ledger.edit_all(&bulk)).await
+    }
+}

@@ -1,0 +1,147 @@
+//! Whoever reads the view while it is written: snapshots and live queries.
+//!
+//! The one who writes the view hands every set of rows through here. A snapshot keeps what a set
+//! replaces, so reading it costs nothing but what changes meanwhile; a live query is told what a
+//! set changes of its answer. Both begin between two sets, never within one. With no reader a set
+//! costs what it did.
+
+mod kept;
+mod queue;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use fieldmesh_model::DocumentId;
+use fieldmesh_store::{Tree, View, WriteSet};
+
+use crate::error::Error;
+use crate::rows::{self, DocumentRow};
+
+pub(crate) use self::kept::Kept;
+pub(crate) use self::queue::{Admits, Change, Queue, Taken};
+
+/// Everybody who reads at the moment.
+#[derive(Default)]
+pub(crate) struct Readers {
+    listed: Mutex<Listed>,
+    /// How many rows were read for readers, to see what they cost.
+    looked_at: AtomicU64,
+}
+
+#[derive(Default)]
+struct Listed {
+    kept: Vec<Weak<Kept>>,
+    queues: Vec<Weak<Queue>>,
+    is_ended: bool,
+}
+
+impl Readers {
+    /// The view as it is now, for as long as the answer is held.
+    pub(crate) fn keep(&self) -> Arc<Kept> {
+        self.lock().keep()
+    }
+
+    /// The view as it is now, and a queue of what changes from now on of what `admits` admits.
+    pub(crate) fn follow(&self, admits: Admits) -> (Arc<Kept>, Arc<Queue>) {
+        let mut listed = self.lock();
+        let queue = Arc::new(Queue::new(admits));
+        if listed.is_ended {
+            queue.end();
+        }
+        listed.queues.push(Arc::downgrade(&queue));
+        (listed.keep(), queue)
+    }
+
+    /// The view as it is now, and `queue` empty as of the same moment.
+    pub(crate) fn resume(&self, queue: &Queue) -> Arc<Kept> {
+        let mut listed = self.lock();
+        queue.restart();
+        listed.keep()
+    }
+
+    /// Writes a set of rows; whoever reads keeps what it replaces and learns what it changes.
+    pub(crate) fn apply(&self, view: &View, writes: WriteSet) -> Result<(), Error> {
+        let mut listed = self.lock();
+        listed.forget_gone();
+        let touched = if listed.is_empty() { Vec::new() } else { read_touched(view, &writes)? };
+        self.looked_at.fetch_add(touched.len() as u64, Ordering::Relaxed);
+        for kept in listed.kept.iter().filter_map(Weak::upgrade) {
+            for Touched { id, before, .. } in &touched {
+                kept.keep(*id, before.as_deref());
+            }
+        }
+        view.apply(writes).map_err(|error| Error::store(&error))?;
+        if listed.queues.is_empty() {
+            return Ok(());
+        }
+        for Touched { id, before, after } in &touched {
+            let (before, after) = (read(before.as_ref())?, read(after.as_ref())?);
+            for queue in listed.queues.iter().filter_map(Weak::upgrade) {
+                queue.push(*id, before.as_ref(), after.as_ref());
+            }
+        }
+        Ok(())
+    }
+
+    /// How many rows were read for readers so far.
+    #[cfg(test)]
+    pub(crate) fn looked_at(&self) -> u64 {
+        self.looked_at.load(Ordering::Relaxed)
+    }
+
+    /// Says that nobody knows what was written: snapshots are over, live queries begin again.
+    pub(crate) fn lose(&self) {
+        let listed = self.lock();
+        listed.kept.iter().filter_map(Weak::upgrade).for_each(|kept| kept.lose());
+        listed.queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.lag());
+    }
+
+    /// Ends every live query: nothing is written any more.
+    pub(crate) fn end(&self) {
+        let mut listed = self.lock();
+        listed.is_ended = true;
+        listed.queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.end());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Listed {
+    fn keep(&mut self) -> Arc<Kept> {
+        let kept = Arc::new(Kept::default());
+        self.kept.push(Arc::downgrade(&kept));
+        kept
+    }
+
+    fn forget_gone(&mut self) {
+        self.kept.retain(|kept| kept.strong_count() > 0);
+        self.queues.retain(|queue| queue.strong_count() > 0);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.queues.is_empty()
+    }
+}
+
+/// A document that a set writes.
+struct Touched {
+    id: DocumentId,
+    before: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
+}
+
+fn read_touched(view: &View, writes: &WriteSet) -> Result<Vec<Touched>, Error> {
+    let mut touched = Vec::new();
+    for (key, value) in writes.changed(Tree::Document) {
+        let Some(id) = rows::indexed_id(key) else { continue };
+        let before = view.get(Tree::Document, key).map_err(|error| Error::store(&error))?;
+        touched.push(Touched { id, before, after: value.map(<[u8]>::to_vec) });
+    }
+    Ok(touched)
+}
+
+fn read(row: Option<&Vec<u8>>) -> Result<Option<DocumentRow>, Error> {
+    row.map(|bytes| rows::decode(bytes)).transpose()
+}

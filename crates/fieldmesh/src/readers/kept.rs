@@ -1,0 +1,85 @@
+//! A snapshot: what the view held of documents that were written since it was taken.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use fieldmesh_model::DocumentId;
+
+use crate::error::Error;
+
+/// The most bytes of replaced rows that one snapshot keeps.
+pub(crate) const KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The replaced rows of one snapshot.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// As they were; none where there was no such document.
+    rows: BTreeMap<DocumentId, Option<Vec<u8>>>,
+    bytes: usize,
+    is_lost: bool,
+}
+
+impl Kept {
+    /// Keeps the row of a document as it is before it is written for the first time.
+    pub(super) fn keep(&self, id: DocumentId, row: Option<&[u8]>) {
+        let mut state = self.lock();
+        if state.is_lost || state.rows.contains_key(&id) {
+            return;
+        }
+        state.bytes += row.map_or(0, <[u8]>::len) + size_of::<DocumentId>();
+        state.rows.insert(id, row.map(<[u8]>::to_vec));
+        if state.bytes > KEPT_BYTES_MAX {
+            *state = State { is_lost: true, ..State::default() };
+        }
+    }
+
+    /// What the document was, if it was written since. Ask after the view was read: what is not
+    /// kept by then was read as it was.
+    pub(crate) fn find(&self, id: &DocumentId) -> Result<Option<Option<Vec<u8>>>, Error> {
+        Ok(self.checked()?.rows.get(id).cloned())
+    }
+
+    /// Whether the document was written since.
+    pub(crate) fn has(&self, id: &DocumentId) -> Result<bool, Error> {
+        Ok(self.checked()?.rows.contains_key(id))
+    }
+
+    /// The documents that were written since.
+    pub(crate) fn ids(&self) -> Result<Vec<DocumentId>, Error> {
+        Ok(self.checked()?.rows.keys().copied().collect())
+    }
+
+    pub(super) fn lose(&self) {
+        *self.lock() = State { is_lost: true, ..State::default() };
+    }
+
+    fn checked(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let state = self.lock();
+        if state.is_lost { Err(Error::SnapshotLost) } else { Ok(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_would_keep_too_much_says_so_and_keeps_nothing() {
+        let kept = Kept::default();
+        let id = |number: u8| DocumentId::from_bytes([number; 16]);
+        kept.keep(id(1), Some(&[1]));
+        kept.keep(id(1), Some(&[2]));
+        assert_eq!(kept.find(&id(1)).unwrap(), Some(Some(vec![1])), "the first one is the oldest");
+        assert_eq!(kept.find(&id(2)).unwrap(), None);
+        kept.keep(id(2), Some(&vec![0; KEPT_BYTES_MAX]));
+        assert!(matches!(kept.find(&id(1)), Err(Error::SnapshotLost)));
+        assert_eq!(kept.lock().rows.len(), 0);
+    }
+}

@@ -1,0 +1,123 @@
+//! What a live query has not read so far.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+
+use fieldmesh_model::DocumentId;
+use tokio::sync::Notify;
+
+use crate::rows::DocumentRow;
+
+/// The most changes that wait for one reader; whoever reads more slowly begins again.
+pub(crate) const CHANGES_WAITING_MAX: usize = 1_024;
+
+/// Whether a live query's answer has a document.
+pub(crate) type Admits = Box<dyn Fn(&DocumentRow) -> bool + Send + Sync>;
+
+/// One change of an answer.
+pub(crate) enum Change {
+    Added(DocumentId, DocumentRow),
+    Changed(DocumentId, DocumentRow),
+    Removed(DocumentId),
+}
+
+/// What a reader takes.
+pub(crate) enum Taken {
+    Changes(VecDeque<Change>),
+    /// More came than can wait: only the whole answer tells what is true.
+    Lagged,
+    /// Nothing comes any more.
+    Ended,
+}
+
+/// The changes that wait for one reader.
+pub(crate) struct Queue {
+    admits: Admits,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    changes: VecDeque<Change>,
+    is_lagging: bool,
+    is_ended: bool,
+}
+
+impl Queue {
+    pub(super) fn new(admits: Admits) -> Self {
+        Self { admits, state: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// Adds what the writing of one document changes of the answer.
+    pub(super) fn push(
+        &self,
+        id: DocumentId,
+        before: Option<&DocumentRow>,
+        after: Option<&DocumentRow>,
+    ) {
+        let admitted = |row: Option<&DocumentRow>| row.is_some_and(|row| (self.admits)(row));
+        let change = match (admitted(before), after.filter(|_| admitted(after))) {
+            (false, None) => return,
+            (false, Some(after)) => Change::Added(id, after.clone()),
+            (true, None) => Change::Removed(id),
+            // Where its changes lie in the log is nobody's business.
+            (true, Some(after)) if before.is_some_and(|row| row.record == after.record) => return,
+            (true, Some(after)) => Change::Changed(id, after.clone()),
+        };
+        let mut state = self.lock();
+        if state.is_lagging {
+            return;
+        }
+        if state.changes.len() >= CHANGES_WAITING_MAX {
+            state.changes = VecDeque::new();
+            state.is_lagging = true;
+        } else {
+            state.changes.push_back(change);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn lag(&self) {
+        let mut state = self.lock();
+        state.changes = VecDeque::new();
+        state.is_lagging = true;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn restart(&self) {
+        let mut state = self.lock();
+        state.changes = VecDeque::new();
+        state.is_lagging = false;
+    }
+
+    pub(super) fn end(&self) {
+        self.lock().is_ended = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for changes and takes all that are there. For one reader.
+    pub(crate) async fn take(&self) -> Taken {
+        loop {
+            {
+                let mut state = self.lock();
+                if state.is_lagging && !state.is_ended {
+                    return Taken::Lagged;
+                }
+                if !state.changes.is_empty() {
+                    return Taken::Changes(std::mem::take(&mut state.changes));
+                }
+                if state.is_ended {
+                    return Taken::Ended;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+}
