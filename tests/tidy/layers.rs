@@ -23,9 +23,14 @@ const TABLE: &[Row] = &[
         "fieldmesh",
         &["model", "trie", "batch", "identity", "document", "session", "replica", "store", "net"],
     ),
+    Row(4, "fieldmesh-http", &["model", "dialect"]),
     Row(4, "fieldmesh-shell", &[]),
     Row(5, "fieldmesh-cli", &["model", "dialect", "node", "shell"]),
-    Row(5, "sync-relay", &["model", "identity", "net", "dialect", "node", "shell"]),
+    Row(
+        5,
+        "sync-relay",
+        &["model", "identity", "net", "store", "dialect", "http", "node", "shell"],
+    ),
     Row(
         SIDE,
         "fieldmesh-sim",
