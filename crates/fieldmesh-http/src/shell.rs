@@ -129,7 +129,7 @@ enum Ended {
     /// The body did not come in time.
     Slow,
     /// The answer is there already.
-    Answered(Response),
+    Answered(Box<Response>),
 }
 
 impl From<Refusal> for Ended {
@@ -153,7 +153,8 @@ impl Inner {
         }
         let serving = AssertUnwindSafe(self.serve(&route, request.clone(), body, live, address));
         match serving.catch_unwind().await {
-            Ok(Ok(response) | Err(Ended::Answered(response))) => response,
+            Ok(Ok(response)) => response,
+            Ok(Err(Ended::Answered(response))) => *response,
             Ok(Err(Ended::Slow)) => answer::slow(),
             Ok(Err(Ended::Refused(refusal))) => answer::whole(route.refuse(&request, &refusal)),
             Err(_) => {
@@ -341,7 +342,7 @@ async fn understand(route: Route, request: Request, caller: Option<Caller>) -> R
     let is_large = request.body.len() > LARGE;
     let read = move || {
         let ask = route.understand(&request, caller.as_ref());
-        ask.map_err(|response| Ended::Answered(answer::whole(response)))
+        ask.map_err(|response| Ended::Answered(Box::new(answer::whole(response))))
     };
     if !is_large {
         return read();

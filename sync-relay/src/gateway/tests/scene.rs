@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use fieldmesh_dialect::command::{Pull, Push};
 use fieldmesh_dialect::outcome::Page;
 use fieldmesh_dialect::{Caller, Command, Dialect, Dialects, FeedId, Outcome};
-use fieldmesh_http::{Executes, Settings, Shell, serve};
+use fieldmesh_http::{Certificates, Executes, Settings, Shell, serve};
 use fieldmesh_model::{Moment, Role, TenantId};
 use fieldmesh_store::KeyFile;
 use futures::future::BoxFuture;
@@ -132,6 +132,10 @@ impl Scene {
     }
 
     pub(super) async fn with(settings: Settings) -> Self {
+        Self::over(settings, None).await
+    }
+
+    pub(super) async fn over(settings: Settings, certificates: Option<Certificates>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("relay.key");
         KeyFile::create(&key).unwrap();
@@ -144,7 +148,7 @@ impl Scene {
         let address = listener.local_addr().unwrap();
         let router = shell.router();
         let serving = tokio::spawn(async move {
-            serve(listener, router, &settings, None, stop).await;
+            serve(listener, router, &settings, certificates, stop).await;
         });
         let _serving = AbortOnDropHandle::new(serving);
         Self { address, accounts, shell, folder, _serving }
