@@ -4,6 +4,8 @@
 //! configuration file, see [`crate::settings`].
 
 mod duration;
+pub(crate) mod http;
+pub(crate) mod user;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +14,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use fieldmesh_model::Role;
 
+use self::http::HttpArgs;
+use self::user::UserCommand;
 use crate::settings::LogFormat;
 
 /// Stores and forwards the batches of many tenants, and opens none of their documents.
@@ -88,6 +92,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DeviceCommand,
     },
+    /// Say who may log in to the apps of a tenant.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
 }
 
 /// Where a relay is reached by devices.
@@ -112,9 +121,8 @@ pub(crate) struct ListenArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
-    /// The TCP address for /healthz and /metrics [default: 127.0.0.1:7880].
-    #[arg(long, env = "SYNC_RELAY_HTTP", value_name = "ADDR")]
-    pub(crate) http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     /// How many tenants are open at a time, besides those that somebody uses; further ones are
     /// opened when they are asked for [default: 500].
     #[arg(long, env = "SYNC_RELAY_OPEN_TENANTS_MAX", value_name = "COUNT")]
@@ -223,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_later_versions_may_do_is_refused() {
-        for line in ["sync-relay claim", "sync-relay user list", "sync-relay run --store sled"] {
+        for line in ["sync-relay claim", "sync-relay run --store sled"] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -1,5 +1,7 @@
 //! Asks the relay that runs on the data folder.
 
+mod users;
+
 use std::path::PathBuf;
 
 use axum::body::Body;

@@ -4,6 +4,7 @@ mod device;
 mod invite;
 mod run;
 mod tenant;
+mod user;
 
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ pub(crate) async fn run(
             DeviceCommand::List { tenant } => device::list(&context, tenant).await,
             DeviceCommand::Revoke(args) => device::revoke(&context, args).await,
         },
+        Command::User { command } => user::user(&context, command).await,
     }
 }
 

@@ -5,6 +5,7 @@
 //! data/relay.key          opens every home; made with the first tenant
 //! data/tenants/<id>/      the home of a tenant, named by the last digits of its id
 //! data/tenants/new-<n>/   a home that is being made
+//! data/accounts/<id>      the people who log in to the tenant
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -20,6 +21,7 @@ use crate::problem;
 const LOCK_FILE: &str = "lock";
 const KEY_FILE: &str = "relay.key";
 const TENANTS_FOLDER: &str = "tenants";
+const ACCOUNTS_FOLDER: &str = "accounts";
 const NEW_PREFIX: &str = "new-";
 
 /// A data folder that this process holds; dropping it lets others have it.
@@ -84,6 +86,11 @@ impl DataFolder {
     /// The file that opens every home.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.path.join(KEY_FILE)
+    }
+
+    /// Where the people of the tenants are.
+    pub(crate) fn accounts(&self) -> PathBuf {
+        self.path.join(ACCOUNTS_FOLDER)
     }
 
     /// The homes of the tenants, in order of their names.

@@ -5,6 +5,7 @@
 //! a node that forwards; everything here is about having several of them in one process, in one
 //! data folder, and about the person who operates it.
 
+mod accounts;
 mod address;
 mod args;
 mod client;
@@ -12,6 +13,7 @@ mod command;
 mod control;
 mod data;
 mod exit;
+mod gateway;
 mod log;
 mod metrics;
 mod operations;

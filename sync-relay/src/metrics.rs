@@ -7,6 +7,7 @@ use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use fieldmesh::api::Vitals;
+use fieldmesh_http::Measured;
 
 /// Media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -115,6 +116,20 @@ pub(crate) fn render(measures: &Measures) -> String {
         }
     }
     text
+}
+
+/// Adds what is measured of requests over HTTP.
+pub(crate) fn render_http(text: &mut String, measured: &Measured) {
+    head(text, "http_responses_total", "counter", "Answers by the class of their status.");
+    for (count, class) in measured.answered.iter().zip(["1xx", "2xx", "3xx", "4xx", "5xx"]) {
+        line(text, "http_responses_total", &[("status", class)], count);
+    }
+    head(text, "http_rate_limited_total", "counter", "Requests of who sent more than he may.");
+    line(text, "http_rate_limited_total", &[], measured.refused_by_rate);
+    head(text, "http_defects_total", "counter", "Panics of handlers; each has a line in the log.");
+    line(text, "http_defects_total", &[], measured.defects);
+    head(text, "http_live_streams", "gauge", "Live streams that are open.");
+    line(text, "http_live_streams", &[], measured.live);
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {

@@ -1,66 +1,159 @@
-//! `/healthz` and `/metrics` over HTTP, for whoever watches over the relay.
+//! The port for HTTP: what apps ask, and what whoever watches over the relay asks.
 //!
-//! There is nothing to protect here and nothing to change, so there is no login; the port still
-//! belongs on loopback or in a network of one's own.
+//! `/healthz` and `/readyz` are for everybody and say no more than whether. Reasons and `/metrics`
+//! are for the operator: for requests from this machine that no proxy passed on, or for a port of
+//! their own, which belongs on loopback or in a network of one's own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use fieldmesh::api::Problem;
+use fieldmesh_http::{Certificates, Peer, Shell};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::overdue;
+use crate::gateway::Gateway;
 use crate::metrics;
 use crate::problem;
-use crate::relay::Relay;
+use crate::relay::{Directory, Relay};
+use crate::settings::HttpSettings;
 
-/// Opens the port.
-///
-/// # Errors
-///
-/// The address is in use or not this machine's.
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Problem> {
+/// What a proxy says that it passes a request on.
+const FORWARDED: [&str; 3] = ["x-forwarded-for", "forwarded", "via"];
+
+/// The open ports.
+pub(crate) struct Ports {
+    /// For apps.
+    pub(crate) http: TcpListener,
+    /// For the operator alone.
+    pub(crate) operations: Option<TcpListener>,
+    certificates: Option<Certificates>,
+}
+
+impl Ports {
+    /// Opens the ports.
+    ///
+    /// # Errors
+    ///
+    /// An address is in use or not this machine's, or the certificates cannot be used.
+    pub(crate) async fn open(settings: &HttpSettings) -> Result<Self, Problem> {
+        let certificates = match &settings.tls {
+            Some((chain, key)) => Some(Certificates::read(chain, key).map_err(unusable)?),
+            None => None,
+        };
+        let http = bind(settings.address, "--http").await?;
+        let operations = match settings.operations {
+            Some(address) => Some(bind(address, "--operations").await?),
+            None => None,
+        };
+        Ok(Self { http, operations, certificates })
+    }
+}
+
+fn unusable(error: fieldmesh_http::CertificatesError) -> Problem {
+    use std::error::Error as _;
+    let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+    problem::usage(format!("{error}{cause}"))
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Problem> {
     TcpListener::bind(address).await.map_err(|error| {
         problem::failed(format!(
-            "cannot listen on {address} for HTTP: {error}; give another address with --http"
+            "cannot listen on {address} for HTTP: {error}; give another address with {flag}"
         ))
     })
 }
 
-/// Serves until `stop`.
-pub(crate) async fn serve(
-    listener: TcpListener,
+#[derive(Clone)]
+struct Watched {
     relay: Relay,
+    shell: Shell,
+    has_own_port: bool,
     stop: CancellationToken,
-) -> Result<(), Problem> {
-    let routes = Router::new()
-        .route("/healthz", get(health))
-        .route("/metrics", get(measures))
-        .with_state(relay);
-    let serving =
-        axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let served = tokio::select! {
-        served = serving.into_future() => served,
-        () = overdue(&stop) => Ok(()),
-    };
-    served.map_err(|error| problem::failed(format!("cannot serve HTTP: {error}")))
 }
 
-async fn health(State(relay): State<Relay>) -> Response {
-    let faults = relay.faults().await;
+/// Serves until `stop`.
+pub(crate) async fn serve(
+    ports: Ports,
+    relay: Relay,
+    settings: &HttpSettings,
+    stop: CancellationToken,
+) {
+    let directory = Directory::new(relay.clone(), settings.tenants.clone());
+    let gateway = Arc::new(Gateway::new(directory, relay.accounts()));
+    let shell = Shell::new(gateway, settings.shell.clone(), stop.clone());
+    let Ports { http, operations, certificates } = ports;
+    let has_own_port = operations.is_some();
+    let watched = Watched { relay, shell: shell.clone(), has_own_port, stop: stop.clone() };
+    let apps = shell.router().merge(routes(&watched));
+    let served = fieldmesh_http::serve(http, apps, &settings.shell, certificates, stop.clone());
+    let Some(operations) = operations else { return served.await };
+    let own = routes(&Watched { has_own_port: false, ..watched })
+        .layer(axum::middleware::from_fn(as_operator));
+    let watching = fieldmesh_http::serve(operations, own, &settings.shell, None, stop);
+    tokio::join!(served, watching);
+}
+
+fn routes(watched: &Watched) -> Router {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(measures))
+        .with_state(watched.clone())
+}
+
+/// A request that came over the operator's own port.
+#[derive(Clone, Copy)]
+struct OwnPort;
+
+async fn as_operator(mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(OwnPort);
+    next.run(request).await
+}
+
+impl Watched {
+    /// Whether a request is the operator's.
+    fn is_operators(&self, request: &Request) -> bool {
+        let peer = request.extensions().get::<Peer>();
+        let is_here = peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
+        let is_passed_on = FORWARDED.iter().any(|name| request.headers().contains_key(*name));
+        let is_own = request.extensions().get::<OwnPort>().is_some();
+        is_own || (!self.has_own_port && is_here && !is_passed_on)
+    }
+}
+
+async fn health(State(watched): State<Watched>, request: Request) -> Response {
+    let faults = watched.relay.faults().await;
     if faults.is_empty() {
         return "ok\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, faults.join("\n") + "\n").into_response()
+    let told = match watched.is_operators(&request) {
+        true => faults.join("\n") + "\n",
+        false => "not ok\n".to_owned(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
 }
 
-async fn measures(State(relay): State<Relay>) -> Response {
-    let text = metrics::render(&relay.measures().await);
+/// Whether requests are taken: not while the relay is stopping.
+async fn ready(State(watched): State<Watched>) -> Response {
+    match watched.stop.is_cancelled() {
+        false => "ready\n".into_response(),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+    }
+}
+
+async fn measures(State(watched): State<Watched>, request: Request) -> Response {
+    if !watched.is_operators(&request) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let mut text = metrics::render(&watched.relay.measures().await);
+    metrics::render_http(&mut text, &watched.shell.counts().measured());
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }

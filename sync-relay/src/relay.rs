@@ -3,6 +3,8 @@
 //! It is served by `run`, and while it waits for joins by `invite`; the other commands open one
 //! without a port where no relay is running.
 
+mod directory;
+mod people;
 mod pool;
 mod slot;
 mod tenants;
@@ -19,11 +21,14 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accounts::Accounts;
 use crate::data::{DataFolder, size_on_disk};
 use crate::metrics::{Measures, TenantMeasures};
 use crate::problem;
 use crate::wire::{BrokenTenant, NewTenant, TenantList, TenantSummary};
 
+pub(crate) use self::directory::{Directory, Known};
+pub(crate) use self::people::Login;
 pub(crate) use self::pool::OPEN_TENANTS_MAX_DEFAULT;
 use self::pool::Pool;
 use self::slot::Standing;
@@ -49,6 +54,7 @@ struct Inner {
     data: DataFolder,
     port: Option<Port>,
     tenants: Pool,
+    accounts: Arc<Accounts>,
     broken: Vec<BrokenTenant>,
     /// One tenant is made at a time.
     admission: tokio::sync::Mutex<()>,
@@ -85,10 +91,12 @@ impl Relay {
         if let Some(problem) = first_problem.filter(|_| tenants.slots().is_empty()) {
             return Err(problem);
         }
+        let accounts = Arc::new(Accounts::new(data.accounts(), data.key_file()));
         let inner = Inner {
             data,
             port,
             tenants,
+            accounts,
             broken,
             admission: tokio::sync::Mutex::new(()),
             work: TaskTracker::new(),
@@ -182,7 +190,11 @@ impl Relay {
         let Some(port) = &self.inner.port else {
             return Err(problem::failed("this relay does not listen, so it cannot serve a join"));
         };
-        let invited = node.invite_at(options, port.advertised.clone()).await;
+        let addresses = port.advertised.clone();
+        let invited = match self.account_of(&node, options.user.as_deref()).await? {
+            Some(person) => node.invite_person_at(person, options, addresses).await,
+            None => node.invite_at(options, addresses).await,
+        };
         invited.map_err(|error| error.problem())
     }
 

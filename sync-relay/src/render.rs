@@ -3,6 +3,7 @@
 use fieldmesh::api::{DeviceReport, InvitationReport, RevokeReport, one_line};
 use fieldmesh_model::Moment;
 
+use crate::accounts::UserReport;
 use crate::wire::TenantSummary;
 
 /// What stands between columns.
@@ -76,6 +77,27 @@ pub(crate) fn revoked(report: &RevokeReport) -> String {
 
 fn batches(count: u64) -> String {
     format!("{count} {}", if count == 1 { "batch" } else { "batches" })
+}
+
+/// A person who may log in, or may not.
+pub(crate) fn user(user: &UserReport) -> String {
+    users(std::slice::from_ref(user))
+}
+
+/// People, a line each.
+pub(crate) fn users(users: &[UserReport]) -> String {
+    let rows = users.iter().map(|user| {
+        [
+            one_line(&user.email),
+            one_line(&user.name),
+            user.role.to_string(),
+            if user.active { "active".into() } else { "disabled".into() },
+            user.sessions.to_string(),
+            user.last_seen.map_or_else(|| "—".into(), minutes),
+            user.id.to_string(),
+        ]
+    });
+    table(["email", "name", "role", "state", "sessions", "last seen", "id"], rows)
 }
 
 /// What the operator passes on.

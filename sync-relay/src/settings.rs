@@ -3,8 +3,9 @@
 //! Flags and environment arrive together, as [`crate::args`] reads both.
 
 mod file;
+mod http;
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -12,13 +13,13 @@ use fieldmesh::api::Problem;
 use fieldmesh_net::address::PORT_DEFAULT;
 use serde::Deserialize;
 
+use self::http::HttpSaid;
+pub(crate) use self::http::HttpSettings;
 use crate::address;
 use crate::args::{Cli, Command};
 use crate::problem;
 use crate::relay::OPEN_TENANTS_MAX_DEFAULT;
 
-/// The TCP port for operations unless told otherwise.
-pub(crate) const HTTP_PORT_DEFAULT: u16 = 7880;
 /// The largest number of public addresses: each makes invitations longer.
 pub(crate) const PUBLIC_ADDRESSES_MAX: usize = 8;
 
@@ -40,8 +41,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// The UDP address for devices.
     pub(crate) quic: SocketAddr,
-    /// The TCP address for operations.
-    pub(crate) http: SocketAddr,
+    /// The port for HTTP.
+    pub(crate) http: HttpSettings,
     /// Where devices reach this relay; its own addresses where empty.
     pub(crate) public_addresses: Vec<String>,
     /// How many tenants are open at a time while nobody is connected to them.
@@ -57,7 +58,8 @@ pub(crate) struct Settings {
 struct Said {
     data: Option<PathBuf>,
     quic: Option<SocketAddr>,
-    http: Option<SocketAddr>,
+    #[serde(skip)]
+    http: HttpSaid,
     public_addresses: Option<Vec<String>>,
     open_tenants_max: Option<usize>,
     log: Option<String>,
@@ -98,7 +100,7 @@ impl Settings {
         Ok(Self {
             data: said.data.or(in_file.data).unwrap_or_else(|| "data".into()),
             quic: said.quic.or(in_file.quic).unwrap_or_else(quic_default),
-            http: said.http.or(in_file.http).unwrap_or_else(http_default),
+            http: said.http.merge(in_file.http)?,
             public_addresses,
             open_tenants_max,
             log: said.log.or(in_file.log),
@@ -113,23 +115,22 @@ impl Said {
         let listen = match &cli.command {
             Command::Run(args) => Some(&args.listen),
             Command::Invite(args) => Some(&args.listen),
-            Command::Tenant { .. } | Command::Device { .. } => None,
+            Command::Tenant { .. } | Command::Device { .. } | Command::User { .. } => None,
         };
-        let http = match &cli.command {
-            Command::Run(args) => args.http,
-            Command::Invite(_) | Command::Tenant { .. } | Command::Device { .. } => None,
-        };
-        let open_tenants_max = match &cli.command {
-            Command::Run(args) => args.open_tenants_max,
-            Command::Invite(_) | Command::Tenant { .. } | Command::Device { .. } => None,
+        let run = match &cli.command {
+            Command::Run(args) => Some(args),
+            Command::Invite(_)
+            | Command::Tenant { .. }
+            | Command::Device { .. }
+            | Command::User { .. } => None,
         };
         let public_addresses = listen.map(|listen| listen.public_addresses.clone());
         Self {
             data: cli.global.data.clone(),
             quic: listen.and_then(|listen| listen.quic),
-            http,
+            http: run.map(|args| HttpSaid::on(&args.http)).unwrap_or_default(),
             public_addresses: public_addresses.filter(|addresses| !addresses.is_empty()),
-            open_tenants_max,
+            open_tenants_max: run.and_then(|args| args.open_tenants_max),
             log: cli.global.log.clone(),
             log_format: cli.global.log_format,
         }
@@ -138,10 +139,6 @@ impl Said {
 
 fn quic_default() -> SocketAddr {
     (Ipv6Addr::UNSPECIFIED, PORT_DEFAULT).into()
-}
-
-fn http_default() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, HTTP_PORT_DEFAULT).into()
 }
 
 #[cfg(test)]
@@ -159,7 +156,7 @@ mod tests {
         let settings = Settings::merge(Said::default(), Said::default()).unwrap();
         assert_eq!(settings.data, PathBuf::from("data"));
         assert_eq!(settings.quic.to_string(), "[::]:7843");
-        assert_eq!(settings.http.to_string(), "127.0.0.1:7880");
+        assert_eq!(settings.http.address.to_string(), "127.0.0.1:7880");
         assert_eq!(settings.log_format, LogFormat::Text);
         assert_eq!(settings.open_tenants_max, 500);
         assert!(settings.public_addresses.is_empty() && settings.log.is_none());
@@ -174,13 +171,14 @@ mod tests {
         let expected = Settings {
             data: "/srv/relay".into(),
             quic: "127.0.0.1:7".parse().unwrap(),
-            http: "127.0.0.1:98".parse().unwrap(),
+            http: settings.http.clone(),
             public_addresses: vec!["b.example.org".into()],
             open_tenants_max: 20,
             log: Some("warn".into()),
             log_format: LogFormat::Json,
         };
         assert_eq!(settings, expected);
+        assert_eq!(settings.http.address.to_string(), "127.0.0.1:98");
     }
 
     #[test]

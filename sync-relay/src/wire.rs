@@ -67,6 +67,13 @@ pub(crate) struct TenantList {
     pub(crate) broken: Vec<BrokenTenant>,
 }
 
+/// A password that a person gets.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct NewPassword {
+    /// The password.
+    pub(crate) password: String,
+}
+
 /// `text` as one part of a path.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

@@ -23,10 +23,15 @@ const TABLE: &[Row] = &[
         "fieldmesh",
         &["model", "trie", "batch", "identity", "document", "session", "replica", "store", "net"],
     ),
+    Row(4, "fieldmesh-http", &["model", "dialect"]),
     Row(4, "fieldmesh-shell", &[]),
     Row(5, "fieldmesh-gateway", &["model", "dialect", "node"]),
-    Row(6, "fieldmesh-cli", &["model", "dialect", "gateway", "node", "shell"]),
-    Row(6, "sync-relay", &["model", "identity", "net", "dialect", "gateway", "node", "shell"]),
+    Row(6, "fieldmesh-cli", &["model", "dialect", "gateway", "http", "node", "shell"]),
+    Row(
+        6,
+        "sync-relay",
+        &["model", "identity", "net", "store", "dialect", "gateway", "http", "node", "shell"],
+    ),
     Row(
         SIDE,
         "fieldmesh-sim",

@@ -10,8 +10,9 @@ const ONLY: &[(&str, &[&str])] = &[
     ("quinn-proto", &["fieldmesh-net"]),
     ("mdns-sd", &["fieldmesh-net"]),
     ("linux-keyutils", &["fieldmesh"]),
-    ("axum", &["fieldmesh-cli", "sync-relay"]),
-    ("tower-http", &["fieldmesh-cli", "sync-relay"]),
+    ("axum", &["fieldmesh-http", "fieldmesh-cli", "sync-relay"]),
+    ("tower-http", &["fieldmesh-http"]),
+    ("tokio-rustls", &["fieldmesh-http"]),
     ("sqlx", &["sync-relay"]),
     ("tokio-postgres", &["sync-relay"]),
 ];

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use fieldmesh::api::Problem;
 use serde::Serialize;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
@@ -12,7 +11,7 @@ use super::invite::cannot_serve;
 use crate::control;
 use crate::data::DataFolder;
 use crate::exit::Failure;
-use crate::operations;
+use crate::operations::{self, Ports};
 use crate::problem;
 use crate::relay::Relay;
 use fieldmesh_shell::signal::Signals;
@@ -26,6 +25,8 @@ struct Ready {
     pid: u32,
     quic: SocketAddr,
     http: SocketAddr,
+    operations: Option<SocketAddr>,
+    secure: bool,
     socket: String,
     tenants: usize,
     addresses: Vec<String>,
@@ -34,7 +35,7 @@ struct Ready {
 /// What is open while a relay runs.
 struct Running {
     relay: Relay,
-    http: TcpListener,
+    ports: Ports,
     socket: Socket,
     ready: Ready,
 }
@@ -42,7 +43,7 @@ struct Running {
 /// `run`
 pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     let mut signals = problem::signals()?;
-    let Running { relay, http, mut socket, ready } = start(context).await?;
+    let Running { relay, ports, mut socket, ready } = start(context).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         quic = %ready.quic,
@@ -52,7 +53,7 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     );
     let told = context.terminal.value(&ready, words);
     let served = match told {
-        Ok(()) => serve(&relay, http, &mut socket, &mut signals).await,
+        Ok(()) => serve(context, &relay, ports, &mut socket, &mut signals).await,
         Err(failure) => Err(failure),
     };
     let closed = close(relay, &mut signals).await;
@@ -68,8 +69,11 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
     let port = context.open_port().await?;
     let quic = port.listener.local_addr().map_err(|error| error.problem())?;
     let addresses = port.advertised.clone();
-    let http = operations::bind(settings.http).await?;
-    let http_address = http.local_addr().map_err(|error| problem::failed(error.to_string()))?;
+    let ports = Ports::open(&settings.http).await?;
+    let http_address =
+        ports.http.local_addr().map_err(|error| problem::failed(error.to_string()))?;
+    let operations_address =
+        ports.operations.as_ref().and_then(|operations| operations.local_addr().ok());
     let relay = Relay::open(data, Some(port), settings.open_tenants_max).await?;
     let socket =
         Socket::bind(crate::PROGRAM, relay.data()).map_err(|error| cannot_serve(&error))?;
@@ -78,17 +82,20 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
         pid: std::process::id(),
         quic,
         http: http_address,
+        operations: operations_address,
+        secure: settings.http.tls.is_some(),
         socket: socket.path().display().to_string(),
         tenants: relay.tenant_count(),
         addresses,
     };
-    Ok(Running { relay, http, socket, ready })
+    Ok(Running { relay, ports, socket, ready })
 }
 
 /// Serves until a signal.
 async fn serve(
+    context: &Context<'_>,
     relay: &Relay,
-    http: TcpListener,
+    ports: Ports,
     socket: &mut Socket,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
@@ -96,7 +103,8 @@ async fn serve(
     // Whichever ends first, for whatever reason, ends the others.
     let end = stop.clone().drop_guard();
     let controlled = ending(&stop, control::serve(socket, relay.clone(), stop.clone()));
-    let operated = ending(&stop, operations::serve(http, relay.clone(), stop.clone()));
+    let http = &context.settings.http;
+    let operated = ending(&stop, operations::serve(ports, relay.clone(), http, stop.clone()));
     let signalled = async {
         tokio::select! {
             () = signals.next() => tracing::info!("told to stop"),
@@ -104,9 +112,8 @@ async fn serve(
         }
         drop(end);
     };
-    let (controlled, operated, ()) = tokio::join!(controlled, operated, signalled);
+    let (controlled, (), ()) = tokio::join!(controlled, operated, signalled);
     controlled?;
-    operated?;
     Ok(())
 }
 
@@ -131,10 +138,11 @@ fn words(ready: &Ready) -> String {
         count => format!("{count} tenants"),
     };
     format!(
-        "Ready: {tenants}.\n  devices      {} (invitations say {})\n  operations   \
-         http://{}/healthz and /metrics\n  commands     {}\n",
+        "Ready: {tenants}.\n  devices      {} (invitations say {})\n  apps         \
+         {}://{} (also /healthz, /readyz and /metrics)\n  commands     {}\n",
         ready.quic,
         ready.addresses.join(", "),
+        if ready.secure { "https" } else { "http" },
         ready.http,
         ready.socket
     )

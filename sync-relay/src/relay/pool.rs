@@ -125,6 +125,12 @@ impl Pool {
         slots.values().cloned().collect()
     }
 
+    /// The tenant with this id.
+    pub(super) fn slot(&self, tenant: &TenantId) -> Option<Arc<Slot>> {
+        let slots = self.inner.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.get(tenant).cloned()
+    }
+
     pub(super) fn contains(&self, tenant: &TenantId) -> bool {
         let slots = self.inner.slots.read().unwrap_or_else(PoisonError::into_inner);
         slots.contains_key(tenant)

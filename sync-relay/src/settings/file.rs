@@ -7,9 +7,27 @@ use fieldmesh::api::Problem;
 use super::Said;
 use crate::problem;
 
-/// Every key of the file; each is also a setting of the environment and a flag.
-const KEYS: [&str; 7] =
-    ["data", "quic", "http", "public_addresses", "open_tenants_max", "log", "log_format"];
+/// Every key of the file; each but the last is also a setting of the environment and a flag.
+const KEYS: [&str; 18] = [
+    "data",
+    "quic",
+    "http",
+    "public_addresses",
+    "open_tenants_max",
+    "log",
+    "log_format",
+    "operations",
+    "domain",
+    "tls_certificate",
+    "tls_key",
+    "trusted_proxies",
+    "allowed_origins",
+    "address_requests_a_second",
+    "sync_requests_a_minute",
+    "step_requests_a_minute",
+    "tenant_requests_a_second",
+    "tenants",
+];
 /// How many letters a misspelt key may be away from the right one to be named.
 const DISTANCE_MAX: usize = 3;
 
@@ -26,7 +44,9 @@ pub(super) fn parse(text: &str) -> Result<Said, String> {
         return Err(unknown(key));
     }
     // Read once more from the text, because only then errors know their lines.
-    toml::from_str(text).map_err(|error| error.to_string())
+    let mut said: Said = toml::from_str(text).map_err(|error| error.to_string())?;
+    said.http = toml::from_str(text).map_err(|error| error.to_string())?;
+    Ok(said)
 }
 
 fn unknown(key: &str) -> String {

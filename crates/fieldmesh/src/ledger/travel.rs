@@ -5,9 +5,10 @@ use fieldmesh_model::{DocumentId, Moment};
 use crate::api::Record;
 use crate::clock;
 use crate::error::Error;
+use crate::rows::RecordRow;
 use crate::schema;
 
-use super::Ledger;
+use super::{Ledger, Names};
 
 impl Ledger {
     /// The record as it was at a time: what was written by then, by the clocks of its authors.
@@ -21,7 +22,10 @@ impl Ledger {
         }
         let schema = schema::numbered(row.scope.collection);
         match closure.document_at(id, &self.policy(), at)? {
-            Some(document) => self.read(&document, &schema),
+            Some(document) => {
+                let record = RecordRow::of(&document, &schema)?;
+                Ok(self.to_record(id, &schema, record, &mut Names::default()))
+            }
             None => Err(Error::NotFound {
                 kind: "record",
                 name: format!("{id} (there was none at {})", clock::minute(at)),

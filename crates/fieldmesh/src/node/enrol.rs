@@ -257,7 +257,36 @@ impl Node {
         addresses: Vec<String>,
     ) -> Result<Vec<InvitationReport>, Error> {
         self.listen(None).await?;
-        self.blocking(move |ledger| issue(ledger, &options, &addresses)).await
+        self.blocking(move |ledger| issue(ledger, &options, None, &addresses)).await
+    }
+
+    /// As [`Node::invite_at`], for a person who has an account: the certificates carry its id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] on a device that does not hold the tenant's authority.
+    pub async fn invite_person_at(
+        &self,
+        person: UserId,
+        options: InviteOptions,
+        addresses: Vec<String>,
+    ) -> Result<Vec<InvitationReport>, Error> {
+        self.listen(None).await?;
+        self.blocking(move |ledger| issue(ledger, &options, Some(person), &addresses)).await
+    }
+
+    /// The id of the person with an e-mail address, as certificates and invitations carry it.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn person(&self, email: &str) -> Result<Option<UserId>, Error> {
+        let email = email.to_owned();
+        self.blocking(move |ledger| {
+            let _enrolment = ledger.enrolment();
+            Ok(person_with(&ledger.policy(), &read_book(ledger)?, &email))
+        })
+        .await
     }
 
     /// Waits until the invitations are used up or have expired.
@@ -338,6 +367,7 @@ enum Decision {
 fn issue(
     ledger: &Ledger,
     options: &InviteOptions,
+    account: Option<UserId>,
     addresses: &[String],
 ) -> Result<Vec<InvitationReport>, Error> {
     if ledger.identity.authority().is_none() {
@@ -361,28 +391,37 @@ fn issue(
     let _enrolment = ledger.enrolment();
     let mut book = read_book(ledger)?;
     book.forget_expired(clock::now());
+    let policy = ledger.policy();
+    let email = options.user.as_deref().unwrap_or_default();
+    // One person has one user id on all devices; without an address it is somebody new.
+    let known = person_with(&policy, &book, email)
+        .or(account)
+        .or_else(|| (!email.is_empty()).then(new_user));
     let mut reports = Vec::new();
     // An invitation each: whoever joins without an e-mail address is a person of their own.
     for _ in 0..options.count.max(1) {
-        reports.push(add_invitation(ledger, &mut book, options, addresses)?);
+        reports.push(add_invitation(ledger, &mut book, options, known, addresses)?);
     }
     write_book(ledger, &book)?;
     Ok(reports)
+}
+
+/// The person with an address, by the certificates of the tenant or else by open invitations.
+fn person_with(policy: &Policy, book: &InvitationBook, email: &str) -> Option<UserId> {
+    let is_meant = |other: &str| !email.is_empty() && other.eq_ignore_ascii_case(email);
+    let member = policy.members().find(|member| is_meant(&member.email));
+    let invited = || book.issued().find(|(_, issued)| is_meant(&issued.grant.email));
+    member.map(|member| member.user).or_else(|| invited().map(|(_, issued)| issued.grant.user))
 }
 
 fn add_invitation(
     ledger: &Ledger,
     book: &mut InvitationBook,
     options: &InviteOptions,
+    known: Option<UserId>,
     addresses: &[String],
 ) -> Result<InvitationReport, Error> {
     let email = options.user.clone().unwrap_or_default();
-    let policy = ledger.policy();
-    // One person has one user id on all devices; without an address it is somebody new.
-    let known = policy
-        .members()
-        .find(|member| !email.is_empty() && member.email.eq_ignore_ascii_case(&email))
-        .map(|member| member.user);
     let mut grant = Grant::new(known.unwrap_or_else(new_user), options.role);
     grant.email.clone_from(&email);
     let valid = i64::try_from(options.valid.as_millis()).unwrap_or(i64::MAX);

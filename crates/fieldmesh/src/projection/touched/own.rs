@@ -77,7 +77,8 @@ impl Touched<'_> {
     fn is_as_judged(&self, source: &Source, record: &RecordRow) -> bool {
         let Source { author, epoch, scope, .. } = *source;
         let Some(member) = self.sources.policy.known(&author) else { return false };
-        let origin = gate::Origin { document: self.id, author, epoch, scope, user: member.user };
+        let (document, user, is_gateway) = (self.id, member.user, member.was_gateway);
+        let origin = gate::Origin { document, author, epoch, scope, user, is_gateway };
         let (store, me) = (self.sources.store, self.sources.me);
         let (known, damage) = Closure::read_readable(store, &self.row.changes, me);
         let Ok(peeked) = fieldmesh_document::peek(&source.change) else { return false };

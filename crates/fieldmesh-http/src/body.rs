@@ -1,0 +1,264 @@
+//! Reads the body of a request: all of it, decompressed, and no more than is allowed.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use fieldmesh_dialect::Refusal;
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout};
+
+/// The slowest that a body may come over its whole length, in bytes a second.
+const RATE_MIN: u64 = 256;
+/// How much is decompressed between two looks at the limits.
+const STEP: usize = 64 * 1024;
+/// The largest window of zstd, as a power of two: 8 MiB, which every encoder stays within unasked.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// The most bytes that are read of a body that nobody wants, so that its sender hears why.
+const DRAIN_MAX: usize = 1024 * 1024;
+/// How long that may take.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// After how many seconds to come again when too many bodies are in memory.
+const RETRY_AFTER: u32 = 5;
+
+/// How many bytes of bodies are in memory, of all requests together.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    held: Arc<AtomicUsize>,
+    bytes_max: usize,
+}
+
+/// What one request takes of the budget; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Held {
+    budget: Budget,
+    bytes: usize,
+}
+
+/// Why there is no body.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    /// It is not what may be sent.
+    Refused(Refusal),
+    /// It did not come in time.
+    Slow,
+    /// Whoever sent it is gone.
+    Gone,
+}
+
+impl From<Refusal> for BodyError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Budget {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { held: Arc::default(), bytes_max }
+    }
+
+    pub(crate) fn hold(&self) -> Held {
+        Held { budget: self.clone(), bytes: 0 }
+    }
+}
+
+impl Held {
+    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let before = self.budget.held.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        if before + bytes > self.budget.bytes_max {
+            return Err(Refusal::Unavailable { retry_after: RETRY_AFTER });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// How a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Coding {
+    fn named(name: Option<&str>) -> Result<Self, Refusal> {
+        match name.unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Plain),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            _ => {
+                let wanted = "application/json, and Content-Encoding gzip, zstd or none";
+                Err(Refusal::WrongType { wanted: wanted.to_owned() })
+            }
+        }
+    }
+}
+
+/// Reads `body`, which `coding` says how it is compressed, of at most `bytes_max`.
+pub(crate) async fn read(
+    body: Body,
+    coding: Option<&str>,
+    bytes_max: usize,
+    mut held: Held,
+    patience: Duration,
+) -> Result<(Vec<u8>, Held), BodyError> {
+    let coding = Coding::named(coding)?;
+    let sent = receive(body, bytes_max, &mut held, patience).await?;
+    if coding == Coding::Plain || sent.is_empty() {
+        return Ok((sent, held));
+    }
+    let inflating = tokio::task::spawn_blocking(move || {
+        let inflated = inflate(coding, &sent, bytes_max, &mut held)?;
+        Ok((inflated, held))
+    });
+    inflating.await.unwrap_or(Err(BodyError::Refused(Refusal::Failed)))
+}
+
+/// Reads a little of a body that is refused: a sender that is cut off would not hear why.
+pub(crate) async fn drain(mut body: Body) {
+    let reading = async {
+        let mut bytes = 0;
+        while bytes < DRAIN_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Whoever is still sending then hears it or not.
+    let _ = timeout(DRAIN_PATIENCE, reading).await;
+}
+
+async fn receive(
+    mut body: Body,
+    bytes_max: usize,
+    held: &mut Held,
+    patience: Duration,
+) -> Result<Vec<u8>, BodyError> {
+    let (begun, mut bytes) = (Instant::now(), Vec::new());
+    loop {
+        let frame = match timeout(patience, body.frame()).await {
+            Err(_) => return Err(BodyError::Slow),
+            Ok(None) => return Ok(bytes),
+            Ok(Some(Err(_))) => return Err(BodyError::Gone),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > bytes_max {
+            drain(body).await;
+            return Err(Refusal::TooLarge { bytes_max }.into());
+        }
+        held.grow(data.len())?;
+        bytes.extend_from_slice(data);
+        let earned = Duration::from_secs(bytes.len() as u64 / RATE_MIN);
+        if begun.elapsed() > patience + earned {
+            return Err(BodyError::Slow);
+        }
+    }
+}
+
+fn inflate(
+    coding: Coding,
+    sent: &[u8],
+    bytes_max: usize,
+    held: &mut Held,
+) -> Result<Vec<u8>, BodyError> {
+    let mut inflated = Vec::new();
+    let mut reader: Box<dyn Read> = match coding {
+        Coding::Plain => Box::new(sent),
+        Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(sent)),
+        Coding::Zstd => {
+            let decoder = zstd::Decoder::with_buffer(sent).and_then(|mut decoder| {
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Ok(decoder)
+            });
+            Box::new(decoder.map_err(|_| damaged())?)
+        }
+    };
+    loop {
+        match read_step(&mut reader, &mut inflated) {
+            Err(_) => return Err(damaged().into()),
+            Ok(0) => return Ok(inflated),
+            Ok(_) if inflated.len() > bytes_max => {
+                return Err(Refusal::TooLarge { bytes_max }.into());
+            }
+            Ok(bytes) => held.grow(bytes)?,
+        }
+    }
+}
+
+fn read_step(reader: &mut dyn Read, out: &mut Vec<u8>) -> io::Result<usize> {
+    reader.take(STEP as u64).read_to_end(out)
+}
+
+fn damaged() -> Refusal {
+    Refusal::fault("", "Body is not what its Content-Encoding says")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    async fn read_as(coding: &str, bytes: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, BodyError> {
+        let held = Budget::new(1 << 20).hold();
+        let patience = Duration::from_secs(60);
+        let read = read(Body::from(bytes), Some(coding), bytes_max, held, patience).await;
+        read.map(|(bytes, _)| bytes)
+    }
+
+    #[tokio::test]
+    async fn compressed_bodies_are_read_and_damaged_ones_refused() {
+        let text = b"a well, a well, a well".repeat(50);
+        let zstd = zstd::encode_all(&text[..], 3).unwrap();
+        for (coding, bytes) in [("gzip", gzip(&text)), ("ZSTD", zstd), ("identity", text.clone())] {
+            assert_eq!(read_as(coding, bytes, 4_096).await.unwrap(), text, "{coding}");
+        }
+        for coding in ["gzip", "zstd"] {
+            let refused = read_as(coding, b"no such thing".to_vec(), 4_096).await;
+            assert!(matches!(refused, Err(BodyError::Refused(Refusal::Invalid { .. }))));
+        }
+        let refused = read_as("br", text, 4_096).await;
+        assert!(matches!(refused, Err(BodyError::Refused(Refusal::WrongType { .. }))));
+    }
+
+    #[tokio::test]
+    async fn a_bomb_is_not_inflated_beyond_its_limit() {
+        let zeros = vec![0; 64 << 20];
+        for (coding, bomb) in
+            [("gzip", gzip(&zeros)), ("zstd", zstd::encode_all(&zeros[..], 3).unwrap())]
+        {
+            assert!(bomb.len() < 100_000);
+            let refused = read_as(coding, bomb, 100_000).await;
+            assert!(matches!(refused, Err(BodyError::Refused(Refusal::TooLarge { .. }))));
+        }
+    }
+
+    #[tokio::test]
+    async fn all_bodies_together_stay_within_the_budget() {
+        let budget = Budget::new(1_000);
+        let patience = Duration::from_secs(60);
+        let reading =
+            |bytes| read(Body::from(vec![0_u8; bytes]), None, 1_000, budget.hold(), patience);
+        let first = reading(600).await.unwrap();
+        let refused = reading(600).await;
+        assert!(matches!(refused, Err(BodyError::Refused(Refusal::Unavailable { .. }))));
+        drop(first);
+        assert!(reading(600).await.is_ok());
+    }
+}

@@ -1,0 +1,29 @@
+//! The shell of HTTP around the dialects: everything between a socket and a command.
+//!
+//! A dialect says what a request means and how it is answered. This crate brings whole requests to
+//! it and takes the answers back: it limits bodies, time and rates, undoes and does compression,
+//! asks who a token belongs to, and keeps live streams open. It knows no tenant, no password and
+//! no store. Those belong to a [`Host`], and what executes the commands of a tenant is an
+//! [`Executes`].
+//!
+//! A [`Shell`] is one such server without a port; [`serve`] gives it one.
+
+mod body;
+mod counts;
+mod host;
+mod live;
+mod peer;
+mod rates;
+mod serve;
+mod settings;
+mod shell;
+mod tls;
+
+pub use counts::{Counts, Measured};
+pub use host::{Executes, Host, Origin, Proof};
+pub use peer::{Network, NetworkError, Peer, counted};
+pub use rates::{Rate, Windows};
+pub use serve::{LAST_REQUESTS_MAX, serve};
+pub use settings::{Origins, Settings};
+pub use shell::Shell;
+pub use tls::{Certificates, CertificatesError};

@@ -1,0 +1,142 @@
+//! Streams of what happens from now on, over a WebSocket or as server-sent events.
+//!
+//! A stream ends with its token: before each page and with each beat it is asked whether the token
+//! still belongs to the same person with the same rights.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse as _, Response};
+use fieldmesh_dialect::outcome::Page;
+use fieldmesh_dialect::{Ask, Caller};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt as _};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::host::Proof;
+use crate::shell::{Inner, Live, now};
+
+/// The protocol that a browser names before its token, as it can send no header.
+pub(crate) const PROTOCOL: &str = "bearer";
+/// Why a WebSocket is closed whose token ended, as the standard calls it: a policy.
+const CODE_TOKEN_ENDED: u16 = 1_008;
+/// Why one is closed when the server stops: it goes away.
+const CODE_STOPPING: u16 = 1_001;
+
+/// Whether a stream may go on.
+pub(crate) struct Watch {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) proof: Proof,
+    pub(crate) caller: Caller,
+}
+
+/// What comes next on a stream.
+enum Next {
+    Frames(Vec<String>),
+    Beat,
+    End { code: u16 },
+}
+
+impl Watch {
+    async fn may_go_on(&self) -> bool {
+        match self.inner.host.caller(&self.proof, now()).await {
+            Ok(caller) => Caller { feed: self.caller.feed, ..caller } == self.caller,
+            Err(_) => false,
+        }
+    }
+}
+
+/// One stream that is counted as open.
+struct Following {
+    pages: BoxStream<'static, Page>,
+    ask: Ask,
+    watch: Watch,
+    beats: Interval,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.watch.inner.counts.closed();
+    }
+}
+
+impl Following {
+    async fn next(&mut self) -> Next {
+        let page = tokio::select! {
+            page = self.pages.next() => page,
+            _ = self.beats.tick() => {
+                let may_go_on = self.watch.may_go_on().await;
+                return if may_go_on { Next::Beat } else { Next::End { code: CODE_TOKEN_ENDED } };
+            }
+            () = self.watch.inner.stop.cancelled() => return Next::End { code: CODE_STOPPING },
+        };
+        match page {
+            None => Next::End { code: CODE_STOPPING },
+            Some(_) if !self.watch.may_go_on().await => Next::End { code: CODE_TOKEN_ENDED },
+            Some(page) => Next::Frames(self.ask.frames(&page)),
+        }
+    }
+}
+
+/// Answers with a stream of `pages`.
+pub(crate) fn open(
+    live: Option<Live>,
+    ask: Ask,
+    pages: BoxStream<'static, Page>,
+    watch: Watch,
+) -> Response {
+    watch.inner.counts.opened();
+    let mut beats = interval(watch.inner.settings.heartbeat);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first beat of an interval is at once.
+    beats.reset();
+    let following = Following { pages, ask, watch, beats };
+    match live {
+        Some(live) => live.upgrade.on_upgrade(move |socket| talk(socket, following)),
+        None => Sse::new(events(following)).into_response(),
+    }
+}
+
+async fn talk(mut socket: WebSocket, mut following: Following) {
+    loop {
+        let next = tokio::select! {
+            next = following.next() => next,
+            heard = socket.recv() => match heard {
+                // Pings are answered below us; nothing else is expected, and nothing harmed.
+                Some(Ok(_)) => continue,
+                Some(Err(_)) | None => return,
+            },
+        };
+        let messages = match next {
+            Next::Frames(frames) => frames.into_iter().map(Message::text).collect(),
+            Next::Beat => vec![Message::Ping(Vec::new().into())],
+            Next::End { code } => {
+                let frame = CloseFrame { code, reason: "".into() };
+                // Whoever does not hear it notices the end of the connection.
+                let _ = socket.send(Message::Close(Some(frame))).await;
+                return;
+            }
+        };
+        for message in messages {
+            if socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn events(following: Following) -> impl Stream<Item = Result<Event, Infallible>> {
+    let batches = stream::unfold(following, |mut following| async move {
+        let events = match following.next().await {
+            Next::Frames(frames) => {
+                frames.into_iter().map(|frame| Event::default().data(frame)).collect()
+            }
+            Next::Beat => vec![Event::default().comment("")],
+            Next::End { .. } => return None,
+        };
+        Some((stream::iter(events.into_iter().map(Ok)), following))
+    });
+    batches.flatten()
+}

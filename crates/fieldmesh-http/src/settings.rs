@@ -1,0 +1,75 @@
+//! What can be set of a shell, and the limits that cannot.
+
+use std::time::Duration;
+
+use crate::peer::Network;
+use crate::rates::Rate;
+
+/// What can be set of a shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The domain below which each tenant has a name of its own.
+    pub domain: Option<String>,
+    /// Which pages of other origins may send requests from a browser.
+    pub origins: Origins,
+    /// Who may say from which address a request comes.
+    pub proxies: Vec<Network>,
+    /// How often one address may come.
+    pub address_rate: Rate,
+    /// How often one user may sync.
+    pub sync_rate: Rate,
+    /// How often one user may send single operations.
+    pub step_rate: Rate,
+    /// How often all users of a tenant may come.
+    pub tenant_rate: Rate,
+    /// How many connections may be open.
+    pub connections_max: usize,
+    /// How many of them one address may have.
+    pub connections_per_address_max: usize,
+    /// How many bytes of bodies may be in memory.
+    pub bodies_max: usize,
+    /// How many requests of one tenant may be executed at a time.
+    pub executing_max: usize,
+    /// How long the answer to a request may take; its work goes on.
+    pub patience: Duration,
+    /// How long a connection may take to send the head of a request.
+    pub head_patience: Duration,
+    /// How long a body may make no progress.
+    pub body_patience: Duration,
+    /// How often a live stream shows that it is alive, and asks whether its token still is.
+    pub heartbeat: Duration,
+    /// Whether the port speaks TLS, so that browsers shall use nothing else.
+    pub is_secure: bool,
+}
+
+/// Which pages of other origins may send requests from a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// All: a token is sent by a page itself, never by its browser for any other page.
+    Any,
+    /// These alone.
+    Only(Vec<String>),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            domain: None,
+            origins: Origins::Any,
+            proxies: Vec::new(),
+            address_rate: Rate::a_second(10),
+            sync_rate: Rate::a_minute(30),
+            step_rate: Rate::a_minute(600),
+            tenant_rate: Rate::a_second(500),
+            connections_max: 10_000,
+            connections_per_address_max: 256,
+            bodies_max: 256 * 1024 * 1024,
+            executing_max: 64,
+            patience: Duration::from_secs(60),
+            head_patience: Duration::from_secs(15),
+            body_patience: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(30),
+            is_secure: false,
+        }
+    }
+}

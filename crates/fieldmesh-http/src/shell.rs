@@ -1,0 +1,357 @@
+//! One server: brings requests to the dialects and their answers back.
+
+mod answer;
+mod request;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use fieldmesh_dialect::command::{Login, Refresh};
+use fieldmesh_dialect::{
+    Access, Ask, Bucket, Caller, Command, Outcome, Refusal, Request, Route, tenancy,
+};
+use fieldmesh_model::Moment;
+use futures::FutureExt as _;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
+use tracing::Instrument as _;
+
+use self::request::Head;
+pub(crate) use self::request::{Live, now};
+use crate::body::{self, BodyError, Budget};
+use crate::counts::Counts;
+use crate::host::{Executes, Host, Origin, Proof};
+use crate::live;
+use crate::peer::counted;
+use crate::rates::Windows;
+use crate::settings::Settings;
+
+/// The smallest answer that is compressed.
+const COMPRESSED_MIN: u64 = 1_024;
+/// From how many bytes on a request is read beside the threads that serve sockets.
+const LARGE: usize = 64 * 1_024;
+/// After how many seconds to come again where nothing executes commands.
+const NOT_SERVED_RETRY: u32 = 60;
+/// After how many seconds to come again where a tenant is busy or a command takes long.
+const BUSY_RETRY: u32 = 5;
+
+/// One server, without a port; clones are handles on the same one.
+#[derive(Clone)]
+pub struct Shell {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) settings: Settings,
+    pub(crate) counts: Counts,
+    pub(crate) stop: CancellationToken,
+    budget: Budget,
+    begun: Instant,
+    windows: Mutex<Rates>,
+    /// How many requests of each tenant may be executed besides those that are.
+    executing: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// Who came when.
+struct Rates {
+    address: Windows<IpAddr>,
+    sync: Windows<(String, String)>,
+    step: Windows<(String, String)>,
+    tenant: Windows<String>,
+}
+
+impl Shell {
+    /// A server of what `host` owns; cancelling `stop` ends its live streams.
+    pub fn new(host: Arc<dyn Host>, settings: Settings, stop: CancellationToken) -> Self {
+        let rates = Rates {
+            address: Windows::new(settings.address_rate),
+            sync: Windows::new(settings.sync_rate),
+            step: Windows::new(settings.step_rate),
+            tenant: Windows::new(settings.tenant_rate),
+        };
+        let inner = Inner {
+            host,
+            counts: Counts::default(),
+            stop,
+            budget: Budget::new(settings.bodies_max),
+            begun: Instant::now(),
+            windows: Mutex::new(rates),
+            executing: Mutex::default(),
+            settings,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What it has counted.
+    pub fn counts(&self) -> &Counts {
+        &self.inner.counts
+    }
+
+    /// Routes that send every path to the dialects; further ones may be added.
+    pub fn router(&self) -> Router {
+        let large = DefaultPredicate::new().and(SizeAbove::new(COMPRESSED_MIN));
+        Router::new()
+            .fallback(handle)
+            .with_state(self.clone())
+            .layer(CompressionLayer::new().gzip(true).zstd(true).compress_when(large))
+            .layer(answer::cors(&self.inner.settings.origins))
+    }
+}
+
+async fn handle(State(shell): State<Shell>, request: axum::extract::Request) -> Response {
+    let id = request::id(request.headers());
+    let span = tracing::info_span!("http", request = %id);
+    let begun = Instant::now();
+    let answering = async {
+        let mut response = shell.inner.answer(request).await;
+        let (status, millis) = (response.status().as_u16(), begun.elapsed().as_millis());
+        shell.inner.counts.answered(status);
+        tracing::debug!(status, millis, "answered");
+        answer::finish(&mut response, &id, &shell.inner.settings);
+        response
+    };
+    answering.instrument(span).await
+}
+
+/// How a request that has no answer of a dialect ends.
+enum Ended {
+    Refused(Refusal),
+    /// The body did not come in time.
+    Slow,
+    /// The answer is there already.
+    Answered(Box<Response>),
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Inner {
+    async fn answer(self: &Arc<Self>, request: axum::extract::Request) -> Response {
+        let Head { request, body, live, address } =
+            request::split(request, &self.settings.proxies).await;
+        let counted = self.rates().address.take(counted(address), self.millis());
+        let route = match Route::find(&request) {
+            Ok(route) => route,
+            Err(response) => return answer::whole(response),
+        };
+        if let Err(retry_after) = counted {
+            self.counts.refused_by_rate();
+            return answer::whole(route.refuse(&request, &Refusal::TooMany { retry_after }));
+        }
+        let serving = AssertUnwindSafe(self.serve(&route, request.clone(), body, live, address));
+        match serving.catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(Ended::Answered(response))) => *response,
+            Ok(Err(Ended::Slow)) => answer::slow(),
+            Ok(Err(Ended::Refused(refusal))) => answer::whole(route.refuse(&request, &refusal)),
+            Err(_) => {
+                self.defect(&route);
+                answer::whole(route.refuse(&request, &Refusal::Failed))
+            }
+        }
+    }
+
+    /// A panic is a mistake of ours: it is told to the operator and counted.
+    fn defect(&self, route: &Route) {
+        self.counts.defect();
+        tracing::error!(endpoint = route.endpoint.id, "a handler panicked");
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        route: &Route,
+        request: Request,
+        body: Body,
+        live: Option<Live>,
+        address: IpAddr,
+    ) -> Result<Response, Ended> {
+        let (proof, caller) = match self.admit(route, &request, live.as_ref(), address).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                body::drain(body).await;
+                return Err(refusal.into());
+            }
+        };
+        let (request, _held) = self.receive(route, request, body).await?;
+        let origin = proof.origin.clone();
+        let executor = match &caller {
+            None => None,
+            Some(caller) => Some(self.executor(caller).await?),
+        };
+        let caller = caller.map(|caller| Caller {
+            feed: executor.as_ref().map_or(caller.feed, |executor| executor.feed()),
+            ..caller
+        });
+        let at = request.at;
+        let ask = understand(route.clone(), request, caller.clone()).await?;
+        let outcome = match (ask.command.clone(), caller, executor) {
+            (Command::Health, ..) => Outcome::Healthy { at, version: self.host.version() },
+            (Command::Login(login), ..) => self.login(login, origin, at).await,
+            (Command::Refresh(refresh), ..) => self.refresh(refresh, origin, at).await,
+            (Command::Follow(pull), Some(caller), Some(executor)) => {
+                let pages = executor.follow(caller.clone(), ask.dialect, pull);
+                let watch = live::Watch { inner: Arc::clone(self), proof, caller };
+                return Ok(live::open(live, ask, pages, watch));
+            }
+            (command, Some(caller), Some(executor)) => {
+                self.execute(executor, caller, &ask, command, at).await?
+            }
+            (_, _, _) => return Err(Refusal::Unauthenticated.into()),
+        };
+        Ok(answer::whole(ask.answer(outcome)))
+    }
+
+    /// Finds out who sends a request and counts it, before anything of its body is read.
+    async fn admit(
+        &self,
+        route: &Route,
+        request: &Request,
+        live: Option<&Live>,
+        address: IpAddr,
+    ) -> Result<(Proof, Option<Caller>), Refusal> {
+        let two = |_| Refusal::Forbidden { why: "Header and host name two tenants".to_owned() };
+        let tenant = tenancy::named(request, self.settings.domain.as_deref()).map_err(two)?;
+        let device = request.header("x-device-id").filter(|id| !id.is_empty()).map(str::to_owned);
+        let origin = Origin { address, tenant, device };
+        let mut proof = Proof { token: String::new(), origin };
+        if route.endpoint.access == Access::Public {
+            return Ok((proof, None));
+        }
+        let token = request::token(request).or_else(|| live.and_then(Live::token));
+        proof.token = token.ok_or(Refusal::Unauthenticated)?;
+        let caller = self.host.caller(&proof, request.at).await?;
+        self.count(route.endpoint.bucket, &caller).map_err(|retry_after| {
+            self.counts.refused_by_rate();
+            Refusal::TooMany { retry_after }
+        })?;
+        Ok((proof, Some(caller)))
+    }
+
+    /// Counts a request of `caller`, whatever token, device or address he sends it with.
+    fn count(&self, bucket: Bucket, caller: &Caller) -> Result<(), u32> {
+        let (now, mut rates) = (self.millis(), self.rates());
+        let user = || (caller.tenant.clone(), caller.user.clone());
+        match bucket {
+            Bucket::Address => Ok(()),
+            Bucket::Sync => rates.sync.take(user(), now),
+            Bucket::Step => rates.step.take(user(), now),
+        }?;
+        rates.tenant.take(caller.tenant.clone(), now)
+    }
+
+    async fn receive(
+        &self,
+        route: &Route,
+        mut request: Request,
+        body: Body,
+    ) -> Result<(Request, body::Held), Ended> {
+        let bytes_max = route.endpoint.body_max;
+        let length = request.header("content-length").and_then(|text| text.parse::<u64>().ok());
+        if length.is_some_and(|length| length > bytes_max as u64) {
+            body::drain(body).await;
+            return Err(Refusal::TooLarge { bytes_max }.into());
+        }
+        let coding = request.header("content-encoding");
+        let (held, patience) = (self.budget.hold(), self.settings.body_patience);
+        let (bytes, held) = body::read(body, coding, bytes_max, held, patience).await.map_err(
+            |error| match error {
+                BodyError::Refused(refusal) => Ended::Refused(refusal),
+                BodyError::Slow | BodyError::Gone => Ended::Slow,
+            },
+        )?;
+        request.body = bytes;
+        Ok((request, held))
+    }
+
+    async fn executor(&self, caller: &Caller) -> Result<Arc<dyn Executes>, Refusal> {
+        let executor = self.host.executor(caller).await;
+        executor.ok_or(Refusal::Unavailable { retry_after: NOT_SERVED_RETRY })
+    }
+
+    /// Executes a command to its end, whether or not the client waits for that.
+    async fn execute(
+        self: &Arc<Self>,
+        executor: Arc<dyn Executes>,
+        caller: Caller,
+        ask: &Ask,
+        command: Command,
+        at: Moment,
+    ) -> Result<Outcome, Refusal> {
+        let busy = Refusal::Unavailable { retry_after: BUSY_RETRY };
+        let slot = self.slots(&caller.tenant).try_acquire_owned().map_err(|_| busy.clone())?;
+        let dialect = ask.dialect;
+        let executing = tokio::spawn(
+            async move {
+                let outcome = executor.execute(&caller, dialect, command, at).await;
+                drop(slot);
+                outcome
+            }
+            .in_current_span(),
+        );
+        match tokio::time::timeout(self.settings.patience, executing).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(broken)) => match broken.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(busy),
+            },
+            Err(_) => Err(busy),
+        }
+    }
+
+    async fn login(&self, login: Login, origin: Origin, at: Moment) -> Outcome {
+        self.host.login(login, origin, at).await.map_or_else(Outcome::Refused, Outcome::Session)
+    }
+
+    async fn refresh(&self, refresh: Refresh, origin: Origin, at: Moment) -> Outcome {
+        self.host.refresh(refresh, origin, at).await.map_or_else(Outcome::Refused, Outcome::Session)
+    }
+
+    fn slots(&self, tenant: &str) -> Arc<Semaphore> {
+        let mut executing = self.executing.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = executing
+            .entry(tenant.to_owned())
+            .or_insert_with(|| Arc::new(Semaphore::new(self.settings.executing_max)));
+        Arc::clone(slots)
+    }
+
+    fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time by a steady clock that begins with the server.
+    fn millis(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What a request means; a large one is read where it delays nobody else.
+async fn understand(route: Route, request: Request, caller: Option<Caller>) -> Result<Ask, Ended> {
+    let is_large = request.body.len() > LARGE;
+    let read = move || {
+        let ask = route.understand(&request, caller.as_ref());
+        ask.map_err(|response| Ended::Answered(Box::new(answer::whole(response))))
+    };
+    if !is_large {
+        return read();
+    }
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read,
+        Err(broken) => match broken.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Refusal::Failed.into()),
+        },
+    }
+}

@@ -1,0 +1,174 @@
+//! The people who log in to the tenants of a relay.
+//!
+//! ```text
+//! data/accounts/<id>      the people of the tenant of this id, their sessions and keys; sealed
+//! ```
+
+mod account;
+mod book;
+mod file;
+mod password;
+mod session;
+mod token;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fieldmesh::api::Problem;
+use fieldmesh_model::{Moment, Role, TenantId, UserId};
+use fieldmesh_store::KeyFile;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+pub(crate) use self::account::{Account, NewUser, UserReport};
+pub(crate) use self::book::{Book, BookError, Names, Opened, Sessions};
+pub(crate) use self::file::FileError;
+pub(crate) use self::password::Password;
+pub(crate) use self::session::{DEVICE_LENGTH_MAX, RefreshToken};
+pub(crate) use self::token::{TOKEN_SECONDS, tenant as tenant_of_token};
+use crate::problem;
+
+/// The longest e-mail address, name or alias of a person.
+const TEXT_LENGTH_MAX: usize = 254;
+/// The most practices or aliases of a person.
+const LISTED_MAX: usize = 100;
+
+/// The people of every tenant of a data folder.
+pub(crate) struct Accounts {
+    folder: PathBuf,
+    key_file: PathBuf,
+    books: Mutex<BTreeMap<TenantId, Arc<Book>>>,
+}
+
+impl Accounts {
+    /// Those whose files are in `folder`, sealed by the key in `key_file`; opens none so far.
+    pub(crate) fn new(folder: PathBuf, key_file: PathBuf) -> Self {
+        Self { folder, key_file, books: Mutex::default() }
+    }
+
+    /// Whether anybody was ever added to a tenant.
+    pub(crate) fn has(&self, tenant: TenantId) -> bool {
+        self.folder.join(tenant.short()).exists()
+    }
+
+    /// The people of a tenant; blocks while their file is read for the first time.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be used.
+    pub(crate) fn of(&self, tenant: TenantId) -> Result<Arc<Book>, Problem> {
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(book) = books.get(&tenant) {
+            return Ok(Arc::clone(book));
+        }
+        let path = self.folder.join(tenant.short());
+        let key =
+            KeyFile::read(&self.key_file).map_err(|error| problem::store(error.to_string()))?;
+        let opened = create_private(&self.folder).map_err(|error| problem::file(&path, &error));
+        opened?;
+        let book = Book::open(&path, key, now()).map_err(|error| of_file(&error))?;
+        let book = Arc::new(book);
+        books.insert(tenant, Arc::clone(&book));
+        Ok(book)
+    }
+}
+
+/// The account that an operator wants, of the person `id`.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn new_account(new: &NewUser, id: UserId, at: Moment) -> Result<Account, Problem> {
+    let email = check_email(&new.email)?;
+    if new.role == Role::Relay {
+        return Err(problem::usage("a relay is no person; see `invite --role relay`"));
+    }
+    let name = new.name.clone().unwrap_or_else(|| email.clone());
+    let texts = [&name].into_iter().chain(&new.aliases);
+    let is_plain = |text: &String| text.len() <= TEXT_LENGTH_MAX && !has_controls(text);
+    if !texts.into_iter().all(is_plain) {
+        return Err(problem::invalid(format!(
+            "names and aliases have at most {TEXT_LENGTH_MAX} bytes and no control characters"
+        )));
+    }
+    if new.practices.len().max(new.aliases.len()) > LISTED_MAX {
+        return Err(problem::invalid(format!("at most {LISTED_MAX} practices and aliases")));
+    }
+    let password = Password::new(&new.password).map_err(|unfit| problem::invalid(unfit.text()))?;
+    Ok(Account {
+        id,
+        email,
+        name,
+        role: new.role,
+        practices: new.practices.clone(),
+        aliases: new.aliases.clone(),
+        password,
+        is_disabled: false,
+        made: at,
+    })
+}
+
+/// An e-mail address as accounts hold it: in lower case.
+pub(crate) fn check_email(text: &str) -> Result<String, Problem> {
+    let email = text.trim().to_lowercase();
+    let is_address = email
+        .split_once('@')
+        .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    let is_plain = email.len() <= TEXT_LENGTH_MAX
+        && !email.contains(char::is_whitespace)
+        && !has_controls(&email);
+    if is_address && is_plain {
+        return Ok(email);
+    }
+    Err(problem::invalid(format!("{text:?} is no e-mail address")))
+}
+
+fn has_controls(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+/// A new id of a person whom nobody knows so far.
+pub(crate) fn new_user() -> UserId {
+    UserId::from_uuid(uuid::Builder::from_random_bytes(random()).into_uuid())
+}
+
+/// Why a change of an account failed, for the operator.
+pub(crate) fn of_book(error: &BookError, email: &str) -> Problem {
+    match error {
+        BookError::File(error) => of_file(error),
+        BookError::Taken => problem::invalid(format!("{email} has an account already")),
+        BookError::Unknown => problem::not_found(format!(
+            "nobody has the address {email}; `sync-relay user list` shows who has an account"
+        )),
+        BookError::Full => problem::failed("the tenant has as many accounts as there may be"),
+        BookError::NotGood => problem::failed("the token is not good"),
+    }
+}
+
+fn of_file(error: &FileError) -> Problem {
+    use std::error::Error as _;
+    let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+    match error {
+        FileError::Disk { .. } => problem::failed(error.to_string()),
+        _ => problem::store(format!("{error}{cause}")),
+    }
+}
+
+fn create_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Bytes that nobody can guess.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("invariant: the system gives randomness");
+    bytes
+}
+
+/// The time by this machine's clock.
+pub(crate) fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

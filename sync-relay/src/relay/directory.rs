@@ -1,0 +1,82 @@
+//! The tenants of a relay as requests name them, and what executes their commands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fieldmesh_dialect::Dialects;
+use fieldmesh_http::Executes;
+use fieldmesh_model::TenantId;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::Relay;
+use super::slot::Slot;
+use crate::gateway::{Tenant, Tenants};
+
+/// What the operator says of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Further names that requests may use.
+    pub(crate) aliases: BTreeSet<String>,
+    /// The dialects that it uses.
+    pub(crate) dialects: Dialects,
+}
+
+/// The tenants of a relay.
+pub(crate) struct Directory {
+    relay: Relay,
+    /// By slug, or by the end of the id.
+    known: BTreeMap<String, Known>,
+}
+
+impl Directory {
+    pub(crate) const fn new(relay: Relay, known: BTreeMap<String, Known>) -> Self {
+        Self { relay, known }
+    }
+
+    fn said_of(&self, slot: &Slot) -> Option<&Known> {
+        let by_slug = || self.known.get(&slot.tenant.slug);
+        self.known.get(&slot.tenant.tenant.short()).or_else(by_slug)
+    }
+
+    fn is_called(&self, slot: &Slot, name: &str) -> bool {
+        slot.tenant.slug == name
+            || slot.tenant.tenant.short() == name
+            || self.said_of(slot).is_some_and(|known| known.aliases.contains(name))
+    }
+
+    fn describe(&self, slot: &Slot) -> Tenant {
+        let said = self.said_of(slot);
+        let mut aliases = said.map(|known| known.aliases.clone()).unwrap_or_default();
+        aliases.extend([slot.tenant.slug.clone(), slot.tenant.tenant.short()]);
+        let dialects = said.map_or_else(Dialects::all, |known| known.dialects.clone());
+        Tenant { id: slot.tenant.tenant, aliases, dialects }
+    }
+}
+
+impl Tenants for Directory {
+    fn named(&self, name: &str) -> Option<Tenant> {
+        let name = name.trim().to_lowercase();
+        if let Ok(id) = name.parse::<TenantId>() {
+            return self.relay.inner.tenants.slot(&id).map(|slot| self.describe(&slot));
+        }
+        let slots = self.relay.inner.tenants.slots();
+        let mut meant = slots.iter().filter(|slot| self.is_called(slot, &name));
+        // What names two tenants names none: nobody is to end up with the other one.
+        let first = meant.next()?;
+        meant.next().is_none().then(|| self.describe(first))
+    }
+
+    fn only(&self) -> Option<Tenant> {
+        match self.relay.inner.tenants.slots().as_slice() {
+            [slot] => Some(self.describe(slot)),
+            _ => None,
+        }
+    }
+
+    fn executor(&self, _tenant: TenantId) -> BoxFuture<'_, Option<Arc<dyn Executes>>> {
+        // The one place where a tenant's node gets what executes commands over it. Until then
+        // every request that needs it is answered with 503.
+        async { None }.boxed()
+    }
+}

@@ -1,0 +1,221 @@
+//! What can be set of the port for HTTP.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use fieldmesh::api::Problem;
+use fieldmesh_dialect::{Dialect, Dialects};
+use fieldmesh_http::{Origins, Rate};
+use serde::Deserialize;
+
+use crate::args::http::HttpArgs;
+use crate::problem;
+use crate::relay::Known;
+
+/// The TCP port for HTTP unless told otherwise.
+pub(crate) const HTTP_PORT_DEFAULT: u16 = 7880;
+
+/// Everything that is set of the port for HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HttpSettings {
+    /// The TCP address.
+    pub(crate) address: SocketAddr,
+    /// That of operations, where it is another one.
+    pub(crate) operations: Option<SocketAddr>,
+    /// The files of certificates and key, where the port speaks TLS.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// What is set of the shell.
+    pub(crate) shell: fieldmesh_http::Settings,
+    /// What is said of single tenants, by slug or end of the id.
+    pub(crate) tenants: BTreeMap<String, Known>,
+}
+
+/// What one source says.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct HttpSaid {
+    pub(super) http: Option<SocketAddr>,
+    operations: Option<SocketAddr>,
+    domain: Option<String>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    trusted_proxies: Option<Vec<String>>,
+    allowed_origins: Option<Vec<String>>,
+    address_requests_a_second: Option<u32>,
+    sync_requests_a_minute: Option<u32>,
+    step_requests_a_minute: Option<u32>,
+    tenant_requests_a_second: Option<u32>,
+    tenants: Option<BTreeMap<String, TenantSaid>>,
+}
+
+/// What the file says of a tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenantSaid {
+    #[serde(default)]
+    aliases: BTreeSet<String>,
+    dialects: Option<BTreeSet<String>>,
+}
+
+impl HttpSaid {
+    /// What is said on the command line or in the environment.
+    pub(super) fn on(args: &HttpArgs) -> Self {
+        let listed = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+        Self {
+            http: args.http,
+            operations: args.operations,
+            domain: args.domain.clone(),
+            tls_certificate: args.tls_certificate.clone(),
+            tls_key: args.tls_key.clone(),
+            trusted_proxies: listed(&args.trusted_proxies),
+            allowed_origins: listed(&args.allowed_origins),
+            address_requests_a_second: args.address_requests_a_second,
+            sync_requests_a_minute: args.sync_requests_a_minute,
+            step_requests_a_minute: args.step_requests_a_minute,
+            tenant_requests_a_second: args.tenant_requests_a_second,
+            tenants: None,
+        }
+    }
+
+    /// What holds, of this and of what the file says.
+    pub(super) fn merge(self, in_file: Self) -> Result<HttpSettings, Problem> {
+        let mut shell = fieldmesh_http::Settings {
+            domain: self.domain.or(in_file.domain).map(|name| name.to_lowercase()),
+            ..fieldmesh_http::Settings::default()
+        };
+        for text in self.trusted_proxies.or(in_file.trusted_proxies).unwrap_or_default() {
+            let network = text.parse();
+            shell.proxies.push(
+                network.map_err(|error| problem::usage(format!("trusted_proxies: {error}")))?,
+            );
+        }
+        if let Some(origins) = self.allowed_origins.or(in_file.allowed_origins) {
+            shell.origins = Origins::Only(checked_origins(origins)?);
+        }
+        let counts = [
+            (self.address_requests_a_second, in_file.address_requests_a_second),
+            (self.sync_requests_a_minute, in_file.sync_requests_a_minute),
+            (self.step_requests_a_minute, in_file.step_requests_a_minute),
+            (self.tenant_requests_a_second, in_file.tenant_requests_a_second),
+        ];
+        let rates = [
+            &mut shell.address_rate,
+            &mut shell.sync_rate,
+            &mut shell.step_rate,
+            &mut shell.tenant_rate,
+        ];
+        for (rate, (said, in_file)) in rates.into_iter().zip(counts) {
+            set(rate, said.or(in_file))?;
+        }
+        let certificate = self.tls_certificate.or(in_file.tls_certificate);
+        let tls = match (certificate, self.tls_key.or(in_file.tls_key)) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(problem::usage("tls_certificate and tls_key go together; give both")),
+        };
+        shell.is_secure = tls.is_some();
+        let tenants = self.tenants.or(in_file.tenants).unwrap_or_default();
+        let tenants = tenants.into_iter().map(|(name, said)| Ok((name, known(said)?)));
+        Ok(HttpSettings {
+            address: self.http.or(in_file.http).unwrap_or_else(address_default),
+            operations: self.operations.or(in_file.operations),
+            tls,
+            shell,
+            tenants: tenants.collect::<Result<_, Problem>>()?,
+        })
+    }
+}
+
+fn set(rate: &mut Rate, count: Option<u32>) -> Result<(), Problem> {
+    match count {
+        Some(0) => Err(problem::usage("a limit of 0 requests lets nobody in; give 1 or more")),
+        Some(count) => {
+            rate.count = count;
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+fn checked_origins(origins: Vec<String>) -> Result<Vec<String>, Problem> {
+    for origin in &origins {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        if host.is_none_or(|host| host.is_empty() || host.contains(['/', '*', ' '])) {
+            return Err(problem::usage(format!(
+                "{origin:?} is no origin; write it like https://app.example.org"
+            )));
+        }
+    }
+    Ok(origins)
+}
+
+fn known(said: TenantSaid) -> Result<Known, Problem> {
+    let dialects = match said.dialects {
+        None => Dialects::all(),
+        Some(names) => {
+            if let Some(name) = names.iter().find(|name| Dialect::named(name).is_none()) {
+                let all = Dialect::ALL.map(Dialect::as_str).join(", ");
+                return Err(problem::usage(format!(
+                    "there is no dialect {name:?}; choose of {all}"
+                )));
+            }
+            let unused = Dialect::ALL.into_iter().filter(|one| !names.contains(one.as_str()));
+            unused.fold(Dialects::all(), Dialects::without)
+        }
+    };
+    let aliases = said.aliases.iter().map(|alias| alias.trim().to_lowercase()).collect();
+    Ok(Known { aliases, dialects })
+}
+
+fn address_default() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, HTTP_PORT_DEFAULT).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(text: &str) -> Result<HttpSettings, String> {
+        let said: HttpSaid = toml::from_str(text).map_err(|error| error.to_string())?;
+        HttpSaid::default().merge(said).map_err(|problem| problem.detail)
+    }
+
+    #[test]
+    fn the_documented_limits_hold_unless_others_are_said() {
+        let settings = merged("").unwrap();
+        assert_eq!(settings.address.to_string(), "127.0.0.1:7880");
+        assert_eq!(settings.shell, fieldmesh_http::Settings::default());
+        assert!(settings.shell.proxies.is_empty());
+        let text = "address_requests_a_second = 50\nsync_requests_a_minute = 60\n\
+                    domain = 'Relay.Example.org'\ntrusted_proxies = ['10.0.0.0/8']";
+        let shell = merged(text).unwrap().shell;
+        assert_eq!((shell.address_rate, shell.sync_rate), (Rate::a_second(50), Rate::a_minute(60)));
+        assert_eq!(shell.domain.as_deref(), Some("relay.example.org"));
+        assert_eq!(shell.proxies.len(), 1);
+    }
+
+    #[test]
+    fn a_tenant_has_further_names_and_the_dialects_it_uses() {
+        let text = "[tenants.permian-west]\naliases = ['Acme']\ndialects = ['wellpulse']";
+        let known = &merged(text).unwrap().tenants["permian-west"];
+        assert!(known.aliases.contains("acme"));
+        assert!(known.dialects.contains(Dialect::Wellpulse));
+        assert!(!known.dialects.contains(Dialect::Vet));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_found_before_the_relay_starts() {
+        for (text, reason) in [
+            ("tls_key = 'key.pem'", "go together"),
+            ("trusted_proxies = ['relay']", "no address"),
+            ("allowed_origins = ['app.example.org']", "no origin"),
+            ("allowed_origins = ['*']", "no origin"),
+            ("sync_requests_a_minute = 0", "lets nobody in"),
+            ("[tenants.a]\ndialects = ['wells']", "there is no dialect \"wells\""),
+            ("[tenants.a]\nalias = ['b']", "unknown field"),
+        ] {
+            let error = merged(text).unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+}
