@@ -35,8 +35,8 @@ impl Writing<'_> {
         &mut self,
         held: &Held,
         version: u64,
-        fields: Fields,
-        contested: Vec<String>,
+        fields: &Fields,
+        contested: &[String],
         ready: &Ready<'_>,
     ) -> Result<Fate, Failure> {
         let kind = if held.deleted { Kind::DeletedAndEdited } else { Kind::Field };
@@ -51,13 +51,13 @@ impl Writing<'_> {
         let server = side_of(held);
         let at = ready.operation.at;
         let contest =
-            Contest { kind, client, server, keys: contested.clone(), at, schema: ready.schema };
+            Contest { kind, client, server, keys: contested.to_vec(), at, schema: ready.schema };
         if let Some(known) = self.known(&contest)? {
-            return self.fate(known);
+            return self.fate(&known);
         }
         let quiet = self.write.before_unknown(held.id, version)?;
         let written_at = self.written_at(at).min(quiet);
-        self.edit(held.id, Some(version), &fields, written_at)?;
+        self.edit(held.id, Some(version), fields, written_at)?;
         if version >= held.version && kind == Kind::Field {
             // There is nothing to stand beside, so what was there is written once more.
             let null = || fieldmesh_model::Value::Null;
@@ -66,7 +66,7 @@ impl Writing<'_> {
             self.edit(held.id, None, &before, self.task.at)?;
         }
         let row = self.open(contest)?;
-        self.settle_at_once(row)
+        self.settle_at_once(&row)
     }
 
     /// Notes that two records say the same.
@@ -81,7 +81,7 @@ impl Writing<'_> {
         let (kind, keys, schema) = (Kind::Duplicate, Vec::new(), ready.schema);
         let contest = Contest { kind, client, server, keys, at, schema };
         let row = self.open(contest)?;
-        self.settle_at_once(row)
+        self.settle_at_once(&row)
     }
 
     /// The conflict, if it is known: by the same operation, or open by the same values.
@@ -136,7 +136,7 @@ impl Writing<'_> {
         Ok(last + 1)
     }
 
-    fn settle_at_once(&mut self, row: ConflictRow) -> Result<Fate, Failure> {
+    fn settle_at_once(&mut self, row: &ConflictRow) -> Result<Fate, Failure> {
         let by = match self.resolution() {
             None | Some(Resolution::Manual) => return self.fate(row),
             Some(Resolution::LastWriteWins) if row.client.at > row.server.at => {
@@ -145,15 +145,15 @@ impl Writing<'_> {
             Some(Resolution::LastWriteWins) => Resolution::ServerWins,
             Some(by) => by,
         };
-        let conflict = self.task.show_conflict(&row, &mut self.showing, Some(&self.write))?;
-        self.settle(&row, by, &Fields::new(), None, None)?;
+        let conflict = self.task.show_conflict(row, &mut self.showing, Some(&self.write))?;
+        self.settle(row, by, &Fields::new(), None, None)?;
         Ok(Fate::Settled { by, conflict: Box::new(conflict) })
     }
 
     /// What to say of an operation that is in this conflict.
-    fn fate(&mut self, row: ConflictRow) -> Result<Fate, Failure> {
-        if row.settled.is_none() && !self.task.is_superseded(&row)? {
-            let conflict = self.task.show_conflict(&row, &mut self.showing, Some(&self.write))?;
+    fn fate(&mut self, row: &ConflictRow) -> Result<Fate, Failure> {
+        if row.settled.is_none() && !self.task.is_superseded(row)? {
+            let conflict = self.task.show_conflict(row, &mut self.showing, Some(&self.write))?;
             return Ok(Fate::Conflict(Box::new(conflict)));
         }
         match self.write.held(row.client.document)? {
@@ -167,7 +167,7 @@ impl Writing<'_> {
         let is_it = |row: &ConflictRow| row.kind == Kind::Duplicate && row.client.document == id;
         match self.task.open_of(id)?.into_iter().find(is_it) {
             Some(row) if self.task.is_superseded(&row)? => Ok(None),
-            Some(row) => self.fate(row).map(Some),
+            Some(row) => self.fate(&row).map(Some),
             None => Ok(None),
         }
     }

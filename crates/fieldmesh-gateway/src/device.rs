@@ -1,5 +1,6 @@
 //! Devices as the gateway knows them: whose, how far they have read, and whether they may sync.
 
+use fieldmesh::gateway::NoteAt;
 use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::Device;
 use fieldmesh_dialect::outcome::{DeviceState, Overview, Reading, Unread};
@@ -18,10 +19,10 @@ const CONTACT_AGE_MAX: i64 = 60_000;
 impl Task<'_> {
     fn device_row(&self, device: &str) -> Result<Option<DeviceRow>, Failure> {
         let note = self.access.note_and_moment(&keys::device(self.access, device))?;
-        let Some((note, arrived)) = note else { return Ok(None) };
-        let row: DeviceRow = stored::decode(&note)?;
+        let Some(NoteAt { value, at }) = note else { return Ok(None) };
+        let row: DeviceRow = stored::decode(&value)?;
         // What was noted with a push arrived with it.
-        Ok(Some(DeviceRow { synced_at: arrived.or(row.synced_at), ..row }))
+        Ok(Some(DeviceRow { synced_at: at.or(row.synced_at), ..row }))
     }
 
     /// Fails if the device may not sync any more.

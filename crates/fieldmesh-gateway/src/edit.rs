@@ -13,7 +13,7 @@ use crate::{Failure, keys};
 
 impl Writing<'_> {
     /// A create of what is there: the same once more, or other values for it.
-    pub(crate) fn again(&mut self, held: Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
+    pub(crate) fn again(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
         if let Some(conflict) = self.open_conflict(held.id)? {
             return Ok(conflict);
         }
@@ -32,14 +32,14 @@ impl Writing<'_> {
             .map(|(key, field)| (key.clone(), field.clone()))
             .collect();
         if is_temporary || other.is_empty() {
-            return self.stored(&held, true);
+            return self.stored(held, true);
         }
         let contested: Vec<String> = other.keys().cloned().collect();
-        self.contest(&held, 1, other, contested, ready)
+        self.contest(held, 1, &other, &contested, ready)
     }
 
-    pub(crate) fn update(&mut self, held: Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
-        let (version, own) = self.base(&held, ready.operation)?;
+    pub(crate) fn update(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
+        let (version, own) = self.base(held, ready.operation)?;
         let base = match version < held.version {
             true => self.write.held_at(held.id, version)?,
             false => None,
@@ -66,10 +66,10 @@ impl Writing<'_> {
         let on = version.max(own.version);
         let known = self.write.held_at(held.id, on)?;
         if held.deleted && !known.is_some_and(|known| known.deleted) && !changed.is_empty() {
-            return self.contest(&held, on, changed, Vec::new(), ready);
+            return self.contest(held, on, &changed, &[], ready);
         }
         if !contested.is_empty() {
-            return self.contest(&held, version, changed, contested, ready);
+            return self.contest(held, version, &changed, &contested, ready);
         }
         // What is there already, by whomever, is written no second time.
         let news: Fields = changed
@@ -79,7 +79,7 @@ impl Writing<'_> {
         if news.is_empty() {
             return match self.open_conflict(held.id)? {
                 Some(conflict) => Ok(conflict),
-                None => self.stored(&held, false),
+                None => self.stored(held, false),
             };
         }
         let at = self.written_at(ready.operation.at);

@@ -22,7 +22,7 @@ impl Task<'_> {
         Ok(note.map(|note| stored::decode(&note)).transpose()?)
     }
 
-    pub(crate) fn queue(&self, queue: Queue) -> Result<Outcome, Failure> {
+    pub(crate) fn queue(&self, queue: &Queue) -> Result<Outcome, Failure> {
         for queued in &queue.operations {
             self.check_device(&queued.device)?;
         }

@@ -157,7 +157,7 @@ impl Task<'_> {
             Command::Pull(pull) | Command::Follow(pull) => self.pull(&pull).map(Outcome::Page),
             Command::Exchange { push, pull } => self.exchange(&push, &pull),
             Command::Reading { device } => self.reading(&device).map(Outcome::Reading),
-            Command::Queue(queue) => self.queue(queue),
+            Command::Queue(queue) => self.queue(&queue),
             Command::Process { entries } => self.process(&entries),
             Command::Journal(query) => self.pending(&query),
             Command::Retry(retry) => self.retry(&retry),

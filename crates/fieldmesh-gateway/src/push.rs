@@ -136,7 +136,7 @@ impl Writing<'_> {
         let fate = match (found, operation.action) {
             (None, Action::Create) => self.create(&ready)?,
             (None, Action::Update | Action::Delete) => return Ok(Err(Reason::NoRecord)),
-            (Some(held), Action::Create) => self.again(held, &ready)?,
+            (Some(held), Action::Create) => self.again(&held, &ready)?,
             (Some(held), Action::Update | Action::Delete) if self.is_foreign(schema, &held) => {
                 let why = format!("only its author or a manager may change this {}", schema.name);
                 return Ok(Err(Reason::Forbidden { why }));
@@ -149,7 +149,7 @@ impl Writing<'_> {
                 }
                 match operation.action {
                     Action::Delete => self.delete(&held, &ready)?,
-                    Action::Create | Action::Update => self.update(held, &ready)?,
+                    Action::Create | Action::Update => self.update(&held, &ready)?,
                 }
             }
         };

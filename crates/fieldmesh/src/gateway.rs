@@ -38,6 +38,15 @@ pub use crate::ledger::{NewDocument, Write};
 /// A note of a gateway: what it lies under, and what it says.
 pub type Noted = (Vec<u8>, Vec<u8>);
 
+/// What a gateway noted, with when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoteAt {
+    /// What the note says.
+    pub value: Vec<u8>,
+    /// When it arrived; none where nothing arrived with it.
+    pub at: Option<Moment>,
+}
+
 /// The records of a node, for a gateway. Cheap to clone; all calls block.
 #[derive(Clone)]
 pub struct Access {
@@ -174,12 +183,12 @@ impl Access {
     /// # Errors
     ///
     /// The store cannot be read.
-    pub fn note_and_moment(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Option<Moment>)>, Error> {
+    pub fn note_and_moment(&self, key: &[u8]) -> Result<Option<NoteAt>, Error> {
         let view = self.ledger.view();
         let row: Option<NoteRow> = rows::find(view, Tree::Meta, &rows::note_key(key))?;
         let Some(row) = row else { return Ok(None) };
         let at = rows::find(view, Tree::Meta, &rows::mark_key(row.place))?;
-        Ok(Some((row.value, at)))
+        Ok(Some(NoteAt { value: row.value, at }))
     }
 
     /// What changes whenever anything that can be read does.

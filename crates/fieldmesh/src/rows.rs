@@ -504,13 +504,16 @@ fn pages<T>(
     })
 }
 
+/// A key and a value.
+type Row = (Vec<u8>, Vec<u8>);
+
 /// The first row of a range, without a look at others.
 pub(crate) fn edge(
     view: &View,
     tree: Tree,
     range: &KeyRange,
     direction: Direction,
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+) -> Result<Option<Row>, Error> {
     let rows = view.scan(tree, range, direction, 1).map_err(|error| Error::store(&error))?;
     Ok(rows.into_iter().next())
 }

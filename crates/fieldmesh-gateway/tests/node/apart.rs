@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use crate::Office;
 use crate::live::{join, sync};
 
-fn change(operation: &str, payload: Json, version: u64) -> Json {
+fn change(operation: &str, payload: &Json, version: u64) -> Json {
     json!({ "deviceId": "d", "changes": [{
         "entityType": "task", "entityId": "t1", "operation": operation, "payload": payload,
         "clientVersion": version, "timestamp": "2025-10-25T10:00:00.000Z",
@@ -24,15 +24,15 @@ async fn every_device_takes_the_edits_that_clients_made_on_old_versions() {
     let office = Office::create(&home).await;
     let (device, _) = join(&office.node, &folder.path().join("device")).await;
     let made = json!({ "title": "Oil", "status": "OPEN" });
-    office.post("/api/sync", &change("CREATE", made, 1)).await;
+    office.post("/api/sync", &change("CREATE", &made, 1)).await;
     for title in ["Grease", "Clean", "Paint"] {
-        office.post("/api/sync", &change("UPDATE", json!({ "title": title }), 1)).await;
+        office.post("/api/sync", &change("UPDATE", &json!({ "title": title }), 1)).await;
     }
     office.close().await;
     // A new process writes no change that contradicts one of the old one's.
     let office = Office::open(&home).await;
     for title in ["Check", "Turn"] {
-        office.post("/api/sync", &change("UPDATE", json!({ "title": title }), 1)).await;
+        office.post("/api/sync", &change("UPDATE", &json!({ "title": title }), 1)).await;
     }
     let address = office.node.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
     sync(&device, &address).await;
