@@ -129,18 +129,26 @@ pub(crate) struct RunArgs {
     pub(crate) open_tenants_max: Option<usize>,
 }
 
+/// The tenant to create.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TenantCreateArgs {
+    /// The name of the organisation or crew.
+    pub(crate) name: String,
+    /// What the tenant's devices call this relay [default: the machine's name].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<String>,
+    /// Let the apps of the tenant's people read and write its records here, over HTTP: the relay then
+    /// opens what it stores.
+    #[arg(long)]
+    pub(crate) gateway: bool,
+}
+
 /// What can be done with tenants.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantCommand {
     /// Create a tenant whose authority this relay holds, so that it can invite.
-    Create {
-        /// The name of the organisation or crew.
-        name: String,
-        /// What the tenant's devices call this relay [default: the machine's name].
-        #[arg(long, value_name = "NAME")]
-        device: Option<String>,
-    },
-    /// Join a tenant by an invitation with the role `relay`.
+    Create(TenantCreateArgs),
+    /// Join a tenant by an invitation with the role `relay` or `gateway`.
     Join {
         /// The invitation, or `-` to read it from standard input.
         #[arg(value_name = "INVITATION|-")]

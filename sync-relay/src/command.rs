@@ -49,7 +49,7 @@ pub(crate) async fn run(
     match &cli.command {
         Command::Run(_) => run::run(&context).await,
         Command::Tenant { command } => match command {
-            TenantCommand::Create { name, device } => tenant::create(&context, name, device).await,
+            TenantCommand::Create(args) => tenant::create(&context, args).await,
             TenantCommand::Join { invitation, device } => {
                 tenant::join(&context, invitation, device).await
             }

@@ -45,7 +45,9 @@ impl Ports {
     /// An address is in use or not this machine's, or the certificates cannot be used.
     pub(crate) async fn open(settings: &HttpSettings) -> Result<Self, Problem> {
         let certificates = match &settings.tls {
-            Some((chain, key)) => Some(Certificates::read(chain, key).map_err(unusable)?),
+            Some((chain, key)) => {
+                Some(Certificates::read(chain, key).map_err(|error| unusable(&error))?)
+            }
             None => None,
         };
         let http = bind(settings.address, "--http").await?;
@@ -57,7 +59,7 @@ impl Ports {
     }
 }
 
-fn unusable(error: fieldmesh_http::CertificatesError) -> Problem {
+fn unusable(error: &fieldmesh_http::CertificatesError) -> Problem {
     use std::error::Error as _;
     let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
     problem::usage(format!("{error}{cause}"))

@@ -4,6 +4,7 @@
 //! without a port where no relay is running.
 
 mod directory;
+mod executor;
 mod people;
 mod pool;
 mod slot;

@@ -16,6 +16,9 @@ pub(crate) enum NewTenant {
         name: String,
         /// What the tenant's devices call this relay.
         device: Option<String>,
+        /// Whether apps write records here.
+        #[serde(default)]
+        gateway: bool,
     },
     /// One that exists elsewhere.
     Join {

@@ -16,3 +16,5 @@ mod many;
 mod process;
 #[path = "relay/tenants.rs"]
 mod tenants;
+#[path = "relay/users.rs"]
+mod users;

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use fieldmesh::api::Problem;
 
 use super::{Context, Reached, with_relay};
+use crate::args::TenantCreateArgs;
 use crate::exit::Failure;
 use crate::problem;
 use crate::render;
@@ -14,12 +15,9 @@ use crate::wire::{NewTenant, TenantSummary};
 const INVITATION_SIZE_MAX: u64 = 64 << 10;
 
 /// `tenant create`
-pub(super) async fn create(
-    context: &Context<'_>,
-    name: &str,
-    device: &Option<String>,
-) -> Result<(), Failure> {
-    let new = NewTenant::Create { name: name.into(), device: device.clone() };
+pub(super) async fn create(context: &Context<'_>, args: &TenantCreateArgs) -> Result<(), Failure> {
+    let TenantCreateArgs { name, device, gateway } = args.clone();
+    let new = NewTenant::Create { name, device, gateway };
     let (summary, is_served) = admit(context, new).await?;
     context.terminal.value(&summary, render::tenant)?;
     let slug = &summary.tenant.slug;

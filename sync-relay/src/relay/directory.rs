@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::Relay;
+use super::executor::Executor;
 use super::slot::Slot;
 use crate::gateway::{Tenant, Tenants};
 
@@ -74,9 +75,14 @@ impl Tenants for Directory {
         }
     }
 
-    fn executor(&self, _tenant: TenantId) -> BoxFuture<'_, Option<Arc<dyn Executes>>> {
-        // The one place where a tenant's node gets what executes commands over it. Until then
-        // every request that needs it is answered with 503.
-        async { None }.boxed()
+    fn executor(&self, tenant: TenantId) -> BoxFuture<'_, Option<Arc<dyn Executes>>> {
+        async move {
+            let slot = self.relay.inner.tenants.slot(&tenant)?;
+            // Why it cannot be opened is in the log and in the tenant's state.
+            let node = self.relay.inner.tenants.node(&slot).await.ok()?;
+            let executor: Arc<dyn Executes> = Arc::new(Executor::open(node).await?);
+            Some(executor)
+        }
+        .boxed()
     }
 }

@@ -17,7 +17,8 @@ const SUFFIX_LENGTH_MIN: usize = 4;
 /// Makes the home of a new tenant; gives its node, which nobody can reach so far.
 pub(super) async fn make(pool: &Pool, builder: Builder, new: NewTenant) -> Result<Node, Problem> {
     match new {
-        NewTenant::Create { name, device } => {
+        NewTenant::Create { name, device, gateway } => {
+            let builder = if gateway { builder.gateway() } else { builder };
             let options = TenantOptions { name, user: None, device };
             let made = builder.create_tenant(options).await;
             made.map(|(node, _)| node).map_err(|error| error.problem())

@@ -222,6 +222,11 @@ impl Node {
         tenant_of(&self.inner.ledger.identity)
     }
 
+    /// Whether this device writes for people who have no device of their own; see [`Role::Gateway`].
+    pub fn is_gateway(&self) -> bool {
+        self.inner.ledger.me().is_ok_and(|member| member.role == Role::Gateway)
+    }
+
     /// The person whose device this is.
     pub fn user(&self) -> UserId {
         self.inner.ledger.user()

@@ -43,7 +43,7 @@ async fn an_oversized_body_is_refused_as_the_dialect_says_it() {
         let answer = ask.body(huge.clone()).send(scene.address).await;
         assert_eq!(answer.status, 413, "{path}");
         if is_text {
-            assert_no_answer(&answer)
+            assert_no_answer(&answer);
         } else {
             told(&answer);
         }
@@ -246,7 +246,7 @@ async fn a_limit_is_one_whatever_token_path_or_header_a_request_carries() {
         let seconds: u32 = answer.headers["retry-after"].parse().unwrap();
         assert!((3_590..=3_600).contains(&seconds), "{seconds}");
         if is_text {
-            assert_no_answer(&answer)
+            assert_no_answer(&answer);
         } else {
             told(&answer);
         }

@@ -1,0 +1,79 @@
+//! What executes the commands of one tenant: its node, open as long as somebody waits for it.
+
+use std::sync::Arc;
+
+use fieldmesh::Node;
+use fieldmesh_dialect::command::Pull;
+use fieldmesh_dialect::outcome::Page;
+use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome};
+use fieldmesh_gateway::Gateway;
+use fieldmesh_http::Executes;
+use fieldmesh_model::Moment;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+
+/// Executes the commands of one tenant.
+pub(super) struct Executor {
+    gateway: Gateway,
+    /// The tenant is not closed while it is held.
+    node: Arc<Node>,
+}
+
+impl Executor {
+    /// Nothing where the relay only forwards for this tenant, or its records cannot be read.
+    pub(super) async fn open(node: Arc<Node>) -> Option<Self> {
+        if !node.is_gateway() {
+            let tenant = node.tenant().tenant.short();
+            tracing::warn!(tenant, "an app asked, and this relay is no gateway for its tenant");
+            return None;
+        }
+        match Gateway::open(Node::clone(&node)).await {
+            Ok(gateway) => Some(Self { gateway, node }),
+            Err(error) => {
+                let tenant = node.tenant().tenant.short();
+                tracing::error!(tenant, %error, "commands cannot be executed");
+                None
+            }
+        }
+    }
+}
+
+impl Executes for Executor {
+    fn feed(&self) -> FeedId {
+        self.gateway.feed()
+    }
+
+    fn execute<'a>(
+        &'a self,
+        caller: &'a Caller,
+        dialect: Option<Dialect>,
+        command: Command,
+        at: Moment,
+    ) -> BoxFuture<'a, Outcome> {
+        let (gateway, node, caller) =
+            (self.gateway.clone(), Arc::clone(&self.node), caller.clone());
+        // It goes on to its end, and the tenant stays open for that, whether or not somebody waits.
+        let work = tokio::spawn(async move {
+            let outcome = gateway.execute(&caller, dialect, command, at).await;
+            drop(node);
+            outcome
+        });
+        async { work.await.unwrap_or(Outcome::Refused(fieldmesh_dialect::Refusal::Failed)) }.boxed()
+    }
+
+    fn follow(
+        &self,
+        caller: Caller,
+        dialect: Option<Dialect>,
+        pull: Pull,
+    ) -> BoxStream<'static, Page> {
+        let node = Arc::clone(&self.node);
+        let pages = self.gateway.follow(caller, dialect, pull);
+        let keep_open = move |page| {
+            let _open = &node;
+            page
+        };
+        pages.map(keep_open).boxed()
+    }
+}
