@@ -1,6 +1,7 @@
 //! `edit --all`: one change of many records.
 
-use fieldmesh::api::{BulkEdit, Edits, ListQuery};
+use fieldmesh::api::{BulkEdit, BulkRefusal, BulkReport, Edits, ListQuery, Problem};
+use fieldmesh_model::validate::Fault;
 
 use super::Context;
 use crate::args::EditArgs;
@@ -31,13 +32,24 @@ pub(super) async fn edit_all(
     context
         .with_home(async |home| {
             let report = home.edit_all(bulk).await?;
-            context.terminal.value(&report, render::bulk)?;
-            context.terminal.say(&render::bulk_summary(&report));
-            if report.refused.is_empty() {
-                return Ok(());
+            // A change that was not made has no result; a preview has one all the same.
+            if args.dry_run || report.refused.is_empty() {
+                context.terminal.value(&report, render::bulk)?;
+                context.terminal.say(&render::bulk_summary(&report));
             }
-            let count = report.refused.len();
-            Err(problem::invalid(format!("{count} cannot be changed so, and none was")).into())
+            if report.refused.is_empty() { Ok(()) } else { Err(refused(report).into()) }
         })
         .await
+}
+
+/// Which records kept all of them from being changed, and why.
+fn refused(report: BulkReport) -> Problem {
+    let faults: Vec<Fault> = report
+        .refused
+        .into_iter()
+        .map(|BulkRefusal { id, reason }| Fault::new(id.short(), reason))
+        .collect();
+    let records = if faults.len() == 1 { "record" } else { "records" };
+    let detail = format!("{} {records} cannot be changed so, and none was", faults.len());
+    Problem { faults, ..problem::invalid(detail) }
 }

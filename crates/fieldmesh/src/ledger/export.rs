@@ -50,8 +50,7 @@ impl Ledger {
         let mut out = std::io::BufWriter::new(out);
         let mut written = 0;
         for plan in asked {
-            let found = self.find(&plan, Some(kept))?.records;
-            let ids: BTreeSet<DocumentId> = found.into_iter().map(|found| found.0).collect();
+            let ids = self.ids(&plan, Some(kept))?;
             written += match (query.history, query.format) {
                 (true, ExportFormat::Jsonl) => self.export_history(&ids, kept, &mut out),
                 (true, ExportFormat::Csv) => Err(Error::Usage {

@@ -13,6 +13,7 @@ mod order;
 mod plan;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::mem::take;
 use std::ops::ControlFlow;
 
@@ -81,7 +82,29 @@ impl Ledger {
         if plan.is_everything() && kept.is_none() {
             return self.record_count(plan.schema.number);
         }
-        Ok(self.find(&plan, kept)?.records.len() as u64)
+        Ok(self.ids(&plan, kept)?.len() as u64)
+    }
+
+    /// The records that fit a plan, without holding them.
+    pub(in crate::ledger) fn ids(
+        &self,
+        plan: &Plan,
+        kept: Option<&Kept>,
+    ) -> Result<BTreeSet<DocumentId>, Error> {
+        if plan.not_safe || plan.limit < usize::MAX {
+            return Ok(self.find(plan, kept)?.records.into_iter().map(|found| found.0).collect());
+        }
+        let mut ids = BTreeSet::new();
+        self.walk(plan, kept, |found| {
+            ids.insert(found.0);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if let Some(kept) = kept {
+            let mut written = Vec::new();
+            self.add_kept(plan, kept, &ids, &mut written)?;
+            ids.extend(written.into_iter().map(|found| found.0));
+        }
+        Ok(ids)
     }
 
     /// The least that is safe: a relay where the tenant has one, else another device.
@@ -110,7 +133,8 @@ impl Ledger {
             Ok(ControlFlow::Continue(()))
         })?;
         if let Some(kept) = kept {
-            read += self.add_kept(plan, kept, &records, &mut waiting)?;
+            let walked = records.iter().chain(&waiting).map(|it: &Read| it.0).collect();
+            read += self.add_kept(plan, kept, &walked, &mut waiting)?;
         }
         self.sift(plan, &mut waiting, &mut records);
         plan.keep_first(&mut records, wanted);

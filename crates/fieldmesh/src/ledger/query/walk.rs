@@ -81,11 +81,9 @@ impl Ledger {
         &self,
         plan: &Plan,
         kept: &Kept,
-        found: &[Read],
+        walked: &BTreeSet<DocumentId>,
         waiting: &mut Vec<Read>,
     ) -> Result<u64, Error> {
-        let walked = found.iter().chain(waiting.iter()).map(|it| it.0);
-        let walked: BTreeSet<DocumentId> = walked.collect();
         let mut read = 0;
         for id in kept.ids()? {
             let Some(bytes) = kept.find(&id)?.flatten().filter(|_| !walked.contains(&id)) else {
