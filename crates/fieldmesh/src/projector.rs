@@ -2,7 +2,8 @@
 //!
 //! The log is the truth and the view may lag behind it; this thread is the only writer of the
 //! view. It reads what was appended, by whomever, in the order of the log, so that running and
-//! rebuilding are one and the same code.
+//! rebuilding are one and the same code. While nobody waits for it, it lets entries gather before
+//! it applies them, because a change and the batch that seals it cost little more than one of them.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
