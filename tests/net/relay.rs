@@ -39,13 +39,18 @@ impl Relay {
 
     /// Runs a command to its end, however it ends.
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
-        self.start_command(arguments).finish()
+        self.start_command(arguments, None).finish()
     }
 
-    fn start_command(&self, arguments: &[&str]) -> Running {
+    /// Runs a command that reads `input`.
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Outcome {
+        self.start_command(arguments, Some(input.to_owned())).finish()
+    }
+
+    fn start_command(&self, arguments: &[&str], input: Option<String>) -> Running {
         let mut command = (self.command)();
         command.arg("--data").arg(&self.data).args(arguments);
-        Running::start(command, None)
+        Running::start(command, input)
     }
 
     /// Starts it and waits until it is ready.
@@ -56,7 +61,7 @@ impl Relay {
     /// Starts it on an address of devices.
     pub(crate) fn start_at(&self, address: &str) -> RunningRelay {
         let arguments = ["--json", "run", "--http", "127.0.0.1:0", "--quic", address];
-        let mut running = self.start_command(&arguments);
+        let mut running = self.start_command(&arguments, None);
         let ready = serde_json::from_str(&running.line()).unwrap();
         RunningRelay { running, ready }
     }

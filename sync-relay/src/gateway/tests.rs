@@ -6,8 +6,10 @@
 
 mod attacks;
 mod client;
-mod live;
 #[expect(dead_code, reason = "the dialects' own tests look into it further")]
+#[path = "../../../crates/fieldmesh-dialect/tests/acceptance/executor.rs"]
+mod executor;
+mod live;
 #[path = "../../../crates/fieldmesh-dialect/tests/acceptance/memory.rs"]
 mod memory;
 mod scene;

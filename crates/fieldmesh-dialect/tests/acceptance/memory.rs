@@ -15,7 +15,7 @@ use fieldmesh_dialect::outcome::{
 use fieldmesh_dialect::{Caller, Command, Dialect, Name, Outcome, Since};
 use fieldmesh_model::{Fields, Moment, Value};
 
-use crate::executor::Executor;
+use super::executor::Executor;
 
 /// A record with all of its versions.
 struct Document {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::client::Ask;
+use super::executor::Executor as _;
 use super::memory::Memory;
 use crate::accounts::{self, Accounts, NewUser};
 use crate::gateway::{Gateway, Tenant, Tenants};
@@ -49,27 +50,26 @@ impl Executes for Executor {
 
     fn execute<'a>(
         &'a self,
-        _caller: &'a Caller,
-        _dialect: Option<Dialect>,
+        caller: &'a Caller,
+        dialect: Option<Dialect>,
         command: Command,
         _at: Moment,
     ) -> BoxFuture<'a, Outcome> {
         if let Command::Push(Push { device: Some(device), .. }) = &command {
             assert_ne!(device.id, PANIC);
         }
-        async move { self.0.lock().unwrap().execute(command) }.boxed()
+        async move { self.0.lock().unwrap().execute(caller, dialect, command) }.boxed()
     }
 
     fn follow(
         &self,
-        _caller: Caller,
-        _dialect: Option<Dialect>,
+        caller: Caller,
+        dialect: Option<Dialect>,
         mut pull: Pull,
     ) -> BoxStream<'static, Page> {
         pull.since = fieldmesh_dialect::Since::Start;
-        let Outcome::Page(page) = self.0.lock().unwrap().execute(Command::Pull(pull)) else {
-            panic!("a pull gives a page");
-        };
+        let outcome = self.0.lock().unwrap().execute(&caller, dialect, Command::Pull(pull));
+        let Outcome::Page(page) = outcome else { panic!("a pull gives a page") };
         stream::iter([page]).chain(stream::pending()).boxed()
     }
 }
