@@ -41,6 +41,7 @@ fn in_memory() -> Result<f64, Box<dyn Error>> {
         epoch: documents::epoch(),
         scope: documents::scope(),
         user: documents::user(),
+        is_gateway: false,
     };
     let floor = bench(&mut criterion, "merge/floor: load both changes", &pairs, |pair| {
         black_box(documents::load_both(pair)).is_ok()

@@ -132,10 +132,7 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
     if policy.authority().is_none() {
         return Err(emptied(&home));
     }
-    let me = policy.member(&identity.keys().device());
-    // What people send to a gateway changes records, so it has them open.
-    let forward_only =
-        kind != Kind::Device && !me.is_some_and(|member| member.role == Role::Gateway);
+    let forward_only = kind != Kind::Device && !is_gateway(&policy, &identity);
     let policy = Arc::new(RwLock::new(Arc::new(policy)));
     let (projector, thread) = Projector::start(Work {
         store: Arc::clone(&store),
@@ -186,6 +183,12 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
     }
     ledger.try_sweep();
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
+}
+
+/// What people send to a gateway changes records, so it has them open.
+fn is_gateway(policy: &Policy, identity: &Identity) -> bool {
+    let me = policy.member(&identity.keys().device());
+    me.is_some_and(|member| member.role == Role::Gateway)
 }
 
 /// A home's store begins with its tenant; one without is another one, or none.
