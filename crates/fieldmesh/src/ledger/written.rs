@@ -5,11 +5,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, mpsc};
+use std::sync::MutexGuard;
 
 use fieldmesh_document::{CreateRecord, Document, EditError};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DocumentId, Edit, Epoch, Fields, Moment, Scope, UserId, Value, natural_key};
+use fieldmesh_store::Place;
 
 use crate::author::{Unsealed, priority_of};
 use crate::changes::{Closure, read_change};
@@ -317,32 +318,21 @@ impl Write<'_> {
         Ok(found.into_iter().map(|conflict| conflict.key).collect())
     }
 
-    /// Waits until everything is on disk and can be read; notes come behind the records that they
-    /// are about. Gives the moment at which it arrived, where there is one.
+    /// Waits until everything is on disk and can be read; notes are written once the records are
+    /// there that they are about. Gives the moment at which it arrived, where there is one.
     ///
     /// # Errors
     ///
     /// The disk failed: what was written may be there or not, and may be written again.
-    pub fn finish(self) -> Result<Option<Mark>, Error> {
-        let (sender, done) = mpsc::channel();
+    pub fn finish(mut self) -> Result<Option<Mark>, Error> {
         // What is written needs a moment of arrival, and so does who asks for it next.
         let is_marked = self.is_marked || !self.pending.is_empty();
-        let has_note = !self.notes.is_empty() || is_marked;
-        if has_note {
-            let at = is_marked.then(clock::now);
-            let note = Note { rows: self.notes.into_iter().collect(), at };
-            self.ledger.store.append_with(vec![Entry::Note(note).encode()], move |result| {
-                // Whoever waits may have been stopped; the note is durable all the same.
-                let _ = sender.send(result);
-            });
-        }
-        let mut last = None;
-        for pending in self.pending {
-            last = Some(self.ledger.finish(pending)?).max(last);
-        }
+        let mut last = self.settle()?;
+        let rows: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
         let mut noted = None;
-        if has_note {
-            let places = done.recv().map_err(|_| Error::ShuttingDown)?;
+        if is_marked || !rows.is_empty() {
+            let note = Note { rows, at: is_marked.then(clock::now) };
+            let places = self.ledger.store.append(vec![Entry::Note(note).encode()]);
             noted = places.map_err(|error| Error::store(&error))?.last().copied();
             last = last.max(noted);
         }
@@ -350,6 +340,18 @@ impl Write<'_> {
             self.ledger.projector.wait(place)?;
         }
         noted.filter(|_| is_marked).map(|place| mark_at(self.ledger.view(), place)).transpose()
+    }
+
+    /// Waits for every change; of several that could not be written the first says why.
+    fn settle(&mut self) -> Result<Option<Place>, Error> {
+        let (mut last, mut failed) = (None, None);
+        for pending in std::mem::take(&mut self.pending) {
+            match self.ledger.finish(pending) {
+                Ok(place) => last = last.max(Some(place)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(last), Err)
     }
 
     fn opened(&mut self, id: DocumentId) -> Result<Option<&Opened>, Error> {
@@ -402,6 +404,19 @@ impl Write<'_> {
         let held = opened.held(id);
         self.open.insert(id, opened);
         Ok(held)
+    }
+}
+
+impl Drop for Write<'_> {
+    /// What was handed to the disk becomes durable, so it has to travel as well, also where the
+    /// request that wrote it ended halfway.
+    fn drop(&mut self) {
+        // Nothing can be lined up any more behind a thread that panicked at the desk.
+        if !self.ledger.desk.is_poisoned()
+            && let Err(error) = self.settle()
+        {
+            tracing::error!(%error, "a part of a request could not be written");
+        }
     }
 }
 
