@@ -21,8 +21,8 @@ use crate::gateway::{Access, Held, Mark, mark_at};
 use crate::rows::{DocumentRow, RecordRow};
 use crate::schema;
 
-use super::Ledger;
 use super::write::Pending;
+use super::{Desk, Ledger};
 
 /// Changes that know nothing of each other and of this device's others, in one record. Each takes
 /// an actor of its own, and more of them in one record are a client's mistake.
@@ -193,6 +193,10 @@ impl Write<'_> {
         let scope = self.ledger.scope_held(Scope::of(new.collection.number, 0, time));
         self.ledger.check_held(scope)?;
         let mut desk = self.ledger.desk();
+        if desk.recent.contains_key(&id) {
+            let reason = "somebody else has just made this record; try again".to_owned();
+            return Err(Error::Store { reason });
+        }
         let create = CreateRecord {
             id,
             key: &key,
@@ -362,6 +366,25 @@ impl Write<'_> {
         Ok(self.open.get(&id))
     }
 
+    /// The record with every change of this device, and the desk, at which no other can be made
+    /// before the next one: two changes for one place in an actor's line would cost one of them.
+    fn opened_at_desk(&mut self, id: DocumentId) -> Result<(&Opened, MutexGuard<'_, Desk>), Error> {
+        let ledger = self.ledger;
+        loop {
+            if self.opened(id)?.is_none() {
+                return Err(ledger.no_record(id));
+            }
+            let desk = ledger.desk();
+            let changes = self.open.get(&id).map_or(&[][..], |opened| &opened.changes);
+            let mut recent = desk.recent.get(&id).into_iter().flatten();
+            if recent.all(|recent| changes.contains(&recent.change)) {
+                let opened = self.open.get(&id).ok_or_else(|| ledger.no_record(id))?;
+                return Ok((opened, desk));
+            }
+            self.open.remove(&id);
+        }
+    }
+
     fn change(
         &mut self,
         id: DocumentId,
@@ -369,8 +392,7 @@ impl Write<'_> {
         write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, EditError>,
     ) -> Result<Held, Error> {
         let ledger = self.ledger;
-        let not_found = || ledger.no_record(id);
-        let opened = self.opened(id)?.ok_or_else(not_found)?;
+        let (opened, mut desk) = self.opened_at_desk(id)?;
         let (scope, total) = (opened.scope, opened.changes.len());
         ledger.check_held(scope)?;
         let version = version.and_then(|version| usize::try_from(version).ok());
@@ -381,7 +403,6 @@ impl Write<'_> {
             true => opened.document.clone(),
             false => ledger.open_changes(id, scope, before.to_vec())?.document,
         };
-        let mut desk = ledger.desk();
         let (epoch, actor) = free_actor(&desk, ledger, behind)?;
         let written = write(&mut past, &schema, actor)
             .map_err(|error| Error::fault("", error.to_string()))?;
@@ -422,7 +443,7 @@ impl Drop for Write<'_> {
 
 /// An actor of this device who wrote none of the changes `behind`, of which the next knows nothing.
 fn free_actor(
-    desk: &super::Desk,
+    desk: &Desk,
     ledger: &Ledger,
     behind: &[Vec<u8>],
 ) -> Result<(Epoch, [u8; 16]), Error> {
