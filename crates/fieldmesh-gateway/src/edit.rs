@@ -1,7 +1,7 @@
 //! Operations on records that are there: the same once more, edits and deletions.
 
 use fieldmesh::gateway::Held;
-use fieldmesh_dialect::command::{Base, Identity, Operation};
+use fieldmesh_dialect::command::{Base, Operation};
 use fieldmesh_dialect::outcome::Fate;
 use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DocumentId, Edit, Fields, Moment, Value};
@@ -17,13 +17,14 @@ impl Writing<'_> {
         if let Some(conflict) = self.open_conflict(held.id)? {
             return Ok(conflict);
         }
-        let is_temporary = matches!(ready.operation.identity, Identity::Temporary { .. });
         let first = match held.version {
             0..=1 => held.fields.clone(),
             _ => self.write.held_at(held.id, 1)?.map(|first| first.fields).unwrap_or_default(),
         };
         let differs = |(key, field): &(&String, &Value)| {
-            !is_same(first.get(*key), Some(field)) && !is_same(held.fields.get(*key), Some(field))
+            !is_same(first.get(*key), Some(field))
+                && !is_same(held.fields.get(*key), Some(field))
+                && !ready.follows(key, first.get(*key))
         };
         let other: Fields = ready
             .fields
@@ -31,7 +32,7 @@ impl Writing<'_> {
             .filter(differs)
             .map(|(key, field)| (key.clone(), field.clone()))
             .collect();
-        if is_temporary || other.is_empty() {
+        if other.is_empty() {
             return self.stored(&held, true);
         }
         let contested: Vec<String> = other.keys().cloned().collect();
@@ -90,7 +91,7 @@ impl Writing<'_> {
             let mut own = own;
             own.version = after.version;
             own.keys.extend(news.into_keys());
-            let key = keys::written(self.task.access, &self.owners[0], held.id);
+            let key = keys::written(self.task.access, &self.owner, held.id);
             self.write.note(key, Some(stored::encode(&own)));
         }
         self.stored(&after, false)
@@ -119,14 +120,14 @@ impl Writing<'_> {
             Base::Seen { at } => at,
         };
         let access = self.task.access;
-        let read = self.task.read_place(&self.owners[0])?;
+        let read = self.task.read_place(&self.owner)?;
         let position = match read {
             Some(place) => place,
             None => access.position_at(at)?,
         };
         let told = self.told(held.id, at)?;
         let version = held.version_at(position).max(told).clamp(1, held.version);
-        let key = keys::written(access, &self.owners[0], held.id);
+        let key = keys::written(access, &self.owner, held.id);
         let own = self.write.noted(access, &key)?;
         let own: WrittenRow =
             own.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default();

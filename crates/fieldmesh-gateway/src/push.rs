@@ -25,8 +25,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) wrote: BTreeMap<DocumentId, u64>,
     /// Names that were given just now.
     pub(crate) names: BTreeMap<(u16, String), DocumentId>,
-    /// To whom names for the time being belong, the owner of new ones first.
-    pub(crate) owners: Vec<String>,
+    /// To whom names for the time being belong.
+    pub(crate) owner: String,
     resolution: Option<Resolution>,
 }
 
@@ -82,15 +82,13 @@ impl Task<'_> {
         device: Option<&str>,
         resolution: Option<Resolution>,
     ) -> Result<Writing<'_>, Failure> {
-        let device = device.or(self.caller.device.as_deref());
-        let owners = device.into_iter().chain([self.caller.user.as_str()]).map(str::to_owned);
         Ok(Writing {
             task: *self,
             write: self.access.write()?,
             showing: Showing::new(*self, self.form()?),
             wrote: BTreeMap::new(),
             names: BTreeMap::new(),
-            owners: owners.collect(),
+            owner: device.unwrap_or_else(|| self.owner()).to_owned(),
             resolution,
         })
     }
@@ -214,11 +212,8 @@ impl Writing<'_> {
         }
         if let Identity::Temporary { name, .. } = &ready.operation.identity {
             self.names.insert((number, name.clone()), held.id);
-            for owner in &self.owners {
-                let (access, dialect) = (self.task.access, self.task.dialect);
-                let key = keys::temporary(access, dialect, owner, &ready.schema.name, name);
-                self.write.note(key, Some(stored::encode(&held.id)));
-            }
+            let key = self.temporary_key(ready, name);
+            self.write.note(key, Some(stored::encode(&held.id)));
         }
         self.note_violations(&held, ready)?;
         let written = self.wrote.keys().copied();

@@ -48,7 +48,7 @@ impl Task<'_> {
             let keep = match &resolve.keep {
                 Some(name) => {
                     let schema = self.access.schema(row.collection);
-                    self.find(&schema, name, &[&self.caller.user])?
+                    self.find(&schema, name, self.owner())?
                 }
                 None => None,
             };

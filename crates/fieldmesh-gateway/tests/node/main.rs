@@ -7,6 +7,7 @@ mod apart;
 mod figures;
 mod halfway;
 mod live;
+mod names;
 mod photos;
 mod restart;
 
