@@ -76,12 +76,29 @@ impl Writing<'_> {
         other: &Held,
         ready: &Ready<'_>,
     ) -> Result<Fate, Failure> {
-        let at = ready.operation.at;
-        let (client, server) = (side_of(held), side_of(other));
-        let (kind, keys, schema) = (Kind::Duplicate, Vec::new(), ready.schema);
-        let contest = Contest { kind, client, server, keys, at, schema };
+        let contest = Contest::of_two(held, other, ready);
         let row = self.open(contest)?;
         self.settle_at_once(row)
+    }
+
+    /// Notes that a record says the same as one that was there before it, where nobody has looked
+    /// so far: the process ended before that was on disk.
+    pub(crate) fn duplicate_again(
+        &mut self,
+        held: &Held,
+        ready: &Ready<'_>,
+    ) -> Result<Option<Fate>, Failure> {
+        let Some(first) = held.arrived.first() else { return Ok(None) };
+        let mut alike = None;
+        for other in self.task.access.alike(ready.schema, &ready.fields)? {
+            let theirs = self.write.held(other)?.filter(|it| it.arrived.first() < Some(first));
+            let Some(theirs) = theirs.filter(|it| !it.arrived.is_empty()) else { continue };
+            if self.conflict_row(&Contest::of_two(held, &theirs, ready).id())?.is_some() {
+                return Ok(None);
+            }
+            alike = alike.or(Some(theirs).filter(|it| !it.deleted));
+        }
+        alike.map(|theirs| self.duplicate(held, &theirs, ready)).transpose()
     }
 
     /// The conflict, if it is known: by the same operation, or open by the same values.
@@ -353,7 +370,14 @@ impl Task<'_> {
     }
 }
 
-impl Contest<'_> {
+impl<'b> Contest<'b> {
+    /// A record that says the same as another, which was there before it.
+    fn of_two(held: &Held, other: &Held, ready: &Ready<'b>) -> Self {
+        let (client, server) = (side_of(held), side_of(other));
+        let (kind, keys) = (Kind::Duplicate, Vec::new());
+        Self { kind, client, server, keys, at: held.created_at, schema: ready.schema }
+    }
+
     /// The same for the same operation on the same record, whenever it comes.
     fn id(&self) -> String {
         let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/gateway-conflict/1");

@@ -14,8 +14,16 @@ use crate::{Failure, keys};
 impl Writing<'_> {
     /// A create of what is there: the same once more, or other values for it.
     pub(crate) fn again(&mut self, held: Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
+        // The process may have ended before the notes of this record were on disk.
+        self.remember(&held, ready)?;
         if let Some(conflict) = self.open_conflict(held.id)? {
             return Ok(conflict);
+        }
+        if held.version == 1 {
+            self.note_violations(&held, ready)?;
+            if let Some(conflict) = self.duplicate_again(&held, ready)? {
+                return Ok(conflict);
+            }
         }
         let first = match held.version {
             0..=1 => held.fields.clone(),

@@ -202,19 +202,7 @@ impl Writing<'_> {
         let others = self.task.access.alike(ready.schema, &ready.fields)?;
         let held = self.write.create(&new)?;
         self.note_written(held.id);
-        let number = ready.schema.number;
-        for text in [
-            self.showing.name(&held).to_string(),
-            held.id.to_string(),
-            self.task.access.number_of(held.id).to_string(),
-        ] {
-            self.names.insert((number, text), held.id);
-        }
-        if let Identity::Temporary { name, .. } = &ready.operation.identity {
-            self.names.insert((number, name.clone()), held.id);
-            let key = self.temporary_key(ready, name);
-            self.write.note(key, Some(stored::encode(&held.id)));
-        }
+        self.remember(&held, ready)?;
         self.note_violations(&held, ready)?;
         let written = self.wrote.keys().copied();
         let groups_alike = written.filter(|id| *id != held.id).collect::<Vec<_>>();
@@ -227,6 +215,31 @@ impl Writing<'_> {
         self.stored(&held, false)
     }
 
+    /// Lets later operations, of this request or another, find the record that this one made.
+    pub(crate) fn remember(&mut self, held: &Held, ready: &Ready<'_>) -> Result<(), Failure> {
+        let number = ready.schema.number;
+        for text in [
+            self.showing.name(held).to_string(),
+            held.id.to_string(),
+            self.task.access.number_of(held.id).to_string(),
+        ] {
+            self.names.insert((number, text), held.id);
+        }
+        if let Identity::Temporary { name, .. } = &ready.operation.identity {
+            self.names.insert((number, name.clone()), held.id);
+            self.note_news(self.temporary_key(ready, name), Some(stored::encode(&held.id)))?;
+        }
+        Ok(())
+    }
+
+    /// Notes what is not noted so already.
+    fn note_news(&mut self, key: Vec<u8>, note: Option<Vec<u8>>) -> Result<(), Failure> {
+        if self.write.noted(self.task.access, &key)? != note {
+            self.write.note(key, note);
+        }
+        Ok(())
+    }
+
     /// Lists a record that breaks rules which no source states: it is stored all the same.
     pub(crate) fn note_violations(
         &mut self,
@@ -236,13 +249,9 @@ impl Writing<'_> {
         let key = keys::violation(held.id);
         let mut faults = violations(ready.schema, &held.fields, &AnyReference);
         faults.extend(ready.dangling.iter().cloned());
-        if faults.is_empty() && self.write.noted(self.task.access, &key)?.is_none() {
-            return Ok(());
-        }
         let rows: Vec<(String, String)> =
             faults.into_iter().map(|it| (it.field, it.message)).collect();
-        self.write.note(key, (!rows.is_empty()).then(|| stored::encode(&rows)));
-        Ok(())
+        self.note_news(key, (!rows.is_empty()).then(|| stored::encode(&rows)))
     }
 
     /// Those of `ids`, written a moment ago, that say the same where one of a kind is wanted.
