@@ -213,6 +213,7 @@ impl Task<'_> {
 
     /// Lists open conflicts, oldest first.
     pub(crate) fn conflicts(&self, query: &ConflictQuery) -> Result<Outcome, Failure> {
+        self.access.settle()?;
         let mut showing = Showing::new(*self, self.form()?);
         let mut after = query.after.map(keys::open);
         let (mut conflicts, mut next) = (Vec::new(), None);
