@@ -129,6 +129,8 @@ mod tests {
             device: DeviceId::default(),
             deleted: false,
             conflicts: Vec::new(),
+            name: fieldmesh_model::Value::Null,
+            made_for: None,
         }
     }
 

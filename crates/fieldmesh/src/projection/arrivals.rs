@@ -18,13 +18,15 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    pub(super) fn of(row: &DocumentRow, arrivals: &[Arrival]) -> Self {
+    /// In a document that is made anew (`is_remade`) nothing counts as fresh: where a batch lies that
+    /// was judged anew, everybody may have read long ago.
+    pub(super) fn of(row: &DocumentRow, arrivals: &[Arrival], is_remade: bool) -> Self {
         let hashes = row.changes.iter().map(|change| change.hash);
         let position = |it: &Arrival| rows::position(it.reference.place, it.reference.leaf);
         Self {
             known: hashes.zip(row.arrived.iter().copied()).collect(),
             feed: row.feed,
-            fresh: arrivals.iter().map(position).collect(),
+            fresh: arrivals.iter().filter(|_| !is_remade).map(position).collect(),
         }
     }
 
@@ -46,9 +48,10 @@ impl Arrivals {
                 }
             });
         }
+        // Whoever has read on must not miss it, so it never moves back.
         row.feed = match newest {
-            Some(newest) => newest,
-            None if is_changed => end,
+            Some(newest) => newest.max(self.feed),
+            None if is_changed => end.max(self.feed),
             None => self.feed,
         };
     }
