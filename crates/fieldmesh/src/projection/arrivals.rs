@@ -15,6 +15,7 @@ pub(super) struct Arrivals {
     known: Vec<([u8; 8], u64)>,
     feed: u64,
     fresh: BTreeSet<u64>,
+    is_remade: bool,
 }
 
 impl Arrivals {
@@ -27,6 +28,7 @@ impl Arrivals {
             known: hashes.zip(row.arrived.iter().copied()).collect(),
             feed: row.feed,
             fresh: arrivals.iter().filter(|_| !is_remade).map(position).collect(),
+            is_remade,
         }
     }
 
@@ -47,6 +49,14 @@ impl Arrivals {
                     at
                 }
             });
+        }
+        if self.is_remade {
+            // A version is the first so many changes, so what was known stays in front.
+            let changes = std::mem::take(&mut row.changes).into_iter();
+            let mut order: Vec<_> =
+                std::mem::take(&mut row.arrived).into_iter().zip(changes).collect();
+            order.sort_by_key(|(arrived, _)| *arrived);
+            (row.arrived, row.changes) = order.into_iter().unzip();
         }
         // Whoever has read on must not miss it, so it never moves back.
         row.feed = match newest {

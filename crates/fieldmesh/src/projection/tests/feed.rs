@@ -45,4 +45,9 @@ fn an_edit_that_is_admitted_late_comes_to_who_has_read_on() {
     assert!(after.feed > read, "{} {read}", after.feed);
     let news = after.arrived.iter().filter(|arrived| !before.arrived.contains(arrived));
     assert!(news.copied().eq([after.feed]));
+    assert_eq!(after.arrived[..2], before.arrived);
+    assert!(after.arrived[2] > read);
+    // The versions that clients know stay what they were.
+    let hashes = |row: &DocumentRow| row.changes.iter().map(|it| it.hash).collect::<Vec<_>>();
+    assert_eq!(hashes(&after)[..2], hashes(&before));
 }
