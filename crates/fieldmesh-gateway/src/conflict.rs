@@ -228,8 +228,8 @@ impl Task<'_> {
                 };
                 let row: ConflictRow = stored::decode(&note)?;
                 // Of a purged record nothing is shown.
-                let is_gone = self.access.held(row.client.document)?.is_none();
-                if is_gone || !self.is_asked(&row, query) || self.is_superseded(&row)? {
+                let is_seen = self.is_shown(row.client.document, &mut showing)?;
+                if !is_seen || !self.is_asked(&row, query) || self.is_superseded(&row)? {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
@@ -248,7 +248,8 @@ impl Task<'_> {
                 let Some(row) = self.row_of(&competing)? else { continue };
                 // What came over the gateway is listed by its note.
                 let is_noted = !self.open_of(competing.document)?.is_empty();
-                if is_noted || !self.is_asked(&row, query) {
+                let is_seen = self.is_shown(competing.document, &mut showing)?;
+                if is_noted || !is_seen || !self.is_asked(&row, query) {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
@@ -259,6 +260,10 @@ impl Task<'_> {
             }
         }
         Ok(Outcome::Conflicts(ConflictPage { conflicts, next: None }))
+    }
+
+    fn is_shown(&self, id: DocumentId, showing: &mut Showing<'_>) -> Result<bool, Failure> {
+        self.access.held(id)?.map_or(Ok(false), |held| self.may_see(&held, showing))
     }
 
     fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery) -> bool {

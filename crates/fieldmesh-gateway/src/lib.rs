@@ -17,6 +17,7 @@ mod page;
 mod photo;
 mod push;
 mod ready;
+mod rights;
 mod settle;
 mod stored;
 mod violation;

@@ -131,14 +131,15 @@ impl Writing<'_> {
             Some(id) => self.write.held(id)?,
             None => None,
         };
+        if let Some(held) = &found
+            && let Some(why) = self.may_not_take(held, &ready)
+        {
+            return Ok(Err(Reason::Forbidden { why }));
+        }
         let fate = match (found, operation.action) {
             (None, Action::Create) => self.create(&ready)?,
             (None, Action::Update | Action::Delete) => return Ok(Err(Reason::NoRecord)),
             (Some(held), Action::Create) => self.again(held, &ready)?,
-            (Some(held), Action::Update | Action::Delete) if self.is_foreign(schema, &held) => {
-                let why = format!("only its author or a manager may change this {}", schema.name);
-                return Ok(Err(Reason::Forbidden { why }));
-            }
             (Some(held), Action::Update | Action::Delete) => {
                 if let Base::Exactly(version) = operation.base
                     && version != held.version
@@ -159,22 +160,16 @@ impl Writing<'_> {
     fn may_not(&self, schema: &Collection) -> Option<String> {
         let role = self.task.caller.role;
         let is_closed = schema.create_by == [Who::Admin] && role != Role::Admin;
-        (is_closed || matches!(role, Role::Client | Role::Relay))
+        (is_closed || matches!(role, Role::Client | Role::Relay | Role::Gateway))
             .then(|| format!("your role is not allowed to write {} records", schema.name))
     }
 
-    /// Whether the record is somebody else's and the contract leaves it to him and to managers.
-    fn is_foreign(&self, schema: &Collection, held: &Held) -> bool {
-        let caller = self.task.caller;
-        let is_manager = matches!(caller.role, Role::Manager | Role::Admin);
-        let is_author = match &held.made_for {
-            Some(user) => caller.is(user),
-            None => caller.is(&held.created_by.to_string()),
-        };
-        self.task.dialect == Some(Dialect::Wellpulse)
-            && schema.edit_by.contains(&Who::Author)
-            && !is_manager
-            && !is_author
+    /// Why the operation may not be about the record that it found, if so.
+    fn may_not_take(&self, held: &Held, ready: &Ready<'_>) -> Option<String> {
+        match ready.operation.action {
+            Action::Create => self.task.may_not_answer(ready.schema, held),
+            Action::Update | Action::Delete => self.task.may_not_touch(ready.schema, held),
+        }
     }
 
     /// Remembers in which form the client calls records.

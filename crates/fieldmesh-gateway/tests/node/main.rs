@@ -10,6 +10,7 @@ mod live;
 mod names;
 mod photos;
 mod restart;
+mod rights;
 
 use std::collections::BTreeSet;
 use std::path::Path;
