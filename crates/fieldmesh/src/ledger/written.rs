@@ -61,6 +61,9 @@ struct Opened {
     document: Document,
     changes: Vec<Vec<u8>>,
     record: RecordRow,
+    /// Where in the feed those arrived that are in the view, and where the record stands there.
+    arrived: Vec<u64>,
+    feed: u64,
 }
 
 impl Access {
@@ -110,7 +113,8 @@ impl Ledger {
                 changes.push(recent.change.clone());
             }
         }
-        self.open_changes(id, row.scope, changes).map(Some)
+        let opened = self.open_changes(id, row.scope, changes)?;
+        Ok(Some(Opened { arrived: row.arrived, feed: row.feed, ..opened }))
     }
 
     fn open_changes(
@@ -126,14 +130,15 @@ impl Ledger {
         }
         let document = closure.document(id, &self.policy())?;
         let record = RecordRow::of(&document, &schema::numbered(scope.collection))?;
-        Ok(Opened { scope, document, changes, record })
+        Ok(Opened { scope, document, changes, record, arrived: Vec::new(), feed: 0 })
     }
 }
 
 impl Opened {
     fn held(&self, id: DocumentId) -> Held {
         let version = self.changes.len() as u64;
-        Held::of(id, self.scope.collection, self.record.clone(), version)
+        let held = Held::of(id, self.scope.collection, self.record.clone(), version);
+        Held { arrived: self.arrived.clone(), position: self.feed, ..held }
     }
 }
 
@@ -221,7 +226,8 @@ impl Write<'_> {
         self.pending.push(self.ledger.submit(&mut desk, scope, unsealed));
         drop(desk);
         let record = RecordRow::of(&document, new.collection)?;
-        let opened = Opened { scope, document, changes: vec![change], record };
+        let changes = vec![change];
+        let opened = Opened { scope, document, changes, record, arrived: Vec::new(), feed: 0 };
         let held = opened.held(id);
         self.open.insert(id, opened);
         Ok(held)
@@ -414,12 +420,13 @@ impl Write<'_> {
         drop(desk);
         let mut changes = opened.changes.clone();
         changes.push(change);
+        let (arrived, feed) = (opened.arrived.clone(), opened.feed);
         let opened = match behind.is_empty() {
             true => {
                 let record = RecordRow::of(&past, &schema)?;
-                Opened { scope, document: past, changes, record }
+                Opened { scope, document: past, changes, record, arrived, feed }
             }
-            false => ledger.open_changes(id, scope, changes)?,
+            false => Opened { arrived, feed, ..ledger.open_changes(id, scope, changes)? },
         };
         self.pending.push(pending);
         let held = opened.held(id);
