@@ -9,7 +9,7 @@ use fieldmesh_dialect::command::{Action, Base, Identity, NameForm, Operation, Pu
 use fieldmesh_dialect::outcome::{Fate, Pushed, Reason, Stored};
 use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::{AnyReference, violations};
-use fieldmesh_model::{DocumentId, Fault, Role, catalogue};
+use fieldmesh_model::{DocumentId, Fault, Role, Value, catalogue};
 
 use crate::names::{ARRIVING, Showing, value};
 use crate::ready::Ready;
@@ -144,6 +144,10 @@ impl Writing<'_> {
                 if let Base::Exactly(version) = operation.base
                     && version != held.version
                 {
+                    // The answer to the same edit may have been lost.
+                    if is_there(&held, &ready) {
+                        return self.stored(&held, true).map(Ok);
+                    }
                     return Ok(Err(Reason::Stale { version: held.version }));
                 }
                 match operation.action {
@@ -294,5 +298,16 @@ impl Writing<'_> {
 
     pub(crate) fn resolution(&self) -> Option<Resolution> {
         self.resolution
+    }
+}
+
+/// Whether the record says already what the operation makes of it.
+fn is_there(held: &Held, ready: &Ready<'_>) -> bool {
+    let null = Value::Null;
+    let is_same =
+        |(key, field): (&String, &Value)| held.fields.get(key).unwrap_or(&null).is_same(field);
+    match ready.operation.action {
+        Action::Delete => held.deleted,
+        Action::Create | Action::Update => !held.deleted && ready.fields.iter().all(is_same),
     }
 }
