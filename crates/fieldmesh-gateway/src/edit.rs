@@ -55,26 +55,25 @@ impl Writing<'_> {
         };
         let base_fields = base.as_ref().map_or(&held.fields, |base| &base.fields);
         let null = Value::Null;
-        let shown =
-            |fields: &'_ Fields, key: &str| fields.get(key).cloned().unwrap_or(null.clone());
+        // What the device wrote itself it knows as it wrote it, whatever others made of it since.
+        let known = |key: &str| own.fields.get(key).or(base_fields.get(key)).unwrap_or(&null);
         let changed: Fields = ready
             .fields
             .iter()
-            .filter(|(key, field)| !is_same(base_fields.get(*key), Some(field)))
+            .filter(|(key, field)| !known(key).is_same(field))
             .map(|(key, field)| (key.clone(), field.clone()))
             .collect();
         let is_contested = |(key, field): &(&String, &Value)| {
-            let theirs = shown(&held.fields, key);
-            !own.keys.contains(*key)
-                && merges_by_choice(ready.schema, key)
-                && !theirs.is_same(&shown(base_fields, key))
+            let theirs = held.fields.get(*key).unwrap_or(&null);
+            merges_by_choice(ready.schema, key)
+                && !theirs.is_same(known(key))
                 && !theirs.is_same(field)
         };
         let contested: Vec<String> =
             changed.iter().filter(is_contested).map(|(key, _)| key.clone()).collect();
         let on = version.max(own.version);
-        let known = self.write.held_at(held.id, on)?;
-        if held.deleted && !known.is_some_and(|known| known.deleted) && !changed.is_empty() {
+        let before = self.write.held_at(held.id, on)?;
+        if held.deleted && !before.is_some_and(|known| known.deleted) && !changed.is_empty() {
             return self.contest(&held, on, changed, Vec::new(), ready);
         }
         if !contested.is_empty() {
@@ -98,7 +97,7 @@ impl Writing<'_> {
         if seen {
             let mut own = own;
             own.version = after.version;
-            own.keys.extend(news.into_keys());
+            own.fields.extend(news);
             let key = keys::written(self.task.access, &self.owner, held.id);
             self.write.note(key, Some(stored::encode(&own)));
         }

@@ -30,7 +30,7 @@ pub(crate) fn form(access: &Access, dialect: Option<Dialect>, user: &str) -> Vec
 
 /// What a client wrote last of a record.
 pub(crate) fn written(access: &Access, owner: &str, id: DocumentId) -> Vec<u8> {
-    keyed(b"written/", access, &[owner.as_bytes(), id.as_bytes()])
+    keyed(b"wrote/", access, &[owner.as_bytes(), id.as_bytes()])
 }
 
 pub(crate) fn conflict(access: &Access, id: &str) -> Vec<u8> {

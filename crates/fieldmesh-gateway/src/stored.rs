@@ -1,7 +1,5 @@
 //! What the gateway's notes say: the disk format of conflicts, devices and the journal.
 
-use std::collections::BTreeSet;
-
 use fieldmesh_dialect::Name;
 use fieldmesh_dialect::command::{
     Action, Base, Copied, Identity, NameForm, Operation, Reference, Resolution,
@@ -85,10 +83,10 @@ pub(crate) struct Read {
 }
 
 /// What a client wrote of a record without having read it again.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct WrittenRow {
     pub(crate) version: u64,
-    pub(crate) keys: BTreeSet<String>,
+    pub(crate) fields: Fields,
 }
 
 /// An entry of the journal.

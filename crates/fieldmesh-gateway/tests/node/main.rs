@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
 mod apart;
+mod bases;
 mod figures;
 mod halfway;
 mod live;
