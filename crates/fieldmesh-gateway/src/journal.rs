@@ -24,7 +24,7 @@ impl Task<'_> {
 
     pub(crate) fn queue(&self, queue: Queue) -> Result<Outcome, Failure> {
         for queued in &queue.operations {
-            self.check_device(&queued.device)?;
+            self.check_device(Some(&queued.device))?;
         }
         let mut writing = self.writing(None, None)?;
         let mut entries = Vec::with_capacity(queue.operations.len());

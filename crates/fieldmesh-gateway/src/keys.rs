@@ -57,6 +57,11 @@ pub(crate) fn device(access: &Access, device: &str) -> Vec<u8> {
     keyed(b"device/", access, &[device.as_bytes()])
 }
 
+/// How far a user has read with a device.
+pub(crate) fn read(access: &Access, user: &str, device: &str) -> Vec<u8> {
+    keyed(b"read/", access, &[user.as_bytes(), device.as_bytes()])
+}
+
 /// The devices of a user.
 pub(crate) fn devices(access: &Access, user: &str) -> Vec<u8> {
     [&keyed(b"device-of/", access, &[user.as_bytes()])[..], b"/"].concat()

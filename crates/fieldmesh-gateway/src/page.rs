@@ -45,9 +45,7 @@ struct Reading<'a> {
 
 impl Task<'_> {
     pub(crate) fn pull(&self, pull: &Pull) -> Result<Page, Failure> {
-        if let Some(device) = &pull.device {
-            self.check_device(device)?;
-        }
+        self.check_device(pull.device.as_deref())?;
         let mark = self.access.mark()?;
         self.pull_until(pull, mark, &BTreeMap::new(), u64::MAX)
     }

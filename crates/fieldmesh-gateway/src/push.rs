@@ -33,10 +33,8 @@ pub(crate) struct Writing<'a> {
 impl Task<'_> {
     /// Writes, and says which records and how many changes of each.
     pub(crate) fn push(&self, push: &Push) -> Result<(Pushed, BTreeMap<DocumentId, u64>), Failure> {
-        if let Some(device) = &push.device {
-            self.check_device(&device.id)?;
-        }
         let device = push.device.as_ref().map(|device| device.id.as_str());
+        self.check_device(device)?;
         let mut writing = self.writing(device, push.resolution)?;
         let mut fates = Vec::with_capacity(push.operations.len());
         let mut stores_left = push.stores_max.unwrap_or(usize::MAX);

@@ -72,14 +72,15 @@ pub(crate) struct DeviceRow {
     pub(crate) public_key: Option<String>,
     pub(crate) synced_at: Option<Moment>,
     pub(crate) active: bool,
-    /// Which feed it reads, how far, and whether its pages had entries.
-    pub(crate) read: Option<Read>,
 }
+
+/// How far somebody has read with a device, and when that was.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Read {
     pub(crate) feed: [u8; 8],
     pub(crate) place: u64,
+    pub(crate) at: Moment,
 }
 
 /// What a client wrote of a record without having read it again.
