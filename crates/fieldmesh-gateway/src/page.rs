@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use fieldmesh::gateway::{Held, Mark};
 use fieldmesh_dialect::command::{Condition, Pull, Push, Wanted};
 use fieldmesh_dialect::outcome::{Happened, Item, Page};
-use fieldmesh_dialect::{Dialect, Outcome, Since};
+use fieldmesh_dialect::{CursorError, Dialect, Outcome, Refusal, Since};
 use fieldmesh_model::catalogue::{self, assets, health, practice, wells};
 use fieldmesh_model::{DocumentId, Fields, Role, Value};
 
@@ -81,6 +81,11 @@ impl Task<'_> {
         let since = match pull.since {
             Since::Start => None,
             Since::Now => Some(mark.position),
+            // The store was put back from an older copy since: what comes next would be missed.
+            Since::Place(place) if place > mark.position => {
+                let message = CursorError::Foreign.message();
+                return Err(Failure::Refused(Refusal::fault("cursor", message)));
+            }
             Since::Place(place) => Some(place),
             Since::Arrival(at) => Some(self.access.position_at(at)?),
         };

@@ -230,3 +230,32 @@ async fn two_events_that_say_the_same_are_listed_though_the_process_ended_before
     assert_eq!(office.gateway.violations(None, 10).await.unwrap().len(), 2);
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_beyond_the_end_is_refused_and_not_believed() {
+    use fieldmesh_dialect::command::Pull;
+    use fieldmesh_dialect::{Command, Outcome, Refusal, Since};
+
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let caller = office.worker("ann");
+    let pull = Pull {
+        device: None,
+        since: Since::Now,
+        wanted: Vec::new(),
+        practice: None,
+        records_max: None,
+        each_max: None,
+        by_time: false,
+    };
+    let (dialect, at) = (Some(fieldmesh_dialect::Dialect::Asset), crate::now());
+    let here = office.gateway.execute(&caller, dialect, Command::Pull(pull.clone()), at).await;
+    let Outcome::Page(here) = here else { panic!("{here:?}") };
+    for (place, is_known) in [(here.place, true), (here.place + 1, false)] {
+        let pull = Pull { since: Since::Place(place), ..pull.clone() };
+        let outcome = office.gateway.execute(&caller, dialect, Command::Pull(pull), at).await;
+        let is_refused = matches!(outcome, Outcome::Refused(Refusal::Invalid { .. }));
+        assert_eq!(is_refused, !is_known, "{outcome:?}");
+    }
+    office.close().await;
+}
