@@ -234,10 +234,14 @@ impl<'a> Reading<'a> {
         }
         let since = self.since.unwrap_or(0);
         let is_new = held.arrived.first().is_none_or(|first| *first > since);
-        let is_gone = held.deleted || !self.is_wanted(line, &held)?;
+        let is_wanted = self.is_wanted(line, &held)?;
+        let is_gone = held.deleted || !is_wanted;
         let happened = match (is_gone, is_new) {
+            (true, _) if self.since.is_none() => return Ok(None),
+            // A record that looks new may have been read long ago: a view that was made anew finds
+            // what came first where its batch lies.
+            (true, _) if is_wanted => Happened::Removed,
             (true, true) => return Ok(None),
-            (true, false) if self.since.is_none() => return Ok(None),
             (true, false) => {
                 let before = access.held_at(id, held.version_at(since))?;
                 let was_wanted = match before.filter(|before| !before.deleted) {
