@@ -76,12 +76,29 @@ impl Writing<'_> {
         other: &Held,
         ready: &Ready<'_>,
     ) -> Result<Fate, Failure> {
-        let at = ready.operation.at;
-        let (client, server) = (side_of(held), side_of(other));
-        let (kind, keys, schema) = (Kind::Duplicate, Vec::new(), ready.schema);
-        let contest = Contest { kind, client, server, keys, at, schema };
+        let contest = Contest::of_two(held, other, ready);
         let row = self.open(contest)?;
         self.settle_at_once(&row)
+    }
+
+    /// Notes that a record says the same as one that was there before it, where nobody has looked
+    /// so far: the process ended before that was on disk.
+    pub(crate) fn duplicate_again(
+        &mut self,
+        held: &Held,
+        ready: &Ready<'_>,
+    ) -> Result<Option<Fate>, Failure> {
+        let Some(first) = held.arrived.first() else { return Ok(None) };
+        let mut alike = None;
+        for other in self.task.access.alike(ready.schema, &ready.fields)? {
+            let theirs = self.write.held(other)?.filter(|it| it.arrived.first() < Some(first));
+            let Some(theirs) = theirs.filter(|it| !it.arrived.is_empty()) else { continue };
+            if self.conflict_row(&Contest::of_two(held, &theirs, ready).id())?.is_some() {
+                return Ok(None);
+            }
+            alike = alike.or(Some(theirs).filter(|it| !it.deleted));
+        }
+        alike.map(|theirs| self.duplicate(held, &theirs, ready)).transpose()
     }
 
     /// The conflict, if it is known: by the same operation, or open by the same values.
@@ -196,6 +213,7 @@ impl Task<'_> {
 
     /// Lists open conflicts, oldest first.
     pub(crate) fn conflicts(&self, query: &ConflictQuery) -> Result<Outcome, Failure> {
+        self.access.settle()?;
         let mut showing = Showing::new(*self, self.form()?);
         let mut after = query.after.map(keys::open);
         let (mut conflicts, mut next) = (Vec::new(), None);
@@ -210,8 +228,8 @@ impl Task<'_> {
                 };
                 let row: ConflictRow = stored::decode(&note)?;
                 // Of a purged record nothing is shown.
-                let is_gone = self.access.held(row.client.document)?.is_none();
-                if is_gone || !self.is_asked(&row, query) || self.is_superseded(&row)? {
+                let is_seen = self.is_shown(row.client.document, &mut showing)?;
+                if !is_seen || !self.is_asked(&row, query) || self.is_superseded(&row)? {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
@@ -230,7 +248,8 @@ impl Task<'_> {
                 let Some(row) = self.row_of(&competing)? else { continue };
                 // What came over the gateway is listed by its note.
                 let is_noted = !self.open_of(competing.document)?.is_empty();
-                if is_noted || !self.is_asked(&row, query) {
+                let is_seen = self.is_shown(competing.document, &mut showing)?;
+                if is_noted || !is_seen || !self.is_asked(&row, query) {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
@@ -241,6 +260,10 @@ impl Task<'_> {
             }
         }
         Ok(Outcome::Conflicts(ConflictPage { conflicts, next: None }))
+    }
+
+    fn is_shown(&self, id: DocumentId, showing: &mut Showing<'_>) -> Result<bool, Failure> {
+        self.access.held(id)?.map_or(Ok(false), |held| self.may_see(&held, showing))
     }
 
     fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery) -> bool {
@@ -353,7 +376,14 @@ impl Task<'_> {
     }
 }
 
-impl Contest<'_> {
+impl<'b> Contest<'b> {
+    /// A record that says the same as another, which was there before it.
+    fn of_two(held: &Held, other: &Held, ready: &Ready<'b>) -> Self {
+        let (client, server) = (side_of(held), side_of(other));
+        let (kind, keys) = (Kind::Duplicate, Vec::new());
+        Self { kind, client, server, keys, at: held.created_at, schema: ready.schema }
+    }
+
     /// The same for the same operation on the same record, whenever it comes.
     fn id(&self) -> String {
         let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/gateway-conflict/1");

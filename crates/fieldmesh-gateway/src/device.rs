@@ -1,6 +1,6 @@
 //! Devices as the gateway knows them: whose, how far they have read, and whether they may sync.
 
-use fieldmesh::gateway::NoteAt;
+use fieldmesh::gateway::{NoteAt, Write};
 use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::Device;
 use fieldmesh_dialect::outcome::{DeviceState, Overview, Reading, Unread};
@@ -21,23 +21,31 @@ impl Task<'_> {
         let note = self.access.note_and_moment(&keys::device(self.access, device))?;
         let Some(NoteAt { value, at }) = note else { return Ok(None) };
         let row: DeviceRow = stored::decode(&value)?;
+        let read = self.read_row(&row.user, device)?.map(|read| read.at);
         // What was noted with a push arrived with it.
-        Ok(Some(DeviceRow { synced_at: at.or(row.synced_at), ..row }))
+        Ok(Some(DeviceRow { synced_at: at.or(row.synced_at).max(read), ..row }))
     }
 
-    /// Fails if the device may not sync any more.
-    pub(crate) fn check_device(&self, device: &str) -> Result<(), Failure> {
-        match self.device_row(device)? {
-            Some(row) if !row.active => Err(Failure::forbidden("This device was unregistered")),
-            Some(_) | None => Ok(()),
+    fn read_row(&self, user: &str, device: &str) -> Result<Option<Read>, Failure> {
+        let note = self.access.note(&keys::read(self.access, user, device))?;
+        Ok(note.map(|note| stored::decode(&note)).transpose()?)
+    }
+
+    /// Fails if the device that a request names, or that of its token, may not sync any more.
+    pub(crate) fn check_device(&self, device: Option<&str>) -> Result<(), Failure> {
+        for device in device.into_iter().chain(self.caller.device.as_deref()) {
+            if self.device_row(device)?.is_some_and(|row| !row.active) {
+                return Err(Failure::forbidden("This device was unregistered"));
+            }
         }
+        Ok(())
     }
 
-    /// Up to where the device has read, if it did.
+    /// Up to where the caller has read with the device, if he did.
     pub(crate) fn read_place(&self, device: &str) -> Result<Option<u64>, Failure> {
         let feed = self.access.feed_id()?;
-        let row = self.device_row(device)?;
-        Ok(row.and_then(|row| row.read).filter(|read| read.feed == feed).map(|read| read.place))
+        let read = self.read_row(&self.caller.user, device)?;
+        Ok(read.filter(|read| read.feed == feed).map(|read| read.place))
     }
 
     fn new_device(&self, device: &str) -> DeviceRow {
@@ -50,12 +58,11 @@ impl Task<'_> {
             public_key: None,
             synced_at: None,
             active: true,
-            read: None,
         }
     }
 
-    fn keep_device(&self, row: &DeviceRow) -> Result<(), Failure> {
-        let mut write = self.access.write()?;
+    /// Keeps what was read since `write` began: whoever else writes of the device waits for it.
+    fn keep_device(&self, mut write: Write<'_>, row: &DeviceRow) -> Result<(), Failure> {
         let key = keys::device(self.access, &row.device);
         write.note(key, Some(stored::encode(row)));
         let key = keys::device_of(self.access, &row.user, &row.device);
@@ -66,20 +73,21 @@ impl Task<'_> {
 
     /// Notes how far a device has read.
     pub(crate) fn note_read(&self, device: &str, place: u64, at: Moment) -> Result<(), Failure> {
-        let before = self.device_row(device)?;
         let feed = self.access.feed_id()?;
-        let read = Some(Read { feed, place });
-        let is_recent = |then: Moment| at.millis_since(then) < CONTACT_AGE_MAX;
-        if let Some(row) = &before
-            && row.read == read
-            && row.synced_at.is_some_and(is_recent)
-        {
+        let is_known = |read: Read| {
+            let is_recent = at.millis_since(read.at) < CONTACT_AGE_MAX;
+            (read.feed, read.place) == (feed, place) && is_recent
+        };
+        if self.read_row(&self.caller.user, device)?.is_some_and(is_known) {
             return Ok(());
         }
-        let mut row = before.unwrap_or_else(|| self.new_device(device));
-        row.read = read;
-        row.synced_at = Some(at);
-        self.keep_device(&row)
+        let mut write = self.access.write()?;
+        let key = keys::read(self.access, &self.caller.user, device);
+        write.note(key, Some(stored::encode(&Read { feed, place, at })));
+        match self.device_row(device)? {
+            Some(_) => write.finish().map(|_| ()).map_err(Failure::from),
+            None => self.keep_device(write, &self.new_device(device)),
+        }
     }
 
     pub(crate) fn reading(&self, device: &str) -> Result<Reading, Failure> {
@@ -114,15 +122,20 @@ impl Task<'_> {
         device: &Device,
         public_key: Option<String>,
     ) -> Result<Outcome, Failure> {
-        self.check_device(&device.id)?;
+        let write = self.access.write()?;
+        self.check_device(Some(&device.id))?;
         let mut row = self.device_row(&device.id)?.unwrap_or_else(|| self.new_device(&device.id));
+        if !self.caller.is(&row.user) {
+            return Err(Failure::forbidden("This device belongs to another user"));
+        }
         describe(&mut row, device);
         row.public_key = public_key.or(row.public_key);
-        self.keep_device(&row)?;
+        self.keep_device(write, &row)?;
         Ok(Outcome::Devices(vec![self.show_device(&row)]))
     }
 
     pub(crate) fn unregister(&self, device: &str) -> Result<Outcome, Failure> {
+        let write = self.access.write()?;
         let by_id = |row: &DeviceRow| self.show_device(row).id == device;
         let row = match self.device_row(device)? {
             Some(row) => Some(row),
@@ -130,17 +143,17 @@ impl Task<'_> {
         };
         let own = |row: &DeviceRow| self.caller.is(&row.user) || self.caller.is_admin();
         let row = row.filter(own).ok_or_else(|| Failure::missing("Device"))?;
-        self.keep_device(&DeviceRow { active: false, ..row })?;
+        self.keep_device(write, &DeviceRow { active: false, ..row })?;
         Ok(Outcome::Done)
     }
 
     pub(crate) fn overview(&self) -> Result<Outcome, Failure> {
         let rows = self.own_devices()?;
-        let feed = self.access.feed_id()?;
         let mut backlog = 0;
-        for read in rows.iter().filter_map(|row| row.read).filter(|read| read.feed == feed) {
+        for row in &rows {
+            let Some(place) = self.read_place(&row.device)? else { continue };
             for collection in self.readable() {
-                backlog += self.access.behind(collection, read.place)?;
+                backlog += self.access.behind(collection, place)?;
             }
         }
         let tally =

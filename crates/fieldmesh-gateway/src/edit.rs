@@ -1,7 +1,7 @@
 //! Operations on records that are there: the same once more, edits and deletions.
 
 use fieldmesh::gateway::Held;
-use fieldmesh_dialect::command::{Base, Identity, Operation};
+use fieldmesh_dialect::command::{Base, Operation};
 use fieldmesh_dialect::outcome::Fate;
 use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DocumentId, Edit, Fields, Moment, Value};
@@ -14,16 +14,25 @@ use crate::{Failure, keys};
 impl Writing<'_> {
     /// A create of what is there: the same once more, or other values for it.
     pub(crate) fn again(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
+        // The process may have ended before the notes of this record were on disk.
+        self.remember(held, ready)?;
         if let Some(conflict) = self.open_conflict(held.id)? {
             return Ok(conflict);
         }
-        let is_temporary = matches!(ready.operation.identity, Identity::Temporary { .. });
+        if held.version == 1 {
+            self.note_violations(held, ready)?;
+            if let Some(conflict) = self.duplicate_again(held, ready)? {
+                return Ok(conflict);
+            }
+        }
         let first = match held.version {
             0..=1 => held.fields.clone(),
             _ => self.write.held_at(held.id, 1)?.map(|first| first.fields).unwrap_or_default(),
         };
         let differs = |(key, field): &(&String, &Value)| {
-            !is_same(first.get(*key), Some(field)) && !is_same(held.fields.get(*key), Some(field))
+            !is_same(first.get(*key), Some(field))
+                && !is_same(held.fields.get(*key), Some(field))
+                && !ready.follows(key, first.get(*key))
         };
         let other: Fields = ready
             .fields
@@ -31,7 +40,7 @@ impl Writing<'_> {
             .filter(differs)
             .map(|(key, field)| (key.clone(), field.clone()))
             .collect();
-        if is_temporary || other.is_empty() {
+        if other.is_empty() {
             return self.stored(held, true);
         }
         let contested: Vec<String> = other.keys().cloned().collect();
@@ -46,26 +55,25 @@ impl Writing<'_> {
         };
         let base_fields = base.as_ref().map_or(&held.fields, |base| &base.fields);
         let null = Value::Null;
-        let shown =
-            |fields: &'_ Fields, key: &str| fields.get(key).cloned().unwrap_or(null.clone());
+        // What the device wrote itself it knows as it wrote it, whatever others made of it since.
+        let known = |key: &str| own.fields.get(key).or(base_fields.get(key)).unwrap_or(&null);
         let changed: Fields = ready
             .fields
             .iter()
-            .filter(|(key, field)| !is_same(base_fields.get(*key), Some(field)))
+            .filter(|(key, field)| !known(key).is_same(field))
             .map(|(key, field)| (key.clone(), field.clone()))
             .collect();
         let is_contested = |(key, field): &(&String, &Value)| {
-            let theirs = shown(&held.fields, key);
-            !own.keys.contains(*key)
-                && merges_by_choice(ready.schema, key)
-                && !theirs.is_same(&shown(base_fields, key))
+            let theirs = held.fields.get(*key).unwrap_or(&null);
+            merges_by_choice(ready.schema, key)
+                && !theirs.is_same(known(key))
                 && !theirs.is_same(field)
         };
         let contested: Vec<String> =
             changed.iter().filter(is_contested).map(|(key, _)| key.clone()).collect();
         let on = version.max(own.version);
-        let known = self.write.held_at(held.id, on)?;
-        if held.deleted && !known.is_some_and(|known| known.deleted) && !changed.is_empty() {
+        let before = self.write.held_at(held.id, on)?;
+        if held.deleted && !before.is_some_and(|known| known.deleted) && !changed.is_empty() {
             return self.contest(held, on, &changed, &[], ready);
         }
         if !contested.is_empty() {
@@ -89,8 +97,8 @@ impl Writing<'_> {
         if seen {
             let mut own = own;
             own.version = after.version;
-            own.keys.extend(news.into_keys());
-            let key = keys::written(self.task.access, &self.owners[0], held.id);
+            own.fields.extend(news);
+            let key = keys::written(self.task.access, &self.owner, held.id);
             self.write.note(key, Some(stored::encode(&own)));
         }
         self.stored(&after, false)
@@ -119,14 +127,14 @@ impl Writing<'_> {
             Base::Seen { at } => at,
         };
         let access = self.task.access;
-        let read = self.task.read_place(&self.owners[0])?;
+        let read = self.task.read_place(&self.owner)?;
         let position = match read {
             Some(place) => place,
             None => access.position_at(at)?,
         };
         let told = self.told(held.id, at)?;
         let version = held.version_at(position).max(told).clamp(1, held.version);
-        let key = keys::written(access, &self.owners[0], held.id);
+        let key = keys::written(access, &self.owner, held.id);
         let own = self.write.noted(access, &key)?;
         let own: WrittenRow =
             own.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default();

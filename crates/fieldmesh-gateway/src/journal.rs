@@ -1,8 +1,8 @@
 //! The journal: operations that were taken in and have a state until they are settled.
 
-use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::{JournalQuery, Operation, Queue, Queued, Retry, Then, Whose};
 use fieldmesh_dialect::outcome::{Entry, Fate, Reason, Retried, State, Tally};
+use fieldmesh_dialect::{Outcome, Refusal};
 use fieldmesh_model::Fault;
 
 use crate::names::Showing;
@@ -24,12 +24,19 @@ impl Task<'_> {
 
     pub(crate) fn queue(&self, queue: &Queue) -> Result<Outcome, Failure> {
         for queued in &queue.operations {
-            self.check_device(&queued.device)?;
+            self.check_device(Some(&queued.device))?;
         }
         let mut writing = self.writing(None, None)?;
         let mut entries = Vec::with_capacity(queue.operations.len());
+        let is_single = queue.then == Then::Wait;
         for queued in &queue.operations {
-            let (row, known) = writing.take_in(queued)?;
+            let (row, known) = match writing.take_in(queued) {
+                // The others of a batch are processed all the same.
+                Err(Failure::Refused(Refusal::Forbidden { why })) if !is_single => {
+                    (EntryRow::refused(queued, why), false)
+                }
+                taken => taken?,
+            };
             let row = match queue.then {
                 Then::Wait => row,
                 Then::Process => writing.process(row)?,
@@ -300,6 +307,21 @@ impl Writing<'_> {
             state: StateRow::Failed(reason.into()),
         };
         self.keep_entry(None, &row)
+    }
+}
+
+impl EntryRow {
+    /// What is answered for an operation that the journal does not take; it is kept nowhere.
+    fn refused(queued: &Queued, why: String) -> Self {
+        Self {
+            id: queued.id.clone().or(queued.operation.key.clone()).unwrap_or_default(),
+            sequence: 0,
+            user: queued.user.clone(),
+            device: queued.device.clone(),
+            operation: OperationRow::from(&queued.operation),
+            retries: 0,
+            state: StateRow::Failed(ReasonRow::Forbidden(why)),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn form(access: &Access, dialect: Option<Dialect>, user: &str) -> Vec
 
 /// What a client wrote last of a record.
 pub(crate) fn written(access: &Access, owner: &str, id: DocumentId) -> Vec<u8> {
-    keyed(b"written/", access, &[owner.as_bytes(), id.as_bytes()])
+    keyed(b"wrote/", access, &[owner.as_bytes(), id.as_bytes()])
 }
 
 pub(crate) fn conflict(access: &Access, id: &str) -> Vec<u8> {
@@ -55,6 +55,11 @@ pub(crate) fn conflict_of(id: DocumentId, sequence: u64) -> Vec<u8> {
 
 pub(crate) fn device(access: &Access, device: &str) -> Vec<u8> {
     keyed(b"device/", access, &[device.as_bytes()])
+}
+
+/// How far a user has read with a device.
+pub(crate) fn read(access: &Access, user: &str, device: &str) -> Vec<u8> {
+    keyed(b"read/", access, &[user.as_bytes(), device.as_bytes()])
 }
 
 /// The devices of a user.

@@ -17,6 +17,7 @@ mod page;
 mod photo;
 mod push;
 mod ready;
+mod rights;
 mod settle;
 mod stored;
 mod violation;
@@ -86,9 +87,9 @@ impl Gateway {
         opened.await.map_err(|_| Error::ShuttingDown)?
     }
 
-    /// The feed that cursors point into.
+    /// The feed that cursors point into; it changes when the store is put back from a copy.
     pub fn feed(&self) -> FeedId {
-        self.inner.feed
+        self.inner.access.feed_id().map_or(self.inner.feed, FeedId)
     }
 
     /// Does what `command` says; `at` is the server's time.

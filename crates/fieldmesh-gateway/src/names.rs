@@ -44,17 +44,24 @@ pub(crate) fn target(schema: &Collection, key: &str) -> Option<&'static Collecti
 }
 
 impl Task<'_> {
-    /// The record of `collection` that everybody, or this caller, calls `name`.
+    /// The record of `collection` that everybody, or `owner` for the time being, calls `name`.
     pub(crate) fn find(
         &self,
         collection: &Collection,
         name: &Name,
-        owners: &[&str],
+        owner: &str,
     ) -> Result<Option<DocumentId>, Failure> {
+        // A text may be the owner's own word, whatever others call so; a number never is.
+        let is_text = matches!(name, Name::Text(_));
+        let text = name.to_string();
+        let key = keys::temporary(self.access, self.dialect, owner, &collection.name, &text);
+        let own = self.access.note(&key)?.map(|note| stored::decode(&note)).transpose()?;
+        if let Some(id) = own.filter(|_| is_text) {
+            return Ok(Some(id));
+        }
         if let Some(id) = self.access.named(collection.number, &value(name))? {
             return Ok(Some(id));
         }
-        let text = name.to_string();
         if let Ok(id) = text.parse::<DocumentId>() {
             let held = self.access.held(id)?;
             if held.is_some_and(|held| held.collection == collection.number) {
@@ -66,13 +73,12 @@ impl Task<'_> {
         {
             return Ok(Some(id));
         }
-        for owner in owners {
-            let key = keys::temporary(self.access, self.dialect, owner, &collection.name, &text);
-            if let Some(note) = self.access.note(&key)? {
-                return Ok(Some(stored::decode(&note)?));
-            }
-        }
-        Ok(None)
+        Ok(own)
+    }
+
+    /// To whom names for the time being belong: the caller's device or, where none is known, he.
+    pub(crate) fn owner(&self) -> &str {
+        self.caller.device.as_deref().unwrap_or(&self.caller.user)
     }
 
     /// The form of names that the caller's app understands, as far as it has shown it.

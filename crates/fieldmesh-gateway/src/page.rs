@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use fieldmesh::gateway::{Held, Mark};
 use fieldmesh_dialect::command::{Condition, Pull, Push, Wanted};
 use fieldmesh_dialect::outcome::{Happened, Item, Page};
-use fieldmesh_dialect::{Dialect, Outcome, Since};
+use fieldmesh_dialect::{CursorError, Dialect, Outcome, Refusal, Since};
 use fieldmesh_model::catalogue::{self, assets, health, practice, wells};
-use fieldmesh_model::{DocumentId, Fields, Value};
+use fieldmesh_model::{DocumentId, Fields, Role, Value};
 
 use crate::names::Showing;
 use crate::stored::FormRow;
@@ -45,9 +45,7 @@ struct Reading<'a> {
 
 impl Task<'_> {
     pub(crate) fn pull(&self, pull: &Pull) -> Result<Page, Failure> {
-        if let Some(device) = &pull.device {
-            self.check_device(device)?;
-        }
+        self.check_device(pull.device.as_deref())?;
         let mark = self.access.mark()?;
         self.pull_until(pull, mark, &BTreeMap::new(), u64::MAX)
     }
@@ -83,12 +81,19 @@ impl Task<'_> {
         let since = match pull.since {
             Since::Start => None,
             Since::Now => Some(mark.position),
+            // The store was put back from an older copy since: what comes next would be missed.
+            Since::Place(place) if place > mark.position => {
+                let message = CursorError::Foreign.message();
+                return Err(Failure::Refused(Refusal::fault("cursor", message)));
+            }
             Since::Place(place) => Some(place),
             Since::Arrival(at) => Some(self.access.position_at(at)?),
         };
         let form = self.form()?;
         let seen = (since, own_behind, self.dialect, form, self.caller.role);
-        let question = format!("{pull:?} {seen:?} {:?} {:?}", self.caller.practices, mark);
+        // A client of a practice sees what is his own, and nobody else does so.
+        let whose = Some(&self.caller.user).filter(|_| self.caller.role == Role::Client);
+        let question = format!("{pull:?} {seen:?} {whose:?} {:?} {mark:?}", self.caller.practices);
         let question = *blake3::hash(question.as_bytes()).as_bytes();
         let stamp = self.access.stamp()?;
         let kept = self.pages.find(&question, stamp).filter(|_| own.is_empty());
@@ -229,14 +234,18 @@ impl<'a> Reading<'a> {
         }
         let since = self.since.unwrap_or(0);
         let is_new = held.arrived.first().is_none_or(|first| *first > since);
-        let is_gone = held.deleted || !self.is_wanted(line, &held.fields)?;
+        let is_wanted = self.is_wanted(line, &held)?;
+        let is_gone = held.deleted || !is_wanted;
         let happened = match (is_gone, is_new) {
+            (true, _) if self.since.is_none() => return Ok(None),
+            // A record that looks new may have been read long ago: a view that was made anew finds
+            // what came first where its batch lies.
+            (true, _) if is_wanted => Happened::Removed,
             (true, true) => return Ok(None),
-            (true, false) if self.since.is_none() => return Ok(None),
             (true, false) => {
                 let before = access.held_at(id, held.version_at(since))?;
                 let was_wanted = match before.filter(|before| !before.deleted) {
-                    Some(before) => self.is_wanted(line, &before.fields)?,
+                    Some(before) => self.is_wanted(line, &before)?,
                     None => false,
                 };
                 if !was_wanted {
@@ -263,12 +272,14 @@ impl<'a> Reading<'a> {
         !others && fresh <= *own
     }
 
-    fn is_wanted(&mut self, line: &Line<'_>, fields: &Fields) -> Result<bool, Failure> {
-        let caller = self.task.caller;
+    fn is_wanted(&mut self, line: &Line<'_>, held: &Held) -> Result<bool, Failure> {
+        let fields = &held.fields;
         if let Some(Value::Int(practice)) = fields.get("practiceId")
-            && (self.pull.practice.is_some_and(|wanted| wanted != *practice)
-                || !caller.belongs_to(*practice))
+            && self.pull.practice.is_some_and(|wanted| wanted != *practice)
         {
+            return Ok(false);
+        }
+        if !self.task.may_see(held, &mut self.showing)? {
             return Ok(false);
         }
         let conditions: &[Condition] = line.wanted.map_or(&[], |wanted| &wanted.conditions);

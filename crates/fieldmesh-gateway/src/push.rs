@@ -9,7 +9,7 @@ use fieldmesh_dialect::command::{Action, Base, Identity, NameForm, Operation, Pu
 use fieldmesh_dialect::outcome::{Fate, Pushed, Reason, Stored};
 use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::{AnyReference, violations};
-use fieldmesh_model::{DocumentId, Fault, Role, catalogue};
+use fieldmesh_model::{DocumentId, Fault, Role, Value, catalogue};
 
 use crate::names::{ARRIVING, Showing, value};
 use crate::ready::Ready;
@@ -25,18 +25,16 @@ pub(crate) struct Writing<'a> {
     pub(crate) wrote: BTreeMap<DocumentId, u64>,
     /// Names that were given just now.
     pub(crate) names: BTreeMap<(u16, String), DocumentId>,
-    /// To whom names for the time being belong, the owner of new ones first.
-    pub(crate) owners: Vec<String>,
+    /// To whom names for the time being belong.
+    pub(crate) owner: String,
     resolution: Option<Resolution>,
 }
 
 impl Task<'_> {
     /// Writes, and says which records and how many changes of each.
     pub(crate) fn push(&self, push: &Push) -> Result<(Pushed, BTreeMap<DocumentId, u64>), Failure> {
-        if let Some(device) = &push.device {
-            self.check_device(&device.id)?;
-        }
         let device = push.device.as_ref().map(|device| device.id.as_str());
+        self.check_device(device)?;
         let mut writing = self.writing(device, push.resolution)?;
         let mut fates = Vec::with_capacity(push.operations.len());
         let mut stores_left = push.stores_max.unwrap_or(usize::MAX);
@@ -82,15 +80,13 @@ impl Task<'_> {
         device: Option<&str>,
         resolution: Option<Resolution>,
     ) -> Result<Writing<'_>, Failure> {
-        let device = device.or(self.caller.device.as_deref());
-        let owners = device.into_iter().chain([self.caller.user.as_str()]).map(str::to_owned);
         Ok(Writing {
             task: *self,
             write: self.access.write()?,
             showing: Showing::new(*self, self.form()?),
             wrote: BTreeMap::new(),
             names: BTreeMap::new(),
-            owners: owners.collect(),
+            owner: device.unwrap_or_else(|| self.owner()).to_owned(),
             resolution,
         })
     }
@@ -133,18 +129,23 @@ impl Writing<'_> {
             Some(id) => self.write.held(id)?,
             None => None,
         };
+        if let Some(held) = &found
+            && let Some(why) = self.may_not_take(held, &ready)
+        {
+            return Ok(Err(Reason::Forbidden { why }));
+        }
         let fate = match (found, operation.action) {
             (None, Action::Create) => self.create(&ready)?,
             (None, Action::Update | Action::Delete) => return Ok(Err(Reason::NoRecord)),
             (Some(held), Action::Create) => self.again(&held, &ready)?,
-            (Some(held), Action::Update | Action::Delete) if self.is_foreign(schema, &held) => {
-                let why = format!("only its author or a manager may change this {}", schema.name);
-                return Ok(Err(Reason::Forbidden { why }));
-            }
             (Some(held), Action::Update | Action::Delete) => {
                 if let Base::Exactly(version) = operation.base
                     && version != held.version
                 {
+                    // The answer to the same edit may have been lost.
+                    if is_there(&held, &ready) {
+                        return self.stored(&held, true).map(Ok);
+                    }
                     return Ok(Err(Reason::Stale { version: held.version }));
                 }
                 match operation.action {
@@ -161,22 +162,16 @@ impl Writing<'_> {
     fn may_not(&self, schema: &Collection) -> Option<String> {
         let role = self.task.caller.role;
         let is_closed = schema.create_by == [Who::Admin] && role != Role::Admin;
-        (is_closed || matches!(role, Role::Client | Role::Relay))
+        (is_closed || matches!(role, Role::Client | Role::Relay | Role::Gateway))
             .then(|| format!("your role is not allowed to write {} records", schema.name))
     }
 
-    /// Whether the record is somebody else's and the contract leaves it to him and to managers.
-    fn is_foreign(&self, schema: &Collection, held: &Held) -> bool {
-        let caller = self.task.caller;
-        let is_manager = matches!(caller.role, Role::Manager | Role::Admin);
-        let is_author = match &held.made_for {
-            Some(user) => caller.is(user),
-            None => caller.is(&held.created_by.to_string()),
-        };
-        self.task.dialect == Some(Dialect::Wellpulse)
-            && schema.edit_by.contains(&Who::Author)
-            && !is_manager
-            && !is_author
+    /// Why the operation may not be about the record that it found, if so.
+    fn may_not_take(&self, held: &Held, ready: &Ready<'_>) -> Option<String> {
+        match ready.operation.action {
+            Action::Create => self.task.may_not_answer(ready.schema, held),
+            Action::Update | Action::Delete => self.task.may_not_touch(ready.schema, held),
+        }
     }
 
     /// Remembers in which form the client calls records.
@@ -204,22 +199,7 @@ impl Writing<'_> {
         let others = self.task.access.alike(ready.schema, &ready.fields)?;
         let held = self.write.create(&new)?;
         self.note_written(held.id);
-        let number = ready.schema.number;
-        for text in [
-            self.showing.name(&held).to_string(),
-            held.id.to_string(),
-            self.task.access.number_of(held.id).to_string(),
-        ] {
-            self.names.insert((number, text), held.id);
-        }
-        if let Identity::Temporary { name, .. } = &ready.operation.identity {
-            self.names.insert((number, name.clone()), held.id);
-            for owner in &self.owners {
-                let (access, dialect) = (self.task.access, self.task.dialect);
-                let key = keys::temporary(access, dialect, owner, &ready.schema.name, name);
-                self.write.note(key, Some(stored::encode(&held.id)));
-            }
-        }
+        self.remember(&held, ready)?;
         self.note_violations(&held, ready)?;
         let written = self.wrote.keys().copied();
         let groups_alike = written.filter(|id| *id != held.id).collect::<Vec<_>>();
@@ -232,6 +212,31 @@ impl Writing<'_> {
         self.stored(&held, false)
     }
 
+    /// Lets later operations, of this request or another, find the record that this one made.
+    pub(crate) fn remember(&mut self, held: &Held, ready: &Ready<'_>) -> Result<(), Failure> {
+        let number = ready.schema.number;
+        for text in [
+            self.showing.name(held).to_string(),
+            held.id.to_string(),
+            self.task.access.number_of(held.id).to_string(),
+        ] {
+            self.names.insert((number, text), held.id);
+        }
+        if let Identity::Temporary { name, .. } = &ready.operation.identity {
+            self.names.insert((number, name.clone()), held.id);
+            self.note_news(self.temporary_key(ready, name), Some(stored::encode(&held.id)))?;
+        }
+        Ok(())
+    }
+
+    /// Notes what is not noted so already.
+    fn note_news(&mut self, key: Vec<u8>, note: Option<Vec<u8>>) -> Result<(), Failure> {
+        if self.write.noted(self.task.access, &key)? != note {
+            self.write.note(key, note);
+        }
+        Ok(())
+    }
+
     /// Lists a record that breaks rules which no source states: it is stored all the same.
     pub(crate) fn note_violations(
         &mut self,
@@ -241,13 +246,9 @@ impl Writing<'_> {
         let key = keys::violation(held.id);
         let mut faults = violations(ready.schema, &held.fields, &AnyReference);
         faults.extend(ready.dangling.iter().cloned());
-        if faults.is_empty() && self.write.noted(self.task.access, &key)?.is_none() {
-            return Ok(());
-        }
         let rows: Vec<(String, String)> =
             faults.into_iter().map(|it| (it.field, it.message)).collect();
-        self.write.note(key, (!rows.is_empty()).then(|| stored::encode(&rows)));
-        Ok(())
+        self.note_news(key, (!rows.is_empty()).then(|| stored::encode(&rows)))
     }
 
     /// Those of `ids`, written a moment ago, that say the same where one of a kind is wanted.
@@ -295,5 +296,16 @@ impl Writing<'_> {
 
     pub(crate) fn resolution(&self) -> Option<Resolution> {
         self.resolution
+    }
+}
+
+/// Whether the record says already what the operation makes of it.
+fn is_there(held: &Held, ready: &Ready<'_>) -> bool {
+    let null = Value::Null;
+    let is_same =
+        |(key, field): (&String, &Value)| held.fields.get(key).unwrap_or(&null).is_same(field);
+    match ready.operation.action {
+        Action::Delete => held.deleted,
+        Action::Create | Action::Update => !held.deleted && ready.fields.iter().all(is_same),
     }
 }

@@ -10,7 +10,8 @@ use fieldmesh_model::{DocumentId, Fault, Fields, Value, catalogue};
 
 use crate::names::{named_by, target};
 use crate::push::Writing;
-use crate::{Failure, stored};
+use crate::{Failure, Task, keys, stored};
+
 /// An operation whose records are found.
 pub(crate) struct Ready<'a> {
     pub(crate) operation: &'a Operation,
@@ -19,6 +20,18 @@ pub(crate) struct Ready<'a> {
     pub(crate) fields: Fields,
     /// The references that name no record.
     pub(crate) dangling: Vec<Fault>,
+}
+
+impl Ready<'_> {
+    /// Whether a field follows from other records, so that the same operation may bring another
+    /// value for it when it comes again than `known`, which it brought first.
+    pub(crate) fn follows(&self, key: &str, known: Option<&Value>) -> bool {
+        let mut copied = self.operation.references.iter().filter_map(|it| it.copied.as_ref());
+        let is_id = |text: &str| text.parse::<DocumentId>().is_ok();
+        let was_dangling = || !known.and_then(Value::as_text).is_some_and(is_id);
+        copied.any(|copied| copied.to == key)
+            || (known.is_some() && target(self.schema, key).is_some() && was_dangling())
+    }
 }
 
 impl<'a> Writing<'a> {
@@ -81,8 +94,18 @@ impl<'a> Writing<'a> {
         if let Some(id) = self.names.get(&(collection.number, name.to_string())) {
             return Ok(Some(*id));
         }
-        let owners: Vec<&str> = self.owners.iter().map(String::as_str).collect();
-        self.task.find(collection, name, &owners)
+        self.task.find(collection, name, &self.owner)
+    }
+
+    /// The record that the owner of names for the time being calls `name`.
+    fn temporary(&self, ready: &Ready<'_>, name: &str) -> Result<Option<DocumentId>, Failure> {
+        let note = self.write.noted(self.task.access, &self.temporary_key(ready, name))?;
+        Ok(note.map(|note| stored::decode(&note)).transpose()?)
+    }
+
+    pub(crate) fn temporary_key(&self, ready: &Ready<'_>, name: &str) -> Vec<u8> {
+        let Task { access, dialect, .. } = self.task;
+        keys::temporary(access, dialect, &self.owner, &ready.schema.name, name)
     }
 
     /// Whether the operation would write a record that is not there so far.
@@ -98,7 +121,13 @@ impl<'a> Writing<'a> {
         let named = match &ready.operation.identity {
             Identity::Named(name) => self.find(ready.schema, name)?,
             Identity::Temporary { name, .. } => {
-                self.find(ready.schema, &Name::Text(name.clone()))?
+                match (self.temporary(ready, name)?, ready.operation.action) {
+                    (None, Action::Update | Action::Delete) => {
+                        self.find(ready.schema, &Name::Text(name.clone()))?
+                    }
+                    // Whatever others call so, this one is new.
+                    (own, _) => own,
+                }
             }
             Identity::Key | Identity::Unnamed { .. } => None,
         };
@@ -113,7 +142,7 @@ impl<'a> Writing<'a> {
     /// What makes a record the same one when it comes again.
     pub(crate) fn identity_key(&self, ready: &Ready<'_>) -> Vec<u8> {
         let Operation { identity, key, at, .. } = ready.operation;
-        let owner = self.owners.first().map_or("", String::as_str);
+        let owner = self.owner.as_str();
         let at = at.as_millis().to_string();
         let parts: Vec<&str> = match (identity, key) {
             (Identity::Named(Name::Text(text)), _) => vec!["name", text],

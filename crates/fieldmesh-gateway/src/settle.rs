@@ -24,6 +24,7 @@ impl Task<'_> {
             let by = settled.by.clone();
             let resolution = settled.resolution.into();
             let at = settled.at;
+            self.check_may_settle(&row)?;
             return self.resolved(resolve, &row, resolution, Some((by, at)));
         }
         self.check_may_settle(&row)?;
@@ -48,7 +49,7 @@ impl Task<'_> {
             let keep = match &resolve.keep {
                 Some(name) => {
                     let schema = self.access.schema(row.collection);
-                    self.find(&schema, name, &[&self.caller.user])?
+                    self.find(&schema, name, self.owner())?
                 }
                 None => None,
             };
@@ -68,7 +69,7 @@ impl Task<'_> {
         let schema = self.access.schema(row.collection);
         let (role, user) = (self.caller.role, &self.caller.user);
         let is_who = |who: &Who| match who {
-            Who::Crew => !matches!(role, Role::Client | Role::Relay),
+            Who::Crew => !matches!(role, Role::Client | Role::Relay | Role::Gateway),
             Who::Manager => matches!(role, Role::Manager | Role::Admin),
             Who::Admin => role == Role::Admin,
             Who::Author => [&row.client.user, &row.server.user]
@@ -77,7 +78,15 @@ impl Task<'_> {
                 .any(|author| author == user),
             _ => false,
         };
-        match schema.resolve_by.iter().any(is_who) {
+        let is_who = schema.resolve_by.iter().any(is_who);
+        for document in row.documents() {
+            if let Some(held) = self.access.held(document)?
+                && let Some(why) = self.may_not_answer(&schema, &held)
+            {
+                return Err(Failure::forbidden(&why));
+            }
+        }
+        match is_who {
             true => Ok(()),
             false => Err(Failure::forbidden("Your role is not allowed to settle this conflict")),
         }
@@ -132,17 +141,19 @@ impl Task<'_> {
         resolve: &Resolve,
         entry: Option<&stored::EntryRow>,
     ) -> Result<Outcome, Failure> {
+        let is_leader = matches!(self.caller.role, Role::Manager | Role::Admin);
+        let entry = entry.filter(|entry| is_leader || self.caller.is(&entry.user));
         let Some(StateRow::Synced(id)) = entry.map(|entry| &entry.state) else {
             return Err(Failure::missing("Conflict"));
         };
         let mut showing = Showing::new(*self, self.form()?);
         let held = self.access.held(*id)?;
         let record = match held {
-            Some(held) => {
+            Some(held) if self.may_see(&held, &mut showing)? => {
                 let at = self.access.moments().of(held.position)?;
                 Some(showing.record(&held, at, None)?)
             }
-            None => None,
+            Some(_) | None => None,
         };
         Ok(Outcome::Resolved(Resolved {
             id: resolve.conflict.clone(),

@@ -1,7 +1,5 @@
 //! What the gateway's notes say: the disk format of conflicts, devices and the journal.
 
-use std::collections::BTreeSet;
-
 use fieldmesh_dialect::Name;
 use fieldmesh_dialect::command::{
     Action, Base, Copied, Identity, NameForm, Operation, Reference, Resolution,
@@ -74,21 +72,22 @@ pub(crate) struct DeviceRow {
     pub(crate) public_key: Option<String>,
     pub(crate) synced_at: Option<Moment>,
     pub(crate) active: bool,
-    /// Which feed it reads, how far, and whether its pages had entries.
-    pub(crate) read: Option<Read>,
 }
+
+/// How far somebody has read with a device, and when that was.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Read {
     pub(crate) feed: [u8; 8],
     pub(crate) place: u64,
+    pub(crate) at: Moment,
 }
 
 /// What a client wrote of a record without having read it again.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct WrittenRow {
     pub(crate) version: u64,
-    pub(crate) keys: BTreeSet<String>,
+    pub(crate) fields: Fields,
 }
 
 /// An entry of the journal.

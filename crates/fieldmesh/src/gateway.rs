@@ -95,6 +95,15 @@ impl Access {
         self.ledger.catch_up()
     }
 
+    /// Waits, a moment at the most, until what others have sent can be read.
+    ///
+    /// # Errors
+    ///
+    /// The view cannot follow.
+    pub fn settle(&self) -> Result<(), Error> {
+        self.ledger.settle()
+    }
+
     /// The record, deleted or not.
     ///
     /// # Errors

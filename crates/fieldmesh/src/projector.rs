@@ -272,11 +272,10 @@ impl Projector {
                     state.wake = true;
                     state.is_urgent |= is_cut;
                     drop(state);
-                    if is_grown {
-                        self.shared.grown.send_modify(|steps| *steps = steps.wrapping_add(1));
-                    }
+                    self.tell(is_grown);
                 }
                 Ok(Step { last: None, written, .. }) => {
+                    let is_grown = !written.is_empty();
                     let is_left = make_indexes(&work.store);
                     let mut state = self.lock();
                     state.wake |= is_left;
@@ -285,6 +284,7 @@ impl Projector {
                     state.failed = None;
                     state.is_retry = false;
                     drop(state);
+                    self.tell(is_grown);
                     settle(&work.store);
                 }
                 Err(Error::ShuttingDown) => {}
@@ -297,6 +297,13 @@ impl Projector {
             self.shared.changed.notify_all();
         }
         compact(&work.store);
+    }
+
+    /// Tells whoever follows, if records were written.
+    fn tell(&self, is_grown: bool) {
+        if is_grown {
+            self.shared.grown.send_modify(|steps| *steps = steps.wrapping_add(1));
+        }
     }
 
     /// Opens the view again after an error broke it, and goes on from where it then is.

@@ -178,3 +178,84 @@ async fn what_a_gateway_knows_outlives_a_log_that_was_written_anew() {
     assert_eq!(violations.len(), 1, "{violations:?}");
     office.close().await;
 }
+
+/// Takes back what was noted under keys that begin so, as if the process had ended before.
+fn forget_notes(office: &Office, prefixes: &[&[u8]]) {
+    let access = fieldmesh::gateway::Access::new(&office.node);
+    let mut write = access.write().unwrap();
+    for prefix in prefixes {
+        for (key, _) in access.notes(prefix, None, 1_000).unwrap() {
+            write.note(key, None);
+        }
+    }
+    write.finish().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_appointment_for_a_pet_whose_name_was_lost_with_the_process_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let pet = json!({ "operation": "create", "entityType": "pets", "tempId": "p",
+        "data": { "ownerId": 7, "name": "Rex" } });
+    let visit = json!({ "operation": "create", "entityType": "appointments", "tempId": "q",
+        "data": { "petId": "p", "title": "Checkup" } });
+    let push = |operations: &[&Json]| json!({ "clientTimestamp": 1, "operations": operations });
+    office.post("/api/sync/push", &push(&[&pet])).await;
+    forget_notes(&office, &[b"temporary/"]);
+    let again = office.post("/api/sync/push", &push(&[&pet, &visit])).await;
+    assert_eq!(again["processed"], 2, "{again}");
+    // The name holds from here on.
+    let later = office.post("/api/sync/push", &push(&[&visit])).await;
+    assert_eq!(later["processed"], 1, "{later}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_events_that_say_the_same_are_listed_though_the_process_ended_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let event = |id: &str, volume: f64| {
+        json!({
+            "id": id, "type": "PRODUCTION_LOGGED", "timestamp": "2025-10-25T09:30:00.000Z",
+            "deviceId": "T1", "userId": "ann", "payload": { "wellId": "w", "volume": volume },
+        })
+    };
+    let body = json!({ "tenantId": "acme", "events": [event("a", 1.0), event("b", 2.0)] });
+    let first = office.post("/field-data/sync", &body).await;
+    forget_notes(&office, &[b"conflict", b"violation/"]);
+    assert_eq!(office.gateway.violations(None, 10).await.unwrap(), []);
+    let second = office.post("/field-data/sync", &body).await;
+    assert_eq!(second, first);
+    assert_eq!(second["conflicts"].as_array().unwrap().len(), 1);
+    assert_eq!(office.gateway.violations(None, 10).await.unwrap().len(), 2);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_beyond_the_end_is_refused_and_not_believed() {
+    use fieldmesh_dialect::command::Pull;
+    use fieldmesh_dialect::{Command, Outcome, Refusal, Since};
+
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let caller = office.worker("ann");
+    let pull = Pull {
+        device: None,
+        since: Since::Now,
+        wanted: Vec::new(),
+        practice: None,
+        records_max: None,
+        each_max: None,
+        by_time: false,
+    };
+    let (dialect, at) = (Some(fieldmesh_dialect::Dialect::Asset), crate::now());
+    let here = office.gateway.execute(&caller, dialect, Command::Pull(pull.clone()), at).await;
+    let Outcome::Page(here) = here else { panic!("{here:?}") };
+    for (place, is_known) in [(here.place, true), (here.place + 1, false)] {
+        let pull = Pull { since: Since::Place(place), ..pull.clone() };
+        let outcome = office.gateway.execute(&caller, dialect, Command::Pull(pull), at).await;
+        let is_refused = matches!(outcome, Outcome::Refused(Refusal::Invalid { .. }));
+        assert_eq!(is_refused, !is_known, "{outcome:?}");
+    }
+    office.close().await;
+}

@@ -5,11 +5,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, mpsc};
+use std::sync::MutexGuard;
 
 use fieldmesh_document::{CreateRecord, Document, EditError};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DocumentId, Edit, Epoch, Fields, Moment, Scope, UserId, Value, natural_key};
+use fieldmesh_store::Place;
 
 use crate::author::{Unsealed, priority_of};
 use crate::changes::{Closure, read_change};
@@ -20,8 +21,8 @@ use crate::gateway::{Access, Held, Mark, mark_at};
 use crate::rows::{DocumentRow, RecordRow};
 use crate::schema;
 
-use super::Ledger;
 use super::write::Pending;
+use super::{Desk, Ledger};
 
 /// Changes that know nothing of each other and of this device's others, in one record. Each takes
 /// an actor of its own, and more of them in one record are a client's mistake.
@@ -60,6 +61,9 @@ struct Opened {
     document: Document,
     changes: Vec<Vec<u8>>,
     record: RecordRow,
+    /// Where in the feed those arrived that are in the view, and where the record stands there.
+    arrived: Vec<u64>,
+    feed: u64,
 }
 
 impl Access {
@@ -109,7 +113,8 @@ impl Ledger {
                 changes.push(recent.change.clone());
             }
         }
-        self.open_changes(id, row.scope, changes).map(Some)
+        let opened = self.open_changes(id, row.scope, changes)?;
+        Ok(Some(Opened { arrived: row.arrived, feed: row.feed, ..opened }))
     }
 
     fn open_changes(
@@ -125,14 +130,15 @@ impl Ledger {
         }
         let document = closure.document(id, &self.policy())?;
         let record = RecordRow::of(&document, &schema::numbered(scope.collection))?;
-        Ok(Opened { scope, document, changes, record })
+        Ok(Opened { scope, document, changes, record, arrived: Vec::new(), feed: 0 })
     }
 }
 
 impl Opened {
     fn held(&self, id: DocumentId) -> Held {
         let version = self.changes.len() as u64;
-        Held::of(id, self.scope.collection, self.record.clone(), version)
+        let held = Held::of(id, self.scope.collection, self.record.clone(), version);
+        Held { arrived: self.arrived.clone(), position: self.feed, ..held }
     }
 }
 
@@ -192,6 +198,10 @@ impl Write<'_> {
         let scope = self.ledger.scope_held(Scope::of(new.collection.number, 0, time));
         self.ledger.check_held(scope)?;
         let mut desk = self.ledger.desk();
+        if desk.recent.contains_key(&id) {
+            let reason = "somebody else has just made this record; try again".to_owned();
+            return Err(Error::Store { reason });
+        }
         let create = CreateRecord {
             id,
             key: &key,
@@ -216,7 +226,8 @@ impl Write<'_> {
         self.pending.push(self.ledger.submit(&mut desk, scope, unsealed));
         drop(desk);
         let record = RecordRow::of(&document, new.collection)?;
-        let opened = Opened { scope, document, changes: vec![change], record };
+        let changes = vec![change];
+        let opened = Opened { scope, document, changes, record, arrived: Vec::new(), feed: 0 };
         let held = opened.held(id);
         self.open.insert(id, opened);
         Ok(held)
@@ -317,32 +328,21 @@ impl Write<'_> {
         Ok(found.into_iter().map(|conflict| conflict.key).collect())
     }
 
-    /// Waits until everything is on disk and can be read; notes come behind the records that they
-    /// are about. Gives the moment at which it arrived, where there is one.
+    /// Waits until everything is on disk and can be read; notes are written once the records are
+    /// there that they are about. Gives the moment at which it arrived, where there is one.
     ///
     /// # Errors
     ///
     /// The disk failed: what was written may be there or not, and may be written again.
-    pub fn finish(self) -> Result<Option<Mark>, Error> {
-        let (sender, done) = mpsc::channel();
+    pub fn finish(mut self) -> Result<Option<Mark>, Error> {
         // What is written needs a moment of arrival, and so does who asks for it next.
         let is_marked = self.is_marked || !self.pending.is_empty();
-        let has_note = !self.notes.is_empty() || is_marked;
-        if has_note {
-            let at = is_marked.then(clock::now);
-            let note = Note { rows: self.notes.into_iter().collect(), at };
-            self.ledger.store.append_with(vec![Entry::Note(note).encode()], move |result| {
-                // Whoever waits may have been stopped; the note is durable all the same.
-                let _ = sender.send(result);
-            });
-        }
-        let mut last = None;
-        for pending in self.pending {
-            last = Some(self.ledger.finish(pending)?).max(last);
-        }
+        let mut last = self.settle()?;
+        let rows: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
         let mut noted = None;
-        if has_note {
-            let places = done.recv().map_err(|_| Error::ShuttingDown)?;
+        if is_marked || !rows.is_empty() {
+            let note = Note { rows, at: is_marked.then(clock::now) };
+            let places = self.ledger.store.append(vec![Entry::Note(note).encode()]);
             noted = places.map_err(|error| Error::store(&error))?.last().copied();
             last = last.max(noted);
         }
@@ -350,6 +350,18 @@ impl Write<'_> {
             self.ledger.projector.wait(place)?;
         }
         noted.filter(|_| is_marked).map(|place| mark_at(self.ledger.view(), place)).transpose()
+    }
+
+    /// Waits for every change; of several that could not be written the first says why.
+    fn settle(&mut self) -> Result<Option<Place>, Error> {
+        let (mut last, mut failed) = (None, None);
+        for pending in std::mem::take(&mut self.pending) {
+            match self.ledger.finish(pending) {
+                Ok(place) => last = last.max(Some(place)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(last), Err)
     }
 
     fn opened(&mut self, id: DocumentId) -> Result<Option<&Opened>, Error> {
@@ -360,6 +372,25 @@ impl Write<'_> {
         Ok(self.open.get(&id))
     }
 
+    /// The record with every change of this device, and the desk, at which no other can be made
+    /// before the next one: two changes for one place in an actor's line would cost one of them.
+    fn opened_at_desk(&mut self, id: DocumentId) -> Result<(&Opened, MutexGuard<'_, Desk>), Error> {
+        let ledger = self.ledger;
+        loop {
+            if self.opened(id)?.is_none() {
+                return Err(ledger.no_record(id));
+            }
+            let desk = ledger.desk();
+            let changes = self.open.get(&id).map_or(&[][..], |opened| &opened.changes);
+            let mut recent = desk.recent.get(&id).into_iter().flatten();
+            if recent.all(|recent| changes.contains(&recent.change)) {
+                let opened = self.open.get(&id).ok_or_else(|| ledger.no_record(id))?;
+                return Ok((opened, desk));
+            }
+            self.open.remove(&id);
+        }
+    }
+
     fn change(
         &mut self,
         id: DocumentId,
@@ -367,8 +398,7 @@ impl Write<'_> {
         write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, EditError>,
     ) -> Result<Held, Error> {
         let ledger = self.ledger;
-        let not_found = || ledger.no_record(id);
-        let opened = self.opened(id)?.ok_or_else(not_found)?;
+        let (opened, mut desk) = self.opened_at_desk(id)?;
         let (scope, total) = (opened.scope, opened.changes.len());
         ledger.check_held(scope)?;
         let version = version.and_then(|version| usize::try_from(version).ok());
@@ -379,7 +409,6 @@ impl Write<'_> {
             true => opened.document.clone(),
             false => ledger.open_changes(id, scope, before.to_vec())?.document,
         };
-        let mut desk = ledger.desk();
         let (epoch, actor) = free_actor(&desk, ledger, behind)?;
         let written = write(&mut past, &schema, actor)
             .map_err(|error| Error::fault("", error.to_string()))?;
@@ -391,12 +420,13 @@ impl Write<'_> {
         drop(desk);
         let mut changes = opened.changes.clone();
         changes.push(change);
+        let (arrived, feed) = (opened.arrived.clone(), opened.feed);
         let opened = match behind.is_empty() {
             true => {
                 let record = RecordRow::of(&past, &schema)?;
-                Opened { scope, document: past, changes, record }
+                Opened { scope, document: past, changes, record, arrived, feed }
             }
-            false => ledger.open_changes(id, scope, changes)?,
+            false => Opened { arrived, feed, ..ledger.open_changes(id, scope, changes)? },
         };
         self.pending.push(pending);
         let held = opened.held(id);
@@ -405,9 +435,22 @@ impl Write<'_> {
     }
 }
 
+impl Drop for Write<'_> {
+    /// What was handed to the disk becomes durable, so it has to travel as well, also where the
+    /// request that wrote it ended halfway.
+    fn drop(&mut self) {
+        // Nothing can be lined up any more behind a thread that panicked at the desk.
+        if !self.ledger.desk.is_poisoned()
+            && let Err(error) = self.settle()
+        {
+            tracing::error!(%error, "a part of a request could not be written");
+        }
+    }
+}
+
 /// An actor of this device who wrote none of the changes `behind`, of which the next knows nothing.
 fn free_actor(
-    desk: &super::Desk,
+    desk: &Desk,
     ledger: &Ledger,
     behind: &[Vec<u8>],
 ) -> Result<(Epoch, [u8; 16]), Error> {

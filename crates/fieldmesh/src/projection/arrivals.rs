@@ -15,16 +15,20 @@ pub(super) struct Arrivals {
     known: Vec<([u8; 8], u64)>,
     feed: u64,
     fresh: BTreeSet<u64>,
+    is_remade: bool,
 }
 
 impl Arrivals {
-    pub(super) fn of(row: &DocumentRow, arrivals: &[Arrival]) -> Self {
+    /// In a document that is made anew (`is_remade`) nothing counts as fresh: where a batch lies that
+    /// was judged anew, everybody may have read long ago.
+    pub(super) fn of(row: &DocumentRow, arrivals: &[Arrival], is_remade: bool) -> Self {
         let hashes = row.changes.iter().map(|change| change.hash);
         let position = |it: &Arrival| rows::position(it.reference.place, it.reference.leaf);
         Self {
             known: hashes.zip(row.arrived.iter().copied()).collect(),
             feed: row.feed,
-            fresh: arrivals.iter().map(position).collect(),
+            fresh: arrivals.iter().filter(|_| !is_remade).map(position).collect(),
+            is_remade,
         }
     }
 
@@ -46,9 +50,18 @@ impl Arrivals {
                 }
             });
         }
+        if self.is_remade {
+            // A version is the first so many changes, so what was known stays in front.
+            let changes = std::mem::take(&mut row.changes).into_iter();
+            let mut order: Vec<_> =
+                std::mem::take(&mut row.arrived).into_iter().zip(changes).collect();
+            order.sort_by_key(|(arrived, _)| *arrived);
+            (row.arrived, row.changes) = order.into_iter().unzip();
+        }
+        // Whoever has read on must not miss it, so it never moves back.
         row.feed = match newest {
-            Some(newest) => newest,
-            None if is_changed => end,
+            Some(newest) => newest.max(self.feed),
+            None if is_changed => end.max(self.feed),
             None => self.feed,
         };
     }

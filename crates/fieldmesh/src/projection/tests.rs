@@ -24,6 +24,7 @@ use crate::places::Places;
 use crate::projector::{Projector, Work};
 use crate::rows::{self, DocumentRow, QuarantineRow};
 
+mod feed;
 mod gone;
 mod indexes;
 mod order;

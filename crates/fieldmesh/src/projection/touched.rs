@@ -175,7 +175,7 @@ pub(super) fn apply(
     let mut row = row.unwrap_or_else(|| DocumentRow::new(work.scope));
     let before = row.record.clone();
     let stood = before.as_ref().map(|_| (row.scope.collection, row.feed));
-    let arrived = Arrivals::of(&row, &work.arrivals);
+    let arrived = Arrivals::of(&row, &work.arrivals, is_remade);
     let mut waiting = Waiting::new(id, Some(view).filter(|_| any_waits));
     if sources.policy.is_purged(&id) {
         waiting.free_all()?;
@@ -216,7 +216,8 @@ pub(super) fn apply(
     touched.add(again)?;
     touched.read();
     let Touched { mut row, waiting, refused, twins, mut moved, mut counting, .. } = touched;
-    let end = sources.store.end().map_or(0, |place| rows::position_end(place) - 1);
+    // Before the next entry, and behind every cursor that was handed out.
+    let end = sources.store.end().map_or(0, |place| rows::position_end(place) + 1);
     let is_changed = row.record != before;
     arrived.settle(&mut row, is_changed, end);
     if is_remade {

@@ -1,0 +1,61 @@
+//! Which records a caller may read and change, beyond what his role lets him do at all.
+
+use fieldmesh::gateway::Held;
+use fieldmesh_dialect::Dialect;
+use fieldmesh_model::schema::{Collection, Who};
+use fieldmesh_model::{Role, Value};
+
+use crate::names::Showing;
+use crate::{Failure, Task};
+
+/// The fields that say whose a record is, for a client of a practice.
+const OWNERS: [&str; 2] = ["ownerId", "clientId"];
+
+impl Task<'_> {
+    /// Why the caller may not change the record, if so.
+    pub(crate) fn may_not_touch(&self, schema: &Collection, held: &Held) -> Option<String> {
+        if let Some(why) = self.may_not_answer(schema, held) {
+            return Some(why);
+        }
+        let is_manager = matches!(self.caller.role, Role::Manager | Role::Admin);
+        // The other contracts let everybody who may write change what others made.
+        let is_closed =
+            self.dialect == Some(Dialect::Wellpulse) && schema.edit_by.contains(&Who::Author);
+        (is_closed && !is_manager && !self.is_author(held))
+            .then(|| format!("only its author or a manager may change this {}", schema.name))
+    }
+
+    /// Why nothing of the record may be told to somebody who writes, if so.
+    pub(crate) fn may_not_answer(&self, schema: &Collection, held: &Held) -> Option<String> {
+        let why = || format!("this {} belongs to another practice", schema.name);
+        (!self.is_of_practice(held)).then(why)
+    }
+
+    /// Whether the caller may read the record.
+    pub(crate) fn may_see(&self, held: &Held, showing: &mut Showing<'_>) -> Result<bool, Failure> {
+        if !self.is_of_practice(held) {
+            return Ok(false);
+        }
+        // A client of a practice reads what is his own.
+        if self.caller.role != Role::Client || self.is_author(held) {
+            return Ok(true);
+        }
+        let shown = showing.fields(held.collection, &held.fields, None)?;
+        let mut owners = OWNERS.iter().filter_map(|key| shown.get(*key));
+        Ok(owners.any(|owner| self.caller.is(&owner.to_cell())))
+    }
+
+    fn is_author(&self, held: &Held) -> bool {
+        match &held.made_for {
+            Some(user) => self.caller.is(user),
+            None => self.caller.is(&held.created_by.to_string()),
+        }
+    }
+
+    fn is_of_practice(&self, held: &Held) -> bool {
+        match held.fields.get("practiceId") {
+            Some(Value::Int(practice)) => self.caller.belongs_to(*practice),
+            _ => true,
+        }
+    }
+}

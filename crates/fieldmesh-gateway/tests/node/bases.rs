@@ -1,0 +1,116 @@
+//! What a device knew when it wrote.
+
+use fieldmesh_dialect::command::{Action, Base, Identity, Operation, Push};
+use fieldmesh_dialect::outcome::Fate;
+use fieldmesh_dialect::{Caller, Command, Dialect, Method, Name, Outcome};
+use fieldmesh_model::{Fields, Value};
+use serde_json::{Value as Json, json};
+
+use crate::{Office, now};
+
+fn on(office: &Office, user: &str) -> Caller {
+    Caller { device: Some(format!("tablet of {user}")), ..office.worker(user) }
+}
+
+async fn push(office: &Office, caller: &Caller, operations: &[Json]) -> Json {
+    let body = json!({ "clientTimestamp": now().as_millis(), "operations": operations });
+    let (status, body) = office.ask_as(caller, Method::Post, "/api/sync/push", &body).await;
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+async fn pull(office: &Office, caller: &Caller) {
+    let target = "/api/sync/pull?entityTypes=pets";
+    assert_eq!(office.ask_as(caller, Method::Get, target, &Json::Null).await.0, 200);
+}
+
+fn update(id: &Json, data: &Json) -> Json {
+    json!({ "operation": "update", "entityType": "pets", "entityId": id, "data": data })
+}
+
+/// A pet that both have read.
+async fn pet(office: &Office, people: &[&Caller]) -> Json {
+    let made = json!({ "operation": "create", "entityType": "pets", "tempId": "p",
+        "data": { "name": "Rex", "breed": "Pug", "species": "dog", "ownerId": 7 } });
+    let id = push(office, people[0], &[made]).await["results"][0]["realId"].clone();
+    for caller in people {
+        pull(office, caller).await;
+    }
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_made_of_my_edit_is_not_overwritten_by_my_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (ann, bob) = (on(&office, "ann"), on(&office, "bob"));
+    let id = pet(&office, &[&ann, &bob]).await;
+    assert_eq!(push(&office, &ann, &[update(&id, &json!({ "name": "A" }))]).await["processed"], 1);
+    pull(&office, &bob).await;
+    assert_eq!(push(&office, &bob, &[update(&id, &json!({ "name": "B" }))]).await["processed"], 1);
+    // Another field is in nobody's way, and shows nobody that she knows of the name.
+    assert_eq!(push(&office, &ann, &[update(&id, &json!({ "sex": "F" }))]).await["processed"], 1);
+    // Her own edit once more is no news.
+    let again = push(&office, &ann, &[update(&id, &json!({ "name": "A" }))]).await;
+    assert_eq!(again["processed"], 1, "{again}");
+    let third = push(&office, &ann, &[update(&id, &json!({ "name": "C" }))]).await;
+    assert_eq!(third["conflicts"], 1, "{third}");
+    let query = fieldmesh::api::ListQuery {
+        collection: "pet".into(),
+        ..fieldmesh::api::ListQuery::default()
+    };
+    assert_eq!(office.node.list(query).await.unwrap()[0].fields["name"], "B");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_edits_of_one_push_know_what_the_device_has_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (ann, bob) = (on(&office, "ann"), on(&office, "bob"));
+    let id = pet(&office, &[&ann, &bob]).await;
+    let theirs = json!({ "name": "B", "breed": "Beagle" });
+    assert_eq!(push(&office, &bob, &[update(&id, &theirs)]).await["processed"], 1);
+    pull(&office, &ann).await;
+    let both = [update(&id, &json!({ "name": "C" })), update(&id, &json!({ "breed": "Boxer" }))];
+    let pushed = push(&office, &ann, &both).await;
+    assert_eq!(pushed["processed"], 2, "{pushed}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_an_exact_version_is_answered_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let caller = office.worker("ann");
+    let operation = |action: Action, title: &str, base: Base| Operation {
+        identity: Identity::Named(Name::Text("t".into())),
+        action,
+        collection: "task".into(),
+        fields: Fields::from([("title".to_owned(), Value::Text(title.to_owned()))]),
+        base,
+        at: now(),
+        key: None,
+        references: Vec::new(),
+    };
+    let mut fates = Vec::new();
+    let exactly = Base::Exactly(1);
+    for operation in [
+        operation(Action::Create, "Oil", Base::New),
+        operation(Action::Update, "Grease", exactly),
+        operation(Action::Update, "Grease", exactly),
+        operation(Action::Update, "Paint", exactly),
+    ] {
+        let push = Push { operations: vec![operation], ..Push::default() };
+        let (dialect, command) = (Some(Dialect::Asset), Command::Push(push));
+        let outcome = office.gateway.execute(&caller, dialect, command, now()).await;
+        let Outcome::Pushed(mut pushed) = outcome else { panic!("{outcome:?}") };
+        fates.push(match pushed.fates.remove(0) {
+            Fate::Stored(stored) => Some((stored.record.version, stored.again)),
+            Fate::Rejected(_) => None,
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(fates, [Some((1, false)), Some((2, false)), Some((2, true)), None]);
+    office.close().await;
+}

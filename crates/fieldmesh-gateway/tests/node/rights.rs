@@ -1,0 +1,76 @@
+//! What one person keeps from others.
+
+use fieldmesh_dialect::{Caller, Method};
+use fieldmesh_model::Role;
+use serde_json::{Value as Json, json};
+
+use crate::Office;
+
+const PUSH: &str = "/api/sync/push";
+
+fn pet(operation: &str, name: &str) -> Json {
+    let data = json!({ "ownerId": 7, "name": name, "practiceId": 1 });
+    json!({ "clientTimestamp": 1, "operations": [
+        { "operation": operation, "entityType": "pets", "tempId": "p", "data": data },
+    ]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pet_of_another_practice_is_changed_by_nobody_of_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let ours = Caller { role: Role::Practitioner, ..office.worker("ann") };
+    let made = office.ask_as(&ours, Method::Post, PUSH, &pet("create", "Rex")).await.1;
+    let id = made["results"][0]["realId"].clone();
+    let theirs = Caller { practices: [2].into(), ..ours.clone() };
+    let theirs = Caller { user: "bob".to_owned(), ..theirs };
+    for operation in ["update", "delete"] {
+        let body = json!({ "clientTimestamp": 2, "operations": [{
+            "operation": operation, "entityType": "pets", "entityId": id, "version": 1,
+            "data": { "name": "Tom" },
+        }]});
+        let answer = office.ask_as(&theirs, Method::Post, PUSH, &body).await.1;
+        assert_eq!(answer["failed"], 1, "{answer}");
+    }
+    let again = office.ask_as(&ours, Method::Post, PUSH, &pet("create", "Rex")).await.1;
+    assert_eq!(again["processed"], 1, "{again}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_a_practice_reads_his_own_pets_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let staff = Caller { role: Role::Practitioner, ..office.worker("ann") };
+    office.ask_as(&staff, Method::Post, PUSH, &pet("create", "Rex")).await;
+    let mut seen = Vec::new();
+    for user in ["7", "8", "7"] {
+        let client = Caller { role: Role::Client, ..office.worker(user) };
+        let target = "/api/sync/pull?since=0&entityTypes=pets";
+        let (status, body) = office.ask_as(&client, Method::Get, target, &Json::Null).await;
+        assert_eq!(status, 200, "{body}");
+        seen.push(body.to_string().contains("Rex"));
+    }
+    assert_eq!(seen, [true, false, true]);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_is_taken_over_by_nobody_and_stays_away_once_it_was_unregistered() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (ann, bob) = (office.worker("ann"), office.worker("bob"));
+    let device = json!({ "deviceId": "T" });
+    let target = "/api/sync/devices";
+    assert_eq!(office.ask_as(&ann, Method::Post, target, &device).await.0, 201);
+    assert_eq!(office.ask_as(&bob, Method::Post, target, &device).await.0, 403);
+    let bound = Caller { device: Some("T".to_owned()), ..ann.clone() };
+    let pull = "/api/sync/pull?entityTypes=pets";
+    assert_eq!(office.ask_as(&bound, Method::Get, pull, &Json::Null).await.0, 200);
+    let own = "/api/sync/devices/T";
+    assert_eq!(office.ask_as(&ann, Method::Delete, own, &Json::Null).await.0, 204);
+    assert_eq!(office.ask_as(&bound, Method::Get, pull, &Json::Null).await.0, 403);
+    let push = pet("create", "Rex");
+    assert_eq!(office.ask_as(&bound, Method::Post, PUSH, &push).await.0, 403);
+    office.close().await;
+}
