@@ -37,7 +37,7 @@ fn a_device_that_lets_old_months_go_gets_smaller_and_has_them_back_when_it_wants
     hand.run(&["show", edited]).code(4).says(&["let go", "--back-to 2026-01"]);
     assert_eq!(hand.ids("field_entry"), std::slice::from_ref(&spring));
     hand.ok(&["list", "field_entry"]).says(&["since 2026-03"]);
-    hand.ok(&["status"]).says(&["field_entry since 2026-03"]);
+    hand.ok(&["status"]).says(&["holds", "field_entry", "since 2026-03"]);
     hand.ok(&["verify"]).says(&["clean", "600 records from before 2026-03 let go"]);
     fetches_nothing(&hand, &address);
     daemon.stop();
