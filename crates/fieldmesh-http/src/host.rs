@@ -63,7 +63,7 @@ pub trait Host: Send + Sync + 'static {
         at: Moment,
     ) -> BoxFuture<'_, Result<Session, Refusal>>;
 
-    /// What executes the commands of the caller's tenant; `None` where nothing does so far.
+    /// What executes the commands of the caller's tenant; `None` where nothing does.
     fn executor<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Option<Arc<dyn Executes>>>;
 }
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::MutexGuard;
+use std::sync::{MutexGuard, PoisonError};
 
 use fieldmesh_document::{CreateRecord, Document, EditError};
 use fieldmesh_model::schema::Collection;
@@ -73,7 +73,8 @@ impl Access {
     ///
     /// The view cannot follow.
     pub fn write(&self) -> Result<Write<'_>, Error> {
-        let alone = self.ledger.gateway.lock().expect("no holder of this lock panics");
+        // It guards no data, so one that panicked leaves nothing half done behind it.
+        let alone = self.ledger.gateway.lock().unwrap_or_else(PoisonError::into_inner);
         self.ledger.settle()?;
         let (pending, open, notes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let is_marked = false;
