@@ -28,7 +28,7 @@ impl Task<'_> {
 
     fn read_row(&self, user: &str, device: &str) -> Result<Option<Read>, Failure> {
         let note = self.access.note(&keys::read(self.access, user, device))?;
-        Ok(note.map(|note| stored::decode(&note)).transpose()?)
+        Ok(note.map(|note| Read::decode(&note)).transpose()?)
     }
 
     /// Fails if the device that a request names, or that of its token, may not sync any more.
@@ -41,11 +41,15 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Up to where the caller has read with the device, if he did.
-    pub(crate) fn read_place(&self, device: &str) -> Result<Option<u64>, Failure> {
+    /// How far the caller has read with the device, if he did.
+    pub(crate) fn read(&self, device: &str) -> Result<Option<Read>, Failure> {
         let feed = self.access.feed_id()?;
         let read = self.read_row(&self.caller.user, device)?;
-        Ok(read.filter(|read| read.feed == feed).map(|read| read.place))
+        Ok(read.filter(|read| read.feed == feed))
+    }
+
+    fn read_place(&self, device: &str) -> Result<Option<u64>, Failure> {
+        Ok(self.read(device)?.map(|read| read.place))
     }
 
     fn new_device(&self, device: &str) -> DeviceRow {
@@ -71,19 +75,30 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Notes how far a device has read.
-    pub(crate) fn note_read(&self, device: &str, place: u64, at: Moment) -> Result<(), Failure> {
+    /// Notes how far a device has read: up to `place`, having told that it has everything up to
+    /// `since`.
+    pub(crate) fn note_read(
+        &self,
+        device: &str,
+        since: Option<u64>,
+        place: u64,
+        at: Moment,
+    ) -> Result<(), Failure> {
         let feed = self.access.feed_id()?;
+        let before = self.read(device)?;
+        // Who reads from the start says nothing of what he has: only the last page is in doubt, and
+        // of the first one whatever he names of it shows that he got it.
+        let sure = since.or(before.map(|read| read.place)).unwrap_or(place);
         let is_known = |read: Read| {
             let is_recent = at.millis_since(read.at) < CONTACT_AGE_MAX;
-            (read.feed, read.place) == (feed, place) && is_recent
+            (read.place, read.sure) == (place, sure) && is_recent
         };
-        if self.read_row(&self.caller.user, device)?.is_some_and(is_known) {
+        if before.is_some_and(is_known) {
             return Ok(());
         }
         let mut write = self.access.write()?;
         let key = keys::read(self.access, &self.caller.user, device);
-        write.note(key, Some(stored::encode(&Read { feed, place, at })));
+        write.note(key, Some(stored::encode(&Read { feed, place, at, sure })));
         match self.device_row(device)? {
             Some(_) => write.finish().map(|_| ()).map_err(Failure::from),
             None => self.keep_device(write, &self.new_device(device)),

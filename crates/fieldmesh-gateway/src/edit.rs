@@ -48,12 +48,8 @@ impl Writing<'_> {
     }
 
     pub(crate) fn update(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
-        let (version, own) = self.base(held, ready.operation)?;
-        let base = match version < held.version {
-            true => self.write.held_at(held.id, version)?,
-            false => None,
-        };
-        let base_fields = base.as_ref().map_or(&held.fields, |base| &base.fields);
+        let Knowledge { version, sure, own, wrote } = self.knowledge(held, ready.operation)?;
+        let base_fields = self.fields_at(held, version)?;
         let null = Value::Null;
         // What the device wrote itself it knows as it wrote it, whatever others made of it since.
         let known = |key: &str| own.fields.get(key).or(base_fields.get(key)).unwrap_or(&null);
@@ -90,6 +86,15 @@ impl Writing<'_> {
                 None => self.stored(held, false),
             };
         }
+        // Nobody is asked because of a page that may have been lost; but what came with it, and is
+        // replaced here, stands beside what replaces it.
+        let sure_fields = self.fields_at(held, sure)?;
+        let is_unsure = |key: &String| {
+            merges_by_choice(ready.schema, key)
+                && !is_same(sure_fields.get(key), base_fields.get(key))
+                && !is_same(wrote.get(key), base_fields.get(key))
+        };
+        let on = if news.keys().any(is_unsure) { sure } else { on };
         let at = self.written_at(ready.operation.at);
         let after = self.edit(held.id, Some(on), &news, at)?;
         self.note_violations(&after, ready)?;
@@ -108,39 +113,57 @@ impl Writing<'_> {
         if held.deleted {
             return self.stored(held, true);
         }
-        let (version, own) = self.base(held, ready.operation)?;
+        let Knowledge { version, sure, own, wrote } = self.knowledge(held, ready.operation)?;
+        let (base_fields, sure_fields) =
+            (self.fields_at(held, version)?, self.fields_at(held, sure)?);
+        let is_known = |(key, field): (&String, &Value)| {
+            is_same(sure_fields.get(key), Some(field)) || is_same(wrote.get(key), Some(field))
+        };
+        // An edit that came with a page that may have been lost is asked about, not deleted.
+        let on = match base_fields.iter().all(is_known) {
+            true => version.max(own.version),
+            false => sure,
+        };
         let at = self.written_at(ready.operation.at);
-        let on = Some(version.max(own.version));
-        let after = self.write.delete(held.id, on, at, &self.task.caller.user)?;
+        let after = self.write.delete(held.id, Some(on), at, &self.task.caller.user)?;
         self.note_written(held.id);
         self.stored(&after, false)
     }
 
-    /// The version that the device knew, and what it wrote itself since it read that.
-    fn base(&mut self, held: &Held, operation: &Operation) -> Result<(u64, WrittenRow), Failure> {
+    /// The fields of the record as it was after its first `version` changes.
+    fn fields_at(&mut self, held: &Held, version: u64) -> Result<Fields, Failure> {
+        let past = match version < held.version {
+            true => self.write.held_at(held.id, version)?,
+            false => None,
+        };
+        Ok(past.map_or_else(|| held.fields.clone(), |past| past.fields))
+    }
+
+    fn knowledge(&mut self, held: &Held, operation: &Operation) -> Result<Knowledge, Failure> {
         let at = match operation.base {
-            Base::New => return Ok((1, WrittenRow::default())),
+            Base::New => return Ok(Knowledge::of(1)),
             Base::Version(version) | Base::Exactly(version) => {
-                return Ok((version.clamp(1, held.version), WrittenRow::default()));
+                return Ok(Knowledge::of(version.clamp(1, held.version)));
             }
-            Base::Current => return Ok((held.version, WrittenRow::default())),
+            Base::Current => return Ok(Knowledge::of(held.version)),
             Base::Seen { at } => at,
         };
         let access = self.task.access;
-        let read = self.task.read_place(&self.owner)?;
-        let position = match read {
-            Some(place) => place,
-            None => access.position_at(at)?,
+        let (position, sure) = match self.task.read(&self.owner)? {
+            Some(read) => (read.place, read.sure),
+            None => (access.position_at(at)?, u64::MAX),
         };
         let told = self.told(held.id, at)?;
-        let version = held.version_at(position).max(told).clamp(1, held.version);
+        let version = |position| held.version_at(position).max(told).clamp(1, held.version);
+        let (sure, version) = (version(sure.min(position)), version(position));
         let key = keys::written(access, &self.owner, held.id);
         let own = self.write.noted(access, &key)?;
         let own: WrittenRow =
             own.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default();
+        let wrote = own.fields.clone();
         // What it has read since stands for itself.
         let own = if own.version > version { own } else { WrittenRow::default() };
-        Ok((version, own))
+        Ok(Knowledge { version, sure, own, wrote })
     }
 
     /// Writes fields as an edit on the version that its author knew.
@@ -168,6 +191,25 @@ impl Writing<'_> {
 
     pub(crate) fn note_written(&mut self, id: DocumentId) {
         *self.wrote.entry(id).or_default() += 1;
+    }
+}
+
+/// What a device knew of a record when it wrote.
+struct Knowledge {
+    /// With everything that it was sent.
+    version: u64,
+    /// Without the last page: its answer may have been lost.
+    sure: u64,
+    /// What it wrote itself since it read that version.
+    own: WrittenRow,
+    /// What it wrote itself last, whether it has read that or not.
+    wrote: Fields,
+}
+
+impl Knowledge {
+    /// Of a device that named the version.
+    fn of(version: u64) -> Self {
+        Self { version, sure: version, own: WrittenRow::default(), wrote: Fields::default() }
     }
 }
 

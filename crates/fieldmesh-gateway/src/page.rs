@@ -109,7 +109,7 @@ impl Task<'_> {
             }
         };
         if let Some(device) = &pull.device {
-            self.note_read(device, page.place, mark.at)?;
+            self.note_read(device, since, page.place, mark.at)?;
         }
         Ok(page)
     }

@@ -75,12 +75,24 @@ pub(crate) struct DeviceRow {
 }
 
 /// How far somebody has read with a device, and when that was.
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Read {
     pub(crate) feed: [u8; 8],
+    /// Up to where the last page went. Its answer may have been lost.
     pub(crate) place: u64,
     pub(crate) at: Moment,
+    /// Up to where the device has everything, by what it said when it asked for that page.
+    pub(crate) sure: u64,
+}
+
+impl Read {
+    /// Decodes a note, also one that the first gateway wrote, which did not tell the two apart.
+    pub(crate) fn decode(note: &[u8]) -> Result<Self, fieldmesh::Error> {
+        decode(note).or_else(|_| {
+            let (feed, place, at) = decode(note)?;
+            Ok(Self { feed, place, at, sure: place })
+        })
+    }
 }
 
 /// What a client wrote of a record without having read it again.

@@ -1,5 +1,6 @@
 //! What a device knew when it wrote.
 
+use fieldmesh::api::{ConflictQuery, ConflictReport};
 use fieldmesh_dialect::command::{Action, Base, Identity, Operation, Push};
 use fieldmesh_dialect::outcome::Fate;
 use fieldmesh_dialect::{Caller, Command, Dialect, Method, Name, Outcome};
@@ -112,5 +113,76 @@ async fn an_edit_of_an_exact_version_is_answered_again() {
         });
     }
     assert_eq!(fates, [Some((1, false)), Some((2, false)), Some((2, true)), None]);
+    office.close().await;
+}
+
+/// What stands beside each other in the records of pets, with what settled itself.
+async fn competing(office: &Office) -> Vec<(String, Vec<Json>)> {
+    let query = ConflictQuery { closed: true, ..ConflictQuery::default() };
+    let inbox = office.node.conflicts(query).await.unwrap();
+    let values = |it: &ConflictReport| it.values.iter().map(|it| it.value.clone()).collect();
+    inbox.iter().map(|it| (it.kind.clone(), values(it))).collect()
+}
+
+/// Reads what is new since a moment, as a client does that keeps it; gives the next one.
+async fn pull_since(office: &Office, caller: &Caller, since: &Json) -> Json {
+    let since = since.as_i64().unwrap_or(0);
+    let target = format!("/api/sync/pull?entityTypes=pets&lastSyncTimestamp={since}");
+    let (status, body) = office.ask_as(caller, Method::Get, &target, &Json::Null).await;
+    assert_eq!(status, 200, "{body}");
+    body["nextTimestamp"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_after_a_lost_answer_does_not_replace_what_came_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (ann, bob) = (on(&office, "ann"), on(&office, "bob"));
+    let id = pet(&office, &[&ann, &bob]).await;
+    let read = pull_since(&office, &ann, &Json::Null).await;
+    let rename = |name: &str| [update(&id, &json!({ "name": name }))];
+    assert_eq!(push(&office, &bob, &rename("B")).await["processed"], 1);
+    pull_since(&office, &ann, &read).await;
+    // Nobody refuses what may well have been written in knowledge of it.
+    let pushed = push(&office, &ann, &rename("C")).await;
+    assert_eq!(pushed["processed"], 1, "{pushed}");
+    assert_eq!(competing(&office).await, [("field".into(), vec![json!("B"), json!("C")])]);
+    let shown = office.get("/api/sync/pull?entityTypes=pets").await;
+    assert!(shown.to_string().contains(r#""name":"C""#), "{shown}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_after_a_lost_answer_asks_about_the_edit_that_came_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (ann, bob) = (on(&office, "ann"), on(&office, "bob"));
+    let id = pet(&office, &[&ann, &bob]).await;
+    let read = pull_since(&office, &ann, &Json::Null).await;
+    assert_eq!(push(&office, &bob, &[update(&id, &json!({ "name": "B" }))]).await["processed"], 1);
+    pull_since(&office, &ann, &read).await;
+    let delete = json!({ "operation": "delete", "entityType": "pets", "entityId": id });
+    assert_eq!(push(&office, &ann, &[delete]).await["processed"], 1);
+    let kinds: Vec<String> = competing(&office).await.into_iter().map(|it| it.0).collect();
+    assert_eq!(kinds, ["deleted-and-edited"]);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_what_comes_next_is_known_to_have_what_came_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (ann, bob) = (on(&office, "ann"), on(&office, "bob"));
+    let id = pet(&office, &[&ann, &bob]).await;
+    let mut read = pull_since(&office, &ann, &Json::Null).await;
+    for (caller, name) in [(&bob, "B"), (&ann, "C"), (&ann, "D"), (&bob, "E"), (&ann, "F")] {
+        let pushed = push(&office, caller, &[update(&id, &json!({ "name": name }))]).await;
+        assert_eq!(pushed["processed"], 1, "{pushed}");
+        pull(&office, &bob).await;
+        for _ in 0..2 {
+            read = pull_since(&office, &ann, &read).await;
+        }
+    }
+    assert_eq!(competing(&office).await, []);
     office.close().await;
 }
