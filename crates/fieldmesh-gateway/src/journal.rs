@@ -6,7 +6,7 @@ use fieldmesh_dialect::{Outcome, Refusal};
 use fieldmesh_model::Fault;
 
 use crate::names::Showing;
-use crate::push::Writing;
+use crate::push::{TOO_LARGE, Writing};
 use crate::stored::{self, EntryRow, OperationRow, ReasonRow, StateRow};
 use crate::{Failure, Task, keys};
 
@@ -33,7 +33,11 @@ impl Task<'_> {
             let (row, known) = match writing.take_in(queued) {
                 // The others of a batch are processed all the same.
                 Err(Failure::Refused(Refusal::Forbidden { why })) if !is_single => {
-                    (EntryRow::refused(queued, why), false)
+                    (EntryRow::refused(queued, ReasonRow::Forbidden(why)), false)
+                }
+                Err(Failure::Refused(Refusal::Invalid { faults })) if !is_single => {
+                    let reason = ReasonRow::from(&Reason::Invalid { faults });
+                    (EntryRow::refused(queued, reason), false)
                 }
                 taken => taken?,
             };
@@ -200,6 +204,9 @@ impl Writing<'_> {
             }
             return Ok((row, true));
         }
+        if stored::is_too_large(&queued.operation) {
+            return Err(Failure::Refused(Refusal::fault("", TOO_LARGE)));
+        }
         let row = EntryRow {
             id,
             sequence: self.next_sequence()?,
@@ -312,7 +319,7 @@ impl Writing<'_> {
 
 impl EntryRow {
     /// What is answered for an operation that the journal does not take; it is kept nowhere.
-    fn refused(queued: &Queued, why: String) -> Self {
+    fn refused(queued: &Queued, why: ReasonRow) -> Self {
         Self {
             id: queued.id.clone().or(queued.operation.key.clone()).unwrap_or_default(),
             sequence: 0,
@@ -320,7 +327,7 @@ impl EntryRow {
             device: queued.device.clone(),
             operation: OperationRow::from(&queued.operation),
             retries: 0,
-            state: StateRow::Failed(ReasonRow::Forbidden(why)),
+            state: StateRow::Failed(why),
         }
     }
 }

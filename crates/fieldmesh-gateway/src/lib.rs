@@ -109,6 +109,10 @@ impl Gateway {
         match done.await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(Failure::Refused(refusal))) => Outcome::Refused(refusal),
+            // What the caller gave cannot be stored so.
+            Ok(Err(Failure::Broken(Error::Invalid { faults }))) => {
+                Outcome::Refused(Refusal::Invalid { faults })
+            }
             Ok(Err(Failure::Broken(error))) => {
                 tracing::error!(%error, "a command could not be executed");
                 Outcome::Refused(Refusal::Failed)

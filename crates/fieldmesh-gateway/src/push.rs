@@ -16,6 +16,11 @@ use crate::ready::Ready;
 use crate::stored::{self, FormRow};
 use crate::{Failure, Task, keys};
 
+/// Why an operation is not taken: it could neither be a record nor be kept to be looked at.
+pub(crate) const TOO_LARGE: &str = "this operation is larger than a record may be (256 KiB)";
+/// Bytes that are kept of a part of a request that is no operation.
+const REFUSED_SIZE_MAX: usize = 64 << 10;
+
 /// What is being written for one command.
 pub(crate) struct Writing<'a> {
     pub(crate) task: Task<'a>,
@@ -46,7 +51,9 @@ impl Task<'_> {
             let before: u64 = writing.wrote.values().sum();
             let fate = writing.apply(operation)?;
             stores_left -= usize::from(writing.wrote.values().sum::<u64>() > before);
-            if let Fate::Rejected(reason) = &fate {
+            if let Fate::Rejected(reason) = &fate
+                && !stored::is_too_large(operation)
+            {
                 writing.keep_rejected(operation, reason, device)?;
             }
             fates.push(fate);
@@ -55,7 +62,8 @@ impl Task<'_> {
             let key = keys::refused(self.access, &refused.content);
             let faults: Vec<(String, String)> =
                 refused.faults.iter().cloned().map(|it| (it.field, it.message)).collect();
-            writing.write.note(key, Some(stored::encode(&(&refused.content, faults))));
+            let content = start_of(&refused.content, REFUSED_SIZE_MAX);
+            writing.write.note(key, Some(stored::encode(&(content, faults))));
         }
         if let Some(device) = &push.device {
             writing.note_device(device)?;
@@ -119,6 +127,9 @@ impl Writing<'_> {
         };
         if let Some(why) = self.may_not(schema) {
             return Ok(Err(Reason::Forbidden { why }));
+        }
+        if stored::is_too_large(operation) {
+            return Ok(Err(Reason::Invalid { faults: vec![Fault::new("", TOO_LARGE)] }));
         }
         self.note_form(operation);
         let ready = match self.prepare(operation, schema)? {
@@ -297,6 +308,11 @@ impl Writing<'_> {
     pub(crate) fn resolution(&self) -> Option<Resolution> {
         self.resolution
     }
+}
+
+/// The start of a text, whole characters.
+fn start_of(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 /// Whether the record says already what the operation makes of it.

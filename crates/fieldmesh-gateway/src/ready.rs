@@ -66,13 +66,7 @@ impl<'a> Writing<'a> {
                 fields.insert(copied.to.clone(), value.clone());
             }
         }
-        for (key, field) in &mut fields {
-            let Some(other) = target(schema, key) else { continue };
-            let Some(name) = named_by(field) else { continue };
-            if let Some(id) = self.find(other, &name)? {
-                *field = Value::Text(id.to_string());
-            }
-        }
+        self.refer(schema, &mut fields)?;
         if operation.action == Action::Create {
             if let Ok(taken) = validate_stated(schema, &fields, &AnyReference) {
                 // Copied and derived fields stay as they are: nobody else knows them better.
@@ -84,6 +78,18 @@ impl<'a> Writing<'a> {
             fields.retain(|_, field| *field != Value::Null);
         }
         Ok(Ok(Ready { operation, schema, fields, dangling }))
+    }
+
+    /// Puts ids into the fields that call other records by name.
+    pub(crate) fn refer(&self, schema: &Collection, fields: &mut Fields) -> Result<(), Failure> {
+        for (key, field) in fields {
+            let Some(other) = target(schema, key) else { continue };
+            let Some(name) = named_by(field) else { continue };
+            if let Some(id) = self.find(other, &name)? {
+                *field = Value::Text(id.to_string());
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn find(

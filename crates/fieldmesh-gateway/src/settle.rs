@@ -45,7 +45,7 @@ impl Task<'_> {
             None => self.conflict_named(&id)?,
         };
         if row.settled.is_none() {
-            let (fields, emergency) = (&resolve.fields, resolve.emergency.clone());
+            let emergency = resolve.emergency.clone();
             let keep = match &resolve.keep {
                 Some(name) => {
                     let schema = self.access.schema(row.collection);
@@ -53,7 +53,9 @@ impl Task<'_> {
                 }
                 None => None,
             };
-            writing.settle(&row, resolve.resolution, fields, keep, emergency)?;
+            let mut fields = resolve.fields.clone();
+            writing.refer(&self.access.schema(row.collection), &mut fields)?;
+            writing.settle(&row, resolve.resolution, &fields, keep, emergency)?;
             if let Some(entry) = entry {
                 writing.move_entry(entry, StateRow::Synced(row.client.document))?;
             }

@@ -1,5 +1,6 @@
 //! What the gateway's notes say: the disk format of conflicts, devices and the journal.
 
+use fieldmesh::gateway::NOTE_SIZE_MAX;
 use fieldmesh_dialect::Name;
 use fieldmesh_dialect::command::{
     Action, Base, Copied, Identity, NameForm, Operation, Reference, Resolution,
@@ -313,6 +314,11 @@ impl From<&OperationRow> for Operation {
             references: row.references.iter().map(reference).collect(),
         }
     }
+}
+
+/// Whether the journal can keep an operation, whatever comes of it.
+pub(crate) fn is_too_large(operation: &Operation) -> bool {
+    encode(&OperationRow::from(operation)).len() > NOTE_SIZE_MAX / 2
 }
 
 impl OperationRow {

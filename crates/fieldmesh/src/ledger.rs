@@ -65,7 +65,7 @@ pub(crate) use self::membership::revoker;
 pub(crate) use self::mend::Seen;
 pub(crate) use self::past::Past;
 pub(crate) use self::query::Names;
-pub use self::written::{NewDocument, Write};
+pub use self::written::{NOTE_SIZE_MAX, NewDocument, Write};
 
 /// How long a read waits for what others have sent a moment ago.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -28,6 +28,11 @@ use super::{Desk, Ledger};
 /// an actor of its own, and more of them in one record are a client's mistake.
 const ASIDE_MAX: u8 = 64;
 
+/// The most bytes of what a gateway notes under one key: the view keeps it as one value.
+pub const NOTE_SIZE_MAX: usize = 1 << 20;
+/// Bytes of notes in one entry of the log.
+const NOTES_SIZE_MAX: usize = 4 << 20;
+
 /// A record that a gateway creates.
 #[derive(Debug, Clone)]
 pub struct NewDocument<'a> {
@@ -141,6 +146,23 @@ impl Opened {
         let held = Held::of(id, self.scope.collection, self.record.clone(), version);
         Held { arrived: self.arrived.clone(), position: self.feed, ..held }
     }
+}
+
+/// Notes no larger than an entry of the log may be; the moment stands in the last of them.
+fn in_parts(rows: Vec<(Vec<u8>, Option<Vec<u8>>)>, at: Option<Moment>) -> Vec<Note> {
+    let mut notes = vec![Note { rows: Vec::new(), at: None }];
+    let mut size = 0;
+    for row in rows {
+        let bytes = row.0.len() + row.1.as_ref().map_or(0, Vec::len);
+        if size + bytes > NOTES_SIZE_MAX && size > 0 {
+            notes.push(Note { rows: Vec::new(), at: None });
+            size = 0;
+        }
+        size += bytes;
+        notes.last_mut().expect("invariant: there is one from the start").rows.push(row);
+    }
+    notes.last_mut().expect("invariant: there is one from the start").at = at;
+    notes
 }
 
 impl Write<'_> {
@@ -300,7 +322,8 @@ impl Write<'_> {
         self.is_marked = true;
     }
 
-    /// Notes something that a restart must not lose; `None` takes it back.
+    /// Notes something that a restart must not lose, of at most [`NOTE_SIZE_MAX`] bytes; `None`
+    /// takes it back.
     pub fn note(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.notes.insert(key, value);
     }
@@ -334,16 +357,23 @@ impl Write<'_> {
     ///
     /// # Errors
     ///
-    /// The disk failed: what was written may be there or not, and may be written again.
+    /// The disk failed: what was written may be there or not, and may be written again. Or a note is
+    /// too large; then none is written, but the records are.
     pub fn finish(mut self) -> Result<Option<Mark>, Error> {
         // What is written needs a moment of arrival, and so does who asks for it next.
         let is_marked = self.is_marked || !self.pending.is_empty();
         let mut last = self.settle()?;
         let rows: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
+        // The view could never go on behind an entry that does not fit into it.
+        if rows.iter().any(|(_, value)| value.as_ref().is_some_and(|it| it.len() > NOTE_SIZE_MAX)) {
+            let reason = format!("what is to be noted of it is larger than {NOTE_SIZE_MAX} bytes");
+            return Err(Error::fault("", reason));
+        }
         let mut noted = None;
         if is_marked || !rows.is_empty() {
-            let note = Note { rows, at: is_marked.then(clock::now) };
-            let places = self.ledger.store.append(vec![Entry::Note(note).encode()]);
+            let notes = in_parts(rows, is_marked.then(clock::now));
+            let entries = notes.into_iter().map(|note| Entry::Note(note).encode()).collect();
+            let places = self.ledger.store.append(entries);
             noted = places.map_err(|error| Error::store(&error))?.last().copied();
             last = last.max(noted);
         }
