@@ -97,6 +97,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
+    /// Show or change which log lines the running relay writes, until it is stopped.
+    Log {
+        /// Like `info` or `warn,fieldmesh_net=debug`; without one the present filter is shown.
+        filter: Option<String>,
+    },
 }
 
 /// Where a relay is reached by devices.
@@ -127,6 +132,9 @@ pub(crate) struct RunArgs {
     /// opened when they are asked for [default: 500].
     #[arg(long, env = "SYNC_RELAY_OPEN_TENANTS_MAX", value_name = "COUNT")]
     pub(crate) open_tenants_max: Option<usize>,
+    /// Say what is set and whether it can be used, and serve nothing.
+    #[arg(long)]
+    pub(crate) check_config: bool,
 }
 
 /// The tenant to create.

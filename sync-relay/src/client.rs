@@ -1,5 +1,6 @@
 //! Asks the relay that runs on the data folder.
 
+mod log;
 mod users;
 
 use std::path::PathBuf;

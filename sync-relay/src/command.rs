@@ -1,7 +1,9 @@
 //! The commands: each asks a relay, one that runs or one that it opens, and prints the answer.
 
+mod check;
 mod device;
 mod invite;
+mod log;
 mod run;
 mod tenant;
 mod user;
@@ -17,7 +19,7 @@ use crate::args::{Cli, Command, DeviceCommand, TenantCommand};
 use crate::client::Client;
 use crate::data::{DataFolder, NotHeld};
 use crate::exit::Failure;
-use crate::log::Life;
+use crate::log::{Life, Lines};
 use crate::problem;
 use crate::relay::{OPEN_TENANTS_MAX_DEFAULT, Port, Relay};
 use crate::settings::Settings;
@@ -36,6 +38,7 @@ pub(crate) const fn life(command: &Command) -> Life {
 /// What every command gets.
 struct Context<'a> {
     settings: &'a Settings,
+    lines: &'a Lines,
     terminal: &'a Terminal,
 }
 
@@ -43,10 +46,12 @@ struct Context<'a> {
 pub(crate) async fn run(
     cli: &Cli,
     settings: &Settings,
+    lines: &Lines,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let context = Context { settings, terminal };
+    let context = Context { settings, lines, terminal };
     match &cli.command {
+        Command::Run(args) if args.check_config => check::check(&context),
         Command::Run(_) => run::run(&context).await,
         Command::Tenant { command } => match command {
             TenantCommand::Create(args) => tenant::create(&context, args).await,
@@ -61,6 +66,7 @@ pub(crate) async fn run(
             DeviceCommand::Revoke(args) => device::revoke(&context, args).await,
         },
         Command::User { command } => user::user(&context, command).await,
+        Command::Log { filter } => log::log(&context, filter.as_deref()).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Serves the other commands of the data folder: HTTP/1.1 with `/v1` routes over a Unix socket.
 
+mod log;
 mod users;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use fieldmesh::api::{
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::log::Lines;
 use crate::problem;
 use crate::relay::Relay;
 use crate::wire::{NewTenant, PROBLEM, TenantList, TenantSummary};
@@ -30,11 +32,12 @@ pub(crate) const LAST_REQUESTS_MAX: Duration = Duration::from_secs(2);
 pub(crate) async fn serve(
     socket: &mut Socket,
     relay: Relay,
+    lines: Lines,
     stop: CancellationToken,
 ) -> Result<(), Problem> {
     let Some(listener) = socket.take_listener() else { return Ok(()) };
-    let serving =
-        axum::serve(listener, router(relay)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let serving = axum::serve(listener, router(relay, lines))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
     let served = tokio::select! {
         served = serving.into_future() => served,
         () = overdue(&stop) => Ok(()),
@@ -48,7 +51,7 @@ pub(crate) async fn overdue(stop: &CancellationToken) {
     tokio::time::sleep(LAST_REQUESTS_MAX).await;
 }
 
-fn router(relay: Relay) -> Router {
+fn router(relay: Relay, lines: Lines) -> Router {
     Router::new()
         .route("/v1/tenants", get(tenants).post(admit))
         .route("/v1/tenants/{tenant}/invitations", post(invite))
@@ -58,6 +61,7 @@ fn router(relay: Relay) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(relay)
+        .merge(log::routes(lines))
 }
 
 async fn tenants(State(relay): State<Relay>) -> Json<TenantList> {

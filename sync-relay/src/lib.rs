@@ -59,12 +59,12 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli, terminal: &Terminal) -> Result<(), Failure> {
     let settings = Settings::read(cli)?;
-    log::start(&cli.global, &settings, command::life(&cli.command))?;
+    let lines = log::start(&cli.global, &settings, command::life(&cli.command))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| problem::failed(format!("cannot start threads: {error}")))?;
-    let result = runtime.block_on(Box::pin(command::run(cli, &settings, terminal)));
+    let result = runtime.block_on(Box::pin(command::run(cli, &settings, &lines, terminal)));
     runtime.shutdown_timeout(LAST_THREADS_MAX);
     result
 }

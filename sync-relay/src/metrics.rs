@@ -9,6 +9,8 @@ use std::time::Duration;
 use fieldmesh::api::Vitals;
 use fieldmesh_http::Measured;
 
+use crate::relay::ANSWERS;
+
 /// Media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -38,6 +40,8 @@ pub(crate) struct TenantMeasures {
     pub(crate) vitals: Option<Vitals>,
     /// Whether nothing is known to be wrong with it.
     pub(crate) is_up: bool,
+    /// How operations of its apps were answered, in the order of [`ANSWERS`].
+    pub(crate) answers: [u64; ANSWERS.len()],
 }
 
 /// One measure of every tenant.
@@ -115,6 +119,13 @@ pub(crate) fn render(measures: &Measures) -> String {
             }
         }
     }
+    head(&mut text, "operations_total", "counter", "Operations of apps by how they were answered.");
+    for tenant in &measures.tenants {
+        for (count, answer) in tenant.answers.iter().zip(ANSWERS) {
+            let labels = [("tenant", tenant.tenant.as_str()), ("answer", answer)];
+            line(&mut text, "operations_total", &labels, count);
+        }
+    }
     text
 }
 
@@ -171,6 +182,7 @@ mod tests {
                     stored_bytes: 4_096,
                     vitals: Some(vitals),
                     is_up: false,
+                    answers: [7, 2, 0, 0],
                 },
                 TenantMeasures {
                     tenant: "b2b2b2b2".into(),
@@ -191,6 +203,8 @@ mod tests {
             "sync_relay_stored_bytes{tenant=\"a1a1a1a1\"} 4096",
             "sync_relay_received_bytes_total{tenant=\"a1a1a1a1\"} 70000",
             "sync_relay_append_failures_total{tenant=\"a1a1a1a1\"} 2",
+            "sync_relay_operations_total{tenant=\"a1a1a1a1\",answer=\"stored\"} 7",
+            "sync_relay_operations_total{tenant=\"b2b2b2b2\",answer=\"conflict\"} 0",
             "sync_relay_store_up{tenant=\"a1a1a1a1\"} 0",
             "sync_relay_store_up{tenant=\"b2b2b2b2\"} 1",
         ] {
@@ -199,6 +213,22 @@ mod tests {
         assert!(text.contains("sync_relay_build_info{version=\""));
         assert!(!text.contains("sync_relay_batches_stored{tenant=\"b2b2b2b2\"}"));
         let helps = text.lines().filter(|line| line.starts_with("# HELP")).count();
-        assert_eq!(helps, 5 + PER_TENANT.len());
+        assert_eq!(helps, 6 + PER_TENANT.len());
+    }
+
+    #[test]
+    fn every_alert_asks_for_what_is_measured() {
+        let mut text = render(&Measures::default());
+        render_http(&mut text, &Measured::default());
+        let rules = include_str!("../packaging/alerts.yaml");
+        let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let asked: Vec<&str> = rules
+            .split(|letter| !is_name(letter))
+            .filter(|it| it.starts_with("sync_relay_"))
+            .collect();
+        assert!(asked.len() > 5, "{asked:?}");
+        for name in asked {
+            assert!(text.contains(&format!("# TYPE {name} ")), "nothing measures {name}");
+        }
     }
 }

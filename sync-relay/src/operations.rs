@@ -28,6 +28,25 @@ use crate::settings::HttpSettings;
 /// What a proxy says that it passes a request on.
 const FORWARDED: [&str; 3] = ["x-forwarded-for", "forwarded", "via"];
 
+/// Certificates that may have been renewed.
+pub(crate) struct Renewal(Option<Certificates>);
+
+impl Renewal {
+    /// Reads the files again; where they cannot be used, those read before are used on.
+    pub(crate) fn renew(&self) {
+        let Some(certificates) = &self.0 else {
+            return tracing::info!("told to read certificates again, and there are none");
+        };
+        match certificates.read_again() {
+            Ok(()) => tracing::info!("certificates read again"),
+            Err(error) => {
+                let problem = unusable(&error).detail;
+                tracing::error!(problem, "certificates not read again; the old ones stay in use");
+            }
+        }
+    }
+}
+
 /// The open ports.
 pub(crate) struct Ports {
     /// For apps.
@@ -44,12 +63,7 @@ impl Ports {
     ///
     /// An address is in use or not this machine's, or the certificates cannot be used.
     pub(crate) async fn open(settings: &HttpSettings) -> Result<Self, Problem> {
-        let certificates = match &settings.tls {
-            Some((chain, key)) => {
-                Some(Certificates::read(chain, key).map_err(|error| unusable(&error))?)
-            }
-            None => None,
-        };
+        let certificates = certificates(settings)?;
         let http = bind(settings.address, "--http").await?;
         let operations = match settings.operations {
             Some(address) => Some(bind(address, "--operations").await?),
@@ -57,6 +71,21 @@ impl Ports {
         };
         Ok(Self { http, operations, certificates })
     }
+
+    /// What reads the certificates again when it is told.
+    pub(crate) fn renewal(&self) -> Renewal {
+        Renewal(self.certificates.clone())
+    }
+}
+
+/// The certificates of the port for apps, where there are any.
+///
+/// # Errors
+///
+/// They cannot be used.
+pub(crate) fn certificates(settings: &HttpSettings) -> Result<Option<Certificates>, Problem> {
+    let Some((chain, key)) = &settings.tls else { return Ok(None) };
+    Certificates::read(chain, key).map(Some).map_err(|error| unusable(&error))
 }
 
 fn unusable(error: &fieldmesh_http::CertificatesError) -> Problem {

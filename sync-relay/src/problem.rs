@@ -57,6 +57,12 @@ pub(crate) fn signals() -> Result<fieldmesh_shell::signal::Signals, Problem> {
         .map_err(|error| failed(format!("cannot take signals: {error}")))
 }
 
+/// The signal that asks the program to read again what it was given.
+pub(crate) fn hangups() -> Result<fieldmesh_shell::signal::Hangups, Problem> {
+    fieldmesh_shell::signal::Hangups::take()
+        .map_err(|error| failed(format!("cannot take signals: {error}")))
+}
+
 /// The relay took a connection and does not answer.
 pub(crate) fn silent(silence: Silence) -> Problem {
     failed(silence.advice("relay", "data folder"))

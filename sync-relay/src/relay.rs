@@ -3,6 +3,7 @@
 //! It is served by `run`, and while it waits for joins by `invite`; the other commands open one
 //! without a port where no relay is running.
 
+mod answers;
 mod directory;
 mod executor;
 mod people;
@@ -28,6 +29,7 @@ use crate::metrics::{Measures, TenantMeasures};
 use crate::problem;
 use crate::wire::{BrokenTenant, NewTenant, TenantList, TenantSummary};
 
+pub(crate) use self::answers::ANSWERS;
 pub(crate) use self::directory::{Directory, Known};
 pub(crate) use self::people::Login;
 pub(crate) use self::pool::OPEN_TENANTS_MAX_DEFAULT;
@@ -266,6 +268,7 @@ impl Relay {
                 stored_bytes: size.unwrap_or_default(),
                 vitals,
                 is_up: fault.is_none(),
+                answers: slot.answers.counted(),
             });
         }
         measures

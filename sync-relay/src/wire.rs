@@ -70,6 +70,13 @@ pub(crate) struct TenantList {
     pub(crate) broken: Vec<BrokenTenant>,
 }
 
+/// Which log lines are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogFilter {
+    /// The filter, as it would be typed.
+    pub(crate) filter: String,
+}
+
 /// A password that a person gets.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct NewPassword {

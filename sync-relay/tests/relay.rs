@@ -12,6 +12,8 @@ mod crew;
 mod life;
 #[path = "relay/many.rs"]
 mod many;
+#[path = "relay/operate.rs"]
+mod operate;
 #[path = "relay/process.rs"]
 mod process;
 #[path = "relay/tenants.rs"]

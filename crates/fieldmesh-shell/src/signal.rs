@@ -1,8 +1,28 @@
-//! Signals that ask the program to end.
+//! Signals that ask the program to end, or to read again what it was given.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signal by which a service manager asks a program to read again what it was given.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Takes the signal over from the system, which would end the program.
+    ///
+    /// # Errors
+    ///
+    /// The system does not hand it over.
+    pub fn take() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
 
 /// Ctrl-C and the signal of service managers.
 #[derive(Debug)]

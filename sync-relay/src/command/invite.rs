@@ -64,7 +64,7 @@ async fn serve(
     let advice = render::advice(&invitations);
     context.terminal.say(&format!("{advice} This command serves it; Ctrl-C ends that."));
     let stop = CancellationToken::new();
-    let serving = control::serve(&mut socket, relay.clone(), stop.clone());
+    let serving = control::serve(&mut socket, relay.clone(), context.lines.clone(), stop.clone());
     let waiting = async {
         let outcome = wait(relay, &args.tenant, &invitations, signals).await;
         stop.cancel();

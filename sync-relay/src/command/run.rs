@@ -1,5 +1,6 @@
 //! `run`: the relay's life.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use fieldmesh::api::Problem;
@@ -11,10 +12,10 @@ use super::invite::cannot_serve;
 use crate::control;
 use crate::data::DataFolder;
 use crate::exit::Failure;
-use crate::operations::{self, Ports};
+use crate::operations::{self, Ports, Renewal};
 use crate::problem;
 use crate::relay::Relay;
-use fieldmesh_shell::signal::Signals;
+use fieldmesh_shell::signal::{Hangups, Signals};
 use fieldmesh_shell::socket::Socket;
 
 /// What programs read when the relay is ready.
@@ -43,6 +44,7 @@ struct Running {
 /// `run`
 pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     let mut signals = problem::signals()?;
+    let mut hangups = problem::hangups()?;
     let Running { relay, ports, mut socket, ready } = start(context).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -53,7 +55,13 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     );
     let told = context.terminal.value(&ready, words);
     let served = match told {
-        Ok(()) => serve(context, &relay, ports, &mut socket, &mut signals).await,
+        Ok(()) => {
+            let renewal = ports.renewal();
+            tokio::select! {
+                served = serve(context, &relay, ports, &mut socket, &mut signals) => served,
+                never = renew(&mut hangups, &renewal) => match never {},
+            }
+        }
         Err(failure) => Err(failure),
     };
     let closed = close(relay, &mut signals).await;
@@ -102,7 +110,8 @@ async fn serve(
     let stop = CancellationToken::new();
     // Whichever ends first, for whatever reason, ends the others.
     let end = stop.clone().drop_guard();
-    let controlled = ending(&stop, control::serve(socket, relay.clone(), stop.clone()));
+    let lines = context.lines.clone();
+    let controlled = ending(&stop, control::serve(socket, relay.clone(), lines, stop.clone()));
     let http = &context.settings.http;
     let operated = ending(&stop, operations::serve(ports, relay.clone(), http, stop.clone()));
     let signalled = async {
@@ -121,6 +130,14 @@ async fn ending<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> T
     let result = work.await;
     stop.cancel();
     result
+}
+
+/// Reads certificates again whenever somebody asks for it.
+async fn renew(hangups: &mut Hangups, renewal: &Renewal) -> Infallible {
+    loop {
+        hangups.next().await;
+        renewal.renew();
+    }
 }
 
 /// Closes the relay; a second signal ends the wait.

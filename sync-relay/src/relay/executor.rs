@@ -13,23 +13,26 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
+use super::answers::Answers;
+
 /// Executes the commands of one tenant.
 pub(super) struct Executor {
     gateway: Gateway,
     /// The tenant is not closed while it is held.
     node: Arc<Node>,
+    answers: Arc<Answers>,
 }
 
 impl Executor {
     /// Nothing where the relay only forwards for this tenant, or its records cannot be read.
-    pub(super) async fn open(node: Arc<Node>) -> Option<Self> {
+    pub(super) async fn open(node: Arc<Node>, answers: Arc<Answers>) -> Option<Self> {
         if !node.is_gateway() {
             let tenant = node.tenant().tenant.short();
             tracing::warn!(tenant, "an app asked, and this relay is no gateway for its tenant");
             return None;
         }
         match Gateway::open(Node::clone(&node)).await {
-            Ok(gateway) => Some(Self { gateway, node }),
+            Ok(gateway) => Some(Self { gateway, node, answers }),
             Err(error) => {
                 let tenant = node.tenant().tenant.short();
                 tracing::error!(tenant, %error, "commands cannot be executed");
@@ -53,9 +56,11 @@ impl Executes for Executor {
     ) -> BoxFuture<'a, Outcome> {
         let (gateway, node, caller) =
             (self.gateway.clone(), Arc::clone(&self.node), caller.clone());
+        let answers = Arc::clone(&self.answers);
         // It goes on to its end, and the tenant stays open for that, whether or not somebody waits.
         let work = tokio::spawn(async move {
             let outcome = gateway.execute(&caller, dialect, command, at).await;
+            answers.count(&outcome);
             drop(node);
             outcome
         });

@@ -9,6 +9,7 @@ use fieldmesh::api::{Problem, TenantReport, Vitals};
 use fieldmesh::{Dormant, Node};
 use tokio::time::{Instant, timeout};
 
+use super::answers::Answers;
 use crate::problem;
 use crate::wire::TenantSummary;
 
@@ -26,6 +27,8 @@ pub(super) struct Slot {
     pub(super) node: tokio::sync::Mutex<Option<Arc<Node>>>,
     /// When it was used last, in the pool's own count.
     pub(super) used: AtomicU64,
+    /// Of its apps.
+    pub(super) answers: Arc<Answers>,
     known: Mutex<Known>,
 }
 
@@ -54,6 +57,7 @@ impl Slot {
             home,
             node: tokio::sync::Mutex::new(None),
             used: AtomicU64::new(0),
+            answers: Arc::default(),
             known: Mutex::default(),
         }
     }

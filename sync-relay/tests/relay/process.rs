@@ -183,6 +183,11 @@ impl Relay {
         self.stopped().await
     }
 
+    /// Asks it to read certificates again.
+    pub(crate) async fn hang_up(&self) {
+        self.running.signal("-HUP").await;
+    }
+
     /// Asks it to stop and does not wait.
     pub(crate) async fn terminate(&self) {
         self.running.signal("-TERM").await;
