@@ -19,6 +19,9 @@ use crate::{Failure, Task, keys};
 /// Conflicts of one record that are looked at.
 const OF_RECORD_MAX: usize = 256;
 
+/// Conflicts that nobody has to settle any more and that a listing goes past.
+const SUPERSEDED_MAX: usize = 64;
+
 /// What a client brought that contradicts the store.
 struct Contest<'b> {
     kind: Kind,
@@ -217,6 +220,7 @@ impl Task<'_> {
         let mut showing = Showing::new(*self, self.form()?);
         let mut after = query.after.map(keys::open);
         let (mut conflicts, mut next) = (Vec::new(), None);
+        let mut superseded = Superseded { task: *self, rows: Vec::new() };
         loop {
             let page = self.access.notes(keys::OPEN, after.as_deref(), OF_RECORD_MAX)?;
             let Some((last, _)) = page.last() else { break };
@@ -229,16 +233,22 @@ impl Task<'_> {
                 let row: ConflictRow = stored::decode(&note)?;
                 // Of a purged record nothing is shown.
                 let is_seen = self.is_shown(row.client.document, &mut showing)?;
-                if !is_seen || !self.is_asked(&row, query) || self.is_superseded(&row)? {
+                if self.is_superseded(&row)? {
+                    superseded.rows.push(row);
+                    continue;
+                }
+                if !is_seen || !self.is_asked(&row, query) {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
+                    superseded.leave();
                     return Ok(Outcome::Conflicts(ConflictPage { conflicts, next }));
                 }
                 next = Some(row.sequence);
                 conflicts.push(self.show_conflict(&row, &mut showing, None)?);
             }
         }
+        superseded.leave();
         let mut after = query.after.and_then(inbox_place).unwrap_or_default();
         loop {
             let page = self.access.inbox(&after, OF_RECORD_MAX)?;
@@ -373,6 +383,33 @@ impl Task<'_> {
             keys: row.keys.clone(),
             since: row.since,
         })
+    }
+}
+
+/// Conflicts that a listing went past because somebody has decided by writing. Once they are many
+/// they leave the lists, so that who lists next goes past them no more.
+struct Superseded<'a> {
+    task: Task<'a>,
+    rows: Vec<ConflictRow>,
+}
+
+impl Superseded<'_> {
+    fn leave(&self) {
+        // They are left out of every answer, on the lists or not.
+        if self.rows.len() >= SUPERSEDED_MAX && self.take_off_lists().is_err() {
+            tracing::warn!("conflicts that are decided stay on the lists: nothing can be written");
+        }
+    }
+
+    fn take_off_lists(&self) -> Result<(), Failure> {
+        let mut writing = self.task.writing(None, None)?;
+        for row in &self.rows {
+            if self.task.is_superseded(row)? {
+                writing.take_off_lists(row);
+            }
+        }
+        writing.write.finish()?;
+        Ok(())
     }
 }
 

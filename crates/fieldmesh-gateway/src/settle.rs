@@ -192,14 +192,19 @@ impl Writing<'_> {
         let after = ConflictRow { settled: Some(settled), ..row.clone() };
         let key = keys::conflict(self.task.access, &row.id);
         self.write.note(key, Some(stored::encode(&after)));
+        self.take_off_lists(row);
+        Ok(())
+    }
+
+    /// Lists a conflict no longer; its note stays.
+    pub(crate) fn take_off_lists(&mut self, row: &ConflictRow) {
         if row.sequence == 0 {
-            return Ok(());
+            return;
         }
         self.write.note(keys::open(row.sequence), None);
         for document in row.documents() {
             self.write.note(keys::conflict_of(document, row.sequence), None);
         }
-        Ok(())
     }
 
     fn settle_fields(

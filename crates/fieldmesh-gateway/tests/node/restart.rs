@@ -259,3 +259,43 @@ async fn a_cursor_beyond_the_end_is_refused_and_not_believed() {
     }
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicts_that_were_decided_by_writing_do_not_slow_down_who_lists_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let change = |number: usize, operation: &str, title: &str, version: u64| {
+        json!({
+            "entityType": "task", "entityId": format!("t{number}"), "operation": operation,
+            "payload": { "title": title, "status": "OPEN" }, "clientVersion": version,
+            "timestamp": "2025-10-25T10:00:00.000Z",
+        })
+    };
+    let all = |operation: &str, title: &str, version: u64| {
+        let changes: Vec<Json> =
+            (0..80).map(|number| change(number, operation, title, version)).collect();
+        json!({ "deviceId": "d", "changes": changes })
+    };
+    office.post("/api/sync", &all("CREATE", "Oil", 1)).await;
+    office.post("/api/sync", &all("UPDATE", "Grease", 1)).await;
+    let open = async || {
+        let body = office.get("/api/sync/conflicts").await;
+        body["conflicts"].as_array().unwrap().len()
+    };
+    office.post("/api/sync", &all("UPDATE", "Clean", 1)).await;
+    assert!(open().await > 0);
+    let noted = |office: &Office| {
+        let access = fieldmesh::gateway::Access::new(&office.node);
+        access.notes(b"conflict-open/", None, 1_000).unwrap().len()
+    };
+    assert_eq!(noted(&office), 80);
+    // Somebody who knows both titles writes a third.
+    for task in office.node.list(tasks()).await.unwrap() {
+        let assignments = vec!["title=Paint".to_owned()];
+        let edits = fieldmesh::api::Edits { assignments, ..fieldmesh::api::Edits::default() };
+        office.node.edit(&task.id.to_string(), edits).await.unwrap();
+    }
+    assert_eq!(open().await, 0);
+    assert_eq!(noted(&office), 0);
+    office.close().await;
+}

@@ -9,11 +9,13 @@ use std::sync::{MutexGuard, PoisonError};
 
 use fieldmesh_document::{CreateRecord, Document, EditError};
 use fieldmesh_model::schema::Collection;
-use fieldmesh_model::{DocumentId, Edit, Epoch, Fields, Moment, Scope, UserId, Value, natural_key};
+use fieldmesh_model::{
+    DeviceId, DocumentId, Edit, Epoch, Fields, Moment, Scope, UserId, Value, natural_key,
+};
 use fieldmesh_store::Place;
 
 use crate::author::{Unsealed, priority_of};
-use crate::changes::{Closure, read_change};
+use crate::changes::{Closure, Source, read_change};
 use crate::clock;
 use crate::entry::{Entry, Note};
 use crate::error::Error;
@@ -60,11 +62,18 @@ pub struct Write<'a> {
     is_marked: bool,
 }
 
+/// A change of a record, and who signed it.
+#[derive(Clone)]
+struct Known {
+    author: DeviceId,
+    change: Vec<u8>,
+}
+
 /// A record with all of its changes in the order of their arrival.
 struct Opened {
     scope: Scope,
     document: Document,
-    changes: Vec<Vec<u8>>,
+    changes: Vec<Known>,
     record: RecordRow,
     /// Where in the feed those arrived that are in the view, and where the record stands there.
     arrived: Vec<u64>,
@@ -111,12 +120,14 @@ impl Ledger {
         let Some(row) = self.row(id)?.filter(|row| row.record.is_some()) else { return Ok(None) };
         let mut changes = Vec::with_capacity(row.changes.len() + 1);
         for reference in &row.changes {
-            changes.push(read_change(&self.store, *reference, self.device())?.change);
+            let Source { author, change, .. } =
+                read_change(&self.store, *reference, self.device())?;
+            changes.push(Known { author, change });
         }
         // Somebody on this device may have edited it a moment ago.
         for recent in self.desk().recent.get(&id).into_iter().flatten() {
-            if !changes.contains(&recent.change) {
-                changes.push(recent.change.clone());
+            if changes.iter().all(|known| known.change != recent.change) {
+                changes.push(Known { author: self.device(), change: recent.change.clone() });
             }
         }
         let opened = self.open_changes(id, row.scope, changes)?;
@@ -127,12 +138,12 @@ impl Ledger {
         &self,
         id: DocumentId,
         scope: Scope,
-        changes: Vec<Vec<u8>>,
+        changes: Vec<Known>,
     ) -> Result<Opened, Error> {
         let mut closure = Closure::default();
-        for change in &changes {
+        for Known { author, change } in &changes {
             let peeked = fieldmesh_document::peek(change).map_err(|error| Error::store(&error))?;
-            closure.insert(peeked, self.device(), change.clone());
+            closure.insert(peeked, *author, change.clone());
         }
         let document = closure.document(id, &self.policy())?;
         let record = RecordRow::of(&document, &schema::numbered(scope.collection))?;
@@ -249,7 +260,7 @@ impl Write<'_> {
         self.pending.push(self.ledger.submit(&mut desk, scope, unsealed));
         drop(desk);
         let record = RecordRow::of(&document, new.collection)?;
-        let changes = vec![change];
+        let changes = vec![Known { author: self.ledger.device(), change }];
         let opened = Opened { scope, document, changes, record, arrived: Vec::new(), feed: 0 };
         let held = opened.held(id);
         self.open.insert(id, opened);
@@ -310,7 +321,7 @@ impl Write<'_> {
         let Some(opened) = self.opened(id)? else { return Ok(clock::now()) };
         let known = usize::try_from(version).unwrap_or(usize::MAX).clamp(1, opened.changes.len());
         let mut earliest = clock::now();
-        for change in &opened.changes[known..] {
+        for Known { change, .. } in &opened.changes[known..] {
             let peeked = fieldmesh_document::peek(change).map_err(|error| Error::store(&error))?;
             earliest = earliest.min(peeked.at);
         }
@@ -414,7 +425,7 @@ impl Write<'_> {
             let desk = ledger.desk();
             let changes = self.open.get(&id).map_or(&[][..], |opened| &opened.changes);
             let mut recent = desk.recent.get(&id).into_iter().flatten();
-            if recent.all(|recent| changes.contains(&recent.change)) {
+            if recent.all(|recent| changes.iter().any(|known| known.change == recent.change)) {
                 let opened = self.open.get(&id).ok_or_else(|| ledger.no_record(id))?;
                 return Ok((opened, desk));
             }
@@ -450,7 +461,7 @@ impl Write<'_> {
         let pending = ledger.submit_in(&mut desk, epoch, scope, unsealed);
         drop(desk);
         let mut changes = opened.changes.clone();
-        changes.push(change);
+        changes.push(Known { author: ledger.device(), change });
         let (arrived, feed) = (opened.arrived.clone(), opened.feed);
         let opened = match behind.is_empty() {
             true => {
@@ -480,13 +491,9 @@ impl Drop for Write<'_> {
 }
 
 /// An actor of this device who wrote none of the changes `behind`, of which the next knows nothing.
-fn free_actor(
-    desk: &Desk,
-    ledger: &Ledger,
-    behind: &[Vec<u8>],
-) -> Result<(Epoch, [u8; 16]), Error> {
+fn free_actor(desk: &Desk, ledger: &Ledger, behind: &[Known]) -> Result<(Epoch, [u8; 16]), Error> {
     let mut taken = Vec::with_capacity(behind.len());
-    for change in behind {
+    for Known { change, .. } in behind {
         let peeked = fieldmesh_document::peek(change).map_err(|error| Error::store(&error))?;
         taken.push(peeked.actor);
     }
