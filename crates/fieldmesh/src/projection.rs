@@ -36,6 +36,7 @@ use crate::readers::Readers;
 use crate::rows::{self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow};
 
 use self::damage::Damage;
+pub(crate) use self::gone::VANISHED_KEY;
 pub(crate) use self::index::{
     field_hash, group_hashes, is_declared, is_indexed, name_hash, number_of, record_time,
 };

@@ -16,6 +16,10 @@ use crate::schema;
 
 use super::{Projection, index};
 
+/// Where the view keeps, in [`Tree::Meta`], where the feed stood when records left the view last
+/// otherwise than by a change of them: let go or purged. Nothing in the feed tells of them.
+pub(crate) const VANISHED_KEY: &[u8] = b"vanished";
+
 /// Records whose rows are deleted together.
 const RECORDS_PER_SET: usize = 1_024;
 
@@ -39,7 +43,15 @@ impl Projection<'_> {
         self.forget_refused(&gone)?;
         self.end_harms(&scopes, &pieces)?;
         self.keep_pieces(pieces)?;
+        self.note_vanished();
         Ok(gone.into_iter().collect())
+    }
+
+    /// Notes that records leave the view.
+    pub(super) fn note_vanished(&mut self) {
+        // Behind every cursor that was handed out, as what comes by no change.
+        let end = self.sources.store.end().map_or(0, |place| rows::position_end(place) + 1);
+        self.writes.put(Tree::Meta, VANISHED_KEY, rows::encode(&end));
     }
 
     fn keep_pieces(&mut self, pieces: Vec<(Place, LetGo)>) -> Result<(), Error> {

@@ -76,6 +76,9 @@ impl Projection<'_> {
         for id in after.difference(&before) {
             self.take_out(*id)?;
         }
+        if !after.is_subset(&before) {
+            self.note_vanished();
+        }
         // Whoever purged them was revoked, and with it all that was said since.
         let back: BTreeSet<DocumentId> = before.difference(&after).copied().collect();
         if !back.is_empty() {
