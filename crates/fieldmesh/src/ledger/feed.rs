@@ -5,7 +5,7 @@
 //! that: so nothing comes to stand before a cursor that was handed out.
 
 use fieldmesh_model::DocumentId;
-use fieldmesh_store::{Direction, KeyRange, Place, Tree};
+use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::api::{ChangeKind, ChangeReport, ChangesPage, ChangesQuery};
 use crate::changes::version;
@@ -173,7 +173,9 @@ impl Ledger {
         let note = Entry::Note(Note { rows: Vec::new(), at: None }).encode();
         match self.store.append(vec![note]) {
             Ok(places) => {
-                places.last().map_or(Ok(()), |place: &Place| self.projector.wait(*place))?
+                if let Some(place) = places.last() {
+                    self.projector.wait(*place)?;
+                }
             }
             // It is read when something else is written.
             Err(error) => tracing::warn!(%error, "the feed is read up to the last entry only"),

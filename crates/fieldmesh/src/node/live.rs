@@ -142,10 +142,13 @@ impl Node {
         query: ListQuery,
         cursor: &str,
     ) -> Result<LiveQuery, Error> {
-        let (asked, cursor) = (query.clone(), cursor.to_owned());
-        let begun = self.blocking(move |ledger| ledger.follow_after(&asked, &cursor)).await?;
-        let (Followed { present: (), queue, cursor }, events) = begun;
-        Ok(self.follow(query, queue, events, cursor))
+        let (asked, before) = (query.clone(), cursor.to_owned());
+        let begun = self.blocking(move |ledger| ledger.follow_after(&asked, &before)).await?;
+        let (Followed { present: (), queue, cursor: reached }, events) = begun;
+        let live = self.follow(query, queue, events, reached);
+        // Until the last of them is given the reader is where he was.
+        cursor.clone_into(&mut live.reached.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(live)
     }
 
     fn follow(
