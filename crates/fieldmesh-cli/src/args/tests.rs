@@ -76,7 +76,6 @@ fn every_documented_command_is_understood() {
         &["sync", "--only", "well", "--only", "field_entry/3@2026-03"],
         &["run", "--only", "*@2026-01"],
         &["run", "--http", "127.0.0.1:7878", "--http-origin", "http://localhost:5173"],
-        &["run", "--http", "off"],
         &["conflicts", "--kind", "deleted-and-edited", "--closed"],
         &["conflicts", "show", "7c21"],
         &["conflicts", "resolve", "7c21", "--take", "b"],

@@ -42,16 +42,21 @@ impl Projection<'_> {
         }
         self.forget_refused(&gone)?;
         self.end_harms(&scopes, &pieces)?;
+        // Cursors that were handed out lie before the entry that says it.
+        let said = pieces.last().map_or(0, |(place, _)| rows::position_end(*place));
+        self.vanished = self.vanished.max(said);
         self.keep_pieces(pieces)?;
-        self.note_vanished();
         Ok(gone.into_iter().collect())
     }
 
-    /// Notes that records leave the view.
-    pub(super) fn note_vanished(&mut self) {
-        // Behind every cursor that was handed out, as what comes by no change.
-        let end = self.sources.store.end().map_or(0, |place| rows::position_end(place) + 1);
-        self.writes.put(Tree::Meta, VANISHED_KEY, rows::encode(&end));
+    /// Writes where the feed stood when records left the view; it never moves back.
+    pub(super) fn write_vanished(&mut self) -> Result<(), Error> {
+        if self.vanished > 0 {
+            let known: u64 = rows::find(self.view, Tree::Meta, VANISHED_KEY)?.unwrap_or(0);
+            let vanished = self.vanished.max(known);
+            self.writes.put(Tree::Meta, VANISHED_KEY, rows::encode(&vanished));
+        }
+        Ok(())
     }
 
     fn keep_pieces(&mut self, pieces: Vec<(Place, LetGo)>) -> Result<(), Error> {
