@@ -26,6 +26,7 @@ mod evict;
 mod import;
 mod kill;
 mod lan;
+mod loopback;
 mod namespaces;
 mod newer;
 mod older;

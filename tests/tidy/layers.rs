@@ -26,7 +26,8 @@ const TABLE: &[Row] = &[
     Row(4, "fieldmesh-http", &["model", "dialect"]),
     Row(4, "fieldmesh-shell", &[]),
     Row(5, "fieldmesh-gateway", &["model", "dialect", "node"]),
-    Row(6, "fieldmesh-cli", &["model", "dialect", "gateway", "http", "node", "shell"]),
+    Row(5, "fieldmesh-loopback", &["model", "http", "node"]),
+    Row(6, "fieldmesh-cli", &["model", "dialect", "gateway", "http", "loopback", "node", "shell"]),
     Row(
         6,
         "sync-relay",

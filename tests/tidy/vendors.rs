@@ -10,7 +10,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("quinn-proto", &["fieldmesh-net"]),
     ("mdns-sd", &["fieldmesh-net"]),
     ("linux-keyutils", &["fieldmesh"]),
-    ("axum", &["fieldmesh-http", "fieldmesh-cli", "sync-relay"]),
+    ("axum", &["fieldmesh-http", "fieldmesh-loopback", "fieldmesh-cli", "sync-relay"]),
     ("tower-http", &["fieldmesh-http"]),
     ("tokio-rustls", &["fieldmesh-http"]),
     ("sqlx", &["sync-relay"]),

@@ -9,6 +9,7 @@ mod doctor;
 mod evict;
 mod home;
 mod invite;
+mod loopback;
 mod progress;
 mod purge;
 mod record;

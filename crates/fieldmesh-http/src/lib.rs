@@ -6,13 +6,15 @@
 //! no store. Those belong to a [`Host`], and what executes the commands of a tenant is an
 //! [`Executes`].
 //!
-//! A [`Shell`] is one such server without a port; [`serve`] gives it one.
+//! A [`Shell`] is one such server without a port; [`serve`] gives it one. A server with routes of
+//! its own takes [`Bodies`] and [`dressed`] from here.
 
 mod body;
 mod counts;
 mod host;
 mod live;
 mod peer;
+mod plain;
 mod rates;
 mod serve;
 mod settings;
@@ -22,6 +24,7 @@ mod tls;
 pub use counts::{Counts, Measured};
 pub use host::{Executes, Host, Origin, Proof};
 pub use peer::{Network, NetworkError, Peer, counted};
+pub use plain::{Bodies, BodyFault, dressed};
 pub use rates::{Rate, Windows};
 pub use serve::{LAST_REQUESTS_MAX, serve};
 pub use settings::{Origins, Settings};

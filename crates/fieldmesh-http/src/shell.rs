@@ -22,9 +22,10 @@ use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
+use tower_http::compression::predicate::{DefaultPredicate, Predicate, SizeAbove};
 use tracing::Instrument as _;
 
+pub(crate) use self::answer::{cors, finish};
 use self::request::Head;
 pub(crate) use self::request::{Live, now};
 use crate::body::{self, BodyError, Budget};
@@ -99,13 +100,18 @@ impl Shell {
 
     /// Routes that send every path to the dialects; further ones may be added.
     pub fn router(&self) -> Router {
-        let large = DefaultPredicate::new().and(SizeAbove::new(COMPRESSED_MIN));
         Router::new()
             .fallback(handle)
             .with_state(self.clone())
-            .layer(CompressionLayer::new().gzip(true).zstd(true).compress_when(large))
-            .layer(answer::cors(&self.inner.settings.origins))
+            .layer(compression())
+            .layer(cors(&self.inner.settings.origins))
     }
+}
+
+/// Compresses answers that are worth it; streams of events are none.
+pub(crate) fn compression() -> CompressionLayer<impl Predicate> {
+    let large = DefaultPredicate::new().and(SizeAbove::new(COMPRESSED_MIN));
+    CompressionLayer::new().gzip(true).zstd(true).compress_when(large)
 }
 
 async fn handle(State(shell): State<Shell>, request: axum::extract::Request) -> Response {
@@ -117,7 +123,8 @@ async fn handle(State(shell): State<Shell>, request: axum::extract::Request) -> 
         let (status, millis) = (response.status().as_u16(), begun.elapsed().as_millis());
         shell.inner.counts.answered(status);
         tracing::debug!(status, millis, "answered");
-        answer::finish(&mut response, &id, &shell.inner.settings);
+        finish(&mut response, &shell.inner.settings);
+        answer::name(&mut response, &id);
         response
     };
     answering.instrument(span).await

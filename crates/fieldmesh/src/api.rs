@@ -5,6 +5,7 @@
 
 mod ask;
 mod backup;
+mod change;
 mod connectivity;
 mod device;
 mod disk;
@@ -22,6 +23,7 @@ pub use ask::{
     NewRecord, Resolution, RevokeOptions, SyncOptions,
 };
 pub use backup::{BackupCheck, BackupOptions, BackupReport, RestoreReport};
+pub use change::{ChangeKind, ChangeReport, ChangesPage, ChangesQuery};
 pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,
     LinkClass, SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,

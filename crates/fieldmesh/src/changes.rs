@@ -61,6 +61,22 @@ pub(crate) fn read_change(
     }
 }
 
+/// What stands for a record as it reads with these changes, in whatever order they came.
+pub(crate) fn version(changes: &[ChangeRef]) -> String {
+    version_of(changes.iter().map(|change| change.hash).collect())
+}
+
+fn version_of(hashes: BTreeSet<[u8; 8]>) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/record-version/1");
+    for hash in hashes {
+        hasher.update(&hash);
+    }
+    hasher.finalize().to_hex().chars().take(VERSION_LENGTH).collect()
+}
+
+/// The letters of a version.
+const VERSION_LENGTH: usize = 32;
+
 /// Changes of one document by hash, in an order that a document can be loaded from.
 #[derive(Debug, Default)]
 pub(crate) struct Closure {
@@ -117,6 +133,13 @@ impl Closure {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()
+    }
+
+    /// What stands for these changes, and `next` if there is one, as [`version`] does for a row's.
+    pub(crate) fn version(&self, next: Option<&[u8]>) -> String {
+        let next = next.and_then(|change| fieldmesh_document::peek(change).ok());
+        let hashes = self.order.iter().copied().chain(next.map(|peeked| peeked.hash));
+        version_of(hashes.filter_map(|hash| hash.first_chunk().copied()).collect())
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -99,6 +99,14 @@ pub enum Error {
         /// Whether it is deleted.
         deleted: bool,
     },
+    /// The record is another than whoever changes it has read: read it again, then decide.
+    #[error("record {id} was changed since it was read; its version is {version} by now")]
+    Stale {
+        /// The record.
+        id: DocumentId,
+        /// What it reads as now.
+        version: String,
+    },
     /// Nothing has this id or name.
     #[error("there is no {kind} {name:?}")]
     NotFound {
@@ -233,6 +241,7 @@ impl Error {
             | Self::UnknownCollection { .. }
             | Self::Invalid { .. }
             | Self::Taken { .. }
+            | Self::Stale { .. }
             | Self::Condition { .. }
             | Self::Shape { .. }
             | Self::Import { .. } => Class::Invalid,

@@ -21,7 +21,6 @@ use fieldmesh_model::{DocumentId, Moment, TenantId, Value};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::Node;
-use crate::entry::Fact;
 use crate::error::Error;
 use crate::home::Home;
 use crate::ledger::Ledger;
@@ -72,17 +71,7 @@ impl Access {
     ///
     /// The store cannot be read.
     pub fn feed_id(&self) -> Result<[u8; 8], Error> {
-        let restores = match self.ledger.recall(&Fact::Restores(0))? {
-            Some(Fact::Restores(count)) => count,
-            _ => 0,
-        };
-        let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/feed-id/1");
-        hasher.update(self.tenant().as_bytes());
-        hasher.update(self.ledger.store.id().as_bytes());
-        hasher.update(&restores.to_be_bytes());
-        let mut id = [0; 8];
-        id.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-        Ok(id)
+        self.ledger.feed_id()
     }
 
     /// Waits until everything that is durable can be read.

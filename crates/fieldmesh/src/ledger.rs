@@ -13,6 +13,7 @@ mod create;
 mod diagnosis;
 mod evict;
 mod export;
+mod feed;
 mod import;
 mod live;
 mod membership;
@@ -61,6 +62,7 @@ use crate::schema;
 
 pub(crate) use self::conflicts::KIND_DELETED;
 pub(crate) use self::evict::wanted;
+pub(crate) use self::live::Followed;
 pub(crate) use self::membership::revoker;
 pub(crate) use self::mend::Seen;
 pub(crate) use self::past::Past;

@@ -157,6 +157,37 @@ impl Node {
         self.on_record(name, move |ledger, id| ledger.edit(id, &edits)).await
     }
 
+    /// As [`Node::edit`], if the record is still at `version`, so that nothing is overwritten that
+    /// nobody has seen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`] where it is not; otherwise as of [`Node::edit`].
+    pub async fn edit_if(&self, name: &str, edits: Edits, version: &str) -> Result<Record, Error> {
+        let version = version.to_owned();
+        self.on_record(name, move |ledger, id| ledger.edit_if(id, &edits, Some(&version))).await
+    }
+
+    /// As [`Node::delete`], if the record is still at `version`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`] where it is not; otherwise as of [`Node::delete`].
+    pub async fn delete_if(&self, name: &str, version: &str) -> Result<Record, Error> {
+        let version = version.to_owned();
+        self.on_record(name, move |ledger, id| ledger.delete_if(id, Some(&version))).await
+    }
+
+    /// As [`Node::restore`], if the record is still at `version`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`] where it is not; otherwise as of [`Node::restore`].
+    pub async fn restore_if(&self, name: &str, version: &str) -> Result<Record, Error> {
+        let version = version.to_owned();
+        self.on_record(name, move |ledger, id| ledger.restore_if(id, Some(&version))).await
+    }
+
     /// Deletes a record; it stays in the history.
     ///
     /// # Errors

@@ -36,6 +36,7 @@ use crate::readers::Readers;
 use crate::rows::{self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow};
 
 use self::damage::Damage;
+pub(crate) use self::gone::VANISHED_KEY;
 pub(crate) use self::index::{
     field_hash, group_hashes, is_declared, is_indexed, name_hash, number_of, record_time,
 };
@@ -87,6 +88,8 @@ pub(crate) struct Projection<'a> {
     /// What is let go, and where in the log that is said; such a step does nothing else.
     gone: Vec<(Place, LetGo)>,
     remains: Remains,
+    /// Where the feed stands behind what leaves the view in this step; zero where nothing does.
+    vanished: u64,
     notes: Notes<'a>,
     /// The batches of this step.
     batches: BTreeSet<BatchId>,
@@ -107,6 +110,7 @@ impl<'a> Projection<'a> {
             damage: Damage::new(sources.store.view()),
             gone: Vec::new(),
             remains: Remains::default(),
+            vanished: 0,
             notes: Notes::new(sources.store.view()),
             batches: BTreeSet::new(),
             counts: BTreeMap::new(),
@@ -310,6 +314,7 @@ impl<'a> Projection<'a> {
             self.write(done)?;
         }
         self.write_counts()?;
+        self.write_vanished()?;
         self.standing.write(&mut self.writes);
         self.receipts.write(&mut self.writes);
         self.damage.write(&mut self.writes);

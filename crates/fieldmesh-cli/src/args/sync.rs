@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use fieldmesh::api::{LinkClass, SyncSettingsChange};
 
-use super::times;
+use super::{LoopbackArgs, times};
 
 /// `sync …`
 #[derive(Debug, Args)]
@@ -107,8 +107,11 @@ fn link(text: &str) -> Result<(String, LinkClass), String> {
 Examples:
   fieldmesh run
   fieldmesh run --listen 0.0.0.0:7843 --relay relay.example.com:7843
+  fieldmesh run --http 127.0.0.1:7000 --http-origin http://localhost:5173
+  fieldmesh run --http off
 
-One line on standard output says that it is ready. Stop it with Ctrl-C or `fieldmesh stop`; until
+Apps on this device ask over HTTP; loopback.json in the home, which only you can read, has the
+address and the token, and /v1/openapi.json there says what may be asked. One line on standard output says that it is ready. Stop it with Ctrl-C or `fieldmesh stop`; until
 then the other commands on this home talk to it.")]
 pub(crate) struct RunArgs {
     /// The address to listen on [default: the one used last, or any free port].
@@ -124,6 +127,8 @@ pub(crate) struct RunArgs {
     /// Do not look for nearby devices by mDNS.
     #[arg(long)]
     pub(crate) no_mdns: bool,
+    #[command(flatten)]
+    pub(crate) loopback: LoopbackArgs,
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use fieldmesh::api::{Problem, StatusReport};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
+use super::{Context, loopback};
 use crate::args::RunArgs;
 use crate::backend::{Backend as _, Local};
 use crate::daemon::{self, Shared};
@@ -17,6 +17,7 @@ use crate::home::Home;
 use crate::log::Logs;
 use crate::problem;
 use crate::render;
+use fieldmesh_loopback::Loopback;
 use fieldmesh_shell::signal::Signals;
 use fieldmesh_shell::socket::Socket;
 
@@ -31,6 +32,9 @@ struct Ready<'a> {
     pid: u32,
     socket: String,
     addresses: &'a [String],
+    /// Where apps on this device ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<&'a str>,
 }
 
 /// `run`
@@ -46,9 +50,15 @@ pub(super) async fn run(context: &Context<'_>, args: &RunArgs, logs: Logs) -> Re
     let mut signals = problem::signals()?;
     let options =
         RunOptions { listen: args.listen, relays: args.relay.clone(), mdns: !args.no_mdns };
-    match start(&local, options, &folder).await {
-        Ok((mut socket, status)) => {
-            let served = serve(context, &local, &mut socket, &status, logs, &mut signals).await;
+    let started = async {
+        let (socket, status) = start(&local, options, &folder).await?;
+        let http = loopback::bind(&folder, &args.loopback, context.terminal).await?;
+        Ok::<_, Problem>((socket, status, http))
+    };
+    match started.await {
+        Ok((mut socket, status, http)) => {
+            let beside = Beside { http, logs };
+            let served = serve(context, &local, &mut socket, &status, beside, &mut signals).await;
             // The file goes last, so whoever waits for that finds the home free.
             let closed = close(local, &mut signals).await;
             drop(socket);
@@ -74,22 +84,31 @@ async fn start(
     Ok((socket, status))
 }
 
+/// What a daemon has beside its home and its socket.
+struct Beside {
+    http: Option<Loopback>,
+    logs: Logs,
+}
+
 async fn serve(
     context: &Context<'_>,
     local: &Local,
     socket: &mut Socket,
     status: &StatusReport,
-    logs: Logs,
+    Beside { http, logs }: Beside,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
+    let url = http.as_ref().map(|http| http.access().url.as_str());
     let ready = Ready {
         ready: true,
         pid: std::process::id(),
         socket: socket.path().display().to_string(),
         addresses: &status.addresses,
+        http: url,
     };
-    context.terminal.value(&ready, |_, _| render::ready(status, socket.path()))?;
-    let shared = Shared::new(Arc::new(local.clone()), logs, CancellationToken::new());
+    context.terminal.value(&ready, |_, _| render::ready(status, socket.path(), url))?;
+    let stop = CancellationToken::new();
+    let shared = Shared::new(Arc::new(local.clone()), logs, stop.clone());
     let Local(node) = local;
     let mut erased = None;
     let end = async {
@@ -98,7 +117,15 @@ async fn serve(
             reason = node.erased() => erased = Some(reason),
         }
     };
-    let served = daemon::serve_until(socket, shared, end).await;
+    let serving = async {
+        let served = daemon::serve_until(socket, shared, end).await;
+        stop.cancel();
+        served
+    };
+    let (served, ()) = Box::pin(async {
+        tokio::join!(serving, loopback::serve(http, node.clone(), stop.clone()))
+    })
+    .await;
     served.map_err(|error| daemon::cannot_serve(&error))?;
     match erased {
         Some(reason) => Err(fieldmesh::Error::Erased { reason }.problem().into()),

@@ -135,12 +135,13 @@ pub(crate) fn verify(report: &VerifyReport, style: &Style) -> String {
 }
 
 /// The line that says that the daemon is ready.
-pub(crate) fn ready(status: &StatusReport, socket: &Path) -> String {
+pub(crate) fn ready(status: &StatusReport, socket: &Path, http: Option<&str>) -> String {
     format!(
-        "Ready: {} of {} on {}; socket {}",
+        "Ready: {} of {} on {}; {}socket {}",
         one_line(&status.tenant.device_name),
         one_line(&status.tenant.name),
         if status.addresses.is_empty() { "no address".into() } else { status.addresses.join(", ") },
+        http.map(|url| format!("apps {url}/v1; ")).unwrap_or_default(),
         socket.display()
     )
 }

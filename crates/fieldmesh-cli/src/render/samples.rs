@@ -46,6 +46,7 @@ pub(crate) fn record() -> Record {
         updated_at: at().plus_millis(60_000),
         device_id: device_id(0xaa),
         deleted: false,
+        version: None,
         safe: Some(Safety::Devices(2)),
         conflicts: vec!["77777777-7777-7777-7777-77777c21a9f0".into()],
     }
@@ -63,6 +64,7 @@ pub(crate) fn other_record() -> Record {
         })),
         conflicts: Vec::new(),
         deleted: true,
+        version: None,
         safe: Some(Safety::Relay),
         ..record()
     }

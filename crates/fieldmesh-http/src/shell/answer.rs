@@ -43,11 +43,8 @@ pub(super) fn slow() -> Response {
 }
 
 /// Adds what every answer carries.
-pub(super) fn finish(response: &mut Response, id: &str, settings: &Settings) {
+pub(crate) fn finish(response: &mut Response, settings: &Settings) {
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(ID_HEADER, id);
-    }
     for (name, value) in SAFE {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -57,15 +54,23 @@ pub(super) fn finish(response: &mut Response, id: &str, settings: &Settings) {
     }
 }
 
+/// Adds the id of the request.
+pub(super) fn name(response: &mut Response, id: &str) {
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(ID_HEADER, id);
+    }
+}
+
 /// What pages of other origins may do. There are no cookies, so no page acts for another one.
-pub(super) fn cors(origins: &Origins) -> CorsLayer {
+pub(crate) fn cors(origins: &Origins) -> CorsLayer {
     let allowed = match origins {
         Origins::Any => AllowOrigin::any(),
         Origins::Only(list) => {
             AllowOrigin::list(list.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
         }
     };
-    let exposed = [header::RETRY_AFTER, header::ALLOW, HeaderName::from_static(ID_HEADER)];
+    let exposed =
+        [header::RETRY_AFTER, header::ALLOW, header::ETAG, HeaderName::from_static(ID_HEADER)];
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])

@@ -32,6 +32,9 @@ pub struct Record {
     /// Where all of it is, as signed receipts prove it; exports leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safe: Option<Safety>,
+    /// What it was read as: equal on devices that have the same changes of it. Exports leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Ids of its open conflicts.
     pub conflicts: Vec<String>,
 }

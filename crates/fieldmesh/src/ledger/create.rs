@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use crate::api::{NewRecord, Record, Safety};
 use crate::author::{Unsealed, priority_of};
+use crate::changes::Closure;
 use crate::clock;
 use crate::error::Error;
 use crate::rows::RecordRow;
@@ -69,8 +70,9 @@ impl Ledger {
         let (record, pending) = self.start(&ready)?;
         // While the disk works.
         let record = self.to_record(ready.id, schema, record, &mut Names::default());
+        let version = Some(Closure::default().version(Some(pending.change())));
         self.finish(pending)?;
-        Ok(Record { safe: Some(Safety::Here), ..record })
+        Ok(Record { safe: Some(Safety::Here), version, ..record })
     }
 
     /// The fields that the input means, not yet checked.

@@ -1,9 +1,12 @@
 //! Live queries: an answer, and what changes of it from the same moment on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use fieldmesh_model::DocumentId;
+
 use crate::api::{ListQuery, LiveEvent, Record};
+use crate::changes::version;
 use crate::error::Error;
 use crate::readers::{Admits, Change, Kept, Queue};
 use crate::rows::DocumentRow;
@@ -12,23 +15,61 @@ use crate::schema;
 use super::Ledger;
 use super::query::Names;
 
+/// A query that is followed.
+pub(crate) struct Followed<T, Q = Arc<Queue>> {
+    pub(crate) present: T,
+    /// What follows.
+    pub(crate) queue: Q,
+    /// Where the feed stood before; nothing that stands before it is missing in the answer.
+    pub(crate) cursor: String,
+}
+
 impl Ledger {
     /// Begins to follow a query; gives its present answer and the queue of what follows.
-    pub(crate) fn follow(&self, query: &ListQuery) -> Result<(Vec<Record>, Arc<Queue>), Error> {
+    pub(crate) fn follow(&self, query: &ListQuery) -> Result<Followed<Vec<Record>>, Error> {
         check(query)?;
         self.settle()?;
         let plan = self.plan(query)?;
         let admits: Admits =
             Box::new(move |row| row.record.as_ref().is_some_and(|record| plan.admits(row, record)));
+        let cursor = self.feed_cursor()?;
         let (kept, queue) = self.projector.readers().follow(admits);
-        Ok((self.answer(query, &kept)?, queue))
+        Ok(Followed { present: self.answer(query, &kept)?, queue, cursor })
+    }
+
+    /// Begins to follow a query of which a reader knows what it was at a cursor.
+    pub(crate) fn follow_after(
+        &self,
+        query: &ListQuery,
+        cursor: &str,
+    ) -> Result<(Followed<()>, VecDeque<LiveEvent>), Error> {
+        let Followed { present, queue, cursor: reached } = self.follow(query)?;
+        let collection = self.plan(query)?.schema.number;
+        let events = match self.changed_since(collection, cursor)? {
+            None => [LiveEvent::Resync(present)].into(),
+            Some(changed) => {
+                let mut held: BTreeMap<DocumentId, Record> =
+                    present.into_iter().map(|record| (record.id, record)).collect();
+                let event = |id| match held.remove(&id) {
+                    Some(record) => LiveEvent::Changed(record),
+                    None => LiveEvent::Removed(id),
+                };
+                changed.into_iter().map(event).collect()
+            }
+        };
+        Ok((Followed { present: (), queue, cursor: reached }, events))
     }
 
     /// The answer anew for a reader that was too slow.
-    pub(crate) fn refollow(&self, query: &ListQuery, queue: &Queue) -> Result<Vec<Record>, Error> {
+    pub(crate) fn refollow(
+        &self,
+        query: &ListQuery,
+        queue: &Queue,
+    ) -> Result<Followed<Vec<Record>, ()>, Error> {
         self.settle()?;
+        let cursor = self.feed_cursor()?;
         let kept = self.projector.readers().resume(queue);
-        self.answer(query, &kept)
+        Ok(Followed { present: self.answer(query, &kept)?, queue: (), cursor })
     }
 
     fn answer(&self, query: &ListQuery, kept: &Kept) -> Result<Vec<Record>, Error> {
@@ -42,8 +83,8 @@ impl Ledger {
         let mut read = |id, mut row: DocumentRow| {
             let record = row.record.take()?;
             let schema = schema::numbered(row.scope.collection);
-            let safe = Some(self.safety(&row));
-            Some(Record { safe, ..self.to_record(id, &schema, record, &mut names) })
+            let (safe, version) = (Some(self.safety(&row)), Some(version(&row.changes)));
+            Some(Record { safe, version, ..self.to_record(id, &schema, record, &mut names) })
         };
         let event = |change| match change {
             Change::Added(id, row) => read(id, row).map(LiveEvent::Added),

@@ -22,6 +22,7 @@ use fieldmesh_model::{DocumentId, input};
 use serde_json::{Map, Value as Json};
 
 use crate::api::{ListQuery, Page, Record, Safety};
+use crate::changes::version;
 use crate::error::Error;
 use crate::readers::Kept;
 use crate::rows::{self, DocumentRow, RecordRow};
@@ -158,16 +159,17 @@ impl Ledger {
 
     /// Records as people see them, with how safe each is.
     pub(in crate::ledger) fn to_records(&self, mut found: Vec<Read>) -> Vec<Record> {
+        let versions: Vec<String> = found.iter().map(|it| version(&it.1.changes)).collect();
         let changes: Vec<_> = found.iter_mut().map(|it| take(&mut it.1.changes)).collect();
         let safeties = changes.chunks(PROOFS_TOGETHER).flat_map(|some| self.safeties(some));
         let mut names = Names::default();
         found
             .into_iter()
-            .zip(safeties)
-            .map(|((id, row, record), safety)| {
+            .zip(safeties.zip(versions))
+            .map(|((id, row, record), (safety, version))| {
                 let schema = schema::numbered(row.scope.collection);
                 let record = self.to_record(id, &schema, record, &mut names);
-                Record { safe: Some(safety), ..record }
+                Record { safe: Some(safety), version: Some(version), ..record }
             })
             .collect()
     }
@@ -207,6 +209,7 @@ impl Ledger {
             device_id: record.device,
             deleted: record.deleted,
             safe: None,
+            version: None,
             conflicts: record
                 .conflicts
                 .into_iter()

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use crate::api::{Edits, FieldChange, Record, Revision, Safety};
 use crate::author::{Unsealed, priority_of};
+use crate::changes::version;
 use crate::clock;
 use crate::error::Error;
 use crate::rows::RecordRow;
@@ -26,8 +27,8 @@ impl Ledger {
         let mut row = self.row(id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
         let schema = schema::numbered(row.scope.collection);
-        let safe = Some(self.safety(&row));
-        Ok(Record { safe, ..self.to_record(id, &schema, record, &mut Names::default()) })
+        let (safe, version) = (Some(self.safety(&row)), Some(version(&row.changes)));
+        Ok(Record { safe, version, ..self.to_record(id, &schema, record, &mut Names::default()) })
     }
 
     /// The record of a collection that `name` means.
@@ -42,6 +43,16 @@ impl Ledger {
 
     /// Changes fields of a record.
     pub(crate) fn edit(&self, id: DocumentId, edits: &Edits) -> Result<Record, Error> {
+        self.edit_if(id, edits, None)
+    }
+
+    /// As [`Self::edit`], if the record is read as `base`.
+    pub(crate) fn edit_if(
+        &self,
+        id: DocumentId,
+        edits: &Edits,
+        base: Option<&str>,
+    ) -> Result<Record, Error> {
         let (schema, record) = self.editable(id)?;
         if record.deleted {
             let name = format!("{id} (it is deleted; `restore-record` brings it back)");
@@ -51,20 +62,34 @@ impl Ledger {
         let references = ViewReferences { ledger: self, except: Some(id) };
         let edits = validate_edit(&schema, &record.fields, &edits, &references)
             .map_err(|faults| Error::Invalid { faults })?;
-        self.change(id, &schema, |document, actor, at| document.edit(&schema, actor, at, &edits))
+        self.change_if(id, &schema, base, |document, actor, at| {
+            document.edit(&schema, actor, at, &edits)
+        })
     }
 
     /// Deletes a record; it stays in the history and can be restored.
     pub(crate) fn delete(&self, id: DocumentId) -> Result<Record, Error> {
+        self.delete_if(id, None)
+    }
+
+    /// As [`Self::delete`], if the record is read as `base`.
+    pub(crate) fn delete_if(&self, id: DocumentId, base: Option<&str>) -> Result<Record, Error> {
         let (schema, _) = self.editable(id)?;
         let user = self.user();
-        self.change(id, &schema, |document, actor, at| document.delete(actor, at, user, None))
+        self.change_if(id, &schema, base, |document, actor, at| {
+            document.delete(actor, at, user, None)
+        })
     }
 
     /// Takes a deletion back.
     pub(crate) fn restore(&self, id: DocumentId) -> Result<Record, Error> {
+        self.restore_if(id, None)
+    }
+
+    /// As [`Self::restore`], if the record is read as `base`.
+    pub(crate) fn restore_if(&self, id: DocumentId, base: Option<&str>) -> Result<Record, Error> {
         let (schema, _) = self.editable(id)?;
-        self.change(id, &schema, |document, actor, at| document.restore(actor, at))
+        self.change_if(id, &schema, base, |document, actor, at| document.restore(actor, at))
     }
 
     /// Every change of a record, oldest first.
@@ -181,12 +206,30 @@ impl Ledger {
         schema: &Collection,
         write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
     ) -> Result<Record, Error> {
-        let (record, pending) = {
+        self.change_if(id, schema, None, write)
+    }
+
+    /// As [`Self::change`], if what it changes is what `base` stands for.
+    fn change_if(
+        &self,
+        id: DocumentId,
+        schema: &Collection,
+        base: Option<&str>,
+        write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
+    ) -> Result<Record, Error> {
+        let (record, version, pending) = {
             let desk: &mut Desk = &mut self.desk();
             let row = self.row(id)?;
-            let Some((mut document, row)) = self.load(desk, id)?.zip(row) else {
+            let closure = self.closure(desk, id)?;
+            let Some(row) = row.filter(|_| !closure.is_empty()) else {
                 return Err(self.no_record(id));
             };
+            // Nobody else writes while the desk is held, so what is compared is what is changed.
+            let mut version = closure.version(None);
+            if base.is_some_and(|base| base != version) {
+                return Err(Error::Stale { id, version });
+            }
+            let mut document = closure.document(id, &self.policy())?;
             self.check_held(row.scope)?;
             let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));
             let written = write(&mut document, actor, at)
@@ -194,11 +237,12 @@ impl Ledger {
             let record = RecordRow::of(&document, schema)?;
             let priority = priority_of(schema, &record.fields);
             let pending = written.map(|change| {
+                version = closure.version(Some(&change));
                 self.note_made(desk, row.scope, &document, &record);
                 let unsealed = Unsealed { document: id, at, priority, change };
                 self.submit(desk, row.scope, unsealed)
             });
-            (record, pending)
+            (record, version, pending)
         };
         let safe = match pending {
             Some(pending) => {
@@ -208,7 +252,7 @@ impl Ledger {
             None => self.safety_of(id)?,
         };
         let record = self.to_record(id, schema, record, &mut Names::default());
-        Ok(Record { safe: Some(safe), ..record })
+        Ok(Record { safe: Some(safe), version: Some(version), ..record })
     }
 }
 

@@ -30,6 +30,13 @@ pub(super) struct Pending {
     done: mpsc::Receiver<Result<Vec<Place>, AppendError>>,
 }
 
+impl Pending {
+    /// The bytes of the change.
+    pub(super) fn change(&self) -> &[u8] {
+        &self.change.change
+    }
+}
+
 /// Batches that are on their way to the disk.
 pub(super) struct Sealing {
     batches: Vec<Batch>,

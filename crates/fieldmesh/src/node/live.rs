@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use futures::StreamExt as _;
@@ -11,6 +11,7 @@ use futures::stream::{self, BoxStream, Stream};
 
 use crate::api::{ListQuery, LiveEvent, Record};
 use crate::error::Error;
+use crate::ledger::Followed;
 use crate::readers::{Queue, Taken};
 
 use super::{Inner, Node};
@@ -49,6 +50,7 @@ use super::{Inner, Node};
 /// ```
 pub struct LiveQuery<T = Record> {
     events: BoxStream<'static, Result<LiveEvent<T>, Error>>,
+    reached: Arc<Mutex<String>>,
 }
 
 impl<T> LiveQuery<T> {
@@ -59,6 +61,12 @@ impl<T> LiveQuery<T> {
     /// The store cannot be read; nothing follows.
     pub async fn next(&mut self) -> Option<Result<LiveEvent<T>, Error>> {
         self.events.next().await
+    }
+
+    /// Where in the feed of changes the reader is: everything before it was given. It goes on from
+    /// there by [`Node::subscribe_after`], also after a restart.
+    pub fn cursor(&self) -> String {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The same events with records of another type.
@@ -82,7 +90,7 @@ impl<T> LiveQuery<T> {
                 LiveEvent::Removed(id) => LiveEvent::Removed(id),
             })
         });
-        LiveQuery { events: events.boxed() }
+        LiveQuery { events: events.boxed(), reached: self.reached }
     }
 }
 
@@ -113,19 +121,58 @@ impl Node {
     /// limit, a cursor, safety.
     pub async fn subscribe(&self, query: ListQuery) -> Result<LiveQuery, Error> {
         let asked = query.clone();
-        let (present, queue) = self.blocking(move |ledger| ledger.follow(&asked)).await?;
+        let begun = self.blocking(move |ledger| ledger.follow(&asked)).await?;
+        let Followed { present, queue, cursor } = begun;
+        Ok(self.follow(query, queue, [LiveEvent::Present(present)].into(), cursor))
+    }
+
+    /// Follows a query from where an earlier reader of the same one was, whose
+    /// [`LiveQuery::cursor`] this is.
+    ///
+    /// What has changed meanwhile comes first, as [`LiveEvent::Changed`] whether or not the reader
+    /// has it, and as [`LiveEvent::Removed`] whether or not he had it. Where that cannot be told,
+    /// as the cursor is of another store or too much has changed, the whole answer comes as
+    /// [`LiveEvent::Resync`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Node::subscribe`].
+    pub async fn subscribe_after(
+        &self,
+        query: ListQuery,
+        cursor: &str,
+    ) -> Result<LiveQuery, Error> {
+        let (asked, before) = (query.clone(), cursor.to_owned());
+        let begun = self.blocking(move |ledger| ledger.follow_after(&asked, &before)).await?;
+        let (Followed { present: (), queue, cursor: reached }, events) = begun;
+        let live = self.follow(query, queue, events, reached);
+        // Until the last of them is given the reader is where he was.
+        cursor.clone_into(&mut live.reached.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(live)
+    }
+
+    fn follow(
+        &self,
+        query: ListQuery,
+        queue: Arc<Queue>,
+        events: VecDeque<LiveEvent>,
+        cursor: String,
+    ) -> LiveQuery {
+        let reached = Arc::new(Mutex::new(String::new()));
         let follower = Follower {
             node: Arc::downgrade(&self.inner),
             query,
             queue,
-            events: VecDeque::from([LiveEvent::Present(present)]),
+            events,
+            cursor,
+            reached: Arc::clone(&reached),
             is_over: false,
         };
         let events = stream::unfold(follower, |mut follower| async {
             let event = follower.next().await?;
             Some((event, follower))
         });
-        Ok(LiveQuery { events: events.boxed() })
+        LiveQuery { events: events.boxed(), reached }
     }
 }
 
@@ -135,6 +182,9 @@ struct Follower {
     query: ListQuery,
     queue: Arc<Queue>,
     events: VecDeque<LiveEvent>,
+    /// Where the reader is once he has been given these.
+    cursor: String,
+    reached: Arc<Mutex<String>>,
     is_over: bool,
 }
 
@@ -142,8 +192,12 @@ impl Follower {
     async fn next(&mut self) -> Option<Result<LiveEvent, Error>> {
         loop {
             if let Some(event) = self.events.pop_front() {
+                if self.events.is_empty() {
+                    self.reach();
+                }
                 return Some(Ok(event));
             }
+            self.reach();
             if self.is_over {
                 return None;
             }
@@ -154,24 +208,38 @@ impl Follower {
         }
     }
 
+    /// Tells how far the reader has come.
+    fn reach(&self) {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        reached.clone_from(&self.cursor);
+    }
+
     /// Waits for what follows.
     async fn read(&mut self) -> Result<(), Error> {
-        let taken = self.queue.take().await;
-        let node = self.node.upgrade().map(|inner| Node { inner });
-        let (Some(node), false) = (node, matches!(taken, Taken::Ended)) else {
+        self.queue.ready().await;
+        let node = self.node.upgrade().filter(|_| !self.queue.is_over());
+        let Some(node) = node.map(|inner| Node { inner }) else {
             self.is_over = true;
             return Ok(());
         };
-        self.events = match taken {
-            Taken::Changes(changes) => {
-                node.blocking(move |ledger| Ok(ledger.events(changes))).await?
-            }
-            Taken::Lagged | Taken::Ended => {
-                let (query, queue) = (self.query.clone(), Arc::clone(&self.queue));
-                let answer = node.blocking(move |ledger| ledger.refollow(&query, &queue));
-                VecDeque::from([LiveEvent::Resync(answer.await?)])
-            }
-        };
+        let (query, queue) = (self.query.clone(), Arc::clone(&self.queue));
+        let read = node.blocking(move |ledger| {
+            // What stands before this is in the queue, so it is read first.
+            let cursor = ledger.feed_cursor()?;
+            Ok(match queue.take() {
+                Taken::Changes(changes) => Some((ledger.events(changes), cursor)),
+                Taken::Lagged => {
+                    let Followed { present, cursor, .. } = ledger.refollow(&query, &queue)?;
+                    Some(([LiveEvent::Resync(present)].into(), cursor))
+                }
+                Taken::Ended => None,
+            })
+        });
+        match read.await {
+            Ok(Some((events, cursor))) => (self.events, self.cursor) = (events, cursor),
+            Ok(None) | Err(Error::ShuttingDown) => self.is_over = true,
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 }

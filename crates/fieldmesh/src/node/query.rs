@@ -2,7 +2,7 @@
 
 use fieldmesh_model::Moment;
 
-use crate::api::{BulkEdit, BulkReport, ListQuery, Page, Record};
+use crate::api::{BulkEdit, BulkReport, ChangesPage, ChangesQuery, ListQuery, Page, Record};
 use crate::error::Error;
 
 use super::Node;
@@ -36,6 +36,40 @@ impl Node {
     /// [`Error::NotFound`] also where it was not recorded by then.
     pub async fn show_at(&self, name: &str, at: Moment) -> Result<Record, Error> {
         self.on_record(name, move |ledger, id| ledger.show_at(id, at)).await
+    }
+
+    /// What has changed since a cursor, in the order in which it arrived here: each record once, at
+    /// its last change.
+    ///
+    /// # Errors
+    ///
+    /// The collection is not known, or [`Error::Cursor`]: begin without one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Runtime::new().unwrap();
+    /// # runtime.block_on(async {
+    /// # use fieldmesh::{Node, TenantOptions};
+    /// # use fieldmesh::api::{ChangeKind, ChangesQuery};
+    /// # use serde_json::json;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let builder = Node::builder(folder.path().join("home")).passphrase("correct horse");
+    /// # let crew = TenantOptions { name: "Cedar Creek".into(), ..TenantOptions::default() };
+    /// # let (node, _) = builder.create_tenant(crew).await.unwrap();
+    /// let known = node.changes(ChangesQuery::default()).await.unwrap();
+    /// let well = json!({"name": "Alder 1", "apiNumber": "42-227-30001", "status": "ACTIVE"});
+    /// let well = node.collection("well").insert(well.as_object().unwrap()).await.unwrap();
+    ///
+    /// let query = ChangesQuery { after: Some(known.next), ..ChangesQuery::default() };
+    /// let news = node.changes(query).await.unwrap();
+    /// assert_eq!(news.changes[0].id, well.record.id);
+    /// assert_eq!(news.changes[0].kind, ChangeKind::Created);
+    /// # node.shutdown().await.unwrap();
+    /// # });
+    /// ```
+    pub async fn changes(&self, query: ChangesQuery) -> Result<ChangesPage, Error> {
+        self.blocking(move |ledger| ledger.changes(&query)).await
     }
 
     /// Changes many records alike, or shows what that would do; if one of them cannot be changed,

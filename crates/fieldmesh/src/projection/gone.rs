@@ -16,6 +16,10 @@ use crate::schema;
 
 use super::{Projection, index};
 
+/// Where the view keeps, in [`Tree::Meta`], where the feed stood when records left the view last
+/// otherwise than by a change of them: let go or purged. Nothing in the feed tells of them.
+pub(crate) const VANISHED_KEY: &[u8] = b"vanished";
+
 /// Records whose rows are deleted together.
 const RECORDS_PER_SET: usize = 1_024;
 
@@ -38,8 +42,21 @@ impl Projection<'_> {
         }
         self.forget_refused(&gone)?;
         self.end_harms(&scopes, &pieces)?;
+        // Cursors that were handed out lie before the entry that says it.
+        let said = pieces.last().map_or(0, |(place, _)| rows::position_end(*place));
+        self.vanished = self.vanished.max(said);
         self.keep_pieces(pieces)?;
         Ok(gone.into_iter().collect())
+    }
+
+    /// Writes where the feed stood when records left the view; it never moves back.
+    pub(super) fn write_vanished(&mut self) -> Result<(), Error> {
+        if self.vanished > 0 {
+            let known: u64 = rows::find(self.view, Tree::Meta, VANISHED_KEY)?.unwrap_or(0);
+            let vanished = self.vanished.max(known);
+            self.writes.put(Tree::Meta, VANISHED_KEY, rows::encode(&vanished));
+        }
+        Ok(())
     }
 
     fn keep_pieces(&mut self, pieces: Vec<(Place, LetGo)>) -> Result<(), Error> {

@@ -98,23 +98,35 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Waits for changes and takes all that are there. For one reader.
-    pub(crate) async fn take(&self) -> Taken {
+    /// Waits until there is something to take. For one reader.
+    pub(crate) async fn ready(&self) {
         loop {
             {
-                let mut state = self.lock();
-                if state.is_lagging && !state.is_ended {
-                    return Taken::Lagged;
-                }
-                if !state.changes.is_empty() {
-                    return Taken::Changes(std::mem::take(&mut state.changes));
-                }
-                if state.is_ended {
-                    return Taken::Ended;
+                let state = self.lock();
+                if state.is_lagging || state.is_ended || !state.changes.is_empty() {
+                    return;
                 }
             }
             self.changed.notified().await;
         }
+    }
+
+    /// Whether nothing comes any more.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.is_ended && state.changes.is_empty()
+    }
+
+    /// Takes all that is there; no changes where nothing is.
+    pub(crate) fn take(&self) -> Taken {
+        let mut state = self.lock();
+        if state.is_lagging && !state.is_ended {
+            return Taken::Lagged;
+        }
+        if state.changes.is_empty() && state.is_ended {
+            return Taken::Ended;
+        }
+        Taken::Changes(std::mem::take(&mut state.changes))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

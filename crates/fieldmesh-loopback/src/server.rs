@@ -1,0 +1,233 @@
+//! One server: its port, what all requests go through, and its end.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request, State};
+use axum::http::request::Parts;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use fieldmesh::Node;
+use fieldmesh_http::{Bodies, Origins, Rate, Settings, dressed};
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::guard::Guard;
+use crate::input::{self, Words};
+use crate::refusal::{Kind, Refusal};
+use crate::routes;
+use crate::token::Access;
+
+/// The largest body: a record is at most 256 KiB.
+const BODY_SIZE_MAX: usize = 1 << 20;
+/// The most bytes of bodies in memory at a time.
+const BODIES_SIZE_MAX: usize = 32 << 20;
+/// The most connections; the apps of one device need few.
+const CONNECTIONS_MAX: usize = 256;
+/// The most requests that are answered at a time.
+const EXECUTING_MAX: usize = 64;
+/// The most live streams that are open at a time.
+const LIVE_MAX: usize = 64;
+/// How long an answer may take; what a request began goes on to its end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen; an address of loopback.
+    pub address: SocketAddr,
+    /// Whether any free port does where that one is taken.
+    pub any_port: bool,
+    /// The origins of the pages in browsers that may ask, `http://localhost:5173` for one.
+    pub origins: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 7878)), any_port: true, origins: vec![] }
+    }
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Others could reach it: choose 127.0.0.1 or [::1].
+    #[error("{address} is not loopback; the apps on this device reach 127.0.0.1 and [::1]")]
+    NotLoopback {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The port cannot be taken.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file for the apps cannot be written.
+    #[error("cannot write {} into the home", crate::ACCESS_FILE)]
+    Access {
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A server that has its port.
+#[derive(Debug)]
+pub struct Loopback {
+    listener: TcpListener,
+    address: SocketAddr,
+    access: Access,
+    home: PathBuf,
+    origins: Vec<String>,
+}
+
+impl Loopback {
+    /// Takes the port and writes into `home` how to get in.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] says which of the two failed, and why.
+    pub async fn bind(home: &Path, options: Options) -> Result<Self, BindError> {
+        let Options { address, any_port, origins } = options;
+        if !address.ip().is_loopback() {
+            return Err(BindError::NotLoopback { address });
+        }
+        let failed = |source| BindError::Listen { address, source };
+        let listener = match TcpListener::bind(address).await {
+            Err(error) if any_port && error.kind() == std::io::ErrorKind::AddrInUse => {
+                TcpListener::bind((address.ip(), 0)).await
+            }
+            bound => bound,
+        };
+        let listener = listener.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let access = Access::write(home, format!("http://{address}"));
+        let access = access.map_err(|source| BindError::Access { source })?;
+        Ok(Self { listener, address, access, home: home.to_owned(), origins })
+    }
+
+    /// How apps get in.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Answers for `node` until `stop`, then lets running requests end for a while and takes the
+    /// file away.
+    pub async fn serve(self, node: Node, stop: CancellationToken) {
+        let settings = settings(&self.origins);
+        let router = self.router(node, &settings, stop.clone());
+        fieldmesh_http::serve(self.listener, router, &settings, None, stop).await;
+        Access::forget(&self.home);
+    }
+
+    fn router(&self, node: Node, settings: &Settings, stop: CancellationToken) -> Router {
+        let guard = Guard::new(self.access.clone(), self.address.port(), self.origins.clone());
+        let shared = Shared(Arc::new(Inner {
+            node,
+            guard,
+            bodies: Bodies::new(settings, BODY_SIZE_MAX),
+            executing: Semaphore::new(EXECUTING_MAX),
+            live: Arc::new(Semaphore::new(LIVE_MAX)),
+            stop,
+        }));
+        let routed = routes::router().layer(from_fn_with_state(shared.clone(), admit));
+        dressed(routed.with_state(shared), settings)
+    }
+}
+
+fn settings(origins: &[String]) -> Settings {
+    Settings {
+        origins: Origins::Only(origins.to_vec()),
+        address_rate: Rate::a_second(1_000),
+        connections_max: CONNECTIONS_MAX,
+        connections_per_address_max: CONNECTIONS_MAX,
+        bodies_max: BODIES_SIZE_MAX,
+        patience: PATIENCE,
+        ..Settings::default()
+    }
+}
+
+/// What every route can reach.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) node: Node,
+    guard: Guard,
+    bodies: Bodies,
+    executing: Semaphore,
+    /// A place for each live stream.
+    pub(crate) live: Arc<Semaphore>,
+    /// Ends live streams.
+    pub(crate) stop: CancellationToken,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// Lets through who may ask, as many as can be answered, for as long as anybody waits.
+async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let is_public = parts.uri.path() == routes::DOCUMENT_PATH;
+    let admitted = shared.guard.check_site(&parts).and_then(|()| match is_public {
+        true => Ok(()),
+        false => shared.guard.check_token(&parts.headers),
+    });
+    if let Err(refusal) = admitted {
+        Bodies::drain(body).await;
+        return refusal.into_response();
+    }
+    let Ok(_place) = shared.executing.try_acquire() else {
+        let detail = format!("{EXECUTING_MAX} requests are answered at the moment; try again");
+        return Refusal::new(Kind::Busy, detail).into_response();
+    };
+    let answering = next.run(Request::from_parts(parts, body));
+    match tokio::time::timeout(PATIENCE, answering).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail = "this takes long and goes on; ask again for what came of it";
+            Refusal::new(Kind::Busy, detail).into_response()
+        }
+    }
+}
+
+impl FromRequestParts<Shared> for Words {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Refusal> {
+        match Query::<Vec<(String, String)>>::try_from_uri(&parts.uri) {
+            Ok(Query(pairs)) => Ok(Self::new(pairs)),
+            Err(error) => Err(Refusal::new(Kind::Usage, error.body_text())),
+        }
+    }
+}
+
+/// A body of JSON.
+pub(crate) struct Sent<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Sent<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request<Body>, shared: &Shared) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let bytes = shared.bodies.read(&parts.headers, body).await?;
+        input::json(&parts.headers, &bytes).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests;
