@@ -52,6 +52,21 @@ impl Accounts {
         self.folder.join(tenant.short()).exists()
     }
 
+    /// Reads the file of a tenant's people to its end, if there is one; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(crate) fn check(&self, tenant: TenantId) -> Result<(), Problem> {
+        let path = self.folder.join(tenant.short());
+        if !path.exists() {
+            return Ok(());
+        }
+        let key =
+            KeyFile::read(&self.key_file).map_err(|error| problem::store(error.to_string()))?;
+        file::check(&path, &key).map_err(|error| of_file(&error))
+    }
+
     /// The people of a tenant; blocks while their file is read for the first time.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! The commands: each asks a relay, one that runs or one that it opens, and prints the answer.
 
+mod backup;
 mod device;
 mod invite;
 mod run;
 mod tenant;
+mod upkeep;
 mod user;
 
 use std::time::Duration;
@@ -60,6 +62,10 @@ pub(crate) async fn run(
             DeviceCommand::List { tenant } => device::list(&context, tenant).await,
             DeviceCommand::Revoke(args) => device::revoke(&context, args).await,
         },
+        Command::Backup(args) => backup::backup(&context, args).await,
+        Command::Restore(args) => backup::restore(&context, args).await,
+        Command::Verify(args) => upkeep::verify(&context, args).await,
+        Command::Compact(args) => upkeep::compact(&context, args).await,
         Command::User { command } => user::user(&context, command).await,
     }
 }

@@ -6,7 +6,10 @@
 //! data/tenants/<id>/      the home of a tenant, named by the last digits of its id
 //! data/tenants/new-<n>/   a home that is being made
 //! data/accounts/<id>      the people who log in to the tenant
+//! data/restoring/         what a restore has made so far; gone when it is done
 //! ```
+
+mod staging;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -18,8 +21,11 @@ use fieldmesh_model::TenantId;
 
 use crate::problem;
 
+pub(crate) use self::staging::Staging;
+
 const LOCK_FILE: &str = "lock";
-const KEY_FILE: &str = "relay.key";
+/// The file that opens every tenant.
+pub(crate) const KEY_FILE: &str = "relay.key";
 const TENANTS_FOLDER: &str = "tenants";
 const ACCOUNTS_FOLDER: &str = "accounts";
 const NEW_PREFIX: &str = "new-";

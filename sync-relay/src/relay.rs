@@ -3,12 +3,14 @@
 //! It is served by `run`, and while it waits for joins by `invite`; the other commands open one
 //! without a port where no relay is running.
 
+mod backup;
 mod directory;
 mod executor;
 mod people;
 mod pool;
 mod slot;
 mod tenants;
+mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -57,6 +59,8 @@ struct Inner {
     tenants: Pool,
     accounts: Arc<Accounts>,
     broken: Vec<BrokenTenant>,
+    /// One backup is written at a time.
+    backing_up: tokio::sync::Mutex<()>,
     /// One tenant is made at a time.
     admission: tokio::sync::Mutex<()>,
     /// Tenants are made to the end, whether or not who asked for them still waits.
@@ -99,6 +103,7 @@ impl Relay {
             tenants,
             accounts,
             broken,
+            backing_up: tokio::sync::Mutex::new(()),
             admission: tokio::sync::Mutex::new(()),
             work: TaskTracker::new(),
             stop: CancellationToken::new(),

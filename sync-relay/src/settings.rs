@@ -115,14 +115,11 @@ impl Said {
         let listen = match &cli.command {
             Command::Run(args) => Some(&args.listen),
             Command::Invite(args) => Some(&args.listen),
-            Command::Tenant { .. } | Command::Device { .. } | Command::User { .. } => None,
+            _ => None,
         };
         let run = match &cli.command {
             Command::Run(args) => Some(args),
-            Command::Invite(_)
-            | Command::Tenant { .. }
-            | Command::Device { .. }
-            | Command::User { .. } => None,
+            _ => None,
         };
         let public_addresses = listen.map(|listen| listen.public_addresses.clone());
         Self {

@@ -33,6 +33,7 @@ mod partial;
 mod places;
 mod process;
 mod relay;
+mod relay_backup;
 mod relays;
 mod restart;
 mod revoke;

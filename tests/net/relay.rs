@@ -13,7 +13,7 @@ use crate::process::{Outcome, Running};
 /// A relay, whether its program runs or not.
 #[derive(Clone)]
 pub(crate) struct Relay {
-    data: PathBuf,
+    pub(crate) data: PathBuf,
     command: Arc<dyn Fn() -> Command + Send + Sync>,
 }
 
@@ -64,6 +64,11 @@ impl Relay {
         let mut running = self.start_command(&arguments, None);
         let ready = serde_json::from_str(&running.line()).unwrap();
         RunningRelay { running, ready }
+    }
+
+    /// The same relay with another data folder.
+    pub(crate) fn at_data(&self, data: PathBuf) -> Self {
+        Self { data, ..self.clone() }
     }
 
     /// Makes it a member of a tenant.

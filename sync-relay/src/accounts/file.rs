@@ -90,34 +90,10 @@ impl AccountsFile {
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(disk(path))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(disk(path))?;
-        let (wrapped, mut rest) = head(&bytes).ok_or_else(|| match bytes.get(..3) {
-            Some(b"fma") if bytes.get(3).is_some_and(|digit| *digit > MAGIC[3]) => newer(path),
-            _ => damaged(path),
-        })?;
-        let opened =
-            WrappedKey::from_bytes(wrapped).and_then(|key_in| key_in.open_with_key_file(key));
-        let key =
-            opened.map_err(|source| FileError::Key { path: path.display().to_string(), source })?;
-        let (mut entries, mut frames) = (Vec::new(), 0);
-        while let Next::Frame { sealed, behind } = next(rest) {
-            let Some(opened) = key.unseal(&purpose(frames), sealed) else {
-                // The last one may have been cut off by a crash before all of it was written.
-                if is_blank(behind) {
-                    break;
-                }
-                return Err(damaged(path));
-            };
-            let group: Vec<Vec<u8>> = postcard::from_bytes(&opened).map_err(|_| damaged(path))?;
-            entries.extend(group);
-            frames += 1;
-            rest = behind;
-        }
-        if matches!(next(rest), Next::Nonsense) && !rest.get(8..).is_some_and(is_blank) {
-            return Err(damaged(path));
-        }
-        let length = (bytes.len() - rest.len()) as u64;
-        if !rest.is_empty() {
-            tracing::warn!(bytes = rest.len(), "end of the accounts was not written; cut off");
+        let Contents { key, entries, frames, length } = contents(path, key, &bytes)?;
+        if length < bytes.len() as u64 {
+            let cut = bytes.len() as u64 - length;
+            tracing::warn!(bytes = cut, "end of the accounts was not written; cut off");
             file.set_len(length).and_then(|()| file.sync_all()).map_err(disk(path))?;
         }
         file.seek(SeekFrom::Start(length)).map_err(disk(path))?;
@@ -186,6 +162,50 @@ impl AccountsFile {
         self.length += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// What a file holds.
+struct Contents {
+    key: DataKey,
+    entries: Vec<Vec<u8>>,
+    frames: u64,
+    /// How far whole frames reach.
+    length: u64,
+}
+
+fn contents(path: &Path, key: &KeyFile, bytes: &[u8]) -> Result<Contents, FileError> {
+    let (wrapped, mut rest) = head(bytes).ok_or_else(|| match bytes.get(..3) {
+        Some(b"fma") if bytes.get(3).is_some_and(|digit| *digit > MAGIC[3]) => newer(path),
+        _ => damaged(path),
+    })?;
+    let opened = WrappedKey::from_bytes(wrapped).and_then(|key_in| key_in.open_with_key_file(key));
+    let key =
+        opened.map_err(|source| FileError::Key { path: path.display().to_string(), source })?;
+    let (mut entries, mut frames) = (Vec::new(), 0);
+    while let Next::Frame { sealed, behind } = next(rest) {
+        let Some(opened) = key.unseal(&purpose(frames), sealed) else {
+            // The last one may have been cut off by a crash before all of it was written.
+            if is_blank(behind) {
+                break;
+            }
+            return Err(damaged(path));
+        };
+        let group: Vec<Vec<u8>> = postcard::from_bytes(&opened).map_err(|_| damaged(path))?;
+        entries.extend(group);
+        frames += 1;
+        rest = behind;
+    }
+    if matches!(next(rest), Next::Nonsense) && !rest.get(8..).is_some_and(is_blank) {
+        return Err(damaged(path));
+    }
+    let length = (bytes.len() - rest.len()) as u64;
+    Ok(Contents { key, entries, frames, length })
+}
+
+/// Reads the file at `path` to its end and changes nothing.
+pub(super) fn check(path: &Path, key: &KeyFile) -> Result<(), FileError> {
+    let bytes = fs::read(path).map_err(disk(path))?;
+    contents(path, key, &bytes).map(drop)
 }
 
 fn head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
