@@ -93,6 +93,15 @@ impl Relay {
             broken.push(BrokenTenant { folder, reason: problem.detail.clone() });
             first_problem.get_or_insert(problem);
         }
+        for folder in data.homeless()? {
+            let problem = problem::store(format!(
+                "the people who log in are in accounts/{folder}, and tenants/{folder} is missing; \
+                 put it back from a backup, or remove accounts/{folder} as well"
+            ));
+            tracing::error!(folder, reason = problem.detail, "tenant not served");
+            broken.push(BrokenTenant { folder, reason: problem.detail.clone() });
+            first_problem.get_or_insert(problem);
+        }
         if let Some(problem) = first_problem.filter(|_| tenants.slots().is_empty()) {
             return Err(problem);
         }

@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
 mod adoption;
+mod app;
 mod apps;
 mod automatic;
 mod bad_cables;

@@ -4,7 +4,8 @@ use std::fs;
 
 use serde_json::{Value as Json, json};
 
-use crate::apps::{App, EMAIL, PASSWORD, crew};
+use crate::app::{App, EMAIL, PASSWORD};
+use crate::apps::crew;
 use crate::device::{Device, assert_in_step};
 use crate::process::Outcome;
 use crate::relay::{Relay, RunningRelay};
