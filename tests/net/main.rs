@@ -32,7 +32,9 @@ mod newer;
 mod older;
 mod partial;
 mod places;
+#[allow(dead_code, reason = "the tests of destruction use the rest of it")]
 mod process;
+#[allow(dead_code, reason = "the tests of destruction use the rest of it")]
 mod relay;
 mod relay_backup;
 mod relays;
