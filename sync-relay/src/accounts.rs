@@ -29,6 +29,8 @@ pub(crate) use self::session::{DEVICE_LENGTH_MAX, RefreshToken};
 pub(crate) use self::token::{TOKEN_SECONDS, tenant as tenant_of_token};
 use crate::problem;
 
+/// What the home of a tenant holds that has people.
+const PEOPLE_FILE: &str = "people";
 /// The longest e-mail address, name or alias of a person.
 const TEXT_LENGTH_MAX: usize = 254;
 /// The most practices or aliases of a person.
@@ -52,6 +54,59 @@ impl Accounts {
         self.folder.join(tenant.short()).exists()
     }
 
+    /// Fails where people were added to a tenant and their file is gone: a new one would have nobody
+    /// in it, and nobody would be told.
+    fn refuse_missing(&self, tenant: TenantId) -> Result<(), Problem> {
+        if self.has(tenant) || !self.mark(tenant).exists() {
+            return Ok(());
+        }
+        Err(problem::store(format!(
+            "{} is missing, and with it the people who log in; put it back from a backup, or remove \
+             {} and add them anew",
+            self.folder.join(tenant.short()).display(),
+            self.mark(tenant).display()
+        )))
+    }
+
+    /// Notes in the home of a tenant that it has people.
+    fn remember(&self, tenant: TenantId) -> Result<(), Problem> {
+        let mark = self.mark(tenant);
+        let Some(home) = mark.parent().filter(|home| home.exists() && !mark.exists()) else {
+            return Ok(());
+        };
+        std::fs::write(&mark, "")
+            .and_then(|()| std::fs::File::open(home)?.sync_all())
+            .map_err(|error| problem::file(&mark, &error))
+    }
+
+    /// The file in a tenant's home that says that there are people.
+    fn mark(&self, tenant: TenantId) -> PathBuf {
+        let data = self.folder.parent().unwrap_or(&self.folder);
+        data.join("tenants").join(tenant.short()).join(PEOPLE_FILE)
+    }
+
+    /// Reads the file of a tenant's people to its end, if there is one; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(crate) fn check(&self, tenant: TenantId) -> Result<(), Problem> {
+        let path = self.folder.join(tenant.short());
+        if !path.exists() {
+            return self.refuse_missing(tenant);
+        }
+        let key =
+            KeyFile::read(&self.key_file).map_err(|error| problem::store(error.to_string()))?;
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let book = books.get(&tenant).cloned();
+        // A book that is opened meanwhile cuts off what a crash left.
+        let opening = book.is_none().then_some(books);
+        let writing = book.as_ref().map(|book| book.pause());
+        let checked = file::check(&path, &key).map_err(|error| of_file(&error));
+        drop((writing, opening));
+        checked
+    }
+
     /// The people of a tenant; blocks while their file is read for the first time.
     ///
     /// # Errors
@@ -63,11 +118,13 @@ impl Accounts {
             return Ok(Arc::clone(book));
         }
         let path = self.folder.join(tenant.short());
+        self.refuse_missing(tenant)?;
         let key =
             KeyFile::read(&self.key_file).map_err(|error| problem::store(error.to_string()))?;
         let opened = create_private(&self.folder).map_err(|error| problem::file(&path, &error));
         opened?;
         let book = Book::open(&path, key, now()).map_err(|error| of_file(&error))?;
+        self.remember(tenant)?;
         let book = Arc::new(book);
         books.insert(tenant, Arc::clone(&book));
         Ok(book)
@@ -171,4 +228,25 @@ fn random<const N: usize>() -> [u8; N] {
 pub(crate) fn now() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Moment::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_whose_file_is_gone_are_missed_and_not_replaced_by_nobody() {
+        let data = tempfile::tempdir().unwrap();
+        let (tenant, key) = (TenantId::from_bytes([7; 32]), data.path().join("relay.key"));
+        KeyFile::create(&key).unwrap();
+        std::fs::create_dir_all(data.path().join("tenants/07070707")).unwrap();
+        let accounts = || Accounts::new(data.path().join("accounts"), key.clone());
+        accounts().check(tenant).unwrap();
+        drop(accounts().of(tenant).unwrap());
+        accounts().check(tenant).unwrap();
+        std::fs::remove_dir_all(data.path().join("accounts")).unwrap();
+        assert!(accounts().check(tenant).unwrap_err().detail.contains("is missing"));
+        assert!(accounts().of(tenant).is_err());
+        assert!(!data.path().join("accounts").exists());
+    }
 }

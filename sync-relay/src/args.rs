@@ -3,6 +3,7 @@
 //! Nothing here acts; [`crate::command`] does. Settings that are not given here may be in the
 //! configuration file, see [`crate::settings`].
 
+pub(crate) mod backup;
 mod duration;
 pub(crate) mod http;
 pub(crate) mod user;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use fieldmesh_model::Role;
 
+use self::backup::{BackupArgs, ChosenArgs, RestoreArgs, VerifyArgs};
 use self::http::HttpArgs;
 use self::user::UserCommand;
 use crate::settings::LogFormat;
@@ -34,6 +36,7 @@ Examples:
   sync-relay tenant create \"Permian West\"             a tenant whose authority is this relay
   sync-relay tenant join fieldmesh1…                  a tenant made on an admin's device
   sync-relay invite --tenant permian-west --role admin --user ana@example.org
+  sync-relay backup monday.backup                     everything, while it runs
 
 While a relay runs on the data folder, the other commands ask it.
 
@@ -92,6 +95,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DeviceCommand,
     },
+    /// Write a backup of everything, or of one tenant, while the relay runs.
+    Backup(BackupArgs),
+    /// Make a data folder of backups.
+    Restore(RestoreArgs),
+    /// Check every tenant, or a backup.
+    Verify(VerifyArgs),
+    /// Make the stores of the tenants as small as they can be.
+    Compact(ChosenArgs),
     /// Say who may log in to the apps of a tenant.
     User {
         #[command(subcommand)]

@@ -1,6 +1,7 @@
 //! Asks the relay that runs on the data folder.
 
 mod log;
+mod upkeep;
 mod users;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use fieldmesh::api::{
 };
 use fieldmesh_shell::socket;
 use http_body_util::BodyExt as _;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +34,10 @@ impl Client {
     /// The relay that listens on `socket`.
     pub(crate) const fn new(socket: PathBuf) -> Self {
         Self { socket }
+    }
+
+    fn socket(&self) -> &std::path::Path {
+        &self.socket
     }
 
     /// See [`crate::relay::Relay::list`].
@@ -88,21 +94,8 @@ impl Client {
         target: String,
         body: Body,
     ) -> Result<T, Problem> {
-        let request = Request::builder()
-            .method(method)
-            .uri(target)
-            .header(HOST, "sync-relay")
-            .header(CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(running)?;
-        let stream = UnixStream::connect(&self.socket).await.map_err(running)?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(running)?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            // How the connection ended shows in the answer.
-            let _ = connection.await;
-        });
+        let request = request(method, target, body)?;
+        let (mut sender, _connection) = self.connect().await?;
         let answer = async {
             let response = sender.send_request(request).await?;
             Ok::<_, hyper::Error>((response.status(), response.into_body().collect().await?))
@@ -119,4 +112,27 @@ impl Client {
         }
         Err(serde_json::from_slice(&bytes).unwrap_or_else(|_| running(status)))
     }
+
+    /// A connection, and the task that carries it as long as that is held.
+    async fn connect(&self) -> Result<(SendRequest<Body>, JoinSet<()>), Problem> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(running)?;
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(running)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            // How the connection ended shows in the answer.
+            let _ = connection.await;
+        });
+        Ok((sender, tasks))
+    }
+}
+
+fn request(method: Method, target: String, body: Body) -> Result<Request<Body>, Problem> {
+    Request::builder()
+        .method(method)
+        .uri(target)
+        .header(HOST, "sync-relay")
+        .header(CONTENT_TYPE, "application/json")
+        .body(body)
+        .map_err(running)
 }

@@ -1,11 +1,13 @@
 //! The commands: each asks a relay, one that runs or one that it opens, and prints the answer.
 
+mod backup;
 mod check;
 mod device;
 mod invite;
 mod log;
 mod run;
 mod tenant;
+mod upkeep;
 mod user;
 
 use std::time::Duration;
@@ -65,6 +67,10 @@ pub(crate) async fn run(
             DeviceCommand::List { tenant } => device::list(&context, tenant).await,
             DeviceCommand::Revoke(args) => device::revoke(&context, args).await,
         },
+        Command::Backup(args) => backup::backup(&context, args).await,
+        Command::Restore(args) => backup::restore(&context, args).await,
+        Command::Verify(args) => upkeep::verify(&context, args).await,
+        Command::Compact(args) => upkeep::compact(&context, args).await,
         Command::User { command } => user::user(&context, command).await,
         Command::Log { filter } => log::log(&context, filter.as_deref()).await,
     }

@@ -1,6 +1,7 @@
 //! Serves the other commands of the data folder: HTTP/1.1 with `/v1` routes over a Unix socket.
 
 mod log;
+mod upkeep;
 mod users;
 
 use std::time::Duration;
@@ -58,6 +59,7 @@ fn router(relay: Relay, lines: Lines) -> Router {
         .route("/v1/tenants/{tenant}/devices", get(devices))
         .route("/v1/tenants/{tenant}/devices/{device}/revoke", post(revoke))
         .merge(users::routes())
+        .merge(upkeep::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(relay)

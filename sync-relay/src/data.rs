@@ -6,7 +6,10 @@
 //! data/tenants/<id>/      the home of a tenant, named by the last digits of its id
 //! data/tenants/new-<n>/   a home that is being made
 //! data/accounts/<id>      the people who log in to the tenant
+//! data/restoring/         what a restore has made so far; gone when it is done
 //! ```
+
+mod staging;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -18,11 +21,18 @@ use fieldmesh_model::TenantId;
 
 use crate::problem;
 
+pub(crate) use self::staging::Staging;
+
 const LOCK_FILE: &str = "lock";
-const KEY_FILE: &str = "relay.key";
+/// The file that opens every tenant.
+pub(crate) const KEY_FILE: &str = "relay.key";
 const TENANTS_FOLDER: &str = "tenants";
 const ACCOUNTS_FOLDER: &str = "accounts";
 const NEW_PREFIX: &str = "new-";
+/// What every home has.
+const HOME_PARTS: [&str; 3] = ["profile", "identity", "store"];
+/// What a home has that erased itself.
+const ERASED_FILE: &str = "erased";
 
 /// A data folder that this process holds; dropping it lets others have it.
 #[derive(Debug)]
@@ -100,12 +110,32 @@ impl DataFolder {
         let entries = fs::read_dir(&tenants).map_err(|error| problem::file(&tenants, &error))?;
         for entry in entries {
             let path = entry.map_err(|error| problem::file(&tenants, &error))?.path();
-            if fieldmesh::home::exists(&path) {
+            if fieldmesh::home::exists(&path) || is_torn(&path) {
                 homes.push(path);
             }
         }
         homes.sort();
         Ok(homes)
+    }
+
+    /// The tenants whose people are here, and whose homes are not.
+    pub(crate) fn homeless(&self) -> Result<Vec<String>, Problem> {
+        let accounts = self.accounts();
+        let entries = match fs::read_dir(&accounts) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| problem::file(&accounts, &error))?,
+        };
+        let mut homeless = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(|error| problem::file(&accounts, &error))?.file_name();
+            let name = name.to_string_lossy().into_owned();
+            let is_tenant = name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if is_tenant && !self.path.join(TENANTS_FOLDER).join(&name).exists() {
+                homeless.push(name);
+            }
+        }
+        homeless.sort();
+        Ok(homeless)
     }
 
     /// A place where a home can be made.
@@ -176,6 +206,14 @@ impl DataFolder {
             Err(error) => Err(problem::file(&path, &error)),
         }
     }
+}
+
+/// Whether a folder held a home of which a part is missing: that is told when it is opened.
+fn is_torn(folder: &Path) -> bool {
+    let is_new =
+        || folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NEW_PREFIX));
+    let has = |name: &str| folder.join(name).exists();
+    !is_new() && !has(ERASED_FILE) && HOME_PARTS.iter().any(|part| has(part))
 }
 
 /// The bytes of all files in a folder; what vanishes meanwhile does not count.
@@ -253,6 +291,25 @@ mod tests {
         let settled = data.settle(&tenants.join("new-2"), tenant).unwrap();
         assert_eq!(settled, tenants.join("07070707"));
         assert_eq!(data.homes().unwrap(), [settled]);
+    }
+
+    #[test]
+    fn a_home_without_its_profile_or_none_at_all_is_not_taken_for_no_tenant() {
+        let folder = tempfile::tempdir().unwrap();
+        let torn = folder.path().join("tenants/07070707");
+        home(&torn);
+        fs::remove_file(torn.join("profile")).unwrap();
+        fs::create_dir_all(folder.path().join("tenants/08080808")).unwrap();
+        fs::create_dir(folder.path().join("accounts")).unwrap();
+        fs::write(folder.path().join("accounts/09090909"), "a").unwrap();
+        let key = folder.path().join("relay.key");
+        fs::write(&key, "k").unwrap();
+        fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+        let data = DataFolder::take(folder.path()).unwrap();
+        assert_eq!(data.homes().unwrap(), std::slice::from_ref(&torn));
+        assert_eq!(data.homeless().unwrap(), ["09090909"]);
+        fs::write(torn.join("erased"), "").unwrap();
+        assert_eq!(data.homes().unwrap(), Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -3,15 +3,17 @@
 use std::io;
 use std::process::ExitCode;
 
-use fieldmesh::api::Problem;
+use fieldmesh::api::{Class, Problem};
 
 use crate::terminal::Terminal;
 
 /// Why a command did not end well.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It failed.
+    /// It failed, and nobody was told so far.
     Problem(Problem),
+    /// What it printed already tells what failed.
+    Reported(Class),
     /// Nobody reads the output any more, as behind `| head`; that is no failure.
     OutputClosed,
 }
@@ -35,6 +37,7 @@ impl From<io::Error> for Failure {
 pub(crate) fn finish(result: Result<(), Failure>, terminal: &Terminal) -> ExitCode {
     let problem = match result {
         Ok(()) | Err(Failure::OutputClosed) => return ExitCode::SUCCESS,
+        Err(Failure::Reported(class)) => return ExitCode::from(class.exit_code()),
         Err(Failure::Problem(problem)) => problem,
     };
     terminal.complain(&format!("error: {}", problem.detail.trim_end()));

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod address;
+mod archive;
 mod args;
 mod client;
 mod command;

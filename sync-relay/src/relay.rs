@@ -4,12 +4,14 @@
 //! without a port where no relay is running.
 
 mod answers;
+mod backup;
 mod directory;
 mod executor;
 mod people;
 mod pool;
 mod slot;
 mod tenants;
+mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -59,6 +61,8 @@ struct Inner {
     tenants: Pool,
     accounts: Arc<Accounts>,
     broken: Vec<BrokenTenant>,
+    /// One backup is written at a time.
+    backing_up: tokio::sync::Mutex<()>,
     /// One tenant is made at a time.
     admission: tokio::sync::Mutex<()>,
     /// Tenants are made to the end, whether or not who asked for them still waits.
@@ -91,6 +95,15 @@ impl Relay {
             broken.push(BrokenTenant { folder, reason: problem.detail.clone() });
             first_problem.get_or_insert(problem);
         }
+        for folder in data.homeless()? {
+            let problem = problem::store(format!(
+                "the people who log in are in accounts/{folder}, and tenants/{folder} is missing; \
+                 put it back from a backup, or remove accounts/{folder} as well"
+            ));
+            tracing::error!(folder, reason = problem.detail, "tenant not served");
+            broken.push(BrokenTenant { folder, reason: problem.detail.clone() });
+            first_problem.get_or_insert(problem);
+        }
         if let Some(problem) = first_problem.filter(|_| tenants.slots().is_empty()) {
             return Err(problem);
         }
@@ -101,6 +114,7 @@ impl Relay {
             tenants,
             accounts,
             broken,
+            backing_up: tokio::sync::Mutex::new(()),
             admission: tokio::sync::Mutex::new(()),
             work: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -1,10 +1,14 @@
 //! Reports as people read them: pure functions from a report to text.
 
+mod upkeep;
+
 use fieldmesh::api::{DeviceReport, InvitationReport, RevokeReport, one_line};
 use fieldmesh_model::Moment;
 
 use crate::accounts::UserReport;
 use crate::wire::TenantSummary;
+
+pub(crate) use self::upkeep::{archived, checked_archives, compacted, restored, step, verified};
 
 /// What stands between columns.
 const GAP: &str = "  ";

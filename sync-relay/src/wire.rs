@@ -1,7 +1,14 @@
 //! What travels over the relay's own socket, besides the reports of the library.
 
+mod upkeep;
+
 use fieldmesh::api::TenantReport;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::upkeep::{
+    ArchiveCheck, ArchiveOptions, ArchiveSummary, ArchivedTenant, Chosen, Compacted, Line,
+    RestoreSummary, RestoredTenant, Step, Teller, Tended, Verified, told_of,
+};
 
 /// Media type of a failure.
 pub(crate) const PROBLEM: &str = "application/problem+json";

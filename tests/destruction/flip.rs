@@ -43,7 +43,7 @@ impl Flips {
 }
 
 /// The head, the end, and samples from all between, mostly where something is written.
-fn offsets(file: &Path, numbers: &mut Numbers) -> Vec<u64> {
+pub(crate) fn offsets(file: &Path, numbers: &mut Numbers) -> Vec<u64> {
     let bytes = fs::read(file).unwrap();
     let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     let Some(last) = written.last() else { return vec![0] };
@@ -80,7 +80,8 @@ impl Fault for Flips {
     }
 }
 
-fn flip(path: &Path, offset: u64, bit: usize) {
+/// Flips one bit of a file.
+pub(crate) fn flip(path: &Path, offset: u64, bit: usize) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();

@@ -13,6 +13,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
 mod account;
+#[allow(dead_code, reason = "the tests over the network use the rest of it")]
+#[path = "../net/app.rs"]
+mod app;
 mod clocks;
 mod damage;
 mod day;
@@ -20,7 +23,9 @@ mod day;
 #[path = "../net/device.rs"]
 mod device;
 mod disk;
+mod evict;
 mod flip;
+mod gateway;
 mod journal;
 mod kill;
 mod numbers;
@@ -49,7 +54,7 @@ use round::{Theme, Wish};
 use tally::Table;
 
 /// In the order of the table.
-const THEMES: [Theme; 9] = [
+const THEMES: [Theme; 14] = [
     kill::THEME,
     power::NOTHING_LEFT,
     power::PIECES_LEFT,
@@ -59,6 +64,11 @@ const THEMES: [Theme; 9] = [
     twins::PROGRAMS_THEME,
     twins::COPIES_THEME,
     clocks::THEME,
+    evict::THEME,
+    gateway::kill::THEME,
+    gateway::flip::THEME,
+    gateway::swap::THEME,
+    gateway::space::THEME,
 ];
 
 fn main() -> ExitCode {

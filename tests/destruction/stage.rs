@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::device::{Device, minute_of_march};
+use crate::relay::Relay;
 use crate::site::Site;
 
 /// The shim that stands between a program and its disk.
@@ -87,6 +88,26 @@ impl Stage {
         device.at_home(home)
     }
 
+    /// A relay in a folder beside the homes.
+    pub(crate) fn relay(&self, name: &str) -> Relay {
+        self.site.relay_named(name).with(|mut command| {
+            command.env("SYNC_RELAY_LOG", "warn");
+            command.envs(NO_LIMITS.map(|name| (name, "100000")));
+            command
+        })
+    }
+
+    /// The same relay on a disk that is watched, see [`Stage::watched`].
+    pub(crate) fn watched_relay(&self, relay: &Relay, settings: &[(&str, String)]) -> Relay {
+        let shim = self.shim.clone().expect("whoever watches has asked for the shim");
+        let settings: Vec<(String, String)> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        relay.with(move |mut command| {
+            command.env("LD_PRELOAD", &shim).envs(settings.iter().cloned());
+            command
+        })
+    }
+
     /// The same device on a disk that is watched: `settings` are those of the shim.
     pub(crate) fn watched(&self, device: &Device, settings: &[(&str, String)]) -> Device {
         let shim = self.shim.clone().expect("whoever watches has asked for the shim");
@@ -98,6 +119,14 @@ impl Stage {
         })
     }
 }
+
+/// What a relay is told so that no limit of rate is in the way.
+const NO_LIMITS: [&str; 4] = [
+    "SYNC_RELAY_ADDRESS_REQUESTS_A_SECOND",
+    "SYNC_RELAY_SYNC_REQUESTS_A_MINUTE",
+    "SYNC_RELAY_STEP_REQUESTS_A_MINUTE",
+    "SYNC_RELAY_TENANT_REQUESTS_A_SECOND",
+];
 
 /// Builds the shim, where there is a compiler.
 fn built(site: &Site) -> Option<PathBuf> {

@@ -22,7 +22,7 @@ const STORE: &str = "store";
 
 /// What happens to a file or a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
+pub(crate) enum Deed {
     Delete,
     Empty,
     /// The second half is gone; of a folder, its last file.
@@ -37,7 +37,7 @@ enum Deed {
     Deny,
 }
 
-const DEEDS: [Deed; 7] = [
+pub(crate) const DEEDS: [Deed; 7] = [
     Deed::Delete,
     Deed::Empty,
     Deed::Halve,
@@ -46,6 +46,41 @@ const DEEDS: [Deed; 7] = [
     Deed::OtherKind,
     Deed::Deny,
 ];
+
+impl Deed {
+    /// Does it to a file or a folder; the foreign and the older one of its name are given.
+    pub(crate) fn perform(self, path: &Path, foreign: &Path, older: &Path) {
+        let is_folder = path.is_dir();
+        match self {
+            Self::Delete => remove(path),
+            Self::Empty if is_folder => {
+                remove(path);
+                fs::create_dir(path).unwrap();
+            }
+            Self::Empty => cut(path, 0),
+            Self::Halve if is_folder => {
+                let inner = paths_below(path);
+                if let Some(last) = inner.iter().rev().find(|inner| path.join(inner).is_file()) {
+                    remove(&path.join(last));
+                }
+            }
+            Self::Halve => cut(path, fs::metadata(path).unwrap().len() / 2),
+            Self::Foreign | Self::Older => {
+                remove(path);
+                copy(if self == Self::Foreign { foreign } else { older }, path);
+            }
+            // The command that meets this is another one.
+            Self::Deny => {}
+            Self::OtherKind => {
+                remove(path);
+                match is_folder {
+                    true => fs::write(path, "no folder").unwrap(),
+                    false => fs::create_dir(path).unwrap(),
+                }
+            }
+        }
+    }
+}
 
 struct Swaps {
     scene: Scene,
@@ -66,42 +101,6 @@ impl Swaps {
         };
         let deeds = all.filter(is_possible).collect();
         Self { scene, deeds }
-    }
-
-    fn perform(&self, deed: Deed, name: &Path, path: &Path) {
-        let is_folder = path.is_dir();
-        match deed {
-            Deed::Delete => remove(path),
-            Deed::Empty if is_folder => {
-                remove(path);
-                fs::create_dir(path).unwrap();
-            }
-            Deed::Empty => cut(path, 0),
-            Deed::Halve if is_folder => {
-                let inner = paths_below(path);
-                if let Some(last) = inner.iter().rev().find(|inner| path.join(inner).is_file()) {
-                    remove(&path.join(last));
-                }
-            }
-            Deed::Halve => cut(path, fs::metadata(path).unwrap().len() / 2),
-            Deed::Foreign | Deed::Older => {
-                let home = match deed {
-                    Deed::Foreign => &self.scene.hand.home,
-                    _ => &self.scene.older,
-                };
-                remove(path);
-                copy(&home.join(name), path);
-            }
-            // The command that meets this is another one.
-            Deed::Deny => {}
-            Deed::OtherKind => {
-                remove(path);
-                match is_folder {
-                    true => fs::write(path, "no folder").unwrap(),
-                    false => fs::create_dir(path).unwrap(),
-                }
-            }
-        }
     }
 
     /// A command that may not open something breaks nothing.
@@ -138,7 +137,8 @@ impl Fault for Swaps {
         if *deed == Deed::Deny {
             return self.deny(&copies, name).map(Tally::one);
         }
-        self.perform(*deed, name, &copies.lead.home.join(name));
+        let path = copies.lead.home.join(name);
+        deed.perform(&path, &self.scene.hand.home.join(name), &self.scene.older.join(name));
         let named = |words| format!("{deed:?} {}: {words}", name.display());
         if copies.refuses().map_err(named)? {
             self.undo(&copies, name);
@@ -158,7 +158,8 @@ fn cut(path: &Path, length: u64) {
     fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
 }
 
-fn remove(path: &Path) {
+/// Removes a file or a folder.
+pub(crate) fn remove(path: &Path) {
     match path.is_dir() {
         true => fs::remove_dir_all(path).unwrap(),
         false if path.exists() => fs::remove_file(path).unwrap(),

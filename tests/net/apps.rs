@@ -1,67 +1,14 @@
 //! An app of the field that speaks HTTP to a relay works on the same records as devices.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
 use serde_json::{Value as Json, json};
 
+use crate::app::{App, EMAIL, PASSWORD};
 use crate::device::Device;
 use crate::relay::{Relay, RunningRelay};
 use crate::site::Site;
 
-const PASSWORD: &str = "correct horse battery";
-const EMAIL: &str = "ana@example.org";
-
-/// An app with the token of a person.
-struct App {
-    address: String,
-    token: String,
-}
-
-impl App {
-    fn of(relay: &RunningRelay) -> Self {
-        let mut app = Self { address: relay.http(), token: String::new() };
-        let login = json!({ "email": EMAIL, "password": PASSWORD });
-        let session = app.ok("POST", "/auth/login", &login);
-        session["accessToken"].as_str().unwrap().clone_into(&mut app.token);
-        app
-    }
-
-    /// The status and the body of an answer.
-    fn ask(&self, method: &str, path: &str, body: &Json) -> (u16, Json) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let Self { address, token } = self;
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
-             Accept: application/json\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Json::Null))
-    }
-
-    #[track_caller]
-    fn ok(&self, method: &str, path: &str, body: &Json) -> Json {
-        let (status, answer) = self.ask(method, path, body);
-        assert_eq!(status, 200, "{path}: {answer}");
-        answer
-    }
-
-    fn entries(&self) -> Vec<Json> {
-        let pulled = self.ok("GET", "/sync/pull?include=entries", &Json::Null);
-        pulled["entries"].as_array().unwrap().clone()
-    }
-}
-
 /// A crew whose relay is its gateway, with one person who may log in.
-fn crew(site: &Site, role: &str) -> (Device, Relay, RunningRelay) {
+pub(crate) fn crew(site: &Site, role: &str) -> (Device, Relay, RunningRelay) {
     let [lead] = site.crew(["lead"]);
     let relay = site.relay();
     let daemon = lead.daemon();

@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
 mod adoption;
+mod app;
 mod apps;
 mod automatic;
 mod bad_cables;
@@ -32,8 +33,11 @@ mod newer;
 mod older;
 mod partial;
 mod places;
+#[allow(dead_code, reason = "the tests of destruction use the rest of it")]
 mod process;
+#[allow(dead_code, reason = "the tests of destruction use the rest of it")]
 mod relay;
+mod relay_backup;
 mod relays;
 mod restart;
 mod revoke;

@@ -118,6 +118,11 @@ impl Running {
         }
     }
 
+    /// The next line of its output; nothing where it ends without one.
+    pub(crate) fn try_line(&mut self) -> Option<String> {
+        self.lines.recv_timeout(COMMAND_TIME_MAX).ok()
+    }
+
     /// Waits for its end.
     pub(crate) fn finish(mut self) -> Outcome {
         let deadline = Instant::now() + COMMAND_TIME_MAX;

@@ -13,7 +13,7 @@ use crate::process::{Outcome, Running};
 /// A relay, whether its program runs or not.
 #[derive(Clone)]
 pub(crate) struct Relay {
-    data: PathBuf,
+    pub(crate) data: PathBuf,
     command: Arc<dyn Fn() -> Command + Send + Sync>,
 }
 
@@ -58,12 +58,29 @@ impl Relay {
         self.start_at("127.0.0.1:0")
     }
 
+    /// Starts it on a host and waits until it is ready; where it does not become so, how it ended.
+    pub(crate) fn try_start(&self, host: &str) -> Result<RunningRelay, Outcome> {
+        let any_port = format!("{host}:0");
+        let arguments = ["--json", "run", "--http", &any_port, "--quic", &any_port];
+        let mut running = self.start_command(&arguments, None);
+        let line = running.try_line();
+        match line.and_then(|line| serde_json::from_str::<Json>(&line).ok()) {
+            Some(ready) if ready["ready"] == true => Ok(RunningRelay { running, ready }),
+            _ => Err(running.finish()),
+        }
+    }
+
     /// Starts it on an address of devices.
     pub(crate) fn start_at(&self, address: &str) -> RunningRelay {
         let arguments = ["--json", "run", "--http", "127.0.0.1:0", "--quic", address];
         let mut running = self.start_command(&arguments, None);
         let ready = serde_json::from_str(&running.line()).unwrap();
         RunningRelay { running, ready }
+    }
+
+    /// The same relay with another data folder.
+    pub(crate) fn at_data(&self, data: PathBuf) -> Self {
+        Self { data, ..self.clone() }
     }
 
     /// Makes it a member of a tenant.
@@ -98,9 +115,19 @@ impl RunningRelay {
     /// Ends it in order, as an init system does.
     #[track_caller]
     pub(crate) fn stop(self) -> Outcome {
+        self.end().ok()
+    }
+
+    /// Tells it to end, and waits however it does.
+    pub(crate) fn end(self) -> Outcome {
         let pid = Pid::from_raw(i32::try_from(self.running.pid()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
-        self.running.finish().ok()
+        self.running.finish()
+    }
+
+    /// Whether it runs still.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.running.is_alive()
     }
 
     /// Ends it with SIGKILL.

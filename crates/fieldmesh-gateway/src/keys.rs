@@ -93,9 +93,12 @@ pub(crate) fn tally(access: &Access, user: Option<&str>) -> Vec<u8> {
     }
 }
 
+/// Photos.
+pub(crate) const PHOTOS: &[u8] = b"photo/";
+
 /// A photo, by the hash of its bytes.
 pub(crate) fn photo(id: &str) -> Vec<u8> {
-    [b"photo/", id.as_bytes()].concat()
+    [PHOTOS, id.as_bytes()].concat()
 }
 
 /// Records that break rules.

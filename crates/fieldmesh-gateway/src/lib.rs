@@ -140,6 +140,17 @@ impl Gateway {
         tokio::task::spawn_blocking(read).await.map_err(|_| Error::ShuttingDown)?
     }
 
+    /// Reads every photo that is whole; gives what is wrong with which, in words.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn check_photos(&self) -> Result<Vec<String>, Error> {
+        let inner = Arc::clone(&self.inner);
+        let check = move || photo::check(&inner.access);
+        tokio::task::spawn_blocking(check).await.map_err(|_| Error::ShuttingDown)?
+    }
+
     /// What happens from now on, or from the place that `pull` names, as soon as it can be read.
     pub fn follow(
         &self,

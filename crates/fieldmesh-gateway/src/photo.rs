@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fieldmesh::Error;
+use fieldmesh::gateway::Access;
 use fieldmesh_dialect::command::PhotoUpload;
 use fieldmesh_dialect::{Outcome, Refusal};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ use crate::{Failure, Task, keys};
 
 /// Parts that one photo may come in.
 const PARTS_MAX: usize = 1_024;
+/// Notes of photos that are read at a time when all are checked.
+const CHECKED_AT_ONCE: usize = 256;
 
 /// A photo that is here, or is coming.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +154,29 @@ impl PhotoRow {
             reached = reached.max(first.saturating_add(*length));
         }
         reached == self.size
+    }
+}
+
+/// Reads every photo that is whole; gives what is wrong with which.
+pub(crate) fn check(access: &Access) -> Result<Vec<String>, Error> {
+    let folder = access.folder("photos")?;
+    let (mut faults, mut after): (Vec<String>, Option<Vec<u8>>) = (Vec::new(), None);
+    loop {
+        let notes = access.notes(keys::PHOTOS, after.as_deref(), CHECKED_AT_ONCE)?;
+        let Some((last, _)) = notes.last() else { return Ok(faults) };
+        after = Some(last.clone());
+        for (key, note) in &notes {
+            let id = String::from_utf8_lossy(&key[keys::PHOTOS.len()..]).into_owned();
+            let row: PhotoRow = stored::decode(note)?;
+            if !row.complete {
+                continue;
+            }
+            match access.read_sealed(&folder.join(&id), &row.key) {
+                Ok(bytes) if sha256(&bytes) == id => {}
+                Ok(_) => faults.push(format!("photo {id} is another than it was")),
+                Err(error) => faults.push(format!("photo {id}: {}", error.problem().detail)),
+            }
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) large_once_in: u64,
     /// One of so many is critical; 0 if none is.
     pub(crate) critical_once_in: u64,
+    /// The first month that the device holds: what is older counts among that.
+    pub(crate) since: u32,
     /// Whether its scope is one that the device holds.
     pub(crate) fits: &'a dyn Fn(&Scope) -> bool,
 }
@@ -77,10 +79,11 @@ impl Author {
     ) -> Result<Batch, SealError> {
         let dates = [FAR_FUTURE, Moment::ZERO, now];
         let at = dates[random.index(40).min(2)];
-        let mut scope = Scope::of(3, u32::try_from(random.index(3)).unwrap_or(0), at);
+        let held = |scope: Scope| Scope { month: scope.month.max(wish.since), ..scope };
+        let mut scope = held(Scope::of(3, u32::try_from(random.index(3)).unwrap_or(0), at));
         // Who holds a part only works in that part.
         if !(wish.fits)(&scope) {
-            let scopes = (0..3).map(|partition| Scope::of(3, partition, at));
+            let scopes = (0..3).map(|partition| held(Scope::of(3, partition, at)));
             scope = scopes.into_iter().find(wish.fits).unwrap_or(scope);
         }
         let leaves = leaves(wish.large_once_in, random);

@@ -6,6 +6,7 @@ pub(crate) mod clocks;
 pub(crate) mod convergence;
 pub(crate) mod cost;
 pub(crate) mod durability;
+pub(crate) mod evictions;
 pub(crate) mod exactness;
 pub(crate) mod hops;
 pub(crate) mod hostile;

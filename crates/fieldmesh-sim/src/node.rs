@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_batch::Receipt;
+use fieldmesh_batch::{Chain, Receipt};
 use fieldmesh_identity::Access;
 use fieldmesh_model::{BatchId, DeviceId, Filter, Moment, Scope, StoreId};
 use fieldmesh_replica::{Config, Doubt, Held, LinkId, Replica};
@@ -73,6 +73,10 @@ pub(crate) struct Node {
     pub(crate) held_since: BTreeMap<Key, i64>,
     /// What it wants to hold.
     pub(crate) filter: Filter,
+    /// The first month that it holds of all.
+    pub(crate) since: u32,
+    /// Up to where chains of its own went that it let go, as its disk has it.
+    pub(crate) let_go: BTreeMap<Chain, u64>,
     /// What it may read.
     pub(crate) read: Access,
     /// Whether it speaks the first version of the protocol only.
@@ -150,6 +154,8 @@ impl Node {
             sent: BTreeMap::new(),
             got: BTreeMap::new(),
             filter,
+            since: 0,
+            let_go: BTreeMap::new(),
             read,
             is_old,
             receipts: Vec::new(),
@@ -188,6 +194,7 @@ impl Node {
         let how = (self.ingest_window, &self.filter, self.is_old);
         let replica = start(self.config, &self.disk, how);
         self.replica = replica
+            .with_let_go(self.let_go.clone())
             .with_signed(self.signed_until)
             .with_doubts(self.doubts.iter().copied())
             .with_receipts(self.receipts.iter().cloned());

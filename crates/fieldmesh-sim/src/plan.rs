@@ -143,6 +143,8 @@ pub struct Faults {
     pub adoptions: i64,
     /// An administrator purges a document of which it holds something.
     pub purges: i64,
+    /// A device lets go what is old and safe, or wants it back.
+    pub evictions: i64,
 }
 
 /// What is checked beside that which always holds.

@@ -44,6 +44,12 @@ fn a_crew_in_which_everything_goes_wrong_ends_equal() {
 }
 
 #[test]
+fn devices_that_let_old_months_go_lose_nothing_and_get_them_back() {
+    live("evicting", 0..2);
+    live("evicting", 7..8);
+}
+
+#[test]
 fn devices_that_meet_only_at_a_relay_end_equal() {
     live("relay", 0..4);
 }

@@ -126,6 +126,14 @@ pub enum Violation {
         /// Who does.
         node: usize,
     },
+    /// P11: a device has let go what was not safe.
+    #[error("P11: node {node} let {batch} go, which no relay holds")]
+    LetGoUnsafe {
+        /// Which one.
+        node: usize,
+        /// What.
+        batch: BatchId,
+    },
     /// P11: nobody acknowledges what a relay holds.
     #[error("P11: node {node} does not learn that a relay holds its batch {batch}")]
     NeverSafe {

@@ -2,6 +2,7 @@
 
 mod build;
 mod disk;
+mod evict;
 mod faults;
 mod inputs;
 mod meetings;
@@ -127,6 +128,10 @@ pub(crate) enum Happening {
     PutBack { node: usize },
     /// The disk of a node cannot give some of what was durable.
     Spoil { node: usize },
+    /// A device wants to hold nothing older than a month from here on.
+    Evict { node: usize },
+    /// It drops what is older, as far as that is safe.
+    LetGo { node: usize },
     /// The network falls apart.
     Split,
     /// The network is whole again.
@@ -323,6 +328,8 @@ impl World<'_> {
             Happening::Copy { node } => self.nodes[node].copy_disk(),
             Happening::PutBack { node } => self.put_back(node),
             Happening::Spoil { node } => self.spoil(node),
+            Happening::Evict { node } => self.evict(node),
+            Happening::LetGo { node } => self.let_go(node),
             Happening::Split => self.split(),
             Happening::Heal => self.heal(),
             Happening::Block => self.block(),

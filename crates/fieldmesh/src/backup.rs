@@ -4,6 +4,7 @@
 //! again. One with a base holds what came after that base alone; a chain of them begins with one
 //! that has none. How the bytes lie is the business of [`fieldmesh_store::backup`].
 
+mod draft;
 pub(crate) mod restore;
 
 use std::collections::VecDeque;
@@ -21,6 +22,8 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, with_causes};
 use crate::home::{self, Identity, Unlock};
+
+pub use self::draft::Draft;
 
 /// Bytes that are read from a file at a time.
 pub(crate) const BUFFER_SIZE: usize = 256 * 1024;
@@ -138,7 +141,8 @@ fn sealed(path: &Path) -> Result<SealedBackup<BufReader<File>>, Error> {
     SealedBackup::open(file).map_err(|error| unreadable(path, &error))
 }
 
-pub(crate) fn unreadable(path: &Path, error: &RestoreError) -> Error {
+/// Why a backup cannot be read, and what to do.
+pub fn unreadable(path: &Path, error: &RestoreError) -> Error {
     let advice = match error {
         RestoreError::NewerVersion { version } => {
             let what = format!("the backup {}", path.display());

@@ -41,6 +41,8 @@ const JOINING_FILE: &str = "joining";
 const JOINING_PURPOSE: &str = "fieldmesh/joining/1";
 const STORE_FOLDER: &str = "store";
 const IDENTITY_PURPOSE: &str = "fieldmesh/identity/1";
+/// What stands in a relay's backup where a home says how to get at its key.
+const RELAY_OPENER: &[u8] = b"fmrelay";
 
 /// How the data key of a home is unlocked.
 #[derive(Clone, Default)]
@@ -359,6 +361,10 @@ pub(crate) fn opener_needs_passphrase(opener: &[u8], path: &Path) -> Result<bool
 }
 
 fn profile_of(opener: &[u8], path: &Path) -> Result<Profile, Error> {
+    if opener.starts_with(RELAY_OPENER) {
+        let reason = format!("{} is of a relay; `sync-relay restore` reads it", path.display());
+        return Err(Error::Backup { reason });
+    }
     Profile::decode(opener).map_err(|unreadable| match unreadable {
         Unreadable::Newer { version, reads } => {
             let what = format!("what opens the backup {}", path.display());

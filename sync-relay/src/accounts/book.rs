@@ -106,6 +106,11 @@ impl Book {
         Ok(book)
     }
 
+    /// Keeps everybody from writing the file as long as this is held.
+    pub(crate) fn pause(&self) -> impl Sized + use<'_> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds a person.
     pub(crate) fn add(&self, account: Account, at: Moment) -> Result<UserReport, BookError> {
         self.change(at, |state| {

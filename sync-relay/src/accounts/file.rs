@@ -7,8 +7,9 @@
 //!
 //! Numbers are little-endian. A frame is sealed for its place in the file, so that none can be
 //! moved, left out or taken from elsewhere unnoticed; what an attacker with the disk can do is to
-//! cut the end off. A frame that a crash kept from being written whole is the last, and is cut off
-//! at the next open: nobody was told that it is there.
+//! cut the end off. A frame that a crash kept from being written whole is the last, ends early or
+//! has zeros in it, and is cut off at the next open: nobody was told that it is there. One that is
+//! whole and does not open is damaged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -23,6 +24,8 @@ const MAGIC: &[u8; 4] = b"fma1";
 const FRAME_SIZE_MAX: usize = 16 * 1_024 * 1_024;
 /// How many entries of a new file stand in one frame.
 const ENTRIES_PER_FRAME: usize = 256;
+/// Zeros in a row that sealed bytes do not have by chance.
+const GAP_MIN: usize = 8;
 /// The largest file.
 const FILE_SIZE_MAX: u64 = 1 << 30;
 
@@ -90,34 +93,10 @@ impl AccountsFile {
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(disk(path))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(disk(path))?;
-        let (wrapped, mut rest) = head(&bytes).ok_or_else(|| match bytes.get(..3) {
-            Some(b"fma") if bytes.get(3).is_some_and(|digit| *digit > MAGIC[3]) => newer(path),
-            _ => damaged(path),
-        })?;
-        let opened =
-            WrappedKey::from_bytes(wrapped).and_then(|key_in| key_in.open_with_key_file(key));
-        let key =
-            opened.map_err(|source| FileError::Key { path: path.display().to_string(), source })?;
-        let (mut entries, mut frames) = (Vec::new(), 0);
-        while let Next::Frame { sealed, behind } = next(rest) {
-            let Some(opened) = key.unseal(&purpose(frames), sealed) else {
-                // The last one may have been cut off by a crash before all of it was written.
-                if is_blank(behind) {
-                    break;
-                }
-                return Err(damaged(path));
-            };
-            let group: Vec<Vec<u8>> = postcard::from_bytes(&opened).map_err(|_| damaged(path))?;
-            entries.extend(group);
-            frames += 1;
-            rest = behind;
-        }
-        if matches!(next(rest), Next::Nonsense) && !rest.get(8..).is_some_and(is_blank) {
-            return Err(damaged(path));
-        }
-        let length = (bytes.len() - rest.len()) as u64;
-        if !rest.is_empty() {
-            tracing::warn!(bytes = rest.len(), "end of the accounts was not written; cut off");
+        let Contents { key, entries, frames, length } = contents(path, key, &bytes)?;
+        if length < bytes.len() as u64 {
+            let cut = bytes.len() as u64 - length;
+            tracing::warn!(bytes = cut, "end of the accounts was not written; cut off");
             file.set_len(length).and_then(|()| file.sync_all()).map_err(disk(path))?;
         }
         file.seek(SeekFrom::Start(length)).map_err(disk(path))?;
@@ -188,6 +167,51 @@ impl AccountsFile {
     }
 }
 
+/// What a file holds.
+struct Contents {
+    key: DataKey,
+    entries: Vec<Vec<u8>>,
+    frames: u64,
+    /// How far whole frames reach.
+    length: u64,
+}
+
+fn contents(path: &Path, key: &KeyFile, bytes: &[u8]) -> Result<Contents, FileError> {
+    let (wrapped, mut rest) = head(bytes).ok_or_else(|| match bytes.get(..3) {
+        Some(b"fma") if bytes.get(3).is_some_and(|digit| *digit > MAGIC[3]) => newer(path),
+        _ => damaged(path),
+    })?;
+    let opened = WrappedKey::from_bytes(wrapped).and_then(|key_in| key_in.open_with_key_file(key));
+    let key =
+        opened.map_err(|source| FileError::Key { path: path.display().to_string(), source })?;
+    let (mut entries, mut frames) = (Vec::new(), 0);
+    while let Next::Frame { sealed, behind } = next(rest) {
+        let Some(opened) = key.unseal(&purpose(frames), sealed) else {
+            // A crash may have kept the last one from being written whole.
+            if is_blank(behind) && has_gap(sealed) {
+                break;
+            }
+            return Err(damaged(path));
+        };
+        let group: Vec<Vec<u8>> = postcard::from_bytes(&opened).map_err(|_| damaged(path))?;
+        entries.extend(group);
+        frames += 1;
+        rest = behind;
+    }
+    if matches!(next(rest), Next::Nonsense) && !rest.get(8..).is_some_and(is_blank) {
+        return Err(damaged(path));
+    }
+    let length = (bytes.len() - rest.len()) as u64;
+    Ok(Contents { key, entries, frames, length })
+}
+
+/// Reads the file at `path` to its end and changes nothing; nobody is to write it meanwhile.
+pub(super) fn check(path: &Path, key: &KeyFile) -> Result<(), FileError> {
+    let bytes = fs::read(path).map_err(disk(path))?;
+    let read = contents(path, key, &bytes)?;
+    if read.length < bytes.len() as u64 { Err(damaged(path)) } else { Ok(()) }
+}
+
 fn head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (length, rest) = rest.split_first_chunk::<2>()?;
@@ -197,6 +221,12 @@ fn head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Whether there is nothing but zeros, as in blocks that a crash kept from being written.
 fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
+}
+
+/// Whether zeros stand where something sealed should: a crash leaves them for what was not written,
+/// and a damaged disk hardly ever.
+fn has_gap(sealed: &[u8]) -> bool {
+    sealed.last().is_none_or(|last| *last == 0) || sealed.windows(GAP_MIN).any(is_blank)
 }
 
 /// What follows in a file.
@@ -318,6 +348,26 @@ mod tests {
                 assert_eq!(scene.open().unwrap().1, entries(&["first", "third"]));
             }
         }
+    }
+
+    #[test]
+    fn a_flipped_bit_in_the_last_entry_is_not_taken_for_one_that_was_never_written() {
+        let scene = Scene::new();
+        let (mut file, _) = scene.open().unwrap();
+        let start = file.length as usize;
+        file.append(&entries(&["ann@example.org is disabled"])).unwrap();
+        let bytes = fs::read(scene.path()).unwrap();
+        for at in start + 8..bytes.len() - 1 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            fs::write(scene.path(), &damaged).unwrap();
+            assert!(matches!(scene.open(), Err(FileError::Damaged { .. })), "{at}");
+            assert_eq!(fs::read(scene.path()).unwrap(), damaged);
+        }
+        fs::write(scene.path(), &bytes[..bytes.len() - 1]).unwrap();
+        assert!(check(&scene.path(), &scene.key).is_err());
+        fs::write(scene.path(), &bytes).unwrap();
+        check(&scene.path(), &scene.key).unwrap();
     }
 
     #[test]

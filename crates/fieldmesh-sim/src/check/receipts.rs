@@ -28,6 +28,12 @@ pub(crate) fn signs(
     let Some(covered) = covered(&state.disk, receipt) else {
         return Err(Violation::PromisedTooMuch { node });
     };
+    if world.plan.faults.evictions > 0 {
+        let rebuilt = state.rebuilt();
+        if covered.iter().any(|id| !rebuilt.holds(id)) {
+            return Err(Violation::PromisedTooMuch { node });
+        }
+    }
     if state.part == Part::Face {
         let batches = covered.clone();
         world.signed.push(Signed { face: node, at, batches });

@@ -39,6 +39,7 @@ pub(super) fn all() -> Vec<Plan> {
         faces(),
         put_back(),
         spoiled(),
+        evicting(),
         urgent(),
         fifty(),
     ]
@@ -458,6 +459,21 @@ fn spoiled() -> Plan {
         common: 40,
         faults: Faults { spoils: 60, cuts: 10, sleeps: 4, crashes: 4, ..Faults::default() },
         checks: Checks { safety: true, idle_cost: true, ..Checks::default() },
+        ..crew()
+    }
+}
+
+/// Devices that let old months go by themselves while they sync, and want them back at times.
+fn evicting() -> Plan {
+    Plan {
+        name: "evicting",
+        devices: (3, 5),
+        relays: 1,
+        common: 40,
+        backfill: 60,
+        large_once_in: 20,
+        faults: Faults { evictions: 20, cuts: 10, sleeps: 4, crashes: 4, ..Faults::default() },
+        checks: Checks::default(),
         ..crew()
     }
 }

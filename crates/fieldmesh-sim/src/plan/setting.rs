@@ -61,7 +61,7 @@ macro_rules! range {
 }
 
 /// Every setting, in the order in which shrinking tries them.
-pub(crate) const ALL: [Setting; 32] = [
+pub(crate) const ALL: [Setting; 33] = [
     setting!("tenants", 1, tenants),
     range!("devices", 2, devices),
     setting!("relays", 0, relays),
@@ -74,6 +74,7 @@ pub(crate) const ALL: [Setting; 32] = [
     setting!("revocations", 0, faults.revocations),
     setting!("adoptions", 0, faults.adoptions),
     setting!("purges", 0, faults.purges),
+    setting!("evictions", 0, faults.evictions),
     setting!("admins", 0, admins),
     setting!("backfill", 0, backfill),
     range!("batches", 0, batches),

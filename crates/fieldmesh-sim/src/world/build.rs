@@ -212,6 +212,7 @@ impl<'a> World<'a> {
         plan("adoptions", faults.adoptions, &|_| Happening::Adopt);
         plan("purges", faults.purges, &|_| Happening::Purge);
         plan("spoils", faults.spoils, &|node| Happening::Spoil { node });
+        plan("evictions", faults.evictions, &|node| Happening::Evict { node });
         plan("strangers", faults.strangers, &|_| Happening::Stranger);
         self.plan_copies();
     }
@@ -306,7 +307,7 @@ fn morning(count: usize, author: &mut Author, age: Age<'_>, random: &mut Random)
         Age::Any => (0, u64::MAX),
         Age::Old(plan) => (OLD_MILLIS, u64::try_from(plan.large_once_in).unwrap_or(1)),
     };
-    let wish = Wish { large_once_in, critical_once_in: 0, fits: &|_| true };
+    let wish = Wish { large_once_in, critical_once_in: 0, since: 0, fits: &|_| true };
     (0..count)
         .filter_map(|_| {
             let at = Moment::from_millis(MORNING - offset - random.between(0, spread));

@@ -222,6 +222,7 @@ impl World<'_> {
                     | Happening::Crash { .. }
                     | Happening::PutBack { .. }
                     | Happening::Spoil { .. }
+                    | Happening::Evict { .. }
                     | Happening::Split
                     | Happening::Block
                     | Happening::Replay

@@ -36,6 +36,7 @@ impl World<'_> {
         let wish = Wish {
             large_once_in: number(self.plan.large_once_in),
             critical_once_in: number(self.plan.critical_once_in),
+            since: state.since,
             fits: &fits,
         };
         state.author.seal_noise(now, wish, &mut self.random).ok()

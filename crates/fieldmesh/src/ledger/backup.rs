@@ -1,19 +1,18 @@
 //! Writes a backup while the home goes on working.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use fieldmesh_store::backup::{BackupError, BackupId, BackupSummary, BackupWriter};
+use fieldmesh_store::backup::{BackupId, BackupSummary, BackupWriter};
 use fieldmesh_store::{DataKey, Place, ReadError, Replayed};
 
 use crate::api::{BackupOptions, BackupReport, Progress};
-use crate::backup::{BUFFER_SIZE, Base, Opened, PROGRESS_EVERY, Words};
+use crate::backup::{BUFFER_SIZE, Base, Draft, Opened, PROGRESS_EVERY, Words};
 use crate::clock;
 use crate::entry::Fact;
-use crate::error::{Error, with_causes};
+use crate::error::Error;
 use crate::home::Home;
 
 use super::Ledger;
@@ -57,8 +56,8 @@ impl Ledger {
         };
         let (id, summary) = self.write_backup(&lock, &draft, &words, end, told)?;
         told(Progress::Note { text: "checking the backup".into() });
-        let mut written = Opened::with_key(&draft.path, &lock.key)?;
-        let checked = written.check(&draft.path, |_| {})?;
+        let mut written = Opened::with_key(draft.path(), &lock.key)?;
+        let checked = written.check(draft.path(), |_| {})?;
         if checked != summary || written.reader.id() != id {
             return Err(Error::Backup { reason: "the backup reads otherwise than written".into() });
         }
@@ -154,7 +153,7 @@ impl Ledger {
         end: Option<Place>,
         told: &mut dyn FnMut(Progress),
     ) -> Result<(BackupId, BackupSummary), Error> {
-        let out = BufWriter::with_capacity(BUFFER_SIZE, &draft.file);
+        let out = BufWriter::with_capacity(BUFFER_SIZE, draft.file());
         let id = self.store.id();
         let mut writer = BackupWriter::begin(out, &lock.key, id, &lock.opener, &words.encode())
             .map_err(|error| draft.failed(error))?;
@@ -183,7 +182,7 @@ impl Ledger {
         out.into_inner()
             .map_err(|error| error.into_error())
             .and_then(|mut file| file.flush())
-            .and_then(|()| draft.file.sync_all())
+            .and_then(|()| draft.file().sync_all())
             .map_err(|error| draft.failed(error.into()))?;
         Ok((id, summary))
     }
@@ -198,83 +197,4 @@ impl Ledger {
         let known = if is_whole { self.store.report().lost_count() } else { 0 };
         known.max(found)
     }
-}
-
-/// A backup that is being written; removed unless it is finished.
-struct Draft {
-    path: PathBuf,
-    file: File,
-    is_finished: bool,
-}
-
-impl Draft {
-    /// A file beside `path` that nobody else writes.
-    fn create(path: &Path) -> Result<Self, Error> {
-        refuse_existing(path)?;
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".part");
-        let part = path.with_file_name(name);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let failed = |source| Error::File {
-            what: format!("cannot write the backup {}", part.display()),
-            source,
-        };
-        let file = options.open(&part).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(Error::Usage {
-                    reason: format!("{} is being written already", path.display()),
-                });
-            }
-            Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
-        }
-        // What is left of one that was cut off.
-        file.set_len(0).map_err(failed)?;
-        Ok(Self { path: part, file, is_finished: false })
-    }
-
-    fn failed(&self, error: BackupError) -> Error {
-        match error {
-            BackupError::Io(source) => Error::File {
-                what: format!("cannot write the backup {}", self.path.display()),
-                source,
-            },
-            error => Error::Backup { reason: with_causes(&error) },
-        }
-    }
-
-    /// Gives the backup its name; gives its size.
-    fn finish(mut self, path: &Path) -> Result<u64, Error> {
-        refuse_existing(path)?;
-        let mut rename = || {
-            let size = self.file.metadata()?.len();
-            fs::rename(&self.path, path)?;
-            self.is_finished = true;
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-            Ok(size)
-        };
-        let renamed: std::io::Result<u64> = rename();
-        renamed.map_err(|error| self.failed(error.into()))
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            // One that stays is overwritten by the next backup of this name.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn refuse_existing(path: &Path) -> Result<(), Error> {
-    if !path.exists() {
-        return Ok(());
-    }
-    Err(Error::Usage { reason: format!("{} exists already; give another name", path.display()) })
 }
