@@ -6,6 +6,7 @@
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
+use std::net::SocketAddr;
 
 use crate::refusal::{Kind, Refusal};
 use crate::token::Access;
@@ -15,14 +16,20 @@ use crate::token::Access;
 pub(crate) struct Guard {
     access: Access,
     /// What `Host` may be.
-    hosts: [String; 3],
+    hosts: Vec<String>,
     /// The origins of pages that may ask.
     origins: Vec<String>,
 }
 
 impl Guard {
-    pub(crate) fn new(access: Access, port: u16, origins: Vec<String>) -> Self {
-        let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}"));
+    /// `localhost` is only a name for where we listen: an app that uses it may reach another program
+    /// at the other kind of address, which is why `loopback.json` has the address itself.
+    pub(crate) fn new(access: Access, address: SocketAddr, origins: Vec<String>) -> Self {
+        let mut hosts = vec![address.to_string(), format!("localhost:{}", address.port())];
+        if address.port() == 80 {
+            // Nobody writes the port that is meant anyhow.
+            hosts.extend([address.ip().to_string(), "localhost".to_owned()]);
+        }
         Self { access, hosts, origins }
     }
 

@@ -80,6 +80,15 @@ pub enum BindError {
     },
 }
 
+/// Takes the file away at the end, whichever that is.
+struct Forgotten(PathBuf);
+
+impl Drop for Forgotten {
+    fn drop(&mut self) {
+        Access::forget(&self.0);
+    }
+}
+
 /// A server that has its port.
 #[derive(Debug)]
 pub struct Loopback {
@@ -98,6 +107,8 @@ impl Loopback {
     /// [`BindError`] says which of the two failed, and why.
     pub async fn bind(home: &Path, options: Options) -> Result<Self, BindError> {
         let Options { address, any_port, origins } = options;
+        // One that was killed left its own behind, and its port may be anybody's by now.
+        Access::forget(home);
         if !address.ip().is_loopback() {
             return Err(BindError::NotLoopback { address });
         }
@@ -125,12 +136,12 @@ impl Loopback {
     pub async fn serve(self, node: Node, stop: CancellationToken) {
         let settings = settings(&self.origins);
         let router = self.router(node, &settings, stop.clone());
+        let _forgotten = Forgotten(self.home);
         fieldmesh_http::serve(self.listener, router, &settings, None, stop).await;
-        Access::forget(&self.home);
     }
 
     fn router(&self, node: Node, settings: &Settings, stop: CancellationToken) -> Router {
-        let guard = Guard::new(self.access.clone(), self.address.port(), self.origins.clone());
+        let guard = Guard::new(self.access.clone(), self.address, self.origins.clone());
         let shared = Shared(Arc::new(Inner {
             node,
             guard,

@@ -468,8 +468,12 @@ impl<'a> Projection<'a> {
 
     /// Writes what has changed of a document.
     fn write(&mut self, done: Done) -> Result<(), Error> {
-        let Done { id, scope, growth, writes, refused, twins, moved, counting } = done;
+        let Done { id, scope, growth, has_vanished, writes, refused, twins, moved, counting } =
+            done;
         self.writes.merge(writes);
+        if has_vanished {
+            self.note_vanished();
+        }
         for (older, newer) in moved {
             let key = refused_key(older);
             let row =

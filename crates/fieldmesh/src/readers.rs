@@ -59,6 +59,12 @@ impl Readers {
         listed.keep()
     }
 
+    /// What `read` finds between two sets: what shows in the view stands in every queue.
+    pub(crate) fn between<T>(&self, read: impl FnOnce() -> T) -> T {
+        let _between = self.lock();
+        read()
+    }
+
     /// Writes a set of rows; whoever reads keeps what it replaces and learns what it changes.
     pub(crate) fn apply(&self, view: &View, writes: WriteSet) -> Result<(), Error> {
         let mut listed = self.lock();

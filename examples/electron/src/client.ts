@@ -124,10 +124,12 @@ export class Fieldmesh {
   /**
    * Follows a query: its answer, then what changes of it. A stream that is cut is opened again and
    * goes on behind its last event; it ends with `signal`, and throws what the daemon refuses.
+   * `trouble` hears of everything else that cuts it, before it is tried again.
    */
   async *live(
     query: Omit<Query, "limit" | "cursor" | "unsafe">,
     signal?: AbortSignal,
+    trouble: (error: unknown) => void = () => {},
   ): AsyncGenerator<LiveEvent> {
     let last = "";
     let wait = RETRY_MIN;
@@ -138,14 +140,19 @@ export class Fieldmesh {
         const response = await this.send("/v1/live", { query, headers, signal });
         if (response.body === null) return;
         for await (const event of events(response.body)) {
+          if (event.event === "failed") throw new Error(String(JSON.parse(event.data).detail));
           wait = RETRY_MIN;
           const known = understood(event.event, event.data);
-          if (known !== undefined) yield known;
-          last = event.id;
+          // What a newer daemon tells in other words is asked for anew, as a whole.
+          last = known === undefined ? "" : event.id;
+          if (known === undefined) break;
+          yield known;
         }
       } catch (error) {
         // What was refused would be refused again; all else may be better in a while.
         if (error instanceof Problem && error.status < 500 && error.status !== 401) throw error;
+        if (signal?.aborted) return;
+        trouble(error);
       }
       try {
         await pause(wait, undefined, signal === undefined ? {} : { signal });

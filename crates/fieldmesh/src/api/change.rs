@@ -26,8 +26,9 @@ pub struct ChangesPage {
     pub next: String,
     /// Whether there is more already.
     pub more: bool,
-    /// Whether records have left this device since the cursor, by a purge or because old months
-    /// were let go. Nothing tells of each: whoever keeps a copy lists anew.
+    /// Whether records have left this device since the page before: by a purge, because old months
+    /// were let go, or because what made them counts no longer. Nothing tells of each: whoever keeps
+    /// a copy lists anew.
     #[serde(default)]
     pub vanished: bool,
 }
@@ -50,9 +51,10 @@ pub struct ChangeReport {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ChangeKind {
-    /// It was not here before.
+    /// It was not here at the cursor.
     Created,
-    /// It was here before.
+    /// It was here at the cursor. Who has not come to the end of the feed so far may not have been
+    /// given it, as it has moved on: put it in place either way.
     Changed,
     /// It is deleted.
     Deleted,

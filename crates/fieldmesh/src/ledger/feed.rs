@@ -37,23 +37,37 @@ impl Cursor {
     const fn behind(position: u64) -> Self {
         Self { position, id: [0xff; 16] }
     }
+}
 
+/// How far somebody has come in the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reached {
+    cursor: Cursor,
+    /// Where the feed stood when records vanished the last time that he has heard of.
+    told: u64,
+}
+
+impl Reached {
     fn write(self, feed: [u8; 8]) -> String {
         let hex = super::record::hex;
-        let parts = [hex(&feed), hex(&self.position.to_be_bytes()), hex(&self.id)];
+        let Self { cursor: Cursor { position, id }, told } = self;
+        let parts = [hex(&feed), hex(&position.to_be_bytes()), hex(&id), hex(&told.to_be_bytes())];
         parts.join("-")
     }
 
     /// The feed and the place in it that a text stands for.
     fn read(text: &str) -> Option<([u8; 8], Self)> {
         let mut parts = text.trim().split('-');
-        let (feed, position, id) = (parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || (feed.len(), position.len(), id.len()) != (16, 16, 32) {
+        let (feed, position, id, told) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let lengths = [feed, position, id, told].map(str::len);
+        if parts.next().is_some() || lengths != [16, 16, 32, 16] {
             return None;
         }
         let number = |text| u64::from_str_radix(text, 16).ok();
         let id = u128::from_str_radix(id, 16).ok()?.to_be_bytes();
-        Some((number(feed)?.to_be_bytes(), Self { position: number(position)?, id }))
+        let cursor = Cursor { position: number(position)?, id };
+        Some((number(feed)?.to_be_bytes(), Self { cursor, told: number(told)? }))
     }
 }
 
@@ -78,11 +92,14 @@ impl Ledger {
     pub(crate) fn changes(&self, query: &ChangesQuery) -> Result<ChangesPage, Error> {
         let only = query.collection.as_deref().map(schema::named).transpose()?;
         self.settle()?;
-        let after = query.after.as_deref().map(|text| self.read_cursor(text)).transpose()?;
-        let after = after.unwrap_or(Cursor::BEGIN);
+        let reached = query.after.as_deref().map(|text| self.read_cursor(text)).transpose()?;
         let limit = query.limit.unwrap_or(CHANGES_DEFAULT).clamp(1, CHANGES_MAX);
-        let vanished = after != Cursor::BEGIN && self.vanished()? > after.position;
         let until = self.horizon()?;
+        // Read after the end of the page: what vanishes from now on is told with the next one. Who
+        // begins has nothing that could have vanished before.
+        let told = self.vanished()?;
+        let vanished = reached.is_some_and(|reached| told > reached.told);
+        let after = reached.map_or(Cursor::BEGIN, |reached| reached.cursor);
         let collections = match only {
             Some(schema) => vec![schema.number],
             None => self.fed_collections()?,
@@ -100,12 +117,14 @@ impl Ledger {
         for (cursor, id) in found {
             changes.extend(self.change_at(cursor, id, after)?);
         }
-        Ok(ChangesPage { changes, next: end.write(self.feed_id()?), more, vanished })
+        let next = Reached { cursor: end, told }.write(self.feed_id()?);
+        Ok(ChangesPage { changes, next, more, vanished })
     }
 
     /// Where the feed stands now: everything before it can be read.
     pub(crate) fn feed_cursor(&self) -> Result<String, Error> {
-        Ok(Cursor::behind(self.applied_position()?).write(self.feed_id()?))
+        let cursor = Cursor::behind(self.applied_position()?);
+        Ok(Reached { cursor, told: self.vanished()? }.write(self.feed_id()?))
     }
 
     /// The records of a collection that have changed since a cursor; none where that cannot be
@@ -115,12 +134,12 @@ impl Ledger {
         collection: u16,
         cursor: &str,
     ) -> Result<Option<Vec<DocumentId>>, Error> {
-        let after = match self.read_cursor(cursor) {
-            Ok(after) => after,
+        let Reached { cursor: after, told } = match self.read_cursor(cursor) {
+            Ok(reached) => reached,
             Err(Error::Cursor { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        if self.vanished()? > after.position {
+        if self.vanished()? > told {
             return Ok(None);
         }
         let found = self.fed(collection, after, u64::MAX, CHANGES_MAX + 1)?;
@@ -128,19 +147,19 @@ impl Ledger {
         Ok(is_whole.then(|| found.into_iter().map(|(_, id)| id).collect()))
     }
 
-    fn read_cursor(&self, text: &str) -> Result<Cursor, Error> {
+    fn read_cursor(&self, text: &str) -> Result<Reached, Error> {
         let wrong = |reason: &str| Error::Cursor { reason: reason.to_owned() };
-        let (feed, cursor) = Cursor::read(text).ok_or_else(|| {
+        let (feed, reached) = Reached::read(text).ok_or_else(|| {
             wrong("this is no cursor of changes; give the one that came with the last page")
         })?;
         // What was put back from an older copy may not have come as far.
-        if feed != self.feed_id()? || cursor.position > self.applied_position()? {
+        if feed != self.feed_id()? || reached.cursor.position > self.applied_position()? {
             return Err(wrong(
                 "this cursor is from another store, or from before this one was put back from a \
                  copy; leave it out to begin with the first change",
             ));
         }
-        Ok(cursor)
+        Ok(reached)
     }
 
     /// The last position of what the view has applied.

@@ -72,6 +72,11 @@ impl Ledger {
         Ok(Followed { present: self.answer(query, &kept)?, queue: (), cursor })
     }
 
+    /// What `read` finds while no set of rows is being written.
+    pub(crate) fn between_sets<T>(&self, read: impl FnOnce() -> T) -> T {
+        self.projector.readers().between(read)
+    }
+
     fn answer(&self, query: &ListQuery, kept: &Kept) -> Result<Vec<Record>, Error> {
         let plan = self.plan(query)?;
         Ok(self.to_records(self.find(&plan, Some(kept))?.records))

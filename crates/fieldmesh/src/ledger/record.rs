@@ -54,6 +54,8 @@ impl Ledger {
         base: Option<&str>,
     ) -> Result<Record, Error> {
         let (schema, record) = self.editable(id)?;
+        // Whoever has read something else learns that first, whatever else is wrong.
+        self.check_base(id, base)?;
         if record.deleted {
             let name = format!("{id} (it is deleted; `restore-record` brings it back)");
             return Err(Error::NotFound { kind: "record", name });
@@ -210,6 +212,16 @@ impl Ledger {
     }
 
     /// As [`Self::change`], if what it changes is what `base` stands for.
+    /// Fails if the record is not read as `base`; looked at again where it is changed.
+    fn check_base(&self, id: DocumentId, base: Option<&str>) -> Result<(), Error> {
+        let Some(base) = base else { return Ok(()) };
+        let version = self.closure(&self.desk(), id)?.version(None);
+        match base == version {
+            true => Ok(()),
+            false => Err(Error::Stale { id, version }),
+        }
+    }
+
     fn change_if(
         &self,
         id: DocumentId,

@@ -224,9 +224,10 @@ impl Follower {
         };
         let (query, queue) = (self.query.clone(), Arc::clone(&self.queue));
         let read = node.blocking(move |ledger| {
-            // What stands before this is in the queue, so it is read first.
-            let cursor = ledger.feed_cursor()?;
-            Ok(match queue.take() {
+            // A set of rows shows before all of it stands in the queue, so nobody reads meanwhile.
+            let (cursor, taken) = ledger.between_sets(|| (ledger.feed_cursor(), queue.take()));
+            let cursor = cursor?;
+            Ok(match taken {
                 Taken::Changes(changes) => Some((ledger.events(changes), cursor)),
                 Taken::Lagged => {
                     let Followed { present, cursor, .. } = ledger.refollow(&query, &queue)?;

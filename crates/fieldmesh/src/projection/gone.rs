@@ -49,11 +49,19 @@ impl Projection<'_> {
         Ok(gone.into_iter().collect())
     }
 
-    /// Writes where the feed stood when records left the view; it never moves back.
+    /// Notes that records leave the view by no entry that says so: before the next one, and behind
+    /// every cursor that was handed out.
+    pub(super) fn note_vanished(&mut self) {
+        let end = self.sources.store.end().map_or(0, |place| rows::position_end(place) + 1);
+        self.vanished = self.vanished.max(end);
+    }
+
+    /// Writes where the feed stood when records left the view; each time it is another place, so that
+    /// a reader can tell the last time of which he heard from one since.
     pub(super) fn write_vanished(&mut self) -> Result<(), Error> {
         if self.vanished > 0 {
             let known: u64 = rows::find(self.view, Tree::Meta, VANISHED_KEY)?.unwrap_or(0);
-            let vanished = self.vanished.max(known);
+            let vanished = self.vanished.max(known + 1);
             self.writes.put(Tree::Meta, VANISHED_KEY, rows::encode(&vanished));
         }
         Ok(())

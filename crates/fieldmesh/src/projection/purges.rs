@@ -77,9 +77,7 @@ impl Projection<'_> {
             self.take_out(*id)?;
         }
         if !after.is_subset(&before) {
-            // Before the next entry, and behind every cursor that was handed out.
-            let end = self.sources.store.end().map_or(0, |place| rows::position_end(place) + 1);
-            self.vanished = self.vanished.max(end);
+            self.note_vanished();
         }
         // Whoever purged them was revoked, and with it all that was said since.
         let back: BTreeSet<DocumentId> = before.difference(&after).copied().collect();

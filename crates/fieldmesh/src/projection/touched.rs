@@ -53,6 +53,8 @@ pub(super) struct Done {
     pub(super) scope: Scope,
     /// How many records more there are.
     pub(super) growth: i64,
+    /// Whether there was a record and is none any more: what made it counts no longer.
+    pub(super) has_vanished: bool,
     /// Its row, its index entries, and which of its changes wait for others.
     pub(super) writes: WriteSet,
     pub(super) refused: Vec<Refused>,
@@ -89,8 +91,10 @@ impl Done {
         index::update_feed(id, stood, row, &mut writes);
         let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
         let growth = live(after) - live(before);
+        let has_vanished = before.is_some() && after.is_none();
         let (refused, twins, moved, counting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { id, scope: row.scope, growth, writes, refused, twins, moved, counting })
+        let scope = row.scope;
+        Ok(Self { id, scope, growth, has_vanished, writes, refused, twins, moved, counting })
     }
 }
 

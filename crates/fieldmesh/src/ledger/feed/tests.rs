@@ -83,7 +83,7 @@ async fn a_cursor_of_another_store_is_refused_in_words() {
     let foreign = changes(&theirs, None, 5).await.next;
     let own = changes(&ours, None, 5).await.next;
     let parts: Vec<&str> = own.split('-').collect();
-    let ahead = format!("{}-{}-{}", parts[0], "f".repeat(16), parts[2]);
+    let ahead = [parts[0], &"f".repeat(16), parts[2], parts[3]].join("-");
     for cursor in [foreign.as_str(), &ahead, "", "01ab", "x-y-z", "ä"] {
         let query = ChangesQuery { after: Some(cursor.into()), ..ChangesQuery::default() };
         let refused = ours.changes(query).await;
@@ -114,6 +114,10 @@ async fn nobody_overwrites_what_he_has_not_seen() {
     let shown = crew.show(&name).await.unwrap();
     assert_eq!((&shown.fields["status"], shown.deleted), (&json!("PLUGGED"), false));
     let deleted = crew.delete_if(&name, &newer).await.unwrap();
+    // That it is gone or what is wrong with the edit comes second: the reader has to read again.
+    for edits in [status("ACTIVE"), status("NO SUCH STATUS")] {
+        assert!(matches!(crew.edit_if(&name, edits, &newer).await, Err(Error::Stale { .. })));
+    }
     assert!(matches!(crew.restore_if(&name, &newer).await, Err(Error::Stale { .. })));
     crew.restore_if(&name, &deleted.version.unwrap()).await.unwrap();
     crew.shutdown().await.unwrap();
@@ -193,5 +197,82 @@ async fn a_reader_of_the_feed_hears_that_something_was_purged() {
     let told = changes(&crew, Some(&before), 5).await;
     assert!(told.vanished && told.changes.is_empty());
     assert!(!changes(&crew, Some(&told.next), 5).await.vanished, "once is enough");
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_begins_to_read_is_not_told_over_and_over_that_something_vanished() {
+    let folder = tempfile::tempdir().unwrap();
+    let crew = node(&folder).await;
+    let mut wells = Vec::new();
+    for number in 0..4 {
+        wells.push(add(&crew, number).await.id.to_string());
+    }
+    let purge = PurgeOptions { records: wells[..1].to_vec(), ..PurgeOptions::default() };
+    crew.purge(purge).await.unwrap();
+    let mut page = changes(&crew, None, 1).await;
+    let mut count = page.changes.len();
+    while page.more {
+        page = changes(&crew, Some(&page.next), 1).await;
+        assert!(!page.vanished, "he has nothing that could have vanished");
+        count += page.changes.len();
+    }
+    assert_eq!(count, 3);
+    // Each time that something vanishes is told once, to who has read before.
+    for well in &wells[1..3] {
+        let purge = PurgeOptions { records: vec![well.clone()], ..PurgeOptions::default() };
+        crew.purge(purge).await.unwrap();
+        page = changes(&crew, Some(&page.next), 5).await;
+        assert!(page.vanished);
+        page = changes(&crew, Some(&page.next), 5).await;
+        assert!(!page.vanished);
+    }
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_cut_amid_many_changes_loses_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let crew = node(&folder).await;
+    let mut wells = Vec::new();
+    for number in 0..40 {
+        wells.push(add(&crew, number).await.id.to_string());
+    }
+    let query = ListQuery { collection: "well".into(), ..ListQuery::default() };
+    let mut mirror = BTreeMap::new();
+    let mut live = crew.subscribe(query.clone()).await.unwrap();
+    take(&mut live, 1, &mut mirror).await;
+    for round in 0..20 {
+        // One set of rows holds all of these, and the reader hears of the first before the last.
+        let writer = {
+            let (crew, wells) = (crew.clone(), wells.clone());
+            tokio::spawn(async move {
+                let edit = |well: &String| {
+                    let (crew, well) = (crew.clone(), well.clone());
+                    let edits = Edits {
+                        assignments: vec![format!("operator=Crew {round}")],
+                        ..Edits::default()
+                    };
+                    async move { crew.edit(&well, edits).await.map(|_| ()) }
+                };
+                futures::future::try_join_all(wells.iter().map(edit)).await.unwrap();
+            })
+        };
+        take(&mut live, 1 + round % 3, &mut mirror).await;
+        let cursor = live.cursor();
+        writer.await.unwrap();
+        live = crew.subscribe_after(query.clone(), &cursor).await.unwrap();
+        let due = |mirror: &BTreeMap<DocumentId, Record>| {
+            let new = serde_json::json!(format!("Crew {round}"));
+            mirror.values().any(|record| record.fields.get("operator") != Some(&new))
+        };
+        while due(&mirror) {
+            let next = tokio::time::timeout(
+                std::time::Duration::from_secs(20),
+                take(&mut live, 1, &mut mirror),
+            );
+            next.await.expect("an edit never came");
+        }
+    }
     crew.shutdown().await.unwrap();
 }

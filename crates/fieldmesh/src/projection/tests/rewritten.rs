@@ -8,6 +8,7 @@ use fieldmesh_model::StoreId;
 use fieldmesh_store::{Fate, Past};
 
 use super::*;
+use crate::projection::VANISHED_KEY;
 use crate::upkeep::Worth;
 
 const TREES: [Tree; 10] = [
@@ -117,6 +118,10 @@ fn all_rows(store: &Store) -> Rows {
     for tree in TREES {
         for row in rows::scan(store.view(), tree, KeyRange::all(), Direction::Ascending) {
             let (key, value) = row.unwrap();
+            // When records left this view is between it and its readers.
+            if (tree, key.as_slice()) == (Tree::Meta, VANISHED_KEY) {
+                continue;
+            }
             let value = if tree == Tree::Document { without_arrival(&value) } else { value };
             found.insert((tree, key), value);
         }
