@@ -195,7 +195,13 @@ pub(crate) fn check(access: &Access) -> Result<Vec<String>, Error> {
         after = Some(last.clone());
         for (key, note) in &notes {
             let id = String::from_utf8_lossy(&key[keys::PHOTOS.len()..]).into_owned();
-            let row: PhotoRow = stored::decode(note)?;
+            let row: PhotoRow = match stored::decode(note) {
+                Ok(row) => row,
+                Err(error) => {
+                    faults.push(format!("photo {id}: {}", error.problem().detail));
+                    continue;
+                }
+            };
             if !row.complete {
                 continue;
             }
