@@ -107,6 +107,27 @@ impl Accounts {
         checked
     }
 
+    /// The file of a tenant's people as it is at one moment, if there is one; all of it is decoded.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(crate) fn copy(&self, tenant: TenantId) -> Result<Option<Vec<u8>>, Problem> {
+        // Held so that nobody opens the file before it is copied.
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(book) = books.get(&tenant).cloned() {
+            drop(books);
+            return book.copy().map(Some).map_err(|error| of_file(&error));
+        }
+        let path = self.folder.join(tenant.short());
+        if !path.exists() {
+            return Ok(None);
+        }
+        let key =
+            KeyFile::read(&self.key_file).map_err(|error| problem::store(error.to_string()))?;
+        book::copy(&path, &key).map(Some).map_err(|error| of_file(&error))
+    }
+
     /// The people of a tenant; blocks while their file is read for the first time.
     ///
     /// # Errors
@@ -129,6 +150,17 @@ impl Accounts {
         books.insert(tenant, Arc::clone(&book));
         Ok(book)
     }
+}
+
+/// Ends all sessions in the file at `path`, which nobody uses, sealed by the key in `key_file`.
+///
+/// # Errors
+///
+/// The file is damaged, or cannot be written.
+pub(crate) fn end_sessions(path: &Path, key_file: &Path) -> Result<(), Problem> {
+    let key = KeyFile::read(key_file).map_err(|error| problem::store(error.to_string()))?;
+    let book = Book::open(path, key, now()).map_err(|error| of_file(&error))?;
+    book.end_sessions(now()).map_err(|error| of_book(&error, ""))
 }
 
 /// The account that an operator wants, of the person `id`.

@@ -9,13 +9,17 @@
 //! kind 1   postcard of FileName: a file begins
 //! kind 2   what follows in that file, at most 1 MiB
 //! kind 3   postcard of FileName and BLAKE3: a file that an earlier backup of the chain holds
+//! kind 4   postcard of a list of Omission: what should be in it and is not; always the last
 //! ```
 
 mod base;
+mod check;
 mod read;
 mod restore;
 mod write;
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use fieldmesh::api::Problem;
@@ -27,8 +31,9 @@ use serde::{Deserialize, Serialize};
 use crate::problem;
 
 pub(crate) use self::base::Base;
+pub(crate) use self::check::check;
 pub(crate) use self::read::{ArchiveReader, Piece};
-pub(crate) use self::restore::{check, restore};
+pub(crate) use self::restore::restore;
 pub(crate) use self::write::ArchiveWriter;
 
 /// What the opener begins with, so that a relay's backup is told from a device's.
@@ -45,6 +50,7 @@ const NO_STORE: StoreId = StoreId::from_bytes([0; 16]);
 const FILE: u8 = 1;
 const BYTES: u8 = 2;
 const KEPT: u8 = 3;
+const OMITTED: u8 = 4;
 
 /// What a backup says of the whole, encrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +99,11 @@ impl FileName {
         }
     }
 
+    /// Whether it is whole by itself, and no part of a photo that is coming.
+    pub(crate) fn is_whole(&self) -> bool {
+        !matches!(self, Self::Photo { name, .. } if name.contains('.'))
+    }
+
     /// Whether no part of it leads out of a folder.
     fn is_plain(&self) -> bool {
         let is_short =
@@ -117,6 +128,14 @@ pub(crate) fn is_photo(name: &str) -> bool {
 ///
 /// It cannot be read, or others can read it.
 pub(crate) fn read_key(path: &Path) -> Result<KeyFile, Problem> {
+    let metadata = fs::metadata(path).map_err(|error| problem::file(path, &error))?;
+    if metadata.mode() & 0o077 != 0 {
+        return Err(problem::store(format!(
+            "{} can be read by others; consider what it opens as known to them, then `chmod 600` \
+             it",
+            path.display()
+        )));
+    }
     KeyFile::read(path).map_err(|error| problem::store(format!("{}: {error}", path.display())))
 }
 
@@ -128,7 +147,11 @@ fn opener(key: &WrappedKey) -> Vec<u8> {
 mod tests {
     use std::io::Cursor;
 
+    use fieldmesh::backup::Draft;
+
+    use super::check::Missing;
     use super::*;
+    use crate::wire::Omission;
 
     fn photo(name: &str) -> FileName {
         FileName::Photo { tenant: "0a1b2c3d".into(), name: name.into() }
@@ -137,12 +160,14 @@ mod tests {
     fn write(folder: &Path, key: &KeyFile) -> std::path::PathBuf {
         let path = folder.join("one");
         let words = Words { at: Moment::from_millis(7), base: None };
-        let mut writer = ArchiveWriter::begin(&path, key, &words).unwrap();
+        let draft = Draft::create(&path).unwrap();
+        let mut writer = ArchiveWriter::begin(draft, &path, key, &words).unwrap();
         let accounts = FileName::Accounts { tenant: "0a1b2c3d".into() };
         writer.add(&accounts, &mut Cursor::new(vec![7; PIECE_SIZE + 5])).unwrap();
         writer.add(&photo(&"a".repeat(64)), &mut Cursor::new(Vec::new())).unwrap();
-        writer.keep(&photo(&"b".repeat(64)), [9; 32]).unwrap();
-        writer.finish(key).unwrap();
+        writer.keep(&photo(&"a".repeat(64)), *blake3::hash(&[]).as_bytes()).unwrap();
+        let reason = "a bad sector".into();
+        writer.finish(key, &[Omission { tenant: "0e0e0e0e".into(), reason }]).unwrap();
         path
     }
 
@@ -156,20 +181,36 @@ mod tests {
             std::iter::from_fn(|| reader.next().transpose()).collect()
         };
         let read = pieces(&path).unwrap();
-        assert_eq!(read.len(), 5, "{read:?}");
+        assert_eq!(read.len(), 6, "{read:?}");
         assert_eq!(read[2], Piece::Bytes(vec![7; 5]));
-        assert_eq!(read[4], Piece::Kept(photo(&"b".repeat(64)), [9; 32]));
-        let bytes = std::fs::read(&path).unwrap();
+        let hash = *blake3::hash(&[]).as_bytes();
+        assert_eq!(read[4], Piece::Kept(photo(&"a".repeat(64)), hash));
+        let bytes = fs::read(&path).unwrap();
         for at in (0..bytes.len()).step_by(7) {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x10;
-            std::fs::write(&path, flipped).unwrap();
+            fs::write(&path, flipped).unwrap();
             assert!(pieces(&path).is_err(), "byte {at}");
         }
         for end in (0..bytes.len()).step_by(11) {
-            std::fs::write(&path, &bytes[..end]).unwrap();
+            fs::write(&path, &bytes[..end]).unwrap();
             assert!(pieces(&path).is_err(), "cut at {end}");
         }
+    }
+
+    #[test]
+    fn what_a_backup_misses_stands_in_it_and_counts_until_a_later_one_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyFile::create(&folder.path().join("key")).unwrap();
+        let (checks, missing) = check(&[write(folder.path(), &key)], &key).unwrap();
+        assert_eq!(checks[0].missing[0].reason, "a bad sector");
+        assert_eq!(missing, checks[0].missing);
+        let mut chain = Missing::default();
+        chain.add(missing.clone());
+        chain.has("0a1b2c3d");
+        assert_eq!(chain.clone().into_list(), missing);
+        chain.has("0e0e0e0e");
+        assert_eq!(chain.into_list(), []);
     }
 
     #[test]
@@ -194,7 +235,7 @@ mod tests {
         let writer =
             fieldmesh_store::backup::BackupWriter::begin(Vec::new(), &data, NO_STORE, opener, b"")
                 .unwrap();
-        std::fs::write(&path, writer.finish(None, 0).unwrap().0).unwrap();
+        fs::write(&path, writer.finish(None, 0).unwrap().0).unwrap();
         let refused = ArchiveReader::open(&path, &key).map(drop).unwrap_err();
         assert!(refused.detail.contains("fieldmesh restore"), "{}", refused.detail);
     }

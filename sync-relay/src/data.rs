@@ -85,6 +85,7 @@ impl DataFolder {
         let data = Self { path, _lock: lock };
         data.check_key().map_err(NotHeld::Unusable)?;
         data.clear().map_err(unusable)?;
+        data.clear_staging().map_err(NotHeld::Unusable)?;
         Ok(data)
     }
 

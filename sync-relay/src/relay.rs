@@ -38,7 +38,7 @@ pub(crate) use self::pool::OPEN_TENANTS_MAX_DEFAULT;
 use self::pool::Pool;
 use self::slot::Standing;
 
-/// How long a tenant that is being made may delay the end.
+/// How long a tenant that is being made, or a backup, may delay the end.
 const LAST_ADMISSION_MAX: Duration = Duration::from_secs(10);
 
 /// Where devices reach a relay.
@@ -297,7 +297,10 @@ impl Relay {
         self.inner.stop.cancel();
         self.inner.work.close();
         if timeout(LAST_ADMISSION_MAX, self.inner.work.wait()).await.is_err() {
-            tracing::warn!("a tenant is still being made; what is half made is removed later");
+            tracing::warn!(
+                "a tenant is still being made or a backup written; what is half made is removed \
+                 later"
+            );
         }
         if let Some(port) = &self.inner.port {
             port.listener.close().await;

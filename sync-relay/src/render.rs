@@ -8,7 +8,9 @@ use fieldmesh_model::Moment;
 use crate::accounts::UserReport;
 use crate::wire::TenantSummary;
 
-pub(crate) use self::upkeep::{archived, checked_archives, compacted, restored, step, verified};
+pub(crate) use self::upkeep::{
+    after_restore, archived, checked_archives, compacted, restored, step, verified,
+};
 
 /// What stands between columns.
 const GAP: &str = "  ";

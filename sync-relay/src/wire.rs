@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::upkeep::{
     ArchiveCheck, ArchiveOptions, ArchiveSummary, ArchivedTenant, Chosen, Compacted, Line,
-    RestoreSummary, RestoredTenant, Step, Teller, Tended, Verified, told_of,
+    Omission, RestoreSummary, RestoredTenant, Step, Teller, Tended, Verified, told_of,
 };
 
 /// Media type of a failure.

@@ -151,6 +151,16 @@ impl Gateway {
         tokio::task::spawn_blocking(check).await.map_err(|_| Error::ShuttingDown)?
     }
 
+    /// Whether `sealed` is the file of the whole photo `id`; `None` where the store knows nothing
+    /// of it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn is_photo(&self, id: &str, sealed: &[u8]) -> Result<Option<bool>, Error> {
+        photo::is_of(&self.inner.access, id, sealed)
+    }
+
     /// What happens from now on, or from the place that `pull` names, as soon as it can be read.
     pub fn follow(
         &self,

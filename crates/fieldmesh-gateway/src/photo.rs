@@ -58,7 +58,9 @@ impl Task<'_> {
         let mut write = self.access.write()?;
         let known = write.noted(self.access, &keys::photo(&id))?;
         let known: Option<PhotoRow> = known.map(|note| stored::decode(&note)).transpose()?;
-        if let Some(row) = known.as_ref().filter(|row| row.complete) {
+        let folder = self.access.folder("photos")?;
+        let is_here = |row: &&PhotoRow| row.complete && folder.join(&id).exists();
+        if let Some(row) = known.as_ref().filter(is_here) {
             return Ok(kept(&id, row, true));
         }
         let fresh = || PhotoRow {
@@ -68,8 +70,8 @@ impl Task<'_> {
             parts: Vec::new(),
             complete: false,
         };
-        let mut row = known.filter(|row| row.size == whole).unwrap_or_else(fresh);
-        let folder = self.access.folder("photos")?;
+        let is_coming = |row: &PhotoRow| row.size == whole && !row.complete;
+        let mut row = known.filter(is_coming).unwrap_or_else(fresh);
         self.keep_part(&folder, &id, &mut row, first, &photo.bytes)?;
         if row.is_covered() && !self.put_together(&folder, &id, &mut row)? {
             write.note(keys::photo(&id), None);
@@ -91,7 +93,7 @@ impl Task<'_> {
         bytes: &[u8],
     ) -> Result<(), Failure> {
         let part = (first, bytes.len() as u64);
-        if row.parts.contains(&part) && part_file(folder, id, first).exists() {
+        if row.parts.contains(&part) && self.part(folder, id, first, &row.key)?.is_some() {
             return Ok(());
         }
         if row.parts.len() >= PARTS_MAX {
@@ -105,15 +107,41 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// Makes one file of the parts; says whether they are what was said.
+    /// A part, unless it is not here or is none of this photo any more, as in a home that was put
+    /// back from a copy.
+    fn part(
+        &self,
+        folder: &Path,
+        id: &str,
+        first: u64,
+        key: &[u8; 32],
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        match self.access.read_sealed(&part_file(folder, id, first), key) {
+            Ok(part) => Ok(Some(part)),
+            Err(Error::Store { .. }) => Ok(None),
+            Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes one file of the parts; says whether they are what was said, as far as they are here.
+    /// One that is not counts as never sent.
     fn put_together(&self, folder: &Path, id: &str, row: &mut PhotoRow) -> Result<bool, Failure> {
-        let mut whole: Vec<u8> = Vec::new();
-        for (first, _) in &row.parts {
-            let part = self.access.read_sealed(&part_file(folder, id, *first), &row.key)?;
+        let (mut whole, mut lost): (Vec<u8>, Vec<u64>) = (Vec::new(), Vec::new());
+        for (first, length) in &row.parts {
+            let part = self.part(folder, id, *first, &row.key)?;
+            let Some(part) = part.filter(|part| part.len() as u64 == *length) else {
+                lost.push(*first);
+                continue;
+            };
             // Parts may overlap.
             let skipped = (whole.len() as u64).saturating_sub(*first);
             let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(part.len());
             whole.extend_from_slice(&part[skipped..]);
+        }
+        if !lost.is_empty() {
+            row.parts.retain(|(first, _)| !lost.contains(first));
+            return Ok(true);
         }
         let is_it = sha256(&whole) == id;
         if is_it {
@@ -167,7 +195,13 @@ pub(crate) fn check(access: &Access) -> Result<Vec<String>, Error> {
         after = Some(last.clone());
         for (key, note) in &notes {
             let id = String::from_utf8_lossy(&key[keys::PHOTOS.len()..]).into_owned();
-            let row: PhotoRow = stored::decode(note)?;
+            let row: PhotoRow = match stored::decode(note) {
+                Ok(row) => row,
+                Err(error) => {
+                    faults.push(format!("photo {id}: {}", error.problem().detail));
+                    continue;
+                }
+            };
             if !row.complete {
                 continue;
             }
@@ -178,6 +212,14 @@ pub(crate) fn check(access: &Access) -> Result<Vec<String>, Error> {
             }
         }
     }
+}
+
+/// Whether `sealed` is the file of a photo; `None` where nothing is noted of it.
+pub(crate) fn is_of(access: &Access, id: &str, sealed: &[u8]) -> Result<Option<bool>, Error> {
+    let Some(note) = access.note(&keys::photo(id))? else { return Ok(None) };
+    let row: PhotoRow = stored::decode(&note)?;
+    let opened = access.unseal(&row.key, sealed);
+    Ok(Some(opened.is_some_and(|bytes| sha256(&bytes) == id)))
 }
 
 fn kept(id: &str, row: &PhotoRow, known: bool) -> Outcome {

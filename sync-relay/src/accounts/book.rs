@@ -12,7 +12,7 @@ use fieldmesh_store::KeyFile;
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, UserReport};
-use super::file::{AccountsFile, FileError};
+use super::file::{self, AccountsFile, FileError};
 use super::random;
 use super::session::{RefreshToken, SESSIONS_PER_USER_MAX, Session, SessionId, Standing};
 use super::token::{self, Claims, SigningKey, TOKEN_SECONDS};
@@ -246,6 +246,23 @@ impl Book {
         })
     }
 
+    /// Ends every session and every token, as after a restore: of sessions that are put back nobody
+    /// knows which were renewed, ended or stolen since.
+    pub(crate) fn end_sessions(&self, at: Moment) -> Result<(), BookError> {
+        self.change(at, |state| {
+            let sessions = state.sessions.keys().map(|id| Entry::Ended(*id));
+            let keys = state.keys.iter().map(|key| Entry::Key(key.ended(at)));
+            let new = [Entry::Succession(random()), Entry::Key(SigningKey::new(at))];
+            Ok((sessions.chain(keys).chain(new).collect(), ()))
+        })
+    }
+
+    /// The bytes of the file, which nobody writes meanwhile.
+    pub(crate) fn copy(&self) -> Result<Vec<u8>, FileError> {
+        let _file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        copy(&self.path, &self.key)
+    }
+
     /// Decides on a change, writes it, then lets everybody see it.
     fn change<T>(
         &self,
@@ -287,6 +304,16 @@ impl Book {
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The bytes of a file of people that nobody writes; all of it is decoded.
+pub(super) fn copy(path: &Path, key: &KeyFile) -> Result<Vec<u8>, FileError> {
+    let (bytes, entries) = file::copy(path, key)?;
+    for entry in entries {
+        postcard::from_bytes::<Entry>(&entry)
+            .map_err(|_| FileError::Damaged { path: path.display().to_string() })?;
+    }
+    Ok(bytes)
 }
 
 /// What becomes of the sessions of somebody who is changed.

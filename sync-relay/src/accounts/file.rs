@@ -212,6 +212,18 @@ pub(super) fn check(path: &Path, key: &KeyFile) -> Result<(), FileError> {
     if read.length < bytes.len() as u64 { Err(damaged(path)) } else { Ok(()) }
 }
 
+/// The bytes of the file at `path`, and the entries in them; changes nothing.
+pub(super) fn copy(path: &Path, key: &KeyFile) -> Result<(Vec<u8>, Vec<Vec<u8>>), FileError> {
+    let length = fs::metadata(path).map_err(disk(path))?.len();
+    if length > FILE_SIZE_MAX {
+        return Err(damaged(path));
+    }
+    let mut bytes = fs::read(path).map_err(disk(path))?;
+    let Contents { entries, length, .. } = contents(path, key, &bytes)?;
+    bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+    Ok((bytes, entries))
+}
+
 fn head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (length, rest) = rest.split_first_chunk::<2>()?;

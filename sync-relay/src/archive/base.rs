@@ -34,14 +34,14 @@ impl Base {
             match piece {
                 Piece::File(FileName::Home { tenant } | FileName::More { tenant }) => {
                     let path = folder.join(format!("{tenant}.base"));
-                    let file = File::create(&path).map_err(|error| problem::file(&path, &error))?;
+                    let file = create(&path).map_err(|error| problem::file(&path, &error))?;
                     home = Some((path.clone(), file));
                     base.homes.insert(tenant, path);
                 }
                 Piece::File(name @ FileName::Photo { .. }) => {
                     photo = Some((name, blake3::Hasher::new()));
                 }
-                Piece::File(FileName::Accounts { .. }) => {}
+                Piece::File(FileName::Accounts { .. }) | Piece::Omitted(_) => {}
                 Piece::Bytes(bytes) => {
                     if let Some((path, file)) = &mut home {
                         file.write_all(&bytes).map_err(|error| problem::file(path, &error))?;
@@ -77,6 +77,13 @@ impl Drop for Base {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+fn create(path: &Path) -> std::io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn hashed((name, hasher): (FileName, blake3::Hasher)) -> (FileName, [u8; 32]) {

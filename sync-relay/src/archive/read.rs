@@ -9,8 +9,9 @@ use fieldmesh::backup::unreadable;
 use fieldmesh_store::backup::{BackupId, BackupReader, SealedBackup};
 use fieldmesh_store::{KeyFile, WrappedKey};
 
-use super::{BUFFER_SIZE, BYTES, FILE, FileName, KEPT, MAGIC, VERSION, Words};
+use super::{BUFFER_SIZE, BYTES, FILE, FileName, KEPT, MAGIC, OMITTED, VERSION, Words};
 use crate::problem;
+use crate::wire::Omission;
 
 /// A backup that is being read.
 pub(crate) struct ArchiveReader {
@@ -19,6 +20,8 @@ pub(crate) struct ArchiveReader {
     words: Words,
     entries: u64,
     is_in_file: bool,
+    /// Whether the last piece was read.
+    is_over: bool,
 }
 
 /// What comes next in a backup.
@@ -30,6 +33,8 @@ pub(crate) enum Piece {
     Bytes(Vec<u8>),
     /// A file that an earlier backup holds, and the hash of its bytes.
     Kept(FileName, [u8; 32]),
+    /// What should be in the backup and is not; the last piece.
+    Omitted(Vec<Omission>),
 }
 
 impl ArchiveReader {
@@ -50,7 +55,7 @@ impl ArchiveReader {
         })?;
         let reader = sealed.unlock(&key).map_err(|error| unreadable(path, &error).problem())?;
         let words = postcard::from_bytes(reader.words()).map_err(|_| odd(path))?;
-        Ok(Self { path: path.into(), reader, words, entries: 0, is_in_file: false })
+        Ok(Self { path: path.into(), reader, words, entries: 0, is_in_file: false, is_over: false })
     }
 
     /// What tells this backup from another.
@@ -76,7 +81,12 @@ impl ArchiveReader {
     pub(crate) fn next(&mut self) -> Result<Option<Piece>, Problem> {
         let read = self.reader.next_entry();
         let read = read.map_err(|error| unreadable(&self.path, &error).problem())?;
-        let Some((_, entry)) = read else { return Ok(None) };
+        let Some((_, entry)) = read else {
+            return if self.is_over { Ok(None) } else { Err(odd(&self.path)) };
+        };
+        if self.is_over {
+            return Err(odd(&self.path));
+        }
         self.entries += 1;
         let piece = match entry.kind {
             FILE => postcard::from_bytes(&entry.bytes).ok().map(Piece::File),
@@ -84,13 +94,15 @@ impl ArchiveReader {
             KEPT => {
                 postcard::from_bytes(&entry.bytes).ok().map(|(name, hash)| Piece::Kept(name, hash))
             }
+            OMITTED => postcard::from_bytes(&entry.bytes).ok().map(Piece::Omitted),
             _ => None,
         };
         let is_plain = |piece: &Piece| match piece {
             Piece::File(name) | Piece::Kept(name, _) => name.is_plain(),
-            Piece::Bytes(_) => true,
+            Piece::Bytes(_) | Piece::Omitted(_) => true,
         };
         let piece = piece.filter(is_plain).ok_or_else(|| odd(&self.path))?;
+        self.is_over = matches!(piece, Piece::Omitted(_));
         self.is_in_file = matches!(piece, Piece::File(_) | Piece::Bytes(_));
         Ok(Some(piece))
     }

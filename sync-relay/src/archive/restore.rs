@@ -1,20 +1,23 @@
 //! Makes a data folder of a backup, or of a chain of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use fieldmesh::Node;
-use fieldmesh::api::{Problem, RestoreReport};
+use fieldmesh::api::{Class, Problem, RestoreReport};
 use fieldmesh::home::create_private_folder;
 use fieldmesh_store::KeyFile;
-use fieldmesh_store::backup::BackupId;
 
-use super::{ArchiveReader, FileName, Piece, read_key};
+use super::{ArchiveReader, FileName, Piece, check, read_key};
+use crate::accounts;
 use crate::data::{DataFolder, Staging};
 use crate::problem;
-use crate::wire::{ArchiveCheck, RestoreSummary, RestoredTenant, Teller, told_of};
+use crate::wire::{Omission, RestoreSummary, RestoredTenant, Teller, told_of};
+
+/// Where photos are laid, and the folder of a home that they get into.
+const PHOTOS_FOLDER: &str = "photos";
 
 /// What the files of a chain hold of one tenant.
 #[derive(Default)]
@@ -23,61 +26,6 @@ struct Held {
     homes: Vec<PathBuf>,
     accounts: bool,
     photos: u64,
-}
-
-/// Reads backups to their ends, in order, and says what they hold.
-pub(crate) fn check(files: &[PathBuf], key: &KeyFile) -> Result<Vec<ArchiveCheck>, Problem> {
-    let mut before = None;
-    files.iter().map(|path| checked(path, key, &mut before)).collect()
-}
-
-fn checked(
-    path: &Path,
-    key: &KeyFile,
-    before: &mut Option<BackupId>,
-) -> Result<ArchiveCheck, Problem> {
-    let mut reader = opened(path, key, before)?;
-    let mut check = ArchiveCheck {
-        file: path.into(),
-        at: reader.words().at,
-        is_whole: reader.words().base.is_none(),
-        tenants: Vec::new(),
-        photos: 0,
-        bytes: fs::metadata(path).map_err(|error| problem::file(path, &error))?.len(),
-    };
-    while let Some(piece) = reader.next()? {
-        match piece {
-            Piece::File(FileName::Home { tenant } | FileName::More { tenant }) => {
-                check.tenants.push(tenant);
-            }
-            Piece::File(FileName::Photo { .. }) => check.photos += 1,
-            Piece::File(FileName::Accounts { .. }) | Piece::Bytes(_) | Piece::Kept(..) => {}
-        }
-    }
-    Ok(check)
-}
-
-/// Opens a backup that goes on from the one before it.
-fn opened(
-    path: &Path,
-    key: &KeyFile,
-    before: &mut Option<BackupId>,
-) -> Result<ArchiveReader, Problem> {
-    let reader = ArchiveReader::open(path, key)?;
-    let reason = match (reader.words().base, *before) {
-        (None, None) => None,
-        (Some(base), Some(before)) if base == before => None,
-        (Some(_), None) => Some("goes on from another backup; name that one before it"),
-        (Some(_), Some(_)) => {
-            Some("does not go on from the one before; name them as they were made")
-        }
-        (None, Some(_)) => Some("is whole by itself; name it alone or first"),
-    };
-    if let Some(reason) = reason {
-        return Err(problem::usage(format!("{} {reason}", path.display())));
-    }
-    *before = Some(reader.id());
-    Ok(reader)
 }
 
 /// Makes everything that `files` hold in `data`, which has to be empty: all of it or nothing.
@@ -91,21 +39,56 @@ pub(crate) async fn restore(
     files: Vec<PathBuf>,
     tell: Teller,
 ) -> Result<RestoreSummary, Problem> {
-    let staging = data.stage(key_file)?;
-    let key = read_key(&staging.key_file())?;
-    let folder = staging.path().to_owned();
-    let reading = tokio::task::spawn_blocking(move || {
-        // Nothing is laid out before all of them are known to be whole.
-        check(&files, &key)?;
-        lay_out(&files, &key, &folder)
+    let key_file = data.key_to_restore(key_file)?;
+    let key = read_key(&key_file)?;
+    // Nothing is removed or laid out before all of them are known to be whole.
+    let checking = blocking(move || {
+        let (_, missing) = check(&files, &key)?;
+        Ok((files, key, missing))
     });
-    let held = reading.await.map_err(|error| problem::failed(error.to_string()))??;
-    let mut summary = RestoreSummary { tenants: Vec::new() };
+    let (files, key, missing) = checking.await?;
+    let staging = data.stage(&key_file)?;
+    let folder = staging.path().to_owned();
+    let held = blocking(move || lay_out(&files, &key, &folder)).await?;
+    let mut summary = RestoreSummary { tenants: Vec::new(), missing };
     for (tenant, held) in held {
-        summary.tenants.push(make(&staging, tenant, held, &tell).await?);
+        let mut restored = make(&staging, tenant, held, &tell).await?;
+        if let Err(problem) = end_sessions(&staging, &mut restored).await {
+            // Of a full disk nobody is to lose people.
+            if problem.class != Class::Store {
+                return Err(problem);
+            }
+            let reason = format!("people: {}", problem.detail);
+            summary.missing.push(Omission { tenant: restored.short.clone(), reason });
+        }
+        summary.tenants.push(restored);
     }
     data.install(staging)?;
     Ok(summary)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let working = tokio::task::spawn_blocking(work);
+    working.await.map_err(|error| problem::failed(error.to_string()))?
+}
+
+/// Lets nobody go on in a session of before; people that cannot be read are left out.
+async fn end_sessions(staging: &Staging, restored: &mut RestoredTenant) -> Result<(), Problem> {
+    if !restored.people {
+        return Ok(());
+    }
+    let (path, key_file) = (staging.accounts().join(&restored.short), staging.key_file());
+    let ended = blocking(move || {
+        accounts::end_sessions(&path, &key_file).inspect_err(|_| {
+            // A file that stays keeps people from being added.
+            let _ = fs::remove_file(&path);
+        })
+    });
+    let ended = ended.await;
+    restored.people = ended.is_ok();
+    ended
 }
 
 async fn make(
@@ -118,14 +101,16 @@ async fn make(
     let builder = Node::builder(&home).key_file(staging.key_file()).forward_only();
     let parts = held.homes.clone();
     let made = builder.restore(held.homes, told_of(tell, &tenant)).await;
-    let RestoreReport { tenant: name, device, at, entries } =
-        made.map_err(|error| error.problem())?;
+    let RestoreReport { tenant: name, device, at, entries } = made.map_err(|error| {
+        let problem = error.problem();
+        Problem { detail: format!("tenant {tenant}: {}", problem.detail), ..problem }
+    })?;
     for part in parts {
         fs::remove_file(&part).map_err(|error| problem::file(&part, &error))?;
     }
-    let photos = staging.path().join("photos").join(&tenant);
+    let photos = staging.path().join(PHOTOS_FOLDER).join(&tenant);
     if photos.exists() {
-        let into = home.join("photos");
+        let into = home.join(PHOTOS_FOLDER);
         fs::rename(&photos, &into)
             .and_then(|()| File::open(&home)?.sync_all())
             .map_err(|error| problem::file(&into, &error))?;
@@ -144,18 +129,22 @@ fn lay_out(
     for (index, path) in files.iter().enumerate() {
         let mut reader = ArchiveReader::open(path, key)?;
         let mut open: Option<Laid> = None;
+        let mut parts: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
         while let Some(piece) = reader.next()? {
             match piece {
+                Piece::Omitted(_) => {}
                 Piece::Bytes(bytes) => open.iter_mut().try_for_each(|laid| laid.write(&bytes))?,
                 Piece::File(name) => {
                     open.take().map_or(Ok(()), Laid::close)?;
                     let place = place(folder, index, &name);
                     tenants.entry(name.tenant().into()).or_default().note(&name, &place);
+                    note_part(&mut parts, &name, &place);
                     open = Some(Laid::create(place)?);
                 }
                 Piece::Kept(name, _) => {
                     open.take().map_or(Ok(()), Laid::close)?;
                     let place = place(folder, index, &name);
+                    note_part(&mut parts, &name, &place);
                     if !place.exists() {
                         let shown = path.display();
                         return Err(problem::store(format!(
@@ -166,9 +155,35 @@ fn lay_out(
             }
         }
         open.take().map_or(Ok(()), Laid::close)?;
+        for (tenant, parts) in parts {
+            remove_parts(&folder.join(PHOTOS_FOLDER).join(tenant), &parts)?;
+        }
     }
     sync_folders(folder)?;
     Ok(tenants)
+}
+
+/// Notes that a backup knows of a tenant, and of a part of a photo.
+fn note_part(parts: &mut BTreeMap<String, BTreeSet<PathBuf>>, name: &FileName, place: &Path) {
+    let known = parts.entry(name.tenant().into()).or_default();
+    if !name.is_whole() {
+        known.insert(place.into());
+    }
+}
+
+/// Removes parts of photos that a later backup does not know any more.
+fn remove_parts(folder: &Path, known: &BTreeSet<PathBuf>) -> Result<(), Problem> {
+    let failed = |error: std::io::Error| problem::file(folder, &error);
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some() && !known.contains(&path) {
+            fs::remove_file(&path).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where a file of the backup `index` is laid.
@@ -178,7 +193,7 @@ fn place(folder: &Path, index: usize, name: &FileName) -> PathBuf {
             folder.join("homes").join(format!("{tenant}.{index}"))
         }
         FileName::Accounts { tenant } => folder.join("accounts").join(tenant),
-        FileName::Photo { tenant, name } => folder.join("photos").join(tenant).join(name),
+        FileName::Photo { tenant, name } => folder.join(PHOTOS_FOLDER).join(tenant).join(name),
     }
 }
 
@@ -188,7 +203,9 @@ impl Held {
             FileName::Home { .. } => self.homes = vec![place.into()],
             FileName::More { .. } => self.homes.push(place.into()),
             FileName::Accounts { .. } => self.accounts = true,
-            FileName::Photo { .. } => self.photos += u64::from(!place.exists()),
+            FileName::Photo { .. } => {
+                self.photos += u64::from(name.is_whole() && !place.exists());
+            }
         }
     }
 }

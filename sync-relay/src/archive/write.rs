@@ -10,9 +10,11 @@ use fieldmesh_store::backup::BackupWriter;
 use fieldmesh_store::{DataKey, Entry, KeyFile, Place, WrappedKey};
 
 use super::{
-    ArchiveReader, BUFFER_SIZE, BYTES, FILE, FileName, KEPT, NO_STORE, PIECE_SIZE, Words, opener,
+    ArchiveReader, BUFFER_SIZE, BYTES, FILE, FileName, KEPT, NO_STORE, OMITTED, PIECE_SIZE, Words,
+    opener,
 };
 use crate::problem;
+use crate::wire::Omission;
 
 /// A backup on its way; no file is left behind unless it is finished.
 pub(crate) struct ArchiveWriter {
@@ -23,9 +25,13 @@ pub(crate) struct ArchiveWriter {
 }
 
 impl ArchiveWriter {
-    /// Begins a backup that is to be `path`, which must not exist.
-    pub(crate) fn begin(path: &Path, key: &KeyFile, words: &Words) -> Result<Self, Problem> {
-        let draft = Draft::create(path).map_err(|error| error.problem())?;
+    /// Begins a backup in `draft` that is to be `path`.
+    pub(crate) fn begin(
+        draft: Draft,
+        path: &Path,
+        key: &KeyFile,
+        words: &Words,
+    ) -> Result<Self, Problem> {
         let data = DataKey::generate().map_err(|error| problem::failed(error.to_string()))?;
         let wrapped = WrappedKey::by_key_file(&data, key)
             .map_err(|error| problem::failed(error.to_string()))?;
@@ -56,8 +62,9 @@ impl ArchiveWriter {
         self.entry(KEPT, encoded(&(name, hash)))
     }
 
-    /// Ends the backup, reads it back and gives it its name; gives its size.
-    pub(crate) fn finish(self, key: &KeyFile) -> Result<u64, Problem> {
+    /// Ends the backup with what is not in it, reads it back and gives it its name; gives its size.
+    pub(crate) fn finish(mut self, key: &KeyFile, omitted: &[Omission]) -> Result<u64, Problem> {
+        self.entry(OMITTED, encoded(&omitted))?;
         let Self { path, draft, writer, entries } = self;
         let id = writer.id();
         let failed = |error: std::io::Error| draft.failed(error.into()).problem();

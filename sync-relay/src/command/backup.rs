@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fieldmesh::api::{Class, Problem};
+use fieldmesh::api::Problem;
 
 use super::{Context, Reached, upkeep, with_relay};
 use crate::archive;
@@ -27,8 +27,8 @@ pub(super) async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result<(
             with_relay(data, async |relay| relay.back_up(options, tell).await).await?
         }
     };
-    context.terminal.value(&summary, render::archived)?;
-    if summary.broken.is_empty() { Ok(()) } else { Err(Failure::Reported(Class::Store)) }
+    let printed = context.terminal.value(&summary, render::archived);
+    upkeep::ended(printed, summary.missing.is_empty())
 }
 
 /// `restore`
@@ -46,12 +46,9 @@ pub(super) async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result
     let tell = upkeep::teller(context.terminal);
     let restored =
         archive::restore(&data, args.key_file.as_deref(), args.files.clone(), tell).await?;
-    context.terminal.value(&restored, render::restored)?;
-    context.terminal.say(
-        "What was stored after the backup comes from the devices when they sync, as far as they \
-         have it. Whoever was disabled or logged out after it is not any more: see `user list`.",
-    );
-    Ok(())
+    let printed = context.terminal.value(&restored, render::restored);
+    context.terminal.say(&render::after_restore(&restored));
+    upkeep::ended(printed, restored.missing.is_empty())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Problem> {

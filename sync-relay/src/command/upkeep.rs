@@ -27,11 +27,11 @@ pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<(
             with_relay(data, async |relay| relay.verify(&chosen, &tell).await).await?
         }
     };
-    context.terminal.list(&verified, render::verified)?;
+    let printed = context.terminal.list(&verified, render::verified);
     let is_clean = |one: &Verified| {
         one.faults.is_empty() && one.report.as_ref().is_some_and(|report| report.clean)
     };
-    ended(verified.iter().all(is_clean))
+    ended(printed, verified.iter().all(is_clean))
 }
 
 async fn verify_files(context: &Context<'_>, args: &VerifyArgs) -> Result<(), Failure> {
@@ -39,8 +39,9 @@ async fn verify_files(context: &Context<'_>, args: &VerifyArgs) -> Result<(), Fa
     let key = archive::read_key(args.key_file.as_deref().unwrap_or(&own))?;
     let files: Vec<PathBuf> = args.files.clone();
     let checking = tokio::task::spawn_blocking(move || archive::check(&files, &key));
-    let checked = checking.await.map_err(|error| problem::failed(error.to_string()))??;
-    context.terminal.list(&checked, render::checked_archives)
+    let checked = checking.await.map_err(|error| problem::failed(error.to_string()))?;
+    let (checks, missing) = checked?;
+    ended(context.terminal.list(&checks, render::checked_archives), missing.is_empty())
 }
 
 /// `compact`
@@ -52,11 +53,11 @@ pub(super) async fn compact(context: &Context<'_>, args: &ChosenArgs) -> Result<
             with_relay(data, async |relay| relay.compact(&chosen, &tell).await).await?
         }
     };
-    context.terminal.list(&compacted, render::compacted)?;
+    let printed = context.terminal.list(&compacted, render::compacted);
     let is_done = |one: &Compacted| {
         one.faults.is_empty() && one.report.as_ref().is_some_and(|report| report.faults.is_empty())
     };
-    ended(compacted.iter().all(is_done))
+    ended(printed, compacted.iter().all(is_done))
 }
 
 /// Whose stores the arguments mean.
@@ -77,6 +78,10 @@ pub(super) fn teller(terminal: &Terminal) -> Teller {
     })
 }
 
-fn ended(is_well: bool) -> Result<(), Failure> {
-    if is_well { Ok(()) } else { Err(Failure::Reported(Class::Store)) }
+/// How a command ends that has `printed` what it found, whether or not somebody reads that.
+pub(super) fn ended(printed: Result<(), Failure>, is_well: bool) -> Result<(), Failure> {
+    match printed {
+        Ok(()) | Err(Failure::OutputClosed) if !is_well => Err(Failure::Reported(Class::Store)),
+        printed => printed,
+    }
 }

@@ -1,24 +1,28 @@
 //! A backup of a relay's tenants, while they are served.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+mod scratch;
 
-use fieldmesh::api::{BackupOptions, Problem, Progress};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use fieldmesh::api::{BackupOptions, BackupReport, Problem, Progress};
+use fieldmesh::backup::Draft;
+use fieldmesh::{Error, Node};
+use fieldmesh_gateway::Gateway;
 use tokio::runtime::Handle;
 
+use self::scratch::Scratch;
 use super::slot::Slot;
 use super::{Relay, folder_name};
 use crate::accounts;
 use crate::archive::{ArchiveWriter, Base, FileName, Words, is_photo, read_key};
 use crate::problem;
 use crate::wire::{
-    ArchiveOptions, ArchiveSummary, ArchivedTenant, BrokenTenant, Step, Teller, told_of,
+    ArchiveOptions, ArchiveSummary, ArchivedTenant, Omission, Step, Teller, told_of,
 };
 
-/// What the folder for the backups of homes is called, behind the name of the whole.
-const SCRATCH_ENDING: &str = ".parts";
 /// The folder of a home with photos.
 const PHOTOS_FOLDER: &str = "photos";
 
@@ -26,12 +30,13 @@ impl Relay {
     /// Writes a backup of one tenant or of all, with people and photos, while they are served.
     ///
     /// Each tenant is in it as it is at one moment, and everything that somebody was told is stored
-    /// before that is in it. Of people and photos there may be more than the records say.
+    /// before that is in it. Of people and photos there may be more than the records say. What of a
+    /// tenant cannot be read is left out, and the backup says so for good.
     ///
     /// # Errors
     ///
-    /// The file exists or cannot be written, or the earlier backup does not fit. No file is left
-    /// behind then.
+    /// The file exists or cannot be written, the earlier backup cannot be read, or the relay stops.
+    /// No file is left behind then.
     pub(crate) async fn back_up(
         &self,
         options: ArchiveOptions,
@@ -40,7 +45,9 @@ impl Relay {
         let relay = self.clone();
         // It goes on to its end, whether or not who asked for it still waits.
         let work = self.inner.work.spawn(async move {
-            let _turn = relay.inner.backing_up.lock().await;
+            let Ok(_turn) = relay.inner.backing_up.try_lock() else {
+                return Ok(Err(problem::failed("another backup is being written; wait for it")));
+            };
             let (relay, handle) = (relay.clone(), Handle::current());
             let write = move || Task { relay, handle, tell }.write(&options);
             tokio::task::spawn_blocking(write).await
@@ -50,6 +57,15 @@ impl Relay {
     }
 }
 
+/// Where a backup is written, and what is in it so far.
+struct Written {
+    base: Option<Base>,
+    scratch: Scratch,
+    writer: ArchiveWriter,
+    tenants: Vec<ArchivedTenant>,
+    missing: Vec<Omission>,
+}
+
 /// A backup that is being written; all of it blocks.
 struct Task {
     relay: Relay,
@@ -57,103 +73,172 @@ struct Task {
     tell: Teller,
 }
 
-/// A folder for the backups of homes, until they are in that of the relay.
-struct Scratch {
-    path: PathBuf,
+impl Written {
+    fn omit(&mut self, tenant: &str, reason: String) {
+        tracing::error!(tenant, reason, "not in the backup");
+        self.missing.push(Omission { tenant: tenant.into(), reason });
+    }
 }
 
 impl Task {
     fn write(&self, options: &ArchiveOptions) -> Result<ArchiveSummary, Problem> {
         let slots = self.relay.chosen(&options.chosen)?;
         let key = read_key(&self.relay.inner.data.key_file())?;
+        // Nobody else writes a backup of this name from here on.
+        let draft = Draft::create(&options.file).map_err(|error| error.problem())?;
         let scratch = Scratch::create(&options.file)?;
         let base = match &options.since {
             Some(since) => {
                 self.say("", format!("checking {}", since.display()));
-                Some(Base::read(since, &key, &scratch.path)?)
+                Some(Base::read(since, &key, scratch.path())?)
             }
             None => None,
         };
+        let is_whole = base.is_none();
         let words = Words { at: accounts::now(), base: base.as_ref().map(|base| base.id) };
-        let mut writer = ArchiveWriter::begin(&options.file, &key, &words)?;
-        let (mut tenants, mut broken) = (Vec::new(), Vec::new());
+        let writer = ArchiveWriter::begin(draft, &options.file, &key, &words)?;
+        let (tenants, missing) = (Vec::new(), Vec::new());
+        let mut written = Written { base, scratch, writer, tenants, missing };
         if options.chosen.tenant.is_none() {
-            broken.extend(self.relay.inner.broken.iter().cloned());
-        }
-        for slot in &slots {
-            match self.handle.block_on(self.relay.inner.tenants.node(slot)) {
-                Ok(node) => {
-                    let home = self.home(slot, &node, base.as_ref(), &scratch)?;
-                    tenants.push(self.add(slot, home, base.as_ref(), &mut writer)?);
-                }
-                Err(problem) => broken
-                    .push(BrokenTenant { folder: folder_name(&slot.home), reason: problem.detail }),
+            for broken in &self.relay.inner.broken {
+                written.omit(&broken.folder, broken.reason.clone());
             }
         }
+        for slot in &slots {
+            self.go_on()?;
+            self.tenant(slot, &mut written)?;
+        }
+        self.go_on()?;
         self.say("", "checking the backup".into());
-        let bytes = writer.finish(&key)?;
-        let (file, is_whole) = (options.file.clone(), base.is_none());
-        Ok(ArchiveSummary { file, at: words.at, bytes, is_whole, tenants, broken })
+        let Written { writer, tenants, missing, .. } = written;
+        let bytes = writer.finish(&key, &missing)?;
+        let file = options.file.clone();
+        Ok(ArchiveSummary { file, at: words.at, bytes, is_whole, tenants, missing })
     }
 
-    /// Writes the backup of a home beside that of the relay.
-    fn home(
-        &self,
-        slot: &Slot,
-        node: &fieldmesh::Node,
-        base: Option<&Base>,
-        scratch: &Scratch,
-    ) -> Result<(PathBuf, ArchivedTenant), Problem> {
+    /// Fails once the relay stops: what cannot be read then is no damage.
+    fn go_on(&self) -> Result<(), Problem> {
+        match self.relay.inner.stop.is_cancelled() {
+            true => Err(problem::failed("the relay is stopping; no backup was written")),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds a tenant, or says why it is not there. Its photos and people come behind its records.
+    fn tenant(&self, slot: &Arc<Slot>, written: &mut Written) -> Result<(), Problem> {
+        let node = match self.handle.block_on(self.relay.inner.tenants.node(slot)) {
+            Ok(node) => node,
+            Err(problem) => {
+                self.go_on()?;
+                written.omit(&folder_name(&slot.home), problem.detail);
+                return Ok(());
+            }
+        };
         let short = slot.tenant.tenant.short();
-        let since = base.and_then(|base| base.home(&short)).map(Path::to_owned);
-        let file = scratch.path.join(format!("{short}.home"));
-        let is_whole = since.is_none();
-        let told = told_of(&self.tell, &short);
-        let options = BackupOptions { file: file.clone(), since };
-        let report = self.handle.block_on(node.backup(options, told)).map_err(|error| {
-            let problem = error.problem();
-            let detail = format!("tenant {short}: {}", problem.detail);
-            Problem { detail, ..problem }
-        })?;
-        let tenant = ArchivedTenant {
+        let file = written.scratch.path().join(format!("{short}.home"));
+        let Some(report) = self.home(&short, &node, &file, written)? else { return Ok(()) };
+        let name = match report.is_whole {
+            true => FileName::Home { tenant: short.clone() },
+            false => FileName::More { tenant: short.clone() },
+        };
+        written.writer.add(&name, &mut open(&file)?)?;
+        fs::remove_file(&file).map_err(|error| problem::file(&file, &error))?;
+        let photos = self.photos(slot, &node, written)?;
+        let people = self.people(slot, written)?;
+        written.tenants.push(ArchivedTenant {
             name: slot.tenant.name.clone(),
             entries: report.entries,
             unreadable: report.unreadable,
-            photos: 0,
-            people: false,
-            is_whole,
+            is_whole: report.is_whole,
             short,
-        };
-        Ok((file, tenant))
+            photos,
+            people,
+        });
+        Ok(())
     }
 
-    /// Adds a tenant. Its photos and people come behind its records, which name only those that
-    /// were there before them.
-    fn add(
+    /// Writes the backup of a home to `file`: what came since the earlier one where that will do,
+    /// otherwise all. Gives nothing where the home cannot be read.
+    fn home(
         &self,
-        slot: &Slot,
-        (home, mut archived): (PathBuf, ArchivedTenant),
-        base: Option<&Base>,
-        writer: &mut ArchiveWriter,
-    ) -> Result<ArchivedTenant, Problem> {
-        let tenant = archived.short.clone();
-        let name = match archived.is_whole {
-            true => FileName::Home { tenant: tenant.clone() },
-            false => FileName::More { tenant: tenant.clone() },
+        short: &str,
+        node: &Node,
+        file: &Path,
+        written: &mut Written,
+    ) -> Result<Option<BackupReport>, Problem> {
+        let base = written.base.as_ref().and_then(|base| base.home(short));
+        let mut since = base.map(Path::to_owned);
+        loop {
+            let options = BackupOptions { file: file.into(), since: since.clone() };
+            let error = match self.handle.block_on(node.backup(options, told_of(&self.tell, short)))
+            {
+                Ok(report) => return Ok(Some(report)),
+                Err(error) => error,
+            };
+            self.go_on()?;
+            let problem = error.problem();
+            if matches!(error, Error::File { .. }) {
+                // Where the backup of one cannot be written that of the others cannot be either.
+                let detail = format!("tenant {short}: {}", problem.detail);
+                return Err(Problem { detail, ..problem });
+            }
+            if since.take().is_none() {
+                written.omit(short, problem.detail);
+                return Ok(None);
+            }
+            tracing::info!(tenant = short, reason = problem.detail, "backed up whole");
+            let text = "cannot go on from the earlier backup; all of it is backed up";
+            self.say(short, text.into());
+        }
+    }
+
+    /// Adds the photos of a tenant; gives how many of them are whole and new.
+    fn photos(&self, slot: &Slot, node: &Arc<Node>, written: &mut Written) -> Result<u64, Problem> {
+        let short = slot.tenant.tenant.short();
+        let folder = slot.home.join(PHOTOS_FOLDER);
+        let names = match photos(&folder) {
+            Ok(names) if names.is_empty() => return Ok(0),
+            Ok(names) => names,
+            Err(problem) => {
+                written.omit(&short, format!("photos: {}", problem.detail));
+                return Ok(0);
+            }
         };
-        writer.add(&name, &mut open(&home)?)?;
-        fs::remove_file(&home).map_err(|error| problem::file(&home, &error))?;
-        for name in photos(&slot.home.join(PHOTOS_FOLDER))? {
-            let path = slot.home.join(PHOTOS_FOLDER).join(&name);
-            let name = FileName::Photo { tenant: tenant.clone(), name };
-            archived.photos += u64::from(photo(&path, &name, base, writer)?);
+        let gateway = match node.is_gateway() {
+            true => match self.handle.block_on(Gateway::open(Node::clone(node))) {
+                Ok(gateway) => Some(gateway),
+                Err(error) => {
+                    self.go_on()?;
+                    written.omit(&short, format!("photos: {}", error.problem().detail));
+                    return Ok(0);
+                }
+            },
+            false => None,
+        };
+        let mut count = 0;
+        for name in names {
+            self.go_on()?;
+            let path = folder.join(&name);
+            let name = FileName::Photo { tenant: short.clone(), name };
+            count += u64::from(photo(&path, &name, gateway.as_ref(), written)?);
         }
-        let path = self.relay.inner.data.accounts().join(&tenant);
-        if path.exists() {
-            writer.add(&FileName::Accounts { tenant }, &mut open(&path)?)?;
-            archived.people = true;
+        Ok(count)
+    }
+
+    /// Adds the people of a tenant; says whether there are any in the backup.
+    fn people(&self, slot: &Slot, written: &mut Written) -> Result<bool, Problem> {
+        let short = slot.tenant.tenant.short();
+        match self.relay.accounts().copy(slot.tenant.tenant) {
+            Ok(None) => Ok(false),
+            Ok(Some(bytes)) => {
+                written.writer.add(&FileName::Accounts { tenant: short }, &mut &bytes[..])?;
+                Ok(true)
+            }
+            Err(problem) => {
+                written.omit(&short, format!("people: {}", problem.detail));
+                Ok(false)
+            }
         }
-        Ok(archived)
     }
 
     fn say(&self, tenant: &str, text: String) {
@@ -161,37 +246,58 @@ impl Task {
     }
 }
 
-/// Adds a photo unless an earlier backup holds the very same file; says whether it was added.
+/// Adds a photo unless an earlier backup holds the very same file; says whether one more is there.
+/// A file that is not the photo any more never takes the place of one in an earlier backup.
 fn photo(
     path: &Path,
     name: &FileName,
-    base: Option<&Base>,
-    writer: &mut ArchiveWriter,
+    gateway: Option<&Gateway>,
+    written: &mut Written,
 ) -> Result<bool, Problem> {
-    // Parts go when a photo is whole.
-    let mut file = match File::open(path) {
+    let known = written.base.as_ref().and_then(|base| base.photo(name));
+    let read = match fs::read(path) {
+        // Parts go when a photo is whole.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        file => file.map_err(|error| problem::file(path, &error))?,
+        Err(error) => Err(error.to_string()),
+        Ok(bytes) => Ok(bytes),
     };
-    if let Some(known) = base.and_then(|base| base.photo(name)) {
-        let hash = hash(&mut file).map_err(|error| problem::file(path, &error))?;
-        if hash == known {
-            writer.keep(name, hash)?;
+    let checked = read.and_then(|bytes| {
+        let hash = *blake3::hash(&bytes).as_bytes();
+        let is_it = match (known == Some(hash), gateway) {
+            (false, Some(gateway)) => is_photo_of(gateway, name, &bytes)?,
+            _ => Some(true),
+        };
+        Ok((bytes, hash, is_it))
+    });
+    let reason = match checked {
+        Ok((_, hash, Some(true))) if known == Some(hash) => {
+            written.writer.keep(name, hash)?;
             return Ok(false);
         }
-        file = open(path)?;
+        Ok((bytes, _, Some(true))) => {
+            written.writer.add(name, &mut &bytes[..])?;
+            return Ok(name.is_whole());
+        }
+        // A file without its note is nothing.
+        Ok((_, _, None)) => return Ok(false),
+        Ok((_, _, Some(false))) => "is damaged".into(),
+        Err(reason) => reason,
+    };
+    let kept = if known.is_some() { "; that of the earlier backup stays" } else { "" };
+    written.omit(name.tenant(), format!("{}: {reason}{kept}", path.display()));
+    if let Some(known) = known {
+        written.writer.keep(name, known)?;
     }
-    writer.add(name, &mut file)?;
-    Ok(true)
+    Ok(false)
 }
 
-fn hash(file: &mut File) -> io::Result<[u8; 32]> {
-    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; 256 * 1024]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(*hasher.finalize().as_bytes()),
-            read => hasher.update(&buffer[..read]),
-        };
+/// Whether these bytes are a photo of the gateway; of parts nobody knows.
+fn is_photo_of(gateway: &Gateway, name: &FileName, bytes: &[u8]) -> Result<Option<bool>, String> {
+    match name {
+        FileName::Photo { name: id, .. } if name.is_whole() => {
+            gateway.is_photo(id, bytes).map_err(|error| error.problem().detail)
+        }
+        _ => Ok(Some(true)),
     }
 }
 
@@ -215,41 +321,31 @@ fn open(path: &Path) -> Result<File, Problem> {
     File::open(path).map_err(|error| problem::file(path, &error))
 }
 
-impl Scratch {
-    /// The folder beside `file`; what a backup of this name that was cut off left is removed.
-    fn create(file: &Path) -> Result<Self, Problem> {
-        let mut name = file.file_name().unwrap_or_default().to_owned();
-        name.push(SCRATCH_ENDING);
-        let path = file.with_file_name(name);
-        let made = fs::DirBuilder::new().mode(0o700).create(&path);
-        if let Err(error) = made
-            && error.kind() != io::ErrorKind::AlreadyExists
-        {
-            let file = file.display();
-            return Err(problem::failed(format!("cannot write the backup {file}: {error}")));
-        }
-        let scratch = Self { path };
-        scratch.clear();
-        Ok(scratch)
-    }
+#[cfg(test)]
+mod tests {
+    use fieldmesh_store::KeyFile;
 
-    /// Removes what backups leave, and nothing else.
-    fn clear(&self) {
-        let Ok(entries) = fs::read_dir(&self.path) else { return };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
-            if ["home", "base", "part"].contains(&ending.as_str()) {
-                // What cannot be removed is refused when it is in the way.
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
-}
+    use super::*;
+    use crate::data::DataFolder;
+    use crate::wire::Chosen;
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.clear();
-        // Whatever else somebody has put there stays.
-        let _ = fs::remove_dir(&self.path);
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_relay_that_stops_gives_no_name_to_half_a_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::take(&folder.path().join("data")).unwrap();
+        KeyFile::create(&data.key_file()).unwrap();
+        let relay = Relay::open(data, None, 1).await.unwrap();
+        let options = |name: &str| ArchiveOptions {
+            file: folder.path().join(name),
+            since: None,
+            chosen: Chosen::default(),
+        };
+        relay.back_up(options("before"), Arc::new(|_| {})).await.unwrap();
+        relay.inner.stop.cancel();
+        let refused = relay.back_up(options("after"), Arc::new(|_| {})).await.unwrap_err();
+        assert!(refused.detail.contains("stopping"), "{}", refused.detail);
+        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
+        left.retain(|entry| entry.file_name() != "data");
+        assert_eq!(left.len(), 1, "{left:?}");
     }
 }

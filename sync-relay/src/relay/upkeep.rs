@@ -112,8 +112,11 @@ async fn verify_store(
 ) -> Result<VerifyReport, fieldmesh::Error> {
     let report = node.verify().await?;
     if node.is_gateway() {
-        let gateway = Gateway::open(Node::clone(node)).await?;
-        faults.extend(gateway.check_photos().await?);
+        let checked = async { Gateway::open(Node::clone(node)).await?.check_photos().await };
+        match checked.await {
+            Ok(found) => faults.extend(found),
+            Err(error) => faults.push(format!("photos: {}", error.problem().detail)),
+        }
     }
     Ok(report)
 }

@@ -3,7 +3,9 @@
 use fieldmesh::api::{Progress, one_line};
 
 use super::{minutes, table};
-use crate::wire::{ArchiveCheck, ArchiveSummary, Compacted, RestoreSummary, Step, Verified};
+use crate::wire::{
+    ArchiveCheck, ArchiveSummary, Compacted, Omission, RestoreSummary, Step, Verified,
+};
 
 /// How many entries lie between two lines of progress.
 const SHOWN_EVERY: u64 = 100_000;
@@ -47,18 +49,15 @@ pub(crate) fn archived(summary: &ArchiveSummary) -> String {
             tenant.short
         ));
     }
-    for broken in &summary.broken {
-        let reason = one_line(&broken.reason);
-        text.push_str(&format!("NOT IN THIS BACKUP: {}: {reason}\n", broken.folder));
-    }
-    text
+    text + &missing("NOT IN THIS BACKUP", &summary.missing)
 }
 
 /// Backups that were read to their ends.
 pub(crate) fn checked_archives(checks: &[ArchiveCheck]) -> String {
     let checked = |check: &ArchiveCheck| {
+        let lacks = missing("  NOT IN THIS BACKUP", &check.missing);
         format!(
-            "{}: not damaged, {} as of {}, {}, {}, {}\n",
+            "{}: not damaged, {} as of {}, {}, {}, {}\n{lacks}",
             one_line(&check.file.display().to_string()),
             if check.is_whole { "a whole backup" } else { "goes on from another backup," },
             minutes(check.at),
@@ -85,7 +84,27 @@ pub(crate) fn restored(summary: &RestoreSummary) -> String {
     });
     let headings = ["id", "name", "this relay", "as of", "entries", "photos", "people"];
     let count = counted(summary.tenants.len() as u64, "tenant", "tenants");
-    format!("Restored {count}.\n{}", table(headings, rows))
+    let lacks = missing("NOT IN THE BACKUP", &summary.missing);
+    format!("Restored {count}.\n{}{lacks}", table(headings, rows))
+}
+
+/// What is to be done after a restore.
+pub(crate) fn after_restore(summary: &RestoreSummary) -> String {
+    let at = summary.tenants.iter().map(|tenant| tenant.at).max();
+    format!(
+        "What was stored after the backup comes from the devices when they sync, as far as they \
+         have it. Everybody logs in anew: sessions and tokens of before are void, and so are open \
+         invitations. Passwords and who is disabled are as of {}: set again those that were \
+         changed since, and disable again whom you disabled since. Revoke again whom you revoked \
+         since, after the devices have synced.",
+        at.map_or_else(|| "then".into(), minutes),
+    )
+}
+
+fn missing(title: &str, omitted: &[Omission]) -> String {
+    let line =
+        |one: &Omission| format!("{title}: {}: {}\n", one_line(&one.tenant), one_line(&one.reason));
+    omitted.iter().map(line).collect()
 }
 
 /// Tenants that were checked.

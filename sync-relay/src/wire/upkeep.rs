@@ -7,8 +7,6 @@ use fieldmesh::api::{CompactReport, Problem, Progress, VerifyReport};
 use fieldmesh_model::Moment;
 use serde::{Deserialize, Serialize};
 
-use super::BrokenTenant;
-
 /// Hears what is going on; what it is told may be left out.
 pub(crate) type Teller = Arc<dyn Fn(Step) + Send + Sync>;
 
@@ -72,8 +70,17 @@ pub(crate) struct ArchiveSummary {
     pub(crate) is_whole: bool,
     /// What is in it.
     pub(crate) tenants: Vec<ArchivedTenant>,
-    /// What is not in it, as it cannot be opened.
-    pub(crate) broken: Vec<BrokenTenant>,
+    /// What should be in it and is not.
+    pub(crate) missing: Vec<Omission>,
+}
+
+/// Something that should be in a backup and is not; part of the format of backups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Omission {
+    /// The last digits of the id of the tenant, or the folder of a home that cannot be opened.
+    pub(crate) tenant: String,
+    /// What it is, or why.
+    pub(crate) reason: String,
 }
 
 /// A tenant in a backup.
@@ -114,6 +121,8 @@ pub(crate) struct ArchiveCheck {
     pub(crate) tenants: Vec<String>,
     /// Photos in it.
     pub(crate) photos: u64,
+    /// What should be in it and is not.
+    pub(crate) missing: Vec<Omission>,
 }
 
 /// What a data folder was made of.
@@ -121,6 +130,8 @@ pub(crate) struct ArchiveCheck {
 pub(crate) struct RestoreSummary {
     /// Each tenant.
     pub(crate) tenants: Vec<RestoredTenant>,
+    /// What the backups miss; of a tenant that is here after all, earlier ones were taken.
+    pub(crate) missing: Vec<Omission>,
 }
 
 /// A tenant that was made of backups.

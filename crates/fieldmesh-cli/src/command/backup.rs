@@ -57,7 +57,7 @@ pub(super) async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result
     context.terminal.value(&restored, render::restored)?;
     context.terminal.say(
         "What was recorded after the backup comes from others with `fieldmesh sync`, as far as \
-         they have it.",
+         they have it. Invitations that were open are void: issue new ones.",
     );
     Ok(())
 }

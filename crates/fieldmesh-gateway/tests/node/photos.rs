@@ -73,3 +73,35 @@ async fn a_photo_that_comes_in_parts_is_whole_when_the_last_one_is_here() {
     assert_eq!(wrong.status, 400);
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_a_restored_home_has_lost_is_taken_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let office = Office::create(&folder.path().join("other")).await;
+    let whole = send(&office, upload(None, None)).await;
+    let body: serde_json::Value = serde_json::from_slice(&whole.body).unwrap();
+    let hash = body["id"].as_str().unwrap().to_owned();
+    office.close().await;
+    let office = Office::create(&home).await;
+    let parts = [(0, 1_000), (1_000, 2_000), (2_000, 3_000)];
+    for part in &parts[..2] {
+        assert_eq!(send(&office, upload(Some(*part), Some(&hash))).await.status, 202);
+    }
+    std::fs::remove_file(home.join(format!("photos/{hash}.0"))).unwrap();
+    std::fs::write(home.join(format!("photos/{hash}.1000")), "of another upload").unwrap();
+    // The app sends the last one, is told that some are missing, and sends all of them anew.
+    let mut statuses = Vec::new();
+    for part in [parts[2], parts[0], parts[1]] {
+        statuses.push(send(&office, upload(Some(part), Some(&hash))).await.status);
+    }
+    assert_eq!(statuses, [202, 202, 201]);
+    let get = || Request::new(Method::Get, &format!("/upload/{hash}"), now());
+    assert_eq!(send(&office, get()).await.body, BYTES.to_vec());
+    // A whole photo that is gone from the disk is taken again as well.
+    std::fs::remove_file(home.join("photos").join(&hash)).unwrap();
+    assert_eq!(send(&office, get()).await.status, 404);
+    assert_eq!(send(&office, upload(None, None)).await.status, 201);
+    assert_eq!(send(&office, get()).await.body, BYTES.to_vec());
+    office.close().await;
+}

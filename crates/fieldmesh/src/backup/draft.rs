@@ -1,6 +1,7 @@
 //! A backup on its way: a file beside the one that it becomes.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use fieldmesh_store::backup::BackupError;
@@ -33,6 +34,9 @@ impl Draft {
             what: format!("cannot write the backup {}", part.display()),
             source,
         };
+        if part.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(Error::Usage { reason: format!("{} is in the way", part.display()) });
+        }
         let file = options.open(&part).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -45,6 +49,9 @@ impl Draft {
         }
         // What is left of one that was cut off.
         file.set_len(0).map_err(failed)?;
+        #[cfg(unix)]
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .map_err(failed)?;
         Ok(Self { path: part, file, is_finished: false })
     }
 
@@ -76,16 +83,25 @@ impl Draft {
     /// Somebody has made a file of that name, or the disk fails.
     pub fn finish(mut self, path: &Path) -> Result<u64, Error> {
         refuse_existing(path)?;
-        let mut rename = || {
-            let size = self.file.metadata()?.len();
-            fs::rename(&self.path, path)?;
-            self.is_finished = true;
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-            Ok(size)
-        };
-        let renamed: std::io::Result<u64> = rename();
-        renamed.map_err(|error| self.failed(error.into()))
+        let named = self.give_name(path);
+        if named.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+            return Err(exists(path));
+        }
+        named.map_err(|error| self.failed(error.into()))
+    }
+
+    fn give_name(&mut self, path: &Path) -> io::Result<u64> {
+        let size = self.file.metadata()?.len();
+        match fs::hard_link(&self.path, path) {
+            Ok(()) => fs::remove_file(&self.path)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
+            // Some disks know no links; there a file that is made at this very moment is lost.
+            Err(_) => fs::rename(&self.path, path)?,
+        }
+        self.is_finished = true;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(size)
     }
 }
 
@@ -99,8 +115,38 @@ impl Drop for Draft {
 }
 
 fn refuse_existing(path: &Path) -> Result<(), Error> {
-    if !path.exists() {
-        return Ok(());
+    // A link that leads nowhere is something too.
+    if path.symlink_metadata().is_ok() { Err(exists(path)) } else { Ok(()) }
+}
+
+fn exists(path: &Path) -> Error {
+    Error::Usage { reason: format!("{} exists already; give another name", path.display()) }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_over_and_no_link_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink(at("nowhere"), at("one")).unwrap();
+        assert!(Draft::create(&at("one")).is_err());
+        fs::write(at("precious"), "theirs").unwrap();
+        symlink(at("precious"), at("two.part")).unwrap();
+        assert!(Draft::create(&at("two")).is_err());
+        assert_eq!(fs::read_to_string(at("precious")).unwrap(), "theirs");
+        fs::write(at("three.part"), "left by one that was cut off").unwrap();
+        let mut draft = Draft::create(&at("three")).unwrap();
+        assert_eq!(draft.file().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(at("three"), "made meanwhile").unwrap();
+        let error = draft.give_name(&at("three")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        fs::remove_file(at("three")).unwrap();
+        assert_eq!(draft.finish(&at("three")).unwrap(), 0);
+        assert!(at("three").is_file() && !at("three.part").exists());
     }
-    Err(Error::Usage { reason: format!("{} exists already; give another name", path.display()) })
 }

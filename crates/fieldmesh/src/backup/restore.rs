@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fieldmesh_identity::InvitationBook;
 use fieldmesh_store::{DataKey, Entry as LogEntry, Options, Store};
 
 use crate::api::{Progress, RestoreReport};
@@ -50,6 +51,11 @@ pub(crate) fn restore(
     }
     let epoch = Fact::Epoch(u64::from_be_bytes(clock::random()));
     let mut facts = vec![epoch, Fact::Restores(after(&last))];
+    if last.identity.authority().is_some() {
+        // One that was used after the backup would let somebody in once more.
+        let none = postcard::to_allocvec(&InvitationBook::default());
+        facts.push(Fact::Invitations(none.expect("an empty book always encodes")));
+    }
     if damaged > 0 {
         facts.push(Fact::Found(vec![LOST_BEFORE.into()]));
     }

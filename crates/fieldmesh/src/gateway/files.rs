@@ -48,8 +48,12 @@ impl Access {
     pub fn read_sealed(&self, path: &Path, key: &[u8; 32]) -> Result<Vec<u8>, Error> {
         let what = || format!("cannot read {}", path.display());
         let sealed = std::fs::read(path).map_err(|source| Error::File { what: what(), source })?;
-        DataKey::from_bytes(*key)
-            .unseal(PURPOSE, &sealed)
+        self.unseal(key, &sealed)
             .ok_or_else(|| Error::Store { reason: format!("{} is damaged", path.display()) })
+    }
+
+    /// What a file holds that was sealed with `key`, unless it is damaged.
+    pub fn unseal(&self, key: &[u8; 32], sealed: &[u8]) -> Option<Vec<u8>> {
+        DataKey::from_bytes(*key).unseal(PURPOSE, sealed)
     }
 }

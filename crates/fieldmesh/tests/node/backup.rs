@@ -199,3 +199,22 @@ async fn a_home_put_back_from_a_copy_goes_on_from_no_backup_of_what_it_was() {
     assert!(refused.contains("leave --since out"), "{refused}");
     backup(&crew, &hand, "more", None).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_that_was_used_after_the_backup_lets_nobody_in_once_more() {
+    let crew = Crew::new().await;
+    let invitation = crew.invite(Role::Admin, None).await;
+    backup(&crew, &crew.lead, "office backup", None).await.unwrap();
+    let join = async |name: &str| {
+        let builder = Node::builder(crew.home(name)).passphrase("two");
+        builder.join(&invitation, Some(name.into())).await
+    };
+    join("hand").await.unwrap().0.shutdown().await.unwrap();
+    crew.lead.clone().shutdown().await.unwrap();
+    let again = || Node::builder(crew.home("again")).passphrase("one");
+    again().restore(vec![crew.home("office backup")], |_| {}).await.unwrap();
+    let again = again().open().await.unwrap();
+    again.listen(Some(crew.address.parse().unwrap())).await.unwrap();
+    assert!(join("whoever saw the code").await.is_err());
+    again.shutdown().await.unwrap();
+}

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::client::{Answer, Ask};
 use super::scene::{PASSWORD, Scene, WELL, entry, tenant};
-use crate::accounts::{self, Password, Sessions};
+use crate::accounts::{self, Password, RefreshToken, Sessions};
 
 const ANN: &str = "ann@example.org";
 
@@ -142,4 +142,33 @@ async fn a_role_counts_as_it_is_now_and_a_new_key_ends_access_but_no_session() {
     assert_eq!(pull(&scene, token).await.status, 401);
     let renewed = refresh(&scene, &session["refreshToken"], None).await.json();
     assert_eq!(pull(&scene, renewed["accessToken"].as_str().unwrap()).await.status, 200);
+}
+
+#[tokio::test]
+async fn people_that_are_put_back_log_in_anew_and_damaged_ones_are_in_no_copy() {
+    let scene = Scene::new().await;
+    scene.add(0, ANN, Role::Operator);
+    let session = scene.log_in(0, ANN).await;
+    let token = RefreshToken::parse(session["refreshToken"].as_str().unwrap()).unwrap();
+    let bytes = scene.accounts.copy(tenant(0)).unwrap().unwrap();
+    assert!(scene.accounts.copy(tenant(1)).unwrap().is_none());
+    let key = scene.folder.path().join("relay.key");
+    let folder = scene.folder.path().join("restored");
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join(tenant(0).short());
+    std::fs::write(&file, &bytes).unwrap();
+    accounts::end_sessions(&file, &key).unwrap();
+    let restored = accounts::Accounts::new(folder, key.clone());
+    let book = restored.of(tenant(0)).unwrap();
+    let (id, short) = (tenant(0).to_string(), tenant(0).short());
+    let names = accounts::Names { tenant: &id, short: &short };
+    let access = session["accessToken"].as_str().unwrap();
+    assert!(book.prove(&names, access, accounts::now()).is_none());
+    assert!(book.renew(&names, &token, None, accounts::now()).is_err());
+    assert!(book.log_in(&names, ANN, None, accounts::now()).is_ok());
+    let own = scene.folder.path().join("accounts").join(&short);
+    let mut damaged = bytes;
+    damaged[100] ^= 1;
+    std::fs::write(own, damaged).unwrap();
+    assert!(scene.accounts.copy(tenant(0)).is_err());
 }
