@@ -58,7 +58,7 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Others could reach it: choose 127.0.0.1 or [::1].
+    /// Others could reach it: choose 127.0.0.1 or `[::1]`.
     #[error("{address} is not loopback; the apps on this device reach 127.0.0.1 and [::1]")]
     NotLoopback {
         /// The address.

@@ -50,9 +50,10 @@ pub(crate) struct RestoreArgs {
 Examples:
   sync-relay verify                                   every tenant: log, records, photos, people
   sync-relay verify --tenant permian-west
-  sync-relay verify monday.backup tuesday.backup      whether these make a data folder
+  sync-relay verify monday.backup tuesday.backup      whether these are whole and follow each other
 
-A backup is read to its end; nothing is made.")]
+A backup is read to its end, and its checksums and seals are checked; the records in it are checked
+when it is restored. Nothing is made.")]
 pub(crate) struct VerifyArgs {
     /// Backups to check instead of the tenants: a whole one, then those that go on from it.
     #[arg(value_name = "FILE", conflicts_with = "tenant")]
