@@ -414,7 +414,7 @@ fn a_disk_that_fills_up_under_a_daemon_loses_nothing_and_it_goes_on_once_there_i
     lead.well("Alder 1");
     full.meet(&lead);
     let notes = "windy ".repeat(1_000);
-    let rows: String = (0..600)
+    let rows: String = (0..300)
         .map(|minute| {
             let at = crate::device::minute_of_march(minute);
             let data = serde_json::json!({"oilVolume": minute});
