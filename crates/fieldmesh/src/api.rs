@@ -14,6 +14,7 @@ mod problem;
 mod purge;
 mod query;
 mod rekey;
+mod remaking;
 mod report;
 mod safety;
 
@@ -35,6 +36,7 @@ pub use problem::{Class, Problem};
 pub use purge::{PurgeOptions, PurgeReport, PurgedRecord};
 pub use query::{BulkChange, BulkEdit, BulkRefusal, BulkReport, ListQuery, LiveEvent, Page};
 pub use rekey::{RekeyOptions, RekeyReport};
+pub use remaking::Remaking;
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,
     ImportReport, InvitationReport, JoinReport, PeerReport, PeerSync, Progress, Record, RefusedRow,

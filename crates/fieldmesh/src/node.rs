@@ -175,13 +175,15 @@ impl Node {
         self.on_record(name, Ledger::restore).await
     }
 
-    /// One record.
+    /// One record; while records are made anew from the log it says so.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], or [`Error::Ambiguous`] with candidates.
+    /// [`Error::NotFound`], or [`Error::Ambiguous`] with candidates; [`Error::Remaking`] where it
+    /// may be among those that are not made so far.
     pub async fn show(&self, name: &str) -> Result<Record, Error> {
-        self.on_record(name, Ledger::show).await
+        let name = name.to_owned();
+        self.blocking(move |ledger| ledger.show_named(&name)).await
     }
 
     /// Every change of a record, oldest first.

@@ -20,12 +20,13 @@ use fieldmesh_store::{Place, Store};
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::made::MadeChanges;
+use crate::making::Position;
 use crate::places::Places;
-use crate::projection::{Projection, Sources, indexing};
+use crate::projection::{Projection, Reach, Sources, indexing};
 use crate::readers::Readers;
 
 /// Changes that one step applies at the most.
-const STEP_CHANGES_MAX: usize = 1_024;
+pub(crate) const STEP_CHANGES_MAX: usize = 1_024;
 
 /// The least time from one step to the next while nobody waits for the view. Each step costs
 /// something whatever it applies, and a change that its batch follows at once is written once.
@@ -62,7 +63,7 @@ struct State {
     /// Whether somebody waits for the view, so that the next step begins at once.
     is_urgent: bool,
     stop: bool,
-    applied: Option<Place>,
+    position: Position,
     failed: Option<String>,
     /// Whether the view was reopened and no step has worked since.
     is_retry: bool,
@@ -85,8 +86,8 @@ impl State {
 
 /// What a step has done.
 struct Step {
-    /// The place of the last entry, if there was one.
-    last: Option<Place>,
+    /// How far the view goes now, if it goes further.
+    position: Option<Position>,
     /// The documents that it wrote.
     written: Vec<DocumentId>,
     /// Whether it ended before the log did.
@@ -101,6 +102,17 @@ pub(crate) struct Work {
     pub(crate) policy: Arc<RwLock<Arc<Policy>>>,
     pub(crate) me: DeviceId,
     pub(crate) forward_only: bool,
+    /// A view that lags behind by more entries is used before its records are made.
+    pub(crate) lag_max: u64,
+    /// Changes that one step applies at the most.
+    pub(crate) step_changes: usize,
+}
+
+impl Work {
+    /// How far the view goes, and in how many passes it is brought up.
+    fn survey(&self) -> Result<Position, Error> {
+        Ok(Position::read(self.store.view())?.in_passes(self.store.end(), self.lag_max))
+    }
 }
 
 /// The thread; joining it waits until it has stopped.
@@ -118,8 +130,7 @@ impl Projector {
     /// Starts the thread behind what the view has applied already.
     pub(crate) fn start(work: Work) -> Result<(Self, ProjectorThread), Error> {
         indexing::begin(&work.store)?;
-        let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
-        let state = State { wake: true, applied, ..State::default() };
+        let state = State { wake: true, position: work.survey()?, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), ..Shared::default() });
         let projector = Self { shared };
         let runner = projector.clone();
@@ -155,15 +166,29 @@ impl Projector {
         self.shared.readers.end();
     }
 
-    /// Waits until the entry at `place` is in the view. Blocks.
+    /// Waits until everything of the entry at `place` is in the view. Blocks.
     pub(crate) fn wait(&self, place: Place) -> Result<(), Error> {
-        if self.applied() >= Some(place) {
+        self.wait_until(|position| position.shown() >= Some(place))
+    }
+
+    /// Waits until the view knows of the entry at `place`, its records apart. Blocks.
+    pub(crate) fn wait_noted(&self, place: Place) -> Result<(), Error> {
+        self.wait_until(|position| position.noted >= Some(place))
+    }
+
+    /// Waits until no records are being made anew. Blocks.
+    pub(crate) fn wait_made(&self) -> Result<(), Error> {
+        self.wait_until(|position| position.making.is_none())
+    }
+
+    fn wait_until(&self, is_there: impl Fn(&Position) -> bool) -> Result<(), Error> {
+        if is_there(&self.lock().position) {
             return Ok(());
         }
         self.hurry();
         let mut state = self.lock();
         loop {
-            if state.applied >= Some(place) {
+            if is_there(&state.position) {
                 return Ok(());
             }
             if let Some(reason) = &state.failed {
@@ -183,7 +208,7 @@ impl Projector {
         }
         self.hurry();
         let is_behind = |state: &mut State| {
-            state.applied < Some(place) && state.failed.is_none() && !state.stop
+            state.position.shown() < Some(place) && state.failed.is_none() && !state.stop
         };
         // Whether it is there or not, the caller reads what is.
         let _ = self.shared.changed.wait_timeout_while(self.lock(), patience, is_behind);
@@ -226,9 +251,24 @@ impl Projector {
         self.shared.grown.subscribe()
     }
 
-    /// The last entry that is in the view.
+    /// Waits until no records are being made anew, but no longer than `patience`; says whether
+    /// none are. Blocks.
+    pub(crate) fn wait_made_briefly(&self, patience: Duration) -> bool {
+        let is_making = |state: &mut State| {
+            state.position.making.is_some() && state.failed.is_none() && !state.stop
+        };
+        let waited = self.shared.changed.wait_timeout_while(self.lock(), patience, is_making);
+        waited.expect("no holder of this lock panics").0.position.making.is_none()
+    }
+
+    /// The last entry that is in the view as a whole.
     pub(crate) fn applied(&self) -> Option<Place> {
-        self.lock().applied
+        self.position().shown()
+    }
+
+    /// How far the view goes.
+    pub(crate) fn position(&self) -> Position {
+        self.lock().position
     }
 
     /// The documents that were written since this was asked last, maybe with some that were seen
@@ -258,14 +298,14 @@ impl Projector {
 
     fn run(&self, work: &Work) {
         let mut begun = None;
-        while let Some(applied) = self.next(begun) {
+        while let Some(position) = self.next(begun) {
             begun = Some(Instant::now());
-            match guarded(work, applied, &self.shared) {
-                Ok(Step { last: Some(place), written, is_cut }) => {
+            match guarded(work, position, &self.shared) {
+                Ok(Step { position: Some(position), written, is_cut }) => {
                     let is_grown = !written.is_empty();
                     let mut state = self.lock();
                     state.note_written(written);
-                    state.applied = Some(place);
+                    state.position = position;
                     state.failed = None;
                     state.is_retry = false;
                     // There may be more.
@@ -274,7 +314,7 @@ impl Projector {
                     drop(state);
                     self.tell(is_grown);
                 }
-                Ok(Step { last: None, written, .. }) => {
+                Ok(Step { position: None, written, .. }) => {
                     let is_grown = !written.is_empty();
                     let is_left = make_indexes(&work.store);
                     let mut state = self.lock();
@@ -309,14 +349,15 @@ impl Projector {
     /// Opens the view again after an error broke it, and goes on from where it then is.
     fn heal(&self, work: &Work, error: &Error) {
         self.shared.readers.lose();
-        let reopened = work.store.reopen_view().and_then(|_| work.store.view().applied());
+        let reopened = work.store.reopen_view().map_err(|error| Error::store(&error));
+        let reopened = reopened.and_then(|_| work.survey());
         let mut state = self.lock();
         // How much of the step was written nobody knows.
         state.written = None;
         match reopened {
             // Without a step that worked in between the same error would come for ever.
-            Ok(applied) if !state.is_retry => {
-                state.applied = applied;
+            Ok(position) if !state.is_retry => {
+                state.position = position;
                 state.is_retry = true;
                 (state.wake, state.is_urgent) = (true, true);
             }
@@ -327,7 +368,7 @@ impl Projector {
 
     /// Waits for something to do, and for more of it if the last step has `begun` a moment ago and
     /// nobody waits; gives the position, or `None` when it is time to stop.
-    fn next(&self, begun: Option<Instant>) -> Option<Option<Place>> {
+    fn next(&self, begun: Option<Instant>) -> Option<Position> {
         let mut state = self.lock();
         while !state.wake && !state.stop {
             state = self.shared.changed.wait(state).expect("no holder of this lock panics");
@@ -338,7 +379,7 @@ impl Projector {
         let waited = changed.wait_timeout_while(state, pause, may_wait);
         (state, _) = waited.expect("no holder of this lock panics");
         (state.wake, state.is_urgent) = (false, false);
-        (!state.stop).then_some(state.applied)
+        (!state.stop).then_some(state.position)
     }
 }
 
@@ -367,78 +408,144 @@ fn make_indexes(store: &Store) -> bool {
 }
 
 /// A step whose panic ends in an error: whoever waits for the view must never wait for ever.
-fn guarded(work: &Work, applied: Option<Place>, shared: &Shared) -> Result<Step, Error> {
-    let step = AssertUnwindSafe(|| step(work, applied, shared));
+fn guarded(work: &Work, position: Position, shared: &Shared) -> Result<Step, Error> {
+    let step = AssertUnwindSafe(|| step(work, position, shared));
     std::panic::catch_unwind(step).unwrap_or_else(|_| {
         Err(Error::Store { reason: "the view could not be written; see the log".into() })
     })
 }
 
-/// Applies the next entries.
-fn step(work: &Work, applied: Option<Place>, shared: &Shared) -> Result<Step, Error> {
+/// Applies the next entries: where the records lag behind, all but those of all entries first, so
+/// that whoever waits for anything else does not wait for them.
+fn step(work: &Work, position: Position, shared: &Shared) -> Result<Step, Error> {
     // A view that an error broke is found out here, also where there is nothing to apply.
     work.store.view().applied().map_err(|error| Error::store(&error))?;
-    let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
-    let sources = Sources {
-        store: &work.store,
-        places: &work.places,
-        policy,
-        me: work.me,
-        forward_only: work.forward_only,
-        is_stopped: &shared.is_stopped,
-        made: &shared.made,
-        readers: &shared.readers,
+    let Some(made) = position.making else {
+        let pass = Pass { reach: Reach::All, behind: position.noted, end: work.store.end() };
+        let Applied { last, written, is_cut } = pass.step(work, shared)?;
+        let position = last.map(|last| Position { noted: Some(last), making: None });
+        return Ok(Step { position, written, is_cut });
     };
-    let mut projection = Projection::new(&sources);
-    // The last entries may have been dropped; who waits for them waits for the end all the same.
-    let end = work.store.end().filter(|end| Some(*end) > applied);
-    let mut is_cut = false;
-    let mut last = None;
-    let mut failed = None;
-    let replayed = work.store.replay(applied, |place, entry| {
-        let applied = match Entry::decode(&entry) {
-            Ok(entry) if projection.ends_before(&entry) => {
+    if work.store.end() > position.noted {
+        let reach = Reach::Notes(made);
+        let pass = Pass { reach, behind: position.noted, end: work.store.end() };
+        let Applied { last, .. } = pass.step(work, shared)?;
+        let position = last.map(|last| Position { noted: Some(last), ..position });
+        return Ok(Step { position, written: Vec::new(), is_cut: true });
+    }
+    #[cfg(test)]
+    if crate::making::is_held(work.me) {
+        std::thread::yield_now();
+        return Ok(Step { position: Some(position), written: Vec::new(), is_cut: true });
+    }
+    let reach = Reach::Records(position.noted);
+    let pass = Pass { reach, behind: made.0, end: position.noted };
+    let Applied { written, .. } = pass.step(work, shared)?;
+    // What was written says how far it goes.
+    let position = Position::read(work.store.view())?;
+    Ok(Step { position: Some(position), written, is_cut: true })
+}
+
+/// A part of the log, and what of it is made into rows.
+struct Pass {
+    reach: Reach,
+    /// The last entry that was applied.
+    behind: Option<Place>,
+    /// The last entry there is.
+    end: Option<Place>,
+}
+
+/// What a part of a pass has done.
+struct Applied {
+    /// The place of the last entry, if there was one.
+    last: Option<Place>,
+    written: Vec<DocumentId>,
+    /// Whether there is more of it.
+    is_cut: bool,
+}
+
+impl Pass {
+    /// Applies the next entries.
+    fn step(&self, work: &Work, shared: &Shared) -> Result<Applied, Error> {
+        let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
+        let sources = Sources {
+            store: &work.store,
+            places: &work.places,
+            policy,
+            me: work.me,
+            forward_only: work.forward_only,
+            is_stopped: &shared.is_stopped,
+            made: &shared.made,
+            readers: &shared.readers,
+            reach: self.reach,
+        };
+        let mut projection = Projection::new(&sources);
+        let (mut last, is_cut) = self.read(work, &mut projection)?;
+        if !is_cut {
+            // The last entries may have been dropped; who waits for them waits for the end all the
+            // same.
+            last = last.max(self.end.filter(|end| Some(*end) > self.behind));
+        }
+        let is_repinned = projection.repin()?;
+        let is_repurged = projection.repurge()?;
+        if is_cut {
+            projection.expect_more();
+        }
+        let is_due = is_repinned || is_repurged || self.is_over();
+        let written = match last.or(self.behind.filter(|_| is_due)) {
+            Some(place) => projection.finish(place)?,
+            None => Vec::new(),
+        };
+        Ok(Applied { last, written, is_cut })
+    }
+
+    /// Whether a pass over the records has nothing left, which is to be written down.
+    fn is_over(&self) -> bool {
+        matches!(self.reach, Reach::Records(_)) && self.behind >= self.end
+    }
+
+    /// Applies entries until there are enough for a set; gives the last, and whether there are more.
+    fn read(
+        &self,
+        work: &Work,
+        projection: &mut Projection<'_>,
+    ) -> Result<(Option<Place>, bool), Error> {
+        let (store, step_changes) = (&work.store, work.step_changes);
+        let (mut last, mut is_cut, mut failed) = (None, false, None);
+        let replayed = store.replay(self.behind, |place, entry| {
+            // Whoever makes records alone knows nothing of what has come since.
+            if matches!(self.reach, Reach::Records(_)) && Some(place) > self.end {
+                return ControlFlow::Break(());
+            }
+            let applied = match Entry::decode(&entry) {
+                Ok(entry) if projection.ends_before(&entry) => {
+                    is_cut = true;
+                    return ControlFlow::Break(());
+                }
+                Ok(entry) => projection.apply(place, entry),
+                Err(error) => {
+                    tracing::error!(?place, %error, "an entry of the log is skipped");
+                    Ok(())
+                }
+            };
+            if let Err(error) = applied {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
+            last = Some(place);
+            if projection.changes() >= step_changes {
                 is_cut = true;
                 return ControlFlow::Break(());
             }
-            Ok(entry) => projection.apply(place, entry),
-            Err(error) => {
-                tracing::error!(?place, %error, "an entry of the log is skipped");
-                Ok(())
-            }
-        };
-        if let Err(error) = applied {
-            failed = Some(error);
-            return ControlFlow::Break(());
+            ControlFlow::Continue(())
+        });
+        let replayed = replayed.map_err(|error| Error::store(&error))?;
+        for bad in &replayed.bad_frames {
+            let (segment, offset) = (bad.segment, bad.offset);
+            tracing::warn!(segment, offset, bytes = bad.length, "damage in the log is passed over");
         }
-        last = Some(place);
-        if projection.changes() >= STEP_CHANGES_MAX {
-            is_cut = true;
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    });
-    let replayed = replayed.map_err(|error| Error::store(&error))?;
-    for bad in &replayed.bad_frames {
-        let (segment, offset) = (bad.segment, bad.offset);
-        tracing::warn!(segment, offset, bytes = bad.length, "damage in the log is passed over");
+        failed.map_or(Ok((last, is_cut)), Err)
     }
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    if !is_cut {
-        last = last.max(end);
-    }
-    let is_repinned = projection.repin()?;
-    let is_repurged = projection.repurge()?;
-    if is_cut {
-        projection.expect_more();
-    }
-    let written = match last.or(applied.filter(|_| is_repinned || is_repurged)) {
-        Some(place) => projection.finish(place)?,
-        None => Vec::new(),
-    };
-    Ok(Step { last, written, is_cut })
 }
 
 #[cfg(test)]
@@ -465,11 +572,13 @@ mod tests {
             policy: Arc::new(RwLock::new(ledger.policy())),
             me: ledger.device(),
             forward_only: false,
+            lag_max: u64::MAX,
+            step_changes: STEP_CHANGES_MAX,
         };
         // From the beginning of the log, as if nothing of it was in the view.
         let before = ledger.view().applied().unwrap();
         let shared = Shared { is_stopped: AtomicBool::new(true), ..Shared::default() };
-        let step = step(&work, None, &shared);
+        let step = step(&work, Position::default(), &shared);
         assert!(matches!(step, Err(Error::ShuttingDown)));
         assert_eq!(ledger.view().applied().unwrap(), before);
         drop(work);

@@ -74,5 +74,5 @@ fn unopened(folder: &Path, problem: &Problem) -> DoctorReport {
         next: "Put it back from a backup, or join the crew again with a new home.".into(),
         record: None,
     }));
-    DoctorReport { open: true, checking: None, findings }
+    DoctorReport { open: true, checking: None, remaking: None, findings }
 }

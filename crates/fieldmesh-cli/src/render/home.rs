@@ -29,6 +29,8 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         true => "nowhere; `fieldmesh run` listens".into(),
         false => status.addresses.join(", "),
     };
+    let so_far = if status.remaking.is_some() { " so far" } else { "" };
+    let records = if records.is_empty() { "none".into() } else { records.join(", ") };
     let root = status.root.get(..16).unwrap_or(&status.root);
     let mut about = vec![
         ("state", style.paint(tone, &status.state)),
@@ -39,15 +41,18 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         ("listening", listening),
         ("peers", format!("{} connected", status.connected)),
         ("in step", style.time_or(status.last_sync, "never so far")),
-        ("records", if records.is_empty() { "none".into() } else { records.join(", ") }),
-        ("where", places(status.places)),
+        ("records", format!("{records}{so_far}")),
+        ("where", format!("{}{so_far}", places(status.places))),
         ("batches", format!("{}, root {root}", thousands(status.batches))),
     ];
+    if let Some(remaking) = status.remaking {
+        about.insert(1, ("being made", style.paint(Tone::Doubtful, &remaking.words())));
+    }
     if status.unsealed > 0 {
         about.push(("on the way", counted(status.unsealed, "change", "changes")));
     }
     let tone = if status.conflicts == 0 { Tone::Plain } else { Tone::Doubtful };
-    about.push(("conflicts", style.paint(tone, &format!("{} open", status.conflicts))));
+    about.push(("conflicts", style.paint(tone, &format!("{} open{so_far}", status.conflicts))));
     if status.quarantined > 0 {
         let text = thousands(status.quarantined);
         about.push(("quarantined", style.paint(Tone::Doubtful, &text)));

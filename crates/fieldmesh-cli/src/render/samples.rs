@@ -48,6 +48,7 @@ pub(crate) fn record() -> Record {
         deleted: false,
         safe: Some(Safety::Devices(2)),
         conflicts: vec!["77777777-7777-7777-7777-77777c21a9f0".into()],
+        remaking: None,
     }
 }
 
@@ -288,6 +289,7 @@ pub(crate) fn rekey() -> RekeyReport {
 pub(crate) fn status() -> StatusReport {
     StatusReport {
         state: "online".into(),
+        remaking: None,
         tenant: tenant(),
         role: Role::Admin,
         user: Some("Ana".into()),

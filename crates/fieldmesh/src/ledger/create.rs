@@ -48,16 +48,17 @@ impl Ledger {
         let fields = self.read_fields(schema, new)?;
         if schema.unique.iter().any(|unique| !unique.extended) {
             // What must be unique is compared with everything, the last moment included.
-            self.settle()?;
+            self.settle_soon("whether this is recorded already cannot be told before")?;
         }
         let ready = match self.prepare(schema, fields.clone()) {
             // What it refers to may have been recorded a moment ago and not be in the view.
             Err(Error::Invalid { .. }) => {
-                self.settle()?;
+                self.settle_soon("what this refers to may not be there so far")?;
                 self.prepare(schema, fields)?
             }
             prepared => prepared?,
         };
+        self.check_made(ready.id)?;
         self.check_key_not_purged(ready.id)?;
         if let Some(deleted) = self.taken(ready.id)? {
             let collection = schema.name.clone();

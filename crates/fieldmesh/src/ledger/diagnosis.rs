@@ -22,8 +22,10 @@ const NAMED_MAX: usize = 10;
 impl Ledger {
     /// Everything that is known to be wrong, or was and is healed; `notes` are what the mesh says.
     pub(crate) fn diagnose(&self, notes: Vec<String>) -> Result<DoctorReport, Error> {
-        self.settle()?;
-        self.mend()?;
+        let remaking = self.settle_partly()?;
+        if remaking.is_none() {
+            self.mend()?;
+        }
         let harms = self.harms()?;
         let mut findings = Vec::new();
         findings.extend(self.lost_changes(&harms));
@@ -44,6 +46,7 @@ impl Ledger {
         Ok(DoctorReport {
             open: findings.iter().any(|finding| finding.open),
             checking: self.scrub_progress().map(|progress| progress.percent()),
+            remaking,
             findings,
         })
     }

@@ -115,7 +115,7 @@ impl Ledger {
             return Ok(());
         }
         let places = self.store.append(entries).map_err(|error| Error::store(&error))?;
-        places.last().map_or(Ok(()), |place| self.projector.wait(*place))
+        places.last().map_or(Ok(()), |place| self.projector.wait_noted(*place))
     }
 
     /// Whether the entry cannot be read, also at a second try.

@@ -51,13 +51,20 @@ pub(in crate::ledger) struct Found {
 impl Ledger {
     /// The records that `query` asks for, in its order.
     pub(crate) fn list(&self, query: &ListQuery) -> Result<Vec<Record>, Error> {
-        Ok(self.page(query)?.records)
+        // It has no way to say that some are missing.
+        self.settle()?;
+        Ok(self.page_in(query, None)?.records)
     }
 
     /// A page of them, and the cursor of the next.
     pub(crate) fn page(&self, query: &ListQuery) -> Result<Page, Error> {
-        self.settle()?;
-        self.page_in(query, None)
+        if !query.partial {
+            self.settle()?;
+            return self.page_in(query, None);
+        }
+        let before = self.settle_partly()?;
+        let page = self.page_in(query, None)?;
+        Ok(Page { remaking: before.or_else(|| self.remaking()), ..page })
     }
 
     /// The same of a snapshot.
@@ -67,7 +74,7 @@ impl Ledger {
         let last = records.last().filter(|_| has_more);
         let next = last
             .map(|(id, _, record)| cursor::write(&self.store, query, &plan.position(*id, record)));
-        Ok(Page { records: self.to_records(records), next })
+        Ok(Page { records: self.to_records(records), next, remaking: None })
     }
 
     /// How many records `query` asks for, whatever its limit and cursor say.
@@ -213,6 +220,7 @@ impl Ledger {
                 .filter(|conflict| conflict.open)
                 .map(|conflict| conflict.id)
                 .collect(),
+            remaking: None,
         }
     }
 }

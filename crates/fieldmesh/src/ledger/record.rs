@@ -16,12 +16,30 @@ use crate::schema;
 use super::create::is_who;
 use super::names::ViewReferences;
 use super::query::Names;
+use super::remaking::remaking_error;
 use super::{Desk, Ledger};
 
 impl Ledger {
     /// The record as people see it.
     pub(crate) fn show(&self, id: DocumentId) -> Result<Record, Error> {
         self.settle()?;
+        self.shown(id)
+    }
+
+    /// The record that `name` means, as far as it is there: it says so where more may come.
+    pub(crate) fn show_named(&self, name: &str) -> Result<Record, Error> {
+        let is_partial = self.settle_partly()?;
+        let shown = self.resolve_settled(name).and_then(|id| self.shown(id));
+        let remaking = is_partial.or_else(|| self.remaking());
+        match (shown, remaking) {
+            (Err(Error::NotFound { .. }), Some(remaking)) => {
+                Err(remaking_error(remaking, &format!("{name:?} is not there so far")))
+            }
+            (shown, remaking) => Ok(Record { remaking, ..shown? }),
+        }
+    }
+
+    fn shown(&self, id: DocumentId) -> Result<Record, Error> {
         let not_found = || self.no_record(id);
         let mut row = self.row(id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
@@ -105,7 +123,7 @@ impl Ledger {
         &self,
         id: DocumentId,
     ) -> Result<(std::borrow::Cow<'static, Collection>, RecordRow), Error> {
-        self.settle()?;
+        self.settle_soon("what others have changed of it may not be there so far")?;
         let row = self.row(id)?;
         let scope = row.as_ref().map(|row| row.scope);
         let found = scope.zip(row.and_then(|row| row.record));

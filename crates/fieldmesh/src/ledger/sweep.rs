@@ -59,7 +59,7 @@ impl Ledger {
         let policy = self.policy();
         // What is applied from here on is judged by this policy or a later one.
         self.projector.turn_over()?;
-        let Some(until) = self.projector.applied() else { return Ok(()) };
+        let Some(until) = self.projector.position().noted else { return Ok(()) };
         let remains = self.remains(&policy, until)?;
         let digest = purge::digest(&policy);
         let is_new = self.last_sweep()?.is_none_or(|last| last.purges != digest);

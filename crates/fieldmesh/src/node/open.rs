@@ -14,9 +14,10 @@ use crate::error::Error;
 use crate::harm::Harms;
 use crate::home::{Home, Identity};
 use crate::ledger::{Ledger, Parts, Past, Seen, wanted};
+use crate::making::LAG_MAX;
 use crate::mesh::{self, Mesh};
 use crate::places::Places;
-use crate::projector::{Projector, ProjectorThread, Work};
+use crate::projector::{Projector, ProjectorThread, STEP_CHANGES_MAX, Work};
 
 use super::builder::Kind;
 use super::connectivity::Watch;
@@ -140,9 +141,16 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         policy: Arc::clone(&policy),
         me: identity.keys().device(),
         forward_only,
+        // Apps of others cannot be told that an answer lacks something.
+        lag_max: if kind == Kind::Device { LAG_MAX } else { u64::MAX },
+        step_changes: STEP_CHANGES_MAX,
     })?;
     if let Some(end) = store.end() {
-        projector.wait(end)?;
+        projector.wait_noted(end)?;
+    }
+    if kind != Kind::Device {
+        // A device of another kind may have left it so.
+        projector.wait_made()?;
     }
     let past = Past::read(&store, &damage)?;
     let config = Config {
@@ -176,9 +184,13 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         seen,
     };
     let ledger = Arc::new(Ledger::open(parts, past.epoch)?);
-    // What is lacking is on the disk before the store forgets that it has lost something.
-    match ledger.note_recovered(&recovered).and_then(|()| ledger.mend()) {
-        Ok(()) => past.settle(&store, &projector),
+    // What is lacking is on the disk before the store forgets that it has lost something; what it
+    // was is known once all records are there.
+    let is_whole = projector.position().making.is_none();
+    let noted = ledger.note_recovered(&recovered);
+    match noted.and_then(|()| if is_whole { ledger.mend() } else { Ok(()) }) {
+        Ok(()) if is_whole => past.settle(&store, &projector),
+        Ok(()) => past.note(&store, &projector),
         Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
     }
     ledger.try_sweep();
@@ -213,7 +225,7 @@ fn reconcile(store: &Store, projector: &Projector, replica: &Replica) -> Result<
     }
     let entries = facts.into_iter().map(|fact| Entry::Fact(fact).encode()).collect();
     match store.append(entries) {
-        Ok(places) => places.last().map_or(Ok(()), |place| projector.wait(*place)),
+        Ok(places) => places.last().map_or(Ok(()), |place| projector.wait_noted(*place)),
         Err(error) => {
             tracing::warn!(%error, "which batches count could not be written");
             Ok(())

@@ -45,7 +45,7 @@ impl Node {
             *protocols.entry(greeted.version).or_default() += 1;
         }
         self.blocking(move |ledger| {
-            ledger.settle()?;
+            let remaking = ledger.settle_partly()?;
             let policy = ledger.policy();
             let me = policy.known(&ledger.device()).ok_or_else(|| Error::NotAllowed {
                 reason: "this device is no member of its tenant".into(),
@@ -55,6 +55,7 @@ impl Node {
             let state = match (damage.is_empty(), is_revoked, connected, is_syncing) {
                 (false, _, _, _) => "damaged",
                 (true, true, _, _) => "revoked",
+                (true, false, _, _) if remaking.is_some() => "remaking",
                 (true, false, 0, _) => "ready",
                 (true, false, _, true) => "syncing",
                 (true, false, _, false) => "online",
@@ -65,6 +66,7 @@ impl Node {
             notes.extend(ledger.sweep_note()?);
             Ok(StatusReport {
                 state: state.into(),
+                remaking,
                 tenant,
                 role: me.role,
                 user: (!me.email.is_empty()).then(|| me.email.clone()),
@@ -189,7 +191,7 @@ impl Node {
         let moved = snapshot.moved();
         let policy = self.inner.mesh.policy();
         self.blocking(move |ledger| {
-            ledger.settle()?;
+            ledger.settle_partly()?;
             let outputs = ledger.outputs()?;
             let aside = ledger.aside_by_device()?;
             let founder = ledger.founder()?;

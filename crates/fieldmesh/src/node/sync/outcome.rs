@@ -89,7 +89,11 @@ impl Pass<'_> {
         let conflicts = self
             .node
             .blocking(|ledger| {
-                ledger.catch_up()?;
+                // A note says that they are those of what is made so far.
+                match ledger.remaking() {
+                    Some(_) => ledger.catch_up_noted()?,
+                    None => ledger.catch_up()?,
+                }
                 ledger.open_conflicts()
             })
             .await?;
@@ -106,6 +110,7 @@ impl Pass<'_> {
         let policy = inner.mesh.policy();
         let own = self.node.blocking(|ledger| Ok(ledger.own_notes())).await;
         let mut notes = own.unwrap_or_default();
+        notes.extend(inner.ledger.remaking().map(|it| it.words()));
         let Some(snapshot) = inner.mesh.snapshot().await else { return notes };
         for peer in peers.iter().filter(|peer| peer.error.is_none()) {
             let greeted = peer.device.and_then(|device| snapshot.watch.greetings.get(&device));
