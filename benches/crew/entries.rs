@@ -93,8 +93,13 @@ pub(crate) struct Entry {
 
 /// `count` entries; entries of different seeds differ.
 pub(crate) fn entries(count: usize, seed: u64) -> Vec<Entry> {
+    stream(seed).take(count).collect()
+}
+
+/// Entries without end, for whoever does not want to hold them all.
+pub(crate) fn stream(seed: u64) -> impl Iterator<Item = Entry> {
     let mut seeded = Seeded::new(seed);
-    (0..count).map(|index| entry(index, &mut seeded)).collect()
+    (0..).map(move |index| entry(index, &mut seeded))
 }
 
 fn entry(index: usize, seeded: &mut Seeded) -> Entry {

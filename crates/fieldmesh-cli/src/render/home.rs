@@ -14,11 +14,6 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         Some(user) => format!("{name} ({}, {})", one_line(user), status.role),
         None => format!("{name} ({})", status.role),
     };
-    let tone = match status.state.as_str() {
-        "damaged" | "revoked" => Tone::Bad,
-        "ready" | "online" => Tone::Good,
-        _ => Tone::Plain,
-    };
     let records: Vec<String> = status
         .records
         .iter()
@@ -33,7 +28,7 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
     let records = if records.is_empty() { "none".into() } else { records.join(", ") };
     let root = status.root.get(..16).unwrap_or(&status.root);
     let mut about = vec![
-        ("state", style.paint(tone, &status.state)),
+        ("state", style.paint(tone_of(&status.state), &status.state)),
         ("tenant", format!("{} ({})", one_line(&tenant.name), tenant.slug)),
         ("fingerprint", tenant.fingerprint.clone()),
         ("device", who),
@@ -83,6 +78,14 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         about.push(("damage", style.paint(Tone::Bad, &one_line(damage))));
     }
     pairs(&about, 0, style)
+}
+
+fn tone_of(state: &str) -> Tone {
+    match state {
+        "damaged" | "revoked" => Tone::Bad,
+        "ready" | "online" => Tone::Good,
+        _ => Tone::Plain,
+    }
 }
 
 /// How far a rekey has come, and what is in its way.

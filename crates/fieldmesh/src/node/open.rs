@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::{Filter, Role};
 use fieldmesh_replica::{Config, Replica};
-use fieldmesh_store::{OpenError, Options, Store};
+use fieldmesh_store::{OpenError, Options, Place, Store};
 use tokio::task::JoinSet;
 
 use crate::entry::Entry;
@@ -145,13 +145,7 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         lag_max: if kind == Kind::Device { LAG_MAX } else { u64::MAX },
         step_changes: STEP_CHANGES_MAX,
     })?;
-    if let Some(end) = store.end() {
-        projector.wait_noted(end)?;
-    }
-    if kind != Kind::Device {
-        // A device of another kind may have left it so.
-        projector.wait_made()?;
-    }
+    wait_for_view(&store, &projector, kind)?;
     let past = Past::read(&store, &damage)?;
     let config = Config {
         tenant: identity.tenant,
@@ -184,17 +178,33 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         seen,
     };
     let ledger = Arc::new(Ledger::open(parts, past.epoch)?);
-    // What is lacking is on the disk before the store forgets that it has lost something; what it
-    // was is known once all records are there.
-    let is_whole = projector.position().making.is_none();
-    let noted = ledger.note_recovered(&recovered);
-    match noted.and_then(|()| if is_whole { ledger.mend() } else { Ok(()) }) {
-        Ok(()) if is_whole => past.settle(&store, &projector),
-        Ok(()) => past.note(&store, &projector),
-        Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
-    }
+    conclude(&ledger, &past, &recovered);
     ledger.try_sweep();
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
+}
+
+/// Waits until the view knows of everything that the log has; a device does not wait for its
+/// records.
+fn wait_for_view(store: &Store, projector: &Projector, kind: Kind) -> Result<(), Error> {
+    if let Some(end) = store.end() {
+        projector.wait_noted(end)?;
+    }
+    // A device may have been one of another kind when its view was made.
+    if kind == Kind::Device { Ok(()) } else { projector.wait_made() }
+}
+
+/// Draws what follows from found damage: what is lacking is on the disk before the store forgets
+/// that it has lost something.
+fn conclude(ledger: &Ledger, past: &Past, recovered: &[Place]) {
+    let (store, projector) = (&ledger.store, &ledger.projector);
+    // What it was is known once all records are there.
+    let is_whole = projector.position().making.is_none();
+    let noted = ledger.note_recovered(recovered);
+    match noted.and_then(|()| if is_whole { ledger.mend() } else { Ok(()) }) {
+        Ok(()) if is_whole => past.settle(store, projector),
+        Ok(()) => past.note(store, projector),
+        Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
+    }
 }
 
 /// What people send to a gateway changes records, so it has them open.

@@ -27,13 +27,11 @@ impl Node {
             Some(listener) => Some(listener.local_addr()?),
             None => None,
         };
-        let addresses = listening.map_or_else(Vec::new, |bound| {
-            if bound.ip().is_unspecified() {
-                address::own_addresses(bound.port())
-            } else {
-                vec![bound]
-            }
-        });
+        let addresses =
+            listening.map_or_else(Vec::new, |bound| match bound.ip().is_unspecified() {
+                true => address::own_addresses(bound.port()),
+                false => vec![bound],
+            });
         let connected = snapshot.links.len() as u64;
         let is_syncing = snapshot.links.iter().any(|link| !link.in_step);
         let tenant = self.tenant();
@@ -52,13 +50,13 @@ impl Node {
             })?;
             let damage = ledger.damage_lines()?;
             let is_revoked = policy.is_revoked(&ledger.device());
-            let state = match (damage.is_empty(), is_revoked, connected, is_syncing) {
-                (false, _, _, _) => "damaged",
-                (true, true, _, _) => "revoked",
-                (true, false, _, _) if remaking.is_some() => "remaking",
-                (true, false, 0, _) => "ready",
-                (true, false, _, true) => "syncing",
-                (true, false, _, false) => "online",
+            let state = match (connected, is_syncing) {
+                _ if !damage.is_empty() => "damaged",
+                _ if is_revoked => "revoked",
+                _ if remaking.is_some() => "remaking",
+                (0, _) => "ready",
+                (_, true) => "syncing",
+                (_, false) => "online",
             };
             let whereabouts = ledger.whereabouts()?;
             notes.splice(0..0, ledger.own_notes().into_iter().chain(ledger.checking()));
