@@ -30,6 +30,8 @@ pub(super) struct Unmade(Mutex<Option<Found>>);
 struct Found {
     /// The starts of their ids' hashes: two that are alike cost a word of refusal.
     documents: BTreeSet<u64>,
+    /// The last entry that was made into records when they were looked for first.
+    from: Option<Place>,
     /// The last entry that was looked at.
     until: Option<Place>,
 }
@@ -80,7 +82,12 @@ impl Ledger {
             return Ok(false);
         };
         let mut slot = self.unmade.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = slot.get_or_insert_with(|| Found { until: made.0, ..Found::default() });
+        // A view that broke meanwhile is made from farther back.
+        if slot.as_ref().is_some_and(|found| made.0 < found.from) {
+            *slot = None;
+        }
+        let begin = || Found { from: made.0, until: made.0, ..Found::default() };
+        let found = slot.get_or_insert_with(begin);
         let replayed = self.store.replay(found.until, |place, entry| {
             found.until = Some(place);
             match Entry::decode(&entry) {
