@@ -101,7 +101,6 @@ pub(crate) struct Ledger {
     naming: Mutex<purge::Naming>,
     /// Held by the gateway that writes.
     gateway: Mutex<()>,
-    unmade: remaking::Unmade,
 }
 
 /// What is locked while a local change is built.
@@ -191,7 +190,6 @@ impl Ledger {
             scrubbed: scrub::Scrubbed::default(),
             naming: Mutex::default(),
             gateway: Mutex::default(),
-            unmade: remaking::Unmade::default(),
         })
     }
 
@@ -273,14 +271,17 @@ impl Ledger {
     /// Waits until everything recorded here so far can be read, and a moment for what came from
     /// others: reading never waits for the end of a long synchronisation.
     ///
-    /// Where records are being made anew it waits until all are there.
+    /// Where records are being made anew it waits until those are there of all that the log has now.
     pub(crate) fn settle(&self) -> Result<(), Error> {
         self.mend_view();
-        self.projector.wait_made()?;
+        if self.remaking().is_some() {
+            return self.catch_up();
+        }
         let newest = self.desk().newest;
         newest.map_or(Ok(()), |place| self.projector.wait(place))?;
         if let Some(end) = self.store.end() {
-            self.projector.wait_briefly(end, PATIENCE);
+            // Whether it is there or not, the caller reads what is.
+            let _ = self.projector.wait_for(end, PATIENCE);
         }
         Ok(())
     }

@@ -75,23 +75,43 @@ fn number(place: Option<Place>) -> u64 {
     place.map_or(0, |place| place.0.saturating_add(1))
 }
 
-/// The devices for which no records are made at the moment, so that tests see what happens meanwhile.
+/// What the records of a device come to, so that tests see what happens meanwhile.
 #[cfg(test)]
-static HELD: std::sync::Mutex<Vec<fieldmesh_model::DeviceId>> = std::sync::Mutex::new(Vec::new());
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Hold {
+    /// They are made no further than up to this entry.
+    At(Option<Place>),
+    /// They cannot be made.
+    Fail,
+}
 
-/// Has a device make no records until they are released.
 #[cfg(test)]
-pub(crate) fn hold(device: fieldmesh_model::DeviceId) {
-    HELD.lock().unwrap().push(device);
+static HELD: std::sync::Mutex<Vec<(fieldmesh_model::DeviceId, Hold)>> =
+    std::sync::Mutex::new(Vec::new());
+
+/// Has a device make no more records until they are released.
+#[cfg(test)]
+pub(crate) fn hold(device: fieldmesh_model::DeviceId, hold: Hold) {
+    release(device);
+    HELD.lock().unwrap().push((device, hold));
 }
 
 /// Has it make them again.
 #[cfg(test)]
 pub(crate) fn release(device: fieldmesh_model::DeviceId) {
-    HELD.lock().unwrap().retain(|held| *held != device);
+    HELD.lock().unwrap().retain(|(held, _)| *held != device);
 }
 
+/// The last entry up to `end` that records are made of.
 #[cfg(test)]
-pub(crate) fn is_held(device: fieldmesh_model::DeviceId) -> bool {
-    HELD.lock().unwrap().contains(&device)
+pub(crate) fn held_end(
+    device: fieldmesh_model::DeviceId,
+    end: Option<Place>,
+) -> Result<Option<Place>, Error> {
+    let held = HELD.lock().unwrap().iter().find(|(held, _)| *held == device).map(|it| it.1);
+    match held {
+        None => Ok(end),
+        Some(Hold::At(last)) => Ok(end.min(last)),
+        Some(Hold::Fail) => Err(Error::Store { reason: "the disk is full".into() }),
+    }
 }

@@ -23,6 +23,7 @@ struct Wanted {
 impl Ledger {
     /// Changes the records that a query asks for; if one of them cannot be changed so, none is.
     pub(crate) fn edit_all(&self, bulk: &BulkEdit) -> Result<BulkReport, Error> {
+        let view = self.projector.view_number();
         self.settle()?;
         let plan = self.plan(&bulk.list)?;
         if bulk.list.deleted {
@@ -69,7 +70,7 @@ impl Ledger {
             return Ok(report);
         }
         for Wanted { id, edits } in wanted {
-            self.change(id, schema, |document, actor, at| {
+            self.change((view, id), schema, |document, actor, at| {
                 document.edit(schema, actor, at, &edits)
             })?;
         }

@@ -86,6 +86,7 @@ impl Ledger {
         id: &str,
         resolution: &Resolution,
     ) -> Result<Record, Error> {
+        let view = self.projector.view_number();
         let report = self.conflict(id)?;
         if report.kind == KIND_QUARANTINE {
             let reason = match report.batch {
@@ -107,10 +108,10 @@ impl Ledger {
         match resolution {
             Resolution::Take(choice) => {
                 let label = self.label(choice, &found, &row)?;
-                self.take(report.record, &schema, &found, &label)
+                self.take((view, report.record), &schema, &found, &label)
             }
             Resolution::Set(assignments) => {
-                self.set(report.record, &schema, &record, &found, assignments)
+                self.set((view, report.record), &schema, &record, &found, assignments)
             }
         }
     }
@@ -136,7 +137,7 @@ impl Ledger {
 
     fn take(
         &self,
-        id: DocumentId,
+        of: (u64, DocumentId),
         schema: &fieldmesh_model::schema::Collection,
         found: &FieldConflict,
         label: &str,
@@ -144,7 +145,7 @@ impl Ledger {
         let resolution =
             found.take(label).map_err(|error| Error::Usage { reason: error.to_string() })?;
         let user = self.user();
-        self.change(id, schema, |document, actor, at| match resolution {
+        self.change(of, schema, |document, actor, at| match resolution {
             fieldmesh_document::Resolution::Write(edit) => {
                 document.resolve(schema, actor, at, std::slice::from_ref(&edit))
             }
@@ -156,7 +157,7 @@ impl Ledger {
 
     fn set(
         &self,
-        id: DocumentId,
+        (view, id): (u64, DocumentId),
         schema: &fieldmesh_model::schema::Collection,
         record: &rows::RecordRow,
         found: &FieldConflict,
@@ -180,7 +181,9 @@ impl Ledger {
                 writes.push(edit);
             }
         }
-        self.change(id, schema, |document, actor, at| document.resolve(schema, actor, at, &writes))
+        self.change((view, id), schema, |document, actor, at| {
+            document.resolve(schema, actor, at, &writes)
+        })
     }
 
     /// The label that a choice comes to.

@@ -16,6 +16,7 @@ use crate::schema;
 use super::Ledger;
 use super::names::ViewReferences;
 use super::query::Names;
+use super::remaking::depends_on_others;
 use super::write::Pending;
 
 /// A record that has been checked and has its id.
@@ -45,20 +46,25 @@ impl Ledger {
         self.check_create(schema)?;
         // A disk that failed for a moment must not keep a crew from recording.
         self.mend_view();
+        let view = self.projector.view_number();
         let fields = self.read_fields(schema, new)?;
+        if depends_on_others(schema, &fields) {
+            self.await_records(
+                "what is recorded already, and what this refers to, is not all there",
+            )?;
+        }
         if schema.unique.iter().any(|unique| !unique.extended) {
             // What must be unique is compared with everything, the last moment included.
-            self.settle_soon("whether this is recorded already cannot be told before")?;
+            self.settle()?;
         }
         let ready = match self.prepare(schema, fields.clone()) {
             // What it refers to may have been recorded a moment ago and not be in the view.
             Err(Error::Invalid { .. }) => {
-                self.settle_soon("what this refers to may not be there so far")?;
+                self.settle()?;
                 self.prepare(schema, fields)?
             }
             prepared => prepared?,
         };
-        self.check_made(ready.id)?;
         self.check_key_not_purged(ready.id)?;
         if let Some(deleted) = self.taken(ready.id)? {
             let collection = schema.name.clone();
@@ -67,6 +73,7 @@ impl Ledger {
         if ready.is_late {
             self.check_not_let_go(ready.id)?;
         }
+        self.check_view(view)?;
         let (record, pending) = self.start(&ready)?;
         // While the disk works.
         let record = self.to_record(ready.id, schema, record, &mut Names::default());

@@ -23,9 +23,7 @@ impl Ledger {
     /// Everything that is known to be wrong, or was and is healed; `notes` are what the mesh says.
     pub(crate) fn diagnose(&self, notes: Vec<String>) -> Result<DoctorReport, Error> {
         let remaking = self.settle_partly()?;
-        if remaking.is_none() {
-            self.mend()?;
-        }
+        self.mend()?;
         let harms = self.harms()?;
         let mut findings = Vec::new();
         findings.extend(self.lost_changes(&harms));

@@ -213,10 +213,7 @@ impl References for ViewReferences<'_> {
     fn exists(&self, collection: &str, id: &str) -> bool {
         let Some(collection) = catalogue::named(collection) else { return false };
         let Ok(id) = id.parse::<DocumentId>() else { return false };
-        let Some(row) = self.ledger.row(id).ok().flatten() else {
-            // It is somewhere in the log, and what it is is known once its record is made.
-            return self.ledger.is_unmade(id).unwrap_or(false);
-        };
+        let Some(row) = self.ledger.row(id).ok().flatten() else { return false };
         row.scope.collection == collection.number
             && row.record.is_some_and(|record| !record.deleted)
     }

@@ -63,8 +63,17 @@ impl Ledger {
             return self.page_in(query, None);
         }
         let before = self.settle_partly()?;
-        let page = self.page_in(query, None)?;
-        Ok(Page { remaking: before.or_else(|| self.remaking()), ..page })
+        self.check_remaking()?;
+        let Page { mut records, next, .. } = self.page_in(query, None)?;
+        let remaking = before.or_else(|| self.remaking());
+        if remaking.is_none() {
+            return Ok(Page { records, next, remaking });
+        }
+        // What was purged may not be taken out so far.
+        let policy = self.policy();
+        records.retain(|record| !policy.is_purged(&record.id));
+        // Behind a page that lacks some there may be a whole one, which would look like the end.
+        Ok(Page { records, next: None, remaking })
     }
 
     /// The same of a snapshot.

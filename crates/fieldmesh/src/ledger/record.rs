@@ -26,11 +26,14 @@ impl Ledger {
         self.shown(id)
     }
 
-    /// The record that `name` means, as far as it is there: it says so where more may come.
+    /// The record that `name` means. One that is named by its whole id is shown as far as it is
+    /// there, and it says so where more may come.
     pub(crate) fn show_named(&self, name: &str) -> Result<Record, Error> {
-        let is_partial = self.settle_partly()?;
-        let shown = self.resolve_settled(name).and_then(|id| self.shown(id));
-        let remaking = is_partial.or_else(|| self.remaking());
+        let Ok(id) = name.parse::<DocumentId>() else { return self.show(self.resolve(name)?) };
+        let before = self.settle_partly()?;
+        self.check_remaking()?;
+        let shown = self.shown(id);
+        let remaking = before.or_else(|| self.remaking());
         match (shown, remaking) {
             (Err(Error::NotFound { .. }), Some(remaking)) => {
                 Err(remaking_error(remaking, &format!("{name:?} is not there so far")))
@@ -41,6 +44,9 @@ impl Ledger {
 
     fn shown(&self, id: DocumentId) -> Result<Record, Error> {
         let not_found = || self.no_record(id);
+        if self.policy().is_purged(&id) {
+            return Err(not_found());
+        }
         let mut row = self.row(id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
         let schema = schema::numbered(row.scope.collection);
@@ -60,6 +66,7 @@ impl Ledger {
 
     /// Changes fields of a record.
     pub(crate) fn edit(&self, id: DocumentId, edits: &Edits) -> Result<Record, Error> {
+        let view = self.projector.view_number();
         let (schema, record) = self.editable(id)?;
         if record.deleted {
             let name = format!("{id} (it is deleted; `restore-record` brings it back)");
@@ -69,20 +76,26 @@ impl Ledger {
         let references = ViewReferences { ledger: self, except: Some(id) };
         let edits = validate_edit(&schema, &record.fields, &edits, &references)
             .map_err(|faults| Error::Invalid { faults })?;
-        self.change(id, &schema, |document, actor, at| document.edit(&schema, actor, at, &edits))
+        self.change((view, id), &schema, |document, actor, at| {
+            document.edit(&schema, actor, at, &edits)
+        })
     }
 
     /// Deletes a record; it stays in the history and can be restored.
     pub(crate) fn delete(&self, id: DocumentId) -> Result<Record, Error> {
+        let view = self.projector.view_number();
         let (schema, _) = self.editable(id)?;
         let user = self.user();
-        self.change(id, &schema, |document, actor, at| document.delete(actor, at, user, None))
+        self.change((view, id), &schema, |document, actor, at| {
+            document.delete(actor, at, user, None)
+        })
     }
 
     /// Takes a deletion back.
     pub(crate) fn restore(&self, id: DocumentId) -> Result<Record, Error> {
+        let view = self.projector.view_number();
         let (schema, _) = self.editable(id)?;
-        self.change(id, &schema, |document, actor, at| document.restore(actor, at))
+        self.change((view, id), &schema, |document, actor, at| document.restore(actor, at))
     }
 
     /// Every change of a record, oldest first.
@@ -192,10 +205,10 @@ impl Ledger {
     }
 
     /// Writes one change of an existing record, if there is anything to write; gives the record as
-    /// it then is, without waiting for the view.
+    /// it then is, without waiting for the view. It is the one of this number that was looked at.
     pub(super) fn change(
         &self,
-        id: DocumentId,
+        (view, id): (u64, DocumentId),
         schema: &Collection,
         write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
     ) -> Result<Record, Error> {
@@ -205,6 +218,7 @@ impl Ledger {
             let Some((mut document, row)) = self.load(desk, id)?.zip(row) else {
                 return Err(self.no_record(id));
             };
+            self.check_view(view)?;
             self.check_held(row.scope)?;
             let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));
             let written = write(&mut document, actor, at)

@@ -113,7 +113,7 @@ impl Node {
     /// limit, a cursor, safety.
     pub async fn subscribe(&self, query: ListQuery) -> Result<LiveQuery, Error> {
         let asked = query.clone();
-        let (present, queue) = self.blocking(move |ledger| ledger.follow(&asked)).await?;
+        let (present, queue) = self.blocking_on_all(move |ledger| ledger.follow(&asked)).await?;
         let follower = Follower {
             node: Arc::downgrade(&self.inner),
             query,

@@ -186,21 +186,19 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
 /// Waits until the view knows of everything that the log has; a device does not wait for its
 /// records.
 fn wait_for_view(store: &Store, projector: &Projector, kind: Kind) -> Result<(), Error> {
-    if let Some(end) = store.end() {
-        projector.wait_noted(end)?;
-    }
     // A device may have been one of another kind when its view was made.
-    if kind == Kind::Device { Ok(()) } else { projector.wait_made() }
+    let wait = if kind == Kind::Device { Projector::wait_noted } else { Projector::wait };
+    store.end().map_or(Ok(()), |end| wait(projector, end))
 }
 
 /// Draws what follows from found damage: what is lacking is on the disk before the store forgets
 /// that it has lost something.
 fn conclude(ledger: &Ledger, past: &Past, recovered: &[Place]) {
     let (store, projector) = (&ledger.store, &ledger.projector);
-    // What it was is known once all records are there.
+    // What some of it was is known once all records are there.
     let is_whole = projector.position().making.is_none();
     let noted = ledger.note_recovered(recovered);
-    match noted.and_then(|()| if is_whole { ledger.mend() } else { Ok(()) }) {
+    match noted.and_then(|()| ledger.mend()) {
         Ok(()) if is_whole => past.settle(store, projector),
         Ok(()) => past.note(store, projector),
         Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),

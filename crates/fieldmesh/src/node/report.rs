@@ -44,6 +44,8 @@ impl Node {
         }
         self.blocking(move |ledger| {
             let remaking = ledger.settle_partly()?;
+            // Where the rest is refused for it, this at least says why.
+            let fault = remaking.and_then(|_| ledger.remaking_fault());
             let policy = ledger.policy();
             let me = policy.known(&ledger.device()).ok_or_else(|| Error::NotAllowed {
                 reason: "this device is no member of its tenant".into(),
@@ -51,7 +53,7 @@ impl Node {
             let damage = ledger.damage_lines()?;
             let is_revoked = policy.is_revoked(&ledger.device());
             let state = match (connected, is_syncing) {
-                _ if !damage.is_empty() => "damaged",
+                _ if !damage.is_empty() || fault.is_some() => "damaged",
                 _ if is_revoked => "revoked",
                 _ if remaking.is_some() => "remaking",
                 (0, _) => "ready",
@@ -59,7 +61,8 @@ impl Node {
                 (_, false) => "online",
             };
             let whereabouts = ledger.whereabouts()?;
-            notes.splice(0..0, ledger.own_notes().into_iter().chain(ledger.checking()));
+            let own = fault.into_iter().chain(ledger.own_notes()).chain(ledger.checking());
+            notes.splice(0..0, own);
             notes.extend(ledger.upkeep_fault());
             notes.extend(ledger.sweep_note()?);
             Ok(StatusReport {

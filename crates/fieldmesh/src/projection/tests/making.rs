@@ -4,11 +4,16 @@
 //! Method: a day with verdicts, damage, receipts and a scope that is let go lies in the log; its
 //! view is made from nothing in small steps, with ends of the program and more entries in between.
 
+use std::ops::Bound;
+
+use fieldmesh_model::DeviceId;
+use fieldmesh_store::view::rows::RowsSource as _;
+
 use super::gone::pieces;
 use super::rewritten::{Disk, Rows, all_rows, day};
 use super::*;
 use crate::harm::{Harm, Harmed, LostChange, Outcome};
-use crate::making::Position;
+use crate::making::{Hold, Position, hold, release};
 
 /// Damage that was found, and what became of it.
 fn damage(crew: &Crew, log: &[Entry], dice: &mut Dice) -> Vec<Entry> {
@@ -67,7 +72,7 @@ fn in_passes(disk: &Disk, crew: &Crew, later: &[Entry], dice: &mut Dice) -> (Row
             }
             let is_last = rest.is_empty() && dice.one_in(3);
             if is_last {
-                projector.wait_made().unwrap();
+                projector.wait(stage.store.end().unwrap()).unwrap();
             }
             projector.stop();
             thread.join();
@@ -118,6 +123,64 @@ fn a_view_made_anew_while_others_write_and_the_program_ends_has_every_row_of_one
         assert_eq!((more, lacks), (Vec::new(), Vec::new()), "seed {seed}");
     }
     assert!(cuts > 20, "the program ended only {cuts} times while records were made");
+}
+
+#[test]
+fn records_are_made_although_something_comes_in_all_the_time() {
+    let (mut crew, mut dice) = (Crew::new(), Dice(1));
+    let log = day(false, &mut crew, &mut dice);
+    let stage = Stage::new();
+    let end = stage.append(&log);
+    let work = Work { lag_max: 0, step_changes: 8, ..stage.work(&crew) };
+    let position = work.after_steps(2 * log.len(), || {
+        stage.append(&[Entry::Fact(Fact::LastSync(at(60)))]);
+    });
+    assert!(position.shown() >= end, "{position:?}");
+}
+
+/// Flips a bit in every page; there are some where a view has so many rows.
+fn rot(rows: &MemoryRows) {
+    let below = rows.open().unwrap();
+    let pages = (Bound::Included(vec![1]), Bound::Excluded(vec![2]));
+    for (key, mut stored) in below.scan(&pages, Direction::Ascending, 9_999).unwrap() {
+        stored[20] ^= 1;
+        below.write([(key, Some(stored))].into()).unwrap();
+    }
+}
+
+#[test]
+fn a_view_that_is_begun_anew_says_so_before_anybody_misses_a_record_in_it() {
+    let (mut crew, mut dice) = (Crew::new(), Dice(1));
+    let log = day(false, &mut crew, &mut dice);
+    let (disk, view) = (Disk::new(), MemoryRows::new());
+    disk.record(&crew, &log, &mut dice);
+    disk.with_lagging(&view, |stage| {
+        // Another device than those of other tests, whose records go on.
+        let me = DeviceId::from_bytes([77; 32]);
+        let end = stage.store.end();
+        let (projector, thread) = Projector::start(Work { me, ..stage.work(&crew) }).unwrap();
+        projector.wait(end.unwrap()).unwrap();
+        let before = projector.view_number();
+        assert_eq!(projector.position(), Position { noted: end, making: None });
+
+        hold(me, Hold::At(None));
+        let mut set = fieldmesh_store::WriteSet::new();
+        for number in 0..9_000_u16 {
+            set.put(Tree::Peer, number.to_be_bytes(), b"1");
+        }
+        stage.store.view().apply(set).unwrap();
+        rot(&view);
+        stage.store.view().get(Tree::Peer, b"a").unwrap_err();
+        projector.reopen();
+        projector.wait_noted(end.unwrap()).unwrap();
+        assert_ne!(projector.view_number(), before);
+        assert!(projector.position().making.is_some(), "{:?}", projector.position());
+        assert!(all_rows(&stage.store).keys().all(|(tree, _)| *tree != Tree::Document));
+        release(me);
+        projector.wait(end.unwrap()).unwrap();
+        projector.stop();
+        thread.join();
+    });
 }
 
 /// The rows without the order in which changes arrived, and without which copy of a change waits
