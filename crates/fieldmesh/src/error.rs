@@ -252,8 +252,8 @@ impl Error {
             | Self::InUse { .. }
             | Self::Store { .. }
             | Self::Newer { .. }
-            | Self::Remaking { .. }
             | Self::Backup { .. } => Class::Store,
+            Self::Remaking { .. } => Class::Later,
             Self::NotAllowed { .. } | Self::Invitation { .. } | Self::Erased { .. } => {
                 Class::Refused
             }

@@ -252,6 +252,7 @@ pub(crate) fn sync() -> SyncReport {
         result: SyncResult::Partial,
         peers: vec![peer(Some("truck-7"), None), peer(None, Some("no answer within 5 s"))],
         conflicts: 1,
+        remaking: None,
         only: Vec::new(),
         notes: Vec::new(),
         revoked: false,

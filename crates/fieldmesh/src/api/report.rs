@@ -158,8 +158,11 @@ pub struct SyncReport {
     pub result: SyncResult,
     /// Peer by peer.
     pub peers: Vec<PeerSync>,
-    /// Open conflicts afterwards.
+    /// Open conflicts afterwards; while records are made anew, of those that are made.
     pub conflicts: u64,
+    /// How far the records had come, while they are made anew from the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaking: Option<Remaking>,
     /// The part that was asked for, in words; nothing where it was everything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use fieldmesh_replica::LinkStats;
 
-use crate::api::{PeerSync, Progress, SyncReport, SyncResult};
+use crate::api::{PeerSync, Progress, Remaking, SyncReport, SyncResult};
 use crate::error::Error;
 use crate::filter;
 use crate::mesh::{Call, Carried};
@@ -86,22 +86,24 @@ impl Pass<'_> {
             failed if failed == peers.len() => SyncResult::Failed,
             _ => SyncResult::Partial,
         };
-        let conflicts = self
+        let (conflicts, remaking) = self
             .node
             .blocking(|ledger| {
-                // A note says that they are those of what is made so far.
-                match ledger.remaking() {
+                // Before they are counted: they are those of what is made so far.
+                let remaking = ledger.remaking();
+                match remaking {
                     Some(_) => ledger.catch_up_noted()?,
                     None => ledger.catch_up()?,
                 }
-                ledger.open_conflicts()
+                Ok((ledger.open_conflicts()?, remaking))
             })
             .await?;
         let only = filter::words(&self.node.inner.ledger.only);
-        let notes = self.notes(&peers).await;
+        let mut notes: Vec<String> = remaking.iter().map(Remaking::words).collect();
+        notes.extend(self.notes(&peers).await);
         let ledger = &self.node.inner.ledger;
         let revoked = ledger.policy().is_revoked(&ledger.device());
-        Ok(Some(SyncReport { result, peers, conflicts, only, notes, revoked }))
+        Ok(Some(SyncReport { result, peers, conflicts, remaking, only, notes, revoked }))
     }
 
     /// What somebody should know beside the numbers.
@@ -110,7 +112,6 @@ impl Pass<'_> {
         let policy = inner.mesh.policy();
         let own = self.node.blocking(|ledger| Ok(ledger.own_notes())).await;
         let mut notes = own.unwrap_or_default();
-        notes.extend(inner.ledger.remaking().map(|it| it.words()));
         let Some(snapshot) = inner.mesh.snapshot().await else { return notes };
         for peer in peers.iter().filter(|peer| peer.error.is_none()) {
             let greeted = peer.device.and_then(|device| snapshot.watch.greetings.get(&device));
