@@ -20,6 +20,7 @@ const PARTS: [(&str, &str); 3] = [
 pub(super) async fn doctor(context: &Context<'_>, args: &DoctorArgs) -> Result<(), Failure> {
     let report = match crate::home::open(context.global, context.terminal).await {
         Ok(home) => {
+            super::progress::until_made(context.terminal, &home).await;
             let backend = home.backend();
             let report = async {
                 if args.accept {

@@ -169,8 +169,8 @@ pub(super) async fn list(context: &Context<'_>, args: &ListArgs) -> Result<(), F
         device: args.device.clone(),
         sort: args.sort.clone(),
         cursor: args.cursor.clone(),
-        // A program that reads lines would not see that some are missing, so it waits for them.
-        partial: !context.terminal.json(),
+        // What reads a file or a pipe would not see that some are missing, so it waits for them.
+        partial: context.terminal.is_read_by_people(),
     };
     context
         .with_home(async |home| {
