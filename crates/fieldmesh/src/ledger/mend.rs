@@ -140,11 +140,8 @@ impl Ledger {
     /// are there.
     fn note_harms(&self, places: &BTreeSet<Place>) -> Result<BTreeSet<Place>, Error> {
         let is_whole = self.remaking().is_none();
-        if is_whole {
-            self.catch_up()?
-        } else {
-            self.catch_up_noted()?
-        }
+        let wait = if is_whole { Self::catch_up } else { Self::catch_up_noted };
+        wait(self)?;
         // A view that was made anew has learned of some since.
         let mut fresh = places.clone();
         for harm in self.harms()? {

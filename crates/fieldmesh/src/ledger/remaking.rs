@@ -35,6 +35,7 @@ impl Ledger {
 
     /// Why records that are to be made anew are not, in words.
     pub(crate) fn remaking_fault(&self) -> Option<String> {
+        self.remaking()?;
         let fault = self.projector.fault()?;
         Some(format!(
             "the records cannot be made readable again from the log: {fault}; nothing of them is lost"
@@ -43,7 +44,7 @@ impl Ledger {
 
     /// Fails if records that are made anew do not come any further.
     pub(super) fn check_remaking(&self) -> Result<(), Error> {
-        match self.remaking().and_then(|_| self.remaking_fault()) {
+        match self.remaking_fault() {
             Some(reason) => Err(Error::Store { reason }),
             None => Ok(()),
         }

@@ -32,8 +32,8 @@ impl Node {
     /// The store cannot be read.
     pub async fn warnings(&self) -> Result<Vec<String>, Error> {
         self.blocking(|ledger| {
-            let words = || ledger.remaking_fault().or_else(|| Some(ledger.remaking()?.words()));
-            let remaking = ledger.remaking().and_then(|_| words());
+            let words = || Some(ledger.remaking()?.words());
+            let remaking = ledger.remaking_fault().or_else(words);
             Ok(ledger.runs_twice().into_iter().chain(remaking).collect())
         })
         .await

@@ -1,6 +1,7 @@
 //! Status, peers and devices, as people and programs see them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use fieldmesh_model::DeviceId;
 use fieldmesh_net::address;
@@ -27,11 +28,7 @@ impl Node {
             Some(listener) => Some(listener.local_addr()?),
             None => None,
         };
-        let addresses =
-            listening.map_or_else(Vec::new, |bound| match bound.ip().is_unspecified() {
-                true => address::own_addresses(bound.port()),
-                false => vec![bound],
-            });
+        let addresses = listening.map_or_else(Vec::new, addresses_of);
         let connected = snapshot.links.len() as u64;
         let is_syncing = snapshot.links.iter().any(|link| !link.in_step);
         let tenant = self.tenant();
@@ -44,8 +41,7 @@ impl Node {
         }
         self.blocking(move |ledger| {
             let remaking = ledger.settle_partly()?;
-            // Where the rest is refused for it, this at least says why.
-            let fault = remaking.and_then(|_| ledger.remaking_fault());
+            let fault = ledger.remaking_fault();
             let policy = ledger.policy();
             let me = policy.known(&ledger.device()).ok_or_else(|| Error::NotAllowed {
                 reason: "this device is no member of its tenant".into(),
@@ -61,8 +57,8 @@ impl Node {
                 (_, false) => "online",
             };
             let whereabouts = ledger.whereabouts()?;
-            let own = fault.into_iter().chain(ledger.own_notes()).chain(ledger.checking());
-            notes.splice(0..0, own);
+            notes.splice(0..0, ledger.own_notes().into_iter().chain(ledger.checking()));
+            notes.splice(0..0, fault);
             notes.extend(ledger.upkeep_fault());
             notes.extend(ledger.sweep_note()?);
             Ok(StatusReport {
@@ -270,6 +266,14 @@ impl Node {
             (false, Some(_)) => {}
         }
         state.is_dialled.then_some(state.address)
+    }
+}
+
+/// Where a listener can be reached.
+fn addresses_of(bound: SocketAddr) -> Vec<SocketAddr> {
+    match bound.ip().is_unspecified() {
+        true => address::own_addresses(bound.port()),
+        false => vec![bound],
     }
 }
 
