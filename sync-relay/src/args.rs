@@ -41,7 +41,8 @@ Examples:
 While a relay runs on the data folder, the other commands ask it.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by permission or trust, 4 not found,
-5 peer or relay unreachable, 6 validation failed, 7 store damaged or locked.";
+5 peer or relay unreachable, 6 validation failed, 7 store damaged or locked, \
+8 not so far: ask again later.";
 
 const GLOBAL: &str = "Global options";
 

@@ -58,7 +58,8 @@ Examples:
 Wherever an ID is asked, give the full id, an unambiguous ending of it, or a unique name.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by permission or trust, 4 not found,
-5 peer or relay unreachable, 6 validation failed, 7 store damaged or locked.";
+5 peer or relay unreachable, 6 validation failed, 7 store damaged or locked, \
+8 not so far: ask again later.";
 
 /// What every command takes.
 #[derive(Debug, Args)]

@@ -67,6 +67,7 @@ impl Context<'_> {
         work: impl AsyncFnOnce(&dyn Backend) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let home = crate::home::open_part(self.global, self.terminal, only).await?;
+        progress::until_made(self.terminal, &home).await;
         let result = work(home.backend()).await;
         let closed = home.close().await;
         result?;

@@ -34,7 +34,7 @@ pub(crate) use home::{ready, rekey, status, verify};
 pub(crate) use import::{imported, refused_row};
 pub(crate) use peer::{adopted, device, devices, peers, revoked, synced};
 pub(crate) use purge::{purge_question, purged, purges};
-pub(crate) use record::{record, records};
+pub(crate) use record::{not_all, record, records};
 pub(crate) use tenant::{invitation_advice, invitation_text, joined, qr, tenant};
 
 /// How text is laid out and what its times mean.

@@ -20,6 +20,7 @@ pub(crate) struct Terminal {
     json: bool,
     quiet: bool,
     colour: bool,
+    is_terminal: bool,
     style: Style,
 }
 
@@ -37,6 +38,7 @@ impl Terminal {
             json: global.json,
             quiet: global.quiet,
             colour: !plain,
+            is_terminal,
             style: Style {
                 width,
                 paint: if is_terminal && !plain { Paint::Colours } else { Paint::None },
@@ -48,6 +50,11 @@ impl Terminal {
     /// Whether data is printed as JSON.
     pub(crate) const fn json(&self) -> bool {
         self.json
+    }
+
+    /// Whether people read the data that is printed, and not a program, a pipe or a file.
+    pub(crate) const fn is_read_by_people(&self) -> bool {
+        self.is_terminal && !self.json
     }
 
     /// Whether colours are welcome where there is a terminal.

@@ -15,6 +15,7 @@ mod problem;
 mod purge;
 mod query;
 mod rekey;
+mod remaking;
 mod report;
 mod safety;
 
@@ -37,6 +38,7 @@ pub use problem::{Class, Problem};
 pub use purge::{PurgeOptions, PurgeReport, PurgedRecord};
 pub use query::{BulkChange, BulkEdit, BulkRefusal, BulkReport, ListQuery, LiveEvent, Page};
 pub use rekey::{RekeyOptions, RekeyReport};
+pub use remaking::Remaking;
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,
     ImportReport, InvitationReport, JoinReport, PeerReport, PeerSync, Progress, Record, RefusedRow,

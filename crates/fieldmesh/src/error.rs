@@ -86,6 +86,18 @@ pub enum Error {
         /// Everything that is wrong.
         faults: Vec<Fault>,
     },
+    /// Records are being made anew from the log, and what was asked for needs all of them; nothing
+    /// was written.
+    #[error(
+        "what is recorded here is being made readable again from the log, {percent} % so far; \
+         {reason}; nothing is lost, and nothing was changed: try again later"
+    )]
+    Remaking {
+        /// How far it has come.
+        percent: u64,
+        /// Why it matters.
+        reason: String,
+    },
     /// A record with the same natural key exists.
     #[error(
         "this {collection} exists already as {id}{}; edit it instead",
@@ -250,6 +262,7 @@ impl Error {
             | Self::Store { .. }
             | Self::Newer { .. }
             | Self::Backup { .. } => Class::Store,
+            Self::Remaking { .. } => Class::Later,
             Self::NotAllowed { .. } | Self::Invitation { .. } | Self::Erased { .. } => {
                 Class::Refused
             }

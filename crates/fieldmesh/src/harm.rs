@@ -120,6 +120,8 @@ struct State {
     waiting: BTreeSet<Place>,
     /// What has been looked at, or is being.
     known: BTreeSet<Place>,
+    /// What is looked at once all records are there.
+    put_off: BTreeSet<Place>,
     /// Where the lacking batches and policy items lay.
     lacking: BTreeMap<[u8; 32], Place>,
 }
@@ -157,6 +159,23 @@ impl Harms {
         for place in places {
             state.known.remove(&place);
         }
+    }
+
+    /// What these are is told later.
+    pub(crate) fn put_off(&self, places: BTreeSet<Place>) {
+        self.lock().put_off.extend(places);
+    }
+
+    /// Whether some were put off.
+    pub(crate) fn has_put_off(&self) -> bool {
+        !self.lock().put_off.is_empty()
+    }
+
+    /// Has those looked at that were put off.
+    pub(crate) fn resume(&self) {
+        let mut state = self.lock();
+        let put_off = std::mem::take(&mut state.put_off);
+        state.waiting.extend(put_off);
     }
 
     /// The view knows of this one.

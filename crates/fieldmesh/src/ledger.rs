@@ -23,6 +23,7 @@ mod past;
 mod purge;
 mod query;
 mod record;
+mod remaking;
 mod reports;
 mod revoke;
 mod safety;
@@ -233,7 +234,7 @@ impl Ledger {
             .store
             .append(vec![Entry::Fact(fact).encode()])
             .map_err(|error| Error::store(&error))?;
-        places.last().map_or(Ok(()), |place| self.projector.wait(*place))
+        places.last().map_or(Ok(()), |place| self.projector.wait_noted(*place))
     }
 
     /// The last fact of the same kind as `example`.
@@ -271,12 +272,18 @@ impl Ledger {
 
     /// Waits until everything recorded here so far can be read, and a moment for what came from
     /// others: reading never waits for the end of a long synchronisation.
+    ///
+    /// Where records are being made anew it waits until those are there of all that the log has now.
     pub(crate) fn settle(&self) -> Result<(), Error> {
         self.mend_view();
+        if self.remaking().is_some() {
+            return self.catch_up();
+        }
         let newest = self.desk().newest;
         newest.map_or(Ok(()), |place| self.projector.wait(place))?;
         if let Some(end) = self.store.end() {
-            self.projector.wait_briefly(end, PATIENCE);
+            // Whether it is there or not, the caller reads what is.
+            let _ = self.projector.wait_for(end, PATIENCE);
         }
         Ok(())
     }
@@ -286,6 +293,11 @@ impl Ledger {
         if self.view().applied().is_err() {
             self.projector.reopen();
         }
+    }
+
+    /// Waits until everything that is durable at the moment is in the view, records apart.
+    pub(crate) fn catch_up_noted(&self) -> Result<(), Error> {
+        self.store.end().map_or(Ok(()), |place| self.projector.wait_noted(place))
     }
 
     /// Waits until everything that is durable at the moment can be read.
@@ -362,7 +374,7 @@ impl Ledger {
         let entry = Entry::Item(item.encode().to_vec()).encode();
         let places = self.store.append(vec![entry]).map_err(|error| Error::store(&error))?;
         if let Some(place) = places.last() {
-            self.projector.wait(*place)?;
+            self.projector.wait_noted(*place)?;
         }
         let items = self.policy_items()?;
         let policy = Arc::new(Policy::evaluate(self.identity.tenant, &items));
@@ -417,7 +429,12 @@ fn read_author(store: &Store, identity: &Identity, epoch: Epoch) -> Result<Autho
 fn stored_priority(view: &View, local: &LocalChange) -> Result<Priority, Error> {
     let row: Option<DocumentRow> = rows::find(view, Tree::Document, local.document.as_bytes())?;
     let schema = schema::numbered(local.scope.collection);
-    let record = row.and_then(|row| row.record);
+    let record = row.and_then(|row| row.record).or_else(|| {
+        // No record has been made of it so far; a first change says all there is to say.
+        let change = [local.change.as_slice()];
+        let document = Document::load(local.document, change).ok()?;
+        rows::RecordRow::of(&document, &schema).ok()
+    });
     Ok(record.map_or(Priority::NORMAL, |record| priority_of(&schema, &record.fields)))
 }
 

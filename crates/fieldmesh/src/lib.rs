@@ -23,6 +23,7 @@ pub mod import;
 mod keep;
 mod ledger;
 mod made;
+mod making;
 mod mesh;
 mod node;
 mod places;

@@ -40,7 +40,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{
     Choice, ConflictQuery, ConflictReport, Edits, ExportQuery, ImportOptions, ImportReport,
-    ListQuery, NewRecord, Progress, Record, Resolution, Revision, VerifyReport,
+    ListQuery, NewRecord, Progress, Record, Remaking, Resolution, Revision, VerifyReport,
 };
 use crate::error::Error;
 use crate::home::Home;
@@ -206,13 +206,15 @@ impl Node {
         self.on_record(name, Ledger::restore).await
     }
 
-    /// One record.
+    /// One record; while records are made anew from the log it says so.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], or [`Error::Ambiguous`] with candidates.
+    /// [`Error::NotFound`], or [`Error::Ambiguous`] with candidates; [`Error::Remaking`] where it
+    /// may be among those that are not made so far.
     pub async fn show(&self, name: &str) -> Result<Record, Error> {
-        self.on_record(name, Ledger::show).await
+        let name = name.to_owned();
+        self.blocking(move |ledger| ledger.show_named(&name)).await
     }
 
     /// Every change of a record, oldest first.
@@ -230,7 +232,7 @@ impl Node {
     ///
     /// The collection or a condition is not understood.
     pub async fn list(&self, query: ListQuery) -> Result<Vec<Record>, Error> {
-        self.blocking(move |ledger| ledger.list(&query)).await
+        self.blocking_on_all(move |ledger| ledger.list(&query)).await
     }
 
     /// Writes records to `out`; gives their number.
@@ -243,7 +245,7 @@ impl Node {
         query: ExportQuery,
         mut out: impl Write + Send + 'static,
     ) -> Result<u64, Error> {
-        self.blocking(move |ledger| ledger.export(&query, &mut out)).await
+        self.blocking_on_all(move |ledger| ledger.export(&query, &mut out)).await
     }
 
     /// Reads records from `file`; what is imported is on disk when this returns.
@@ -258,7 +260,8 @@ impl Node {
         options: ImportOptions,
         mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<ImportReport, Error> {
-        self.blocking(move |ledger| ledger.import(Box::new(file), &options, &mut progress)).await
+        let import = move |ledger: &Ledger| ledger.import(Box::new(file), &options, &mut progress);
+        self.blocking_on_all(import).await
     }
 
     /// The conflict inbox.
@@ -267,7 +270,7 @@ impl Node {
     ///
     /// The kind is not known.
     pub async fn conflicts(&self, query: ConflictQuery) -> Result<Vec<ConflictReport>, Error> {
-        self.blocking(move |ledger| ledger.conflicts(&query)).await
+        self.blocking_on_all(move |ledger| ledger.conflicts(&query)).await
     }
 
     /// One item of the inbox, by its id or the end of it.
@@ -277,7 +280,7 @@ impl Node {
     /// [`Error::NotFound`] also where it has been settled.
     pub async fn conflict(&self, id: &str) -> Result<ConflictReport, Error> {
         let id = id.to_owned();
-        self.blocking(move |ledger| ledger.conflict(&id)).await
+        self.blocking_on_all(move |ledger| ledger.conflict(&id)).await
     }
 
     /// Settles one item of the inbox by an ordinary change that replaces all its values.
@@ -287,7 +290,7 @@ impl Node {
     /// [`Error::NotAllowed`] says who may; [`Error::Usage`] where the choice does not fit.
     pub async fn resolve(&self, id: &str, resolution: Resolution) -> Result<Record, Error> {
         let id = id.to_owned();
-        self.blocking(move |ledger| ledger.settle_conflict(&id, &resolution)).await
+        self.blocking_on_all(move |ledger| ledger.settle_conflict(&id, &resolution)).await
     }
 
     /// Settles every open item that `query` gives by the same choice.
@@ -300,7 +303,7 @@ impl Node {
         query: ConflictQuery,
         choice: Choice,
     ) -> Result<Vec<Record>, Error> {
-        self.blocking(move |ledger| ledger.settle_conflicts(&query, &choice)).await
+        self.blocking_on_all(move |ledger| ledger.settle_conflicts(&query, &choice)).await
     }
 
     /// Checks every frame, signature and record of the home.
@@ -309,7 +312,7 @@ impl Node {
     ///
     /// The store cannot be read at all; what is wrong inside it is in the report.
     pub async fn verify(&self) -> Result<VerifyReport, Error> {
-        self.blocking(Ledger::verify).await
+        self.blocking_on_all(Ledger::verify).await
     }
 
     /// Ends every conversation and task and closes the store.
@@ -359,6 +362,37 @@ impl Node {
             tracing::error!(%error, "a call ended without an answer");
             Error::ShuttingDown
         })?
+    }
+
+    /// As [`Self::blocking`], once the records are there of all that the log has now: whoever waits
+    /// for those that are made anew holds no thread meanwhile.
+    pub(crate) async fn blocking_on_all<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ledger) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let ledger = &self.inner.ledger;
+        let mut turned = ledger.projector.turned();
+        if let Some(end) = ledger.remaking().and_then(|_| ledger.store.end()) {
+            ledger.projector.wake();
+            while ledger.projector.is_behind(end) && turned.changed().await.is_ok() {}
+        }
+        self.blocking(work).await
+    }
+
+    /// Waits until all records are there, where they are being made anew; `progress` is told how
+    /// far they have come.
+    ///
+    /// Whoever asks later is told why, if they cannot be made.
+    pub async fn until_made(&self, mut progress: impl FnMut(Remaking)) {
+        let ledger = &self.inner.ledger;
+        let mut turned = ledger.projector.turned();
+        while let Some(remaking) = ledger.remaking() {
+            let is_going_on = ledger.store.end().is_some_and(|end| ledger.projector.is_behind(end));
+            if !is_going_on || turned.changed().await.is_err() {
+                return;
+            }
+            progress(remaking);
+        }
     }
 
     async fn on_record<T: Send + 'static>(

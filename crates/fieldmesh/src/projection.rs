@@ -9,8 +9,10 @@ mod gone;
 mod index;
 pub(crate) mod indexing;
 mod notes;
+mod open;
 mod purges;
 mod receipts;
+mod remakes;
 mod standing;
 mod touched;
 mod waiting;
@@ -21,19 +23,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fieldmesh_batch::{Batch, Header, Leaf};
 use fieldmesh_identity::Policy;
-use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Scope};
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Scope};
 use fieldmesh_replica::{Doubt, Held};
-use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View, WriteSet};
+use fieldmesh_store::{Place, Store, Tree, View, WriteSet};
 
 use crate::changes::Source;
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
 use crate::harm::{Harm, Harmed, Outcome};
-use crate::keep::{self, LetGo};
+use crate::keep::LetGo;
 use crate::made::MadeChanges;
-use crate::places::{Places, read_batch};
+use crate::making::{self, Made};
+use crate::places::Places;
 use crate::readers::Readers;
-use crate::rows::{self, ChainRow, ChangeRef, DocumentRow, LOCAL_LEAF, LeafRow, QuarantineRow};
+use crate::rows::{self, ChainRow, ChangeRef, LOCAL_LEAF, LeafRow, QuarantineRow};
 
 use self::damage::Damage;
 pub(crate) use self::gone::VANISHED_KEY;
@@ -42,6 +45,7 @@ pub(crate) use self::index::{
 };
 use self::notes::Notes;
 pub(crate) use self::notes::{NoteRow, is_superseded, last_mark, read_mark};
+use self::open::Open;
 use self::purges::Remains;
 pub(crate) use self::purges::{UNNAMED_KEY, UNSWEPT_KEY};
 use self::receipts::Receipts;
@@ -52,12 +56,6 @@ use self::touched::{Arrival, Done, Refused, Work};
 const CORES_MAX: usize = 4;
 /// Fewer documents than this are not worth a thread.
 const SHARE_MIN: usize = 16;
-
-/// Where the view keeps the pins that its documents were made by, in [`Tree::Meta`].
-const PINS_KEY: &[u8] = b"pins";
-
-/// A change for which policy has decided: document, actor, sequence number and hash.
-type Pinned = (DocumentId, [u8; 16], u64, [u8; 32]);
 
 /// What a projection reads.
 pub(crate) struct Sources<'a> {
@@ -75,6 +73,28 @@ pub(crate) struct Sources<'a> {
     pub(crate) made: &'a MadeChanges,
     /// Who is told of what is written.
     pub(crate) readers: &'a Readers,
+    pub(crate) reach: Reach,
+}
+
+/// What of the entries is made into rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Everything.
+    All,
+    /// All but the records, which are made so far.
+    Notes(Made),
+    /// The records alone, of a view that knows of entries up to this place.
+    Records(Option<Place>),
+}
+
+impl Reach {
+    const fn has_notes(self) -> bool {
+        !matches!(self, Self::Records(_))
+    }
+
+    const fn has_records(self) -> bool {
+        !matches!(self, Self::Notes(_))
+    }
 }
 
 /// Rows that are being made.
@@ -95,6 +115,7 @@ pub(crate) struct Projection<'a> {
     batches: BTreeSet<BatchId>,
     counts: BTreeMap<u16, i64>,
     chains: BTreeMap<Vec<u8>, ChainRow>,
+    open: Open<'a>,
     writes: WriteSet,
     changes: usize,
 }
@@ -115,6 +136,7 @@ impl<'a> Projection<'a> {
             batches: BTreeSet::new(),
             counts: BTreeMap::new(),
             chains: BTreeMap::new(),
+            open: Open::new(sources.store.view()),
             writes: WriteSet::default(),
             changes: 0,
         }
@@ -141,6 +163,7 @@ impl<'a> Projection<'a> {
     pub(crate) fn apply(&mut self, place: Place, entry: Entry) -> Result<(), Error> {
         self.changes += 1;
         match entry {
+            Entry::Item(_) | Entry::Note(_) if !self.sources.reach.has_notes() => Ok(()),
             Entry::Item(bytes) => {
                 let key = blake3::hash(&bytes);
                 self.writes.put(Tree::Item, key.as_bytes().to_vec(), rows::encode(&place));
@@ -157,6 +180,9 @@ impl<'a> Projection<'a> {
             Entry::Change(local) => {
                 self.apply_local(place, local);
                 Ok(())
+            }
+            Entry::Fact(fact) if !self.sources.reach.has_notes() => {
+                self.apply_fact_to_records(place, fact)
             }
             Entry::Fact(fact) => self.apply_fact(place, fact),
             Entry::Note(note) => self.notes.apply(place, note, &mut self.writes),
@@ -202,12 +228,8 @@ impl<'a> Projection<'a> {
                     _ => true,
                 };
                 let outcome = Outcome::Healed { from, at };
-                for healed in self.damage.end(&places, &outcome, is_here)? {
-                    // What came meanwhile may wait for it.
-                    if let (Harmed::Batch { id, .. }, None) = (healed.what, from) {
-                        self.rejudge(place, id)?;
-                    }
-                }
+                let healed = self.damage.end(&places, &outcome, is_here)?;
+                self.rejudge_healed(place, healed, &outcome)?;
             }
             Fact::Settled { places, at } => self.give_up(&places, at)?,
             Fact::LetGo(let_go) => self.gone.push((place, let_go)),
@@ -231,79 +253,6 @@ impl<'a> Projection<'a> {
         Ok(())
     }
 
-    /// The batch `id` counts otherwise than before: its documents are made anew.
-    ///
-    /// One that lies behind the fact at `place` is judged when it is applied.
-    fn rejudge(&mut self, place: Place, id: BatchId) -> Result<(), Error> {
-        let found = self.sources.places.find(&id).filter(|found| *found < place);
-        let Some(found) = found.filter(|_| !self.sources.forward_only) else { return Ok(()) };
-        match read_batch(self.sources.store, found) {
-            Ok(batch) => {
-                // What was let go may lie in the log for a while; it comes back from nowhere else.
-                let end = keep::end_of_scope(self.view, batch.header().scope)?;
-                if end.is_none_or(|end| end <= found) {
-                    self.remake(found, &batch);
-                }
-            }
-            // `verify` lists it, and a peer may bring it again.
-            Err(error) => tracing::error!(batch = %id.short(), %error, "a batch is not judged"),
-        }
-        Ok(())
-    }
-
-    /// The user has given up what is lost at these places: records are made anew without it.
-    fn give_up(&mut self, places: &[Place], at: Moment) -> Result<(), Error> {
-        for harm in self.damage.end(places, &Outcome::Settled(at), |_| true)? {
-            let Harmed::Change(lost) = harm.what else { continue };
-            let id = lost.document;
-            self.writes.delete(Tree::Meta, rows::unsealed_key(id, lost.hash));
-            let row: Option<DocumentRow> = rows::find(self.view, Tree::Document, id.as_bytes())?;
-            if let Some(row) = row {
-                self.changes += 1;
-                let work = self.documents.entry(id).or_insert_with(|| Work::new(id, row.scope));
-                work.is_remade = true;
-                work.given_up.insert(harm.place);
-            }
-        }
-        Ok(())
-    }
-
-    /// Has every document of `batch` made anew from those of its changes that count.
-    fn remake(&mut self, place: Place, batch: &Batch) {
-        for (index, leaf) in leaves(batch) {
-            self.changes += 1;
-            let source = Source::of_leaf(batch, leaf);
-            self.arrive(leaf.document, batch.header().scope, (place, index), source);
-            if let Some(work) = self.documents.get_mut(&leaf.document) {
-                work.is_remade = true;
-            }
-        }
-    }
-
-    /// Has the documents made anew for which policy has decided otherwise than the view shows.
-    ///
-    /// Gives whether there are any: the policy may change after the item that changes it was read.
-    pub(crate) fn repin(&mut self) -> Result<bool, Error> {
-        if self.sources.forward_only {
-            return Ok(false);
-        }
-        let before: BTreeSet<Pinned> =
-            rows::find(self.view, Tree::Meta, PINS_KEY)?.unwrap_or_default();
-        let after: BTreeSet<Pinned> = self.sources.policy.pins().collect();
-        if before == after {
-            return Ok(false);
-        }
-        for (id, ..) in before.symmetric_difference(&after) {
-            let row: Option<DocumentRow> = rows::find(self.view, Tree::Document, id.as_bytes())?;
-            if let Some(row) = row {
-                let work = self.documents.entry(*id).or_insert_with(|| Work::new(*id, row.scope));
-                work.is_remade = true;
-            }
-        }
-        self.writes.put(Tree::Meta, PINS_KEY, rows::encode(&after));
-        Ok(true)
-    }
-
     /// Writes every row and then the position behind the last entry; gives the documents that were
     /// written.
     pub(crate) fn finish(mut self, applied: Place) -> Result<Vec<DocumentId>, Error> {
@@ -319,7 +268,15 @@ impl<'a> Projection<'a> {
         self.receipts.write(&mut self.writes);
         self.damage.write(&mut self.writes);
         self.remains.write(&mut self.writes);
-        self.writes.set_applied(applied);
+        match self.sources.reach {
+            Reach::All => self.writes.set_applied(applied),
+            Reach::Notes(made) => {
+                self.writes.set_applied(applied);
+                made.write(&mut self.writes);
+            }
+            Reach::Records(noted) if Some(applied) >= noted => making::end(&mut self.writes),
+            Reach::Records(_) => Made(Some(applied)).write(&mut self.writes),
+        }
         self.sources.readers.apply(self.view, self.writes)?;
         Ok(written)
     }
@@ -338,14 +295,20 @@ impl<'a> Projection<'a> {
 
     fn apply_batch(&mut self, place: Place, batch: &Batch) -> Result<(), Error> {
         let header = batch.header();
-        let row = LeafRow::new(place, &Held::of(batch));
-        self.writes.put(Tree::Leaf, batch.key_bytes().to_vec(), rows::encode(&row));
-        self.apply_chain(batch, header)?;
-        self.note_remains(place, batch);
+        if self.sources.reach.has_notes() {
+            let row = LeafRow::new(place, &Held::of(batch));
+            self.writes.put(Tree::Leaf, batch.key_bytes().to_vec(), rows::encode(&row));
+            self.apply_chain(batch, header)?;
+            self.note_remains(place, batch);
+        }
         if self.sources.forward_only {
             return Ok(());
         }
         let own = header.author == self.sources.me;
+        if !self.sources.reach.has_records() {
+            let is_counting = own && !self.standing.is_aside(&batch.id())?;
+            return if is_counting { self.close_sealed(batch) } else { Ok(()) };
+        }
         let is_known = !self.batches.insert(batch.id());
         if self.standing.is_aside(&batch.id())? {
             // A copy of it, or what this device recorded for it, may have been applied before.
@@ -358,7 +321,19 @@ impl<'a> Projection<'a> {
             self.changes += 1;
             let source = Source::of_leaf(batch, leaf);
             let hash = self.arrive(leaf.document, header.scope, (place, index), source);
-            if let (true, Some(hash)) = (own, hash) {
+            if let (true, true, Some(hash)) = (own, self.sources.reach.has_notes(), hash) {
+                self.writes.delete(Tree::Meta, rows::unsealed_key(leaf.document, hash));
+            }
+        }
+        Ok(())
+    }
+
+    /// The changes of a batch of this device wait for a batch no more.
+    fn close_sealed(&mut self, batch: &Batch) -> Result<(), Error> {
+        for (_, leaf) in leaves(batch) {
+            if self.open.has_any_of(&leaf.document)?
+                && let Some(hash) = touched::short_hash(&leaf.change)
+            {
                 self.writes.delete(Tree::Meta, rows::unsealed_key(leaf.document, hash));
             }
         }
@@ -386,10 +361,19 @@ impl<'a> Projection<'a> {
 
     fn apply_local(&mut self, place: Place, local: LocalChange) {
         let (document, scope) = (local.document, local.scope);
+        let reach = self.sources.reach;
+        let hash = if reach.has_records() {
+            let source = Source::of_local(local, self.sources.me);
+            self.arrive(document, scope, (place, LOCAL_LEAF), source)
+        } else {
+            touched::short_hash(&local.change)
+        };
+        if !reach.has_notes() {
+            return;
+        }
         self.note_local_remains(place, self.sources.policy.is_purged(&document));
-        let source = Source::of_local(local, self.sources.me);
-        let hash = self.arrive(document, scope, (place, LOCAL_LEAF), source);
         if let Some(hash) = hash {
+            self.open.add(document);
             let key = rows::unsealed_key(document, hash);
             self.writes.put(Tree::Meta, key, rows::encode(&place));
         }
@@ -411,25 +395,6 @@ impl<'a> Projection<'a> {
         let work = self.documents.entry(id).or_insert_with(|| Work::new(id, scope));
         work.arrivals.push(Arrival { reference, source });
         hash
-    }
-
-    /// Tells documents that are made anew which of their changes were refused so far.
-    fn list_refused(&mut self) -> Result<(), Error> {
-        if !self.documents.values().any(|work| work.is_remade) {
-            return Ok(());
-        }
-        let range = KeyRange::all();
-        for row in rows::scan(self.view, Tree::Quarantine, range, Direction::Ascending) {
-            let (key, value) = row?;
-            let row: QuarantineRow = rows::decode(&value)?;
-            let Some(work) = self.documents.get_mut(&row.document).filter(|work| work.is_remade)
-            else {
-                continue;
-            };
-            work.refused.push(rows::decode(&key)?);
-            self.writes.delete(Tree::Quarantine, key);
-        }
-        Ok(())
     }
 
     /// Works on every document that changes have arrived for, on all cores.

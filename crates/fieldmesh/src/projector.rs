@@ -5,9 +5,9 @@
 //! rebuilding are one and the same code. While nobody waits for it, it lets entries gather before
 //! it applies them, because a change and the batch that seals it cost little more than one of them.
 
+mod step;
+
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::thread::JoinHandle;
@@ -17,15 +17,17 @@ use fieldmesh_identity::Policy;
 use fieldmesh_model::{DeviceId, DocumentId};
 use fieldmesh_store::{Place, Store};
 
-use crate::entry::Entry;
 use crate::error::Error;
 use crate::made::MadeChanges;
+use crate::making::{Made, Position};
 use crate::places::Places;
-use crate::projection::{Projection, Sources, indexing};
+use crate::projection::indexing;
 use crate::readers::Readers;
 
+use self::step::{Course, Next, Step, guarded};
+
 /// Changes that one step applies at the most.
-const STEP_CHANGES_MAX: usize = 1_024;
+pub(crate) const STEP_CHANGES_MAX: usize = 1_024;
 
 /// The least time from one step to the next while nobody waits for the view. Each step costs
 /// something whatever it applies, and a change that its batch follows at once is written once.
@@ -51,6 +53,8 @@ struct Shared {
     is_stopped: AtomicBool,
     /// Tells whoever follows that the view has grown.
     grown: tokio::sync::watch::Sender<u64>,
+    /// Tells whoever waits without a thread that the thread has looked for something to do.
+    turned: tokio::sync::watch::Sender<u64>,
     made: MadeChanges,
     /// Who is told of what is written.
     readers: Readers,
@@ -61,11 +65,20 @@ struct State {
     wake: bool,
     /// Whether somebody waits for the view, so that the next step begins at once.
     is_urgent: bool,
+    /// Whether somebody has asked since the last step began; what failed is tried again then.
+    is_asked: bool,
     stop: bool,
-    applied: Option<Place>,
-    failed: Option<String>,
-    /// Whether the view was reopened and no step has worked since.
-    is_retry: bool,
+    position: Position,
+    /// The end of the log when the view was opened.
+    notes_first: Option<Place>,
+    /// The last entry that was in a view as a whole.
+    reached: Option<Place>,
+    /// How often a view that an error broke was opened again.
+    view_number: u64,
+    /// How the notes fare, and whatever is made in one pass.
+    notes: Health,
+    /// How the records fare where they are made in a pass of their own.
+    records: Health,
     /// How often the thread has looked for something to do.
     rounds: u64,
     /// The documents written since somebody asked for them; nothing where nobody did or there
@@ -73,7 +86,62 @@ struct State {
     written: Option<BTreeSet<DocumentId>>,
 }
 
+/// Whether steps of one kind work.
+#[derive(Default)]
+struct Health {
+    /// Why the last one did not.
+    fault: Option<String>,
+    /// Whether one was tried again and none has worked since.
+    is_retry: bool,
+}
+
 impl State {
+    /// Why not everything that is durable can be read.
+    fn fault(&self) -> Option<&String> {
+        self.notes.fault.as_ref().or(self.records.fault.as_ref())
+    }
+
+    /// Whether the entry at `place` is on its way into the view.
+    fn is_behind(&self, place: Place) -> bool {
+        self.position.shown() < Some(place) && self.fault().is_none() && !self.stop
+    }
+
+    /// Fails if whoever waits would wait for ever.
+    fn check(&self, fault: Option<&String>) -> Result<(), Error> {
+        match fault {
+            Some(reason) => Err(Error::Store { reason: reason.clone() }),
+            None if self.stop => Err(Error::ShuttingDown),
+            None => Ok(()),
+        }
+    }
+
+    /// A step of this kind has worked.
+    fn succeed(&mut self, course: Course) {
+        match course {
+            Course::All => {
+                self.notes = Health::default();
+                self.records = Health::default();
+            }
+            Course::Notes => self.notes = Health::default(),
+            Course::Records => self.records = Health::default(),
+            Course::None => {}
+        }
+    }
+
+    /// A step of this kind has not; `reopen` says why the view is not open.
+    fn fail(&mut self, course: Course, error: &Error, reopen: Option<&Error>) {
+        let health = if course == Course::Records { &mut self.records } else { &mut self.notes };
+        match reopen {
+            // Without a step that worked in between the same error would come for ever.
+            None if !health.is_retry => {
+                health.is_retry = true;
+                (self.wake, self.is_urgent) = (true, true);
+            }
+            None => health.fault = Some(error.to_string()),
+            Some(reopen) => health.fault = Some(format!("{error}; {reopen}")),
+        }
+    }
+
     fn note_written(&mut self, documents: Vec<DocumentId>) {
         let Some(written) = &mut self.written else { return };
         written.extend(documents);
@@ -81,16 +149,6 @@ impl State {
             self.written = None;
         }
     }
-}
-
-/// What a step has done.
-struct Step {
-    /// The place of the last entry, if there was one.
-    last: Option<Place>,
-    /// The documents that it wrote.
-    written: Vec<DocumentId>,
-    /// Whether it ended before the log did.
-    is_cut: bool,
 }
 
 /// What the thread works with.
@@ -101,6 +159,17 @@ pub(crate) struct Work {
     pub(crate) policy: Arc<RwLock<Arc<Policy>>>,
     pub(crate) me: DeviceId,
     pub(crate) forward_only: bool,
+    /// A view that lags behind by more entries is used before its records are made.
+    pub(crate) lag_max: u64,
+    /// Changes that one step applies at the most.
+    pub(crate) step_changes: usize,
+}
+
+impl Work {
+    /// How far the view goes, and in how many passes it is brought up.
+    fn survey(&self) -> Result<Position, Error> {
+        Ok(Position::read(self.store.view())?.in_passes(self.store.end(), self.lag_max))
+    }
 }
 
 /// The thread; joining it waits until it has stopped.
@@ -118,8 +187,9 @@ impl Projector {
     /// Starts the thread behind what the view has applied already.
     pub(crate) fn start(work: Work) -> Result<(Self, ProjectorThread), Error> {
         indexing::begin(&work.store)?;
-        let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
-        let state = State { wake: true, applied, ..State::default() };
+        let (position, notes_first) = (work.survey()?, work.store.end());
+        let reached = position.shown();
+        let state = State { wake: true, position, notes_first, reached, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), ..Shared::default() });
         let projector = Self { shared };
         let runner = projector.clone();
@@ -140,9 +210,9 @@ impl Projector {
     }
 
     /// As [`Self::wake`], and that somebody waits.
-    fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         let mut state = self.lock();
-        (state.wake, state.is_urgent) = (true, true);
+        (state.wake, state.is_urgent, state.is_asked) = (true, true, true);
         self.shared.changed.notify_all();
     }
 
@@ -152,48 +222,70 @@ impl Projector {
         self.lock().stop = true;
         self.shared.is_stopped.store(true, Ordering::Relaxed);
         self.shared.changed.notify_all();
+        self.turn();
         self.shared.readers.end();
     }
 
-    /// Waits until the entry at `place` is in the view. Blocks.
+    /// Waits until everything of the entry at `place` is in the view. Blocks.
     pub(crate) fn wait(&self, place: Place) -> Result<(), Error> {
-        if self.applied() >= Some(place) {
+        self.wait_until(|position| position.shown() >= Some(place), State::fault)
+    }
+
+    /// Waits until the view knows of the entry at `place`, its records apart. Blocks.
+    pub(crate) fn wait_noted(&self, place: Place) -> Result<(), Error> {
+        let is_there = |position: &Position| position.noted >= Some(place);
+        self.wait_until(is_there, |state| state.notes.fault.as_ref())
+    }
+
+    fn wait_until(
+        &self,
+        is_there: impl Fn(&Position) -> bool,
+        fault: impl Fn(&State) -> Option<&String>,
+    ) -> Result<(), Error> {
+        if is_there(&self.lock().position) {
             return Ok(());
         }
         self.hurry();
         let mut state = self.lock();
         loop {
-            if state.applied >= Some(place) {
+            if is_there(&state.position) {
                 return Ok(());
             }
-            if let Some(reason) = &state.failed {
-                return Err(Error::Store { reason: reason.clone() });
-            }
-            if state.stop {
-                return Err(Error::ShuttingDown);
-            }
+            state.check(fault(&state))?;
             state = self.shared.changed.wait(state).expect("no holder of this lock panics");
         }
     }
 
-    /// Waits until the entry at `place` is in the view, but no longer than `patience`. Blocks.
-    pub(crate) fn wait_briefly(&self, place: Place, patience: Duration) {
+    /// As [`Self::wait`], but no longer than `patience`; says whether it is there. Blocks.
+    pub(crate) fn wait_for(&self, place: Place, patience: Duration) -> Result<bool, Error> {
         if self.applied() >= Some(place) {
-            return;
+            return Ok(true);
         }
         self.hurry();
-        let is_behind = |state: &mut State| {
-            state.applied < Some(place) && state.failed.is_none() && !state.stop
-        };
-        // Whether it is there or not, the caller reads what is.
-        let _ = self.shared.changed.wait_timeout_while(self.lock(), patience, is_behind);
+        let is_behind = |state: &mut State| state.is_behind(place);
+        let waited = self.shared.changed.wait_timeout_while(self.lock(), patience, is_behind);
+        let (state, _) = waited.expect("no holder of this lock panics");
+        if state.position.shown() >= Some(place) {
+            return Ok(true);
+        }
+        state.check(state.fault()).map(|()| false)
+    }
+
+    /// Whether the entry at `place` is on its way into the view.
+    pub(crate) fn is_behind(&self, place: Place) -> bool {
+        self.lock().is_behind(place)
+    }
+
+    /// Changes whenever the thread has looked for something to do.
+    pub(crate) fn turned(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.shared.turned.subscribe()
     }
 
     /// Has a view that an error broke opened again, and waits a moment for it. Blocks.
     pub(crate) fn reopen(&self) {
         let mut state = self.lock();
         let rounds = state.rounds;
-        (state.wake, state.is_urgent) = (true, true);
+        (state.wake, state.is_urgent, state.is_asked) = (true, true, true);
         self.shared.changed.notify_all();
         // Two rounds: one that finds it broken, one that works on the new one.
         let is_same = |state: &mut State| state.rounds < rounds + 2 && !state.stop;
@@ -215,10 +307,7 @@ impl Projector {
                 state = self.shared.changed.wait(state).expect("no holder of this lock panics");
             }
         }
-        match &state.failed {
-            Some(reason) => Err(Error::Store { reason: reason.clone() }),
-            None => Ok(()),
-        }
+        state.check(state.fault())
     }
 
     /// Changes whenever a step has written records.
@@ -226,9 +315,20 @@ impl Projector {
         self.shared.grown.subscribe()
     }
 
-    /// The last entry that is in the view.
+    /// The last entry that is in the view as a whole.
     pub(crate) fn applied(&self) -> Option<Place> {
-        self.lock().applied
+        self.position().shown()
+    }
+
+    /// Which view it is: another one than before may lack what that had, so whoever has looked for
+    /// something and not found it looks here afterwards.
+    pub(crate) fn view_number(&self) -> u64 {
+        self.lock().view_number
+    }
+
+    /// How far the view goes.
+    pub(crate) fn position(&self) -> Position {
+        self.lock().position
     }
 
     /// The documents that were written since this was asked last, maybe with some that were seen
@@ -249,7 +349,7 @@ impl Projector {
 
     /// Why the view does not follow the log.
     pub(crate) fn fault(&self) -> Option<String> {
-        self.lock().failed.clone()
+        self.lock().fault().cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -257,77 +357,86 @@ impl Projector {
     }
 
     fn run(&self, work: &Work) {
-        let mut begun = None;
-        while let Some(applied) = self.next(begun) {
+        let (mut begun, mut before) = (None, Course::None);
+        while let Some(next) = self.next(begun) {
             begun = Some(Instant::now());
-            match guarded(work, applied, &self.shared) {
-                Ok(Step { last: Some(place), written, is_cut }) => {
-                    let is_grown = !written.is_empty();
-                    let mut state = self.lock();
-                    state.note_written(written);
-                    state.applied = Some(place);
-                    state.failed = None;
-                    state.is_retry = false;
-                    // There may be more.
-                    state.wake = true;
-                    state.is_urgent |= is_cut;
-                    drop(state);
-                    self.tell(is_grown);
-                }
-                Ok(Step { last: None, written, .. }) => {
-                    let is_grown = !written.is_empty();
-                    let is_left = make_indexes(&work.store);
-                    let mut state = self.lock();
-                    state.wake |= is_left;
-                    state.is_urgent |= is_left;
-                    state.note_written(written);
-                    state.failed = None;
-                    state.is_retry = false;
-                    drop(state);
-                    self.tell(is_grown);
-                    settle(&work.store);
-                }
+            let course = Course::choose(work, &next, before);
+            match guarded(work, (next.position, course), &self.shared) {
+                Ok(step) => self.take_over(work, course, step),
                 Err(Error::ShuttingDown) => {}
                 Err(error) => {
                     tracing::error!(%error, "the view cannot follow the log");
-                    self.heal(work, &error);
+                    self.heal(work, course, &error);
                 }
             }
+            before = course;
             self.lock().rounds += 1;
             self.shared.changed.notify_all();
+            self.turn();
         }
         compact(&work.store);
     }
 
-    /// Tells whoever follows, if records were written.
-    fn tell(&self, is_grown: bool) {
+    /// Goes on from what a step has done.
+    fn take_over(&self, work: &Work, course: Course, step: Step) {
+        let Step { position, written, is_cut } = step;
+        let (is_grown, is_idle) = (!written.is_empty(), position.is_none());
+        let is_left = is_idle && make_indexes(&work.store);
+        let mut state = self.lock();
+        state.note_written(written);
+        state.succeed(course);
+        if let Some(position) = position {
+            state.position = position;
+            state.reached = state.reached.max(position.shown());
+        }
+        // There may be more.
+        state.wake |= !is_idle || is_left;
+        state.is_urgent |= is_cut || is_left;
+        drop(state);
         if is_grown {
             self.shared.grown.send_modify(|steps| *steps = steps.wrapping_add(1));
         }
-    }
-
-    /// Opens the view again after an error broke it, and goes on from where it then is.
-    fn heal(&self, work: &Work, error: &Error) {
-        self.shared.readers.lose();
-        let reopened = work.store.reopen_view().and_then(|_| work.store.view().applied());
-        let mut state = self.lock();
-        // How much of the step was written nobody knows.
-        state.written = None;
-        match reopened {
-            // Without a step that worked in between the same error would come for ever.
-            Ok(applied) if !state.is_retry => {
-                state.applied = applied;
-                state.is_retry = true;
-                (state.wake, state.is_urgent) = (true, true);
-            }
-            Ok(_) => state.failed = Some(error.to_string()),
-            Err(reopen) => state.failed = Some(format!("{error}; {reopen}")),
+        if is_idle {
+            settle(&work.store);
         }
     }
 
+    /// Tells whoever waits without a thread.
+    fn turn(&self) {
+        self.shared.turned.send_modify(|turns| *turns = turns.wrapping_add(1));
+    }
+
+    /// Opens a view again that an error broke, and goes on from where it then is.
+    fn heal(&self, work: &Work, course: Course, error: &Error) {
+        let is_sound = work.store.view().applied().is_ok();
+        let reopened = if is_sound { Ok(()) } else { self.reopen_view(work) };
+        let mut state = self.lock();
+        // How much of the step was written nobody knows.
+        state.written = None;
+        state.fail(course, error, reopened.as_ref().err());
+    }
+
+    fn reopen_view(&self, work: &Work) -> Result<(), Error> {
+        let mut state = self.lock();
+        // It may be empty from here on, and nobody is to take what it lacks for what there is not.
+        state.view_number += 1;
+        state.position = Position { noted: None, making: Some(Made::default()) };
+        let reached = state.reached;
+        drop(state);
+        self.shared.readers.lose();
+        work.store.reopen_view().map_err(|error| Error::store(&error))?;
+        let found = Position::read(work.store.view())?;
+        // However little of what could be read is gone, until it is back that is told.
+        let lag_max = if found.shown() < reached { 0 } else { work.lag_max };
+        let end = work.store.end();
+        let mut state = self.lock();
+        (state.position, state.notes_first) = (found.in_passes(end, lag_max), end);
+        Ok(())
+    }
+
     /// Waits for something to do, and for more of it if the last step has `begun` a moment ago and
-    /// nobody waits; gives the position, or `None` when it is time to stop.
-    fn next(&self, begun: Option<Instant>) -> Option<Option<Place>> {
+    /// nobody waits; `None` when it is time to stop.
+    fn next(&self, begun: Option<Instant>) -> Option<Next> {
         let mut state = self.lock();
         while !state.wake && !state.stop {
             state = self.shared.changed.wait(state).expect("no holder of this lock panics");
@@ -338,7 +447,9 @@ impl Projector {
         let waited = changed.wait_timeout_while(state, pause, may_wait);
         (state, _) = waited.expect("no holder of this lock panics");
         (state.wake, state.is_urgent) = (false, false);
-        (!state.stop).then_some(state.applied)
+        let may_make = std::mem::take(&mut state.is_asked) || state.records.fault.is_none();
+        let State { position, notes_first, .. } = *state;
+        (!state.stop).then_some(Next { position, notes_first, may_make })
     }
 }
 
@@ -366,79 +477,21 @@ fn make_indexes(store: &Store) -> bool {
     })
 }
 
-/// A step whose panic ends in an error: whoever waits for the view must never wait for ever.
-fn guarded(work: &Work, applied: Option<Place>, shared: &Shared) -> Result<Step, Error> {
-    let step = AssertUnwindSafe(|| step(work, applied, shared));
-    std::panic::catch_unwind(step).unwrap_or_else(|_| {
-        Err(Error::Store { reason: "the view could not be written; see the log".into() })
-    })
-}
-
-/// Applies the next entries.
-fn step(work: &Work, applied: Option<Place>, shared: &Shared) -> Result<Step, Error> {
-    // A view that an error broke is found out here, also where there is nothing to apply.
-    work.store.view().applied().map_err(|error| Error::store(&error))?;
-    let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
-    let sources = Sources {
-        store: &work.store,
-        places: &work.places,
-        policy,
-        me: work.me,
-        forward_only: work.forward_only,
-        is_stopped: &shared.is_stopped,
-        made: &shared.made,
-        readers: &shared.readers,
-    };
-    let mut projection = Projection::new(&sources);
-    // The last entries may have been dropped; who waits for them waits for the end all the same.
-    let end = work.store.end().filter(|end| Some(*end) > applied);
-    let mut is_cut = false;
-    let mut last = None;
-    let mut failed = None;
-    let replayed = work.store.replay(applied, |place, entry| {
-        let applied = match Entry::decode(&entry) {
-            Ok(entry) if projection.ends_before(&entry) => {
-                is_cut = true;
-                return ControlFlow::Break(());
-            }
-            Ok(entry) => projection.apply(place, entry),
-            Err(error) => {
-                tracing::error!(?place, %error, "an entry of the log is skipped");
-                Ok(())
-            }
-        };
-        if let Err(error) = applied {
-            failed = Some(error);
-            return ControlFlow::Break(());
+#[cfg(test)]
+impl Work {
+    /// How far so many steps come, before each of which something `arrives`.
+    pub(crate) fn after_steps(&self, steps: usize, mut arrives: impl FnMut()) -> Position {
+        let (shared, mut before) = (Shared::default(), Course::None);
+        let (mut position, notes_first) = (self.survey().unwrap(), self.store.end());
+        for _ in 0..steps {
+            arrives();
+            let next = Next { position, notes_first, may_make: true };
+            let course = Course::choose(self, &next, before);
+            let step = step::step(self, (position, course), &shared).unwrap();
+            (position, before) = (step.position.unwrap_or(position), course);
         }
-        last = Some(place);
-        if projection.changes() >= STEP_CHANGES_MAX {
-            is_cut = true;
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    });
-    let replayed = replayed.map_err(|error| Error::store(&error))?;
-    for bad in &replayed.bad_frames {
-        let (segment, offset) = (bad.segment, bad.offset);
-        tracing::warn!(segment, offset, bytes = bad.length, "damage in the log is passed over");
+        position
     }
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    if !is_cut {
-        last = last.max(end);
-    }
-    let is_repinned = projection.repin()?;
-    let is_repurged = projection.repurge()?;
-    if is_cut {
-        projection.expect_more();
-    }
-    let written = match last.or(applied.filter(|_| is_repinned || is_repurged)) {
-        Some(place) => projection.finish(place)?,
-        None => Vec::new(),
-    };
-    Ok(Step { last, written, is_cut })
 }
 
 #[cfg(test)]
@@ -465,11 +518,13 @@ mod tests {
             policy: Arc::new(RwLock::new(ledger.policy())),
             me: ledger.device(),
             forward_only: false,
+            lag_max: u64::MAX,
+            step_changes: STEP_CHANGES_MAX,
         };
         // From the beginning of the log, as if nothing of it was in the view.
         let before = ledger.view().applied().unwrap();
         let shared = Shared { is_stopped: AtomicBool::new(true), ..Shared::default() };
-        let step = step(&work, None, &shared);
+        let step = step::step(&work, (Position::default(), Course::All), &shared);
         assert!(matches!(step, Err(Error::ShuttingDown)));
         assert_eq!(ledger.view().applied().unwrap(), before);
         drop(work);

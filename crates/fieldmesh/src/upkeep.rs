@@ -19,6 +19,7 @@ use fieldmesh_store::{Direction, Entry as LogEntry, Fate, KeyRange, Place, Store
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::keep;
+use crate::making::Position;
 use crate::projection::is_superseded;
 use crate::rows::{self, QuarantineRow};
 
@@ -44,7 +45,7 @@ impl<'a> Worth<'a> {
     /// Reads what is needed to decide about the entries at `places`; `me` wrote the local changes.
     pub(crate) fn read(store: &'a Store, me: DeviceId, places: &Range<u64>) -> Result<Self, Error> {
         // The position first: rows may be newer than it, never older.
-        let applied = store.view().applied().map_err(|error| Error::store(&error))?;
+        let applied = Position::read(store.view())?.shown();
         let mut refused = BTreeSet::new();
         let range = KeyRange::all();
         for row in rows::scan(store.view(), Tree::Quarantine, range, Direction::Ascending) {

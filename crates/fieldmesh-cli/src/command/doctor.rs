@@ -20,6 +20,7 @@ const PARTS: [(&str, &str); 3] = [
 pub(super) async fn doctor(context: &Context<'_>, args: &DoctorArgs) -> Result<(), Failure> {
     let report = match crate::home::open(context.global, context.terminal).await {
         Ok(home) => {
+            super::progress::until_made(context.terminal, &home).await;
             let backend = home.backend();
             let report = async {
                 if args.accept {
@@ -74,5 +75,5 @@ fn unopened(folder: &Path, problem: &Problem) -> DoctorReport {
         next: "Put it back from a backup, or join the crew again with a new home.".into(),
         record: None,
     }));
-    DoctorReport { open: true, checking: None, findings }
+    DoctorReport { open: true, checking: None, remaking: None, findings }
 }

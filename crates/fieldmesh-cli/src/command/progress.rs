@@ -5,12 +5,37 @@ use std::time::Duration;
 use fieldmesh::api::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::backend::Listener;
+use crate::backend::{Listener, Local};
+use crate::home::Home;
 use crate::render;
 use crate::terminal::Terminal;
 
 /// How often a spinner turns while nothing is told.
 const TICK: Duration = Duration::from_millis(120);
+/// What is said once where no bar is shown.
+const MAKING: &str = "The records are being made readable again from the log; this waits for them.";
+
+/// Where this process has opened the home, waits until all records can be read: nobody makes them
+/// readable after its end.
+pub(super) async fn until_made(terminal: &Terminal, home: &Home) {
+    let Home::Local(Local(node)) = home else { return };
+    let mut shown = None;
+    let begin = || {
+        if !terminal.shows_bars() {
+            terminal.say(MAKING);
+        }
+        let bar = bar(terminal, Some(100), "{wide_bar} {percent:>3} %  {msg}");
+        bar.set_message("making the records readable again");
+        bar
+    };
+    node.until_made(|remaking| {
+        shown.get_or_insert_with(begin).set_position(remaking.percent());
+    })
+    .await;
+    if let Some(bar) = shown {
+        bar.finish_and_clear();
+    }
+}
 
 /// A bar for a file of so many bytes, hidden where bars are not welcome.
 pub(super) fn file_bar(terminal: &Terminal, size: Option<u64>) -> ProgressBar {

@@ -169,6 +169,8 @@ pub(super) async fn list(context: &Context<'_>, args: &ListArgs) -> Result<(), F
         device: args.device.clone(),
         sort: args.sort.clone(),
         cursor: args.cursor.clone(),
+        // What reads a file or a pipe would not see that some are missing, so it waits for them.
+        partial: context.terminal.is_read_by_people(),
     };
     context
         .with_home(async |home| {
@@ -176,11 +178,14 @@ pub(super) async fn list(context: &Context<'_>, args: &ListArgs) -> Result<(), F
                 let count = home.count(query).await?;
                 return context.terminal.value(&count, |count, _| count.to_string());
             }
-            let Page { records, next } = home.page(query).await?;
-            if records.is_empty() {
+            let Page { records, next, remaking } = home.page(query).await?;
+            if records.is_empty() && remaking.is_none() {
                 context.terminal.say("No records.");
             }
             context.terminal.list(&records, render::records)?;
+            if let Some(remaking) = remaking {
+                context.terminal.complain(&render::not_all(remaking, records.len()));
+            }
             if let Some(next) = next {
                 context.terminal.say(&format!("There is more: add --cursor {next}"));
             }

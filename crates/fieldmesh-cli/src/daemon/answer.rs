@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fieldmesh::api::{Class, Problem};
@@ -10,6 +10,9 @@ use serde::Serialize;
 
 use crate::problem;
 use crate::wire::{JSON_LINES, PROBLEM};
+
+/// How soon whoever has to come again is told to.
+const RETRY_SECONDS: &str = "5";
 
 /// A failure as an answer.
 #[derive(Debug)]
@@ -56,6 +59,9 @@ fn with_status(status: StatusCode, problem: &Problem) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+    if problem.class == Class::Later {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+    }
     response
 }
 
@@ -68,6 +74,7 @@ const fn title(class: Class) -> &'static str {
         Class::Unreachable => "Unreachable",
         Class::Invalid => "Not valid",
         Class::Store => "Store damaged or locked",
+        Class::Later => "Not so far, ask again later",
     }
 }
 

@@ -85,7 +85,7 @@ impl Backend for Fake {
 
     fn page(&self, query: ListQuery) -> Answer<'_, Page> {
         let records = vec![samples::record(), samples::other_record()];
-        self.answer(("page", query), Page { records, next: Some("01ab".into()) })
+        self.answer(("page", query), Page { records, next: Some("01ab".into()), remaking: None })
     }
 
     fn count(&self, query: ListQuery) -> Answer<'_, u64> {

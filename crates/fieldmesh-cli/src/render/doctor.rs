@@ -18,6 +18,11 @@ pub(crate) fn doctor(report: &DoctorReport, style: &Style) -> String {
     if let Some(percent) = report.checking {
         text.push_str(&format!("What is stored is being checked: {percent} % done.\n"));
     }
+    if let Some(remaking) = report.remaking {
+        let words = one_line(&remaking.words());
+        text.push_str(&style.paint(Tone::Doubtful, &format!("Not all is known here: {words}.")));
+        text.push('\n');
+    }
     for finding in &report.findings {
         text.push_str(&shown(finding, style));
     }

@@ -14,11 +14,6 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         Some(user) => format!("{name} ({}, {})", one_line(user), status.role),
         None => format!("{name} ({})", status.role),
     };
-    let tone = match status.state.as_str() {
-        "damaged" | "revoked" => Tone::Bad,
-        "ready" | "online" => Tone::Good,
-        _ => Tone::Plain,
-    };
     let records: Vec<String> = status
         .records
         .iter()
@@ -29,9 +24,11 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         true => "nowhere; `fieldmesh run` listens".into(),
         false => status.addresses.join(", "),
     };
+    let so_far = if status.remaking.is_some() { " so far" } else { "" };
+    let records = if records.is_empty() { "none".into() } else { records.join(", ") };
     let root = status.root.get(..16).unwrap_or(&status.root);
     let mut about = vec![
-        ("state", style.paint(tone, &status.state)),
+        ("state", style.paint(tone_of(&status.state), &status.state)),
         ("tenant", format!("{} ({})", one_line(&tenant.name), tenant.slug)),
         ("fingerprint", tenant.fingerprint.clone()),
         ("device", who),
@@ -39,15 +36,18 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         ("listening", listening),
         ("peers", format!("{} connected", status.connected)),
         ("in step", style.time_or(status.last_sync, "never so far")),
-        ("records", if records.is_empty() { "none".into() } else { records.join(", ") }),
-        ("where", places(status.places)),
+        ("records", format!("{records}{so_far}")),
+        ("where", format!("{}{so_far}", places(status.places))),
         ("batches", format!("{}, root {root}", thousands(status.batches))),
     ];
+    if let Some(remaking) = status.remaking {
+        about.insert(1, ("being made", style.paint(Tone::Doubtful, &remaking.words())));
+    }
     if status.unsealed > 0 {
         about.push(("on the way", counted(status.unsealed, "change", "changes")));
     }
     let tone = if status.conflicts == 0 { Tone::Plain } else { Tone::Doubtful };
-    about.push(("conflicts", style.paint(tone, &format!("{} open", status.conflicts))));
+    about.push(("conflicts", style.paint(tone, &format!("{} open{so_far}", status.conflicts))));
     if status.quarantined > 0 {
         let text = thousands(status.quarantined);
         about.push(("quarantined", style.paint(Tone::Doubtful, &text)));
@@ -78,6 +78,14 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         about.push(("damage", style.paint(Tone::Bad, &one_line(damage))));
     }
     pairs(&about, 0, style)
+}
+
+fn tone_of(state: &str) -> Tone {
+    match state {
+        "damaged" | "revoked" => Tone::Bad,
+        "ready" | "online" => Tone::Good,
+        _ => Tone::Plain,
+    }
 }
 
 /// How far a rekey has come, and what is in its way.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use fieldmesh::api::{Record, Safety};
+use fieldmesh::api::{Record, Remaking, Safety};
 use serde_json::{Map, Value as Json};
 
 use super::table::{Side, Table, length, shortened};
@@ -46,12 +46,21 @@ pub(crate) fn record(record: &Record, style: &Style) -> String {
         let (text, tone) = place(safe);
         about.push(("where", style.paint(tone, &text)));
     }
+    if let Some(remaking) = record.remaking {
+        let text = format!("it may not be up to date: {}", remaking.words());
+        about.push(("being made", style.paint(Tone::Doubtful, &text)));
+    }
     if !record.conflicts.is_empty() {
         let ids: Vec<&str> = record.conflicts.iter().map(|id| short_id(id)).collect();
         let text = format!("{} (see `fieldmesh conflicts`)", ids.join(", "));
         about.push(("conflicts", style.paint(Tone::Doubtful, &text)));
     }
     format!("{heading}\n{}{}", pairs(&fields, 2, style), pairs(&about, 0, style))
+}
+
+/// That a list of so many records lacks some.
+pub(crate) fn not_all(remaking: Remaking, listed: usize) -> String {
+    format!("These {listed} are not all: {}.", remaking.words())
 }
 
 /// Many records, the fields that most of them have in columns.

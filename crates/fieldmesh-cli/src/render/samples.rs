@@ -49,6 +49,7 @@ pub(crate) fn record() -> Record {
         version: None,
         safe: Some(Safety::Devices(2)),
         conflicts: vec!["77777777-7777-7777-7777-77777c21a9f0".into()],
+        remaking: None,
     }
 }
 
@@ -253,6 +254,7 @@ pub(crate) fn sync() -> SyncReport {
         result: SyncResult::Partial,
         peers: vec![peer(Some("truck-7"), None), peer(None, Some("no answer within 5 s"))],
         conflicts: 1,
+        remaking: None,
         only: Vec::new(),
         notes: Vec::new(),
         revoked: false,
@@ -290,6 +292,7 @@ pub(crate) fn rekey() -> RekeyReport {
 pub(crate) fn status() -> StatusReport {
     StatusReport {
         state: "online".into(),
+        remaking: None,
         tenant: tenant(),
         role: Role::Admin,
         user: Some("Ana".into()),

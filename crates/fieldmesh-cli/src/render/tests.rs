@@ -369,7 +369,7 @@ fn what_is_open_is_told_before_what_was_healed() {
         ..Finding::default()
     };
     let findings = vec![lost, healed];
-    let report = DoctorReport { open: true, checking: Some(34), findings };
+    let report = DoctorReport { open: true, checking: Some(34), remaking: None, findings };
     assert_eq!(
         doctor(&report, &style()),
         "1 thing is open.\n\

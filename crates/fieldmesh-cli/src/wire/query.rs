@@ -54,6 +54,9 @@ pub(crate) fn list_pairs(query: &ListQuery) -> Pairs {
     if query.in_conflict {
         pairs.push(("conflict".into(), "true".into()));
     }
+    if query.partial {
+        pairs.push(("partial".into(), "true".into()));
+    }
     let words = [
         ("site", &query.site),
         ("author", &query.author),
@@ -88,6 +91,7 @@ fn list_pair(query: &mut ListQuery, name: &str, value: String) -> Result<(), Pro
         "deleted" => query.deleted = parsed(name, &value)?,
         "unsafe" => query.not_safe = parsed(name, &value)?,
         "conflict" => query.in_conflict = parsed(name, &value)?,
+        "partial" => query.partial = parsed(name, &value)?,
         "site" => query.site = Some(value),
         "author" => query.author = Some(value),
         "device" => query.device = Some(value),
@@ -183,6 +187,7 @@ mod tests {
             device: Some("truck".into()),
             sort: Some("oilVolume:down".into()),
             cursor: Some("01ab".into()),
+            partial: true,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::{Record, Remaking};
 
 /// Everything that was found, what is open first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,10 @@ pub struct DoctorReport {
     /// How much of the check of everything that is stored is done, in percent, while one goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checking: Option<u64>,
+    /// How far the records have come that are made anew from the log; until then damage that is
+    /// found meanwhile is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaking: Option<Remaking>,
     /// What was found.
     pub findings: Vec<Finding>,
 }

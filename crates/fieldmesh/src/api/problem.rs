@@ -21,6 +21,8 @@ pub enum Class {
     Invalid,
     /// The store is damaged, full or locked.
     Store,
+    /// It works a while later; nothing is wrong.
+    Later,
 }
 
 impl Class {
@@ -34,6 +36,7 @@ impl Class {
             Self::Unreachable => 5,
             Self::Invalid => 6,
             Self::Store => 7,
+            Self::Later => 8,
         }
     }
 
@@ -46,7 +49,7 @@ impl Class {
             Self::NotFound => 404,
             Self::Unreachable => 502,
             Self::Invalid => 422,
-            Self::Store => 503,
+            Self::Store | Self::Later => 503,
         }
     }
 }

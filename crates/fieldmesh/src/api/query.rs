@@ -3,7 +3,7 @@
 use fieldmesh_model::{DocumentId, Moment};
 use serde::{Deserialize, Serialize};
 
-use super::{Edits, FieldChange, Record};
+use super::{Edits, FieldChange, Record, Remaking};
 
 /// Which records to list: newest first unless `sort` says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,10 @@ pub struct ListQuery {
     /// Goes on behind the last record of an earlier page, whose `next` this was.
     #[serde(default)]
     pub cursor: Option<String>,
+    /// Whether a page may lack records while they are made anew from the log; it says so then. By
+    /// default it is not given before all are there.
+    #[serde(default)]
+    pub partial: bool,
 }
 
 /// One page of records.
@@ -61,6 +65,10 @@ pub struct Page<T = Record> {
     /// The cursor of the next page; none where this one is the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// How far the records have come that are made anew from the log; until then some are missing
+    /// here, and others are as they were once. Nothing where all are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaking: Option<Remaking>,
 }
 
 /// What happens to the answer of a live query.

@@ -4,7 +4,7 @@ use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, Tena
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{DiskReport, KeptReport, Safety, SafetyCounts};
+use super::{DiskReport, KeptReport, Remaking, Safety, SafetyCounts};
 
 /// One record as people and programs see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,10 @@ pub struct Record {
     pub version: Option<String>,
     /// Ids of its open conflicts.
     pub conflicts: Vec<String>,
+    /// Where records are being made anew from the log, how far that has come: this one may be as
+    /// it was once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaking: Option<Remaking>,
 }
 
 /// One change of a record's history.
@@ -157,8 +161,11 @@ pub struct SyncReport {
     pub result: SyncResult,
     /// Peer by peer.
     pub peers: Vec<PeerSync>,
-    /// Open conflicts afterwards.
+    /// Open conflicts afterwards; while records are made anew, of those that are made.
     pub conflicts: u64,
+    /// How far the records had come, while they are made anew from the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaking: Option<Remaking>,
     /// The part that was asked for, in words; nothing where it was everything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
@@ -222,8 +229,12 @@ pub struct TenantReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusReport {
-    /// One word: `ready`, `online`, `syncing`, `revoked`, `damaged`.
+    /// One word: `ready`, `online`, `syncing`, `remaking`, `revoked`, `damaged`.
     pub state: String,
+    /// How far the records have come that are made anew from the log; until then the numbers of
+    /// records, places and conflicts are those of what is made so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaking: Option<Remaking>,
     /// The tenant.
     pub tenant: TenantReport,
     /// This device's role.

@@ -206,8 +206,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Query<T> {
     ///
     /// As of [`Query::all`]; [`Error::Cursor`]: begin with the first page.
     pub async fn page(self) -> Result<Page<Typed<T>>, Error> {
-        let Page { records, next } = self.node.page(self.list).await?;
-        Ok(Page { records: typed(records)?, next })
+        let Page { records, next, remaking } = self.node.page(self.list).await?;
+        Ok(Page { records: typed(records)?, next, remaking })
     }
 
     /// How many there are; limit and cursor do not count.

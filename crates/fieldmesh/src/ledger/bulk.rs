@@ -10,6 +10,7 @@ use crate::rows::RecordRow;
 
 use super::Ledger;
 use super::names::{ViewReferences, record_name};
+use super::record::Target;
 
 /// The most records that one call changes.
 const RECORDS_MAX: usize = 10_000;
@@ -23,6 +24,7 @@ struct Wanted {
 impl Ledger {
     /// Changes the records that a query asks for; if one of them cannot be changed so, none is.
     pub(crate) fn edit_all(&self, bulk: &BulkEdit) -> Result<BulkReport, Error> {
+        let view = self.projector.view_number();
         self.settle()?;
         let plan = self.plan(&bulk.list)?;
         if bulk.list.deleted {
@@ -69,7 +71,8 @@ impl Ledger {
             return Ok(report);
         }
         for Wanted { id, edits } in wanted {
-            self.change(id, schema, |document, actor, at| {
+            let target = Target { id, view, version: None };
+            self.change(target, schema, |document, actor, at| {
                 document.edit(schema, actor, at, &edits)
             })?;
         }

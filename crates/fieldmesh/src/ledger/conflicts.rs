@@ -15,7 +15,7 @@ use crate::schema;
 use super::Ledger;
 use super::names::ViewReferences;
 use super::query::Names;
-use super::record::{hex, person};
+use super::record::{Target, hex, person};
 
 const KIND_FIELD: &str = "field";
 pub(crate) const KIND_DELETED: &str = "deleted-and-edited";
@@ -86,7 +86,9 @@ impl Ledger {
         id: &str,
         resolution: &Resolution,
     ) -> Result<Record, Error> {
+        let view = self.projector.view_number();
         let report = self.conflict(id)?;
+        let target = Target { id: report.record, view, version: None };
         if report.kind == KIND_QUARANTINE {
             let reason = match report.batch {
                 Some(batch) => {
@@ -107,11 +109,9 @@ impl Ledger {
         match resolution {
             Resolution::Take(choice) => {
                 let label = self.label(choice, &found, &row)?;
-                self.take(report.record, &schema, &found, &label)
+                self.take(target, &schema, &found, &label)
             }
-            Resolution::Set(assignments) => {
-                self.set(report.record, &schema, &record, &found, assignments)
-            }
+            Resolution::Set(assignments) => self.set(target, &schema, &record, &found, assignments),
         }
     }
 
@@ -136,7 +136,7 @@ impl Ledger {
 
     fn take(
         &self,
-        id: DocumentId,
+        target: Target<'_>,
         schema: &fieldmesh_model::schema::Collection,
         found: &FieldConflict,
         label: &str,
@@ -144,7 +144,7 @@ impl Ledger {
         let resolution =
             found.take(label).map_err(|error| Error::Usage { reason: error.to_string() })?;
         let user = self.user();
-        self.change(id, schema, |document, actor, at| match resolution {
+        self.change(target, schema, |document, actor, at| match resolution {
             fieldmesh_document::Resolution::Write(edit) => {
                 document.resolve(schema, actor, at, std::slice::from_ref(&edit))
             }
@@ -156,7 +156,7 @@ impl Ledger {
 
     fn set(
         &self,
-        id: DocumentId,
+        target: Target<'_>,
         schema: &fieldmesh_model::schema::Collection,
         record: &rows::RecordRow,
         found: &FieldConflict,
@@ -170,7 +170,7 @@ impl Ledger {
                 reason: format!("--set has to give {} a value, it is what competes", found.key),
             });
         }
-        let references = ViewReferences { ledger: self, except: Some(id) };
+        let references = ViewReferences { ledger: self, except: Some(target.id) };
         let checked = validate_edit(schema, &record.fields, &edits, &references)
             .map_err(|faults| Error::Invalid { faults })?;
         // An edit to the value that is shown already is none for the check, but it settles.
@@ -180,7 +180,9 @@ impl Ledger {
                 writes.push(edit);
             }
         }
-        self.change(id, schema, |document, actor, at| document.resolve(schema, actor, at, &writes))
+        self.change(target, schema, |document, actor, at| {
+            document.resolve(schema, actor, at, &writes)
+        })
     }
 
     /// The label that a choice comes to.

@@ -17,6 +17,7 @@ use crate::schema;
 use super::Ledger;
 use super::names::ViewReferences;
 use super::query::Names;
+use super::remaking::depends_on_others;
 use super::write::Pending;
 
 /// A record that has been checked and has its id.
@@ -46,7 +47,13 @@ impl Ledger {
         self.check_create(schema)?;
         // A disk that failed for a moment must not keep a crew from recording.
         self.mend_view();
+        let view = self.projector.view_number();
         let fields = self.read_fields(schema, new)?;
+        if depends_on_others(schema, &fields) {
+            self.await_records(
+                "what is recorded already, and what this refers to, is not all there",
+            )?;
+        }
         if schema.unique.iter().any(|unique| !unique.extended) {
             // What must be unique is compared with everything, the last moment included.
             self.settle()?;
@@ -67,6 +74,7 @@ impl Ledger {
         if ready.is_late {
             self.check_not_let_go(ready.id)?;
         }
+        self.check_view(view)?;
         let (record, pending) = self.start(&ready)?;
         // While the disk works.
         let record = self.to_record(ready.id, schema, record, &mut Names::default());

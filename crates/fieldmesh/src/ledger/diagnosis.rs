@@ -22,7 +22,7 @@ const NAMED_MAX: usize = 10;
 impl Ledger {
     /// Everything that is known to be wrong, or was and is healed; `notes` are what the mesh says.
     pub(crate) fn diagnose(&self, notes: Vec<String>) -> Result<DoctorReport, Error> {
-        self.settle()?;
+        let remaking = self.settle_partly()?;
         self.mend()?;
         let harms = self.harms()?;
         let mut findings = Vec::new();
@@ -44,6 +44,7 @@ impl Ledger {
         Ok(DoctorReport {
             open: findings.iter().any(|finding| finding.open),
             checking: self.scrub_progress().map(|progress| progress.percent()),
+            remaking,
             findings,
         })
     }

@@ -11,6 +11,7 @@ use crate::api::{ChangeKind, ChangeReport, ChangesPage, ChangesQuery};
 use crate::changes::version;
 use crate::entry::{Entry, Fact, Note};
 use crate::error::Error;
+use crate::making::Position;
 use crate::projection::VANISHED_KEY;
 use crate::rows;
 use crate::schema;
@@ -91,6 +92,7 @@ impl Ledger {
     /// A page of what has changed.
     pub(crate) fn changes(&self, query: &ChangesQuery) -> Result<ChangesPage, Error> {
         let only = query.collection.as_deref().map(schema::named).transpose()?;
+        let view = self.projector.view_number();
         self.settle()?;
         let reached = query.after.as_deref().map(|text| self.read_cursor(text)).transpose()?;
         let limit = query.limit.unwrap_or(CHANGES_DEFAULT).clamp(1, CHANGES_MAX);
@@ -118,6 +120,8 @@ impl Ledger {
             changes.extend(self.change_at(cursor, id, after)?);
         }
         let next = Reached { cursor: end, told }.write(self.feed_id()?);
+        // One that is made anew meanwhile lacks what the cursor says was told.
+        self.check_view(view)?;
         Ok(ChangesPage { changes, next, more, vanished })
     }
 
@@ -162,10 +166,10 @@ impl Ledger {
         Ok(reached)
     }
 
-    /// The last position of what the view has applied.
+    /// The last position of which all records are in the view.
     fn applied_position(&self) -> Result<u64, Error> {
-        let applied = self.view().applied().map_err(|error| Error::store(&error))?;
-        Ok(applied.map_or(0, rows::position_end))
+        let shown = Position::read(self.view())?.shown();
+        Ok(shown.map_or(0, rows::position_end))
     }
 
     /// Where the feed stood when records vanished the last time.

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::harm::{self, Harm, Harmed, LostChange, Outcome};
+use crate::making::Position;
 use crate::mesh::Call;
 use crate::rows::{self, DocumentRow, LeafRow};
 
@@ -35,8 +36,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn of(store: &Store) -> Result<Self, Error> {
-        let applied = store.view().applied().map_err(|error| Error::store(&error))?;
-        Ok(Self { applied, end: store.end() })
+        Ok(Self { applied: Position::read(store.view())?.shown(), end: store.end() })
     }
 
     /// Whether the entry at `place` had been read once, so that what the view does not list is
@@ -56,6 +56,8 @@ struct Listed {
 
 impl Ledger {
     /// Looks at everything that was found damaged since this was asked last. Blocks.
+    ///
+    /// While records are made anew, what needs them is put off; what others may hold is not.
     pub(crate) fn mend(&self) -> Result<(), Error> {
         let places = self.damaged.take();
         let (gone, sound): (BTreeSet<Place>, BTreeSet<Place>) =
@@ -64,12 +66,17 @@ impl Ledger {
         if gone.is_empty() {
             return Ok(());
         }
-        let noted = self.note_harms(&gone);
-        if noted.is_err() {
-            // The next reading of them begins anew.
-            self.damaged.forget(gone);
+        match self.note_harms(&gone) {
+            Ok(later) => {
+                self.damaged.put_off(later);
+                Ok(())
+            }
+            Err(error) => {
+                // The next reading of them begins anew.
+                self.damaged.forget(gone);
+                Err(error)
+            }
         }
-        noted
     }
 
     /// Notes that damaged entries can be read again, as after a disk that failed for a while.
@@ -115,7 +122,7 @@ impl Ledger {
             return Ok(());
         }
         let places = self.store.append(entries).map_err(|error| Error::store(&error))?;
-        places.last().map_or(Ok(()), |place| self.projector.wait(*place))
+        places.last().map_or(Ok(()), |place| self.projector.wait_noted(*place))
     }
 
     /// Whether the entry cannot be read, also at a second try.
@@ -129,8 +136,12 @@ impl Ledger {
         self.store.report().is_lost(place) || is_unreadable
     }
 
-    fn note_harms(&self, places: &BTreeSet<Place>) -> Result<(), Error> {
-        self.catch_up()?;
+    /// Notes what lay at these places; gives those of which that cannot be told before all records
+    /// are there.
+    fn note_harms(&self, places: &BTreeSet<Place>) -> Result<BTreeSet<Place>, Error> {
+        let is_whole = self.remaking().is_none();
+        let wait = if is_whole { Self::catch_up } else { Self::catch_up_noted };
+        wait(self)?;
         // A view that was made anew has learned of some since.
         let mut fresh = places.clone();
         for harm in self.harms()? {
@@ -141,7 +152,7 @@ impl Ledger {
         }
         let places = &fresh;
         let mut listed = self.listed(places)?;
-        if !listed.unsealed.is_empty() && self.mesh.get().is_some() {
+        if is_whole && !listed.unsealed.is_empty() && self.mesh.get().is_some() {
             // What a running node has in memory is written once more, into a batch.
             self.seal(None)?;
             self.catch_up()?;
@@ -149,11 +160,17 @@ impl Ledger {
         }
         let found = clock::now();
         let mut harms = Vec::with_capacity(places.len());
+        let mut later = BTreeSet::new();
         for place in places {
             let what = self.what_lay_at(*place, &mut listed)?;
+            if !is_whole && matches!(what, Harmed::Change(_) | Harmed::Unknown) {
+                later.insert(*place);
+                continue;
+            }
             harms.push(Harm { place: *place, found, what, outcome: Outcome::Open });
         }
-        self.keep_harms(&harms)
+        self.keep_harms(&harms)?;
+        Ok(later)
     }
 
     /// Notes damage durably, and asks for what is lacking.

@@ -24,7 +24,12 @@ const CANDIDATES_MAX: usize = 5;
 impl Ledger {
     /// The record that `name` means, in any collection.
     pub(crate) fn resolve(&self, name: &str) -> Result<DocumentId, Error> {
-        self.settle()?;
+        self.settle_soon("which record is meant cannot be told before")?;
+        self.resolve_settled(name)
+    }
+
+    /// The same of what the view has.
+    pub(super) fn resolve_settled(&self, name: &str) -> Result<DocumentId, Error> {
         let mut found = self.named_in(name, catalogue::collections())?;
         if found.is_empty() {
             found = self.ending_in(name)?;
@@ -208,11 +213,9 @@ impl References for ViewReferences<'_> {
     fn exists(&self, collection: &str, id: &str) -> bool {
         let Some(collection) = catalogue::named(collection) else { return false };
         let Ok(id) = id.parse::<DocumentId>() else { return false };
-        let row = self.ledger.row(id).ok().flatten();
-        row.is_some_and(|row| {
-            row.scope.collection == collection.number
-                && row.record.is_some_and(|record| !record.deleted)
-        })
+        let Some(row) = self.ledger.row(id).ok().flatten() else { return false };
+        row.scope.collection == collection.number
+            && row.record.is_some_and(|record| !record.deleted)
     }
 
     fn value(&self, collection: &str, id: &str, key: &str) -> Option<Value> {

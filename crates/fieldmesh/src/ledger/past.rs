@@ -68,6 +68,14 @@ impl Past {
         Ok(Self { epoch: Epoch(epoch), restores, facts })
     }
 
+    /// Writes the consequences, and leaves it to the next open to have the store forget what they
+    /// follow from: what is lacking is not on the disk so far.
+    pub(crate) fn note(&self, store: &Store, projector: &Projector) {
+        if let Err(error) = self.write(store, projector) {
+            tracing::warn!(%error, "what follows from found damage could not be written");
+        }
+    }
+
     /// Writes the consequences; only then the store forgets what they follow from.
     ///
     /// On a full disk the home opens all the same, and the next open draws them once more.
@@ -84,7 +92,7 @@ impl Past {
     fn write(&self, store: &Store, projector: &Projector) -> Result<(), Error> {
         let entries = self.facts.iter().map(|fact| Entry::Fact(fact.clone()).encode()).collect();
         let places = store.append(entries).map_err(|error| Error::store(&error))?;
-        places.last().map_or(Ok(()), |place| projector.wait(*place))
+        places.last().map_or(Ok(()), |place| projector.wait_noted(*place))
     }
 }
 

@@ -52,13 +52,29 @@ pub(in crate::ledger) struct Found {
 impl Ledger {
     /// The records that `query` asks for, in its order.
     pub(crate) fn list(&self, query: &ListQuery) -> Result<Vec<Record>, Error> {
-        Ok(self.page(query)?.records)
+        // It has no way to say that some are missing.
+        self.settle()?;
+        Ok(self.page_in(query, None)?.records)
     }
 
     /// A page of them, and the cursor of the next.
     pub(crate) fn page(&self, query: &ListQuery) -> Result<Page, Error> {
-        self.settle()?;
-        self.page_in(query, None)
+        if !query.partial {
+            self.settle()?;
+            return self.page_in(query, None);
+        }
+        let before = self.settle_partly()?;
+        self.check_remaking()?;
+        let Page { mut records, next, .. } = self.page_in(query, None)?;
+        let remaking = before.or_else(|| self.remaking());
+        if remaking.is_none() {
+            return Ok(Page { records, next, remaking });
+        }
+        // What was purged may not be taken out so far.
+        let policy = self.policy();
+        records.retain(|record| !policy.is_purged(&record.id));
+        // Behind a page that lacks some there may be a whole one, which would look like the end.
+        Ok(Page { records, next: None, remaking })
     }
 
     /// The same of a snapshot.
@@ -68,7 +84,7 @@ impl Ledger {
         let last = records.last().filter(|_| has_more);
         let next = last
             .map(|(id, _, record)| cursor::write(&self.store, query, &plan.position(*id, record)));
-        Ok(Page { records: self.to_records(records), next })
+        Ok(Page { records: self.to_records(records), next, remaking: None })
     }
 
     /// How many records `query` asks for, whatever its limit and cursor say.
@@ -216,6 +232,7 @@ impl Ledger {
                 .filter(|conflict| conflict.open)
                 .map(|conflict| conflict.id)
                 .collect(),
+            remaking: None,
         }
     }
 }

@@ -17,13 +17,47 @@ use crate::schema;
 use super::create::is_who;
 use super::names::ViewReferences;
 use super::query::Names;
+use super::remaking::remaking_error;
 use super::{Desk, Ledger};
+
+/// A record that is to be changed, as it was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) id: DocumentId,
+    /// The number of the view that was looked at: in one that is made anew other things stand.
+    pub(super) view: u64,
+    /// The version that was read, where only that may be changed.
+    pub(super) version: Option<&'a str>,
+}
 
 impl Ledger {
     /// The record as people see it.
     pub(crate) fn show(&self, id: DocumentId) -> Result<Record, Error> {
         self.settle()?;
+        self.shown(id)
+    }
+
+    /// The record that `name` means. One that is named by its whole id is shown as far as it is
+    /// there, and it says so where more may come.
+    pub(crate) fn show_named(&self, name: &str) -> Result<Record, Error> {
+        let Ok(id) = name.parse::<DocumentId>() else { return self.show(self.resolve(name)?) };
+        let before = self.settle_partly()?;
+        self.check_remaking()?;
+        let shown = self.shown(id);
+        let remaking = before.or_else(|| self.remaking());
+        match (shown, remaking) {
+            (Err(Error::NotFound { .. }), Some(remaking)) => {
+                Err(remaking_error(remaking, &format!("{name:?} is not there so far")))
+            }
+            (shown, remaking) => Ok(Record { remaking, ..shown? }),
+        }
+    }
+
+    fn shown(&self, id: DocumentId) -> Result<Record, Error> {
         let not_found = || self.no_record(id);
+        if self.policy().is_purged(&id) {
+            return Err(not_found());
+        }
         let mut row = self.row(id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
         let schema = schema::numbered(row.scope.collection);
@@ -46,16 +80,17 @@ impl Ledger {
         self.edit_if(id, edits, None)
     }
 
-    /// As [`Self::edit`], if the record is read as `base`.
+    /// As [`Self::edit`], if the record is read as `version`.
     pub(crate) fn edit_if(
         &self,
         id: DocumentId,
         edits: &Edits,
-        base: Option<&str>,
+        version: Option<&str>,
     ) -> Result<Record, Error> {
+        let target = self.target(id, version);
         let (schema, record) = self.editable(id)?;
         // Whoever has read something else learns that first, whatever else is wrong.
-        self.check_base(id, base)?;
+        self.check_target(target)?;
         if record.deleted {
             let name = format!("{id} (it is deleted; `restore-record` brings it back)");
             return Err(Error::NotFound { kind: "record", name });
@@ -64,7 +99,7 @@ impl Ledger {
         let references = ViewReferences { ledger: self, except: Some(id) };
         let edits = validate_edit(&schema, &record.fields, &edits, &references)
             .map_err(|faults| Error::Invalid { faults })?;
-        self.change_if(id, &schema, base, |document, actor, at| {
+        self.change(target, &schema, |document, actor, at| {
             document.edit(&schema, actor, at, &edits)
         })
     }
@@ -74,13 +109,12 @@ impl Ledger {
         self.delete_if(id, None)
     }
 
-    /// As [`Self::delete`], if the record is read as `base`.
-    pub(crate) fn delete_if(&self, id: DocumentId, base: Option<&str>) -> Result<Record, Error> {
+    /// As [`Self::delete`], if the record is read as `version`.
+    pub(crate) fn delete_if(&self, id: DocumentId, version: Option<&str>) -> Result<Record, Error> {
+        let target = self.target(id, version);
         let (schema, _) = self.editable(id)?;
         let user = self.user();
-        self.change_if(id, &schema, base, |document, actor, at| {
-            document.delete(actor, at, user, None)
-        })
+        self.change(target, &schema, |document, actor, at| document.delete(actor, at, user, None))
     }
 
     /// Takes a deletion back.
@@ -88,10 +122,15 @@ impl Ledger {
         self.restore_if(id, None)
     }
 
-    /// As [`Self::restore`], if the record is read as `base`.
-    pub(crate) fn restore_if(&self, id: DocumentId, base: Option<&str>) -> Result<Record, Error> {
+    /// As [`Self::restore`], if the record is read as `version`.
+    pub(crate) fn restore_if(
+        &self,
+        id: DocumentId,
+        version: Option<&str>,
+    ) -> Result<Record, Error> {
+        let target = self.target(id, version);
         let (schema, _) = self.editable(id)?;
-        self.change_if(id, &schema, base, |document, actor, at| document.restore(actor, at))
+        self.change(target, &schema, |document, actor, at| document.restore(actor, at))
     }
 
     /// Every change of a record, oldest first.
@@ -132,7 +171,7 @@ impl Ledger {
         &self,
         id: DocumentId,
     ) -> Result<(std::borrow::Cow<'static, Collection>, RecordRow), Error> {
-        self.settle()?;
+        self.settle_soon("what others have changed of it may not be there so far")?;
         let row = self.row(id)?;
         let scope = row.as_ref().map(|row| row.scope);
         let found = scope.zip(row.and_then(|row| row.record));
@@ -200,35 +239,31 @@ impl Ledger {
         Ok(read)
     }
 
-    /// Writes one change of an existing record, if there is anything to write; gives the record as
-    /// it then is, without waiting for the view.
-    pub(super) fn change(
-        &self,
-        id: DocumentId,
-        schema: &Collection,
-        write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
-    ) -> Result<Record, Error> {
-        self.change_if(id, schema, None, write)
+    /// The record that is to be changed, taken before anything of it is read.
+    pub(super) fn target<'a>(&self, id: DocumentId, version: Option<&'a str>) -> Target<'a> {
+        Target { id, view: self.projector.view_number(), version }
     }
 
-    /// As [`Self::change`], if what it changes is what `base` stands for.
-    /// Fails if the record is not read as `base`; looked at again where it is changed.
-    fn check_base(&self, id: DocumentId, base: Option<&str>) -> Result<(), Error> {
-        let Some(base) = base else { return Ok(()) };
-        let version = self.closure(&self.desk(), id)?.version(None);
-        match base == version {
+    /// Fails if the record is not read as the version of `target`; looked at again where it is
+    /// changed.
+    fn check_target(&self, target: Target<'_>) -> Result<(), Error> {
+        let Some(read) = target.version else { return Ok(()) };
+        let version = self.closure(&self.desk(), target.id)?.version(None);
+        match read == version {
             true => Ok(()),
-            false => Err(Error::Stale { id, version }),
+            false => Err(Error::Stale { id: target.id, version }),
         }
     }
 
-    fn change_if(
+    /// Writes one change of an existing record, if there is anything to write and it is as in
+    /// `target`; gives the record as it then is, without waiting for the view.
+    pub(super) fn change(
         &self,
-        id: DocumentId,
+        target: Target<'_>,
         schema: &Collection,
-        base: Option<&str>,
         write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
     ) -> Result<Record, Error> {
+        let id = target.id;
         let (record, version, pending) = {
             let desk: &mut Desk = &mut self.desk();
             let row = self.row(id)?;
@@ -236,9 +271,10 @@ impl Ledger {
             let Some(row) = row.filter(|_| !closure.is_empty()) else {
                 return Err(self.no_record(id));
             };
+            self.check_view(target.view)?;
             // Nobody else writes while the desk is held, so what is compared is what is changed.
             let mut version = closure.version(None);
-            if base.is_some_and(|base| base != version) {
+            if target.version.is_some_and(|read| read != version) {
                 return Err(Error::Stale { id, version });
             }
             let mut document = closure.document(id, &self.policy())?;

@@ -20,6 +20,7 @@ use crate::purge::{self, Holds};
 use crate::rows;
 
 use super::Ledger;
+use super::remaking::remaking_error;
 
 /// What a search of the log for purged contents has found.
 #[derive(Debug, Default)]
@@ -58,8 +59,12 @@ impl Ledger {
         let _turn = self.upkeep.pause();
         let policy = self.policy();
         // What is applied from here on is judged by this policy or a later one.
+        let view = self.projector.view_number();
         self.projector.turn_over()?;
-        let Some(until) = self.projector.applied() else { return Ok(()) };
+        if let Some(remaking) = self.remaking() {
+            return Err(remaking_error(remaking, "what was purged may be shown until then"));
+        }
+        let Some(until) = self.projector.position().noted else { return Ok(()) };
         let remains = self.remains(&policy, until)?;
         let digest = purge::digest(&policy);
         let is_new = self.last_sweep()?.is_none_or(|last| last.purges != digest);
@@ -72,6 +77,7 @@ impl Ledger {
         if !remains.gapped.is_empty() {
             self.keep_harms(&remains.gapped)?;
         }
+        self.check_view(view)?;
         tracing::info!(entries = remains.places.len(), "what was purged is erased from this home");
         self.remember(Fact::Swept(Sweep { purges: digest, until }))
     }

@@ -11,8 +11,8 @@ use futures::stream::{self, BoxStream};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::api::{
-    ConflictQuery, ConnectivityEvent, ConnectivityReport, SyncNow, SyncOptions, SyncResult,
-    SyncSettingsChange,
+    ConflictQuery, ConflictReport, ConnectivityEvent, ConnectivityReport, SyncNow, SyncOptions,
+    SyncResult, SyncSettingsChange,
 };
 use crate::connectivity::{Asked, Input, Outcome, Token};
 use crate::error::{Error, with_causes};
@@ -161,28 +161,37 @@ impl Node {
 pub(super) struct Under {
     node: Node,
     token: Option<Token>,
-    /// Ids of the conflicts that were open before.
-    open: Vec<String>,
+    /// Ids of the conflicts that were open before, if they were known.
+    open: Option<Vec<String>>,
 }
 
 impl Under {
     pub(super) fn new(node: Node, token: Option<Token>) -> Self {
-        Self { node, token, open: Vec::new() }
+        Self { node, token, open: None }
+    }
+
+    /// The inbox; no sync waits for records that are made anew.
+    async fn conflicts(&self) -> Option<Vec<ConflictReport>> {
+        if self.node.inner.ledger.remaking().is_some() {
+            return None;
+        }
+        self.node.conflicts(ConflictQuery::default()).await.ok()
     }
 
     /// Notes what is there before the sync.
     pub(super) async fn begin(&mut self) {
         if self.token.is_some() {
-            let open = self.node.conflicts(ConflictQuery::default()).await.unwrap_or_default();
-            self.open = open.into_iter().map(|conflict| conflict.id).collect();
+            let open = self.conflicts().await;
+            self.open = open.map(|open| open.into_iter().map(|conflict| conflict.id).collect());
         }
     }
 
     /// Tells the machine what came of it.
     pub(super) async fn end(mut self, result: &Result<Passed, Error>) -> SyncNow {
         let Some(token) = self.token else { return SyncNow::default() };
-        let mut conflicts = self.node.conflicts(ConflictQuery::default()).await.unwrap_or_default();
-        conflicts.retain(|conflict| !self.open.contains(&conflict.id));
+        let mut conflicts = self.conflicts().await.unwrap_or_default();
+        // Where it was not known what was open, none of them is news.
+        conflicts.retain(|it| self.open.as_ref().is_some_and(|open| !open.contains(&it.id)));
         let mut outcome = outcome(result);
         outcome.answer.conflicts = conflicts;
         self.node.look().await;

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::harm::{self, Harms, Outcome};
 use crate::keep::{self, Kept};
 use crate::ledger::read_item;
+use crate::making::Position;
 use crate::places::{Places, read_batch};
 use crate::projection::fact_key;
 use crate::rows::{self, DoubtRow, LeafRow};
@@ -162,8 +163,8 @@ impl Contents {
     }
 
     fn read_log(&mut self, store: &Store) -> Result<(), Error> {
-        let applied = store.view().applied().map_err(|error| Error::store(&error))?;
-        let replayed = store.replay(applied, |place, entry| {
+        let noted = Position::read(store.view())?.noted;
+        let replayed = store.replay(noted, |place, entry| {
             match Entry::decode(&entry) {
                 Ok(Entry::Item(bytes)) => {
                     if let Ok(item) = Item::decode(&bytes) {

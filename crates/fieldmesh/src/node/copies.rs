@@ -25,13 +25,18 @@ impl Node {
     }
 
     /// What whoever uses this device has to know before anything else, in words: that it runs
-    /// twice. Nothing where all is well.
+    /// twice, or that its records are being made anew. Nothing where all is well.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
     pub async fn warnings(&self) -> Result<Vec<String>, Error> {
-        self.blocking(|ledger| Ok(ledger.runs_twice().into_iter().collect())).await
+        self.blocking(|ledger| {
+            let words = || Some(ledger.remaking()?.words());
+            let remaking = ledger.remaking_fault().or_else(words);
+            Ok(ledger.runs_twice().into_iter().chain(remaking).collect())
+        })
+        .await
     }
 }
 

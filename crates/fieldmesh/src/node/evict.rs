@@ -18,7 +18,7 @@ impl Node {
         options: EvictOptions,
         mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<EvictReport, Error> {
-        self.blocking(move |ledger: &Ledger| ledger.evict(&options, &mut progress)).await
+        self.blocking_on_all(move |ledger: &Ledger| ledger.evict(&options, &mut progress)).await
     }
 
     /// From which month on this node holds records that go by time.

@@ -10,6 +10,9 @@ impl Node {
     /// Has whatever is found damaged noted, and asked for, until shutdown.
     pub(super) fn mend(&self) {
         let harms = Arc::clone(&self.inner.ledger.damaged);
+        // What was put off is looked at once all records are there.
+        let mut turned = self.inner.ledger.projector.turned();
+        turned.mark_changed();
         let weak = Arc::downgrade(&self.inner);
         let mut tasks = self.inner.tasks.lock().expect("no holder of this lock panics");
         tasks.spawn(async move {
@@ -18,8 +21,17 @@ impl Node {
                 tracing::warn!(%error, "what is lacking could not be asked for");
             }
             loop {
-                harms.found().await;
+                let is_found = tokio::select! {
+                    () = harms.found() => true,
+                    _ = turned.changed(), if harms.has_put_off() => false,
+                };
                 let Some(inner) = weak.upgrade() else { return };
+                let is_whole = inner.ledger.remaking().is_none();
+                if is_whole {
+                    harms.resume();
+                } else if !is_found {
+                    continue;
+                }
                 // What could not be noted is found again by the next reading.
                 if let Err(error) = (Self { inner }).blocking(Ledger::mend).await {
                     tracing::warn!(%error, "damage in the log could not be noted");

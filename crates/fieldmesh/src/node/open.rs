@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::{Filter, Role};
 use fieldmesh_replica::{Config, Replica};
-use fieldmesh_store::{OpenError, Options, Store};
+use fieldmesh_store::{OpenError, Options, Place, Store};
 use tokio::task::JoinSet;
 
 use crate::entry::Entry;
@@ -14,9 +14,10 @@ use crate::error::Error;
 use crate::harm::Harms;
 use crate::home::{Home, Identity};
 use crate::ledger::{Ledger, Parts, Past, Seen, wanted};
+use crate::making::LAG_MAX;
 use crate::mesh::{self, Mesh};
 use crate::places::Places;
-use crate::projector::{Projector, ProjectorThread, Work};
+use crate::projector::{Projector, ProjectorThread, STEP_CHANGES_MAX, Work};
 
 use super::builder::Kind;
 use super::connectivity::Watch;
@@ -140,10 +141,11 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         policy: Arc::clone(&policy),
         me: identity.keys().device(),
         forward_only,
+        // Apps of others cannot be told that an answer lacks something.
+        lag_max: if kind == Kind::Device { LAG_MAX } else { u64::MAX },
+        step_changes: STEP_CHANGES_MAX,
     })?;
-    if let Some(end) = store.end() {
-        projector.wait(end)?;
-    }
+    wait_for_view(&store, &projector, kind)?;
     let past = Past::read(&store, &damage)?;
     let config = Config {
         tenant: identity.tenant,
@@ -176,13 +178,31 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         seen,
     };
     let ledger = Arc::new(Ledger::open(parts, past.epoch)?);
-    // What is lacking is on the disk before the store forgets that it has lost something.
-    match ledger.note_recovered(&recovered).and_then(|()| ledger.mend()) {
-        Ok(()) => past.settle(&store, &projector),
-        Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
-    }
+    conclude(&ledger, &past, &recovered);
     ledger.try_sweep();
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
+}
+
+/// Waits until the view knows of everything that the log has; a device does not wait for its
+/// records.
+fn wait_for_view(store: &Store, projector: &Projector, kind: Kind) -> Result<(), Error> {
+    // A device may have been one of another kind when its view was made.
+    let wait = if kind == Kind::Device { Projector::wait_noted } else { Projector::wait };
+    store.end().map_or(Ok(()), |end| wait(projector, end))
+}
+
+/// Draws what follows from found damage: what is lacking is on the disk before the store forgets
+/// that it has lost something.
+fn conclude(ledger: &Ledger, past: &Past, recovered: &[Place]) {
+    let (store, projector) = (&ledger.store, &ledger.projector);
+    // What some of it was is known once all records are there.
+    let is_whole = projector.position().making.is_none();
+    let noted = ledger.note_recovered(recovered);
+    match noted.and_then(|()| ledger.mend()) {
+        Ok(()) if is_whole => past.settle(store, projector),
+        Ok(()) => past.note(store, projector),
+        Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
+    }
 }
 
 /// What people send to a gateway changes records, so it has them open.
@@ -213,7 +233,7 @@ fn reconcile(store: &Store, projector: &Projector, replica: &Replica) -> Result<
     }
     let entries = facts.into_iter().map(|fact| Entry::Fact(fact).encode()).collect();
     match store.append(entries) {
-        Ok(places) => places.last().map_or(Ok(()), |place| projector.wait(*place)),
+        Ok(places) => places.last().map_or(Ok(()), |place| projector.wait_noted(*place)),
         Err(error) => {
             tracing::warn!(%error, "which batches count could not be written");
             Ok(())

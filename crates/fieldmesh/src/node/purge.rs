@@ -17,7 +17,8 @@ impl Node {
     /// [`Error::NotAllowed`] says who may; [`Error::NotFound`] where there is no such record.
     pub async fn purge(&self, options: PurgeOptions) -> Result<Vec<PurgeReport>, Error> {
         let is_dry = options.dry_run;
-        let (mut reports, items) = self.blocking(move |ledger| ledger.purge(&options)).await?;
+        let (mut reports, items) =
+            self.blocking_on_all(move |ledger| ledger.purge(&options)).await?;
         if is_dry {
             return Ok(reports);
         }
@@ -36,6 +37,6 @@ impl Node {
     ///
     /// The store cannot be read.
     pub async fn purges(&self) -> Result<Vec<PurgedRecord>, Error> {
-        self.blocking(Ledger::purges_said).await
+        self.blocking_on_all(Ledger::purges_said).await
     }
 }

@@ -17,7 +17,10 @@ impl Node {
     ///
     /// The query is not understood, or [`Error::Cursor`]: begin with the first page.
     pub async fn page(&self, query: ListQuery) -> Result<Page, Error> {
-        self.blocking(move |ledger| ledger.page(&query)).await
+        if query.partial {
+            return self.blocking(move |ledger| ledger.page(&query)).await;
+        }
+        self.blocking_on_all(move |ledger| ledger.page(&query)).await
     }
 
     /// How many records a query asks for; its limit and its cursor do not count.
@@ -26,7 +29,7 @@ impl Node {
     ///
     /// The query is not understood.
     pub async fn count(&self, query: ListQuery) -> Result<u64, Error> {
-        self.blocking(move |ledger| ledger.count(&query)).await
+        self.blocking_on_all(move |ledger| ledger.count(&query)).await
     }
 
     /// A record as it was at a time, by the clocks of those who changed it.
@@ -69,7 +72,7 @@ impl Node {
     /// # });
     /// ```
     pub async fn changes(&self, query: ChangesQuery) -> Result<ChangesPage, Error> {
-        self.blocking(move |ledger| ledger.changes(&query)).await
+        self.blocking_on_all(move |ledger| ledger.changes(&query)).await
     }
 
     /// Changes many records alike, or shows what that would do; if one of them cannot be changed,
@@ -81,6 +84,6 @@ impl Node {
     ///
     /// The query or the edits are not understood.
     pub async fn edit_all(&self, bulk: BulkEdit) -> Result<BulkReport, Error> {
-        self.blocking(move |ledger| ledger.edit_all(&bulk)).await
+        self.blocking_on_all(move |ledger| ledger.edit_all(&bulk)).await
     }
 }

@@ -1,6 +1,7 @@
 //! Status, peers and devices, as people and programs see them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use fieldmesh_model::DeviceId;
 use fieldmesh_net::address;
@@ -27,13 +28,7 @@ impl Node {
             Some(listener) => Some(listener.local_addr()?),
             None => None,
         };
-        let addresses = listening.map_or_else(Vec::new, |bound| {
-            if bound.ip().is_unspecified() {
-                address::own_addresses(bound.port())
-            } else {
-                vec![bound]
-            }
-        });
+        let addresses = listening.map_or_else(Vec::new, addresses_of);
         let connected = snapshot.links.len() as u64;
         let is_syncing = snapshot.links.iter().any(|link| !link.in_step);
         let tenant = self.tenant();
@@ -45,26 +40,30 @@ impl Node {
             *protocols.entry(greeted.version).or_default() += 1;
         }
         self.blocking(move |ledger| {
-            ledger.settle()?;
+            let remaking = ledger.settle_partly()?;
+            let fault = ledger.remaking_fault();
             let policy = ledger.policy();
             let me = policy.known(&ledger.device()).ok_or_else(|| Error::NotAllowed {
                 reason: "this device is no member of its tenant".into(),
             })?;
             let damage = ledger.damage_lines()?;
             let is_revoked = policy.is_revoked(&ledger.device());
-            let state = match (damage.is_empty(), is_revoked, connected, is_syncing) {
-                (false, _, _, _) => "damaged",
-                (true, true, _, _) => "revoked",
-                (true, false, 0, _) => "ready",
-                (true, false, _, true) => "syncing",
-                (true, false, _, false) => "online",
+            let state = match (connected, is_syncing) {
+                _ if !damage.is_empty() || fault.is_some() => "damaged",
+                _ if is_revoked => "revoked",
+                _ if remaking.is_some() => "remaking",
+                (0, _) => "ready",
+                (_, true) => "syncing",
+                (_, false) => "online",
             };
             let whereabouts = ledger.whereabouts()?;
             notes.splice(0..0, ledger.own_notes().into_iter().chain(ledger.checking()));
+            notes.splice(0..0, fault);
             notes.extend(ledger.upkeep_fault());
             notes.extend(ledger.sweep_note()?);
             Ok(StatusReport {
                 state: state.into(),
+                remaking,
                 tenant,
                 role: me.role,
                 user: (!me.email.is_empty()).then(|| me.email.clone()),
@@ -189,7 +188,7 @@ impl Node {
         let moved = snapshot.moved();
         let policy = self.inner.mesh.policy();
         self.blocking(move |ledger| {
-            ledger.settle()?;
+            ledger.settle_partly()?;
             let outputs = ledger.outputs()?;
             let aside = ledger.aside_by_device()?;
             let founder = ledger.founder()?;
@@ -267,6 +266,14 @@ impl Node {
             (false, Some(_)) => {}
         }
         state.is_dialled.then_some(state.address)
+    }
+}
+
+/// Where a listener can be reached.
+fn addresses_of(bound: SocketAddr) -> Vec<SocketAddr> {
+    match bound.ip().is_unspecified() {
+        true => address::own_addresses(bound.port()),
+        false => vec![bound],
     }
 }
 

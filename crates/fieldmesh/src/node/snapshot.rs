@@ -37,7 +37,7 @@ impl Node {
             ledger.settle()?;
             Ok(ledger.projector.readers().keep())
         };
-        Ok(Snapshot { node: self.clone(), kept: self.blocking(keep).await? })
+        Ok(Snapshot { node: self.clone(), kept: self.blocking_on_all(keep).await? })
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) async fn run(node: Weak<Inner>) {
         let Ok(_turn) = TURN.acquire().await else { return };
         // A store that is being closed breaks off what is under way.
         let kept_up = tokio::task::spawn_blocking(move || {
+            // What is asked of records waits for all of them; nobody else's turn waits with it.
+            if ledger.remaking().is_some() {
+                return;
+            }
             erase_purged(&ledger, &mesh);
             if !ledger.keep_up() {
                 ledger.evict_if_due();
@@ -67,6 +71,6 @@ impl Node {
         &self,
         mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<CompactReport, Error> {
-        self.blocking(move |ledger: &Ledger| ledger.compact(&mut progress)).await
+        self.blocking_on_all(move |ledger: &Ledger| ledger.compact(&mut progress)).await
     }
 }

@@ -48,6 +48,16 @@ impl<'a> Damage<'a> {
         Ok(ended)
     }
 
+    /// Those of which an earlier pass has noted this outcome.
+    pub(super) fn ended(&self, places: &[Place], outcome: &Outcome) -> Result<Vec<Harm>, Error> {
+        let mut ended = Vec::new();
+        for place in places {
+            let found: Option<Harm> = rows::find(self.view, Tree::Meta, &harm::key(*place))?;
+            ended.extend(found.filter(|harm| harm.outcome == *outcome));
+        }
+        Ok(ended)
+    }
+
     pub(super) fn write(self, writes: &mut WriteSet) {
         for (place, harm) in self.changed {
             writes.put(Tree::Meta, harm::key(place), rows::encode(&harm));

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fieldmesh_model::{DocumentId, Scope};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::harm::{self, Harmed, Outcome};
 use crate::keep::{self, LetGo, LetGoChain};
@@ -33,19 +34,30 @@ impl Projection<'_> {
         let last = pieces.iter().filter(|(_, piece)| piece.is_last);
         let scopes: BTreeSet<Scope> = last.map(|(_, piece)| piece.scope).collect();
         if scopes.is_empty() {
-            self.keep_pieces(pieces)?;
+            if self.sources.reach.has_notes() {
+                self.keep_pieces(pieces)?;
+            }
             return Ok(Vec::new());
         }
-        let gone = self.forget_documents(&scopes)?;
-        for scope in &scopes {
-            self.forget_batches(scope)?;
-        }
+        let reach = self.sources.reach;
+        let gone = match reach.has_records() {
+            true => self.forget_documents(&scopes)?,
+            false => BTreeSet::new(),
+        };
         self.forget_refused(&gone)?;
-        self.end_harms(&scopes, &pieces)?;
-        // Cursors that were handed out lie before the entry that says it.
-        let said = pieces.last().map_or(0, |(place, _)| rows::position_end(*place));
-        self.vanished = self.vanished.max(said);
-        self.keep_pieces(pieces)?;
+        if reach.has_notes() {
+            for scope in &scopes {
+                self.forget_batches(scope)?;
+            }
+            if !reach.has_records() {
+                self.forget_open(&scopes)?;
+            }
+            self.end_harms(&scopes, &pieces)?;
+            // Cursors that were handed out lie before the entry that says it.
+            let said = pieces.last().map_or(0, |(place, _)| rows::position_end(*place));
+            self.vanished = self.vanished.max(said);
+            self.keep_pieces(pieces)?;
+        }
         Ok(gone.into_iter().collect())
     }
 
@@ -112,10 +124,30 @@ impl Projection<'_> {
             self.writes.delete(Tree::Feed, rows::feed_key(collection, row.feed, id));
         }
         self.writes.delete(Tree::Document, id.as_bytes().to_vec());
-        let prefixes =
-            [rows::waiting_prefix(id, &[]), rows::twin_prefix(id), rows::unsealed_prefix(id)];
-        for prefix in prefixes {
+        for prefix in [rows::waiting_prefix(id, &[]), rows::twin_prefix(id)] {
             self.forget_all(Tree::Meta, &KeyRange::prefix(&prefix))?;
+        }
+        // An earlier pass knows of changes that came later.
+        if self.sources.reach.has_notes() {
+            self.forget_all(Tree::Meta, &KeyRange::prefix(&rows::unsealed_prefix(id)))?;
+        }
+        Ok(())
+    }
+
+    /// Changes that wait for a batch go with the rest of their scope, also where no record has been
+    /// made of them.
+    fn forget_open(&mut self, scopes: &BTreeSet<Scope>) -> Result<(), Error> {
+        let range = KeyRange::prefix(rows::UNSEALED_PREFIX);
+        for row in rows::scan(self.view, Tree::Meta, range, Direction::Ascending) {
+            let (key, value) = row?;
+            let entry = self.sources.store.read(rows::decode(&value)?);
+            // One that cannot be read stays, and is listed as damage.
+            let Ok(Ok(Entry::Change(local))) = entry.map(|entry| Entry::decode(&entry)) else {
+                continue;
+            };
+            if scopes.contains(&local.scope) {
+                self.writes.delete(Tree::Meta, key);
+            }
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ impl Projection<'_> {
     ///
     /// Gives whether there are any: the policy may change after the item that changes it was read.
     pub(crate) fn repurge(&mut self) -> Result<bool, Error> {
-        if self.sources.forward_only {
+        if self.sources.forward_only || !self.sources.reach.has_records() {
             return Ok(false);
         }
         let before: BTreeSet<DocumentId> =

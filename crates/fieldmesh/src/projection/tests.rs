@@ -21,12 +21,13 @@ use fieldmesh_store::{DataKey, Direction, KeyRange, Options, Place, Store, Tree}
 
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::places::Places;
-use crate::projector::{Projector, Work};
+use crate::projector::{Projector, STEP_CHANGES_MAX, Work};
 use crate::rows::{self, DocumentRow, QuarantineRow};
 
 mod feed;
 mod gone;
 mod indexes;
+mod making;
 mod order;
 mod receipts;
 mod rewritten;
@@ -297,26 +298,38 @@ impl Stage {
 
     /// Appends entries and brings the view up to them.
     fn project(&self, crew: &Crew, piece: &[Entry]) {
+        let end = self.append(piece);
+        self.catch_up(crew, end);
+    }
+
+    /// Appends entries; gives the place of the last.
+    fn append(&self, piece: &[Entry]) -> Option<Place> {
         let written = self.store.append(piece.iter().map(Entry::encode).collect()).unwrap();
         for (entry, place) in piece.iter().zip(&written) {
             if let Entry::Batch(bytes) = entry {
                 self.places.insert_all([(Batch::decode(bytes).unwrap().id(), *place)]);
             }
         }
-        self.catch_up(crew, written.last().copied());
+        written.last().copied()
     }
 
-    /// Brings the view up to a place.
-    fn catch_up(&self, crew: &Crew, end: Option<Place>) {
-        let Some(end) = end else { return };
-        let work = Work {
+    /// What a projector works with that makes everything in one pass.
+    fn work(&self, crew: &Crew) -> Work {
+        Work {
             store: Arc::clone(&self.store),
             places: Arc::clone(&self.places),
             policy: Arc::new(RwLock::new(Arc::new(crew.policy.clone()))),
             me: crew.keys[0].device(),
             forward_only: false,
-        };
-        let (projector, thread) = Projector::start(work).unwrap();
+            lag_max: u64::MAX,
+            step_changes: STEP_CHANGES_MAX,
+        }
+    }
+
+    /// Brings the view up to a place.
+    fn catch_up(&self, crew: &Crew, end: Option<Place>) {
+        let Some(end) = end else { return };
+        let (projector, thread) = Projector::start(self.work(crew)).unwrap();
         projector.wait(end).unwrap();
         projector.stop();
         thread.join();

@@ -4,6 +4,7 @@
 //! of each view, where nothing is encrypted.
 
 mod leftovers;
+mod remade;
 
 use std::path::{Path, PathBuf};
 

@@ -227,7 +227,7 @@ fn pages(ledger: &Ledger, query: &ListQuery, limit: usize) -> (Vec<DocumentId>, 
     loop {
         let page = ListQuery { limit: Some(limit), cursor, ..query.clone() };
         costs.push(ledger.find(&ledger.plan(&page).unwrap(), None).unwrap().read);
-        let Page { records, next } = ledger.page(&page).unwrap();
+        let Page { records, next, .. } = ledger.page(&page).unwrap();
         ids.extend(records.into_iter().map(|record| record.id));
         cursor = next;
         if cursor.is_none() {

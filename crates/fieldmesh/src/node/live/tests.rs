@@ -217,7 +217,7 @@ async fn a_snapshot_stays_as_it_was_while_everything_changes() {
     let mut cursor = None;
     loop {
         let query = ListQuery { limit: Some(4), cursor, ..wells(&["status=ACTIVE"]) };
-        let Page { records, next } = snapshot.page(query).await.unwrap();
+        let Page { records, next, .. } = snapshot.page(query).await.unwrap();
         paged.extend(records);
         cursor = next;
         if cursor.is_none() {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use fieldmesh_replica::LinkStats;
 
-use crate::api::{PeerSync, Progress, SyncReport, SyncResult};
+use crate::api::{PeerSync, Progress, Remaking, SyncReport, SyncResult};
 use crate::error::Error;
 use crate::filter;
 use crate::mesh::{Call, Carried};
@@ -86,18 +86,24 @@ impl Pass<'_> {
             failed if failed == peers.len() => SyncResult::Failed,
             _ => SyncResult::Partial,
         };
-        let conflicts = self
+        let (conflicts, remaking) = self
             .node
             .blocking(|ledger| {
-                ledger.catch_up()?;
-                ledger.open_conflicts()
+                // Before they are counted: they are those of what is made so far.
+                let remaking = ledger.remaking();
+                match remaking {
+                    Some(_) => ledger.catch_up_noted()?,
+                    None => ledger.catch_up()?,
+                }
+                Ok((ledger.open_conflicts()?, remaking))
             })
             .await?;
         let only = filter::words(&self.node.inner.ledger.only);
-        let notes = self.notes(&peers).await;
+        let mut notes: Vec<String> = remaking.iter().map(Remaking::words).collect();
+        notes.extend(self.notes(&peers).await);
         let ledger = &self.node.inner.ledger;
         let revoked = ledger.policy().is_revoked(&ledger.device());
-        Ok(Some(SyncReport { result, peers, conflicts, only, notes, revoked }))
+        Ok(Some(SyncReport { result, peers, conflicts, remaking, only, notes, revoked }))
     }
 
     /// What somebody should know beside the numbers.

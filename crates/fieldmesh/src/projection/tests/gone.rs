@@ -10,7 +10,7 @@ use super::*;
 use crate::keep::{LetGo, LetGoChain};
 
 /// The last word of each author, in two pieces.
-fn pieces(crew: &Crew, batches: &[Batch]) -> [Entry; 2] {
+pub(super) fn pieces(crew: &Crew, batches: &[Batch]) -> [Entry; 2] {
     let chain = |device: &DeviceKeys| {
         let own = batches.iter().filter(|batch| batch.header().author == device.device());
         let last = own.max_by_key(|batch| batch.header().sequence)?;

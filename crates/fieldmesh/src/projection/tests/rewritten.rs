@@ -40,6 +40,14 @@ impl Disk {
 
     /// Works on the home, with a view as far as it goes.
     fn with<T>(&self, view: &MemoryRows, crew: &Crew, work: impl FnOnce(&Stage) -> T) -> T {
+        self.with_lagging(view, |stage| {
+            stage.catch_up(crew, stage.store.end());
+            work(stage)
+        })
+    }
+
+    /// The same, with a view that goes as far as it did.
+    pub(super) fn with_lagging<T>(&self, view: &MemoryRows, work: impl FnOnce(&Stage) -> T) -> T {
         let options = Options { reserve_bytes: 0, ..Options::default() };
         let key = DataKey::from_bytes([42; 32]);
         let (files, rows) = (Arc::new(self.files.clone()), Arc::new(view.clone()));
@@ -52,7 +60,6 @@ impl Disk {
             std::ops::ControlFlow::Continue(())
         });
         assert_eq!(replayed.unwrap().bad_frames, []);
-        stage.catch_up(crew, store.end());
         let done = work(&stage);
         store.close().unwrap();
         done
@@ -113,7 +120,7 @@ fn without_arrival(value: &[u8]) -> Vec<u8> {
     rows::encode(&DocumentRow { arrived: Vec::new(), feed: 0, ..row })
 }
 
-fn all_rows(store: &Store) -> Rows {
+pub(super) fn all_rows(store: &Store) -> Rows {
     let mut found = Rows::new();
     for tree in TREES {
         for row in rows::scan(store.view(), tree, KeyRange::all(), Direction::Ascending) {
@@ -156,7 +163,7 @@ pub(super) fn calm(crew: &mut Crew, dice: &mut Dice) -> Vec<Entry> {
 }
 
 /// Moves entries about and strews in what else a log has.
-fn day(is_calm: bool, crew: &mut Crew, dice: &mut Dice) -> Vec<Entry> {
+pub(super) fn day(is_calm: bool, crew: &mut Crew, dice: &mut Dice) -> Vec<Entry> {
     let mut log = if is_calm { calm(crew, dice) } else { logs(crew, dice).0 };
     for _ in 0..dice.below(5) * dice.below(log.len() / 4) {
         let at = dice.below(log.len() - 1);
