@@ -13,10 +13,15 @@ mod field;
 mod file;
 mod rule;
 
-pub use check::{FIELD_KEY_MAX, FIELDS_MAX, ITEMS_LIMIT_MAX, NAME_MAX, TEXT_LIMIT_MAX, check};
+pub use check::{
+    FIELD_KEY_MAX, FIELDS_MAX, GROUPS_MAX, ITEMS_LIMIT_MAX, KEY_FIELDS_MAX, NAME_MAX, RULES_MAX,
+    TEXT_LIMIT_MAX, check, is_name, is_sound,
+};
 pub use evolve::evolve;
 pub use field::{Field, Form, Kind, MergePolicy, Range, Stated};
-pub use file::{SCHEMA_SIZE_MAX, SchemaError, SchemaFault, decode, in_force, parse, tenant_number};
+pub use file::{
+    Definition, SCHEMA_SIZE_MAX, SchemaError, SchemaFault, decode, parse, tenant_number,
+};
 pub use rule::{Origin, Rule, Unique, Variants};
 
 /// A schema: what records of one kind hold.

@@ -146,6 +146,11 @@ impl Evolution {
                 None => self.change(format!("{place} merges otherwise")),
             }
         }
+        match (before.indexed, after.indexed) {
+            (false, true) => self.change(format!("{place} is found by an index")),
+            (true, false) => self.change(format!("{place} is found without an index")),
+            _ => {}
+        }
         if (&before.unit, &before.label, &before.default, &before.message)
             != (&after.unit, &after.label, &after.default, &after.message)
         {
