@@ -274,9 +274,9 @@ impl Projector {
                     drop(state);
                     self.tell(is_grown);
                 }
-                Ok(Step { last: None, written, .. }) => {
+                Ok(Step { last: None, written, is_cut }) => {
                     let is_grown = !written.is_empty();
-                    let is_left = make_indexes(&work.store);
+                    let is_left = is_cut || make_indexes(&work.store);
                     let mut state = self.lock();
                     state.wake |= is_left;
                     state.is_urgent |= is_left;
@@ -389,7 +389,7 @@ fn step(work: &Work, applied: Option<Place>, shared: &Shared) -> Result<Step, Er
         made: &shared.made,
         readers: &shared.readers,
     };
-    let mut projection = Projection::new(&sources);
+    let mut projection = Projection::new(&sources)?;
     // The last entries may have been dropped; who waits for them waits for the end all the same.
     let end = work.store.end().filter(|end| Some(*end) > applied);
     let mut is_cut = false;
@@ -431,10 +431,12 @@ fn step(work: &Work, applied: Option<Place>, shared: &Shared) -> Result<Step, Er
     }
     let is_repinned = projection.repin()?;
     let is_repurged = projection.repurge()?;
+    let (is_reread, is_left) = projection.read_by_schema()?;
+    is_cut |= is_left;
     if is_cut {
         projection.expect_more();
     }
-    let written = match last.or(applied.filter(|_| is_repinned || is_repurged)) {
+    let written = match last.or(applied.filter(|_| is_repinned || is_repurged || is_reread)) {
         Some(place) => projection.finish(place)?,
         None => Vec::new(),
     };

@@ -29,7 +29,7 @@ impl Ledger {
             let reason = "deleted records are not edited; restore them first";
             return Err(Error::Usage { reason: reason.into() });
         }
-        let schema = plan.schema;
+        let schema = &*plan.schema;
         let edits = self.read_edits(schema, &bulk.edits)?;
         let found = self.find(&plan, None)?.records;
         if found.len() > RECORDS_MAX {

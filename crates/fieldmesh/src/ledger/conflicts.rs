@@ -10,7 +10,6 @@ use crate::api::{Choice, ConflictQuery, ConflictReport, ConflictValue, Edits, Re
 use crate::changes::read_change;
 use crate::error::Error;
 use crate::rows::{self, ConflictRow, DocumentRow, QuarantineRow};
-use crate::schema;
 
 use super::Ledger;
 use super::names::ViewReferences;
@@ -100,7 +99,7 @@ impl Ledger {
         let row = self.row(report.record)?;
         let not_found = || Error::NotFound { kind: "conflict", name: id.to_owned() };
         let (document, row) = document.zip(row).ok_or_else(not_found)?;
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         let record = row.record.clone().ok_or_else(not_found)?;
         self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
         let found = find(&document, &schema, &report.id)?.ok_or_else(not_found)?;
@@ -224,7 +223,7 @@ impl Ledger {
         let Some((document, row)) = self.document(id)?.zip(self.row(id)?) else {
             return Ok(Vec::new());
         };
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         let authors = self.authors(&row)?;
         let policy = self.policy();
         let found = document.conflicts(&schema).map_err(|error| Error::store(&error))?;
@@ -271,7 +270,7 @@ impl Ledger {
                 id: format!("{}-{leaf}", hex(&place.to_bytes())),
                 kind: KIND_QUARANTINE.into(),
                 record: row.document,
-                collection: schema::numbered(row.collection).name.clone(),
+                collection: self.schema(row.collection).name.clone(),
                 name: names.of(self, row.document).unwrap_or_else(|| row.document.short()),
                 field: String::new(),
                 open: true,

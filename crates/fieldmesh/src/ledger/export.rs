@@ -10,7 +10,6 @@ use crate::api::{ExportFormat, ExportQuery, ListQuery, Record, Revision};
 use crate::error::Error;
 use crate::readers::Kept;
 use crate::rows::RecordRow;
-use crate::schema;
 
 use super::Ledger;
 use super::query::{Names, Plan};
@@ -57,7 +56,7 @@ impl Ledger {
                     reason: "a history is exported as json lines; leave --format csv out".into(),
                 }),
                 (false, ExportFormat::Jsonl) => self.export_lines(&ids, kept, &mut out),
-                (false, ExportFormat::Csv) => self.export_csv(plan.schema, &ids, kept, &mut out),
+                (false, ExportFormat::Csv) => self.export_csv(&plan.schema, &ids, kept, &mut out),
             }?;
         }
         out.flush().map_err(write_error)?;
@@ -158,7 +157,7 @@ impl Ledger {
     ) -> Result<Option<Record>, Error> {
         let Some(mut row) = self.row_in(Some(kept), id)? else { return Ok(None) };
         let Some(record) = row.record.take() else { return Ok(None) };
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         Ok(Some(self.to_record(id, &schema, record, names)))
     }
 }

@@ -7,7 +7,6 @@ use crate::api::{ListQuery, LiveEvent, Record};
 use crate::error::Error;
 use crate::readers::{Admits, Change, Kept, Queue};
 use crate::rows::DocumentRow;
-use crate::schema;
 
 use super::Ledger;
 use super::query::Names;
@@ -41,7 +40,7 @@ impl Ledger {
         let mut names = Names::default();
         let mut read = |id, mut row: DocumentRow| {
             let record = row.record.take()?;
-            let schema = schema::numbered(row.scope.collection);
+            let schema = self.schema(row.scope.collection);
             let safe = Some(self.safety(&row));
             Some(Record { safe, ..self.to_record(id, &schema, record, &mut names) })
         };

@@ -1,10 +1,12 @@
 //! Finding the one record that a person means: by id, by the end of an id, or by a name.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use fieldmesh_model::schema::{Collection, Kind};
 use fieldmesh_model::validate::References;
-use fieldmesh_model::{DocumentId, Fields, Value, catalogue};
+use fieldmesh_model::{DocumentId, Fields, Value};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::error::Error;
@@ -25,7 +27,7 @@ impl Ledger {
     /// The record that `name` means, in any collection.
     pub(crate) fn resolve(&self, name: &str) -> Result<DocumentId, Error> {
         self.settle()?;
-        let mut found = self.named_in(name, catalogue::collections())?;
+        let mut found = self.named_in(name, &schema::all(&self.policy()))?;
         if found.is_empty() {
             found = self.ending_in(name)?;
         }
@@ -44,7 +46,7 @@ impl Ledger {
         if let Ok(id) = name.parse::<DocumentId>() {
             return Ok(Some(id));
         }
-        let mut found = self.named_in(name, std::slice::from_ref(collection))?;
+        let mut found = self.named_in(name, &[collection])?;
         if found.is_empty() {
             found = self.ending_in(name)?;
             found.retain(|id| {
@@ -77,7 +79,7 @@ impl Ledger {
     fn describe(&self, id: DocumentId) -> String {
         match self.row(id) {
             Ok(Some(DocumentRow { record: Some(record), scope, .. })) => {
-                let schema = schema::numbered(scope.collection);
+                let schema = self.schema(scope.collection);
                 match record_name(&schema, &record) {
                     Some(name) => format!("{id} ({} {name})", schema.name),
                     None => format!("{id} ({})", schema.name),
@@ -91,14 +93,14 @@ impl Ledger {
     fn named_in(
         &self,
         name: &str,
-        collections: &[Collection],
+        collections: &[impl Borrow<Collection>],
     ) -> Result<BTreeSet<DocumentId>, Error> {
         if let Ok(id) = name.parse::<DocumentId>() {
             return Ok(self.row(id)?.map(|_| id).into_iter().collect());
         }
         let wanted = Value::Text(name.trim().to_owned());
         let mut found = BTreeSet::new();
-        for collection in collections {
+        for collection in collections.iter().map(Borrow::borrow) {
             for key in &collection.names {
                 found.extend(self.holding(collection, key, &wanted)?);
             }
@@ -157,15 +159,16 @@ impl Ledger {
         schema: &Collection,
         fields: &mut Fields,
     ) -> Result<(), Error> {
+        let policy = self.policy();
         for (key, value) in fields.iter_mut() {
             let Some(Kind::Reference { collection }) = schema.field(key).map(|field| &field.kind)
             else {
                 continue;
             };
-            let (Some(target), Value::Text(text)) = (catalogue::named(collection), &*value) else {
+            let (Some(target), Value::Text(text)) = (schema::find(&policy, collection), &*value) else {
                 continue;
             };
-            if let Some(id) = self.resolve_in(target, text)? {
+            if let Some(id) = self.resolve_in(&target, text)? {
                 *value = Value::Text(id.to_string());
             }
         }
@@ -204,9 +207,15 @@ pub(super) struct ViewReferences<'a> {
     pub(super) except: Option<DocumentId>,
 }
 
+impl ViewReferences<'_> {
+    fn named(&self, collection: &str) -> Option<Arc<Collection>> {
+        schema::find(&self.ledger.policy(), collection)
+    }
+}
+
 impl References for ViewReferences<'_> {
     fn exists(&self, collection: &str, id: &str) -> bool {
-        let Some(collection) = catalogue::named(collection) else { return false };
+        let Some(collection) = self.named(collection) else { return false };
         let Ok(id) = id.parse::<DocumentId>() else { return false };
         let row = self.ledger.row(id).ok().flatten();
         row.is_some_and(|row| {
@@ -216,7 +225,7 @@ impl References for ViewReferences<'_> {
     }
 
     fn value(&self, collection: &str, id: &str, key: &str) -> Option<Value> {
-        let collection = catalogue::named(collection)?;
+        let collection = self.named(collection)?;
         let row = self.ledger.row(id.parse().ok()?).ok().flatten()?;
         if row.scope.collection != collection.number {
             return None;
@@ -225,10 +234,10 @@ impl References for ViewReferences<'_> {
     }
 
     fn is_taken(&self, collection: &str, fields: &[String], values: &[&Value]) -> bool {
-        let Some(collection) = catalogue::named(collection) else { return false };
+        let Some(collection) = self.named(collection) else { return false };
         let mut candidates: Option<BTreeSet<DocumentId>> = None;
         for (key, value) in fields.iter().zip(values) {
-            let found = self.ledger.holding(collection, key, value).unwrap_or_default();
+            let found = self.ledger.holding(&collection, key, value).unwrap_or_default();
             let found: BTreeSet<DocumentId> = found.into_iter().collect();
             candidates = Some(match candidates {
                 Some(before) => before.intersection(&found).copied().collect(),

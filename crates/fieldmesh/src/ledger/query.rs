@@ -25,7 +25,6 @@ use crate::api::{ListQuery, Page, Record, Safety};
 use crate::error::Error;
 use crate::readers::Kept;
 use crate::rows::{self, DocumentRow, RecordRow};
-use crate::schema;
 
 use super::Ledger;
 
@@ -165,7 +164,7 @@ impl Ledger {
             .into_iter()
             .zip(safeties)
             .map(|((id, row, record), safety)| {
-                let schema = schema::numbered(row.scope.collection);
+                let schema = self.schema(row.scope.collection);
                 let record = self.to_record(id, &schema, record, &mut names);
                 Record { safe: Some(safety), ..record }
             })

@@ -1,5 +1,7 @@
 //! One record: show, edit, delete, restore, history.
 
+use std::sync::Arc;
+
 use fieldmesh_document::{Document, EditError};
 use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::validate_edit;
@@ -11,7 +13,6 @@ use crate::author::{Unsealed, priority_of};
 use crate::clock;
 use crate::error::Error;
 use crate::rows::RecordRow;
-use crate::schema;
 
 use super::create::is_who;
 use super::names::ViewReferences;
@@ -25,17 +26,17 @@ impl Ledger {
         let not_found = || self.no_record(id);
         let mut row = self.row(id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         let safe = Some(self.safety(&row));
         Ok(Record { safe, ..self.to_record(id, &schema, record, &mut Names::default()) })
     }
 
     /// The record of a collection that `name` means.
     pub(crate) fn show_in(&self, collection: &str, name: &str) -> Result<Record, Error> {
-        let schema = schema::named(collection)?;
+        let schema = self.schema_named(collection)?;
         self.settle()?;
         let not_found = || Error::NotFound { kind: "record", name: name.to_owned() };
-        let id = self.resolve_in(schema, name)?.ok_or_else(not_found)?;
+        let id = self.resolve_in(&schema, name)?.ok_or_else(not_found)?;
         let record = self.show(id)?;
         if record.collection == schema.name { Ok(record) } else { Err(not_found()) }
     }
@@ -74,7 +75,7 @@ impl Ledger {
         let row = self.row(id)?.ok_or_else(not_found)?;
         let authors = self.authors(&row)?;
         let policy = self.policy();
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         let history = document.history(&schema).map_err(|error| Error::store(&error))?;
         let revision = |revision: fieldmesh_document::Revision| {
             let device = authors.get(&revision.hash).copied();
@@ -104,13 +105,13 @@ impl Ledger {
     pub(super) fn editable(
         &self,
         id: DocumentId,
-    ) -> Result<(std::borrow::Cow<'static, Collection>, RecordRow), Error> {
+    ) -> Result<(Arc<Collection>, RecordRow), Error> {
         self.settle()?;
         let row = self.row(id)?;
         let scope = row.as_ref().map(|row| row.scope);
         let found = scope.zip(row.and_then(|row| row.record));
         let (scope, record) = found.ok_or_else(|| self.no_record(id))?;
-        let schema = schema::numbered(scope.collection);
+        let schema = self.schema(scope.collection);
         self.check(&schema.edit_by, record.created_by, "change", &schema)?;
         Ok((schema, record))
     }

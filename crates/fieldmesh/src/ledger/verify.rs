@@ -14,7 +14,6 @@ use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::harm::Harmed;
 use crate::rows::{self, DocumentRow, RecordRow};
-use crate::schema;
 
 use super::{DAMAGE_LINES_MAX, Ledger};
 
@@ -131,7 +130,7 @@ impl Ledger {
                 continue;
             }
             report.records += 1;
-            let schema = schema::numbered(row.scope.collection);
+            let schema = self.schema(row.scope.collection);
             let rebuilt = Closure::read(&self.store, &row.changes, self.device())
                 .and_then(|closure| closure.document(id, &policy))
                 .and_then(|document| RecordRow::of(&document, &schema));

@@ -3,7 +3,6 @@
 //! Nothing is looked up in the view for a record that was written a moment ago by the same writer,
 //! and the disk is waited for once. One gateway writes at a time, so what it has read still holds.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -19,7 +18,6 @@ use crate::entry::{Entry, Note};
 use crate::error::Error;
 use crate::gateway::{Access, Held, Mark, mark_at};
 use crate::rows::{DocumentRow, RecordRow};
-use crate::schema;
 
 use super::write::Pending;
 use super::{Desk, Ledger};
@@ -87,7 +85,7 @@ impl Ledger {
     pub(crate) fn record_of(&self, id: DocumentId, row: &DocumentRow) -> Result<RecordRow, Error> {
         let closure = Closure::read(&self.store, &row.changes, self.device())?;
         let document = closure.document(id, &self.policy())?;
-        RecordRow::of(&document, &schema::numbered(row.scope.collection))
+        RecordRow::of(&document, &self.schema(row.scope.collection))
     }
 
     /// The person whose records are those that `user` of a gateway creates: himself, where this
@@ -130,7 +128,7 @@ impl Ledger {
             closure.insert(peeked, self.device(), change.clone());
         }
         let document = closure.document(id, &self.policy())?;
-        let record = RecordRow::of(&document, &schema::numbered(scope.collection))?;
+        let record = RecordRow::of(&document, &self.schema(scope.collection))?;
         Ok(Opened { scope, document, changes, record, arrived: Vec::new(), feed: 0 })
     }
 }
@@ -323,8 +321,9 @@ impl Write<'_> {
     ///
     /// The record cannot be read.
     pub fn competing(&mut self, id: DocumentId) -> Result<Vec<String>, Error> {
+        let ledger = self.ledger;
         let Some(opened) = self.opened(id)? else { return Ok(Vec::new()) };
-        let schema = schema::numbered(opened.scope.collection);
+        let schema = ledger.schema(opened.scope.collection);
         let found = opened.document.conflicts(&schema).map_err(|error| Error::store(&error))?;
         Ok(found.into_iter().map(|conflict| conflict.key).collect())
     }
@@ -405,7 +404,7 @@ impl Write<'_> {
         let version = version.and_then(|version| usize::try_from(version).ok());
         let known = version.map_or(total, |version| version.clamp(1, total));
         let (before, behind) = opened.changes.split_at(known);
-        let schema: Cow<'static, Collection> = schema::numbered(scope.collection);
+        let schema = ledger.schema(scope.collection);
         let mut past = match behind.is_empty() {
             true => opened.document.clone(),
             false => ledger.open_changes(id, scope, before.to_vec())?.document,

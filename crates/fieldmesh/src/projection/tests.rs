@@ -21,7 +21,7 @@ use fieldmesh_store::{DataKey, Direction, KeyRange, Options, Place, Store, Tree}
 
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::places::Places;
-use crate::projector::{Projector, Work};
+use crate::projector::{Projector, ProjectorThread, Work};
 use crate::rows::{self, DocumentRow, QuarantineRow};
 
 mod feed;
@@ -30,6 +30,7 @@ mod indexes;
 mod order;
 mod receipts;
 mod rewritten;
+mod schemas;
 
 const EPOCH: Epoch = Epoch(1);
 const WELLS: usize = 3;
@@ -309,6 +310,13 @@ impl Stage {
     /// Brings the view up to a place.
     fn catch_up(&self, crew: &Crew, end: Option<Place>) {
         let Some(end) = end else { return };
+        let (projector, thread) = self.start(crew);
+        projector.wait(end).unwrap();
+        projector.stop();
+        thread.join();
+    }
+
+    fn start(&self, crew: &Crew) -> (Projector, ProjectorThread) {
         let work = Work {
             store: Arc::clone(&self.store),
             places: Arc::clone(&self.places),
@@ -316,10 +324,7 @@ impl Stage {
             me: crew.keys[0].device(),
             forward_only: false,
         };
-        let (projector, thread) = Projector::start(work).unwrap();
-        projector.wait(end).unwrap();
-        projector.stop();
-        thread.join();
+        Projector::start(work).unwrap()
     }
 }
 

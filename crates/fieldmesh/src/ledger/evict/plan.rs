@@ -251,7 +251,7 @@ impl Ledger {
                 continue;
             }
             if !keep::goes_by_time(scope.collection) {
-                if schema::is_unknown(scope.collection) {
+                if schema::is_foreign(scope.collection) {
                     plan.stay(scope.month, Stay::Unknown);
                 }
                 continue;

@@ -3,11 +3,12 @@
 use std::cmp::Ordering;
 
 use fieldmesh_model::schema::{Collection, Field, Kind};
-use fieldmesh_model::{Fields, Value, catalogue, input};
+use fieldmesh_model::{Fields, Value, input};
 
 use crate::clock;
 use crate::error::Error;
 use crate::ledger::Ledger;
+use crate::schema;
 
 /// The signs between a field and a value, longer ones before those that they begin with.
 const SIGNS: [(&str, Sign); 8] = [
@@ -143,8 +144,8 @@ impl Ledger {
         let (Kind::Reference { collection }, Value::Text(name)) = (&field.kind, &value) else {
             return Ok(value);
         };
-        let Some(target) = catalogue::named(collection) else { return Ok(value) };
-        match self.resolve_in(target, name)? {
+        let Some(target) = schema::find(&self.policy(), collection) else { return Ok(value) };
+        match self.resolve_in(&target, name)? {
             Some(id) => Ok(Value::Text(id.to_string())),
             None => Ok(value),
         }
