@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, ItemId, Moment, Role, Scope, UserId};
 use fieldmesh_model::schema::is_name;
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, ItemId, Moment, Role, Scope, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

@@ -16,6 +16,7 @@ mod query;
 mod rekey;
 mod report;
 mod safety;
+mod schema;
 
 pub use ask::{
     Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions, InviteOptions,
@@ -42,3 +43,4 @@ pub use report::{
     Traffic, VerifyReport, Vitals,
 };
 pub use safety::{Safety, SafetyCounts};
+pub use schema::{SchemaOptions, SchemaReport, SchemaShown, SchemaState, SchemaStep};

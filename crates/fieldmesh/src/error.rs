@@ -86,6 +86,12 @@ pub enum Error {
         /// Everything that is wrong.
         faults: Vec<Fault>,
     },
+    /// The schema of a collection is not valid, or would lose something; nothing was applied.
+    #[error("{}", faults_text(.faults))]
+    Schema {
+        /// Everything that is wrong.
+        faults: Vec<Fault>,
+    },
     /// A record with the same natural key exists.
     #[error(
         "this {collection} exists already as {id}{}; edit it instead",
@@ -232,6 +238,7 @@ impl Error {
             Self::Ambiguous { .. }
             | Self::UnknownCollection { .. }
             | Self::Invalid { .. }
+            | Self::Schema { .. }
             | Self::Taken { .. }
             | Self::Condition { .. }
             | Self::Shape { .. }
@@ -259,10 +266,11 @@ impl Error {
         // The faults stand beside the detail, so it need not repeat them.
         let detail = match self {
             Self::Invalid { .. } => "the record is not valid".into(),
+            Self::Schema { .. } => "the schema is not valid".into(),
             _ => with_causes(self),
         };
         let faults = match self {
-            Self::Invalid { faults } => faults.clone(),
+            Self::Invalid { faults } | Self::Schema { faults } => faults.clone(),
             _ => Vec::new(),
         };
         Problem { class: self.class(), detail, faults }

@@ -105,6 +105,10 @@ fn every_documented_command_is_understood() {
         &["purge", "7c21", "4be0", "--reason", "asked for", "--dry-run"],
         &["purge", "7c21", "--yes", "--json"],
         &["purge", "--list"],
+        &["schema", "check", "round.toml"],
+        &["schema", "apply", "-", "--dry-run"],
+        &["schema", "show"],
+        &["schema", "show", "pump_round", "--json"],
         &["completions", "bash"],
     ] {
         command(line);
@@ -167,6 +171,10 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["submit", "7c21"],
         &["approve", "7c21"],
         &["purge"],
+        &["schema"],
+        &["schema", "check"],
+        &["schema", "apply"],
+        &["schema", "drop", "pump_round"],
         &["purge", "--list", "7c21"],
         &["purge", "--list", "--yes"],
         &[],

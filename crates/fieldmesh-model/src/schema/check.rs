@@ -122,8 +122,10 @@ fn check_name(collection: &Collection, others: &[Collection], faults: &mut Vec<F
     if let Some(built_in) = catalogue::named(name)
         && !others.iter().any(|other| other.name == *name)
     {
-        let text =
-            format!("{name:?} means the built-in collection {}; choose another name", built_in.name);
+        let text = format!(
+            "{name:?} means the built-in collection {}; choose another name",
+            built_in.name
+        );
         find("name", text);
     }
     for (place, people) in [

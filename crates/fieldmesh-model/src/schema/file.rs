@@ -133,6 +133,14 @@ pub fn parse(text: &str, others: &[Collection]) -> Result<Collection, SchemaErro
     reader.finish(collection)
 }
 
+/// The line of `text` on which a `place` of its schema stands, if it is there.
+pub fn line_of(text: &str, place: &str) -> Option<usize> {
+    let mut reader = Reader::new(text, Reading::Foreign);
+    reader.read()?;
+    let part = place.split(", ").next().unwrap_or(place);
+    reader.places.contains_key(part).then(|| reader.line_of_place(place))
+}
+
 /// Reads the schema that another device signed, keeping what this version does not understand.
 ///
 /// # Errors

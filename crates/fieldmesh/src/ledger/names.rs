@@ -165,7 +165,8 @@ impl Ledger {
             else {
                 continue;
             };
-            let (Some(target), Value::Text(text)) = (schema::find(&policy, collection), &*value) else {
+            let (Some(target), Value::Text(text)) = (schema::find(&policy, collection), &*value)
+            else {
                 continue;
             };
             if let Some(id) = self.resolve_in(&target, text)? {

@@ -102,10 +102,7 @@ impl Ledger {
     }
 
     /// The record behind `id`, if this device's user may change it.
-    pub(super) fn editable(
-        &self,
-        id: DocumentId,
-    ) -> Result<(Arc<Collection>, RecordRow), Error> {
+    pub(super) fn editable(&self, id: DocumentId) -> Result<(Arc<Collection>, RecordRow), Error> {
         self.settle()?;
         let row = self.row(id)?;
         let scope = row.as_ref().map(|row| row.scope);

@@ -75,9 +75,9 @@ impl Progress {
         let read = |file: Option<&File>| match (file, policy.schema(number)) {
             // The policy has read it already.
             (Some(file), Some(signed)) if file.is(signed) => schema::numbered(policy, number),
-            (file, _) => Arc::new(
-                file.and_then(File::read).unwrap_or_else(|| Collection::unknown(number)),
-            ),
+            (file, _) => {
+                Arc::new(file.and_then(File::read).unwrap_or_else(|| Collection::unknown(number)))
+            }
         };
         let shown = read(row.shown.as_ref());
         let next = row.next.as_ref().map_or_else(|| Arc::clone(&shown), |it| read(it.as_ref()));
@@ -163,8 +163,7 @@ fn again(old: &Collection, new: &Collection) -> Again {
     let kinds = |schema: &Collection| -> Vec<_> {
         schema.fields.iter().map(|field| field.kind.clone()).collect()
     };
-    let is_alike =
-        reads(old) == reads(new) && kinds(old) == kinds(new) && old.open == new.open;
+    let is_alike = reads(old) == reads(new) && kinds(old) == kinds(new) && old.open == new.open;
     if is_alike { Again::Found } else { Again::Read }
 }
 
