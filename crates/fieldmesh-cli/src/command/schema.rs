@@ -54,10 +54,14 @@ fn read(path: &Path) -> Result<String, Problem> {
         true => Box::new(io::stdin()),
         false => Box::new(File::open(path).map_err(|error| problem::unreadable(path, &error))?),
     };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // One byte more tells that it is too long.
     let most = SCHEMA_SIZE_MAX as u64 + 1;
-    let read = source.take(most).read_to_string(&mut text);
-    read.map_err(|error| problem::unreadable(path, &error))?;
-    Ok(text)
+    source.take(most).read_to_end(&mut bytes).map_err(|error| problem::unreadable(path, &error))?;
+    if bytes.len() > SCHEMA_SIZE_MAX {
+        let most = SCHEMA_SIZE_MAX / 1024;
+        return Err(problem::invalid(format!("{} is larger than {most} KiB", path.display())));
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| problem::invalid(format!("{} is no text in UTF-8", path.display())))
 }

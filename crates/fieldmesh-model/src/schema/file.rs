@@ -4,7 +4,7 @@
 //! is judged in [`super::check()`]. A device that reads what another has signed keeps what it does
 //! not understand: the words of a newer version become the unknown kind, policy or rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range as Span;
 
@@ -124,10 +124,16 @@ impl std::error::Error for SchemaError {}
 pub fn parse(text: &str, others: &[Collection]) -> Result<Collection, SchemaError> {
     let mut reader = Reader::new(text, Reading::Own);
     let collection = reader.read();
-    if let Some(collection) = collection.as_ref().filter(|_| reader.faults.is_empty()) {
+    if let Some(collection) = &collection {
+        // What follows from a mistake that was told already is not told again.
+        let told: BTreeSet<usize> = reader.faults.iter().map(|fault| fault.line).collect();
         for fault in check(collection, others) {
+            let part = fault.field.split(", ").next().unwrap_or_default();
+            let is_known = told.is_empty() || reader.places.contains_key(part);
             let line = reader.line_of_place(&fault.field);
-            reader.faults.push(SchemaFault { line, place: fault.field, message: fault.message });
+            if is_known && !told.contains(&line) {
+                reader.fault(line, fault.field, fault.message);
+            }
         }
     }
     reader.finish(collection)

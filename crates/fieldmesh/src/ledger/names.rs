@@ -115,6 +115,7 @@ impl Ledger {
         key: &str,
         value: &Value,
     ) -> Result<Vec<DocumentId>, Error> {
+        self.await_schema(collection.number)?;
         let hash = field_hash(&self.store, collection.number, key, value);
         let mut found = Vec::new();
         let range = KeyRange::prefix(&rows::value_prefix(hash));

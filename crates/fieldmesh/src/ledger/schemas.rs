@@ -18,6 +18,10 @@ use super::membership::named;
 /// The most collections that a tenant defines.
 pub(crate) const COLLECTIONS_MAX: usize = 64;
 
+/// Turns of the view in which rows that wait to be read anew do not move: something else, like
+/// records that are let go, may come between.
+const STALLED_MAX: u32 = 8;
+
 /// A schema that may be applied.
 struct Checked {
     collection: Collection,
@@ -117,11 +121,17 @@ impl Ledger {
         if !schema::is_foreign(number) {
             return Ok(());
         }
-        // A view that has nothing so far has no row either.
-        while self.projector.applied().is_some()
-            && !schemas::is_shown(self.view(), &self.policy(), number)?
-        {
+        let mut stalled = 0;
+        let mut before = schemas::progress(self.view(), number)?;
+        while !schemas::is_shown(self.view(), &self.policy(), number)? {
             self.projector.turn_over()?;
+            let after = schemas::progress(self.view(), number)?;
+            stalled = if after == before { stalled + 1 } else { 0 };
+            before = after;
+            // A view without entries has nothing to read, and one that only forwards never does.
+            if stalled >= STALLED_MAX {
+                break;
+            }
         }
         Ok(())
     }
@@ -205,6 +215,12 @@ fn check(policy: &Policy, text: &str) -> Result<Checked, Error> {
         }
         return Ok(Checked { collection, before: None, changes: Vec::new() });
     };
+    if collection.version < before.version {
+        let (old, next) = (before.version, before.version.saturating_add(1));
+        let fault =
+            Fault::new("version", format!("version {old} is in force; write version = {next}"));
+        return Err(Error::Schema { faults: vec![with_line(text, fault)] });
+    }
     let changes = model::evolve(&before, &collection).map_err(|faults| Error::Schema {
         faults: faults.into_iter().map(|fault| with_line(text, fault)).collect(),
     })?;

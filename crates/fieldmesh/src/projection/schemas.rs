@@ -148,6 +148,11 @@ pub(crate) fn is_shown(view: &View, policy: &Policy, number: u16) -> Result<bool
     Ok(row.next.is_none() && is_file(row.shown.as_ref(), policy.schema(number)))
 }
 
+/// Where the rows of a collection stand; it changes while they are read anew.
+pub(crate) fn progress(view: &View, number: u16) -> Result<Option<Vec<u8>>, Error> {
+    view.get(Tree::Meta, &key(number)).map_err(|error| Error::store(&error))
+}
+
 fn is_file(file: Option<&File>, signed: Option<&SignedSchema>) -> bool {
     match (file, signed) {
         (Some(file), Some(signed)) => file.is(signed),

@@ -5,9 +5,8 @@ use crate::{ItemError, SCHEMA_PART_SIZE_MAX, SCHEMA_PARTS_MAX, SchemaPart};
 use fieldmesh_model::schema::SCHEMA_SIZE_MAX;
 
 fn round(version: u32, comment: &str) -> String {
-    format!(
-        "# {comment}\nname = \"round\"\nversion = {version}\n[[field]]\nkey = \"a\"\nkind = \"bool\"\n"
-    )
+    let fields = "[[field]]\nkey = \"a\"\nkind = \"bool\"\n";
+    format!("# {comment}\nname = \"round\"\nversion = {version}\n{fields}")
 }
 
 fn parts(name: &str, version: u32, text: &str) -> Vec<Statement> {

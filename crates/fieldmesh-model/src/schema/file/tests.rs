@@ -61,6 +61,17 @@ fn every_mistake_is_told_with_its_line_and_what_to_do() {
 }
 
 #[test]
+fn a_word_that_is_unknown_hides_no_contradiction_elsewhere() {
+    let text = ROUND
+        .replace("kind = \"day\"", "kind = \"week\"")
+        .replace("default = \"RUNNING\"", "default = \"RUN\"");
+    let lines = lines(&text);
+    assert!(lines[0].starts_with("line 50, field state, default: default is not allowed"));
+    assert!(lines[1].starts_with("line 75, field nextRound, kind: \"week\" is unknown"));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+}
+
+#[test]
 fn an_older_device_keeps_what_it_does_not_understand() {
     let newer = ROUND.replace("policy = \"max\"", "policy = \"median\"")
         + "\n[[field]]\nkey = \"track\"\nkind = \"polygon\"\nprecision = 3\n\

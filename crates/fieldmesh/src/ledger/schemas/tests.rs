@@ -129,6 +129,7 @@ async fn what_is_wrong_or_would_lose_something_is_told_and_nothing_is_applied() 
         (narrowed.as_str(), "line 48, field state, kind"),
         (&gone, "field nextRound"),
         (&ROUND.replace("Pump\"", "Pumps\""), "line 5, version"),
+        (&ROUND.replace("version = 1", "version = 0"), "line 5, version"),
         (&ROUND.replace("pump_round", "wells"), "line 4, name"),
         (&ROUND.replace("kind = \"day\"", "kind = \"week\""), "line 75, field nextRound, kind"),
         (&"#".repeat(model::SCHEMA_SIZE_MAX + 1), "line 1"),
