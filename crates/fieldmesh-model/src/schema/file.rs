@@ -161,7 +161,7 @@ pub fn decode(text: &str) -> Result<Collection, SchemaError> {
 /// The number of the collection that tenants call `name`.
 ///
 /// It follows from the name alone, so two admins who define the same collection apart give it the
-/// same number. Two names can meet in one number; see [`in_force`].
+/// same number. Two names can meet in one number; see [`Definition::goes_before`].
 pub fn tenant_number(name: &str) -> u16 {
     let hash = hash_of(name);
     let free = u32::from(u16::MAX - BUILT_IN_END) + 1;
