@@ -380,6 +380,14 @@ impl Policy {
         self.schemas.numbered(number)
     }
 
+    /// The schema by which records of that collection are read here: the one in force, or the
+    /// greatest before it that this version can read.
+    ///
+    /// Which one is in force is the same everywhere; this is not, while programs differ.
+    pub fn readable_schema(&self, number: u16) -> Option<&SignedSchema> {
+        self.schemas.readable(number)
+    }
+
     /// The schemas in force of the tenant's own collections, by number.
     pub fn schemas(&self) -> impl Iterator<Item = &SignedSchema> {
         self.schemas.in_force()
@@ -389,6 +397,17 @@ impl Policy {
     /// by admins who did not know of each other.
     pub fn other_schemas(&self) -> impl Iterator<Item = &SignedSchema> {
         self.schemas.others()
+    }
+
+    /// Those of them that have the name of `signed` and did not lead to it: whoever made it did not
+    /// know of them.
+    pub fn schemas_apart(&self, signed: &SignedSchema) -> impl Iterator<Item = &SignedSchema> {
+        self.schemas.apart(signed).into_iter()
+    }
+
+    /// The schemas that do not count so far, since versions before them are lacking.
+    pub fn schemas_ahead(&self) -> impl Iterator<Item = &SignedSchema> {
+        self.schemas.ahead()
     }
 
     /// Whether `device` may write in `scope` from now on.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use fieldmesh_model::schema::is_name;
+use fieldmesh_model::schema::is_plain;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, ItemId, Moment, Role, Scope, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -216,6 +216,8 @@ pub struct SchemaPart {
     pub at: Moment,
     /// The hash of the whole file; see [`SchemaPart::hash`].
     pub whole: [u8; 32],
+    /// The hash of the file that was in force for whoever made this one; none for a first one.
+    pub before: Option<[u8; 32]>,
     /// Which part this is, from 0.
     pub part: u8,
     /// How many there are.
@@ -340,8 +342,15 @@ impl Purge {
 }
 
 impl SchemaPart {
-    /// The parts by which `text` defines `collection`; too many where it is too long.
-    pub fn of(collection: &str, version: u32, at: Moment, text: &str) -> Vec<Self> {
+    /// The parts by which `text`, made from what has the hash `before`, defines `collection`; too
+    /// many where it is too long.
+    pub fn of(
+        collection: &str,
+        version: u32,
+        at: Moment,
+        text: &str,
+        before: Option<[u8; 32]>,
+    ) -> Vec<Self> {
         let mut texts = vec![];
         let mut rest = text;
         while !rest.is_empty() || texts.is_empty() {
@@ -356,6 +365,7 @@ impl SchemaPart {
             version,
             at,
             whole,
+            before,
             part,
             parts,
             text: text.to_owned(),
@@ -368,8 +378,10 @@ impl SchemaPart {
         blake3::derive_key("fieldmesh/schema/1", text.as_bytes())
     }
 
+    /// Whether it can count; what a program has built in must not matter, or two programs would
+    /// make two policies of the same items.
     fn is_clean(&self) -> bool {
-        is_name(&self.collection)
+        is_plain(&self.collection)
             && self.part < self.parts
             && self.parts <= SCHEMA_PARTS_MAX
             && self.text.len() <= SCHEMA_PART_SIZE_MAX

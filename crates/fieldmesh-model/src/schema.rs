@@ -15,7 +15,7 @@ mod rule;
 
 pub use check::{
     FIELD_KEY_MAX, FIELDS_MAX, GROUPS_MAX, ITEMS_LIMIT_MAX, KEY_FIELDS_MAX, NAME_MAX, RULES_MAX,
-    TEXT_LIMIT_MAX, check, is_name, is_sound,
+    TEXT_LIMIT_MAX, check, is_plain, is_sound,
 };
 pub use evolve::evolve;
 pub use field::{Field, Form, Kind, MergePolicy, Range, Stated};

@@ -28,8 +28,10 @@ pub(crate) fn schema(report: &SchemaReport, step: SchemaStep) -> String {
              records stay as they are.\n"
         }
         (SchemaStep::Check, false) => "No mistakes. Nothing was applied.\n",
-        (SchemaStep::Preview | SchemaStep::Apply, false) => {
-            "Nothing was done: this was a dry run.\n"
+        (SchemaStep::Preview, false) => "Nothing was done: this was a dry run.\n",
+        (SchemaStep::Apply, false) => {
+            "It was signed but does not count: another definition came in between. Look at it with \
+             `schema show`, and apply a next version of that one.\n"
         }
     });
     text
@@ -64,9 +66,16 @@ pub(crate) fn schemas(found: &[SchemaShown], style: &Style) -> String {
 /// The file in force, so that it can be changed and applied; of what is built in its fields.
 pub(crate) fn schema_file(found: &[SchemaShown], style: &Style) -> String {
     let mut text = String::new();
+    // A file that this version cannot read is of use only where there is no other.
+    let has_readable = found.iter().any(|one| one.state == SchemaState::ReadBy);
+    let is_file = |state| match state {
+        SchemaState::InForce | SchemaState::ReadBy | SchemaState::BuiltIn => true,
+        SchemaState::NotUnderstood => !has_readable,
+        SchemaState::Replaced | SchemaState::Ahead => false,
+    };
     for one in found {
         match (&one.text, &one.definition) {
-            (Some(file), _) if one.state != SchemaState::Replaced => {
+            (Some(file), _) if is_file(one.state) => {
                 // What somebody signed must not garble a terminal.
                 let plain = |letter: &char| matches!(letter, '\n' | '\t') || !letter.is_control();
                 text.extend(file.chars().filter(plain));
@@ -78,8 +87,8 @@ pub(crate) fn schema_file(found: &[SchemaShown], style: &Style) -> String {
             _ => {
                 let by = one_line(one.by.as_deref().unwrap_or_default());
                 let at = one.at.map(|at| style.time(at)).unwrap_or_default();
-                let version = one.version;
-                text.push_str(&format!("# replaced: version {version} by {by}, {at}\n"));
+                let (version, state) = (one.version, state(one.state).0);
+                text.push_str(&format!("# {state}: version {version} by {by}, {at}\n"));
             }
         }
     }
@@ -130,6 +139,8 @@ const fn state(state: SchemaState) -> (&'static str, Tone) {
         SchemaState::BuiltIn => ("built in", Tone::Plain),
         SchemaState::InForce => ("in force", Tone::Good),
         SchemaState::NotUnderstood => ("not understood", Tone::Doubtful),
+        SchemaState::ReadBy => ("read by this program", Tone::Doubtful),
         SchemaState::Replaced => ("replaced", Tone::Plain),
+        SchemaState::Ahead => ("does not count", Tone::Doubtful),
     }
 }

@@ -1,6 +1,6 @@
 //! The collections that a tenant has defined, put together from what its admins signed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use fieldmesh_model::schema::{Collection, Definition};
@@ -19,8 +19,11 @@ pub struct SignedSchema {
     name: String,
     version: u32,
     text: String,
-    /// What this version reads in the text, once somebody asked.
-    collection: OnceLock<Option<Arc<Collection>>>,
+    hash: [u8; 32],
+    /// What was in force for those who signed it.
+    before: BTreeSet<[u8; 32]>,
+    /// What this version reads in the text, once somebody asked; copies of it share the answer.
+    collection: Arc<OnceLock<Option<Arc<Collection>>>>,
 }
 
 impl SignedSchema {
@@ -44,6 +47,11 @@ impl SignedSchema {
         &self.text
     }
 
+    /// The hash by which the next version names it.
+    pub const fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
     /// The collection, if this version can read it.
     pub fn collection(&self) -> Option<&Arc<Collection>> {
         self.collection.get_or_init(|| self.definition().read().map(Arc::new)).as_ref()
@@ -57,22 +65,48 @@ impl SignedSchema {
 impl PartialEq for SignedSchema {
     /// What is read in it follows from the rest.
     fn eq(&self, other: &Self) -> bool {
-        (self.by, self.at, self.definition()) == (other.by, other.at, other.definition())
+        let rest = |it: &Self| (it.by, it.at, it.before.clone());
+        rest(self) == rest(other) && self.definition() == other.definition()
     }
 }
 
 impl Eq for SignedSchema {}
 
 /// The schemas of a tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Schemas {
     in_force: BTreeMap<u16, SignedSchema>,
+    /// Those that count and that another one goes before.
     others: Vec<SignedSchema>,
+    /// Those that do not count, since versions before them are lacking.
+    ahead: Vec<SignedSchema>,
+    /// Where among the others that one stands that is read in place of one in force.
+    fallbacks: OnceLock<BTreeMap<u16, usize>>,
 }
+
+impl PartialEq for Schemas {
+    /// What is read follows from the rest.
+    fn eq(&self, other: &Self) -> bool {
+        let Self { in_force, others, ahead, .. } = self;
+        *in_force == other.in_force && *others == other.others && *ahead == other.ahead
+    }
+}
+
+impl Eq for Schemas {}
 
 impl Schemas {
     pub(super) fn numbered(&self, number: u16) -> Option<&SignedSchema> {
         self.in_force.get(&number)
+    }
+
+    /// That in force, or else the one that would be if this version's programs were all there are.
+    pub(super) fn readable(&self, number: u16) -> Option<&SignedSchema> {
+        let in_force = self.in_force.get(&number)?;
+        if in_force.collection().is_some() {
+            return Some(in_force);
+        }
+        let fallbacks = self.fallbacks.get_or_init(|| self.find_fallbacks());
+        fallbacks.get(&number).and_then(|index| self.others.get(*index))
     }
 
     pub(super) fn in_force(&self) -> impl Iterator<Item = &SignedSchema> {
@@ -81,6 +115,45 @@ impl Schemas {
 
     pub(super) fn others(&self) -> impl Iterator<Item = &SignedSchema> {
         self.others.iter()
+    }
+
+    pub(super) fn ahead(&self) -> impl Iterator<Item = &SignedSchema> {
+        self.ahead.iter()
+    }
+
+    /// Others of the same name that did not lead to `signed`.
+    pub(super) fn apart(&self, signed: &SignedSchema) -> Vec<&SignedSchema> {
+        let mut apart: Vec<_> = self
+            .others
+            .iter()
+            .filter(|other| other.name == signed.name && other.definition() != signed.definition())
+            .collect();
+        let mut before: Vec<[u8; 32]> = signed.before.iter().copied().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(hash) = before.pop() {
+            if seen.insert(hash) {
+                let led = apart.iter().filter(|other| other.hash == hash);
+                before.extend(led.flat_map(|other| other.before.iter().copied()));
+            }
+        }
+        apart.retain(|other| !seen.contains(&other.hash));
+        apart
+    }
+
+    fn find_fallbacks(&self) -> BTreeMap<u16, usize> {
+        let mut fallbacks = BTreeMap::new();
+        // They are in the order of name, version and text, so the greatest come first.
+        for (index, other) in self.others.iter().enumerate().rev() {
+            let number = other.number();
+            let is_asked = self
+                .in_force
+                .get(&number)
+                .is_some_and(|signed| signed.name == other.name && signed.collection().is_none());
+            if is_asked && !fallbacks.contains_key(&number) && other.collection().is_some() {
+                fallbacks.insert(number, index);
+            }
+        }
+        fallbacks
     }
 
     fn add(&mut self, signed: SignedSchema) {
@@ -98,8 +171,9 @@ impl Schemas {
     }
 }
 
-/// One file as one signer defined it: name, version, hash, signer and how many parts there are.
-type Whole<'a> = (&'a str, u32, [u8; 32], [u8; 32], u8);
+/// One file as one signer made it: name, version, hash, that of the one before, signer and how many
+/// parts there are.
+type Whole<'a> = (&'a str, u32, [u8; 32], Option<[u8; 32]>, [u8; 32], u8);
 
 /// Parts of files that count, each with the item that holds it.
 #[derive(Debug, Default)]
@@ -108,8 +182,8 @@ pub(super) struct Parts<'a>(BTreeMap<Whole<'a>, BTreeMap<u8, (ItemId, &'a Schema
 impl<'a> Parts<'a> {
     /// Takes in what an `item` that counts says.
     pub(super) fn add(&mut self, item: &Item, part: &'a SchemaPart) {
-        let SchemaPart { collection, version, whole, parts, .. } = part;
-        let whole = (collection.as_str(), *version, *whole, *item.signer(), *parts);
+        let SchemaPart { collection, version, whole, before, parts, .. } = part;
+        let whole = (collection.as_str(), *version, *whole, *before, *item.signer(), *parts);
         let known = self.0.entry(whole).or_default();
         // Whoever signs one part twice is at fault himself; replicas only have to agree.
         let found = known.entry(part.part).or_insert((item.id(), part));
@@ -120,29 +194,50 @@ impl<'a> Parts<'a> {
 
     /// The files of which all parts are there, and which of them are in force.
     pub(super) fn put_together(self) -> Schemas {
+        let mut schemas = Schemas::default();
+        let (mut name, mut count) = (String::new(), 0_u32);
+        for signed in self.files() {
+            if signed.name != name {
+                (name, count) = (signed.name.clone(), 0);
+            }
+            // One item must not take all numbers of the versions that are to come. The versions of
+            // a name come in their order, so what arrived first is of no account.
+            if signed.version > count.saturating_add(1) {
+                schemas.ahead.push(signed);
+                continue;
+            }
+            count = count.saturating_add(1);
+            schemas.add(signed);
+        }
+        // In an order that does not depend on which of them met which.
+        let key = |it: &SignedSchema, other: &SignedSchema| {
+            (&it.name, it.version, &it.text).cmp(&(&other.name, other.version, &other.text))
+        };
+        schemas.others.sort_by(key);
+        schemas
+    }
+
+    /// In the order of name, version and text.
+    fn files(self) -> impl Iterator<Item = SignedSchema> {
         // Several may have signed one file: what is shown is who did first.
-        let mut files: BTreeMap<(&str, u32, String), (Moment, [u8; 32])> = BTreeMap::new();
-        for ((name, version, hash, by, count), parts) in self.0 {
+        let mut files: BTreeMap<(&str, u32, String), SignedSchema> = BTreeMap::new();
+        for ((name, version, hash, before, by, count), parts) in self.0 {
             if parts.len() != usize::from(count) {
                 continue;
             }
             let text: String = parts.values().map(|(_, part)| part.text.as_str()).collect();
             let Some(at) = parts.values().map(|(_, part)| part.at).min() else { continue };
-            if SchemaPart::hash(&text) == hash {
-                let first = files.entry((name, version, text)).or_insert((at, by));
-                *first = (at, by).min(*first);
+            if SchemaPart::hash(&text) != hash {
+                continue;
             }
+            let first = files.entry((name, version, text)).or_insert_with_key(|(_, _, text)| {
+                let (name, text) = (name.to_owned(), text.clone());
+                let (before, collection) = (BTreeSet::new(), Arc::default());
+                SignedSchema { by, at, name, version, text, hash, before, collection }
+            });
+            (first.at, first.by) = (at, by).min((first.at, first.by));
+            first.before.extend(before);
         }
-        let mut schemas = Schemas::default();
-        for ((name, version, text), (at, by)) in files {
-            let (name, collection) = (name.to_owned(), OnceLock::new());
-            schemas.add(SignedSchema { by, at, name, version, text, collection });
-        }
-        // In an order that does not depend on which of them met which.
-        schemas.others.sort_by(|a, b| {
-            let key = |it: &SignedSchema| (it.name.clone(), it.version, it.text.clone());
-            key(a).cmp(&key(b))
-        });
-        schemas
+        files.into_values()
     }
 }

@@ -57,12 +57,8 @@ pub fn is_sound(collection: &Collection) -> bool {
     check_beside(collection, Beside::Unknown).is_empty()
 }
 
-/// Whether `name` can be the name of a tenant's collection: plain, short and not built in.
-pub fn is_name(name: &str) -> bool {
-    is_plain(name) && catalogue::named(name).is_none()
-}
-
-fn is_plain(name: &str) -> bool {
+/// Whether `name` has the form of a collection's name, whatever is built in.
+pub fn is_plain(name: &str) -> bool {
     name.len() <= NAME_MAX
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
         && name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
@@ -85,7 +81,7 @@ fn check_beside(collection: &Collection, beside: Beside<'_>) -> Vec<Fault> {
         count("unique", unique.fields.len(), 0, KEY_FIELDS_MAX, "unique fields in a group");
     }
     let is_within = faults.is_empty();
-    check_name(collection, beside.others(), &mut faults);
+    check_name(collection, beside, &mut faults);
     // What is beyond its limits is not looked at one by one.
     if is_within {
         check_fields(collection, beside, &mut faults);
@@ -94,7 +90,7 @@ fn check_beside(collection: &Collection, beside: Beside<'_>) -> Vec<Fault> {
     faults
 }
 
-fn check_name(collection: &Collection, others: &[Collection], faults: &mut Vec<Fault>) {
+fn check_name(collection: &Collection, beside: Beside<'_>, faults: &mut Vec<Fault>) {
     let mut find = |place: &str, text: String| faults.push(Fault::new(place, text));
     let name = &collection.name;
     if !is_plain(name) {
@@ -107,26 +103,8 @@ fn check_name(collection: &Collection, others: &[Collection], faults: &mut Vec<F
     if collection.version == 0 {
         find("version", "versions begin with 1".to_owned());
     }
-    for other in others {
-        let is_same_name = other.name == *name;
-        if other.number == collection.number && !is_same_name {
-            let text = format!(
-                "{name} and {} share the number {}; choose another name",
-                other.name, other.number
-            );
-            find("name", text);
-        } else if is_same_name && other.number != collection.number {
-            find("name", format!("{name} is a built-in collection; choose another name"));
-        }
-    }
-    if let Some(built_in) = catalogue::named(name)
-        && !others.iter().any(|other| other.name == *name)
-    {
-        let text = format!(
-            "{name:?} means the built-in collection {}; choose another name",
-            built_in.name
-        );
-        find("name", text);
+    if let Beside::All(others) = beside {
+        check_others(collection, others, &mut find);
     }
     for (place, people) in [
         ("create", &collection.create_by),
@@ -136,6 +114,37 @@ fn check_name(collection: &Collection, others: &[Collection], faults: &mut Vec<F
         if people.is_empty() {
             find(place, "nobody may do this; name author, crew, manager or admin".to_owned());
         }
+    }
+}
+
+fn check_others(
+    collection: &Collection,
+    others: &[Collection],
+    find: &mut impl FnMut(&str, String),
+) {
+    let name = &collection.name;
+    let is_same = |other: &Collection| other.name == *name && other.number == collection.number;
+    for other in others.iter().filter(|other| other.number == collection.number) {
+        if other.name != *name {
+            let text = format!(
+                "{name} and {} share the number {}; choose another name",
+                other.name, other.number
+            );
+            find("name", text);
+        }
+    }
+    // What was there before a program with a collection of that name goes on.
+    if let Some(built_in) = catalogue::named(name)
+        && !others.iter().any(is_same)
+    {
+        let text = match built_in.name == *name {
+            true => format!("{name} is a built-in collection; choose another name"),
+            false => format!(
+                "{name:?} means the built-in collection {}; choose another name",
+                built_in.name
+            ),
+        };
+        find("name", text);
     }
 }
 

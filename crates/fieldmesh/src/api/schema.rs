@@ -56,8 +56,12 @@ pub enum SchemaState {
     InForce,
     /// The tenant defined it, and this version cannot read it: records are kept as they come.
     NotUnderstood,
+    /// Records are read by it, as this version cannot read the one that counts.
+    ReadBy,
     /// Another one of the same collection goes before it.
     Replaced,
+    /// It does not count, since versions before it are lacking.
+    Ahead,
 }
 
 /// A collection as it is defined.

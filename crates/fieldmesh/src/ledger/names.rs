@@ -166,10 +166,8 @@ impl Ledger {
             else {
                 continue;
             };
-            let (Some(target), Value::Text(text)) = (schema::find(&policy, collection), &*value)
-            else {
-                continue;
-            };
+            let target = schema::referred(&policy, schema.number, collection);
+            let (Some(target), Value::Text(text)) = (target, &*value) else { continue };
             if let Some(id) = self.resolve_in(&target, text)? {
                 *value = Value::Text(id.to_string());
             }

@@ -15,6 +15,8 @@ use crate::schema;
 use super::Ledger;
 use super::membership::named;
 
+mod apart;
+
 /// The most collections that a tenant defines.
 pub(crate) const COLLECTIONS_MAX: usize = 64;
 
@@ -37,6 +39,8 @@ impl Ledger {
         &self,
         options: &SchemaOptions,
     ) -> Result<(SchemaReport, Vec<Item>), Error> {
+        // Two at once would be checked against the same definition and signed at the same place.
+        let _alone = self.enrolment();
         let policy = self.policy();
         let Checked { collection, before, changes } = check(&policy, &options.text)?;
         let mut report = SchemaReport {
@@ -52,18 +56,24 @@ impl Ledger {
             report.applied = is_known && options.step == SchemaStep::Apply;
             return Ok((report, Vec::new()));
         }
-        let items = self.schema_items(&collection, &options.text)?;
+        let before = policy.schema(collection.number).map(SignedSchema::hash);
+        let items = self.schema_items(&collection, &options.text, before)?;
         let after = self.policy_with(&items)?;
-        let in_force = after.schema(collection.number);
-        let is_in_force = in_force.is_some_and(|signed| signed.text() == options.text);
-        if !is_in_force || !items.iter().all(|item| after.counts(&item.id())) {
+        if !items.iter().all(|item| after.counts(&item.id())) {
             return Err(self.may_not_define(&policy));
+        }
+        let is_in_force = |policy: &Policy| {
+            policy.schema(collection.number).is_some_and(|it| it.text() == options.text)
+        };
+        if !is_in_force(&after) {
+            return Err(goes_before(&after, &collection));
         }
         if options.step == SchemaStep::Preview {
             return Ok((report, Vec::new()));
         }
         self.add_items(&items)?;
-        report.applied = true;
+        // Another one may have come from others meanwhile.
+        report.applied = is_in_force(&self.policy());
         Ok((report, items))
     }
 
@@ -80,7 +90,14 @@ impl Ledger {
             shown.push(self.signed(&policy, signed, state)?);
         }
         for signed in policy.other_schemas() {
-            shown.push(self.signed(&policy, signed, SchemaState::Replaced)?);
+            let state = match policy.readable_schema(signed.number()) == Some(signed) {
+                true => SchemaState::ReadBy,
+                false => SchemaState::Replaced,
+            };
+            shown.push(self.signed(&policy, signed, state)?);
+        }
+        for signed in policy.schemas_ahead() {
+            shown.push(self.signed(&policy, signed, SchemaState::Ahead)?);
         }
         for collection in fieldmesh_model::catalogue::collections() {
             let records = self.record_count(collection.number)?;
@@ -136,9 +153,15 @@ impl Ledger {
         Ok(())
     }
 
-    fn schema_items(&self, collection: &Collection, text: &str) -> Result<Vec<Item>, Error> {
+    fn schema_items(
+        &self,
+        collection: &Collection,
+        text: &str,
+        before: Option<[u8; 32]>,
+    ) -> Result<Vec<Item>, Error> {
+        let (name, version) = (&collection.name, collection.version);
         let mut items = Vec::new();
-        for part in SchemaPart::of(&collection.name, collection.version, clock::now(), text) {
+        for part in SchemaPart::of(name, version, clock::now(), text, before) {
             let policy = self.policy_with(&items)?;
             items.push(self.sign(&policy, &Statement::Schema(Box::new(part)))?);
         }
@@ -153,11 +176,13 @@ impl Ledger {
     ) -> Result<SchemaShown, Error> {
         let collection = signed.collection();
         let records = match state {
-            SchemaState::Replaced => 0,
-            _ => self.record_count(signed.number())?,
+            SchemaState::Replaced | SchemaState::ReadBy | SchemaState::Ahead => 0,
+            SchemaState::InForce | SchemaState::NotUnderstood | SchemaState::BuiltIn => {
+                self.record_count(signed.number())?
+            }
         };
         Ok(SchemaShown {
-            name: signed.name().to_owned(),
+            name: schema::name(signed),
             number: signed.number(),
             version: signed.version(),
             state,
@@ -183,8 +208,10 @@ impl Ledger {
 
 /// Checks a schema file against itself, the other collections, and what is in force of its own.
 fn check(policy: &Policy, text: &str) -> Result<Checked, Error> {
-    let all: Vec<Collection> =
-        schema::all(policy).iter().map(|known| Collection::clone(known)).collect();
+    // By the names that stand in their files.
+    let own = policy.schemas().filter_map(|it| policy.readable_schema(it.number())?.collection());
+    let mut all = fieldmesh_model::catalogue::collections().to_vec();
+    all.extend(own.map(|own| Collection::clone(own)));
     let collection = model::parse(text, &all).map_err(|error| {
         let faults = error.faults.into_iter();
         let place = |line, place: String| match place.as_str() {
@@ -196,15 +223,7 @@ fn check(policy: &Policy, text: &str) -> Result<Checked, Error> {
         }
     })?;
     let signed = policy.schema(collection.number);
-    if let Some(signed) = signed.filter(|signed| signed.collection().is_none()) {
-        let (name, version) = (signed.name(), signed.version());
-        let text = format!(
-            "{name} has a schema of version {version} that this program cannot read, so it cannot \
-             say what would be lost; update the program first"
-        );
-        return Err(Error::Schema { faults: vec![Fault::new("name", text)] });
-    }
-    let Some(before) = signed.and_then(SignedSchema::collection).cloned() else {
+    let Some(signed) = signed else {
         let count = policy.schemas().count();
         if count >= COLLECTIONS_MAX {
             let text = format!(
@@ -213,18 +232,47 @@ fn check(policy: &Policy, text: &str) -> Result<Checked, Error> {
             );
             return Err(Error::Schema { faults: vec![Fault::new("name", text)] });
         }
+        if collection.version > 1 {
+            let fault = Fault::new("version", "a new collection begins with version = 1");
+            return Err(Error::Schema { faults: vec![with_line(text, fault)] });
+        }
         return Ok(Checked { collection, before: None, changes: Vec::new() });
     };
-    if collection.version < before.version {
-        let (old, next) = (before.version, before.version.saturating_add(1));
-        let fault =
-            Fault::new("version", format!("version {old} is in force; write version = {next}"));
-        return Err(Error::Schema { faults: vec![with_line(text, fault)] });
+    let Some(before) = signed.collection().cloned() else {
+        let (name, version) = (signed.name(), signed.version());
+        let text = format!(
+            "{name} has a schema of version {version} that this program cannot read, so it cannot \
+             say what would be lost; update the program first"
+        );
+        return Err(Error::Schema { faults: vec![Fault::new("name", text)] });
+    };
+    let next = before.version.saturating_add(1);
+    if !(before.version..=next).contains(&collection.version) {
+        let text_of = format!("version {} is in force; write version = {next}", before.version);
+        let fault = with_line(text, Fault::new("version", text_of));
+        return Err(Error::Schema { faults: vec![fault] });
     }
-    let changes = model::evolve(&before, &collection).map_err(|faults| Error::Schema {
-        faults: faults.into_iter().map(|fault| with_line(text, fault)).collect(),
-    })?;
-    Ok(Checked { collection, before: Some(before), changes })
+    let evolved = model::evolve(&before, &collection);
+    let lost = apart::lost(policy, signed, (&before, &collection));
+    let faults = evolved.as_ref().err().into_iter().flatten().cloned().chain(lost);
+    let faults: Vec<Fault> = faults.map(|fault| with_line(text, fault)).collect();
+    match evolved {
+        Ok(changes) if faults.is_empty() => {
+            Ok(Checked { collection, before: Some(before), changes })
+        }
+        _ => Err(Error::Schema { faults }),
+    }
+}
+
+/// Why a definition that counts is not in force.
+fn goes_before(policy: &Policy, collection: &Collection) -> Error {
+    let other = policy.schema(collection.number);
+    let (name, version) = other.map_or(("another one", 0), |it| (it.name(), it.version()));
+    let text = format!(
+        "version {version} of {name} goes before it; look at it with `fieldmesh schema show \
+         {name}`, and make the next version of that one"
+    );
+    Error::Schema { faults: vec![Fault::new("version", text)] }
 }
 
 fn with_line(text: &str, fault: Fault) -> Fault {

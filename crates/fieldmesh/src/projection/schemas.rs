@@ -72,7 +72,7 @@ struct Progress {
 
 impl Progress {
     fn of(number: u16, row: SchemaRow, policy: &Policy) -> Self {
-        let read = |file: Option<&File>| match (file, policy.schema(number)) {
+        let read = |file: Option<&File>| match (file, policy.readable_schema(number)) {
             // The policy has read it already.
             (Some(file), Some(signed)) if file.is(signed) => schema::numbered(policy, number),
             (file, _) => {
@@ -145,7 +145,7 @@ fn key(number: u16) -> Vec<u8> {
 /// Whether all rows of a collection stand under the schema that `policy` says.
 pub(crate) fn is_shown(view: &View, policy: &Policy, number: u16) -> Result<bool, Error> {
     let row: SchemaRow = rows::find(view, Tree::Meta, &key(number))?.unwrap_or_default();
-    Ok(row.next.is_none() && is_file(row.shown.as_ref(), policy.schema(number)))
+    Ok(row.next.is_none() && is_file(row.shown.as_ref(), policy.readable_schema(number)))
 }
 
 /// Where the rows of a collection stand; it changes while they are read anew.
@@ -189,7 +189,7 @@ impl Projection<'_> {
         for number in numbers {
             let before = self.schemas.before.get(&number).map(|it| it.row.clone());
             let mut row = before.unwrap_or_default();
-            if row.next.is_none() && is_file(row.shown.as_ref(), policy.schema(number)) {
+            if row.next.is_none() && is_file(row.shown.as_ref(), policy.readable_schema(number)) {
                 continue;
             }
             if is_left {
@@ -197,7 +197,7 @@ impl Projection<'_> {
                 break;
             }
             is_changed = true;
-            row.next = row.next.or_else(|| Some(policy.schema(number).map(File::of)));
+            row.next = row.next.or_else(|| Some(policy.readable_schema(number).map(File::of)));
             let mut progress = Progress::of(number, row, &policy);
             is_left = !self.line_up(number, &mut progress)?;
             if !is_left {
@@ -205,7 +205,7 @@ impl Projection<'_> {
                 progress.row = SchemaRow { shown, ..SchemaRow::default() };
                 progress.shown = Arc::clone(&progress.next);
                 // Policy may have gone on meanwhile.
-                is_left = !is_file(progress.row.shown.as_ref(), policy.schema(number));
+                is_left = !is_file(progress.row.shown.as_ref(), policy.readable_schema(number));
             }
             self.schemas.after.insert(number, progress);
         }

@@ -10,7 +10,7 @@ fn round(version: u32, comment: &str) -> String {
 }
 
 fn parts(name: &str, version: u32, text: &str) -> Vec<Statement> {
-    let parts = SchemaPart::of(name, version, Moment::from_millis(5), text);
+    let parts = SchemaPart::of(name, version, Moment::from_millis(5), text, None);
     parts.into_iter().map(|part| Statement::Schema(Box::new(part))).collect()
 }
 
@@ -115,7 +115,7 @@ fn hostile_definitions_change_nothing_that_is_built_in_and_nothing_else() {
     let sign = |statement: &Statement| {
         Item::sign(&admin, TenantId::default(), ItemPlace::FIRST, statement)
     };
-    for name in ["well", "wells", "field_entries", "", "Round", "a b", "\u{1b}[2J", "_x"] {
+    for name in ["", "Round", "a b", "\u{1b}[2J", "_x"] {
         assert_eq!(sign(&parts(name, 1, "x")[0]), Err(ItemError::Unclean), "{name:?}");
     }
     let longest = "#".repeat(SCHEMA_SIZE_MAX);
@@ -138,10 +138,76 @@ fn hostile_definitions_change_nothing_that_is_built_in_and_nothing_else() {
     assert_eq!(policy.schemas().count(), 4);
     assert!(policy.schemas().all(|signed| signed.collection().is_none()));
     assert!(policy.schema(1).is_none());
-    let mut torn = SchemaPart::of("round", 1, Moment::ZERO, "x").remove(0);
+    let mut torn = SchemaPart::of("round", 1, Moment::ZERO, "x", None).remove(0);
     torn.whole = [7; 32];
     crew.say(&admin, &Statement::Schema(Box::new(torn)));
     assert_eq!(crew.policy().schemas().count(), 4);
+}
+
+#[test]
+fn what_counts_does_not_depend_on_which_collections_a_program_has_built_in() {
+    let mut crew = Crew::new();
+    let admin = device(10);
+    crew.authorise(&admin, Role::Admin);
+    let text = round(1, "").replace("\"round\"", "\"well\"");
+    let item = crew.say(&admin, &parts("well", 1, &text)[0]);
+    let policy = crew.policy();
+    assert!(policy.counts(&item));
+    let signed = policy.schemas().next().unwrap();
+    assert_eq!(signed.collection().unwrap().name, "well", "a program without wells reads it too");
+}
+
+#[test]
+fn one_item_cannot_close_a_collection_for_ever() {
+    let mut crew = Crew::new();
+    let [admin, thief] = [10, 11].map(device);
+    crew.authorise(&admin, Role::Admin);
+    crew.authorise(&thief, Role::Admin);
+    crew.say(&admin, &parts("round", 1, &round(1, ""))[0]);
+    for version in [3, 4, u32::MAX] {
+        crew.say(&thief, &parts("round", version, "\0")[0]);
+    }
+    assert_eq!(in_force(&crew.policy()), [("round", 1)], "none of them is the next version");
+    crew.say(&admin, &parts("round", 2, &round(2, ""))[0]);
+    let expected = crew.policy();
+    assert_eq!(in_force(&expected), [("round", 4)], "one after the other they are");
+    let number = expected.schemas().next().unwrap().number();
+    for seed in 1..=50 {
+        let policy = Policy::evaluate(crew.tenant, &shuffled(&crew, seed));
+        assert_eq!(policy, expected, "seed {seed}");
+        let read = policy.readable_schema(number).map(SignedSchema::version);
+        assert_eq!(read, Some(2), "what can be read goes on");
+        let ahead: Vec<_> = policy.schemas_ahead().map(SignedSchema::version).collect();
+        assert_eq!(ahead, [u32::MAX]);
+    }
+    crew.say(&admin, &parts("round", 5, &round(5, ""))[0]);
+    assert_eq!(in_force(&crew.policy()), [("round", 5)], "and there is always a next one");
+}
+
+#[test]
+fn definitions_that_did_not_know_of_each_other_are_told_apart_from_earlier_ones() {
+    let mut crew = Crew::new();
+    let [one, two] = [10, 11].map(device);
+    crew.authorise(&one, Role::Admin);
+    crew.authorise(&two, Role::Admin);
+    let mut define = |signer: &DeviceKeys, version, comment: &str, before: Option<&str>| {
+        let text = round(version, comment);
+        let before = before.map(SchemaPart::hash);
+        let part = SchemaPart::of("round", version, Moment::ZERO, &text, before).remove(0);
+        crew.say(signer, &Statement::Schema(Box::new(part)));
+        text
+    };
+    let first = define(&one, 1, "", None);
+    let second = define(&one, 2, "of one", Some(&first));
+    let other = define(&two, 2, "of two", Some(&first));
+    let third = define(&two, 3, "of two", Some(&other));
+    let apart = |crew: &Crew| -> Vec<String> {
+        let policy = crew.policy();
+        let signed = policy.schemas().next().unwrap();
+        policy.schemas_apart(signed).map(|it| it.text().to_owned()).collect()
+    };
+    assert_eq!(apart(&crew), [second], "the others led to it");
+    assert_eq!(crew.policy().schemas().next().unwrap().text(), third);
 }
 
 #[test]
@@ -151,12 +217,13 @@ fn the_bytes_of_a_schema_part_never_change() {
         version: 300,
         at: Moment::from_millis(300),
         whole: [7; 32],
+        before: Some([8; 32]),
         part: 1,
         parts: 2,
         text: "a".into(),
     };
     let statement = Statement::Schema(Box::new(part));
-    let expected = format!("05726f756e64ac02d804{}01020161", "07".repeat(32));
+    let expected = format!("05726f756e64ac02d804{}01{}01020161", "07".repeat(32), "08".repeat(32));
     assert_eq!(statement.kind(), 70);
     assert_eq!(data_encoding::HEXLOWER.encode(&statement.body()), expected);
     assert_eq!(Statement::read(70, &statement.body()), statement);

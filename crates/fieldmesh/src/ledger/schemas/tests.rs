@@ -10,6 +10,8 @@ use crate::api::{Edits, ExportQuery, ImportOptions, InviteOptions, ListQuery, Ne
 use crate::api::{SyncOptions, SyncResult};
 use crate::{Node, TenantOptions};
 
+mod apart;
+
 const ROUND: &str = include_str!("../../../../../examples/pump_round.toml");
 
 struct Crew {

@@ -62,7 +62,7 @@ impl Crew {
         let authority = Authority::from_seed(&Seed::from_bytes([1; 32]));
         let mut items = self.items.clone();
         for (version, text) in texts {
-            for part in SchemaPart::of("round", *version, at(0), text) {
+            for part in SchemaPart::of("round", *version, at(0), text, None) {
                 let policy = Policy::evaluate(self.tenant, &items);
                 let place = policy.next_place(&authority.public_key());
                 let statement = Statement::Schema(Box::new(part));
