@@ -10,6 +10,7 @@ use crate::api::{Choice, ConflictQuery, ConflictReport, ConflictValue, Edits, Re
 use crate::changes::read_change;
 use crate::error::Error;
 use crate::rows::{self, ConflictRow, DocumentRow, QuarantineRow};
+use crate::schema;
 
 use super::Ledger;
 use super::names::ViewReferences;
@@ -142,6 +143,9 @@ impl Ledger {
     ) -> Result<Record, Error> {
         let resolution =
             found.take(label).map_err(|error| Error::Usage { reason: error.to_string() })?;
+        if matches!(resolution, fieldmesh_document::Resolution::Write(_)) {
+            schema::known(&self.policy(), schema.number)?;
+        }
         let user = self.user();
         self.change(id, schema, |document, actor, at| match resolution {
             fieldmesh_document::Resolution::Write(edit) => {
@@ -161,6 +165,7 @@ impl Ledger {
         found: &FieldConflict,
         assignments: &[String],
     ) -> Result<Record, Error> {
+        schema::known(&self.policy(), schema.number)?;
         let edits = Edits { assignments: assignments.to_vec(), ..Edits::default() };
         let edits = self.read_edits(schema, &edits)?;
         let touches = edits.iter().any(|edit| edit.key() == found.key);

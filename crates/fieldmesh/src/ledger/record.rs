@@ -13,6 +13,7 @@ use crate::author::{Unsealed, priority_of};
 use crate::clock;
 use crate::error::Error;
 use crate::rows::RecordRow;
+use crate::schema;
 
 use super::create::is_who;
 use super::names::ViewReferences;
@@ -44,6 +45,7 @@ impl Ledger {
     /// Changes fields of a record.
     pub(crate) fn edit(&self, id: DocumentId, edits: &Edits) -> Result<Record, Error> {
         let (schema, record) = self.editable(id)?;
+        schema::known(&self.policy(), schema.number)?;
         if record.deleted {
             let name = format!("{id} (it is deleted; `restore-record` brings it back)");
             return Err(Error::NotFound { kind: "record", name });

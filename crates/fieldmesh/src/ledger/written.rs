@@ -18,6 +18,7 @@ use crate::entry::{Entry, Note};
 use crate::error::Error;
 use crate::gateway::{Access, Held, Mark, mark_at};
 use crate::rows::{DocumentRow, RecordRow};
+use crate::schema;
 
 use super::write::Pending;
 use super::{Desk, Ledger};
@@ -246,8 +247,10 @@ impl Write<'_> {
         at: Moment,
         user: &str,
     ) -> Result<Held, Error> {
+        let policy = self.ledger.policy();
         self.change(id, version, |document, schema, actor| {
-            document.edit_for(schema, actor, at, edits, Some(user))
+            schema::known(&policy, schema.number)?;
+            document.edit_for(schema, actor, at, edits, Some(user)).map_err(refused)
         })
     }
 
@@ -264,7 +267,9 @@ impl Write<'_> {
         user: &str,
     ) -> Result<Held, Error> {
         let by = self.ledger.creator(user);
-        self.change(id, version, |document, _, actor| document.delete(actor, at, by, None))
+        self.change(id, version, |document, _, actor| {
+            document.delete(actor, at, by, None).map_err(refused)
+        })
     }
 
     /// Takes a deletion back.
@@ -273,7 +278,7 @@ impl Write<'_> {
     ///
     /// There is no such record.
     pub fn restore(&mut self, id: DocumentId, at: Moment) -> Result<Held, Error> {
-        self.change(id, None, |document, _, actor| document.restore(actor, at))
+        self.change(id, None, |document, _, actor| document.restore(actor, at).map_err(refused))
     }
 
     /// A moment before every change of a record that somebody who knew its first `version` changes
@@ -395,7 +400,7 @@ impl Write<'_> {
         &mut self,
         id: DocumentId,
         version: Option<u64>,
-        write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, EditError>,
+        write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, Error>,
     ) -> Result<Held, Error> {
         let ledger = self.ledger;
         let (opened, mut desk) = self.opened_at_desk(id)?;
@@ -410,8 +415,7 @@ impl Write<'_> {
             false => ledger.open_changes(id, scope, before.to_vec())?.document,
         };
         let (epoch, actor) = free_actor(&desk, ledger, behind)?;
-        let written = write(&mut past, &schema, actor)
-            .map_err(|error| Error::fault("", error.to_string()))?;
+        let written = write(&mut past, &schema, actor)?;
         let Some(change) = written else { return Ok(opened.held(id)) };
         let at = desk.author.change_time(scope);
         let priority = priority_of(&schema, &opened.record.fields);
@@ -446,6 +450,11 @@ impl Drop for Write<'_> {
             tracing::error!(%error, "a part of a request could not be written");
         }
     }
+}
+
+/// Why a document did not take what should be written.
+fn refused(error: EditError) -> Error {
+    Error::fault("", error.to_string())
 }
 
 /// An actor of this device who wrote none of the changes `behind`, of which the next knows nothing.

@@ -4,7 +4,7 @@
 use fieldmesh_model::Moment;
 
 use super::*;
-use crate::api::Finding;
+use crate::api::{Finding, Record};
 
 fn next(version: u32) -> String {
     ROUND.replace("version = 1", &format!("version = {version}"))
@@ -12,6 +12,32 @@ fn next(version: u32) -> String {
 
 fn with(version: u32, key: &str, kind: &str) -> String {
     format!("{}\n[[field]]\nkey = \"{key}\"\nkind = \"{kind}\"\n", next(version))
+}
+
+/// Leaves a device with the records alone, as before it hears of any definition.
+fn forget_schemas(node: &Node) {
+    let ledger = node.ledger();
+    let mut items = ledger.policy_items().unwrap();
+    items.retain(|item| !matches!(item.statement(), Statement::Schema(_)));
+    take(node, &items);
+}
+
+fn remember_schemas(node: &Node) {
+    take(node, &node.ledger().policy_items().unwrap());
+}
+
+fn take(node: &Node, items: &[Item]) {
+    let ledger = node.ledger();
+    let policy = Policy::evaluate(ledger.identity.tenant, items);
+    *ledger.policy.write().unwrap() = Arc::new(policy);
+    for _ in 0..4 {
+        ledger.projector.turn_over().unwrap();
+    }
+}
+
+async fn assign(node: &Node, id: &str, text: &str) -> Result<Record, Error> {
+    let edits = Edits { assignments: vec![text.to_owned()], ..Edits::default() };
+    node.edit(id, edits).await
 }
 
 async fn grease(node: &Node, id: &str) -> Option<f64> {
@@ -26,6 +52,29 @@ fn findings(node: &Node) -> Vec<Finding> {
 fn places(error: &Error) -> Vec<&str> {
     let Error::Schema { faults } = error else { panic!("{error}") };
     faults.iter().map(|fault| fault.field.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_edits_a_record_without_its_schema_never_writes_another_number_than_he_typed() {
+    let crew = Crew::new().await;
+    apply(&crew.office, ROUND).await.unwrap();
+    let record = crew.office.record(round("P-1", 1, &["greaseUsed=3", "faults=leak"])).await;
+    let id = record.unwrap().id.to_string();
+    assign(&crew.office, &id, "greaseUsed+=4").await.unwrap();
+    assert_eq!(grease(&crew.office, &id).await, Some(7.0));
+    forget_schemas(&crew.office);
+    for text in ["greaseUsed=5", "faults=rust", "pumpTag=P-2", "notes=wet"] {
+        let error = assign(&crew.office, &id, text).await.unwrap_err();
+        assert!(error.to_string().contains("definition"), "{text}: {error}");
+    }
+    // What says nothing about fields goes on.
+    crew.office.delete(&id).await.unwrap();
+    crew.office.restore(&id).await.unwrap();
+    remember_schemas(&crew.office);
+    assert_eq!(grease(&crew.office, &id).await, Some(7.0));
+    assign(&crew.office, &id, "greaseUsed=5").await.unwrap();
+    assert_eq!(grease(&crew.office, &id).await, Some(5.0));
+    crew.office.shutdown().await.unwrap();
 }
 
 /// Two admins who define a second version apart, and meet.
