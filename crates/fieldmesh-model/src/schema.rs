@@ -111,6 +111,20 @@ impl Collection {
         }
     }
 
+    /// A hash of all that this version reads in a definition, and of how it merges by it.
+    ///
+    /// Two versions of the program may read one file in two ways; what was made by one reading
+    /// stands until it is made anew by the other. The number at the end goes up when values merge
+    /// in another way by the same schema.
+    pub fn reading(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/collection-reading/1");
+        match serde_json::to_vec(self) {
+            Ok(bytes) => hasher.update(&bytes),
+            Err(error) => hasher.update(error.to_string().as_bytes()),
+        };
+        *hasher.finalize().as_bytes()
+    }
+
     /// The field under the flat `key`; where kinds of entries share a key, that of the first.
     ///
     /// They agree in everything but what is allowed, so that one look at the key is enough to

@@ -315,7 +315,7 @@ impl<'a> Projection<'a> {
         }
         self.write_counts()?;
         self.standing.write(&mut self.writes);
-        self.schemas.write(&mut self.writes);
+        self.schemas.write(&mut self.writes)?;
         self.receipts.write(&mut self.writes);
         self.damage.write(&mut self.writes);
         self.remains.write(&mut self.writes);

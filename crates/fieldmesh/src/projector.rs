@@ -49,6 +49,8 @@ struct Shared {
     changed: Condvar,
     /// The same as in the state, for a step that is under way.
     is_stopped: AtomicBool,
+    /// Whether no record is ever read here.
+    forward_only: bool,
     /// Tells whoever follows that the view has grown.
     grown: tokio::sync::watch::Sender<u64>,
     made: MadeChanges,
@@ -120,7 +122,9 @@ impl Projector {
         indexing::begin(&work.store)?;
         let applied = work.store.view().applied().map_err(|error| Error::store(&error))?;
         let state = State { wake: true, applied, ..State::default() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), ..Shared::default() });
+        let state = Mutex::new(state);
+        let shared = Shared { state, forward_only: work.forward_only, ..Shared::default() };
+        let shared = Arc::new(shared);
         let projector = Self { shared };
         let runner = projector.clone();
         let thread = std::thread::Builder::new()
@@ -219,6 +223,11 @@ impl Projector {
             Some(reason) => Err(Error::Store { reason: reason.clone() }),
             None => Ok(()),
         }
+    }
+
+    /// Whether records are only handed on, and none is ever in the view.
+    pub(crate) fn forwards_only(&self) -> bool {
+        self.shared.forward_only
     }
 
     /// Changes whenever a step has written records.

@@ -23,7 +23,14 @@ pub struct SignedSchema {
     /// What was in force for those who signed it.
     before: BTreeSet<[u8; 32]>,
     /// What this version reads in the text, once somebody asked; copies of it share the answer.
-    collection: Arc<OnceLock<Option<Arc<Collection>>>>,
+    read: Arc<OnceLock<Option<Read>>>,
+}
+
+/// What this version reads in a definition.
+#[derive(Debug)]
+struct Read {
+    collection: Arc<Collection>,
+    reading: [u8; 32],
 }
 
 impl SignedSchema {
@@ -54,7 +61,20 @@ impl SignedSchema {
 
     /// The collection, if this version can read it.
     pub fn collection(&self) -> Option<&Arc<Collection>> {
-        self.collection.get_or_init(|| self.definition().read().map(Arc::new)).as_ref()
+        self.read().map(|read| &read.collection)
+    }
+
+    /// The hash of what this version reads; see [`Collection::reading`].
+    pub fn reading(&self) -> Option<[u8; 32]> {
+        self.read().map(|read| read.reading)
+    }
+
+    fn read(&self) -> Option<&Read> {
+        let read = || {
+            let collection = Arc::new(self.definition().read()?);
+            Some(Read { reading: collection.reading(), collection })
+        };
+        self.read.get_or_init(read).as_ref()
     }
 
     fn definition(&self) -> Definition<'_> {
@@ -232,8 +252,8 @@ impl<'a> Parts<'a> {
             }
             let first = files.entry((name, version, text)).or_insert_with_key(|(_, _, text)| {
                 let (name, text) = (name.to_owned(), text.clone());
-                let (before, collection) = (BTreeSet::new(), Arc::default());
-                SignedSchema { by, at, name, version, text, hash, before, collection }
+                let (before, read) = (BTreeSet::new(), Arc::default());
+                SignedSchema { by, at, name, version, text, hash, before, read }
             });
             (first.at, first.by) = (at, by).min((first.at, first.by));
             first.before.extend(before);

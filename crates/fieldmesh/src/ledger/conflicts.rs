@@ -174,9 +174,9 @@ impl Ledger {
                 reason: format!("--set has to give {} a value, it is what competes", found.key),
             });
         }
-        let references = ViewReferences { ledger: self, except: Some(id) };
-        let checked = validate_edit(schema, &record.fields, &edits, &references)
-            .map_err(|faults| Error::Invalid { faults })?;
+        let references = ViewReferences::new(self, schema, Some(id));
+        let checked =
+            references.judge(validate_edit(schema, &record.fields, &edits, &references))?;
         // An edit to the value that is shown already is none for the check, but it settles.
         let mut writes: Vec<Edit> = checked;
         for edit in edits {

@@ -117,9 +117,8 @@ impl Ledger {
     /// Checks fields against what the view has, and derives the id.
     fn prepare(&self, schema: &Arc<Collection>, mut fields: Fields) -> Result<Ready, Error> {
         self.resolve_references(schema, &mut fields)?;
-        let references = ViewReferences { ledger: self, except: None };
-        let fields =
-            validate(schema, &fields, &references).map_err(|faults| Error::Invalid { faults })?;
+        let references = ViewReferences::new(self, schema, None);
+        let fields = references.judge(validate(schema, &fields, &references))?;
         Ok(self.identify(schema, fields, &[]))
     }
 

@@ -12,7 +12,7 @@ use crate::readers::Kept;
 use crate::rows::RecordRow;
 
 use super::Ledger;
-use super::query::{Names, Plan};
+use super::query::Names;
 use super::record::hex;
 
 /// The letters of the short hash by which a row names a change.
@@ -43,13 +43,14 @@ impl Ledger {
         let asked = std::iter::once(&query.list.collection).chain(&query.also);
         let asked = asked
             .map(|collection| {
-                self.plan(&ListQuery { collection: collection.clone(), ..query.list.clone() })
+                let list = ListQuery { collection: collection.clone(), ..query.list.clone() };
+                self.plan(&list).map(|_| list)
             })
-            .collect::<Result<Vec<Plan>, Error>>()?;
+            .collect::<Result<Vec<ListQuery>, Error>>()?;
         let mut out = std::io::BufWriter::new(out);
         let mut written = 0;
-        for plan in asked {
-            let ids = self.ids(&plan, Some(kept))?;
+        for list in asked {
+            let (plan, ids) = self.planned(&list, |plan| self.ids(plan, Some(kept)))?;
             written += match (query.history, query.format) {
                 (true, ExportFormat::Jsonl) => self.export_history(&ids, kept, &mut out),
                 (true, ExportFormat::Csv) => Err(Error::Usage {

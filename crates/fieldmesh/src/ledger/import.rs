@@ -234,9 +234,8 @@ impl Run<'_> {
             fields.entry(user.clone()).or_insert_with(own);
         }
         let references =
-            Overlay { view: ViewReferences { ledger, except: None }, written: &self.written };
-        let fields =
-            validate(schema, &fields, &references).map_err(|faults| Error::Invalid { faults })?;
+            Overlay { view: ViewReferences::new(ledger, schema, None), written: &self.written };
+        let fields = references.view.judge(validate(schema, &fields, &references))?;
         let ready = ledger.identify(schema, fields, extension);
         ledger.check_key_not_purged(ready.id)?;
         let hash = fields_hash(&ready.fields);

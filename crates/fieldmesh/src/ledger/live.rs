@@ -31,8 +31,8 @@ impl Ledger {
     }
 
     fn answer(&self, query: &ListQuery, kept: &Kept) -> Result<Vec<Record>, Error> {
-        let plan = self.plan(query)?;
-        Ok(self.to_records(self.find(&plan, Some(kept))?.records))
+        let (_, found) = self.planned(query, |plan| self.find(plan, Some(kept)))?;
+        Ok(self.to_records(found.records))
     }
 
     /// Changes of an answer as people see them.

@@ -61,8 +61,8 @@ impl Ledger {
 
     /// The same of a snapshot.
     pub(crate) fn page_in(&self, query: &ListQuery, kept: Option<&Kept>) -> Result<Page, Error> {
-        let plan = self.plan(query)?;
-        let Found { records, has_more, .. } = self.find(&plan, kept)?;
+        let (plan, found) = self.planned(query, |plan| self.find(plan, kept))?;
+        let Found { records, has_more, .. } = found;
         let last = records.last().filter(|_| has_more);
         let next = last
             .map(|(id, _, record)| cursor::write(&self.store, query, &plan.position(*id, record)));
@@ -77,11 +77,13 @@ impl Ledger {
 
     /// The same of a snapshot.
     pub(crate) fn count_in(&self, query: &ListQuery, kept: Option<&Kept>) -> Result<u64, Error> {
-        let plan = self.plan(&ListQuery { limit: None, cursor: None, ..query.clone() })?;
-        if plan.is_everything() && kept.is_none() {
-            return self.record_count(plan.schema.number);
-        }
-        Ok(self.ids(&plan, kept)?.len() as u64)
+        let query = ListQuery { limit: None, cursor: None, ..query.clone() };
+        let counted =
+            self.planned(&query, |plan| match plan.is_everything() && kept.is_none() {
+                true => self.record_count(plan.schema.number),
+                false => Ok(self.ids(plan, kept)?.len() as u64),
+            })?;
+        Ok(counted.1)
     }
 
     /// The records that fit a plan, without holding them.

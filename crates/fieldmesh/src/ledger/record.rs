@@ -51,9 +51,9 @@ impl Ledger {
             return Err(Error::NotFound { kind: "record", name });
         }
         let edits = self.read_edits(&schema, edits)?;
-        let references = ViewReferences { ledger: self, except: Some(id) };
-        let edits = validate_edit(&schema, &record.fields, &edits, &references)
-            .map_err(|faults| Error::Invalid { faults })?;
+        let references = ViewReferences::new(self, &schema, Some(id));
+        let edits =
+            references.judge(validate_edit(&schema, &record.fields, &edits, &references))?;
         self.change(id, &schema, |document, actor, at| document.edit(&schema, actor, at, &edits))
     }
 

@@ -9,20 +9,16 @@ use fieldmesh_model::validate::Fault;
 use crate::api::{SchemaOptions, SchemaReport, SchemaShown, SchemaState, SchemaStep};
 use crate::clock;
 use crate::error::Error;
-use crate::projection::schemas;
 use crate::schema;
 
 use super::Ledger;
 use super::membership::named;
 
 mod apart;
+mod steady;
 
 /// The most collections that a tenant defines.
 pub(crate) const COLLECTIONS_MAX: usize = 64;
-
-/// Turns of the view in which rows that wait to be read anew do not move: something else, like
-/// records that are let go, may come between.
-const STALLED_MAX: u32 = 8;
 
 /// A schema that may be applied.
 struct Checked {
@@ -130,27 +126,6 @@ impl Ledger {
             });
         }
         Ok(shown)
-    }
-
-    /// Waits until all rows of a collection stand under the schema that counts: while they are read
-    /// anew, lists and counts would mix two of them. Blocks.
-    pub(super) fn await_schema(&self, number: u16) -> Result<(), Error> {
-        if !schema::is_foreign(number) {
-            return Ok(());
-        }
-        let mut stalled = 0;
-        let mut before = schemas::progress(self.view(), number)?;
-        while !schemas::is_shown(self.view(), &self.policy(), number)? {
-            self.projector.turn_over()?;
-            let after = schemas::progress(self.view(), number)?;
-            stalled = if after == before { stalled + 1 } else { 0 };
-            before = after;
-            // A view without entries has nothing to read, and one that only forwards never does.
-            if stalled >= STALLED_MAX {
-                break;
-            }
-        }
-        Ok(())
     }
 
     fn schema_items(

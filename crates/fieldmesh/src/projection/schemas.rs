@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use fieldmesh_identity::{Policy, SignedSchema};
 use fieldmesh_model::DocumentId;
-use fieldmesh_model::schema::{Collection, Definition, Field};
+use fieldmesh_model::schema::{Collection, Field};
 use fieldmesh_store::{Direction, KeyRange, Tree, View, WriteSet};
 use serde::{Deserialize, Serialize};
 
@@ -23,41 +23,22 @@ use super::touched::{Again, Work};
 
 /// The prefix of how far the rows of a collection have come, in [`Tree::Meta`].
 const PREFIX: &[u8] = b"schema/";
-/// Documents that are looked at in one step.
-const STEP_DOCUMENTS: usize = 512;
+/// The prefix of what was read in a definition that rows stand under: a later version of the
+/// program may read the same file otherwise, and has to find what was written for them.
+const READING_PREFIX: &[u8] = b"schema-reading/";
+/// Documents that are looked at in one step; few in tests, so that there are many steps.
+const STEP_DOCUMENTS: usize = if cfg!(test) { 16 } else { 512 };
 
-/// The definition of a collection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct File {
-    name: String,
-    version: u32,
-    text: String,
-}
-
-impl File {
-    fn of(signed: &SignedSchema) -> Self {
-        let (name, text) = (signed.name().to_owned(), signed.text().to_owned());
-        Self { name, version: signed.version(), text }
-    }
-
-    fn is(&self, signed: &SignedSchema) -> bool {
-        (self.name.as_str(), self.version, self.text.as_str())
-            == (signed.name(), signed.version(), signed.text())
-    }
-
-    fn read(&self) -> Option<Collection> {
-        let Self { name, version, text } = self;
-        Definition { name, version: *version, text }.read()
-    }
-}
+/// The hash of what a program reads in a definition; see [`Collection::reading`].
+type Reading = [u8; 32];
 
 /// How far the rows of one collection have come.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct SchemaRow {
-    /// The schema of all rows behind the cursor; nobody had defined one where there is none.
-    shown: Option<File>,
+    /// The reading of all rows behind the cursor; there was no schema where there is none.
+    shown: Option<Reading>,
     /// That of all rows up to the cursor, while they are read anew.
-    next: Option<Option<File>>,
+    next: Option<Option<Reading>>,
     /// The document that was looked at last.
     cursor: Vec<u8>,
 }
@@ -71,17 +52,24 @@ struct Progress {
 }
 
 impl Progress {
-    fn of(number: u16, row: SchemaRow, policy: &Policy) -> Self {
-        let read = |file: Option<&File>| match (file, policy.readable_schema(number)) {
+    fn of(number: u16, row: SchemaRow, view: &View, policy: &Policy) -> Result<Self, Error> {
+        let read = |reading: Option<Reading>| match reading {
+            None => Ok(Arc::new(Collection::unknown(number))),
             // The policy has read it already.
-            (Some(file), Some(signed)) if file.is(signed) => schema::numbered(policy, number),
-            (file, _) => {
-                Arc::new(file.and_then(File::read).unwrap_or_else(|| Collection::unknown(number)))
+            reading if reading == reading_of(policy, number) => {
+                Ok(schema::numbered(policy, number))
             }
+            Some(reading) => stored(view, number, reading),
         };
-        let shown = read(row.shown.as_ref());
-        let next = row.next.as_ref().map_or_else(|| Arc::clone(&shown), |it| read(it.as_ref()));
-        Self { row, shown, next }
+        let shown = read(row.shown)?;
+        let next = row.next.map_or_else(|| Ok(Arc::clone(&shown)), read)?;
+        Ok(Self { row, shown, next })
+    }
+
+    /// The readings that rows stand under.
+    fn readings(&self) -> BTreeMap<Reading, &Arc<Collection>> {
+        let next = self.row.next.flatten().map(|reading| (reading, &self.next));
+        self.row.shown.map(|reading| (reading, &self.shown)).into_iter().chain(next).collect()
     }
 
     fn at(&self, id: &DocumentId) -> &Arc<Collection> {
@@ -107,7 +95,7 @@ impl Schemas {
             let (key, value) = row?;
             let number = key.strip_prefix(PREFIX).and_then(|number| number.try_into().ok());
             let Some(number) = number.map(u16::from_be_bytes) else { continue };
-            before.insert(number, Progress::of(number, rows::decode(&value)?, policy));
+            before.insert(number, Progress::of(number, rows::decode(&value)?, view, policy)?);
         }
         Ok(Self { after: before.clone(), before })
     }
@@ -122,13 +110,25 @@ impl Schemas {
         at(&self.after, number, id)
     }
 
-    pub(super) fn write(&self, writes: &mut WriteSet) {
+    pub(super) fn write(&self, writes: &mut WriteSet) -> Result<(), Error> {
         for (number, progress) in &self.after {
-            let known = self.before.get(number).map(|before| &before.row);
-            if known != Some(&progress.row) {
-                writes.put(Tree::Meta, key(*number), rows::encode(&progress.row));
+            let before = self.before.get(number);
+            if before.map(|before| &before.row) == Some(&progress.row) {
+                continue;
+            }
+            writes.put(Tree::Meta, key(*number), rows::encode(&progress.row));
+            let (old, new) =
+                (before.map(Progress::readings).unwrap_or_default(), progress.readings());
+            for (reading, collection) in new.iter().filter(|(it, _)| !old.contains_key(*it)) {
+                let bytes =
+                    serde_json::to_vec(&***collection).map_err(|error| Error::store(&error))?;
+                writes.put(Tree::Meta, reading_key(*number, *reading), bytes);
+            }
+            for reading in old.keys().filter(|reading| !new.contains_key(*reading)) {
+                writes.delete(Tree::Meta, reading_key(*number, *reading));
             }
         }
+        Ok(())
     }
 }
 
@@ -142,22 +142,64 @@ fn key(number: u16) -> Vec<u8> {
     [PREFIX, &number.to_be_bytes()[..]].concat()
 }
 
-/// Whether all rows of a collection stand under the schema that `policy` says.
-pub(crate) fn is_shown(view: &View, policy: &Policy, number: u16) -> Result<bool, Error> {
-    let row: SchemaRow = rows::find(view, Tree::Meta, &key(number))?.unwrap_or_default();
-    Ok(row.next.is_none() && is_file(row.shown.as_ref(), policy.readable_schema(number)))
+fn reading_key(number: u16, reading: Reading) -> Vec<u8> {
+    [READING_PREFIX, &number.to_be_bytes()[..], &reading[..]].concat()
 }
 
-/// Where the rows of a collection stand; it changes while they are read anew.
-pub(crate) fn progress(view: &View, number: u16) -> Result<Option<Vec<u8>>, Error> {
-    view.get(Tree::Meta, &key(number)).map_err(|error| Error::store(&error))
+/// What the view keeps of a reading.
+fn stored(view: &View, number: u16, reading: Reading) -> Result<Arc<Collection>, Error> {
+    let key = reading_key(number, reading);
+    let bytes = view.get(Tree::Meta, &key).map_err(|error| Error::store(&error))?;
+    let found = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    // Keys that are left behind then lead to records that do not hold their values, and whoever
+    // finds a record by one looks at that.
+    Ok(Arc::new(found.unwrap_or_else(|| {
+        tracing::warn!(number, "what records were read by cannot be read itself");
+        Collection::unknown(number)
+    })))
 }
 
-fn is_file(file: Option<&File>, signed: Option<&SignedSchema>) -> bool {
-    match (file, signed) {
-        (Some(file), Some(signed)) => file.is(signed),
-        (file, signed) => file.is_none() && signed.is_none(),
+/// What this program reads in the definition by which records of the collection are shown.
+fn reading_of(policy: &Policy, number: u16) -> Option<Reading> {
+    policy.readable_schema(number).and_then(SignedSchema::reading)
+}
+
+/// What the view says of how the rows of a collection stand: it changes whenever they are read
+/// anew, before the first of them does.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stand(Option<Vec<u8>>);
+
+impl Stand {
+    /// How the rows of a collection stand.
+    pub(crate) fn read(view: &View, number: u16) -> Result<Self, Error> {
+        let row = view.get(Tree::Meta, &key(number)).map_err(|error| Error::store(&error))?;
+        Ok(Self(row))
     }
+
+    /// Whether all rows stand under the schema that `policy` says.
+    pub(crate) fn is_whole(&self, policy: &Policy, number: u16) -> Result<bool, Error> {
+        let row: SchemaRow = match &self.0 {
+            Some(row) => rows::decode(row)?,
+            None => SchemaRow::default(),
+        };
+        Ok(row.next.is_none() && row.shown == reading_of(policy, number))
+    }
+
+    /// How those of all collections stand, as one number that differs once any of them moves.
+    pub(crate) fn of_all(view: &View) -> Result<[u8; 32], Error> {
+        let mut hasher = blake3::Hasher::new();
+        for row in rows::scan(view, Tree::Meta, KeyRange::prefix(PREFIX), Direction::Ascending) {
+            let (key, value) = row?;
+            hasher.update(&key).update(blake3::hash(&value).as_bytes());
+        }
+        Ok(*hasher.finalize().as_bytes())
+    }
+}
+
+/// Whether all rows of a collection stand under the schema that `policy` says.
+#[cfg(test)]
+pub(crate) fn is_shown(view: &View, policy: &Policy, number: u16) -> Result<bool, Error> {
+    Stand::read(view, number)?.is_whole(policy, number)
 }
 
 /// What of a row follows otherwise from `new` than from `old`.
@@ -189,7 +231,8 @@ impl Projection<'_> {
         for number in numbers {
             let before = self.schemas.before.get(&number).map(|it| it.row.clone());
             let mut row = before.unwrap_or_default();
-            if row.next.is_none() && is_file(row.shown.as_ref(), policy.readable_schema(number)) {
+            let reading = reading_of(&policy, number);
+            if row.next.is_none() && row.shown == reading {
                 continue;
             }
             if is_left {
@@ -197,15 +240,15 @@ impl Projection<'_> {
                 break;
             }
             is_changed = true;
-            row.next = row.next.or_else(|| Some(policy.readable_schema(number).map(File::of)));
-            let mut progress = Progress::of(number, row, &policy);
+            row.next = row.next.or(Some(reading));
+            let mut progress = Progress::of(number, row, self.view, &policy)?;
             is_left = !self.line_up(number, &mut progress)?;
             if !is_left {
                 let shown = progress.row.next.take().unwrap_or_default();
                 progress.row = SchemaRow { shown, ..SchemaRow::default() };
                 progress.shown = Arc::clone(&progress.next);
                 // Policy may have gone on meanwhile.
-                is_left = !is_file(progress.row.shown.as_ref(), policy.readable_schema(number));
+                is_left = progress.row.shown != reading;
             }
             self.schemas.after.insert(number, progress);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::{Collection, Kind};
 use fieldmesh_model::{DeviceId, DocumentId, Moment, UserId};
 
@@ -37,10 +38,28 @@ pub(in crate::ledger) struct Plan {
 }
 
 impl Ledger {
+    /// Understands a query and has `read` answer it, both by one policy: once more where another
+    /// schema of the collection came in between.
+    pub(in crate::ledger) fn planned<T>(
+        &self,
+        query: &ListQuery,
+        mut read: impl FnMut(&Plan) -> Result<T, Error>,
+    ) -> Result<(Plan, T), Error> {
+        let number = self.schema_named(&query.collection)?.number;
+        self.steadily(number, |policy| {
+            let plan = self.plan_by(policy, query)?;
+            let found = read(&plan)?;
+            Ok((plan, found))
+        })
+    }
+
     /// Understands a query.
     pub(in crate::ledger) fn plan(&self, query: &ListQuery) -> Result<Plan, Error> {
-        let schema = self.schema_named(&query.collection)?;
-        self.await_schema(schema.number)?;
+        Ok(self.planned(query, |_| Ok(()))?.0)
+    }
+
+    fn plan_by(&self, policy: &Policy, query: &ListQuery) -> Result<Plan, Error> {
+        let schema = schema::named(policy, &query.collection)?;
         let mut conditions = Vec::new();
         if let Some(site) = &query.site {
             conditions.push(self.at_site(&schema, site)?);
@@ -94,7 +113,7 @@ impl Ledger {
         if is_indexed(schema, key) {
             return Ok(true);
         }
-        // The rows of a tenant's own collection are all of one schema; see `await_schema`.
+        // The rows of a tenant's own collection are all of one schema; see `steadily`.
         let is_whole = || match schema::is_foreign(schema.number) {
             true => Ok(true),
             false => indexing::is_whole(self.view(), schema.number, key),
@@ -104,12 +123,12 @@ impl Ledger {
 
     /// Records about a place: those that refer to the thing that their collection is about.
     fn at_site(&self, schema: &Collection, name: &str) -> Result<Condition, Error> {
-        let policy = self.policy();
+        let (policy, of) = (self.policy(), schema.number);
         let site = schema.fields.iter().find_map(|field| match &field.kind {
             Kind::Reference { collection }
                 if collection != "user" && *collection != schema.name =>
             {
-                Some((field.key.clone(), schema::find(&policy, collection)?))
+                Some((field.key.clone(), schema::referred(&policy, of, collection)?))
             }
             _ => None,
         });

@@ -10,6 +10,7 @@ use crate::api::{Edits, ExportQuery, ImportOptions, InviteOptions, ListQuery, Ne
 use crate::api::{SyncOptions, SyncResult};
 use crate::{Node, TenantOptions};
 
+mod anew;
 mod apart;
 
 const ROUND: &str = include_str!("../../../../../examples/pump_round.toml");

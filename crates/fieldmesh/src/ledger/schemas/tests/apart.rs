@@ -2,9 +2,11 @@
 //! other: no number changes unseen, nothing is narrowed, and somebody is told.
 
 use fieldmesh_model::Moment;
+use fieldmesh_replica::Input;
 
 use super::*;
 use crate::api::{Finding, Record};
+use crate::mesh::Call;
 
 fn next(version: u32) -> String {
     ROUND.replace("version = 1", &format!("version = {version}"))
@@ -15,7 +17,7 @@ fn with(version: u32, key: &str, kind: &str) -> String {
 }
 
 /// Leaves a device with the records alone, as before it hears of any definition.
-fn forget_schemas(node: &Node) {
+pub(super) fn forget_schemas(node: &Node) {
     let ledger = node.ledger();
     let mut items = ledger.policy_items().unwrap();
     items.retain(|item| !matches!(item.statement(), Statement::Schema(_)));
@@ -26,13 +28,11 @@ fn remember_schemas(node: &Node) {
     take(node, &node.ledger().policy_items().unwrap());
 }
 
-fn take(node: &Node, items: &[Item]) {
+pub(super) fn take(node: &Node, items: &[Item]) {
     let ledger = node.ledger();
     let policy = Policy::evaluate(ledger.identity.tenant, items);
     *ledger.policy.write().unwrap() = Arc::new(policy);
-    for _ in 0..4 {
-        ledger.projector.turn_over().unwrap();
-    }
+    ledger.projector.wake();
 }
 
 async fn assign(node: &Node, id: &str, text: &str) -> Result<Record, Error> {
@@ -44,7 +44,7 @@ async fn grease(node: &Node, id: &str) -> Option<f64> {
     node.show(id).await.unwrap().fields["greaseUsed"].as_f64()
 }
 
-fn findings(node: &Node) -> Vec<Finding> {
+pub(super) fn findings(node: &Node) -> Vec<Finding> {
     let report = node.ledger().diagnose(Vec::new()).unwrap();
     report.findings.into_iter().filter(|finding| finding.kind == "collection").collect()
 }
@@ -147,11 +147,12 @@ fn field(key: &str, kind: &str) -> String {
     format!("\n[[field]]\nkey = \"{key}\"\nkind = \"{kind}\"\n")
 }
 
-fn said(node: &Node, name: &str, version: u32, text: &str) {
+pub(super) fn said(node: &Node, name: &str, version: u32, text: &str) {
     let ledger = node.ledger();
     let part = SchemaPart::of(name, version, Moment::ZERO, text, None).remove(0);
     let item = ledger.sign(&ledger.policy(), &Statement::Schema(Box::new(part))).unwrap();
     ledger.add_item(&item).unwrap();
+    ledger.mesh.get().unwrap().urgent(Call::Input(Input::LocalItem { item }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
