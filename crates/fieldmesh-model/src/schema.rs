@@ -24,6 +24,9 @@ pub use file::{
 };
 pub use rule::{Origin, Rule, Unique, Variants};
 
+/// What the name of a collection of which only the number is known begins with.
+const UNKNOWN_PREFIX: &str = "collection_";
+
 /// A schema: what records of one kind hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Collection {
@@ -90,7 +93,7 @@ impl Collection {
     /// A collection of which nothing is known but its number: everything in it is kept and shown.
     pub fn unknown(number: u16) -> Self {
         Self {
-            name: format!("collection_{number}"),
+            name: format!("{UNKNOWN_PREFIX}{number}"),
             number,
             version: 0,
             fields: Vec::new(),

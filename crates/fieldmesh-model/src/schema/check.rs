@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
-use super::{Collection, Field, Form, Kind, MergePolicy, Range};
+use super::{Collection, Field, Form, Kind, MergePolicy, Range, UNKNOWN_PREFIX};
 use crate::catalogue;
 use crate::input::{KEY_SIZE_MAX, PART_SUFFIX, part_of};
 use crate::validate::{Fault, check_alone};
@@ -132,6 +132,14 @@ fn check_others(
             );
             find("name", text);
         }
+    }
+    let is_reserved = |name: &str| {
+        name.strip_prefix(UNKNOWN_PREFIX)
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if is_reserved(name) {
+        let text = "records of a collection that is not defined are shown so; choose another name";
+        find("name", text.to_owned());
     }
     // What was there before a program with a collection of that name goes on.
     if let Some(built_in) = catalogue::named(name)
