@@ -23,8 +23,7 @@ impl Ledger {
     ///
     /// Records are written in the order of their ids, so that equal stores export equal bytes.
     pub(crate) fn export(&self, query: &ExportQuery, out: &mut dyn Write) -> Result<u64, Error> {
-        self.settle()?;
-        let kept = self.projector.readers().keep();
+        let kept = self.keep()?;
         self.export_in(query, &kept, out)
     }
 

@@ -3,36 +3,49 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use fieldmesh_identity::Policy;
+
 use crate::api::{ListQuery, LiveEvent, Record};
 use crate::error::Error;
 use crate::readers::{Admits, Change, Kept, Queue};
 use crate::rows::DocumentRow;
 
 use super::Ledger;
-use super::query::Names;
+use super::query::{Names, Plan};
 
 impl Ledger {
     /// Begins to follow a query; gives its present answer and the queue of what follows.
     pub(crate) fn follow(&self, query: &ListQuery) -> Result<(Vec<Record>, Arc<Queue>), Error> {
         check(query)?;
         self.settle()?;
-        let plan = self.plan(query)?;
-        let admits: Admits =
-            Box::new(move |row| row.record.as_ref().is_some_and(|record| plan.admits(row, record)));
-        let (kept, queue) = self.projector.readers().follow(admits);
-        Ok((self.answer(query, &kept)?, queue))
+        let number = self.schema_named(&query.collection)?.number;
+        self.steadily(number, |policy| {
+            let admits = admits(self.plan_by(policy, query)?);
+            let (kept, queue) = self.projector.readers().follow(admits);
+            Ok((self.answer(policy, query, &kept)?, queue))
+        })
     }
 
     /// The answer anew for a reader that was too slow.
     pub(crate) fn refollow(&self, query: &ListQuery, queue: &Queue) -> Result<Vec<Record>, Error> {
         self.settle()?;
-        let kept = self.projector.readers().resume(queue);
-        self.answer(query, &kept)
+        let number = self.schema_named(&query.collection)?.number;
+        self.steadily(number, |policy| {
+            // Another schema may count than when it began.
+            let admits = admits(self.plan_by(policy, query)?);
+            let kept = self.projector.readers().resume(queue, admits);
+            self.answer(policy, query, &kept)
+        })
     }
 
-    fn answer(&self, query: &ListQuery, kept: &Kept) -> Result<Vec<Record>, Error> {
-        let (_, found) = self.planned(query, |plan| self.find(plan, Some(kept)))?;
-        Ok(self.to_records(found.records))
+    fn answer(
+        &self,
+        policy: &Policy,
+        query: &ListQuery,
+        kept: &Kept,
+    ) -> Result<Vec<Record>, Error> {
+        let plan = self.plan_by(policy, query)?;
+        Ok(self.to_records(self.find(&plan, Some(kept))?.records))
     }
 
     /// Changes of an answer as people see them.
@@ -51,6 +64,10 @@ impl Ledger {
         };
         changes.into_iter().filter_map(event).collect()
     }
+}
+
+fn admits(plan: Plan) -> Admits {
+    Box::new(move |row| row.record.as_ref().is_some_and(|record| plan.admits(row, record)))
 }
 
 /// What is asked of a live query must follow from each record alone.

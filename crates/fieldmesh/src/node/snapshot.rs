@@ -33,11 +33,8 @@ impl Node {
     ///
     /// The node is shutting down, or its store cannot be read.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let keep = |ledger: &crate::ledger::Ledger| {
-            ledger.settle()?;
-            Ok(ledger.projector.readers().keep())
-        };
-        Ok(Snapshot { node: self.clone(), kept: self.blocking(keep).await? })
+        let kept = self.blocking(|ledger: &crate::ledger::Ledger| ledger.keep()).await?;
+        Ok(Snapshot { node: self.clone(), kept })
     }
 }
 

@@ -29,6 +29,9 @@ const READING_PREFIX: &[u8] = b"schema-reading/";
 /// Documents that are looked at in one step; few in tests, so that there are many steps.
 const STEP_DOCUMENTS: usize = if cfg!(test) { 16 } else { 512 };
 
+/// Changes that are merged anew in one step, but for those of its last document.
+const STEP_CHANGES: usize = 1_024;
+
 /// The hash of what a program reads in a definition; see [`Collection::reading`].
 type Reading = [u8; 32];
 
@@ -140,6 +143,11 @@ fn at(known: &BTreeMap<u16, Progress>, number: u16, id: &DocumentId) -> Arc<Coll
 
 fn key(number: u16) -> Vec<u8> {
     [PREFIX, &number.to_be_bytes()[..]].concat()
+}
+
+/// Whether a key of [`Tree::Meta`] says how the rows of a collection stand.
+pub(crate) fn is_stand(key: &[u8]) -> bool {
+    key.starts_with(PREFIX)
 }
 
 fn reading_key(number: u16, reading: Reading) -> Vec<u8> {
@@ -267,16 +275,20 @@ impl Projection<'_> {
             .view
             .scan(Tree::Document, &range, Direction::Ascending, STEP_DOCUMENTS)
             .map_err(|error| Error::store(&error))?;
+        let mut changes = 0;
         for (key, value) in &documents {
+            // Whoever records meanwhile waits for the end of this step.
+            if changes >= STEP_CHANGES {
+                return Ok(false);
+            }
+            progress.row.cursor.clone_from(key);
             let row: DocumentRow = rows::decode(value)?;
             let Some(id) = rows::indexed_id(key) else { continue };
             if row.scope.collection == number {
+                changes += row.changes.len();
                 let work = self.documents.entry(id).or_insert_with(|| Work::new(id, row.scope));
                 work.again = again;
             }
-        }
-        if let Some((last, _)) = documents.last() {
-            progress.row.cursor.clone_from(last);
         }
         Ok(documents.len() < STEP_DOCUMENTS)
     }

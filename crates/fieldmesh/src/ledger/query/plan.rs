@@ -58,7 +58,11 @@ impl Ledger {
         Ok(self.planned(query, |_| Ok(()))?.0)
     }
 
-    fn plan_by(&self, policy: &Policy, query: &ListQuery) -> Result<Plan, Error> {
+    pub(in crate::ledger) fn plan_by(
+        &self,
+        policy: &Policy,
+        query: &ListQuery,
+    ) -> Result<Plan, Error> {
         let schema = schema::named(policy, &query.collection)?;
         let mut conditions = Vec::new();
         if let Some(site) = &query.site {

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use fieldmesh_identity::Policy;
+use fieldmesh_identity::{Policy, SignedSchema};
 
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::projection::schemas::Stand;
+use crate::readers::Kept;
 use crate::schema;
 
 /// Turns of the view in which nothing moves, neither what is read anew nor what is applied: then it
@@ -36,6 +37,18 @@ impl Ledger {
         let name = &self.schema(number).name;
         let reason = format!("{name} is defined anew again and again; try it once more");
         Err(Error::Store { reason })
+    }
+
+    /// The view as it is now, once no row waits to be read anew: that would end what is kept.
+    pub(crate) fn keep(&self) -> Result<Arc<Kept>, Error> {
+        self.settle()?;
+        for number in self.policy().schemas().map(SignedSchema::number) {
+            if let Err(error) = self.await_schema(number) {
+                // Whoever asks for that collection is told.
+                tracing::warn!(%error, "a snapshot begins while records are read anew");
+            }
+        }
+        Ok(self.projector.readers().keep())
     }
 
     /// Waits until all rows of a collection stand under the schema that counts; gives the policy

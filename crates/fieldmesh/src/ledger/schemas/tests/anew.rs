@@ -4,6 +4,7 @@
 use super::apart::{findings, forget_schemas, said, take};
 use super::*;
 use crate::projection::schemas::is_shown;
+use crate::readers::Taken;
 
 /// More than the view reads anew in all turns that anybody might give up after.
 const RECORDS: usize = 1_200;
@@ -118,14 +119,11 @@ async fn verify_calls_no_record_damaged_that_is_not_read_anew_yet() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_made_again_where_its_index_went_away_meanwhile() {
     let crew = Crew::new().await;
-    let one = definition("valve").replace("names = [\"code\"]\n", "");
-    let one = one.replace("kind = \"text\"", "kind = \"text\"\nindexed = true");
-    let one = &one[..one.find("[[unique]]").unwrap()];
-    apply(&crew.office, one).await.unwrap();
+    let [one, two] = indexed_and_not();
+    apply(&crew.office, &one).await.unwrap();
     for code in ["a", "b"] {
         crew.office.record(coded("valve", code)).await.unwrap();
     }
-    let two = one.replace("indexed = true", "").replace("\"valve\"", "\"valve\"\nversion = 2");
     let filters = vec!["code=b".to_owned()];
     let query = ListQuery { collection: "valve".into(), filters, ..ListQuery::default() };
     let mut asked = 0;
@@ -143,6 +141,42 @@ async fn a_list_is_made_again_where_its_index_went_away_meanwhile() {
     })
     .unwrap();
     assert_eq!((found.records.len(), asked), (1, 2));
+    crew.office.shutdown().await.unwrap();
+}
+
+/// A collection with an index, and the next version without.
+fn indexed_and_not() -> [String; 2] {
+    let one = definition("valve").replace("names = [\"code\"]\n", "");
+    let one = one.replace("kind = \"text\"", "kind = \"text\"\nindexed = true");
+    let one = one[..one.find("[[unique]]").unwrap()].to_owned();
+    let two = one.replace("indexed = true", "").replace("\"valve\"", "\"valve\"\nversion = 2");
+    [one, two]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_or_reads_a_snapshot_begins_again_once_another_schema_counts() {
+    let crew = Crew::new().await;
+    let [one, two] = indexed_and_not();
+    apply(&crew.office, &one).await.unwrap();
+    crew.office.record(coded("valve", "a")).await.unwrap();
+    let query = ListQuery { collection: "valve".into(), ..ListQuery::default() };
+    let ledger = crew.office.ledger();
+    let (kept, (present, queue)) =
+        tokio::task::block_in_place(|| (ledger.keep().unwrap(), ledger.follow(&query).unwrap()));
+    assert_eq!(present.len(), 1);
+    apply(&crew.office, &two).await.unwrap();
+    tokio::task::block_in_place(|| await_shown(&crew.office, model::tenant_number("valve")));
+    let taken = tokio::select! {
+        biased;
+        taken = queue.take() => Some(taken),
+        () = std::future::ready(()) => None,
+    };
+    assert!(matches!(taken, Some(Taken::Lagged)), "its conditions are those of before");
+    tokio::task::block_in_place(|| {
+        assert_eq!(ledger.refollow(&query, &queue).unwrap().len(), 1);
+        let page = ledger.page_in(&query, Some(&kept));
+        assert!(matches!(page, Err(Error::SnapshotLost)), "rows of two schemas are no snapshot");
+    });
     crew.office.shutdown().await.unwrap();
 }
 
