@@ -23,8 +23,13 @@ impl Ledger {
     /// Records that are not deleted, by collection.
     pub(crate) fn record_counts(&self) -> Result<BTreeMap<String, u64>, Error> {
         let mut counts = BTreeMap::new();
-        for collection in schema::all(&self.policy()) {
+        let policy = self.policy();
+        for collection in schema::all(&policy) {
             counts.insert(collection.name.clone(), self.record_count(collection.number)?);
+        }
+        // Those of a collection whose definition cannot be read are here all the same.
+        for signed in policy.schemas() {
+            counts.insert(schema::name(signed), self.record_count(signed.number())?);
         }
         Ok(counts)
     }

@@ -26,7 +26,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] where no collection has the name.
+    /// [`Error::UnknownCollection`] where no collection has the name.
     pub async fn schemas(&self, name: Option<String>) -> Result<Vec<SchemaShown>, Error> {
         self.blocking(move |ledger| ledger.schemas(name.as_deref())).await
     }

@@ -1,6 +1,7 @@
 //! Definitions of one collection that do not fit together: made by people who did not know of each
 //! other, not to be read here, or not counting yet.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fieldmesh_identity::{Policy, SignedSchema};
@@ -58,6 +59,7 @@ impl Ledger {
                 None => findings.push(unreadable(&policy, signed)),
             }
         }
+        findings.extend(displaced(&policy));
         findings.extend(policy.schemas_ahead().map(|signed| ahead(&policy, signed)));
         findings
     }
@@ -98,6 +100,29 @@ fn unmerged<'a>(
             record: None,
         })
     })
+}
+
+/// Names that meet with another one in a number, which has it.
+fn displaced(policy: &Policy) -> Vec<Finding> {
+    let in_force = |other: &SignedSchema| policy.schema(other.number()).map(SignedSchema::name);
+    let others = policy.other_schemas().filter(|other| in_force(other) != Some(other.name()));
+    let names: BTreeMap<&str, u16> = others.map(|it| (it.name(), it.number())).collect();
+    let finding = |(name, number): (&str, u16)| {
+        let other = policy.schema(number).map_or("another one", SignedSchema::name);
+        Finding {
+            kind: KIND.into(),
+            open: true,
+            what: format!("{name} and {other} share the number {number}: {name} does not count"),
+            means: format!("Records that were made as {name} are shown as {other}."),
+            done: "Every device keeps the same one of both; records stay as they are.".into(),
+            next: format!(
+                "An admin defines {name} under another name (`fieldmesh schema show {name}` says \
+                 what it was); new records go there."
+            ),
+            record: None,
+        }
+    };
+    names.into_iter().map(finding).collect()
 }
 
 fn unreadable(policy: &Policy, signed: &SignedSchema) -> Finding {

@@ -169,3 +169,28 @@ async fn a_crew_goes_on_recording_while_its_program_cannot_read_the_newest_defin
     assert!(apply(&crew.office, &next(3)).await.is_err(), "it cannot say what would be lost");
     crew.office.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lost_a_number_to_another_name_is_told() {
+    let crew = Crew::new().await;
+    let mut names = std::collections::BTreeMap::new();
+    let number = |name: &String| model::tenant_number(name);
+    let pair = (0..).map(|it| format!("list_{it}")).find_map(|name| {
+        let known = names.insert(number(&name), name.clone());
+        known.map(|known| [known, name])
+    });
+    let pair = pair.unwrap();
+    for name in &pair {
+        let text = format!("name = \"{name}\"\n[[field]]\nkey = \"a\"\nkind = \"bool\"\n");
+        said(&crew.office, name, 1, &text);
+    }
+    let told = findings(&crew.office);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let shown = crew.office.schemas(None).await.unwrap();
+    let lost = shown.iter().find(|one| one.state == SchemaState::Replaced).unwrap();
+    assert!(told[0].what.contains(&format!("{} does not count", lost.name)), "{}", told[0].what);
+    assert!(pair.contains(&lost.name));
+    let again = format!("name = \"{}\"\n[[field]]\nkey = \"a\"\nkind = \"bool\"\n", lost.name);
+    assert!(apply(&crew.office, &again).await.is_err(), "it needs another name");
+    crew.office.shutdown().await.unwrap();
+}
