@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use fieldmesh_batch::Batch;
-use fieldmesh_identity::{Item, Policy, SignedSchema};
+use fieldmesh_identity::{Item, Policy};
 use fieldmesh_model::BatchId;
 use fieldmesh_store::{BadFrame, Direction, KeyRange, Place, Tree};
 
@@ -122,9 +122,7 @@ impl Ledger {
     /// Loads every record from its changes and compares with what the view shows.
     fn verify_records(&self, report: &mut VerifyReport) -> Result<(), Error> {
         // What waits to be read anew is not damaged.
-        for collection in self.policy().schemas().map(SignedSchema::number) {
-            self.await_schema(collection)?;
-        }
+        self.await_schemas()?;
         let (range, policy) = (KeyRange::all(), self.policy());
         for row in rows::scan(self.view(), Tree::Document, range, Direction::Ascending) {
             let (key, value) = row?;

@@ -250,7 +250,7 @@ impl Write<'_> {
         let policy = self.ledger.policy();
         self.change(id, version, |document, schema, actor| {
             schema::known(&policy, schema.number)?;
-            document.edit_for(schema, actor, at, edits, Some(user)).map_err(refused)
+            document.edit_for(schema, actor, at, edits, Some(user)).map_err(|error| refused(&error))
         })
     }
 
@@ -268,7 +268,7 @@ impl Write<'_> {
     ) -> Result<Held, Error> {
         let by = self.ledger.creator(user);
         self.change(id, version, |document, _, actor| {
-            document.delete(actor, at, by, None).map_err(refused)
+            document.delete(actor, at, by, None).map_err(|error| refused(&error))
         })
     }
 
@@ -278,7 +278,9 @@ impl Write<'_> {
     ///
     /// There is no such record.
     pub fn restore(&mut self, id: DocumentId, at: Moment) -> Result<Held, Error> {
-        self.change(id, None, |document, _, actor| document.restore(actor, at).map_err(refused))
+        self.change(id, None, |document, _, actor| {
+            document.restore(actor, at).map_err(|error| refused(&error))
+        })
     }
 
     /// A moment before every change of a record that somebody who knew its first `version` changes
@@ -453,7 +455,7 @@ impl Drop for Write<'_> {
 }
 
 /// Why a document did not take what should be written.
-fn refused(error: EditError) -> Error {
+fn refused(error: &EditError) -> Error {
     Error::fault("", error.to_string())
 }
 

@@ -5,7 +5,7 @@
 //! time; until that is done the view knows how far it has come, so that each row is always found by
 //! what was written for it. No change of a record is ever written for this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fieldmesh_identity::{Policy, SignedSchema};
@@ -96,8 +96,7 @@ impl Schemas {
         let mut before = BTreeMap::new();
         for row in rows::scan(view, Tree::Meta, KeyRange::prefix(PREFIX), Direction::Ascending) {
             let (key, value) = row?;
-            let number = key.strip_prefix(PREFIX).and_then(|number| number.try_into().ok());
-            let Some(number) = number.map(u16::from_be_bytes) else { continue };
+            let Some(number) = number_of(&key) else { continue };
             before.insert(number, Progress::of(number, rows::decode(&value)?, view, policy)?);
         }
         Ok(Self { after: before.clone(), before })
@@ -143,6 +142,11 @@ fn at(known: &BTreeMap<u16, Progress>, number: u16, id: &DocumentId) -> Arc<Coll
 
 fn key(number: u16) -> Vec<u8> {
     [PREFIX, &number.to_be_bytes()[..]].concat()
+}
+
+fn number_of(key: &[u8]) -> Option<u16> {
+    let number = key.strip_prefix(PREFIX)?.try_into().ok()?;
+    Some(u16::from_be_bytes(number))
 }
 
 /// Whether a key of [`Tree::Meta`] says how the rows of a collection stand.
@@ -191,6 +195,14 @@ impl Stand {
             None => SchemaRow::default(),
         };
         Ok(row.next.is_none() && row.shown == reading_of(policy, number))
+    }
+
+    /// The collections of which the view says how their rows stand.
+    pub(crate) fn numbers(view: &View) -> Result<BTreeSet<u16>, Error> {
+        let stands = KeyRange::prefix(PREFIX);
+        let keys = rows::keys(view, Tree::Meta, stands, Direction::Ascending);
+        let numbers = keys.map(|key| Ok(number_of(&key?)));
+        numbers.filter_map(Result::transpose).collect()
     }
 
     /// How those of all collections stand, as one number that differs once any of them moves.

@@ -42,13 +42,21 @@ impl Ledger {
     /// The view as it is now, once no row waits to be read anew: that would end what is kept.
     pub(crate) fn keep(&self) -> Result<Arc<Kept>, Error> {
         self.settle()?;
-        for number in self.policy().schemas().map(SignedSchema::number) {
-            if let Err(error) = self.await_schema(number) {
-                // Whoever asks for that collection is told.
-                tracing::warn!(%error, "a snapshot begins while records are read anew");
-            }
+        if let Err(error) = self.await_schemas() {
+            // Whoever asks for that collection is told.
+            tracing::warn!(%error, "a snapshot begins while records are read anew");
         }
         Ok(self.projector.readers().keep())
+    }
+
+    /// As [`Self::await_schema`], of every collection, also of those that nobody defines any more.
+    pub(in crate::ledger) fn await_schemas(&self) -> Result<(), Error> {
+        let mut numbers = Stand::numbers(self.view())?;
+        numbers.extend(self.policy().schemas().map(SignedSchema::number));
+        for number in numbers {
+            self.await_schema(number)?;
+        }
+        Ok(())
     }
 
     /// Waits until all rows of a collection stand under the schema that counts; gives the policy
