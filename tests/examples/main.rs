@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot run its example has failed")]
 
+#[path = "../../examples/custom_collection.rs"]
+mod custom_collection;
 #[path = "../../examples/live_query.rs"]
 mod live_query;
 #[path = "../../examples/quickstart.rs"]
@@ -12,6 +14,11 @@ mod relay_in_process;
 mod resolve_a_conflict;
 #[path = "../../examples/two_crews.rs"]
 mod two_crews;
+
+#[test]
+fn custom_collection_runs() {
+    custom_collection::main().unwrap();
+}
 
 #[test]
 fn live_query_runs() {

@@ -17,6 +17,8 @@ const MISTAKES: &[Mistake] = &[
     (&["record", "pumps", "name=Beech"], 6, &["no collection \"pumps\"", "well, user, field_entry"]),
     (&["list", "pumps"], 6, &["no collection \"pumps\"", "well, user, field_entry"]),
     (&["export", "pumps"], 6, &["no collection \"pumps\""]),
+    (&["schema", "show", "pumps"], 6, &["no collection \"pumps\"", "well, user, field_entry"]),
+    (&["schema", "check", "no-such.toml"], 4, &["no-such.toml"]),
     (&["record", "field_entry", "wellId=Alder 1", "entryType=PRODUCTION", "oilVolumme=5"], 6,
      &["oilVolumme", "did you mean oilVolume"]),
     (&["list", "well", "--where", "nme=x"], 6, &["nme", "name"]),

@@ -11,6 +11,7 @@ mod evict;
 mod loopback;
 mod purge;
 mod records;
+mod schema;
 mod secret;
 mod sync;
 mod tenant;
@@ -30,6 +31,7 @@ pub(crate) use evict::EvictArgs;
 pub(crate) use loopback::{Http, LoopbackArgs};
 pub(crate) use purge::PurgeArgs;
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs, ShowArgs};
+pub(crate) use schema::{SchemaArgs, SchemaCommand};
 pub(crate) use secret::{ChangeArgs, PassphraseArgs, PassphraseCommand};
 pub(crate) use sync::{RunArgs, SyncArgs};
 pub(crate) use tenant::{CreateArgs, InviteArgs, JoinArgs, TenantArgs, TenantCommand};
@@ -156,6 +158,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Erase records on every device, for good.
     Purge(PurgeArgs),
+    /// Check, apply and show collections of the tenant's own.
+    Schema(SchemaArgs),
     /// Play a crew's day with real processes on this machine, and check that nothing is lost.
     Demo(DemoArgs),
     /// Print the completions of a shell.

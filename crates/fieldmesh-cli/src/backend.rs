@@ -17,6 +17,7 @@ use fieldmesh::api::{
     Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
+use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use futures::future::BoxFuture;
 
@@ -114,6 +115,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>>;
     /// What was purged so far.
     fn purges(&self) -> Answer<'_, Vec<PurgedRecord>>;
+    /// Checks the schema of a collection, or puts it in force.
+    fn schema(&self, options: SchemaOptions) -> Answer<'_, SchemaReport>;
+    /// The collections that there are, or one in full.
+    fn schemas(&self, name: Option<String>) -> Answer<'_, Vec<SchemaShown>>;
     /// What is wrong with the home, and what was done.
     fn doctor(&self) -> Answer<'_, DoctorReport>;
     /// Gives up what is lost for good; gives how many entries it was.

@@ -14,6 +14,7 @@ mod progress;
 mod purge;
 mod record;
 mod run;
+mod schema;
 mod secret;
 mod sync;
 mod tenant;
@@ -114,6 +115,7 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Rekey => secret::rekey(&context).await,
         Command::Doctor(args) => doctor::doctor(&context, args).await,
         Command::Purge(args) => purge::purge(&context, args).await,
+        Command::Schema(args) => schema::schema(&context, args).await,
         Command::Demo(args) => crate::demo::demo(args, terminal).await,
         Command::Completions { shell } => completions(terminal, *shell),
     }

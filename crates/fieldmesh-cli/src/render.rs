@@ -13,6 +13,7 @@ mod import;
 mod peer;
 mod purge;
 mod record;
+mod schema;
 mod table;
 mod tenant;
 
@@ -35,6 +36,7 @@ pub(crate) use import::{imported, refused_row};
 pub(crate) use peer::{adopted, device, devices, peers, revoked, synced};
 pub(crate) use purge::{purge_question, purged, purges};
 pub(crate) use record::{not_all, record, records};
+pub(crate) use schema::{schema, schema_file, schemas};
 pub(crate) use tenant::{invitation_advice, invitation_text, joined, qr, tenant};
 
 /// How text is laid out and what its times mean.

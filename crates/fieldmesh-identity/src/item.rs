@@ -117,6 +117,7 @@ impl Item {
             | Statement::Adoption(_)
             | Statement::Pin(_)
             | Statement::Purge(_)
+            | Statement::Schema(_)
             | Statement::Unknown { .. } => (tenant, place),
         };
         let mut bytes = Vec::with_capacity(HEADER_SIZE + body.len() + SIGNATURE_SIZE);

@@ -24,8 +24,11 @@ pub use founding::{EnrolError, Founding, found};
 pub use invitation::{Invitation, InvitationId, JoinSecret};
 pub use item::{Item, ItemError, ItemPlace};
 pub use keys::{Authority, DeviceKeys, RecoveryKey, Seed, Signer};
-pub use policy::{ITEMS_MAX, Member, Policy, Purged, Rank, Refusal, Standing, Unheard};
+pub use policy::{
+    ITEMS_MAX, Member, Policy, Purged, Rank, Refusal, SignedSchema, Standing, Unheard,
+};
 pub use statement::{
     Adoption, Certificate, ChainHead, Cut, Genesis, HEADS_PER_ITEM_MAX, LEAVES_PER_ITEM_MAX, Pin,
-    Purge, REASON_LENGTH_MAX, Revocation, RoleChange, Statement,
+    Purge, REASON_LENGTH_MAX, Revocation, RoleChange, SCHEMA_PART_SIZE_MAX, SCHEMA_PARTS_MAX,
+    SchemaPart, Statement,
 };

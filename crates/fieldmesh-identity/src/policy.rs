@@ -13,6 +13,7 @@ mod evaluation;
 mod heads;
 mod purges;
 mod roll;
+mod schemas;
 mod subject;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,12 +28,14 @@ use evaluation::Evaluation;
 use heads::heads;
 use purges::Purges;
 use roll::{Limits, Roll};
+use schemas::Schemas;
 use subject::Subject;
 
 pub use purges::Purged;
 pub use roll::{
     ITEMS_MAX, ITEMS_PER_ADMIN_MAX, ITEMS_PER_ISSUER_MAX, ITEMS_PER_MEMBER_MAX, Unheard,
 };
+pub use schemas::SignedSchema;
 
 /// How much the word of a key weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,6 +154,7 @@ pub struct Policy {
     adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
     pins: BTreeMap<Place, [u8; 32]>,
     purges: Purges,
+    schemas: Schemas,
     role_versions: BTreeMap<DeviceId, u32>,
     heads: BTreeMap<[u8; 32], Cut>,
     counted: BTreeSet<ItemId>,
@@ -217,6 +221,7 @@ impl Policy {
             adopted: BTreeMap::new(),
             pins: BTreeMap::new(),
             purges: Purges::default(),
+            schemas: Schemas::default(),
             role_versions: BTreeMap::new(),
             heads: heads(&items),
             counted: genesis.map(|(id, _)| id).into_iter().collect(),
@@ -232,6 +237,7 @@ impl Policy {
             policy.adopted = evaluation.adopted;
             policy.pins = evaluation.pins.into_iter().map(|(at, pin)| (at, pin.value)).collect();
             policy.purges = evaluation.purges;
+            policy.schemas = evaluation.schemas.put_together();
             policy.take_subjects(evaluation.subjects, &items);
         }
         policy
@@ -367,6 +373,41 @@ impl Policy {
     /// The documents that were purged, in the order of their ids.
     pub fn purged_documents(&self) -> impl Iterator<Item = DocumentId> + '_ {
         self.purges.documents()
+    }
+
+    /// The schema in force of the tenant's own collection with this `number`.
+    pub fn schema(&self, number: u16) -> Option<&SignedSchema> {
+        self.schemas.numbered(number)
+    }
+
+    /// The schema by which records of that collection are read here: the one in force, or the
+    /// greatest before it that this version can read.
+    ///
+    /// Which one is in force is the same everywhere; this is not, while programs differ.
+    pub fn readable_schema(&self, number: u16) -> Option<&SignedSchema> {
+        self.schemas.readable(number)
+    }
+
+    /// The schemas in force of the tenant's own collections, by number.
+    pub fn schemas(&self) -> impl Iterator<Item = &SignedSchema> {
+        self.schemas.in_force()
+    }
+
+    /// The schemas that admins signed and others go before: earlier versions, and what was applied
+    /// by admins who did not know of each other.
+    pub fn other_schemas(&self) -> impl Iterator<Item = &SignedSchema> {
+        self.schemas.others()
+    }
+
+    /// Those of them that have the name of `signed` and did not lead to it: whoever made it did not
+    /// know of them.
+    pub fn schemas_apart(&self, signed: &SignedSchema) -> impl Iterator<Item = &SignedSchema> {
+        self.schemas.apart(signed).into_iter()
+    }
+
+    /// The schemas that do not count so far, since versions before them are lacking.
+    pub fn schemas_ahead(&self) -> impl Iterator<Item = &SignedSchema> {
+        self.schemas.ahead()
     }
 
     /// Whether `device` may write in `scope` from now on.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use fieldmesh_model::schema::is_plain;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, ItemId, Moment, Role, Scope, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,10 @@ pub const REASON_LENGTH_MAX: usize = 200;
 pub const HEADS_PER_ITEM_MAX: usize = 100;
 /// The most leaves that one purge names; further ones go into further purges of the document.
 pub const LEAVES_PER_ITEM_MAX: usize = 200;
+/// The most bytes of a schema that one item holds; longer ones take several items.
+pub const SCHEMA_PART_SIZE_MAX: usize = 7_680;
+/// The most items that one schema takes.
+pub const SCHEMA_PARTS_MAX: u8 = 9;
 
 const KIND_GENESIS: u8 = 1;
 const KIND_CERTIFICATE: u8 = 2;
@@ -29,6 +34,7 @@ const KIND_REVOCATION: u8 = 4;
 const KIND_ADOPTION: u8 = 5;
 const KIND_PIN: u8 = 6;
 const KIND_PURGE: u8 = 7;
+const KIND_SCHEMA: u8 = 70;
 
 /// What a policy item says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +53,8 @@ pub enum Statement {
     Pin(Pin),
     /// What a document held is erased everywhere.
     Purge(Box<Purge>),
+    /// A collection of the tenant's own is defined, or a part of its definition is.
+    Schema(Box<SchemaPart>),
     /// A statement of another version, or one that no version can read; it does not count.
     Unknown {
         /// The number of the kind.
@@ -192,6 +200,32 @@ pub struct Purge {
     pub reason: String,
 }
 
+/// A part of the file by which a tenant defines a collection; most files are one part.
+///
+/// A definition counts once one signer's parts of it are all there and come to its hash. Of several
+/// for one collection [`Definition::goes_before`] says which is in force; the others are listed.
+///
+/// [`Definition::goes_before`]: fieldmesh_model::schema::Definition::goes_before
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaPart {
+    /// The name of the collection.
+    pub collection: String,
+    /// The version of its schema.
+    pub version: u32,
+    /// When it was applied, by the clock of whoever did.
+    pub at: Moment,
+    /// The hash of the whole file; see [`SchemaPart::hash`].
+    pub whole: [u8; 32],
+    /// The hash of the file that was in force for whoever made this one; none for a first one.
+    pub before: Option<[u8; 32]>,
+    /// Which part this is, from 0.
+    pub part: u8,
+    /// How many there are.
+    pub parts: u8,
+    /// The text of the part.
+    pub text: String,
+}
+
 /// A place in one signer's sequence of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
@@ -212,6 +246,7 @@ impl Statement {
             Self::Adoption(_) => KIND_ADOPTION,
             Self::Pin(_) => KIND_PIN,
             Self::Purge(_) => KIND_PURGE,
+            Self::Schema(_) => KIND_SCHEMA,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -225,6 +260,7 @@ impl Statement {
             Self::Adoption(adoption) => encode(adoption),
             Self::Pin(pin) => encode(pin),
             Self::Purge(purge) => encode(purge.as_ref()),
+            Self::Schema(part) => encode(part.as_ref()),
             Self::Unknown { body, .. } => body.clone(),
         }
     }
@@ -246,6 +282,9 @@ impl Statement {
             KIND_PIN => decode(body).map(Self::Pin),
             KIND_PURGE => {
                 decode(body).filter(Purge::is_clean).map(|purge| Self::Purge(Box::new(purge)))
+            }
+            KIND_SCHEMA => {
+                decode(body).filter(SchemaPart::is_clean).map(|part| Self::Schema(Box::new(part)))
             }
             _ => None,
         };
@@ -299,6 +338,53 @@ impl Revocation {
 impl Purge {
     fn is_clean(&self) -> bool {
         self.leaves.len() <= LEAVES_PER_ITEM_MAX && is_clean(&self.reason, 0, REASON_LENGTH_MAX)
+    }
+}
+
+impl SchemaPart {
+    /// The parts by which `text`, made from what has the hash `before`, defines `collection`; too
+    /// many where it is too long.
+    pub fn of(
+        collection: &str,
+        version: u32,
+        at: Moment,
+        text: &str,
+        before: Option<[u8; 32]>,
+    ) -> Vec<Self> {
+        let mut texts = vec![];
+        let mut rest = text;
+        while !rest.is_empty() || texts.is_empty() {
+            let (part, behind) = rest.split_at(rest.floor_char_boundary(SCHEMA_PART_SIZE_MAX));
+            texts.push(part);
+            rest = behind;
+        }
+        let parts = u8::try_from(texts.len()).unwrap_or(u8::MAX);
+        let (whole, collection) = (Self::hash(text), collection.to_owned());
+        let part = |(part, text): (u8, &str)| Self {
+            collection: collection.clone(),
+            version,
+            at,
+            whole,
+            before,
+            part,
+            parts,
+            text: text.to_owned(),
+        };
+        (0..=u8::MAX).zip(texts).map(part).collect()
+    }
+
+    /// The hash of a whole file.
+    pub fn hash(text: &str) -> [u8; 32] {
+        blake3::derive_key("fieldmesh/schema/1", text.as_bytes())
+    }
+
+    /// Whether it can count; what a program has built in must not matter, or two programs would
+    /// make two policies of the same items.
+    fn is_clean(&self) -> bool {
+        is_plain(&self.collection)
+            && self.part < self.parts
+            && self.parts <= SCHEMA_PARTS_MAX
+            && self.text.len() <= SCHEMA_PART_SIZE_MAX
     }
 }
 

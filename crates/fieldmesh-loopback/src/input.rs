@@ -100,6 +100,7 @@ impl Words {
             device: self.text("device"),
             sort: self.text("sort"),
             cursor: None,
+            partial: false,
         }
     }
 

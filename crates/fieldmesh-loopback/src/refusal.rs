@@ -1,7 +1,7 @@
 //! Failures as answers: problems of RFC 9457, and the only place that maps errors to them.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fieldmesh::Error;
@@ -12,6 +12,9 @@ use serde_json::{Map, Value as Json, json};
 
 /// The media type of problems.
 const PROBLEM: &str = "application/problem+json";
+
+/// How soon whoever has to come again is told to.
+const RETRY_SECONDS: &str = "5";
 
 /// What kind of failure it is; each has a type, a title and a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +37,13 @@ pub(crate) enum Kind {
     Failed,
     Unreachable,
     Busy,
+    Later,
     Store,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Usage,
         Self::Unauthenticated,
         Self::Refused,
@@ -58,6 +62,7 @@ impl Kind {
         Self::Failed,
         Self::Unreachable,
         Self::Busy,
+        Self::Later,
         Self::Store,
     ];
 
@@ -82,6 +87,7 @@ impl Kind {
             Self::Failed => ("failed", "Failed", 500),
             Self::Unreachable => ("unreachable", "Nobody reached", 502),
             Self::Busy => ("busy", "Busy", 503),
+            Self::Later => ("later", "Not so far, ask again later", 503),
             Self::Store => ("store", "Store damaged, full or locked", 503),
         }
     }
@@ -138,6 +144,7 @@ impl From<Error> for Refusal {
                 Class::NotFound => Kind::NotFound,
                 Class::Unreachable => Kind::Unreachable,
                 Class::Invalid => Kind::Invalid,
+                Class::Later => Kind::Later,
                 Class::Store => Kind::Store,
             },
         };
@@ -194,6 +201,9 @@ impl IntoResponse for Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         if self.kind == Kind::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.kind == Kind::Later {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
         }
         response
     }

@@ -13,11 +13,19 @@ mod field;
 mod file;
 mod rule;
 
-pub use check::{FIELD_KEY_MAX, FIELDS_MAX, ITEMS_LIMIT_MAX, NAME_MAX, TEXT_LIMIT_MAX, check};
+pub use check::{
+    FIELD_KEY_MAX, FIELDS_MAX, GROUPS_MAX, ITEMS_LIMIT_MAX, KEY_FIELDS_MAX, NAME_MAX, RULES_MAX,
+    TEXT_LIMIT_MAX, check, is_plain, is_sound,
+};
 pub use evolve::evolve;
 pub use field::{Field, Form, Kind, MergePolicy, Range, Stated};
-pub use file::{SCHEMA_SIZE_MAX, SchemaError, SchemaFault, decode, in_force, parse, tenant_number};
+pub use file::{
+    Definition, SCHEMA_SIZE_MAX, SchemaError, SchemaFault, decode, line_of, parse, tenant_number,
+};
 pub use rule::{Origin, Rule, Unique, Variants};
+
+/// What the name of a collection of which only the number is known begins with.
+const UNKNOWN_PREFIX: &str = "collection_";
 
 /// A schema: what records of one kind hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,7 +93,7 @@ impl Collection {
     /// A collection of which nothing is known but its number: everything in it is kept and shown.
     pub fn unknown(number: u16) -> Self {
         Self {
-            name: format!("collection_{number}"),
+            name: format!("{UNKNOWN_PREFIX}{number}"),
             number,
             version: 0,
             fields: Vec::new(),
@@ -104,6 +112,20 @@ impl Collection {
             edit_by: vec![Who::Author, Who::Manager],
             resolve_by: vec![Who::Manager],
         }
+    }
+
+    /// A hash of all that this version reads in a definition, and of how it merges by it.
+    ///
+    /// Two versions of the program may read one file in two ways; what was made by one reading
+    /// stands until it is made anew by the other. The number at the end goes up when values merge
+    /// in another way by the same schema.
+    pub fn reading(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/collection-reading/1");
+        match serde_json::to_vec(self) {
+            Ok(bytes) => hasher.update(&bytes),
+            Err(error) => hasher.update(error.to_string().as_bytes()),
+        };
+        *hasher.finalize().as_bytes()
     }
 
     /// The field under the flat `key`; where kinds of entries share a key, that of the first.

@@ -18,6 +18,7 @@ mod rekey;
 mod remaking;
 mod report;
 mod safety;
+mod schema;
 
 pub use ask::{
     Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions, InviteOptions,
@@ -46,3 +47,4 @@ pub use report::{
     Traffic, VerifyReport, Vitals,
 };
 pub use safety::{Safety, SafetyCounts};
+pub use schema::{SchemaOptions, SchemaReport, SchemaShown, SchemaState, SchemaStep};

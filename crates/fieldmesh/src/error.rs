@@ -98,6 +98,12 @@ pub enum Error {
         /// Why it matters.
         reason: String,
     },
+    /// The schema of a collection is not valid, or would lose something; nothing was applied.
+    #[error("{}", faults_text(.faults))]
+    Schema {
+        /// Everything that is wrong.
+        faults: Vec<Fault>,
+    },
     /// A record with the same natural key exists.
     #[error(
         "this {collection} exists already as {id}{}; edit it instead",
@@ -252,6 +258,7 @@ impl Error {
             Self::Ambiguous { .. }
             | Self::UnknownCollection { .. }
             | Self::Invalid { .. }
+            | Self::Schema { .. }
             | Self::Taken { .. }
             | Self::Stale { .. }
             | Self::Condition { .. }
@@ -281,10 +288,11 @@ impl Error {
         // The faults stand beside the detail, so it need not repeat them.
         let detail = match self {
             Self::Invalid { .. } => "the record is not valid".into(),
+            Self::Schema { .. } => "the schema is not valid".into(),
             _ => with_causes(self),
         };
         let faults = match self {
-            Self::Invalid { faults } => faults.clone(),
+            Self::Invalid { faults } | Self::Schema { faults } => faults.clone(),
             _ => Vec::new(),
         };
         Problem { class: self.class(), detail, faults }

@@ -3,7 +3,6 @@
 use fieldmesh_model::{Filter, Region, catalogue};
 
 use crate::error::Error;
-use crate::schema;
 
 /// The filter that admits what one of `texts` names, and everything where there is none.
 ///
@@ -47,7 +46,7 @@ fn region(text: &str) -> Result<Region, Error> {
     let collection = match (collection, collection.parse::<u16>()) {
         ("*", _) => None,
         (_, Ok(number)) => Some(number),
-        (name, Err(_)) => Some(schema::named(name)?.number),
+        (name, Err(_)) => Some(built_in(name)?),
     };
     let partition = partition
         .map(|number| number.parse::<u32>().map_err(|_| wrong("a partition is a number")))
@@ -61,6 +60,16 @@ fn region(text: &str) -> Result<Region, Error> {
         Some(None) => return Err(wrong("the month is like 2026-03")),
     };
     Ok(Region { collection, partition, since })
+}
+
+fn built_in(name: &str) -> Result<u16, Error> {
+    let known = || {
+        let names = catalogue::collections().iter().map(|known| known.name.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        format!("{names}, or the number that `fieldmesh schema show` tells of one of your own")
+    };
+    let found = catalogue::named(name).map(|known| known.number);
+    found.ok_or_else(|| Error::UnknownCollection { name: name.to_owned(), known: known() })
 }
 
 /// The number of a month: 12 for each year, and the months before it.

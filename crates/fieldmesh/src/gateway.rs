@@ -26,7 +26,6 @@ use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::projection::{NoteRow, group_hashes, name_hash, number_of};
 use crate::rows;
-use crate::schema;
 
 pub(crate) use self::feed::mark_at;
 pub use self::feed::{Mark, Moments};
@@ -242,8 +241,8 @@ impl Access {
     }
 
     /// The schema of a collection.
-    pub fn schema(&self, collection: u16) -> std::borrow::Cow<'static, Collection> {
-        schema::numbered(collection)
+    pub fn schema(&self, collection: u16) -> Arc<Collection> {
+        self.ledger.schema(collection)
     }
 
     fn indexed(&self, prefix: &[u8]) -> Result<Vec<DocumentId>, Error> {

@@ -27,6 +27,7 @@ mod remaking;
 mod reports;
 mod revoke;
 mod safety;
+mod schemas;
 mod scrub;
 mod sweep;
 mod travel;
@@ -44,6 +45,7 @@ use fieldmesh_batch::Priority;
 use fieldmesh_document::Document;
 use fieldmesh_identity::policy::Unheard;
 use fieldmesh_identity::{Item, Member, Policy};
+use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DeviceId, DocumentId, Epoch, Filter, Moment, UserId};
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View};
 
@@ -162,7 +164,8 @@ impl Ledger {
     /// Opens the ledger over a view that is in step with the log.
     pub(crate) fn open(parts: Parts, epoch: Epoch) -> Result<Self, Error> {
         let Parts { store, projector, places, identity, policy, only, since, harms, seen } = parts;
-        let author = read_author(&store, &identity, epoch)?;
+        let known = Arc::clone(&policy.read().expect("no holder of this lock panics"));
+        let author = read_author(&store, &known, &identity, epoch)?;
         let device = author.device();
         let desk = Desk {
             author,
@@ -222,6 +225,16 @@ impl Ledger {
                 .own_end()
                 .unwrap_or_else(|| "this device is no member of its tenant any more".into()),
         })
+    }
+
+    /// The schema of a collection; one that nobody has defined keeps and shows everything.
+    pub(crate) fn schema(&self, number: u16) -> Arc<Collection> {
+        schema::numbered(&self.policy(), number)
+    }
+
+    /// The schema of the collection that a person calls `name`.
+    pub(crate) fn schema_named(&self, name: &str) -> Result<Arc<Collection>, Error> {
+        schema::named(&self.policy(), name)
     }
 
     pub(crate) fn user(&self) -> UserId {
@@ -390,7 +403,12 @@ impl Ledger {
 }
 
 /// The author as the view knows it: the heads of its chains and what waits for a batch.
-fn read_author(store: &Store, identity: &Identity, epoch: Epoch) -> Result<Author, Error> {
+fn read_author(
+    store: &Store,
+    policy: &Policy,
+    identity: &Identity,
+    epoch: Epoch,
+) -> Result<Author, Error> {
     let keys = identity.keys();
     let device = keys.device();
     let mut author = Author::new(keys, identity.tenant, epoch);
@@ -413,7 +431,7 @@ fn read_author(store: &Store, identity: &Identity, epoch: Epoch) -> Result<Autho
         match read.map(|entry| Entry::decode(&entry)) {
             Ok(Ok(Entry::Change(local))) => {
                 let chain = (local.epoch, local.scope);
-                let priority = stored_priority(store.view(), &local)?;
+                let priority = stored_priority(store.view(), policy, &local)?;
                 let LocalChange { document, at, change, .. } = local;
                 author.add(chain, Unsealed { document, at, priority, change });
             }
@@ -426,9 +444,9 @@ fn read_author(store: &Store, identity: &Identity, epoch: Epoch) -> Result<Autho
 }
 
 /// How soon a change of the log travels, by its record as the view has it.
-fn stored_priority(view: &View, local: &LocalChange) -> Result<Priority, Error> {
+fn stored_priority(view: &View, policy: &Policy, local: &LocalChange) -> Result<Priority, Error> {
     let row: Option<DocumentRow> = rows::find(view, Tree::Document, local.document.as_bytes())?;
-    let schema = schema::numbered(local.scope.collection);
+    let schema = schema::numbered(policy, local.scope.collection);
     let record = row.and_then(|row| row.record).or_else(|| {
         // No record has been made of it so far; a first change says all there is to say.
         let change = [local.change.as_slice()];

@@ -25,6 +25,7 @@ mod purge;
 mod query;
 mod rekey;
 mod report;
+mod schema;
 mod scrub;
 mod snapshot;
 mod sync;

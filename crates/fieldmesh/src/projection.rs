@@ -13,6 +13,7 @@ mod open;
 mod purges;
 mod receipts;
 mod remakes;
+pub(crate) mod schemas;
 mod standing;
 mod touched;
 mod waiting;
@@ -49,6 +50,7 @@ use self::open::Open;
 use self::purges::Remains;
 pub(crate) use self::purges::{UNNAMED_KEY, UNSWEPT_KEY};
 use self::receipts::Receipts;
+use self::schemas::Schemas;
 use self::standing::Standing;
 use self::touched::{Arrival, Done, Refused, Work};
 
@@ -103,6 +105,7 @@ pub(crate) struct Projection<'a> {
     view: &'a View,
     documents: BTreeMap<DocumentId, Work>,
     standing: Standing<'a>,
+    schemas: Schemas,
     receipts: Receipts<'a>,
     damage: Damage<'a>,
     /// What is let go, and where in the log that is said; such a step does nothing else.
@@ -121,12 +124,13 @@ pub(crate) struct Projection<'a> {
 }
 
 impl<'a> Projection<'a> {
-    pub(crate) fn new(sources: &'a Sources<'a>) -> Self {
-        Self {
+    pub(crate) fn new(sources: &'a Sources<'a>) -> Result<Self, Error> {
+        Ok(Self {
             sources,
             view: sources.store.view(),
             documents: BTreeMap::new(),
             standing: Standing::new(sources.store.view()),
+            schemas: Schemas::read(sources.store.view(), &sources.policy)?,
             receipts: Receipts::new(sources.store.view()),
             damage: Damage::new(sources.store.view()),
             gone: Vec::new(),
@@ -139,7 +143,7 @@ impl<'a> Projection<'a> {
             open: Open::new(sources.store.view()),
             writes: WriteSet::default(),
             changes: 0,
-        }
+        })
     }
 
     /// How many changes were applied; a caller ends the step before it grows large.
@@ -265,6 +269,7 @@ impl<'a> Projection<'a> {
         self.write_counts()?;
         self.write_vanished()?;
         self.standing.write(&mut self.writes);
+        self.schemas.write(&mut self.writes)?;
         self.receipts.write(&mut self.writes);
         self.damage.write(&mut self.writes);
         self.remains.write(&mut self.writes);
@@ -400,11 +405,11 @@ impl<'a> Projection<'a> {
     /// Works on every document that changes have arrived for, on all cores.
     fn merge(&mut self) -> Result<Vec<Done>, Error> {
         let work: Vec<Work> = std::mem::take(&mut self.documents).into_values().collect();
-        let (sources, standing) = (self.sources, &self.standing);
+        let (sources, standing, schemas) = (self.sources, &self.standing, &self.schemas);
         let any_waits = waiting::is_any(self.view)?;
         let one = |work: Work| match sources.is_stopped.load(Ordering::Relaxed) {
             true => Err(Error::ShuttingDown),
-            false => touched::apply(work, sources, standing, any_waits),
+            false => touched::apply(work, sources, standing, schemas, any_waits),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
         let share = work.len().div_ceil(cores).max(SHARE_MIN);

@@ -51,6 +51,8 @@ struct Shared {
     changed: Condvar,
     /// The same as in the state, for a step that is under way.
     is_stopped: AtomicBool,
+    /// Whether no record is ever read here.
+    forward_only: bool,
     /// Tells whoever follows that the view has grown.
     grown: tokio::sync::watch::Sender<u64>,
     /// Tells whoever waits without a thread that the thread has looked for something to do.
@@ -190,7 +192,8 @@ impl Projector {
         let (position, notes_first) = (work.survey()?, work.store.end());
         let reached = position.shown();
         let state = State { wake: true, position, notes_first, reached, ..State::default() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), ..Shared::default() });
+        let (state, forward_only) = (Mutex::new(state), work.forward_only);
+        let shared = Arc::new(Shared { state, forward_only, ..Shared::default() });
         let projector = Self { shared };
         let runner = projector.clone();
         let thread = std::thread::Builder::new()
@@ -310,6 +313,11 @@ impl Projector {
         state.check(state.fault())
     }
 
+    /// Whether records are only handed on, and none is ever in the view.
+    pub(crate) fn forwards_only(&self) -> bool {
+        self.shared.forward_only
+    }
+
     /// Changes whenever a step has written records.
     pub(crate) fn grown(&self) -> tokio::sync::watch::Receiver<u64> {
         self.shared.grown.subscribe()
@@ -380,7 +388,7 @@ impl Projector {
     /// Goes on from what a step has done.
     fn take_over(&self, work: &Work, course: Course, step: Step) {
         let Step { position, written, is_cut } = step;
-        let (is_grown, is_idle) = (!written.is_empty(), position.is_none());
+        let (is_grown, is_idle) = (!written.is_empty(), position.is_none() && !is_cut);
         let is_left = is_idle && make_indexes(&work.store);
         let mut state = self.lock();
         state.note_written(written);

@@ -15,6 +15,7 @@ use fieldmesh_model::DocumentId;
 use fieldmesh_store::{Tree, View, WriteSet};
 
 use crate::error::Error;
+use crate::projection::schemas::is_stand;
 use crate::rows::{self, DocumentRow};
 
 pub(crate) use self::kept::Kept;
@@ -52,10 +53,10 @@ impl Readers {
         (listed.keep(), queue)
     }
 
-    /// The view as it is now, and `queue` empty as of the same moment.
-    pub(crate) fn resume(&self, queue: &Queue) -> Arc<Kept> {
+    /// The view as it is now, and `queue` empty as of the same moment, for what `admits` admits.
+    pub(crate) fn resume(&self, queue: &Queue, admits: Admits) -> Arc<Kept> {
         let mut listed = self.lock();
-        queue.restart();
+        queue.restart(admits);
         listed.keep()
     }
 
@@ -69,6 +70,10 @@ impl Readers {
     pub(crate) fn apply(&self, view: &View, writes: WriteSet) -> Result<(), Error> {
         let mut listed = self.lock();
         listed.forget_gone();
+        // Rows from here on are read by another schema than whoever reads has asked by.
+        if writes.changed(Tree::Meta).any(|(key, _)| is_stand(key)) {
+            listed.lose();
+        }
         let touched = if listed.is_empty() { Vec::new() } else { read_touched(view, &writes)? };
         self.looked_at.fetch_add(touched.len() as u64, Ordering::Relaxed);
         for kept in listed.kept.iter().filter_map(Weak::upgrade) {
@@ -97,9 +102,7 @@ impl Readers {
 
     /// Says that nobody knows what was written: snapshots are over, live queries begin again.
     pub(crate) fn lose(&self) {
-        let listed = self.lock();
-        listed.kept.iter().filter_map(Weak::upgrade).for_each(|kept| kept.lose());
-        listed.queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.lag());
+        self.lock().lose();
     }
 
     /// Ends every live query: nothing is written any more.
@@ -119,6 +122,11 @@ impl Listed {
         let kept = Arc::new(Kept::default());
         self.kept.push(Arc::downgrade(&kept));
         kept
+    }
+
+    fn lose(&self) {
+        self.kept.iter().filter_map(Weak::upgrade).for_each(|kept| kept.lose());
+        self.queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.lag());
     }
 
     fn forget_gone(&mut self) {

@@ -113,6 +113,18 @@ fn every_documented_command_is_understood() {
 }
 
 #[test]
+fn schemas_are_checked_applied_and_shown() {
+    for line in [
+        &["schema", "check", "round.toml"][..],
+        &["schema", "apply", "-", "--dry-run"],
+        &["schema", "show"],
+        &["schema", "show", "pump_round", "--json"],
+    ] {
+        command(line);
+    }
+}
+
+#[test]
 fn what_does_not_exist_is_refused_as_wrong_usage() {
     for line in [
         &["record", "field_entry", "a=1", "--critical"][..],
@@ -169,6 +181,10 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["submit", "7c21"],
         &["approve", "7c21"],
         &["purge"],
+        &["schema"],
+        &["schema", "check"],
+        &["schema", "apply"],
+        &["schema", "drop", "pump_round"],
         &["purge", "--list", "7c21"],
         &["purge", "--list", "--yes"],
         &[],

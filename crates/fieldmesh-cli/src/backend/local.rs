@@ -10,6 +10,7 @@ use fieldmesh::api::{
     RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
+use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 
 use super::{Answer, Backend, Listener, Sink, Source};
@@ -175,6 +176,14 @@ impl Backend for Local {
 
     fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>> {
         Box::pin(async move { self.0.purge(options).await.map_err(problem) })
+    }
+
+    fn schema(&self, options: SchemaOptions) -> Answer<'_, SchemaReport> {
+        Box::pin(async move { self.0.schema(options).await.map_err(problem) })
+    }
+
+    fn schemas(&self, name: Option<String>) -> Answer<'_, Vec<SchemaShown>> {
+        Box::pin(async move { self.0.schemas(name).await.map_err(problem) })
     }
 
     fn purges(&self) -> Answer<'_, Vec<PurgedRecord>> {

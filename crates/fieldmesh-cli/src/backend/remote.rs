@@ -16,6 +16,7 @@ use fieldmesh::api::{
     RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
+use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use serde_json::json;
 
@@ -269,6 +270,20 @@ impl Backend for Remote {
         Box::pin(
             async move { self.exchange(Method::POST, "/v1/purges").json(&options)?.value().await },
         )
+    }
+
+    fn schema(&self, options: SchemaOptions) -> Answer<'_, SchemaReport> {
+        Box::pin(
+            async move { self.exchange(Method::POST, "/v1/schemas").json(&options)?.value().await },
+        )
+    }
+
+    fn schemas(&self, name: Option<String>) -> Answer<'_, Vec<SchemaShown>> {
+        let path = match name {
+            Some(name) => format!("/v1/schemas/{}", escape(&name)),
+            None => "/v1/schemas".to_owned(),
+        };
+        Box::pin(async move { self.exchange(Method::GET, path).value().await })
     }
 
     fn purges(&self) -> Answer<'_, Vec<PurgedRecord>> {

@@ -12,6 +12,7 @@ use fieldmesh::api::{
     Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions,
     SyncReport, SyncSettingsChange, VerifyReport,
 };
+use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use fieldmesh_model::validate::Fault;
 
@@ -237,6 +238,14 @@ impl Backend for Fake {
 
     fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>> {
         self.answer(options, samples::purged())
+    }
+
+    fn schema(&self, options: SchemaOptions) -> Answer<'_, SchemaReport> {
+        self.answer(options, samples::schema())
+    }
+
+    fn schemas(&self, name: Option<String>) -> Answer<'_, Vec<SchemaShown>> {
+        self.answer(name, samples::schemas())
     }
 
     fn purges(&self) -> Answer<'_, Vec<PurgedRecord>> {

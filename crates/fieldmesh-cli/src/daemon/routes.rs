@@ -8,6 +8,7 @@ mod home;
 mod purges;
 mod queries;
 mod records;
+mod schemas;
 mod transfer;
 
 use axum::Router;
@@ -50,6 +51,8 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/doctor", get(home::doctor))
         .route("/v1/doctor/accept", post(home::accept_losses))
         .route("/v1/purges", get(purges::list).post(purges::purge))
+        .route("/v1/schemas", get(schemas::list).post(schemas::take))
+        .route("/v1/schemas/{name}", get(schemas::show))
         .route("/v1/log", put(home::log))
         .route("/v1/stop", post(home::stop))
         .fallback(no_route)

@@ -12,6 +12,7 @@ use fieldmesh::api::{
     ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress, PurgeOptions,
     RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
+use fieldmesh::api::{SchemaOptions, SchemaStep};
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
@@ -130,6 +131,13 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(remote.purge(options.clone()).await, Ok(samples::purged()));
     assert_eq!(running.last_asked(), format!("{options:?}"));
     assert_eq!(remote.purges().await, Ok(samples::purges()));
+    let options = SchemaOptions { text: "name = \"ö\"\n".into(), step: SchemaStep::Preview };
+    assert_eq!(remote.schema(options.clone()).await, Ok(samples::schema()));
+    assert_eq!(running.last_asked(), format!("{options:?}"));
+    assert_eq!(remote.schemas(None).await, Ok(samples::schemas()));
+    assert_eq!(running.last_asked(), "None");
+    assert_eq!(remote.schemas(Some("a/ö".into())).await, Ok(samples::schemas()));
+    assert_eq!(running.last_asked(), "Some(\"a/ö\")");
     assert!(!remote.doctor().await.unwrap().open);
     assert_eq!(remote.accept_losses().await.unwrap(), 3);
     running.end().await;

@@ -7,6 +7,7 @@ use fieldmesh::api::{
     Revision, RevokeReport, Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult,
     TenantReport,
 };
+use fieldmesh::api::{SchemaReport, SchemaShown, SchemaState};
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
 
@@ -373,4 +374,38 @@ fn disk() -> DiskReport {
 /// An import with refused rows.
 pub(crate) fn import() -> ImportReport {
     ImportReport { imported: 136_000, unchanged: 805, refused: 13, rows: 136_818, created: 12_036 }
+}
+
+/// A second version that was applied.
+pub(crate) fn schema() -> SchemaReport {
+    SchemaReport {
+        collection: "pump_round".into(),
+        version: 2,
+        fields: 11,
+        before: Some(1),
+        changes: vec!["field weather is new".into()],
+        applied: true,
+    }
+}
+
+/// One that counts, one that it goes before, one of a newer version and one that is built in.
+pub(crate) fn schemas() -> Vec<SchemaShown> {
+    let one = |name: &str, version, state, fields| SchemaShown {
+        name: name.into(),
+        number: 20_000,
+        version,
+        state,
+        fields,
+        records: if state == SchemaState::Replaced { 0 } else { 7 },
+        by: (state != SchemaState::BuiltIn).then(|| "office\n(Ana)".into()),
+        at: (state != SchemaState::BuiltIn).then(at),
+        text: None,
+        definition: None,
+    };
+    vec![
+        one("pump_round", 2, SchemaState::InForce, Some(11)),
+        one("tank_gauge", 9, SchemaState::NotUnderstood, None),
+        one("pump_round", 1, SchemaState::Replaced, Some(10)),
+        one("well", 1, SchemaState::BuiltIn, Some(14)),
+    ]
 }

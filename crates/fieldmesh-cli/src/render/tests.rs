@@ -2,7 +2,8 @@
 //! Method: whole texts, in UTC and without colours.
 
 use fieldmesh::api::{
-    DeviceReport, DoctorReport, Finding, RefusedRow, RevokedReport, VerifyReport,
+    DeviceReport, DoctorReport, Finding, RefusedRow, RevokedReport, SchemaReport, SchemaStep,
+    VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 use serde_json::json;
@@ -377,5 +378,39 @@ fn what_is_open_is_told_before_what_was_healed() {
          \n! a change is lost\n  Nobody has it.\n  It is kept here.\n  \
          What you can do: Record it again.\n\
          \n- 2 entries were damaged\n  Back.\n"
+    );
+}
+
+#[test]
+fn a_schema_says_what_it_changes_and_which_of_them_counts() {
+    let applied = samples::schema();
+    assert_eq!(
+        schema(&applied, SchemaStep::Apply),
+        "\
+pump_round version 2, 11 fields, in place of version 1:
+  field weather is new
+Done. Other devices record by it as soon as they hear of it, at their next sync; records stay as \
+         they are.
+"
+    );
+    let new = SchemaReport { before: None, changes: Vec::new(), applied: false, ..applied.clone() };
+    assert_eq!(
+        schema(&new, SchemaStep::Check),
+        "pump_round version 2, 11 fields: a new collection.\nNo mistakes. Nothing was applied.\n"
+    );
+    let same = SchemaReport { before: Some(2), changes: Vec::new(), ..applied };
+    assert_eq!(
+        schema(&same, SchemaStep::Apply),
+        "pump_round version 2, 11 fields: this is in force already, and nothing changes.\n"
+    );
+    assert_eq!(
+        schemas(&samples::schemas(), &Style { width: 120, ..style() }),
+        "\
+collection  version  state           fields  records  defined           by
+pump_round        2  in force            11        7  2026-03-01 08:30  office (Ana)
+tank_gauge        9  not understood       ?        7  2026-03-01 08:30  office (Ana)
+pump_round        1  replaced            10        0  2026-03-01 08:30  office (Ana)
+well              1  built in            14        7
+"
     );
 }

@@ -7,6 +7,7 @@ use fieldmesh_model::{DeviceId, ItemId, Role, UserId};
 
 use super::purges::Purges;
 use super::roll::Roll;
+use super::schemas::Parts;
 use super::subject::{Chosen, Subject, choose, rank_of_role};
 use super::{Member, Pin, Place, Rank};
 use crate::statement::{Certificate, ChainHead, Genesis, Revocation, Statement};
@@ -21,6 +22,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
     pub(super) pins: BTreeMap<Place, Chosen<[u8; 32]>>,
     pub(super) purges: Purges,
+    pub(super) schemas: Parts<'a>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -37,6 +39,7 @@ impl<'a> Evaluation<'a> {
             adopted: BTreeMap::new(),
             pins: BTreeMap::new(),
             purges: Purges::default(),
+            schemas: Parts::default(),
         }
     }
 
@@ -179,7 +182,10 @@ impl<'a> Evaluation<'a> {
                 let given = self.rank_given(&change.device, change.role);
                 rank >= Rank::Admin && self.outranks(rank, &change.device, given)
             }
-            Statement::Adoption(_) | Statement::Pin(_) | Statement::Purge(_) => rank >= Rank::Admin,
+            Statement::Adoption(_)
+            | Statement::Pin(_)
+            | Statement::Purge(_)
+            | Statement::Schema(_) => rank >= Rank::Admin,
             // Revocations were settled before.
             Statement::Revocation(_) | Statement::Genesis(_) | Statement::Unknown { .. } => false,
         }
@@ -281,6 +287,7 @@ impl<'a> Evaluation<'a> {
                 }
             }
             Statement::Purge(purge) => self.purges.add(rank, item, purge),
+            Statement::Schema(part) => self.schemas.add(item, part),
             Statement::Genesis(_) | Statement::Unknown { .. } => {}
         }
     }

@@ -6,6 +6,7 @@
 mod cuts;
 mod floods;
 mod purges;
+mod schemas;
 
 use super::*;
 use crate::{Authority, Certificate, DeviceKeys, RecoveryKey, RoleChange, Seed, Signer};

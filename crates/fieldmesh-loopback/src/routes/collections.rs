@@ -1,32 +1,49 @@
-//! `/v1/collections`.
+//! `/v1/collections`: those of the program and the tenant's own.
 
 use axum::Json;
-use axum::extract::Path;
-use fieldmesh_model::catalogue;
+use axum::extract::{Path, State};
+use fieldmesh::api::{SchemaShown, SchemaState};
 use fieldmesh_model::schema::Collection;
 use serde::Serialize;
 
 use crate::input::Words;
 use crate::refusal::{Kind, Refusal};
+use crate::server::Shared;
 
 /// A collection in a list.
 #[derive(Serialize)]
 pub(super) struct Name {
-    name: &'static str,
+    name: String,
     version: u32,
 }
 
-pub(super) async fn list(words: Words) -> Result<Json<Vec<Name>>, Refusal> {
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    words: Words,
+) -> Result<Json<Vec<Name>>, Refusal> {
     words.end()?;
-    let name = |it: &'static Collection| Name { name: &it.name, version: it.version };
-    Ok(Json(catalogue::collections().iter().map(name).collect()))
+    let read = shared.node.schemas(None).await?.into_iter().filter(reads);
+    Ok(Json(read.map(|it| Name { name: it.name, version: it.version }).collect()))
 }
 
 pub(super) async fn show(
+    State(shared): State<Shared>,
     Path(name): Path<String>,
     words: Words,
-) -> Result<Json<&'static Collection>, Refusal> {
+) -> Result<Json<Collection>, Refusal> {
     words.end()?;
-    let missing = || Refusal::new(Kind::NotFound, format!("there is no collection {name:?}"));
-    catalogue::named(&name).map(Json).ok_or_else(missing)
+    let mut found = shared.node.schemas(Some(name.clone())).await?.into_iter().filter(reads);
+    let definition = found.find_map(|it| it.definition).ok_or_else(|| {
+        let text = format!("{name:?} is defined in a way that this version cannot read");
+        Refusal::new(Kind::NotFound, text)
+    })?;
+    Ok(Json(*definition))
+}
+
+/// Whether records are read by it.
+fn reads(shown: &SchemaShown) -> bool {
+    match shown.state {
+        SchemaState::BuiltIn | SchemaState::InForce | SchemaState::ReadBy => true,
+        SchemaState::NotUnderstood | SchemaState::Replaced | SchemaState::Ahead => false,
+    }
 }

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
-use super::{Collection, Field, Form, Kind, MergePolicy, Range};
+use super::{Collection, Field, Form, Kind, MergePolicy, Range, UNKNOWN_PREFIX};
+use crate::catalogue;
 use crate::input::{KEY_SIZE_MAX, PART_SUFFIX, part_of};
 use crate::validate::{Fault, check_alone};
 
@@ -21,27 +22,78 @@ pub const FIELD_KEY_MAX: usize = KEY_SIZE_MAX - PART_SUFFIX;
 pub const TEXT_LIMIT_MAX: usize = 65_536;
 /// The most items that a list may be allowed.
 pub const ITEMS_LIMIT_MAX: usize = 1_000;
+/// The most fields of a natural key, of a group of unique fields and of the names of a record.
+pub const KEY_FIELDS_MAX: usize = 16;
+/// The most groups of unique fields: each is looked up for every record that is written.
+pub const GROUPS_MAX: usize = 16;
+/// The most rules of a collection.
+pub const RULES_MAX: usize = 128;
+
+/// What a schema is checked against.
+#[derive(Debug, Clone, Copy)]
+enum Beside<'a> {
+    /// All collections that there are.
+    All(&'a [Collection]),
+    /// Nobody knows what others there are.
+    Unknown,
+}
+
+impl<'a> Beside<'a> {
+    const fn others(self) -> &'a [Collection] {
+        match self {
+            Self::All(others) => others,
+            Self::Unknown => &[],
+        }
+    }
+}
 
 /// Every contradiction in a schema, beside the `others` that are in force.
 pub fn check(collection: &Collection, others: &[Collection]) -> Vec<Fault> {
+    check_beside(collection, Beside::All(others))
+}
+
+/// Whether a schema agrees with itself, whatever others there are.
+pub fn is_sound(collection: &Collection) -> bool {
+    check_beside(collection, Beside::Unknown).is_empty()
+}
+
+/// Whether `name` has the form of a collection's name, whatever is built in.
+pub fn is_plain(name: &str) -> bool {
+    name.len() <= NAME_MAX
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        && name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
+}
+
+fn check_beside(collection: &Collection, beside: Beside<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
-    check_name(collection, others, &mut faults);
-    if !(1..=FIELDS_MAX).contains(&collection.fields.len()) {
-        let count = collection.fields.len();
-        let text = format!("a collection has 1 to {FIELDS_MAX} fields, this one has {count}");
-        faults.push(Fault::new("field", text));
+    let mut count = |place: &str, count: usize, least: usize, most: usize, what: &str| {
+        if !(least..=most).contains(&count) {
+            let text = format!("a collection has {least} to {most} {what}, this one has {count}");
+            faults.push(Fault::new(place, text));
+        }
+    };
+    count("field", collection.fields.len(), 1, FIELDS_MAX, "fields");
+    count("unique", collection.unique.len(), 0, GROUPS_MAX, "groups of unique fields");
+    count("rule", collection.all_rules().count(), 0, RULES_MAX, "rules");
+    count("natural_key", collection.natural_key.len(), 0, KEY_FIELDS_MAX, "fields in its key");
+    count("names", collection.names.len(), 0, KEY_FIELDS_MAX, "fields as names");
+    for unique in &collection.unique {
+        count("unique", unique.fields.len(), 0, KEY_FIELDS_MAX, "unique fields in a group");
     }
-    check_fields(collection, others, &mut faults);
-    keys::check(collection, others, &mut faults);
+    let is_within = faults.is_empty();
+    check_name(collection, beside, &mut faults);
+    // What is beyond its limits is not looked at one by one.
+    if is_within {
+        check_fields(collection, beside, &mut faults);
+        keys::check(collection, beside.others(), &mut faults);
+    }
     faults
 }
 
-fn check_name(collection: &Collection, others: &[Collection], faults: &mut Vec<Fault>) {
+fn check_name(collection: &Collection, beside: Beside<'_>, faults: &mut Vec<Fault>) {
     let mut find = |place: &str, text: String| faults.push(Fault::new(place, text));
     let name = &collection.name;
-    let is_plain = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-    let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-    if !is_plain || !begins || name.len() > NAME_MAX {
+    if !is_plain(name) {
         let text = format!(
             "{name:?} cannot be the name of a collection; begin with a small letter and use up to \
              {NAME_MAX} small letters, digits and _"
@@ -51,17 +103,8 @@ fn check_name(collection: &Collection, others: &[Collection], faults: &mut Vec<F
     if collection.version == 0 {
         find("version", "versions begin with 1".to_owned());
     }
-    for other in others {
-        let is_same_name = other.name == *name;
-        if other.number == collection.number && !is_same_name {
-            let text = format!(
-                "{name} and {} share the number {}; choose another name",
-                other.name, other.number
-            );
-            find("name", text);
-        } else if is_same_name && other.number != collection.number {
-            find("name", format!("{name} is a built-in collection; choose another name"));
-        }
+    if let Beside::All(others) = beside {
+        check_others(collection, others, &mut find);
     }
     for (place, people) in [
         ("create", &collection.create_by),
@@ -74,7 +117,46 @@ fn check_name(collection: &Collection, others: &[Collection], faults: &mut Vec<F
     }
 }
 
-fn check_fields(collection: &Collection, others: &[Collection], faults: &mut Vec<Fault>) {
+fn check_others(
+    collection: &Collection,
+    others: &[Collection],
+    find: &mut impl FnMut(&str, String),
+) {
+    let name = &collection.name;
+    let is_same = |other: &Collection| other.name == *name && other.number == collection.number;
+    for other in others.iter().filter(|other| other.number == collection.number) {
+        if other.name != *name {
+            let text = format!(
+                "{name} and {} share the number {}; choose another name",
+                other.name, other.number
+            );
+            find("name", text);
+        }
+    }
+    let is_reserved = |name: &str| {
+        name.strip_prefix(UNKNOWN_PREFIX)
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if is_reserved(name) {
+        let text = "records of a collection that is not defined are shown so; choose another name";
+        find("name", text.to_owned());
+    }
+    // What was there before a program with a collection of that name goes on.
+    if let Some(built_in) = catalogue::named(name)
+        && !others.iter().any(is_same)
+    {
+        let text = match built_in.name == *name {
+            true => format!("{name} is a built-in collection; choose another name"),
+            false => format!(
+                "{name:?} means the built-in collection {}; choose another name",
+                built_in.name
+            ),
+        };
+        find("name", text);
+    }
+}
+
+fn check_fields(collection: &Collection, beside: Beside<'_>, faults: &mut Vec<Fault>) {
     let mut seen: BTreeMap<&str, Vec<&Field>> = BTreeMap::new();
     for field in &collection.fields {
         let place = format!("field {}", field.key);
@@ -90,9 +172,12 @@ fn check_fields(collection: &Collection, others: &[Collection], faults: &mut Vec
                 find("", text);
             }
         }
-        check_kind(field, collection, others, &mut find);
+        check_kind(field, collection, beside, &mut find);
         if !fits(field.policy, &field.kind) {
             find("policy", wanted_kind(field.policy).to_owned());
+        }
+        if field.indexed && matches!(field.kind, Kind::TextList { .. } | Kind::IntegerList { .. }) {
+            find("indexed", "lists have no index; drop it".to_owned());
         }
         if field.immutable && field.policy == MergePolicy::Sum {
             find("policy", "a field that is set once cannot be a sum; drop one of them".to_owned());
@@ -146,7 +231,7 @@ fn clash(field: &Field, earlier: &Field) -> Option<String> {
 fn check_kind(
     field: &Field,
     collection: &Collection,
-    others: &[Collection],
+    beside: Beside<'_>,
     find: &mut impl FnMut(&str, String),
 ) {
     let mut text_limit = |part: &str, max: usize| {
@@ -168,9 +253,10 @@ fn check_kind(
             check_words(known, find);
         }
         Kind::Reference { collection: target } => {
-            let is_known =
-                *target == collection.name || others.iter().any(|other| other.name == *target);
-            if !is_known {
+            let is_known = |others: &[Collection]| {
+                *target == collection.name || others.iter().any(|other| other.name == *target)
+            };
+            if matches!(beside, Beside::All(others) if !is_known(others)) {
                 let text = format!("there is no collection {target:?}; define it first");
                 find("collection", text);
             }
@@ -215,7 +301,9 @@ fn fits(policy: MergePolicy, kind: &Kind) -> bool {
     }
     match policy {
         MergePolicy::Latest | MergePolicy::Review | MergePolicy::Unknown => true,
-        MergePolicy::Text => matches!(kind, Kind::Text { form: Form::Free, .. }),
+        MergePolicy::Text => {
+            matches!(kind, Kind::Text { form: Form::Free | Form::Unknown, .. })
+        }
         MergePolicy::Max | MergePolicy::Min => {
             matches!(kind, Kind::Number { .. } | Kind::Integer { .. } | Kind::Moment | Kind::Day)
         }

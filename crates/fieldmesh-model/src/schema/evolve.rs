@@ -46,9 +46,8 @@ impl Evolution {
         }
         let is_changed = Collection { version: old.version, ..new.clone() } != *old;
         if is_changed && new.version <= old.version {
-            let text =
-                format!("version {} is in force; write version = {}", old.version, old.version + 1);
-            self.refuse("version", text);
+            let (old, next) = (old.version, old.version.saturating_add(1));
+            self.refuse("version", format!("version {old} is in force; write version = {next}"));
         }
         if old.natural_key != new.natural_key {
             let text = "the natural key is part of the ids of all records and stays as it is; \
@@ -145,6 +144,11 @@ impl Evolution {
                 Some(text) => self.refuse(&format!("{place}, policy"), text),
                 None => self.change(format!("{place} merges otherwise")),
             }
+        }
+        match (before.indexed, after.indexed) {
+            (false, true) => self.change(format!("{place} is found by an index")),
+            (true, false) => self.change(format!("{place} is found without an index")),
+            _ => {}
         }
         if (&before.unit, &before.label, &before.default, &before.message)
             != (&after.unit, &after.label, &after.default, &after.message)

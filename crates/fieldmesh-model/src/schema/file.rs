@@ -4,13 +4,13 @@
 //! is judged in [`super::check()`]. A device that reads what another has signed keeps what it does
 //! not understand: the words of a newer version become the unknown kind, policy or rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range as Span;
 
 use toml::de::DeTable;
 
-use super::check::check;
+use super::check::{check, is_sound};
 use super::{
     Collection, Field, Form, Kind, MergePolicy, Origin, Range, Rule, Stated, Unique, Variants, Who,
 };
@@ -23,7 +23,7 @@ mod table;
 use table::Table;
 
 /// The longest schema file, in bytes.
-pub const SCHEMA_SIZE_MAX: usize = 256 * 1024;
+pub const SCHEMA_SIZE_MAX: usize = 64 * 1024;
 
 /// How many characters a text has at most where the file does not say.
 const TEXT_MAX: usize = 1_000;
@@ -55,6 +55,7 @@ const FIELD_KEYS: &[&str] = &[
     "unit",
     "required",
     "immutable",
+    "indexed",
     "policy",
     "variant",
     "default",
@@ -123,13 +124,27 @@ impl std::error::Error for SchemaError {}
 pub fn parse(text: &str, others: &[Collection]) -> Result<Collection, SchemaError> {
     let mut reader = Reader::new(text, Reading::Own);
     let collection = reader.read();
-    if let Some(collection) = collection.as_ref().filter(|_| reader.faults.is_empty()) {
+    if let Some(collection) = &collection {
+        // What follows from a mistake that was told already is not told again.
+        let told: BTreeSet<usize> = reader.faults.iter().map(|fault| fault.line).collect();
         for fault in check(collection, others) {
+            let part = fault.field.split(", ").next().unwrap_or_default();
+            let is_known = told.is_empty() || reader.places.contains_key(part);
             let line = reader.line_of_place(&fault.field);
-            reader.faults.push(SchemaFault { line, place: fault.field, message: fault.message });
+            if is_known && !told.contains(&line) {
+                reader.fault(line, fault.field, fault.message);
+            }
         }
     }
     reader.finish(collection)
+}
+
+/// The line of `text` on which a `place` of its schema stands, if it is there.
+pub fn line_of(text: &str, place: &str) -> Option<usize> {
+    let mut reader = Reader::new(text, Reading::Foreign);
+    reader.read()?;
+    let part = place.split(", ").next().unwrap_or(place);
+    reader.places.contains_key(part).then(|| reader.line_of_place(place))
 }
 
 /// Reads the schema that another device signed, keeping what this version does not understand.
@@ -146,7 +161,7 @@ pub fn decode(text: &str) -> Result<Collection, SchemaError> {
 /// The number of the collection that tenants call `name`.
 ///
 /// It follows from the name alone, so two admins who define the same collection apart give it the
-/// same number. Two names can meet in one number; see [`in_force`].
+/// same number. Two names can meet in one number; see [`Definition::goes_before`].
 pub fn tenant_number(name: &str) -> u16 {
     let hash = hash_of(name);
     let free = u32::from(u16::MAX - BUILT_IN_END) + 1;
@@ -160,31 +175,46 @@ fn hash_of(name: &str) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// The collections that count of those that a tenant's admins defined, by number.
-///
-/// Where admins who could not see each other gave two names that meet in one number, the name with
-/// the smaller hash has it; where they defined one name twice, the greater version counts, then the
-/// greater file. That is a pure function of what was defined, whatever arrived first, so every
-/// replica reads alike. Whoever sees both is told by [`super::check()`] to choose another name.
-pub fn in_force<'a>(defined: impl IntoIterator<Item = &'a str>) -> BTreeMap<u16, Collection> {
-    let mut counting: BTreeMap<u16, (Collection, &str)> = BTreeMap::new();
-    for text in defined {
-        let Ok(collection) = decode(text) else { continue };
-        match counting.get(&collection.number) {
-            Some((known, other)) if !takes(&collection, text, known, other) => {}
-            _ => {
-                counting.insert(collection.number, (collection, text));
-            }
-        }
-    }
-    counting.into_iter().map(|(number, (collection, _))| (number, collection)).collect()
+/// A collection as an admin defined it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Definition<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The version of its schema.
+    pub version: u32,
+    /// The file.
+    pub text: &'a str,
 }
 
-fn takes(ours: &Collection, text: &str, theirs: &Collection, other: &str) -> bool {
-    if ours.name == theirs.name {
-        (ours.version, text) > (theirs.version, other)
-    } else {
-        hash_of(&ours.name) < hash_of(&theirs.name)
+impl Definition<'_> {
+    /// The number of the collection.
+    pub fn number(&self) -> u16 {
+        tenant_number(self.name)
+    }
+
+    /// Whether this counts rather than `other`, which has the same number.
+    ///
+    /// Where admins who could not see each other gave two names that meet in one number, the name
+    /// with the smaller hash has it; where they defined one name twice, the greater version counts,
+    /// then the greater file. That depends on what was defined alone, whatever arrived first and
+    /// whatever a program understands of it, so every replica reads alike. Whoever sees both is
+    /// told by [`super::check()`] to choose another name.
+    pub fn goes_before(&self, other: &Self) -> bool {
+        if self.name == other.name {
+            (self.version, self.text) > (other.version, other.text)
+        } else {
+            (hash_of(self.name), self.name) < (hash_of(other.name), other.name)
+        }
+    }
+
+    /// The collection, if this version can read it.
+    ///
+    /// Nothing that contradicts itself comes out of it, whoever signed it: its records are kept
+    /// and shown like those of a collection that nobody defined.
+    pub fn read(&self) -> Option<Collection> {
+        let collection = decode(self.text).ok()?;
+        let is_named = collection.name == self.name && collection.version == self.version;
+        (is_named && is_sound(&collection)).then_some(collection)
     }
 }
 
@@ -195,11 +225,14 @@ struct Reader<'a> {
     faults: Vec<SchemaFault>,
     /// Where the parts of the file begin.
     places: BTreeMap<String, usize>,
+    /// Where its lines end.
+    ends: Vec<usize>,
 }
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str, reading: Reading) -> Self {
-        Self { text, reading, faults: Vec::new(), places: BTreeMap::new() }
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { text, reading, faults: Vec::new(), places: BTreeMap::new(), ends }
     }
 
     fn finish(mut self, collection: Option<Collection>) -> Result<Collection, SchemaError> {
@@ -211,8 +244,7 @@ impl<'a> Reader<'a> {
     }
 
     fn line(&self, span: &Span<usize>) -> usize {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        before.matches('\n').count() + 1
+        self.ends.partition_point(|end| *end < span.start) + 1
     }
 
     // A place inside a part without a line of its own is on the line of the part.
@@ -298,6 +330,7 @@ impl<'a> Reader<'a> {
             unit: self.text(table, "unit"),
             required: self.flag(table, "required"),
             immutable: self.flag(table, "immutable"),
+            indexed: self.flag(table, "indexed"),
             policy: self.policy(table),
             variant: self.text(table, "variant"),
             default: self.value(table, "default"),

@@ -12,7 +12,6 @@ use crate::changes::Closure;
 use crate::error::Error;
 use crate::places::read_batch;
 use crate::rows::{self, RecordRow};
-use crate::schema;
 
 use super::Ledger;
 use super::conflicts::KIND_QUARANTINE;
@@ -71,7 +70,7 @@ impl Ledger {
             let peeked = fieldmesh_document::peek(&leaf.change).ok()?;
             closure.insert(peeked, batch.header().author, leaf.change.clone());
         }
-        let schema = schema::numbered(batch.header().scope.collection);
+        let schema = self.schema(batch.header().scope.collection);
         let document = closure.document(id, &self.policy()).ok()?;
         let record = RecordRow::of(&document, &schema).ok()?;
         names.of_unshown(self, &schema, &record)
@@ -92,7 +91,7 @@ impl Ledger {
             id: id.to_string(),
             kind: KIND_QUARANTINE.into(),
             record,
-            collection: schema::numbered(header.scope.collection).name.clone(),
+            collection: self.schema(header.scope.collection).name.clone(),
             name: self.name_aside(batch, names).unwrap_or_else(|| record.short()),
             field: String::new(),
             open: true,

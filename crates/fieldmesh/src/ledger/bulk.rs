@@ -26,14 +26,13 @@ impl Ledger {
     pub(crate) fn edit_all(&self, bulk: &BulkEdit) -> Result<BulkReport, Error> {
         let view = self.projector.view_number();
         self.settle()?;
-        let plan = self.plan(&bulk.list)?;
         if bulk.list.deleted {
             let reason = "deleted records are not edited; restore them first";
             return Err(Error::Usage { reason: reason.into() });
         }
-        let schema = plan.schema;
+        let (plan, found) = self.planned(&bulk.list, |plan| self.find(plan, None))?;
+        let (schema, found) = (&*plan.schema, found.records);
         let edits = self.read_edits(schema, &bulk.edits)?;
-        let found = self.find(&plan, None)?.records;
         if found.len() > RECORDS_MAX {
             let count = found.len();
             let reason = format!("{count} records are more than the {RECORDS_MAX} of one call");
@@ -46,10 +45,9 @@ impl Ledger {
             let allowed = self
                 .check(&schema.edit_by, record.created_by, "change", schema)
                 .and_then(|()| self.check_held(row.scope));
-            let references = ViewReferences { ledger: self, except: Some(id) };
+            let references = ViewReferences::new(self, schema, Some(id));
             let checked = allowed.and_then(|()| {
-                validate_edit(schema, &record.fields, &edits, &references)
-                    .map_err(|faults| Error::Invalid { faults })
+                references.judge(validate_edit(schema, &record.fields, &edits, &references))
             });
             match checked {
                 Err(error) => {

@@ -102,7 +102,7 @@ impl Ledger {
         let row = self.row(report.record)?;
         let not_found = || Error::NotFound { kind: "conflict", name: id.to_owned() };
         let (document, row) = document.zip(row).ok_or_else(not_found)?;
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         let record = row.record.clone().ok_or_else(not_found)?;
         self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
         let found = find(&document, &schema, &report.id)?.ok_or_else(not_found)?;
@@ -143,6 +143,9 @@ impl Ledger {
     ) -> Result<Record, Error> {
         let resolution =
             found.take(label).map_err(|error| Error::Usage { reason: error.to_string() })?;
+        if matches!(resolution, fieldmesh_document::Resolution::Write(_)) {
+            schema::known(&self.policy(), schema.number)?;
+        }
         let user = self.user();
         self.change(target, schema, |document, actor, at| match resolution {
             fieldmesh_document::Resolution::Write(edit) => {
@@ -162,6 +165,7 @@ impl Ledger {
         found: &FieldConflict,
         assignments: &[String],
     ) -> Result<Record, Error> {
+        schema::known(&self.policy(), schema.number)?;
         let edits = Edits { assignments: assignments.to_vec(), ..Edits::default() };
         let edits = self.read_edits(schema, &edits)?;
         let touches = edits.iter().any(|edit| edit.key() == found.key);
@@ -170,9 +174,9 @@ impl Ledger {
                 reason: format!("--set has to give {} a value, it is what competes", found.key),
             });
         }
-        let references = ViewReferences { ledger: self, except: Some(target.id) };
-        let checked = validate_edit(schema, &record.fields, &edits, &references)
-            .map_err(|faults| Error::Invalid { faults })?;
+        let references = ViewReferences::new(self, schema, Some(target.id));
+        let checked =
+            references.judge(validate_edit(schema, &record.fields, &edits, &references))?;
         // An edit to the value that is shown already is none for the check, but it settles.
         let mut writes: Vec<Edit> = checked;
         for edit in edits {
@@ -226,7 +230,7 @@ impl Ledger {
         let Some((document, row)) = self.document(id)?.zip(self.row(id)?) else {
             return Ok(Vec::new());
         };
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         let authors = self.authors(&row)?;
         let policy = self.policy();
         let found = document.conflicts(&schema).map_err(|error| Error::store(&error))?;
@@ -273,7 +277,7 @@ impl Ledger {
                 id: format!("{}-{leaf}", hex(&place.to_bytes())),
                 kind: KIND_QUARANTINE.into(),
                 record: row.document,
-                collection: schema::numbered(row.collection).name.clone(),
+                collection: self.schema(row.collection).name.clone(),
                 name: names.of(self, row.document).unwrap_or_else(|| row.document.short()),
                 field: String::new(),
                 open: true,

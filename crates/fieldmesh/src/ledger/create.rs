@@ -1,5 +1,7 @@
 //! Creating records: understand the input, check it, derive the id, write the first change.
 
+use std::sync::Arc;
+
 use fieldmesh_document::{CreateRecord, Document, identify};
 use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::validate;
@@ -12,7 +14,6 @@ use crate::changes::Closure;
 use crate::clock;
 use crate::error::Error;
 use crate::rows::RecordRow;
-use crate::schema;
 
 use super::Ledger;
 use super::names::ViewReferences;
@@ -22,7 +23,7 @@ use super::write::Pending;
 
 /// A record that has been checked and has its id.
 pub(super) struct Ready {
-    pub(super) schema: &'static Collection,
+    pub(super) schema: Arc<Collection>,
     pub(super) id: DocumentId,
     pub(super) key: Vec<u8>,
     pub(super) scope: Scope,
@@ -35,7 +36,7 @@ pub(super) struct Ready {
 impl Ready {
     /// The first change of the record, in line for a batch.
     pub(super) fn unsealed(&self, change: Vec<u8>) -> Unsealed {
-        let priority = priority_of(self.schema, &self.fields);
+        let priority = priority_of(&self.schema, &self.fields);
         Unsealed { document: self.id, at: self.at, priority, change }
     }
 }
@@ -43,13 +44,13 @@ impl Ready {
 impl Ledger {
     /// Creates a record; it is on disk when this returns.
     pub(crate) fn create(&self, new: &NewRecord) -> Result<Record, Error> {
-        let schema = schema::named(&new.collection)?;
-        self.check_create(schema)?;
+        let schema = self.schema_named(&new.collection)?;
+        self.check_create(&schema)?;
         // A disk that failed for a moment must not keep a crew from recording.
         self.mend_view();
         let view = self.projector.view_number();
-        let fields = self.read_fields(schema, new)?;
-        if depends_on_others(schema, &fields) {
+        let fields = self.read_fields(&schema, new)?;
+        if depends_on_others(&schema, &fields) {
             self.await_records(
                 "what is recorded already, and what this refers to, is not all there",
             )?;
@@ -58,11 +59,11 @@ impl Ledger {
             // What must be unique is compared with everything, the last moment included.
             self.settle()?;
         }
-        let ready = match self.prepare(schema, fields.clone()) {
+        let ready = match self.prepare(&schema, fields.clone()) {
             // What it refers to may have been recorded a moment ago and not be in the view.
             Err(Error::Invalid { .. }) => {
                 self.settle()?;
-                self.prepare(schema, fields)?
+                self.prepare(&schema, fields)?
             }
             prepared => prepared?,
         };
@@ -77,7 +78,7 @@ impl Ledger {
         self.check_view(view)?;
         let (record, pending) = self.start(&ready)?;
         // While the disk works.
-        let record = self.to_record(ready.id, schema, record, &mut Names::default());
+        let record = self.to_record(ready.id, &schema, record, &mut Names::default());
         let version = Some(Closure::default().version(Some(pending.change())));
         self.finish(pending)?;
         Ok(Record { safe: Some(Safety::Here), version, ..record })
@@ -124,18 +125,17 @@ impl Ledger {
     }
 
     /// Checks fields against what the view has, and derives the id.
-    fn prepare(&self, schema: &'static Collection, mut fields: Fields) -> Result<Ready, Error> {
+    fn prepare(&self, schema: &Arc<Collection>, mut fields: Fields) -> Result<Ready, Error> {
         self.resolve_references(schema, &mut fields)?;
-        let references = ViewReferences { ledger: self, except: None };
-        let fields =
-            validate(schema, &fields, &references).map_err(|faults| Error::Invalid { faults })?;
+        let references = ViewReferences::new(self, schema, None);
+        let fields = references.judge(validate(schema, &fields, &references))?;
         Ok(self.identify(schema, fields, &[]))
     }
 
     /// Gives checked fields their id and scope.
     pub(super) fn identify(
         &self,
-        schema: &'static Collection,
+        schema: &Arc<Collection>,
         fields: Fields,
         extension: &[u8],
     ) -> Ready {
@@ -147,6 +147,7 @@ impl Ledger {
         let at = self.desk().author.change_time(scope);
         let identity = identify(schema, self.user(), now, &fields, extension, clock::random());
         let is_late = scope != own;
+        let schema = Arc::clone(schema);
         Ready { schema, id: identity.id, key: identity.key, scope, fields, at, is_late }
     }
 
@@ -187,7 +188,7 @@ impl Ledger {
         let actor = desk.author.actor();
         let (document, change) = Document::create(&self.first_change(ready, actor))
             .map_err(|error| Error::fault("", error.to_string()))?;
-        let record = RecordRow::of(&document, ready.schema)?;
+        let record = RecordRow::of(&document, &ready.schema)?;
         self.note_made(&desk, ready.scope, &document, &record);
         let pending = self.submit(&mut desk, ready.scope, ready.unsealed(change));
         Ok((record, pending))
@@ -197,7 +198,7 @@ impl Ledger {
         CreateRecord {
             id: ready.id,
             key: &ready.key,
-            collection: ready.schema,
+            collection: &ready.schema,
             scope: ready.scope,
             user: self.user(),
             device: self.device(),
@@ -227,7 +228,7 @@ pub(super) fn is_who(who: Who, role: Role) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use fieldmesh_model::catalogue::{self, wells};
+    use fieldmesh_model::catalogue::wells;
     use fieldmesh_store::{Direction, KeyRange, Tree};
 
     use super::*;
@@ -258,8 +259,8 @@ mod tests {
             ("deviceId", "tablet".into()),
             ("data.leaksDetected", true.into()),
         ];
-        let schema = catalogue::numbered(wells::FIELD_ENTRY).unwrap();
-        let ready = ledger.prepare(schema, fields(&leak)).unwrap();
+        let schema = ledger.schema(wells::FIELD_ENTRY);
+        let ready = ledger.prepare(&schema, fields(&leak)).unwrap();
         // Nobody waits for the disk, so no batch is sealed.
         let _ = ledger.start(&ready).unwrap();
         node.shutdown().await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DeviceId, DocumentId, Moment, Value};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree, ViewCondition};
 
@@ -11,7 +12,6 @@ use crate::entry::Fact;
 use crate::error::Error;
 use crate::harm::{Harm, Harmed, LostChange, Outcome};
 use crate::rows::{self, DocumentRow};
-use crate::schema;
 
 use super::Ledger;
 use super::names::record_name;
@@ -40,6 +40,7 @@ impl Ledger {
         findings.extend(self.epochs()?);
         findings.extend(self.kept_aside());
         findings.extend(self.purged()?);
+        findings.extend(self.schema_findings());
         findings.sort_by_key(|finding| !finding.open);
         Ok(DoctorReport {
             open: findings.iter().any(|finding| finding.open),
@@ -78,10 +79,10 @@ impl Ledger {
     }
 
     fn lost_change(&self, harm: &Harm, lost: &LostChange, names: &mut Names) -> Finding {
-        let schema = schema::numbered(lost.collection);
+        let schema = self.schema(lost.collection);
         let record =
             lost.shown.clone().map(|shown| self.to_record(lost.document, &schema, shown, names));
-        let title = title(lost, record.as_ref());
+        let title = title(&schema, lost, record.as_ref());
         let when = record
             .as_ref()
             .map_or_else(String::new, |record| format!("recorded {}, ", minute(record.updated_at)));
@@ -108,7 +109,7 @@ impl Ledger {
                     it back."
                     .into(),
             done,
-            next: again(lost, is_open),
+            next: again(&schema, lost, is_open),
             record: record.map(Box::new),
         }
     }
@@ -188,7 +189,7 @@ impl Ledger {
             if at.is_empty() {
                 continue;
             }
-            let schema = schema::numbered(row.scope.collection);
+            let schema = self.schema(row.scope.collection);
             let own = row.record.as_ref().and_then(|record| record_name(&schema, record));
             let record = row.record.map(|it| self.to_record(id, &schema, it, &mut names));
             let title = match (own, record) {
@@ -440,9 +441,8 @@ fn of_others(note: String) -> Finding {
 }
 
 /// What to call the record of a lost change.
-fn title(lost: &LostChange, record: Option<&Record>) -> String {
-    let schema = schema::numbered(lost.collection);
-    let own = lost.shown.as_ref().and_then(|shown| record_name(&schema, shown));
+fn title(schema: &Collection, lost: &LostChange, record: Option<&Record>) -> String {
+    let own = lost.shown.as_ref().and_then(|shown| record_name(schema, shown));
     match (own, record) {
         (Some(name), _) => format!("{} {name}", schema.name),
         (None, Some(record)) => of_record(record),
@@ -460,12 +460,11 @@ fn of_record(record: &Record) -> String {
 }
 
 /// How to record a lost change once more.
-fn again(lost: &LostChange, is_open: bool) -> String {
+fn again(schema: &Collection, lost: &LostChange, is_open: bool) -> String {
     let accept = if is_open { "Say `fieldmesh doctor --accept`, then " } else { "" };
     let Some(shown) = &lost.shown else {
         return format!("{accept}record it again if you know what it was.");
     };
-    let schema = schema::numbered(lost.collection);
     let assign = |(key, value): (&String, &Value)| {
         let cell = value.to_cell();
         let text = format!("{key}={cell}");

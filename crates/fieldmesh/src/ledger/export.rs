@@ -10,10 +10,9 @@ use crate::api::{ExportFormat, ExportQuery, ListQuery, Record, Revision};
 use crate::error::Error;
 use crate::readers::Kept;
 use crate::rows::RecordRow;
-use crate::schema;
 
 use super::Ledger;
-use super::query::{Names, Plan};
+use super::query::Names;
 use super::record::hex;
 
 /// The letters of the short hash by which a row names a change.
@@ -24,8 +23,7 @@ impl Ledger {
     ///
     /// Records are written in the order of their ids, so that equal stores export equal bytes.
     pub(crate) fn export(&self, query: &ExportQuery, out: &mut dyn Write) -> Result<u64, Error> {
-        self.settle()?;
-        let kept = self.projector.readers().keep();
+        let kept = self.keep()?;
         self.export_in(query, &kept, out)
     }
 
@@ -44,20 +42,21 @@ impl Ledger {
         let asked = std::iter::once(&query.list.collection).chain(&query.also);
         let asked = asked
             .map(|collection| {
-                self.plan(&ListQuery { collection: collection.clone(), ..query.list.clone() })
+                let list = ListQuery { collection: collection.clone(), ..query.list.clone() };
+                self.plan(&list).map(|_| list)
             })
-            .collect::<Result<Vec<Plan>, Error>>()?;
+            .collect::<Result<Vec<ListQuery>, Error>>()?;
         let mut out = std::io::BufWriter::new(out);
         let mut written = 0;
-        for plan in asked {
-            let ids = self.ids(&plan, Some(kept))?;
+        for list in asked {
+            let (plan, ids) = self.planned(&list, |plan| self.ids(plan, Some(kept)))?;
             written += match (query.history, query.format) {
                 (true, ExportFormat::Jsonl) => self.export_history(&ids, kept, &mut out),
                 (true, ExportFormat::Csv) => Err(Error::Usage {
                     reason: "a history is exported as json lines; leave --format csv out".into(),
                 }),
                 (false, ExportFormat::Jsonl) => self.export_lines(&ids, kept, &mut out),
-                (false, ExportFormat::Csv) => self.export_csv(plan.schema, &ids, kept, &mut out),
+                (false, ExportFormat::Csv) => self.export_csv(&plan.schema, &ids, kept, &mut out),
             }?;
         }
         out.flush().map_err(write_error)?;
@@ -158,7 +157,7 @@ impl Ledger {
     ) -> Result<Option<Record>, Error> {
         let Some(mut row) = self.row_in(Some(kept), id)? else { return Ok(None) };
         let Some(record) = row.record.take() else { return Ok(None) };
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         Ok(Some(self.to_record(id, &schema, record, names)))
     }
 }

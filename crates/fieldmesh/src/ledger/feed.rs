@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::making::Position;
 use crate::projection::VANISHED_KEY;
 use crate::rows;
-use crate::schema;
 
 use super::Ledger;
 
@@ -91,7 +90,7 @@ impl Ledger {
 
     /// A page of what has changed.
     pub(crate) fn changes(&self, query: &ChangesQuery) -> Result<ChangesPage, Error> {
-        let only = query.collection.as_deref().map(schema::named).transpose()?;
+        let only = query.collection.as_deref().map(|name| self.schema_named(name)).transpose()?;
         let view = self.projector.view_number();
         self.settle()?;
         let reached = query.after.as_deref().map(|text| self.read_cursor(text)).transpose()?;
@@ -261,7 +260,7 @@ impl Ledger {
             (false, true) => ChangeKind::Created,
             (false, false) => ChangeKind::Changed,
         };
-        let collection = schema::numbered(row.scope.collection).name.clone();
+        let collection = self.schema(row.scope.collection).name.clone();
         Ok(Some(ChangeReport { id, collection, kind, version: version(&row.changes) }))
     }
 }

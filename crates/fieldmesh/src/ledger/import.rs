@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fieldmesh_document::{CreateError, Document};
+use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::validate::{Fault, References, validate};
-use fieldmesh_model::{DocumentId, Fields, Value, catalogue, input};
+use fieldmesh_model::{DocumentId, Fields, Value, input};
 
 use crate::api::{ImportOptions, ImportReport, Progress, RefusedRow};
 use crate::clock;
@@ -60,7 +61,7 @@ impl Ledger {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<ImportReport, Error> {
         self.settle()?;
-        let mapping = read_mapping(options)?;
+        let mapping = read_mapping(&self.policy(), options)?;
         let bytes = Arc::new(AtomicU64::new(0));
         let counting = Counting { inner: file, bytes: Arc::clone(&bytes) };
         let import = Import::open(counting, &mapping).map_err(|error| import_error(&error))?;
@@ -168,7 +169,7 @@ impl Run<'_> {
         record: MappedRecord,
         earlier: &[Option<DocumentId>],
     ) -> Result<Outcome, Error> {
-        let schema = schema::named(&record.block.collection)?;
+        let schema = &self.ledger.schema_named(&record.block.collection)?;
         let mut fields = typed(schema, record.fields);
         for reference in &record.references {
             if let Some(id) = earlier.get(reference.record).copied().flatten() {
@@ -185,7 +186,7 @@ impl Run<'_> {
     /// A record that is made from the first row that names it and never changed by others.
     fn record_once(
         &mut self,
-        schema: &'static Collection,
+        schema: &Arc<Collection>,
         fields: Fields,
         unique: &[String],
     ) -> Result<Outcome, Error> {
@@ -218,7 +219,7 @@ impl Run<'_> {
 
     fn write(
         &mut self,
-        schema: &'static Collection,
+        schema: &Arc<Collection>,
         mut fields: Fields,
         extension: &[u8],
     ) -> Result<Outcome, Error> {
@@ -233,9 +234,8 @@ impl Run<'_> {
             fields.entry(user.clone()).or_insert_with(own);
         }
         let references =
-            Overlay { view: ViewReferences { ledger, except: None }, written: &self.written };
-        let fields =
-            validate(schema, &fields, &references).map_err(|faults| Error::Invalid { faults })?;
+            Overlay { view: ViewReferences::new(ledger, schema, None), written: &self.written };
+        let fields = references.view.judge(validate(schema, &fields, &references))?;
         let ready = ledger.identify(schema, fields, extension);
         ledger.check_key_not_purged(ready.id)?;
         let hash = fields_hash(&ready.fields);
@@ -300,7 +300,7 @@ impl Run<'_> {
         let (epoch, actor) = (desk.author.epoch(), desk.author.actor());
         let (document, change) = Document::create(&ledger.first_change(ready, actor))
             .map_err(|error: CreateError| Error::fault("", error.to_string()))?;
-        let record = RecordRow::of(&document, ready.schema)?;
+        let record = RecordRow::of(&document, &ready.schema)?;
         ledger.note_made(&desk, ready.scope, &document, &record);
         let chain = (epoch, ready.scope);
         desk.author.add(chain, ready.unsealed(change));
@@ -371,24 +371,20 @@ impl Read for Counting {
     }
 }
 
-fn read_mapping(options: &ImportOptions) -> Result<Mapping, Error> {
+fn read_mapping(policy: &Policy, options: &ImportOptions) -> Result<Mapping, Error> {
     match (&options.mapping, &options.collection) {
         (Some(_), Some(_)) => Err(Error::Usage {
             reason: "give --collection or --map: a mapping names its collections itself".into(),
         }),
         (Some(text), None) => Mapping::parse(text).map_err(|error| import_error(&error)),
         (None, Some(collection)) => {
-            schema::named(collection)?;
+            schema::named(policy, collection)?;
             Ok(Mapping::identity(collection))
         }
         (None, None) => Err(Error::Usage {
             reason: format!(
                 "what do the rows hold? give --collection ({}) or --map MAP.toml",
-                catalogue::collections()
-                    .iter()
-                    .map(|collection| collection.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                schema::names(policy)
             ),
         }),
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use fieldmesh_identity::Policy;
 use fieldmesh_model::DocumentId;
 
 use crate::api::{ListQuery, LiveEvent, Record};
@@ -10,10 +11,9 @@ use crate::changes::version;
 use crate::error::Error;
 use crate::readers::{Admits, Change, Kept, Queue};
 use crate::rows::DocumentRow;
-use crate::schema;
 
 use super::Ledger;
-use super::query::Names;
+use super::query::{Names, Plan};
 
 /// A query that is followed.
 pub(crate) struct Followed<T, Q = Arc<Queue>> {
@@ -29,12 +29,13 @@ impl Ledger {
     pub(crate) fn follow(&self, query: &ListQuery) -> Result<Followed<Vec<Record>>, Error> {
         check(query)?;
         self.settle()?;
-        let plan = self.plan(query)?;
-        let admits: Admits =
-            Box::new(move |row| row.record.as_ref().is_some_and(|record| plan.admits(row, record)));
-        let cursor = self.feed_cursor()?;
-        let (kept, queue) = self.projector.readers().follow(admits);
-        Ok(Followed { present: self.answer(query, &kept)?, queue, cursor })
+        let number = self.schema_named(&query.collection)?.number;
+        self.steadily(number, |policy| {
+            let admits = admits(self.plan_by(policy, query)?);
+            let cursor = self.feed_cursor()?;
+            let (kept, queue) = self.projector.readers().follow(admits);
+            Ok(Followed { present: self.answer(policy, query, &kept)?, queue, cursor })
+        })
     }
 
     /// Begins to follow a query of which a reader knows what it was at a cursor.
@@ -44,7 +45,7 @@ impl Ledger {
         cursor: &str,
     ) -> Result<(Followed<()>, VecDeque<LiveEvent>), Error> {
         let Followed { present, queue, cursor: reached } = self.follow(query)?;
-        let collection = self.plan(query)?.schema.number;
+        let collection = self.schema_named(&query.collection)?.number;
         let events = match self.changed_since(collection, cursor)? {
             None => [LiveEvent::Resync(present)].into(),
             Some(changed) => {
@@ -67,9 +68,14 @@ impl Ledger {
         queue: &Queue,
     ) -> Result<Followed<Vec<Record>, ()>, Error> {
         self.settle()?;
-        let cursor = self.feed_cursor()?;
-        let kept = self.projector.readers().resume(queue);
-        Ok(Followed { present: self.answer(query, &kept)?, queue: (), cursor })
+        let number = self.schema_named(&query.collection)?.number;
+        self.steadily(number, |policy| {
+            // Another schema may count than when it began.
+            let admits = admits(self.plan_by(policy, query)?);
+            let cursor = self.feed_cursor()?;
+            let kept = self.projector.readers().resume(queue, admits);
+            Ok(Followed { present: self.answer(policy, query, &kept)?, queue: (), cursor })
+        })
     }
 
     /// What `read` finds while no set of rows is being written.
@@ -77,8 +83,13 @@ impl Ledger {
         self.projector.readers().between(read)
     }
 
-    fn answer(&self, query: &ListQuery, kept: &Kept) -> Result<Vec<Record>, Error> {
-        let plan = self.plan(query)?;
+    fn answer(
+        &self,
+        policy: &Policy,
+        query: &ListQuery,
+        kept: &Kept,
+    ) -> Result<Vec<Record>, Error> {
+        let plan = self.plan_by(policy, query)?;
         Ok(self.to_records(self.find(&plan, Some(kept))?.records))
     }
 
@@ -87,7 +98,7 @@ impl Ledger {
         let mut names = Names::default();
         let mut read = |id, mut row: DocumentRow| {
             let record = row.record.take()?;
-            let schema = schema::numbered(row.scope.collection);
+            let schema = self.schema(row.scope.collection);
             let (safe, version) = (Some(self.safety(&row)), Some(version(&row.changes)));
             Some(Record { safe, version, ..self.to_record(id, &schema, record, &mut names) })
         };
@@ -98,6 +109,10 @@ impl Ledger {
         };
         changes.into_iter().filter_map(event).collect()
     }
+}
+
+fn admits(plan: Plan) -> Admits {
+    Box::new(move |row| row.record.as_ref().is_some_and(|record| plan.admits(row, record)))
 }
 
 /// What is asked of a live query must follow from each record alone.

@@ -1,14 +1,17 @@
 //! Finding the one record that a person means: by id, by the end of an id, or by a name.
 
+use std::borrow::Borrow;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use fieldmesh_model::schema::{Collection, Kind};
-use fieldmesh_model::validate::References;
-use fieldmesh_model::{DocumentId, Fields, Value, catalogue};
+use fieldmesh_model::validate::{Fault, References};
+use fieldmesh_model::{DocumentId, Fields, Value};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::error::Error;
-use crate::projection::field_hash;
+use crate::projection::{field_hash, is_indexed};
 use crate::rows::{self, DocumentRow, RecordRow};
 use crate::schema;
 
@@ -30,7 +33,7 @@ impl Ledger {
 
     /// The same of what the view has.
     pub(super) fn resolve_settled(&self, name: &str) -> Result<DocumentId, Error> {
-        let mut found = self.named_in(name, catalogue::collections())?;
+        let mut found = self.named_in(name, &schema::all(&self.policy()))?;
         if found.is_empty() {
             found = self.ending_in(name)?;
         }
@@ -49,7 +52,7 @@ impl Ledger {
         if let Ok(id) = name.parse::<DocumentId>() {
             return Ok(Some(id));
         }
-        let mut found = self.named_in(name, std::slice::from_ref(collection))?;
+        let mut found = self.named_in(name, &[collection])?;
         if found.is_empty() {
             found = self.ending_in(name)?;
             found.retain(|id| {
@@ -82,7 +85,7 @@ impl Ledger {
     fn describe(&self, id: DocumentId) -> String {
         match self.row(id) {
             Ok(Some(DocumentRow { record: Some(record), scope, .. })) => {
-                let schema = schema::numbered(scope.collection);
+                let schema = self.schema(scope.collection);
                 match record_name(&schema, &record) {
                     Some(name) => format!("{id} ({} {name})", schema.name),
                     None => format!("{id} ({})", schema.name),
@@ -96,14 +99,14 @@ impl Ledger {
     fn named_in(
         &self,
         name: &str,
-        collections: &[Collection],
+        collections: &[impl Borrow<Collection>],
     ) -> Result<BTreeSet<DocumentId>, Error> {
         if let Ok(id) = name.parse::<DocumentId>() {
             return Ok(self.row(id)?.map(|_| id).into_iter().collect());
         }
         let wanted = Value::Text(name.trim().to_owned());
         let mut found = BTreeSet::new();
-        for collection in collections {
+        for collection in collections.iter().map(Borrow::borrow) {
             for key in &collection.names {
                 found.extend(self.holding(collection, key, &wanted)?);
             }
@@ -118,18 +121,31 @@ impl Ledger {
         key: &str,
         value: &Value,
     ) -> Result<Vec<DocumentId>, Error> {
-        let hash = field_hash(&self.store, collection.number, key, value);
-        let mut found = Vec::new();
-        let range = KeyRange::prefix(&rows::value_prefix(hash));
-        for key in rows::keys(self.view(), Tree::Index, range, Direction::Ascending) {
-            let key = key?;
-            let Some(id) = rows::indexed_id(&key) else { continue };
-            let record = self.row(id)?.and_then(|row| row.record);
-            if record.is_some_and(|record| !record.deleted) {
-                found.push(id);
+        let number = collection.number;
+        let hash = field_hash(&self.store, number, key, value);
+        self.steadily(number, |policy| {
+            // Whoever asks may have read another schema than the rows stand under.
+            let prefix = match is_indexed(&schema::numbered(policy, number), key) {
+                true => rows::value_prefix(hash),
+                false => rows::time_prefix(number),
+            };
+            let is_same = |held: &Value| {
+                let items = held.as_list().unwrap_or_default();
+                let mut values = items.iter().chain([held]);
+                values.any(|value| field_hash(&self.store, number, key, value) == hash)
+            };
+            let mut found = Vec::new();
+            let range = KeyRange::prefix(&prefix);
+            for indexed in rows::keys(self.view(), Tree::Index, range, Direction::Ascending) {
+                let Some(id) = rows::indexed_id(&indexed?) else { continue };
+                let Some(record) = self.row(id)?.and_then(|row| row.record) else { continue };
+                // An earlier program may have left keys that this one does not know of.
+                if !record.deleted && record.fields.get(key).is_some_and(is_same) {
+                    found.push(id);
+                }
             }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     /// Records whose id ends in `text`.
@@ -162,15 +178,15 @@ impl Ledger {
         schema: &Collection,
         fields: &mut Fields,
     ) -> Result<(), Error> {
+        let policy = self.policy();
         for (key, value) in fields.iter_mut() {
             let Some(Kind::Reference { collection }) = schema.field(key).map(|field| &field.kind)
             else {
                 continue;
             };
-            let (Some(target), Value::Text(text)) = (catalogue::named(collection), &*value) else {
-                continue;
-            };
-            if let Some(id) = self.resolve_in(target, text)? {
+            let target = schema::referred(&policy, schema.number, collection);
+            let (Some(target), Value::Text(text)) = (target, &*value) else { continue };
+            if let Some(id) = self.resolve_in(&target, text)? {
                 *value = Value::Text(id.to_string());
             }
         }
@@ -205,22 +221,53 @@ pub(super) fn record_name(schema: &Collection, record: &RecordRow) -> Option<Str
 /// Answers the questions of a validation from the view.
 pub(super) struct ViewReferences<'a> {
     pub(super) ledger: &'a Ledger,
+    /// The number of the collection that refers.
+    pub(super) of: u16,
     /// The record that is being changed: it does not stand in its own way.
     pub(super) except: Option<DocumentId>,
+    /// Why a question could not be answered.
+    failed: RefCell<Option<Error>>,
+}
+
+impl<'a> ViewReferences<'a> {
+    pub(super) fn new(ledger: &'a Ledger, of: &Collection, except: Option<DocumentId>) -> Self {
+        Self { ledger, of: of.number, except, failed: RefCell::default() }
+    }
+
+    /// What a validation came to that asked here: nothing, where a question had no answer.
+    pub(super) fn judge<T>(&self, result: Result<T, Vec<Fault>>) -> Result<T, Error> {
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => result.map_err(|faults| Error::Invalid { faults }),
+        }
+    }
+
+    fn named(&self, collection: &str) -> Option<Arc<Collection>> {
+        schema::referred(&self.ledger.policy(), self.of, collection)
+    }
+
+    fn row(&self, id: DocumentId) -> Option<DocumentRow> {
+        self.answer(self.ledger.row(id)).flatten()
+    }
+
+    fn answer<T>(&self, result: Result<T, Error>) -> Option<T> {
+        result.map_err(|error| *self.failed.borrow_mut() = Some(error)).ok()
+    }
 }
 
 impl References for ViewReferences<'_> {
     fn exists(&self, collection: &str, id: &str) -> bool {
-        let Some(collection) = catalogue::named(collection) else { return false };
+        let Some(collection) = self.named(collection) else { return false };
         let Ok(id) = id.parse::<DocumentId>() else { return false };
-        let Some(row) = self.ledger.row(id).ok().flatten() else { return false };
-        row.scope.collection == collection.number
-            && row.record.is_some_and(|record| !record.deleted)
+        self.row(id).is_some_and(|row| {
+            row.scope.collection == collection.number
+                && row.record.is_some_and(|record| !record.deleted)
+        })
     }
 
     fn value(&self, collection: &str, id: &str, key: &str) -> Option<Value> {
-        let collection = catalogue::named(collection)?;
-        let row = self.ledger.row(id.parse().ok()?).ok().flatten()?;
+        let collection = self.named(collection)?;
+        let row = self.row(id.parse().ok()?)?;
         if row.scope.collection != collection.number {
             return None;
         }
@@ -228,11 +275,11 @@ impl References for ViewReferences<'_> {
     }
 
     fn is_taken(&self, collection: &str, fields: &[String], values: &[&Value]) -> bool {
-        let Some(collection) = catalogue::named(collection) else { return false };
+        let Some(collection) = self.named(collection) else { return false };
         let mut candidates: Option<BTreeSet<DocumentId>> = None;
         for (key, value) in fields.iter().zip(values) {
-            let found = self.ledger.holding(collection, key, value).unwrap_or_default();
-            let found: BTreeSet<DocumentId> = found.into_iter().collect();
+            let found = self.answer(self.ledger.holding(&collection, key, value));
+            let found: BTreeSet<DocumentId> = found.into_iter().flatten().collect();
             candidates = Some(match candidates {
                 Some(before) => before.intersection(&found).copied().collect(),
                 None => found,

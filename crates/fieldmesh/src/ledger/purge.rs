@@ -19,7 +19,6 @@ use crate::harm::Harmed;
 use crate::projection::UNNAMED_KEY;
 use crate::purge;
 use crate::rows;
-use crate::schema;
 
 use super::Ledger;
 use super::membership::named;
@@ -171,7 +170,7 @@ impl Ledger {
     fn purge_report(&self, id: DocumentId) -> Result<PurgeReport, Error> {
         let row = self.row(id)?.ok_or_else(|| self.no_record(id))?;
         let changes = row.changes.len() as u64;
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         let shown = row.record.as_ref();
         let name = shown.and_then(|shown| Names::default().of_unshown(self, &schema, shown));
         let name = name.unwrap_or_default();

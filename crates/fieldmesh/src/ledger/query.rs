@@ -26,7 +26,6 @@ use crate::changes::version;
 use crate::error::Error;
 use crate::readers::Kept;
 use crate::rows::{self, DocumentRow, RecordRow};
-use crate::schema;
 
 use super::Ledger;
 
@@ -79,8 +78,8 @@ impl Ledger {
 
     /// The same of a snapshot.
     pub(crate) fn page_in(&self, query: &ListQuery, kept: Option<&Kept>) -> Result<Page, Error> {
-        let plan = self.plan(query)?;
-        let Found { records, has_more, .. } = self.find(&plan, kept)?;
+        let (plan, found) = self.planned(query, |plan| self.find(plan, kept))?;
+        let Found { records, has_more, .. } = found;
         let last = records.last().filter(|_| has_more);
         let next = last
             .map(|(id, _, record)| cursor::write(&self.store, query, &plan.position(*id, record)));
@@ -95,11 +94,13 @@ impl Ledger {
 
     /// The same of a snapshot.
     pub(crate) fn count_in(&self, query: &ListQuery, kept: Option<&Kept>) -> Result<u64, Error> {
-        let plan = self.plan(&ListQuery { limit: None, cursor: None, ..query.clone() })?;
-        if plan.is_everything() && kept.is_none() {
-            return self.record_count(plan.schema.number);
-        }
-        Ok(self.ids(&plan, kept)?.len() as u64)
+        let query = ListQuery { limit: None, cursor: None, ..query.clone() };
+        let counted =
+            self.planned(&query, |plan| match plan.is_everything() && kept.is_none() {
+                true => self.record_count(plan.schema.number),
+                false => Ok(self.ids(plan, kept)?.len() as u64),
+            })?;
+        Ok(counted.1)
     }
 
     /// The records that fit a plan, without holding them.
@@ -183,7 +184,7 @@ impl Ledger {
             .into_iter()
             .zip(safeties.zip(versions))
             .map(|((id, row, record), (safety, version))| {
-                let schema = schema::numbered(row.scope.collection);
+                let schema = self.schema(row.scope.collection);
                 let record = self.to_record(id, &schema, record, &mut names);
                 Record { safe: Some(safety), version: Some(version), ..record }
             })

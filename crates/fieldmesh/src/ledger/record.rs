@@ -1,5 +1,7 @@
 //! One record: show, edit, delete, restore, history.
 
+use std::sync::Arc;
+
 use fieldmesh_document::{Document, EditError};
 use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::validate_edit;
@@ -60,17 +62,17 @@ impl Ledger {
         }
         let mut row = self.row(id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         let (safe, version) = (Some(self.safety(&row)), Some(version(&row.changes)));
         Ok(Record { safe, version, ..self.to_record(id, &schema, record, &mut Names::default()) })
     }
 
     /// The record of a collection that `name` means.
     pub(crate) fn show_in(&self, collection: &str, name: &str) -> Result<Record, Error> {
-        let schema = schema::named(collection)?;
+        let schema = self.schema_named(collection)?;
         self.settle()?;
         let not_found = || Error::NotFound { kind: "record", name: name.to_owned() };
-        let id = self.resolve_in(schema, name)?.ok_or_else(not_found)?;
+        let id = self.resolve_in(&schema, name)?.ok_or_else(not_found)?;
         let record = self.show(id)?;
         if record.collection == schema.name { Ok(record) } else { Err(not_found()) }
     }
@@ -91,14 +93,15 @@ impl Ledger {
         let (schema, record) = self.editable(id)?;
         // Whoever has read something else learns that first, whatever else is wrong.
         self.check_target(target)?;
+        schema::known(&self.policy(), schema.number)?;
         if record.deleted {
             let name = format!("{id} (it is deleted; `restore-record` brings it back)");
             return Err(Error::NotFound { kind: "record", name });
         }
         let edits = self.read_edits(&schema, edits)?;
-        let references = ViewReferences { ledger: self, except: Some(id) };
-        let edits = validate_edit(&schema, &record.fields, &edits, &references)
-            .map_err(|faults| Error::Invalid { faults })?;
+        let references = ViewReferences::new(self, &schema, Some(id));
+        let edits =
+            references.judge(validate_edit(&schema, &record.fields, &edits, &references))?;
         self.change(target, &schema, |document, actor, at| {
             document.edit(&schema, actor, at, &edits)
         })
@@ -140,7 +143,7 @@ impl Ledger {
         let row = self.row(id)?.ok_or_else(not_found)?;
         let authors = self.authors(&row)?;
         let policy = self.policy();
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         let history = document.history(&schema).map_err(|error| Error::store(&error))?;
         let revision = |revision: fieldmesh_document::Revision| {
             let device = authors.get(&revision.hash).copied();
@@ -167,16 +170,13 @@ impl Ledger {
     }
 
     /// The record behind `id`, if this device's user may change it.
-    pub(super) fn editable(
-        &self,
-        id: DocumentId,
-    ) -> Result<(std::borrow::Cow<'static, Collection>, RecordRow), Error> {
+    pub(super) fn editable(&self, id: DocumentId) -> Result<(Arc<Collection>, RecordRow), Error> {
         self.settle_soon("what others have changed of it may not be there so far")?;
         let row = self.row(id)?;
         let scope = row.as_ref().map(|row| row.scope);
         let found = scope.zip(row.and_then(|row| row.record));
         let (scope, record) = found.ok_or_else(|| self.no_record(id))?;
-        let schema = schema::numbered(scope.collection);
+        let schema = self.schema(scope.collection);
         self.check(&schema.edit_by, record.created_by, "change", &schema)?;
         Ok((schema, record))
     }

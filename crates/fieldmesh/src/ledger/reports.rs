@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use fieldmesh_model::{DeviceId, Moment, catalogue};
+use fieldmesh_model::{DeviceId, Moment};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::error::Error;
 use crate::projection::count_key;
 use crate::rows::{self, ChainRow};
+use crate::schema;
 
 use super::Ledger;
 
@@ -22,8 +23,13 @@ impl Ledger {
     /// Records that are not deleted, by collection.
     pub(crate) fn record_counts(&self) -> Result<BTreeMap<String, u64>, Error> {
         let mut counts = BTreeMap::new();
-        for collection in catalogue::collections() {
+        let policy = self.policy();
+        for collection in schema::all(&policy) {
             counts.insert(collection.name.clone(), self.record_count(collection.number)?);
+        }
+        // Those of a collection whose definition cannot be read are here all the same.
+        for signed in policy.schemas() {
+            counts.insert(schema::name(signed), self.record_count(signed.number())?);
         }
         Ok(counts)
     }

@@ -6,7 +6,6 @@ use crate::api::Record;
 use crate::clock;
 use crate::error::Error;
 use crate::rows::RecordRow;
-use crate::schema;
 
 use super::{Ledger, Names};
 
@@ -20,7 +19,7 @@ impl Ledger {
         if closure.is_empty() {
             return Err(not_found());
         }
-        let schema = schema::numbered(row.scope.collection);
+        let schema = self.schema(row.scope.collection);
         match closure.document_at(id, &self.policy(), at)? {
             Some(document) => {
                 let record = RecordRow::of(&document, &schema)?;

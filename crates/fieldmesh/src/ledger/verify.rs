@@ -14,7 +14,6 @@ use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::harm::Harmed;
 use crate::rows::{self, DocumentRow, RecordRow};
-use crate::schema;
 
 use super::{DAMAGE_LINES_MAX, Ledger};
 
@@ -122,6 +121,8 @@ impl Ledger {
 
     /// Loads every record from its changes and compares with what the view shows.
     fn verify_records(&self, report: &mut VerifyReport) -> Result<(), Error> {
+        // What waits to be read anew is not damaged.
+        self.await_schemas()?;
         let (range, policy) = (KeyRange::all(), self.policy());
         for row in rows::scan(self.view(), Tree::Document, range, Direction::Ascending) {
             let (key, value) = row?;
@@ -131,7 +132,7 @@ impl Ledger {
                 continue;
             }
             report.records += 1;
-            let schema = schema::numbered(row.scope.collection);
+            let schema = self.schema(row.scope.collection);
             let rebuilt = Closure::read(&self.store, &row.changes, self.device())
                 .and_then(|closure| closure.document(id, &policy))
                 .and_then(|document| RecordRow::of(&document, &schema));

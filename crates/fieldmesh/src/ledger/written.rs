@@ -3,7 +3,6 @@
 //! Nothing is looked up in the view for a record that was written a moment ago by the same writer,
 //! and the disk is waited for once. One gateway writes at a time, so what it has read still holds.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -101,7 +100,7 @@ impl Ledger {
     pub(crate) fn record_of(&self, id: DocumentId, row: &DocumentRow) -> Result<RecordRow, Error> {
         let closure = Closure::read(&self.store, &row.changes, self.device())?;
         let document = closure.document(id, &self.policy())?;
-        RecordRow::of(&document, &schema::numbered(row.scope.collection))
+        RecordRow::of(&document, &self.schema(row.scope.collection))
     }
 
     /// The person whose records are those that `user` of a gateway creates: himself, where this
@@ -146,7 +145,7 @@ impl Ledger {
             closure.insert(peeked, *author, change.clone());
         }
         let document = closure.document(id, &self.policy())?;
-        let record = RecordRow::of(&document, &schema::numbered(scope.collection))?;
+        let record = RecordRow::of(&document, &self.schema(scope.collection))?;
         Ok(Opened { scope, document, changes, record, arrived: Vec::new(), feed: 0 })
     }
 }
@@ -281,8 +280,10 @@ impl Write<'_> {
         at: Moment,
         user: &str,
     ) -> Result<Held, Error> {
+        let policy = self.ledger.policy();
         self.change(id, version, |document, schema, actor| {
-            document.edit_for(schema, actor, at, edits, Some(user))
+            schema::known(&policy, schema.number)?;
+            document.edit_for(schema, actor, at, edits, Some(user)).map_err(|error| refused(&error))
         })
     }
 
@@ -299,7 +300,9 @@ impl Write<'_> {
         user: &str,
     ) -> Result<Held, Error> {
         let by = self.ledger.creator(user);
-        self.change(id, version, |document, _, actor| document.delete(actor, at, by, None))
+        self.change(id, version, |document, _, actor| {
+            document.delete(actor, at, by, None).map_err(|error| refused(&error))
+        })
     }
 
     /// Takes a deletion back.
@@ -308,7 +311,9 @@ impl Write<'_> {
     ///
     /// There is no such record.
     pub fn restore(&mut self, id: DocumentId, at: Moment) -> Result<Held, Error> {
-        self.change(id, None, |document, _, actor| document.restore(actor, at))
+        self.change(id, None, |document, _, actor| {
+            document.restore(actor, at).map_err(|error| refused(&error))
+        })
     }
 
     /// A moment before every change of a record that somebody who knew its first `version` changes
@@ -357,8 +362,9 @@ impl Write<'_> {
     ///
     /// The record cannot be read.
     pub fn competing(&mut self, id: DocumentId) -> Result<Vec<String>, Error> {
+        let ledger = self.ledger;
         let Some(opened) = self.opened(id)? else { return Ok(Vec::new()) };
-        let schema = schema::numbered(opened.scope.collection);
+        let schema = ledger.schema(opened.scope.collection);
         let found = opened.document.conflicts(&schema).map_err(|error| Error::store(&error))?;
         Ok(found.into_iter().map(|conflict| conflict.key).collect())
     }
@@ -437,7 +443,7 @@ impl Write<'_> {
         &mut self,
         id: DocumentId,
         version: Option<u64>,
-        write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, EditError>,
+        write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, Error>,
     ) -> Result<Held, Error> {
         let ledger = self.ledger;
         let (opened, mut desk) = self.opened_at_desk(id)?;
@@ -446,14 +452,13 @@ impl Write<'_> {
         let version = version.and_then(|version| usize::try_from(version).ok());
         let known = version.map_or(total, |version| version.clamp(1, total));
         let (before, behind) = opened.changes.split_at(known);
-        let schema: Cow<'static, Collection> = schema::numbered(scope.collection);
+        let schema = ledger.schema(scope.collection);
         let mut past = match behind.is_empty() {
             true => opened.document.clone(),
             false => ledger.open_changes(id, scope, before.to_vec())?.document,
         };
         let (epoch, actor) = free_actor(&desk, ledger, behind)?;
-        let written = write(&mut past, &schema, actor)
-            .map_err(|error| Error::fault("", error.to_string()))?;
+        let written = write(&mut past, &schema, actor)?;
         let Some(change) = written else { return Ok(opened.held(id)) };
         let at = desk.author.change_time(scope);
         let priority = priority_of(&schema, &opened.record.fields);
@@ -488,6 +493,11 @@ impl Drop for Write<'_> {
             tracing::error!(%error, "a part of a request could not be written");
         }
     }
+}
+
+/// Why a document did not take what should be written.
+fn refused(error: &EditError) -> Error {
+    Error::fault("", error.to_string())
 }
 
 /// An actor of this device who wrote none of the changes `behind`, of which the next knows nothing.

@@ -33,10 +33,7 @@ impl Node {
     ///
     /// The node is shutting down, or its store cannot be read.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let keep = |ledger: &crate::ledger::Ledger| {
-            ledger.settle()?;
-            Ok(ledger.projector.readers().keep())
-        };
+        let keep = |ledger: &crate::ledger::Ledger| ledger.keep();
         Ok(Snapshot { node: self.clone(), kept: self.blocking_on_all(keep).await? })
     }
 }

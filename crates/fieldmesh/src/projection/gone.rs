@@ -13,7 +13,6 @@ use crate::error::Error;
 use crate::harm::{self, Harmed, Outcome};
 use crate::keep::{self, LetGo, LetGoChain};
 use crate::rows::{self, ChainRow, DocumentRow, QuarantineRow};
-use crate::schema;
 
 use super::{Projection, index};
 
@@ -115,8 +114,9 @@ impl Projection<'_> {
 
     fn forget_document(&mut self, id: DocumentId, row: &DocumentRow) -> Result<(), Error> {
         let collection = row.scope.collection;
-        let (schema, record) = (schema::numbered(collection), row.record.as_ref());
-        index::update(&schema, id, self.sources.store, record, None, &mut self.writes);
+        let schema = self.schemas.before(collection, &id);
+        let (store, record) = (self.sources.store, row.record.as_ref());
+        index::update((&schema, record), (&schema, None), id, store, &mut self.writes);
         if record.is_some_and(|record| !record.deleted) {
             *self.counts.entry(collection).or_default() -= 1;
         }

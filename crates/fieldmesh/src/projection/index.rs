@@ -53,16 +53,18 @@ pub(crate) fn field_hash(store: &Store, collection: u16, key: &str, value: &Valu
     *hash.first_chunk().expect("32 bytes have a first sixteen")
 }
 
+/// A record, and the schema by which it was read.
+type Shown<'a> = (&'a Collection, Option<&'a RecordRow>);
+
 /// Writes the index entries that `after` has and deletes those that only `before` had.
 pub(super) fn update(
-    schema: &Collection,
+    before: Shown<'_>,
+    after: Shown<'_>,
     id: DocumentId,
     store: &Store,
-    before: Option<&RecordRow>,
-    after: Option<&RecordRow>,
     writes: &mut WriteSet,
 ) {
-    let keys = |record: Option<&RecordRow>| match record {
+    let keys = |(schema, record): Shown<'_>| match record {
         Some(record) => keys(schema, id, store, record),
         None => BTreeSet::new(),
     };
@@ -73,7 +75,7 @@ pub(super) fn update(
     for key in new.difference(&old) {
         writes.put(Tree::Index, key.clone(), Vec::new());
     }
-    update_inbox(id, before, after, writes);
+    update_inbox(id, before.1, after.1, writes);
 }
 
 pub(super) fn keys(

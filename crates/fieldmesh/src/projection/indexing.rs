@@ -1,4 +1,5 @@
-//! Makes the index entries that a schema declares and a view lacks that an earlier version made.
+//! Makes the index entries that a built-in schema declares and a view lacks that an earlier version
+//! made; for a tenant's own see [`super::schemas`].
 //!
 //! The view says which declared indexes are whole; lists use no other. Records that change while
 //! one is made get their entries from the projection, so the order of both does not matter.
@@ -118,7 +119,8 @@ fn put(
     record: &rows::RecordRow,
     writes: &mut WriteSet,
 ) {
-    for key in index::keys(&schema::numbered(collection), id, store, record) {
+    let Some(schema) = schema::built_in(collection) else { return };
+    for key in index::keys(&schema, id, store, record) {
         writes.put(Tree::Index, key, Vec::new());
     }
 }

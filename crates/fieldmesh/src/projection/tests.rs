@@ -21,7 +21,7 @@ use fieldmesh_store::{DataKey, Direction, KeyRange, Options, Place, Store, Tree}
 
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::places::Places;
-use crate::projector::{Projector, STEP_CHANGES_MAX, Work};
+use crate::projector::{Projector, ProjectorThread, STEP_CHANGES_MAX, Work};
 use crate::rows::{self, DocumentRow, QuarantineRow};
 
 mod feed;
@@ -31,6 +31,7 @@ mod making;
 mod order;
 mod receipts;
 mod rewritten;
+mod schemas;
 
 const EPOCH: Epoch = Epoch(1);
 const WELLS: usize = 3;
@@ -329,10 +330,14 @@ impl Stage {
     /// Brings the view up to a place.
     fn catch_up(&self, crew: &Crew, end: Option<Place>) {
         let Some(end) = end else { return };
-        let (projector, thread) = Projector::start(self.work(crew)).unwrap();
+        let (projector, thread) = self.start(crew);
         projector.wait(end).unwrap();
         projector.stop();
         thread.join();
+    }
+
+    fn start(&self, crew: &Crew) -> (Projector, ProjectorThread) {
+        Projector::start(self.work(crew)).unwrap()
     }
 }
 

@@ -8,15 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_document::Peeked;
 use fieldmesh_document::gate::{self, Accepted, Excluded, Origin};
+use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DeviceId, DocumentId, Scope};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree, WriteSet};
 
 use crate::changes::{Closure, Source, read_change};
 use crate::error::Error;
 use crate::rows::{self, ChangeRef, DocumentRow, LOCAL_LEAF, RecordRow};
-use crate::schema;
 
 use super::arrivals::Arrivals;
+use super::schemas::Schemas;
 use super::standing::Standing;
 use super::waiting::{ANYTHING, Waiting};
 use super::{Sources, index};
@@ -32,12 +33,26 @@ pub(super) struct Work {
     pub(super) refused: Vec<(Place, u16)>,
     /// Where changes lay that are lost for good.
     pub(super) given_up: BTreeSet<Place>,
+    /// What is made anew because another schema counts.
+    pub(super) again: Again,
+}
+
+/// What of a row is made anew from the changes that it lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Nothing but what changes.
+    Nothing,
+    /// What it is found by.
+    Found,
+    /// The record.
+    Read,
 }
 
 impl Work {
     pub(super) fn new(id: DocumentId, scope: Scope) -> Self {
         let (arrivals, refused, given_up) = (Vec::new(), Vec::new(), BTreeSet::new());
-        Self { id, scope, arrivals, is_remade: false, refused, given_up }
+        let again = Again::Nothing;
+        Self { id, scope, arrivals, is_remade: false, refused, given_up, again }
     }
 }
 
@@ -70,9 +85,9 @@ impl Done {
     /// A document that is to be shown as `row` says; nothing is refused or moved so far.
     fn of(
         id: DocumentId,
-        before: Option<&RecordRow>,
+        before: (&Collection, Option<&RecordRow>),
         stood: Option<(u16, u64)>,
-        row: &DocumentRow,
+        (schema, row): (&Collection, &DocumentRow),
         waiting: Waiting<'_>,
         sources: &Sources<'_>,
     ) -> Result<Self, Error> {
@@ -83,15 +98,14 @@ impl Done {
             writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(row));
         }
         waiting.write(&mut writes);
-        let schema = schema::numbered(row.scope.collection);
         let after = row.record.as_ref();
-        if before != after {
-            index::update(&schema, id, sources.store, before, after, &mut writes);
+        if before.1 != after || !std::ptr::eq(before.0, schema) {
+            index::update(before, (schema, after), id, sources.store, &mut writes);
         }
         index::update_feed(id, stood, row, &mut writes);
         let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
-        let growth = live(after) - live(before);
-        let has_vanished = before.is_some() && after.is_none();
+        let growth = live(after) - live(before.1);
+        let has_vanished = before.1.is_some() && after.is_none();
         let (refused, twins, moved, counting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let scope = row.scope;
         Ok(Self { id, scope, growth, has_vanished, writes, refused, twins, moved, counting })
@@ -132,6 +146,7 @@ struct Copy {
 struct Touched<'a> {
     id: DocumentId,
     sources: &'a Sources<'a>,
+    schemas: &'a Schemas,
     row: DocumentRow,
     waiting: Waiting<'a>,
     /// The accepted changes that can be read, once they had to be, and what is wrong with others.
@@ -171,20 +186,23 @@ pub(super) fn apply(
     work: Work,
     sources: &Sources<'_>,
     standing: &Standing<'_>,
+    schemas: &Schemas,
     any_waits: bool,
 ) -> Result<Done, Error> {
-    let (id, is_remade) = (work.id, work.is_remade);
+    let (id, is_remade, read_again) = (work.id, work.is_remade, work.again == Again::Read);
     let view = sources.store.view();
     let row: Option<DocumentRow> = rows::find(view, Tree::Document, id.as_bytes())?;
     let mut row = row.unwrap_or_else(|| DocumentRow::new(work.scope));
-    let before = row.record.clone();
-    let stood = before.as_ref().map(|_| (row.scope.collection, row.feed));
+    let known = row.record.clone();
+    let schema = schemas.before(row.scope.collection, &id);
+    let before = (&*schema, known.as_ref());
+    let stood = before.1.map(|_| (row.scope.collection, row.feed));
     let arrived = Arrivals::of(&row, &work.arrivals, is_remade);
     let mut waiting = Waiting::new(id, Some(view).filter(|_| any_waits));
     if sources.policy.is_purged(&id) {
         waiting.free_all()?;
         let gone = DocumentRow::new(row.scope);
-        return Done::of(id, before.as_ref(), stood, &gone, waiting, sources);
+        return Done::of(id, before, stood, (&schema, &gone), waiting, sources);
     }
     let mut again = std::mem::take(&mut row.waiting);
     let arrivals = if is_remade {
@@ -200,13 +218,14 @@ pub(super) fn apply(
     let mut touched = Touched {
         id,
         sources,
+        schemas,
         row,
         waiting,
         loaded: None,
         document: None,
         record: None,
         is_remade,
-        is_changed: is_remade,
+        is_changed: is_remade || (read_again && had_changes),
         had_changes,
         refused: Vec::new(),
         twins: Vec::new(),
@@ -222,13 +241,14 @@ pub(super) fn apply(
     let Touched { mut row, waiting, refused, twins, mut moved, mut counting, .. } = touched;
     // Before the next entry, and behind every cursor that was handed out.
     let end = sources.store.end().map_or(0, |place| rows::position_end(place) + 1);
-    let is_changed = row.record != before;
+    let is_changed = row.record.as_ref() != before.1;
     arrived.settle(&mut row, is_changed, end);
     if is_remade {
         // Nothing of what was said before is left.
         (moved, counting) = (Vec::new(), Vec::new());
     }
-    let done = Done::of(id, before.as_ref(), stood, &row, waiting, sources)?;
+    let after = schemas.after(row.scope.collection, &id);
+    let done = Done::of(id, before, stood, (&after, &row), waiting, sources)?;
     Ok(Done { refused, twins, moved, counting, ..done })
 }
 
@@ -484,7 +504,7 @@ impl Touched<'_> {
             Some(document) => Ok(document),
             None => loaded.document(self.id, policy),
         };
-        let schema = schema::numbered(self.row.scope.collection);
+        let schema = self.schemas.after(self.row.scope.collection, &self.id);
         let was_unreadable = self.row.record.is_none() && self.had_changes;
         match document.and_then(|document| RecordRow::of(&document, &schema)) {
             Ok(record) => {

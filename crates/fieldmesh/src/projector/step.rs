@@ -154,8 +154,8 @@ impl Pass {
             readers: &shared.readers,
             reach: self.reach,
         };
-        let mut projection = Projection::new(&sources);
-        let (mut last, is_cut) = self.read(work, &mut projection)?;
+        let mut projection = Projection::new(&sources)?;
+        let (mut last, mut is_cut) = self.read(work, &mut projection)?;
         if !is_cut {
             // The last entries may have been dropped; who waits for them waits for the end all the
             // same.
@@ -163,10 +163,12 @@ impl Pass {
         }
         let is_repinned = projection.repin()?;
         let is_repurged = projection.repurge()?;
+        let (is_reread, is_left) = projection.read_by_schema()?;
+        is_cut |= is_left;
         if is_cut {
             projection.expect_more();
         }
-        let is_due = is_repinned || is_repurged || self.is_over();
+        let is_due = is_repinned || is_repurged || is_reread || self.is_over();
         let written = match last.or(self.behind.filter(|_| is_due)) {
             Some(place) => projection.finish(place)?,
             None => Vec::new(),

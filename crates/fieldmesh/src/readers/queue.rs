@@ -32,13 +32,12 @@ pub(crate) enum Taken {
 
 /// The changes that wait for one reader.
 pub(crate) struct Queue {
-    admits: Admits,
     state: Mutex<State>,
     changed: Notify,
 }
 
-#[derive(Default)]
 struct State {
+    admits: Admits,
     changes: VecDeque<Change>,
     is_lagging: bool,
     is_ended: bool,
@@ -46,7 +45,9 @@ struct State {
 
 impl Queue {
     pub(super) fn new(admits: Admits) -> Self {
-        Self { admits, state: Mutex::default(), changed: Notify::new() }
+        let (changes, is_lagging, is_ended) = (VecDeque::new(), false, false);
+        let state = State { admits, changes, is_lagging, is_ended };
+        Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// Adds what the writing of one document changes of the answer.
@@ -56,7 +57,11 @@ impl Queue {
         before: Option<&DocumentRow>,
         after: Option<&DocumentRow>,
     ) {
-        let admitted = |row: Option<&DocumentRow>| row.is_some_and(|row| (self.admits)(row));
+        let mut state = self.lock();
+        if state.is_lagging {
+            return;
+        }
+        let admitted = |row: Option<&DocumentRow>| row.is_some_and(|row| (state.admits)(row));
         let change = match (admitted(before), after.filter(|_| admitted(after))) {
             (false, None) => return,
             (false, Some(after)) => Change::Added(id, after.clone()),
@@ -65,10 +70,6 @@ impl Queue {
             (true, Some(after)) if before.is_some_and(|row| row.record == after.record) => return,
             (true, Some(after)) => Change::Changed(id, after.clone()),
         };
-        let mut state = self.lock();
-        if state.is_lagging {
-            return;
-        }
         if state.changes.len() >= CHANGES_WAITING_MAX {
             state.changes = VecDeque::new();
             state.is_lagging = true;
@@ -87,8 +88,9 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    pub(super) fn restart(&self) {
+    pub(super) fn restart(&self, admits: Admits) {
         let mut state = self.lock();
+        state.admits = admits;
         state.changes = VecDeque::new();
         state.is_lagging = false;
     }

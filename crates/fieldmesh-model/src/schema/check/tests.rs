@@ -62,6 +62,7 @@ fn a_name_a_version_and_people_are_needed() {
     assert_told(&[
         (|it| it.name = "Pump round".to_owned(), "name", "small letter"),
         (|it| it.name = "well".to_owned(), "name", "choose another name"),
+        (|it| it.name = "collection_20000".to_owned(), "name", "choose another name"),
         (|it| it.version = 0, "version", "begin with 1"),
         (|it| it.create_by.clear(), "create", "nobody may"),
     ]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::catalogue;
-use crate::schema::evolve;
+use crate::schema::{FIELDS_MAX, evolve};
 
 const ROUND: &str = include_str!("../../../../../examples/pump_round.toml");
 
@@ -61,6 +61,17 @@ fn every_mistake_is_told_with_its_line_and_what_to_do() {
 }
 
 #[test]
+fn a_word_that_is_unknown_hides_no_contradiction_elsewhere() {
+    let text = ROUND
+        .replace("kind = \"day\"", "kind = \"week\"")
+        .replace("default = \"RUNNING\"", "default = \"RUN\"");
+    let lines = lines(&text);
+    assert!(lines[0].starts_with("line 50, field state, default: default is not allowed"));
+    assert!(lines[1].starts_with("line 75, field nextRound, kind: \"week\" is unknown"));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+}
+
+#[test]
 fn an_older_device_keeps_what_it_does_not_understand() {
     let newer = ROUND.replace("policy = \"max\"", "policy = \"median\"")
         + "\n[[field]]\nkey = \"track\"\nkind = \"polygon\"\nprecision = 3\n\
@@ -97,16 +108,22 @@ fn numbers_follow_from_names_and_every_replica_settles_a_clash_alike() {
         Some((earlier, name))
     });
     let (one, two) = clash.unwrap();
-    let defined = [define(&one, 1), define(&two, 3), define(&one, 2)];
-    let forwards = in_force(defined.iter().map(String::as_str));
-    let backwards = in_force(defined.iter().rev().map(String::as_str));
-    assert_eq!(forwards, backwards);
-    assert_eq!(forwards.len(), 1);
-    let counting = forwards.values().next().unwrap();
-    assert_eq!(counting.version, if counting.name == one { 2 } else { 3 });
+    let texts = [define(&one, 1), define(&two, 3), define(&one, 2)];
+    let versions = [(&one, 1), (&two, 3), (&one, 2)].into_iter().zip(&texts);
+    let defined: Vec<Definition<'_>> =
+        versions.map(|((name, version), text)| Definition { name, version, text }).collect();
+    assert!(defined.iter().all(|it| it.number() == defined[0].number() && it.read().is_some()));
+    let first = |one: &Definition<'_>, other: &Definition<'_>| one.goes_before(other);
+    for a in &defined {
+        assert!(!first(a, a));
+        for b in defined.iter().filter(|b| *b != a) {
+            assert_ne!(first(a, b), first(b, a));
+        }
+    }
+    assert!(defined[2].goes_before(&defined[0]), "the greater version of one name");
     // Whoever sees the first is told when he defines the second.
-    let first = decode(&defined[0]).unwrap();
-    let error = parse(&defined[1], &[first]).unwrap_err();
+    let earlier = decode(&texts[0]).unwrap();
+    let error = parse(&texts[1], &[earlier]).unwrap_err();
     assert!(error.to_string().contains("choose another name"), "{error}");
 }
 
@@ -118,4 +135,41 @@ fn the_example_can_grow() {
             + "\n[[field]]\nkey = \"weather\"\nkind = \"text\"\n";
     let new = parse(&grown, catalogue::collections()).unwrap();
     assert_eq!(evolve(&old, &new).unwrap(), ["field state allows more", "field weather is new"]);
+}
+
+#[test]
+fn what_contradicts_itself_is_not_read_whoever_signed_it() {
+    let read = |text: &str| Definition { name: "round", version: 1, text }.read();
+    let field = |key: &str, rest: &str| format!("[[field]]\nkey = \"{key}\"\n{rest}\n");
+    let whole = |fields: String| format!("name = \"round\"\nversion = 1\n{fields}");
+    assert!(read(&whole(field("a", "kind = \"bool\""))).is_some());
+    // A reference leads to what this device may not have so far.
+    let reference = "kind = \"reference\"\ncollection = \"elsewhere\"";
+    assert!(read(&whole(field("a", reference))).is_some());
+    for text in [
+        whole(field("_createdBy", "kind = \"bool\"")),
+        whole(field("a", "kind = \"bool\"\npolicy = \"sum\"")),
+        whole(field("a", "kind = \"bool\"")).replace("round", "other"),
+        whole(field("a", "kind = \"bool\"")).replace("version = 1", "version = 2"),
+        whole(String::new()),
+        whole("[[field]]\nkey = \"a\"\nkind = \"bool\"\n".repeat(FIELDS_MAX + 1)),
+        whole(field("a", &format!("kind = \"text\"\ndefault = {}1", "[".repeat(20_000)))),
+        whole(field("a", &format!("kind = \"bool\"\nlabel = \"{}\"", "x".repeat(70_000)))),
+        "\0".repeat(300),
+    ] {
+        assert!(read(&text).is_none(), "{}", &text[..text.len().min(80)]);
+    }
+}
+
+#[test]
+fn a_field_with_an_index_is_told_and_a_later_version_may_give_or_drop_it() {
+    let text = "name = \"round\"\n[[field]]\nkey = \"a\"\nkind = \"text\"\n";
+    let old = parse(text, &[]).unwrap();
+    let new = parse(&format!("version = 2\n{text}indexed = true\n"), &[]).unwrap();
+    assert!(!old.fields[0].indexed && new.fields[0].indexed);
+    assert_eq!(evolve(&old, &new).unwrap(), ["field a is found by an index"]);
+    let newer = Collection { version: 3, ..old.clone() };
+    assert_eq!(evolve(&new, &newer).unwrap(), ["field a is found without an index"]);
+    let lists = text.replace("\"text\"", "\"texts\"\nindexed = true");
+    assert_eq!(lines(&lists), ["line 5, field a, indexed: lists have no index; drop it"]);
 }

@@ -34,6 +34,7 @@ enum Stay {
     Torn,
     Damaged,
     Disputed,
+    Own,
     Unknown,
 }
 
@@ -49,6 +50,9 @@ impl Stay {
             Self::Torn => ("record", "records", "partly of another month"),
             Self::Damaged => ("entry", "entries", "damaged here: `fieldmesh doctor`"),
             Self::Disputed => ("chain", "chains", "forked or with gaps: `fieldmesh status`"),
+            Self::Own => {
+                ("batch", "batches", "of a collection of the crew's own, which stays whole")
+            }
             Self::Unknown => ("batch", "batches", "of a collection this version does not know"),
         };
         let (noun, verb) = if count == 1 { (one, "is") } else { (many, "are") };
@@ -243,6 +247,7 @@ impl Ledger {
     }
 
     fn plan_batches(&self, plan: &mut Plan, before: u32) -> Result<(), Error> {
+        let policy = self.policy();
         for row in rows::scan(self.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
             let (key, value) = row?;
             let Ok(key) = <[u8; 46]>::try_from(key) else { continue };
@@ -251,8 +256,9 @@ impl Ledger {
                 continue;
             }
             if !keep::goes_by_time(scope.collection) {
-                if schema::is_unknown(scope.collection) {
-                    plan.stay(scope.month, Stay::Unknown);
+                if schema::is_foreign(scope.collection) {
+                    let is_known = policy.schema(scope.collection).is_some();
+                    plan.stay(scope.month, if is_known { Stay::Own } else { Stay::Unknown });
                 }
                 continue;
             }

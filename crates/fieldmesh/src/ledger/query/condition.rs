@@ -3,11 +3,12 @@
 use std::cmp::Ordering;
 
 use fieldmesh_model::schema::{Collection, Field, Kind};
-use fieldmesh_model::{Fields, Value, catalogue, input};
+use fieldmesh_model::{Fields, Value, input};
 
 use crate::clock;
 use crate::error::Error;
 use crate::ledger::Ledger;
+use crate::schema;
 
 /// The signs between a field and a value, longer ones before those that they begin with.
 const SIGNS: [(&str, Sign); 8] = [
@@ -134,17 +135,18 @@ impl Ledger {
             Kind::Number { .. } | Kind::Integer { .. } if value.as_number().is_none() => "a number",
             Kind::Bool if !matches!(value, Value::Bool(_)) => "true or false",
             Kind::Moment | Kind::Day if value.as_moment().is_none() => "a time",
-            _ => return self.referred(field, value),
+            _ => return self.referred(schema, field, value),
         };
         Err(wrong(name, format!("{text:?} is no value to compare with: it holds {should}")))
     }
 
-    fn referred(&self, field: &Field, value: Value) -> Result<Value, Error> {
+    fn referred(&self, of: &Collection, field: &Field, value: Value) -> Result<Value, Error> {
         let (Kind::Reference { collection }, Value::Text(name)) = (&field.kind, &value) else {
             return Ok(value);
         };
-        let Some(target) = catalogue::named(collection) else { return Ok(value) };
-        match self.resolve_in(target, name)? {
+        let target = schema::referred(&self.policy(), of.number, collection);
+        let Some(target) = target else { return Ok(value) };
+        match self.resolve_in(&target, name)? {
             Some(id) => Ok(Value::Text(id.to_string())),
             None => Ok(value),
         }

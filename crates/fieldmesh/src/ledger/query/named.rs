@@ -9,7 +9,6 @@ use serde_json::{Map, Value as Json};
 use crate::ledger::Ledger;
 use crate::ledger::names::record_name;
 use crate::rows::RecordRow;
-use crate::schema;
 
 /// Names of referred records, looked up once each.
 #[derive(Default)]
@@ -56,7 +55,7 @@ impl Names {
         let lookup = || {
             let row = ledger.row(id).ok().flatten()?;
             let record = row.record?;
-            record_name(&schema::numbered(row.scope.collection), &record)
+            record_name(&ledger.schema(row.scope.collection), &record)
         };
         self.0.entry(id).or_insert_with(lookup).clone()
     }

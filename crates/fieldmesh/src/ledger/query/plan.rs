@@ -1,9 +1,11 @@
 //! A query whose words have been understood.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::{Collection, Kind};
-use fieldmesh_model::{DeviceId, DocumentId, Moment, UserId, catalogue};
+use fieldmesh_model::{DeviceId, DocumentId, Moment, UserId};
 
 use crate::api::{ListQuery, meant};
 use crate::error::Error;
@@ -18,7 +20,7 @@ use super::{Read, cursor};
 
 /// What is looked for, where, and in which order.
 pub(in crate::ledger) struct Plan {
-    pub(in crate::ledger) schema: &'static Collection,
+    pub(in crate::ledger) schema: Arc<Collection>,
     conditions: Vec<Condition>,
     authors: Option<BTreeSet<UserId>>,
     devices: Option<BTreeSet<DeviceId>>,
@@ -36,22 +38,45 @@ pub(in crate::ledger) struct Plan {
 }
 
 impl Ledger {
+    /// Understands a query and has `read` answer it, both by one policy: once more where another
+    /// schema of the collection came in between.
+    pub(in crate::ledger) fn planned<T>(
+        &self,
+        query: &ListQuery,
+        mut read: impl FnMut(&Plan) -> Result<T, Error>,
+    ) -> Result<(Plan, T), Error> {
+        let number = self.schema_named(&query.collection)?.number;
+        self.steadily(number, |policy| {
+            let plan = self.plan_by(policy, query)?;
+            let found = read(&plan)?;
+            Ok((plan, found))
+        })
+    }
+
     /// Understands a query.
     pub(in crate::ledger) fn plan(&self, query: &ListQuery) -> Result<Plan, Error> {
-        let schema = schema::named(&query.collection)?;
+        Ok(self.planned(query, |_| Ok(()))?.0)
+    }
+
+    pub(in crate::ledger) fn plan_by(
+        &self,
+        policy: &Policy,
+        query: &ListQuery,
+    ) -> Result<Plan, Error> {
+        let schema = schema::named(policy, &query.collection)?;
         let mut conditions = Vec::new();
         if let Some(site) = &query.site {
-            conditions.push(self.at_site(schema, site)?);
+            conditions.push(self.at_site(&schema, site)?);
         }
         for text in &query.filters {
-            conditions.push(self.condition(schema, text)?);
+            conditions.push(self.condition(&schema, text)?);
         }
-        let order = Order::parse(schema, query.sort.as_deref())?;
+        let order = Order::parse(&schema, query.sort.as_deref())?;
         let behind = query.cursor.as_deref();
         let behind = behind.map(|text| cursor::read(&self.store, query, text)).transpose()?;
         Ok(Plan {
+            prefixes: self.prefixes(&schema, &conditions)?,
             schema,
-            prefixes: self.prefixes(schema, &conditions)?,
             conditions,
             authors: query.author.as_deref().map(|name| self.people(name)).transpose()?,
             devices: query.device.as_deref().map(|name| self.devices_named(name)).transpose()?,
@@ -92,23 +117,29 @@ impl Ledger {
         if is_indexed(schema, key) {
             return Ok(true);
         }
-        Ok(is_declared(schema, key) && indexing::is_whole(self.view(), schema.number, key)?)
+        // The rows of a tenant's own collection are all of one schema; see `steadily`.
+        let is_whole = || match schema::is_foreign(schema.number) {
+            true => Ok(true),
+            false => indexing::is_whole(self.view(), schema.number, key),
+        };
+        Ok(is_declared(schema, key) && is_whole()?)
     }
 
     /// Records about a place: those that refer to the thing that their collection is about.
     fn at_site(&self, schema: &Collection, name: &str) -> Result<Condition, Error> {
+        let (policy, of) = (self.policy(), schema.number);
         let site = schema.fields.iter().find_map(|field| match &field.kind {
             Kind::Reference { collection }
                 if collection != "user" && *collection != schema.name =>
             {
-                Some((field.key.clone(), catalogue::named(collection)?))
+                Some((field.key.clone(), schema::referred(&policy, of, collection)?))
             }
             _ => None,
         });
         let (key, target) = site.ok_or_else(|| Error::Usage {
             reason: format!("{} records are about no site; leave it out", schema.name),
         })?;
-        match self.resolve_in(target, name)? {
+        match self.resolve_in(&target, name)? {
             Some(id) => Ok(Condition::refers(key, id.to_string())),
             None => Err(Error::NotFound { kind: "site", name: name.to_owned() }),
         }
@@ -172,7 +203,7 @@ impl Plan {
         if row.scope.collection != self.schema.number || record.deleted != self.deleted {
             return false;
         }
-        let time = record_time(self.schema, record);
+        let time = record_time(&self.schema, record);
         self.since.is_none_or(|since| since <= time)
             && self.until.is_none_or(|until| time < until)
             && (!self.in_conflict || record.conflicts.iter().any(|conflict| conflict.open))
@@ -188,7 +219,7 @@ impl Plan {
     }
 
     pub(super) fn position(&self, id: DocumentId, record: &RecordRow) -> Position {
-        self.order.position(self.schema, id, record)
+        self.order.position(&self.schema, id, record)
     }
 
     /// Sorts what was found and drops all but the first.

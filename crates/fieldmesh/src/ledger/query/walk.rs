@@ -11,7 +11,6 @@ use crate::ledger::Ledger;
 use crate::projection::record_time;
 use crate::readers::Kept;
 use crate::rows::{self, DocumentRow};
-use crate::schema;
 
 use super::{Plan, Read};
 
@@ -43,9 +42,12 @@ impl Ledger {
             if kept.map_or(Ok(false), |kept| kept.has(&id))? {
                 continue;
             }
+            if row.scope.collection != plan.schema.number {
+                continue;
+            }
             let Some(record) = row.record.take() else { continue };
             // An index that was not kept for a while may name a record under an earlier time too.
-            let time = record_time(&schema::numbered(row.scope.collection), &record);
+            let time = record_time(&plan.schema, &record);
             let is_current = rows::indexed_time(&key) == Some(rows::sortable(time));
             if is_current && plan.admits(&row, &record) && plan.is_behind(id, &record) {
                 last = Some(id);

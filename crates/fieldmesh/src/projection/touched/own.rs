@@ -6,7 +6,6 @@ use fieldmesh_document::gate;
 use crate::changes::{Closure, Source};
 use crate::made::{Made, MadeOrigin};
 use crate::rows::{ChangeRef, LOCAL_LEAF, RecordRow};
-use crate::schema;
 
 use super::{Touched, full_hash};
 
@@ -84,7 +83,7 @@ impl Touched<'_> {
         let Ok(peeked) = fieldmesh_document::peek(&source.change) else { return false };
         match known.reach(&peeked.deps) {
             Ok(closure) if damage.is_none() => {
-                let schema = schema::numbered(scope.collection);
+                let schema = self.schemas.after(scope.collection, &self.id);
                 let accepted = gate::judge(&source.change, &closure, &origin);
                 let read = accepted.map(|accepted| RecordRow::of(&accepted.document, &schema));
                 read.is_ok_and(|read| read.is_ok_and(|read| read == *record))

@@ -1,0 +1,230 @@
+//! Who defines collections, which definition is in force, and what hostile ones come to.
+
+use super::*;
+use crate::{ItemError, SCHEMA_PART_SIZE_MAX, SCHEMA_PARTS_MAX, SchemaPart};
+use fieldmesh_model::schema::SCHEMA_SIZE_MAX;
+
+fn round(version: u32, comment: &str) -> String {
+    let fields = "[[field]]\nkey = \"a\"\nkind = \"bool\"\n";
+    format!("# {comment}\nname = \"round\"\nversion = {version}\n{fields}")
+}
+
+fn parts(name: &str, version: u32, text: &str) -> Vec<Statement> {
+    let parts = SchemaPart::of(name, version, Moment::from_millis(5), text, None);
+    parts.into_iter().map(|part| Statement::Schema(Box::new(part))).collect()
+}
+
+fn shuffled(crew: &Crew, seed: u64) -> Vec<Item> {
+    let (mut items, mut state) = (crew.items.clone(), seed);
+    for at in (1..items.len()).rev() {
+        items.swap(at, draw(&mut state) % (at + 1));
+    }
+    items
+}
+
+fn in_force(policy: &Policy) -> Vec<(&str, u32)> {
+    policy.schemas().map(|it| (it.name(), it.version())).collect()
+}
+
+#[test]
+fn only_an_administrator_defines_a_collection_and_only_until_it_is_revoked() {
+    let mut crew = Crew::new();
+    let authority = crew.authority.clone();
+    let [admin, lead, operator, stranger] = [10, 11, 12, 13].map(device);
+    crew.authorise(&admin, Role::Admin);
+    crew.say(&authority, &issuer(&lead));
+    crew.certify(&admin, &operator, Role::Operator);
+    let part = &parts("round", 1, &round(1, ""))[0];
+    for signer in [&lead, &operator, &stranger] {
+        let item = crew.say(signer, part);
+        assert!(!crew.policy().counts(&item) && crew.policy().schemas().next().is_none());
+    }
+    let item = crew.say(&admin, part);
+    let policy = crew.policy();
+    assert!(policy.counts(&item));
+    let signed = policy.schemas().next().unwrap();
+    assert_eq!(policy.schema(signed.number()), Some(signed));
+    assert_eq!((signed.by, signed.at), (admin.public_key(), Moment::from_millis(5)));
+    assert_eq!(signed.collection().unwrap().fields.len(), 1);
+    let revocation = Revocation {
+        device: admin.device(),
+        version: 1,
+        heads: BTreeSet::new(),
+        items: policy.head(&admin.public_key()),
+        remaining: None,
+        wipe: false,
+        reason: String::new(),
+    };
+    crew.say(&authority, &Statement::Revocation(Box::new(revocation)));
+    crew.say(&admin, &parts("round", 2, &round(2, ""))[0]);
+    for seed in 1..=50 {
+        let policy = Policy::evaluate(crew.tenant, &shuffled(&crew, seed));
+        assert_eq!(in_force(&policy), [("round", 1)], "what it said before stays, seed {seed}");
+        assert_eq!(policy.other_schemas().count(), 0);
+    }
+}
+
+#[test]
+fn admins_who_define_one_collection_apart_agree_on_one_and_the_other_is_listed() {
+    let mut crew = Crew::new();
+    let [one, two] = [10, 11].map(device);
+    crew.authorise(&one, Role::Admin);
+    crew.authorise(&two, Role::Admin);
+    crew.say(&one, &parts("round", 1, &round(1, "of one"))[0]);
+    crew.say(&one, &parts("round", 2, &round(2, "of one"))[0]);
+    crew.say(&two, &parts("round", 2, &round(2, "of two"))[0]);
+    let expected = crew.policy();
+    let chosen = expected.schemas().next().unwrap();
+    assert_eq!((chosen.version(), chosen.by), (2, two.public_key()), "the greater text");
+    let others: Vec<_> = expected.other_schemas().map(|it| (it.version(), it.by)).collect();
+    assert_eq!(others, [(1, one.public_key()), (2, one.public_key())]);
+    for seed in 1..=100 {
+        assert_eq!(Policy::evaluate(crew.tenant, &shuffled(&crew, seed)), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_long_schema_counts_once_all_of_it_is_there() {
+    let mut crew = Crew::new();
+    let admin = device(10);
+    crew.authorise(&admin, Role::Admin);
+    let text = round(1, &"\u{1f6e2}".repeat(10_000));
+    let said = parts("round", 1, &text);
+    assert_eq!(said.len(), 6);
+    let ids: Vec<_> = said.iter().map(|part| crew.say(&admin, part)).collect();
+    let policy = crew.policy();
+    assert_eq!(policy.schemas().next().map(|it| it.text()), Some(text.as_str()));
+    for id in ids {
+        let rest: Vec<Item> = crew.items.iter().filter(|it| it.id() != id).cloned().collect();
+        assert_eq!(Policy::evaluate(crew.tenant, &rest).schemas().count(), 0);
+    }
+    // Parts of two files make none, and neither do those of two signers.
+    let other = device(11);
+    crew.authorise(&other, Role::Admin);
+    let half = parts("round", 2, &round(2, &"x".repeat(10_000)));
+    crew.say(&admin, &half[0]);
+    crew.say(&other, &half[1]);
+    assert_eq!(in_force(&crew.policy()), [("round", 1)]);
+}
+
+#[test]
+fn hostile_definitions_change_nothing_that_is_built_in_and_nothing_else() {
+    let mut crew = Crew::new();
+    let admin = device(10);
+    crew.authorise(&admin, Role::Admin);
+    let sign = |statement: &Statement| {
+        Item::sign(&admin, TenantId::default(), ItemPlace::FIRST, statement)
+    };
+    for name in ["", "Round", "a b", "\u{1b}[2J", "_x"] {
+        assert_eq!(sign(&parts(name, 1, "x")[0]), Err(ItemError::Unclean), "{name:?}");
+    }
+    let longest = "#".repeat(SCHEMA_SIZE_MAX);
+    let fitting = parts("round", 1, &longest);
+    assert!(fitting.len() <= usize::from(SCHEMA_PARTS_MAX));
+    assert!(fitting.iter().all(|part| sign(part).is_ok()));
+    let beyond = "#".repeat(SCHEMA_PART_SIZE_MAX * usize::from(SCHEMA_PARTS_MAX) + 1);
+    assert!(parts("round", 1, &beyond).iter().all(|part| sign(part).is_err()));
+    // Whoever signs what a program of ours never would: all of it is kept, none of it is read.
+    let nested = format!("name = \"deep\"\na = {}", "[".repeat(7_000));
+    for (name, text) in [
+        ("deep", nested.as_str()),
+        ("other", &round(1, "")),
+        ("none", "\0\0"),
+        ("built", "name = \"well\"\n[[field]]\nkey = \"a\"\nkind = \"bool\"\n"),
+    ] {
+        crew.say(&admin, &parts(name, 1, text)[0]);
+    }
+    let policy = crew.policy();
+    assert_eq!(policy.schemas().count(), 4);
+    assert!(policy.schemas().all(|signed| signed.collection().is_none()));
+    assert!(policy.schema(1).is_none());
+    let mut torn = SchemaPart::of("round", 1, Moment::ZERO, "x", None).remove(0);
+    torn.whole = [7; 32];
+    crew.say(&admin, &Statement::Schema(Box::new(torn)));
+    assert_eq!(crew.policy().schemas().count(), 4);
+}
+
+#[test]
+fn what_counts_does_not_depend_on_which_collections_a_program_has_built_in() {
+    let mut crew = Crew::new();
+    let admin = device(10);
+    crew.authorise(&admin, Role::Admin);
+    let text = round(1, "").replace("\"round\"", "\"well\"");
+    let item = crew.say(&admin, &parts("well", 1, &text)[0]);
+    let policy = crew.policy();
+    assert!(policy.counts(&item));
+    let signed = policy.schemas().next().unwrap();
+    assert_eq!(signed.collection().unwrap().name, "well", "a program without wells reads it too");
+}
+
+#[test]
+fn one_item_cannot_close_a_collection_for_ever() {
+    let mut crew = Crew::new();
+    let [admin, thief] = [10, 11].map(device);
+    crew.authorise(&admin, Role::Admin);
+    crew.authorise(&thief, Role::Admin);
+    crew.say(&admin, &parts("round", 1, &round(1, ""))[0]);
+    for version in [3, 4, u32::MAX] {
+        crew.say(&thief, &parts("round", version, "\0")[0]);
+    }
+    assert_eq!(in_force(&crew.policy()), [("round", 1)], "none of them is the next version");
+    crew.say(&admin, &parts("round", 2, &round(2, ""))[0]);
+    let expected = crew.policy();
+    assert_eq!(in_force(&expected), [("round", 4)], "one after the other they are");
+    let number = expected.schemas().next().unwrap().number();
+    for seed in 1..=50 {
+        let policy = Policy::evaluate(crew.tenant, &shuffled(&crew, seed));
+        assert_eq!(policy, expected, "seed {seed}");
+        let read = policy.readable_schema(number).map(SignedSchema::version);
+        assert_eq!(read, Some(2), "what can be read goes on");
+        let ahead: Vec<_> = policy.schemas_ahead().map(SignedSchema::version).collect();
+        assert_eq!(ahead, [u32::MAX]);
+    }
+    crew.say(&admin, &parts("round", 5, &round(5, ""))[0]);
+    assert_eq!(in_force(&crew.policy()), [("round", 5)], "and there is always a next one");
+}
+
+#[test]
+fn definitions_that_did_not_know_of_each_other_are_told_apart_from_earlier_ones() {
+    let mut crew = Crew::new();
+    let [one, two] = [10, 11].map(device);
+    crew.authorise(&one, Role::Admin);
+    crew.authorise(&two, Role::Admin);
+    let mut define = |signer: &DeviceKeys, version, comment: &str, before: Option<&str>| {
+        let text = round(version, comment);
+        let before = before.map(SchemaPart::hash);
+        let part = SchemaPart::of("round", version, Moment::ZERO, &text, before).remove(0);
+        crew.say(signer, &Statement::Schema(Box::new(part)));
+        text
+    };
+    let first = define(&one, 1, "", None);
+    let second = define(&one, 2, "of one", Some(&first));
+    let other = define(&two, 2, "of two", Some(&first));
+    let third = define(&two, 3, "of two", Some(&other));
+    let apart = |crew: &Crew| -> Vec<String> {
+        let policy = crew.policy();
+        let signed = policy.schemas().next().unwrap();
+        policy.schemas_apart(signed).map(|it| it.text().to_owned()).collect()
+    };
+    assert_eq!(apart(&crew), [second], "the others led to it");
+    assert_eq!(crew.policy().schemas().next().unwrap().text(), third);
+}
+
+#[test]
+fn the_bytes_of_a_schema_part_never_change() {
+    let part = SchemaPart {
+        collection: "round".into(),
+        version: 300,
+        at: Moment::from_millis(300),
+        whole: [7; 32],
+        before: Some([8; 32]),
+        part: 1,
+        parts: 2,
+        text: "a".into(),
+    };
+    let statement = Statement::Schema(Box::new(part));
+    let expected = format!("05726f756e64ac02d804{}01{}01020161", "07".repeat(32), "08".repeat(32));
+    assert_eq!(statement.kind(), 70);
+    assert_eq!(data_encoding::HEXLOWER.encode(&statement.body()), expected);
+    assert_eq!(Statement::read(70, &statement.body()), statement);
+}
