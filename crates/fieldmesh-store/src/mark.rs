@@ -15,9 +15,9 @@ use crate::files::{Files, read_whole, write_whole};
 
 /// The newest version of a store's folder, and the one written.
 ///
-/// Version 2 says that the view is one of version 3: a program that keeps no indexes of declared
-/// fields would leave gaps in them.
-pub const STORE_VERSION: u16 = 2;
+/// Version 3 says that the view is one of version 4, or on its way to be: an older program would
+/// take a part of its records for all of them.
+pub const STORE_VERSION: u16 = 3;
 
 /// The file that says whose a store is.
 pub(crate) const STORE_NAME: &str = "store";
@@ -134,12 +134,14 @@ mod tests {
             format!("666d73746f726531{version}{body}")
         };
         let today = mark.encode();
-        assert_eq!(hex(&today[..today.len() - 4]), golden("0002"));
+        assert_eq!(hex(&today[..today.len() - 4]), golden("0003"));
         assert_eq!(StoreMark::decode(&today), Some(FoundMark::Good(mark)));
-        let mut first = today[..today.len() - 4].to_vec();
-        first[9] = 1;
-        assert_eq!(hex(&first), golden("0001"));
-        assert_eq!(StoreMark::decode(&with_checksum(first)), Some(FoundMark::Earlier(mark)));
+        for (version, text) in [(1, "0001"), (2, "0002")] {
+            let mut earlier = today[..today.len() - 4].to_vec();
+            earlier[9] = version;
+            assert_eq!(hex(&earlier), golden(text));
+            assert_eq!(StoreMark::decode(&with_checksum(earlier)), Some(FoundMark::Earlier(mark)));
+        }
     }
 
     #[test]
