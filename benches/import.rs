@@ -95,7 +95,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn import(crew: &Crew, file: &[u8], dry_run: bool) -> Result<Cost, Box<dyn Error>> {
-    let options = ImportOptions { mapping: Some(MAPPING.into()), dry_run, collection: None };
+    let options =
+        ImportOptions { mapping: Some(MAPPING.into()), dry_run, ..ImportOptions::default() };
     let meter = Meter::start();
     let report = crew.lead.import(Cursor::new(file.to_vec()), options, |_| {}).await?;
     let cost = meter.cost();

@@ -108,6 +108,16 @@ pub fn validate(
     if findings.is_empty() { Ok(fields) } else { Err(faults(findings)) }
 }
 
+/// The normal form that [`validate`] gives, whatever is wrong with it: what names a record can be read
+/// in it where not all of the record is there.
+pub fn normal_form(
+    collection: &Collection,
+    fields: &Fields,
+    references: &dyn References,
+) -> Fields {
+    normalise(collection, fields, references, Reading::New).0
+}
+
 /// As [`validate`], for what comes over a dialect: only what its source states refuses.
 ///
 /// # Errors

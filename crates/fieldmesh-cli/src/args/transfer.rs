@@ -14,9 +14,12 @@ Examples:
   fieldmesh import wells.csv --collection well
   fieldmesh import production.csv.gz --map production.toml
   fieldmesh import entries.jsonl --collection field_entry --dry-run
+  fieldmesh import wells.csv --collection well --update
 
 Every refused row is reported with its number and everything that is wrong with it, the other rows
-are imported, and the command then exits 6. A second import of the same file adds nothing.")]
+are imported, and the command then exits 6. A second import of the same file adds nothing. A row whose
+record is there already, by its natural key or unique values, with other contents is refused; with
+--update it edits that record, and what the row leaves blank stays.")]
 pub(crate) struct ImportArgs {
     /// The file, or `-` for standard input.
     pub(crate) file: PathBuf,
@@ -26,6 +29,9 @@ pub(crate) struct ImportArgs {
     /// A mapping from columns to fields.
     #[arg(long, value_name = "MAP.toml")]
     pub(crate) map: Option<PathBuf>,
+    /// Edit records that are there already with what the rows say otherwise.
+    #[arg(long)]
+    pub(crate) update: bool,
     /// Check every row, write nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -26,8 +26,8 @@ pub(super) async fn import(context: &Context<'_>, args: &ImportArgs) -> Result<(
         }
         None => None,
     };
-    let options =
-        ImportOptions { collection: args.collection.clone(), mapping, dry_run: args.dry_run };
+    let (collection, update, dry_run) = (args.collection.clone(), args.update, args.dry_run);
+    let options = ImportOptions { collection, mapping, update, dry_run };
     context
         .with_home(async |home| {
             let bar = progress::file_bar(context.terminal, size);

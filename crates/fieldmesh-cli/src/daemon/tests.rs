@@ -225,6 +225,7 @@ async fn a_file_is_uploaded_whole_and_refused_rows_come_back() {
     let options = ImportOptions {
         collection: Some("well".into()),
         mapping: Some("key = [\n\"a\"\n]".into()),
+        update: true,
         dry_run: true,
     };
     let source = Box::new(io::Cursor::new(text.clone().into_bytes()));

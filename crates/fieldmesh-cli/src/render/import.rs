@@ -8,8 +8,12 @@ use super::{Style, Tone, counted, one_line, short_field, thousands};
 pub(crate) fn imported(report: &ImportReport, style: &Style) -> String {
     let refused = format!("{} refused", thousands(report.refused));
     let tone = if report.refused == 0 { Tone::Plain } else { Tone::Doubtful };
+    let updated = match report.updated {
+        0 => String::new(),
+        updated => format!("{} updated, ", thousands(updated)),
+    };
     let mut text = format!(
-        "{}: {} imported, {} unchanged, {}",
+        "{}: {} imported, {updated}{} unchanged, {}",
         counted(report.rows, "row", "rows"),
         thousands(report.imported),
         thousands(report.unchanged),

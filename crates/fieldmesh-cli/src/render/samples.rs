@@ -373,7 +373,14 @@ fn disk() -> DiskReport {
 
 /// An import with refused rows.
 pub(crate) fn import() -> ImportReport {
-    ImportReport { imported: 136_000, unchanged: 805, refused: 13, rows: 136_818, created: 12_036 }
+    ImportReport {
+        imported: 136_000,
+        updated: 0,
+        unchanged: 805,
+        refused: 13,
+        rows: 136_818,
+        created: 12_036,
+    }
 }
 
 /// A second version that was applied.

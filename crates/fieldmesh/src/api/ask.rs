@@ -69,6 +69,10 @@ pub struct ImportOptions {
     pub collection: Option<String>,
     /// The text of the mapping file.
     pub mapping: Option<String>,
+    /// Edit the record that is there already with the natural key or the unique values of a row;
+    /// it is refused where it says otherwise without this. What a row says nothing of stays.
+    #[serde(default)]
+    pub update: bool,
     /// Check everything, write nothing.
     #[serde(default)]
     pub dry_run: bool,

@@ -79,6 +79,9 @@ pub struct FieldChange {
 pub struct ImportReport {
     /// Rows that made a record.
     pub imported: u64,
+    /// Rows that edited the record that was there already.
+    #[serde(default)]
+    pub updated: u64,
     /// Rows whose record was there already with equal contents.
     pub unchanged: u64,
     /// Rows refused.

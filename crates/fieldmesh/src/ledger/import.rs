@@ -3,7 +3,7 @@
 //! A row's record goes straight into a batch; what an interrupted import had sealed is there, and
 //! running it again continues, because a row that is there already is unchanged.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +26,8 @@ use super::Ledger;
 use super::names::ViewReferences;
 use super::write::Sealing;
 
+mod update;
+
 /// Batches that may be on their way to the disk at a time.
 const SEALING_MAX: usize = 32;
 /// Rows between two reports of progress.
@@ -35,6 +37,8 @@ const PROGRESS_ROWS: u64 = 500;
 struct Run<'a> {
     ledger: &'a Ledger,
     dry_run: bool,
+    /// Whether a row edits the record that is there already.
+    update: bool,
     /// Records of this import by id, with a hash of their fields.
     written: BTreeMap<DocumentId, [u8; 16]>,
     /// Records looked up or made by their unique fields.
@@ -50,6 +54,7 @@ type UniqueKey = (u16, Vec<String>);
 enum Outcome {
     Created(DocumentId),
     Unchanged(DocumentId),
+    Updated(DocumentId),
 }
 
 impl Ledger {
@@ -68,6 +73,7 @@ impl Ledger {
         let mut run = Run {
             ledger: self,
             dry_run: options.dry_run,
+            update: options.update,
             written: BTreeMap::new(),
             once: BTreeMap::new(),
             sealing: VecDeque::new(),
@@ -77,10 +83,10 @@ impl Ledger {
         // However reading ended, what was taken so far is made durable and offered.
         run.finish()?;
         if let Err(Error::Import { reason }) = read {
-            let ImportReport { rows, imported, unchanged, refused, .. } = run.report;
+            let ImportReport { rows, imported, updated, unchanged, refused, .. } = run.report;
             let reason = format!(
-                "{reason}; before that {rows} rows were read: {imported} imported, {unchanged} \
-                 unchanged, {refused} refused"
+                "{reason}; before that {rows} rows were read: {imported} imported, {updated} \
+                 updated, {unchanged} unchanged, {refused} refused"
             );
             return Err(Error::Import { reason });
         }
@@ -130,7 +136,7 @@ impl Run<'_> {
     fn take(&mut self, mapped: Mapped) -> Result<Option<RefusedRow>, Error> {
         let row = mapped.place.number;
         let mut ids: Vec<Option<DocumentId>> = Vec::with_capacity(mapped.records.len());
-        let mut is_new = false;
+        let (mut is_new, mut is_updated) = (false, false);
         for record in mapped.records {
             let is_once = matches!(record.block.create, Create::Once { .. });
             match self.record(record, &ids) {
@@ -143,10 +149,15 @@ impl Run<'_> {
                     }
                 }
                 Ok(Outcome::Unchanged(id)) => ids.push(Some(id)),
+                Ok(Outcome::Updated(id)) => {
+                    ids.push(Some(id));
+                    is_updated = true;
+                }
                 Err(Error::Invalid { faults }) => return Ok(Some(RefusedRow { row, faults })),
                 Err(
                     error @ (Error::NotAllowed { .. }
                     | Error::UnknownCollection { .. }
+                    | Error::NotFound { .. }
                     | Error::Ambiguous { .. }
                     | Error::Usage { .. }),
                 ) => {
@@ -156,10 +167,10 @@ impl Run<'_> {
                 Err(error) => return Err(error),
             }
         }
-        if is_new {
-            self.report.imported += 1;
-        } else {
-            self.report.unchanged += 1;
+        match (is_new, is_updated) {
+            (true, _) => self.report.imported += 1,
+            (false, true) => self.report.updated += 1,
+            (false, false) => self.report.unchanged += 1,
         }
         Ok(None)
     }
@@ -180,6 +191,11 @@ impl Run<'_> {
             return self.record_once(schema, fields, unique);
         }
         self.ledger.resolve_references(schema, &mut fields)?;
+        if self.update
+            && let Some(id) = self.known(schema, &fields, &record.key_extension)?
+        {
+            return self.bring_up(schema, id, &fields);
+        }
         self.write(schema, fields, &record.key_extension)
     }
 
@@ -200,19 +216,18 @@ impl Run<'_> {
                 format!("{} cannot be found by {key}; `unique` needs other fields", schema.name);
             return Err(Error::Import { reason });
         }
-        let mut known: Option<BTreeSet<DocumentId>> = None;
-        for (key, value) in unique.iter().zip(&values).filter(|_| values.len() == unique.len()) {
-            let found = BTreeSet::from_iter(self.ledger.holding(schema, key, value)?);
-            known = Some(match known {
-                Some(before) => before.intersection(&found).copied().collect(),
-                None => found,
-            });
-        }
-        let outcome = match known.and_then(|known| known.first().copied()) {
+        let known = match values.len() == unique.len() {
+            true => {
+                let values = unique.iter().map(String::as_str).zip(values);
+                self.ledger.holding_all(schema, values)?.first().copied()
+            }
+            false => None,
+        };
+        let outcome = match known {
             Some(id) => Outcome::Unchanged(id),
             None => self.write(schema, fields, &[])?,
         };
-        let (Outcome::Created(id) | Outcome::Unchanged(id)) = outcome;
+        let (Outcome::Created(id) | Outcome::Unchanged(id) | Outcome::Updated(id)) = outcome;
         self.once.insert(key, id);
         Ok(outcome)
     }
@@ -225,22 +240,14 @@ impl Run<'_> {
     ) -> Result<Outcome, Error> {
         let ledger = self.ledger;
         ledger.check_create(schema)?;
-        if let Some(device) = &schema.device_field {
-            let own = || Value::Text(ledger.device().to_string());
-            fields.entry(device.clone()).or_insert_with(own);
-        }
-        if let Some(user) = &schema.user_field {
-            let own = || Value::Text(ledger.user().to_string());
-            fields.entry(user.clone()).or_insert_with(own);
-        }
-        let references =
-            Overlay { view: ViewReferences::new(ledger, schema, None), written: &self.written };
+        self.sign(schema, &mut fields);
+        let references = self.references(schema);
         let fields = references.view.judge(validate(schema, &fields, &references))?;
         let ready = ledger.identify(schema, fields, extension);
         ledger.check_key_not_purged(ready.id)?;
         let hash = fields_hash(&ready.fields);
         let uniques = unique_keys(schema, &ready.fields);
-        for id in [Some(ready.id), self.holder(schema, &uniques)?].into_iter().flatten() {
+        for id in [Some(ready.id), self.holder(schema, &ready.fields)?].into_iter().flatten() {
             match self.existing(id)? {
                 Some(existing) if existing == hash => return Ok(Outcome::Unchanged(id)),
                 Some(_) => {
@@ -264,21 +271,32 @@ impl Run<'_> {
         Ok(Outcome::Created(ready.id))
     }
 
-    /// The record that holds one of these unique values already.
-    fn holder(
-        &self,
-        schema: &Collection,
-        uniques: &[UniqueKey],
-    ) -> Result<Option<DocumentId>, Error> {
-        for (group, unique) in uniques.iter().zip(plain_groups(schema)) {
-            if let Some(id) = self.once.get(group) {
+    /// Says who made a record where the row does not.
+    fn sign(&self, schema: &Collection, fields: &mut Fields) {
+        let ledger = self.ledger;
+        if let Some(device) = &schema.device_field {
+            let own = || Value::Text(ledger.device().to_string());
+            fields.entry(device.clone()).or_insert_with(own);
+        }
+        if let Some(user) = &schema.user_field {
+            let own = || Value::Text(ledger.user().to_string());
+            fields.entry(user.clone()).or_insert_with(own);
+        }
+    }
+
+    fn references(&self, schema: &Arc<Collection>) -> Overlay<'_> {
+        Overlay { view: ViewReferences::new(self.ledger, schema, None), written: &self.written }
+    }
+
+    /// The record that holds unique values of these fields already.
+    fn holder(&self, schema: &Collection, fields: &Fields) -> Result<Option<DocumentId>, Error> {
+        let made = unique_keys(schema, fields).into_iter();
+        if let Some(id) = made.into_iter().find_map(|unique| self.once.get(&unique)) {
+            return Ok(Some(*id));
+        }
+        for group in unique_groups(schema, fields) {
+            if let Some(id) = self.ledger.holding_all(schema, group)?.first() {
                 return Ok(Some(*id));
-            }
-            if let Some((key, value)) = unique.fields.first().zip(group.1.first()) {
-                let found = self.ledger.holding(schema, key, &Value::Text(value.clone()))?;
-                if let Some(id) = found.first() {
-                    return Ok(Some(*id));
-                }
             }
         }
         Ok(None)
@@ -405,17 +423,23 @@ fn typed(schema: &Collection, fields: Fields) -> Fields {
     fields.into_iter().filter_map(typed).collect()
 }
 
-/// The groups of unique fields that are fields only.
-fn plain_groups(schema: &Collection) -> impl Iterator<Item = &Unique> {
-    schema.unique.iter().filter(|unique| !unique.extended)
+/// The unique values that a record has, by group: of fields only, and those that have a value.
+fn unique_groups<'a>(
+    schema: &'a Collection,
+    fields: &'a Fields,
+) -> impl Iterator<Item = Vec<(&'a str, &'a Value)>> {
+    let value = |key: &'a String| Some((key.as_str(), fields.get(key)?));
+    let is_plain = |unique: &&'a Unique| !unique.extended && unique.applies_to(fields);
+    let groups = schema.unique.iter().filter(is_plain);
+    groups.filter_map(move |unique| unique.fields.iter().map(value).collect())
 }
 
-/// The values of each of these groups.
+/// The same as keys of what this import has made.
 fn unique_keys(schema: &Collection, fields: &Fields) -> Vec<UniqueKey> {
-    let cell = |key: &String| fields.get(key).map(Value::to_cell).unwrap_or_default();
-    plain_groups(schema)
-        .map(|unique| (schema.number, unique.fields.iter().map(cell).collect()))
-        .collect()
+    let key = |group: Vec<(&str, &Value)>| -> UniqueKey {
+        (schema.number, group.into_iter().map(|(_, value)| value.to_cell()).collect())
+    };
+    unique_groups(schema, fields).map(key).collect()
 }
 
 fn fields_hash(fields: &Fields) -> [u8; 16] {
@@ -426,3 +450,6 @@ fn fields_hash(fields: &Fields) -> [u8; 16] {
 fn import_error(error: &dyn std::error::Error) -> Error {
     Error::Import { reason: crate::error::with_causes(error) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,23 @@ impl Ledger {
         Ok(found)
     }
 
+    /// Records of `collection` that hold all of these values in indexed fields and are not deleted.
+    pub(super) fn holding_all<'v>(
+        &self,
+        collection: &Collection,
+        values: impl IntoIterator<Item = (&'v str, &'v Value)>,
+    ) -> Result<BTreeSet<DocumentId>, Error> {
+        let mut held: Option<BTreeSet<DocumentId>> = None;
+        for (key, value) in values {
+            let found = BTreeSet::from_iter(self.holding(collection, key, value)?);
+            held = Some(match held {
+                Some(before) => before.intersection(&found).copied().collect(),
+                None => found,
+            });
+        }
+        Ok(held.unwrap_or_default())
+    }
+
     /// Records of `collection` that hold `value` in the indexed field `key` and are not deleted.
     pub(super) fn holding(
         &self,
@@ -276,15 +293,8 @@ impl References for ViewReferences<'_> {
 
     fn is_taken(&self, collection: &str, fields: &[String], values: &[&Value]) -> bool {
         let Some(collection) = self.named(collection) else { return false };
-        let mut candidates: Option<BTreeSet<DocumentId>> = None;
-        for (key, value) in fields.iter().zip(values) {
-            let found = self.answer(self.ledger.holding(&collection, key, value));
-            let found: BTreeSet<DocumentId> = found.into_iter().flatten().collect();
-            candidates = Some(match candidates {
-                Some(before) => before.intersection(&found).copied().collect(),
-                None => found,
-            });
-        }
-        candidates.unwrap_or_default().into_iter().any(|id| Some(id) != self.except)
+        let values = fields.iter().map(String::as_str).zip(values.iter().copied());
+        let held = self.answer(self.ledger.holding_all(&collection, values));
+        held.unwrap_or_default().into_iter().any(|id| Some(id) != self.except)
     }
 }

@@ -1,0 +1,120 @@
+//! Rows against records that are there already.
+
+use std::io::Cursor;
+
+use serde_json::Value as Json;
+
+use crate::api::{ImportOptions, ImportReport, ListQuery, Record, SchemaOptions, SchemaStep};
+use crate::{Error, Node, TenantOptions};
+
+const HEADER: &str = "name,apiNumber,status,operator\n";
+
+struct Office {
+    node: Node,
+    _folder: tempfile::TempDir,
+}
+
+impl Office {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("home")).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        Self { node, _folder: folder }
+    }
+
+    async fn import(&self, rows: &str, more: ImportOptions) -> ImportReport {
+        let file = Cursor::new(rows.to_owned());
+        self.node.import(file, more, |_| {}).await.unwrap()
+    }
+
+    async fn wells(&self, rows: &str, more: ImportOptions) -> (u64, u64, u64, u64) {
+        let options = ImportOptions { collection: Some("well".into()), ..more };
+        let report = self.import(&format!("{HEADER}{rows}"), options).await;
+        let ImportReport { imported, updated, unchanged, refused, .. } = report;
+        assert_eq!(imported + updated + unchanged + refused, report.rows);
+        (imported, updated, unchanged, refused)
+    }
+
+    async fn well(&self, number: &str) -> Record {
+        self.node.show(number).await.unwrap()
+    }
+}
+
+fn update() -> ImportOptions {
+    ImportOptions { update: true, ..ImportOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_file_edits_what_it_says_otherwise_and_nothing_else() {
+    let office = Office::new().await;
+    let first = "Alder 1,42-227-30001,ACTIVE,Acme\nAlder 2,42-227-30002,ACTIVE,Acme\n";
+    assert_eq!(office.wells(first, update()).await, (2, 0, 0, 0));
+    let crew = office.well("42-227-30001").await;
+    let corrected = "Alder 1,42-227-30001,PLUGGED,\nAlder 2,42-227-30002,ACTIVE,Acme\n\
+                     Alder 3,42-227-30003,ACTIVE,\n";
+    // Without being asked to, an import replaces nothing that a crew may have written.
+    assert_eq!(office.wells(corrected, ImportOptions::default()).await, (1, 0, 1, 1));
+    assert_eq!(office.well("42-227-30001").await.fields, crew.fields);
+
+    assert_eq!(office.wells(corrected, update()).await, (0, 1, 2, 0));
+    let well = office.well("42-227-30001").await;
+    assert_eq!((well.id, &well.fields["status"]), (crew.id, &Json::from("PLUGGED")));
+    assert_eq!(well.fields["operator"], "Acme", "a blank says nothing");
+    assert_eq!(office.node.history(&well.id.to_string()).await.unwrap().len(), 2);
+    assert_eq!(office.wells(corrected, update()).await, (0, 0, 3, 0));
+    office.node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_row_of_the_same_file_goes_before_an_earlier_one() {
+    let office = Office::new().await;
+    let rows = "Alder 1,42-227-30001,ACTIVE,Acme\nAlder 1,42-227-30001,PLUGGED,\n\
+                Alder 1,42-227-30001,PLUGGED,Bell\n";
+    let dry = ImportOptions { dry_run: true, ..update() };
+    assert_eq!(office.wells(rows, dry).await, (1, 2, 0, 0));
+    assert!(matches!(office.node.show("42-227-30001").await, Err(Error::NotFound { .. })));
+    assert_eq!(office.wells(rows, update()).await, (1, 2, 0, 0));
+    let well = office.well("42-227-30001").await;
+    assert_eq!(
+        (&well.fields["status"], &well.fields["operator"]),
+        (&"PLUGGED".into(), &"Bell".into())
+    );
+    office.node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_not_whole_edits_a_record_but_makes_none() {
+    let office = Office::new().await;
+    office.wells("Alder 1,42-227-30001,ACTIVE,Acme\n", update()).await;
+    let options = ImportOptions { collection: Some("well".into()), ..update() };
+    let rows = "apiNumber,operator\n42-227-30001,Bell\n42-227-30002,Bell\n";
+    let report = office.import(rows, options).await;
+    assert_eq!((report.updated, report.refused), (1, 1), "{report:?}");
+    let well = office.well("42-227-30001").await;
+    assert_eq!(
+        (&well.fields["name"], &well.fields["operator"]),
+        (&"Alder 1".into(), &"Bell".into())
+    );
+    office.node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_lack_what_is_unique_are_not_taken_for_one_another() {
+    let office = Office::new().await;
+    let text = "name = \"valve\"\n[[field]]\nkey = \"tag\"\nkind = \"text\"\n\
+                [[field]]\nkey = \"state\"\nkind = \"text\"\n\
+                [[unique]]\nfields = [\"tag\"]\nmessage = \"Tag is in use\"\n";
+    let schema = SchemaOptions { text: text.to_owned(), step: SchemaStep::Apply };
+    office.node.schema(schema).await.unwrap();
+    let valves = || ImportOptions { collection: Some("valve".into()), ..update() };
+    let report = office.import("tag,state\n,open\n,shut\nV-1,open\n", valves()).await;
+    assert_eq!((report.imported, report.refused), (3, 0), "{report:?}");
+    let report = office.import("tag,state\nV-1,shut\n", valves()).await;
+    assert_eq!((report.updated, report.refused), (1, 0), "{report:?}");
+    let query = ListQuery { collection: "valve".into(), ..ListQuery::default() };
+    let states = office.node.list(query).await.unwrap();
+    let count = |state: &str| states.iter().filter(|it| it.fields["state"] == state).count();
+    assert_eq!((count("open"), count("shut")), (1, 2));
+    office.node.shutdown().await.unwrap();
+}
