@@ -23,6 +23,8 @@ struct Follower {
     grown: watch::Receiver<u64>,
     /// Where the feed stood when the following began.
     begun: Option<JoinHandle<Result<Mark, Error>>>,
+    /// What the order of arrival is known by that is followed.
+    feed: Option<[u8; 8]>,
 }
 
 /// Pages as soon as there is something to say; the end of the stream is the end of the node.
@@ -38,7 +40,7 @@ pub(crate) fn pages(
         let inner = Arc::clone(&inner);
         tokio::task::spawn_blocking(move || inner.access.mark())
     });
-    let follower = Follower { inner, caller, dialect, pull, grown, begun };
+    let follower = Follower { inner, caller, dialect, pull, grown, begun, feed: None };
     stream::unfold(follower, |mut follower| async move {
         let page = follower.next().await?;
         Some((page, follower))
@@ -53,14 +55,18 @@ impl Follower {
         loop {
             // What arrives while the page is read is seen by the next look.
             self.grown.mark_unchanged();
-            let page = match self.read().await {
-                Ok(page) => page,
+            let (page, feed) = match self.read().await {
+                Ok(read) => read,
                 Err(Failure::Refused(_)) => return None,
                 Err(Failure::Broken(error)) => {
                     tracing::warn!(%error, "a client can follow no further");
                     return None;
                 }
             };
+            if self.feed.replace(feed).is_some_and(|before| before != feed) {
+                // Its places mean nothing any more: whoever comes again is told to begin anew.
+                return None;
+            }
             self.pull.since = Since::Place(page.place);
             if !page.items.is_empty() {
                 return Some(page);
@@ -71,14 +77,17 @@ impl Follower {
         }
     }
 
-    async fn read(&self) -> Result<Page, Failure> {
+    /// The next page, and what the order of arrival is known by that it follows.
+    async fn read(&self) -> Result<(Page, [u8; 8]), Failure> {
         let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
         let (dialect, pull) = (self.dialect, self.pull.clone());
         let read = tokio::task::spawn_blocking(move || {
             // The server's time is not asked for here: items carry their moments of arrival.
             let at = Moment::ZERO;
             let (access, pages) = (&inner.access, &inner.pages);
-            Task { access, pages, caller: &caller, dialect, at }.pull(&pull)
+            let task = Task { access, pages, caller: &caller, dialect, at };
+            let page = access.on_one_view(|| task.pull(&pull))?;
+            Ok((page, access.feed_id()?))
         });
         read.await.unwrap_or(Err(Failure::Broken(Error::ShuttingDown)))
     }

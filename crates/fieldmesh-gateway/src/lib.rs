@@ -104,7 +104,7 @@ impl Gateway {
         let done = tokio::task::spawn_blocking(move || {
             let task =
                 Task { access: &inner.access, pages: &inner.pages, caller: &caller, dialect, at };
-            task.execute(command)
+            task.access.on_one_view(|| task.execute(command))
         });
         match done.await {
             Ok(Ok(outcome)) => outcome,
@@ -112,6 +112,10 @@ impl Gateway {
             // What the caller gave cannot be stored so.
             Ok(Err(Failure::Broken(Error::Invalid { faults }))) => {
                 Outcome::Refused(Refusal::Invalid { faults })
+            }
+            Ok(Err(Failure::Broken(error @ Error::Remaking { .. }))) => {
+                tracing::warn!(%error, "a command has to come again");
+                Outcome::Refused(Refusal::Failed)
             }
             Ok(Err(Failure::Broken(error))) => {
                 tracing::error!(%error, "a command could not be executed");

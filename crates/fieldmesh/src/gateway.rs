@@ -64,7 +64,7 @@ impl Access {
     }
 
     /// What tells the order of arrival here from that of any other store, or of this one before it
-    /// was put back from an older copy.
+    /// was put back from an older copy or its view was made anew.
     ///
     /// # Errors
     ///
@@ -90,6 +90,23 @@ impl Access {
     /// The view cannot follow.
     pub fn settle(&self) -> Result<(), Error> {
         self.ledger.settle()
+    }
+
+    /// Does something with one view that has all records; fails where records are being made anew
+    /// for longer than anybody waits, or begin to be meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, and [`Error::Remaking`].
+    pub fn on_one_view<T, E: From<Error>>(
+        &self,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let number = self.ledger.projector.view_number();
+        self.ledger.await_records("apps are answered once all of it is there")?;
+        let done = work()?;
+        self.ledger.check_view(number)?;
+        Ok(done)
     }
 
     /// The record, deleted or not.

@@ -252,6 +252,8 @@ impl Ledger {
 
     /// The last fact of the same kind as `example`.
     pub(crate) fn recall(&self, example: &Fact) -> Result<Option<Fact>, Error> {
+        // What one that is begun anew has not come to was said all the same.
+        self.projector.wait_known()?;
         rows::find(self.view(), Tree::Meta, fact_key(example))
     }
 
@@ -286,12 +288,10 @@ impl Ledger {
     /// Waits until everything recorded here so far can be read, and a moment for what came from
     /// others: reading never waits for the end of a long synchronisation.
     ///
-    /// Where records are being made anew it waits until those are there of all that the log has now.
+    /// Where records are being made anew it waits until those are there that were there before.
     pub(crate) fn settle(&self) -> Result<(), Error> {
         self.mend_view();
-        if self.remaking().is_some() {
-            return self.catch_up();
-        }
+        self.projector.wait_made()?;
         let newest = self.desk().newest;
         newest.map_or(Ok(()), |place| self.projector.wait(place))?;
         if let Some(end) = self.store.end() {

@@ -51,10 +51,11 @@ impl Position {
         self.making.map_or(self.noted, |made| made.0)
     }
 
-    /// What people are told, if the records lag behind.
+    /// What people are told, if the records lack anything up to `end`, which is where the log ended
+    /// when the view was begun: what came later is on its way, as it always is.
     pub(crate) fn remaking(&self, end: Option<Place>) -> Option<Remaking> {
-        let made = self.making?;
-        Some(Remaking { done: number(made.0), of: number(end.max(self.noted)) })
+        let made = self.making.filter(|made| made.0 < end)?;
+        Some(Remaking { done: number(made.0), of: number(end) })
     }
 }
 

@@ -215,7 +215,8 @@ impl Node {
     /// may be among those that are not made so far.
     pub async fn show(&self, name: &str) -> Result<Record, Error> {
         let name = name.to_owned();
-        self.blocking(move |ledger| ledger.show_named(&name)).await
+        let show = move |ledger: &Ledger| ledger.show_named(&name);
+        self.blocking(move |ledger| ledger.on_one_view(show)).await
     }
 
     /// Every change of a record, oldest first.
@@ -233,7 +234,7 @@ impl Node {
     ///
     /// The collection or a condition is not understood.
     pub async fn list(&self, query: ListQuery) -> Result<Vec<Record>, Error> {
-        self.blocking_on_all(move |ledger| ledger.list(&query)).await
+        self.reading(move |ledger| ledger.list(&query)).await
     }
 
     /// Writes records to `out`; gives their number.
@@ -271,7 +272,7 @@ impl Node {
     ///
     /// The kind is not known.
     pub async fn conflicts(&self, query: ConflictQuery) -> Result<Vec<ConflictReport>, Error> {
-        self.blocking_on_all(move |ledger| ledger.conflicts(&query)).await
+        self.reading(move |ledger| ledger.conflicts(&query)).await
     }
 
     /// One item of the inbox, by its id or the end of it.
@@ -281,7 +282,7 @@ impl Node {
     /// [`Error::NotFound`] also where it has been settled.
     pub async fn conflict(&self, id: &str) -> Result<ConflictReport, Error> {
         let id = id.to_owned();
-        self.blocking_on_all(move |ledger| ledger.conflict(&id)).await
+        self.reading(move |ledger| ledger.conflict(&id)).await
     }
 
     /// Settles one item of the inbox by an ordinary change that replaces all its values.
@@ -371,13 +372,18 @@ impl Node {
         &self,
         work: impl FnOnce(&Ledger) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let ledger = &self.inner.ledger;
-        let mut turned = ledger.projector.turned();
-        if let Some(end) = ledger.remaking().and_then(|_| ledger.store.end()) {
-            ledger.projector.wake();
-            while ledger.projector.is_behind(end) && turned.changed().await.is_ok() {}
-        }
+        let projector = &self.inner.ledger.projector;
+        let mut turned = projector.turned();
+        while projector.is_remaking() && turned.changed().await.is_ok() {}
         self.blocking(work).await
+    }
+
+    /// The same for what is only read, and all of it from one view.
+    pub(crate) async fn reading<T: Send + 'static>(
+        &self,
+        read: impl Fn(&Ledger) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.blocking_on_all(move |ledger| ledger.on_one_view(read)).await
     }
 
     /// Waits until all records are there, where they are being made anew; `progress` is told how
@@ -388,8 +394,7 @@ impl Node {
         let ledger = &self.inner.ledger;
         let mut turned = ledger.projector.turned();
         while let Some(remaking) = ledger.remaking() {
-            let is_going_on = ledger.store.end().is_some_and(|end| ledger.projector.is_behind(end));
-            if !is_going_on || turned.changed().await.is_err() {
+            if !ledger.projector.is_remaking() || turned.changed().await.is_err() {
                 return;
             }
             progress(remaking);

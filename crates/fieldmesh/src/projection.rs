@@ -40,7 +40,7 @@ use crate::readers::Readers;
 use crate::rows::{self, ChainRow, ChangeRef, LOCAL_LEAF, LeafRow, QuarantineRow};
 
 use self::damage::Damage;
-pub(crate) use self::gone::VANISHED_KEY;
+pub(crate) use self::gone::{ARRIVALS_KEY, VANISHED_KEY};
 pub(crate) use self::index::{
     field_hash, group_hashes, is_declared, is_indexed, name_hash, number_of, record_time,
 };
@@ -181,10 +181,7 @@ impl<'a> Projection<'a> {
                     Ok(())
                 }
             },
-            Entry::Change(local) => {
-                self.apply_local(place, local);
-                Ok(())
-            }
+            Entry::Change(local) => self.apply_local(place, local),
             Entry::Fact(fact) if !self.sources.reach.has_notes() => {
                 self.apply_fact_to_records(place, fact)
             }
@@ -268,6 +265,7 @@ impl<'a> Projection<'a> {
         }
         self.write_counts()?;
         self.write_vanished()?;
+        self.name_arrivals()?;
         self.standing.write(&mut self.writes);
         self.schemas.write(&mut self.writes)?;
         self.receipts.write(&mut self.writes);
@@ -306,7 +304,7 @@ impl<'a> Projection<'a> {
             self.apply_chain(batch, header)?;
             self.note_remains(place, batch);
         }
-        if self.sources.forward_only {
+        if self.sources.forward_only || self.is_passed_over(place, header.scope)? {
             return Ok(());
         }
         let own = header.author == self.sources.me;
@@ -364,8 +362,17 @@ impl<'a> Projection<'a> {
         Ok(())
     }
 
-    fn apply_local(&mut self, place: Place, local: LocalChange) {
+    /// Whether a pass over the records alone passes over what lies at `place`: its scope was let go
+    /// behind that, and the frame that says so may not be readable a second time.
+    fn is_passed_over(&self, place: Place, scope: Scope) -> Result<bool, Error> {
+        Ok(!self.sources.reach.has_notes() && self.is_let_go(place, scope)?)
+    }
+
+    fn apply_local(&mut self, place: Place, local: LocalChange) -> Result<(), Error> {
         let (document, scope) = (local.document, local.scope);
+        if self.is_passed_over(place, scope)? {
+            return Ok(());
+        }
         let reach = self.sources.reach;
         let hash = if reach.has_records() {
             let source = Source::of_local(local, self.sources.me);
@@ -374,7 +381,7 @@ impl<'a> Projection<'a> {
             touched::short_hash(&local.change)
         };
         if !reach.has_notes() {
-            return;
+            return Ok(());
         }
         self.note_local_remains(place, self.sources.policy.is_purged(&document));
         if let Some(hash) = hash {
@@ -382,6 +389,7 @@ impl<'a> Projection<'a> {
             let key = rows::unsealed_key(document, hash);
             self.writes.put(Tree::Meta, key, rows::encode(&place));
         }
+        Ok(())
     }
 
     /// Lines one change up for its document; gives the start of its hash if it can be read.

@@ -6,6 +6,7 @@
 //! it applies them, because a change and the batch that seals it cost little more than one of them.
 
 mod step;
+mod wait;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,7 @@ use fieldmesh_identity::Policy;
 use fieldmesh_model::{DeviceId, DocumentId};
 use fieldmesh_store::{Place, Store};
 
+use crate::api::Remaking;
 use crate::error::Error;
 use crate::made::MadeChanges;
 use crate::making::{Made, Position};
@@ -98,14 +100,19 @@ struct Health {
 }
 
 impl State {
+    /// How far the records have come, while those are made anew that were there before.
+    fn remaking(&self) -> Option<Remaking> {
+        self.position.remaking(self.notes_first)
+    }
+
+    /// Has the thread look for something to do at once, and try again what has failed.
+    fn ask(&mut self) {
+        (self.wake, self.is_urgent, self.is_asked) = (true, true, true);
+    }
+
     /// Why not everything that is durable can be read.
     fn fault(&self) -> Option<&String> {
         self.notes.fault.as_ref().or(self.records.fault.as_ref())
-    }
-
-    /// Whether the entry at `place` is on its way into the view.
-    fn is_behind(&self, place: Place) -> bool {
-        self.position.shown() < Some(place) && self.fault().is_none() && !self.stop
     }
 
     /// Fails if whoever waits would wait for ever.
@@ -214,8 +221,7 @@ impl Projector {
 
     /// As [`Self::wake`], and that somebody waits.
     pub(crate) fn hurry(&self) {
-        let mut state = self.lock();
-        (state.wake, state.is_urgent, state.is_asked) = (true, true, true);
+        self.lock().ask();
         self.shared.changed.notify_all();
     }
 
@@ -229,54 +235,15 @@ impl Projector {
         self.shared.readers.end();
     }
 
-    /// Waits until everything of the entry at `place` is in the view. Blocks.
-    pub(crate) fn wait(&self, place: Place) -> Result<(), Error> {
-        self.wait_until(|position| position.shown() >= Some(place), State::fault)
+    /// How far the records have come, while those are made anew that were there before.
+    pub(crate) fn remaking(&self) -> Option<Remaking> {
+        self.lock().remaking()
     }
 
-    /// Waits until the view knows of the entry at `place`, its records apart. Blocks.
-    pub(crate) fn wait_noted(&self, place: Place) -> Result<(), Error> {
-        let is_there = |position: &Position| position.noted >= Some(place);
-        self.wait_until(is_there, |state| state.notes.fault.as_ref())
-    }
-
-    fn wait_until(
-        &self,
-        is_there: impl Fn(&Position) -> bool,
-        fault: impl Fn(&State) -> Option<&String>,
-    ) -> Result<(), Error> {
-        if is_there(&self.lock().position) {
-            return Ok(());
-        }
-        self.hurry();
-        let mut state = self.lock();
-        loop {
-            if is_there(&state.position) {
-                return Ok(());
-            }
-            state.check(fault(&state))?;
-            state = self.shared.changed.wait(state).expect("no holder of this lock panics");
-        }
-    }
-
-    /// As [`Self::wait`], but no longer than `patience`; says whether it is there. Blocks.
-    pub(crate) fn wait_for(&self, place: Place, patience: Duration) -> Result<bool, Error> {
-        if self.applied() >= Some(place) {
-            return Ok(true);
-        }
-        self.hurry();
-        let is_behind = |state: &mut State| state.is_behind(place);
-        let waited = self.shared.changed.wait_timeout_while(self.lock(), patience, is_behind);
-        let (state, _) = waited.expect("no holder of this lock panics");
-        if state.position.shown() >= Some(place) {
-            return Ok(true);
-        }
-        state.check(state.fault()).map(|()| false)
-    }
-
-    /// Whether the entry at `place` is on its way into the view.
-    pub(crate) fn is_behind(&self, place: Place) -> bool {
-        self.lock().is_behind(place)
+    /// Whether that goes on.
+    pub(crate) fn is_remaking(&self) -> bool {
+        let state = self.lock();
+        state.remaking().is_some() && state.fault().is_none() && !state.stop
     }
 
     /// Changes whenever the thread has looked for something to do.
@@ -288,29 +255,11 @@ impl Projector {
     pub(crate) fn reopen(&self) {
         let mut state = self.lock();
         let rounds = state.rounds;
-        (state.wake, state.is_urgent, state.is_asked) = (true, true, true);
+        state.ask();
         self.shared.changed.notify_all();
         // Two rounds: one that finds it broken, one that works on the new one.
         let is_same = |state: &mut State| state.rounds < rounds + 2 && !state.stop;
         let _ = self.shared.changed.wait_timeout_while(state, REOPEN_PATIENCE, is_same);
-    }
-
-    /// Waits for a step that begins after this call, so with the policy of now. Blocks.
-    pub(crate) fn turn_over(&self) -> Result<(), Error> {
-        let mut state = self.lock();
-        let rounds = state.rounds;
-        // The first round may have begun before.
-        for round in 1..=2 {
-            (state.wake, state.is_urgent) = (true, true);
-            self.shared.changed.notify_all();
-            while state.rounds < rounds + round {
-                if state.stop {
-                    return Err(Error::ShuttingDown);
-                }
-                state = self.shared.changed.wait(state).expect("no holder of this lock panics");
-            }
-        }
-        state.check(state.fault())
     }
 
     /// Whether records are only handed on, and none is ever in the view.
@@ -429,6 +378,7 @@ impl Projector {
         // It may be empty from here on, and nobody is to take what it lacks for what there is not.
         state.view_number += 1;
         state.position = Position { noted: None, making: Some(Made::default()) };
+        state.notes_first = work.store.end();
         let reached = state.reached;
         drop(state);
         self.shared.readers.lose();
@@ -483,6 +433,29 @@ fn make_indexes(store: &Store) -> bool {
         tracing::warn!(%error, "lists look at every record where an index would do");
         false
     })
+}
+
+#[cfg(test)]
+impl Projector {
+    /// Begins the view anew as if what broke it had left nothing of it; nothing is made before
+    /// somebody asks.
+    pub(crate) fn begin_anew(&self, store: &Store) {
+        let mut state = self.lock();
+        let mut emptied = fieldmesh_store::WriteSet::new();
+        use fieldmesh_store::Tree::*;
+        for tree in [Meta, Document, Leaf, Index, Inbox, Feed, Peer, Blob, Item, Chain, Quarantine]
+        {
+            let all = fieldmesh_store::KeyRange::all();
+            let order = fieldmesh_store::Direction::Ascending;
+            for key in store.view().keys(tree, &all, order, usize::MAX).unwrap() {
+                emptied.delete(tree, key);
+            }
+        }
+        store.view().apply(emptied).unwrap();
+        state.view_number += 1;
+        state.position = Position { noted: None, making: Some(Made::default()) };
+        state.notes_first = store.end();
+    }
 }
 
 #[cfg(test)]

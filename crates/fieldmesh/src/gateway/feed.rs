@@ -34,7 +34,7 @@ impl Access {
     ///
     /// The store cannot be read or written.
     pub fn mark(&self) -> Result<Mark, Error> {
-        let last = last_mark(self.ledger.view(), None)?;
+        let last = self.last_mark_made()?;
         let newest = self.newest()?;
         match last {
             Some((place, at)) if newest <= rows::position_end(place) => {
@@ -58,9 +58,17 @@ impl Access {
     ///
     /// The store cannot be read.
     pub fn last_mark(&self) -> Result<Mark, Error> {
-        let last = last_mark(self.ledger.view(), None)?;
-        let (place, at) = last.unwrap_or((Place(0), clock::now()));
+        let (place, at) = self.last_mark_made()?.unwrap_or((Place(0), clock::now()));
         Ok(Mark { position: rows::position_end(place), at })
+    }
+
+    /// The same, once all records before it are there: marks are noted before those are made.
+    fn last_mark_made(&self) -> Result<Option<(Place, Moment)>, Error> {
+        let last = last_mark(self.ledger.view(), None)?;
+        if let Some((place, _)) = last {
+            self.ledger.projector.wait(place)?;
+        }
+        Ok(last)
     }
 
     /// The newest position of the feed.

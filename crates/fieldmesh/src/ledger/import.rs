@@ -37,6 +37,8 @@ const PROGRESS_ROWS: u64 = 500;
 struct Run<'a> {
     ledger: &'a Ledger,
     dry_run: bool,
+    /// The number of the view that rows are compared with.
+    view: u64,
     /// Whether a row edits the record that is there already.
     update: bool,
     /// Records of this import by id, with a hash of their fields.
@@ -65,6 +67,7 @@ impl Ledger {
         options: &ImportOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<ImportReport, Error> {
+        let view = self.projector.view_number();
         self.settle()?;
         let mapping = read_mapping(&self.policy(), options)?;
         let bytes = Arc::new(AtomicU64::new(0));
@@ -73,6 +76,7 @@ impl Ledger {
         let mut run = Run {
             ledger: self,
             dry_run: options.dry_run,
+            view,
             update: options.update,
             written: BTreeMap::new(),
             once: BTreeMap::new(),
@@ -314,6 +318,7 @@ impl Run<'_> {
     fn seal_in(&mut self, ready: &super::create::Ready) -> Result<(), Error> {
         let ledger = self.ledger;
         let mut desk = ledger.desk();
+        ledger.check_view(self.view)?;
         ledger.check_held(ready.scope)?;
         let (epoch, actor) = (desk.author.epoch(), desk.author.actor());
         let (document, change) = Document::create(&ledger.first_change(ready, actor))

@@ -163,7 +163,7 @@ impl Ledger {
         let mut later = BTreeSet::new();
         for place in places {
             let what = self.what_lay_at(*place, &mut listed)?;
-            if !is_whole && matches!(what, Harmed::Change(_) | Harmed::Unknown) {
+            if !is_whole && matches!(what, Harmed::Change(_) | Harmed::Unknown | Harmed::Nothing) {
                 later.insert(*place);
                 continue;
             }
@@ -263,7 +263,8 @@ impl Ledger {
         }
         // A view that was made anew meanwhile may not have come to it.
         let is_batch = self.places.batch_at(place).is_some();
-        let is_nothing = !is_batch && self.seen.has_read(place);
+        let is_first = self.projector.view_number() == 0;
+        let is_nothing = !is_batch && is_first && self.seen.has_read(place);
         Ok(if is_nothing { Harmed::Nothing } else { Harmed::Unknown })
     }
 }

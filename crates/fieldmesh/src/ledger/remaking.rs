@@ -16,11 +16,13 @@ use super::Ledger;
 
 /// How long whoever wants to write waits before he is told to come again.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Views that are read before whoever asks is told to come again.
+const VIEWS_MAX: u32 = 4;
 
 impl Ledger {
     /// How far the records have come, while they are made anew.
     pub(crate) fn remaking(&self) -> Option<Remaking> {
-        self.projector.position().remaking(self.store.end())
+        self.projector.remaking()
     }
 
     /// As [`Ledger::settle`], but without waiting for records that are made anew: says whether they
@@ -28,7 +30,13 @@ impl Ledger {
     pub(crate) fn settle_partly(&self) -> Result<Option<Remaking>, Error> {
         self.mend_view();
         match self.remaking() {
-            Some(remaking) => Ok(Some(remaking)),
+            Some(remaking) => {
+                if self.projector.fault().is_some() {
+                    // There may be room again; the next one who asks is told.
+                    self.projector.hurry();
+                }
+                Ok(Some(remaking))
+            }
             None => self.settle().map(|()| None),
         }
     }
@@ -54,24 +62,39 @@ impl Ledger {
     /// anybody waits; `reason` says why all of them are needed.
     pub(super) fn settle_soon(&self, reason: &str) -> Result<(), Error> {
         self.mend_view();
-        match self.remaking() {
-            Some(_) => self.await_records(reason),
-            None => self.settle(),
-        }
+        self.await_records(reason)?;
+        self.settle()
     }
 
-    /// Where records are being made anew, waits a moment for those of all that the log has now.
-    pub(super) fn await_records(&self, reason: &str) -> Result<(), Error> {
-        let Some((remaking, end)) = self.remaking().zip(self.store.end()) else { return Ok(()) };
-        if self.projector.wait_for(end, PATIENCE)? {
+    /// Where records are being made anew, waits a moment for them.
+    pub(crate) fn await_records(&self, reason: &str) -> Result<(), Error> {
+        let Some(remaking) = self.remaking() else { return Ok(()) };
+        if self.projector.wait_made_for(PATIENCE)? {
             return Ok(());
         }
         Err(remaking_error(self.remaking().unwrap_or(remaking), reason))
     }
 
+    /// Reads from one view: once more where another one was begun meanwhile, which lacked what was
+    /// not made so far.
+    pub(crate) fn on_one_view<T>(
+        &self,
+        read: impl Fn(&Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        for _ in 0..VIEWS_MAX {
+            let number = self.projector.view_number();
+            let found = read(self);
+            if self.projector.view_number() == number {
+                return found;
+            }
+        }
+        let remaking = self.remaking().unwrap_or_default();
+        Err(remaking_error(remaking, "it is begun anew again and again"))
+    }
+
     /// Fails if the view that was read is not the one there is, or has failed meanwhile: what was
     /// not found in it may be recorded all the same.
-    pub(super) fn check_view(&self, number: u64) -> Result<(), Error> {
+    pub(crate) fn check_view(&self, number: u64) -> Result<(), Error> {
         self.view().applied().map_err(|error| Error::store(&error))?;
         if self.projector.view_number() == number {
             return Ok(());

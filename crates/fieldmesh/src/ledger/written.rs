@@ -54,6 +54,9 @@ pub struct NewDocument<'a> {
 /// Records that are being written; nothing of it is promised before [`Write::finish`].
 pub struct Write<'a> {
     ledger: &'a Ledger,
+    /// The number of the view that is read: in one that is begun anew changes of this device may be
+    /// missing, and whoever writes after fewer of them takes a number that is taken.
+    view: u64,
     _alone: MutexGuard<'a, ()>,
     pending: Vec<Pending>,
     open: BTreeMap<DocumentId, Opened>,
@@ -86,12 +89,14 @@ impl Access {
     ///
     /// The view cannot follow.
     pub fn write(&self) -> Result<Write<'_>, Error> {
+        self.ledger.await_records("apps write once all of it is there")?;
         // It guards no data, so one that panicked leaves nothing half done behind it.
         let alone = self.ledger.gateway.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = self.ledger.projector.view_number();
         self.ledger.settle()?;
         let (pending, open, notes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let is_marked = false;
-        Ok(Write { ledger: &self.ledger, _alone: alone, pending, open, notes, is_marked })
+        Ok(Write { ledger: &self.ledger, view, _alone: alone, pending, open, notes, is_marked })
     }
 }
 
@@ -231,6 +236,7 @@ impl Write<'_> {
         let scope = self.ledger.scope_held(Scope::of(new.collection.number, 0, time));
         self.ledger.check_held(scope)?;
         let mut desk = self.ledger.desk();
+        self.ledger.check_view(self.view)?;
         if desk.recent.contains_key(&id) {
             let reason = "somebody else has just made this record; try again".to_owned();
             return Err(Error::Store { reason });
@@ -446,7 +452,9 @@ impl Write<'_> {
         write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, Error>,
     ) -> Result<Held, Error> {
         let ledger = self.ledger;
+        let view = self.view;
         let (opened, mut desk) = self.opened_at_desk(id)?;
+        ledger.check_view(view)?;
         let (scope, total) = (opened.scope, opened.changes.len());
         ledger.check_held(scope)?;
         let version = version.and_then(|version| usize::try_from(version).ok());

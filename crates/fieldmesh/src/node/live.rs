@@ -121,7 +121,7 @@ impl Node {
     /// limit, a cursor, safety.
     pub async fn subscribe(&self, query: ListQuery) -> Result<LiveQuery, Error> {
         let asked = query.clone();
-        let begun = self.blocking_on_all(move |ledger| ledger.follow(&asked)).await?;
+        let begun = self.reading(move |ledger| ledger.follow(&asked)).await?;
         let Followed { present, queue, cursor } = begun;
         Ok(self.follow(query, queue, [LiveEvent::Present(present)].into(), cursor))
     }
@@ -143,8 +143,7 @@ impl Node {
         cursor: &str,
     ) -> Result<LiveQuery, Error> {
         let (asked, before) = (query.clone(), cursor.to_owned());
-        let begun =
-            self.blocking_on_all(move |ledger| ledger.follow_after(&asked, &before)).await?;
+        let begun = self.reading(move |ledger| ledger.follow_after(&asked, &before)).await?;
         let (Followed { present: (), queue, cursor: reached }, events) = begun;
         let live = self.follow(query, queue, events, reached);
         // Until the last of them is given the reader is where he was.
@@ -231,7 +230,8 @@ impl Follower {
             Ok(match taken {
                 Taken::Changes(changes) => Some((ledger.events(changes), cursor)),
                 Taken::Lagged => {
-                    let Followed { present, cursor, .. } = ledger.refollow(&query, &queue)?;
+                    let Followed { present, cursor, .. } =
+                        ledger.on_one_view(|ledger| ledger.refollow(&query, &queue))?;
                     Some(([LiveEvent::Resync(present)].into(), cursor))
                 }
                 Taken::Ended => None,

@@ -4,6 +4,7 @@ use fieldmesh_model::Moment;
 
 use crate::api::{BulkEdit, BulkReport, ChangesPage, ChangesQuery, ListQuery, Page, Record};
 use crate::error::Error;
+use crate::ledger::Ledger;
 
 use super::Node;
 
@@ -18,9 +19,10 @@ impl Node {
     /// The query is not understood, or [`Error::Cursor`]: begin with the first page.
     pub async fn page(&self, query: ListQuery) -> Result<Page, Error> {
         if query.partial {
-            return self.blocking(move |ledger| ledger.page(&query)).await;
+            let page = move |ledger: &Ledger| ledger.page(&query);
+            return self.blocking(move |ledger| ledger.on_one_view(page)).await;
         }
-        self.blocking_on_all(move |ledger| ledger.page(&query)).await
+        self.reading(move |ledger| ledger.page(&query)).await
     }
 
     /// How many records a query asks for; its limit and its cursor do not count.
@@ -29,7 +31,7 @@ impl Node {
     ///
     /// The query is not understood.
     pub async fn count(&self, query: ListQuery) -> Result<u64, Error> {
-        self.blocking_on_all(move |ledger| ledger.count(&query)).await
+        self.reading(move |ledger| ledger.count(&query)).await
     }
 
     /// A record as it was at a time, by the clocks of those who changed it.
@@ -72,7 +74,7 @@ impl Node {
     /// # });
     /// ```
     pub async fn changes(&self, query: ChangesQuery) -> Result<ChangesPage, Error> {
-        self.blocking_on_all(move |ledger| ledger.changes(&query)).await
+        self.reading(move |ledger| ledger.changes(&query)).await
     }
 
     /// Changes many records alike, or shows what that would do; if one of them cannot be changed,

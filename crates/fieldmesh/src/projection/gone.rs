@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fieldmesh_model::{DocumentId, Scope};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
+use crate::clock;
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::harm::{self, Harmed, Outcome};
@@ -19,6 +20,8 @@ use super::{Projection, index};
 /// Where the view keeps, in [`Tree::Meta`], where the feed stood when records left the view last
 /// otherwise than by a change of them: let go or purged. Nothing in the feed tells of them.
 pub(crate) const VANISHED_KEY: &[u8] = b"vanished";
+/// Where the view keeps what its order of arrival is known by, in [`Tree::Meta`].
+pub(crate) const ARRIVALS_KEY: &[u8] = b"arrivals";
 
 /// Records whose rows are deleted together.
 const RECORDS_PER_SET: usize = 1_024;
@@ -74,6 +77,16 @@ impl Projection<'_> {
             let known: u64 = rows::find(self.view, Tree::Meta, VANISHED_KEY)?.unwrap_or(0);
             let vanished = self.vanished.max(known + 1);
             self.writes.put(Tree::Meta, VANISHED_KEY, rows::encode(&vanished));
+        }
+        Ok(())
+    }
+
+    /// Names the order of arrival of a view that is begun: what counts by now stands where it lies,
+    /// although whoever read another view may have come past that before it counted.
+    pub(super) fn name_arrivals(&mut self) -> Result<(), Error> {
+        if self.view.applied().map_err(|error| Error::store(&error))?.is_none() {
+            let name: [u8; 8] = clock::random();
+            self.writes.put(Tree::Meta, ARRIVALS_KEY, rows::encode(&name));
         }
         Ok(())
     }

@@ -105,7 +105,7 @@ impl Projection<'_> {
     }
 
     /// Whether what lies at `place` is of a month that was let go later, and so is dead.
-    fn is_let_go(&self, place: Place, scope: Scope) -> Result<bool, Error> {
+    pub(super) fn is_let_go(&self, place: Place, scope: Scope) -> Result<bool, Error> {
         Ok(keep::end_of_scope(self.view, scope)?.is_some_and(|end| place < end))
     }
 

@@ -226,6 +226,7 @@ impl Contents {
 impl Ledger {
     /// Looks which months before `before` can go.
     pub(super) fn plan_evict(&self, before: u32) -> Result<Plan, Error> {
+        let view = self.projector.view_number();
         // What waits for a batch is in no month of anybody else.
         self.seal_all()?;
         self.catch_up()?;
@@ -243,6 +244,8 @@ impl Ledger {
         self.plan_faults(&mut plan)?;
         self.plan_disputes(&mut plan);
         plan.conclude(before);
+        // One that was begun anew meanwhile knows of fewer reasons to stay.
+        self.check_view(view)?;
         Ok(plan)
     }
 

@@ -2,6 +2,7 @@
 //! Method: the view of a home is taken away, and no record is made of its log until the test has
 //! recorded, edited, read and synced; then everything has to be as if nothing had been.
 
+mod anew;
 mod half;
 
 use std::path::Path;

@@ -8,7 +8,7 @@ use fieldmesh_model::StoreId;
 use fieldmesh_store::{Fate, Past};
 
 use super::*;
-use crate::projection::VANISHED_KEY;
+use crate::projection::{ARRIVALS_KEY, VANISHED_KEY};
 use crate::upkeep::Worth;
 
 const TREES: [Tree; 10] = [
@@ -126,7 +126,7 @@ pub(super) fn all_rows(store: &Store) -> Rows {
         for row in rows::scan(store.view(), tree, KeyRange::all(), Direction::Ascending) {
             let (key, value) = row.unwrap();
             // When records left this view is between it and its readers.
-            if (tree, key.as_slice()) == (Tree::Meta, VANISHED_KEY) {
+            if tree == Tree::Meta && [VANISHED_KEY, ARRIVALS_KEY].contains(&key.as_slice()) {
                 continue;
             }
             let value = if tree == Tree::Document { without_arrival(&value) } else { value };

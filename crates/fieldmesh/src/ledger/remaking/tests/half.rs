@@ -118,11 +118,26 @@ async fn a_crew_whose_records_cannot_be_made_readable_is_told_why_and_not_to_com
         node.ledger().catch_up_noted().unwrap();
     }
     drop(held);
-    // It is tried again as soon as somebody asks.
-    let _ = node.list(all("well")).await;
-    node.ledger().projector.turn_over().unwrap();
+    // It is tried again as soon as somebody asks, who gets no answer of before.
     assert_eq!(node.list(all("well")).await.unwrap().len(), WELLS);
     assert_eq!(node.status().await.unwrap().state, "ready");
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_only_looks_sees_that_there_is_room_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("home");
+    let (_, _, device) = home(&path).await;
+    lose_view(&path);
+    let held = Held::with(device, Hold::Fail);
+    let node = open(&path).await;
+    node.list(all("well")).await.unwrap_err();
+    assert_eq!(node.status().await.unwrap().state, "damaged");
+    drop(held);
+    while node.status().await.unwrap().state != "ready" {
+        tokio::task::yield_now().await;
+    }
     node.shutdown().await.unwrap();
 }
 
