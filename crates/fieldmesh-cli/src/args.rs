@@ -7,6 +7,7 @@ mod conflicts;
 mod demo;
 mod device;
 mod doctor;
+mod draft;
 mod evict;
 mod loopback;
 mod purge;
@@ -27,6 +28,7 @@ pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, ResolveArgs};
 pub(crate) use demo::DemoArgs;
 pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
 pub(crate) use doctor::DoctorArgs;
+pub(crate) use draft::{DraftId, DraftsArgs, DraftsCommand};
 pub(crate) use evict::EvictArgs;
 pub(crate) use loopback::{Http, LoopbackArgs};
 pub(crate) use purge::PurgeArgs;
@@ -109,6 +111,10 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Record something and print its id.
     Record(RecordArgs),
+    /// Show what is not finished, change it, or throw it away.
+    Drafts(DraftsArgs),
+    /// Record a draft and print the id of the record.
+    Submit(DraftId),
     /// Change fields of a record, or of many alike.
     Edit(EditArgs),
     /// Delete a record; its history stays.

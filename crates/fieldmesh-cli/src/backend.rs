@@ -17,6 +17,7 @@ use fieldmesh::api::{
     Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
+use fieldmesh::api::{Draft, DraftChange};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use futures::future::BoxFuture;
@@ -115,6 +116,14 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>>;
     /// What was purged so far.
     fn purges(&self) -> Answer<'_, Vec<PurgedRecord>>;
+    /// Begins, changes or discards a draft.
+    fn change_draft(&self, change: DraftChange) -> Answer<'_, Draft>;
+    /// The drafts on this device.
+    fn drafts(&self) -> Answer<'_, Vec<Draft>>;
+    /// One of them.
+    fn draft(&self, id: String) -> Answer<'_, Draft>;
+    /// Records a draft.
+    fn submit_draft(&self, id: String) -> Answer<'_, Record>;
     /// Checks the schema of a collection, or puts it in force.
     fn schema(&self, options: SchemaOptions) -> Answer<'_, SchemaReport>;
     /// The collections that there are, or one in full.

@@ -6,6 +6,7 @@ mod compact;
 mod conflicts;
 mod device;
 mod doctor;
+mod draft;
 mod evict;
 mod home;
 mod invite;
@@ -115,6 +116,8 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Rekey => secret::rekey(&context).await,
         Command::Doctor(args) => doctor::doctor(&context, args).await,
         Command::Purge(args) => purge::purge(&context, args).await,
+        Command::Drafts(args) => draft::drafts(&context, args).await,
+        Command::Submit(draft) => draft::submit(&context, &draft.id).await,
         Command::Schema(args) => schema::schema(&context, args).await,
         Command::Demo(args) => crate::demo::demo(args, terminal).await,
         Command::Completions { shell } => completions(terminal, *shell),

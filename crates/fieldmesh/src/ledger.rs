@@ -11,6 +11,7 @@ mod conflicts;
 mod copies;
 mod create;
 mod diagnosis;
+mod draft;
 mod evict;
 mod export;
 mod feed;
@@ -105,6 +106,8 @@ pub(crate) struct Ledger {
     naming: Mutex<purge::Naming>,
     /// Held by the gateway that writes.
     gateway: Mutex<()>,
+    /// Held by whoever changes or submits drafts.
+    drafts: Mutex<()>,
 }
 
 /// What is locked while a local change is built.
@@ -195,6 +198,7 @@ impl Ledger {
             scrubbed: scrub::Scrubbed::default(),
             naming: Mutex::default(),
             gateway: Mutex::default(),
+            drafts: Mutex::default(),
         })
     }
 

@@ -12,6 +12,7 @@ mod copies;
 mod devices;
 mod doctor;
 mod dormant;
+mod draft;
 mod enrol;
 mod erase;
 mod evict;
@@ -129,6 +130,13 @@ struct Inner {
     erased: tokio::sync::watch::Sender<Option<String>>,
 }
 
+/// Says in the log that a production entry was made, in the words that crews look for.
+fn tell_production(record: &Record) {
+    if record.fields.get("entryType").is_some_and(|kind| kind == "PRODUCTION") {
+        tracing::info!(target: "SyncEngine", "Production logged locally: {}", record.id);
+    }
+}
+
 impl Node {
     /// Prepares a node in the folder `home`.
     pub fn builder(home: impl Into<std::path::PathBuf>) -> Builder {
@@ -143,9 +151,7 @@ impl Node {
     /// same natural key.
     pub async fn record(&self, new: NewRecord) -> Result<Record, Error> {
         let record = self.blocking(move |ledger| ledger.create(&new)).await?;
-        if record.fields.get("entryType").is_some_and(|kind| kind == "PRODUCTION") {
-            tracing::info!(target: "SyncEngine", "Production logged locally: {}", record.id);
-        }
+        tell_production(&record);
         Ok(record)
     }
 

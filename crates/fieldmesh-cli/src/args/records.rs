@@ -18,6 +18,10 @@ pub(crate) struct RecordArgs {
     /// [default: now].
     #[arg(long, value_name = "TIME", value_parser = times::when)]
     pub(crate) at: Option<Moment>,
+    /// Keep it as a draft on this device, whatever is missing, and print the id of that; `submit`
+    /// records it.
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) draft: bool,
     /// Take the fields from a file of JSON objects, or `-` for standard input; each becomes a
     /// record.
     #[arg(long, value_name = "-|FILE")]

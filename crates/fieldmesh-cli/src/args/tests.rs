@@ -113,6 +113,21 @@ fn every_documented_command_is_understood() {
 }
 
 #[test]
+fn drafts_are_begun_shown_changed_and_submitted() {
+    for line in [
+        &["record", "well", "name=Alder", "--draft"][..],
+        &["drafts"],
+        &["drafts", "--json"],
+        &["drafts", "show", "5be1"],
+        &["drafts", "edit", "5be1", "name=x"],
+        &["drafts", "discard", "5be1"],
+        &["submit", "5be1"],
+    ] {
+        parse(line).unwrap();
+    }
+}
+
+#[test]
 fn schemas_are_checked_applied_and_shown() {
     for line in [
         &["schema", "check", "round.toml"][..],
@@ -129,7 +144,6 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
     for line in [
         &["record", "field_entry", "a=1", "--critical"][..],
         &["record", "field_entry", "a=1", "--photo", "x.jpg"],
-        &["record", "field_entry", "a=1", "--draft"],
         &["record", "field_entry"],
         &["doctor", "everything"],
         &["record", "field_entry", "a=1", "--at", "2026-02-31"],
@@ -178,7 +192,10 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["recovery", "create"],
         &["service", "install"],
         &["relay", "list"],
-        &["submit", "7c21"],
+        &["submit"],
+        &["drafts", "edit", "5be1"],
+        &["drafts", "discard"],
+        &["record", "well", "--draft", "--from", "f"],
         &["approve", "7c21"],
         &["purge"],
         &["schema"],

@@ -10,6 +10,7 @@ use fieldmesh::api::{
     RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
+use fieldmesh::api::{Draft, DraftChange};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 
@@ -176,6 +177,22 @@ impl Backend for Local {
 
     fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>> {
         Box::pin(async move { self.0.purge(options).await.map_err(problem) })
+    }
+
+    fn change_draft(&self, change: DraftChange) -> Answer<'_, Draft> {
+        Box::pin(async move { self.0.change_draft(change).await.map_err(problem) })
+    }
+
+    fn drafts(&self) -> Answer<'_, Vec<Draft>> {
+        Box::pin(async move { self.0.drafts().await.map_err(problem) })
+    }
+
+    fn draft(&self, id: String) -> Answer<'_, Draft> {
+        Box::pin(async move { self.0.draft(&id).await.map_err(problem) })
+    }
+
+    fn submit_draft(&self, id: String) -> Answer<'_, Record> {
+        Box::pin(async move { self.0.submit_draft(&id).await.map_err(problem) })
     }
 
     fn schema(&self, options: SchemaOptions) -> Answer<'_, SchemaReport> {

@@ -16,6 +16,7 @@ use fieldmesh::api::{
     RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
+use fieldmesh::api::{Draft, DraftChange};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use serde_json::json;
@@ -270,6 +271,26 @@ impl Backend for Remote {
         Box::pin(
             async move { self.exchange(Method::POST, "/v1/purges").json(&options)?.value().await },
         )
+    }
+
+    fn change_draft(&self, change: DraftChange) -> Answer<'_, Draft> {
+        Box::pin(
+            async move { self.exchange(Method::POST, "/v1/drafts").json(&change)?.value().await },
+        )
+    }
+
+    fn drafts(&self) -> Answer<'_, Vec<Draft>> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/drafts").value().await })
+    }
+
+    fn draft(&self, id: String) -> Answer<'_, Draft> {
+        let path = format!("/v1/drafts/{}", escape(&id));
+        Box::pin(async move { self.exchange(Method::GET, path).value().await })
+    }
+
+    fn submit_draft(&self, id: String) -> Answer<'_, Record> {
+        let path = format!("/v1/drafts/{}/submit", escape(&id));
+        Box::pin(async move { self.exchange(Method::POST, path).value().await })
     }
 
     fn schema(&self, options: SchemaOptions) -> Answer<'_, SchemaReport> {

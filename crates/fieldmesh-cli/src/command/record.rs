@@ -8,7 +8,7 @@ use fieldmesh::api::{Edits, ListQuery, NewRecord, Page, Problem, Record};
 use fieldmesh_model::catalogue;
 use serde_json::{Map, Value as Json};
 
-use super::{Context, bulk};
+use super::{Context, bulk, draft};
 use crate::args::{EditArgs, IdArgs, ListArgs, RecordArgs, ShowArgs};
 use crate::backend::Backend;
 use crate::exit::Failure;
@@ -17,6 +17,9 @@ use crate::render;
 
 /// `record`
 pub(super) async fn record(context: &Context<'_>, args: &RecordArgs) -> Result<(), Failure> {
+    if args.draft {
+        return draft::begin(context, args).await;
+    }
     let new = |fields| NewRecord {
         collection: args.collection.clone(),
         fields,

@@ -12,6 +12,7 @@ use fieldmesh::api::{
     Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions,
     SyncReport, SyncSettingsChange, VerifyReport,
 };
+use fieldmesh::api::{Draft, DraftChange};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use fieldmesh_model::validate::Fault;
@@ -238,6 +239,22 @@ impl Backend for Fake {
 
     fn purge(&self, options: PurgeOptions) -> Answer<'_, Vec<PurgeReport>> {
         self.answer(options, samples::purged())
+    }
+
+    fn change_draft(&self, change: DraftChange) -> Answer<'_, Draft> {
+        self.answer(change, samples::draft())
+    }
+
+    fn drafts(&self) -> Answer<'_, Vec<Draft>> {
+        self.answer("drafts", vec![samples::draft()])
+    }
+
+    fn draft(&self, id: String) -> Answer<'_, Draft> {
+        self.answer(("draft", id), samples::draft())
+    }
+
+    fn submit_draft(&self, id: String) -> Answer<'_, Record> {
+        self.answer(("submit", id), samples::record())
     }
 
     fn schema(&self, options: SchemaOptions) -> Answer<'_, SchemaReport> {

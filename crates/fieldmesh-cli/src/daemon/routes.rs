@@ -3,6 +3,7 @@
 mod compact;
 mod conflicts;
 mod devices;
+mod drafts;
 mod evict;
 mod home;
 mod purges;
@@ -51,6 +52,9 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/doctor", get(home::doctor))
         .route("/v1/doctor/accept", post(home::accept_losses))
         .route("/v1/purges", get(purges::list).post(purges::purge))
+        .route("/v1/drafts", get(drafts::list).post(drafts::change))
+        .route("/v1/drafts/{id}", get(drafts::show))
+        .route("/v1/drafts/{id}/submit", post(drafts::submit))
         .route("/v1/schemas", get(schemas::list).post(schemas::take))
         .route("/v1/schemas/{name}", get(schemas::show))
         .route("/v1/log", put(home::log))

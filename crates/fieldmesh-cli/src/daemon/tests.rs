@@ -12,7 +12,7 @@ use fieldmesh::api::{
     ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress, PurgeOptions,
     RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
-use fieldmesh::api::{SchemaOptions, SchemaStep};
+use fieldmesh::api::{DraftChange, SchemaOptions, SchemaStep};
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
@@ -131,6 +131,15 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(remote.purge(options.clone()).await, Ok(samples::purged()));
     assert_eq!(running.last_asked(), format!("{options:?}"));
     assert_eq!(remote.purges().await, Ok(samples::purges()));
+    let edits = Edits { assignments: vec!["a=ö".into()], ..Edits::default() };
+    let change = DraftChange::Edit { id: "5b/ö".into(), edits };
+    assert_eq!(remote.change_draft(change.clone()).await, Ok(samples::draft()));
+    assert_eq!(running.last_asked(), format!("{change:?}"));
+    assert_eq!(remote.drafts().await, Ok(vec![samples::draft()]));
+    assert_eq!(remote.draft("5b/ö".into()).await, Ok(samples::draft()));
+    assert_eq!(running.last_asked(), "(\"draft\", \"5b/ö\")");
+    assert_eq!(remote.submit_draft("5b/ö".into()).await, Ok(samples::record()));
+    assert_eq!(running.last_asked(), "(\"submit\", \"5b/ö\")");
     let options = SchemaOptions { text: "name = \"ö\"\n".into(), step: SchemaStep::Preview };
     assert_eq!(remote.schema(options.clone()).await, Ok(samples::schema()));
     assert_eq!(running.last_asked(), format!("{options:?}"));

@@ -31,10 +31,7 @@ pub(crate) fn record(record: &Record, style: &Style) -> String {
         heading.push_str(&style.paint(Tone::Doubtful, "deleted"));
     }
     let fields = flat(record, style);
-    let fields: Vec<(&str, String)> = ordered(fields.keys().map(String::as_str))
-        .into_iter()
-        .filter_map(|field| Some((field, fields.get(field)?.clone())))
-        .collect();
+    let fields = in_order(&fields);
     let origin = format!(
         "{} by user …{} on device …{}",
         style.time(record.created_at),
@@ -97,6 +94,21 @@ pub(super) fn place(safety: Safety) -> (String, Tone) {
         Safety::Devices(count) => (format!("on {count} devices"), Tone::Plain),
         Safety::Relay => ("safe".into(), Tone::Good),
     }
+}
+
+/// The same as fields and values, those first that people look for.
+pub(super) fn in_order(fields: &BTreeMap<String, String>) -> Vec<(&str, String)> {
+    ordered(fields.keys().map(String::as_str))
+        .into_iter()
+        .filter_map(|field| Some((field, fields.get(field)?.clone())))
+        .collect()
+}
+
+/// Values that are no record so far, by their short names as text.
+pub(super) fn flat_fields(values: &Map<String, Json>, style: &Style) -> BTreeMap<String, String> {
+    let mut fields = BTreeMap::new();
+    flatten("", values, &Map::new(), style, &mut fields);
+    fields
 }
 
 /// The fields by their short names as text; references by the names they point to.

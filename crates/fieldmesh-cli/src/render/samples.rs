@@ -7,7 +7,8 @@ use fieldmesh::api::{
     Revision, RevokeReport, Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult,
     TenantReport,
 };
-use fieldmesh::api::{SchemaReport, SchemaShown, SchemaState};
+use fieldmesh::api::{Draft, SchemaReport, SchemaShown, SchemaState};
+use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
 
@@ -380,6 +381,21 @@ pub(crate) fn import() -> ImportReport {
         refused: 13,
         rows: 136_818,
         created: 12_036,
+    }
+}
+
+/// A reading that lacks what was produced.
+pub(crate) fn draft() -> Draft {
+    let fields =
+        json!({"wellId": "State 12-4", "entryType": "PRODUCTION", "data": {"notes": "a\nb"}});
+    let Json::Object(fields) = fields else { unreachable!("it is an object") };
+    Draft {
+        id: "5be1a0c9f00d5be1a0c9f00d5be1a0c9".into(),
+        collection: "field_entry".into(),
+        fields,
+        begun_at: at(),
+        saved_at: at(),
+        faults: vec![Fault::new("data.oilVolume", "Oil volume is required")],
     }
 }
 

@@ -382,6 +382,34 @@ fn what_is_open_is_told_before_what_was_healed() {
 }
 
 #[test]
+fn a_draft_says_what_it_lacks() {
+    let mut sample = samples::draft();
+    assert_eq!(
+        drafts(std::slice::from_ref(&sample), &Style { width: 120, ..style() }),
+        "\
+draft     collection   begun             state    values
+5be1a0c9  field_entry  2026-03-01 08:30  1 to do  wellId=State 12-4 entryType=PRODUCTION notes=a b
+"
+    );
+    assert_eq!(
+        draft(&sample, &style()),
+        "\
+draft of field_entry 5be1a0c9f00d5be1a0c9f00d5be1a0c9
+  wellId     State 12-4
+  entryType  PRODUCTION
+  notes      a b
+begun    2026-03-01 08:30
+changed  2026-03-01 08:30
+Before it can be submitted:
+  oilVolume: Oil volume is required
+"
+    );
+    assert!(draft_gone(&sample, &style()).starts_with("Thrown away:\ndraft of field_entry 5be1"));
+    sample.faults.clear();
+    assert!(draft(&sample, &style()).ends_with("Record it: fieldmesh submit 5be1a0c9\n"));
+}
+
+#[test]
 fn a_schema_says_what_it_changes_and_which_of_them_counts() {
     let applied = samples::schema();
     assert_eq!(

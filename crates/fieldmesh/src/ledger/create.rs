@@ -41,9 +41,29 @@ impl Ready {
     }
 }
 
+/// What the id of a record without a natural key is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seed {
+    /// When it was created.
+    pub(super) at: Moment,
+    /// Random.
+    pub(super) nonce: [u8; 16],
+}
+
+impl Seed {
+    fn new() -> Self {
+        Self { at: clock::now(), nonce: clock::random() }
+    }
+}
+
 impl Ledger {
     /// Creates a record; it is on disk when this returns.
     pub(crate) fn create(&self, new: &NewRecord) -> Result<Record, Error> {
+        self.create_from(new, &Seed::new())
+    }
+
+    /// The same, the same record each time where that has no natural key.
+    pub(super) fn create_from(&self, new: &NewRecord, seed: &Seed) -> Result<Record, Error> {
         let schema = self.schema_named(&new.collection)?;
         self.check_create(&schema)?;
         // A disk that failed for a moment must not keep a crew from recording.
@@ -59,11 +79,11 @@ impl Ledger {
             // What must be unique is compared with everything, the last moment included.
             self.settle()?;
         }
-        let ready = match self.prepare(&schema, fields.clone()) {
+        let ready = match self.prepare(&schema, fields.clone(), seed) {
             // What it refers to may have been recorded a moment ago and not be in the view.
             Err(Error::Invalid { .. }) => {
                 self.settle()?;
-                self.prepare(&schema, fields)?
+                self.prepare(&schema, fields, seed)?
             }
             prepared => prepared?,
         };
@@ -86,6 +106,17 @@ impl Ledger {
 
     /// The fields that the input means, not yet checked.
     fn read_fields(&self, schema: &Collection, new: &NewRecord) -> Result<Fields, Error> {
+        let mut fields = self.stated_fields(schema, new)?;
+        self.complete_fields(schema, &mut fields, None);
+        Ok(fields)
+    }
+
+    /// What the input says, and no more.
+    pub(super) fn stated_fields(
+        &self,
+        schema: &Collection,
+        new: &NewRecord,
+    ) -> Result<Fields, Error> {
         let mut faults = Vec::new();
         let mut fields = input::flatten(&Json::Object(new.fields.clone()))
             .map_err(|error| Error::fault("", error.to_string()))?;
@@ -100,18 +131,27 @@ impl Ledger {
             return Err(Error::Invalid { faults });
         }
         if let Some(time) = &schema.time_field {
-            match (new.at, fields.contains_key(time)) {
-                (Some(at), _) => {
-                    fields.insert(time.clone(), Value::Moment(at));
-                }
-                (None, false) => {
-                    fields.insert(time.clone(), Value::Moment(self.desk().unused_now()));
-                }
-                (None, true) => {}
+            if let Some(at) = new.at {
+                fields.insert(time.clone(), Value::Moment(at));
             }
         } else if new.at.is_some() {
             let message = format!("{} has no time of its own; leave --at out", schema.name);
             return Err(Error::fault("at", message));
+        }
+        Ok(fields)
+    }
+
+    /// Adds what follows from when and by whom it is said; the time is a moment of now that no record
+    /// has where none is given.
+    pub(super) fn complete_fields(
+        &self,
+        schema: &Collection,
+        fields: &mut Fields,
+        at: Option<Moment>,
+    ) {
+        if let Some(time) = schema.time_field.as_ref().filter(|key| !fields.contains_key(*key)) {
+            let at = at.unwrap_or_else(|| self.desk().unused_now());
+            fields.insert(time.clone(), Value::Moment(at));
         }
         if let Some(device) = &schema.device_field {
             let own = || Value::Text(self.device().to_string());
@@ -121,15 +161,19 @@ impl Ledger {
             let own = || Value::Text(self.user().to_string());
             fields.entry(user.clone()).or_insert_with(own);
         }
-        Ok(fields)
     }
 
     /// Checks fields against what the view has, and derives the id.
-    fn prepare(&self, schema: &Arc<Collection>, mut fields: Fields) -> Result<Ready, Error> {
+    fn prepare(
+        &self,
+        schema: &Arc<Collection>,
+        mut fields: Fields,
+        seed: &Seed,
+    ) -> Result<Ready, Error> {
         self.resolve_references(schema, &mut fields)?;
         let references = ViewReferences::new(self, schema, None);
         let fields = references.judge(validate(schema, &fields, &references))?;
-        Ok(self.identify(schema, fields, &[]))
+        Ok(self.identify_from(schema, fields, &[], seed))
     }
 
     /// Gives checked fields their id and scope.
@@ -139,13 +183,23 @@ impl Ledger {
         fields: Fields,
         extension: &[u8],
     ) -> Ready {
-        let now = clock::now();
+        self.identify_from(schema, fields, extension, &Seed::new())
+    }
+
+    pub(super) fn identify_from(
+        &self,
+        schema: &Arc<Collection>,
+        fields: Fields,
+        extension: &[u8],
+        seed: &Seed,
+    ) -> Ready {
+        let now = seed.at;
         // A record belongs to the month that its id carries, wherever and whenever it is written.
         let time = schema.time_field.as_ref().and_then(|field| fields.get(field));
         let own = Scope::of(schema.number, 0, time.and_then(Value::as_moment).unwrap_or(now));
         let scope = self.scope_held(own);
         let at = self.desk().author.change_time(scope);
-        let identity = identify(schema, self.user(), now, &fields, extension, clock::random());
+        let identity = identify(schema, self.user(), now, &fields, extension, seed.nonce);
         let is_late = scope != own;
         let schema = Arc::clone(schema);
         Ready { schema, id: identity.id, key: identity.key, scope, fields, at, is_late }
@@ -260,7 +314,7 @@ mod tests {
             ("data.leaksDetected", true.into()),
         ];
         let schema = ledger.schema(wells::FIELD_ENTRY);
-        let ready = ledger.prepare(&schema, fields(&leak)).unwrap();
+        let ready = ledger.prepare(&schema, fields(&leak), &Seed::new()).unwrap();
         // Nobody waits for the disk, so no batch is sealed.
         let _ = ledger.start(&ready).unwrap();
         node.shutdown().await.unwrap();

@@ -1,0 +1,121 @@
+//! Drafts on real homes: nothing that was typed is lost, and nothing is recorded twice.
+
+use serde_json::json;
+
+use crate::api::{Draft, DraftChange, Edits, ListQuery, NewRecord};
+use crate::{Error, Node, TenantOptions};
+
+async fn node(path: &std::path::Path) -> Node {
+    let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+    Node::builder(path).passphrase("one").create_tenant(options).await.unwrap().0
+}
+
+async fn again(node: Node, path: &std::path::Path) -> Node {
+    node.shutdown().await.unwrap();
+    Node::builder(path).passphrase("one").open().await.unwrap()
+}
+
+async fn begin(node: &Node, collection: &str, values: &[&str]) -> Result<Draft, Error> {
+    let assignments = values.iter().map(|text| (*text).to_owned()).collect();
+    let new = NewRecord { collection: collection.into(), assignments, ..NewRecord::default() };
+    node.change_draft(DraftChange::New(new)).await
+}
+
+async fn edit(node: &Node, id: &str, values: &[&str]) -> Result<Draft, Error> {
+    let assignments = values.iter().map(|text| (*text).to_owned()).collect();
+    let edits = Edits { assignments, ..Edits::default() };
+    node.change_draft(DraftChange::Edit { id: id.into(), edits }).await
+}
+
+async fn count(node: &Node, collection: &str) -> u64 {
+    let query = ListQuery { collection: collection.into(), ..ListQuery::default() };
+    node.count(query).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_is_not_finished_is_there_after_a_restart_and_is_recorded_once_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("home");
+    let crew = node(&path).await;
+    let draft = begin(&crew, "wells", &["name=Alder 1", "status=ACTIVE"]).await.unwrap();
+    assert_eq!(draft.collection, "well");
+    let missing: Vec<_> = draft.faults.iter().map(|fault| fault.field.as_str()).collect();
+    assert_eq!(missing, ["apiNumber"]);
+    assert_eq!(count(&crew, "well").await, 0, "nothing counts it");
+    let refused = crew.submit_draft(&draft.id).await;
+    assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+
+    let crew = again(crew, &path).await;
+    assert_eq!(crew.drafts().await.unwrap(), [draft.clone()]);
+    let draft = edit(&crew, &draft.id[..6], &["apiNumber=42-227-30001"]).await.unwrap();
+    assert_eq!((draft.fields["name"].clone(), draft.faults), (json!("Alder 1"), vec![]));
+    let record = crew.submit_draft(&draft.id).await.unwrap();
+    assert_eq!(record.fields["apiNumber"], "42-227-30001");
+    assert_eq!(crew.drafts().await.unwrap(), []);
+    let crew = again(crew, &path).await;
+    assert_eq!((count(&crew, "well").await, crew.drafts().await.unwrap().len()), (1, 0));
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_behind_the_record_of_a_draft_leaves_no_second_one_to_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("home");
+    let crew = node(&path).await;
+    // One that has to be unique, and one that is at its own time.
+    let wells = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+    for (collection, values) in
+        [("well", &wells[..]), ("asset", &["name=Pump", "status=IN_SERVICE"])]
+    {
+        let draft = begin(&crew, collection, values).await.unwrap();
+        assert_eq!(draft.faults, [], "{collection}");
+        let (id, row) = crew.ledger().draft_row(&draft.id).unwrap();
+        let record = crew.submit_draft(&draft.id).await.unwrap();
+        crew.ledger().note_draft(id, Some(&row)).unwrap();
+        assert_eq!(crew.submit_draft(&draft.id).await.unwrap().id, record.id);
+        assert_eq!((count(&crew, collection).await, crew.drafts().await.unwrap().len()), (1, 0));
+    }
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_that_is_finished_in_the_evening_is_of_when_it_was_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("home");
+    let crew = node(&path).await;
+    let wells = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+    let assignments = wells.map(String::from).to_vec();
+    let well = NewRecord { collection: "well".into(), assignments, ..NewRecord::default() };
+    crew.record(well).await.unwrap();
+    let values = ["wellId=Alder 1", "entryType=PRODUCTION"];
+    let draft = begin(&crew, "field_entry", &values).await.unwrap();
+    edit(&crew, &draft.id, &["oilVolume=82.3"]).await.unwrap();
+    let record = crew.submit_draft(&draft.id).await.unwrap();
+    assert_eq!(record.fields["recordedAt"], json!(draft.begun_at.to_string()));
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_a_draft_is_refused_in_words_and_changes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("home");
+    let crew = node(&path).await;
+    let unknown = begin(&crew, "boat", &["name=x"]).await;
+    assert!(matches!(unknown, Err(Error::UnknownCollection { .. })), "{unknown:?}");
+    let draft = begin(&crew, "well", &["name=Alder 1"]).await.unwrap();
+    let second = begin(&crew, "well", &["name=Alder 2"]).await.unwrap();
+    for id in ["", "zz", "7c21a9f0"] {
+        let missing = edit(&crew, id, &["name=x"]).await;
+        assert!(matches!(missing, Err(Error::NotFound { kind: "draft", .. })), "{missing:?}");
+        let missing = crew.submit_draft(id).await;
+        assert!(matches!(missing, Err(Error::NotFound { kind: "draft", .. })), "{missing:?}");
+    }
+    let odd = edit(&crew, &draft.id, &["latitude=north"]).await.unwrap();
+    assert!(odd.faults.iter().any(|fault| fault.field == "latitude"), "kept, and said: {odd:?}");
+    let discarded = crew.change_draft(DraftChange::Discard { id: second.id.clone() }).await;
+    assert_eq!(discarded.unwrap().id, second.id);
+    let left = crew.drafts().await.unwrap();
+    assert_eq!(left.iter().map(|it| &it.id).collect::<Vec<_>>(), [&draft.id]);
+    assert_eq!(crew.draft(&draft.id).await.unwrap(), left[0]);
+    crew.shutdown().await.unwrap();
+}
