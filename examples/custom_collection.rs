@@ -87,7 +87,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn apply(text: &str) -> SchemaOptions {
-    SchemaOptions { text: text.to_owned(), step: SchemaStep::Apply }
+    SchemaOptions { text: text.to_owned(), step: SchemaStep::Apply, ..SchemaOptions::default() }
 }
 
 fn round(pump_tag: &str, state: &str, grease_used: f64) -> PumpRound {

@@ -25,7 +25,8 @@ pub use invitation::{Invitation, InvitationId, JoinSecret};
 pub use item::{Item, ItemError, ItemPlace};
 pub use keys::{Authority, DeviceKeys, RecoveryKey, Seed, Signer};
 pub use policy::{
-    ITEMS_MAX, Member, Policy, Purged, Rank, Refusal, SignedSchema, Standing, Unheard,
+    COLLECTIONS_PER_SIGNER_MAX, DEFINITIONS_PER_SIGNER_MAX, ITEMS_MAX, Member, Policy, Purged,
+    Rank, Refusal, SCHEMA_BYTES_PER_SIGNER_MAX, SignedSchema, Standing, Unheard,
 };
 pub use statement::{
     Adoption, Certificate, ChainHead, Cut, Genesis, HEADS_PER_ITEM_MAX, LEAVES_PER_ITEM_MAX, Pin,

@@ -17,6 +17,7 @@ mod schemas;
 mod subject;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 use fieldmesh_model::{DeviceId, DocumentId, ItemId, Moment, Role, Scope, TenantId, UserId};
@@ -35,7 +36,10 @@ pub use purges::Purged;
 pub use roll::{
     ITEMS_MAX, ITEMS_PER_ADMIN_MAX, ITEMS_PER_ISSUER_MAX, ITEMS_PER_MEMBER_MAX, Unheard,
 };
-pub use schemas::SignedSchema;
+pub use schemas::{
+    COLLECTIONS_PER_SIGNER_MAX, DEFINITIONS_PER_SIGNER_MAX, SCHEMA_BYTES_PER_SIGNER_MAX,
+    SignedSchema,
+};
 
 /// How much the word of a key weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,7 +158,7 @@ pub struct Policy {
     adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
     pins: BTreeMap<Place, [u8; 32]>,
     purges: Purges,
-    schemas: Schemas,
+    schemas: Arc<Schemas>,
     role_versions: BTreeMap<DeviceId, u32>,
     heads: BTreeMap<[u8; 32], Cut>,
     counted: BTreeSet<ItemId>,
@@ -221,7 +225,7 @@ impl Policy {
             adopted: BTreeMap::new(),
             pins: BTreeMap::new(),
             purges: Purges::default(),
-            schemas: Schemas::default(),
+            schemas: Arc::default(),
             role_versions: BTreeMap::new(),
             heads: heads(&items),
             counted: genesis.map(|(id, _)| id).into_iter().collect(),
@@ -232,12 +236,12 @@ impl Policy {
             for rank in Rank::DESCENDING {
                 policy.counted.extend(evaluation.settle(rank));
             }
+            policy.schemas = Arc::new(evaluation.schemas(&policy.counted).put_together());
             policy.keys = evaluation.keys();
             policy.known = evaluation.known();
             policy.adopted = evaluation.adopted;
             policy.pins = evaluation.pins.into_iter().map(|(at, pin)| (at, pin.value)).collect();
             policy.purges = evaluation.purges;
-            policy.schemas = evaluation.schemas.put_together();
             policy.take_subjects(evaluation.subjects, &items);
         }
         policy
@@ -405,9 +409,15 @@ impl Policy {
         self.schemas.apart(signed).into_iter()
     }
 
-    /// The schemas that do not count so far, since versions before them are lacking.
+    /// The schemas that do not count so far, since what they follow on is lacking.
     pub fn schemas_ahead(&self) -> impl Iterator<Item = &SignedSchema> {
         self.schemas.ahead()
+    }
+
+    /// How many more count, were there room for what their signers have defined: see
+    /// [`DEFINITIONS_PER_SIGNER_MAX`].
+    pub fn schemas_left_out(&self) -> usize {
+        self.schemas.left_out()
     }
 
     /// Whether `device` may write in `scope` from now on.

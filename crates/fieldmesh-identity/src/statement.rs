@@ -202,10 +202,9 @@ pub struct Purge {
 
 /// A part of the file by which a tenant defines a collection; most files are one part.
 ///
-/// A definition counts once one signer's parts of it are all there and come to its hash. Of several
-/// for one collection [`Definition::goes_before`] says which is in force; the others are listed.
-///
-/// [`Definition::goes_before`]: fieldmesh_model::schema::Definition::goes_before
+/// A definition counts once one signer's parts of it are all there and come to its hash, and one of
+/// the version before it is there by whomever. Of several of one name the greatest version is in
+/// force, then the greater text; the others are listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaPart {
     /// The name of the collection.

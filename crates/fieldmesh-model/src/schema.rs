@@ -20,7 +20,8 @@ pub use check::{
 pub use evolve::evolve;
 pub use field::{Field, Form, Kind, MergePolicy, Range, Stated};
 pub use file::{
-    Definition, SCHEMA_SIZE_MAX, SchemaError, SchemaFault, decode, line_of, parse, tenant_number,
+    Definition, SCHEMA_SIZE_MAX, SchemaError, SchemaFault, decode, has_number_before, line_of,
+    parse, tenant_number,
 };
 pub use rule::{Origin, Rule, Unique, Variants};
 

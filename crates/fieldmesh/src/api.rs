@@ -49,4 +49,4 @@ pub use report::{
     Traffic, VerifyReport, Vitals,
 };
 pub use safety::{Safety, SafetyCounts};
-pub use schema::{SchemaOptions, SchemaReport, SchemaShown, SchemaState, SchemaStep};
+pub use schema::{SchemaOptions, SchemaReport, SchemaShown, SchemaState, SchemaStep, Unreadable};

@@ -15,7 +15,7 @@ use fieldmesh_model::DocumentId;
 use fieldmesh_store::{Tree, View, WriteSet};
 
 use crate::error::Error;
-use crate::projection::schemas::is_stand;
+use crate::projection::schemas;
 use crate::rows::{self, DocumentRow};
 
 pub(crate) use self::kept::Kept;
@@ -42,10 +42,11 @@ impl Readers {
         self.lock().keep()
     }
 
-    /// The view as it is now, and a queue of what changes from now on of what `admits` admits.
-    pub(crate) fn follow(&self, admits: Admits) -> (Arc<Kept>, Arc<Queue>) {
+    /// The view as it is now, and a queue of what changes from now on of what `admits` admits, all
+    /// of the collection `number`.
+    pub(crate) fn follow(&self, number: u16, admits: Admits) -> (Arc<Kept>, Arc<Queue>) {
         let mut listed = self.lock();
-        let queue = Arc::new(Queue::new(admits));
+        let queue = Arc::new(Queue::new(number, admits));
         if listed.is_ended {
             queue.end();
         }
@@ -71,14 +72,14 @@ impl Readers {
         let mut listed = self.lock();
         listed.forget_gone();
         // Rows from here on are read by another schema than whoever reads has asked by.
-        if writes.changed(Tree::Meta).any(|(key, _)| is_stand(key)) {
-            listed.lose();
+        for number in schemas::read_anew(view, &writes)? {
+            listed.lose_collection(number);
         }
         let touched = if listed.is_empty() { Vec::new() } else { read_touched(view, &writes)? };
         self.looked_at.fetch_add(touched.len() as u64, Ordering::Relaxed);
         for kept in listed.kept.iter().filter_map(Weak::upgrade) {
             for Touched { id, before, .. } in &touched {
-                kept.keep(*id, before.as_deref());
+                kept.keep(*id, before.as_deref())?;
             }
         }
         view.apply(writes).map_err(|error| Error::store(&error))?;
@@ -127,6 +128,12 @@ impl Listed {
     fn lose(&self) {
         self.kept.iter().filter_map(Weak::upgrade).for_each(|kept| kept.lose());
         self.queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.lag());
+    }
+
+    fn lose_collection(&self, number: u16) {
+        self.kept.iter().filter_map(Weak::upgrade).for_each(|kept| kept.lose_collection(number));
+        let queues = self.queues.iter().filter_map(Weak::upgrade);
+        queues.filter(|queue| queue.number() == number).for_each(|queue| queue.lag());
     }
 
     fn forget_gone(&mut self) {

@@ -252,6 +252,17 @@ pub(crate) fn twin_prefix(document: DocumentId) -> Vec<u8> {
     [b"twin/", &document.as_bytes()[..]].concat()
 }
 
+/// The key of a document of a collection of the tenant's own in [`Tree::Meta`], so that those of one
+/// are found without looking at all others.
+pub(crate) fn own_key(collection: u16, document: DocumentId) -> Vec<u8> {
+    [&own_prefix(collection)[..], &document.as_bytes()[..]].concat()
+}
+
+/// The prefix of the documents of such a collection.
+pub(crate) fn own_prefix(collection: u16) -> Vec<u8> {
+    [&b"own/"[..], &collection.to_be_bytes()].concat()
+}
+
 /// The place and leaf at the end of such a key.
 pub(crate) fn twin_place(key: &[u8]) -> Option<(Place, u16)> {
     let (rest, leaf) = key.split_last_chunk::<2>()?;

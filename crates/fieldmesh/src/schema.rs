@@ -84,21 +84,26 @@ pub(crate) fn find(policy: &Policy, name: &str) -> Option<Arc<Collection>> {
     if let Some(known) = catalogue::named(name) {
         return built_in(known.number);
     }
-    let wanted = name.trim().to_lowercase().replace('-', "_");
     let own: Vec<Arc<Collection>> = defined(policy).collect();
-    let called = |wanted: &str| own.iter().find(|known| known.name == wanted).cloned();
-    // The forms that the built-in ones understand; a name itself goes before those.
+    forms(name).iter().find_map(|form| own.iter().find(|known| known.name == *form).cloned())
+}
+
+/// What a person may mean by `name`, in the forms that the built-in collections understand: the
+/// name itself, else its singular.
+fn forms(name: &str) -> Vec<String> {
+    let wanted = name.trim().to_lowercase().replace('-', "_");
     let singular = match wanted.strip_suffix("ies") {
         Some(stem) => Some(format!("{stem}y")),
         None => wanted.strip_suffix('s').map(str::to_owned),
     };
-    called(&wanted).or_else(|| called(&singular?))
+    std::iter::once(wanted).chain(singular).collect()
 }
 
 /// The schema of the collection that a person calls `name`.
 pub(crate) fn named(policy: &Policy, name: &str) -> Result<Arc<Collection>, Error> {
     find(policy, name).ok_or_else(|| {
-        if let Some(signed) = policy.schemas().find(|it| self::name(it) == name) {
+        let forms = forms(name);
+        if let Some(signed) = policy.schemas().find(|it| forms.contains(&self::name(it))) {
             return Error::Usage { reason: unreadable(signed) };
         }
         Error::UnknownCollection { name: name.to_owned(), known: names(policy) }

@@ -37,8 +37,13 @@ pub(crate) enum SchemaCommand {
         /// Only say what it would change.
         #[arg(long)]
         dry_run: bool,
+        /// Go over a version that this program cannot read, and lose what it has. Only where no
+        /// program reads it: a newer one may.
+        #[arg(long)]
+        replace_unreadable: bool,
     },
-    /// Show the collections that there are, or the file of one.
+    /// Show the collections that there are, or the file of one. Definitions of it that do not count
+    /// although somebody made them stand behind it as comments.
     Show {
         /// The collection.
         name: Option<String>,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use fieldmesh::api::{Problem, SchemaOptions, SchemaStep};
+use fieldmesh::api::{Problem, SchemaOptions, SchemaStep, Unreadable};
 use fieldmesh_model::schema::SCHEMA_SIZE_MAX;
 
 use super::Context;
@@ -16,17 +16,28 @@ use crate::render;
 /// `schema`
 pub(super) async fn schema(context: &Context<'_>, args: &SchemaArgs) -> Result<(), Failure> {
     match &args.command {
-        SchemaCommand::Check { file } => take(context, file, SchemaStep::Check).await,
-        SchemaCommand::Apply { file, dry_run } => {
+        SchemaCommand::Check { file } => {
+            take(context, file, SchemaStep::Check, Unreadable::Keep).await
+        }
+        SchemaCommand::Apply { file, dry_run, replace_unreadable } => {
             let step = if *dry_run { SchemaStep::Preview } else { SchemaStep::Apply };
-            take(context, file, step).await
+            let unreadable = match replace_unreadable {
+                true => Unreadable::Replace,
+                false => Unreadable::Keep,
+            };
+            take(context, file, step, unreadable).await
         }
         SchemaCommand::Show { name } => show(context, name.clone()).await,
     }
 }
 
-async fn take(context: &Context<'_>, file: &Path, step: SchemaStep) -> Result<(), Failure> {
-    let options = SchemaOptions { text: read(file)?, step };
+async fn take(
+    context: &Context<'_>,
+    file: &Path,
+    step: SchemaStep,
+    unreadable: Unreadable,
+) -> Result<(), Failure> {
+    let options = SchemaOptions { text: read(file)?, step, unreadable };
     context
         .with_home(async |home| {
             let report = home.schema(options).await?;

@@ -140,7 +140,8 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(running.last_asked(), "(\"draft\", \"5b/ö\")");
     assert_eq!(remote.submit_draft("5b/ö".into()).await, Ok(samples::record()));
     assert_eq!(running.last_asked(), "(\"submit\", \"5b/ö\")");
-    let options = SchemaOptions { text: "name = \"ö\"\n".into(), step: SchemaStep::Preview };
+    let (text, step) = ("name = \"ö\"\n".into(), SchemaStep::Preview);
+    let options = SchemaOptions { text, step, ..SchemaOptions::default() };
     assert_eq!(remote.schema(options.clone()).await, Ok(samples::schema()));
     assert_eq!(running.last_asked(), format!("{options:?}"));
     assert_eq!(remote.schemas(None).await, Ok(samples::schemas()));

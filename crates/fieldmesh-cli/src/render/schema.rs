@@ -63,7 +63,11 @@ pub(crate) fn schemas(found: &[SchemaShown], style: &Style) -> String {
     table.print(style)
 }
 
-/// The file in force, so that it can be changed and applied; of what is built in its fields.
+/// Definitions that are printed behind the one in force.
+const BEHIND_MAX: usize = 16;
+
+/// The file in force, so that it can be changed and applied; of what is built in its fields. What
+/// somebody made and does not count follows as comments, so that it can be taken over.
 pub(crate) fn schema_file(found: &[SchemaShown], style: &Style) -> String {
     let mut text = String::new();
     // A file that this version cannot read is of use only where there is no other.
@@ -71,13 +75,22 @@ pub(crate) fn schema_file(found: &[SchemaShown], style: &Style) -> String {
     let is_file = |state| match state {
         SchemaState::InForce | SchemaState::ReadBy | SchemaState::BuiltIn => true,
         SchemaState::NotUnderstood => !has_readable,
-        SchemaState::Replaced | SchemaState::Ahead => false,
+        SchemaState::Replaced | SchemaState::Apart | SchemaState::Ahead => false,
     };
+    // Of a name whose number another one has nothing is in force.
+    let has_file = found.iter().any(|one| is_file(one.state));
+    let is_behind = |state| match state {
+        SchemaState::Replaced => !has_file,
+        SchemaState::Apart | SchemaState::Ahead => true,
+        SchemaState::InForce
+        | SchemaState::ReadBy
+        | SchemaState::BuiltIn
+        | SchemaState::NotUnderstood => false,
+    };
+    let mut behind = 0;
     for one in found {
         match (&one.text, &one.definition) {
             (Some(file), _) if is_file(one.state) => {
-                // What somebody signed must not garble a terminal.
-                let plain = |letter: &char| matches!(letter, '\n' | '\t') || !letter.is_control();
                 text.extend(file.chars().filter(plain));
                 if !file.ends_with('\n') {
                     text.push('\n');
@@ -89,10 +102,21 @@ pub(crate) fn schema_file(found: &[SchemaShown], style: &Style) -> String {
                 let at = one.at.map(|at| style.time(at)).unwrap_or_default();
                 let (version, state) = (one.version, state(one.state).0);
                 text.push_str(&format!("# {state}: version {version} by {by}, {at}\n"));
+                let file = one.text.as_deref().filter(|_| is_behind(one.state));
+                if let Some(file) = file.filter(|_| behind < BEHIND_MAX) {
+                    behind += 1;
+                    let lines: String = file.chars().filter(plain).collect();
+                    lines.lines().for_each(|line| text.push_str(&format!("#   {line}\n")));
+                }
             }
         }
     }
     text
+}
+
+/// What somebody signed must not garble a terminal.
+fn plain(letter: &char) -> bool {
+    matches!(letter, '\n' | '\t') || !letter.is_control()
 }
 
 fn fields(fields: &[Field], style: &Style) -> String {
@@ -141,6 +165,7 @@ const fn state(state: SchemaState) -> (&'static str, Tone) {
         SchemaState::NotUnderstood => ("not understood", Tone::Doubtful),
         SchemaState::ReadBy => ("read by this program", Tone::Doubtful),
         SchemaState::Replaced => ("replaced", Tone::Plain),
+        SchemaState::Apart => ("made apart", Tone::Doubtful),
         SchemaState::Ahead => ("does not count", Tone::Doubtful),
     }
 }

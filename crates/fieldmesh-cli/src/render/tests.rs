@@ -2,8 +2,8 @@
 //! Method: whole texts, in UTC and without colours.
 
 use fieldmesh::api::{
-    DeviceReport, DoctorReport, Finding, RefusedRow, RevokedReport, SchemaReport, SchemaStep,
-    VerifyReport,
+    DeviceReport, DoctorReport, Finding, RefusedRow, RevokedReport, SchemaReport, SchemaState,
+    SchemaStep, VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 use serde_json::json;
@@ -407,6 +407,27 @@ Before it can be submitted:
     assert!(draft_gone(&sample, &style()).starts_with("Thrown away:\ndraft of field_entry 5be1"));
     sample.faults.clear();
     assert!(draft(&sample, &style()).ends_with("Record it: fieldmesh submit 5be1a0c9\n"));
+}
+
+#[test]
+fn what_another_admin_made_of_a_schema_stands_behind_it_as_comments() {
+    let mut found = samples::schemas();
+    found.truncate(1);
+    let mut other = found[0].clone();
+    found[0].text = Some("name = \"pump_round\"".into());
+    (other.state, other.text) =
+        (SchemaState::Apart, Some("[[field]]\nkey = \"mood\u{1b}\"\n".into()));
+    found.push(other.clone());
+    (other.state, other.text) = (SchemaState::Replaced, Some("old".into()));
+    found.push(other.clone());
+    let head = "version 2 by office (Ana), 2026-03-01 08:30";
+    let expected = format!(
+        "name = \"pump_round\"\n# made apart: {head}\n#   [[field]]\n#   key = \"mood\"\n\
+         # replaced: {head}\n"
+    );
+    assert_eq!(schema_file(&found, &style()), expected);
+    // A name whose number another one has.
+    assert_eq!(schema_file(&[other], &style()), format!("# replaced: {head}\n#   old\n"));
 }
 
 #[test]

@@ -22,7 +22,6 @@ pub(super) struct Evaluation<'a> {
     pub(super) adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
     pub(super) pins: BTreeMap<Place, Chosen<[u8; 32]>>,
     pub(super) purges: Purges,
-    pub(super) schemas: Parts<'a>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -39,7 +38,6 @@ impl<'a> Evaluation<'a> {
             adopted: BTreeMap::new(),
             pins: BTreeMap::new(),
             purges: Purges::default(),
-            schemas: Parts::default(),
         }
     }
 
@@ -66,6 +64,18 @@ impl<'a> Evaluation<'a> {
             speaks(evaluation, item) && evaluation.counts(rank, item)
         }));
         counted
+    }
+
+    /// What everybody has said of collections who could ever define one; `counted` is what counts.
+    pub(super) fn schemas(&self, counted: &BTreeSet<ItemId>) -> Parts<'a> {
+        let mut parts = Parts::default();
+        for (id, item) in self.items {
+            let rank = self.roll.rank(&DeviceId::of_key(item.signer()));
+            if let Some(rank) = rank.filter(|rank| *rank >= Rank::Admin) {
+                parts.add(item, rank, counted.contains(id));
+            }
+        }
+        parts
     }
 
     /// The keys of those whom anybody with a word, then or now, has certified.
@@ -287,8 +297,7 @@ impl<'a> Evaluation<'a> {
                 }
             }
             Statement::Purge(purge) => self.purges.add(rank, item, purge),
-            Statement::Schema(part) => self.schemas.add(item, part),
-            Statement::Genesis(_) | Statement::Unknown { .. } => {}
+            Statement::Schema(_) | Statement::Genesis(_) | Statement::Unknown { .. } => {}
         }
     }
 }

@@ -1,13 +1,28 @@
 //! The collections that a tenant has defined, put together from what its admins signed.
 
+mod parts;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
+use fieldmesh_model::Moment;
 use fieldmesh_model::schema::{Collection, Definition};
-use fieldmesh_model::{ItemId, Moment};
 
-use crate::Item;
-use crate::statement::SchemaPart;
+pub(super) use self::parts::Parts;
+pub use self::parts::{
+    COLLECTIONS_PER_SIGNER_MAX, DEFINITIONS_PER_SIGNER_MAX, SCHEMA_BYTES_PER_SIGNER_MAX,
+};
+
+/// Definitions of which what was read in them is kept, so that not every policy item has all read
+/// again.
+const READINGS_KEPT_MAX: usize = 512;
+/// Definitions that are tried in place of one that cannot be read.
+const FALLBACKS_MAX: usize = 32;
+
+/// What was read in a definition: its hash, version and name.
+type Key = ([u8; 32], u32, Arc<str>);
+
+static READINGS: LazyLock<Mutex<BTreeMap<Key, Option<Arc<Read>>>>> = LazyLock::new(Mutex::default);
 
 /// The schema of a collection as an admin signed it.
 #[derive(Debug, Clone)]
@@ -16,14 +31,14 @@ pub struct SignedSchema {
     pub by: [u8; 32],
     /// When, by the clock of whoever signed it.
     pub at: Moment,
-    name: String,
+    name: Arc<str>,
     version: u32,
-    text: String,
+    text: Arc<str>,
     hash: [u8; 32],
     /// What was in force for those who signed it.
     before: BTreeSet<[u8; 32]>,
-    /// What this version reads in the text, once somebody asked; copies of it share the answer.
-    read: Arc<OnceLock<Option<Read>>>,
+    /// What this version reads in the text, once somebody asked.
+    read: OnceLock<Option<Arc<Read>>>,
 }
 
 /// What this version reads in a definition.
@@ -70,11 +85,26 @@ impl SignedSchema {
     }
 
     fn read(&self) -> Option<&Read> {
-        let read = || {
-            let collection = Arc::new(self.definition().read()?);
-            Some(Read { reading: collection.reading(), collection })
-        };
-        self.read.get_or_init(read).as_ref()
+        self.read.get_or_init(|| self.read_once()).as_deref()
+    }
+
+    fn read_once(&self) -> Option<Arc<Read>> {
+        let key = (self.hash, self.version, Arc::clone(&self.name));
+        // It guards whole values only, so one that panicked leaves nothing half done behind it.
+        let known = || READINGS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = known().get(&key) {
+            return read.clone();
+        }
+        let read = self.definition().read().map(|collection| {
+            let reading = collection.reading();
+            Arc::new(Read { collection: Arc::new(collection), reading })
+        });
+        let mut known = known();
+        if known.len() >= READINGS_KEPT_MAX {
+            known.pop_first();
+        }
+        known.insert(key, read.clone());
+        read
     }
 
     fn definition(&self) -> Definition<'_> {
@@ -98,8 +128,10 @@ pub(super) struct Schemas {
     in_force: BTreeMap<u16, SignedSchema>,
     /// Those that count and that another one goes before.
     others: Vec<SignedSchema>,
-    /// Those that do not count, since versions before them are lacking.
+    /// Those that do not count, since what they follow on is lacking.
     ahead: Vec<SignedSchema>,
+    /// How many more count for which their signers have no room.
+    left_out: usize,
     /// Where among the others that one stands that is read in place of one in force.
     fallbacks: OnceLock<BTreeMap<u16, usize>>,
 }
@@ -107,8 +139,9 @@ pub(super) struct Schemas {
 impl PartialEq for Schemas {
     /// What is read follows from the rest.
     fn eq(&self, other: &Self) -> bool {
-        let Self { in_force, others, ahead, .. } = self;
-        *in_force == other.in_force && *others == other.others && *ahead == other.ahead
+        let Self { in_force, others, ahead, left_out, fallbacks: _ } = self;
+        let lists = (in_force, others, ahead, left_out);
+        lists == (&other.in_force, &other.others, &other.ahead, &other.left_out)
     }
 }
 
@@ -141,123 +174,43 @@ impl Schemas {
         self.ahead.iter()
     }
 
-    /// Others of the same name that did not lead to `signed`.
+    pub(super) const fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// Others of the same name that did not lead to `signed`, the newest first.
     pub(super) fn apart(&self, signed: &SignedSchema) -> Vec<&SignedSchema> {
-        let mut apart: Vec<_> = self
-            .others
-            .iter()
-            .filter(|other| other.name == signed.name && other.definition() != signed.definition())
-            .collect();
-        let mut before: Vec<[u8; 32]> = signed.before.iter().copied().collect();
-        let mut seen = BTreeSet::new();
-        while let Some(hash) = before.pop() {
-            if seen.insert(hash) {
-                let led = apart.iter().filter(|other| other.hash == hash);
-                before.extend(led.flat_map(|other| other.before.iter().copied()));
+        let mut led = signed.before.clone();
+        let mut apart = Vec::new();
+        // A version leads to greater ones only, and they are in the order of versions.
+        for other in self.others.iter().rev().filter(|other| other.name == signed.name) {
+            if led.contains(&other.hash) {
+                led.extend(&other.before);
+            } else if other.definition() != signed.definition() {
+                apart.push(other);
             }
         }
-        apart.retain(|other| !seen.contains(&other.hash));
         apart
     }
 
     fn find_fallbacks(&self) -> BTreeMap<u16, usize> {
         let mut fallbacks = BTreeMap::new();
-        // They are in the order of name, version and text, so the greatest come first.
-        for (index, other) in self.others.iter().enumerate().rev() {
-            let number = other.number();
-            let is_asked = self
-                .in_force
-                .get(&number)
-                .is_some_and(|signed| signed.name == other.name && signed.collection().is_none());
-            if is_asked && !fallbacks.contains_key(&number) && other.collection().is_some() {
-                fallbacks.insert(number, index);
+        for (number, signed) in &self.in_force {
+            if signed.collection().is_some() {
+                continue;
+            }
+            // They are in the order of name, version and text, so the greatest come first; where
+            // none of the name can be read, its number is not lost to those of another one.
+            let of_number = || self.others.iter().enumerate().rev();
+            let of_number = || of_number().filter(|(_, other)| other.number() == *number);
+            let own = of_number().filter(|(_, other)| other.name == signed.name);
+            let foreign = of_number().filter(|(_, other)| other.name != signed.name);
+            let tried = own.take(FALLBACKS_MAX).chain(foreign.take(FALLBACKS_MAX));
+            let found = tried.map(|(index, other)| (index, other.collection().is_some()));
+            if let Some((index, _)) = found.into_iter().find(|(_, is_readable)| *is_readable) {
+                fallbacks.insert(*number, index);
             }
         }
         fallbacks
-    }
-
-    fn add(&mut self, signed: SignedSchema) {
-        let number = signed.number();
-        match self.in_force.remove(&number) {
-            Some(known) if known.definition().goes_before(&signed.definition()) => {
-                self.others.push(signed);
-                self.in_force.insert(number, known);
-            }
-            known => {
-                self.others.extend(known);
-                self.in_force.insert(number, signed);
-            }
-        }
-    }
-}
-
-/// One file as one signer made it: name, version, hash, that of the one before, signer and how many
-/// parts there are.
-type Whole<'a> = (&'a str, u32, [u8; 32], Option<[u8; 32]>, [u8; 32], u8);
-
-/// Parts of files that count, each with the item that holds it.
-#[derive(Debug, Default)]
-pub(super) struct Parts<'a>(BTreeMap<Whole<'a>, BTreeMap<u8, (ItemId, &'a SchemaPart)>>);
-
-impl<'a> Parts<'a> {
-    /// Takes in what an `item` that counts says.
-    pub(super) fn add(&mut self, item: &Item, part: &'a SchemaPart) {
-        let SchemaPart { collection, version, whole, before, parts, .. } = part;
-        let whole = (collection.as_str(), *version, *whole, *before, *item.signer(), *parts);
-        let known = self.0.entry(whole).or_default();
-        // Whoever signs one part twice is at fault himself; replicas only have to agree.
-        let found = known.entry(part.part).or_insert((item.id(), part));
-        if item.id() < found.0 {
-            *found = (item.id(), part);
-        }
-    }
-
-    /// The files of which all parts are there, and which of them are in force.
-    pub(super) fn put_together(self) -> Schemas {
-        let mut schemas = Schemas::default();
-        let (mut name, mut count) = (String::new(), 0_u32);
-        for signed in self.files() {
-            if signed.name != name {
-                (name, count) = (signed.name.clone(), 0);
-            }
-            // One item must not take all numbers of the versions that are to come. The versions of
-            // a name come in their order, so what arrived first is of no account.
-            if signed.version > count.saturating_add(1) {
-                schemas.ahead.push(signed);
-                continue;
-            }
-            count = count.saturating_add(1);
-            schemas.add(signed);
-        }
-        // In an order that does not depend on which of them met which.
-        let key = |it: &SignedSchema, other: &SignedSchema| {
-            (&it.name, it.version, &it.text).cmp(&(&other.name, other.version, &other.text))
-        };
-        schemas.others.sort_by(key);
-        schemas
-    }
-
-    /// In the order of name, version and text.
-    fn files(self) -> impl Iterator<Item = SignedSchema> {
-        // Several may have signed one file: what is shown is who did first.
-        let mut files: BTreeMap<(&str, u32, String), SignedSchema> = BTreeMap::new();
-        for ((name, version, hash, before, by, count), parts) in self.0 {
-            if parts.len() != usize::from(count) {
-                continue;
-            }
-            let text: String = parts.values().map(|(_, part)| part.text.as_str()).collect();
-            let Some(at) = parts.values().map(|(_, part)| part.at).min() else { continue };
-            if SchemaPart::hash(&text) != hash {
-                continue;
-            }
-            let first = files.entry((name, version, text)).or_insert_with_key(|(_, _, text)| {
-                let (name, text) = (name.to_owned(), text.clone());
-                let (before, read) = (BTreeSet::new(), Arc::default());
-                SignedSchema { by, at, name, version, text, hash, before, read }
-            });
-            (first.at, first.by) = (at, by).min((first.at, first.by));
-            first.before.extend(before);
-        }
-        files.into_values()
     }
 }

@@ -33,17 +33,22 @@ pub(super) async fn show(
 ) -> Result<Json<Collection>, Refusal> {
     words.end()?;
     let mut found = shared.node.schemas(Some(name.clone())).await?.into_iter().filter(reads);
-    let definition = found.find_map(|it| it.definition).ok_or_else(|| {
+    // By the name under which its records are asked for: its file may have another one.
+    let named = found.find_map(|it| Some(Collection { name: it.name, ..*it.definition? }));
+    let definition = named.ok_or_else(|| {
         let text = format!("{name:?} is defined in a way that this version cannot read");
         Refusal::new(Kind::NotFound, text)
     })?;
-    Ok(Json(*definition))
+    Ok(Json(definition))
 }
 
 /// Whether records are read by it.
 fn reads(shown: &SchemaShown) -> bool {
     match shown.state {
         SchemaState::BuiltIn | SchemaState::InForce | SchemaState::ReadBy => true,
-        SchemaState::NotUnderstood | SchemaState::Replaced | SchemaState::Ahead => false,
+        SchemaState::NotUnderstood
+        | SchemaState::Replaced
+        | SchemaState::Apart
+        | SchemaState::Ahead => false,
     }
 }

@@ -161,12 +161,21 @@ pub fn decode(text: &str) -> Result<Collection, SchemaError> {
 /// The number of the collection that tenants call `name`.
 ///
 /// It follows from the name alone, so two admins who define the same collection apart give it the
-/// same number. Two names can meet in one number; see [`Definition::goes_before`].
+/// same number. Two names can meet in one number; see [`has_number_before`].
 pub fn tenant_number(name: &str) -> u16 {
     let hash = hash_of(name);
     let free = u32::from(u16::MAX - BUILT_IN_END) + 1;
     let place = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) % free;
     BUILT_IN_END + u16::try_from(place).unwrap_or(0)
+}
+
+/// Whether, of two names that meet in one number and have everything else alike, `name` has it
+/// rather than `other`.
+///
+/// That depends on the names alone, whatever arrived first and whatever a program understands, so
+/// every replica reads alike. Whoever sees both is told by [`super::check()`] to choose another one.
+pub fn has_number_before(name: &str, other: &str) -> bool {
+    (hash_of(name), name) < (hash_of(other), other)
 }
 
 fn hash_of(name: &str) -> [u8; 32] {
@@ -190,21 +199,6 @@ impl Definition<'_> {
     /// The number of the collection.
     pub fn number(&self) -> u16 {
         tenant_number(self.name)
-    }
-
-    /// Whether this counts rather than `other`, which has the same number.
-    ///
-    /// Where admins who could not see each other gave two names that meet in one number, the name
-    /// with the smaller hash has it; where they defined one name twice, the greater version counts,
-    /// then the greater file. That depends on what was defined alone, whatever arrived first and
-    /// whatever a program understands of it, so every replica reads alike. Whoever sees both is
-    /// told by [`super::check()`] to choose another name.
-    pub fn goes_before(&self, other: &Self) -> bool {
-        if self.name == other.name {
-            (self.version, self.text) > (other.version, other.text)
-        } else {
-            (hash_of(self.name), self.name) < (hash_of(other.name), other.name)
-        }
     }
 
     /// The collection, if this version can read it.

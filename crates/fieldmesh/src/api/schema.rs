@@ -17,6 +17,17 @@ pub enum SchemaStep {
     Apply,
 }
 
+/// What becomes of a definition in force that this version cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unreadable {
+    /// Nothing goes over it: a newer version can.
+    #[default]
+    Keep,
+    /// The next version goes over it, and what it has is lost.
+    Replace,
+}
+
 /// A schema file, and what is to be done with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -26,6 +37,9 @@ pub struct SchemaOptions {
     /// How far to go.
     #[serde(default)]
     pub step: SchemaStep,
+    /// What becomes of the definition in force where this version cannot read it.
+    #[serde(default)]
+    pub unreadable: Unreadable,
 }
 
 /// What came of a schema.
@@ -58,9 +72,11 @@ pub enum SchemaState {
     NotUnderstood,
     /// Records are read by it, as this version cannot read the one that counts.
     ReadBy,
-    /// Another one of the same collection goes before it.
+    /// Another one of the same collection, or with its number, goes before it.
     Replaced,
-    /// It does not count, since versions before it are lacking.
+    /// The same, and whoever made that one did not know of it.
+    Apart,
+    /// It does not count, since what it follows on is lacking.
     Ahead,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fieldmesh_document::{ConflictKind, Document, FieldConflict};
+use fieldmesh_identity::Policy;
 use fieldmesh_model::{DeviceId, DocumentId, Edit, validate::validate_edit};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
@@ -98,20 +99,23 @@ impl Ledger {
             };
             return Err(Error::Usage { reason });
         }
-        let document = self.document(report.record)?;
-        let row = self.row(report.record)?;
+        let (document, policy) = (self.document(report.record)?, self.policy());
+        let row = self.row_by(&policy, report.record)?;
         let not_found = || Error::NotFound { kind: "conflict", name: id.to_owned() };
         let (document, row) = document.zip(row).ok_or_else(not_found)?;
-        let schema = self.schema(row.scope.collection);
+        let schema = schema::numbered(&policy, row.scope.collection);
         let record = row.record.clone().ok_or_else(not_found)?;
         self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
         let found = find(&document, &schema, &report.id)?.ok_or_else(not_found)?;
         match resolution {
             Resolution::Take(choice) => {
                 let label = self.label(choice, &found, &row)?;
-                self.take(target, &schema, &found, &label)
+                self.take(&policy, target, &schema, (&found, &label))
             }
-            Resolution::Set(assignments) => self.set(target, &schema, &record, &found, assignments),
+            Resolution::Set(assignments) => {
+                schema::known(&policy, schema.number)?;
+                self.set(target, &schema, &record, &found, assignments)
+            }
         }
     }
 
@@ -136,15 +140,15 @@ impl Ledger {
 
     fn take(
         &self,
+        policy: &Policy,
         target: Target<'_>,
         schema: &fieldmesh_model::schema::Collection,
-        found: &FieldConflict,
-        label: &str,
+        (found, label): (&FieldConflict, &str),
     ) -> Result<Record, Error> {
         let resolution =
             found.take(label).map_err(|error| Error::Usage { reason: error.to_string() })?;
         if matches!(resolution, fieldmesh_document::Resolution::Write(_)) {
-            schema::known(&self.policy(), schema.number)?;
+            schema::known(policy, schema.number)?;
         }
         let user = self.user();
         self.change(target, schema, |document, actor, at| match resolution {
@@ -165,7 +169,6 @@ impl Ledger {
         found: &FieldConflict,
         assignments: &[String],
     ) -> Result<Record, Error> {
-        schema::known(&self.policy(), schema.number)?;
         let edits = Edits { assignments: assignments.to_vec(), ..Edits::default() };
         let edits = self.read_edits(schema, &edits)?;
         let touches = edits.iter().any(|edit| edit.key() == found.key);

@@ -40,7 +40,7 @@ impl Ledger {
         findings.extend(self.epochs()?);
         findings.extend(self.kept_aside());
         findings.extend(self.purged()?);
-        findings.extend(self.schema_findings());
+        findings.extend(self.schema_findings()?);
         findings.sort_by_key(|finding| !finding.open);
         Ok(DoctorReport {
             open: findings.iter().any(|finding| finding.open),

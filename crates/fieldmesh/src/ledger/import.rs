@@ -198,7 +198,7 @@ impl Run<'_> {
         if self.update
             && let Some(id) = self.known(schema, &fields, &record.key_extension)?
         {
-            return self.bring_up(schema, id, &fields);
+            return self.bring_up(id, &fields);
         }
         self.write(schema, fields, &record.key_extension)
     }

@@ -33,7 +33,7 @@ impl Ledger {
         self.steadily(number, |policy| {
             let admits = admits(self.plan_by(policy, query)?);
             let cursor = self.feed_cursor()?;
-            let (kept, queue) = self.projector.readers().follow(admits);
+            let (kept, queue) = self.projector.readers().follow(number, admits);
             Ok(Followed { present: self.answer(policy, query, &kept)?, queue, cursor })
         })
     }
@@ -69,13 +69,15 @@ impl Ledger {
     ) -> Result<Followed<Vec<Record>, ()>, Error> {
         self.settle()?;
         let number = self.schema_named(&query.collection)?.number;
-        self.steadily(number, |policy| {
+        let followed = self.steadily(number, |policy| {
             // Another schema may count than when it began.
             let admits = admits(self.plan_by(policy, query)?);
             let cursor = self.feed_cursor()?;
             let kept = self.projector.readers().resume(queue, admits);
             Ok(Followed { present: self.answer(policy, query, &kept)?, queue: (), cursor })
-        })
+        });
+        // What has no answer is asked for once more.
+        followed.inspect_err(|_| queue.lag())
     }
 
     /// What `read` finds while no set of rows is being written.

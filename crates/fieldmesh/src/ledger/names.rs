@@ -83,9 +83,10 @@ impl Ledger {
     }
 
     fn describe(&self, id: DocumentId) -> String {
-        match self.row(id) {
+        let policy = self.policy();
+        match self.row_by(&policy, id) {
             Ok(Some(DocumentRow { record: Some(record), scope, .. })) => {
-                let schema = self.schema(scope.collection);
+                let schema = schema::numbered(&policy, scope.collection);
                 match record_name(&schema, &record) {
                     Some(name) => format!("{id} ({} {name})", schema.name),
                     None => format!("{id} ({})", schema.name),
@@ -264,7 +265,7 @@ impl<'a> ViewReferences<'a> {
     }
 
     fn row(&self, id: DocumentId) -> Option<DocumentRow> {
-        self.answer(self.ledger.row(id)).flatten()
+        self.answer(self.ledger.row_by(&self.ledger.policy(), id)).flatten()
     }
 
     fn answer<T>(&self, result: Result<T, Error>) -> Option<T> {

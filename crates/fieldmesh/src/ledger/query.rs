@@ -82,7 +82,8 @@ impl Ledger {
         let Found { records, has_more, .. } = found;
         let last = records.last().filter(|_| has_more);
         let next = last
-            .map(|(id, _, record)| cursor::write(&self.store, query, &plan.position(*id, record)));
+            .map(|(id, _, record)| (plan.position(*id, record), &*plan.schema))
+            .map(|(position, schema)| cursor::write(&self.store, query, schema, &position));
         Ok(Page { records: self.to_records(records), next, remaking: None })
     }
 
@@ -198,10 +199,13 @@ impl Ledger {
         id: DocumentId,
     ) -> Result<Option<DocumentRow>, Error> {
         let row = self.row(id)?;
-        match kept.map(|kept| kept.find(&id)).transpose()?.flatten() {
-            None => Ok(row),
-            Some(before) => before.map(|bytes| rows::decode(&bytes)).transpose(),
-        }
+        let Some(kept) = kept else { return Ok(row) };
+        let row: Option<DocumentRow> = match kept.find(&id)? {
+            None => row,
+            Some(before) => before.map(|bytes| rows::decode(&bytes)).transpose()?,
+        };
+        row.as_ref().map_or(Ok(()), |row| kept.check(row.scope.collection))?;
+        Ok(row)
     }
 
     /// The record as people see it.

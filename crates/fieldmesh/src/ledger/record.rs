@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fieldmesh_document::{Document, EditError};
+use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::validate_edit;
 use fieldmesh_model::{DocumentId, Edit, Moment, UserId, Value, input};
@@ -56,13 +57,13 @@ impl Ledger {
     }
 
     fn shown(&self, id: DocumentId) -> Result<Record, Error> {
-        let not_found = || self.no_record(id);
-        if self.policy().is_purged(&id) {
+        let (policy, not_found) = (self.policy(), || self.no_record(id));
+        if policy.is_purged(&id) {
             return Err(not_found());
         }
-        let mut row = self.row(id)?.ok_or_else(not_found)?;
+        let mut row = self.row_by(&policy, id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
-        let schema = self.schema(row.scope.collection);
+        let schema = schema::numbered(&policy, row.scope.collection);
         let (safe, version) = (Some(self.safety(&row)), Some(version(&row.changes)));
         Ok(Record { safe, version, ..self.to_record(id, &schema, record, &mut Names::default()) })
     }
@@ -89,11 +90,22 @@ impl Ledger {
         edits: &Edits,
         version: Option<&str>,
     ) -> Result<Record, Error> {
-        let target = self.target(id, version);
-        let (schema, record) = self.editable(id)?;
+        self.edit_by(&self.policy(), self.target(id, version), edits)
+    }
+
+    /// The same by one policy: what is written by any other than was looked at may be read
+    /// otherwise by everybody.
+    pub(super) fn edit_by(
+        &self,
+        policy: &Policy,
+        target: Target<'_>,
+        edits: &Edits,
+    ) -> Result<Record, Error> {
+        let id = target.id;
+        let (schema, record) = self.editable(policy, id)?;
         // Whoever has read something else learns that first, whatever else is wrong.
         self.check_target(target)?;
-        schema::known(&self.policy(), schema.number)?;
+        schema::known(policy, schema.number)?;
         if record.deleted {
             let name = format!("{id} (it is deleted; `restore-record` brings it back)");
             return Err(Error::NotFound { kind: "record", name });
@@ -115,7 +127,7 @@ impl Ledger {
     /// As [`Self::delete`], if the record is read as `version`.
     pub(crate) fn delete_if(&self, id: DocumentId, version: Option<&str>) -> Result<Record, Error> {
         let target = self.target(id, version);
-        let (schema, _) = self.editable(id)?;
+        let (schema, _) = self.editable(&self.policy(), id)?;
         let user = self.user();
         self.change(target, &schema, |document, actor, at| document.delete(actor, at, user, None))
     }
@@ -132,7 +144,7 @@ impl Ledger {
         version: Option<&str>,
     ) -> Result<Record, Error> {
         let target = self.target(id, version);
-        let (schema, _) = self.editable(id)?;
+        let (schema, _) = self.editable(&self.policy(), id)?;
         self.change(target, &schema, |document, actor, at| document.restore(actor, at))
     }
 
@@ -170,13 +182,17 @@ impl Ledger {
     }
 
     /// The record behind `id`, if this device's user may change it.
-    pub(super) fn editable(&self, id: DocumentId) -> Result<(Arc<Collection>, RecordRow), Error> {
+    pub(super) fn editable(
+        &self,
+        policy: &Policy,
+        id: DocumentId,
+    ) -> Result<(Arc<Collection>, RecordRow), Error> {
         self.settle_soon("what others have changed of it may not be there so far")?;
-        let row = self.row(id)?;
+        let row = self.row_by(policy, id)?;
         let scope = row.as_ref().map(|row| row.scope);
         let found = scope.zip(row.and_then(|row| row.record));
         let (scope, record) = found.ok_or_else(|| self.no_record(id))?;
-        let schema = self.schema(scope.collection);
+        let schema = schema::numbered(policy, scope.collection);
         self.check(&schema.edit_by, record.created_by, "change", &schema)?;
         Ok((schema, record))
     }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use fieldmesh_identity::{Item, Policy, SchemaPart, SignedSchema, Statement};
+use fieldmesh_identity::{
+    COLLECTIONS_PER_SIGNER_MAX, DEFINITIONS_PER_SIGNER_MAX, Item, Policy,
+    SCHEMA_BYTES_PER_SIGNER_MAX, SchemaPart, SignedSchema, Statement,
+};
 use fieldmesh_model::schema::{self as model, Collection};
 use fieldmesh_model::validate::Fault;
 
-use crate::api::{SchemaOptions, SchemaReport, SchemaShown, SchemaState, SchemaStep};
+use crate::api::{SchemaOptions, SchemaReport, SchemaShown, SchemaState, SchemaStep, Unreadable};
 use crate::clock;
 use crate::error::Error;
 use crate::schema;
@@ -24,6 +27,8 @@ pub(crate) const COLLECTIONS_MAX: usize = 64;
 struct Checked {
     collection: Collection,
     before: Option<Arc<Collection>>,
+    /// The version in force, whether it can be read or not.
+    version_before: Option<u32>,
     changes: Vec<String>,
 }
 
@@ -38,12 +43,12 @@ impl Ledger {
         // Two at once would be checked against the same definition and signed at the same place.
         let _alone = self.enrolment();
         let policy = self.policy();
-        let Checked { collection, before, changes } = check(&policy, &options.text)?;
+        let Checked { collection, before, version_before, changes } = check(&policy, options)?;
         let mut report = SchemaReport {
             collection: collection.name.clone(),
             version: collection.version,
             fields: collection.fields.len() as u64,
-            before: before.as_ref().map(|before| before.version),
+            before: version_before,
             changes,
             applied: false,
         };
@@ -52,16 +57,22 @@ impl Ledger {
             report.applied = is_known && options.step == SchemaStep::Apply;
             return Ok((report, Vec::new()));
         }
-        let before = policy.schema(collection.number).map(SignedSchema::hash);
+        let in_force = policy.schema(collection.number);
+        let before = in_force.filter(|it| it.name() == collection.name).map(SignedSchema::hash);
         let items = self.schema_items(&collection, &options.text, before)?;
         let after = self.policy_with(&items)?;
         if !items.iter().all(|item| after.counts(&item.id())) {
-            return Err(self.may_not_define(&policy));
+            return Err(self.may_not_define(&after, &items));
+        }
+        if after.schemas_left_out() > policy.schemas_left_out() {
+            return Err(has_no_room());
         }
         let is_in_force = |policy: &Policy| {
             policy.schema(collection.number).is_some_and(|it| it.text() == options.text)
         };
-        if !is_in_force(&after) {
+        // What somebody made to follow on this very file counts with it, and the way goes on from
+        // there; but what would change nothing is not signed.
+        if after.schema(collection.number) == in_force {
             return Err(goes_before(&after, &collection));
         }
         if options.step == SchemaStep::Preview {
@@ -85,10 +96,15 @@ impl Ledger {
             };
             shown.push(self.signed(&policy, signed, state)?);
         }
+        let apart: Vec<&SignedSchema> =
+            policy.schemas().flat_map(|signed| policy.schemas_apart(signed)).collect();
         for signed in policy.other_schemas() {
-            let state = match policy.readable_schema(signed.number()) == Some(signed) {
-                true => SchemaState::ReadBy,
-                false => SchemaState::Replaced,
+            let state = if policy.readable_schema(signed.number()) == Some(signed) {
+                SchemaState::ReadBy
+            } else if apart.iter().any(|other| std::ptr::eq(*other, signed)) {
+                SchemaState::Apart
+            } else {
+                SchemaState::Replaced
             };
             shown.push(self.signed(&policy, signed, state)?);
         }
@@ -151,7 +167,10 @@ impl Ledger {
     ) -> Result<SchemaShown, Error> {
         let collection = signed.collection();
         let records = match state {
-            SchemaState::Replaced | SchemaState::ReadBy | SchemaState::Ahead => 0,
+            SchemaState::Replaced
+            | SchemaState::Apart
+            | SchemaState::ReadBy
+            | SchemaState::Ahead => 0,
             SchemaState::InForce | SchemaState::NotUnderstood | SchemaState::BuiltIn => {
                 self.record_count(signed.number())?
             }
@@ -170,7 +189,15 @@ impl Ledger {
         })
     }
 
-    fn may_not_define(&self, policy: &Policy) -> Error {
+    fn may_not_define(&self, policy: &Policy, items: &[Item]) -> Error {
+        if let Some(item) = items.iter().find(|item| !policy.holds(&item.id())) {
+            let error = policy.admits(item).err().map(|error| error.to_string());
+            let reason = error.unwrap_or_else(|| "there is no room for it".into());
+            let next = "another admin's device may have room";
+            return Error::NotAllowed {
+                reason: format!("it cannot be signed here: {reason}; {next}"),
+            };
+        }
         let role = policy.member(&self.device()).map(|me| me.role.to_string());
         Error::NotAllowed {
             reason: format!(
@@ -182,7 +209,8 @@ impl Ledger {
 }
 
 /// Checks a schema file against itself, the other collections, and what is in force of its own.
-fn check(policy: &Policy, text: &str) -> Result<Checked, Error> {
+fn check(policy: &Policy, options: &SchemaOptions) -> Result<Checked, Error> {
+    let text = options.text.as_str();
     // By the names that stand in their files.
     let own = policy.schemas().filter_map(|it| policy.readable_schema(it.number())?.collection());
     let mut all = fieldmesh_model::catalogue::collections().to_vec();
@@ -211,32 +239,66 @@ fn check(policy: &Policy, text: &str) -> Result<Checked, Error> {
             let fault = Fault::new("version", "a new collection begins with version = 1");
             return Err(Error::Schema { faults: vec![with_line(text, fault)] });
         }
-        return Ok(Checked { collection, before: None, changes: Vec::new() });
+        return Ok(Checked { collection, before: None, version_before: None, changes: Vec::new() });
     };
-    let Some(before) = signed.collection().cloned() else {
-        let (name, version) = (signed.name(), signed.version());
-        let text = format!(
-            "{name} has a schema of version {version} that this program cannot read, so it cannot \
-             say what would be lost; update the program first"
-        );
+    if signed.name() != collection.name {
+        let text = format!("{} has the number of this name; choose another name", signed.name());
         return Err(Error::Schema { faults: vec![Fault::new("name", text)] });
-    };
-    let next = before.version.saturating_add(1);
-    if !(before.version..=next).contains(&collection.version) {
-        let text_of = format!("version {} is in force; write version = {next}", before.version);
+    }
+    let version = signed.version();
+    let is_readable = signed.collection().is_some();
+    if !is_readable && options.unreadable == Unreadable::Keep {
+        return Err(cannot_read(signed));
+    }
+    let (least, next) = (version + u32::from(!is_readable), version.saturating_add(1));
+    if !(least..=next).contains(&collection.version) {
+        let text_of = format!("version {version} is in force; write version = {next}");
         let fault = with_line(text, Fault::new("version", text_of));
         return Err(Error::Schema { faults: vec![fault] });
     }
-    let evolved = model::evolve(&before, &collection);
+    let readable = policy.readable_schema(collection.number);
+    let readable = readable.filter(|it| it.name() == collection.name);
+    let Some(before) = readable.and_then(SignedSchema::collection).cloned() else {
+        let (version_before, changes) = (Some(version), Vec::new());
+        return Ok(Checked { collection, before: None, version_before, changes });
+    };
+    let evolved = match is_readable {
+        true => model::evolve(&before, &collection),
+        // It goes on from the version before.
+        false => {
+            let number = before.version.saturating_add(1);
+            model::evolve(&before, &Collection { version: number, ..collection.clone() })
+        }
+    };
     let lost = apart::lost(policy, signed, (&before, &collection));
     let faults = evolved.as_ref().err().into_iter().flatten().cloned().chain(lost);
     let faults: Vec<Fault> = faults.map(|fault| with_line(text, fault)).collect();
     match evolved {
         Ok(changes) if faults.is_empty() => {
-            Ok(Checked { collection, before: Some(before), changes })
+            Ok(Checked { collection, before: Some(before), version_before: Some(version), changes })
         }
         _ => Err(Error::Schema { faults }),
     }
+}
+
+fn cannot_read(signed: &SignedSchema) -> Error {
+    let text = format!(
+        "{} has a schema of version {} that this program cannot read, so it cannot say what would \
+         be lost; update the program first, or give up that version with --replace-unreadable if \
+         no program reads it",
+        signed.name(),
+        signed.version()
+    );
+    Error::Schema { faults: vec![Fault::new("name", text)] }
+}
+
+fn has_no_room() -> Error {
+    let reason = format!(
+        "this key has defined as much as it may: {DEFINITIONS_PER_SIGNER_MAX} definitions of \
+         {COLLECTIONS_PER_SIGNER_MAX} collections, {} MiB in all; let another admin apply it",
+        SCHEMA_BYTES_PER_SIGNER_MAX >> 20
+    );
+    Error::NotAllowed { reason }
 }
 
 /// Why a definition that counts is not in force.

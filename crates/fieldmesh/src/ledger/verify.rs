@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use fieldmesh_batch::Batch;
 use fieldmesh_identity::{Item, Policy};
-use fieldmesh_model::BatchId;
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::{BatchId, DocumentId};
 use fieldmesh_store::{BadFrame, Direction, KeyRange, Place, Tree};
 
 use crate::api::VerifyReport;
@@ -13,12 +15,16 @@ use crate::changes::Closure;
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::harm::Harmed;
+use crate::projection::schemas::Stand;
 use crate::rows::{self, DocumentRow, RecordRow};
+use crate::schema;
 
 use super::{DAMAGE_LINES_MAX, Ledger};
 
 /// Faults that are written out; more are counted.
 const FAULTS_MAX: usize = 200;
+/// How often a record is looked at until nothing of it changes meanwhile.
+const LOOKS_MAX: u32 = 8;
 
 impl Ledger {
     /// Reads and checks everything, and reports what was found damaged since the last check.
@@ -121,8 +127,6 @@ impl Ledger {
 
     /// Loads every record from its changes and compares with what the view shows.
     fn verify_records(&self, report: &mut VerifyReport) -> Result<(), Error> {
-        // What waits to be read anew is not damaged.
-        self.await_schemas()?;
         let (range, policy) = (KeyRange::all(), self.policy());
         for row in rows::scan(self.view(), Tree::Document, range, Direction::Ascending) {
             let (key, value) = row?;
@@ -132,19 +136,54 @@ impl Ledger {
                 continue;
             }
             report.records += 1;
-            let schema = self.schema(row.scope.collection);
-            let rebuilt = Closure::read(&self.store, &row.changes, self.device())
-                .and_then(|closure| closure.document(id, &policy))
-                .and_then(|document| RecordRow::of(&document, &schema));
-            match rebuilt {
-                Ok(rebuilt) if Some(&rebuilt) == row.record.as_ref() => {}
-                Ok(_) => {
-                    report.faults.push(format!("record {id} reads otherwise than it is shown"));
-                }
-                Err(error) => report.faults.push(format!("record {id} cannot be read: {error}")),
+            let schema = schema::numbered(&policy, row.scope.collection);
+            if !matches!(self.is_as_shown(id, &row, &schema, &policy), Ok(true)) {
+                report.faults.extend(self.look_at_anew(id)?);
             }
         }
         Ok(())
+    }
+
+    /// Whether the record in `row` is what its changes come to.
+    fn is_as_shown(
+        &self,
+        id: DocumentId,
+        row: &DocumentRow,
+        schema: &Collection,
+        policy: &Policy,
+    ) -> Result<bool, Error> {
+        let closure = Closure::read(&self.store, &row.changes, self.device())?;
+        let rebuilt = RecordRow::of(&closure.document(id, policy)?, schema)?;
+        Ok(Some(&rebuilt) == row.record.as_ref())
+    }
+
+    /// What is wrong with a record that did not look right: policy may have gone on since this
+    /// began, and its row waits to be read anew or was; it has to be right by what it stands under.
+    fn look_at_anew(&self, id: DocumentId) -> Result<Option<String>, Error> {
+        for _ in 0..LOOKS_MAX {
+            let (policy, Some(row)) = (self.policy(), self.row(id)?) else { return Ok(None) };
+            let number = row.scope.collection;
+            let stand = Stand::read(self.view(), number)?;
+            let schema = stand.schema_at(self.view(), &policy, number, &id)?;
+            let Some(row) = self.row(id)?.filter(|row| !row.changes.is_empty()) else {
+                return Ok(None);
+            };
+            let found = self.is_as_shown(id, &row, &schema, &policy);
+            let is_steady = Arc::ptr_eq(&policy, &self.policy())
+                && Stand::read(self.view(), number)? == stand
+                && self.row(id)?.as_ref() == Some(&row);
+            match found {
+                Ok(true) => return Ok(None),
+                Ok(false) if is_steady => {
+                    return Ok(Some(format!("record {id} reads otherwise than it is shown")));
+                }
+                Err(error) if is_steady => {
+                    return Ok(Some(format!("record {id} cannot be read: {error}")));
+                }
+                Ok(false) | Err(_) => {}
+            }
+        }
+        Ok(Some(format!("record {id} changes again and again; verify once more")))
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
 use fieldmesh_document::{CreateRecord, Document, EditError};
+use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{
     DeviceId, DocumentId, Edit, Epoch, Fields, Moment, Scope, UserId, Value, natural_key,
@@ -287,7 +288,7 @@ impl Write<'_> {
         user: &str,
     ) -> Result<Held, Error> {
         let policy = self.ledger.policy();
-        self.change(id, version, |document, schema, actor| {
+        self.change(&policy, id, version, |document, schema, actor| {
             schema::known(&policy, schema.number)?;
             document.edit_for(schema, actor, at, edits, Some(user)).map_err(|error| refused(&error))
         })
@@ -306,7 +307,7 @@ impl Write<'_> {
         user: &str,
     ) -> Result<Held, Error> {
         let by = self.ledger.creator(user);
-        self.change(id, version, |document, _, actor| {
+        self.change(&self.ledger.policy(), id, version, |document, _, actor| {
             document.delete(actor, at, by, None).map_err(|error| refused(&error))
         })
     }
@@ -317,7 +318,7 @@ impl Write<'_> {
     ///
     /// There is no such record.
     pub fn restore(&mut self, id: DocumentId, at: Moment) -> Result<Held, Error> {
-        self.change(id, None, |document, _, actor| {
+        self.change(&self.ledger.policy(), id, None, |document, _, actor| {
             document.restore(actor, at).map_err(|error| refused(&error))
         })
     }
@@ -447,6 +448,7 @@ impl Write<'_> {
 
     fn change(
         &mut self,
+        policy: &Policy,
         id: DocumentId,
         version: Option<u64>,
         write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, Error>,
@@ -460,7 +462,7 @@ impl Write<'_> {
         let version = version.and_then(|version| usize::try_from(version).ok());
         let known = version.map_or(total, |version| version.clamp(1, total));
         let (before, behind) = opened.changes.split_at(known);
-        let schema = ledger.schema(scope.collection);
+        let schema = schema::numbered(policy, scope.collection);
         let mut past = match behind.is_empty() {
             true => opened.document.clone(),
             false => ledger.open_changes(id, scope, before.to_vec())?.document,

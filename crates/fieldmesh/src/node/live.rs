@@ -240,6 +240,8 @@ impl Follower {
         match read.await {
             Ok(Some((events, cursor))) => (self.events, self.cursor) = (events, cursor),
             Ok(None) | Err(Error::ShuttingDown) => self.is_over = true,
+            // What is read by another definition takes a while; it is asked for again.
+            Err(Error::Remaking { .. }) => {}
             Err(error) => return Err(error),
         }
         Ok(())

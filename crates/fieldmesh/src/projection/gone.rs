@@ -137,6 +137,7 @@ impl Projection<'_> {
             self.writes.delete(Tree::Feed, rows::feed_key(collection, row.feed, id));
         }
         self.writes.delete(Tree::Document, id.as_bytes().to_vec());
+        self.writes.delete(Tree::Meta, rows::own_key(collection, id));
         for prefix in [rows::waiting_prefix(id, &[]), rows::twin_prefix(id)] {
             self.forget_all(Tree::Meta, &KeyRange::prefix(&prefix))?;
         }

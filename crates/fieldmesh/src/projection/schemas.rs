@@ -18,8 +18,8 @@ use crate::error::Error;
 use crate::rows::{self, DocumentRow};
 use crate::schema;
 
-use super::Projection;
 use super::touched::{Again, Work};
+use super::{Projection, count_key};
 
 /// The prefix of how far the rows of a collection have come, in [`Tree::Meta`].
 const PREFIX: &[u8] = b"schema/";
@@ -31,6 +31,8 @@ const STEP_DOCUMENTS: usize = if cfg!(test) { 16 } else { 512 };
 
 /// Changes that are merged anew in one step, but for those of its last document.
 const STEP_CHANGES: usize = 1_024;
+/// Collections whose definitions come into force in one step: each is written with it.
+const STEP_COLLECTIONS: usize = 16;
 
 /// The hash of what a program reads in a definition; see [`Collection::reading`].
 type Reading = [u8; 32];
@@ -44,6 +46,9 @@ struct SchemaRow {
     next: Option<Option<Reading>>,
     /// The document that was looked at last.
     cursor: Vec<u8>,
+    /// How many were looked at, and how many there were when it began.
+    done: u64,
+    of: u64,
 }
 
 /// The same with the schemas themselves.
@@ -149,9 +154,19 @@ fn number_of(key: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes(number))
 }
 
-/// Whether a key of [`Tree::Meta`] says how the rows of a collection stand.
-pub(crate) fn is_stand(key: &[u8]) -> bool {
-    key.starts_with(PREFIX)
+/// The collections whose rows another schema begins to count for, or has come to count for, with
+/// these `writes`.
+pub(crate) fn read_anew(view: &View, writes: &WriteSet) -> Result<Vec<u16>, Error> {
+    let mut numbers = Vec::new();
+    for (key, value) in writes.changed(Tree::Meta) {
+        let Some(number) = number_of(key) else { continue };
+        let (before, after) = (Stand::read(view, number)?, Stand(value.map(<[u8]>::to_vec)));
+        let (before, after) = (before.row()?, after.row()?);
+        if (before.shown, before.next) != (after.shown, after.next) {
+            numbers.push(number);
+        }
+    }
+    Ok(numbers)
 }
 
 fn reading_key(number: u16, reading: Reading) -> Vec<u8> {
@@ -188,12 +203,36 @@ impl Stand {
         Ok(Self(row))
     }
 
+    fn row(&self) -> Result<SchemaRow, Error> {
+        match &self.0 {
+            Some(row) => rows::decode(row),
+            None => Ok(SchemaRow::default()),
+        }
+    }
+
+    /// How many of the rows stand under the next schema, in percent; never all.
+    pub(crate) fn percent(&self) -> Result<u64, Error> {
+        let SchemaRow { done, of, .. } = self.row()?;
+        Ok((done.saturating_mul(100) / of.max(1)).min(99))
+    }
+
+    /// The schema by which the row of a document stands in the view.
+    pub(crate) fn schema_at(
+        &self,
+        view: &View,
+        policy: &Policy,
+        number: u16,
+        id: &DocumentId,
+    ) -> Result<Arc<Collection>, Error> {
+        match schema::built_in(number) {
+            Some(schema) => Ok(schema),
+            None => Ok(Arc::clone(Progress::of(number, self.row()?, view, policy)?.at(id))),
+        }
+    }
+
     /// Whether all rows stand under the schema that `policy` says.
     pub(crate) fn is_whole(&self, policy: &Policy, number: u16) -> Result<bool, Error> {
-        let row: SchemaRow = match &self.0 {
-            Some(row) => rows::decode(row)?,
-            None => SchemaRow::default(),
-        };
+        let row = self.row()?;
         Ok(row.next.is_none() && row.shown == reading_of(policy, number))
     }
 
@@ -248,7 +287,7 @@ impl Projection<'_> {
         numbers.extend(self.schemas.before.keys());
         numbers.sort_unstable();
         numbers.dedup();
-        let (mut is_changed, mut is_left) = (false, false);
+        let (mut is_changed, mut is_left, mut count) = (false, false, 0);
         for number in numbers {
             let before = self.schemas.before.get(&number).map(|it| it.row.clone());
             let mut row = before.unwrap_or_default();
@@ -256,12 +295,16 @@ impl Projection<'_> {
             if row.next.is_none() && row.shown == reading {
                 continue;
             }
-            if is_left {
+            if is_left || count >= STEP_COLLECTIONS {
                 // One collection after the other.
+                is_left = true;
                 break;
             }
-            is_changed = true;
-            row.next = row.next.or(Some(reading));
+            (is_changed, count) = (true, count + 1);
+            if row.next.is_none() {
+                let records = rows::find(self.view, Tree::Meta, &count_key(number))?;
+                (row.next, row.of) = (Some(reading), records.unwrap_or(0));
+            }
             let mut progress = Progress::of(number, row, self.view, &policy)?;
             is_left = !self.line_up(number, &mut progress)?;
             if !is_left {
@@ -278,31 +321,30 @@ impl Projection<'_> {
 
     /// Lines up the next documents of a collection; says whether those were the last.
     fn line_up(&mut self, number: u16, progress: &mut Progress) -> Result<bool, Error> {
-        let held = KeyRange::prefix(&number.to_be_bytes());
-        if rows::keys(self.view, Tree::Feed, held, Direction::Ascending).next().is_none() {
-            return Ok(true);
-        }
         let again = again(&progress.shown, &progress.next);
-        let range = KeyRange::all().after(&progress.row.cursor);
-        let documents = self
-            .view
-            .scan(Tree::Document, &range, Direction::Ascending, STEP_DOCUMENTS)
-            .map_err(|error| Error::store(&error))?;
+        let mut range = KeyRange::prefix(&rows::own_prefix(number));
+        if let Some(last) = progress.row.cursor.first_chunk() {
+            range = range.after(&rows::own_key(number, DocumentId::from_bytes(*last)));
+        }
+        let keys = self.view.keys(Tree::Meta, &range, Direction::Ascending, STEP_DOCUMENTS);
+        let keys = keys.map_err(|error| Error::store(&error))?;
         let mut changes = 0;
-        for (key, value) in &documents {
+        for key in &keys {
             // Whoever records meanwhile waits for the end of this step.
             if changes >= STEP_CHANGES {
                 return Ok(false);
             }
-            progress.row.cursor.clone_from(key);
-            let row: DocumentRow = rows::decode(value)?;
             let Some(id) = rows::indexed_id(key) else { continue };
+            progress.row.cursor = id.as_bytes().to_vec();
+            progress.row.done += 1;
+            let row: Option<DocumentRow> = rows::find(self.view, Tree::Document, id.as_bytes())?;
+            let Some(row) = row else { continue };
             if row.scope.collection == number {
                 changes += row.changes.len();
                 let work = self.documents.entry(id).or_insert_with(|| Work::new(id, row.scope));
                 work.again = again;
             }
         }
-        Ok(documents.len() < STEP_DOCUMENTS)
+        Ok(keys.len() < STEP_DOCUMENTS)
     }
 }

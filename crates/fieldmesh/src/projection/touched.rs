@@ -15,6 +15,7 @@ use fieldmesh_store::{Direction, KeyRange, Place, Tree, WriteSet};
 use crate::changes::{Closure, Source, read_change};
 use crate::error::Error;
 use crate::rows::{self, ChangeRef, DocumentRow, LOCAL_LEAF, RecordRow};
+use crate::schema;
 
 use super::arrivals::Arrivals;
 use super::schemas::Schemas;
@@ -87,20 +88,29 @@ impl Done {
         id: DocumentId,
         before: (&Collection, Option<&RecordRow>),
         stood: Option<(u16, u64)>,
-        (schema, row): (&Collection, &DocumentRow),
+        (read_by, row): (&Collection, &DocumentRow),
         waiting: Waiting<'_>,
         sources: &Sources<'_>,
     ) -> Result<Self, Error> {
         let mut writes = WriteSet::new();
         if row.changes.is_empty() && waiting.is_empty()? {
             writes.delete(Tree::Document, id.as_bytes().to_vec());
+            writes.delete(Tree::Meta, rows::own_key(row.scope.collection, id));
         } else {
+            // Once it has a record its key is there.
+            let (known, number) = (before.0.number, row.scope.collection);
+            if known != number {
+                writes.delete(Tree::Meta, rows::own_key(known, id));
+            }
+            if (before.1.is_none() || known != number) && schema::is_foreign(number) {
+                writes.put(Tree::Meta, rows::own_key(number, id), Vec::new());
+            }
             writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(row));
         }
         waiting.write(&mut writes);
         let after = row.record.as_ref();
-        if before.1 != after || !std::ptr::eq(before.0, schema) {
-            index::update(before, (schema, after), id, sources.store, &mut writes);
+        if before.1 != after || !std::ptr::eq(before.0, read_by) {
+            index::update(before, (read_by, after), id, sources.store, &mut writes);
         }
         index::update_feed(id, stood, row, &mut writes);
         let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
@@ -189,7 +199,7 @@ pub(super) fn apply(
     schemas: &Schemas,
     any_waits: bool,
 ) -> Result<Done, Error> {
-    let (id, is_remade, read_again) = (work.id, work.is_remade, work.again == Again::Read);
+    let (id, is_remade, read_anew) = (work.id, work.is_remade, work.again);
     let view = sources.store.view();
     let row: Option<DocumentRow> = rows::find(view, Tree::Document, id.as_bytes())?;
     let mut row = row.unwrap_or_else(|| DocumentRow::new(work.scope));
@@ -225,7 +235,7 @@ pub(super) fn apply(
         document: None,
         record: None,
         is_remade,
-        is_changed: is_remade || (read_again && had_changes),
+        is_changed: is_remade || (read_anew == Again::Read && had_changes),
         had_changes,
         refused: Vec::new(),
         twins: Vec::new(),
@@ -241,13 +251,15 @@ pub(super) fn apply(
     let Touched { mut row, waiting, refused, twins, mut moved, mut counting, .. } = touched;
     // Before the next entry, and behind every cursor that was handed out.
     let end = sources.store.end().map_or(0, |place| rows::position_end(place) + 1);
-    let is_changed = row.record.as_ref() != before.1;
+    let after = schemas.after(row.scope.collection, &id);
+    // To whoever reads the feed a record of another collection is another record.
+    let is_renamed = read_anew != Again::Nothing && after.name != before.0.name;
+    let is_changed = row.record.as_ref() != before.1 || is_renamed;
     arrived.settle(&mut row, is_changed, end);
     if is_remade {
         // Nothing of what was said before is left.
         (moved, counting) = (Vec::new(), Vec::new());
     }
-    let after = schemas.after(row.scope.collection, &id);
     let done = Done::of(id, before, stood, (&after, &row), waiting, sources)?;
     Ok(Done { refused, twins, moved, counting, ..done })
 }

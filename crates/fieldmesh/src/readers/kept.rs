@@ -1,11 +1,12 @@
 //! A snapshot: what the view held of documents that were written since it was taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use fieldmesh_model::DocumentId;
 
 use crate::error::Error;
+use crate::rows::{self, DocumentRow};
 
 /// The most bytes of replaced rows that one snapshot keeps.
 pub(crate) const KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -20,19 +21,36 @@ struct State {
     rows: BTreeMap<DocumentId, Option<Vec<u8>>>,
     bytes: usize,
     is_lost: bool,
+    /// Collections whose rows come to be read by another schema: nothing of them is kept.
+    lost: BTreeSet<u16>,
 }
 
 impl Kept {
     /// Keeps the row of a document as it is before it is written for the first time.
-    pub(super) fn keep(&self, id: DocumentId, row: Option<&[u8]>) {
+    pub(super) fn keep(&self, id: DocumentId, row: Option<&[u8]>) -> Result<(), Error> {
         let mut state = self.lock();
         if state.is_lost || state.rows.contains_key(&id) {
-            return;
+            return Ok(());
+        }
+        if let Some(bytes) = row.filter(|_| !state.lost.is_empty()) {
+            let row: DocumentRow = rows::decode(bytes)?;
+            if state.lost.contains(&row.scope.collection) {
+                return Ok(());
+            }
         }
         state.bytes += row.map_or(0, <[u8]>::len) + size_of::<DocumentId>();
         state.rows.insert(id, row.map(<[u8]>::to_vec));
         if state.bytes > KEPT_BYTES_MAX {
             *state = State { is_lost: true, ..State::default() };
+        }
+        Ok(())
+    }
+
+    /// Fails if rows of a collection were written anew that are not kept. Ask after they were read.
+    pub(crate) fn check(&self, number: u16) -> Result<(), Error> {
+        match self.checked()?.lost.contains(&number) {
+            true => Err(Error::SnapshotLost),
+            false => Ok(()),
         }
     }
 
@@ -50,6 +68,10 @@ impl Kept {
     /// The documents that were written since.
     pub(crate) fn ids(&self) -> Result<Vec<DocumentId>, Error> {
         Ok(self.checked()?.rows.keys().copied().collect())
+    }
+
+    pub(super) fn lose_collection(&self, number: u16) {
+        self.lock().lost.insert(number);
     }
 
     pub(super) fn lose(&self) {
@@ -74,11 +96,11 @@ mod tests {
     fn a_snapshot_that_would_keep_too_much_says_so_and_keeps_nothing() {
         let kept = Kept::default();
         let id = |number: u8| DocumentId::from_bytes([number; 16]);
-        kept.keep(id(1), Some(&[1]));
-        kept.keep(id(1), Some(&[2]));
+        kept.keep(id(1), Some(&[1])).unwrap();
+        kept.keep(id(1), Some(&[2])).unwrap();
         assert_eq!(kept.find(&id(1)).unwrap(), Some(Some(vec![1])), "the first one is the oldest");
         assert_eq!(kept.find(&id(2)).unwrap(), None);
-        kept.keep(id(2), Some(&vec![0; KEPT_BYTES_MAX]));
+        kept.keep(id(2), Some(&vec![0; KEPT_BYTES_MAX])).unwrap();
         assert!(matches!(kept.find(&id(1)), Err(Error::SnapshotLost)));
         assert_eq!(kept.lock().rows.len(), 0);
     }

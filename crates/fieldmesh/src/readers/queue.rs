@@ -32,6 +32,8 @@ pub(crate) enum Taken {
 
 /// The changes that wait for one reader.
 pub(crate) struct Queue {
+    /// The collection that is asked for.
+    number: u16,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -44,10 +46,14 @@ struct State {
 }
 
 impl Queue {
-    pub(super) fn new(admits: Admits) -> Self {
+    pub(super) fn new(number: u16, admits: Admits) -> Self {
         let (changes, is_lagging, is_ended) = (VecDeque::new(), false, false);
         let state = State { admits, changes, is_lagging, is_ended };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self { number, state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    pub(super) const fn number(&self) -> u16 {
+        self.number
     }
 
     /// Adds what the writing of one document changes of the answer.
@@ -80,7 +86,7 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    pub(super) fn lag(&self) {
+    pub(crate) fn lag(&self) {
         let mut state = self.lock();
         state.changes = VecDeque::new();
         state.is_lagging = true;

@@ -10,7 +10,12 @@ fn round(version: u32, comment: &str) -> String {
 }
 
 fn parts(name: &str, version: u32, text: &str) -> Vec<Statement> {
-    let parts = SchemaPart::of(name, version, Moment::from_millis(5), text, None);
+    following(name, version, text, None)
+}
+
+fn following(name: &str, version: u32, text: &str, before: Option<&str>) -> Vec<Statement> {
+    let before = before.map(SchemaPart::hash);
+    let parts = SchemaPart::of(name, version, Moment::from_millis(5), text, before);
     parts.into_iter().map(|part| Statement::Schema(Box::new(part))).collect()
 }
 
@@ -71,8 +76,9 @@ fn admins_who_define_one_collection_apart_agree_on_one_and_the_other_is_listed()
     crew.authorise(&one, Role::Admin);
     crew.authorise(&two, Role::Admin);
     crew.say(&one, &parts("round", 1, &round(1, "of one"))[0]);
-    crew.say(&one, &parts("round", 2, &round(2, "of one"))[0]);
-    crew.say(&two, &parts("round", 2, &round(2, "of two"))[0]);
+    let first = round(1, "of one");
+    crew.say(&one, &following("round", 2, &round(2, "of one"), Some(&first))[0]);
+    crew.say(&two, &following("round", 2, &round(2, "of two"), Some(&first))[0]);
     let expected = crew.policy();
     let chosen = expected.schemas().next().unwrap();
     assert_eq!((chosen.version(), chosen.by), (2, two.public_key()), "the greater text");
@@ -163,14 +169,18 @@ fn one_item_cannot_close_a_collection_for_ever() {
     let [admin, thief] = [10, 11].map(device);
     crew.authorise(&admin, Role::Admin);
     crew.authorise(&thief, Role::Admin);
-    crew.say(&admin, &parts("round", 1, &round(1, ""))[0]);
+    let [first, second] = [1, 2].map(|version| round(version, ""));
+    crew.say(&thief, &parts("round", 2, "\0")[0]);
+    crew.say(&admin, &parts("round", 1, &first)[0]);
     for version in [3, 4, u32::MAX] {
-        crew.say(&thief, &parts("round", version, "\0")[0]);
+        crew.say(&thief, &following("round", version, "\0", Some(&first))[0]);
     }
     assert_eq!(in_force(&crew.policy()), [("round", 1)], "none of them is the next version");
-    crew.say(&admin, &parts("round", 2, &round(2, ""))[0]);
+    crew.say(&admin, &following("round", 2, &second, Some(&first))[0]);
+    assert_eq!(in_force(&crew.policy()), [("round", 2)], "none of them follows on it");
+    crew.say(&thief, &following("round", 3, "\0\0", Some(&second))[0]);
     let expected = crew.policy();
-    assert_eq!(in_force(&expected), [("round", 4)], "one after the other they are");
+    assert_eq!(in_force(&expected), [("round", 3)], "this one does");
     let number = expected.schemas().next().unwrap().number();
     for seed in 1..=50 {
         let policy = Policy::evaluate(crew.tenant, &shuffled(&crew, seed));
@@ -178,10 +188,164 @@ fn one_item_cannot_close_a_collection_for_ever() {
         let read = policy.readable_schema(number).map(SignedSchema::version);
         assert_eq!(read, Some(2), "what can be read goes on");
         let ahead: Vec<_> = policy.schemas_ahead().map(SignedSchema::version).collect();
-        assert_eq!(ahead, [u32::MAX]);
+        assert_eq!(ahead, [2, 3, 4, u32::MAX]);
     }
-    crew.say(&admin, &parts("round", 5, &round(5, ""))[0]);
-    assert_eq!(in_force(&crew.policy()), [("round", 5)], "and there is always a next one");
+    crew.say(&admin, &following("round", 4, &round(4, ""), Some("\0\0"))[0]);
+    assert_eq!(in_force(&crew.policy()), [("round", 4)], "and there is always a next one");
+}
+
+fn revoke(crew: &mut Crew, keys: &DeviceKeys, items: Option<Cut>) {
+    let revocation = Revocation {
+        device: keys.device(),
+        version: 1,
+        heads: BTreeSet::new(),
+        items,
+        remaining: None,
+        wipe: false,
+        reason: String::new(),
+    };
+    let authority = crew.authority.clone();
+    crew.say(&authority, &Statement::Revocation(Box::new(revocation)));
+}
+
+#[test]
+fn a_revoked_author_of_one_version_does_not_take_the_collection_away_from_all_others() {
+    for revoked in [0, 1] {
+        let mut crew = Crew::new();
+        let signers = [10, 11, 12].map(device);
+        for keys in &signers {
+            crew.authorise(keys, Role::Admin);
+        }
+        let texts = [1, 2, 3].map(|version| round(version, ""));
+        for (index, keys) in signers.iter().enumerate() {
+            let before = index.checked_sub(1).map(|before| texts[before].as_str());
+            let version = u32::try_from(index).unwrap() + 1;
+            crew.say(keys, &following("round", version, &texts[index], before)[0]);
+        }
+        // The office had not heard of what it signed.
+        revoke(&mut crew, &signers[revoked], None);
+        crew.say(&signers[2], &following("round", 4, &round(4, ""), Some(&texts[2]))[0]);
+        for seed in 1..=50 {
+            let policy = Policy::evaluate(crew.tenant, &shuffled(&crew, seed));
+            assert_eq!(in_force(&policy), [("round", 4)], "seed {seed}");
+            let others: Vec<u32> = policy.other_schemas().map(SignedSchema::version).collect();
+            assert_eq!(others, if revoked == 0 { [2, 3] } else { [1, 3] }, "its own are no word");
+        }
+        revoke(&mut crew, &signers[2], None);
+        let left = if revoked == 0 { ("round", 2) } else { ("round", 1) };
+        assert_eq!(in_force(&crew.policy()), [left]);
+    }
+}
+
+/// Two names that meet in one number.
+fn meeting() -> [String; 2] {
+    let mut names = BTreeMap::new();
+    let number = |name: &String| fieldmesh_model::schema::tenant_number(name);
+    let pair = (0..).map(|it| format!("list_{it}")).find_map(|name| {
+        let known = names.insert(number(&name), name.clone());
+        known.map(|known| [known, name])
+    });
+    pair.unwrap()
+}
+
+fn named(name: &str, version: u32) -> String {
+    round(version, "").replace("\"round\"", &format!("{name:?}"))
+}
+
+#[test]
+fn a_name_that_was_ground_to_meet_a_collection_in_use_does_not_get_its_records() {
+    let mut crew = Crew::new();
+    let [admin, thief] = [10, 11].map(device);
+    crew.authorise(&admin, Role::Admin);
+    crew.authorise(&thief, Role::Admin);
+    let pair = meeting();
+    for name in &pair {
+        crew.say(&thief, &parts(name, 1, &named(name, 1))[0]);
+    }
+    let equal = crew.policy();
+    let ground = equal.schemas().next().unwrap().name().to_owned();
+    let used = pair.iter().find(|name| **name != ground).unwrap();
+    // One that went on is in use.
+    let mut on = Crew { items: crew.items.clone(), authority: crew.authority.clone(), ..crew };
+    let first = named(used, 1);
+    on.say(&admin, &following(used, 2, &named(used, 2), Some(&first))[0]);
+    assert_eq!(in_force(&on.policy()), [(used.as_str(), 2)]);
+    // What the authority defined is nothing that an admin's key takes away.
+    let authority = crew.authority.clone();
+    crew.say(&authority, &parts(used, 1, &named(used, 1))[0]);
+    let mut before = named(&ground, 1);
+    for version in 2..6 {
+        let text = named(&ground, version);
+        crew.say(&thief, &following(&ground, version, &text, Some(&before))[0]);
+        before = text;
+    }
+    let expected = crew.policy();
+    assert_eq!(in_force(&expected), [(used.as_str(), 1)]);
+    for seed in 1..=50 {
+        assert_eq!(Policy::evaluate(crew.tenant, &shuffled(&crew, seed)), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_read_leaves_the_records_of_the_other_one_readable() {
+    let mut crew = Crew::new();
+    let thief = device(11);
+    crew.authorise(&thief, Role::Admin);
+    let pair = meeting();
+    for name in &pair {
+        crew.say(&thief, &parts(name, 1, &named(name, 1))[0]);
+    }
+    let ground = crew.policy().schemas().next().unwrap().name().to_owned();
+    crew.items.truncate(crew.items.len() - 2);
+    for name in &pair {
+        let text = if *name == ground { "\0".to_owned() } else { named(name, 1) };
+        crew.say(&thief, &parts(name, 1, &text)[0]);
+    }
+    let policy = crew.policy();
+    assert_eq!(in_force(&policy), [(ground.as_str(), 1)]);
+    let number = policy.schemas().next().unwrap().number();
+    assert!(pair.iter().any(|name| policy.readable_schema(number).unwrap().name() == name));
+    assert!(policy.readable_schema(number).is_some_and(|it| it.name() != ground));
+}
+
+/// Signs one after the other without asking the whole policy each time.
+fn say_many(crew: &mut Crew, signer: &DeviceKeys, said: impl Iterator<Item = Statement>) {
+    let mut place = crew.policy().next_place(&signer.public_key());
+    for statement in said {
+        let item = Item::sign(signer, crew.tenant, place, &statement).unwrap();
+        place = ItemPlace::after(Some(Cut { sequence: place.sequence, item: item.id() }));
+        crew.items.push(item);
+    }
+}
+
+#[test]
+fn a_stolen_key_fills_the_room_of_no_definitions_but_its_own() {
+    let mut crew = Crew::new();
+    let [admin, thief] = [10, 11].map(device);
+    crew.authorise(&admin, Role::Admin);
+    crew.authorise(&thief, Role::Admin);
+    crew.say(&admin, &parts("round", 1, &round(1, ""))[0]);
+    let many = (0..300).map(|it| format!("list_{it}"));
+    say_many(&mut crew, &thief, many.flat_map(|name| parts(&name, 1, "\0")));
+    let policy = crew.policy();
+    assert_eq!(policy.schemas().count() + policy.other_schemas().count(), 129);
+    assert!(policy.schemas().any(|it| it.name() == "round"));
+    for seed in 1..=5 {
+        assert_eq!(Policy::evaluate(crew.tenant, &shuffled(&crew, seed)), policy, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_definition_is_read_once_however_many_policy_items_come() {
+    let mut crew = Crew::new();
+    let admin = device(10);
+    crew.authorise(&admin, Role::Admin);
+    crew.say(&admin, &parts("round", 1, &round(1, "read once"))[0]);
+    let read = |crew: &Crew| {
+        let policy = crew.policy();
+        Arc::clone(policy.schemas().next().unwrap().collection().unwrap())
+    };
+    assert!(Arc::ptr_eq(&read(&crew), &read(&crew)));
 }
 
 #[test]

@@ -105,7 +105,11 @@ async fn rows_that_lack_what_is_unique_are_not_taken_for_one_another() {
     let text = "name = \"valve\"\n[[field]]\nkey = \"tag\"\nkind = \"text\"\n\
                 [[field]]\nkey = \"state\"\nkind = \"text\"\n\
                 [[unique]]\nfields = [\"tag\"]\nmessage = \"Tag is in use\"\n";
-    let schema = SchemaOptions { text: text.to_owned(), step: SchemaStep::Apply };
+    let schema = SchemaOptions {
+        text: text.to_owned(),
+        step: SchemaStep::Apply,
+        ..SchemaOptions::default()
+    };
     office.node.schema(schema).await.unwrap();
     let valves = || ImportOptions { collection: Some("valve".into()), ..update() };
     let report = office.import("tag,state\n,open\n,shut\nV-1,open\n", valves()).await;

@@ -30,12 +30,7 @@ impl Run<'_> {
     }
 
     /// Gives a record the values of a row; what the row says nothing of stays.
-    pub(super) fn bring_up(
-        &mut self,
-        schema: &Arc<Collection>,
-        id: DocumentId,
-        fields: &Fields,
-    ) -> Result<Outcome, Error> {
+    pub(super) fn bring_up(&mut self, id: DocumentId, fields: &Fields) -> Result<Outcome, Error> {
         if self.written.contains_key(&id) {
             if self.dry_run {
                 // It would be there by then.
@@ -43,10 +38,11 @@ impl Run<'_> {
             }
             self.finish()?;
         }
-        let ledger = self.ledger;
+        let (ledger, policy) = (self.ledger, self.ledger.policy());
         let target = ledger.target(id, None);
-        let (_, record) = ledger.editable(id)?;
-        schema::known(&ledger.policy(), schema.number)?;
+        // Another schema may count than when the row was read.
+        let (schema, record) = ledger.editable(&policy, id)?;
+        schema::known(&policy, schema.number)?;
         if record.deleted {
             let name = format!("{id} (it is deleted; `restore-record` brings it back)");
             return Err(Error::NotFound { kind: "record", name });
@@ -55,8 +51,9 @@ impl Run<'_> {
         let edits: Vec<Edit> = wanted
             .map(|(key, value)| Edit::Set { key: key.clone(), value: value.clone() })
             .collect();
-        let references = ViewReferences::new(ledger, schema, Some(id));
-        let edits = references.judge(validate_edit(schema, &record.fields, &edits, &references))?;
+        let references = ViewReferences::new(ledger, &schema, Some(id));
+        let edits =
+            references.judge(validate_edit(&schema, &record.fields, &edits, &references))?;
         let mut after = record.fields.clone();
         for edit in &edits {
             edit.apply(&mut after);
@@ -65,8 +62,8 @@ impl Run<'_> {
             return Ok(Outcome::Unchanged(id));
         }
         if !self.dry_run {
-            ledger.change(target, schema, |document, actor, at| {
-                document.edit(schema, actor, at, &edits)
+            ledger.change(target, &schema, |document, actor, at| {
+                document.edit(&schema, actor, at, &edits)
             })?;
         }
         Ok(Outcome::Updated(id))

@@ -5,11 +5,13 @@
 
 use std::fmt::Write as _;
 
+use fieldmesh_model::schema::Collection;
 use fieldmesh_store::Store;
 
 use crate::api::ListQuery;
 use crate::error::Error;
 use crate::rows;
+use crate::schema;
 
 use super::order::Position;
 
@@ -19,10 +21,15 @@ const VERSION: u8 = 1;
 const HASH_LENGTH: usize = 8;
 
 /// The cursor behind `position`.
-pub(super) fn write(store: &Store, query: &ListQuery, position: &Position) -> String {
+pub(super) fn write(
+    store: &Store,
+    query: &ListQuery,
+    schema: &Collection,
+    position: &Position,
+) -> String {
     let mut bytes = vec![VERSION];
     bytes.extend(hash(store, "cursor/store", &[]));
-    bytes.extend(hash(store, "cursor/query", &[&asked(query)]));
+    bytes.extend(hash(store, "cursor/query", &[&asked(query, schema)]));
     bytes.extend(rows::encode(position));
     let whole = hash(store, "cursor", &[&bytes]);
     bytes.extend(whole);
@@ -35,7 +42,12 @@ pub(super) fn write(store: &Store, query: &ListQuery, position: &Position) -> St
 }
 
 /// The position that a cursor stands for.
-pub(super) fn read(store: &Store, query: &ListQuery, text: &str) -> Result<Position, Error> {
+pub(super) fn read(
+    store: &Store,
+    query: &ListQuery,
+    schema: &Collection,
+    text: &str,
+) -> Result<Position, Error> {
     let wrong = |reason: &str| Error::Cursor { reason: reason.to_owned() };
     let none = || wrong("this is no cursor; give the one that came with the last page as it was");
     let bytes = unhex(text.trim()).ok_or_else(none)?;
@@ -55,21 +67,25 @@ pub(super) fn read(store: &Store, query: &ListQuery, text: &str) -> Result<Posit
     if *whole != hash(store, "cursor", &[&bytes[..bytes.len() - HASH_LENGTH]]) {
         return Err(none());
     }
-    if *its_query != hash(store, "cursor/query", &[&asked(query)]) {
+    if *its_query != hash(store, "cursor/query", &[&asked(query, schema)]) {
         return Err(wrong(
-            "this cursor belongs to another query; ask the same as for the page that it came with, \
-             or begin with the first page",
+            "this cursor belongs to another query, or the collection was defined anew since; ask the \
+             same as for the page that it came with, or begin with the first page",
         ));
     }
     rows::decode(position).map_err(|_| none())
 }
 
-/// What makes two queries the same one: all but how much of the answer is wanted, and how soon.
-fn asked(query: &ListQuery) -> Vec<u8> {
+/// What makes two queries the same one: all but how much of the answer is wanted, and how soon. Of a
+/// collection of the tenant's own also by what it is read: another definition may order it anew.
+fn asked(query: &ListQuery, schema: &Collection) -> Vec<u8> {
     let same = ListQuery { limit: None, cursor: None, partial: false, ..query.clone() };
     let mut bytes = rows::encode(&same);
     // The last field is not part of the question; cursors of before it lack its byte.
     bytes.pop();
+    if schema::is_foreign(schema.number) {
+        bytes.extend(schema.reading());
+    }
     bytes
 }
 

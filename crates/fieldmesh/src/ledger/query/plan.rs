@@ -73,7 +73,8 @@ impl Ledger {
         }
         let order = Order::parse(&schema, query.sort.as_deref())?;
         let behind = query.cursor.as_deref();
-        let behind = behind.map(|text| cursor::read(&self.store, query, text)).transpose()?;
+        let behind =
+            behind.map(|text| cursor::read(&self.store, query, &schema, text)).transpose()?;
         Ok(Plan {
             prefixes: self.prefixes(&schema, &conditions)?,
             schema,

@@ -56,6 +56,7 @@ impl Ledger {
                 }
             }
         }
+        kept.map_or(Ok(()), |kept| kept.check(plan.schema.number))?;
         Ok(read)
     }
 
@@ -99,6 +100,7 @@ impl Ledger {
                 waiting.push((id, row, record));
             }
         }
+        kept.check(plan.schema.number)?;
         Ok(read)
     }
 }

@@ -2,20 +2,26 @@
 //! other, not to be read here, or not counting yet.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use fieldmesh_identity::{Policy, SignedSchema};
 use fieldmesh_model::schema::{self as model, Collection};
 use fieldmesh_model::validate::Fault;
 
 use crate::api::Finding;
+use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::ledger::membership::named;
+use crate::projection::schemas::Stand;
+use crate::schema;
 
 /// The kind of what is found about collections of the tenant's own.
 const KIND: &str = "collection";
 /// Parts of a definition that one finding names.
 const PARTS_MAX: usize = 5;
+/// Definitions of one collection that are compared with the one in force.
+const APART_MAX: usize = 64;
+/// Findings of one kind; more are counted.
+const FINDINGS_MAX: usize = 5;
 
 /// What `new` loses of definitions that nobody knew of who made the one in force, which `before`
 /// says; what that one has lost already is not told again, or there would be no way on.
@@ -25,7 +31,7 @@ pub(super) fn lost(
     (before, new): (&Collection, &Collection),
 ) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for other in policy.schemas_apart(signed) {
+    for other in policy.schemas_apart(signed).take(APART_MAX) {
         let Some(known) = other.collection() else { continue };
         let (there, whose) = (faults_of(known, before), whose(policy, other));
         let more = faults_of(known, new).into_iter().filter(|fault| !there.contains(fault));
@@ -50,32 +56,85 @@ fn whose(policy: &Policy, signed: &SignedSchema) -> String {
 
 impl Ledger {
     /// What somebody should know or do about the tenant's own collections.
-    pub(in crate::ledger) fn schema_findings(&self) -> Vec<Finding> {
+    pub(in crate::ledger) fn schema_findings(&self) -> Result<Vec<Finding>, Error> {
         let policy = self.policy();
         let mut findings = Vec::new();
-        for signed in policy.schemas() {
-            match signed.collection() {
-                Some(collection) => findings.extend(unmerged(&policy, signed, collection)),
-                None => findings.push(unreadable(&policy, signed)),
-            }
+        for signed in policy.schemas().filter(|signed| signed.collection().is_some()) {
+            findings.extend(unmerged(&policy, signed));
         }
-        findings.extend(displaced(&policy));
-        findings.extend(policy.schemas_ahead().map(|signed| ahead(&policy, signed)));
-        findings
+        keep_first(&mut findings);
+        let unread = policy.schemas().filter(|signed| signed.collection().is_none());
+        let more = [
+            unread.map(|signed| unreadable(&policy, signed)).collect(),
+            displaced(&policy),
+            policy.schemas_ahead().map(|signed| ahead(&policy, signed)).collect(),
+            self.waiting(&policy)?,
+        ];
+        for mut more in more {
+            keep_first(&mut more);
+            findings.extend(more);
+        }
+        let left_out = policy.schemas_left_out();
+        findings.extend((left_out > 0).then(|| without_room(left_out)));
+        Ok(findings)
+    }
+
+    /// Collections whose records are read anew.
+    fn waiting(&self, policy: &Policy) -> Result<Vec<Finding>, Error> {
+        let mut findings = Vec::new();
+        if self.projector.forwards_only() || self.store.end().is_none() {
+            return Ok(findings);
+        }
+        for signed in policy.schemas() {
+            let number = signed.number();
+            let stand = Stand::read(self.view(), number)?;
+            if stand.is_whole(policy, number)? || self.record_count(number)? == 0 {
+                continue;
+            }
+            let name = &schema::numbered(policy, number).name;
+            findings.push(Finding {
+                kind: KIND.into(),
+                what: format!(
+                    "the records of {name} are being read by its definition of now, {} % so far",
+                    stand.percent()?
+                ),
+                means: "Lists of them wait until then.".into(),
+                next: "Nothing: it goes on by itself.".into(),
+                ..Finding::default()
+            });
+        }
+        Ok(findings)
+    }
+}
+
+/// Leaves the first, and says how many more there are.
+fn keep_first(findings: &mut Vec<Finding>) {
+    let more = findings.len().saturating_sub(FINDINGS_MAX);
+    findings.truncate(FINDINGS_MAX);
+    if let Some(last) = findings.last_mut().filter(|_| more > 0) {
+        last.what.push_str(&format!(" (and {more} more like this)"));
+    }
+}
+
+fn without_room(count: usize) -> Finding {
+    Finding {
+        kind: KIND.into(),
+        open: true,
+        what: format!("{count} definitions of collections are not looked at"),
+        means: "Who signed them has defined more than one key may.".into(),
+        done: "Nothing is read by them; what others define counts as ever.".into(),
+        next: "If nobody meant that, an admin revokes the device that signed them.".into(),
+        record: None,
     }
 }
 
 fn unmerged<'a>(
     policy: &'a Policy,
     signed: &'a SignedSchema,
-    in_force: &'a Arc<Collection>,
 ) -> impl Iterator<Item = Finding> + 'a {
-    policy.schemas_apart(signed).filter_map(move |other| {
+    policy.schemas_apart(signed).take(APART_MAX).filter_map(move |other| {
         let (name, whose) = (signed.name(), whose(policy, other));
-        let lacking = match other.collection() {
-            Some(known) => faults_of(known, in_force),
-            None => return None,
-        };
+        let lacking = faults_of(other.collection()?, signed.collection()?);
         if lacking.is_empty() {
             return None;
         }
@@ -144,18 +203,29 @@ fn unreadable(policy: &Policy, signed: &SignedSchema) -> Finding {
         what: format!("this program cannot read version {version} of {name}"),
         means,
         done,
-        next: "Update this program.".into(),
+        next: format!(
+            "Update this program. If no program reads it, an admin goes on with `fieldmesh schema \
+             apply --replace-unreadable` and version = {}.",
+            version.saturating_add(1)
+        ),
         record: None,
     }
 }
 
 fn ahead(policy: &Policy, signed: &SignedSchema) -> Finding {
     let (name, whose) = (signed.name(), whose(policy, signed));
+    let lacking = signed.version().saturating_sub(1);
     Finding {
         kind: KIND.into(),
-        what: format!("{name}: {whose} does not count, since versions before it are lacking"),
+        what: format!(
+            "{name}: {whose} does not count, since the version {lacking} that it follows on is not \
+             here"
+        ),
         means: "Nothing is read by it.".into(),
-        next: "Run `fieldmesh sync`; if that does not help, an admin looks who signed it.".into(),
+        next: format!(
+            "Run `fieldmesh sync` if somebody has that version. If nobody has, leave it: the next \
+             version that an admin applies goes on without it (`fieldmesh schema show {name}`)."
+        ),
         ..Finding::default()
     }
 }

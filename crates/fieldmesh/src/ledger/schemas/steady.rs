@@ -2,14 +2,22 @@
 //! what is answered meanwhile would be of two, or lack what its index does not hold so far.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fieldmesh_identity::{Policy, SignedSchema};
+use fieldmesh_model::DocumentId;
 
+use crate::changes::Closure;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::projection::schemas::Stand;
 use crate::readers::Kept;
+use crate::rows::{DocumentRow, RecordRow};
 use crate::schema;
+
+/// How long whoever asks waits for records that are read anew before he is told to come again; in
+/// tests as long as it takes.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 120 } else { 2 });
 
 /// Turns of the view in which nothing moves, neither what is read anew nor what is applied: then it
 /// is not waited for any longer.
@@ -26,7 +34,8 @@ impl Ledger {
         mut read: impl FnMut(&Policy) -> Result<T, Error>,
     ) -> Result<T, Error> {
         for _ in 0..READS_MAX {
-            let Some((policy, before)) = self.await_schema(number)? else {
+            let Some((policy, before)) = self.await_schema(number, Instant::now() + PATIENCE)?
+            else {
                 return read(&self.policy());
             };
             let found = read(&policy);
@@ -39,31 +48,57 @@ impl Ledger {
         Err(Error::Store { reason })
     }
 
-    /// The view as it is now, once no row waits to be read anew: that would end what is kept.
+    /// The row of a document with its record as `policy` has it read, whatever the row stands under.
+    pub(in crate::ledger) fn row_by(
+        &self,
+        policy: &Policy,
+        id: DocumentId,
+    ) -> Result<Option<DocumentRow>, Error> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        let number = row.scope.collection;
+        if !schema::is_foreign(number) {
+            return Ok(Some(row));
+        }
+        let before = Stand::read(self.view(), number)?;
+        let Some(mut row) = self.row(id)? else { return Ok(None) };
+        let is_steady = Stand::read(self.view(), number)? == before;
+        if row.record.is_none() || (is_steady && before.is_whole(policy, number)?) {
+            return Ok(Some(row));
+        }
+        let closure = Closure::read(&self.store, &row.changes, self.device());
+        let document = closure.and_then(|closure| closure.document(id, policy));
+        match document
+            .and_then(|document| RecordRow::of(&document, &schema::numbered(policy, number)))
+        {
+            Ok(record) => row.record = Some(record),
+            // With one of its changes damaged a record stays as it was shown last.
+            Err(error) => tracing::warn!(document = %id.short(), %error, "a record cannot be read"),
+        }
+        Ok(Some(row))
+    }
+
+    /// The view as it is now, once no row waits to be read anew: that would end what is kept of it.
     pub(crate) fn keep(&self) -> Result<Arc<Kept>, Error> {
         self.settle()?;
-        if let Err(error) = self.await_schemas() {
-            // Whoever asks for that collection is told.
-            tracing::warn!(%error, "a snapshot begins while records are read anew");
+        let mut numbers = Stand::numbers(self.view())?;
+        numbers.extend(self.policy().schemas().map(SignedSchema::number));
+        let until = Instant::now() + PATIENCE;
+        for number in numbers {
+            if let Err(error) = self.await_schema(number, until) {
+                // Whoever asks for that collection is told.
+                tracing::warn!(number, %error, "a snapshot begins while records are read anew");
+            }
         }
         Ok(self.projector.readers().keep())
     }
 
-    /// As [`Self::await_schema`], of every collection, also of those that nobody defines any more.
-    pub(in crate::ledger) fn await_schemas(&self) -> Result<(), Error> {
-        let mut numbers = Stand::numbers(self.view())?;
-        numbers.extend(self.policy().schemas().map(SignedSchema::number));
-        for number in numbers {
-            self.await_schema(number)?;
-        }
-        Ok(())
-    }
-
-    /// Waits until all rows of a collection stand under the schema that counts; gives the policy
-    /// that says so and how they stand. None where no schema but the built-in one ever comes.
+    /// Waits until all rows of a collection stand under the schema that counts, or else until the
+    /// time given; gives the policy that says so and how they stand. None where no schema but the
+    /// built-in one ever comes.
     pub(in crate::ledger) fn await_schema(
         &self,
         number: u16,
+        until: Instant,
     ) -> Result<Option<(Arc<Policy>, Stand)>, Error> {
         // Without records nothing is read anew, and no index lacks any.
         let has_records = !self.projector.forwards_only() && self.store.end().is_some();
@@ -77,6 +112,13 @@ impl Ledger {
             let (policy, stand) = (self.policy(), Stand::read(self.view(), number)?);
             if stand.is_whole(&policy, number)? {
                 return Ok(Some((policy, stand)));
+            }
+            if Instant::now() >= until {
+                let name = &schema::numbered(&policy, number).name;
+                let reason = format!("the records of {name} are being read by another definition");
+                let remaking = self.remaking().map(|remaking| remaking.percent());
+                let percent = remaking.map_or_else(|| stand.percent(), Ok)?;
+                return Err(Error::Remaking { percent, reason });
             }
             if stalled >= STALLED_MAX {
                 let reason = format!(

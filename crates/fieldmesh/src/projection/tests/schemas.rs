@@ -9,7 +9,7 @@ use fieldmesh_model::schema::tenant_number;
 use fieldmesh_store::WriteSet;
 
 use super::*;
-use crate::projection::schemas::is_shown;
+use crate::projection::schemas::{Stand, is_shown};
 use crate::rows::RecordRow;
 use crate::schema;
 
@@ -63,7 +63,9 @@ impl Crew {
         let authority = Authority::from_seed(&Seed::from_bytes([1; 32]));
         let mut items = self.items.clone();
         for (version, text) in texts {
-            for part in SchemaPart::of("round", *version, at(0), text, None) {
+            let before = texts.iter().find(|(other, _)| other + 1 == *version);
+            let before = before.map(|(_, text)| SchemaPart::hash(text));
+            for part in SchemaPart::of("round", *version, at(0), text, before) {
                 let policy = Policy::evaluate(self.tenant, &items);
                 let place = policy.next_place(&authority.public_key());
                 let statement = Statement::Schema(Box::new(part));
@@ -313,4 +315,53 @@ fn rows_stand_under_what_was_read_and_not_under_a_file() {
         shown.documents.values().map(|it| it.changes.clone()).collect()
     };
     assert_eq!(documents(&shown(&stage.store)), documents(&expected), "the view goes on");
+}
+
+#[test]
+fn a_definition_costs_a_look_at_its_own_records_and_not_at_all_others() {
+    let mut crew = Crew::new();
+    let one = schema::numbered(&crew.with_schemas(&[(1, ONE)]), number());
+    let wells: Vec<Leaf> = (0..60).map(|number| crew.create(number)).collect();
+    let mut log = vec![Entry::Batch(crew.seal(0, wells, 0).encode())];
+    crew.scope = Scope::of(number(), 0, at(0));
+    crew.heads[0] = (0, BatchId::default());
+    for step in 0..3 {
+        let leaf = crew.round(0, step, &one, &mut Dice(3)).unwrap();
+        log.push(Entry::Batch(crew.seal(0, vec![leaf], step).encode()));
+    }
+    let stage = Stage::new();
+    stage.project(&crew, &log);
+    crew.policy = crew.with_schemas(&[(1, ONE)]);
+    assert!(!is_shown(stage.store.view(), &crew.policy, number()).unwrap());
+    stage.work(&crew).after_steps(1, || {});
+    assert!(is_shown(stage.store.view(), &crew.policy, number()).unwrap());
+    let held = shown(&stage.store).documents;
+    let read = held.values().filter(|it| it.record.as_ref().is_some_and(|it| !it.deleted));
+    assert_eq!(read.count(), 63);
+}
+
+#[test]
+fn definitions_by_the_hundred_do_not_come_in_one_step() {
+    let mut crew = Crew::new();
+    let well = crew.create(0);
+    let log = [Entry::Batch(crew.seal(0, vec![well], 0).encode())];
+    let stage = Stage::new();
+    stage.project(&crew, &log);
+    let authority = Authority::from_seed(&Seed::from_bytes([1; 32]));
+    for index in 0..40 {
+        let name = format!("list_{index}");
+        let text = ONE.replace("\"round\"", &format!("{name:?}"));
+        let part = SchemaPart::of(&name, 1, at(0), &text, None).remove(0);
+        let place = Policy::evaluate(crew.tenant, &crew.items).next_place(&authority.public_key());
+        let statement = Statement::Schema(Box::new(part));
+        crew.items.push(Item::sign(&authority, crew.tenant, place, &statement).unwrap());
+    }
+    crew.policy = Policy::evaluate(crew.tenant, &crew.items);
+    let all = crew.policy.schemas().count();
+    let after = |steps: usize| {
+        stage.work(&crew).after_steps(steps, || {});
+        Stand::numbers(stage.store.view()).unwrap().len()
+    };
+    assert_eq!(after(1), 16);
+    assert_eq!(after(3), all);
 }

@@ -1,8 +1,9 @@
 //! While records are read anew because another definition counts: nothing is answered from an index
 //! that is not whole, and nothing is called damage that is none.
 
-use super::apart::{findings, forget_schemas, said, take};
+use super::apart::{all_findings, findings, forget_schemas, said, take};
 use super::*;
+use crate::api::ChangesQuery;
 use crate::ledger::Followed;
 use crate::projection::schemas::is_shown;
 use crate::readers::Taken;
@@ -90,8 +91,9 @@ async fn a_list_by_an_index_is_whole_while_records_are_read_anew() {
     crew.office.shutdown().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn verify_calls_no_record_damaged_that_is_not_read_anew_yet() {
+/// A record with hours 9 and, later, 3 written apart, of a collection that shows the greatest; its
+/// device has just heard so and does not come to read it anew.
+async fn not_read_anew() -> (Crew, String) {
     let crew = Crew::new().await;
     let deepest = "policy = \"max\"\n[[unique]]";
     let text = definition("valve").replace("policy = \"sum\"\n[[unique]]", deepest);
@@ -105,15 +107,121 @@ async fn verify_calls_no_record_damaged_that_is_not_read_anew_yet() {
     }
     crew.sync(&deputy).await;
     crew.sync(&deputy).await;
+    deputy.shutdown().await.unwrap();
     assert_eq!(crew.office.show(&id).await.unwrap().fields["hours"], 9);
     forget_schemas(&crew.office);
     await_shown(&crew.office, model::tenant_number("valve"));
+    assert_eq!(crew.office.show(&id).await.unwrap().fields["hours"], 3);
     // Its view does not follow any more, so the row stays as it is.
     ledger(&crew).projector.stop();
     take(&crew.office, &ledger(&crew).policy_items().unwrap());
-    let report = ledger(&crew).verify();
-    assert!(report.is_err(), "no report rather than a wrong one: {:?}", report.unwrap().faults);
-    deputy.shutdown().await.unwrap();
+    assert!(!is_shown(ledger(&crew).view(), &ledger(&crew).policy(), number_of("valve")).unwrap());
+    (crew, id)
+}
+
+fn number_of(name: &str) -> u16 {
+    model::tenant_number(name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_calls_no_record_damaged_that_is_not_read_anew_yet() {
+    let (crew, _) = not_read_anew().await;
+    let report = tokio::task::block_in_place(|| ledger(&crew).verify()).unwrap();
+    assert_eq!((report.records, report.faults), (1, Vec::<String>::new()));
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_builds_on_the_numbers_that_the_definition_of_now_shows() {
+    let (crew, id) = not_read_anew().await;
+    let id: fieldmesh_model::DocumentId = id.parse().unwrap();
+    tokio::task::block_in_place(|| {
+        assert_eq!(ledger(&crew).show(id).unwrap().fields["hours"], 9);
+        let edits = Edits { assignments: vec!["hours+=1".to_owned()], ..Edits::default() };
+        assert_eq!(ledger(&crew).edit(id, &edits).unwrap().fields["hours"], 10);
+    });
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_records_that_are_read_anew_is_not_kept_waiting_for_ever() {
+    let (crew, _) = not_read_anew().await;
+    let now = std::time::Instant::now();
+    let waited =
+        tokio::task::block_in_place(|| ledger(&crew).await_schema(number_of("valve"), now));
+    assert!(matches!(waited, Err(Error::Remaking { percent: 0, .. })), "{:?}", waited.err());
+    let told = all_findings(&crew.office);
+    assert!(told.iter().any(|it| it.what.contains("are being read")), "{told:?}");
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_or_reads_one_collection_is_not_disturbed_by_definitions_of_another() {
+    let crew = Crew::new().await;
+    for name in ["valve", "pump"] {
+        apply(&crew.office, &definition(name)).await.unwrap();
+        crew.office.record(coded(name, "a")).await.unwrap();
+    }
+    let query = ListQuery { collection: "valve".into(), ..ListQuery::default() };
+    let ledger = crew.office.ledger();
+    let (kept, Followed { queue, .. }) =
+        tokio::task::block_in_place(|| (ledger.keep().unwrap(), ledger.follow(&query).unwrap()));
+    let next = definition("pump").replace("\"pump\"", "\"pump\"\nversion = 2");
+    apply(&crew.office, &next.replace("\"number\"", "\"number\"\nunit = \"h\"")).await.unwrap();
+    apply(&crew.office, &definition("third")).await.unwrap();
+    tokio::task::block_in_place(|| {
+        await_shown(&crew.office, number_of("pump"));
+        await_shown(&crew.office, number_of("third"));
+        assert!(matches!(queue.take(), Taken::Changes(changes) if changes.is_empty()));
+        assert_eq!(ledger.page_in(&query, Some(&kept)).unwrap().records.len(), 1);
+        let other = ListQuery { collection: "pump".into(), ..ListQuery::default() };
+        let page = ledger.page_in(&other, Some(&kept));
+        assert!(matches!(page, Err(Error::SnapshotLost)), "of two schemas");
+    });
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_the_feed_hears_of_records_that_a_definition_has_named() {
+    let crew = Crew::new().await;
+    apply(&crew.office, ROUND).await.unwrap();
+    for minute in 0..3 {
+        crew.office.record(round("P-1", minute, &[])).await.unwrap();
+    }
+    forget_schemas(&crew.office);
+    await_shown(&crew.office, number_of("pump_round"));
+    let changes = |after: Option<String>| {
+        let query = ChangesQuery { after, ..ChangesQuery::default() };
+        tokio::task::block_in_place(|| ledger(&crew).changes(&query)).unwrap()
+    };
+    let before = changes(None);
+    assert!(before.changes.iter().all(|it| it.collection.starts_with("collection_")));
+    take(&crew.office, &ledger(&crew).policy_items().unwrap());
+    await_shown(&crew.office, number_of("pump_round"));
+    let after = changes(Some(before.next));
+    let told: Vec<&str> = after.changes.iter().map(|it| it.collection.as_str()).collect();
+    assert_eq!(told, ["pump_round"; 3], "each once");
+    assert!(changes(Some(after.next)).changes.is_empty());
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_does_not_go_on_in_the_order_of_another_definition() {
+    let crew = Crew::new().await;
+    apply(&crew.office, ROUND).await.unwrap();
+    for minute in 0..3 {
+        crew.office.record(round("P-1", minute, &[])).await.unwrap();
+    }
+    let limit = Some(1);
+    let query = ListQuery { collection: "pump_round".into(), limit, ..ListQuery::default() };
+    let page = crew.office.page(query.clone()).await.unwrap();
+    let query = ListQuery { cursor: page.next, ..query };
+    crew.office.page(query.clone()).await.unwrap();
+    let next = ROUND.replace("version = 1", "version = 2");
+    let more = format!("{next}\n[[field]]\nkey = \"mood\"\nkind = \"text\"\n");
+    apply(&crew.office, &more).await.unwrap();
+    let error = crew.office.page(query).await.unwrap_err();
+    assert!(error.to_string().contains("defined anew"), "{error}");
     crew.office.shutdown().await.unwrap();
 }
 

@@ -44,7 +44,14 @@ async fn grease(node: &Node, id: &str) -> Option<f64> {
     node.show(id).await.unwrap().fields["greaseUsed"].as_f64()
 }
 
+/// What stands there until somebody does something.
 pub(super) fn findings(node: &Node) -> Vec<Finding> {
+    let mut found = all_findings(node);
+    found.retain(|finding| !finding.what.contains("are being read"));
+    found
+}
+
+pub(super) fn all_findings(node: &Node) -> Vec<Finding> {
     let report = node.ledger().diagnose(Vec::new()).unwrap();
     report.findings.into_iter().filter(|finding| finding.kind == "collection").collect()
 }
@@ -74,6 +81,24 @@ async fn whoever_edits_a_record_without_its_schema_never_writes_another_number_t
     assert_eq!(grease(&crew.office, &id).await, Some(7.0));
     assign(&crew.office, &id, "greaseUsed=5").await.unwrap();
     assert_eq!(grease(&crew.office, &id).await, Some(5.0));
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_comes_while_somebody_edits_changes_no_number_that_he_typed() {
+    let crew = Crew::new().await;
+    apply(&crew.office, ROUND).await.unwrap();
+    let id = crew.office.record(round("P-1", 1, &["greaseUsed=3"])).await.unwrap().id;
+    assign(&crew.office, &id.to_string(), "greaseUsed+=4").await.unwrap();
+    let ledger = crew.office.ledger();
+    let mut items = ledger.policy_items().unwrap();
+    items.retain(|item| !matches!(item.statement(), Statement::Schema(_)));
+    let before = Policy::evaluate(ledger.identity.tenant, &items);
+    let edits = Edits { assignments: vec!["greaseUsed=5".to_owned()], ..Edits::default() };
+    let edit = || ledger.edit_by(&before, ledger.target(id, None), &edits);
+    let error = tokio::task::block_in_place(edit).unwrap_err();
+    assert!(error.to_string().contains("definition"), "{error}");
+    assert_eq!(grease(&crew.office, &id.to_string()).await, Some(7.0));
     crew.office.shutdown().await.unwrap();
 }
 
@@ -135,10 +160,13 @@ async fn of_two_who_apply_at_once_on_one_device_each_is_told_the_truth() {
     let texts = ["weather", "mood"].map(|key| with(2, key, "text"));
     let [one, two] = texts.each_ref().map(|text| apply(&crew.office, text));
     let (one, two) = tokio::join!(one, two);
-    let applied = [one, two].map(|it| it.is_ok_and(|report| report.applied));
+    let applied = [&one, &two].map(|it| it.as_ref().is_ok_and(|report| report.applied));
     let shown = crew.office.schemas(Some("pump_round".into())).await.unwrap();
     let is_shown = texts.each_ref().map(|text| shown[0].text.as_ref() == Some(text));
     assert_eq!(applied, is_shown);
+    assert_ne!(applied[0], applied[1], "one of them");
+    let error = if applied[0] { two } else { one }.unwrap_err();
+    assert!(error.to_string().contains("version"), "{error}");
     assert!(apply(&crew.office, &with(9, "mood", "text")).await.is_err(), "they go one by one");
     crew.office.shutdown().await.unwrap();
 }
@@ -147,9 +175,16 @@ fn field(key: &str, kind: &str) -> String {
     format!("\n[[field]]\nkey = \"{key}\"\nkind = \"{kind}\"\n")
 }
 
+/// Signs a definition, as a newer program or a thief does it.
 pub(super) fn said(node: &Node, name: &str, version: u32, text: &str) {
+    let (policy, number) = (node.ledger().policy(), model::tenant_number(name));
+    let before = policy.schema(number).filter(|it| it.name() == name).map(SignedSchema::hash);
+    said_after(node, name, version, text, before);
+}
+
+fn said_after(node: &Node, name: &str, version: u32, text: &str, before: Option<[u8; 32]>) {
     let ledger = node.ledger();
-    let part = SchemaPart::of(name, version, Moment::ZERO, text, None).remove(0);
+    let part = SchemaPart::of(name, version, Moment::ZERO, text, before).remove(0);
     let item = ledger.sign(&ledger.policy(), &Statement::Schema(Box::new(part))).unwrap();
     ledger.add_item(&item).unwrap();
     ledger.mesh.get().unwrap().urgent(Call::Input(Input::LocalItem { item }));
@@ -166,7 +201,50 @@ async fn a_crew_goes_on_recording_while_its_program_cannot_read_the_newest_defin
     assert_eq!(grease(&crew.office, "P-2").await, Some(1.0));
     let told = findings(&crew.office);
     assert!(told.iter().any(|it| it.what.contains("version 2")), "{told:?}");
-    assert!(apply(&crew.office, &next(3)).await.is_err(), "it cannot say what would be lost");
+    let refused = apply(&crew.office, &next(3)).await.unwrap_err();
+    assert!(refused.to_string().contains("--replace-unreadable"), "{refused}");
+    let told = told.iter().find(|it| it.next.contains("--replace-unreadable"));
+    assert!(told.is_some_and(|it| it.next.contains("version = 3")), "{told:?}");
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_goes_on_after_somebody_signed_what_no_program_reads() {
+    let crew = Crew::new().await;
+    apply(&crew.office, ROUND).await.unwrap();
+    said(&crew.office, "pump_round", 2, "\0");
+    let over = |text: &str| SchemaOptions {
+        text: text.to_owned(),
+        step: SchemaStep::Apply,
+        unreadable: Unreadable::Replace,
+    };
+    let narrowed = next(3).replace("kind = \"day\"", "kind = \"bool\"");
+    let error = crew.office.schema(over(&narrowed)).await.unwrap_err();
+    assert!(places(&error).iter().any(|it| it.contains("nextRound")), "as version 1 was: {error}");
+    let report = crew.office.schema(over(&next(3))).await.unwrap();
+    assert!(report.applied && report.before == Some(2), "{report:?}");
+    crew.office.record(round("P-1", 1, &["state=BROKEN"])).await.unwrap();
+    assert!(apply(&crew.office, &next(4)).await.unwrap().applied, "and on");
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_a_stolen_key_signed_in_advance_stop_no_collection() {
+    let crew = Crew::new().await;
+    said_after(&crew.office, "pump_round", 2, "\0", None);
+    assert!(apply(&crew.office, ROUND).await.unwrap().applied, "the first definition");
+    let first = Some(SchemaPart::hash(ROUND));
+    for version in [3, 4, u32::MAX] {
+        let text = format!("# in advance\n{}", next(version));
+        said_after(&crew.office, "pump_round", version, &text, first);
+    }
+    for version in 2..6 {
+        assert!(apply(&crew.office, &next(version)).await.unwrap().applied, "{version}");
+        assert_eq!(states(&crew.office).await[0], (version, SchemaState::InForce));
+    }
+    let told = findings(&crew.office);
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told.iter().any(|it| it.what.contains("the version 2 that it follows on")), "{told:?}");
     crew.office.shutdown().await.unwrap();
 }
 
@@ -191,6 +269,7 @@ async fn whoever_lost_a_number_to_another_name_is_told() {
     assert!(told[0].what.contains(&format!("{} does not count", lost.name)), "{}", told[0].what);
     assert!(pair.contains(&lost.name));
     let again = format!("name = \"{}\"\n[[field]]\nkey = \"a\"\nkind = \"bool\"\n", lost.name);
-    assert!(apply(&crew.office, &again).await.is_err(), "it needs another name");
+    let error = apply(&crew.office, &again).await.unwrap_err();
+    assert!(error.to_string().contains("choose another name"), "{error}");
     crew.office.shutdown().await.unwrap();
 }
