@@ -43,7 +43,7 @@ async fn titles(office: &Office) -> Vec<Json> {
         ..fieldmesh::api::ListQuery::default()
     };
     let list = office.node.list(query).await.unwrap();
-    list.iter().map(|record| record.fields["title"].clone().into()).collect()
+    list.iter().map(|record| record.fields["title"].clone()).collect()
 }
 
 fn task() -> Json {
