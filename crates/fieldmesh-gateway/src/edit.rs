@@ -191,7 +191,7 @@ impl Writing<'_> {
     }
 
     /// Whether this very edit is among the last changes: its answer was lost, and what was written
-    /// after it stays.
+    /// after it stays. Where several were written at its time, nobody can tell.
     fn was_taken(
         &mut self,
         held: &Held,
@@ -203,17 +203,21 @@ impl Writing<'_> {
             return Ok(false);
         }
         let oldest = held.version.saturating_sub(REPEATED_MAX).max(1);
+        let mut is_found = false;
         for version in (oldest + 1..=held.version).rev() {
             let Some(after) = self.write.held_at(held.id, version)? else { continue };
             if after.changed_at < at {
                 break;
             }
-            let is_there = |(key, field)| is_same(after.fields.get(key), Some(field));
-            if after.changed_at == at && !after.deleted && changed.iter().all(is_there) {
-                return Ok(true);
+            if after.changed_at == at {
+                let is_there = |(key, field)| is_same(after.fields.get(key), Some(field));
+                if after.deleted || !changed.iter().all(is_there) {
+                    return Ok(false);
+                }
+                is_found = true;
             }
         }
-        Ok(false)
+        Ok(is_found)
     }
 
     /// Writes fields as an edit on the version that its author knew.
