@@ -86,7 +86,8 @@ export class Assets {
       const known = cache.entities[place] ?? { version: 1, data: {}, deleted: false };
       const timestamp = new Date().toISOString();
       const { version } = known;
-      const change = { entityType, entityId, operation, payload, clientVersion: version, timestamp };
+      const what = { entityType, entityId, operation, payload };
+      const change = { ...what, clientVersion: version, timestamp };
       cache.keys += 1;
       cache.queue.push({ key: cache.keys, change });
       const data = { ...known.data, ...payload };

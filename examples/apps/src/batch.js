@@ -18,6 +18,12 @@ import { Refused } from "./session.js";
  *
  * @typedef {{ events: Event[] }} Log
  * @typedef {{ eventId: string, reason: string, localData: any, serverData: any }} Conflict
+ * @typedef {object} App
+ * @property {import("./session.js").Session} session
+ * @property {EventStore} store
+ * @property {Connectivity} connectivity
+ * @property {string} tenantId
+ *
  * @typedef {object} SyncResult
  * @property {boolean} success
  * @property {number} syncedCount
@@ -27,6 +33,10 @@ import { Refused } from "./session.js";
 
 /** How often the relay is looked for, in milliseconds. */
 const POLL_EVERY = 30_000;
+
+/** What people are told when a sync failed. */
+const SAFE =
+  "Your data is safe locally. The sync will be retried automatically when you're online.";
 
 /** @returns {Log} */
 export function empty() {
@@ -142,15 +152,14 @@ export class Connectivity extends EventTarget {
 /** Brings the log to the relay. */
 export class BatchSync {
   #isSyncing = false;
-  /** @type {{ session: import("./session.js").Session, store: EventStore, connectivity: Connectivity, tenantId: string }} */
+  /** @type {App} */
   #app;
   /** The sync that an `online` began, for whoever wants to wait for it.
    * @type {Promise<SyncResult> | undefined} */
   automatic;
 
   /**
-   * @param {{ session: import("./session.js").Session, store: EventStore,
-   *   connectivity: Connectivity, tenantId: string, autoSync?: boolean }} app
+   * @param {App & { autoSync?: boolean }} app
    */
   constructor({ autoSync = true, ...app }) {
     this.#app = app;
@@ -202,8 +211,7 @@ export class BatchSync {
  */
 export function endOfShift({ success, syncedCount, conflicts, errors }) {
   if (!success) {
-    const safe = "Your data is safe locally. The sync will be retried automatically when you're online.";
-    return ["✗ Sync failed", safe, ...errors];
+    return ["✗ Sync failed", SAFE, ...errors];
   }
   const lines = [`✓ Successfully synced ${syncedCount} events!`];
   if (conflicts.length > 0) {

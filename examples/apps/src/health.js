@@ -17,7 +17,8 @@ import { Refused } from "./session.js";
  * @property {string} createdAtClient
  * @property {number} version
  *
- * @typedef {Operation & { status: "PENDING" | "SYNCING" | "FAILED" | "IN_REVIEW", error?: string }} Queued
+ * @typedef {"PENDING" | "SYNCING" | "FAILED" | "IN_REVIEW"} Status
+ * @typedef {Operation & { status: Status, error?: string }} Queued
  * @typedef {{ queue: Queued[], resources: Record<string, any> }} Clinic
  * @typedef {(operation: Operation, conflict: any) => Promise<Resolution>} Ask
  */
@@ -72,7 +73,7 @@ export class Health {
     return id;
   }
 
-  /** Everything that is pending or failed, in its order; whoever asks meanwhile waits for the same. */
+  /** Everything pending or failed, in its order; whoever asks meanwhile waits for the same. */
   syncAll() {
     this.#syncing ??= this.#syncEach().finally(() => (this.#syncing = undefined));
     return this.#syncing;
@@ -93,8 +94,9 @@ export class Health {
   /** @returns {{ total: number, pending: number, failed: number }} */
   getSyncStatus() {
     const { queue } = this.store.value;
-    const failed = queue.filter(({ status }) => status === "FAILED").length;
-    const pending = queue.filter(({ status }) => status === "PENDING" || status === "SYNCING").length;
+    const count = (/** @type {Status[]} */ ...wanted) =>
+      queue.filter(({ status }) => wanted.includes(status)).length;
+    const [pending, failed] = [count("PENDING", "SYNCING"), count("FAILED")];
     return { total: queue.length, pending, failed };
   }
 

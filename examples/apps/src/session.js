@@ -80,8 +80,31 @@ export class Session {
   }
 
   /**
-   * Sends a request. An access token lives an hour and a shift eight, so one that is over is renewed
-   * in passing, and the request goes out once more.
+   * Chooses another password. Every session of the person ends, also on other devices, and this one
+   * goes on with new tokens. Where the answer is lost, log in with the new password.
+   * @param {string} currentPassword
+   * @param {string} newPassword
+   */
+  async changePassword(currentPassword, newPassword) {
+    const body = { currentPassword, newPassword };
+    await this.#keep(await this.json("/auth/password", { method: "POST", body }));
+  }
+
+  /**
+   * Chooses another password by the code of an admin, and opens a session.
+   * @param {string} email
+   * @param {string} code
+   * @param {string} newPassword
+   */
+  async resetPassword(email, code, newPassword) {
+    const response = await this.#post("/auth/password/reset", { email, code, newPassword });
+    if (!response.ok) throw await Refused.from(response);
+    await this.#keep(/** @type {Tokens} */ (await response.json()));
+  }
+
+  /**
+   * Sends a request. An access token lives an hour and a shift eight, so one that is over is
+   * renewed in passing, and the request goes out once more.
    * @param {string} path
    * @param {Call} [call]
    * @returns {Promise<Response>} any answer but 401

@@ -147,8 +147,8 @@ export class Vet {
     let received = 0;
     for (;;) {
       const { lastSyncTimestamp } = this.store.value;
-      const path = `/api/sync/pull?lastSyncTimestamp=${lastSyncTimestamp}&practiceId=${this.who.practiceId}`;
-      const answer = await this.session.json(path);
+      const since = `lastSyncTimestamp=${lastSyncTimestamp}&practiceId=${this.who.practiceId}`;
+      const answer = await this.session.json(`/api/sync/pull?${since}`);
       await this.store.change((clinic) => {
         for (const change of answer.changes) take(clinic, change);
         clinic.lastSyncTimestamp = answer.nextTimestamp ?? answer.timestamp;
@@ -159,7 +159,7 @@ export class Vet {
   }
 
   /**
-   * Settles a conflict: the server's values stand, or an edit that is later than them replaces them.
+   * Settles a conflict: the server's values stand, or a later edit replaces them.
    * @param {number} operationId
    * @param {Choice} choice
    */

@@ -140,9 +140,11 @@ export class Wellpulse {
     for (const [index, { status, entryId }] of results.entries()) {
       const id = /** @type {Sent} */ (chunk[index]).id;
       const conflict = conflicts.find((/** @type {any} */ one) => one.entryId === entryId);
-      if (status === "REJECTED") fates.set(id, { state: "failed", reason: rejected.shift() });
-      else if (status === "CONFLICT") fates.set(id, { state: "synced", reason: conflict?.resolution });
-      else fates.set(id, { state: "synced" });
+      /** @type {Partial<Kept>} */
+      let fate = { state: "synced" };
+      if (status === "REJECTED") fate = { state: "failed", reason: rejected.shift() };
+      if (status === "CONFLICT") fate = { state: "synced", reason: conflict?.resolution };
+      fates.set(id, fate);
     }
     await this.#mark(new Set(fates.keys()), ({ entry }) => fates.get(entry.id) ?? {});
     return { succeeded, failed };

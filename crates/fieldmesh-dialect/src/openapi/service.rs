@@ -1,4 +1,4 @@
-//! Sessions, photos and the health of the server.
+//! Sessions, passwords, photos and the health of the server.
 
 use serde_json::json;
 
@@ -26,6 +26,22 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
             .takes(of("Refresh"))
             .gives(200, of("Renewed"))
             .refuses(401)
+            .refuses(404),
+        Endpoint::ChangePassword => {
+            Described::new("Choose another password; every session ends but the new one")
+                .takes(of("PasswordChange"))
+                .gives(200, of("Renewed"))
+        }
+        Endpoint::MakeResetCode => {
+            Described::new("Make a code for somebody who forgot his password")
+                .takes(object(&[("email", text())]))
+                .gives(200, of("ResetCode"))
+        }
+        Endpoint::ResetPassword => Described::new("Choose another password with a code")
+            .header("X-Tenant-Subdomain?", tenant)
+            .header("X-Device-Id?", device)
+            .takes(of("PasswordReset"))
+            .gives(200, of("Session"))
             .refuses(404),
         Endpoint::KeepPhoto => {
             let form = object(&[("file", bytes())]);
@@ -66,6 +82,9 @@ pub(super) fn schemas() -> Named {
         ),
         ("Login", object(&[("email", text()), ("password", text())])),
         ("Refresh", object(&[("refreshToken", text()), ("deviceId?", text())])),
+        ("PasswordChange", object(&[("currentPassword", text()), ("newPassword", text())])),
+        ("PasswordReset", object(&[("email", text()), ("code", text()), ("newPassword", text())])),
+        ("ResetCode", object(&[("code", text()), ("expiresAt", time())])),
         ("User", object(&user)),
         ("Session", object(&[&tokens[..], &opened].concat())),
         ("Renewed", object(&tokens)),
