@@ -4,7 +4,12 @@
  * @typedef {{ accessToken: string, refreshToken: string }} Tokens
  * @typedef {(url: string, init?: RequestInit) => Promise<Response>} Fetch
  * @typedef {import("./store.js").Store<{ tokens?: Tokens | undefined }>} TokenStore
- * @typedef {{ method?: string, body?: unknown, headers?: Record<string, string> }} Call
+ * @typedef {{ type: string, bytes: Uint8Array<ArrayBuffer> }} Photo
+ * @typedef {object} Call
+ * @property {string} [method]
+ * @property {unknown} [body] sent as JSON
+ * @property {Photo} [photo] sent as it is
+ * @property {Record<string, string>} [headers]
  */
 
 /** An answer that is not the one that was hoped for. */
@@ -171,11 +176,12 @@ export class Session {
    * @param {string} path
    * @param {Call} call
    */
-  #sendWith(token, path, { method = "GET", body, headers = {} }) {
+  #sendWith(token, path, { method = "GET", body, photo, headers = {} }) {
     /** @type {Record<string, string>} */
     const all = { Authorization: `Bearer ${token}`, "X-Device-Id": this.#device, ...headers };
     if (body !== undefined) all["Content-Type"] = "application/json";
-    const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-    return this.#fetch(this.#url + path, { method, headers: all, ...sent });
+    if (photo !== undefined) all["Content-Type"] = photo.type;
+    const sent = photo !== undefined ? photo.bytes : JSON.stringify(body);
+    return this.#fetch(this.#url + path, { method, headers: all, body: sent ?? null });
   }
 }

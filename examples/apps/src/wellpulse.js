@@ -25,6 +25,7 @@ import { Refused } from "./session.js";
  * @property {any[]} wells
  * @property {any[]} users
  * @property {Kept[]} entries
+ * @property {{ entry: string, type: string, base64: string }[]} photos those that are not sent
  * @property {Record<string, string>} metadata
  */
 
@@ -33,7 +34,7 @@ const CHUNK = 100;
 
 /** @returns {Data} */
 export function empty() {
-  return { wells: [], users: [], entries: [], metadata: {} };
+  return { wells: [], users: [], entries: [], photos: [], metadata: {} };
 }
 
 export class Wellpulse {
@@ -69,6 +70,16 @@ export class Wellpulse {
     return id;
   }
 
+  /**
+   * Keeps a photo of an entry, which is sent before the entry.
+   * @param {string} id of the entry
+   * @param {import("./session.js").Photo} photo
+   */
+  attach(id, { type, bytes }) {
+    const photo = { entry: id, type, base64: Buffer.from(bytes).toString("base64") };
+    return this.store.change(({ photos }) => void photos.push(photo));
+  }
+
   /** @returns {Kept[]} */
   pending() {
     return this.store.value.entries.filter(({ state }) => state === "pending");
@@ -79,6 +90,7 @@ export class Wellpulse {
    * @returns {Promise<Pushed>}
    */
   async push() {
+    await this.#upload();
     const total = { succeeded: 0, failed: 0 };
     for (;;) {
       const chunk = this.pending().slice(0, CHUNK).map(({ entry }) => entry);
@@ -99,6 +111,22 @@ export class Wellpulse {
   status() {
     const device = encodeURIComponent(this.session.device);
     return this.session.json(`/sync/status?deviceId=${device}`);
+  }
+
+  /** Sends photos; a photo that is sent again after a lost answer has the same address. */
+  async #upload() {
+    for (const photo of this.store.value.photos) {
+      const bytes = Buffer.from(photo.base64, "base64");
+      const call = { method: "POST", photo: { type: photo.type, bytes } };
+      const { url } = await this.session.json("/upload", call);
+      await this.store.change((data) => {
+        const isThis = (/** @type {typeof photo} */ { entry, base64 }) =>
+          entry === photo.entry && base64 === photo.base64;
+        data.photos = data.photos.filter((one) => !isThis(one));
+        const kept = data.entries.find(({ entry }) => entry.id === photo.entry);
+        if (kept !== undefined) kept.entry.photos = [...(kept.entry.photos ?? []), url];
+      });
+    }
   }
 
   /**

@@ -121,6 +121,25 @@ test("a token that ends in the middle of a shift is renewed, also where the answ
   assert.notEqual(store.value.tokens?.refreshToken, tokens?.refreshToken);
 });
 
+test("a photo is sent before its entry, once, and can be had again", async () => {
+  const { session, store, wire } = await logIn(site, "tablet-9", "ana@example.org", empty);
+  const app = new Wellpulse(session, store);
+  const bytes = new Uint8Array([0xff, 0xd8, 0xff, 1, 2, 3]);
+  const id = await app.record(production(25, 61));
+  await app.attach(id, { type: "image/jpeg", bytes });
+  wire.next("answer lost");
+  await assert.rejects(app.push(), TypeError);
+  assert.deepEqual(await app.push(), { succeeded: 1, failed: 0 });
+  const uploads = wire.seen.filter(([path]) => path === "/upload");
+  assert.deepEqual(uploads.map(([, status]) => status), [201, 200]);
+  const [url] = store.value.entries[0]?.entry.photos ?? [];
+  const given = await session.send(url ?? "");
+  assert.equal(given.headers.get("content-type"), "image/jpeg");
+  assert.deepEqual(new Uint8Array(await given.arrayBuffer()), bytes);
+  const { entries } = await session.json("/sync/entries");
+  assert.ok(entries.some((/** @type {any} */ entry) => entry.photos?.includes(url)));
+});
+
 test("what cannot be stored is told, by itself, and holds up nothing", async () => {
   const { session, store } = await logIn(site, "tablet-5", "ana@example.org", empty);
   const app = new Wellpulse(session, store);
