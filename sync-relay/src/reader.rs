@@ -61,6 +61,11 @@ pub(crate) fn page(document: &Json) -> String {
             ),
         );
     }
+    page.push_str("<h2>Refusals</h2>\n");
+    for (name, refused) in members(&document["components"]["responses"]) {
+        put(&mut page, format_args!("<h3 id=\"{}\">{0}</h3>\n", escaped(name)));
+        put_content(&mut page, &text(&refused["description"]), &refused["content"]);
+    }
     page.push_str("</body></html>\n");
     page
 }
@@ -97,12 +102,21 @@ fn put_operation(page: &mut String, method: &str, path: &str, operation: &Json) 
         page.push_str("</table>\n");
     }
     put_content(page, "Body", &operation["requestBody"]["content"]);
+    let mut refused = Vec::new();
     for (status, answer) in members(&operation["responses"]) {
+        if let Some(reference) = answer["$ref"].as_str() {
+            let name = escaped(reference.rsplit('/').next().unwrap_or_default());
+            refused.push(format!("<a href=\"#{name}\">{}</a>", escaped(status)));
+            continue;
+        }
         let title = format!("{} {}", escaped(status), text(&answer["description"]));
         put_content(page, &title, &answer["content"]);
         if answer["content"].is_null() {
             put(page, format_args!("<p>{title}</p>\n"));
         }
+    }
+    if !refused.is_empty() {
+        put(page, format_args!("<p>Refused: {}</p>\n", refused.join(", ")));
     }
     page.push_str("</details>\n");
 }

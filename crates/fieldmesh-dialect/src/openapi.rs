@@ -70,6 +70,7 @@ pub fn document(title: &str, version: &str, beside: &[Plain]) -> Json {
                 "token": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
             },
             "schemas": schemas(),
+            "responses": describe::all_refused(),
         },
     })
 }
@@ -189,8 +190,10 @@ fn responses(endpoint: &Endpoint, described: &Described) -> Json {
         responses.entry(status.to_string()).or_insert(refused);
     }
     if endpoint.method == Method::Head {
-        let members = responses.values_mut().filter_map(Json::as_object_mut);
-        members.for_each(|answer| drop(answer.remove("content")));
+        for (status, answer) in &mut responses {
+            let status = status.parse().unwrap_or_default();
+            *answer = json!({ "description": describe::meaning(status) });
+        }
     }
     Json::Object(responses)
 }

@@ -52,9 +52,12 @@ fn every_endpoint_is_in_the_document_and_the_reverse() {
 fn what_the_document_refers_to_is_there_and_nothing_else() {
     let document = document();
     let text = document.to_string();
-    let parts = text.split("#/components/schemas/").skip(1);
-    let meant: BTreeSet<&str> = parts.filter_map(|part| part.split('"').next()).collect();
-    let schemas = document["components"]["schemas"].as_object().unwrap();
-    let there: BTreeSet<&str> = schemas.keys().map(String::as_str).collect();
-    assert_eq!(meant, there);
+    for kind in ["schemas", "responses"] {
+        let start = format!("#/components/{kind}/");
+        let parts = text.split(&start).skip(1);
+        let meant: BTreeSet<&str> = parts.filter_map(|part| part.split('"').next()).collect();
+        let parts = document["components"][kind].as_object().unwrap();
+        let there: BTreeSet<&str> = parts.keys().map(String::as_str).collect();
+        assert_eq!(meant, there);
+    }
 }

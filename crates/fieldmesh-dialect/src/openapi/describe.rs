@@ -105,25 +105,60 @@ pub(super) fn parameter(place: &str, name: &str, schema: Json, about: &str) -> J
     parameter
 }
 
+/// The statuses of refusals.
+const REFUSED: [u16; 11] = [400, 401, 403, 404, 408, 409, 413, 415, 429, 500, 503];
+
+/// How a refusal is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As JSON.
+    Json,
+    /// As text, or as JSON for who accepts that by name.
+    Either,
+}
+
+impl Form {
+    const fn of(dialect: Option<Dialect>) -> Self {
+        match dialect {
+            None | Some(Dialect::Wellpulse | Dialect::Batch) => Self::Json,
+            Some(Dialect::Asset | Dialect::Vet | Dialect::Health) => Self::Either,
+        }
+    }
+
+    fn name(self, status: u16) -> String {
+        match self {
+            Self::Json => format!("Refused{status}"),
+            Self::Either => format!("Refused{status}AsText"),
+        }
+    }
+}
+
 /// A refusal as the dialect writes it.
 pub(super) fn refused(status: u16, dialect: Option<Dialect>) -> Json {
-    let (as_json, as_text) = (
-        json!({ "schema": schema::of("Error") }),
-        json!({ "schema": schema::text(), "x-unless-accepted": JSON }),
-    );
-    let content = match (status, dialect) {
-        (408, _) => json!({ TEXT: { "schema": schema::text() } }),
-        (_, None | Some(Dialect::Wellpulse | Dialect::Batch)) => json!({ JSON: as_json }),
-        (_, Some(Dialect::Asset | Dialect::Vet | Dialect::Health)) => {
-            json!({ JSON: as_json, TEXT: as_text })
+    json!({ "$ref": format!("#/components/responses/{}", Form::of(dialect).name(status)) })
+}
+
+/// Every refusal that operations refer to.
+pub(super) fn all_refused() -> Json {
+    let mut all = json!({});
+    for (status, form) in
+        REFUSED.iter().flat_map(|status| [Form::Json, Form::Either].map(|form| (*status, form)))
+    {
+        let error = || json!({ "schema": schema::of("Error") });
+        let text = || json!({ "schema": schema::text() });
+        let content = match (status, form) {
+            (408, _) => json!({ TEXT: text() }),
+            (_, Form::Json) => json!({ JSON: error() }),
+            (_, Form::Either) => json!({ JSON: error(), TEXT: text() }),
+        };
+        let mut refused = json!({ "description": meaning(status), "content": content });
+        if matches!(status, 429 | 503) {
+            let seconds = json!({ "schema": schema::count(), "description": "Seconds to wait" });
+            refused["headers"] = json!({ "Retry-After": seconds });
         }
-    };
-    let mut refused = json!({ "description": meaning(status), "content": content });
-    if matches!(status, 429 | 503) {
-        let seconds = json!({ "schema": schema::count(), "description": "Seconds to wait" });
-        refused["headers"] = json!({ "Retry-After": seconds });
+        all[form.name(status)] = refused;
     }
-    refused
+    all
 }
 
 /// What a status says.

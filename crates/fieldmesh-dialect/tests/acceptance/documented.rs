@@ -27,6 +27,8 @@ pub(crate) fn assert_documented(request: &Request, response: &Response) {
     let place = format!("{} {} {}", endpoint.method.as_str(), endpoint.path, response.status);
     let known = &operation["responses"][response.status.to_string()];
     assert!(known.is_object(), "{place} is not in the document");
+    let named = known["$ref"].as_str().map(|name| DOCUMENT.pointer(name.trim_start_matches('#')));
+    let known = named.map_or(known, |named| named.expect("it is defined"));
     if endpoint.method != Method::Head {
         let headers = response.headers.iter();
         let media = headers.clone().find(|it| it.0 == "content-type").map(|it| it.1.as_str());
