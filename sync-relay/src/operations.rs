@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -128,7 +128,9 @@ pub(crate) async fn serve(
     let has_own_port = operations.is_some();
     let watched = Watched { relay, shell: shell.clone(), has_own_port, stop: stop.clone() };
     let apps = shell.router().merge(routes(&watched, &WATCHING));
-    let apps = apps.merge(dressed(routes(&watched, &DESCRIBING), &settings.shell));
+    let describing = routes(&watched, &DESCRIBING)
+        .layer(axum::middleware::from_fn_with_state(shell.clone(), limited));
+    let apps = apps.merge(dressed(describing, &settings.shell));
     let served = fieldmesh_http::serve(http, apps, &settings.shell, certificates, stop.clone());
     let Some(operations) = operations else { return served.await };
     let own = routes(&Watched { has_own_port: false, ..watched }, &WATCHING)
@@ -162,8 +164,8 @@ const WATCHING: [Route; 3] = [
 
 /// What says what can be asked.
 const DESCRIBING: [Route; 2] = [
-    route("/openapi.json", "This document", &[200], "application/json", || get(document)),
-    route("/docs", "This document as a page", &[200], "text/html", || get(page)),
+    route("/openapi.json", "This document", &[200, 429], "application/json", || get(document)),
+    route("/docs", "This document as a page", &[200, 429], "text/html", || get(page)),
 ];
 
 const TEXT: &str = "text/plain";
@@ -186,6 +188,17 @@ static DOCUMENT_TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
 
 static PAGE: LazyLock<(String, String)> =
     LazyLock::new(|| (reader::page(&DOCUMENT), reader::policy()));
+
+/// Lets no address have the document more often than anything else.
+async fn limited(State(shell): State<Shell>, request: Request, next: Next) -> Response {
+    match shell.count_beside(&request) {
+        Ok(()) => next.run(request).await,
+        Err(seconds) => {
+            let headers = [(RETRY_AFTER, seconds.to_string())];
+            (StatusCode::TOO_MANY_REQUESTS, headers, "Too many requests\n").into_response()
+        }
+    }
+}
 
 async fn document() -> Response {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT_TEXT.as_str()).into_response()

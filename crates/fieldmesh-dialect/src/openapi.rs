@@ -34,7 +34,7 @@ pub struct Plain {
     pub summary: &'static str,
     /// The statuses that it answers with.
     pub statuses: &'static [u16],
-    /// The type of what it answers.
+    /// The type of what it answers; what it refuses is plain text.
     pub media: &'static str,
 }
 
@@ -217,9 +217,10 @@ fn refusals(endpoint: &Endpoint, described: &Described) -> Vec<u16> {
 fn beside_the_dialects(plain: &Plain) -> Json {
     let mut responses = Map::new();
     for status in plain.statuses {
+        let media = if *status < 300 { plain.media } else { describe::TEXT };
         let answer = json!({
             "description": describe::meaning(*status),
-            "content": { plain.media: { "schema": schema::text() } },
+            "content": { media: { "schema": schema::text() } },
         });
         responses.insert(status.to_string(), answer);
     }

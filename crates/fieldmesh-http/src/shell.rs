@@ -98,6 +98,17 @@ impl Shell {
         &self.inner.counts
     }
 
+    /// Counts a request for a route beside the dialects.
+    ///
+    /// # Errors
+    ///
+    /// Its address came too often; after how many seconds it may come again.
+    pub fn count_beside(&self, request: &axum::extract::Request) -> Result<(), u32> {
+        let address = request::address(request, &self.inner.settings.proxies);
+        let taken = self.inner.rates().address.take(counted(address), self.inner.millis());
+        taken.inspect_err(|_| self.inner.counts.refused_by_rate())
+    }
+
     /// Routes that send every path to the dialects; further ones may be added.
     pub fn router(&self) -> Router {
         Router::new()

@@ -64,6 +64,26 @@ async fn what_the_relay_serves_is_in_the_document_and_the_reverse() {
 }
 
 #[tokio::test]
+async fn nobody_has_the_document_more_often_than_anything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    command(&data, &["tenant", "create", "Permian West"]).await;
+    let relay = Relay::start_with(&data, &["--address-requests-a-second", "3"]).await;
+    let mut answered = 0;
+    for path in ["/docs", "/openapi.json"].iter().cycle().take(200) {
+        let (status, headers, _) = ask(&relay, "GET", path).await;
+        if status == 429 {
+            assert!(headers.contains_key("retry-after"));
+            break;
+        }
+        assert_eq!(status, 200);
+        answered += 1;
+    }
+    assert!((3..200).contains(&answered), "{answered}");
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn the_page_may_load_its_own_style_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let relay = started(&folder).await;

@@ -6,7 +6,7 @@ use super::schema;
 use crate::caller::Dialect;
 
 const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What passes at an endpoint.
 pub(super) struct Described {
