@@ -8,6 +8,7 @@ mod account;
 mod book;
 mod file;
 mod password;
+mod reset;
 mod session;
 mod token;
 
@@ -24,7 +25,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 pub(crate) use self::account::{Account, NewUser, UserReport};
 pub(crate) use self::book::{Book, BookError, Names, Opened, Sessions};
 pub(crate) use self::file::FileError;
-pub(crate) use self::password::Password;
+pub(crate) use self::password::{Password, Unfit};
 pub(crate) use self::session::{DEVICE_LENGTH_MAX, RefreshToken};
 pub(crate) use self::token::{TOKEN_SECONDS, tenant as tenant_of_token};
 use crate::problem;

@@ -3,6 +3,7 @@
 //! Which tenants there are, and what executes their commands, is a [`Tenants`].
 
 mod attempts;
+mod passwords;
 #[cfg(test)]
 mod tests;
 
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use fieldmesh_dialect::command::{Login, Refresh};
+use fieldmesh_dialect::command::{Login, PasswordChange, PasswordReset, Refresh};
 use fieldmesh_dialect::outcome::{Session, User};
 use fieldmesh_dialect::{Caller, Dialects, FeedId, Refusal};
 use fieldmesh_http::{Executes, Host, Origin, Proof};
@@ -118,16 +119,8 @@ impl<T: Tenants> Gateway<T> {
     }
 
     async fn open(&self, login: Login, origin: Origin, at: Moment) -> Result<Session, Refusal> {
-        let tenant = match &origin.tenant {
-            Some(name) => self.tenants.named(name).ok_or_else(no_tenant)?,
-            None => self.tenants.only().ok_or_else(|| {
-                let message = "X-Tenant-Subdomain or the host must name the tenant";
-                Refusal::fault("X-Tenant-Subdomain", message)
-            })?,
-        };
-        self.attempts()
-            .take(tenant.id, &login.email, origin.address, self.millis())
-            .map_err(|retry_after| Refusal::TooMany { retry_after })?;
+        let tenant = self.tenant_of(&origin)?;
+        self.attempt(&tenant, &login.email, &origin)?;
         let book = self.book(&tenant).await?;
         let account = book.find(&login.email);
         let password = login.password.reveal().to_owned();
@@ -145,6 +138,23 @@ impl<T: Tenants> Gateway<T> {
         let device = origin.device.map(checked).transpose()?;
         let email = login.email;
         self.change(&tenant, book, move |book, names| book.log_in(names, &email, device, at)).await
+    }
+
+    /// The tenant that a request without a token is for.
+    fn tenant_of(&self, origin: &Origin) -> Result<Tenant, Refusal> {
+        match &origin.tenant {
+            Some(name) => self.tenants.named(name).ok_or_else(no_tenant),
+            None => self.tenants.only().ok_or_else(|| {
+                let message = "X-Tenant-Subdomain or the host must name the tenant";
+                Refusal::fault("X-Tenant-Subdomain", message)
+            }),
+        }
+    }
+
+    /// Counts an attempt at the password of a person.
+    fn attempt(&self, tenant: &Tenant, email: &str, origin: &Origin) -> Result<(), Refusal> {
+        let taken = self.attempts().take(tenant.id, email, origin.address, self.millis());
+        taken.map_err(|retry_after| Refusal::TooMany { retry_after })
     }
 
     async fn renew(
@@ -191,7 +201,10 @@ impl<T: Tenants> Gateway<T> {
     }
 
     /// Stretches a password beside the threads that serve sockets, few at a time.
-    async fn stretch(&self, work: impl FnOnce() -> bool + Send + 'static) -> Result<bool, Refusal> {
+    async fn stretch<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, Refusal> {
         let busy = |_| Refusal::Unavailable { retry_after: RETRY_AFTER };
         let _waiting = self.waiting.try_acquire().map_err(busy)?;
         let _turn = self.stretching.acquire().await.map_err(|_| Refusal::Failed)?;
@@ -236,6 +249,35 @@ impl<T: Tenants> Host for Gateway<T> {
         at: Moment,
     ) -> BoxFuture<'_, Result<Session, Refusal>> {
         self.renew(refresh, origin, at).boxed()
+    }
+
+    fn change_password<'a>(
+        &'a self,
+        caller: &'a Caller,
+        change: PasswordChange,
+        origin: Origin,
+        at: Moment,
+    ) -> BoxFuture<'a, Result<Session, Refusal>> {
+        self.change_own(caller, change, origin, at).boxed()
+    }
+
+    fn reset_password(
+        &self,
+        reset: PasswordReset,
+        origin: Origin,
+        at: Moment,
+    ) -> BoxFuture<'_, Result<Session, Refusal>> {
+        self.reset(reset, origin, at).boxed()
+    }
+
+    fn reset_code<'a>(
+        &'a self,
+        caller: &'a Caller,
+        email: String,
+        origin: Origin,
+        at: Moment,
+    ) -> BoxFuture<'a, Result<(String, Moment), Refusal>> {
+        self.make_code(caller, email, origin, at).boxed()
     }
 
     fn executor<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Option<Arc<dyn Executes>>> {

@@ -19,6 +19,7 @@ mod log;
 mod metrics;
 mod operations;
 mod problem;
+mod reader;
 mod relay;
 mod render;
 mod settings;

@@ -1,27 +1,31 @@
-//! The port for HTTP: what apps ask, and what whoever watches over the relay asks.
+//! The port for HTTP: what apps ask, what whoever watches over the relay asks, and the document of
+//! both.
 //!
 //! `/healthz` and `/readyz` are for everybody and say no more than whether. Reasons and `/metrics`
 //! are for the operator: for requests from this machine that no proxy passed on, or for a port of
 //! their own, which belongs on loopback or in a network of one's own.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use fieldmesh::api::Problem;
-use fieldmesh_http::{Certificates, Peer, Shell};
+use fieldmesh_dialect::openapi::{self, Plain};
+use fieldmesh_http::{Certificates, Peer, Shell, dressed};
+use serde_json::Value as Json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
 use crate::metrics;
 use crate::problem;
+use crate::reader;
 use crate::relay::{Directory, Relay};
 use crate::settings::HttpSettings;
 
@@ -123,21 +127,88 @@ pub(crate) async fn serve(
     let Ports { http, operations, certificates } = ports;
     let has_own_port = operations.is_some();
     let watched = Watched { relay, shell: shell.clone(), has_own_port, stop: stop.clone() };
-    let apps = shell.router().merge(routes(&watched));
+    let apps = shell.router().merge(routes(&watched, &WATCHING));
+    let describing = routes(&watched, &DESCRIBING)
+        .layer(axum::middleware::from_fn_with_state(shell.clone(), limited));
+    let apps = apps.merge(dressed(describing, &settings.shell));
     let served = fieldmesh_http::serve(http, apps, &settings.shell, certificates, stop.clone());
     let Some(operations) = operations else { return served.await };
-    let own = routes(&Watched { has_own_port: false, ..watched })
+    let own = routes(&Watched { has_own_port: false, ..watched }, &WATCHING)
         .layer(axum::middleware::from_fn(as_operator));
     let watching = fieldmesh_http::serve(operations, own, &settings.shell, None, stop);
     tokio::join!(served, watching);
 }
 
-fn routes(watched: &Watched) -> Router {
-    Router::new()
-        .route("/healthz", get(health))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(measures))
-        .with_state(watched.clone())
+/// A route beside the dialects.
+struct Route {
+    described: Plain,
+    serve: fn() -> MethodRouter<Watched>,
+}
+
+const fn route(
+    path: &'static str,
+    summary: &'static str,
+    statuses: &'static [u16],
+    media: &'static str,
+    serve: fn() -> MethodRouter<Watched>,
+) -> Route {
+    Route { described: Plain { path, summary, statuses, media }, serve }
+}
+
+/// What whoever watches over the relay asks.
+const WATCHING: [Route; 3] = [
+    route("/healthz", "Whether everything works", &[200, 503], TEXT, || get(health)),
+    route("/readyz", "Whether requests are taken", &[200, 503], TEXT, || get(ready)),
+    route("/metrics", "Figures for the operator alone", &[200, 404], TEXT, || get(measures)),
+];
+
+/// What says what can be asked.
+const DESCRIBING: [Route; 2] = [
+    route("/openapi.json", "This document", &[200, 429], "application/json", || get(document)),
+    route("/docs", "This document as a page", &[200, 429], "text/html", || get(page)),
+];
+
+const TEXT: &str = "text/plain";
+
+fn routes(watched: &Watched, routes: &[Route]) -> Router {
+    let router = Router::new();
+    let put =
+        |router: Router<Watched>, one: &Route| router.route(one.described.path, (one.serve)());
+    routes.iter().fold(router, put).with_state(watched.clone())
+}
+
+/// The document of everything that the port serves.
+static DOCUMENT: LazyLock<Json> = LazyLock::new(|| {
+    let beside = WATCHING.iter().chain(&DESCRIBING).map(|route| route.described);
+    let beside: Vec<Plain> = beside.collect();
+    openapi::document("fieldmesh relay", env!("CARGO_PKG_VERSION"), &beside)
+});
+
+static DOCUMENT_TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
+
+static PAGE: LazyLock<(String, String)> =
+    LazyLock::new(|| (reader::page(&DOCUMENT), reader::policy()));
+
+/// Lets no address have the document more often than anything else.
+async fn limited(State(shell): State<Shell>, request: Request, next: Next) -> Response {
+    match shell.count_beside(&request) {
+        Ok(()) => next.run(request).await,
+        Err(seconds) => {
+            let headers = [(RETRY_AFTER, seconds.to_string())];
+            (StatusCode::TOO_MANY_REQUESTS, headers, "Too many requests\n").into_response()
+        }
+    }
+}
+
+async fn document() -> Response {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT_TEXT.as_str()).into_response()
+}
+
+async fn page() -> Response {
+    let (page, policy) = &*PAGE;
+    let headers =
+        [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy.as_str())];
+    (headers, page.as_str()).into_response()
 }
 
 /// A request that came over the operator's own port.

@@ -8,6 +8,8 @@
 
 #[path = "relay/crew.rs"]
 mod crew;
+#[path = "relay/documented.rs"]
+mod documented;
 #[path = "relay/life.rs"]
 mod life;
 #[path = "relay/many.rs"]

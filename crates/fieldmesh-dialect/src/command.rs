@@ -21,7 +21,9 @@ pub use pull::{Condition, Pull, Test, Wanted};
 pub use push::{
     Action, Base, Copied, Device, Identity, NameForm, Operation, Push, Reference, Refused,
 };
-pub use session::{Login, PhotoUpload, Refresh, Secret, TrafficQuery};
+pub use session::{
+    Login, PasswordChange, PasswordReset, PhotoUpload, Refresh, Secret, TrafficQuery,
+};
 
 /// What a request means.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,6 +35,15 @@ pub enum Command {
     Login(Login),
     /// Renew a session.
     Refresh(Refresh),
+    /// Give the caller another password.
+    ChangePassword(PasswordChange),
+    /// Make a code by which somebody who forgot his password chooses another one.
+    MakeResetCode {
+        /// The person's address, in lower case.
+        email: String,
+    },
+    /// Give a person with such a code another password.
+    ResetPassword(PasswordReset),
     /// Write what a device did.
     Push(Push),
     /// Read what a device has not seen.

@@ -23,6 +23,7 @@
 //! [`Route::refuse`] writes the error as the dialect does.
 
 pub mod command;
+pub mod openapi;
 pub mod outcome;
 pub mod tenancy;
 

@@ -61,6 +61,13 @@ pub enum Outcome {
     Devices(Vec<DeviceState>),
     /// Done, and nothing more to say.
     Done,
+    /// A code by which a person chooses another password.
+    ResetCode {
+        /// The code.
+        code: String,
+        /// Until when it is good.
+        until: Moment,
+    },
     /// Open conflicts.
     Conflicts(ConflictPage),
     /// A conflict is settled, or waits for someone with more rights.

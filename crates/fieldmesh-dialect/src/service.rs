@@ -1,9 +1,9 @@
-//! What all dialects share: sessions, photos and the health of the server.
+//! What all dialects share: sessions, passwords, photos and the health of the server.
 
 use fieldmesh_model::Role;
 use serde_json::{Value as Json, json};
 
-use crate::command::{Command, Login, PhotoUpload, Refresh, Secret};
+use crate::command::{Command, Login, PasswordChange, PasswordReset, PhotoUpload, Refresh, Secret};
 use crate::form::{Form, object};
 use crate::outcome::{Outcome, Session};
 use crate::reason::MISFIT;
@@ -20,11 +20,16 @@ const PHOTO_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/
 const PHOTO_CACHE: &str = "private, max-age=31536000, immutable";
 /// The roles that keep photos.
 const CREW: &[Role] = &[Role::Operator, Role::Manager, Role::Admin];
+/// The roles that help people who forgot their password.
+const ADMINS: &[Role] = &[Role::Admin];
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Endpoint {
     Login,
     Refresh,
+    ChangePassword,
+    MakeResetCode,
+    ResetPassword,
     KeepPhoto,
     GivePhoto,
     Health,
@@ -34,6 +39,7 @@ pub(crate) enum Endpoint {
 pub(crate) enum Reply {
     Session,
     Renewed,
+    ResetCode,
     PhotoKept,
     Photo,
     Health,
@@ -62,6 +68,15 @@ pub(crate) const ENDPOINTS: &[route::Endpoint] = &[
     endpoint("E0-4", Method::Post, "/auth/login", Endpoint::Login),
     endpoint("E0-5", Method::Post, "/auth/refresh", Endpoint::Refresh),
     route::Endpoint {
+        access: Access::Anyone,
+        ..endpoint("password-change", Method::Post, "/auth/password", Endpoint::ChangePassword)
+    },
+    route::Endpoint {
+        access: Access::Roles(ADMINS),
+        ..endpoint("password-code", Method::Post, "/auth/password/code", Endpoint::MakeResetCode)
+    },
+    endpoint("password-reset", Method::Post, "/auth/password/reset", Endpoint::ResetPassword),
+    route::Endpoint {
         access: Access::Roles(CREW),
         body_max: route::PHOTO_SIZE_MAX,
         ..endpoint("E0-6", Method::Post, "/upload", Endpoint::KeepPhoto)
@@ -82,6 +97,15 @@ pub(crate) fn read(
     match endpoint {
         Endpoint::Login => Ok((Command::Login(login(request)?), Reply::Session)),
         Endpoint::Refresh => Ok((Command::Refresh(refresh(request)?), Reply::Renewed)),
+        Endpoint::ChangePassword => {
+            Ok((Command::ChangePassword(password_change(request)?), Reply::Renewed))
+        }
+        Endpoint::MakeResetCode => {
+            Ok((Command::MakeResetCode { email: email_alone(request)? }, Reply::ResetCode))
+        }
+        Endpoint::ResetPassword => {
+            Ok((Command::ResetPassword(password_reset(request)?), Reply::Session))
+        }
         Endpoint::KeepPhoto => Ok((Command::StorePhoto(photo(request)?), Reply::PhotoKept)),
         Endpoint::GivePhoto => {
             let is_hash = part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -93,10 +117,15 @@ pub(crate) fn read(
     }
 }
 
+/// The address in a body, as it is kept.
+fn email(form: &mut Form<'_>) -> Option<String> {
+    form.need_text("email").map(|email| email.trim().to_lowercase())
+}
+
 fn login(request: &Request) -> Result<Login, Refusal> {
     let body = object(request)?;
     let mut form = Form::new(&body, "");
-    let email = form.need_text("email").map(|email| email.trim().to_lowercase());
+    let email = email(&mut form);
     let password = form.need("password", "text", Json::as_str);
     form.finish().map_err(|faults| Refusal::Invalid { faults })?;
     let (Some(email), Some(password)) = (email, password) else { return Err(Refusal::Malformed) };
@@ -111,6 +140,37 @@ fn refresh(request: &Request) -> Result<Refresh, Refusal> {
     form.finish().map_err(|faults| Refusal::Invalid { faults })?;
     let Some(token) = token else { return Err(Refusal::Malformed) };
     Ok(Refresh { token, device })
+}
+
+fn password_change(request: &Request) -> Result<PasswordChange, Refusal> {
+    let body = object(request)?;
+    let mut form = Form::new(&body, "");
+    let current = form.need("currentPassword", "text", Json::as_str);
+    let new = form.need("newPassword", "text", Json::as_str);
+    form.finish().map_err(|faults| Refusal::Invalid { faults })?;
+    let (Some(current), Some(new)) = (current, new) else { return Err(Refusal::Malformed) };
+    Ok(PasswordChange { current: Secret::new(current), new: Secret::new(new) })
+}
+
+fn password_reset(request: &Request) -> Result<PasswordReset, Refusal> {
+    let body = object(request)?;
+    let mut form = Form::new(&body, "");
+    let email = email(&mut form);
+    let code = form.need("code", "text", Json::as_str);
+    let new = form.need("newPassword", "text", Json::as_str);
+    form.finish().map_err(|faults| Refusal::Invalid { faults })?;
+    let (Some(email), Some(code), Some(new)) = (email, code, new) else {
+        return Err(Refusal::Malformed);
+    };
+    Ok(PasswordReset { email, code: Secret::new(code), new: Secret::new(new) })
+}
+
+fn email_alone(request: &Request) -> Result<String, Refusal> {
+    let body = object(request)?;
+    let mut form = Form::new(&body, "");
+    let email = email(&mut form);
+    form.finish().map_err(|faults| Refusal::Invalid { faults })?;
+    email.ok_or(Refusal::Malformed)
 }
 
 fn photo(request: &Request) -> Result<PhotoUpload, Refusal> {
@@ -160,6 +220,10 @@ impl Reply {
         match (self, outcome) {
             (Self::Session, Outcome::Session(session)) => Ok(opened(&session)),
             (Self::Renewed, Outcome::Session(session)) => Ok(renewed(&session)),
+            (Self::ResetCode, Outcome::ResetCode { code, until }) => {
+                let body = json!({ "code": code, "expiresAt": until });
+                Ok(Response::json(200, &body).with_header("cache-control", "no-store"))
+            }
             (Self::Health, Outcome::Healthy { at, version }) => {
                 let body = json!({ "status": "ok", "serverTime": at, "version": version });
                 Ok(Response::json(200, &body).with_header("cache-control", "no-store"))

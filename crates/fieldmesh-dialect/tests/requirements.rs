@@ -132,5 +132,9 @@ fn tests_that_a_line_names_are_there() {
             let test = test.split(',').next().unwrap_or_default();
             assert!(text.contains(&format!("fn {test}(")), "{id}: no {test} in {file}");
         }
+        if path.extension().is_some_and(|kind| kind == "js") {
+            let text = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{id}: no {file}"));
+            assert!(text.contains(&format!("test(\"{test}\",")), "{id}: no {test} in {file}");
+        }
     }
 }

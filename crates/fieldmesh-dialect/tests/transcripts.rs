@@ -11,10 +11,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
+#[path = "acceptance/documented.rs"]
+mod documented;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use self::documented::assert_documented;
 use fieldmesh_dialect::{
     Caller, Cursor, Dialect, Dialects, FeedId, Method, Outcome, Request, Response, understand,
 };
@@ -127,8 +131,8 @@ fn play(path: &Path, text: &str) -> String {
     for exchange in exchanges {
         played.push_str(&format!("\n\n--- request ({})\n\n", exchange.caller));
         played.push_str(&exchange.request);
-        let caller = caller(&exchange.caller);
-        let response = match understand(&exchange.request(), caller.as_ref()) {
+        let (caller, request) = (caller(&exchange.caller), exchange.request());
+        let response = match understand(&request, caller.as_ref()) {
             Err(response) => response,
             Ok(ask) => {
                 let command = serde_json::to_value(&ask.command).unwrap();
@@ -142,6 +146,7 @@ fn play(path: &Path, text: &str) -> String {
                 ask.answer(outcome)
             }
         };
+        assert_documented(&request, &response);
         played.push_str(&format!("\n\n--- response\n\n{}", written(&response)));
     }
     played.push('\n');

@@ -1,6 +1,7 @@
 //! Operations on records that are there: the same once more, edits and deletions.
 
 use fieldmesh::gateway::Held;
+use fieldmesh_dialect::Dialect;
 use fieldmesh_dialect::command::{Base, Operation};
 use fieldmesh_dialect::outcome::Fate;
 use fieldmesh_model::schema::{Collection, MergePolicy};
@@ -10,6 +11,10 @@ use crate::push::Writing;
 use crate::ready::Ready;
 use crate::stored::{self, WrittenRow};
 use crate::{Failure, keys};
+
+/// Among how many changes an edit is looked for that comes again. One that lies further back is
+/// written once more, and so is what followed it.
+const REPEATED_MAX: u64 = 64;
 
 impl Writing<'_> {
     /// A create of what is there: the same once more, or other values for it.
@@ -59,6 +64,9 @@ impl Writing<'_> {
             .filter(|(key, field)| !known(key).is_same(field))
             .map(|(key, field)| (key.clone(), field.clone()))
             .collect();
+        if self.was_taken(held, &changed, ready.operation)? {
+            return self.stored(held, true);
+        }
         let is_contested = |(key, field): &(&String, &Value)| {
             let theirs = held.fields.get(*key).unwrap_or(&null);
             merges_by_choice(ready.schema, key)
@@ -98,8 +106,7 @@ impl Writing<'_> {
         let at = self.written_at(ready.operation.at);
         let after = self.edit(held.id, Some(on), &news, at)?;
         self.note_violations(&after, ready)?;
-        let seen = matches!(ready.operation.base, Base::Seen { .. });
-        if seen {
+        if self.remembers_own(ready.operation) {
             let mut own = own;
             own.version = after.version;
             own.fields.extend(news);
@@ -142,9 +149,15 @@ impl Writing<'_> {
     fn knowledge(&mut self, held: &Held, operation: &Operation) -> Result<Knowledge, Failure> {
         let at = match operation.base {
             Base::New => return Ok(Knowledge::of(1)),
-            Base::Version(version) | Base::Exactly(version) => {
-                return Ok(Knowledge::of(version.clamp(1, held.version)));
+            Base::Version(version) => {
+                let known = Knowledge::of(version.clamp(1, held.version));
+                let own = match self.remembers_own(operation) {
+                    true => self.own(held)?,
+                    false => WrittenRow::default(),
+                };
+                return Ok(known.with(own));
             }
+            Base::Exactly(version) => return Ok(Knowledge::of(version.clamp(1, held.version))),
             Base::Current => return Ok(Knowledge::of(held.version)),
             Base::Seen { at } => at,
         };
@@ -156,14 +169,55 @@ impl Writing<'_> {
         let told = self.told(held.id, at)?;
         let version = |position| held.version_at(position).max(told).clamp(1, held.version);
         let (sure, version) = (version(sure.min(position)), version(position));
-        let key = keys::written(access, &self.owner, held.id);
-        let own = self.write.noted(access, &key)?;
-        let own: WrittenRow =
-            own.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default();
-        let wrote = own.fields.clone();
-        // What it has read since stands for itself.
-        let own = if own.version > version { own } else { WrittenRow::default() };
-        Ok(Knowledge { version, sure, own, wrote })
+        Ok(Knowledge { sure, ..Knowledge::of(version) }.with(self.own(held)?))
+    }
+
+    /// What the device wrote itself of a record, without having read it again.
+    fn own(&self, held: &Held) -> Result<WrittenRow, Failure> {
+        let key = keys::written(self.task.access, &self.owner, held.id);
+        let note = self.write.noted(self.task.access, &key)?;
+        Ok(note.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default())
+    }
+
+    /// Whether a device knows what it wrote itself beyond the version that it names. A queue of edits
+    /// names the version that was read before the first of them; the contract of `health` makes each
+    /// such edit a question.
+    fn remembers_own(&self, operation: &Operation) -> bool {
+        match operation.base {
+            Base::Seen { .. } => true,
+            Base::Version(_) => self.task.dialect != Some(Dialect::Health),
+            Base::New | Base::Exactly(_) | Base::Current => false,
+        }
+    }
+
+    /// Whether this very edit is among the last changes: its answer was lost, and what was written
+    /// after it stays. Where several were written at its time, nobody can tell.
+    fn was_taken(
+        &mut self,
+        held: &Held,
+        changed: &Fields,
+        operation: &Operation,
+    ) -> Result<bool, Failure> {
+        let at = self.written_at(operation.at);
+        if !self.remembers_own(operation) || changed.is_empty() || at > held.changed_at {
+            return Ok(false);
+        }
+        let oldest = held.version.saturating_sub(REPEATED_MAX).max(1);
+        let mut is_found = false;
+        for version in (oldest + 1..=held.version).rev() {
+            let Some(after) = self.write.held_at(held.id, version)? else { continue };
+            if after.changed_at < at {
+                break;
+            }
+            if after.changed_at == at {
+                let is_there = |(key, field)| is_same(after.fields.get(key), Some(field));
+                if after.deleted || !changed.iter().all(is_there) {
+                    return Ok(false);
+                }
+                is_found = true;
+            }
+        }
+        Ok(is_found)
     }
 
     /// Writes fields as an edit on the version that its author knew.
@@ -210,6 +264,13 @@ impl Knowledge {
     /// Of a device that named the version.
     fn of(version: u64) -> Self {
         Self { version, sure: version, own: WrittenRow::default(), wrote: Fields::default() }
+    }
+
+    /// The same with what it wrote itself; what it has read since stands for itself.
+    fn with(self, own: WrittenRow) -> Self {
+        let wrote = own.fields.clone();
+        let own = if own.version > self.version { own } else { WrittenRow::default() };
+        Self { own, wrote, ..self }
     }
 }
 

@@ -203,9 +203,12 @@ impl Task<'_> {
             Command::StorePhoto(photo) => self.store_photo(&photo),
             Command::LoadPhoto { id } => self.load_photo(&id),
             // Whoever counts requests and knows tokens answers these.
-            Command::Login(_) | Command::Refresh(_) | Command::Traffic(_) => {
-                Err(Failure::missing("Endpoint"))
-            }
+            Command::Login(_)
+            | Command::Refresh(_)
+            | Command::ChangePassword(_)
+            | Command::MakeResetCode { .. }
+            | Command::ResetPassword(_)
+            | Command::Traffic(_) => Err(Failure::missing("Endpoint")),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use fieldmesh_dialect::command::{Login, Pull, Refresh};
+use fieldmesh_dialect::command::{Login, PasswordChange, PasswordReset, Pull, Refresh};
 use fieldmesh_dialect::outcome::{Page, Session};
 use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome, Refusal};
 use fieldmesh_model::Moment;
@@ -62,6 +62,32 @@ pub trait Host: Send + Sync + 'static {
         origin: Origin,
         at: Moment,
     ) -> BoxFuture<'_, Result<Session, Refusal>>;
+
+    /// Gives the caller another password; every session of his ends, and one is opened.
+    fn change_password<'a>(
+        &'a self,
+        caller: &'a Caller,
+        change: PasswordChange,
+        origin: Origin,
+        at: Moment,
+    ) -> BoxFuture<'a, Result<Session, Refusal>>;
+
+    /// Gives somebody another password who has a code for it, and opens a session.
+    fn reset_password(
+        &self,
+        reset: PasswordReset,
+        origin: Origin,
+        at: Moment,
+    ) -> BoxFuture<'_, Result<Session, Refusal>>;
+
+    /// Makes such a code for a person of the caller's tenant; gives it and until when it is good.
+    fn reset_code<'a>(
+        &'a self,
+        caller: &'a Caller,
+        email: String,
+        origin: Origin,
+        at: Moment,
+    ) -> BoxFuture<'a, Result<(String, Moment), Refusal>>;
 
     /// What executes the commands of the caller's tenant; `None` where nothing does.
     fn executor<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Option<Arc<dyn Executes>>>;

@@ -13,7 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use fieldmesh_dialect::command::{Login, Refresh};
+use fieldmesh_dialect::outcome::Session;
 use fieldmesh_dialect::{
     Access, Ask, Bucket, Caller, Command, Outcome, Refusal, Request, Route, tenancy,
 };
@@ -96,6 +96,17 @@ impl Shell {
     /// What it has counted.
     pub fn counts(&self) -> &Counts {
         &self.inner.counts
+    }
+
+    /// Counts a request for a route beside the dialects.
+    ///
+    /// # Errors
+    ///
+    /// Its address came too often; after how many seconds it may come again.
+    pub fn count_beside(&self, request: &axum::extract::Request) -> Result<(), u32> {
+        let address = request::address(request, &self.inner.settings.proxies);
+        let taken = self.inner.rates().address.take(counted(address), self.inner.millis());
+        taken.inspect_err(|_| self.inner.counts.refused_by_rate())
     }
 
     /// Routes that send every path to the dialects; further ones may be added.
@@ -206,8 +217,21 @@ impl Inner {
         let ask = understand(route.clone(), request, caller.clone()).await?;
         let outcome = match (ask.command.clone(), caller, executor) {
             (Command::Health, ..) => Outcome::Healthy { at, version: self.host.version() },
-            (Command::Login(login), ..) => self.login(login, origin, at).await,
-            (Command::Refresh(refresh), ..) => self.refresh(refresh, origin, at).await,
+            (Command::Login(login), ..) => opened(self.host.login(login, origin, at).await),
+            (Command::Refresh(refresh), ..) => opened(self.host.refresh(refresh, origin, at).await),
+            (Command::ResetPassword(reset), ..) => {
+                opened(self.host.reset_password(reset, origin, at).await)
+            }
+            (Command::ChangePassword(change), Some(caller), _) => {
+                opened(self.host.change_password(&caller, change, origin, at).await)
+            }
+            (Command::MakeResetCode { email }, Some(caller), _) => {
+                let made = self.host.reset_code(&caller, email, origin, at).await;
+                made.map_or_else(Outcome::Refused, |(code, until)| Outcome::ResetCode {
+                    code,
+                    until,
+                })
+            }
             (Command::Follow(pull), Some(caller), Some(executor)) => {
                 let pages = executor.follow(caller.clone(), ask.dialect, pull);
                 let watch = live::Watch { inner: Arc::clone(self), proof, caller };
@@ -318,14 +342,6 @@ impl Inner {
         }
     }
 
-    async fn login(&self, login: Login, origin: Origin, at: Moment) -> Outcome {
-        self.host.login(login, origin, at).await.map_or_else(Outcome::Refused, Outcome::Session)
-    }
-
-    async fn refresh(&self, refresh: Refresh, origin: Origin, at: Moment) -> Outcome {
-        self.host.refresh(refresh, origin, at).await.map_or_else(Outcome::Refused, Outcome::Session)
-    }
-
     fn slots(&self, tenant: &str) -> Arc<Semaphore> {
         let mut executing = self.executing.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = executing
@@ -342,6 +358,11 @@ impl Inner {
     fn millis(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// The outcome of what opens a session.
+fn opened(session: Result<Session, Refusal>) -> Outcome {
+    session.map_or_else(Outcome::Refused, Outcome::Session)
 }
 
 /// What a request means; a large one is read where it delays nobody else.

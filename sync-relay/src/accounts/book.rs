@@ -3,6 +3,8 @@
 //! Whoever asks reads memory; whoever changes something writes the file first. One writes at a
 //! time, and nobody who reads waits for the disk.
 
+mod passwords;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::account::{Account, UserReport};
 use super::file::{self, AccountsFile, FileError};
 use super::random;
+use super::reset::Resets;
 use super::session::{RefreshToken, SESSIONS_PER_USER_MAX, Session, SessionId, Standing};
 use super::token::{self, Claims, SigningKey, TOKEN_SECONDS};
 
@@ -43,6 +46,7 @@ pub(crate) struct Book {
     key: KeyFile,
     file: Mutex<AccountsFile>,
     state: RwLock<State>,
+    resets: Mutex<Resets>,
 }
 
 #[derive(Default)]
@@ -94,8 +98,13 @@ impl Book {
             state.apply(entry);
         }
         let is_new = state.keys.is_empty();
-        let book =
-            Self { path: path.into(), key, file: Mutex::new(file), state: RwLock::new(state) };
+        let book = Self {
+            path: path.into(),
+            key,
+            file: Mutex::new(file),
+            state: RwLock::new(state),
+            resets: Mutex::default(),
+        };
         if is_new {
             let first = vec![Entry::Succession(random()), Entry::Key(SigningKey::new(at))];
             book.change(at, |_| Ok((first, ()))).map_err(|error| match error {
@@ -139,6 +148,7 @@ impl Book {
             change(&mut account);
             let mut entries = vec![Entry::Account(account.clone())];
             if ends == Sessions::End {
+                self.resets().end(account.id);
                 entries.extend(state.sessions_of(account.id).map(|one| Entry::Ended(one.id)));
             }
             let mut report = state.report(&account, at);
@@ -159,6 +169,11 @@ impl Book {
     /// The person with an address.
     pub(crate) fn find(&self, email: &str) -> Option<Account> {
         self.state().find(email).cloned()
+    }
+
+    /// The person of an id.
+    pub(crate) fn person(&self, user: UserId) -> Option<Account> {
+        self.state().accounts.get(&user).cloned()
     }
 
     /// Opens a session of somebody who proved who he is; `tenant` is how tokens name it.

@@ -44,15 +44,21 @@ impl Unfit {
 impl Password {
     /// Stretches a new password; takes some 30 ms.
     pub(crate) fn new(text: &str) -> Result<Self, Unfit> {
+        Self::check(text)?;
+        let salt = random();
+        let hash = stretch(text, &salt, MEMORY_KIB, PASSES);
+        Ok(Self { salt, memory_kib: MEMORY_KIB, passes: PASSES, hash })
+    }
+
+    /// Whether `text` can be a password.
+    pub(crate) fn check(text: &str) -> Result<(), Unfit> {
         if text.chars().count() < PASSWORD_LENGTH_MIN {
             return Err(Unfit::Short);
         }
         if text.len() > PASSWORD_SIZE_MAX {
             return Err(Unfit::Long);
         }
-        let salt = random();
-        let hash = stretch(text, &salt, MEMORY_KIB, PASSES);
-        Ok(Self { salt, memory_kib: MEMORY_KIB, passes: PASSES, hash })
+        Ok(())
     }
 
     /// Whether it was made of `text`; takes some 30 ms.

@@ -27,6 +27,28 @@ pub struct Refresh {
     pub device: Option<String>,
 }
 
+/// Gives the caller another password, and ends every session of his but a new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordChange {
+    /// The password that he has.
+    pub current: Secret,
+    /// The one that he wants.
+    pub new: Secret,
+}
+
+/// Gives a person another password who proves himself by a code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordReset {
+    /// The address, in lower case.
+    pub email: String,
+    /// The code.
+    pub code: Secret,
+    /// The password that he wants.
+    pub new: Secret,
+}
+
 /// A text that no log and no transcript shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 
 use crate::CASES;
 use crate::conversations::{WELL, World};
+use crate::documented::assert_documented;
 
 /// What happens to one exchange.
 #[derive(Debug, Clone)]
@@ -78,6 +79,9 @@ impl Network {
                 }
             }
         };
+        if !matches!(weather, Weather::Refused(_)) {
+            assert_documented(&request, &response);
+        }
         match weather {
             Weather::AnswerLost => Err(()),
             _ => Ok((response.status, response.body)),

@@ -10,6 +10,7 @@ use fieldmesh_dialect::{Caller, Dialects, FeedId, Method, Name, Request, underst
 use fieldmesh_model::{Fields, Moment, Role, Value};
 use serde_json::{Value as Json, json};
 
+use crate::documented::assert_documented;
 use crate::executor::Executor;
 
 pub(crate) const WELL: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
@@ -59,6 +60,7 @@ impl World {
                 ask.answer(outcome)
             }
         };
+        assert_documented(&request, &response);
         let body = serde_json::from_slice(&response.body).unwrap_or(Json::Null);
         (response.status, body)
     }

@@ -4,6 +4,7 @@
 
 mod clients;
 mod conversations;
+mod documented;
 mod executor;
 mod memory;
 

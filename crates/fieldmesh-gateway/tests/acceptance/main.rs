@@ -8,6 +8,8 @@
 mod clients;
 #[path = "../../../fieldmesh-dialect/tests/acceptance/conversations.rs"]
 mod conversations;
+#[path = "../../../fieldmesh-dialect/tests/acceptance/documented.rs"]
+mod documented;
 #[path = "../../../fieldmesh-dialect/tests/acceptance/executor.rs"]
 mod executor;
 mod real;

@@ -6,8 +6,9 @@ use serde_json::{Value as Json, json};
 use crate::Office;
 use crate::live::{join, sync};
 
+/// Each title comes from a device of its own.
 fn change(operation: &str, payload: &Json, version: u64) -> Json {
-    json!({ "deviceId": "d", "changes": [{
+    json!({ "deviceId": payload["title"], "changes": [{
         "entityType": "task", "entityId": "t1", "operation": operation, "payload": payload,
         "clientVersion": version, "timestamp": "2025-10-25T10:00:00.000Z",
     }]})

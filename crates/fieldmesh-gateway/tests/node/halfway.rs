@@ -172,12 +172,16 @@ async fn a_merge_refers_to_records_as_an_edit_does() {
             "clientVersion": 1, "timestamp": "2025-10-25T10:00:00.000Z",
         }]})
     };
+    let elsewhere = |mut request: Json| {
+        request["deviceId"] = "e".into();
+        request
+    };
     let pump = json!({ "name": "Pump 1", "serialNumber": "S1" });
     office.post("/api/sync", &change("asset", "a1", "CREATE", pump)).await;
     let made = json!({ "title": "Oil", "status": "OPEN" });
     office.post("/api/sync", &change("task", "t1", "CREATE", made)).await;
     let edit = change("task", "t1", "UPDATE", json!({ "title": "Grease" }));
-    office.post("/api/sync", &edit).await;
+    office.post("/api/sync", &elsewhere(edit)).await;
     let stale = change("task", "t1", "UPDATE", json!({ "title": "Clean" }));
     let conflict = office.post("/api/sync", &stale).await["conflicts"][0]["id"].clone();
 

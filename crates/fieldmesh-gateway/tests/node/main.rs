@@ -10,6 +10,7 @@ mod halfway;
 mod live;
 mod names;
 mod photos;
+mod queue;
 mod restart;
 mod rights;
 

@@ -113,7 +113,9 @@ async fn a_stale_edit_stands_beside_what_others_wrote_and_can_still_win() {
     };
     let made = json!({ "title": "Oil", "status": "OPEN" });
     office.post("/api/sync", &change("CREATE", made, 1)).await;
-    office.post("/api/sync", &change("UPDATE", json!({ "title": "Grease" }), 1)).await;
+    let mut theirs = change("UPDATE", json!({ "title": "Grease" }), 1);
+    theirs["deviceId"] = "e".into();
+    office.post("/api/sync", &theirs).await;
     let stale = change("UPDATE", json!({ "title": "Clean", "status": "DONE" }), 1);
     let conflict = office.post("/api/sync", &stale).await["conflicts"][0].clone();
     assert_eq!(office.post("/api/sync", &stale).await["conflicts"][0]["id"], conflict["id"]);
@@ -277,7 +279,9 @@ async fn conflicts_that_were_decided_by_writing_do_not_slow_down_who_lists_next(
         json!({ "deviceId": "d", "changes": changes })
     };
     office.post("/api/sync", &all("CREATE", "Oil", 1)).await;
-    office.post("/api/sync", &all("UPDATE", "Grease", 1)).await;
+    let mut theirs = all("UPDATE", "Grease", 1);
+    theirs["deviceId"] = "e".into();
+    office.post("/api/sync", &theirs).await;
     let open = async || {
         let body = office.get("/api/sync/conflicts").await;
         body["conflicts"].as_array().unwrap().len()

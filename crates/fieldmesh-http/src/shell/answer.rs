@@ -46,7 +46,8 @@ pub(super) fn slow() -> Response {
 pub(crate) fn finish(response: &mut Response, settings: &Settings) {
     let headers = response.headers_mut();
     for (name, value) in SAFE {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A page that people read says itself what it may load.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if settings.is_secure {

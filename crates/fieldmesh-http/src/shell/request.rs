@@ -46,13 +46,18 @@ impl Live {
 }
 
 pub(super) async fn split(request: axum::extract::Request, proxies: &[Network]) -> Head {
+    let address = address(&request, proxies);
     let (mut parts, body) = request.into_parts();
-    let forwarded = joined(&parts.headers, "x-forwarded-for");
-    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
-    let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    let address = client(peer, forwarded.as_deref(), proxies);
     let live = live(&mut parts).await;
     Head { request: read(&parts), body, live, address }
+}
+
+/// Where a request comes from, as far as that can be believed.
+pub(super) fn address(request: &axum::extract::Request, proxies: &[Network]) -> IpAddr {
+    let forwarded = joined(request.headers(), "x-forwarded-for");
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    client(peer, forwarded.as_deref(), proxies)
 }
 
 fn read(parts: &Parts) -> Request {

@@ -1,0 +1,97 @@
+//! Sessions, passwords, photos and the health of the server.
+
+use serde_json::json;
+
+use super::describe::Described;
+use super::schema::{Named, count, list, object, of, text, time, words};
+use crate::service::Endpoint;
+
+const PHOTOS: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/heic"];
+
+pub(super) fn described(endpoint: Endpoint) -> Described {
+    let bytes = || json!({ "type": "string", "format": "binary" });
+    let tenant = "The tenant, where the host does not name it";
+    let device = "The device; the session belongs to the first that it names";
+    match endpoint {
+        Endpoint::Login => Described::new("Open a session")
+            .header("X-Tenant-Subdomain?", tenant)
+            .header("X-Device-Id?", device)
+            .takes(of("Login"))
+            .gives(200, of("Session"))
+            .refuses(401)
+            .refuses(404),
+        Endpoint::Refresh => Described::new("Renew a session")
+            .header("X-Tenant-Subdomain?", tenant)
+            .header("X-Device-Id?", device)
+            .takes(of("Refresh"))
+            .gives(200, of("Renewed"))
+            .refuses(401)
+            .refuses(404),
+        Endpoint::ChangePassword => {
+            Described::new("Choose another password; every session ends but the new one")
+                .takes(of("PasswordChange"))
+                .gives(200, of("Renewed"))
+        }
+        Endpoint::MakeResetCode => {
+            Described::new("Make a code for somebody who forgot his password")
+                .takes(object(&[("email", text())]))
+                .gives(200, of("ResetCode"))
+        }
+        Endpoint::ResetPassword => Described::new("Choose another password with a code")
+            .header("X-Tenant-Subdomain?", tenant)
+            .header("X-Device-Id?", device)
+            .takes(of("PasswordReset"))
+            .gives(200, of("Session"))
+            .refuses(404),
+        Endpoint::KeepPhoto => {
+            let form = object(&[("file", bytes())]);
+            let images = PHOTOS.map(|media| (media, bytes()));
+            let media = images.into_iter().chain([("multipart/form-data", form)]);
+            Described::new("Keep a photo, or a part of one")
+                .header("Content-Range?", "Which part it is: bytes 0-499/1234")
+                .header("X-Content-SHA256?", "The SHA-256 of the whole photo, in hex")
+                .takes_media(&media.collect::<Vec<_>>())
+                .gives(201, of("Photo"))
+                .gives(200, of("Photo"))
+                .gives(202, of("Photo"))
+                .refuses(409)
+        }
+        Endpoint::GivePhoto => Described::new("Give a photo").gives_media(200, "image/*", bytes()),
+        Endpoint::Health => Described::new("Whether requests are served").gives(200, of("Health")),
+    }
+}
+
+pub(super) fn schemas() -> Named {
+    let fault = object(&[("field", text()), ("message", text())]);
+    let role = words(&[
+        "OPERATOR",
+        "MANAGER",
+        "ADMIN",
+        "MEMBER",
+        "PRACTITIONER",
+        "HEALTH_WORKER",
+        "CLIENT",
+    ]);
+    let tokens = [("accessToken", text()), ("refreshToken", text()), ("expiresIn", count())];
+    let user = [("id", text()), ("email", text()), ("name", text()), ("role", role)];
+    let opened = [("user", of("User")), ("tenantId", text())];
+    vec![
+        (
+            "Error",
+            object(&[("statusCode", count()), ("message", text()), ("errors?", list(fault))]),
+        ),
+        ("Login", object(&[("email", text()), ("password", text())])),
+        ("Refresh", object(&[("refreshToken", text()), ("deviceId?", text())])),
+        ("PasswordChange", object(&[("currentPassword", text()), ("newPassword", text())])),
+        ("PasswordReset", object(&[("email", text()), ("code", text()), ("newPassword", text())])),
+        ("ResetCode", object(&[("code", text()), ("expiresAt", time())])),
+        ("User", object(&user)),
+        ("Session", object(&[&tokens[..], &opened].concat())),
+        ("Renewed", object(&tokens)),
+        (
+            "Photo",
+            object(&[("url", text()), ("id", text()), ("size", count()), ("contentType", text())]),
+        ),
+        ("Health", object(&[("status", text()), ("serverTime", time()), ("version", text())])),
+    ]
+}

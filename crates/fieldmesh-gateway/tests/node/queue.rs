@@ -1,0 +1,145 @@
+//! A queue of edits that one device made while it was offline. Its client names the version that it
+//! read last with each of them, and hears of nobody's changes but those of others.
+
+use fieldmesh_dialect::{Caller, Method};
+use serde_json::{Value as Json, json};
+
+use crate::{Office, now};
+
+/// A phone with the asset app.
+struct Phone<'a> {
+    office: &'a Office,
+    caller: Caller,
+    token: Json,
+}
+
+impl<'a> Phone<'a> {
+    fn of(office: &'a Office, user: &str) -> Self {
+        Self { office, caller: office.worker(user), token: Json::Null }
+    }
+
+    /// Sends changes and takes the answer.
+    async fn sync(&mut self, changes: &[Json]) -> Json {
+        let device = format!("phone of {}", self.caller.user);
+        let body = json!({ "deviceId": device, "syncToken": self.token, "changes": changes });
+        let answer = self.office.ask_as(&self.caller, Method::Post, "/api/sync", &body).await;
+        assert_eq!(answer.0, 200, "{answer:?}");
+        self.token = answer.1["syncToken"].clone();
+        answer.1
+    }
+}
+
+/// A change of the task, `millis` after it was made.
+fn change(operation: &str, payload: &Json, version: u64, millis: i64) -> Json {
+    json!({
+        "entityType": "task", "entityId": "t", "operation": operation, "payload": payload,
+        "clientVersion": version, "timestamp": now().plus_millis(millis - 60_000),
+    })
+}
+
+async fn titles(office: &Office) -> Vec<Json> {
+    let query = fieldmesh::api::ListQuery {
+        collection: "task".into(),
+        ..fieldmesh::api::ListQuery::default()
+    };
+    let list = office.node.list(query).await.unwrap();
+    list.iter().map(|record| record.fields["title"].clone()).collect()
+}
+
+fn task() -> Json {
+    json!({ "title": "A", "status": "OPEN", "priority": "NORMAL" })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_wrote_itself_is_no_conflict_for_its_next_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let mut ann = Phone::of(&office, "ann");
+    ann.sync(&[change("CREATE", &task(), 1, 0)]).await;
+    let queue = [
+        change("UPDATE", &json!({ "title": "B" }), 1, 1),
+        change("UPDATE", &json!({ "title": "C" }), 1, 2),
+    ];
+    let answer = ann.sync(&queue).await;
+    assert_eq!(answer["conflicts"], json!([]), "{answer}");
+    assert_eq!(answer["results"][1]["version"], 3);
+    // The answer was lost, and the same queue comes again: nothing is written twice.
+    let again = ann.sync(&queue).await;
+    assert_eq!(again["conflicts"], json!([]), "{again}");
+    assert_eq!(again["results"][1]["version"], 3);
+    // The next day, by a client that reads no versions of its own changes.
+    let next = ann.sync(&[change("UPDATE", &json!({ "title": "D" }), 1, 3)]).await;
+    assert_eq!(next["conflicts"], json!([]), "{next}");
+    assert_eq!(titles(&office).await, ["D"]);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_wrote_in_between_is_a_conflict_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (mut ann, mut bob) = (Phone::of(&office, "ann"), Phone::of(&office, "bob"));
+    ann.sync(&[change("CREATE", &task(), 1, 0)]).await;
+    ann.sync(&[change("UPDATE", &json!({ "title": "B" }), 1, 1)]).await;
+    bob.sync(&[]).await;
+    bob.sync(&[change("UPDATE", &json!({ "title": "Bob" }), 2, 2)]).await;
+    let stale = ann.sync(&[change("UPDATE", &json!({ "title": "C" }), 1, 3)]).await;
+    assert_eq!(stale["conflicts"][0]["serverData"]["title"], "Bob", "{stale}");
+    assert_eq!(titles(&office).await, ["Bob"]);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_and_a_deletion_of_one_queue_delete() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let mut ann = Phone::of(&office, "ann");
+    ann.sync(&[change("CREATE", &task(), 1, 0)]).await;
+    let queue =
+        [change("UPDATE", &json!({ "title": "B" }), 1, 1), change("DELETE", &json!({}), 1, 2)];
+    for _ in 0..2 {
+        let answer = ann.sync(&queue).await;
+        assert_eq!(answer["conflicts"], json!([]), "{answer}");
+        assert_eq!(titles(&office).await, [] as [Json; 0]);
+    }
+    let open = office.node.conflicts(fieldmesh::api::ConflictQuery::default()).await.unwrap();
+    assert!(open.is_empty(), "{open:?}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_edits_without_versions_that_come_again_are_written_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let caller = Caller { device: Some("tablet".into()), ..office.worker("ann") };
+    let push = async |operations: Json| {
+        let body = json!({ "clientTimestamp": now().as_millis(), "operations": operations });
+        let (status, body) = office.ask_as(&caller, Method::Post, "/api/sync/push", &body).await;
+        assert_eq!((status, &body["conflicts"]), (200, &json!(0)), "{body}");
+        body["results"][0]["realId"].clone()
+    };
+    let made = json!({ "name": "Rex", "species": "dog", "ownerId": 7 });
+    let create = json!([{ "operation": "create", "entityType": "pets", "tempId": "p",
+        "data": made, "timestamp": 1_761_399_000_000_i64 }]);
+    let id = push(create).await;
+    let edit = |name: &str, at: i64| {
+        json!({ "operation": "update", "entityType": "pets", "entityId": id,
+            "data": { "name": name }, "timestamp": at })
+    };
+    let queue = json!([edit("B", 1_761_399_000_001), edit("C", 1_761_399_000_002)]);
+    let shown = async || {
+        let target = "/api/sync/pull?entityTypes=pets";
+        let (_, pulled) = office.ask_as(&caller, Method::Get, target, &Json::Null).await;
+        let change = &pulled["changes"][0];
+        (change["data"]["name"].clone(), change["version"].clone())
+    };
+    for _ in 0..2 {
+        push(queue.clone()).await;
+        assert_eq!(shown().await, (json!("C"), json!(3)));
+    }
+    // A client whose clock stands still means each of its edits.
+    let late = 1_761_399_000_003;
+    push(json!([edit("D", late), edit("E", late), edit("D", late)])).await;
+    assert_eq!(shown().await.0, "D");
+    office.close().await;
+}

@@ -1,0 +1,96 @@
+//! People who choose another password themselves.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use fieldmesh_model::Moment;
+
+use super::{Book, BookError, Entry, Names, Opened, Session, State, claims};
+use crate::accounts::account::Account;
+use crate::accounts::password::Password;
+use crate::accounts::reset::{Code, Resets};
+
+impl Book {
+    /// Gives a person the password that he chose, who proved that his was `known`. Every session
+    /// ends, and one is opened for the device that he holds.
+    pub(crate) fn change_password(
+        &self,
+        names: &Names<'_>,
+        email: &str,
+        known: &Password,
+        new: Password,
+        device: Option<String>,
+        at: Moment,
+    ) -> Result<Opened, BookError> {
+        self.change(at, |state| {
+            let account = state.able(email).ok_or(BookError::Unknown)?;
+            // Somebody may have changed it while the new one was stretched.
+            if account.password != *known {
+                return Err(BookError::Unknown);
+            }
+            self.resets().end(account.id);
+            Ok(state.with_password(names, account, new, device, at))
+        })
+    }
+
+    /// The same for a person who holds a code; it is good once.
+    pub(crate) fn reset_password(
+        &self,
+        names: &Names<'_>,
+        email: &str,
+        code: &str,
+        new: Password,
+        device: Option<String>,
+        at: Moment,
+    ) -> Result<Opened, BookError> {
+        self.change(at, |state| {
+            let account = state.able(email);
+            let mut resets = self.resets();
+            let is_good = resets.is_good(account.map(|account| account.id), code, at);
+            let account = account.filter(|_| is_good).ok_or(BookError::Unknown)?;
+            resets.end(account.id);
+            Ok(state.with_password(names, account, new, device, at))
+        })
+    }
+
+    /// Whether a code is good for whoever has an address; ends nothing.
+    pub(crate) fn is_reset_code(&self, email: &str, code: &str, at: Moment) -> bool {
+        let user = self.state().able(email).map(|account| account.id);
+        self.resets().is_good(user, code, at)
+    }
+
+    /// Makes a code for a person.
+    pub(crate) fn reset_code(&self, email: &str, at: Moment) -> Result<Code, BookError> {
+        let user = self.state().able(email).map(|account| account.id);
+        Ok(self.resets().make(user.ok_or(BookError::Unknown)?, at))
+    }
+
+    pub(super) fn resets(&self) -> MutexGuard<'_, Resets> {
+        self.resets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The person with an address who may log in.
+    fn able(&self, email: &str) -> Option<&Account> {
+        self.find(email).filter(|account| !account.is_disabled)
+    }
+
+    fn with_password(
+        &self,
+        names: &Names<'_>,
+        account: &Account,
+        password: Password,
+        device: Option<String>,
+        at: Moment,
+    ) -> (Vec<Entry>, Opened) {
+        let account = Account { password, ..account.clone() };
+        let mut entries: Vec<Entry> =
+            self.sessions_of(account.id).map(|one| Entry::Ended(one.id)).collect();
+        entries.push(Entry::Account(account.clone()));
+        let (session, token) = Session::open(names.short, account.id, device, at);
+        let key = self.key_to_sign(at, &mut entries);
+        let access = key.sign(&claims(names, &account, &session, at));
+        entries.push(Entry::Session(session));
+        (entries, Opened { account, access, refresh: token.to_text() })
+    }
+}
