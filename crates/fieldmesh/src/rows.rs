@@ -252,8 +252,8 @@ pub(crate) fn twin_prefix(document: DocumentId) -> Vec<u8> {
     [b"twin/", &document.as_bytes()[..]].concat()
 }
 
-/// The key of a document of a collection of the tenant's own in [`Tree::Meta`], so that those of one
-/// are found without looking at all others.
+/// The key of a document of a collection of the tenant's own in [`Tree::Meta`], so that those of
+/// one are found without looking at all others.
 pub(crate) fn own_key(collection: u16, document: DocumentId) -> Vec<u8> {
     [&own_prefix(collection)[..], &document.as_bytes()[..]].concat()
 }

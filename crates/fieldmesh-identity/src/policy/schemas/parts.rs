@@ -8,7 +8,8 @@
 //! Each signer has room for so many definitions, by its own sequence: whoever holds a stolen key
 //! fills the room of that key, and no one else's.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
@@ -176,14 +177,16 @@ fn definitions(files: Vec<File<'_>>) -> BTreeMap<Named<'_>, Signed> {
     let mut definitions: BTreeMap<Named<'_>, Signed> = BTreeMap::new();
     for File { turn, whole: (name, version, hash, before, by, _), parts } in files {
         let named = (name, version, hash);
-        if !definitions.contains_key(&named) {
-            let text: String = parts.values().map(|part| part.part.text.as_str()).collect();
-            if SchemaPart::hash(&text) != hash {
-                continue;
+        let signed = match definitions.entry(named) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let text: String = parts.values().map(|part| part.part.text.as_str()).collect();
+                if SchemaPart::hash(&text) != hash {
+                    continue;
+                }
+                place.insert(Signed::new(named, text.into()))
             }
-            definitions.insert(named, Signed::new(named, text.into()));
-        }
-        let Some(signed) = definitions.get_mut(&named) else { continue };
+        };
         signed.follows.extend(before);
         if turn.counts.0 {
             let at = parts.values().map(|part| part.part.at).min().unwrap_or(Moment::ZERO);
@@ -251,9 +254,9 @@ impl Name {
         let weight = |it: &Self| (it.rank, it.signers.len(), it.schemas.len());
         let definition = |it: &Self| it.schemas.first().map(|it| it.name.clone());
         match weight(self).cmp(&weight(other)) {
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => {
                 let names = definition(self).zip(definition(other));
                 names.is_some_and(|(own, other)| {
                     fieldmesh_model::schema::has_number_before(&own, &other)

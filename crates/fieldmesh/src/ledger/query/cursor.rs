@@ -69,15 +69,15 @@ pub(super) fn read(
     }
     if *its_query != hash(store, "cursor/query", &[&asked(query, schema)]) {
         return Err(wrong(
-            "this cursor belongs to another query, or the collection was defined anew since; ask the \
-             same as for the page that it came with, or begin with the first page",
+            "this cursor belongs to another query, or the collection was defined anew since; ask \
+             the same as for the page that it came with, or begin with the first page",
         ));
     }
     rows::decode(position).map_err(|_| none())
 }
 
-/// What makes two queries the same one: all but how much of the answer is wanted, and how soon. Of a
-/// collection of the tenant's own also by what it is read: another definition may order it anew.
+/// What makes two queries the same one: all but how much of the answer is wanted, and how soon. Of
+/// a collection of the tenant's own also by what it is read: another definition may order it anew.
 fn asked(query: &ListQuery, schema: &Collection) -> Vec<u8> {
     let same = ListQuery { limit: None, cursor: None, partial: false, ..query.clone() };
     let mut bytes = rows::encode(&same);

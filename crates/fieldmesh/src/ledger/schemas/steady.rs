@@ -48,7 +48,7 @@ impl Ledger {
         Err(Error::Store { reason })
     }
 
-    /// The row of a document with its record as `policy` has it read, whatever the row stands under.
+    /// The row of a document with its record as `policy` has it read, whatever it stands under.
     pub(in crate::ledger) fn row_by(
         &self,
         policy: &Policy,
