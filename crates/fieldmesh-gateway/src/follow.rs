@@ -23,8 +23,6 @@ struct Follower {
     grown: watch::Receiver<u64>,
     /// Where the feed stood when the following began.
     begun: Option<JoinHandle<Result<Mark, Error>>>,
-    /// What the order of arrival is known by that is followed.
-    feed: Option<[u8; 8]>,
 }
 
 /// Pages as soon as there is something to say; the end of the stream is the end of the node.
@@ -40,7 +38,7 @@ pub(crate) fn pages(
         let inner = Arc::clone(&inner);
         tokio::task::spawn_blocking(move || inner.access.mark())
     });
-    let follower = Follower { inner, caller, dialect, pull, grown, begun, feed: None };
+    let follower = Follower { inner, caller, dialect, pull, grown, begun };
     stream::unfold(follower, |mut follower| async move {
         let page = follower.next().await?;
         Some((page, follower))
@@ -55,18 +53,14 @@ impl Follower {
         loop {
             // What arrives while the page is read is seen by the next look.
             self.grown.mark_unchanged();
-            let (page, feed) = match self.read().await {
-                Ok(read) => read,
+            let page = match self.read().await {
+                Ok(page) => page,
                 Err(Failure::Refused(_)) => return None,
                 Err(Failure::Broken(error)) => {
                     tracing::warn!(%error, "a client can follow no further");
                     return None;
                 }
             };
-            if self.feed.replace(feed).is_some_and(|before| before != feed) {
-                // Its places mean nothing any more: whoever comes again is told to begin anew.
-                return None;
-            }
             self.pull.since = Since::Place(page.place);
             if !page.items.is_empty() {
                 return Some(page);
@@ -77,8 +71,7 @@ impl Follower {
         }
     }
 
-    /// The next page, and what the order of arrival is known by that it follows.
-    async fn read(&self) -> Result<(Page, [u8; 8]), Failure> {
+    async fn read(&self) -> Result<Page, Failure> {
         let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
         let (dialect, pull) = (self.dialect, self.pull.clone());
         let read = tokio::task::spawn_blocking(move || {
@@ -86,8 +79,7 @@ impl Follower {
             let at = Moment::ZERO;
             let (access, pages) = (&inner.access, &inner.pages);
             let task = Task { access, pages, caller: &caller, dialect, at };
-            let page = access.on_one_view(|| task.pull(&pull))?;
-            Ok((page, access.feed_id()?))
+            access.on_one_view(|| task.pull(&pull))
         });
         read.await.unwrap_or(Err(Failure::Broken(Error::ShuttingDown)))
     }

@@ -64,7 +64,7 @@ impl Access {
     }
 
     /// What tells the order of arrival here from that of any other store, or of this one before it
-    /// was put back from an older copy or its view was made anew.
+    /// was put back from an older copy.
     ///
     /// # Errors
     ///

@@ -73,19 +73,28 @@ impl Reached {
 
 impl Ledger {
     /// What tells the order of arrival here from that of any other store, or of this one before it
-    /// was put back from an older copy or its view was made anew.
+    /// was put back from an older copy.
     pub(crate) fn feed_id(&self) -> Result<[u8; 8], Error> {
+        self.feed_named(&[])
+    }
+
+    /// The same, and from that of this one before its view was made anew: what counts only since
+    /// then may stand before what a reader had come to.
+    fn arrivals_id(&self) -> Result<[u8; 8], Error> {
+        let arrivals: Option<[u8; 8]> = rows::find(self.view(), Tree::Meta, ARRIVALS_KEY)?;
+        self.feed_named(&arrivals.unwrap_or_default())
+    }
+
+    fn feed_named(&self, arrivals: &[u8]) -> Result<[u8; 8], Error> {
         let restores = match self.recall(&Fact::Restores(0))? {
             Some(Fact::Restores(count)) => count,
             _ => 0,
         };
-        let arrivals: [u8; 8] =
-            rows::find(self.view(), Tree::Meta, ARRIVALS_KEY)?.unwrap_or_default();
         let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/feed-id/1");
         hasher.update(self.identity.tenant.as_bytes());
         hasher.update(self.store.id().as_bytes());
         hasher.update(&restores.to_be_bytes());
-        hasher.update(&arrivals);
+        hasher.update(arrivals);
         let mut id = [0; 8];
         id.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         Ok(id)
@@ -120,14 +129,14 @@ impl Ledger {
         for (cursor, id) in found {
             changes.extend(self.change_at(cursor, id, after)?);
         }
-        let next = Reached { cursor: end, told }.write(self.feed_id()?);
+        let next = Reached { cursor: end, told }.write(self.arrivals_id()?);
         Ok(ChangesPage { changes, next, more, vanished })
     }
 
     /// Where the feed stands now: everything before it can be read.
     pub(crate) fn feed_cursor(&self) -> Result<String, Error> {
         let cursor = Cursor::behind(self.applied_position()?);
-        Ok(Reached { cursor, told: self.vanished()? }.write(self.feed_id()?))
+        Ok(Reached { cursor, told: self.vanished()? }.write(self.arrivals_id()?))
     }
 
     /// The records of a collection that have changed since a cursor; none where that cannot be
@@ -156,7 +165,7 @@ impl Ledger {
             wrong("this is no cursor of changes; give the one that came with the last page")
         })?;
         // What was put back from an older copy may not have come as far.
-        if feed != self.feed_id()? || reached.cursor.position > self.applied_position()? {
+        if feed != self.arrivals_id()? || reached.cursor.position > self.applied_position()? {
             return Err(wrong(
                 "this cursor is from another store, or from before this one was put back from a \
                  copy or made readable anew; leave it out to begin with the first change",

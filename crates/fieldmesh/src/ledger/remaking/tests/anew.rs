@@ -98,7 +98,6 @@ async fn an_app_is_given_no_cursor_behind_records_that_it_did_not_get() {
     let (_, _, device) = home(&path).await;
     let node = open(&path).await;
     let access = Access::new(&node);
-    let before = access.feed_id().unwrap();
     let held = Held::begin(device);
     begin_anew(&node);
     let page = || {
@@ -113,7 +112,6 @@ async fn an_app_is_given_no_cursor_behind_records_that_it_did_not_get() {
     assert!(matches!(written, Err(Error::Remaking { .. })), "{written:?}");
     drop(held);
     assert_eq!(tokio::task::block_in_place(page).unwrap().len(), WELLS);
-    assert_ne!(access.feed_id().unwrap(), before, "what was read before stands elsewhere now");
     node.shutdown().await.unwrap();
 }
 
