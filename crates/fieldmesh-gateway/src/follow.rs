@@ -36,7 +36,7 @@ pub(crate) fn pages(
     let is_now = pull.since == Since::Now;
     let begun = is_now.then(|| {
         let inner = Arc::clone(&inner);
-        tokio::task::spawn_blocking(move || inner.access.mark())
+        tokio::task::spawn_blocking(move || inner.access.on_one_view(|| inner.access.mark()))
     });
     let follower = Follower { inner, caller, dialect, pull, grown, begun };
     stream::unfold(follower, |mut follower| async move {

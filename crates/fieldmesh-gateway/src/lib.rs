@@ -23,6 +23,7 @@ mod stored;
 mod violation;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache::Pages;
 use fieldmesh::gateway::Access;
@@ -43,7 +44,8 @@ pub struct Gateway {
 
 struct Inner {
     access: Access,
-    feed: FeedId,
+    /// The feed as it was known last.
+    feed: AtomicU64,
     pages: Pages,
 }
 
@@ -81,7 +83,7 @@ impl Gateway {
         let opened = tokio::task::spawn_blocking(move || {
             let access = Access::new(&node);
             access.catch_up()?;
-            let feed = FeedId(access.feed_id()?);
+            let feed = AtomicU64::new(u64::from_be_bytes(access.feed_id()?));
             Ok(Self { inner: Arc::new(Inner { access, feed, pages: Pages::default() }) })
         });
         opened.await.map_err(|_| Error::ShuttingDown)?
@@ -89,7 +91,12 @@ impl Gateway {
 
     /// The feed that cursors point into; it changes when the store is put back from a copy.
     pub fn feed(&self) -> FeedId {
-        self.inner.access.feed_id().map_or(self.inner.feed, FeedId)
+        let known = &self.inner.feed;
+        // Nobody waits here for a view that is begun anew: the store is the same.
+        if let Some(feed) = self.inner.access.feed_id_now() {
+            known.store(u64::from_be_bytes(feed), Ordering::Relaxed);
+        }
+        FeedId(known.load(Ordering::Relaxed).to_be_bytes())
     }
 
     /// Does what `command` says; `at` is the server's time.
@@ -104,7 +111,15 @@ impl Gateway {
         let done = tokio::task::spawn_blocking(move || {
             let task =
                 Task { access: &inner.access, pages: &inner.pages, caller: &caller, dialect, at };
-            task.access.on_one_view(|| task.execute(command))
+            match writes(&command) {
+                // What is written is bound to the view that was looked at where that happens.
+                true => task
+                    .access
+                    .await_records()
+                    .map_err(Failure::Broken)
+                    .and_then(|()| task.execute(command)),
+                false => task.access.on_one_view(|| task.execute(command)),
+            }
         });
         match done.await {
             Ok(Ok(outcome)) => outcome,
@@ -210,6 +225,22 @@ impl Task<'_> {
             | Command::ResetPassword(_)
             | Command::Traffic(_) => Err(Failure::missing("Endpoint")),
         }
+    }
+}
+
+/// Whether a command leaves something behind.
+const fn writes(command: &Command) -> bool {
+    match command {
+        Command::Push(_)
+        | Command::Exchange { .. }
+        | Command::Queue(_)
+        | Command::Process { .. }
+        | Command::Retry(_)
+        | Command::Register { .. }
+        | Command::Unregister { .. }
+        | Command::Resolve(_)
+        | Command::StorePhoto(_) => true,
+        _ => false,
     }
 }
 

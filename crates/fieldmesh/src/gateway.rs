@@ -73,6 +73,12 @@ impl Access {
         self.ledger.feed_id()
     }
 
+    /// The same, if it can be told without waiting.
+    pub fn feed_id_now(&self) -> Option<[u8; 8]> {
+        let is_known = self.ledger.projector.is_known();
+        is_known.then(|| self.ledger.feed_id().ok()).flatten()
+    }
+
     /// Waits until everything that is durable can be read.
     ///
     /// # Errors
@@ -92,6 +98,15 @@ impl Access {
         self.ledger.settle()
     }
 
+    /// Waits, a moment at the most, where records are being made anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remaking`] where it takes longer.
+    pub fn await_records(&self) -> Result<(), Error> {
+        self.ledger.await_records("apps are answered once all of it is there")
+    }
+
     /// Does something with one view that has all records; fails where records are being made anew
     /// for longer than anybody waits, or begin to be meanwhile.
     ///
@@ -103,7 +118,7 @@ impl Access {
         work: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let number = self.ledger.projector.view_number();
-        self.ledger.await_records("apps are answered once all of it is there")?;
+        self.await_records()?;
         let done = work()?;
         self.ledger.check_view(number)?;
         Ok(done)

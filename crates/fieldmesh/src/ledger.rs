@@ -366,6 +366,8 @@ impl Ledger {
 
     /// Every policy item of the store.
     pub(crate) fn policy_items(&self) -> Result<Vec<Item>, Error> {
+        // Policy by a part of them would be another one.
+        self.projector.wait_known()?;
         let mut items = Vec::new();
         let range = KeyRange::all();
         for row in rows::scan(self.view(), Tree::Item, range, Direction::Ascending) {

@@ -370,6 +370,10 @@ impl Projector {
         let mut state = self.lock();
         // How much of the step was written nobody knows.
         state.written = None;
+        if reopened.is_ok() && !is_sound {
+            // What kept the view before from going on says nothing of this one.
+            (state.notes.fault, state.records.fault) = (None, None);
+        }
         state.fail(course, error, reopened.as_ref().err());
     }
 

@@ -59,16 +59,22 @@ impl Seed {
 impl Ledger {
     /// Creates a record; it is on disk when this returns.
     pub(crate) fn create(&self, new: &NewRecord) -> Result<Record, Error> {
-        self.create_from(new, &Seed::new())
+        self.create_from(new, &Seed::new(), None)
     }
 
-    /// The same, the same record each time where that has no natural key.
-    pub(super) fn create_from(&self, new: &NewRecord, seed: &Seed) -> Result<Record, Error> {
+    /// The same, the same record each time where that has no natural key; in the view of this number,
+    /// where somebody has looked at that before.
+    pub(super) fn create_from(
+        &self,
+        new: &NewRecord,
+        seed: &Seed,
+        view: Option<u64>,
+    ) -> Result<Record, Error> {
         let schema = self.schema_named(&new.collection)?;
         self.check_create(&schema)?;
         // A disk that failed for a moment must not keep a crew from recording.
         self.mend_view();
-        let view = self.projector.view_number();
+        let view = view.unwrap_or_else(|| self.projector.view_number());
         let fields = self.read_fields(&schema, new)?;
         if depends_on_others(&schema, &fields) {
             self.await_records(

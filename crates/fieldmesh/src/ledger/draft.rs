@@ -38,6 +38,8 @@ struct DraftRow {
     fields: Fields,
     begun_at: Moment,
     saved_at: Moment,
+    /// The record that is made of it, noted before that is.
+    becomes: Option<DocumentId>,
 }
 
 impl Ledger {
@@ -57,7 +59,7 @@ impl Ledger {
 
     /// The drafts, those that were changed last first.
     pub(crate) fn drafts(&self) -> Result<Vec<Draft>, Error> {
-        let mut found = self.draft_rows(&[])?;
+        let mut found = self.draft_rows()?;
         found.sort_by_key(|(id, row)| (std::cmp::Reverse(row.saved_at), *id));
         Ok(found.into_iter().map(|(id, row)| self.to_draft(id, row)).collect())
     }
@@ -70,51 +72,73 @@ impl Ledger {
 
     /// Records a draft, which then is none any more.
     pub(crate) fn submit_draft(&self, id: &str) -> Result<Record, Error> {
+        let view = self.projector.view_number();
+        self.settle_soon("whether it is recorded already cannot be told before")?;
         let _alone = self.drafts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (id, row) = self.draft_row(id)?;
-        let (collection, fields) = (row.collection, nested(&row.fields));
-        let schema = self.schema_named(&collection)?;
-        let time = schema.time_field.as_ref();
-        let at = time.filter(|key| !row.fields.contains_key(*key)).map(|_| row.begun_at);
-        let new = NewRecord { collection, fields, assignments: Vec::new(), at };
-        let seed = Seed { at: row.begun_at, nonce: id };
-        let record = match self.recorded(&schema, &new, &seed)? {
-            Some(id) => self.show(id)?,
-            None => self.create_from(&new, &seed)?,
+        let (id, mut row) = self.draft_row(id)?;
+        let schema = self.schema_named(&row.collection)?;
+        let (normal, becomes) = self.draft_record(&schema, id, &row)?;
+        let record = match self.recorded(&schema, &row, &normal)? {
+            Some(made) => self.show(made)?,
+            None => {
+                row.becomes = Some(becomes);
+                self.note_draft(id, Some(&row))?;
+                let (collection, fields) = (row.collection.clone(), nested(&row.fields));
+                let time = schema.time_field.as_ref();
+                let at = time.filter(|key| !row.fields.contains_key(*key)).map(|_| row.begun_at);
+                let new = NewRecord { collection, fields, assignments: Vec::new(), at };
+                self.create_from(&new, &Seed { at: row.begun_at, nonce: id }, Some(view))?
+            }
         };
         self.note_draft(id, None)?;
         Ok(record)
     }
 
-    /// The record that was made of a draft before that was noted: nobody else draws its id.
-    fn recorded(
+    /// The values of the record that a draft becomes, in normal form, and its id.
+    fn draft_record(
         &self,
         schema: &Arc<Collection>,
-        new: &NewRecord,
-        seed: &Seed,
-    ) -> Result<Option<DocumentId>, Error> {
-        if !schema.natural_key.is_empty() {
-            return Ok(None);
-        }
-        self.settle()?;
-        let mut fields = self.stated_fields(schema, new)?;
-        self.complete_fields(schema, &mut fields, Some(seed.at));
+        id: [u8; 16],
+        row: &DraftRow,
+    ) -> Result<(Fields, DocumentId), Error> {
+        let mut fields = row.fields.clone();
+        self.complete_fields(schema, &mut fields, Some(row.begun_at));
+        self.resolve_references(schema, &mut fields)?;
         let fields = normal_form(schema, &fields, &ViewReferences::new(self, schema, None));
-        let id = self.identify_from(schema, fields, &[], seed).id;
-        Ok(self.taken(id)?.map(|_| id))
+        let seed = Seed { at: row.begun_at, nonce: id };
+        let becomes = self.identify_from(schema, fields.clone(), &[], &seed).id;
+        Ok((fields, becomes))
+    }
+
+    /// The record that was made of a draft before it was noted that the draft is none any more.
+    ///
+    /// Nobody else draws its id, but that of a natural key belongs to whoever says the same.
+    fn recorded(
+        &self,
+        schema: &Collection,
+        row: &DraftRow,
+        normal: &Fields,
+    ) -> Result<Option<DocumentId>, Error> {
+        let Some(made) = row.becomes.filter(|_| schema.natural_key.is_empty()) else {
+            let Some(made) = row.becomes else { return Ok(None) };
+            let record = self.row(made)?.and_then(|row| row.record);
+            return Ok(record.filter(|record| record.fields == *normal).map(|_| made));
+        };
+        Ok(self.taken(made)?.map(|_| made))
     }
 
     fn begin_draft(&self, new: &NewRecord) -> Result<Draft, Error> {
         let schema = self.schema_named(&new.collection)?;
         self.check_create(&schema)?;
-        if self.draft_rows(&[])?.len() >= DRAFTS_MAX {
+        if self.draft_rows()?.len() >= DRAFTS_MAX {
             let reason = format!("{DRAFTS_MAX} drafts are kept; submit or discard some first");
             return Err(Error::Usage { reason });
         }
         let fields = self.stated_fields(&schema, new)?;
-        let now = clock::now();
-        let collection = schema.name.clone();
-        let row = DraftRow { collection, fields, begun_at: now, saved_at: now };
+        // No two are begun at one moment, as no two records are of one.
+        let now = self.desk().unused_now();
+        let (collection, becomes) = (schema.name.clone(), None);
+        let row = DraftRow { collection, fields, begun_at: now, saved_at: now, becomes };
         let id: [u8; 16] = clock::random();
         self.note_draft(id, Some(&row))?;
         Ok(self.to_draft(id, row))
@@ -123,6 +147,14 @@ impl Ledger {
     fn edit_draft(&self, id: &str, edits: &Edits) -> Result<Draft, Error> {
         let (id, mut row) = self.draft_row(id)?;
         let schema = self.schema_named(&row.collection)?;
+        if let Some(made) = row.becomes.take()
+            && self.taken(made)?.is_some()
+        {
+            let reason = format!(
+                "it is recorded already, as {made}: change that, and submit or discard the draft"
+            );
+            return Err(Error::Usage { reason });
+        }
         for edit in self.read_edits(&schema, edits)? {
             edit.apply(&mut row.fields);
         }
@@ -148,7 +180,7 @@ impl Ledger {
         let not_found = || Error::NotFound { kind: "draft", name: text.to_owned() };
         let typed = text.trim().to_lowercase();
         let is_meant = |id: &[u8; 16]| !typed.is_empty() && hex(id).starts_with(&typed);
-        let mut found = self.draft_rows(&[])?;
+        let mut found = self.draft_rows()?;
         found.retain(|(id, _)| is_meant(id));
         if found.len() > 1 {
             let reason =
@@ -158,23 +190,26 @@ impl Ledger {
         found.pop().ok_or_else(not_found)
     }
 
-    fn draft_rows(&self, under: &[u8]) -> Result<Vec<([u8; 16], DraftRow)>, Error> {
+    fn draft_rows(&self) -> Result<Vec<([u8; 16], DraftRow)>, Error> {
         self.projector.wait_known()?;
-        let prefix = rows::note_key(&[PREFIX, under].concat());
+        let prefix = rows::note_key(PREFIX);
         let mut found = Vec::new();
         let range = KeyRange::prefix(&prefix);
         for row in rows::scan(self.view(), Tree::Meta, range, Direction::Ascending) {
             let (key, value) = row?;
             let Some(id) = key.last_chunk::<16>().copied() else { continue };
             let NoteRow { value, .. } = rows::decode(&value)?;
-            found.push((id, rows::decode(&value)?));
+            match rows::decode(&value) {
+                Ok(row) => found.push((id, row)),
+                Err(error) => tracing::error!(%error, "a draft cannot be read"),
+            }
         }
         Ok(found)
     }
 
     fn to_draft(&self, id: [u8; 16], row: DraftRow) -> Draft {
         let faults = self.draft_faults(&row);
-        let DraftRow { collection, fields, begun_at, saved_at } = row;
+        let DraftRow { collection, fields, begun_at, saved_at, .. } = row;
         let fields = nested(&fields);
         Draft { id: hex(&id), collection, fields, begun_at, saved_at, faults }
     }

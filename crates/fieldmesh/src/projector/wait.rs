@@ -28,6 +28,12 @@ impl Projector {
         self.wait_till(is_made, State::fault, Some(Instant::now() + patience))
     }
 
+    /// Whether nothing that was said is still to be noted in a view that was begun anew.
+    pub(crate) fn is_known(&self) -> bool {
+        let state = self.lock();
+        state.position.noted >= state.notes_first
+    }
+
     /// Waits until a view that was begun anew knows of what it knew before, its records apart.
     /// Blocks.
     pub(crate) fn wait_known(&self) -> Result<(), Error> {

@@ -8,6 +8,8 @@ use fieldmesh_model::{DocumentId, Edit, Fields};
 
 use crate::error::Error;
 use crate::ledger::names::ViewReferences;
+use crate::projection::is_indexed;
+use crate::rows::RecordRow;
 use crate::schema;
 
 use super::{Outcome, Run, fields_hash};
@@ -24,9 +26,42 @@ impl Run<'_> {
         let mut signed = fields.clone();
         self.sign(schema, &mut signed);
         let normal = normal_form(schema, &signed, &self.references(schema));
-        let holder = self.holder(schema, &normal)?;
-        let id = self.ledger.identify(schema, normal, extension).id;
-        Ok(if self.existing(id)?.is_some() { Some(id) } else { holder })
+        let id = self.ledger.identify(schema, normal.clone(), extension).id;
+        if self.existing(id)?.is_some() {
+            return Ok(Some(id));
+        }
+        match self.holder(schema, &normal)? {
+            Some(holder) => Ok(Some(holder)),
+            None if extension.is_empty() => self.alike(schema, &normal),
+            None => Ok(None),
+        }
+    }
+
+    /// The record of somebody else with the same natural key: whose it is, is part of its id.
+    fn alike(&self, schema: &Collection, normal: &Fields) -> Result<Option<DocumentId>, Error> {
+        let keys = &schema.natural_key;
+        let indexed = keys.iter().find(|key| is_indexed(schema, key));
+        let Some((key, value)) = indexed.and_then(|key| Some((key, normal.get(key)?))) else {
+            return Ok(None);
+        };
+        let mut found = Vec::new();
+        for id in self.ledger.holding(schema, key, value)? {
+            let record = self.ledger.row(id)?.and_then(|row| row.record);
+            let is_alike = |record: &RecordRow| {
+                keys.iter().all(|key| match (record.fields.get(key), normal.get(key)) {
+                    (Some(held), Some(given)) => held.is_same(given),
+                    _ => false,
+                })
+            };
+            if record.as_ref().is_some_and(is_alike) {
+                found.push(id);
+            }
+        }
+        if found.len() > 1 {
+            let text = format!("{} records of {} have this key", found.len(), schema.name);
+            return Err(Error::fault("", text));
+        }
+        Ok(found.pop())
     }
 
     /// Gives a record the values of a row; what the row says nothing of stays.
