@@ -132,12 +132,15 @@ impl<T: Tenants> Gateway<T> {
                 false
             }
         });
-        if !is_right.await? || account.is_none_or(|account| account.is_disabled) {
+        let is_right = is_right.await?;
+        let Some(account) = account.filter(|account| is_right && !account.is_disabled) else {
             return Err(Refusal::WrongCredentials);
-        }
+        };
         let device = origin.device.map(checked).transpose()?;
-        let email = login.email;
-        self.change(&tenant, book, move |book, names| book.log_in(names, &email, device, at)).await
+        self.change(&tenant, book, move |book, names| {
+            book.log_in(names, &account.email, &account.password, device, at)
+        })
+        .await
     }
 
     /// The tenant that a request without a token is for.

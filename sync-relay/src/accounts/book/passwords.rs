@@ -21,15 +21,15 @@ impl Book {
         device: Option<String>,
         at: Moment,
     ) -> Result<Opened, BookError> {
-        self.change(at, |state| {
+        let decide = |state: &State| {
             let account = state.able(email).ok_or(BookError::Unknown)?;
             // Somebody may have changed it while the new one was stretched.
             if account.password != *known {
                 return Err(BookError::Unknown);
             }
-            self.resets().end(account.id);
             Ok(state.with_password(names, account, new, device, at))
-        })
+        };
+        self.change_then(at, decide, |opened| self.resets().end(opened.account.id))
     }
 
     /// The same for a person who holds a code; it is good once.
@@ -42,14 +42,15 @@ impl Book {
         device: Option<String>,
         at: Moment,
     ) -> Result<Opened, BookError> {
-        self.change(at, |state| {
+        let decide = |state: &State| {
             let account = state.able(email);
-            let mut resets = self.resets();
-            let is_good = resets.is_good(account.map(|account| account.id), code, at);
+            let user = account.map(|account| account.id);
+            let is_good = self.resets().is_good(user, code, at);
             let account = account.filter(|_| is_good).ok_or(BookError::Unknown)?;
-            resets.end(account.id);
             Ok(state.with_password(names, account, new, device, at))
-        })
+        };
+        // Where the disk is full it is good for another try.
+        self.change_then(at, decide, |opened| self.resets().end(opened.account.id))
     }
 
     /// Whether a code is good for whoever has an address; ends nothing.
@@ -71,7 +72,7 @@ impl Book {
 
 impl State {
     /// The person with an address who may log in.
-    fn able(&self, email: &str) -> Option<&Account> {
+    pub(super) fn able(&self, email: &str) -> Option<&Account> {
         self.find(email).filter(|account| !account.is_disabled)
     }
 
