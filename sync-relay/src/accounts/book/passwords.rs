@@ -2,7 +2,7 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use fieldmesh_model::Moment;
+use fieldmesh_model::{Moment, Role, UserId};
 
 use super::{Book, BookError, Entry, Names, Opened, Session, State, claims};
 use crate::accounts::account::Account;
@@ -46,7 +46,9 @@ impl Book {
             let account = state.able(email);
             let user = account.map(|account| account.id);
             let is_good = self.resets().is_good(user, code, at);
-            let account = account.filter(|_| is_good).ok_or(BookError::Unknown)?;
+            // Who became an admin since has a code of before.
+            let account = account.filter(|account| is_good && account.role != Role::Admin);
+            let account = account.ok_or(BookError::Unknown)?;
             Ok(state.with_password(names, account, new, device, at))
         };
         // Where the disk is full it is good for another try.
@@ -59,10 +61,19 @@ impl Book {
         self.resets().is_good(user, code, at)
     }
 
-    /// Makes a code for a person.
-    pub(crate) fn reset_code(&self, email: &str, at: Moment) -> Result<Code, BookError> {
-        let user = self.state().able(email).map(|account| account.id);
-        Ok(self.resets().make(user.ok_or(BookError::Unknown)?, at))
+    /// Makes a code for a person, ordered by another one; an admin gets none.
+    pub(crate) fn reset_code(
+        &self,
+        by: UserId,
+        email: &str,
+        at: Moment,
+    ) -> Result<(Code, UserId), BookError> {
+        let person = self.state().able(email).map(|account| (account.id, account.role));
+        let (user, role) = person.ok_or(BookError::Unknown)?;
+        if user == by || role == Role::Admin {
+            return Err(BookError::NotGood);
+        }
+        Ok((self.resets().make(user, at), user))
     }
 
     pub(super) fn resets(&self) -> MutexGuard<'_, Resets> {
