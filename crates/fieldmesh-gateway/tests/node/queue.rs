@@ -192,7 +192,7 @@ async fn an_older_edit_of_a_fast_clock_that_comes_again_does_not_replace_the_new
     ann.sync(&[change("CREATE", &task(), 1, 0)]).await;
     let ahead = 3_600_000;
     let older = change("UPDATE", &json!({ "title": "B" }), 1, ahead);
-    ann.sync(&[older.clone()]).await;
+    ann.sync(std::slice::from_ref(&older)).await;
     ann.sync(&[change("UPDATE", &json!({ "title": "C" }), 1, ahead + 1)]).await;
     let again = ann.sync(&[older]).await;
     assert_eq!(again["conflicts"], json!([]), "{again}");
