@@ -55,8 +55,7 @@ impl Writing<'_> {
     pub(crate) fn update(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
         let knowledge = self.knowledge(held, ready.operation)?;
         let on = knowledge.reach();
-        let Knowledge { version, sure, own, wrote } = &knowledge;
-        let (version, sure) = (*version, *sure);
+        let Knowledge { version, sure, ref own, ref wrote } = knowledge;
         let base_fields = self.fields_at(held, version)?;
         let null = Value::Null;
         // What the device wrote itself it knows as it wrote it, whatever others made of it since.
@@ -85,7 +84,6 @@ impl Writing<'_> {
         if !contested.is_empty() {
             return self.contest(held, version, &changed, &contested, ready);
         }
-        // What is there already, by whomever, is written no second time.
         let news: Fields = changed
             .into_iter()
             .filter(|(key, field)| !is_same(held.fields.get(key), Some(field)))
@@ -108,9 +106,10 @@ impl Writing<'_> {
             true => sure,
             false if held.conflicts.is_empty() => {
                 // What the device knows of these fields is all that stands there.
-                let last = self.fields_at(held, own.last().max(version))?;
-                let is_known = |key: &String| is_same(last.get(key), Some(known(key)));
-                if news.keys().all(is_known) { own.last().max(version) } else { on }
+                let last = own.last().max(version);
+                let there = self.fields_at(held, last)?;
+                let is_known = |key: &String| is_same(there.get(key), Some(known(key)));
+                if news.keys().all(is_known) { last } else { on }
             }
             false => on,
         };

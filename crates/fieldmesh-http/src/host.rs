@@ -82,8 +82,8 @@ pub trait Host: Send + Sync + 'static {
         at: Moment,
     ) -> BoxFuture<'_, Result<Session, Refusal>>;
 
-    /// Makes such a code for a person of the caller's tenant, who proves himself by his own password;
-    /// gives it and until when it is good.
+    /// Makes such a code for a person of the caller's tenant, where the caller proves himself by
+    /// his own password; gives it and until when it is good.
     fn reset_code<'a>(
         &'a self,
         caller: &'a Caller,
