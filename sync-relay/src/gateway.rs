@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use fieldmesh_dialect::command::{Login, PasswordChange, PasswordReset, Refresh};
+use fieldmesh_dialect::command::{Login, PasswordChange, PasswordReset, Refresh, ResetCodeOrder};
 use fieldmesh_dialect::outcome::{Session, User};
 use fieldmesh_dialect::{Caller, Dialects, FeedId, Refusal};
 use fieldmesh_http::{Executes, Host, Origin, Proof};
@@ -132,12 +132,15 @@ impl<T: Tenants> Gateway<T> {
                 false
             }
         });
-        if !is_right.await? || account.is_none_or(|account| account.is_disabled) {
+        let is_right = is_right.await?;
+        let Some(account) = account.filter(|account| is_right && !account.is_disabled) else {
             return Err(Refusal::WrongCredentials);
-        }
+        };
         let device = origin.device.map(checked).transpose()?;
-        let email = login.email;
-        self.change(&tenant, book, move |book, names| book.log_in(names, &email, device, at)).await
+        self.change(&tenant, book, move |book, names| {
+            book.log_in(names, &account.email, &account.password, device, at)
+        })
+        .await
     }
 
     /// The tenant that a request without a token is for.
@@ -273,11 +276,11 @@ impl<T: Tenants> Host for Gateway<T> {
     fn reset_code<'a>(
         &'a self,
         caller: &'a Caller,
-        email: String,
+        order: ResetCodeOrder,
         origin: Origin,
         at: Moment,
     ) -> BoxFuture<'a, Result<(String, Moment), Refusal>> {
-        self.make_code(caller, email, origin, at).boxed()
+        self.make_code(caller, order, origin, at).boxed()
     }
 
     fn executor<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Option<Arc<dyn Executes>>> {

@@ -22,7 +22,8 @@ pub use push::{
     Action, Base, Copied, Device, Identity, NameForm, Operation, Push, Reference, Refused,
 };
 pub use session::{
-    Login, PasswordChange, PasswordReset, PhotoUpload, Refresh, Secret, TrafficQuery,
+    Login, PasswordChange, PasswordReset, PhotoUpload, Refresh, ResetCodeOrder, Secret,
+    TrafficQuery,
 };
 
 /// What a request means.
@@ -38,10 +39,7 @@ pub enum Command {
     /// Give the caller another password.
     ChangePassword(PasswordChange),
     /// Make a code by which somebody who forgot his password chooses another one.
-    MakeResetCode {
-        /// The person's address, in lower case.
-        email: String,
-    },
+    MakeResetCode(ResetCodeOrder),
     /// Give a person with such a code another password.
     ResetPassword(PasswordReset),
     /// Write what a device did.

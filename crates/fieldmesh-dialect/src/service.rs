@@ -3,7 +3,9 @@
 use fieldmesh_model::Role;
 use serde_json::{Value as Json, json};
 
-use crate::command::{Command, Login, PasswordChange, PasswordReset, PhotoUpload, Refresh, Secret};
+use crate::command::{
+    Command, Login, PasswordChange, PasswordReset, PhotoUpload, Refresh, ResetCodeOrder, Secret,
+};
 use crate::form::{Form, object};
 use crate::outcome::{Outcome, Session};
 use crate::reason::MISFIT;
@@ -101,7 +103,7 @@ pub(crate) fn read(
             Ok((Command::ChangePassword(password_change(request)?), Reply::Renewed))
         }
         Endpoint::MakeResetCode => {
-            Ok((Command::MakeResetCode { email: email_alone(request)? }, Reply::ResetCode))
+            Ok((Command::MakeResetCode(code_order(request)?), Reply::ResetCode))
         }
         Endpoint::ResetPassword => {
             Ok((Command::ResetPassword(password_reset(request)?), Reply::Session))
@@ -165,12 +167,14 @@ fn password_reset(request: &Request) -> Result<PasswordReset, Refusal> {
     Ok(PasswordReset { email, code: Secret::new(code), new: Secret::new(new) })
 }
 
-fn email_alone(request: &Request) -> Result<String, Refusal> {
+fn code_order(request: &Request) -> Result<ResetCodeOrder, Refusal> {
     let body = object(request)?;
     let mut form = Form::new(&body, "");
     let email = email(&mut form);
+    let current = form.need("currentPassword", "text", Json::as_str);
     form.finish().map_err(|faults| Refusal::Invalid { faults })?;
-    email.ok_or(Refusal::Malformed)
+    let (Some(email), Some(current)) = (email, current) else { return Err(Refusal::Malformed) };
+    Ok(ResetCodeOrder { email, current: Secret::new(current) })
 }
 
 fn photo(request: &Request) -> Result<PhotoUpload, Refusal> {

@@ -9,12 +9,12 @@ use fieldmesh_model::{DocumentId, Edit, Fields, Moment, Value};
 
 use crate::push::Writing;
 use crate::ready::Ready;
-use crate::stored::{self, WrittenRow};
+use crate::stored::{self, OwnEdit, WrittenRow};
 use crate::{Failure, keys};
 
-/// Among how many changes an edit is looked for that comes again. One that lies further back is
-/// written once more, and so is what followed it.
-const REPEATED_MAX: u64 = 64;
+/// How many edits of its own are remembered of a device, in one record. One that lies further back
+/// and comes again is written once more, and so is what followed it.
+const REMEMBERED_MAX: usize = 64;
 
 impl Writing<'_> {
     /// A create of what is there: the same once more, or other values for it.
@@ -53,7 +53,9 @@ impl Writing<'_> {
     }
 
     pub(crate) fn update(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
-        let Knowledge { version, sure, own, wrote } = self.knowledge(held, ready.operation)?;
+        let knowledge = self.knowledge(held, ready.operation)?;
+        let on = knowledge.reach();
+        let Knowledge { version, sure, ref own, ref wrote } = knowledge;
         let base_fields = self.fields_at(held, version)?;
         let null = Value::Null;
         // What the device wrote itself it knows as it wrote it, whatever others made of it since.
@@ -64,7 +66,7 @@ impl Writing<'_> {
             .filter(|(key, field)| !known(key).is_same(field))
             .map(|(key, field)| (key.clone(), field.clone()))
             .collect();
-        if self.was_taken(held, &changed, ready.operation)? {
+        if !changed.is_empty() && self.was_taken(held, &knowledge, ready) {
             return self.stored(held, true);
         }
         let is_contested = |(key, field): &(&String, &Value)| {
@@ -75,7 +77,6 @@ impl Writing<'_> {
         };
         let contested: Vec<String> =
             changed.iter().filter(is_contested).map(|(key, _)| key.clone()).collect();
-        let on = version.max(own.version);
         let before = self.write.held_at(held.id, on)?;
         if held.deleted && !before.is_some_and(|known| known.deleted) && !changed.is_empty() {
             return self.contest(held, on, &changed, &[], ready);
@@ -83,7 +84,6 @@ impl Writing<'_> {
         if !contested.is_empty() {
             return self.contest(held, version, &changed, &contested, ready);
         }
-        // What is there already, by whomever, is written no second time.
         let news: Fields = changed
             .into_iter()
             .filter(|(key, field)| !is_same(held.fields.get(key), Some(field)))
@@ -100,35 +100,61 @@ impl Writing<'_> {
         let is_unsure = |key: &String| {
             merges_by_choice(ready.schema, key)
                 && !is_same(sure_fields.get(key), base_fields.get(key))
-                && !is_same(wrote.get(key), base_fields.get(key))
+                && !is_same(wrote.fields.get(key), base_fields.get(key))
         };
-        let on = if news.keys().any(is_unsure) { sure } else { on };
+        let on = match news.keys().any(is_unsure) {
+            true => sure,
+            false if held.conflicts.is_empty() => {
+                // What the device knows of these fields is all that stands there.
+                let last = own.last().max(version);
+                let there = self.fields_at(held, last)?;
+                let is_known = |key: &String| is_same(there.get(key), Some(known(key)));
+                if news.keys().all(is_known) { last } else { on }
+            }
+            false => on,
+        };
         let at = self.written_at(ready.operation.at);
+        let total = self.write.held(held.id)?.map_or(held.version, |held| held.version);
         let after = self.edit(held.id, Some(on), &news, at)?;
         self.note_violations(&after, ready)?;
-        if self.remembers_own(ready.operation) {
-            let mut own = own;
-            own.version = after.version;
-            own.fields.extend(news);
-            let key = keys::written(self.task.access, &self.owner, held.id);
-            self.write.note(key, Some(stored::encode(&own)));
+        if after.version == total + 1 {
+            self.remember_own(&after, knowledge, news, ready);
         }
         self.stored(&after, false)
+    }
+
+    /// Notes what the device wrote, as its next edits will know it.
+    fn remember_own(&mut self, after: &Held, known: Knowledge, news: Fields, ready: &Ready<'_>) {
+        let Some(key) = self.own_key(after.id, ready.operation) else { return };
+        let Knowledge { own, wrote, .. } = known;
+        let mut fields = own.fields;
+        fields.extend(news);
+        let mut edits = wrote.edits;
+        edits.push(self.own_edit(after.version, ready));
+        edits.drain(..edits.len().saturating_sub(REMEMBERED_MAX));
+        self.write.note(key, Some(stored::encode(&WrittenRow { fields, edits })));
+    }
+
+    fn own_edit(&self, version: u64, ready: &Ready<'_>) -> OwnEdit {
+        let content = self.task.access.hidden(&[b"own-edit", &stored::encode(&ready.fields)]);
+        OwnEdit { version, at: ready.operation.at, content: content.to_vec() }
     }
 
     pub(crate) fn delete(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
         if held.deleted {
             return self.stored(held, true);
         }
-        let Knowledge { version, sure, own, wrote } = self.knowledge(held, ready.operation)?;
+        let knowledge = self.knowledge(held, ready.operation)?;
+        let Knowledge { version, sure, ref wrote, .. } = knowledge;
         let (base_fields, sure_fields) =
             (self.fields_at(held, version)?, self.fields_at(held, sure)?);
         let is_known = |(key, field): (&String, &Value)| {
-            is_same(sure_fields.get(key), Some(field)) || is_same(wrote.get(key), Some(field))
+            is_same(sure_fields.get(key), Some(field))
+                || is_same(wrote.fields.get(key), Some(field))
         };
         // An edit that came with a page that may have been lost is asked about, not deleted.
         let on = match base_fields.iter().all(is_known) {
-            true => version.max(own.version),
+            true => knowledge.reach(),
             false => sure,
         };
         let at = self.written_at(ready.operation.at);
@@ -151,11 +177,7 @@ impl Writing<'_> {
             Base::New => return Ok(Knowledge::of(1)),
             Base::Version(version) => {
                 let known = Knowledge::of(version.clamp(1, held.version));
-                let own = match self.remembers_own(operation) {
-                    true => self.own(held)?,
-                    false => WrittenRow::default(),
-                };
-                return Ok(known.with(own));
+                return Ok(known.with(self.own(held, operation)?));
             }
             Base::Exactly(version) => return Ok(Knowledge::of(version.clamp(1, held.version))),
             Base::Current => return Ok(Knowledge::of(held.version)),
@@ -169,55 +191,49 @@ impl Writing<'_> {
         let told = self.told(held.id, at)?;
         let version = |position| held.version_at(position).max(told).clamp(1, held.version);
         let (sure, version) = (version(sure.min(position)), version(position));
-        Ok(Knowledge { sure, ..Knowledge::of(version) }.with(self.own(held)?))
+        Ok(Knowledge { sure, ..Knowledge::of(version) }.with(self.own(held, operation)?))
     }
 
     /// What the device wrote itself of a record, without having read it again.
-    fn own(&self, held: &Held) -> Result<WrittenRow, Failure> {
-        let key = keys::written(self.task.access, &self.owner, held.id);
+    fn own(&self, held: &Held, operation: &Operation) -> Result<WrittenRow, Failure> {
+        let Some(key) = self.own_key(held.id, operation) else { return Ok(WrittenRow::default()) };
         let note = self.write.noted(self.task.access, &key)?;
         Ok(note.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default())
     }
 
-    /// Whether a device knows what it wrote itself beyond the version that it names. A queue of edits
-    /// names the version that was read before the first of them; the contract of `health` makes each
-    /// such edit a question.
-    fn remembers_own(&self, operation: &Operation) -> bool {
-        match operation.base {
+    /// Under what is noted what a device wrote itself beyond the version that it names, if that is
+    /// remembered. A queue of edits names the version that was read before the first of them; the
+    /// contract of `health` makes each such edit a question. Two people may call their devices the
+    /// same, and of a person without one nobody knows how many he holds.
+    fn own_key(&self, id: DocumentId, operation: &Operation) -> Option<Vec<u8>> {
+        let is_remembered = match operation.base {
             Base::Seen { .. } => true,
             Base::Version(_) => self.task.dialect != Some(Dialect::Health),
             Base::New | Base::Exactly(_) | Base::Current => false,
-        }
+        };
+        let device = self.device.as_deref().filter(|_| is_remembered)?;
+        Some(keys::written(self.task.access, &self.task.caller.user, device, id))
     }
 
-    /// Whether this very edit is among the last changes: its answer was lost, and what was written
-    /// after it stays. Where several were written at its time, nobody can tell.
-    fn was_taken(
-        &mut self,
-        held: &Held,
-        changed: &Fields,
-        operation: &Operation,
-    ) -> Result<bool, Failure> {
-        let at = self.written_at(operation.at);
-        if !self.remembers_own(operation) || changed.is_empty() || at > held.changed_at {
-            return Ok(false);
-        }
-        let oldest = held.version.saturating_sub(REPEATED_MAX).max(1);
+    /// Whether this very edit is among those that the device wrote: its answer was lost, and what
+    /// was written after it stays. Where several were made at its time, nobody can tell. One that
+    /// the device has read since is meant once more, unless all that follows it is its own as well.
+    fn was_taken(&self, held: &Held, known: &Knowledge, ready: &Ready<'_>) -> bool {
+        let edit = self.own_edit(held.version, ready);
+        let is_open = |version: u64| match ready.operation.base {
+            Base::Seen { .. } => {
+                version > known.version || known.wrote.is_own(version, held.version)
+            }
+            _ => version > known.version,
+        };
+        let mut alike =
+            known.wrote.edits.iter().filter(|own| own.at == edit.at && is_open(own.version));
         let mut is_found = false;
-        for version in (oldest + 1..=held.version).rev() {
-            let Some(after) = self.write.held_at(held.id, version)? else { continue };
-            if after.changed_at < at {
-                break;
-            }
-            if after.changed_at == at {
-                let is_there = |(key, field)| is_same(after.fields.get(key), Some(field));
-                if after.deleted || !changed.iter().all(is_there) {
-                    return Ok(false);
-                }
-                is_found = true;
-            }
-        }
-        Ok(is_found)
+        let is_one = alike.all(|own| {
+            is_found = true;
+            own.content == edit.content
+        });
+        is_found && is_one
     }
 
     /// Writes fields as an edit on the version that its author knew.
@@ -257,20 +273,30 @@ struct Knowledge {
     /// What it wrote itself since it read that version.
     own: WrittenRow,
     /// What it wrote itself last, whether it has read that or not.
-    wrote: Fields,
+    wrote: WrittenRow,
 }
 
 impl Knowledge {
     /// Of a device that named the version.
     fn of(version: u64) -> Self {
-        Self { version, sure: version, own: WrittenRow::default(), wrote: Fields::default() }
+        let (own, wrote) = (WrittenRow::default(), WrittenRow::default());
+        Self { version, sure: version, own, wrote }
     }
 
     /// The same with what it wrote itself; what it has read since stands for itself.
-    fn with(self, own: WrittenRow) -> Self {
-        let wrote = own.fields.clone();
-        let own = if own.version > self.version { own } else { WrittenRow::default() };
+    fn with(self, wrote: WrittenRow) -> Self {
+        let own = match wrote.last() > self.version {
+            true => wrote.clone(),
+            false => WrittenRow::default(),
+        };
         Self { own, wrote, ..self }
+    }
+
+    /// Up to which version the device knows all that was written: where somebody else wrote before
+    /// its last edit, no further than it has read.
+    fn reach(&self) -> u64 {
+        let last = self.own.last();
+        if self.own.is_own(self.version, last) { last.max(self.version) } else { self.version }
     }
 }
 

@@ -28,9 +28,9 @@ pub(crate) fn form(access: &Access, dialect: Option<Dialect>, user: &str) -> Vec
     keyed(b"form/", access, &[dialect.as_bytes(), user.as_bytes()])
 }
 
-/// What a client wrote last of a record.
-pub(crate) fn written(access: &Access, owner: &str, id: DocumentId) -> Vec<u8> {
-    keyed(b"wrote/", access, &[owner.as_bytes(), id.as_bytes()])
+/// What a user wrote last of a record with a device.
+pub(crate) fn written(access: &Access, user: &str, device: &str, id: DocumentId) -> Vec<u8> {
+    keyed(b"wrote-own/", access, &[user.as_bytes(), device.as_bytes(), id.as_bytes()])
 }
 
 pub(crate) fn conflict(access: &Access, id: &str) -> Vec<u8> {

@@ -32,6 +32,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) names: BTreeMap<(u16, String), DocumentId>,
     /// To whom names for the time being belong.
     pub(crate) owner: String,
+    /// The device that wrote, where it is known.
+    pub(crate) device: Option<String>,
     resolution: Option<Resolution>,
 }
 
@@ -95,6 +97,7 @@ impl Task<'_> {
             wrote: BTreeMap::new(),
             names: BTreeMap::new(),
             owner: device.unwrap_or_else(|| self.owner()).to_owned(),
+            device: device.or(self.caller.device.as_deref()).map(str::to_owned),
             resolution,
         })
     }

@@ -99,8 +99,33 @@ impl Read {
 /// What a client wrote of a record without having read it again.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct WrittenRow {
-    pub(crate) version: u64,
     pub(crate) fields: Fields,
+    /// Its last edits, oldest first.
+    pub(crate) edits: Vec<OwnEdit>,
+}
+
+/// An edit as a client sent it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OwnEdit {
+    /// The version of the record that it made.
+    pub(crate) version: u64,
+    /// When it was made, as the client says; its clock may be ahead.
+    pub(crate) at: Moment,
+    /// A hash of what it asked for.
+    pub(crate) content: Vec<u8>,
+}
+
+impl WrittenRow {
+    /// The version that its last edit made.
+    pub(crate) fn last(&self) -> u64 {
+        self.edits.last().map_or(0, |edit| edit.version)
+    }
+
+    /// Whether it made every version after `from`, up to `to`.
+    pub(crate) fn is_own(&self, from: u64, to: u64) -> bool {
+        let own = self.edits.iter().filter(|edit| from < edit.version && edit.version <= to);
+        own.count() as u64 == to.saturating_sub(from)
+    }
 }
 
 /// An entry of the journal.

@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use fieldmesh_dialect::command::{Login, PasswordChange, PasswordReset, Pull, Refresh};
+use fieldmesh_dialect::command::{
+    Login, PasswordChange, PasswordReset, Pull, Refresh, ResetCodeOrder,
+};
 use fieldmesh_dialect::outcome::{Page, Session};
 use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome, Refusal};
 use fieldmesh_model::Moment;
@@ -80,11 +82,12 @@ pub trait Host: Send + Sync + 'static {
         at: Moment,
     ) -> BoxFuture<'_, Result<Session, Refusal>>;
 
-    /// Makes such a code for a person of the caller's tenant; gives it and until when it is good.
+    /// Makes such a code for a person of the caller's tenant, where the caller proves himself by
+    /// his own password; gives it and until when it is good.
     fn reset_code<'a>(
         &'a self,
         caller: &'a Caller,
-        email: String,
+        order: ResetCodeOrder,
         origin: Origin,
         at: Moment,
     ) -> BoxFuture<'a, Result<(String, Moment), Refusal>>;

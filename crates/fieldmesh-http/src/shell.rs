@@ -225,8 +225,8 @@ impl Inner {
             (Command::ChangePassword(change), Some(caller), _) => {
                 opened(self.host.change_password(&caller, change, origin, at).await)
             }
-            (Command::MakeResetCode { email }, Some(caller), _) => {
-                let made = self.host.reset_code(&caller, email, origin, at).await;
+            (Command::MakeResetCode(order), Some(caller), _) => {
+                let made = self.host.reset_code(&caller, order, origin, at).await;
                 made.map_or_else(Outcome::Refused, |(code, until)| Outcome::ResetCode {
                     code,
                     until,

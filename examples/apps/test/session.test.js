@@ -47,7 +47,7 @@ test("who changes the password goes on here and is logged out elsewhere", async 
 
 test("who forgot the password chooses another one by a code, once", async () => {
   const office = await logIn(site, "office", "lena@example.org", empty);
-  const body = { email: "ben@example.org" };
+  const body = { email: "ben@example.org", currentPassword: PASSWORD };
   const made = await office.session.json("/auth/password/code", { method: "POST", body });
   const { session } = await open(site, "tablet-3", empty);
   const email = "ben@example.org";

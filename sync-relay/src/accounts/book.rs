@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{Account, UserReport};
 use super::file::{self, AccountsFile, FileError};
+use super::password::Password;
 use super::random;
 use super::reset::Resets;
 use super::session::{RefreshToken, SESSIONS_PER_USER_MAX, Session, SessionId, Standing};
@@ -143,20 +144,25 @@ impl Book {
         ends: Sessions,
         change: impl FnOnce(&mut Account),
     ) -> Result<UserReport, BookError> {
-        self.change(at, |state| {
+        let decide = |state: &State| {
             let mut account = state.find(email).ok_or(BookError::Unknown)?.clone();
             change(&mut account);
             let mut entries = vec![Entry::Account(account.clone())];
             if ends == Sessions::End {
-                self.resets().end(account.id);
                 entries.extend(state.sessions_of(account.id).map(|one| Entry::Ended(one.id)));
             }
             let mut report = state.report(&account, at);
             if ends == Sessions::End {
                 report.sessions = 0;
             }
-            Ok((entries, report))
-        })
+            Ok((entries, (report, account.id)))
+        };
+        let changed = self.change_then(at, decide, |(_, user)| {
+            if ends == Sessions::End {
+                self.resets().end(*user);
+            }
+        });
+        changed.map(|(report, _)| report)
     }
 
     /// Everybody, by address.
@@ -176,16 +182,19 @@ impl Book {
         self.state().accounts.get(&user).cloned()
     }
 
-    /// Opens a session of somebody who proved who he is; `tenant` is how tokens name it.
+    /// Opens a session of somebody who proved that his password was `known`; `tenant` is how tokens
+    /// name it.
     pub(crate) fn log_in(
         &self,
         names: &Names<'_>,
         email: &str,
+        known: &Password,
         device: Option<String>,
         at: Moment,
     ) -> Result<Opened, BookError> {
         self.change(at, |state| {
-            let account = state.find(email).filter(|account| !account.is_disabled);
+            // Whoever changed it meanwhile ended every session of the one that was proved.
+            let account = state.able(email).filter(|account| account.password == *known);
             let account = account.ok_or(BookError::Unknown)?.clone();
             let (session, token) = Session::open(names.short, account.id, device, at);
             let mut open: Vec<&Session> = state.sessions_of(account.id).collect();
@@ -284,10 +293,21 @@ impl Book {
         at: Moment,
         decide: impl FnOnce(&State) -> Result<(Vec<Entry>, T), BookError>,
     ) -> Result<T, BookError> {
+        self.change_then(at, decide, |_| ())
+    }
+
+    /// The same, with what follows once it is written and before the next change.
+    fn change_then<T>(
+        &self,
+        at: Moment,
+        decide: impl FnOnce(&State) -> Result<(Vec<Entry>, T), BookError>,
+        then: impl FnOnce(&T),
+    ) -> Result<T, BookError> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let (entries, result) = decide(&self.state())?;
         let bytes: Vec<Vec<u8>> = entries.iter().map(encode).collect();
         file.append(&bytes)?;
+        then(&result);
         let live = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             entries.into_iter().for_each(|entry| state.apply(entry));

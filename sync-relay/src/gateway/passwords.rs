@@ -2,14 +2,18 @@
 //!
 //! Whatever is wrong with an address or a code is answered alike, and takes as long.
 
-use fieldmesh_dialect::command::{PasswordChange, PasswordReset};
+use fieldmesh_dialect::command::{PasswordChange, PasswordReset, ResetCodeOrder, Secret};
 use fieldmesh_dialect::outcome::Session;
 use fieldmesh_dialect::{Caller, Refusal};
 use fieldmesh_http::Origin;
 use fieldmesh_model::{Moment, UserId};
 
 use super::{Gateway, Tenant, Tenants, checked, forbidden, no_tenant};
-use crate::accounts::{BookError, Password, Unfit};
+use crate::accounts::{Account, Book, BookError, Password, Unfit};
+
+/// Why there is no code for some accounts.
+const OPERATOR_ALONE: &str =
+    "The operator of the relay sets passwords of admins: sync-relay user passwd";
 
 impl<T: Tenants> Gateway<T> {
     /// Changes the password of whoever is logged in and knows it.
@@ -22,22 +26,23 @@ impl<T: Tenants> Gateway<T> {
     ) -> Result<Session, Refusal> {
         let tenant = self.tenant_of_caller(caller)?;
         let book = self.book(&tenant).await?;
-        let user: UserId = caller.user.parse().map_err(|_| Refusal::Unauthenticated)?;
-        let account = book.person(user).ok_or(Refusal::Unauthenticated)?;
-        self.attempt(&tenant, &account.email, &origin)?;
-        let (known, current) = (account.password.clone(), change.current.clone());
-        if !self.stretch(move || known.is(current.reveal())).await? {
-            return Err(forbidden("The current password is wrong"));
-        }
+        let account = self.known_by_password(&tenant, &book, caller, &change.current, &origin);
+        let account = account.await?;
         if change.new == change.current {
             return Err(Refusal::fault("newPassword", "newPassword is the current one"));
         }
         let new = self.stretched(change.new.reveal()).await?;
         let device = caller.device.clone();
-        self.change(&tenant, book, move |book, names| {
+        let changed = self.change(&tenant, book, move |book, names| {
             book.change_password(names, &account.email, &account.password, new, device, at)
-        })
-        .await
+        });
+        let session = changed.await?;
+        tracing::info!(
+            tenant = tenant.id.short(),
+            user = session.user.id,
+            "a password was changed"
+        );
+        Ok(session)
     }
 
     /// Gives somebody with a code another password.
@@ -62,33 +67,62 @@ impl<T: Tenants> Gateway<T> {
             let code = reset.code.reveal();
             book.reset_password(names, &reset.email, code, new, device, at)
         });
-        changed.await.map_err(|refusal| match refusal {
+        let session = changed.await.map_err(|refusal| match refusal {
             Refusal::WrongCredentials => wrong(),
             other => other,
-        })
+        })?;
+        tracing::info!(
+            tenant = tenant.id.short(),
+            user = session.user.id,
+            "a password was changed by a code"
+        );
+        Ok(session)
     }
 
-    /// Makes a code for a person of the caller's tenant.
+    /// Makes a code for a person of the caller's tenant. A token that was stolen makes none, and
+    /// nobody becomes an admin by one: those get their passwords from the operator of the relay.
     pub(super) async fn make_code(
         &self,
         caller: &Caller,
-        email: String,
+        order: ResetCodeOrder,
         origin: Origin,
         at: Moment,
     ) -> Result<(String, Moment), Refusal> {
         let tenant = self.tenant_of_caller(caller)?;
-        self.attempt(&tenant, &email, &origin)?;
-        let code = self.book(&tenant).await?.reset_code(&email, at);
-        let code = code.map_err(|error| match error {
+        let book = self.book(&tenant).await?;
+        let own = self.known_by_password(&tenant, &book, caller, &order.current, &origin).await?;
+        let made = book.reset_code(own.id, &order.email, at);
+        let (code, user) = made.map_err(|error| match error {
             BookError::Unknown => Refusal::Missing { what: "User".to_owned() },
-            _ => Refusal::Failed,
+            BookError::NotGood => forbidden(OPERATOR_ALONE),
+            BookError::Taken | BookError::Full | BookError::File(_) => Refusal::Failed,
         })?;
         tracing::info!(
             tenant = tenant.id.short(),
             by = caller.user,
+            user = user.to_string(),
             "a code for a password was made"
         );
         Ok((code.text, code.until))
+    }
+
+    /// The account of a caller who knows its password; an attempt is counted as his.
+    async fn known_by_password(
+        &self,
+        tenant: &Tenant,
+        book: &Book,
+        caller: &Caller,
+        current: &Secret,
+        origin: &Origin,
+    ) -> Result<Account, Refusal> {
+        let user: UserId = caller.user.parse().map_err(|_| Refusal::Unauthenticated)?;
+        let account = book.person(user).ok_or(Refusal::Unauthenticated)?;
+        self.attempt(tenant, &account.email, origin)?;
+        let (known, current) = (account.password.clone(), current.clone());
+        if !self.stretch(move || known.is(current.reveal())).await? {
+            return Err(forbidden("The current password is wrong"));
+        }
+        Ok(account)
     }
 
     fn tenant_of_caller(&self, caller: &Caller) -> Result<Tenant, Refusal> {

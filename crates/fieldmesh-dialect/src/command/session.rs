@@ -49,6 +49,16 @@ pub struct PasswordReset {
     pub new: Secret,
 }
 
+/// Makes a code by which somebody who forgot his password chooses another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResetCodeOrder {
+    /// The address of that person, in lower case.
+    pub email: String,
+    /// The password of the caller.
+    pub current: Secret,
+}
+
 /// A text that no log and no transcript shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

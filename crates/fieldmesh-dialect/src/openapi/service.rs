@@ -34,7 +34,7 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
         }
         Endpoint::MakeResetCode => {
             Described::new("Make a code for somebody who forgot his password")
-                .takes(object(&[("email", text())]))
+                .takes(of("ResetCodeOrder"))
                 .gives(200, of("ResetCode"))
         }
         Endpoint::ResetPassword => Described::new("Choose another password with a code")
@@ -84,6 +84,7 @@ pub(super) fn schemas() -> Named {
         ("Refresh", object(&[("refreshToken", text()), ("deviceId?", text())])),
         ("PasswordChange", object(&[("currentPassword", text()), ("newPassword", text())])),
         ("PasswordReset", object(&[("email", text()), ("code", text()), ("newPassword", text())])),
+        ("ResetCodeOrder", object(&[("email", text()), ("currentPassword", text())])),
         ("ResetCode", object(&[("code", text()), ("expiresAt", time())])),
         ("User", object(&user)),
         ("Session", object(&[&tokens[..], &opened].concat())),

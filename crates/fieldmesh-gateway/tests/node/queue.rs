@@ -21,6 +21,10 @@ impl<'a> Phone<'a> {
     /// Sends changes and takes the answer.
     async fn sync(&mut self, changes: &[Json]) -> Json {
         let device = format!("phone of {}", self.caller.user);
+        self.sync_as(&device, changes).await
+    }
+
+    async fn sync_as(&mut self, device: &str, changes: &[Json]) -> Json {
         let body = json!({ "deviceId": device, "syncToken": self.token, "changes": changes });
         let answer = self.office.ask_as(&self.caller, Method::Post, "/api/sync", &body).await;
         assert_eq!(answer.0, 200, "{answer:?}");
@@ -104,6 +108,95 @@ async fn an_edit_and_a_deletion_of_one_queue_delete() {
     }
     let open = office.node.conflicts(fieldmesh::api::ConflictQuery::default()).await.unwrap();
     assert!(open.is_empty(), "{open:?}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_deletes_asks_about_what_somebody_else_wrote_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (mut ann, mut bob) = (Phone::of(&office, "ann"), Phone::of(&office, "bob"));
+    ann.sync(&[change("CREATE", &task(), 1, 0)]).await;
+    bob.sync(&[]).await;
+    bob.sync(&[change("UPDATE", &json!({ "priority": "HIGH" }), 1, 1)]).await;
+    let queue =
+        [change("UPDATE", &json!({ "title": "B" }), 1, 2), change("DELETE", &json!({}), 1, 3)];
+    ann.sync(&queue).await;
+    let open = office.node.conflicts(fieldmesh::api::ConflictQuery::default()).await.unwrap();
+    let kinds: Vec<&str> = open.iter().map(|it| it.kind.as_str()).collect();
+    assert_eq!(kinds, ["deleted-and-edited"]);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_who_call_their_devices_the_same_replace_nothing_of_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (mut ann, mut bob) = (Phone::of(&office, "ann"), Phone::of(&office, "bob"));
+    ann.sync_as("web", &[change("CREATE", &task(), 1, 0)]).await;
+    bob.sync_as("web", &[]).await;
+    ann.sync_as("web", &[change("UPDATE", &json!({ "title": "B" }), 1, 1)]).await;
+    let stale = bob.sync_as("web", &[change("UPDATE", &json!({ "title": "C" }), 1, 2)]).await;
+    assert_eq!(stale["conflicts"][0]["serverData"]["title"], "B", "{stale}");
+    assert_eq!(titles(&office).await, ["B"]);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_of_one_person_that_say_no_name_replace_nothing_of_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let ann = office.worker("ann");
+    let push = async |operation: Json| {
+        let body = json!({ "clientTimestamp": now().as_millis(), "operations": [operation] });
+        let (status, body) = office.ask_as(&ann, Method::Post, "/api/sync/push", &body).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    };
+    let made = json!({ "operation": "create", "entityType": "pets", "tempId": "p",
+        "data": { "name": "Rex", "species": "dog", "ownerId": 7 } });
+    let id = push(made).await["results"][0]["realId"].clone();
+    let edit = |name: &str| {
+        json!({ "operation": "update", "entityType": "pets", "entityId": id,
+            "data": { "name": name }, "version": 1, "clientVersion": 1, "baseVersion": 1 })
+    };
+    assert_eq!(push(edit("B")).await["conflicts"], 0);
+    let stale = push(edit("C")).await;
+    assert_eq!(stale["conflicts"], 1, "{stale}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_is_meant_once_more_is_written_though_the_clock_stands_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (mut ann, mut bob) = (Phone::of(&office, "ann"), Phone::of(&office, "bob"));
+    ann.sync(&[change("CREATE", &task(), 1, 0)]).await;
+    let mut edit = change("UPDATE", &json!({ "title": "B" }), 1, 1);
+    ann.sync(&[edit.clone()]).await;
+    bob.sync(&[]).await;
+    bob.sync(&[change("UPDATE", &json!({ "title": "A" }), 2, 2)]).await;
+    ann.sync(&[]).await;
+    edit["clientVersion"] = 3.into();
+    let meant = ann.sync(&[edit]).await;
+    assert_eq!(meant["results"][0]["version"], 4, "{meant}");
+    assert_eq!(titles(&office).await, ["B"]);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_edit_of_a_fast_clock_that_comes_again_does_not_replace_the_newer_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let mut ann = Phone::of(&office, "ann");
+    ann.sync(&[change("CREATE", &task(), 1, 0)]).await;
+    let ahead = 3_600_000;
+    let older = change("UPDATE", &json!({ "title": "B" }), 1, ahead);
+    ann.sync(std::slice::from_ref(&older)).await;
+    ann.sync(&[change("UPDATE", &json!({ "title": "C" }), 1, ahead + 1)]).await;
+    let again = ann.sync(&[older]).await;
+    assert_eq!(again["conflicts"], json!([]), "{again}");
+    assert_eq!(titles(&office).await, ["C"]);
     office.close().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use fieldmesh_model::Moment;
+use fieldmesh_model::{Moment, Role, UserId};
 
 use super::{Book, BookError, Entry, Names, Opened, Session, State, claims};
 use crate::accounts::account::Account;
@@ -21,15 +21,15 @@ impl Book {
         device: Option<String>,
         at: Moment,
     ) -> Result<Opened, BookError> {
-        self.change(at, |state| {
+        let decide = |state: &State| {
             let account = state.able(email).ok_or(BookError::Unknown)?;
             // Somebody may have changed it while the new one was stretched.
             if account.password != *known {
                 return Err(BookError::Unknown);
             }
-            self.resets().end(account.id);
             Ok(state.with_password(names, account, new, device, at))
-        })
+        };
+        self.change_then(at, decide, |opened| self.resets().end(opened.account.id))
     }
 
     /// The same for a person who holds a code; it is good once.
@@ -42,14 +42,17 @@ impl Book {
         device: Option<String>,
         at: Moment,
     ) -> Result<Opened, BookError> {
-        self.change(at, |state| {
+        let decide = |state: &State| {
             let account = state.able(email);
-            let mut resets = self.resets();
-            let is_good = resets.is_good(account.map(|account| account.id), code, at);
-            let account = account.filter(|_| is_good).ok_or(BookError::Unknown)?;
-            resets.end(account.id);
+            let user = account.map(|account| account.id);
+            let is_good = self.resets().is_good(user, code, at);
+            // Who became an admin since has a code of before.
+            let account = account.filter(|account| is_good && account.role != Role::Admin);
+            let account = account.ok_or(BookError::Unknown)?;
             Ok(state.with_password(names, account, new, device, at))
-        })
+        };
+        // Where the disk is full it is good for another try.
+        self.change_then(at, decide, |opened| self.resets().end(opened.account.id))
     }
 
     /// Whether a code is good for whoever has an address; ends nothing.
@@ -58,10 +61,19 @@ impl Book {
         self.resets().is_good(user, code, at)
     }
 
-    /// Makes a code for a person.
-    pub(crate) fn reset_code(&self, email: &str, at: Moment) -> Result<Code, BookError> {
-        let user = self.state().able(email).map(|account| account.id);
-        Ok(self.resets().make(user.ok_or(BookError::Unknown)?, at))
+    /// Makes a code for a person, ordered by another one; an admin gets none.
+    pub(crate) fn reset_code(
+        &self,
+        by: UserId,
+        email: &str,
+        at: Moment,
+    ) -> Result<(Code, UserId), BookError> {
+        let person = self.state().able(email).map(|account| (account.id, account.role));
+        let (user, role) = person.ok_or(BookError::Unknown)?;
+        if user == by || role == Role::Admin {
+            return Err(BookError::NotGood);
+        }
+        Ok((self.resets().make(user, at), user))
     }
 
     pub(super) fn resets(&self) -> MutexGuard<'_, Resets> {
@@ -71,7 +83,7 @@ impl Book {
 
 impl State {
     /// The person with an address who may log in.
-    fn able(&self, email: &str) -> Option<&Account> {
+    pub(super) fn able(&self, email: &str) -> Option<&Account> {
         self.find(email).filter(|account| !account.is_disabled)
     }
 

@@ -27,7 +27,7 @@ async fn log_in(scene: &Scene, password: &str) -> u16 {
 }
 
 async fn code(scene: &Scene, admin: &str, email: &str) -> Answer {
-    let body = json!({ "email": email });
+    let body = json!({ "email": email, "currentPassword": PASSWORD });
     Ask::post("/auth/password/code", &body).token(admin).send(scene.address).await
 }
 
@@ -101,6 +101,45 @@ async fn a_code_of_an_admin_gives_another_password_once() {
     assert_eq!(status_of(&scene, &old).await, 401);
     assert_eq!((log_in(&scene, PASSWORD).await, log_in(&scene, NEW).await), (401, 200));
     assert_eq!(reset(&scene, ANN, &text, "a third one").await.status, 403);
+}
+
+#[tokio::test]
+async fn a_stolen_token_of_an_admin_takes_over_no_account() {
+    let scene = Scene::new().await;
+    scene.add(0, ANN, Role::Operator);
+    scene.add(0, "max@example.org", Role::Admin);
+    let admin = scene.token(0, "lena@example.org", Role::Admin).await;
+    let order = async |body: &Json| {
+        Ask::post("/auth/password/code", body).token(&admin).send(scene.address).await.status
+    };
+    assert_eq!(order(&json!({ "email": ANN })).await, 400);
+    let guess = json!({ "email": ANN, "currentPassword": "wrong one" });
+    assert_eq!(order(&guess).await, 403);
+    // Not even with the password: who is an admin, and who asks, are for the operator.
+    for email in ["max@example.org", "lena@example.org"] {
+        let answer = code(&scene, &admin, email).await;
+        assert_eq!(answer.status, 403, "{email}");
+        assert!(answer.text().contains("sync-relay user passwd"), "{}", answer.text());
+    }
+    // Guesses count for whoever asks, whomever the code is for.
+    let mut statuses = Vec::new();
+    for number in 0..10 {
+        let email = format!("somebody{number}@example.org");
+        let guess = json!({ "email": email, "currentPassword": "wrong one" });
+        statuses.push(order(&guess).await);
+    }
+    assert!(statuses.ends_with(&[429]), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn a_code_of_somebody_who_became_an_admin_is_good_no_more() {
+    let scene = Scene::new().await;
+    scene.add(0, ANN, Role::Operator);
+    let admin = scene.token(0, "lena@example.org", Role::Admin).await;
+    let text = code(&scene, &admin, ANN).await.json()["code"].as_str().unwrap().to_owned();
+    let book = scene.accounts.of(tenant(0)).unwrap();
+    book.update(ANN, accounts::now(), Sessions::Stay, |one| one.role = Role::Admin).unwrap();
+    assert_eq!(reset(&scene, ANN, &text, NEW).await.status, 403);
 }
 
 #[tokio::test]

@@ -145,6 +145,20 @@ async fn a_role_counts_as_it_is_now_and_a_new_key_ends_access_but_no_session() {
 }
 
 #[tokio::test]
+async fn a_login_that_was_under_way_when_the_password_changed_opens_no_session() {
+    let scene = Scene::new().await;
+    scene.add(0, ANN, Role::Operator);
+    let book = scene.accounts.of(tenant(0)).unwrap();
+    let (id, short) = (tenant(0).to_string(), tenant(0).short());
+    let names = accounts::Names { tenant: &id, short: &short };
+    let (at, old) = (accounts::now(), book.find(ANN).unwrap().password);
+    let new = Password::new("sagebrush 9").unwrap_or_else(|_| panic!("it is fit"));
+    book.change_password(&names, ANN, &old, new.clone(), None, at).unwrap_or_else(|_| panic!());
+    assert!(book.log_in(&names, ANN, &old, None, at).is_err());
+    assert!(book.log_in(&names, ANN, &new, None, at).is_ok());
+}
+
+#[tokio::test]
 async fn people_that_are_put_back_log_in_anew_and_damaged_ones_are_in_no_copy() {
     let scene = Scene::new().await;
     scene.add(0, ANN, Role::Operator);
@@ -165,7 +179,8 @@ async fn people_that_are_put_back_log_in_anew_and_damaged_ones_are_in_no_copy() 
     let access = session["accessToken"].as_str().unwrap();
     assert!(book.prove(&names, access, accounts::now()).is_none());
     assert!(book.renew(&names, &token, None, accounts::now()).is_err());
-    assert!(book.log_in(&names, ANN, None, accounts::now()).is_ok());
+    let known = book.find(ANN).unwrap().password;
+    assert!(book.log_in(&names, ANN, &known, None, accounts::now()).is_ok());
     let own = scene.folder.path().join("accounts").join(&short);
     let mut damaged = bytes;
     damaged[100] ^= 1;
