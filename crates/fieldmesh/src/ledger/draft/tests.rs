@@ -62,16 +62,23 @@ async fn a_crash_behind_the_record_of_a_draft_leaves_no_second_one_to_come() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("home");
     let crew = node(&path).await;
-    // One that has to be unique, and one that is at its own time.
+    // One that has to be unique, one of a time of its own, and one of its natural key.
     let wells = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
-    for (collection, values) in
-        [("well", &wells[..]), ("asset", &["name=Pump", "status=IN_SERVICE"])]
-    {
+    let reading = ["wellId=Alder 1", "entryType=PRODUCTION", "oilVolume=82.3"];
+    for (collection, values) in [
+        ("well", &wells[..]),
+        ("asset", &["name=Pump", "status=IN_SERVICE"]),
+        ("field_entry", &reading),
+    ] {
         let draft = begin(&crew, collection, values).await.unwrap();
         assert_eq!(draft.faults, [], "{collection}");
-        let (id, row) = crew.ledger().draft_row(&draft.id).unwrap();
+        let (id, mut row) = crew.ledger().draft_row(&draft.id).unwrap();
         let record = crew.submit_draft(&draft.id).await.unwrap();
+        row.becomes = Some(record.id);
         crew.ledger().note_draft(id, Some(&row)).unwrap();
+        // What is typed into it now would be in no record.
+        let edited = edit(&crew, &draft.id, &["notes=late"]).await;
+        assert!(matches!(edited, Err(Error::Usage { .. })), "{edited:?}");
         assert_eq!(crew.submit_draft(&draft.id).await.unwrap().id, record.id);
         assert_eq!((count(&crew, collection).await, crew.drafts().await.unwrap().len()), (1, 0));
     }

@@ -4,7 +4,12 @@ use std::io::Cursor;
 
 use serde_json::Value as Json;
 
-use crate::api::{ImportOptions, ImportReport, ListQuery, Record, SchemaOptions, SchemaStep};
+use fieldmesh_model::Role;
+
+use crate::api::{
+    ImportOptions, ImportReport, InviteOptions, ListQuery, NewRecord, Record, SchemaOptions,
+    SchemaStep, SyncOptions,
+};
 use crate::{Error, Node, TenantOptions};
 
 const HEADER: &str = "name,apiNumber,status,operator\n";
@@ -80,6 +85,40 @@ async fn a_later_row_of_the_same_file_goes_before_an_earlier_one() {
         (&well.fields["status"], &well.fields["operator"]),
         (&"PLUGGED".into(), &"Bell".into())
     );
+    office.node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_list_of_what_others_recorded_makes_no_second_entries() {
+    let office = Office::new().await;
+    office.wells("Alder 1,42-227-30001,ACTIVE,Acme\n", update()).await;
+    let address = office.node.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let valid = std::time::Duration::from_secs(600);
+    let invite = InviteOptions { role: Role::Operator, user: None, valid, count: 1 };
+    let invitation = office.node.invite(invite).await.unwrap().remove(0).invitation;
+    let folder = tempfile::tempdir().unwrap();
+    let builder = Node::builder(folder.path().join("truck")).passphrase("one");
+    let (truck, _) = builder.join(&invitation, Some("truck".into())).await.unwrap();
+    let sync =
+        || SyncOptions { with: vec![address.to_string()], mdns: false, ..SyncOptions::default() };
+    truck.sync(sync(), |_| {}).await.unwrap();
+    let values = ["wellId=Alder 1", "entryType=PRODUCTION", "oilVolume=82.3"];
+    let assignments = values.map(String::from).to_vec();
+    let entry = NewRecord { collection: "field_entry".into(), assignments, ..NewRecord::default() };
+    let entry = truck.record(entry).await.unwrap();
+    truck.sync(sync(), |_| {}).await.unwrap();
+
+    let of = |key: &str| entry.fields[key].as_str().unwrap().to_owned();
+    let (well, at, device) = (of("wellId"), of("recordedAt"), of("deviceId"));
+    let rows = format!(
+        "wellId,entryType,recordedAt,deviceId,oilVolume\n{well},PRODUCTION,{at},{device},80\n"
+    );
+    let entries = || ImportOptions { collection: Some("field_entry".into()), ..update() };
+    let report = office.import(&rows, entries()).await;
+    assert_eq!((report.updated, report.imported), (1, 0), "{report:?}");
+    let shown = office.node.show(&entry.id.to_string()).await.unwrap();
+    assert_eq!(shown.fields["data"]["oilVolume"], 80);
+    truck.shutdown().await.unwrap();
     office.node.shutdown().await.unwrap();
 }
 
