@@ -230,18 +230,18 @@ impl Task<'_> {
 
 /// Whether a command leaves something behind.
 const fn writes(command: &Command) -> bool {
-    match command {
+    matches!(
+        command,
         Command::Push(_)
-        | Command::Exchange { .. }
-        | Command::Queue(_)
-        | Command::Process { .. }
-        | Command::Retry(_)
-        | Command::Register { .. }
-        | Command::Unregister { .. }
-        | Command::Resolve(_)
-        | Command::StorePhoto(_) => true,
-        _ => false,
-    }
+            | Command::Exchange { .. }
+            | Command::Queue(_)
+            | Command::Process { .. }
+            | Command::Retry(_)
+            | Command::Register { .. }
+            | Command::Unregister { .. }
+            | Command::Resolve(_)
+            | Command::StorePhoto(_)
+    )
 }
 
 impl Failure {
