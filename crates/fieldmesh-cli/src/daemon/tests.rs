@@ -131,15 +131,6 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(remote.purge(options.clone()).await, Ok(samples::purged()));
     assert_eq!(running.last_asked(), format!("{options:?}"));
     assert_eq!(remote.purges().await, Ok(samples::purges()));
-    let edits = Edits { assignments: vec!["a=ö".into()], ..Edits::default() };
-    let change = DraftChange::Edit { id: "5b/ö".into(), edits };
-    assert_eq!(remote.change_draft(change.clone()).await, Ok(samples::draft()));
-    assert_eq!(running.last_asked(), format!("{change:?}"));
-    assert_eq!(remote.drafts().await, Ok(vec![samples::draft()]));
-    assert_eq!(remote.draft("5b/ö".into()).await, Ok(samples::draft()));
-    assert_eq!(running.last_asked(), "(\"draft\", \"5b/ö\")");
-    assert_eq!(remote.submit_draft("5b/ö".into()).await, Ok(samples::record()));
-    assert_eq!(running.last_asked(), "(\"submit\", \"5b/ö\")");
     let (text, step) = ("name = \"ö\"\n".into(), SchemaStep::Preview);
     let options = SchemaOptions { text, step, ..SchemaOptions::default() };
     assert_eq!(remote.schema(options.clone()).await, Ok(samples::schema()));
@@ -150,6 +141,22 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(running.last_asked(), "Some(\"a/ö\")");
     assert!(!remote.doctor().await.unwrap().open);
     assert_eq!(remote.accept_losses().await.unwrap(), 3);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_about_drafts_reach_the_home() {
+    let running = Running::start("drafts");
+    let remote = &running.remote;
+    let edits = Edits { assignments: vec!["a=ö".into()], ..Edits::default() };
+    let change = DraftChange::Edit { id: "5b/ö".into(), edits };
+    assert_eq!(remote.change_draft(change.clone()).await, Ok(samples::draft()));
+    assert_eq!(running.last_asked(), format!("{change:?}"));
+    assert_eq!(remote.drafts().await, Ok(vec![samples::draft()]));
+    assert_eq!(remote.draft("5b/ö".into()).await, Ok(samples::draft()));
+    assert_eq!(running.last_asked(), "(\"draft\", \"5b/ö\")");
+    assert_eq!(remote.submit_draft("5b/ö".into()).await, Ok(samples::record()));
+    assert_eq!(running.last_asked(), "(\"submit\", \"5b/ö\")");
     running.end().await;
 }
 
