@@ -81,6 +81,11 @@ impl Ledger {
         let record = match self.recorded(&schema, &row, &normal)? {
             Some(made) => self.show(made)?,
             None => {
+                if let Some(deleted) = self.taken(becomes)? {
+                    // It is not of this draft, which goes on being one that can be changed.
+                    let collection = row.collection;
+                    return Err(Error::Taken { id: becomes, collection, deleted });
+                }
                 row.becomes = Some(becomes);
                 self.note_draft(id, Some(&row))?;
                 let (collection, fields) = (row.collection.clone(), nested(&row.fields));

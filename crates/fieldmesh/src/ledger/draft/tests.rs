@@ -86,6 +86,29 @@ async fn a_crash_behind_the_record_of_a_draft_leaves_no_second_one_to_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_draft_whose_key_is_taken_can_still_be_corrected_and_submitted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("home");
+    let crew = node(&path).await;
+    let wells = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+    begin(&crew, "well", &wells).await.unwrap();
+    let well = crew.drafts().await.unwrap().remove(0);
+    crew.submit_draft(&well.id).await.unwrap();
+    let at = "recordedAt=2026-03-01T08:30:00Z";
+    let values = ["wellId=Alder 1", "entryType=PRODUCTION", "oilVolume=82.3", at];
+    let first = begin(&crew, "field_entry", &values).await.unwrap();
+    let second = begin(&crew, "field_entry", &values).await.unwrap();
+    crew.submit_draft(&first.id).await.unwrap();
+    edit(&crew, &second.id, &["oilVolume=80"]).await.unwrap();
+    let taken = crew.submit_draft(&second.id).await;
+    assert!(matches!(taken, Err(Error::Taken { .. })), "{taken:?}");
+    edit(&crew, &second.id, &["recordedAt=2026-03-01T09:30:00Z"]).await.unwrap();
+    crew.submit_draft(&second.id).await.unwrap();
+    assert_eq!(count(&crew, "field_entry").await, 2);
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reading_that_is_finished_in_the_evening_is_of_when_it_was_taken() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("home");
