@@ -2,7 +2,8 @@
 
 use super::describe::Described;
 use super::schema::{
-    Named, count, flag, free, list, maybe, name, object, of, text, time, whole, words,
+    Named, count, filled, flag, free, list, maybe, name, object, of, page_size, text, time, whole,
+    words,
 };
 use crate::asset::Endpoint;
 
@@ -27,7 +28,7 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
         Endpoint::Unregister => Described::new("Shut a device out").gives_nothing(204),
         Endpoint::Conflicts => Described::new("Open conflicts")
             .query("entityType?", text(), "Only those of this type")
-            .query("limit?", whole(), "At most so many, from 1 to 1000")
+            .query("limit?", page_size(), "At most so many")
             .query("cursor?", text(), "Goes on behind the page whose nextCursor this was")
             .gives(200, of("AssetConflicts")),
         Endpoint::Resolve => Described::new("Settle a conflict")
@@ -59,7 +60,7 @@ pub(super) fn schemas() -> Named {
 
 fn of_changes() -> Named {
     let sent = [
-        ("entityType", text()),
+        ("entityType", filled()),
         ("entityId", name()),
         ("operation", words(&OPERATIONS)),
         ("payload?", free()),
@@ -75,7 +76,7 @@ fn of_changes() -> Named {
         ("timestamp", time()),
     ];
     let sync = [
-        ("deviceId", text()),
+        ("deviceId", filled()),
         ("deviceName?", text()),
         ("syncToken?", maybe(text())),
         ("changes", list(object(&sent))),
@@ -95,7 +96,7 @@ fn of_changes() -> Named {
         ("results", list(result)),
     ];
     let delta = [
-        ("deviceId", text()),
+        ("deviceId", filled()),
         ("entityTypes?", list(text())),
         ("lastSyncTimestamp?", time()),
         ("pageSize?", whole()),
@@ -133,7 +134,7 @@ fn of_conflicts() -> Named {
         ("payload", free()),
     ]);
     let resolution =
-        [("conflictId", text()), ("resolution", words(&RESOLUTIONS)), ("resolvedData?", free())];
+        [("conflictId", filled()), ("resolution", words(&RESOLUTIONS)), ("resolvedData?", free())];
     let resolved = [
         ("conflictId", text()),
         ("resolution", text()),
@@ -174,7 +175,7 @@ fn of_queues() -> Named {
         ("unresolvedConflicts", count()),
         ("backlog", count()),
     ];
-    let new = [("deviceId", text()), ("deviceName?", text()), ("publicKey?", text())];
+    let new = [("deviceId", filled()), ("deviceName?", text()), ("publicKey?", text())];
     let retried = [("retried", count()), ("succeeded", count()), ("failed", count())];
     let invalid = [("entityTypes?", list(text())), ("entityIds?", list(name()))];
     vec![

@@ -2,7 +2,7 @@
 
 use super::describe::Described;
 use super::schema::{
-    Named, any, flag, free, list, name, object, of, open, text, time, whole, words,
+    Named, any, flag, free, list, name, object, of, open, page_size, text, time, whole, words,
 };
 use crate::batch::Endpoint;
 
@@ -13,7 +13,7 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
             .takes(of("EventsPush"))
             .gives(200, of("EventsPushed")),
         Endpoint::Conflicts => Described::new("Open conflicts of events")
-            .query("limit?", whole(), "At most so many, from 1 to 1000")
+            .query("limit?", page_size(), "At most so many")
             .query("cursor?", text(), "Goes on behind the page whose nextCursor this was")
             .gives(200, of("EventConflicts")),
         Endpoint::Resolve => Described::new("Settle a conflict of events")

@@ -33,7 +33,7 @@ impl Described {
 
     /// A header; one with a question mark may be left out.
     pub(super) fn header(mut self, name: &str, about: &str) -> Self {
-        self.parameters.push(parameter("header", name, schema::text(), about));
+        self.parameters.push(parameter("header", name, schema::filled(), about));
         self
     }
 

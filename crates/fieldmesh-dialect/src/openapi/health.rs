@@ -2,7 +2,8 @@
 
 use super::describe::Described;
 use super::schema::{
-    Named, count, free, list, maybe, name, object, of, open, text, time, whole, words,
+    Named, count, filled, free, list, maybe, name, object, of, open, page_size, text, time, whole,
+    words,
 };
 use crate::health::Endpoint;
 
@@ -34,23 +35,23 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
             .gives(200, of("HealthStats")),
         Endpoint::Conflicts => Described::new("Open conflicts, with both versions")
             .query("resourceType?", text(), "Only those of this type")
-            .query("limit?", whole(), "At most so many, from 1 to 1000")
+            .query("limit?", page_size(), "At most so many")
             .query("cursor?", text(), "Goes on behind the page whose nextCursor this was")
             .gives(200, of("HealthConflicts")),
         Endpoint::Batch => Described::new("Queue and process operations")
             .takes(object(&[("operations", list(of("HealthOperation")))]))
             .gives(200, of("HealthResults")),
         Endpoint::ProcessMany => Described::new("Process queued operations")
-            .takes(object(&[("ids", list(text()))]))
+            .takes(object(&[("ids", list(filled()))]))
             .gives(200, of("HealthResults")),
     }
 }
 
 /// Whose operations are meant.
 fn owned(described: Described) -> Described {
-    described.query("deviceId", text(), "Of this device").query(
+    described.query("deviceId", filled(), "Of this device").query(
         "userId",
-        text(),
+        filled(),
         "Of this user: the caller, unless he is an admin",
     )
 }
@@ -58,10 +59,10 @@ fn owned(described: Described) -> Described {
 pub(super) fn schemas() -> Named {
     let operation = [
         ("id?", text()),
-        ("userId", text()),
-        ("deviceId", text()),
+        ("userId", filled()),
+        ("deviceId", filled()),
         ("operation", words(&["CREATE", "UPDATE", "DELETE"])),
-        ("resourceType", text()),
+        ("resourceType", filled()),
         ("resourceId?", maybe(name())),
         ("data?", free()),
         ("createdAtClient", time()),

@@ -2,11 +2,19 @@
 
 use serde_json::{Map, Value as Json, json};
 
+/// Matches a text that is more than white space.
+const SOMETHING: &str = "\\S";
+
 /// Schemas by their names.
 pub(super) type Named = Vec<(&'static str, Json)>;
 
 pub(super) fn text() -> Json {
     json!({ "type": "string" })
+}
+
+/// A text with something in it.
+pub(super) fn filled() -> Json {
+    json!({ "type": "string", "pattern": SOMETHING })
 }
 
 pub(super) fn time() -> Json {
@@ -15,11 +23,11 @@ pub(super) fn time() -> Json {
 
 /// A time in milliseconds since 1970.
 pub(super) fn millis() -> Json {
-    json!({ "type": "integer" })
+    json!({ "type": "integer", "format": "int64" })
 }
 
 pub(super) fn whole() -> Json {
-    json!({ "type": "integer" })
+    json!({ "type": "integer", "format": "int64" })
 }
 
 pub(super) fn count() -> Json {
@@ -34,9 +42,14 @@ pub(super) fn flag() -> Json {
     json!({ "type": "boolean" })
 }
 
+/// How much a page may hold.
+pub(super) fn page_size() -> Json {
+    json!({ "type": "integer", "minimum": 1, "maximum": 1000 })
+}
+
 /// What a client calls a record: a number stays a number.
 pub(super) fn name() -> Json {
-    json!({ "type": ["string", "integer"] })
+    json!({ "type": ["string", "integer"], "pattern": SOMETHING })
 }
 
 /// Whatever the app makes of it.

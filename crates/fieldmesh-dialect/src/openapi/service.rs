@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::describe::Described;
-use super::schema::{Named, count, list, object, of, text, time, words};
+use super::schema::{Named, count, filled, list, object, of, text, time, words};
 use crate::service::Endpoint;
 
 const PHOTOS: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/heic"];
@@ -80,11 +80,14 @@ pub(super) fn schemas() -> Named {
             "Error",
             object(&[("statusCode", count()), ("message", text()), ("errors?", list(fault))]),
         ),
-        ("Login", object(&[("email", text()), ("password", text())])),
-        ("Refresh", object(&[("refreshToken", text()), ("deviceId?", text())])),
-        ("PasswordChange", object(&[("currentPassword", text()), ("newPassword", text())])),
-        ("PasswordReset", object(&[("email", text()), ("code", text()), ("newPassword", text())])),
-        ("ResetCodeOrder", object(&[("email", text()), ("currentPassword", text())])),
+        ("Login", object(&[("email", filled()), ("password", filled())])),
+        ("Refresh", object(&[("refreshToken", filled()), ("deviceId?", text())])),
+        ("PasswordChange", object(&[("currentPassword", filled()), ("newPassword", filled())])),
+        (
+            "PasswordReset",
+            object(&[("email", filled()), ("code", filled()), ("newPassword", filled())]),
+        ),
+        ("ResetCodeOrder", object(&[("email", filled()), ("currentPassword", filled())])),
         ("ResetCode", object(&[("code", text()), ("expiresAt", time())])),
         ("User", object(&user)),
         ("Session", object(&[&tokens[..], &opened].concat())),

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::describe::Described;
 use super::schema::{
-    Named, count, flag, free, list, maybe, millis, name, object, of, one_of, text, time, whole,
-    words,
+    Named, count, filled, flag, free, list, maybe, millis, name, object, of, one_of, text, time,
+    whole, words,
 };
 use crate::vet::Endpoint;
 
@@ -28,7 +28,7 @@ pub(super) fn schemas() -> Named {
     let operation = [
         ("id?", whole()),
         ("operation", words(&OPERATIONS)),
-        ("entityType", text()),
+        ("entityType", filled()),
         ("entityId?", name()),
         ("tempId?", text()),
         ("data?", free()),

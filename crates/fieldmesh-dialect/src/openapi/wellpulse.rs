@@ -2,7 +2,8 @@
 
 use super::describe::Described;
 use super::schema::{
-    Named, count, free, list, maybe, name, number, object, of, open, text, time, whole, words,
+    Named, count, filled, free, list, maybe, name, number, object, of, open, page_size, text, time,
+    whole, words,
 };
 use crate::wellpulse::Endpoint;
 
@@ -30,7 +31,7 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
             .gives(200, of("FieldEntry"))
             .refuses(409),
         Endpoint::Status => Described::new("How far a device has read")
-            .query("deviceId", text(), "The device")
+            .query("deviceId", filled(), "The device")
             .gives(200, of("DeviceReading")),
         Endpoint::Analytics => Described::new("What devices sent and received")
             .query("from?", time(), "From when")
@@ -43,7 +44,7 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
 fn filtered(described: Described) -> Described {
     described
         .query("cursor?", text(), "Goes on behind the page whose nextCursor this was")
-        .query("limit?", whole(), "At most so many, from 1 to 1000")
+        .query("limit?", page_size(), "At most so many")
         .query("wellId?", text(), "Only entries of this well")
         .query("entryType?", words(&TYPES), "Only entries of this type")
         .query("from?", time(), "Only entries recorded at this time or later")
@@ -74,7 +75,7 @@ fn of_records() -> Named {
         [("id", name()), ("email", maybe(text())), ("name", maybe(text())), ("role", text())];
     let sent = [
         ("id?", text()),
-        ("wellId", text()),
+        ("wellId", filled()),
         ("entryType", words(&TYPES)),
         ("data", free()),
         ("recordedAt", time()),
@@ -163,7 +164,7 @@ fn of_pulls() -> Named {
 
 fn of_pushes() -> Named {
     let push = [
-        ("deviceId", text()),
+        ("deviceId", filled()),
         ("entries", list(of("NewEntry"))),
         ("conflictResolution?", words(&["SERVER_WINS", "CLIENT_WINS", "MERGE"])),
     ];
