@@ -6,6 +6,8 @@
 mod files;
 mod layers;
 mod map;
+mod packaging;
+mod pages;
 mod purity;
 mod vendors;
 mod workspace;
