@@ -209,8 +209,8 @@ impl DataFolder {
     }
 }
 
-/// Whether a folder held a home of which a part is missing or cannot be looked at: that is told when
-/// it is opened.
+/// Whether a folder held a home of which a part is missing or cannot be looked at: that is told
+/// when it is opened.
 fn is_torn(folder: &Path) -> bool {
     let is_new =
         || folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NEW_PREFIX));

@@ -82,8 +82,8 @@ impl MeshTask {
         });
     }
 
-    /// Counts that this store lacks what it has signed for: it was put back from an older copy, lost
-    /// something or let it go. It signs nothing until that is durable.
+    /// Counts that this store lacks what it has signed for: it was put back from an older copy,
+    /// lost something or let it go. It signs nothing until that is durable.
     pub(super) fn raise_epoch(&mut self, epoch: u64) {
         tracing::warn!(epoch, "what this store has signed for is not all here: it signs anew");
         self.raising.begun(epoch);
