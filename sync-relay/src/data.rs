@@ -209,12 +209,14 @@ impl DataFolder {
     }
 }
 
-/// Whether a folder held a home of which a part is missing: that is told when it is opened.
+/// Whether a folder held a home of which a part is missing or cannot be looked at: that is told
+/// when it is opened.
 fn is_torn(folder: &Path) -> bool {
     let is_new =
         || folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NEW_PREFIX));
-    let has = |name: &str| folder.join(name).exists();
-    !is_new() && !has(ERASED_FILE) && HOME_PARTS.iter().any(|part| has(part))
+    // A folder that this user may not look into holds a tenant all the same.
+    let may_have = |name: &&str| folder.join(name).try_exists().unwrap_or(true);
+    !is_new() && !folder.join(ERASED_FILE).exists() && HOME_PARTS.iter().any(may_have)
 }
 
 /// The bytes of all files in a folder; what vanishes meanwhile does not count.
@@ -311,6 +313,18 @@ mod tests {
         assert_eq!(data.homeless().unwrap(), ["09090909"]);
         fs::write(torn.join("erased"), "").unwrap();
         assert_eq!(data.homes().unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_home_that_cannot_be_looked_into_is_not_taken_for_no_tenant() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenants = folder.path().join("tenants");
+        fs::create_dir(&tenants).unwrap();
+        let data = DataFolder::take(folder.path()).unwrap();
+        // A loop cannot be entered by anybody, while root may enter what others own.
+        let home = tenants.join("07070707");
+        std::os::unix::fs::symlink(&home, &home).unwrap();
+        assert_eq!(data.homes().unwrap(), [home]);
     }
 
     #[test]

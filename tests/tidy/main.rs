@@ -1,4 +1,4 @@
-//! Rules that hold for the whole workspace: layers, purity, the map, files.
+//! Rules that hold for the whole workspace: layers, purity, the map, pages, packages, files.
 //!
 //! Goal: what the architecture promises is checked, not remembered. Method: `cargo metadata` and
 //! the files themselves; each rule is one test, whose failure says what to do.
@@ -6,6 +6,8 @@
 mod files;
 mod layers;
 mod map;
+mod packaging;
+mod pages;
 mod purity;
 mod vendors;
 mod workspace;

@@ -27,6 +27,8 @@ pub(crate) struct Package {
     pub(crate) folder: PathBuf,
     /// The packages that its code needs, without those of its tests and build scripts.
     pub(crate) dependencies: BTreeSet<String>,
+    /// What its manifest says to other programs than cargo.
+    pub(crate) metadata: Value,
 }
 
 /// The packages in `crates/` and `sync-relay/`, by name.
@@ -60,16 +62,30 @@ fn package(value: &Value) -> Package {
         name: text(&value["name"]),
         folder: manifest.parent().expect("a manifest is in a folder").to_owned(),
         dependencies: normal.map(|dependency| text(&dependency["name"])).collect(),
+        metadata: value["metadata"].clone(),
     }
 }
 
 /// Every Rust file of the workspace, relative to the root, with its text.
 pub(crate) fn rust_files() -> Vec<(PathBuf, String)> {
-    let mut files = Vec::new();
-    for folder in CODE_FOLDERS {
-        collect(&root().join(folder), &mut files);
-    }
+    let folders = CODE_FOLDERS.map(|folder| root().join(folder));
+    let files = files(&folders, "rs");
     assert!(files.len() > 20, "found only {} Rust files", files.len());
+    files
+}
+
+/// Every page of the workspace, relative to the root, with its text.
+pub(crate) fn pages() -> Vec<(PathBuf, String)> {
+    let pages = files(&[root().to_owned()], "md");
+    assert!(pages.len() > 10, "found only {} pages", pages.len());
+    pages
+}
+
+fn files(folders: &[PathBuf], extension: &str) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    for folder in folders {
+        collect(folder, extension, &mut files);
+    }
     files.sort();
     files
         .into_iter()
@@ -81,15 +97,16 @@ pub(crate) fn rust_files() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
         let name = entry.file_name();
-        let is_ours = !name.to_string_lossy().starts_with('.') && name != "target";
+        let is_ours =
+            !name.to_string_lossy().starts_with('.') && name != "target" && name != "node_modules";
         if path.is_dir() && is_ours {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            collect(&path, extension, files);
+        } else if path.extension().is_some_and(|found| found == extension) {
             files.push(path);
         }
     }

@@ -154,13 +154,18 @@ fn words(ready: &Ready) -> String {
         1 => "1 tenant".to_owned(),
         count => format!("{count} tenants"),
     };
+    let apps = format!("{}://{}", if ready.secure { "https" } else { "http" }, ready.http);
+    let watching = match ready.operations {
+        None => " (also /healthz, /readyz and /metrics)\n".to_owned(),
+        Some(address) => {
+            format!("\n  operations   http://{address} (/healthz, /readyz and /metrics)\n")
+        }
+    };
     format!(
         "Ready: {tenants}.\n  devices      {} (invitations say {})\n  apps         \
-         {}://{} (also /healthz, /readyz and /metrics)\n  commands     {}\n",
+         {apps}{watching}  commands     {}\n",
         ready.quic,
         ready.addresses.join(", "),
-        if ready.secure { "https" } else { "http" },
-        ready.http,
         ready.socket
     )
 }

@@ -1,6 +1,6 @@
 //! Devices of several tenants at one relay.
 
-use fieldmesh::api::SyncResult;
+use fieldmesh::api::{InviteOptions, SyncResult};
 use fieldmesh_model::Role;
 
 use crate::crew;
@@ -94,6 +94,21 @@ async fn a_relay_that_joined_forwards_but_cannot_invite() {
     assert!(refused.stderr.contains("invite from office"), "{}", refused.stderr);
     let unknown = command(&data, &["device", "list", "--tenant", "nobody"]).await;
     assert_eq!(unknown.code, Some(4));
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admins_device_learns_that_the_relay_which_made_the_tenant_invites() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Relay::start(&folder.path().join("data")).await;
+    relay.ask(&["tenant", "create", "Gulf Crew", "--device", "cloud"]).await;
+    let admin = relay.invite("gulf-crew", "admin").await;
+    let lead = crew::join(folder.path(), "lead", &admin).await;
+    let valid = std::time::Duration::from_secs(600);
+    let options = InviteOptions { role: Role::Operator, user: None, valid, count: 1 };
+    let refused = lead.invite(options).await.unwrap_err().problem().detail;
+    assert!(refused.contains("invite from the relay cloud"), "{refused}");
+    lead.shutdown().await.unwrap();
     relay.stop().await;
 }
 

@@ -82,10 +82,10 @@ impl MeshTask {
         });
     }
 
-    /// Counts that this store was put back from an older copy; it signs nothing until that is
-    /// durable.
+    /// Counts that this store lacks what it has signed for: it was put back from an older copy,
+    /// lost something or let it go. It signs nothing until that is durable.
     pub(super) fn raise_epoch(&mut self, epoch: u64) {
-        tracing::error!(epoch, "this store has signed for what it lacks: was it put back?");
+        tracing::warn!(epoch, "what this store has signed for is not all here: it signs anew");
         self.raising.begun(epoch);
         let (mesh, projector) = (self.mesh.clone(), self.projector.clone());
         let entries = vec![Entry::Fact(Fact::Restores(epoch)).encode()];

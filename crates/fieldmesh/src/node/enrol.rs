@@ -377,19 +377,17 @@ fn issue(
 ) -> Result<Vec<InvitationReport>, Error> {
     if ledger.identity.authority().is_none() {
         let policy = ledger.policy();
-        let admins: Vec<String> = policy
-            .members()
-            .filter(|member| member.role == Role::Admin)
-            .map(|member| member.name.clone())
-            .collect();
+        let founder = ledger.founder()?.and_then(|device| policy.member(&device));
+        let holder = match founder {
+            None => "the device or relay that made the tenant".into(),
+            Some(member) if matches!(member.role, Role::Relay | Role::Gateway) => {
+                format!("the relay {}", member.name)
+            }
+            Some(member) => member.name.clone(),
+        };
         return Err(Error::NotAllowed {
             reason: format!(
-                "this device does not hold the tenant's authority; invite from {}",
-                if admins.is_empty() {
-                    "the device or relay that made the tenant".into()
-                } else {
-                    admins.join(" or ")
-                }
+                "this device does not hold the tenant's authority; invite from {holder}"
             ),
         });
     }
