@@ -7,5 +7,6 @@ mod files;
 mod layers;
 mod map;
 mod purity;
+mod requirements;
 mod vendors;
 mod workspace;
