@@ -13,6 +13,7 @@ mod photos;
 mod queue;
 mod restart;
 mod rights;
+mod told;
 
 use std::collections::BTreeSet;
 use std::path::Path;
