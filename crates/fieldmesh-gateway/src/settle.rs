@@ -239,6 +239,12 @@ impl Writing<'_> {
             | Resolution::Merge
             | Resolution::Manual => of(&held.fields),
         };
+        if resolution == Resolution::Merge {
+            // What one side alone has is in nobody's way.
+            for (key, field) in chosen.iter_mut().filter(|(_, field)| **field == Value::Null) {
+                field.clone_from(row.client.fields.get(key).unwrap_or(&Value::Null));
+            }
+        }
         if matches!(resolution, Resolution::Merge | Resolution::Manual) {
             chosen.extend(given.clone());
         }

@@ -5,6 +5,7 @@
 
 mod apart;
 mod bases;
+mod entries;
 mod figures;
 mod halfway;
 mod live;
