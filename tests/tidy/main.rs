@@ -9,5 +9,6 @@ mod map;
 mod packaging;
 mod pages;
 mod purity;
+mod requirements;
 mod vendors;
 mod workspace;

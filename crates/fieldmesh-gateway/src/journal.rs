@@ -261,6 +261,11 @@ impl Writing<'_> {
         state: StateRow,
     ) -> Result<EntryRow, Failure> {
         let before = row.state.number();
+        if let (StateRow::Conflict(id), StateRow::Synced(_)) = (&row.state, &state) {
+            // Who settles it once more is answered by what was decided.
+            let key = keys::decided(self.task.access, &row.id);
+            self.write.note(key, Some(stored::encode(id)));
+        }
         let row = EntryRow { state, ..row };
         self.keep_entry(Some(before), &row)?;
         Ok(row)

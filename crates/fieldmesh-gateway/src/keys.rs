@@ -76,6 +76,11 @@ pub(crate) fn entry(access: &Access, id: &str) -> Vec<u8> {
     keyed(b"entry/", access, &[id.as_bytes()])
 }
 
+/// The conflict in which an entry of the journal was before it was decided.
+pub(crate) fn decided(access: &Access, id: &str) -> Vec<u8> {
+    keyed(b"entry-decided/", access, &[id.as_bytes()])
+}
+
 /// The entries of a user that are in a state, oldest first.
 pub(crate) fn entries(access: &Access, user: &str, state: u8) -> Vec<u8> {
     [&keyed(b"entry-of/", access, &[user.as_bytes()])[..], &[b'/', state]].concat()

@@ -249,6 +249,10 @@ impl Failure {
         Self::Refused(Refusal::Missing { what: what.to_owned() })
     }
 
+    fn contradiction(why: impl Into<String>) -> Self {
+        Self::Refused(Refusal::Contradiction { why: why.into() })
+    }
+
     fn forbidden(why: &str) -> Self {
         Self::Refused(Refusal::Forbidden { why: why.to_owned() })
     }

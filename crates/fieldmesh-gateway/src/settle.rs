@@ -8,26 +8,18 @@ use fieldmesh_model::{DocumentId, Fields, Role, Value};
 
 use crate::names::Showing;
 use crate::push::Writing;
-use crate::stored::{self, ConflictRow, Kind, Settled, StateRow};
+use crate::stored::{self, ConflictRow, EntryRow, Kind, Settled, StateRow};
 use crate::{Failure, Task, keys};
 
 impl Task<'_> {
     pub(crate) fn resolve(&self, resolve: &Resolve) -> Result<Outcome, Failure> {
         let entry = self.entry_row(&resolve.conflict)?;
-        let id = match entry.as_ref().map(|entry| &entry.state) {
-            Some(StateRow::Conflict(id)) => id.clone(),
-            Some(StateRow::Synced(_)) => return self.resolved_before(resolve, entry.as_ref()),
-            Some(StateRow::Pending | StateRow::Failed(_)) | None => resolve.conflict.clone(),
-        };
+        let id = self.conflict_in(resolve, entry.as_ref())?;
         let row = self.conflict_named(&id)?;
-        if let Some(settled) = &row.settled {
-            let by = settled.by.clone();
-            let resolution = settled.resolution.into();
-            let at = settled.at;
-            self.check_may_settle(&row)?;
-            return self.resolved(resolve, &row, resolution, Some((by, at)));
-        }
         self.check_may_settle(&row)?;
+        if row.settled.is_some() {
+            return self.resolved_before(resolve, &row);
+        }
         if let Some(review) = self.review(resolve, &row) {
             return Ok(Outcome::Resolved(Resolved {
                 id: resolve.conflict.clone(),
@@ -44,21 +36,26 @@ impl Task<'_> {
             Some(row) => row,
             None => self.conflict_named(&id)?,
         };
-        if row.settled.is_none() {
-            let emergency = resolve.emergency.clone();
-            let keep = match &resolve.keep {
-                Some(name) => {
-                    let schema = self.access.schema(row.collection);
-                    self.find(&schema, name, self.owner())?
-                }
-                None => None,
-            };
-            let mut fields = resolve.fields.clone();
-            writing.refer(&self.access.schema(row.collection), &mut fields)?;
-            writing.settle(&row, resolve.resolution, &fields, keep, emergency)?;
-            if let Some(entry) = entry {
-                writing.move_entry(entry, StateRow::Synced(row.client.document))?;
+        if row.settled.is_some() {
+            return self.resolved_before(resolve, &row);
+        }
+        if self.is_superseded(&row)? && !self.is_so(resolve.resolution, &row)? {
+            let why = "Somebody has decided it by an edit meanwhile; read the record again";
+            return Err(Failure::contradiction(why));
+        }
+        let emergency = resolve.emergency.clone();
+        let keep = match &resolve.keep {
+            Some(name) => {
+                let schema = self.access.schema(row.collection);
+                self.find(&schema, name, self.owner())?
             }
+            None => None,
+        };
+        let mut fields = resolve.fields.clone();
+        writing.refer(&self.access.schema(row.collection), &mut fields)?;
+        writing.settle(&row, resolve.resolution, &fields, keep, emergency)?;
+        if let Some(entry) = entry {
+            writing.move_entry(entry, StateRow::Synced(row.client.document))?;
         }
         let write = writing.write;
         write.finish()?;
@@ -137,34 +134,48 @@ impl Task<'_> {
         Ok(Outcome::Resolved(Resolved { id, resolution, review: None, by, at, record }))
     }
 
-    /// The answer once more for an entry of the journal that is settled.
-    fn resolved_before(
-        &self,
-        resolve: &Resolve,
-        entry: Option<&stored::EntryRow>,
-    ) -> Result<Outcome, Failure> {
-        let is_leader = matches!(self.caller.role, Role::Manager | Role::Admin);
-        let entry = entry.filter(|entry| is_leader || self.caller.is(&entry.user));
-        let Some(StateRow::Synced(id)) = entry.map(|entry| &entry.state) else {
-            return Err(Failure::missing("Conflict"));
-        };
-        let mut showing = Showing::new(*self, self.form()?);
-        let held = self.access.held(*id)?;
-        let record = match held {
-            Some(held) if self.may_see(&held, &mut showing)? => {
-                let at = self.access.moments().of(held.position)?;
-                Some(showing.record(&held, at, None)?)
+    /// The conflict that a request names by its own id, or by that of an entry of the journal.
+    fn conflict_in(&self, resolve: &Resolve, entry: Option<&EntryRow>) -> Result<String, Failure> {
+        let Some(entry) = entry else { return Ok(resolve.conflict.clone()) };
+        match &entry.state {
+            StateRow::Conflict(id) => Ok(id.clone()),
+            StateRow::Pending | StateRow::Failed(_) => Ok(resolve.conflict.clone()),
+            StateRow::Synced(_) => {
+                let is_leader = matches!(self.caller.role, Role::Manager | Role::Admin);
+                if !is_leader && !self.caller.is(&entry.user) {
+                    return Err(Failure::missing("Conflict"));
+                }
+                let note = self.access.note(&keys::decided(self.access, &entry.id))?;
+                let note = note.ok_or_else(|| {
+                    Failure::contradiction("The operation is in no conflict that is open")
+                })?;
+                Ok(stored::decode(&note)?)
             }
-            Some(_) | None => None,
-        };
-        Ok(Outcome::Resolved(Resolved {
-            id: resolve.conflict.clone(),
-            resolution: resolve.resolution,
-            review: None,
-            by: Some(self.caller.user.clone()),
-            at: Some(self.at),
-            record,
-        }))
+        }
+    }
+
+    /// The answer once more, where the same was decided.
+    fn resolved_before(&self, resolve: &Resolve, row: &ConflictRow) -> Result<Outcome, Failure> {
+        let Some(settled) = &row.settled else { return Err(Failure::missing("Conflict")) };
+        let resolution = Resolution::from(settled.resolution);
+        if resolution != resolve.resolution {
+            let word = resolution.as_str();
+            let why = format!("The conflict was resolved with {word} already");
+            return Err(Failure::contradiction(why));
+        }
+        self.resolved(resolve, row, resolution, Some((settled.by.clone(), settled.at)))
+    }
+
+    /// Whether a conflict that somebody has decided by writing ended as `resolution` would have it.
+    fn is_so(&self, resolution: Resolution, row: &ConflictRow) -> Result<bool, Failure> {
+        let is_deleted = |id| Ok::<_, Failure>(self.access.held(id)?.is_none_or(|it| it.deleted));
+        Ok(match (row.kind, resolution) {
+            (Kind::Field, Resolution::ServerWins)
+            | (Kind::DeletedAndEdited, Resolution::ClientWins) => true,
+            (Kind::Duplicate, Resolution::ServerWins) => is_deleted(row.client.document)?,
+            (Kind::Duplicate, Resolution::ClientWins) => is_deleted(row.server.document)?,
+            _ => false,
+        })
     }
 }
 
@@ -228,6 +239,12 @@ impl Writing<'_> {
             | Resolution::Merge
             | Resolution::Manual => of(&held.fields),
         };
+        if resolution == Resolution::Merge {
+            // What one side alone has is in nobody's way.
+            for (key, field) in chosen.iter_mut().filter(|(_, field)| **field == Value::Null) {
+                field.clone_from(row.client.fields.get(key).unwrap_or(&Value::Null));
+            }
+        }
         if matches!(resolution, Resolution::Merge | Resolution::Manual) {
             chosen.extend(given.clone());
         }

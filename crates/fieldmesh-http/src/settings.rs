@@ -73,3 +73,16 @@ impl Default for Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_those_of_the_contracts_where_nothing_is_said() {
+        let Settings { address_rate, sync_rate, step_rate, .. } = Settings::default();
+        assert_eq!((address_rate.count, address_rate.millis), (10, 1_000));
+        assert_eq!((sync_rate.count, sync_rate.millis), (30, 60_000));
+        assert_eq!((step_rate.count, step_rate.millis), (600, 60_000));
+    }
+}

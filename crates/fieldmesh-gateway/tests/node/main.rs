@@ -5,6 +5,7 @@
 
 mod apart;
 mod bases;
+mod entries;
 mod figures;
 mod halfway;
 mod live;
@@ -13,6 +14,7 @@ mod photos;
 mod queue;
 mod restart;
 mod rights;
+mod told;
 
 use std::collections::BTreeSet;
 use std::path::Path;

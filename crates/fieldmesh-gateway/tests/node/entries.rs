@@ -1,0 +1,218 @@
+//! Entries of wells over a real store: what was pushed comes back whole, to whom it is meant for, and
+//! says whose it is.
+
+use fieldmesh::api::{Edits, ListQuery};
+use fieldmesh::gateway::Access;
+use fieldmesh_dialect::{Caller, Method, Request, understand};
+use fieldmesh_model::{Moment, Role};
+use serde_json::{Value as Json, json};
+
+use crate::{Office, entry, now, well};
+
+/// Pushes as `caller`; the request as a whole is taken.
+async fn push(office: &Office, caller: &Caller, body: &Json) -> Json {
+    let (status, body) = office.ask_as(caller, Method::Post, "/sync/push", body).await;
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+fn of_tablet(entries: &[Json]) -> Json {
+    json!({ "deviceId": "T1", "entries": entries })
+}
+
+/// Waits until what was written at the office itself can be read.
+async fn settle(office: &Office) {
+    let access = Access::new(&office.node);
+    tokio::task::spawn_blocking(move || access.settle()).await.unwrap().unwrap();
+}
+
+/// The ids in a list of wells or entries.
+fn ids(list: &Json) -> Vec<String> {
+    let one = |it: &Json| it["id"].as_str().unwrap().to_owned();
+    list.as_array().unwrap().iter().map(one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_comes_back_as_it_was_pushed_with_its_author_and_its_arrival() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let sent = json!({
+        "wellId": well(&office.node, 1).await, "entryType": "INSPECTION",
+        "recordedAt": "2025-10-25T09:30:00.000Z", "latitude": 31.8, "longitude": -102.3,
+        "photos": ["/upload/ab"], "notes": "calm",
+        "data": {
+            "equipmentStatus": "DEGRADED", "leaksDetected": true,
+            "correctiveActions": ["tighten", "paint"], "own": { "list": [{ "a": 1 }] },
+        },
+    });
+    let began = now();
+    let pushed =
+        push(&office, &office.worker("bob"), &of_tablet(std::slice::from_ref(&sent))).await;
+    let listed = office.get("/sync/entries").await["entries"].clone();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    let entry = &listed[0];
+    for (key, value) in sent.as_object().unwrap() {
+        assert_eq!(&entry[key], value, "{key} of {entry}");
+    }
+    assert_eq!((&entry["createdBy"], &entry["deviceId"]), (&json!("bob"), &json!("T1")));
+    let moment = |of: &Json, key: &str| of[key].as_str().unwrap().parse::<Moment>().unwrap();
+    let arrived = moment(entry, "syncedAt");
+    assert!(began <= arrived && arrived <= moment(&pushed, "syncedAt"), "{entry} of {pushed}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_of_the_person_of_the_token_whoever_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let well = well(&office.node, 1).await;
+    let at = "2025-10-25T09:30:00.000Z";
+    let event = |id: &str, kind: &str, payload: Json| {
+        json!({ "id": id, "type": kind, "timestamp": at, "deviceId": "T1", "userId": "carl",
+            "payload": payload })
+    };
+    let inspection = json!({ "wellId": well, "equipmentId": "pump", "inspectionType": "SAFETY",
+        "status": "PASS", "notes": "dry", "inspectedAt": at });
+    let events = [
+        event("a", "PRODUCTION_LOGGED", json!({ "wellId": well, "volume": 12.5 })),
+        event("b", "EQUIPMENT_INSPECTED", inspection.clone()),
+    ];
+    let body = json!({ "tenantId": "acme", "events": events });
+    let bob = office.worker("bob");
+    let (_, answer) = office.ask_as(&bob, Method::Post, "/field-data/sync", &body).await;
+    assert_eq!(answer["syncedEventIds"], json!(["a", "b"]), "{answer}");
+    let query = ListQuery { collection: "field_event".into(), ..ListQuery::default() };
+    let listed = office.node.list(query).await.unwrap();
+    assert_eq!(listed.len(), 2);
+    for record in listed {
+        let access = Access::new(&office.node);
+        let held = tokio::task::spawn_blocking(move || access.held(record.id)).await.unwrap();
+        assert_eq!(held.unwrap().unwrap().made_for.as_deref(), Some("bob"));
+        let payload = &record.fields["payload"];
+        if record.fields["type"] == "PRODUCTION_LOGGED" {
+            let expected = json!({ "wellId": well, "volume": 12.5, "unit": "barrels",
+                "recordedAt": at });
+            assert_eq!(payload, &expected);
+        } else {
+            assert_eq!(payload, &inspection);
+        }
+    }
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_well_that_is_no_longer_active_leaves_the_pull() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (stays, goes) = (well(&office.node, 1).await, well(&office.node, 2).await);
+    let first = office.get("/sync/pull").await;
+    assert_eq!(ids(&first["wells"]), [stays.clone(), goes.clone()]);
+    let assignments = vec!["status=PLUGGED".to_owned()];
+    let edits = Edits { assignments, ..Edits::default() };
+    office.node.edit(&goes, edits).await.unwrap();
+    settle(&office).await;
+    assert_eq!(ids(&office.get("/sync/pull").await["wells"]), [stays]);
+    let since = first["lastSyncTimestamp"].as_str().unwrap();
+    let news = office.get(&format!("/sync/pull?lastSync={since}")).await;
+    assert_eq!((&news["wells"], &news["removedWellIds"]), (&json!([]), &json!([goes])));
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_recorded_long_ago_and_arrives_late_is_pulled_by_who_has_read_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let wells = [well(&office.node, 1).await, well(&office.node, 2).await];
+    let ann = office.worker("ann");
+    let first = push(&office, &ann, &of_tablet(&[entry(&wells[0], 5, 1.0)])).await;
+    let read = office.get("/sync/pull?include=entries").await;
+    let since = read["lastSyncTimestamp"].as_str().unwrap();
+    let mut late = entry(&wells[1], 0, 2.0);
+    late["recordedAt"] = "2020-01-01T00:00:00.000Z".into();
+    let second = push(&office, &ann, &of_tablet(&[late])).await;
+    let id = |pushed: &Json| pushed["results"][0]["entryId"].as_str().unwrap().to_owned();
+    let news = office.get(&format!("/sync/pull?include=entries&lastSync={since}")).await;
+    assert_eq!(ids(&news["entries"]), [id(&second)]);
+    // By pages, and by what is asked for.
+    let both = [id(&first), id(&second)];
+    let page = office.get("/sync/entries?limit=1").await;
+    assert_eq!((ids(&page["entries"]), &page["hasMore"]), (vec![both[0].clone()], &json!(true)));
+    let cursor = page["nextCursor"].as_str().unwrap();
+    let page = office.get(&format!("/sync/entries?limit=1&cursor={cursor}")).await;
+    assert_eq!((ids(&page["entries"]), &page["hasMore"]), (vec![both[1].clone()], &json!(false)));
+    for (question, expected) in [
+        (format!("wellId={}", wells[1]), vec![both[1].clone()]),
+        ("to=2021-01-01T00:00:00Z".to_owned(), vec![both[1].clone()]),
+        ("from=2021-01-01T00:00:00Z".to_owned(), vec![both[0].clone()]),
+        ("entryType=INSPECTION".to_owned(), Vec::new()),
+    ] {
+        let found = office.get(&format!("/sync/pull?include=entries&{question}")).await;
+        assert_eq!(ids(&found["entries"]), expected, "{question}");
+    }
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_pushes_chooses_what_becomes_of_conflicts() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let well = well(&office.node, 1).await;
+    let ann = office.worker("ann");
+    let null = Json::Null;
+    for (minute, said, told, oil, water) in [
+        (0, null.clone(), "SERVER_WINS", json!(1), null.clone()),
+        (1, json!("SERVER_WINS"), "SERVER_WINS", json!(1), null.clone()),
+        (2, json!("CLIENT_WINS"), "CLIENT_WINS", json!(2), json!(3)),
+        (3, json!("MERGE"), "MERGED", json!(1), json!(3)),
+    ] {
+        let mut sent = entry(&well, minute, 1.0);
+        let first = push(&office, &ann, &of_tablet(std::slice::from_ref(&sent))).await;
+        sent["data"] = json!({ "oilVolume": 2.0, "waterVolume": 3.0 });
+        let mut body = of_tablet(&[sent]);
+        body["conflictResolution"] = said;
+        let second = push(&office, &ann, &body).await;
+        assert_eq!(second["conflicts"][0]["resolution"], told, "{second}");
+        assert_eq!((&second["succeeded"], &second["failed"]), (&json!(1), &json!(0)));
+        let id = &first["results"][0]["entryId"];
+        let listed = office.get("/sync/entries").await["entries"].clone();
+        let entry = listed.as_array().unwrap().iter().find(|it| &it["id"] == id).unwrap().clone();
+        let data = &entry["data"];
+        assert_eq!((&data["oilVolume"], &data["waterVolume"]), (&oil, &water), "{told}");
+        assert_eq!(data["gasVolume"], 375.8, "what is not mentioned stays");
+    }
+    office.close().await;
+}
+
+/// What `caller` is answered who changes the notes of an entry that was at `version`.
+async fn patch(office: &Office, caller: &Caller, id: &str, version: u64) -> (u16, Json) {
+    let request = Request::new(Method::Patch, &format!("/sync/entries/{id}"), now())
+        .with_header("if-match", &format!("\"{version}\""))
+        .with_body(json!({ "notes": format!("seen by {}", caller.user) }).to_string());
+    let ask = understand(&request, Some(caller)).unwrap();
+    let command = ask.command.clone();
+    let outcome = office.gateway.execute(caller, ask.dialect, command, now()).await;
+    let response = ask.answer(outcome);
+    (response.status, serde_json::from_slice(&response.body).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_is_edited_by_its_author_and_managers_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let well = well(&office.node, 1).await;
+    let [ann, bob] = ["ann", "bob"].map(|user| office.worker(user));
+    let lena = Caller { user: "lena".to_owned(), ..office.caller(Role::Manager) };
+    let pushed = push(&office, &ann, &of_tablet(&[entry(&well, 0, 1.0)])).await;
+    let id = pushed["results"][0]["entryId"].as_str().unwrap();
+    let (status, body) = patch(&office, &bob, id, 1).await;
+    assert_eq!(status, 403, "{body}");
+    let (status, body) = patch(&office, &ann, id, 1).await;
+    assert_eq!((status, &body["version"], &body["notes"]), (200, &json!(2), &json!("seen by ann")));
+    assert_eq!(body["data"]["oilVolume"], 1, "the rest stays: {body}");
+    let (status, body) = patch(&office, &lena, id, 1).await;
+    assert_eq!(status, 409, "{body}");
+    let (status, body) = patch(&office, &lena, id, 2).await;
+    assert_eq!((status, &body["notes"]), (200, &json!("seen by lena")));
+    assert_eq!(body["createdBy"], "ann");
+    office.close().await;
+}

@@ -1,0 +1,206 @@
+//! What a gateway tells people of what they sent: what waits, what failed, what is decided.
+
+use fieldmesh::api::{Edits, ListQuery};
+use fieldmesh_dialect::{Caller, Method};
+use fieldmesh_model::Role;
+use serde_json::{Value as Json, json};
+
+use crate::Office;
+
+const AT: &str = "2025-10-25T08:00:00.000Z";
+
+/// What a member of the crew is answered; the request is taken.
+async fn ask(office: &Office, caller: &Caller, method: Method, target: &str, body: &Json) -> Json {
+    let (status, body) = office.ask_as(caller, method, target, body).await;
+    assert!((200..300).contains(&status), "{target}: {status} {body}");
+    body
+}
+
+fn changes(changes: &[Json]) -> Json {
+    json!({ "deviceId": "phone", "deviceName": "Ann's phone", "changes": changes })
+}
+
+fn task(operation: &str, id: &str, payload: &Json) -> Json {
+    json!({ "entityType": "task", "entityId": id, "operation": operation, "payload": payload,
+        "clientVersion": 1, "timestamp": AT })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_app_is_told_of_its_queue_and_its_devices() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let [ann, bob] = ["ann", "bob"].map(|user| office.worker(user));
+    let (get, post) = (Method::Get, Method::Post);
+    let rename = task("UPDATE", "t1", &json!({ "title": "Grease" }));
+    let sent = ask(&office, &ann, post, "/api/sync", &changes(&[rename])).await;
+    assert_eq!(sent["results"][0]["status"], "FAILED", "{sent}");
+    let stats = ask(&office, &ann, get, "/api/sync/queue/stats", &Json::Null).await;
+    assert_eq!((&stats["failed"], &stats["pending"]), (&json!(1), &json!(0)));
+    // Nothing has changed, so it fails again; then somebody makes the task.
+    let retry = async || ask(&office, &ann, post, "/api/sync/queue/retry", &Json::Null).await;
+    assert_eq!(retry().await, json!({ "retried": 1, "succeeded": 0, "failed": 1 }));
+    let make = task("CREATE", "t1", &json!({ "title": "Oil", "status": "OPEN" }));
+    ask(&office, &bob, post, "/api/sync", &changes(&[make])).await;
+    assert_eq!(retry().await, json!({ "retried": 1, "succeeded": 1, "failed": 0 }));
+    let query = ListQuery { collection: "task".into(), ..ListQuery::default() };
+    assert_eq!(office.node.list(query).await.unwrap()[0].fields["title"], "Grease");
+
+    let status = ask(&office, &ann, get, "/api/sync/status", &Json::Null).await;
+    assert_eq!((&status["userId"], &status["queue"]["failed"]), (&json!("ann"), &json!(0)));
+    assert_eq!(status["unresolvedConflicts"], 0);
+    let listed = ask(&office, &ann, get, "/api/sync/devices", &Json::Null).await;
+    let devices = listed["devices"].as_array().unwrap();
+    assert_eq!(devices.len(), 1, "{listed}");
+    assert_eq!((&devices[0]["deviceId"], &devices[0]["userId"]), (&json!("phone"), &json!("ann")));
+    assert_eq!(
+        (&devices[0]["deviceName"], &devices[0]["isActive"]),
+        (&json!("Ann's phone"), &json!(true))
+    );
+    assert!(devices[0]["lastSyncAt"].is_string(), "{listed}");
+    office.close().await;
+}
+
+/// A worker's operation on a patient.
+fn operation(user: &str, kind: &str, id: &str, patient: &str, phone: &str) -> Json {
+    let data = match kind {
+        "CREATE" => json!({ "id": patient, "name": "Rosa", "phone": phone }),
+        _ => json!({ "phone": phone }),
+    };
+    let mut operation = json!({ "id": id, "userId": user, "deviceId": "d", "operation": kind,
+        "resourceType": "patient", "data": data, "createdAtClient": AT, "version": 1 });
+    if kind != "CREATE" {
+        operation["resourceId"] = patient.into();
+    }
+    operation
+}
+
+/// Queues an operation and processes it.
+async fn send(office: &Office, caller: &Caller, operation: &Json) -> Json {
+    let queued = ask(office, caller, Method::Post, "/api/v1/sync/queue", operation).await;
+    let target = format!("/api/v1/sync/process/{}", queued["id"].as_str().unwrap());
+    ask(office, caller, Method::Post, &target, &Json::Null).await
+}
+
+fn workers(office: &Office) -> [Caller; 2] {
+    ["ann", "bob"].map(|user| Caller { role: Role::HealthWorker, ..office.worker(user) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_is_told_of_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let [ann, bob] = workers(&office);
+    let (get, post) = (Method::Get, Method::Post);
+    let make = operation("ann", "CREATE", "o1", "p1", "1");
+    ask(&office, &ann, post, "/api/v1/sync/queue", &make).await;
+    let pending = async |device: &str| {
+        let target = format!("/api/v1/sync/pending?userId=ann&deviceId={device}");
+        ask(&office, &ann, get, &target, &Json::Null).await
+    };
+    let listed = pending("d").await;
+    assert_eq!((&listed[0]["id"], &listed[0]["status"]), (&json!("o1"), &json!("PENDING")));
+    assert_eq!(listed[0]["createdAtClient"], AT);
+    assert_eq!(pending("other").await, json!([]));
+    assert_eq!(send(&office, &ann, &make).await["status"], "SYNCED");
+    assert_eq!(pending("d").await, json!([]));
+    // Another one makes the same patient with other values.
+    let again = send(&office, &bob, &operation("bob", "CREATE", "o2", "p1", "2")).await;
+    assert_eq!(
+        (&again["status"], &again["affectedFields"]),
+        (&json!("CONFLICT"), &json!(["phone"]))
+    );
+    // Somebody at a device decides, and the operation hears of it.
+    let query = ListQuery { collection: "patient".into(), ..ListQuery::default() };
+    let patient = office.node.list(query).await.unwrap()[0].id.to_string();
+    let assignments = vec!["phone=3".to_owned()];
+    office.node.edit(&patient, Edits { assignments, ..Edits::default() }).await.unwrap();
+    let decided = ask(&office, &bob, post, "/api/v1/sync/process/o2", &Json::Null).await;
+    assert_eq!((&decided["status"], &decided["result"]["phone"]), (&json!("SYNCED"), &json!("3")));
+    // What fails is told why, and can be tried again.
+    let early = send(&office, &ann, &operation("ann", "UPDATE", "o3", "p2", "5")).await;
+    assert_eq!((&early["status"], &early["error"]), (&json!("FAILED"), &json!("Record not found")));
+    send(&office, &bob, &operation("bob", "CREATE", "o4", "p2", "4")).await;
+    let retry = "/api/v1/sync/retry?userId=ann&deviceId=d";
+    let retried = ask(&office, &ann, post, retry, &Json::Null).await;
+    let outcome = (&retried["retried"], &retried["failed"]);
+    assert_eq!(outcome, (&json!(1), &json!(0)), "{retried}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_is_settled_once_and_who_comes_later_is_not_told_that_he_won() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let [ann, bob] = workers(&office);
+    send(&office, &ann, &operation("ann", "CREATE", "o1", "p1", "1")).await;
+    send(&office, &bob, &operation("bob", "UPDATE", "o2", "p1", "2")).await;
+    let stale = send(&office, &ann, &operation("ann", "UPDATE", "o3", "p1", "3")).await;
+    assert_eq!(stale["status"], "CONFLICT", "{stale}");
+    let settle = async |caller: &Caller, id: &str, resolution: &str| {
+        let target = format!("/api/v1/sync/resolve/{id}?resolution={resolution}");
+        office.ask_as(caller, Method::Patch, &target, &json!({ "emergency": "shock" })).await
+    };
+    for _ in 0..2 {
+        // The answer got lost: the same once more is no contradiction.
+        let (status, body) = settle(&ann, "o3", "SERVER_WINS").await;
+        assert_eq!((status, &body["status"]), (200, &json!("SYNCED")), "{body}");
+        assert_eq!(
+            (&body["resolution"], &body["result"]["phone"]),
+            (&json!("SERVER_WINS"), &json!("2"))
+        );
+    }
+    assert_eq!(settle(&ann, "o3", "CLIENT_WINS").await.0, 409);
+    // An operation that was never in conflict has nothing to settle.
+    assert_eq!(settle(&ann, "o1", "CLIENT_WINS").await.0, 409);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_on_an_old_list_does_not_replace_what_somebody_wrote_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let [ann, bob] = ["ann", "bob"].map(|user| office.worker(user));
+    let post = Method::Post;
+    let of = |device: &str, change: Json| json!({ "deviceId": device, "changes": [change] });
+    let title = |title: &str| task("UPDATE", "t1", &json!({ "title": title }));
+    let make = task("CREATE", "t1", &json!({ "title": "Oil", "status": "OPEN" }));
+    ask(&office, &ann, post, "/api/sync", &of("a", make)).await;
+    ask(&office, &bob, post, "/api/sync", &of("b", title("Grease"))).await;
+    let body = of("c", title("Clean"));
+    let stale = ask(&office, &ann, post, "/api/sync", &body).await;
+    let id = stale["conflicts"][0]["id"].clone();
+    let query = || ListQuery { collection: "task".into(), ..ListQuery::default() };
+    let task = office.node.list(query()).await.unwrap()[0].id.to_string();
+    let assignments = vec!["title=Paint".to_owned()];
+    office.node.edit(&task, Edits { assignments, ..Edits::default() }).await.unwrap();
+    let settle = async |resolution: &str| {
+        let body = json!({ "conflictId": id, "resolution": resolution });
+        office.ask_as(&ann, post, "/api/sync/conflicts/resolve", &body).await.0
+    };
+    assert_eq!(settle("CLIENT_WINS").await, 409);
+    assert_eq!(office.node.list(query()).await.unwrap()[0].fields["title"], "Paint");
+    assert_eq!(settle("SERVER_WINS").await, 200);
+    assert_eq!(settle("SERVER_WINS").await, 200);
+    assert_eq!(settle("CLIENT_WINS").await, 409);
+    assert_eq!(office.node.list(query()).await.unwrap()[0].fields["title"], "Paint");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_gives_itself_no_rights() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let ann = office.worker("ann");
+    let user = json!({ "name": "Ann", "email": "ann@example.org", "role": "ADMIN" });
+    let well = json!({ "name": "Mine", "apiNumber": "42-227-30009", "status": "ACTIVE" });
+    for (kind, payload) in [("user", user), ("well", well)] {
+        let change = json!({ "entityType": kind, "entityId": "x", "operation": "CREATE",
+            "payload": payload, "clientVersion": 1, "timestamp": AT });
+        let sent = ask(&office, &ann, Method::Post, "/api/sync", &changes(&[change])).await;
+        assert_eq!(sent["results"][0]["status"], "FAILED", "{sent}");
+        let query = ListQuery { collection: kind.into(), ..ListQuery::default() };
+        let found = office.node.list(query).await.unwrap();
+        assert!(found.iter().all(|record| record.fields["name"] != payload["name"]), "{found:?}");
+    }
+    office.close().await;
+}
