@@ -17,6 +17,8 @@ use super::{Base, Opened, PROGRESS_EVERY, Words, unreadable};
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// Bits of chance at the end of how often a store was put back.
 const CHANCE_BITS: u32 = 20;
+/// The least count of a store that was made of a backup: losses alone never come to so many.
+pub(crate) const RESTORED_MIN: u64 = 1 << CHANCE_BITS;
 const LOST_BEFORE: &str = "the device that was backed up had found damage in its log; what it lost \
                            then is not in this home either";
 
@@ -78,7 +80,7 @@ fn after(words: &Words) -> u64 {
     let seconds = u64::try_from(clock::now().as_millis() / 1_000).unwrap_or(0);
     let times = (words.restores >> CHANCE_BITS).saturating_add(1).max(seconds);
     let chance = u64::from_be_bytes(clock::random()) >> (64 - CHANCE_BITS);
-    times.saturating_mul(1 << CHANCE_BITS) | chance
+    times.saturating_mul(RESTORED_MIN) | chance
 }
 
 /// The key of every file, in order. A change of passphrase between two of them leaves the key as it

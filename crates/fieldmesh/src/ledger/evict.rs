@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fieldmesh_model::{DocumentId, Filter, Scope};
+use fieldmesh_model::{DocumentId, Filter, Moment, Scope};
 use fieldmesh_replica::Input;
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
@@ -165,6 +165,11 @@ impl Ledger {
                 clock::minute(piece.at)
             ),
         }
+    }
+
+    /// Whether this home has ever let records go.
+    pub(super) fn has_let_go(&self) -> Result<bool, Error> {
+        Ok(self.known_kept()?.at > Moment::ZERO)
     }
 
     /// How many records are not here because they were let go, by collections that go by time.
