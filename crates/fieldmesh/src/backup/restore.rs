@@ -37,7 +37,7 @@ pub(crate) fn restore(
         return Err(Error::HomeExists { folder: folder.into() });
     }
     let keys = keys(files, unlock)?;
-    let last = check(files, &keys, told)?;
+    let (last, unreadable) = check(files, &keys, told)?;
     let home = Home::create(folder, unlock)?;
     let options = Options { reserve_bytes: 0, ..Options::default() };
     let id = Opened::with_key(&files[0], &keys[0])?.reader.store();
@@ -58,8 +58,12 @@ pub(crate) fn restore(
         let none = postcard::to_allocvec(&InvitationBook::default());
         facts.push(Fact::Invitations(none.expect("an empty book always encodes")));
     }
-    if damaged > 0 {
-        facts.push(Fact::Found(vec![LOST_BEFORE.into()]));
+    let mut found: Vec<String> = (damaged > 0).then(|| LOST_BEFORE.into()).into_iter().collect();
+    if unreadable > 0 {
+        found.push(lacking(unreadable));
+    }
+    if !found.is_empty() {
+        facts.push(Fact::Found(found));
     }
     let facts = facts.into_iter().map(|fact| Entry::Fact(fact).encode()).collect();
     store.append(facts).map_err(|error| Error::store(&error))?;
@@ -71,7 +75,17 @@ pub(crate) fn restore(
         device: identity.device_name.clone(),
         at,
         entries,
+        unreadable,
     })
+}
+
+/// What is kept in mind of a home that is made of backups which lack something.
+fn lacking(unreadable: u64) -> String {
+    let entries = if unreadable == 1 { "entry" } else { "entries" };
+    format!(
+        "{unreadable} {entries} of the log could not be read when this home was backed up; what \
+         only that device had of it is not in this home"
+    )
 }
 
 /// How often the store was put back, as others compare it: more than before, later homes more than
@@ -98,23 +112,25 @@ fn keys(files: &[PathBuf], unlock: &Unlock) -> Result<Vec<DataKey>, Error> {
     files.iter().zip(opened).map(of).collect()
 }
 
-/// Reads every file to the end; gives what the last one says.
+/// Reads every file to the end; gives what the last one says and how many entries all of them lack.
 fn check(
     files: &[PathBuf],
     keys: &[DataKey],
     told: &mut dyn FnMut(Progress),
-) -> Result<Words, Error> {
+) -> Result<(Words, u64), Error> {
     let mut before: Option<(PathBuf, Base, Words)> = None;
+    let mut unreadable = 0;
     for (path, key) in files.iter().zip(keys) {
         told(Progress::Note { text: format!("checking {}", path.display()) });
         let mut opened = Opened::with_key(path, key)?;
         follows(path, &opened.words, before.as_ref())?;
         let summary = opened.check(path, |_| {})?;
+        unreadable += summary.unreadable;
         let base = Base { id: opened.reader.id(), end: summary.end };
         before = Some((path.clone(), base, opened.words));
     }
     before
-        .map(|(_, _, words)| words)
+        .map(|(_, _, words)| (words, unreadable))
         .ok_or_else(|| Error::Usage { reason: "name at least one backup to restore".into() })
 }
 
