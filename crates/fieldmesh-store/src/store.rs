@@ -8,12 +8,13 @@
 //! quarantine/ what was damaged
 //! ```
 
+mod kinds;
 mod owner;
 mod reading;
 pub(crate) mod rekey;
-mod usage;
 mod room;
 mod slimming;
+mod usage;
 
 use std::fmt;
 use std::io;
@@ -107,6 +108,14 @@ pub enum OpenError {
         version: u16,
         /// The newest version that can be read.
         reads: u16,
+    },
+    /// Something else stands where a file or a folder of the store belongs; nothing was changed.
+    #[error("{} is no {kind}; move it away, and put the right one back from a copy", path.display())]
+    OtherKind {
+        /// What stands there.
+        path: PathBuf,
+        /// What belongs there.
+        kind: &'static str,
     },
     /// The disk reports an error.
     #[error("the store cannot be opened while {doing}")]
@@ -208,6 +217,11 @@ impl Store {
         for<'a> &'a K: Into<DataKeys>,
     {
         let folder = folder.as_ref();
+        Self::open_folder(folder, &keys.into(), options)
+            .map_err(|error| kinds::explain(folder, error))
+    }
+
+    fn open_folder(folder: &Path, keys: &DataKeys, options: &Options) -> Result<Self, OpenError> {
         let files = RealFiles::open(folder).map_err(io_error("opening the folder"))?;
         let lock = FolderLock::take(folder).map_err(|error| match error {
             LockError::Held { holder } => OpenError::Locked { folder: folder.into(), holder },
