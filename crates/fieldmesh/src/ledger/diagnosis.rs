@@ -195,7 +195,8 @@ impl Ledger {
             let record = row.record.map(|it| self.to_record(id, &schema, it, &mut names));
             let title = match (own, record) {
                 (Some(name), _) => format!("{} {name}", schema.name),
-                (None, Some(record)) => of_record(&record),
+                // Several of them may be of the same.
+                (None, Some(record)) => format!("{} ({})", of_record(&record), id.short()),
                 (None, None) => format!("{} {}", schema.name, id.short()),
             };
             records.insert(id, (at, title));
@@ -267,14 +268,25 @@ impl Ledger {
     }
 
     fn full_disk(&self) -> Option<Finding> {
-        let free = self.disk().ok().filter(|disk| disk.low || disk.full)?.free?;
+        let disk = self.disk().ok().filter(|disk| disk.low || disk.full)?;
+        let free = disk.free?;
+        let done = match disk.reserve {
+            0 => {
+                "The reserve was given up, so that fieldmesh opens, hands over and closes in order."
+            }
+            _ => "A reserve is kept so that fieldmesh can close in order.",
+        };
         Some(Finding {
             kind: "disk-low".into(),
             open: true,
             what: format!("the disk has {} MiB left", free / (1024 * 1024)),
             means: "Below 32 MiB nothing more can be recorded; reading goes on.".into(),
-            done: "A reserve is kept so that fieldmesh can close in order.".into(),
-            next: "Free some room on this disk.".into(),
+            done: done.into(),
+            next: match disk.may_free {
+                true => "Free some room on this disk, or let old months go with `fieldmesh evict`.",
+                false => "Free some room on this disk.",
+            }
+            .into(),
             record: None,
         })
     }
@@ -355,6 +367,13 @@ impl Ledger {
         }))
     }
 
+    /// Whether damage was ever found by which something was lost that had been confirmed.
+    fn has_lost(&self, harms: &[Harm]) -> Result<bool, Error> {
+        let is_batch = |harm: &Harm| matches!(harm.what, Harmed::Batch { .. });
+        let found_at_open = self.recall(&Fact::Damage([0; 16]))?.is_some();
+        Ok(found_at_open || harms.iter().any(is_batch))
+    }
+
     /// What was purged, which is no damage although it is missing.
     fn purged(&self) -> Result<Option<Finding>, Error> {
         let policy = self.policy();
@@ -367,13 +386,6 @@ impl Ledger {
             false => {
                 "Nothing of it is left in what this home can read. Backups made before keep it."
             }
-    /// Whether damage was ever found by which something was lost that had been confirmed.
-    fn has_lost(&self, harms: &[Harm]) -> Result<bool, Error> {
-        let is_batch = |harm: &Harm| matches!(harm.what, Harmed::Batch { .. });
-        let found_at_open = self.recall(&Fact::Damage([0; 16]))?.is_some();
-        Ok(found_at_open || harms.iter().any(is_batch))
-    }
-
         };
         let what = match count {
             1 => "1 record was purged by an admin".to_owned(),
