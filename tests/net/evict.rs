@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use crate::device::{Device, STEP_TIME_MAX, assert_in_step};
 use crate::process::eventually;
 use crate::site::Site;
+use crate::small_disk::SmallDisk;
 
 const WINTER: usize = 600;
 
@@ -64,6 +65,41 @@ fn a_device_that_lets_old_months_go_gets_smaller_and_has_them_back_when_it_wants
     });
     daemon.stop();
     hand.verify();
+    relay.stop();
+}
+
+#[test]
+fn a_disk_that_is_too_full_to_record_is_emptied_by_letting_old_months_go() {
+    let site = Site::new();
+    let Some(disk) = SmallDisk::mount(site.path("disk"), "128m") else { return };
+    let [lead] = site.crew(["lead"]);
+    let full = site.device("full").at_home(disk.path("full"));
+    let (relay, address) = site.relay().of(&lead);
+    let daemon = lead.daemon();
+    full.join(&lead.invite("manager"));
+    daemon.stop();
+    lead.well("Alder 1");
+    winter(&site, &lead);
+    let spring = entry_of(&lead, "2026-03-07T08:00:00Z");
+    lead.sync(&address);
+    for _ in 0..2 {
+        full.sync(&address);
+    }
+    disk.fill();
+    let entry = ["record", "field_entry", "wellId=Alder 1", "entryType=PRODUCTION", "oilVolume=1"];
+    full.run(&entry).code(7).says(&["mib free", "fieldmesh evict"]);
+    let outcome = full.ok(&["--json", "evict", "--before", "2026-03", "--yes"]);
+    let report = outcome.lines().pop().unwrap();
+    assert_eq!(report["records"], WINTER, "{report}");
+    // What is meant to go is no loss, and nobody is to look for a cause.
+    assert!(!outcome.stderr.contains("put back"), "{}", outcome.stderr);
+    assert_eq!(full.ids("field_entry"), [spring]);
+    full.ok(&["evict", "--auto", "2"]);
+    full.ok(&["evict", "--back-to", "2026-01"]);
+    disk.empty();
+    full.sync(&address);
+    assert_in_step(&[&lead, &full]);
+    full.verify();
     relay.stop();
 }
 

@@ -154,6 +154,27 @@ fn a_flipped_byte_is_healed_by_the_next_sync() {
 }
 
 #[test]
+fn a_backup_that_lacks_something_is_no_success_and_the_home_made_of_it_says_so() {
+    let site = Site::new();
+    let lead = site.device("lead");
+    lead.found("Gulf Crew");
+    lead.well("Alder 1");
+    for minute in 0..10 {
+        lead.entry("Alder 1", minute, minute);
+    }
+    let (segment, size) = segments(&lead).pop().unwrap();
+    flip(&segment, size / 2);
+    let file = site.path("lead.backup");
+    let file = file.to_str().unwrap();
+    let written = lead.run(&["backup", file]).code(7).says(&["could not be read"]);
+    assert!(!written.stdout.contains("found whole"), "{}", written.stdout);
+    lead.run(&["backup", "--check", file]).code(7).says(&["could not be read"]);
+    let restored = lead.at_home(site.path("restored"));
+    restored.ok(&["restore", file]).says(&["could not be read", "not in this home"]);
+    restored.run(&["doctor"]).code(7).says(&["when this home was backed up"]);
+}
+
+#[test]
 fn a_torn_tail_costs_nothing_that_was_acknowledged() {
     let site = Site::new();
     let [lead, hand] = site.crew(["lead", "hand"]);

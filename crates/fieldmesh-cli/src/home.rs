@@ -45,6 +45,40 @@ impl Home {
     }
 }
 
+/// Why a home is not open.
+pub(crate) struct Unopened {
+    pub(crate) problem: Problem,
+    pub(crate) cause: Cause,
+}
+
+/// What keeps a home closed, as far as it decides what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// What would open it is wrong or was not given.
+    Secret,
+    /// Another process holds it.
+    InUse,
+    /// Anything else.
+    Other,
+}
+
+impl From<Problem> for Unopened {
+    fn from(problem: Problem) -> Self {
+        Self { problem, cause: Cause::Other }
+    }
+}
+
+impl From<Error> for Unopened {
+    fn from(error: Error) -> Self {
+        let cause = match error {
+            Error::Locked { .. } => Cause::Secret,
+            Error::InUse { .. } => Cause::InUse,
+            _ => Cause::Other,
+        };
+        Self { problem: error.problem(), cause }
+    }
+}
+
 /// The folder that the flags or the platform name.
 pub(crate) fn folder(global: &Global) -> Result<PathBuf, Problem> {
     if let Some(folder) = &global.home {
@@ -73,6 +107,11 @@ pub(crate) async fn open(global: &Global, terminal: &Terminal) -> Result<Home, P
     open_part(global, terminal, &[]).await
 }
 
+/// As [`open`]; says also what keeps it closed.
+pub(crate) async fn try_to_open(global: &Global, terminal: &Terminal) -> Result<Home, Unopened> {
+    open_some(global, terminal, Filter::default()).await
+}
+
 /// As [`open`]; where the home is opened here, it exchanges only the named part of the tenant's
 /// records. A daemon keeps the part that it was started with.
 pub(crate) async fn open_part(
@@ -81,11 +120,17 @@ pub(crate) async fn open_part(
     only: &[String],
 ) -> Result<Home, Problem> {
     let only = fieldmesh::filter::parse(only).map_err(|error| error.problem())?;
+    open_some(global, terminal, only).await.map_err(|unopened| unopened.problem)
+}
+
+async fn open_some(global: &Global, terminal: &Terminal, only: Filter) -> Result<Home, Unopened> {
     if let Some(remote) = daemon(global).await? {
         return Ok(Home::Daemon(remote));
     }
     let folder = folder(global)?;
-    let secret = Secret::to_open(global, terminal, &folder)?;
+    fieldmesh::home::needs_passphrase(&folder)?;
+    let secret = Secret::to_open(global, terminal, &folder)
+        .map_err(|problem| Unopened { problem, cause: Cause::Secret })?;
     open_folder(global, &folder, &secret, only).await
 }
 
@@ -98,7 +143,8 @@ pub(crate) async fn open_by(
     if let Some(remote) = daemon(global).await? {
         return Ok(Home::Daemon(remote));
     }
-    open_folder(global, folder, secret, Filter::default()).await
+    let opened = open_folder(global, folder, secret, Filter::default()).await;
+    opened.map_err(|unopened| unopened.problem)
 }
 
 async fn open_folder(
@@ -106,7 +152,7 @@ async fn open_folder(
     folder: &Path,
     secret: &Secret,
     only: Filter,
-) -> Result<Home, Problem> {
+) -> Result<Home, Unopened> {
     let deadline = Instant::now() + IN_USE_PATIENCE;
     loop {
         match try_open(folder, secret, only.clone()).await {
@@ -114,7 +160,7 @@ async fn open_folder(
             Err(Error::InUse { .. }) if Instant::now() < deadline => {
                 tokio::time::sleep(IN_USE_INTERVAL).await;
             }
-            Err(error) => return Err(error.problem()),
+            Err(error) => return Err(error.into()),
         }
         // What holds it may be a daemon that is about to serve.
         if let Some(remote) = daemon(global).await? {

@@ -17,7 +17,7 @@ use crate::log::Place;
 use crate::log::open::TornTail;
 use crate::mark::{checked, with_checksum};
 
-const NAME: &str = "uncertain";
+pub(crate) const NAME: &str = "uncertain";
 const MAGIC: [u8; 8] = *b"fmdoubt1";
 /// Lines that are kept; an open that finds more has told enough.
 const LINES_MAX: usize = 1_000;

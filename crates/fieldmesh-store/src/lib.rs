@@ -15,6 +15,7 @@
 //! [`files::Files`], below the log, and [`view::rows::RowsSource`], below the view; both have an
 //! implementation in memory.
 
+mod amount;
 pub mod backup;
 mod doubt;
 pub mod files;

@@ -4,6 +4,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
+/// The file in the store's folder.
+pub(crate) const NAME: &str = "lock";
+
 /// Why a folder could not be locked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,7 +40,7 @@ impl FolderLock {
     ///
     /// [`LockError::Held`] if somebody has the folder open: stop that process or use it.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
-        let path = folder.join("lock");
+        let path = folder.join(NAME);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {

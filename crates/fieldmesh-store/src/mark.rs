@@ -21,7 +21,7 @@ pub const STORE_VERSION: u16 = 3;
 
 /// The file that says whose a store is.
 pub(crate) const STORE_NAME: &str = "store";
-const CLEAN_NAME: &str = "clean";
+pub(crate) const CLEAN_NAME: &str = "clean";
 const STORE_MAGIC: [u8; 8] = *b"fmstore1";
 const CLEAN_MAGIC: [u8; 8] = *b"fmclean1";
 const SIZE_MAX: u64 = 256;

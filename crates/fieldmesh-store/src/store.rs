@@ -8,9 +8,12 @@
 //! quarantine/ what was damaged
 //! ```
 
+mod kinds;
 mod owner;
 mod reading;
 pub(crate) mod rekey;
+mod room;
+mod slimming;
 mod usage;
 
 use std::fmt;
@@ -37,7 +40,6 @@ use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, segment_na
 use crate::mark;
 use crate::random::NoRandomness;
 use crate::reserve;
-use crate::view::compact::{self, Allowance};
 use crate::view::rows::{Rows, RowsError, RowsSource};
 use crate::view::seal::VIEW_VERSION;
 use crate::view::sled::SledSource;
@@ -106,6 +108,14 @@ pub enum OpenError {
         version: u16,
         /// The newest version that can be read.
         reads: u16,
+    },
+    /// Something else stands where a file or a folder of the store belongs; nothing was changed.
+    #[error("{} is no {kind}; move it away, and put the right one back from a copy", path.display())]
+    OtherKind {
+        /// What stands there.
+        path: PathBuf,
+        /// What belongs there.
+        kind: &'static str,
     },
     /// The disk reports an error.
     #[error("the store cannot be opened while {doing}")]
@@ -207,6 +217,11 @@ impl Store {
         for<'a> &'a K: Into<DataKeys>,
     {
         let folder = folder.as_ref();
+        Self::open_folder(folder, &keys.into(), options)
+            .map_err(|error| kinds::explain(folder, error))
+    }
+
+    fn open_folder(folder: &Path, keys: &DataKeys, options: &Options) -> Result<Self, OpenError> {
         let files = RealFiles::open(folder).map_err(io_error("opening the folder"))?;
         let lock = FolderLock::take(folder).map_err(|error| match error {
             LockError::Held { holder } => OpenError::Locked { folder: folder.into(), holder },
@@ -327,7 +342,7 @@ impl Store {
     ///
     /// None of the entries counts as stored; the error says what to do. The store goes on.
     pub fn append(&self, entries: Vec<Entry>) -> Result<Vec<Place>, AppendError> {
-        self.writer.append(entries)
+        self.writer.append(entries, Room::Ordinary)
     }
 
     /// Appends entries and calls `done` from the writing thread when they are durable.
@@ -339,17 +354,6 @@ impl Store {
         done: impl FnOnce(Result<Vec<Place>, AppendError>) + Send + 'static,
     ) {
         self.writer.append_with(entries, Room::Ordinary, Box::new(done));
-    }
-
-    /// As [`Store::append_with`], for what hands over data that the disk holds already: it leaves
-    /// an eighth of the room that other appends leave, and uses the reserve, so that a full disk
-    /// can still be emptied into a peer.
-    pub fn append_hand_over(
-        &self,
-        entries: Vec<Entry>,
-        done: impl FnOnce(Result<Vec<Place>, AppendError>) + Send + 'static,
-    ) {
-        self.writer.append_with(entries, Room::HandOver, Box::new(done));
     }
 
     /// Writes a closed segment anew, in compressed blocks, asking what becomes of each entry.
@@ -455,54 +459,8 @@ impl Store {
         self.view.reopen(&*self.rows, &self.belonging(&self.keys.all()))
     }
 
-    /// Writes the view anew beside itself, without what is dead in it, and puts that in its place.
-    ///
-    /// Reads go on meanwhile; [`View::apply`] waits.
-    ///
-    /// # Errors
-    ///
-    /// The view is as it was, or has to be opened again.
-    pub fn compact_view(&self) -> Result<(), ViewError> {
-        self.view.compact(&*self.rows, &self.belonging(&self.keys.all()))
-    }
-
     fn belonging<'a>(&self, keys: &'a DataKeys) -> Belonging<'a> {
         Belonging { keys, store: self.id, log_end: self.segments.end(), trusted_build: None }
-    }
-
-    /// As [`Store::compact_view`], if the view takes far more of the disk than what is in it and
-    /// the disk has room for both; says whether it did.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::compact_view`].
-    pub fn compact_wasteful_view(&self) -> Result<bool, ViewError> {
-        self.compact_view_above(compact::BUSY)
-    }
-
-    /// As [`Store::compact_wasteful_view`], with less patience: worth it while nobody writes.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::compact_view`].
-    pub fn compact_idle_view(&self) -> Result<bool, ViewError> {
-        self.compact_view_above(compact::AT_REST)
-    }
-
-    fn compact_view_above(&self, allowance: Allowance) -> Result<bool, ViewError> {
-        let (disk_bytes, content_bytes) = (self.rows.disk_bytes()?, self.view.content_bytes()?);
-        if !allowance.is_exceeded(disk_bytes, content_bytes) {
-            return Ok(false);
-        }
-        let needed = compact::disk_bytes_max(content_bytes);
-        let has_room = self
-            .files
-            .free_bytes()
-            .is_ok_and(|free| free.saturating_sub(self.free_bytes_min) >= needed);
-        if has_room {
-            self.compact_view()?;
-        }
-        Ok(has_room)
     }
 
     /// Hashes what would tell something as a key of the view; the same in every build of it.

@@ -79,13 +79,17 @@ impl Writer {
     }
 
     /// Appends and waits until everything is durable.
-    pub(crate) fn append(&self, entries: Vec<Entry>) -> Result<Vec<Place>, AppendError> {
+    pub(crate) fn append(
+        &self,
+        entries: Vec<Entry>,
+        room: Room,
+    ) -> Result<Vec<Place>, AppendError> {
         let (sender, receiver) = sync_channel(1);
         let done = Box::new(move |result| {
             // The receiver waits below for as long as this sender lives.
             let _ = sender.send(result);
         });
-        self.queue(entries, done, WhenFull::Wait, Room::Ordinary);
+        self.queue(entries, done, WhenFull::Wait, room);
         receiver.recv().unwrap_or(Err(AppendError::Closed))
     }
 

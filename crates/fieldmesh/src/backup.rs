@@ -72,7 +72,22 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the backup in `path` with the key of the home that wrote it.
     pub(crate) fn with_key(path: &Path, key: &DataKey) -> Result<Self, Error> {
-        Self::unlock(path, sealed(path)?, key)
+        Self::read(path, sealed(path)?.unlock(key))
+    }
+
+    /// As [`Self::with_key`], for the backup that another one of this home is to go on from.
+    pub(crate) fn base(path: &Path, key: &DataKey) -> Result<Self, Error> {
+        let sealed = sealed(path)?;
+        match sealed.unlock(key) {
+            Err(RestoreError::WrongKey) => Err(Error::Usage {
+                reason: format!(
+                    "{} was written before this home got another key, or by another home; leave \
+                     --since out: a whole backup is due",
+                    path.display()
+                ),
+            }),
+            unlocked => Self::read(path, unlocked),
+        }
     }
 
     /// What opens the backup in `path`, by what opened the home when it was written.
@@ -85,12 +100,11 @@ impl Opened {
         *blake3::Hasher::new().update(&[entry.kind]).update(&entry.bytes).finalize().as_bytes()
     }
 
-    fn unlock(
+    fn read(
         path: &Path,
-        sealed: SealedBackup<BufReader<File>>,
-        key: &DataKey,
+        unlocked: Result<BackupReader<BufReader<File>>, RestoreError>,
     ) -> Result<Self, Error> {
-        let reader = sealed.unlock(key).map_err(|error| unreadable(path, &error))?;
+        let reader = unlocked.map_err(|error| unreadable(path, &error))?;
         let Some(words) = Words::decode(reader.words()) else {
             return Err(Error::Backup {
                 reason: format!("{}: this program does not understand it", path.display()),

@@ -45,6 +45,12 @@ pub enum Error {
         /// What is missing or wrong, and what to do.
         reason: String,
     },
+    /// What opens the home is damaged: put it back from a copy.
+    #[error("{reason}")]
+    Damaged {
+        /// What is damaged, and what to do.
+        reason: String,
+    },
     /// Another process holds the home.
     #[error("the home {} is in use by another process{}", folder.display(), holder(*.pid))]
     InUse {
@@ -265,6 +271,7 @@ impl Error {
             | Self::Shape { .. }
             | Self::Import { .. } => Class::Invalid,
             Self::Locked { .. }
+            | Self::Damaged { .. }
             | Self::InUse { .. }
             | Self::Store { .. }
             | Self::Newer { .. }

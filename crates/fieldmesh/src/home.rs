@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::clock;
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 
 use self::profile::{Profile, Unreadable};
 pub use self::secret::{NewSecret, is_remembered};
@@ -158,22 +158,11 @@ impl Home {
     /// Unlocks the home in `folder`.
     pub(crate) fn open(folder: &Path, unlock: &Unlock) -> Result<Self, Error> {
         erase::check(folder)?;
-        for (missing, other) in [(IDENTITY_FILE, PROFILE_FILE), (PROFILE_FILE, IDENTITY_FILE)] {
-            if !folder.join(missing).is_file() && folder.join(other).exists() {
-                return Err(Error::Store {
-                    reason: format!(
-                        "the home in {} is not whole: its file `{missing}` is missing; restore it \
-                         from a copy, or create or join a tenant here, which keeps what is left \
-                         aside",
-                        folder.display()
-                    ),
-                });
-            }
+        let profile = Profile::read(folder)?;
+        if !folder.join(IDENTITY_FILE).is_file() {
+            return Err(not_whole(folder, IDENTITY_FILE));
         }
-        if !exists(folder) {
-            return Err(Error::NoHome { folder: folder.into() });
-        }
-        Ok(Self::unlocked(folder, Profile::read(folder)?.open(unlock)?))
+        Ok(Self::unlocked(folder, profile.open(unlock)?))
     }
 
     /// Makes a home that is about to use an invitation, and the seed of its device.
@@ -270,8 +259,9 @@ impl Home {
             .and_then(|bytes| postcard::from_bytes(&bytes).ok())
             .ok_or_else(|| Error::Store {
                 reason: format!(
-                    "{} is damaged; restore this file from a copy of the home, or join the tenant \
-                     again in a new home",
+                    "{} is damaged, or the `profile` beside it is of another home; put the file \
+                     back from a copy of the home, make a home of a backup elsewhere with \
+                     `fieldmesh --home NEW restore FILE`, or join the tenant again in a new home",
                     path.display()
                 ),
             })
@@ -342,11 +332,11 @@ fn check_private(_path: &Path) -> Result<(), Error> {
 }
 
 fn locked(error: &KeyError) -> Error {
-    let mut reason = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        reason = format!("{reason}: {source}");
+    let reason = with_causes(error);
+    match error {
+        KeyError::Damaged => Error::Damaged { reason },
+        _ => Error::Locked { reason },
     }
-    Error::Locked { reason }
 }
 
 /// The key of the home that wrote the backup in `path`, see [`Home::key_and_opener`].
@@ -383,16 +373,46 @@ fn own_key_file(folder: &Path) -> Option<PathBuf> {
     default_key_file(&profile.id).ok()
 }
 
+/// A home that lacks a file without which nothing in it can be opened.
+fn not_whole(folder: &Path, missing: &str) -> Error {
+    let advice = match missing {
+        // Nothing but this file opens the rest, so it is not put out of sight.
+        PROFILE_FILE => {
+            "; keep what is left. Without a copy of that file nothing opens it: make a home of a \
+             backup elsewhere with `fieldmesh --home NEW restore FILE`, or join again there"
+        }
+        _ => ", or create or join a tenant here, which keeps what is left aside",
+    };
+    Error::Store {
+        reason: format!(
+            "the home in {} is not whole: its file `{missing}` is missing or no file; put it back \
+             from a copy{advice}",
+            folder.display()
+        ),
+    }
+}
+
+/// Whether there is a home whose profile is lost: it is written before all else.
+fn lacks_profile(folder: &Path) -> bool {
+    !folder.join(PROFILE_FILE).is_file()
+        && [IDENTITY_FILE, STORE_FOLDER].iter().any(|left| folder.join(left).exists())
+}
+
 fn folder_error(folder: &Path, source: std::io::Error) -> Error {
     Error::Folder { folder: folder.into(), source }
 }
 
 /// Moves away what an unfinished attempt left behind, the key with what it opens; it is never
 /// deleted, because nobody can tell it from a home whose identity was lost. What a newer program
-/// left stays, because that one may be about to finish it.
+/// left stays, because that one may be about to finish it, and so does a home that lacks nothing but
+/// its profile, because that may come back.
 fn set_aside(folder: &Path) -> Result<(), Error> {
-    if let Err(error @ Error::Newer { .. }) = Profile::read(folder) {
-        return Err(error);
+    match Profile::read(folder) {
+        Err(error @ Error::Newer { .. }) => return Err(error),
+        Err(error) if lacks_profile(folder) && folder.join(IDENTITY_FILE).exists() => {
+            return Err(error);
+        }
+        Ok(_) | Err(_) => {}
     }
     let left: Vec<PathBuf> = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE, STORE_FOLDER]
         .into_iter()

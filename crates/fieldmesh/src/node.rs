@@ -36,15 +36,17 @@ mod vitals;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fieldmesh_model::DocumentId;
+use fieldmesh_store::CloseError;
 use tokio::task::JoinSet;
 
 use crate::api::{
     Choice, ConflictQuery, ConflictReport, Edits, ExportQuery, ImportOptions, ImportReport,
     ListQuery, NewRecord, Progress, Record, Remaking, Resolution, Revision, VerifyReport,
 };
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::mesh::{Call, Mesh, MeshEvent};
@@ -62,6 +64,9 @@ use self::contacts::Contacts;
 #[cfg(test)]
 pub(crate) use self::open::open_store;
 use self::rekey::Rekey;
+
+/// How long a node that is closed makes records of what is in its log alone.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A node; clones are handles on the same one.
 ///
@@ -447,14 +452,33 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// Waits a moment for records that are in the log alone: if an entry is damaged there before the
+    /// next start, the view tells what it was.
+    fn catch_up(&self) {
+        let Ledger { projector, store, .. } = &*self.ledger;
+        let is_left = self.erased.borrow().is_none() && projector.remaking().is_none();
+        if let Some(end) = store.end().filter(|_| is_left) {
+            // Whether it comes to that or not, the next start goes on from where this one ended.
+            let _ = projector.wait_for(end, CLOSE_PATIENCE);
+        }
+    }
+
     fn close(&self) -> Result<(), Error> {
         self.rekey.stop();
+        self.catch_up();
         self.ledger.projector.stop();
         let thread = self.thread.lock().expect("no holder of this lock panics").take();
         if let Some(thread) = thread {
             thread.join();
         }
-        let closed = self.ledger.store.close().map_err(|error| Error::store(&error));
+        let closed = match self.ledger.store.close() {
+            // Whoever has only read on a full disk is not told that it failed.
+            Err(error @ CloseError::Mark(_)) => {
+                tracing::warn!(error = with_causes(&error), "the next start looks closer");
+                Ok(())
+            }
+            closed => closed.map_err(|error| Error::store(&error)),
+        };
         if self.erased.borrow().is_none() {
             return closed;
         }

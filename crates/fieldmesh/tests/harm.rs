@@ -90,6 +90,31 @@ async fn a_home_whose_identity_file_is_lost_keeps_its_key_and_its_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_home_whose_profile_is_lost_is_not_taken_for_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("lead");
+    tenant(home.clone()).await.shutdown().await.unwrap();
+    let (profile, kept) = (home.join("profile"), folder.path().join("profile"));
+    std::fs::rename(&profile, &kept).unwrap();
+    let assert_told = |refused: fieldmesh::Error| {
+        assert_eq!(refused.class(), Class::Store);
+        let words = refused.to_string();
+        assert!(
+            words.contains("`profile` is missing") && words.contains("restore FILE"),
+            "{words}"
+        );
+    };
+    assert_told(Node::builder(&home).passphrase("one").open().await.err().unwrap());
+    assert_told(fieldmesh::home::needs_passphrase(&home).unwrap_err());
+    // What would open again with that file does not go out of sight.
+    let options = TenantOptions { name: "Other".into(), ..TenantOptions::default() };
+    let made = Node::builder(&home).passphrase("one").create_tenant(options).await;
+    assert_told(made.err().unwrap());
+    std::fs::rename(&kept, &profile).unwrap();
+    Node::builder(&home).passphrase("one").open().await.unwrap().shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_home_with_a_damaged_policy_item_still_opens_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("lead");

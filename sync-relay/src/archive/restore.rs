@@ -101,10 +101,14 @@ async fn make(
     let builder = Node::builder(&home).key_file(staging.key_file()).forward_only();
     let parts = held.homes.clone();
     let made = builder.restore(held.homes, told_of(tell, &tenant)).await;
-    let RestoreReport { tenant: name, device, at, entries } = made.map_err(|error| {
-        let problem = error.problem();
-        Problem { detail: format!("tenant {tenant}: {}", problem.detail), ..problem }
-    })?;
+    let RestoreReport { tenant: name, device, at, entries, unreadable } =
+        made.map_err(|error| {
+            let problem = error.problem();
+            Problem { detail: format!("tenant {tenant}: {}", problem.detail), ..problem }
+        })?;
+    if unreadable > 0 {
+        tracing::warn!(%tenant, unreadable, "entries were not readable when it was backed up");
+    }
     for part in parts {
         fs::remove_file(&part).map_err(|error| problem::file(&part, &error))?;
     }

@@ -13,7 +13,8 @@ Examples:
   fieldmesh evict                          what this device holds
   fieldmesh evict --keep-months 3 --dry-run
   fieldmesh evict --before 2026-03         lets go what is older than March
-  fieldmesh evict --auto 4                 from here on by itself; 90 days at least stay
+  fieldmesh evict --auto 4                 from here on by itself: this month and the three
+                                           before it stay, whatever is safe of older ones goes
   fieldmesh evict --auto off
   fieldmesh evict --back-to 2026-01        the next sync brings it back")]
 pub(crate) struct EvictArgs {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fieldmesh::Node;
-use fieldmesh::api::{BackupOptions, Problem};
+use fieldmesh::api::{BackupOptions, Class, Problem};
 
 use super::{Context, progress};
 use crate::args::{BackupArgs, RestoreArgs};
@@ -27,7 +27,9 @@ pub(super) async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result<(
             let listener = progress::listener(context.terminal, &bar);
             let report = home.backup(options, listener).await;
             bar.finish_and_clear();
-            context.terminal.value(&report?, render::backed_up)
+            let report = report?;
+            context.terminal.value(&report, render::backed_up)?;
+            complete(report.unreadable)
         })
         .await
 }
@@ -40,7 +42,14 @@ async fn check(context: &Context<'_>, file: &Path) -> Result<(), Failure> {
     let checked = builder.check_backup(file.to_owned(), listener).await;
     bar.finish_and_clear();
     let checked = checked.map_err(|error| error.problem())?;
-    context.terminal.value(&checked, render::checked_backup)
+    context.terminal.value(&checked, render::checked_backup)?;
+    complete(checked.unreadable)
+}
+
+/// A backup that lacks something is there and no success: whoever runs it by a timer looks at the
+/// code alone.
+fn complete(unreadable: u64) -> Result<(), Failure> {
+    if unreadable == 0 { Ok(()) } else { Err(Failure::Reported(Class::Store)) }
 }
 
 /// `restore`

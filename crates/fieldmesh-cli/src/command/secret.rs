@@ -47,11 +47,21 @@ pub(super) async fn change(context: &Context<'_>, args: &ChangeArgs) -> Result<(
     let builder = old.unlock(Node::builder(&folder));
     builder.change_secret(&new).map_err(|error| error.problem())?;
     context.terminal.say(&done);
-    context.terminal.say(
-        "Backups made before are opened by what opened this home then; a key file of its own that \
-         nothing needs any more is destroyed, so write a new backup.",
-    );
+    context.terminal.say(of_backups(&old));
     Ok(())
+}
+
+/// What becomes of the backups that were made while `old` opened the home.
+const fn of_backups(old: &Secret) -> &'static str {
+    match old {
+        Secret::UsualKeyFile => {
+            "Backups made before are opened by what opened this home then: a key file of its own, \
+             which is destroyed where nothing needs it any more, so write a new backup."
+        }
+        Secret::KeyFile(_) | Secret::Passphrase(_) | Secret::Remembered => {
+            "Backups made before are opened by what opened this home then."
+        }
+    }
 }
 
 /// `passphrase remember`
@@ -142,7 +152,7 @@ async fn follow(
     bar.finish_and_clear();
     context.terminal.say(
         "Everything in this home is written with a new key. Old copies of it still open with what \
-         opened them.",
+         opened them, and no backup goes on from one of before: write a new whole one.",
     );
     Ok(())
 }

@@ -334,8 +334,10 @@ fn a_backup_says_what_it_holds_and_what_it_lacks() {
         text.starts_with("/media/stick/monday.backup: whole backup, 12,345 entries, "),
         "{text}"
     );
+    assert!(text.ends_with("read back and found whole\n"));
     report.unreadable = 1;
     let text = backed_up(&report, &style());
+    assert!(!text.contains("found whole"), "{text}");
     assert!(
         text.ends_with("1 entry could not be read: not in this backup; see `fieldmesh doctor`\n")
     );

@@ -10,6 +10,7 @@ use fieldmesh_model::StoreId;
 
 use super::segments::{Segment, Segments};
 use super::{LOG_FOLDER, Place, segment_name};
+use crate::amount;
 use crate::files::{Files, WriteFile};
 use crate::frame::{Form, FrameCipher, Packed, SegmentHead};
 use crate::keys::KeysInUse;
@@ -23,7 +24,11 @@ use crate::reserve;
 #[non_exhaustive]
 pub enum AppendError {
     /// Too little of the disk is free: ask the user to free some.
-    #[error("the disk has {free_bytes} bytes free and {needed_bytes} are needed; free some space")]
+    #[error(
+        "the disk has {} free and {} are needed; free some space",
+        amount::free(*free_bytes),
+        amount::needed(*needed_bytes)
+    )]
     DiskFull {
         /// What is free.
         free_bytes: u64,
@@ -71,7 +76,7 @@ pub(crate) struct AppendLimits {
 pub(crate) enum Room {
     /// What every append leaves.
     Ordinary,
-    /// Less: what is written is needed to hand over what the disk holds already.
+    /// Less: what is written is needed to hand over what the disk holds already, or to drop it.
     HandOver,
 }
 

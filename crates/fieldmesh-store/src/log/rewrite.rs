@@ -13,6 +13,7 @@ use super::draft::{Digest, Draft, Drafted};
 use super::scan::{Found, Frames};
 use super::segments::{Segment, Segments, Snapshot};
 use super::{BadFrame, Damage, Entry, LOG_FOLDER, Place, quarantine, segment_name};
+use crate::amount;
 use crate::files::Files;
 use crate::frame::{ENTRY_SIZE_MAX, Form, FrameCipher, SegmentHead};
 use crate::key::DataKey;
@@ -79,7 +80,11 @@ pub enum RewriteError {
         segment: u64,
     },
     /// Too little of the disk is free for both segments.
-    #[error("the disk has {free_bytes} bytes free and {needed_bytes} are needed")]
+    #[error(
+        "the disk has {} free and {} are needed",
+        amount::free(*free_bytes),
+        amount::needed(*needed_bytes)
+    )]
     DiskFull {
         /// What is free.
         free_bytes: u64,

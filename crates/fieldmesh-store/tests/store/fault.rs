@@ -101,6 +101,22 @@ fn a_full_disk_is_refused_with_numbers_and_accepted_again() {
 }
 
 #[test]
+fn what_makes_room_is_written_where_a_full_disk_refuses_all_else() {
+    let files = MemoryFiles::new();
+    let store = open(&files, &MemoryRows::new());
+    let entry = Entry { kind: 0, bytes: vec![1; 100] };
+    files.set_free_bytes(11 << 20);
+    let refused = store.append(vec![entry.clone()]).unwrap_err().to_string();
+    let words = "the disk has 11.0 MiB free and 32.1 MiB are needed; free some space";
+    assert_eq!(refused, words);
+    store.append_making_room(vec![entry.clone()]).unwrap();
+    files.set_free_bytes(3 << 20);
+    let refused = store.append_making_room(vec![entry]).unwrap_err();
+    assert!(matches!(refused, AppendError::DiskFull { .. }));
+    assert_eq!(replay(&store).0.len(), 1);
+}
+
+#[test]
 fn the_reserve_is_given_up_when_a_full_disk_is_closed_and_taken_again_later() {
     let files = MemoryFiles::new();
     let options = Options { reserve_bytes: 1_000, ..options() };

@@ -68,4 +68,6 @@ pub struct RestoreReport {
     pub at: Moment,
     /// The entries of the log that were read.
     pub entries: u64,
+    /// Entries that could not be read when the backups were written: this home lacks them.
+    pub unreadable: u64,
 }

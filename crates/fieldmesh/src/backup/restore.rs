@@ -17,6 +17,8 @@ use super::{Base, Opened, PROGRESS_EVERY, Words, unreadable};
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// Bits of chance at the end of how often a store was put back.
 const CHANCE_BITS: u32 = 20;
+/// The least count of a store that was made of a backup: losses alone never come to so many.
+pub(crate) const RESTORED_MIN: u64 = 1 << CHANCE_BITS;
 const LOST_BEFORE: &str = "the device that was backed up had found damage in its log; what it lost \
                            then is not in this home either";
 
@@ -35,7 +37,7 @@ pub(crate) fn restore(
         return Err(Error::HomeExists { folder: folder.into() });
     }
     let keys = keys(files, unlock)?;
-    let last = check(files, &keys, told)?;
+    let (last, unreadable) = check(files, &keys, told)?;
     let home = Home::create(folder, unlock)?;
     let options = Options { reserve_bytes: 0, ..Options::default() };
     let id = Opened::with_key(&files[0], &keys[0])?.reader.store();
@@ -56,8 +58,12 @@ pub(crate) fn restore(
         let none = postcard::to_allocvec(&InvitationBook::default());
         facts.push(Fact::Invitations(none.expect("an empty book always encodes")));
     }
-    if damaged > 0 {
-        facts.push(Fact::Found(vec![LOST_BEFORE.into()]));
+    let mut found: Vec<String> = (damaged > 0).then(|| LOST_BEFORE.into()).into_iter().collect();
+    if unreadable > 0 {
+        found.push(lacking(unreadable));
+    }
+    if !found.is_empty() {
+        facts.push(Fact::Found(found));
     }
     let facts = facts.into_iter().map(|fact| Entry::Fact(fact).encode()).collect();
     store.append(facts).map_err(|error| Error::store(&error))?;
@@ -69,7 +75,17 @@ pub(crate) fn restore(
         device: identity.device_name.clone(),
         at,
         entries,
+        unreadable,
     })
+}
+
+/// What is kept in mind of a home that is made of backups which lack something.
+fn lacking(unreadable: u64) -> String {
+    let entries = if unreadable == 1 { "entry" } else { "entries" };
+    format!(
+        "{unreadable} {entries} of the log could not be read when this home was backed up; what \
+         only that device had of it is not in this home"
+    )
 }
 
 /// How often the store was put back, as others compare it: more than before, later homes more than
@@ -78,7 +94,7 @@ fn after(words: &Words) -> u64 {
     let seconds = u64::try_from(clock::now().as_millis() / 1_000).unwrap_or(0);
     let times = (words.restores >> CHANCE_BITS).saturating_add(1).max(seconds);
     let chance = u64::from_be_bytes(clock::random()) >> (64 - CHANCE_BITS);
-    times.saturating_mul(1 << CHANCE_BITS) | chance
+    times.saturating_mul(RESTORED_MIN) | chance
 }
 
 /// The key of every file, in order. A change of passphrase between two of them leaves the key as it
@@ -96,23 +112,25 @@ fn keys(files: &[PathBuf], unlock: &Unlock) -> Result<Vec<DataKey>, Error> {
     files.iter().zip(opened).map(of).collect()
 }
 
-/// Reads every file to the end; gives what the last one says.
+/// Reads every file to the end; gives what the last one says and how many entries all of them lack.
 fn check(
     files: &[PathBuf],
     keys: &[DataKey],
     told: &mut dyn FnMut(Progress),
-) -> Result<Words, Error> {
+) -> Result<(Words, u64), Error> {
     let mut before: Option<(PathBuf, Base, Words)> = None;
+    let mut unreadable = 0;
     for (path, key) in files.iter().zip(keys) {
         told(Progress::Note { text: format!("checking {}", path.display()) });
         let mut opened = Opened::with_key(path, key)?;
         follows(path, &opened.words, before.as_ref())?;
         let summary = opened.check(path, |_| {})?;
+        unreadable += summary.unreadable;
         let base = Base { id: opened.reader.id(), end: summary.end };
         before = Some((path.clone(), base, opened.words));
     }
     before
-        .map(|(_, _, words)| words)
+        .map(|(_, _, words)| (words, unreadable))
         .ok_or_else(|| Error::Usage { reason: "name at least one backup to restore".into() })
 }
 

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 use super::{
-    PROFILE_FILE, Unlock, check_private, default_key_file, folder_error, keyring, locked, wrap,
-    write_durably,
+    PROFILE_FILE, Unlock, check_private, default_key_file, folder_error, keyring, lacks_profile,
+    locked, not_whole, wrap, write_durably,
 };
 
 const FIRST_MAGIC: &[u8; 4] = b"fmh1";
@@ -76,6 +76,7 @@ impl Profile {
     pub(super) fn read(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(PROFILE_FILE);
         let bytes = fs::read(&path).map_err(|source| match source.kind() {
+            _ if lacks_profile(folder) => not_whole(folder, PROFILE_FILE),
             std::io::ErrorKind::NotFound => Error::NoHome { folder: folder.into() },
             _ => folder_error(folder, source),
         })?;
@@ -83,7 +84,7 @@ impl Profile {
             Unreadable::Newer { version, reads } => {
                 Error::Newer { what: path.display().to_string(), version, reads }
             }
-            Unreadable::Damaged => Error::Locked {
+            Unreadable::Damaged => Error::Damaged {
                 reason: format!(
                     "{} is damaged; restore it from a copy of the home",
                     path.display()
@@ -111,7 +112,7 @@ impl Profile {
         let key = self.unwrap(unlock)?;
         match &self.beside {
             None => Ok(key.into()),
-            Some(sealed) => DataKeys::open_beside(key, sealed).map_err(|_| Error::Locked {
+            Some(sealed) => DataKeys::open_beside(key, sealed).map_err(|_| Error::Damaged {
                 reason: "what the profile of this home keeps beside its key is damaged; \
                              restore the profile from a copy of the home"
                     .into(),

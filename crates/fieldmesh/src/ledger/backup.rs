@@ -113,7 +113,7 @@ impl Ledger {
         told: &mut dyn FnMut(Progress),
     ) -> Result<Base, Error> {
         told(Progress::Note { text: format!("checking {}", path.display()) });
-        let mut opened = Opened::with_key(path, &lock.key)?;
+        let mut opened = Opened::base(path, &lock.key)?;
         let is_ours = opened.reader.store() == self.store.id()
             && opened.words.restores == self.restores()?
             && opened.words.identity.device_seed == self.identity.device_seed;

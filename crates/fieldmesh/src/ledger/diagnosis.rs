@@ -7,6 +7,7 @@ use fieldmesh_model::{DeviceId, DocumentId, Moment, Value};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree, ViewCondition};
 
 use crate::api::{DoctorReport, Finding, Record};
+use crate::backup::restore::RESTORED_MIN;
 use crate::clock::minute;
 use crate::entry::Fact;
 use crate::error::Error;
@@ -37,7 +38,7 @@ impl Ledger {
         findings.extend(notes.into_iter().map(of_others));
         findings.extend(self.healed(&harms));
         findings.extend(self.how_it_opened());
-        findings.extend(self.epochs()?);
+        findings.extend(self.epochs(&harms)?);
         findings.extend(self.kept_aside());
         findings.extend(self.purged()?);
         findings.extend(self.schema_findings()?);
@@ -194,7 +195,8 @@ impl Ledger {
             let record = row.record.map(|it| self.to_record(id, &schema, it, &mut names));
             let title = match (own, record) {
                 (Some(name), _) => format!("{} {name}", schema.name),
-                (None, Some(record)) => of_record(&record),
+                // Several of them may be of the same.
+                (None, Some(record)) => format!("{} ({})", of_record(&record), id.short()),
                 (None, None) => format!("{} {}", schema.name, id.short()),
             };
             records.insert(id, (at, title));
@@ -266,14 +268,25 @@ impl Ledger {
     }
 
     fn full_disk(&self) -> Option<Finding> {
-        let free = self.disk().ok().filter(|disk| disk.low || disk.full)?.free?;
+        let disk = self.disk().ok().filter(|disk| disk.low || disk.full)?;
+        let free = disk.free?;
+        let done = match disk.reserve {
+            0 => {
+                "The reserve was given up, so that fieldmesh opens, hands over and closes in order."
+            }
+            _ => "A reserve is kept so that fieldmesh can close in order.",
+        };
         Some(Finding {
             kind: "disk-low".into(),
             open: true,
             what: format!("the disk has {} MiB left", free / (1024 * 1024)),
             means: "Below 32 MiB nothing more can be recorded; reading goes on.".into(),
-            done: "A reserve is kept so that fieldmesh can close in order.".into(),
-            next: "Free some room on this disk.".into(),
+            done: done.into(),
+            next: match disk.may_free {
+                true => "Free some room on this disk, or let old months go with `fieldmesh evict`.",
+                false => "Free some room on this disk.",
+            }
+            .into(),
             record: None,
         })
     }
@@ -332,22 +345,33 @@ impl Ledger {
         findings
     }
 
-    fn epochs(&self) -> Result<Option<Finding>, Error> {
-        let count = match self.recall(&Fact::Restores(0))? {
-            Some(Fact::Restores(count)) if count > 0 => count,
-            _ => return Ok(None),
+    /// That what this store had confirmed is void. Letting records go voids it too and is nothing
+    /// that anybody has to be told.
+    fn epochs(&self, harms: &[Harm]) -> Result<Option<Finding>, Error> {
+        let count = self.restores()?;
+        let is_restored = count >= RESTORED_MIN;
+        if !is_restored && (count == 0 || (self.has_let_go()? && !self.has_lost(harms)?)) {
+            return Ok(None);
+        }
+        let what = match is_restored {
+            true => "this home was made of a backup",
+            false => "this store has lost something at least once in its life",
         };
         Ok(Some(Finding {
             kind: "epochs".into(),
-            what: format!(
-                "this store has lost something {} in its life",
-                if count == 1 { "once".into() } else { format!("{count} times") }
-            ),
+            what: what.into(),
             means: "What it had confirmed to others before does not count as a copy any more."
                 .into(),
             done: "It confirms anew what it holds, as soon as it meets them.".into(),
             ..Finding::default()
         }))
+    }
+
+    /// Whether damage was ever found by which something was lost that had been confirmed.
+    fn has_lost(&self, harms: &[Harm]) -> Result<bool, Error> {
+        let is_batch = |harm: &Harm| matches!(harm.what, Harmed::Batch { .. });
+        let found_at_open = self.recall(&Fact::Damage([0; 16]))?.is_some();
+        Ok(found_at_open || harms.iter().any(is_batch))
     }
 
     /// What was purged, which is no damage although it is missing.

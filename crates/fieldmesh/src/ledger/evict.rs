@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fieldmesh_model::{DocumentId, Filter, Scope};
+use fieldmesh_model::{DocumentId, Filter, Moment, Scope};
 use fieldmesh_replica::Input;
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
@@ -19,7 +19,7 @@ use crate::api::{
     CompactReport, Evict, EvictOptions, EvictReport, HeldMonth, KeptReport, Progress,
 };
 use crate::clock;
-use crate::entry::Fact;
+use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::filter::{month, month_text};
 use crate::keep::{self, Kept, LetGo};
@@ -167,6 +167,11 @@ impl Ledger {
         }
     }
 
+    /// Whether this home has ever let records go.
+    pub(super) fn has_let_go(&self) -> Result<bool, Error> {
+        Ok(self.known_kept()?.at > Moment::ZERO)
+    }
+
     /// How many records are not here because they were let go, by collections that go by time.
     pub(crate) fn let_go_count(&self) -> Result<u64, Error> {
         keep::count(self.view(), self.keeping.since())
@@ -193,7 +198,7 @@ impl Ledger {
             check_months(months)?;
         }
         if !dry_run {
-            self.remember(Fact::Kept(Kept { auto, ..self.known_kept()? }))?;
+            self.remember_to_free(vec![Fact::Kept(Kept { auto, ..self.known_kept()? })])?;
             // The next tick looks at once.
             *self.keeping.looked.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
@@ -207,7 +212,7 @@ impl Ledger {
             let auto =
                 known.auto.filter(|months| self.first_of(*months).is_ok_and(|it| it <= since));
             let at = clock::now();
-            self.remember(Fact::Kept(Kept { since, at, auto, ..known }))?;
+            self.remember_to_free(vec![Fact::Kept(Kept { since, at, auto, ..known })])?;
             self.want_since(since);
         }
         self.report(dry_run)
@@ -299,25 +304,27 @@ impl Ledger {
         let at = clock::now();
         let since = self.keeping.since();
         let kept = Kept { since, at, is_swept: false, ..before };
-        let planned = self.remember(Fact::Kept(kept)).and_then(|()| self.plan_evict(looked.since));
+        let planned = self
+            .remember_to_free(vec![Fact::Kept(kept)])
+            .and_then(|()| self.plan_evict(looked.since));
         let plan = match planned {
             Ok(plan) if plan.since >= since => plan,
             // Something came in the last moment, or the disk is full: what stays is exchanged.
             planned => {
                 let since = planned.as_ref().map_or(old, |plan| plan.since.max(old));
                 self.want_since(since);
-                self.remember(Fact::Kept(Kept { since, ..kept }))?;
+                self.remember_to_free(vec![Fact::Kept(Kept { since, ..kept })])?;
                 planned?
             }
         };
         // What this device has signed for is void before it is true no longer.
         let restores = self.restores()?.saturating_add(1);
         let pieces: Vec<LetGo> = plan.pieces(at).collect();
-        self.remember(Fact::Restores(restores))?;
+        self.remember_to_free(vec![Fact::Restores(restores)])?;
         let mut gone = BTreeSet::new();
         let mut noted = Ok(());
         for some in pieces.chunks(FACTS_PER_APPEND) {
-            noted = self.remember_all(some.iter().cloned().map(Fact::LetGo));
+            noted = self.remember_to_free(some.iter().cloned().map(Fact::LetGo).collect());
             if noted.is_err() {
                 break;
             }
@@ -342,9 +349,17 @@ impl Ledger {
         }
         let report = self.compact(progress)?;
         if report.faults.is_empty() {
-            self.remember(Fact::Kept(Kept { is_swept: true, ..known }))?;
+            self.remember_to_free(vec![Fact::Kept(Kept { is_swept: true, ..known })])?;
         }
         Ok(Some(report))
+    }
+
+    /// Writes facts durably, also on a disk that is too full to record anything: they lead to room.
+    fn remember_to_free(&self, facts: Vec<Fact>) -> Result<(), Error> {
+        let entries = facts.into_iter().map(|fact| Entry::Fact(fact).encode()).collect();
+        let places =
+            self.store.append_making_room(entries).map_err(|error| Error::store(&error))?;
+        places.last().map_or(Ok(()), |place| self.projector.wait_noted(*place))
     }
 
     /// From here on nothing of earlier months is written here or comes from others.

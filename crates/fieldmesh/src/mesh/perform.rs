@@ -6,11 +6,13 @@ use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::{Item, Statement};
 use fieldmesh_model::{BatchId, ItemId};
 use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output, SessionError};
-use fieldmesh_store::Place;
+use fieldmesh_store::{Place, Tree};
 
 use crate::ending;
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
 use crate::places::read_batch;
+use crate::projection::fact_key;
+use crate::rows;
 
 use super::carried::changes;
 use super::link::Link;
@@ -85,7 +87,10 @@ impl MeshTask {
     /// Counts that this store lacks what it has signed for: it was put back from an older copy,
     /// lost something or let it go. It signs nothing until that is durable.
     pub(super) fn raise_epoch(&mut self, epoch: u64) {
-        tracing::warn!(epoch, "what this store has signed for is not all here: it signs anew");
+        // Whoever lets records go or finds damage has counted that, and told it, before.
+        if self.counted_epoch() < epoch {
+            tracing::error!(epoch, "this store has signed for what it lacks: was it put back?");
+        }
         self.raising.begun(epoch);
         let (mesh, projector) = (self.mesh.clone(), self.projector.clone());
         let entries = vec![Entry::Fact(Fact::Restores(epoch)).encode()];
@@ -99,6 +104,15 @@ impl MeshTask {
                 mesh.urgent(Call::EpochNotRaised);
             }
         });
+    }
+
+    /// How often this store was put back or lacks what it had signed for, as is on the disk.
+    fn counted_epoch(&self) -> u64 {
+        let known = rows::find(self.store.view(), Tree::Meta, fact_key(&Fact::Restores(0)));
+        match known {
+            Ok(Some(Fact::Restores(count))) => count,
+            Ok(_) | Err(_) => 0,
+        }
     }
 
     /// Writes batches, and before them what their counting depends on, in one piece.

@@ -61,6 +61,9 @@ async fn a_lost_tablet_is_made_again_from_its_backups() {
     let hand = reopen(&crew.home("hand")).await.unwrap();
     assert_eq!((export(&hand, "well").await, export(&hand, "field_entry").await), expected);
     assert_whole(&hand).await;
+    let told = hand.doctor().await.unwrap();
+    let told = told.findings.iter().find(|finding| finding.kind == "epochs").unwrap();
+    assert_eq!(told.what, "this home was made of a backup");
     // It is the same device: what it writes now is accepted, and nothing of it is refused.
     entries(&hand, 7..8).await;
     sync(&hand, &crew.address).await;
