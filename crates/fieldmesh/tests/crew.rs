@@ -91,6 +91,12 @@ async fn two_devices_that_recorded_apart_end_with_equal_exports() {
     assert!(hand.last_contact.is_some(), "{hand:?}");
     let passed = hand.traffic.unwrap();
     assert!(passed.received > 0 && passed.sent > 0 && passed.bytes_in > 0, "{hand:?}");
+    let dealings = crew.lead.take_dealings().await.unwrap();
+    let dealt = dealings.devices.iter().find(|dealt| dealt.device == hand.device).unwrap();
+    assert!(dealt.agreed >= 2 && dealt.failed == 0, "{dealt:?}");
+    assert!(dealt.last_in_step.is_some() && dealt.bytes_in > 0 && dealt.bytes_out > 0, "{dealt:?}");
+    assert!(dealings.delays.iter().sum::<u64>() > 0, "{dealings:?}");
+    assert!(dealt.last_delay_seconds.is_some(), "{dealt:?}");
     assert_eq!(ours, theirs);
     assert_eq!(export(&crew.lead, "well").await, export(&crew.hand, "well").await);
     let (a, b) = (crew.lead.status().await.unwrap(), crew.hand.status().await.unwrap());

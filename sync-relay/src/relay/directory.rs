@@ -80,8 +80,7 @@ impl Tenants for Directory {
             let slot = self.relay.inner.tenants.slot(&tenant)?;
             // Why it cannot be opened is in the log and in the tenant's state.
             let node = self.relay.inner.tenants.node(&slot).await.ok()?;
-            let executor: Arc<dyn Executes> =
-                Arc::new(Executor::open(node, Arc::clone(&slot.answers)).await?);
+            let executor: Arc<dyn Executes> = Arc::new(Executor::open(node, slot).await?);
             Some(executor)
         }
         .boxed()

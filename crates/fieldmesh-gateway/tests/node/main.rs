@@ -6,6 +6,7 @@
 mod apart;
 mod bases;
 mod figures;
+mod fleet;
 mod halfway;
 mod live;
 mod names;

@@ -31,6 +31,8 @@ pub(super) struct Link {
     pub(super) stats: LinkStats,
     /// Whether the peer has brought the end of this device's membership over it.
     pub(super) has_told_end: bool,
+    /// Whether both held the same at some time, or nobody is to blame that they did not.
+    pub(super) has_agreed: bool,
     // A queue each, because a control message must not wait behind data that the peer cannot take
     // yet, nor an urgent batch behind old ones. Data is bounded by what the replica loads ahead.
     control: Outbox,
@@ -90,6 +92,7 @@ impl MeshTask {
             part,
             stats,
             has_told_end: false,
+            has_agreed: false,
             control,
             data,
         };
