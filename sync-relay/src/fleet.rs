@@ -7,6 +7,7 @@
 mod figures;
 pub(crate) mod file;
 mod known;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,12 +16,15 @@ use fieldmesh_model::{DeviceId, Moment};
 
 pub(crate) use self::figures::{FAILING_PERCENTS, Figures, SILENT_HOURS};
 pub(crate) use self::known::Known;
+use self::traffic::Days;
 use crate::accounts::DEVICE_LENGTH_MAX;
 
 /// Apps of which something is kept, in a tenant; the one that was not heard of for longest goes.
 pub(crate) const APPS_MAX: usize = 4_096;
 /// Devices of which something is kept, in a tenant, likewise.
 pub(crate) const DEVICES_MAX: usize = 4_096;
+/// A day of the book, in UTC.
+const DAY_MILLIS: i64 = 86_400_000;
 
 /// The book of one tenant.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +32,8 @@ pub(crate) struct Fleet {
     devices: BTreeMap<DeviceId, Known>,
     /// By the names that apps give their devices.
     apps: BTreeMap<String, Known>,
+    /// What those of them sent and received that name themselves.
+    traffic: BTreeMap<String, Days>,
     /// Conversations that came into step, and those that did not, since the book was begun.
     conversations: [u64; 2],
     delays: Delays,
@@ -84,17 +90,29 @@ impl Fleet {
 
     /// Adds what became of a request of an app.
     pub(crate) fn serve(&mut self, app: &str, served: &Served, now: Moment) {
-        if app.is_empty() || app.len() > DEVICE_LENGTH_MAX {
-            return;
-        }
-        self.is_changed = true;
-        let known = self.apps.entry(app.to_owned()).or_default();
+        let Some(known) = self.known_app(app) else { return };
         known.serve(served.stored, served.rejected, now);
         for written in &served.written {
             let seconds = self.delays.add(*written, now);
-            known.last_delay_seconds = Some(seconds);
+            if let Some(known) = self.apps.get_mut(app) {
+                known.last_delay_seconds = Some(seconds);
+            }
         }
+        self.forget_apps_beyond();
+    }
+
+    /// What is known of an app's device, to be changed; nothing where its name can be none.
+    fn known_app(&mut self, app: &str) -> Option<&mut Known> {
+        if app.is_empty() || app.len() > DEVICE_LENGTH_MAX {
+            return None;
+        }
+        self.is_changed = true;
+        Some(self.apps.entry(app.to_owned()).or_default())
+    }
+
+    fn forget_apps_beyond(&mut self) {
         forget(&mut self.apps, APPS_MAX);
+        self.traffic.retain(|app, _| self.apps.contains_key(app));
     }
 
     /// Forgets devices that are no members of the tenant any more.
@@ -108,6 +126,7 @@ impl Fleet {
     pub(crate) fn forget_apps(&mut self, unregistered: &BTreeSet<String>) {
         let before = self.apps.len();
         self.apps.retain(|app, _| !unregistered.contains(app));
+        self.traffic.retain(|app, _| !unregistered.contains(app));
         self.is_changed |= self.apps.len() != before;
     }
 
@@ -147,6 +166,11 @@ impl Delays {
         self.seconds = self.seconds.saturating_add(seconds);
         seconds
     }
+}
+
+/// The day of a moment, from 1970 on, in UTC.
+const fn day_of(moment: Moment) -> i64 {
+    moment.as_millis().div_euclid(DAY_MILLIS)
 }
 
 /// Forgets whom nobody has heard of for longest, until there are no more than `most`.

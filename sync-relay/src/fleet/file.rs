@@ -10,7 +10,7 @@ use fieldmesh_model::{DeviceId, Moment};
 use fieldmesh_store::KeyFile;
 use serde::{Deserialize, Serialize};
 
-use super::{Backlog, Delays, Fleet, Known};
+use super::{Backlog, Days, Delays, Fleet, Known};
 use crate::accounts::{FileError, read_sealed, write_sealed};
 
 /// What the home of a tenant calls it.
@@ -24,6 +24,7 @@ enum Row {
     Delays([u64; 9], u64),
     Backlog(u64, Option<Moment>),
     Conversations([u64; 2]),
+    Traffic(String, Days),
 }
 
 /// Where the book of the tenant of a home lies.
@@ -64,9 +65,11 @@ impl Fleet {
         let devices = devices.map(|(device, known)| Row::Device(*device.as_bytes(), known.clone()));
         let apps = self.apps.iter().map(|(app, known)| Row::App(app.clone(), known.clone()));
         let delays = Row::Delays(self.delays.counts, self.delays.seconds);
+        let traffic = self.traffic.iter();
+        let traffic = traffic.map(|(app, days)| Row::Traffic(app.clone(), days.clone()));
         let talks = Row::Conversations(self.conversations);
         let backlog = self.backlog.map(|backlog| Row::Backlog(backlog.operations, backlog.oldest));
-        let rows = devices.chain(apps).chain([delays, talks]).chain(backlog);
+        let rows = devices.chain(apps).chain([delays, talks]).chain(backlog).chain(traffic);
         let encode = |row: Row| {
             postcard::to_allocvec(&row).expect("invariant: a row holds nothing unserialisable")
         };
@@ -99,6 +102,9 @@ fn restored(entries: &[Vec<u8>]) -> Fleet {
                 fleet.backlog = Some(Backlog { operations, oldest });
             }
             Ok(Row::Conversations(conversations)) => fleet.conversations = conversations,
+            Ok(Row::Traffic(app, days)) => {
+                fleet.traffic.insert(app, days);
+            }
             Err(_) => tracing::debug!("a row of the fleet is of another version"),
         }
     }
@@ -108,6 +114,7 @@ fn restored(entries: &[Vec<u8>]) -> Fleet {
 #[cfg(test)]
 mod tests {
     use fieldmesh::api::{Dealing, Dealings};
+    use fieldmesh_http::Passed;
 
     use super::super::Served;
     use super::*;
@@ -125,6 +132,8 @@ mod tests {
         dealing.failure = Some((now, "it fell silent".into()));
         fleet.add(&Dealings { devices: vec![dealing], ..Dealings::default() }, now);
         fleet.serve("phone", &Served { stored: 1, rejected: 0, written: vec![now] }, now);
+        let passed = Passed { bytes_in: 7, bytes_out: 9, millis: 3, is_success: true };
+        fleet.pass("phone", &passed, now);
         fleet.wait(Backlog { operations: 2, oldest: Some(now) });
         write(folder.path(), &key, &fleet.unsaved().unwrap()).unwrap();
         assert_eq!(fleet.unsaved(), None);

@@ -4,8 +4,8 @@ use fieldmesh::api::Dealing;
 use fieldmesh_model::Moment;
 use serde::{Deserialize, Serialize};
 
-/// How long attempts count as recent: those of this day and of the one before, in UTC.
-const DAY_MILLIS: i64 = 86_400_000;
+use super::day_of;
+
 /// How many attempts there have to be before a rate of them says anything.
 pub(crate) const ATTEMPTS_MIN: u64 = 10;
 
@@ -24,7 +24,7 @@ pub(crate) struct Known {
     pub(crate) failure: Option<(Moment, String)>,
     /// How often a batch came from it that is not stored, or does not count.
     pub(crate) refused: u64,
-    /// Bytes received and sent; of apps nobody counts them.
+    /// Bytes received and sent; of an app those of requests that name its device.
     pub(crate) bytes: Option<(u64, u64)>,
     /// The version of the protocol that both speak.
     pub(crate) protocol: Option<u16>,
@@ -35,7 +35,7 @@ pub(crate) struct Known {
     recent: Recent,
 }
 
-/// Attempts by day: how many there were, and how many failed.
+/// Attempts of a day and of the one before, in UTC: how many there were, and how many failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Recent {
     day: i64,
@@ -100,10 +100,6 @@ impl Recent {
             _ => Self { day, today: (0, 0), before: (0, 0) },
         }
     }
-}
-
-const fn day_of(now: Moment) -> i64 {
-    now.as_millis().div_euclid(DAY_MILLIS)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fieldmesh_dialect::Dialects;
-use fieldmesh_http::Executes;
+use fieldmesh_http::{Executes, Passed};
 use fieldmesh_model::TenantId;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use super::Relay;
 use super::executor::Executor;
 use super::slot::Slot;
+use crate::accounts;
 use crate::gateway::{Tenant, Tenants};
 
 /// What the operator says of a tenant.
@@ -72,6 +73,12 @@ impl Tenants for Directory {
         match self.relay.inner.tenants.slots().as_slice() {
             [slot] => Some(self.describe(slot)),
             _ => None,
+        }
+    }
+
+    fn passed(&self, tenant: TenantId, device: &str, passed: &Passed) {
+        if let Some(slot) = self.relay.inner.tenants.slot(&tenant) {
+            slot.fleet().pass(device, passed, accounts::now());
         }
     }
 

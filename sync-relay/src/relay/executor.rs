@@ -73,8 +73,12 @@ impl Executes for Executor {
         let slot = Arc::clone(&self.slot);
         // It goes on to its end, and the tenant stays open for that, whether or not somebody waits.
         let work = tokio::spawn(async move {
-            if let Command::Fleet(query) = &command {
-                return list_fleet(&slot, &node, &gateway, query).await;
+            match &command {
+                Command::Fleet(query) => return list_fleet(&slot, &node, &gateway, query).await,
+                Command::Traffic(query) => {
+                    return Outcome::Traffic(slot.fleet().traffic(query, accounts::now()));
+                }
+                _ => {}
             }
             let asked = Asked::new(&caller, &command);
             let outcome = gateway.execute(&caller, dialect, command, at).await;

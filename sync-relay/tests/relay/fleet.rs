@@ -76,6 +76,7 @@ async fn what_is_known_of_devices_is_listed_and_outlives_the_relay() {
     let app = named(&devices, "T1");
     assert_eq!((&app["kind"], &app["unsent"]), (&json!("app"), &json!(1)));
     assert_eq!(app["oldestUnsent"], "2026-03-01T08:00:00.000Z");
+    assert!(app["bytesIn"].as_u64() > Some(100) && app["bytesOut"].is_u64(), "{app}");
     let waiting = relay.ask(&[&FLEET[..], &["--backlog"]].concat()).await;
     assert_eq!(waiting.len(), 1, "{waiting:?}");
     assert!(relay.ask(&[&FLEET[..], &["--silent", "1h"]].concat()).await.is_empty());
@@ -93,6 +94,12 @@ async fn what_is_known_of_devices_is_listed_and_outlives_the_relay() {
     };
     assert_eq!(ids(&both.map(Vec::as_slice).concat()), ids(&devices), "{rest}");
     assert_eq!(http(&relay, "GET /fleet", &ben, "").await.0, 403);
+    let (status, told) = http(&relay, "GET /sync/analytics", &ana, "").await;
+    assert_eq!((status, &told["devices"][0]["deviceId"]), (200, &json!("T1")), "{told}");
+    let told = &told["devices"][0];
+    assert_eq!((&told["attempts"], &told["successRate"]), (&json!(1), &json!(1.0)), "{told}");
+    assert_eq!(told["bytesIn"], app["bytesIn"]);
+    assert!(told["latencyMs"]["p50"].as_f64() >= Some(1.0), "{told}");
 
     truck.shutdown().await.unwrap();
     spare.shutdown().await.unwrap();
