@@ -11,7 +11,7 @@ mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh::api::{DELAY_BOUNDS, Dealings};
+use fieldmesh::api::{DELAY_BOUNDS, DURATION_BOUNDS_MILLIS, Dealings};
 use fieldmesh_model::{DeviceId, Moment};
 
 pub(crate) use self::figures::{FAILING_PERCENTS, Figures, SILENT_HOURS};
@@ -37,6 +37,7 @@ pub(crate) struct Fleet {
     /// Conversations that came into step, and those that did not, since the book was begun.
     conversations: [u64; 2],
     delays: Delays,
+    durations: Durations,
     /// What apps have put into the journal and nobody has processed; nothing where nobody looked.
     backlog: Option<Backlog>,
     /// Whether it differs from what is on disk.
@@ -50,6 +51,15 @@ pub(crate) struct Delays {
     pub(crate) counts: [u64; DELAY_BOUNDS.len() + 1],
     /// All of them together.
     pub(crate) seconds: u64,
+}
+
+/// How long conversations took until both held the same, by [`DURATION_BOUNDS_MILLIS`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Durations {
+    /// How many took so long; those of the last took longer than any bound.
+    pub(crate) counts: [u64; DURATION_BOUNDS_MILLIS.len() + 1],
+    /// All of them together.
+    pub(crate) millis: u64,
 }
 
 /// Operations that wait in the journal.
@@ -85,6 +95,10 @@ impl Fleet {
             *count += more;
         }
         self.delays.seconds = self.delays.seconds.saturating_add(dealings.delayed_seconds);
+        for (count, more) in self.durations.counts.iter_mut().zip(dealings.durations) {
+            *count += more;
+        }
+        self.durations.millis = self.durations.millis.saturating_add(dealings.duration_millis);
         forget(&mut self.devices, DEVICES_MAX);
     }
 

@@ -32,7 +32,7 @@ pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,
     LinkClass, SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,
 };
-pub use dealing::{DELAY_BOUNDS, Dealing, Dealings};
+pub use dealing::{DELAY_BOUNDS, DURATION_BOUNDS_MILLIS, Dealing, Dealings};
 pub(crate) use device::meant;
 pub use device::one_line;
 pub use disk::{CompactReport, DiskReport};

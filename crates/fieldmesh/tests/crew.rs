@@ -205,3 +205,25 @@ async fn an_edit_made_on_a_copied_home_is_listed_and_stops_nobody() {
     third.shutdown().await.unwrap();
     crew.lead.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_ends_before_both_hold_the_same_is_told_as_failed_and_why() {
+    let crew = crew().await;
+    sync(&crew.hand, &crew.address).await;
+    let device = crew.hand.tenant().device;
+    let before = crew.lead.take_dealings().await.unwrap();
+    let before = before.devices.iter().find(|dealt| dealt.device == device).unwrap();
+    assert_eq!((before.agreed, before.failed), (1, 0), "{before:?}");
+    let options = fieldmesh::api::RevokeOptions { reason: "lost".into(), wipe: false };
+    crew.lead.revoke("hand phone", options).await.unwrap();
+    let with = vec![crew.address.clone()];
+    let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
+    let report = crew.hand.sync(options, |_| {}).await.unwrap();
+    assert_ne!(report.result, fieldmesh::api::SyncResult::Ok, "{report:?}");
+    let dealings = crew.lead.take_dealings().await.unwrap();
+    let dealt = dealings.devices.iter().find(|dealt| dealt.device == device).unwrap();
+    assert_eq!(dealt.agreed, 0, "{dealt:?}");
+    assert!(dealt.failed >= 1 && dealt.failure.is_some(), "{dealt:?}");
+    crew.lead.shutdown().await.unwrap();
+    crew.hand.shutdown().await.unwrap();
+}

@@ -2,7 +2,7 @@
 
 use fieldmesh_model::Moment;
 
-use super::{Backlog, Delays, Fleet, Known};
+use super::{Backlog, Delays, Durations, Fleet, Known};
 
 /// The silences by which devices are counted, in hours.
 pub(crate) const SILENT_HOURS: [u64; 3] = [24, 72, 168];
@@ -25,6 +25,8 @@ pub(crate) struct Figures {
     pub(crate) backlog: Option<(u64, u64)>,
     /// How late things came.
     pub(crate) delays: Delays,
+    /// How long conversations took.
+    pub(crate) durations: Durations,
 }
 
 impl Fleet {
@@ -41,6 +43,7 @@ impl Fleet {
             conversations: self.conversations,
             backlog: self.backlog.map(|backlog| (backlog.operations, backlog.waited(now))),
             delays: self.delays,
+            durations: self.durations,
         }
     }
 }

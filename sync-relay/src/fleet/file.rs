@@ -10,7 +10,7 @@ use fieldmesh_model::{DeviceId, Moment};
 use fieldmesh_store::KeyFile;
 use serde::{Deserialize, Serialize};
 
-use super::{Backlog, Days, Delays, Fleet, Known};
+use super::{Backlog, Days, Delays, Durations, Fleet, Known};
 use crate::accounts::{FileError, read_sealed, write_sealed};
 
 /// What the home of a tenant calls it.
@@ -25,6 +25,7 @@ enum Row {
     Backlog(u64, Option<Moment>),
     Conversations([u64; 2]),
     Traffic(String, Days),
+    Durations([u64; 8], u64),
 }
 
 /// Where the book of the tenant of a home lies.
@@ -67,9 +68,11 @@ impl Fleet {
         let delays = Row::Delays(self.delays.counts, self.delays.seconds);
         let traffic = self.traffic.iter();
         let traffic = traffic.map(|(app, days)| Row::Traffic(app.clone(), days.clone()));
+        let durations = Row::Durations(self.durations.counts, self.durations.millis);
         let talks = Row::Conversations(self.conversations);
         let backlog = self.backlog.map(|backlog| Row::Backlog(backlog.operations, backlog.oldest));
-        let rows = devices.chain(apps).chain([delays, talks]).chain(backlog).chain(traffic);
+        let rows =
+            devices.chain(apps).chain([delays, talks, durations]).chain(backlog).chain(traffic);
         let encode = |row: Row| {
             postcard::to_allocvec(&row).expect("invariant: a row holds nothing unserialisable")
         };
@@ -105,6 +108,7 @@ fn restored(entries: &[Vec<u8>]) -> Fleet {
             Ok(Row::Traffic(app, days)) => {
                 fleet.traffic.insert(app, days);
             }
+            Ok(Row::Durations(counts, millis)) => fleet.durations = Durations { counts, millis },
             Err(_) => tracing::debug!("a row of the fleet is of another version"),
         }
     }
@@ -130,7 +134,9 @@ mod tests {
         let mut dealing = Dealing::with(DeviceId::from_bytes([3; 32]));
         dealing.failed = 1;
         dealing.failure = Some((now, "it fell silent".into()));
-        fleet.add(&Dealings { devices: vec![dealing], ..Dealings::default() }, now);
+        let durations = [1, 0, 0, 0, 0, 0, 0, 2];
+        let dealings = Dealings { devices: vec![dealing], durations, ..Dealings::default() };
+        fleet.add(&dealings, now);
         fleet.serve("phone", &Served { stored: 1, rejected: 0, written: vec![now] }, now);
         let passed = Passed { bytes_in: 7, bytes_out: 9, millis: 3, is_success: true };
         fleet.pass("phone", &passed, now);

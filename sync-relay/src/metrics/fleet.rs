@@ -1,13 +1,13 @@
 //! What is measured of the devices of tenants: how many are how, never which.
 
-use fieldmesh::api::DELAY_BOUNDS;
+use fieldmesh::api::{DELAY_BOUNDS, DURATION_BOUNDS_MILLIS};
 
 use super::{TenantMeasures, head, line};
-use crate::fleet::{Delays, FAILING_PERCENTS, SILENT_HOURS};
+use crate::fleet::{Delays, Durations, FAILING_PERCENTS, SILENT_HOURS};
 
 /// How many measures there are.
 #[cfg(test)]
-pub(super) const COUNT: usize = 7;
+pub(super) const COUNT: usize = 8;
 
 /// Adds what is measured of fleets; of a tenant from which no device was heard there is nothing.
 pub(super) fn render(text: &mut String, tenants: &[TenantMeasures]) {
@@ -39,8 +39,17 @@ pub(super) fn render(text: &mut String, tenants: &[TenantMeasures]) {
     backlog(text, "backlog_oldest_seconds", tenants, |(_, seconds)| seconds);
     let help = "How long after it was written something arrived, by the clock of its device.";
     head(text, "sync_delay_seconds", "histogram", help);
-    for tenant in heard {
-        histogram(text, "sync_delay_seconds", &tenant.tenant, &tenant.fleet.delays);
+    for tenant in &heard {
+        let Delays { counts, seconds } = tenant.fleet.delays;
+        let bounds = DELAY_BOUNDS.map(|bound| bound as f64);
+        histogram(text, "sync_delay_seconds", tenant, &bounds, &counts, seconds as f64);
+    }
+    let help = "How long conversations took until both held the same.";
+    head(text, "conversation_seconds", "histogram", help);
+    for tenant in &heard {
+        let Durations { counts, millis } = tenant.fleet.durations;
+        let bounds = DURATION_BOUNDS_MILLIS.map(seconds_of);
+        histogram(text, "conversation_seconds", tenant, &bounds, &counts, seconds_of(millis));
     }
 }
 
@@ -70,14 +79,26 @@ fn backlog(
     }
 }
 
-fn histogram(text: &mut String, name: &str, tenant: &str, delays: &Delays) {
-    let bounds = DELAY_BOUNDS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
+const fn seconds_of(millis: u64) -> f64 {
+    millis as f64 / 1_000.0
+}
+
+fn histogram(
+    text: &mut String,
+    name: &str,
+    tenant: &TenantMeasures,
+    bounds: &[f64],
+    counts: &[u64],
+    sum: f64,
+) {
+    let tenant = tenant.tenant.as_str();
+    let bounds = bounds.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
     let mut below = 0;
-    for (bound, count) in bounds.zip(delays.counts) {
+    for (bound, count) in bounds.zip(counts) {
         below += count;
         line(text, &format!("{name}_bucket"), &[("tenant", tenant), ("le", &bound)], below);
     }
-    line(text, &format!("{name}_sum"), &[("tenant", tenant)], delays.seconds);
+    line(text, &format!("{name}_sum"), &[("tenant", tenant)], sum);
     line(text, &format!("{name}_count"), &[("tenant", tenant)], below);
 }
 
@@ -97,6 +118,7 @@ mod tests {
             conversations: [90, 7],
             backlog: Some((11_000, 90_000)),
             delays,
+            durations: Durations { counts: [2, 0, 3, 0, 0, 0, 0, 0], millis: 1_850 },
         };
         let tenants = [
             TenantMeasures { tenant: "a1a1a1a1".into(), fleet, ..TenantMeasures::default() },
@@ -116,6 +138,9 @@ mod tests {
             "sync_relay_sync_delay_seconds_bucket{tenant=\"a1a1a1a1\",le=\"+Inf\"} 5",
             "sync_relay_sync_delay_seconds_sum{tenant=\"a1a1a1a1\"} 700000",
             "sync_relay_sync_delay_seconds_count{tenant=\"a1a1a1a1\"} 5",
+            "sync_relay_conversation_seconds_bucket{tenant=\"a1a1a1a1\",le=\"0.05\"} 2",
+            "sync_relay_conversation_seconds_bucket{tenant=\"a1a1a1a1\",le=\"+Inf\"} 5",
+            "sync_relay_conversation_seconds_sum{tenant=\"a1a1a1a1\"} 1.85",
         ] {
             assert!(text.lines().any(|written| written == line), "{line}\n{text}");
         }

@@ -87,7 +87,8 @@ impl Tenants for Directory {
             let slot = self.relay.inner.tenants.slot(&tenant)?;
             // Why it cannot be opened is in the log and in the tenant's state.
             let node = self.relay.inner.tenants.node(&slot).await.ok()?;
-            let executor: Arc<dyn Executes> = Arc::new(Executor::open(node, slot).await?);
+            let executor: Arc<dyn Executes> =
+                Arc::new(Executor::open(node, slot, self.relay.accounts()).await?);
             Some(executor)
         }
         .boxed()

@@ -16,7 +16,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use super::answers::Asked;
 use super::fleet;
 use super::slot::Slot;
-use crate::accounts;
+use crate::accounts::{self, Accounts};
 
 /// Executes the commands of one tenant.
 pub(super) struct Executor {
@@ -24,18 +24,24 @@ pub(super) struct Executor {
     /// The tenant is not closed while it is held.
     node: Arc<Node>,
     slot: Arc<Slot>,
+    /// Who its people are.
+    accounts: Arc<Accounts>,
 }
 
 impl Executor {
     /// Nothing where the relay only forwards for this tenant, or its records cannot be read.
-    pub(super) async fn open(node: Arc<Node>, slot: Arc<Slot>) -> Option<Self> {
+    pub(super) async fn open(
+        node: Arc<Node>,
+        slot: Arc<Slot>,
+        accounts: Arc<Accounts>,
+    ) -> Option<Self> {
         if !node.is_gateway() {
             let tenant = node.tenant().tenant.short();
             tracing::warn!(tenant, "an app asked, and this relay is no gateway for its tenant");
             return None;
         }
         match Gateway::open(Node::clone(&node)).await {
-            Ok(gateway) => Some(Self { gateway, node, slot }),
+            Ok(gateway) => Some(Self { gateway, node, slot, accounts }),
             Err(error) => {
                 let tenant = node.tenant().tenant.short();
                 tracing::error!(tenant, %error, "commands cannot be executed");
@@ -45,7 +51,12 @@ impl Executor {
     }
 }
 
-async fn list_fleet(slot: &Slot, node: &Node, gateway: &Gateway, query: &FleetQuery) -> Outcome {
+async fn list_fleet(
+    slot: &Slot,
+    node: &Node,
+    gateway: (&Gateway, Arc<Accounts>),
+    query: &FleetQuery,
+) -> Outcome {
     match fleet::list(slot, node, Some(gateway)).await {
         Ok(devices) => Outcome::Fleet(fleet::page(devices, query, accounts::now())),
         Err(error) => {
@@ -70,11 +81,13 @@ impl Executes for Executor {
     ) -> BoxFuture<'a, Outcome> {
         let (gateway, node, caller) =
             (self.gateway.clone(), Arc::clone(&self.node), caller.clone());
-        let slot = Arc::clone(&self.slot);
+        let (slot, accounts) = (Arc::clone(&self.slot), Arc::clone(&self.accounts));
         // It goes on to its end, and the tenant stays open for that, whether or not somebody waits.
         let work = tokio::spawn(async move {
             match &command {
-                Command::Fleet(query) => return list_fleet(&slot, &node, &gateway, query).await,
+                Command::Fleet(query) => {
+                    return list_fleet(&slot, &node, (&gateway, accounts), query).await;
+                }
                 Command::Traffic(query) => {
                     return Outcome::Traffic(slot.fleet().traffic(query, accounts::now()));
                 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fieldmesh::Node;
@@ -10,13 +11,13 @@ use fieldmesh::api::{ConflictQuery, DeviceReport, Problem};
 use fieldmesh_dialect::command::FleetQuery;
 use fieldmesh_dialect::outcome::{FleetDevice, FleetKind, FleetPage};
 use fieldmesh_gateway::{AppDevice, Gateway};
-use fieldmesh_model::{DeviceId, Moment};
+use fieldmesh_model::{DeviceId, Moment, TenantId};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::pool::Pool;
 use super::slot::Slot;
 use super::{Relay, tenants};
-use crate::accounts;
+use crate::accounts::{self, Accounts};
 use crate::fleet::{Backlog, Fleet, Known, file};
 
 /// How often books are written; a relay that is killed forgets no more than this.
@@ -110,7 +111,7 @@ impl Relay {
         let node = self.inner.tenants.node(&slot).await?;
         let listed = match node.is_gateway() {
             true => match Gateway::open(Node::clone(&node)).await {
-                Ok(gateway) => list(&slot, &node, Some(&gateway)).await,
+                Ok(gateway) => list(&slot, &node, Some((&gateway, self.accounts()))).await,
                 Err(error) => Err(error),
             },
             false => list(&slot, &node, None).await,
@@ -127,7 +128,7 @@ impl Relay {
 pub(super) async fn list(
     slot: &Slot,
     node: &Node,
-    gateway: Option<&Gateway>,
+    gateway: Option<(&Gateway, Arc<Accounts>)>,
 ) -> Result<Vec<FleetDevice>, fieldmesh::Error> {
     take_in(slot, node).await;
     let devices = node.devices().await?;
@@ -135,12 +136,15 @@ pub(super) async fn list(
     let in_step: BTreeSet<DeviceId> =
         peers.iter().filter(|peer| peer.state == IN_STEP).filter_map(|peer| peer.device).collect();
     // Who opens no records knows of no conflict.
-    let conflicts = match gateway {
+    let conflicts = match &gateway {
         Some(_) => Some(conflicts_by_device(node).await?),
         None => None,
     };
+    let is_gateway = gateway.is_some();
     let apps = match gateway {
-        Some(gateway) => gateway.app_devices().await?,
+        Some((gateway, accounts)) => {
+            named_by_address(gateway.app_devices().await?, accounts, node.tenant().tenant).await
+        }
         None => Vec::new(),
     };
     let (fleet, now) = (slot.fleet().clone(), accounts::now());
@@ -161,13 +165,35 @@ pub(super) async fn list(
     let unlisted = fleet.apps().filter(|(app, _)| !listed.contains(app));
     let unlisted = unlisted.map(|(app, known)| {
         let mut shown = FleetDevice::new(FleetKind::App, app.to_owned());
-        shown.unsent = gateway.map(|_| 0);
+        shown.unsent = is_gateway.then_some(0);
         describe(&mut shown, known, now);
         shown
     });
     let mut all: Vec<FleetDevice> = others.chain(of_gateway).chain(unlisted).collect();
     all.sort_by_cached_key(FleetDevice::place);
     Ok(all)
+}
+
+/// The same, with the addresses of people who have an account in the place of their ids.
+async fn named_by_address(
+    mut apps: Vec<AppDevice>,
+    accounts: Arc<Accounts>,
+    tenant: TenantId,
+) -> Vec<AppDevice> {
+    let read = move || match accounts.has(tenant) {
+        // Who they are is told with the accounts themselves, where these cannot be read.
+        true => accounts.of(tenant).map(|book| book.list(accounts::now())).unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let people = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+    let emails: BTreeMap<String, String> =
+        people.into_iter().map(|person| (person.id.to_string(), person.email)).collect();
+    for app in &mut apps {
+        if let Some(email) = emails.get(&app.user) {
+            app.user.clone_from(email);
+        }
+    }
+    apps
 }
 
 /// The page of `devices` that `query` asks for.

@@ -75,6 +75,7 @@ async fn what_is_known_of_devices_is_listed_and_outlives_the_relay() {
     assert_eq!((&unheard["unsent"], &unheard["attempts"]), (&Json::Null, &json!(0)));
     let app = named(&devices, "T1");
     assert_eq!((&app["kind"], &app["unsent"]), (&json!("app"), &json!(1)));
+    assert_eq!(app["user"], "ben@example.org");
     assert_eq!(app["oldestUnsent"], "2026-03-01T08:00:00.000Z");
     assert!(app["bytesIn"].as_u64() > Some(100) && app["bytesOut"].is_u64(), "{app}");
     let waiting = relay.ask(&[&FLEET[..], &["--backlog"]].concat()).await;

@@ -23,7 +23,7 @@ pub struct FleetDevice {
     pub device: String,
     /// What people call it.
     pub name: Option<String>,
-    /// Whose it is: a name, or the id of a user of an app.
+    /// Whose it is: an address, a name, or the id by which an app calls its user.
     pub user: Option<String>,
     /// What it may do.
     pub role: Option<Role>,

@@ -5,6 +5,9 @@ use fieldmesh_model::{DeviceId, Moment};
 /// The upper bounds of the buckets of delays, in seconds; a last bucket has no bound.
 pub const DELAY_BOUNDS: [u64; 8] = [1, 10, 60, 600, 3_600, 21_600, 86_400, 259_200];
 
+/// The upper bounds of the buckets of durations, in milliseconds; a last bucket has no bound.
+pub const DURATION_BOUNDS_MILLIS: [u64; 7] = [50, 250, 1_000, 5_000, 30_000, 120_000, 600_000];
+
 /// What passed since somebody asked last; whoever asks adds it to what he knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dealings {
@@ -15,6 +18,11 @@ pub struct Dealings {
     pub delays: [u64; DELAY_BOUNDS.len() + 1],
     /// The sum of these delays.
     pub delayed_seconds: u64,
+    /// How many conversations took so long until both held the same for the first time, by
+    /// [`DURATION_BOUNDS_MILLIS`].
+    pub durations: [u64; DURATION_BOUNDS_MILLIS.len() + 1],
+    /// The sum of these durations.
+    pub duration_millis: u64,
 }
 
 /// What passed with one device.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fieldmesh_model::{DeviceId, Moment};
 
-use crate::api::{DELAY_BOUNDS, Dealing, Dealings};
+use crate::api::{DELAY_BOUNDS, DURATION_BOUNDS_MILLIS, Dealing, Dealings};
 
 /// Devices of which something is kept; a tenant has fewer.
 const DEVICES_MAX: usize = 4_096;
@@ -20,6 +20,8 @@ pub(super) struct Books {
     devices: BTreeMap<DeviceId, Dealing>,
     delays: [u64; DELAY_BOUNDS.len() + 1],
     delayed_seconds: u64,
+    durations: [u64; DURATION_BOUNDS_MILLIS.len() + 1],
+    duration_millis: u64,
 }
 
 impl Books {
@@ -38,12 +40,19 @@ impl Books {
         });
     }
 
-    /// Both held the same; `is_first` where it is the first time in their conversation.
-    pub(super) fn agreed(&mut self, device: DeviceId, is_first: bool, now: Moment) {
+    /// Both held the same; where it is the first time in their conversation, that took so many
+    /// milliseconds.
+    pub(super) fn agreed(&mut self, device: DeviceId, first_after: Option<u64>, now: Moment) {
+        if let Some(millis) = first_after {
+            let is_longer = |bound: &&u64| millis > **bound;
+            let bucket = DURATION_BOUNDS_MILLIS.iter().take_while(is_longer).count();
+            self.durations[bucket] += 1;
+            self.duration_millis = self.duration_millis.saturating_add(millis);
+        }
         self.change(device, |dealing| {
             dealing.last_contact = Some(now);
             dealing.last_in_step = Some(now);
-            dealing.agreed += u64::from(is_first);
+            dealing.agreed += u64::from(first_after.is_some());
         });
     }
 
@@ -86,8 +95,10 @@ impl Books {
 
     /// Gives all of it, and is empty.
     pub(super) fn take(&mut self) -> Dealings {
-        let Self { devices, delays, delayed_seconds } = std::mem::take(self);
-        Dealings { devices: devices.into_values().collect(), delays, delayed_seconds }
+        let Self { devices, delays, delayed_seconds, durations, duration_millis } =
+            std::mem::take(self);
+        let devices = devices.into_values().collect();
+        Dealings { devices, delays, delayed_seconds, durations, duration_millis }
     }
 }
 
@@ -106,15 +117,16 @@ mod tests {
         let mut books = Books::default();
         books.greeted(DEVICE, -40, 4, at(1));
         books.received(DEVICE, 70, at(2));
-        books.agreed(DEVICE, true, at(3));
-        books.agreed(DEVICE, false, at(4));
+        books.agreed(DEVICE, Some(700), at(3));
+        books.agreed(DEVICE, None, at(4));
         books.failed(DEVICE, "gone", at(5));
         let taken = books.take();
         let [dealing] = taken.devices.as_slice() else { panic!("{taken:?}") };
         assert_eq!((dealing.agreed, dealing.failed, dealing.bytes_in), (1, 1, 70));
         assert_eq!(dealing.last_in_step, Some(at(4)));
         assert_eq!(dealing.failure, Some((at(5), "gone".to_owned())));
-        assert!(books.take().devices.is_empty());
+        assert_eq!((taken.durations, taken.duration_millis), ([0, 0, 1, 0, 0, 0, 0, 0], 700));
+        assert_eq!(books.take(), Dealings::default());
     }
 
     #[test]

@@ -246,7 +246,9 @@ impl MeshTask {
                 self.in_step.insert(*link);
                 if let Some(link) = self.links.get_mut(link) {
                     let is_first = !std::mem::replace(&mut link.has_agreed, true);
-                    self.books.agreed(link.device, is_first, clock::now());
+                    let took = clock::steady().millis_since(link.begun);
+                    let first_after = is_first.then(|| u64::try_from(took).unwrap_or(0));
+                    self.books.agreed(link.device, first_after, clock::now());
                 }
             }
             // A link stays in step while what is new is passed on as it comes.
