@@ -24,7 +24,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 pub(crate) use self::account::{Account, NewUser, UserReport};
 pub(crate) use self::book::{Book, BookError, Names, Opened, Sessions};
-pub(crate) use self::file::FileError;
+pub(crate) use self::file::{FileError, read_sealed, write_sealed};
 pub(crate) use self::password::{Password, Unfit};
 pub(crate) use self::session::{DEVICE_LENGTH_MAX, RefreshToken};
 pub(crate) use self::token::{TOKEN_SECONDS, tenant as tenant_of_token};

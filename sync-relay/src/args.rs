@@ -5,6 +5,7 @@
 
 pub(crate) mod backup;
 mod duration;
+pub(crate) mod fleet;
 pub(crate) mod http;
 pub(crate) mod user;
 
@@ -16,6 +17,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use fieldmesh_model::Role;
 
 use self::backup::{BackupArgs, ChosenArgs, RestoreArgs, VerifyArgs};
+use self::fleet::FleetArgs;
 use self::http::HttpArgs;
 use self::user::UserCommand;
 use crate::settings::LogFormat;
@@ -96,6 +98,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DeviceCommand,
     },
+    /// List the devices of a tenant with how they fare: when they were heard, what fails, what waits.
+    Fleet(FleetArgs),
     /// Write a backup of everything, or of one tenant, while the relay runs.
     Backup(BackupArgs),
     /// Make a data folder of backups.

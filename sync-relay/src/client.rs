@@ -12,6 +12,7 @@ use axum::http::{Method, Request};
 use fieldmesh::api::{
     DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport,
 };
+use fieldmesh_dialect::outcome::FleetDevice;
 use fieldmesh_shell::socket;
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http1::SendRequest;
@@ -62,6 +63,11 @@ impl Client {
     /// See [`crate::relay::Relay::devices`].
     pub(crate) async fn devices(&self, tenant: &str) -> Result<Vec<DeviceReport>, Problem> {
         self.get(format!("/v1/tenants/{}/devices", escape(tenant))).await
+    }
+
+    /// See [`crate::relay::Relay::fleet`].
+    pub(crate) async fn fleet(&self, tenant: &str) -> Result<Vec<FleetDevice>, Problem> {
+        self.get(format!("/v1/tenants/{}/fleet", escape(tenant))).await
     }
 
     /// See [`crate::relay::Relay::revoke`].

@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod device;
+mod fleet;
 mod invite;
 mod log;
 mod run;
@@ -67,6 +68,7 @@ pub(crate) async fn run(
             DeviceCommand::List { tenant } => device::list(&context, tenant).await,
             DeviceCommand::Revoke(args) => device::revoke(&context, args).await,
         },
+        Command::Fleet(args) => fleet::list(&context, args).await,
         Command::Backup(args) => backup::backup(&context, args).await,
         Command::Restore(args) => backup::restore(&context, args).await,
         Command::Verify(args) => upkeep::verify(&context, args).await,

@@ -17,6 +17,7 @@ use axum::{Json, Router};
 use fieldmesh::api::{
     DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport,
 };
+use fieldmesh_dialect::outcome::FleetDevice;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +59,7 @@ fn router(relay: Relay, lines: Lines) -> Router {
         .route("/v1/tenants/{tenant}/invitations", post(invite))
         .route("/v1/tenants/{tenant}/devices", get(devices))
         .route("/v1/tenants/{tenant}/devices/{device}/revoke", post(revoke))
+        .route("/v1/tenants/{tenant}/fleet", get(fleet))
         .merge(users::routes())
         .merge(upkeep::routes())
         .fallback(no_route)
@@ -92,6 +94,13 @@ async fn devices(
     Path(tenant): Path<String>,
 ) -> Result<Json<Vec<DeviceReport>>, Refusal> {
     Ok(Json(relay.devices(&tenant).await?))
+}
+
+async fn fleet(
+    State(relay): State<Relay>,
+    Path(tenant): Path<String>,
+) -> Result<Json<Vec<FleetDevice>>, Refusal> {
+    Ok(Json(relay.fleet(&tenant).await?))
 }
 
 async fn revoke(

@@ -14,7 +14,7 @@ use std::time::Instant;
 use fieldmesh_dialect::command::{Login, PasswordChange, PasswordReset, Refresh, ResetCodeOrder};
 use fieldmesh_dialect::outcome::{Session, User};
 use fieldmesh_dialect::{Caller, Dialects, FeedId, Refusal};
-use fieldmesh_http::{Executes, Host, Origin, Proof};
+use fieldmesh_http::{Executes, Host, Origin, Passed, Proof};
 use fieldmesh_model::{Moment, TenantId};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -40,6 +40,9 @@ pub(crate) trait Tenants: Send + Sync + 'static {
 
     /// The tenant, where there is but one.
     fn only(&self) -> Option<Tenant>;
+
+    /// Notes what passed with a device of an app.
+    fn passed(&self, tenant: TenantId, device: &str, passed: &Passed);
 
     /// What executes its commands.
     fn executor(&self, tenant: TenantId) -> BoxFuture<'_, Option<Arc<dyn Executes>>>;
@@ -281,6 +284,12 @@ impl<T: Tenants> Host for Gateway<T> {
         at: Moment,
     ) -> BoxFuture<'a, Result<(String, Moment), Refusal>> {
         self.make_code(caller, order, origin, at).boxed()
+    }
+
+    fn passed(&self, caller: &Caller, device: &str, passed: Passed) {
+        if let Some(tenant) = self.tenants.named(&caller.tenant) {
+            self.tenants.passed(tenant.id, device, &passed);
+        }
     }
 
     fn executor<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Option<Arc<dyn Executes>>> {

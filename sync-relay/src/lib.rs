@@ -14,6 +14,7 @@ mod command;
 mod control;
 mod data;
 mod exit;
+mod fleet;
 mod gateway;
 mod log;
 mod metrics;

@@ -1,7 +1,10 @@
 //! What is measured, in the text format of Prometheus.
 //!
 //! Labels hold the last digits of a tenant's id and never a name, neither a tenant's nor a
-//! person's: metrics travel to places that are not the tenant's.
+//! person's: metrics travel to places that are not the tenant's. Nor do they name devices: there is
+//! no bound on how many there will have been.
+
+mod fleet;
 
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
@@ -9,6 +12,7 @@ use std::time::Duration;
 use fieldmesh::api::Vitals;
 use fieldmesh_http::Measured;
 
+use crate::fleet::Figures;
 use crate::relay::ANSWERS;
 
 /// Media type of the text.
@@ -42,6 +46,8 @@ pub(crate) struct TenantMeasures {
     pub(crate) is_up: bool,
     /// How operations of its apps were answered, in the order of [`ANSWERS`].
     pub(crate) answers: [u64; ANSWERS.len()],
+    /// Its devices.
+    pub(crate) fleet: Figures,
 }
 
 /// One measure of every tenant.
@@ -126,6 +132,7 @@ pub(crate) fn render(measures: &Measures) -> String {
             line(&mut text, "operations_total", &labels, count);
         }
     }
+    fleet::render(&mut text, &measures.tenants);
     text
 }
 
@@ -183,6 +190,7 @@ mod tests {
                     vitals: Some(vitals),
                     is_up: false,
                     answers: [7, 2, 0, 0],
+                    fleet: Figures::default(),
                 },
                 TenantMeasures {
                     tenant: "b2b2b2b2".into(),
@@ -213,7 +221,7 @@ mod tests {
         assert!(text.contains("sync_relay_build_info{version=\""));
         assert!(!text.contains("sync_relay_batches_stored{tenant=\"b2b2b2b2\"}"));
         let helps = text.lines().filter(|line| line.starts_with("# HELP")).count();
-        assert_eq!(helps, 6 + PER_TENANT.len());
+        assert_eq!(helps, 6 + PER_TENANT.len() + fleet::COUNT);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod answers;
 mod backup;
 mod directory;
 mod executor;
+mod fleet;
 mod people;
 mod pool;
 mod slot;
@@ -25,7 +26,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accounts::Accounts;
+use crate::accounts::{self, Accounts};
 use crate::data::{DataFolder, size_on_disk};
 use crate::metrics::{Measures, TenantMeasures};
 use crate::problem;
@@ -133,6 +134,10 @@ impl Relay {
         tenants.open_some().await?;
         self.inner.work.spawn(async move {
             stop.run_until_cancelled(tenants.look_at_the_rest()).await;
+        });
+        let (tenants, stop) = (self.inner.tenants.clone(), self.inner.stop.clone());
+        self.inner.work.spawn(async move {
+            stop.run_until_cancelled(tenants.keep_books()).await;
         });
         Ok(())
     }
@@ -283,6 +288,7 @@ impl Relay {
                 vitals,
                 is_up: fault.is_none(),
                 answers: slot.answers.counted(),
+                fleet: slot.fleet().figures(accounts::now()),
             });
         }
         measures

@@ -1,5 +1,6 @@
 //! Reports as people read them: pure functions from a report to text.
 
+mod fleet;
 mod upkeep;
 
 use fieldmesh::api::{DeviceReport, InvitationReport, RevokeReport, one_line};
@@ -8,6 +9,7 @@ use fieldmesh_model::Moment;
 use crate::accounts::UserReport;
 use crate::wire::TenantSummary;
 
+pub(crate) use self::fleet::fleet;
 pub(crate) use self::upkeep::{
     after_restore, archived, checked_archives, compacted, restored, step, verified,
 };

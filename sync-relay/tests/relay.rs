@@ -10,6 +10,8 @@
 mod crew;
 #[path = "relay/documented.rs"]
 mod documented;
+#[path = "relay/fleet.rs"]
+mod fleet;
 #[path = "relay/life.rs"]
 mod life;
 #[path = "relay/many.rs"]

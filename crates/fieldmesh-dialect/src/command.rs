@@ -10,12 +10,14 @@ use serde::Serialize;
 use crate::name::Name;
 
 mod conflict;
+mod fleet;
 mod journal;
 mod pull;
 mod push;
 mod session;
 
 pub use conflict::{ConflictQuery, Resolution, Resolve};
+pub use fleet::FleetQuery;
 pub use journal::{JournalQuery, Queue, Queued, Retry, Then, Whose};
 pub use pull::{Condition, Pull, Test, Wanted};
 pub use push::{
@@ -109,4 +111,6 @@ pub enum Command {
     },
     /// How much devices sent and received.
     Traffic(TrafficQuery),
+    /// List the devices of the tenant.
+    Fleet(FleetQuery),
 }

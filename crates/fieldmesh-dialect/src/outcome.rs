@@ -11,11 +11,13 @@ use crate::name::Name;
 use crate::refusal::Refusal;
 
 mod conflict;
+mod fleet;
 mod journal;
 mod record;
 mod session;
 
 pub use conflict::{Conflict, ConflictKind, ConflictPage, Resolved, Review, Side};
+pub use fleet::{FleetDevice, FleetKind, FleetPage};
 pub use journal::{Entry, Overview, Retried, State, Tally};
 pub use record::{Happened, Item, Page, Record};
 pub use session::{DeviceState, Reading, Session, Traffic, Unread, User};
@@ -99,6 +101,8 @@ pub enum Outcome {
     },
     /// What devices sent and received.
     Traffic(Vec<Traffic>),
+    /// Devices of the tenant.
+    Fleet(FleetPage),
 }
 
 /// What became of what was written.

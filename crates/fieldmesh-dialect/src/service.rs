@@ -4,7 +4,8 @@ use fieldmesh_model::Role;
 use serde_json::{Value as Json, json};
 
 use crate::command::{
-    Command, Login, PasswordChange, PasswordReset, PhotoUpload, Refresh, ResetCodeOrder, Secret,
+    Command, FleetQuery, Login, PasswordChange, PasswordReset, PhotoUpload, Refresh,
+    ResetCodeOrder, Secret,
 };
 use crate::form::{Form, object};
 use crate::outcome::{Outcome, Session};
@@ -22,6 +23,12 @@ const PHOTO_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/
 const PHOTO_CACHE: &str = "private, max-age=31536000, immutable";
 /// The roles that keep photos.
 const CREW: &[Role] = &[Role::Operator, Role::Manager, Role::Admin];
+/// The roles that watch over devices.
+const LEADS: &[Role] = &[Role::Manager, Role::Admin];
+/// The most devices of one page of them.
+const FLEET_PAGE_MAX: usize = 1_000;
+/// How many there are unless the request says so.
+const FLEET_PAGE_DEFAULT: usize = 100;
 /// The roles that help people who forgot their password.
 const ADMINS: &[Role] = &[Role::Admin];
 
@@ -35,6 +42,7 @@ pub(crate) enum Endpoint {
     KeepPhoto,
     GivePhoto,
     Health,
+    Fleet,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +54,7 @@ pub(crate) enum Reply {
     Photo,
     Health,
     Alive,
+    Fleet,
 }
 
 const fn endpoint(
@@ -87,6 +96,11 @@ pub(crate) const ENDPOINTS: &[route::Endpoint] = &[
         access: Access::Anyone,
         ..endpoint("E0-11", Method::Get, "/upload/{photoId}", Endpoint::GivePhoto)
     },
+    route::Endpoint {
+        access: Access::Roles(LEADS),
+        bucket: Bucket::Sync,
+        ..endpoint("fleet", Method::Get, "/fleet", Endpoint::Fleet)
+    },
     endpoint("E1-2", Method::Head, "/api/health", Endpoint::Health),
     endpoint("EX-2", Method::Get, "/api/health", Endpoint::Health),
 ];
@@ -116,7 +130,48 @@ pub(crate) fn read(
         }
         Endpoint::Health if request.method == Method::Head => Ok((Command::Health, Reply::Alive)),
         Endpoint::Health => Ok((Command::Health, Reply::Health)),
+        Endpoint::Fleet => Ok((Command::Fleet(fleet_query(request)?), Reply::Fleet)),
     }
+}
+
+fn fleet_query(request: &Request) -> Result<FleetQuery, Refusal> {
+    let silent_hours =
+        match request.parameter("silentHours") {
+            Some(text) => Some(text.parse().map_err(|_| {
+                Refusal::fault("silentHours", "silentHours must be a number of hours")
+            })?),
+            None => None,
+        };
+    let flag = |name: &str| match request.parameter(name).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Refusal::fault(name, &format!("{name} must be true or false"))),
+    };
+    let after = match request.parameter("cursor") {
+        Some(cursor) => Some(
+            data_encoding::BASE64URL_NOPAD
+                .decode(cursor.as_bytes())
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .ok_or_else(|| Refusal::fault("cursor", "cursor is none of this endpoint"))?,
+        ),
+        None => None,
+    };
+    let devices_max = match request.parameter("limit") {
+        None => FLEET_PAGE_DEFAULT,
+        Some(text) => {
+            let limit = text.parse().ok().filter(|limit| (1..=FLEET_PAGE_MAX).contains(limit));
+            let message = format!("limit must be between 1 and {FLEET_PAGE_MAX}");
+            limit.ok_or_else(|| Refusal::fault("limit", &message))?
+        }
+    };
+    Ok(FleetQuery {
+        silent_hours,
+        failing: flag("failing")?,
+        backlog: flag("backlog")?,
+        after,
+        devices_max: Some(devices_max),
+    })
 }
 
 /// The address in a body, as it is kept.
@@ -255,6 +310,15 @@ impl Reply {
                 ],
                 body: bytes,
             }),
+            (Self::Fleet, Outcome::Fleet(page)) => {
+                let cursor = page.next.as_ref();
+                let cursor =
+                    cursor.map(|next| data_encoding::BASE64URL_NOPAD.encode(next.as_bytes()));
+                let body = json!({
+                    "devices": page.devices, "nextCursor": cursor, "hasMore": page.next.is_some(),
+                });
+                Ok(Response::json(200, &body).with_header("cache-control", "no-store"))
+            }
             _ => Err(MISFIT),
         }
     }

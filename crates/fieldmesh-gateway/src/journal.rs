@@ -14,7 +14,7 @@ use crate::{Failure, Task, keys};
 const ENTRIES_MAX: usize = 10_000;
 
 /// How many entries there are in each state.
-type Counts = [u64; 4];
+pub(crate) type Counts = [u64; 4];
 
 impl Task<'_> {
     pub(crate) fn entry_row(&self, id: &str) -> Result<Option<EntryRow>, Failure> {

@@ -53,8 +53,11 @@ pub(crate) fn conflict_of(id: DocumentId, sequence: u64) -> Vec<u8> {
     [&of_record(id)[..], &sequence.to_be_bytes()].concat()
 }
 
+/// Devices of everybody.
+pub(crate) const DEVICES: &[u8] = b"device/";
+
 pub(crate) fn device(access: &Access, device: &str) -> Vec<u8> {
-    keyed(b"device/", access, &[device.as_bytes()])
+    keyed(DEVICES, access, &[device.as_bytes()])
 }
 
 /// How far a user has read with a device.
@@ -81,9 +84,19 @@ pub(crate) fn decided(access: &Access, id: &str) -> Vec<u8> {
     keyed(b"entry-decided/", access, &[id.as_bytes()])
 }
 
+/// Entries of everybody, user by user.
+pub(crate) const ENTRIES: &[u8] = b"entry-of/";
+/// How much of the key of an entry says whose it is.
+pub(crate) const ENTRIES_OF_USER_LENGTH: usize = ENTRIES.len() + 16;
+
 /// The entries of a user that are in a state, oldest first.
 pub(crate) fn entries(access: &Access, user: &str, state: u8) -> Vec<u8> {
-    [&keyed(b"entry-of/", access, &[user.as_bytes()])[..], &[b'/', state]].concat()
+    of_state(&keyed(ENTRIES, access, &[user.as_bytes()]), state)
+}
+
+/// The same, of whom the keys of his entries begin so.
+pub(crate) fn of_state(user: &[u8], state: u8) -> Vec<u8> {
+    [user, &[b'/', state]].concat()
 }
 
 pub(crate) fn entry_of(access: &Access, user: &str, state: u8, sequence: u64) -> Vec<u8> {

@@ -9,6 +9,7 @@ mod cache;
 mod conflict;
 mod device;
 mod edit;
+mod fleet;
 mod follow;
 mod journal;
 mod keys;
@@ -34,6 +35,7 @@ use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome, Refusal};
 use fieldmesh_model::{DocumentId, Moment};
 use futures::Stream;
 
+pub use self::fleet::{AppDevice, Waiting};
 pub use self::violation::Violation;
 
 /// Executes commands over one node. Cheap to clone.
@@ -159,6 +161,28 @@ impl Gateway {
         tokio::task::spawn_blocking(read).await.map_err(|_| Error::ShuttingDown)?
     }
 
+    /// The devices of apps, of everybody in the tenant.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn app_devices(&self) -> Result<Vec<AppDevice>, Error> {
+        let inner = Arc::clone(&self.inner);
+        let read = move || fleet::list(&inner.access);
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    /// What waits in the journal.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn waiting(&self) -> Result<Waiting, Error> {
+        let inner = Arc::clone(&self.inner);
+        let read = move || fleet::waiting(&inner.access);
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::ShuttingDown)?
+    }
+
     /// Reads every photo that is whole; gives what is wrong with which, in words.
     ///
     /// # Errors
@@ -217,13 +241,14 @@ impl Task<'_> {
             Command::Invalidate { .. } => Ok(Outcome::Invalidated { count: self.pages.forget() }),
             Command::StorePhoto(photo) => self.store_photo(&photo),
             Command::LoadPhoto { id } => self.load_photo(&id),
-            // Whoever counts requests and knows tokens answers these.
+            // Whoever counts requests, knows tokens or talks with devices answers these.
             Command::Login(_)
             | Command::Refresh(_)
             | Command::ChangePassword(_)
             | Command::MakeResetCode { .. }
             | Command::ResetPassword(_)
-            | Command::Traffic(_) => Err(Failure::missing("Endpoint")),
+            | Command::Traffic(_)
+            | Command::Fleet(_) => Err(Failure::missing("Endpoint")),
         }
     }
 }

@@ -92,8 +92,26 @@ pub trait Host: Send + Sync + 'static {
         at: Moment,
     ) -> BoxFuture<'a, Result<(String, Moment), Refusal>>;
 
+    /// Is told what passed with a device that syncs, once it is answered.
+    fn passed(&self, caller: &Caller, device: &str, passed: Passed) {
+        let _ = (caller, device, passed);
+    }
+
     /// What executes the commands of the caller's tenant; `None` where nothing does.
     fn executor<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Option<Arc<dyn Executes>>>;
+}
+
+/// A request and its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    /// The bytes of its body when it is inflated.
+    pub bytes_in: u64,
+    /// The bytes of the answer's body before it is compressed.
+    pub bytes_out: u64,
+    /// How many milliseconds it took.
+    pub millis: u64,
+    /// Whether the answer is no refusal.
+    pub is_success: bool,
 }
 
 /// Where a request says that it comes from, before anybody believes it.

@@ -22,7 +22,7 @@ mod shell;
 mod tls;
 
 pub use counts::{Counts, Measured};
-pub use host::{Executes, Host, Origin, Proof};
+pub use host::{Executes, Host, Origin, Passed, Proof};
 pub use peer::{Network, NetworkError, Peer, counted};
 pub use plain::{Bodies, BodyFault, dressed};
 pub use rates::{Rate, Windows};

@@ -1,6 +1,7 @@
 //! One server: brings requests to the dialects and their answers back.
 
 mod answer;
+mod passing;
 mod request;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use tower_http::compression::predicate::{DefaultPredicate, Predicate, SizeAbove}
 use tracing::Instrument as _;
 
 pub(crate) use self::answer::{cors, finish};
+use self::passing::Passing;
 use self::request::Head;
 pub(crate) use self::request::{Live, now};
 use crate::body::{self, BodyError, Budget};
@@ -214,6 +216,7 @@ impl Inner {
             ..caller
         });
         let at = request.at;
+        let passing = Passing::begin(route, caller.as_ref(), &proof, &request);
         let ask = understand(route.clone(), request, caller.clone()).await?;
         let outcome = match (ask.command.clone(), caller, executor) {
             (Command::Health, ..) => Outcome::Healthy { at, version: self.host.version() },
@@ -242,7 +245,11 @@ impl Inner {
             }
             (_, _, _) => return Err(Refusal::Unauthenticated.into()),
         };
-        Ok(answer::whole(ask.answer(outcome)))
+        let answer = ask.answer(outcome);
+        if let Some(passing) = passing {
+            passing.tell(self.host.as_ref(), &answer);
+        }
+        Ok(answer::whole(answer))
     }
 
     /// Finds out who sends a request and counts it, before anything of its body is read.

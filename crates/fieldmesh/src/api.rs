@@ -7,6 +7,7 @@ mod ask;
 mod backup;
 mod change;
 mod connectivity;
+mod dealing;
 mod device;
 mod disk;
 mod doctor;
@@ -31,6 +32,7 @@ pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,
     LinkClass, SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,
 };
+pub use dealing::{DELAY_BOUNDS, DURATION_BOUNDS_MILLIS, Dealing, Dealings};
 pub(crate) use device::meant;
 pub use device::one_line;
 pub use disk::{CompactReport, DiskReport};

@@ -4,6 +4,7 @@
 //! disk slows a fast peer; completions of the task's own work never wait.
 
 mod carried;
+mod dealings;
 mod link;
 mod marks;
 mod mending;
@@ -29,12 +30,14 @@ use fieldmesh_store::Store;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::api::Dealings;
 use crate::clock;
 use crate::ending;
 use crate::harm::Harms;
 use crate::places::Places;
 use crate::projector::Projector;
 
+use self::dealings::Books;
 use self::link::Link;
 use self::raising::Raising;
 use self::refusals::Refusals;
@@ -79,6 +82,10 @@ pub(crate) enum Call {
     StoreFailed { link: LinkId, lost: Input, reason: String },
     /// The state, for people.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// What passed with each device since this was asked last.
+    Dealings(oneshot::Sender<Dealings>),
+    /// Batches became durable: who wrote each, and when its newest change was made.
+    Arrived(Vec<(DeviceId, Moment)>),
     /// Where batches are, as receipts prove it, in the order asked for.
     Proofs { batches: Vec<BatchId>, reply: oneshot::Sender<Vec<Proof>> },
     /// Policy items that cannot be read from the log any more, by the hashes of their bytes.
@@ -233,6 +240,7 @@ impl Mesh {
             earlier: BTreeMap::new(),
             next_link: 1,
             tally: Tally::default(),
+            books: Books::default(),
             watch: Watch::default(),
             refusals: Refusals::default(),
             raising: Raising::default(),
@@ -275,6 +283,13 @@ impl Mesh {
     pub(crate) async fn snapshot(&self) -> Option<Snapshot> {
         let (reply, answer) = oneshot::channel();
         self.urgent.send(Call::Snapshot(reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// What passed with each device since this was asked last; `None` once the task is gone.
+    pub(crate) async fn take_dealings(&self) -> Option<Dealings> {
+        let (reply, answer) = oneshot::channel();
+        self.urgent.send(Call::Dealings(reply)).ok()?;
         answer.await.ok()
     }
 
@@ -388,6 +403,7 @@ struct MeshTask {
     earlier: BTreeMap<DeviceId, LinkStats>,
     next_link: u64,
     tally: Tally,
+    books: Books,
     watch: Watch,
     refusals: Refusals,
     raising: Raising,
@@ -458,6 +474,14 @@ impl MeshTask {
             Call::Snapshot(reply) => {
                 let _ = reply.send(self.snapshot());
             }
+            Call::Dealings(reply) => {
+                let _ = reply.send(self.books.take());
+            }
+            Call::Arrived(batches) => {
+                for (author, written) in batches {
+                    self.books.arrived(author, written, clock::now());
+                }
+            }
             Call::Proofs { batches, reply } => {
                 let proofs = batches.iter().map(|id| self.replica.proof(id)).collect();
                 let _ = reply.send(proofs);
@@ -485,6 +509,11 @@ impl MeshTask {
     fn notice(&mut self, input: &Input) {
         let now = clock::steady();
         match input {
+            Input::Control { link, bytes } | Input::Data { link, bytes, .. } => {
+                if let Some(link) = self.links.get(link) {
+                    self.books.received(link.device, bytes.len(), clock::now());
+                }
+            }
             Input::BatchesLoaded { link, batches } => {
                 self.mesh.freights.sent(*link, changes(batches));
             }
@@ -512,6 +541,7 @@ impl MeshTask {
     fn want_only(&mut self, filter: Filter) {
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {
+            self.spare(link);
             self.drop_link(link, "another part of the records is exchanged from here on");
         }
         self.feed(Input::Wanted { filter });
@@ -554,6 +584,7 @@ impl MeshTask {
     fn stop(mut self) {
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {
+            self.spare(link);
             self.drop_link(link, "the device is shutting down");
         }
     }

@@ -91,6 +91,12 @@ async fn two_devices_that_recorded_apart_end_with_equal_exports() {
     assert!(hand.last_contact.is_some(), "{hand:?}");
     let passed = hand.traffic.unwrap();
     assert!(passed.received > 0 && passed.sent > 0 && passed.bytes_in > 0, "{hand:?}");
+    let dealings = crew.lead.take_dealings().await.unwrap();
+    let dealt = dealings.devices.iter().find(|dealt| dealt.device == hand.device).unwrap();
+    assert!(dealt.agreed >= 2 && dealt.failed == 0, "{dealt:?}");
+    assert!(dealt.last_in_step.is_some() && dealt.bytes_in > 0 && dealt.bytes_out > 0, "{dealt:?}");
+    assert!(dealings.delays.iter().sum::<u64>() > 0, "{dealings:?}");
+    assert!(dealt.last_delay_seconds.is_some(), "{dealt:?}");
     assert_eq!(ours, theirs);
     assert_eq!(export(&crew.lead, "well").await, export(&crew.hand, "well").await);
     let (a, b) = (crew.lead.status().await.unwrap(), crew.hand.status().await.unwrap());
@@ -198,4 +204,26 @@ async fn an_edit_made_on_a_copied_home_is_listed_and_stops_nobody() {
     crew.lead.record(record("field_entry", &another)).await.unwrap();
     third.shutdown().await.unwrap();
     crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_ends_before_both_hold_the_same_is_told_as_failed_and_why() {
+    let crew = crew().await;
+    sync(&crew.hand, &crew.address).await;
+    let device = crew.hand.tenant().device;
+    let before = crew.lead.take_dealings().await.unwrap();
+    let before = before.devices.iter().find(|dealt| dealt.device == device).unwrap();
+    assert_eq!((before.agreed, before.failed), (1, 0), "{before:?}");
+    let options = fieldmesh::api::RevokeOptions { reason: "lost".into(), wipe: false };
+    crew.lead.revoke("hand phone", options).await.unwrap();
+    let with = vec![crew.address.clone()];
+    let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
+    let report = crew.hand.sync(options, |_| {}).await.unwrap();
+    assert_ne!(report.result, fieldmesh::api::SyncResult::Ok, "{report:?}");
+    let dealings = crew.lead.take_dealings().await.unwrap();
+    let dealt = dealings.devices.iter().find(|dealt| dealt.device == device).unwrap();
+    assert_eq!(dealt.agreed, 0, "{dealt:?}");
+    assert!(dealt.failed >= 1 && dealt.failure.is_some(), "{dealt:?}");
+    crew.lead.shutdown().await.unwrap();
+    crew.hand.shutdown().await.unwrap();
 }

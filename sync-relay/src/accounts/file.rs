@@ -224,6 +224,22 @@ pub(super) fn copy(path: &Path, key: &KeyFile) -> Result<(Vec<u8>, Vec<Vec<u8>>)
     Ok((bytes, entries))
 }
 
+/// The entries of the file at `path`, which nobody appends to; changes nothing.
+pub(crate) fn read_sealed(path: &Path, key: &KeyFile) -> Result<Vec<Vec<u8>>, FileError> {
+    copy(path, key).map(|(_, entries)| entries)
+}
+
+/// Writes a file of entries that nobody appends to in the place of any other.
+pub(crate) fn write_sealed(
+    path: &Path,
+    key_file: &Path,
+    entries: &[Vec<u8>],
+) -> Result<(), FileError> {
+    let unread = |source| FileError::Key { path: path.display().to_string(), source };
+    let key = KeyFile::read(key_file).map_err(unread)?;
+    AccountsFile::write_new(path, &key, entries).map(drop)
+}
+
 fn head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (length, rest) = rest.split_first_chunk::<2>()?;

@@ -2,8 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fieldmesh_dialect::Outcome;
+use fieldmesh_dialect::command::Operation;
 use fieldmesh_dialect::outcome::{Entry, Fate, State};
+use fieldmesh_dialect::{Caller, Command, Outcome};
+use fieldmesh_model::Moment;
+
+use crate::fleet::Served;
 
 /// What an operation can be answered, as metrics call it.
 pub(crate) const ANSWERS: [&str; 4] = ["stored", "conflict", "rejected", "deferred"];
@@ -15,23 +19,72 @@ pub(super) struct Answers([AtomicU64; ANSWERS.len()]);
 impl Answers {
     /// Counts what an outcome says of each operation; one that is asked about again counts again.
     pub(super) fn count(&self, outcome: &Outcome) {
-        match outcome {
-            Outcome::Pushed(pushed) | Outcome::Exchanged { pushed, .. } => {
-                pushed.fates.iter().map(of_fate).for_each(|answer| self.add(answer));
-            }
-            Outcome::Entries(entries) => {
-                entries.iter().flatten().filter_map(of_entry).for_each(|answer| self.add(answer));
-            }
-            _ => {}
+        for (counter, count) in self.0.iter().zip(answers_in(outcome)) {
+            counter.fetch_add(count, Ordering::Relaxed);
         }
-    }
-
-    fn add(&self, answer: usize) {
-        self.0[answer].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn counted(&self) -> [u64; ANSWERS.len()] {
         std::array::from_fn(|answer| self.0[answer].load(Ordering::Relaxed))
+    }
+}
+
+/// How the operations of one request were answered.
+fn answers_in(outcome: &Outcome) -> [u64; ANSWERS.len()] {
+    let answers: Vec<usize> = match outcome {
+        Outcome::Pushed(pushed) | Outcome::Exchanged { pushed, .. } => {
+            pushed.fates.iter().map(of_fate).collect()
+        }
+        Outcome::Entries(entries) => entries.iter().flatten().filter_map(of_entry).collect(),
+        _ => Vec::new(),
+    };
+    let mut counts = [0; ANSWERS.len()];
+    answers.into_iter().for_each(|answer| counts[answer] += 1);
+    counts
+}
+
+/// A request of an app, as far as the book of the fleet is concerned.
+pub(super) struct Asked {
+    device: Option<String>,
+    /// When each operation of it was made.
+    made: Vec<Moment>,
+}
+
+impl Asked {
+    /// Notes what `command` says of its device before it is executed.
+    pub(super) fn new(caller: &Caller, command: &Command) -> Self {
+        let made = |operations: &[Operation]| operations.iter().map(|it| it.at).collect();
+        let (named, made) = match command {
+            Command::Push(push) | Command::Exchange { push, .. } => {
+                (push.device.as_ref().map(|device| &device.id), made(&push.operations))
+            }
+            Command::Queue(queue) => (queue.operations.first().map(|it| &it.device), Vec::new()),
+            Command::Pull(pull) => (pull.device.as_ref(), Vec::new()),
+            Command::Journal(query) => (Some(&query.device), Vec::new()),
+            Command::Reading { device } => (Some(device), Vec::new()),
+            Command::Register { device, .. } => (Some(&device.id), Vec::new()),
+            _ => (None, Vec::new()),
+        };
+        Self { device: named.or(caller.device.as_ref()).cloned(), made }
+    }
+
+    /// The device, and what became of its operations; nothing where it may not ask or is not named.
+    pub(super) fn served(self, outcome: &Outcome) -> Option<(String, Served)> {
+        let is_first = |fate: &Fate| matches!(fate, Fate::Stored(stored) if !stored.again);
+        let written = match outcome {
+            Outcome::Refused(_) => return None,
+            Outcome::Pushed(pushed) | Outcome::Exchanged { pushed, .. } => {
+                let fates = pushed.fates.iter().zip(&self.made);
+                fates.filter(|(fate, _)| is_first(fate)).map(|(_, made)| *made).collect()
+            }
+            Outcome::Entries(entries) => {
+                let is_new = |entry: &&Entry| !entry.known && of_entry(entry) == Some(0);
+                entries.iter().flatten().filter(is_new).map(|entry| entry.at).collect()
+            }
+            _ => Vec::new(),
+        };
+        let [stored, conflicts, rejected, _] = answers_in(outcome);
+        Some((self.device?, Served { stored: stored + conflicts, rejected, written }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fieldmesh_dialect::Dialects;
-use fieldmesh_http::Executes;
+use fieldmesh_http::{Executes, Passed};
 use fieldmesh_model::TenantId;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use super::Relay;
 use super::executor::Executor;
 use super::slot::Slot;
+use crate::accounts;
 use crate::gateway::{Tenant, Tenants};
 
 /// What the operator says of a tenant.
@@ -75,13 +76,19 @@ impl Tenants for Directory {
         }
     }
 
+    fn passed(&self, tenant: TenantId, device: &str, passed: &Passed) {
+        if let Some(slot) = self.relay.inner.tenants.slot(&tenant) {
+            slot.fleet().pass(device, passed, accounts::now());
+        }
+    }
+
     fn executor(&self, tenant: TenantId) -> BoxFuture<'_, Option<Arc<dyn Executes>>> {
         async move {
             let slot = self.relay.inner.tenants.slot(&tenant)?;
             // Why it cannot be opened is in the log and in the tenant's state.
             let node = self.relay.inner.tenants.node(&slot).await.ok()?;
             let executor: Arc<dyn Executes> =
-                Arc::new(Executor::open(node, Arc::clone(&slot.answers)).await?);
+                Arc::new(Executor::open(node, slot, self.relay.accounts()).await?);
             Some(executor)
         }
         .boxed()

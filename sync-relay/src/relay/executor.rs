@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use fieldmesh::Node;
-use fieldmesh_dialect::command::Pull;
+use fieldmesh_dialect::command::{FleetQuery, Pull};
 use fieldmesh_dialect::outcome::Page;
-use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome};
+use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome, Refusal};
 use fieldmesh_gateway::Gateway;
 use fieldmesh_http::Executes;
 use fieldmesh_model::Moment;
@@ -13,31 +13,56 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::answers::Answers;
+use super::answers::Asked;
+use super::fleet;
+use super::slot::Slot;
+use crate::accounts::{self, Accounts};
 
 /// Executes the commands of one tenant.
 pub(super) struct Executor {
     gateway: Gateway,
     /// The tenant is not closed while it is held.
     node: Arc<Node>,
-    answers: Arc<Answers>,
+    slot: Arc<Slot>,
+    /// Who its people are.
+    accounts: Arc<Accounts>,
 }
 
 impl Executor {
     /// Nothing where the relay only forwards for this tenant, or its records cannot be read.
-    pub(super) async fn open(node: Arc<Node>, answers: Arc<Answers>) -> Option<Self> {
+    pub(super) async fn open(
+        node: Arc<Node>,
+        slot: Arc<Slot>,
+        accounts: Arc<Accounts>,
+    ) -> Option<Self> {
         if !node.is_gateway() {
             let tenant = node.tenant().tenant.short();
             tracing::warn!(tenant, "an app asked, and this relay is no gateway for its tenant");
             return None;
         }
         match Gateway::open(Node::clone(&node)).await {
-            Ok(gateway) => Some(Self { gateway, node, answers }),
+            Ok(gateway) => Some(Self { gateway, node, slot, accounts }),
             Err(error) => {
                 let tenant = node.tenant().tenant.short();
                 tracing::error!(tenant, %error, "commands cannot be executed");
                 None
             }
+        }
+    }
+}
+
+async fn list_fleet(
+    slot: &Slot,
+    node: &Node,
+    gateway: (&Gateway, Arc<Accounts>),
+    query: &FleetQuery,
+) -> Outcome {
+    match fleet::list(slot, node, Some(gateway)).await {
+        Ok(devices) => Outcome::Fleet(fleet::page(devices, query, accounts::now())),
+        Err(error) => {
+            let tenant = node.tenant().tenant.short();
+            tracing::error!(tenant, %error, "the fleet cannot be listed");
+            Outcome::Refused(Refusal::Failed)
         }
     }
 }
@@ -56,15 +81,28 @@ impl Executes for Executor {
     ) -> BoxFuture<'a, Outcome> {
         let (gateway, node, caller) =
             (self.gateway.clone(), Arc::clone(&self.node), caller.clone());
-        let answers = Arc::clone(&self.answers);
+        let (slot, accounts) = (Arc::clone(&self.slot), Arc::clone(&self.accounts));
         // It goes on to its end, and the tenant stays open for that, whether or not somebody waits.
         let work = tokio::spawn(async move {
+            match &command {
+                Command::Fleet(query) => {
+                    return list_fleet(&slot, &node, (&gateway, accounts), query).await;
+                }
+                Command::Traffic(query) => {
+                    return Outcome::Traffic(slot.fleet().traffic(query, accounts::now()));
+                }
+                _ => {}
+            }
+            let asked = Asked::new(&caller, &command);
             let outcome = gateway.execute(&caller, dialect, command, at).await;
-            answers.count(&outcome);
+            slot.answers.count(&outcome);
+            if let Some((device, served)) = asked.served(&outcome) {
+                slot.fleet().serve(&device, &served, accounts::now());
+            }
             drop(node);
             outcome
         });
-        async { work.await.unwrap_or(Outcome::Refused(fieldmesh_dialect::Refusal::Failed)) }.boxed()
+        async { work.await.unwrap_or(Outcome::Refused(Refusal::Failed)) }.boxed()
     }
 
     fn follow(

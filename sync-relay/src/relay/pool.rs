@@ -29,11 +29,11 @@ const OPENING_MAX: usize = 4;
 /// Every tenant of a relay; clones are handles on the same ones.
 #[derive(Clone)]
 pub(super) struct Pool {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    key_file: PathBuf,
+pub(super) struct Inner {
+    pub(super) key_file: PathBuf,
     listener: Option<Listener>,
     open_max: usize,
     slots: RwLock<BTreeMap<TenantId, Arc<Slot>>>,
@@ -79,7 +79,7 @@ impl Pool {
         for home in homes {
             match self.look(&home).await {
                 Ok(dormant) => {
-                    self.add(Slot::new(home, &dormant), &dormant)?;
+                    self.add_looked_at(home, &dormant).await?;
                 }
                 Err(problem) => broken.push((home, problem)),
             }
@@ -94,7 +94,12 @@ impl Pool {
     /// Its home cannot be opened, or another one holds the same tenant.
     pub(super) async fn add_home(&self, home: PathBuf) -> Result<Arc<Slot>, Problem> {
         let dormant = self.look(&home).await?;
-        self.add(Slot::new(home, &dormant), &dormant)
+        self.add_looked_at(home, &dormant).await
+    }
+
+    async fn add_looked_at(&self, home: PathBuf, dormant: &Dormant) -> Result<Arc<Slot>, Problem> {
+        let fleet = self.read_book(&home).await;
+        self.add(Slot::new(home, dormant, fleet), dormant)
     }
 
     async fn look(&self, home: &Path) -> Result<Dormant, Problem> {
@@ -209,6 +214,7 @@ impl Pool {
         let Ok(mut open) = slot.node.try_lock() else { return };
         // New handles are given under the lock alone, so that this one is the last.
         let Some(node) = open.take_if(|node| Arc::strong_count(node) == 1) else { return };
+        self.keep_book(slot, &node).await;
         match slot::vitals(&node).await {
             Ok(vitals) if vitals.connections == 0 => slot.remember(&vitals),
             _ => {
@@ -273,9 +279,11 @@ impl Pool {
         self.inner.is_closed.store(true, Ordering::SeqCst);
         let mut closing = JoinSet::new();
         for slot in self.slots() {
+            let pool = self.clone();
             closing.spawn(async move {
                 let node = slot.node.lock().await.take();
                 let Some(node) = node else { return Ok(()) };
+                pool.keep_book(&slot, &node).await;
                 Node::clone(&node).shutdown().await.map_err(|error| {
                     let tenant = slot.tenant.tenant.short();
                     tracing::error!(tenant, %error, "tenant not closed in order");

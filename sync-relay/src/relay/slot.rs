@@ -10,6 +10,7 @@ use fieldmesh::{Dormant, Node};
 use tokio::time::{Instant, timeout};
 
 use super::answers::Answers;
+use crate::fleet::Fleet;
 use crate::problem;
 use crate::wire::TenantSummary;
 
@@ -28,7 +29,8 @@ pub(super) struct Slot {
     /// When it was used last, in the pool's own count.
     pub(super) used: AtomicU64,
     /// Of its apps.
-    pub(super) answers: Arc<Answers>,
+    pub(super) answers: Answers,
+    fleet: Mutex<Fleet>,
     known: Mutex<Known>,
 }
 
@@ -50,14 +52,15 @@ pub(super) struct Standing {
 }
 
 impl Slot {
-    pub(super) fn new(home: PathBuf, dormant: &Dormant) -> Self {
+    pub(super) fn new(home: PathBuf, dormant: &Dormant, fleet: Fleet) -> Self {
         Self {
             tenant: dormant.tenant(),
             can_invite: dormant.can_invite(),
             home,
             node: tokio::sync::Mutex::new(None),
             used: AtomicU64::new(0),
-            answers: Arc::default(),
+            answers: Answers::default(),
+            fleet: Mutex::new(fleet),
             known: Mutex::default(),
         }
     }
@@ -119,6 +122,11 @@ impl Slot {
             is_open,
             fault,
         }
+    }
+
+    /// What is known of its devices.
+    pub(super) fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

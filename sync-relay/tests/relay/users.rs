@@ -12,7 +12,7 @@ use crate::process::{Relay, command, command_with_input};
 const PASSWORD: &str = "tumbleweed 7\n";
 
 /// Status and body of a request to the relay.
-async fn http(relay: &Relay, request: &str, headers: &str, body: &str) -> (u16, Json) {
+pub(crate) async fn http(relay: &Relay, request: &str, headers: &str, body: &str) -> (u16, Json) {
     let address: SocketAddr = relay.ready["http"].as_str().unwrap().parse().unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();

@@ -1,9 +1,11 @@
 //! Sessions, passwords, photos and the health of the server.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::describe::Described;
-use super::schema::{Named, count, filled, list, object, of, text, time, words};
+use super::schema::{
+    Named, count, filled, flag, list, maybe, object, of, page_size, text, time, whole, words,
+};
 use crate::service::Endpoint;
 
 const PHOTOS: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/heic"];
@@ -58,7 +60,47 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
         }
         Endpoint::GivePhoto => Described::new("Give a photo").gives_media(200, "image/*", bytes()),
         Endpoint::Health => Described::new("Whether requests are served").gives(200, of("Health")),
+        Endpoint::Fleet => Described::new("List the devices of the tenant, and how they fare")
+            .query("silentHours?", count(), "Only those heard, and not for so many hours")
+            .query("failing?", flag(), "Only those of whose recent attempts too many failed")
+            .query("backlog?", flag(), "Only those with operations that are not processed")
+            .query("limit?", page_size(), "The most devices of the answer")
+            .query("cursor?", text(), "Where to go on")
+            .gives(200, of("FleetPage")),
     }
+}
+
+/// A device, of which what is null is not known.
+fn fleet_device() -> Json {
+    let kind = words(&["device", "app"]);
+    let members = [
+        ("kind", kind),
+        ("device", text()),
+        ("name", maybe(text())),
+        ("user", maybe(text())),
+        ("role", maybe(text())),
+        ("lastContact", maybe(time())),
+        ("lastInStep", maybe(time())),
+        ("version", maybe(text())),
+        ("platform", maybe(text())),
+        ("protocol", maybe(count())),
+        ("clockAheadMillis", maybe(whole())),
+        ("unsent", maybe(count())),
+        ("oldestUnsent", maybe(time())),
+        ("conflicts", maybe(count())),
+        ("attempts", count()),
+        ("failures", count()),
+        ("recentAttempts", count()),
+        ("recentFailures", count()),
+        ("failing", flag()),
+        ("lastFailureAt", maybe(time())),
+        ("lastFailure", maybe(text())),
+        ("refused", count()),
+        ("delaySeconds", maybe(count())),
+        ("bytesIn", maybe(count())),
+        ("bytesOut", maybe(count())),
+    ];
+    object(&members)
 }
 
 pub(super) fn schemas() -> Named {
@@ -95,6 +137,15 @@ pub(super) fn schemas() -> Named {
         (
             "Photo",
             object(&[("url", text()), ("id", text()), ("size", count()), ("contentType", text())]),
+        ),
+        ("FleetDevice", fleet_device()),
+        (
+            "FleetPage",
+            object(&[
+                ("devices", list(of("FleetDevice"))),
+                ("nextCursor", maybe(text())),
+                ("hasMore", flag()),
+            ]),
         ),
         ("Health", object(&[("status", text()), ("serverTime", time()), ("version", text())])),
     ]

@@ -7,6 +7,7 @@ mod apart;
 mod bases;
 mod entries;
 mod figures;
+mod fleet;
 mod halfway;
 mod live;
 mod names;

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use fieldmesh_model::{DeviceId, Filter};
+use fieldmesh_model::{DeviceId, Filter, Moment};
 use fieldmesh_net::{CloseCode, ClosedReason, Connection, LaneError, StreamError};
 use fieldmesh_replica::{Input, Lane, LinkId, LinkStats, Side};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::ending;
 
 use super::outbox::{Drain, Ending, Outbox, Unread, outbox};
@@ -31,6 +32,10 @@ pub(super) struct Link {
     pub(super) stats: LinkStats,
     /// Whether the peer has brought the end of this device's membership over it.
     pub(super) has_told_end: bool,
+    /// Whether both held the same at some time, or nobody is to blame that they did not.
+    pub(super) has_agreed: bool,
+    /// When it began, by the steady clock.
+    pub(super) begun: Moment,
     // A queue each, because a control message must not wait behind data that the peer cannot take
     // yet, nor an urgent batch behind old ones. Data is bounded by what the replica loads ahead.
     control: Outbox,
@@ -90,6 +95,8 @@ impl MeshTask {
             part,
             stats,
             has_told_end: false,
+            has_agreed: false,
+            begun: clock::steady(),
             control,
             data,
         };

@@ -8,6 +8,7 @@ use fieldmesh_model::{BatchId, ItemId};
 use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output, SessionError};
 use fieldmesh_store::{Place, Tree};
 
+use crate::clock;
 use crate::ending;
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
 use crate::places::read_batch;
@@ -58,6 +59,7 @@ impl MeshTask {
         let link = self.links.get_mut(&link)?;
         link.stats = stats.unwrap_or(link.stats);
         self.tally.sent(bytes);
+        self.books.sent(link.device, bytes);
         Some(link)
     }
 
@@ -133,12 +135,15 @@ impl MeshTask {
         let entries = facts.chain(entries).chain(healing).collect();
         let (mesh, places) = (self.mesh.clone(), Arc::clone(&self.places));
         let (projector, changes) = (self.projector.clone(), changes(batches));
+        let written_at = |batch: &Batch| (batch.header().author, batch.header().last);
+        let arrived = Call::Arrived(batches.iter().map(written_at).collect());
         let harms = Arc::clone(&self.harms);
         self.store.append_with(entries, move |result| match result {
             Ok(written) => {
                 mesh.freights.received(link, changes);
                 places.insert_all(ids.iter().copied().zip(written.into_iter().skip(skipped)));
                 harms.healed(&healed);
+                mesh.urgent(arrived);
                 mesh.urgent(Call::Input(Input::BatchesStored { ids }));
                 projector.wake();
             }
@@ -228,6 +233,13 @@ impl MeshTask {
         }
     }
 
+    /// Has the end of a link count as nobody's failure.
+    pub(super) fn spare(&mut self, link: LinkId) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.has_agreed = true;
+        }
+    }
+
     /// Forgets a link and closes its connection.
     pub(super) fn unlink(&mut self, id: LinkId, reason: &str) {
         self.in_step.remove(&id);
@@ -235,6 +247,9 @@ impl MeshTask {
         let stats = self.replica.stats(id).unwrap_or(link.stats);
         let earlier = self.earlier.entry(link.device).or_default();
         *earlier = sum(earlier, &stats);
+        if !link.has_agreed {
+            self.books.failed(link.device, reason, clock::now());
+        }
         tracing::info!(link = id.0, peer = %link.device.short(), reason, "link closed");
         self.announce(MeshEvent::Unlinked { link: id, reason: reason.into() });
     }
@@ -243,6 +258,12 @@ impl MeshTask {
         match &event {
             Event::InStep { link, .. } => {
                 self.in_step.insert(*link);
+                if let Some(link) = self.links.get_mut(link) {
+                    let is_first = !std::mem::replace(&mut link.has_agreed, true);
+                    let took = clock::steady().millis_since(link.begun);
+                    let first_after = is_first.then(|| u64::try_from(took).unwrap_or(0));
+                    self.books.agreed(link.device, first_after, clock::now());
+                }
             }
             // A link stays in step while what is new is passed on as it comes.
             Event::Stalled { link, .. } => {
@@ -281,11 +302,20 @@ impl MeshTask {
             }
             Event::Greeted { device, skew_millis, version, .. } => {
                 self.watch.greeted(*device, *skew_millis, *version);
+                self.books.greeted(*device, *skew_millis, *version, clock::now());
             }
+            Event::Refused { link: Some(link), .. } => self.not_taken(*link, 1),
+            Event::Quarantined { link, batches } => self.not_taken(*link, batches.len() as u64),
             Event::Withheld { relay, batch } => self.watch.withheld(*relay, *batch),
             event => tracing::debug!(?event, "replica"),
         }
         self.announce(MeshEvent::Replica(event));
+    }
+
+    fn not_taken(&mut self, link: LinkId, batches: u64) {
+        if let Some(link) = self.links.get(&link) {
+            self.books.refused(link.device, batches);
+        }
     }
 
     /// Has the view count batches otherwise than before.

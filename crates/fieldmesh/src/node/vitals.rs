@@ -1,6 +1,10 @@
 //! How a node fares, cheap enough to be asked every few seconds.
 
-use crate::api::Vitals;
+use std::collections::BTreeSet;
+
+use fieldmesh_model::DeviceId;
+
+use crate::api::{Dealings, Vitals};
 use crate::error::Error;
 
 use super::Node;
@@ -22,6 +26,21 @@ impl Node {
             append_failures: tally.append_failures,
             fault: tally.fault.or_else(|| self.inner.ledger.projector.fault()),
         })
+    }
+
+    /// What passed with each device since this was asked last; what nobody asks for is lost with the
+    /// node.
+    ///
+    /// # Errors
+    ///
+    /// The node is shutting down.
+    pub async fn take_dealings(&self) -> Result<Dealings, Error> {
+        self.inner.mesh.take_dealings().await.ok_or(Error::ShuttingDown)
+    }
+
+    /// The devices that belong to the tenant, by the policy as it is here.
+    pub fn members(&self) -> BTreeSet<DeviceId> {
+        self.inner.mesh.policy().members().map(|member| member.device).collect()
     }
 
     /// Whether this node holds the tenant's authority, so that [`Node::invite`] works here.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use fieldmesh_dialect::command::{Pull, Push};
 use fieldmesh_dialect::outcome::Page;
 use fieldmesh_dialect::{Caller, Command, Dialect, Dialects, FeedId, Outcome};
-use fieldmesh_http::{Certificates, Executes, Settings, Shell, serve};
+use fieldmesh_http::{Certificates, Executes, Passed, Settings, Shell, serve};
 use fieldmesh_model::{Moment, Role, TenantId};
 use fieldmesh_store::KeyFile;
 use futures::future::BoxFuture;
@@ -103,6 +103,8 @@ impl Tenants for Two {
     fn only(&self) -> Option<Tenant> {
         None
     }
+
+    fn passed(&self, _: TenantId, _: &str, _: &Passed) {}
 
     fn executor(&self, id: TenantId) -> BoxFuture<'_, Option<Arc<dyn Executes>>> {
         let number = usize::from(id == tenant(1));
