@@ -12,6 +12,7 @@ mod copies;
 mod create;
 mod diagnosis;
 mod draft;
+mod duplicates;
 mod evict;
 mod export;
 mod feed;

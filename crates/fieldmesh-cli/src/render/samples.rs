@@ -135,6 +135,7 @@ pub(crate) fn conflict() -> ConflictReport {
         values: vec![value("A", json!(82.3), Some("Ana"), 0xaa), value("B", json!(80), None, 0xbb)],
         reason: None,
         batch: None,
+        duplicate: None,
     }
 }
 

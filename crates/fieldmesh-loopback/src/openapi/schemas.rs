@@ -224,6 +224,8 @@ fn of_conflicts() -> Json {
         ("device", maybe(text())),
         ("at", time()),
     ]);
+    let duplicate =
+        object(&[("records", list(of("Record"))), ("differ", list(text())), ("more", count())]);
     let conflict = object(&[
         ("id", text()),
         ("kind", text()),
@@ -234,6 +236,7 @@ fn of_conflicts() -> Json {
         ("open", flag()),
         ("values", list(value)),
         ("reason?", text()),
+        ("duplicate?", duplicate),
     ]);
     json!({ "Conflict": conflict })
 }
@@ -313,7 +316,7 @@ fn of_requests() -> Json {
     let timeout = json!({ "type": "integer", "minimum": 1, "maximum": 50, "default": 30 });
     let sync = closed(object(&[("with?", list(text())), ("timeout?", timeout)]));
     let label = object(&[("label", text())]);
-    let side = json!({ "type": "string", "enum": ["client", "server", "latest"] });
+    let side = json!({ "type": "string", "enum": ["client", "server", "latest", "both"] });
     let take = object(&[("take", json!({ "oneOf": [label, side] }))]);
     let set = object(&[("set", list(text()))]);
     let kinds: Vec<String> =
