@@ -51,6 +51,7 @@ pub(crate) fn record() -> Record {
         version: None,
         safe: Some(Safety::Devices(2)),
         conflicts: vec!["77777777-7777-7777-7777-77777c21a9f0".into()],
+        duplicates: Vec::new(),
         remaking: None,
     }
 }

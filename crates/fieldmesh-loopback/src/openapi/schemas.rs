@@ -42,6 +42,7 @@ fn parameter(name: &str) -> Json {
         "deleted" => ("query", false, flag(), "Deleted records instead of the others"),
         "unsafe" => ("query", false, flag(), "Only records that are not safe so far"),
         "conflict" => ("query", false, flag(), "Only records that have an open conflict"),
+        "duplicates" => ("query", false, flag(), "Also records that stand behind another one"),
         "sort" => ("query", false, text(), "FIELD, FIELD:down, time:up or updated:down"),
         "limit" => {
             let schema = json!({ "type": "integer", "minimum": 1, "maximum": 1000 });
@@ -164,6 +165,7 @@ fn of_records() -> Json {
         ("safe?", json!({ "type": "string", "pattern": "^(here|relay|devices:[0-9]+)$" })),
         ("version?", text()),
         ("conflicts", list(text())),
+        ("duplicates?", list(text())),
     ]);
     let change = object(&[("field", text()), ("before", any()), ("after", any())]);
     let revision = object(&[

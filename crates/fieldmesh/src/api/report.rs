@@ -37,6 +37,10 @@ pub struct Record {
     pub version: Option<String>,
     /// Ids of its open conflicts.
     pub conflicts: Vec<String>,
+    /// Records that were made for the same thing; while nobody has decided about them, lists and
+    /// counts have one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub duplicates: Vec<DocumentId>,
     /// Where records are being made anew from the log, how far that has come: this one may be as
     /// it was once.
     #[serde(default, skip_serializing_if = "Option::is_none")]

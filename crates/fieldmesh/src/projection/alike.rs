@@ -171,6 +171,13 @@ impl Projection<'_> {
                 found.push((spot, before, after));
             }
         }
+        // Nothing in the feed tells of a record that is shown otherwise by what is said of others.
+        let places = |row: &AlikeRow| -> BTreeSet<(DocumentId, DocumentId)> {
+            row.groups.iter().flat_map(|group| group.behind.iter().copied()).collect()
+        };
+        if found.iter().any(|(_, before, after)| places(before) != places(after)) {
+            self.note_vanished();
+        }
         // Records that move together take their item along.
         for (spot, before, _) in &found {
             for group in &before.groups {

@@ -10,6 +10,8 @@ use crate::api::{
 };
 use crate::{Node, TenantOptions};
 
+mod counted;
+
 struct Crew {
     _folder: tempfile::TempDir,
     office: Node,
