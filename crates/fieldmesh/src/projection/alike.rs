@@ -112,7 +112,10 @@ impl Touched {
     /// It stands at these after it.
     pub(super) fn enter(&mut self, id: DocumentId, time: Moment, spots: Vec<Spot>) {
         for spot in spots {
-            let (_, moved) = self.0.entry(spot.hash).or_insert_with(|| (spot, Standing::new()));
+            let place = self.0.entry(spot.hash);
+            let (known, moved) = place.or_insert_with(|| (spot.clone(), Standing::new()));
+            // It is found by the schema of now.
+            *known = spot;
             moved.insert(id, Some(time));
         }
     }
