@@ -289,8 +289,8 @@ fn side(
     ConflictValue { label: label(number), value, edits, actor, at, hash }
 }
 
-// A to Z, then AA, AB and so on.
-fn label(number: usize) -> String {
+/// What a side of a conflict is called by its number: A to Z, then AA, AB and so on.
+pub fn label(number: usize) -> String {
     let last = char::from(b'A' + u8::try_from(number % 26).unwrap_or(0));
     match number / 26 {
         0 => last.to_string(),

@@ -9,6 +9,7 @@ use automerge::{AutomergeError, ObjId, ObjType, ROOT, ReadDoc, ScalarValue};
 use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DocumentId, Edit, Moment, UserId, Value};
 
+use crate::kinship::rejoin;
 use crate::{keys, part, scalar};
 
 pub(crate) type Transaction<'a> = automerge::transaction::Transaction<'a>;
@@ -146,6 +147,8 @@ pub(crate) fn delete(
     force(transaction, keys::DELETED_BY, ScalarValue::Bytes(user.as_bytes().to_vec()))?;
     match superseded_by {
         Some(other) => {
+            // Whoever puts one in the place of the other knows that both were meant, if so.
+            rejoin(transaction, other)?;
             force(transaction, keys::SUPERSEDED_BY, ScalarValue::Bytes(other.as_bytes().to_vec()))
         }
         None => Ok(()),
@@ -189,7 +192,7 @@ fn standing(transaction: &Transaction<'_>, key: &str) -> Result<Standing, Autome
 }
 
 // A new write, whatever stands there.
-fn force(
+pub(crate) fn force(
     transaction: &mut Transaction<'_>,
     key: &str,
     value: ScalarValue,

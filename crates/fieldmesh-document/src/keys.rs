@@ -1,6 +1,9 @@
 //! The keys of a document that no collection declares: they begin with `_`.
 //!
-//! All but the tombstone are written in the root change and fixed from then on.
+//! All but the tombstone, and what is said of other records, are written in the root change and
+//! fixed from then on.
+
+use fieldmesh_model::DocumentId;
 
 /// The number of the collection.
 pub(crate) const COLLECTION: &str = "_collection";
@@ -27,6 +30,9 @@ pub(crate) const DELETED_BY: &str = "_deletedBy";
 /// The record that replaces this deleted one, 16 bytes.
 pub(crate) const SUPERSEDED_BY: &str = "_supersededBy";
 
+/// What the keys begin with that say, by the id of another record, that both are meant.
+const APART_PREFIX: &str = "_apart.";
+
 /// What the client of a gateway calls the record, a whole number or a text.
 pub(crate) const NAME: &str = "_name";
 /// The user in whose name a gateway made the record, as his tokens call him.
@@ -41,5 +47,16 @@ pub(crate) fn is_system(key: &str) -> bool {
 
 /// Whether `key` is fixed by the root change.
 pub(crate) fn is_fixed(key: &str) -> bool {
-    is_system(key) && ![DELETED_AT, DELETED_BY, SUPERSEDED_BY, EDITED_FOR].contains(&key)
+    let is_loose = [DELETED_AT, DELETED_BY, SUPERSEDED_BY, EDITED_FOR].contains(&key);
+    is_system(key) && !is_loose && !key.starts_with(APART_PREFIX)
+}
+
+/// The key that says that the record is meant beside `other`.
+pub(crate) fn apart(other: DocumentId) -> String {
+    format!("{APART_PREFIX}{other}")
+}
+
+/// The record that such a key is about.
+pub(crate) fn apart_from(key: &str) -> Option<DocumentId> {
+    key.strip_prefix(APART_PREFIX)?.parse().ok()
 }

@@ -16,6 +16,7 @@ pub mod gate;
 mod guard;
 pub mod history;
 mod keys;
+mod kinship;
 mod merge;
 mod part;
 mod scalar;
@@ -29,6 +30,7 @@ pub use document::{Document, EditError, LoadError};
 pub use gate::{Accepted, Refusal, judge};
 pub use guard::Panicked;
 pub use history::{FieldChange, Revision};
+pub use kinship::Kinship;
 pub use merge::LATEST_SPREAD_MAX_MILLIS;
 pub use view::{Deletion, ReadError, RecordView};
 

@@ -95,6 +95,7 @@ impl Words {
             deleted: self.is("deleted"),
             not_safe: self.is("unsafe"),
             in_conflict: self.is("conflict"),
+            duplicates: self.is("duplicates"),
             site: self.text("site"),
             author: self.text("author"),
             device: self.text("device"),

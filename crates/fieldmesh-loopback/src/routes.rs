@@ -62,6 +62,7 @@ const QUERY: &[&str] = &[
     "deleted",
     "unsafe",
     "conflict",
+    "duplicates",
     "sort",
 ];
 const PAGE: &[&str] = &[
@@ -75,6 +76,7 @@ const PAGE: &[&str] = &[
     "deleted",
     "unsafe",
     "conflict",
+    "duplicates",
     "sort",
     "limit",
     "cursor",

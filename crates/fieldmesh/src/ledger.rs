@@ -4,6 +4,7 @@
 //! changes are built one at a time under the author's lock and handed to the store in that order;
 //! the wait for the disk happens outside, so that many writers share one sync of the disk.
 
+mod alike;
 mod aside;
 mod backup;
 mod bulk;
@@ -12,6 +13,7 @@ mod copies;
 mod create;
 mod diagnosis;
 mod draft;
+mod duplicates;
 mod evict;
 mod export;
 mod feed;

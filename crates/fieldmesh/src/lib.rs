@@ -5,6 +5,7 @@
 //! devices and relays. Calls that write return when the data is on disk; calls that read never
 //! wait for a network. Start with [`Node::builder`].
 
+mod alike;
 pub mod api;
 mod author;
 pub mod backup;

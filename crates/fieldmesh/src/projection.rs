@@ -3,6 +3,7 @@
 //! The rows are a deterministic function of the entries and the policy. Applying an entry twice
 //! changes nothing, because the position is written behind the rows and a crash may come between.
 
+pub(crate) mod alike;
 mod arrivals;
 mod damage;
 mod gone;
@@ -119,6 +120,7 @@ pub(crate) struct Projection<'a> {
     counts: BTreeMap<u16, i64>,
     chains: BTreeMap<Vec<u8>, ChainRow>,
     open: Open<'a>,
+    alike: alike::Touched,
     writes: WriteSet,
     changes: usize,
 }
@@ -141,6 +143,7 @@ impl<'a> Projection<'a> {
             counts: BTreeMap::new(),
             chains: BTreeMap::new(),
             open: Open::new(sources.store.view()),
+            alike: alike::Touched::default(),
             writes: WriteSet::default(),
             changes: 0,
         })
@@ -263,6 +266,7 @@ impl<'a> Projection<'a> {
             written.push(done.id);
             self.write(done)?;
         }
+        self.write_alike()?;
         self.write_counts()?;
         self.write_vanished()?;
         self.name_arrivals()?;
@@ -446,9 +450,9 @@ impl<'a> Projection<'a> {
 
     /// Writes what has changed of a document.
     fn write(&mut self, done: Done) -> Result<(), Error> {
-        let Done { id, scope, growth, has_vanished, writes, refused, twins, moved, counting } =
-            done;
+        let Done { id, scope, growth, has_vanished, writes, refused, twins, moved, .. } = done;
         self.writes.merge(writes);
+        self.note_alike(id, done.alike);
         if has_vanished {
             self.note_vanished();
         }
@@ -461,7 +465,7 @@ impl<'a> Projection<'a> {
                 self.writes.put(Tree::Quarantine, refused_key(newer), row);
             }
         }
-        for reference in counting {
+        for reference in done.counting {
             self.writes.delete(Tree::Quarantine, refused_key(reference));
         }
         for refused in refused {

@@ -5,6 +5,7 @@
 //! set changes of its answer. Both begin between two sets, never within one. With no reader a set
 //! costs what it did.
 
+mod behind;
 mod kept;
 mod queue;
 
@@ -18,6 +19,7 @@ use crate::error::Error;
 use crate::projection::schemas;
 use crate::rows::{self, DocumentRow};
 
+use self::behind::Behind;
 pub(crate) use self::kept::Kept;
 pub(crate) use self::queue::{Admits, Change, Queue, Taken};
 
@@ -75,12 +77,17 @@ impl Readers {
         for number in schemas::read_anew(view, &writes)? {
             listed.lose_collection(number);
         }
-        let touched = if listed.is_empty() { Vec::new() } else { read_touched(view, &writes)? };
+        if listed.is_empty() {
+            return view.apply(writes).map_err(|error| Error::store(&error));
+        }
+        let behind = Behind::read(view, &writes)?;
+        let touched = read_touched(view, &writes, &behind)?;
         self.looked_at.fetch_add(touched.len() as u64, Ordering::Relaxed);
         for kept in listed.kept.iter().filter_map(Weak::upgrade) {
             for Touched { id, before, .. } in &touched {
                 kept.keep(*id, before.as_deref())?;
             }
+            behind.moved().for_each(|(id, was)| kept.keep_behind(id, was));
         }
         view.apply(writes).map_err(|error| Error::store(&error))?;
         if listed.queues.is_empty() {
@@ -88,6 +95,10 @@ impl Readers {
         }
         for Touched { id, before, after } in &touched {
             let (before, after) = (read(before.as_ref())?, read(after.as_ref())?);
+            let scope = before.as_ref().or(after.as_ref()).map(|row| row.scope);
+            let collection = scope.unwrap_or_default().collection;
+            let (was, is) = behind.of(view, collection, *id)?;
+            let (before, after) = (before.filter(|_| !was), after.filter(|_| !is));
             for queue in listed.queues.iter().filter_map(Weak::upgrade) {
                 queue.push(*id, before.as_ref(), after.as_ref());
             }
@@ -153,8 +164,15 @@ struct Touched {
     after: Option<Vec<u8>>,
 }
 
-fn read_touched(view: &View, writes: &WriteSet) -> Result<Vec<Touched>, Error> {
+fn read_touched(view: &View, writes: &WriteSet, behind: &Behind) -> Result<Vec<Touched>, Error> {
     let mut touched = Vec::new();
+    for (id, _) in behind.moved() {
+        let key = id.as_bytes();
+        if writes.find(Tree::Document, key).is_none() {
+            let row = view.get(Tree::Document, key).map_err(|error| Error::store(&error))?;
+            touched.push(Touched { id, before: row.clone(), after: row });
+        }
+    }
     for (key, value) in writes.changed(Tree::Document) {
         let Some(id) = rows::indexed_id(key) else { continue };
         let before = view.get(Tree::Document, key).map_err(|error| Error::store(&error))?;

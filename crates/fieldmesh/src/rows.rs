@@ -115,7 +115,7 @@ pub(crate) struct ConflictMark {
     pub(crate) open: bool,
 }
 
-/// Which record an item of the inbox is about.
+/// Which record an item of the inbox is about; of several that are alike, the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ConflictRow {
     pub(crate) document: DocumentId,

@@ -74,8 +74,8 @@ async fn two_devices_that_recorded_apart_end_with_equal_exports() {
     crew.lead.record(record("well", &well)).await.unwrap();
     sync(&crew.hand, &crew.address).await;
     for hour in 0..10 {
-        for (node, oil) in [(&crew.lead, 80), (&crew.hand, 20)] {
-            let at = format!("recordedAt=2026-03-01T{hour:02}:00:00Z");
+        for (node, minute, oil) in [(&crew.lead, 0, 80), (&crew.hand, 30, 20)] {
+            let at = format!("recordedAt=2026-03-01T{hour:02}:{minute:02}:00Z");
             let oil = format!("oilVolume={}", oil + hour);
             let fields = ["wellId=Alder 1", "entryType=PRODUCTION", &at, &oil];
             node.record(record("field_entry", &fields)).await.unwrap();

@@ -13,6 +13,7 @@ Examples:
   fieldmesh conflicts show 7c21a9f0
   fieldmesh conflicts resolve 7c21a9f0 --take B
   fieldmesh conflicts resolve 7c21a9f0 --set oilVolume=81
+  fieldmesh conflicts resolve 5d30e1aa --take both
   fieldmesh conflicts resolve --all --take latest"
 )]
 pub(crate) struct ConflictsArgs {
@@ -43,6 +44,8 @@ pub(crate) enum ConflictCommand {
 pub(crate) enum Kind {
     /// Several values of one field.
     Field,
+    /// Records that were made for one thing.
+    Duplicate,
     /// A record deleted by one and edited by another.
     DeletedAndEdited,
     /// A change that could not be applied.
@@ -54,6 +57,7 @@ impl Kind {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Field => "field",
+            Self::Duplicate => "duplicate",
             Self::DeletedAndEdited => "deleted-and-edited",
             Self::Quarantine => "quarantine",
         }
@@ -69,12 +73,12 @@ pub(crate) struct ResolveArgs {
     /// Settle every open conflict alike.
     #[arg(long, conflicts_with_all = ["id", "set"])]
     pub(crate) all: bool,
-    /// The value to take: its letter, `client` (this device's own), `server` (the others'), or
-    /// `latest`.
-    #[arg(long, value_name = "A|B|C…|client|server|latest", value_parser = choice,
+    /// The value to take, or the record to keep: its letter, `client` (this device's own), `server`
+    /// (the others'), or `latest`; of records that are both meant, `both`.
+    #[arg(long, value_name = "A|B|C…|client|server|latest|both", value_parser = choice,
           required_unless_present = "set")]
     pub(crate) take: Option<Choice>,
-    /// Set values by hand instead.
+    /// Set values by hand instead; of records that are alike the first one is kept, with them.
     #[arg(long, value_name = "FIELD=VALUE", num_args = 1.., conflicts_with = "take")]
     pub(crate) set: Vec<String>,
 }
@@ -84,6 +88,7 @@ fn choice(text: &str) -> Result<Choice, String> {
         "client" => Ok(Choice::Client),
         "server" => Ok(Choice::Server),
         "latest" => Ok(Choice::Latest),
+        "both" => Ok(Choice::Both),
         letters if !letters.is_empty() && letters.bytes().all(|byte| byte.is_ascii_lowercase()) => {
             match letters.len() {
                 1 | 2 => Ok(Choice::Label(letters.to_ascii_uppercase())),
@@ -94,4 +99,5 @@ fn choice(text: &str) -> Result<Choice, String> {
     }
 }
 
-const CHOICES: &str = "take a value by its letter (A, B, C…), or one of client, server, latest";
+const CHOICES: &str =
+    "take a value by its letter (A, B, C…), or one of client, server, latest, both";

@@ -159,6 +159,9 @@ pub(crate) struct ListArgs {
     /// Only records that have an open conflict.
     #[arg(long)]
     pub(crate) conflict: bool,
+    /// Also records that stand behind another one that was made for the same thing.
+    #[arg(long)]
+    pub(crate) duplicates: bool,
     /// Deleted records instead of the others.
     #[arg(long)]
     pub(crate) deleted: bool,

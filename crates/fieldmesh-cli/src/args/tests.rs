@@ -234,6 +234,7 @@ fn a_side_of_a_conflict_is_a_letter_or_a_word() {
         ("client", Choice::Client),
         ("SERVER", Choice::Server),
         ("latest", Choice::Latest),
+        ("both", Choice::Both),
     ] {
         let Command::Conflicts(args) = command(&["conflicts", "resolve", "x", "--take", text])
         else {

@@ -167,6 +167,7 @@ pub(super) async fn list(context: &Context<'_>, args: &ListArgs) -> Result<(), F
         deleted: args.deleted,
         not_safe: args.not_safe,
         in_conflict: args.conflict,
+        duplicates: args.duplicates,
         site: args.site.clone(),
         author: args.author.clone(),
         device: args.device.clone(),

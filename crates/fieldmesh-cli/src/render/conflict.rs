@@ -1,10 +1,13 @@
 //! The conflict inbox.
 
-use fieldmesh::api::{AsideBatch, ConflictReport, ConflictValue};
+use fieldmesh::api::{AsideBatch, ConflictReport, ConflictValue, DuplicateReport};
 
 use super::record::short_id;
 use super::table::{Side, Table};
 use super::{Style, Tone, counted, one_line, pairs, short_field};
+
+/// Records that are shown beside each other.
+const COLUMNS_MAX: usize = 4;
 
 /// The inbox as a table.
 pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
@@ -22,9 +25,10 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
             .iter()
             .map(|value| format!("{} {}", value.label, style.value(&value.value)))
             .collect();
-        let values = match &conflict.batch {
-            Some(batch) => aside(batch, style),
-            None => values.join(" | "),
+        let values = match (&conflict.batch, &conflict.duplicate) {
+            (Some(batch), _) => aside(batch, style),
+            (None, Some(duplicate)) => alike(duplicate),
+            (None, None) => values.join(" | "),
         };
         let (state, tone) = state(conflict);
         table.toned_row([
@@ -64,6 +68,10 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
     if conflict.batch.is_some() {
         return text;
     }
+    if let Some(duplicate) = &conflict.duplicate {
+        text.push_str(&side_by_side(conflict, duplicate, style));
+        return text;
+    }
     let mut table = Table::new([
         ("", Side::Left),
         ("value", Side::Left),
@@ -88,6 +96,54 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
         text.push_str(&style.paint(Tone::Quiet, &advice));
         text.push('\n');
     }
+    text
+}
+
+/// How many records are alike, and in what they differ.
+fn alike(duplicate: &DuplicateReport) -> String {
+    let count = duplicate.records.len() as u64 + u64::from(duplicate.more);
+    let records = counted(count, "record", "records");
+    let differ: Vec<&str> = duplicate.differ.iter().map(|key| short_field(key)).collect();
+    match differ.is_empty() {
+        true => format!("{records}, all the same"),
+        false => format!("{records} that differ in {}", one_line(&differ.join(", "))),
+    }
+}
+
+/// Records that are alike, a column for each, with what is not the same in all of them.
+fn side_by_side(conflict: &ConflictReport, duplicate: &DuplicateReport, style: &Style) -> String {
+    let shown = || conflict.values.iter().zip(&duplicate.records).take(COLUMNS_MAX);
+    let labels = shown().map(|(value, _)| (value.label.as_str(), Side::Left));
+    let mut table = Table::new(std::iter::once(("", Side::Left)).chain(labels));
+    let mut row = |title: &str, cells: Vec<String>| {
+        table.row(std::iter::once(title.to_owned()).chain(cells));
+    };
+    row("record", shown().map(|(_, record)| format!("…{}", record.id.short())).collect());
+    row("by", shown().map(|(value, _)| author(value)).collect());
+    row("written", shown().map(|(value, _)| style.time(value.at)).collect());
+    if duplicate.records.iter().any(|record| record.deleted) {
+        let state = |deleted| if deleted { "deleted" } else { "there" }.to_owned();
+        row("state", shown().map(|(_, record)| state(record.deleted)).collect());
+    }
+    for key in &duplicate.differ {
+        let cell = |value: &ConflictValue| match value.value.get(key) {
+            None | Some(serde_json::Value::Null) => "-".to_owned(),
+            Some(value) => style.value(value),
+        };
+        row(&one_line(short_field(key)), shown().map(|(value, _)| cell(value)).collect());
+    }
+    let mut text = table.print(style);
+    let rest = duplicate.records.len().saturating_sub(COLUMNS_MAX) as u64;
+    if rest + u64::from(duplicate.more) > 0 {
+        let more = counted(rest + u64::from(duplicate.more), "record", "records");
+        text.push_str(&style.paint(Tone::Doubtful, &format!("and {more} more\n")));
+    }
+    let advice = format!(
+        "Keep one: fieldmesh conflicts resolve {} --take A|B|…, or both with --take both",
+        short_id(&conflict.id)
+    );
+    text.push_str(&style.paint(Tone::Quiet, &advice));
+    text.push('\n');
     text
 }
 

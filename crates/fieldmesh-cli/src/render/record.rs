@@ -52,6 +52,11 @@ pub(crate) fn record(record: &Record, style: &Style) -> String {
         let text = format!("{} (see `fieldmesh conflicts`)", ids.join(", "));
         about.push(("conflicts", style.paint(Tone::Doubtful, &text)));
     }
+    if !record.duplicates.is_empty() {
+        let ids: Vec<String> =
+            record.duplicates.iter().map(|id| format!("…{}", id.short())).collect();
+        about.push(("alike", style.paint(Tone::Doubtful, &ids.join(", "))));
+    }
     format!("{heading}\n{}{}", pairs(&fields, 2, style), pairs(&about, 0, style))
 }
 

@@ -51,6 +51,7 @@ pub(crate) fn record() -> Record {
         version: None,
         safe: Some(Safety::Devices(2)),
         conflicts: vec!["77777777-7777-7777-7777-77777c21a9f0".into()],
+        duplicates: Vec::new(),
         remaking: None,
     }
 }
@@ -135,6 +136,7 @@ pub(crate) fn conflict() -> ConflictReport {
         values: vec![value("A", json!(82.3), Some("Ana"), 0xaa), value("B", json!(80), None, 0xbb)],
         reason: None,
         batch: None,
+        duplicate: None,
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) fn list_pairs(query: &ListQuery) -> Pairs {
     if query.in_conflict {
         pairs.push(("conflict".into(), "true".into()));
     }
+    if query.duplicates {
+        pairs.push(("duplicates".into(), "true".into()));
+    }
     if query.partial {
         pairs.push(("partial".into(), "true".into()));
     }
@@ -91,6 +94,7 @@ fn list_pair(query: &mut ListQuery, name: &str, value: String) -> Result<(), Pro
         "deleted" => query.deleted = parsed(name, &value)?,
         "unsafe" => query.not_safe = parsed(name, &value)?,
         "conflict" => query.in_conflict = parsed(name, &value)?,
+        "duplicates" => query.duplicates = parsed(name, &value)?,
         "partial" => query.partial = parsed(name, &value)?,
         "site" => query.site = Some(value),
         "author" => query.author = Some(value),
@@ -182,6 +186,7 @@ mod tests {
             deleted: true,
             not_safe: true,
             in_conflict: true,
+            duplicates: true,
             site: Some("State 12-4".into()),
             author: Some("ana@example.org".into()),
             device: Some("truck".into()),

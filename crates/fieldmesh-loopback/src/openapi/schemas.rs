@@ -42,6 +42,7 @@ fn parameter(name: &str) -> Json {
         "deleted" => ("query", false, flag(), "Deleted records instead of the others"),
         "unsafe" => ("query", false, flag(), "Only records that are not safe so far"),
         "conflict" => ("query", false, flag(), "Only records that have an open conflict"),
+        "duplicates" => ("query", false, flag(), "Also records that stand behind another one"),
         "sort" => ("query", false, text(), "FIELD, FIELD:down, time:up or updated:down"),
         "limit" => {
             let schema = json!({ "type": "integer", "minimum": 1, "maximum": 1000 });
@@ -164,6 +165,7 @@ fn of_records() -> Json {
         ("safe?", json!({ "type": "string", "pattern": "^(here|relay|devices:[0-9]+)$" })),
         ("version?", text()),
         ("conflicts", list(text())),
+        ("duplicates?", list(text())),
     ]);
     let change = object(&[("field", text()), ("before", any()), ("after", any())]);
     let revision = object(&[
@@ -224,6 +226,8 @@ fn of_conflicts() -> Json {
         ("device", maybe(text())),
         ("at", time()),
     ]);
+    let duplicate =
+        object(&[("records", list(of("Record"))), ("differ", list(text())), ("more", count())]);
     let conflict = object(&[
         ("id", text()),
         ("kind", text()),
@@ -234,6 +238,7 @@ fn of_conflicts() -> Json {
         ("open", flag()),
         ("values", list(value)),
         ("reason?", text()),
+        ("duplicate?", duplicate),
     ]);
     json!({ "Conflict": conflict })
 }
@@ -313,7 +318,7 @@ fn of_requests() -> Json {
     let timeout = json!({ "type": "integer", "minimum": 1, "maximum": 50, "default": 30 });
     let sync = closed(object(&[("with?", list(text())), ("timeout?", timeout)]));
     let label = object(&[("label", text())]);
-    let side = json!({ "type": "string", "enum": ["client", "server", "latest"] });
+    let side = json!({ "type": "string", "enum": ["client", "server", "latest", "both"] });
     let take = object(&[("take", json!({ "oneOf": [label, side] }))]);
     let set = object(&[("set", list(text()))]);
     let kinds: Vec<String> =

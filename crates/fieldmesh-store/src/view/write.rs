@@ -61,6 +61,11 @@ impl WriteSet {
         changes.map(|((_, key), value)| (key.as_slice(), value.as_deref()))
     }
 
+    /// What becomes of a key: its new value, or none where it goes. Nothing where it stays.
+    pub fn find(&self, tree: Tree, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.changes.get(&(tree, key.to_vec())).map(Option::as_deref)
+    }
+
     /// The number of changes.
     pub fn len(&self) -> usize {
         self.changes.len()

@@ -127,7 +127,7 @@ pub struct RevokeOptions {
 /// Which items of the conflict inbox to list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConflictQuery {
-    /// Only this kind: `field`, `deleted-and-edited`, `quarantine`.
+    /// Only this kind: `field`, `duplicate`, `deleted-and-edited`, `quarantine`.
     #[serde(default)]
     pub kind: Option<String>,
     /// Also what policy `latest` settled by itself.
@@ -147,6 +147,8 @@ pub enum Choice {
     Server,
     /// The value written last by its author's clock.
     Latest,
+    /// Both of two records that were made for one thing: each is meant.
+    Both,
 }
 
 /// How to settle a conflict.

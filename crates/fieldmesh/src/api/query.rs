@@ -55,6 +55,10 @@ pub struct ListQuery {
     /// default it is not given before all are there.
     #[serde(default)]
     pub partial: bool,
+    /// Also records that stand behind another one which was made for the same thing, while nobody
+    /// has decided about them.
+    #[serde(default)]
+    pub duplicates: bool,
 }
 
 /// One page of records.

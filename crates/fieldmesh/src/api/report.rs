@@ -4,7 +4,7 @@ use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, Tena
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{DiskReport, KeptReport, Remaking, Safety, SafetyCounts};
+use super::{DiskReport, DuplicateReport, KeptReport, Remaking, Safety, SafetyCounts};
 
 /// One record as people and programs see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,10 @@ pub struct Record {
     pub version: Option<String>,
     /// Ids of its open conflicts.
     pub conflicts: Vec<String>,
+    /// Records that were made for the same thing; while nobody has decided about them, lists and
+    /// counts have one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub duplicates: Vec<DocumentId>,
     /// Where records are being made anew from the log, how far that has come: this one may be as
     /// it was once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -438,7 +442,7 @@ pub struct AdoptReport {
 pub struct ConflictReport {
     /// The item's id, the same on every replica.
     pub id: String,
-    /// `field`, `deleted-and-edited` or `quarantine`.
+    /// `field`, `duplicate`, `deleted-and-edited` or `quarantine`.
     pub kind: String,
     /// The record; of a batch that does not count, the first one it is about.
     pub record: DocumentId,
@@ -458,6 +462,9 @@ pub struct ConflictReport {
     /// A whole batch that does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<AsideBatch>,
+    /// Records that were made for the same thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<DuplicateReport>,
 }
 
 /// A batch that is kept and does not count.

@@ -150,6 +150,12 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Query<T> {
         self
     }
 
+    /// Also records that stand behind another one which was made for the same thing.
+    pub fn with_duplicates(mut self) -> Self {
+        self.list.duplicates = true;
+        self
+    }
+
     /// Only records that are not safe so far.
     pub fn not_safe(mut self) -> Self {
         self.list.not_safe = true;

@@ -38,7 +38,7 @@ pub struct CompetingValue {
 
 impl Access {
     /// Open conflicts that stand in records, by id, from behind `after` on: of at most `count`
-    /// items of the inbox.
+    /// items of the inbox. Records that are alike are not among them: apps see both.
     ///
     /// # Errors
     ///

@@ -105,6 +105,7 @@ impl Ledger {
                 changes: batch.leaves().len() as u64,
                 advice,
             }),
+            duplicate: None,
         }
     }
 }

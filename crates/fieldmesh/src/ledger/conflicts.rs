@@ -14,6 +14,7 @@ use crate::rows::{self, ConflictRow, DocumentRow, QuarantineRow};
 use crate::schema;
 
 use super::Ledger;
+use super::duplicates::KIND_DUPLICATE;
 use super::names::ViewReferences;
 use super::query::Names;
 use super::record::{Target, hex, person};
@@ -25,7 +26,7 @@ pub(super) const KIND_QUARANTINE: &str = "quarantine";
 impl Ledger {
     /// The items of the inbox, in the order of their ids.
     pub(crate) fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<ConflictReport>, Error> {
-        let kinds = [KIND_FIELD, KIND_DELETED, KIND_QUARANTINE];
+        let kinds = [KIND_FIELD, KIND_DUPLICATE, KIND_DELETED, KIND_QUARANTINE];
         if let Some(kind) = query.kind.as_deref().filter(|kind| !kinds.contains(kind)) {
             return Err(Error::Usage {
                 reason: format!("there is no conflict kind {kind:?}; choose {}", kinds.join(", ")),
@@ -45,6 +46,7 @@ impl Ledger {
         for id in documents.into_keys() {
             reports.extend(self.conflicts_of(id, &mut names)?);
         }
+        reports.extend(self.duplicates(&mut names)?);
         reports.extend(self.quarantined(&mut names)?);
         reports.extend(self.batches_aside(&mut names)?);
         reports.retain(|report| {
@@ -99,6 +101,9 @@ impl Ledger {
             };
             return Err(Error::Usage { reason });
         }
+        if report.kind == KIND_DUPLICATE {
+            return self.settle_duplicate(view, &report, resolution);
+        }
         let (document, policy) = (self.document(report.record)?, self.policy());
         let row = self.row_by(&policy, report.record)?;
         let not_found = || Error::NotFound { kind: "conflict", name: id.to_owned() };
@@ -129,6 +134,8 @@ impl Ledger {
             .conflicts(query)?
             .into_iter()
             .filter(|report| report.open && report.kind != KIND_QUARANTINE)
+            // Nobody deletes records who asks for values.
+            .filter(|report| report.kind != KIND_DUPLICATE || query.kind.is_some())
             .collect();
         let mut records = BTreeMap::new();
         for report in open {
@@ -211,6 +218,7 @@ impl Ledger {
             Choice::Client => latest(&mut found.values.iter().filter(own)),
             Choice::Server => latest(&mut found.values.iter().filter(|value| !own(value))),
             Choice::Latest => latest(&mut found.values.iter()),
+            Choice::Both => None,
         };
         label.ok_or_else(|| Error::Usage {
             reason: format!(
@@ -265,6 +273,7 @@ impl Ledger {
                 values: conflict.values.into_iter().map(value).collect(),
                 reason: None,
                 batch: None,
+                duplicate: None,
             })
             .collect())
     }
@@ -287,6 +296,7 @@ impl Ledger {
                 values: Vec::new(),
                 reason: Some(format!("{} (by device {})", row.reason, row.author.short())),
                 batch: None,
+                duplicate: None,
             });
         }
         Ok(reports)

@@ -123,6 +123,8 @@ fn check(query: &ListQuery) -> Result<(), Error> {
         "how safe records are changes without them; a live query cannot follow it, list them anew"
     } else if query.limit.is_some() || query.cursor.is_some() {
         "a live query has its whole answer; leave limit and cursor out, and bound it by time"
+    } else if query.duplicates {
+        "a live query has one of the records that are alike; list them, or ask for one by its id"
     } else {
         return Ok(());
     };

@@ -98,7 +98,8 @@ impl Ledger {
         let query = ListQuery { limit: None, cursor: None, ..query.clone() };
         let counted =
             self.planned(&query, |plan| match plan.is_everything() && kept.is_none() {
-                true => self.record_count(plan.schema.number),
+                true if plan.duplicates => self.record_count(plan.schema.number),
+                true => self.shown_count(plan.schema.number),
                 false => Ok(self.ids(plan, kept)?.len() as u64),
             })?;
         Ok(counted.1)
@@ -216,6 +217,11 @@ impl Ledger {
         record: RecordRow,
         names: &mut Names,
     ) -> Record {
+        // What cannot be read says nothing of others.
+        let (duplicates, items) = match names.any_alike(self) {
+            true => self.alike_to(id, schema, &record).unwrap_or_default(),
+            false => Default::default(),
+        };
         Record {
             id,
             collection: schema.name.clone(),
@@ -236,7 +242,10 @@ impl Ledger {
                 .into_iter()
                 .filter(|conflict| conflict.open)
                 .map(|conflict| conflict.id)
+                .filter(|id| !items.contains(id))
+                .chain(items.iter().cloned())
                 .collect(),
+            duplicates,
             remaking: None,
         }
     }

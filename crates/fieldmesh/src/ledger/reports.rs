@@ -20,16 +20,16 @@ pub(crate) struct Output {
 }
 
 impl Ledger {
-    /// Records that are not deleted, by collection.
+    /// Records that are not deleted and stand behind no other one, by collection.
     pub(crate) fn record_counts(&self) -> Result<BTreeMap<String, u64>, Error> {
         let mut counts = BTreeMap::new();
         let policy = self.policy();
         for collection in schema::all(&policy) {
-            counts.insert(collection.name.clone(), self.record_count(collection.number)?);
+            counts.insert(collection.name.clone(), self.shown_count(collection.number)?);
         }
         // Those of a collection whose definition cannot be read are here all the same.
         for signed in policy.schemas() {
-            counts.insert(schema::name(signed), self.record_count(signed.number())?);
+            counts.insert(schema::name(signed), self.shown_count(signed.number())?);
         }
         Ok(counts)
     }

@@ -15,6 +15,7 @@ use crate::harm::{self, Harmed, Outcome};
 use crate::keep::{self, LetGo, LetGoChain};
 use crate::rows::{self, ChainRow, DocumentRow, QuarantineRow};
 
+use super::alike::Moved;
 use super::{Projection, index};
 
 /// Where the view keeps, in [`Tree::Meta`], where the feed stood when records left the view last
@@ -117,6 +118,7 @@ impl Projection<'_> {
             self.forget_document(id, &row)?;
             gone.insert(id);
             if gone.len().is_multiple_of(RECORDS_PER_SET) {
+                self.write_alike()?;
                 self.write_counts()?;
                 let writes = std::mem::take(&mut self.writes);
                 self.sources.readers.apply(self.view, writes)?;
@@ -130,6 +132,7 @@ impl Projection<'_> {
         let schema = self.schemas.before(collection, &id);
         let (store, record) = (self.sources.store, row.record.as_ref());
         index::update((&schema, record), (&schema, None), id, store, &mut self.writes);
+        self.note_alike(id, Moved::of(store, (&schema, record), (&schema, None)));
         if record.is_some_and(|record| !record.deleted) {
             *self.counts.entry(collection).or_default() -= 1;
         }

@@ -143,17 +143,22 @@ fn is_numbered(collection: u16) -> bool {
 /// The keyed hashes of the groups of fields by which duplicates of a record are found, apart from
 /// those that its natural key covers.
 pub(crate) fn group_hashes(store: &Store, schema: &Collection, fields: &Fields) -> Vec<[u8; 16]> {
-    if !schema.natural_key.is_empty() {
-        return Vec::new();
-    }
     let groups = unique_keys(schema, fields, &[]).into_iter();
-    let wanted = groups.filter(|(number, _)| schema.unique[*number].fields.len() > 1);
-    let hash = |(number, bytes): (usize, Vec<u8>)| {
-        let parts =
-            [&schema.number.to_be_bytes()[..], &[u8::try_from(number).unwrap_or(0)], &bytes];
-        *store.keyed_hash("group", &parts).first_chunk().expect("32 bytes have a first sixteen")
-    };
-    wanted.map(hash).collect()
+    groups.filter_map(|(number, bytes)| group_hash(store, schema, number, &bytes)).collect()
+}
+
+/// The keyed hash of one of these groups by its canonical bytes; none where it has no such entries.
+pub(super) fn group_hash(
+    store: &Store,
+    schema: &Collection,
+    number: usize,
+    bytes: &[u8],
+) -> Option<[u8; 16]> {
+    if !schema.natural_key.is_empty() || schema.unique[number].fields.len() < 2 {
+        return None;
+    }
+    let parts = [&schema.number.to_be_bytes()[..], &[u8::try_from(number).unwrap_or(0)], bytes];
+    store.keyed_hash("group", &parts).first_chunk().copied()
 }
 
 fn gateway_keys(

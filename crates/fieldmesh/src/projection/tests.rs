@@ -24,6 +24,7 @@ use crate::places::Places;
 use crate::projector::{Projector, ProjectorThread, STEP_CHANGES_MAX, Work};
 use crate::rows::{self, DocumentRow, QuarantineRow};
 
+mod alike;
 mod feed;
 mod gone;
 mod indexes;

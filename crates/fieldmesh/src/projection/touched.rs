@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::rows::{self, ChangeRef, DocumentRow, LOCAL_LEAF, RecordRow};
 use crate::schema;
 
+use super::alike::Moved;
 use super::arrivals::Arrivals;
 use super::schemas::Schemas;
 use super::standing::Standing;
@@ -80,6 +81,8 @@ pub(super) struct Done {
     pub(super) moved: Vec<(ChangeRef, ChangeRef)>,
     /// Changes that count although they may have been refused before.
     pub(super) counting: Vec<ChangeRef>,
+    /// Where it stood and stands among records that are alike, if that may matter.
+    pub(super) alike: Moved,
 }
 
 impl Done {
@@ -118,7 +121,8 @@ impl Done {
         let has_vanished = before.1.is_some() && after.is_none();
         let (refused, twins, moved, counting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let scope = row.scope;
-        Ok(Self { id, scope, growth, has_vanished, writes, refused, twins, moved, counting })
+        let alike = Moved::default();
+        Ok(Self { id, scope, growth, has_vanished, writes, refused, twins, moved, counting, alike })
     }
 }
 
@@ -203,7 +207,7 @@ pub(super) fn apply(
     let view = sources.store.view();
     let row: Option<DocumentRow> = rows::find(view, Tree::Document, id.as_bytes())?;
     let mut row = row.unwrap_or_else(|| DocumentRow::new(work.scope));
-    let known = row.record.clone();
+    let (known, known_changes) = (row.record.clone(), row.changes.len());
     let schema = schemas.before(row.scope.collection, &id);
     let before = (&*schema, known.as_ref());
     let stood = before.1.map(|_| (row.scope.collection, row.feed));
@@ -212,7 +216,9 @@ pub(super) fn apply(
     if sources.policy.is_purged(&id) {
         waiting.free_all()?;
         let gone = DocumentRow::new(row.scope);
-        return Done::of(id, before, stood, (&schema, &gone), waiting, sources);
+        let alike = Moved::of(sources.store, before, (&schema, None));
+        let done = Done::of(id, before, stood, (&schema, &gone), waiting, sources)?;
+        return Ok(Done { alike, ..done });
     }
     let mut again = std::mem::take(&mut row.waiting);
     let arrivals = if is_remade {
@@ -260,8 +266,14 @@ pub(super) fn apply(
         // Nothing of what was said before is left.
         (moved, counting) = (Vec::new(), Vec::new());
     }
+    // A batch that holds what is here already changes nothing between records.
+    let is_moved = is_changed || is_remade || row.changes.len() != known_changes;
+    let alike = match is_moved || read_anew != Again::Nothing {
+        true => Moved::of(sources.store, before, (&after, row.record.as_ref())),
+        false => Moved::default(),
+    };
     let done = Done::of(id, before, stood, (&after, &row), waiting, sources)?;
-    Ok(Done { refused, twins, moved, counting, ..done })
+    Ok(Done { refused, twins, moved, counting, alike, ..done })
 }
 
 /// Everything that the log holds of a document and that counts, in the order of the log, and the

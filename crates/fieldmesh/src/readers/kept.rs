@@ -21,6 +21,8 @@ struct State {
     rows: BTreeMap<DocumentId, Option<Vec<u8>>>,
     bytes: usize,
     is_lost: bool,
+    /// Whether records stood behind another one that moved since.
+    behind: BTreeMap<DocumentId, bool>,
     /// Collections whose rows come to be read by another schema: nothing of them is kept.
     lost: BTreeSet<u16>,
 }
@@ -44,6 +46,25 @@ impl Kept {
             *state = State { is_lost: true, ..State::default() };
         }
         Ok(())
+    }
+
+    /// Keeps whether a record stands behind another one before it moves for the first time.
+    pub(super) fn keep_behind(&self, id: DocumentId, was: bool) {
+        let mut state = self.lock();
+        if !state.is_lost {
+            state.behind.entry(id).or_insert(was);
+            state.bytes += size_of::<DocumentId>();
+        }
+    }
+
+    /// Whether a record stood behind another one, if it moved since. Ask after the view was read.
+    pub(crate) fn was_behind(&self, id: &DocumentId) -> Result<Option<bool>, Error> {
+        Ok(self.checked()?.behind.get(id).copied())
+    }
+
+    /// Whether any record moved since that stood behind another one.
+    pub(crate) fn knows_behind(&self) -> Result<bool, Error> {
+        Ok(self.checked()?.behind.values().any(|was| *was))
     }
 
     /// Fails if rows of a collection were written anew that are not kept. Ask after they were read.

@@ -81,8 +81,12 @@ pub(super) fn read(
 fn asked(query: &ListQuery, schema: &Collection) -> Vec<u8> {
     let same = ListQuery { limit: None, cursor: None, partial: false, ..query.clone() };
     let mut bytes = rows::encode(&same);
-    // The last field is not part of the question; cursors of before it lack its byte.
-    bytes.pop();
+    // Cursors of before the last two fields lack their bytes, and the first of them is not part of
+    // the question.
+    bytes.truncate(bytes.len().saturating_sub(2));
+    if query.duplicates {
+        bytes.push(1);
+    }
     if schema::is_foreign(schema.number) {
         bytes.extend(schema.reading());
     }

@@ -12,9 +12,14 @@ use crate::rows::RecordRow;
 
 /// Names of referred records, looked up once each.
 #[derive(Default)]
-pub(crate) struct Names(BTreeMap<DocumentId, Option<String>>);
+pub(crate) struct Names(BTreeMap<DocumentId, Option<String>>, Option<bool>);
 
 impl Names {
+    /// Whether any records are alike, looked up once.
+    pub(super) fn any_alike(&mut self, ledger: &Ledger) -> bool {
+        *self.1.get_or_insert_with(|| ledger.any_alike().unwrap_or(false))
+    }
+
     pub(super) fn of_references(
         &mut self,
         ledger: &Ledger,

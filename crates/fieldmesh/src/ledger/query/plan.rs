@@ -27,8 +27,10 @@ pub(in crate::ledger) struct Plan {
     pub(super) since: Option<Moment>,
     pub(super) until: Option<Moment>,
     deleted: bool,
-    in_conflict: bool,
+    pub(super) in_conflict: bool,
     pub(super) not_safe: bool,
+    /// Whether records count that stand behind another one.
+    pub(super) duplicates: bool,
     order: Order,
     /// Where the page before ended.
     pub(super) behind: Option<Position>,
@@ -86,6 +88,7 @@ impl Ledger {
             deleted: query.deleted,
             in_conflict: query.in_conflict,
             not_safe: query.not_safe,
+            duplicates: query.duplicates,
             order,
             behind,
             limit: query.limit.unwrap_or(usize::MAX),

@@ -29,7 +29,9 @@ impl Ledger {
         kept: Option<&Kept>,
         mut take: impl FnMut(Read) -> Result<ControlFlow<()>, Error>,
     ) -> Result<u64, Error> {
-        let mut read = 0;
+        let (mut read, number) = (0, plan.schema.number);
+        let is_sifted = !plan.duplicates && self.any_behind(kept, number)?;
+        let is_marked = plan.in_conflict && self.any_alike()?;
         let mut indexes: Vec<Keys<'_>> =
             plan.prefixes.iter().map(|prefix| self.keys(plan, prefix)).collect();
         let mut last: Option<DocumentId> = None;
@@ -45,12 +47,18 @@ impl Ledger {
             if row.scope.collection != plan.schema.number {
                 continue;
             }
-            let Some(record) = row.record.take() else { continue };
+            let Some(mut record) = row.record.take() else { continue };
+            if is_marked {
+                self.mark_alike(id, &plan.schema, &mut record)?;
+            }
             // An index that was not kept for a while may name a record under an earlier time too.
             let time = record_time(&plan.schema, &record);
             let is_current = rows::indexed_time(&key) == Some(rows::sortable(time));
             if is_current && plan.admits(&row, &record) && plan.is_behind(id, &record) {
                 last = Some(id);
+                if is_sifted && self.is_behind_another(kept, number, id)? {
+                    continue;
+                }
                 if take((id, row, record))?.is_break() {
                     break;
                 }
@@ -87,7 +95,7 @@ impl Ledger {
         walked: &BTreeSet<DocumentId>,
         waiting: &mut Vec<Read>,
     ) -> Result<u64, Error> {
-        let mut read = 0;
+        let (mut read, number) = (0, plan.schema.number);
         for id in kept.ids()? {
             let Some(bytes) = kept.find(&id)?.flatten().filter(|_| !walked.contains(&id)) else {
                 continue;
@@ -96,7 +104,9 @@ impl Ledger {
             let mut row: DocumentRow = rows::decode(&bytes)?;
             let Some(record) = row.record.take() else { continue };
             let is_purged = self.policy().is_purged(&id);
-            if !is_purged && plan.admits(&row, &record) && plan.is_behind(id, &record) {
+            let is_shown = plan.duplicates || !self.is_behind_another(Some(kept), number, id)?;
+            let is_wanted = is_shown && !is_purged && plan.admits(&row, &record);
+            if is_wanted && plan.is_behind(id, &record) {
                 waiting.push((id, row, record));
             }
         }

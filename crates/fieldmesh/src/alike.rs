@@ -1,0 +1,112 @@
+//! Records that were made for the same thing: which of them somebody has to decide about, and
+//! which is shown meanwhile.
+//!
+//! Records are alike that share what their collection says no two of its records share. What
+//! follows from that depends on the records alone, so every replica comes to the same items.
+
+pub(crate) mod row;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fieldmesh_document::Kinship;
+use fieldmesh_model::DocumentId;
+
+/// Records of one group that are compared with each other; the item tells of more.
+pub(crate) const MEMBERS_MAX: usize = 64;
+
+/// A record of a group, and what it says of others.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) id: DocumentId,
+    pub(crate) kinship: Kinship,
+}
+
+impl Member {
+    fn is_live(&self) -> bool {
+        !self.kinship.is_deleted
+    }
+
+    fn is_apart(&self, other: &Self) -> bool {
+        self.kinship.apart_from.contains(&other.id) || other.kinship.apart_from.contains(&self.id)
+    }
+}
+
+/// What follows from a group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Verdict {
+    /// The records about which somebody has to decide, by id; none if nobody has.
+    pub(crate) open: BTreeSet<DocumentId>,
+    /// The records that do not count meanwhile, each with the one that is shown in its place.
+    pub(crate) behind: BTreeMap<DocumentId, DocumentId>,
+}
+
+/// Judges the records of a group, of which no two have one id.
+///
+/// Somebody has to decide while any two records are there of which nobody has said that both are
+/// meant. The same holds where people have settled it differently without knowing of each other:
+/// each keeps another record, so that none is left, or one says that both are meant and the other
+/// keeps one.
+pub(crate) fn judge(members: &[Member]) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut live: Vec<&Member> = members.iter().filter(|member| member.is_live()).collect();
+    live.sort_by_key(|member| member.id);
+    let mut shown: Vec<&Member> = Vec::new();
+    for (index, member) in live.iter().enumerate() {
+        for other in live[..index].iter().filter(|other| !member.is_apart(other)) {
+            verdict.open.extend([member.id, other.id]);
+        }
+        match shown.iter().find(|other| !member.is_apart(other)) {
+            Some(first) => {
+                verdict.behind.insert(member.id, first.id);
+            }
+            None => shown.push(*member),
+        }
+    }
+    verdict.open.extend(lost(members));
+    for member in members.iter().filter(|member| !member.is_live()) {
+        let is_contrary = |other: &&Member| {
+            member.kinship.superseded_by.contains(&other.id) && member.is_apart(other)
+        };
+        for other in members.iter().filter(is_contrary) {
+            verdict.open.extend([member.id, other.id]);
+        }
+    }
+    verdict
+}
+
+/// The deleted records in whose place others stand that are gone in the same way, so that what was
+/// kept by one person is gone by the word of another.
+fn lost(members: &[Member]) -> BTreeSet<DocumentId> {
+    let known: BTreeSet<DocumentId> = members.iter().map(|member| member.id).collect();
+    let is_settled = |member: &&Member| member.is_live() || member.kinship.superseded_by.is_empty();
+    let (settled, mut lost): (Vec<&Member>, Vec<&Member>) = members.iter().partition(is_settled);
+    let mut settled: BTreeSet<DocumentId> = settled.into_iter().map(|member| member.id).collect();
+    loop {
+        let is_lost = |member: &&Member| {
+            let mut kept = member.kinship.superseded_by.iter();
+            kept.all(|id| known.contains(id) && !settled.contains(id))
+        };
+        let (still, found): (Vec<&Member>, Vec<&Member>) = lost.into_iter().partition(is_lost);
+        lost = still;
+        if found.is_empty() {
+            return lost.into_iter().map(|member| member.id).collect();
+        }
+        settled.extend(found.into_iter().map(|member| member.id));
+    }
+}
+
+/// The id of an item: the same on every replica, whatever came first.
+pub(crate) fn item_id(collection: u16, unique: usize, members: &BTreeSet<DocumentId>) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/duplicate-id/1");
+    hasher.update(&collection.to_be_bytes());
+    hasher.update(&(unique as u64).to_be_bytes());
+    for id in members {
+        hasher.update(id.as_bytes());
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Goal: nobody's record is gone without a word, and what two people settle apart from each other
+//! is asked again.
+//! Method: small groups, settled by hand.
+
+use super::*;
+
+fn id(number: u8) -> DocumentId {
+    DocumentId::from_bytes([number; 16])
+}
+
+fn ids(numbers: &[u8]) -> BTreeSet<DocumentId> {
+    numbers.iter().copied().map(id).collect()
+}
+
+fn live(number: u8, apart_from: &[u8]) -> Member {
+    let kinship = Kinship { apart_from: ids(apart_from), ..Kinship::default() };
+    Member { id: id(number), kinship }
+}
+
+fn gone(number: u8, superseded_by: &[u8]) -> Member {
+    let superseded_by = ids(superseded_by);
+    let kinship = Kinship { is_deleted: true, superseded_by, ..Kinship::default() };
+    Member { id: id(number), kinship }
+}
+
+fn open(members: &[Member]) -> BTreeSet<DocumentId> {
+    judge(members).open
+}
+
+#[test]
+fn two_records_of_one_thing_are_open_and_the_earlier_one_is_shown() {
+    let verdict = judge(&[live(2, &[]), live(1, &[]), gone(3, &[])]);
+    assert_eq!(verdict.open, ids(&[1, 2]));
+    assert_eq!(verdict.behind, BTreeMap::from([(id(2), id(1))]));
+    assert_eq!(judge(&[live(1, &[]), gone(2, &[1])]), Verdict::default());
+}
+
+#[test]
+fn records_that_were_told_apart_both_count_until_another_one_comes() {
+    assert_eq!(judge(&[live(1, &[2]), live(2, &[])]), Verdict::default());
+    let verdict = judge(&[live(1, &[2]), live(2, &[1]), live(3, &[])]);
+    assert_eq!(verdict.open, ids(&[1, 2, 3]));
+    assert_eq!(verdict.behind, BTreeMap::from([(id(3), id(1))]));
+}
+
+#[test]
+fn what_each_of_two_people_kept_is_not_gone_by_the_word_of_the_other() {
+    assert_eq!(open(&[gone(1, &[2]), gone(2, &[1])]), ids(&[1, 2]));
+    assert_eq!(open(&[gone(1, &[2]), gone(2, &[1]), gone(3, &[1, 2])]), ids(&[1, 2, 3]));
+    assert_eq!(open(&[gone(1, &[2]), gone(2, &[3]), gone(3, &[1]), live(4, &[])]), ids(&[1, 2, 3]));
+    assert_eq!(open(&[live(1, &[]), gone(2, &[1, 3]), gone(3, &[2])]), ids(&[]));
+    assert_eq!(open(&[gone(1, &[9]), gone(2, &[1])]), ids(&[]), "one of another group took over");
+}
+
+#[test]
+fn a_record_that_one_person_means_beside_the_other_is_not_dropped_by_who_did_not_know() {
+    let mut dropped = gone(2, &[1]);
+    dropped.kinship.apart_from = ids(&[1]);
+    assert_eq!(open(&[live(1, &[]), dropped.clone()]), ids(&[1, 2]));
+    assert_eq!(open(&[live(1, &[2]), gone(2, &[1])]), ids(&[1, 2]));
+    assert_eq!(judge(&[live(1, &[]), dropped]).behind.len(), 0);
+}

@@ -1,0 +1,89 @@
+//! Records that stand behind another one while nobody has decided about them: lists, counts and
+//! exports have the other one alone, and it says so.
+
+use fieldmesh_model::DocumentId;
+use fieldmesh_model::schema::Collection;
+use fieldmesh_store::{Direction, KeyRange, Tree};
+
+use crate::alike::row::{ALIKE_PREFIX, AlikeRow, alike_key, behind_id, behind_prefix, is_behind};
+use crate::error::Error;
+use crate::projection::alike::Spot;
+use crate::readers::Kept;
+use crate::rows::{self, ConflictMark, RecordRow};
+
+use super::Ledger;
+
+impl Ledger {
+    /// Whether any record of a collection stands behind another one, or did in the snapshot.
+    pub(super) fn any_behind(&self, kept: Option<&Kept>, collection: u16) -> Result<bool, Error> {
+        let range = KeyRange::prefix(&behind_prefix(collection));
+        let first = rows::edge(self.view(), Tree::Meta, &range, Direction::Ascending)?;
+        let knows = kept.map_or(Ok(false), Kept::knows_behind)?;
+        Ok(first.is_some() || knows)
+    }
+
+    /// Whether a record stands behind another one, or did in the snapshot.
+    pub(super) fn is_behind_another(
+        &self,
+        kept: Option<&Kept>,
+        collection: u16,
+        id: DocumentId,
+    ) -> Result<bool, Error> {
+        let is_now = is_behind(self.view(), collection, id)?;
+        // Asked after the view was read: what is not kept by then was read as it was.
+        let was = kept.map_or(Ok(None), |kept| kept.was_behind(&id))?;
+        Ok(was.unwrap_or(is_now))
+    }
+
+    /// Records of a collection that are not deleted and stand behind no other one.
+    pub(super) fn shown_count(&self, collection: u16) -> Result<u64, Error> {
+        let (mut behind, mut last) = (0, None);
+        let range = KeyRange::prefix(&behind_prefix(collection));
+        for key in rows::keys(self.view(), Tree::Meta, range, Direction::Ascending) {
+            let id = behind_id(&key?).map(|(_, id)| id);
+            behind += u64::from(id != last);
+            last = id;
+        }
+        Ok(self.record_count(collection)?.saturating_sub(behind))
+    }
+
+    /// Whether any records are alike of which nobody has decided.
+    pub(super) fn any_alike(&self) -> Result<bool, Error> {
+        let range = KeyRange::prefix(ALIKE_PREFIX);
+        Ok(rows::edge(self.view(), Tree::Meta, &range, Direction::Ascending)?.is_some())
+    }
+
+    /// Adds to a record's conflicts the items about records that are alike.
+    pub(super) fn mark_alike(
+        &self,
+        id: DocumentId,
+        schema: &Collection,
+        record: &mut RecordRow,
+    ) -> Result<(), Error> {
+        let (_, items) = self.alike_to(id, schema, record)?;
+        record.conflicts.extend(items.into_iter().map(|id| ConflictMark { id, open: true }));
+        Ok(())
+    }
+
+    /// The records that were made for the same thing as this one, and the items about them.
+    pub(super) fn alike_to(
+        &self,
+        id: DocumentId,
+        schema: &Collection,
+        record: &RecordRow,
+    ) -> Result<(Vec<DocumentId>, Vec<String>), Error> {
+        let (mut others, mut items) = (Vec::new(), Vec::new());
+        for spot in Spot::of(&self.store, schema, record) {
+            let row: Option<AlikeRow> =
+                rows::find(self.view(), Tree::Meta, &alike_key(&spot.hash))?;
+            let groups = row.unwrap_or_default().groups.into_iter();
+            for group in groups.filter(|group| group.members.contains(&id)) {
+                others.extend(group.members.into_iter().filter(|other| *other != id));
+                items.push(group.item);
+            }
+        }
+        others.sort_unstable();
+        others.dedup();
+        Ok((others, items))
+    }
+}

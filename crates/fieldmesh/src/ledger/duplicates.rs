@@ -1,0 +1,207 @@
+//! Items of the inbox about records that were made for the same thing.
+
+use std::collections::BTreeSet;
+
+use fieldmesh_document::conflict::label;
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::validate::validate_edit;
+use fieldmesh_model::{DocumentId, Edit, Fields, Value};
+use fieldmesh_store::{Direction, KeyRange, Tree};
+use serde_json::{Map, Value as Json};
+
+use crate::alike::row::{ALIKE_PREFIX, AlikeGroup, AlikeRow};
+use crate::api::{
+    Choice, ConflictReport, ConflictValue, DuplicateReport, Edits, Record, Resolution,
+};
+use crate::error::Error;
+use crate::{rows, schema};
+
+use super::Ledger;
+use super::names::ViewReferences;
+use super::query::Names;
+use super::record::{Target, person};
+
+pub(super) const KIND_DUPLICATE: &str = "duplicate";
+
+impl Ledger {
+    /// The open items about records that are alike.
+    pub(super) fn duplicates(&self, names: &mut Names) -> Result<Vec<ConflictReport>, Error> {
+        let mut reports = Vec::new();
+        let range = KeyRange::prefix(ALIKE_PREFIX);
+        for row in rows::scan(self.view(), Tree::Meta, range, Direction::Ascending) {
+            let row: AlikeRow = rows::decode(&row?.1)?;
+            for group in row.groups {
+                reports.extend(self.duplicate(group, names)?);
+            }
+        }
+        Ok(reports)
+    }
+
+    fn duplicate(
+        &self,
+        group: AlikeGroup,
+        names: &mut Names,
+    ) -> Result<Option<ConflictReport>, Error> {
+        let policy = self.policy();
+        let mut read = Vec::new();
+        for id in &group.members {
+            let Some(row) = self.row_by(&policy, *id)? else { continue };
+            let Some(record) = row.record else { continue };
+            read.push((*id, self.schema(row.scope.collection), record));
+        }
+        // What was purged a moment ago may not be taken out so far.
+        let Some((first, schema, record)) = read.first().filter(|_| read.len() > 1) else {
+            return Ok(None);
+        };
+        let name = names.of_unshown(self, schema, record).unwrap_or_else(|| first.short());
+        let (record, collection) = (*first, schema.name.clone());
+        let differ = differing(&read.iter().map(|(_, _, record)| &record.fields));
+        let mut report = ConflictReport {
+            id: group.item,
+            kind: KIND_DUPLICATE.into(),
+            record,
+            collection,
+            name,
+            field: String::new(),
+            open: true,
+            values: Vec::with_capacity(read.len()),
+            reason: None,
+            batch: None,
+            duplicate: None,
+        };
+        let mut records = Vec::with_capacity(read.len());
+        for (number, (id, schema, record)) in read.into_iter().enumerate() {
+            let device = record.device;
+            let held = differ.iter().map(|key| {
+                let value = record.fields.get(key).map_or(Json::Null, Value::to_json);
+                (key.clone(), value)
+            });
+            report.values.push(ConflictValue {
+                label: label(number),
+                value: Json::Object(held.collect::<Map<_, _>>()),
+                user: policy.known(&device).map(person),
+                device: Some(device),
+                at: record.updated_at,
+            });
+            records.push(self.to_record(id, &schema, record, names));
+        }
+        let differ = differ.into_iter().collect();
+        report.duplicate = Some(DuplicateReport { records, differ, more: group.more });
+        Ok(Some(report))
+    }
+}
+
+impl Ledger {
+    /// Settles an item about records that are alike, read from the view of this number; gives the
+    /// record that is kept.
+    ///
+    /// What is kept is written before anything is deleted, and each step is taken once only: a
+    /// crash leaves the item open, and the same command ends it.
+    pub(super) fn settle_duplicate(
+        &self,
+        view: u64,
+        report: &ConflictReport,
+        resolution: &Resolution,
+    ) -> Result<Record, Error> {
+        let found = report.duplicate.as_ref().filter(|found| !found.records.is_empty());
+        let not_found = || Error::NotFound { kind: "conflict", name: report.id.clone() };
+        let records = &found.ok_or_else(not_found)?.records;
+        let policy = self.policy();
+        let schema = schema::named(&policy, &report.collection)?;
+        for record in records {
+            self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
+        }
+        let target = |id| Target { id, view, version: None };
+        let ids: Vec<DocumentId> = records.iter().map(|record| record.id).collect();
+        let others_of = |id| ids.iter().copied().filter(|other| *other != id).collect::<Vec<_>>();
+        let (kept, edits) = match resolution {
+            Resolution::Take(Choice::Both) => {
+                let apart = ids.iter().map(|id| {
+                    self.change(target(*id), &schema, |document, actor, at| {
+                        document.tell_apart(actor, at, &others_of(*id))
+                    })
+                });
+                let apart = apart.collect::<Result<Vec<_>, _>>()?;
+                return apart.into_iter().next().ok_or_else(not_found);
+            }
+            Resolution::Take(choice) => (self.chosen(choice, &report.values, &ids)?, Vec::new()),
+            Resolution::Set(assignments) => {
+                schema::known(&policy, schema.number)?;
+                (ids[0], self.merged(&schema, ids[0], assignments)?)
+            }
+        };
+        let others = others_of(kept);
+        let user = self.user();
+        let mut record = self.change(target(kept), &schema, |document, actor, at| {
+            document.keep_over(actor, at, &others)
+        })?;
+        if !edits.is_empty() {
+            record = self.change(target(kept), &schema, |document, actor, at| {
+                document.edit(&schema, actor, at, &edits)
+            })?;
+        }
+        for other in others {
+            self.change(target(other), &schema, |document, actor, at| {
+                document.give_way(actor, at, user, kept)
+            })?;
+        }
+        Ok(record)
+    }
+
+    /// The edits of the record that is kept, checked.
+    fn merged(
+        &self,
+        schema: &Collection,
+        id: DocumentId,
+        assignments: &[String],
+    ) -> Result<Vec<Edit>, Error> {
+        let edits = Edits { assignments: assignments.to_vec(), ..Edits::default() };
+        let edits = self.read_edits(schema, &edits)?;
+        let record = self.row(id)?.and_then(|row| row.record).ok_or_else(|| self.no_record(id))?;
+        let references = ViewReferences::new(self, schema, Some(id));
+        references.judge(validate_edit(schema, &record.fields, &edits, &references))
+    }
+
+    /// The record that a choice comes to.
+    fn chosen(
+        &self,
+        choice: &Choice,
+        values: &[ConflictValue],
+        ids: &[DocumentId],
+    ) -> Result<DocumentId, Error> {
+        let is_own = |value: &ConflictValue| value.device == Some(self.device());
+        let fits = |value: &ConflictValue| match choice {
+            Choice::Label(label) => value.label.eq_ignore_ascii_case(label.trim()),
+            Choice::Client => is_own(value),
+            Choice::Server => !is_own(value),
+            Choice::Latest => true,
+            Choice::Both => false,
+        };
+        let fitting = values.iter().zip(ids).filter(|(value, _)| fits(value));
+        let chosen = fitting.max_by_key(|(value, id)| (value.at, **id)).map(|(_, id)| *id);
+        chosen.ok_or_else(|| {
+            let labels: Vec<&str> = values.iter().map(|value| value.label.as_str()).collect();
+            let labels = labels.join(", ");
+            Error::Usage {
+                reason: format!("none of the records is that one; choose {labels}, or both"),
+            }
+        })
+    }
+}
+
+/// The keys under which not all hold the same.
+fn differing<'a>(records: &(impl Iterator<Item = &'a Fields> + Clone)) -> BTreeSet<String> {
+    let keys: BTreeSet<&String> = records.clone().flat_map(Fields::keys).collect();
+    let differs = |key: &&String| {
+        let mut values = records.clone().map(|fields| fields.get(*key));
+        let first = values.next().flatten();
+        !values.all(|value| match (first, value) {
+            (Some(first), Some(value)) => first.is_same(value),
+            (first, value) => first.is_none() && value.is_none(),
+        })
+    };
+    keys.into_iter().filter(differs).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Records that were made for one thing, on real nodes: found on every device, settled on any.
+
+use std::time::Duration;
+
+use fieldmesh_model::{DocumentId, Role};
+
+use crate::api::{
+    Choice, ConflictQuery, ConflictReport, Edits, InviteOptions, NewRecord, Resolution,
+    SyncOptions, SyncResult,
+};
+use crate::{Node, TenantOptions};
+
+mod counted;
+
+struct Crew {
+    _folder: tempfile::TempDir,
+    office: Node,
+    truck: Node,
+    address: String,
+    well: DocumentId,
+}
+
+fn record(collection: &str, assignments: &[&str]) -> NewRecord {
+    let assignments = assignments.iter().map(|text| (*text).to_owned()).collect();
+    NewRecord { collection: collection.into(), assignments, ..NewRecord::default() }
+}
+
+impl Crew {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("office")).passphrase("one");
+        let (office, _) = builder.create_tenant(options).await.unwrap();
+        let address = office.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
+        let valid = Duration::from_secs(600);
+        let options = InviteOptions { role: Role::Manager, user: None, valid, count: 1 };
+        let invitation = office.invite(options).await.unwrap().remove(0).invitation;
+        let builder = Node::builder(folder.path().join("truck")).passphrase("one");
+        let (truck, _) = builder.join(&invitation, Some("truck".into())).await.unwrap();
+        let well = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+        let well = office.record(record("well", &well)).await.unwrap().id;
+        let crew = Self { _folder: folder, office, truck, address, well };
+        crew.sync().await;
+        crew
+    }
+
+    async fn sync(&self) {
+        let with = vec![self.address.clone()];
+        let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
+        let report = self.truck.sync(options, |_| {}).await.unwrap();
+        assert_eq!(report.result, SyncResult::Ok, "{report:?}");
+    }
+
+    /// An entry of one moment, which each device may make once.
+    async fn entry(&self, node: &Node, minute: u32, oil: u32) -> DocumentId {
+        let (well, oil) = (format!("wellId={}", self.well), format!("oilVolume={oil}"));
+        let at = format!("recordedAt=2026-03-01T08:{minute:02}:00Z");
+        let assignments = [&*well, "entryType=PRODUCTION", &*at, &*oil];
+        node.record(record("field_entry", &assignments)).await.unwrap().id
+    }
+
+    /// One entry on each device, of one thing, by id.
+    async fn twins(&self) -> [DocumentId; 2] {
+        let mut ids = [self.entry(&self.office, 0, 80).await, self.entry(&self.truck, 0, 81).await];
+        self.sync().await;
+        ids.sort();
+        ids
+    }
+}
+
+async fn open(node: &Node) -> Vec<ConflictReport> {
+    node.conflicts(ConflictQuery::default()).await.unwrap()
+}
+
+async fn is_deleted(node: &Node, id: DocumentId) -> bool {
+    node.show(&id.to_string()).await.unwrap().deleted
+}
+
+fn take(label: &str) -> Resolution {
+    Resolution::Take(Choice::Label(label.into()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_made_on_two_devices_is_one_item_on_both_until_one_is_deleted() {
+    let crew = Crew::new().await;
+    let ids = crew.twins().await;
+    let found = open(&crew.office).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((&*found[0].kind, found[0].record), ("duplicate", ids[0]));
+    let duplicate = found[0].duplicate.as_ref().unwrap();
+    assert_eq!(duplicate.records.iter().map(|it| it.id).collect::<Vec<_>>(), ids);
+    assert_eq!(duplicate.differ, ["data.oilVolume", "deviceId"]);
+    assert_eq!(open(&crew.truck).await, found);
+    // The same entry once more is itself.
+    let again = crew.office.show(&ids[0].to_string()).await.unwrap();
+    assert!(crew.office.record(record("field_entry", &["wellId=Alder 1"])).await.is_err());
+    assert!(!again.deleted);
+
+    let edits = Edits { assignments: vec!["gasVolume=2".into()], ..Edits::default() };
+    crew.office.edit(&ids[1].to_string(), edits).await.unwrap();
+    assert_eq!(open(&crew.office).await.len(), 1);
+    crew.office.delete(&ids[1].to_string()).await.unwrap();
+    assert_eq!(open(&crew.office).await, []);
+    crew.sync().await;
+    assert_eq!(open(&crew.truck).await, []);
+    crew.truck.restore(&ids[1].to_string()).await.unwrap();
+    assert_eq!(open(&crew.truck).await.len(), 1, "both are there again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_is_kept_with_what_the_other_knew_and_both_devices_agree() {
+    let crew = Crew::new().await;
+    let ids = crew.twins().await;
+    let item = open(&crew.truck).await.remove(0).id;
+    let wrong = crew.truck.resolve(&item, take("C")).await;
+    assert!(matches!(wrong, Err(crate::Error::Usage { .. })), "{wrong:?}");
+    let merged = Resolution::Set(vec!["waterVolume=7".into()]);
+    assert_eq!(crew.truck.resolve(&item, merged).await.unwrap().id, ids[0]);
+    assert_eq!(open(&crew.truck).await, []);
+    crew.sync().await;
+    assert_eq!(open(&crew.office).await, []);
+    let kept = crew.office.show(&ids[0].to_string()).await.unwrap();
+    assert_eq!(kept.fields["data"]["waterVolume"], 7, "{kept:?}");
+    assert!(!kept.deleted && is_deleted(&crew.office, ids[1]).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_both_meant_are_no_item_any_more() {
+    let crew = Crew::new().await;
+    let ids = crew.twins().await;
+    let item = open(&crew.office).await.remove(0).id;
+    crew.office.resolve(&item, Resolution::Take(Choice::Both)).await.unwrap();
+    crew.sync().await;
+    for node in [&crew.office, &crew.truck] {
+        assert_eq!(open(node).await, []);
+        assert!(!is_deleted(node, ids[0]).await && !is_deleted(node, ids[1]).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_each_device_kept_is_asked_again_and_the_one_that_is_taken_comes_back() {
+    let crew = Crew::new().await;
+    let ids = crew.twins().await;
+    let item = open(&crew.office).await.remove(0).id;
+    crew.office.resolve(&item, take("A")).await.unwrap();
+    crew.truck.resolve(&item, take("B")).await.unwrap();
+    crew.sync().await;
+    assert!(is_deleted(&crew.office, ids[0]).await && is_deleted(&crew.office, ids[1]).await);
+    let found = open(&crew.office).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(open(&crew.truck).await, found);
+    crew.truck.resolve(&found[0].id, take("b")).await.unwrap();
+    crew.sync().await;
+    for node in [&crew.office, &crew.truck] {
+        assert_eq!(open(node).await, []);
+        assert!(is_deleted(node, ids[0]).await && !is_deleted(node, ids[1]).await);
+    }
+}

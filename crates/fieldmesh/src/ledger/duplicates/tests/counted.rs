@@ -1,0 +1,78 @@
+//! Goal: while nobody has decided about records that are alike, every list, count, export, live
+//! query and snapshot has one of them, which says so.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::api::{ExportQuery, ListQuery, LiveEvent, Record};
+
+fn entries(duplicates: bool) -> ListQuery {
+    let collection = "field_entry".into();
+    ListQuery { collection, duplicates, ..ListQuery::default() }
+}
+
+async fn listed(node: &Node, duplicates: bool) -> BTreeSet<DocumentId> {
+    ids(node.list(entries(duplicates)).await.unwrap())
+}
+
+fn ids(records: Vec<Record>) -> BTreeSet<DocumentId> {
+    records.into_iter().map(|record| record.id).collect()
+}
+
+async fn exported(node: &Node) -> usize {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let query = ExportQuery { list: entries(false), ..ExportQuery::default() };
+    node.export(query, file.reopen().unwrap()).await.unwrap();
+    std::fs::read_to_string(file.path()).unwrap().lines().count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_duplicate_counts_once_and_says_so() {
+    let crew = Crew::new().await;
+    let twins = crew.twins().await;
+    let item = open(&crew.office).await.remove(0).id;
+    for node in [&crew.office, &crew.truck] {
+        let list = node.list(entries(false)).await.unwrap();
+        assert_eq!(list.len(), 1, "{list:?}");
+        assert_eq!((list[0].id, &list[0].duplicates), (twins[0], &vec![twins[1]]));
+        assert!(list[0].conflicts.iter().eq([&item]), "{list:?}");
+        assert_eq!(node.count(entries(false)).await.unwrap(), 1);
+        assert_eq!(node.status().await.unwrap().records["field_entry"], 1);
+        assert_eq!(exported(node).await, 1);
+        assert_eq!(listed(node, true).await, BTreeSet::from(twins));
+        assert_eq!(node.count(entries(true)).await.unwrap(), 2);
+        let other = node.show(&twins[1].to_string()).await.unwrap();
+        assert_eq!(other.duplicates, [twins[0]]);
+    }
+    crew.office.resolve(&item, Resolution::Take(Choice::Both)).await.unwrap();
+    assert_eq!(listed(&crew.office, false).await, BTreeSet::from(twins));
+    assert_eq!(crew.office.count(entries(false)).await.unwrap(), 2);
+    let shown = crew.office.show(&twins[0].to_string()).await.unwrap();
+    assert!(shown.duplicates.is_empty() && shown.conflicts.is_empty(), "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_query_and_a_snapshot_see_a_record_step_behind_another_one() {
+    let crew = Crew::new().await;
+    let mut own = BTreeSet::new();
+    for minute in 0..8 {
+        own.insert(crew.entry(&crew.office, minute, 80).await);
+        crew.entry(&crew.truck, minute, 81).await;
+    }
+    let snapshot = crew.office.snapshot().await.unwrap();
+    let mut live = crew.office.subscribe(entries(false)).await.unwrap();
+    crew.sync().await;
+    let expected = listed(&crew.office, false).await;
+    assert_eq!(expected.len(), 8);
+    assert_eq!(ids(snapshot.page(entries(false)).await.unwrap().records), own);
+    assert_eq!(snapshot.count(entries(false)).await.unwrap(), 8);
+    let mut mirror = BTreeSet::new();
+    while mirror != expected {
+        match live.next().await.unwrap().unwrap() {
+            LiveEvent::Present(all) | LiveEvent::Resync(all) => mirror = ids(all),
+            LiveEvent::Added(record) => assert!(mirror.insert(record.id)),
+            LiveEvent::Changed(record) => assert!(mirror.contains(&record.id)),
+            LiveEvent::Removed(id) => assert!(mirror.remove(&id)),
+        }
+    }
+}

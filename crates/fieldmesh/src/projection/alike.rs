@@ -1,0 +1,321 @@
+//! Finds records that are alike by the index entries they have, and writes what follows from it.
+//!
+//! It is part of the step that writes the records, so that no reader and no crash comes between.
+//! A record that is like no other costs one look at an index.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fieldmesh_document::Kinship;
+use fieldmesh_model::natural_key::{extension, natural_key, unique_keys};
+use fieldmesh_model::schema::{Collection, Unique};
+use fieldmesh_model::{DocumentId, Fields, Moment, Value};
+use fieldmesh_store::{Direction, KeyRange, Store, Tree};
+
+use crate::alike::row::{ALIKE_PREFIX, AlikeGroup, AlikeRow, alike_key, behind_key};
+use crate::alike::{MEMBERS_MAX, Member, item_id, judge};
+use crate::changes::Closure;
+use crate::error::Error;
+use crate::rows::{self, ConflictRow, DocumentRow, RecordRow};
+
+use super::{Projection, index};
+
+/// Index entries that are looked at for one place, however many there are.
+const LOOKED_AT_MAX: usize = 256;
+
+/// Where records of a collection are alike: the values of one group of unique fields, without the
+/// extension of their natural keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Spot {
+    pub(crate) hash: [u8; 16],
+    collection: u16,
+    unique: usize,
+    key: Vec<u8>,
+    ways: Vec<Way>,
+}
+
+/// The beginning of index keys under which all records of a place stand.
+#[derive(Debug, Clone)]
+struct Way {
+    prefix: Vec<u8>,
+    /// Whether the times of records stand before their ids.
+    has_time: bool,
+}
+
+impl Spot {
+    /// The places where a record stands.
+    pub(crate) fn of(store: &Store, schema: &Collection, record: &RecordRow) -> Vec<Self> {
+        let spot = |(unique, key): (usize, Vec<u8>)| {
+            let ways = ways(store, schema, &schema.unique[unique], (unique, &key), &record.fields);
+            let number = schema.number.to_be_bytes();
+            let parts = [&number[..], &(unique as u64).to_be_bytes(), &key];
+            let hash = *store.keyed_hash("alike", &parts).first_chunk().expect("32 bytes have 16");
+            Self { hash, collection: schema.number, unique, key, ways }
+        };
+        unique_keys(schema, &record.fields, &[]).into_iter().map(spot).collect()
+    }
+
+    /// Whether a record stands here.
+    fn has(&self, schema: &Collection, row: &DocumentRow) -> bool {
+        let Some(record) = &row.record else { return false };
+        row.scope.collection == self.collection
+            && unique_keys(schema, &record.fields, &[])
+                .iter()
+                .any(|(unique, key)| *unique == self.unique && *key == self.key)
+    }
+}
+
+/// The indexes that have every record with these values.
+fn ways(
+    store: &Store,
+    schema: &Collection,
+    unique: &Unique,
+    (number, key): (usize, &[u8]),
+    fields: &Fields,
+) -> Vec<Way> {
+    if let Some(hash) = index::group_hash(store, schema, number, key) {
+        return vec![Way { prefix: rows::group_prefix(hash), has_time: false }];
+    }
+    let time_field = schema.time_field.as_ref().filter(|field| unique.fields.contains(field));
+    let time = time_field.and_then(|field| fields.get(field)).and_then(Value::as_moment);
+    let at = |mut prefix: Vec<u8>| {
+        prefix.extend(time.map(rows::sortable).into_iter().flatten());
+        Way { prefix, has_time: true }
+    };
+    let value_of = |field: &String| {
+        let value = fields.get(field).filter(|value| value.as_list().is_none())?;
+        Some(at(rows::value_prefix(index::field_hash(store, schema.number, field, value))))
+    };
+    let indexed = unique.fields.iter().filter(|field| index::is_indexed(schema, field));
+    let mut ways: Vec<Way> = indexed.filter_map(value_of).collect();
+    if ways.is_empty() && time.is_some() {
+        ways.push(at(rows::time_prefix(schema.number)));
+    }
+    ways
+}
+
+/// The places that a step has touched, and which records stand there after it.
+#[derive(Default)]
+pub(super) struct Touched(BTreeMap<[u8; 16], (Spot, Standing)>);
+
+/// Records that stood at a place or stand there, with their times if they do.
+type Standing = BTreeMap<DocumentId, Option<Moment>>;
+
+impl Touched {
+    /// A record stood at these places before the step.
+    pub(super) fn leave(&mut self, id: DocumentId, spots: Vec<Spot>) {
+        for spot in spots {
+            let (_, moved) = self.0.entry(spot.hash).or_insert_with(|| (spot, Standing::new()));
+            moved.insert(id, None);
+        }
+    }
+
+    /// It stands at these after it.
+    pub(super) fn enter(&mut self, id: DocumentId, time: Moment, spots: Vec<Spot>) {
+        for spot in spots {
+            let place = self.0.entry(spot.hash);
+            let (known, moved) = place.or_insert_with(|| (spot.clone(), Standing::new()));
+            // It is found by the schema of now.
+            *known = spot;
+            moved.insert(id, Some(time));
+        }
+    }
+}
+
+/// The places of a record before and after a step.
+#[derive(Default)]
+pub(super) struct Moved {
+    pub(super) before: Vec<Spot>,
+    pub(super) after: Option<(Moment, Vec<Spot>)>,
+}
+
+impl Moved {
+    pub(super) fn of(
+        store: &Store,
+        before: (&Collection, Option<&RecordRow>),
+        after: (&Collection, Option<&RecordRow>),
+    ) -> Self {
+        let spots = |(schema, record): (&Collection, Option<&RecordRow>)| {
+            record.map(|record| Spot::of(store, schema, record)).unwrap_or_default()
+        };
+        let time = after.1.map(|record| index::record_time(after.0, record));
+        Self { before: spots(before), after: time.map(|time| (time, spots(after))) }
+    }
+}
+
+impl Projection<'_> {
+    /// Notes where a record stood and stands.
+    pub(super) fn note_alike(&mut self, id: DocumentId, moved: Moved) {
+        self.alike.leave(id, moved.before);
+        if let Some((time, spots)) = moved.after {
+            self.alike.enter(id, time, spots);
+        }
+    }
+
+    /// Writes what follows for the places that were touched.
+    pub(super) fn write_alike(&mut self) -> Result<(), Error> {
+        let Touched(touched) = std::mem::take(&mut self.alike);
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let range = KeyRange::prefix(ALIKE_PREFIX);
+        let is_any = rows::edge(self.view, Tree::Meta, &range, Direction::Ascending)?.is_some();
+        let mut found = Vec::new();
+        for (spot, moved) in touched.into_values() {
+            let key = alike_key(&spot.hash);
+            let before = match is_any {
+                true => rows::find(self.view, Tree::Meta, &key)?,
+                false => None,
+            };
+            let before: AlikeRow = before.unwrap_or_default();
+            let ids = self.standing_at(&spot, &moved)?;
+            let groups = if ids.len() < 2 { Vec::new() } else { self.groups(&spot, ids)? };
+            let after = AlikeRow { groups };
+            if before != after {
+                found.push((spot, before, after));
+            }
+        }
+        // Nothing in the feed tells of a record that is shown otherwise by what is said of others.
+        let places = |row: &AlikeRow| -> BTreeSet<(DocumentId, DocumentId)> {
+            row.groups.iter().flat_map(|group| group.behind.iter().copied()).collect()
+        };
+        if found.iter().any(|(_, before, after)| places(before) != places(after)) {
+            self.note_vanished();
+        }
+        // Records that move together take their item along.
+        for (spot, before, _) in &found {
+            for group in &before.groups {
+                self.writes.delete(Tree::Inbox, group.item.clone().into_bytes());
+                for (id, _) in &group.behind {
+                    self.writes.delete(Tree::Meta, behind_key(spot.collection, *id, &spot.hash));
+                }
+            }
+            self.writes.delete(Tree::Meta, alike_key(&spot.hash));
+        }
+        for (spot, _, after) in found.iter().filter(|(_, _, after)| !after.groups.is_empty()) {
+            for AlikeGroup { item, members, behind, .. } in &after.groups {
+                let row = ConflictRow { document: members[0], open: true };
+                self.writes.put(Tree::Inbox, item.clone().into_bytes(), rows::encode(&row));
+                for (id, first) in behind {
+                    let key = behind_key(spot.collection, *id, &spot.hash);
+                    self.writes.put(Tree::Meta, key, rows::encode(first));
+                }
+            }
+            self.writes.put(Tree::Meta, alike_key(&spot.hash), rows::encode(after));
+        }
+        Ok(())
+    }
+
+    /// The records that may stand at a place after this step, in the order of the index.
+    fn standing_at(&self, spot: &Spot, moved: &Standing) -> Result<Vec<DocumentId>, Error> {
+        let count = LOOKED_AT_MAX + moved.len();
+        let mut found: Option<(Vec<Vec<u8>>, bool)> = None;
+        for Way { prefix, has_time } in &spot.ways {
+            let range = KeyRange::prefix(prefix);
+            let keys = self.view.keys(Tree::Index, &range, Direction::Ascending, count);
+            let keys = keys.map_err(|error| Error::store(&error))?;
+            if found.as_ref().is_none_or(|(best, _)| keys.len() < best.len()) {
+                found = Some((keys, *has_time));
+            }
+            // A further field can only tell records apart where there are several.
+            if found.as_ref().is_some_and(|(best, _)| best.len() < 2) {
+                break;
+            }
+        }
+        let Some((keys, has_time)) = found else { return Ok(Vec::new()) };
+        let placed = |time: Option<[u8; 8]>, id| (time.filter(|_| has_time), id);
+        let stayed = keys.iter().filter_map(|key| {
+            let id = rows::indexed_id(key).filter(|id| !moved.contains_key(id))?;
+            Some(placed(rows::indexed_time(key), id))
+        });
+        let come = moved.iter().filter_map(|(id, time)| {
+            let time = (*time)?;
+            Some(placed(Some(rows::sortable(time)), *id))
+        });
+        let all: BTreeSet<_> = stayed.chain(come).collect();
+        Ok(all.into_iter().take(LOOKED_AT_MAX).map(|(_, id)| id).collect())
+    }
+
+    /// The groups among these records about which somebody has to decide.
+    fn groups(&self, spot: &Spot, ids: Vec<DocumentId>) -> Result<Vec<AlikeGroup>, Error> {
+        let mut kin: BTreeMap<Vec<u8>, Vec<(DocumentId, DocumentRow)>> = BTreeMap::new();
+        for id in ids {
+            let Some(row) = self.row_after(id)? else { continue };
+            let schema = self.schemas.after(spot.collection, &id);
+            if spot.has(&schema, &row) {
+                let extension = self.extension_of(&schema, spot, id, &row);
+                kin.entry(extension).or_default().push((id, row));
+            }
+        }
+        let several = kin.into_values().filter(|members| members.len() > 1);
+        Ok(several.filter_map(|members| self.group(spot, members)).collect())
+    }
+
+    fn group(
+        &self,
+        spot: &Spot,
+        mut members: Vec<(DocumentId, DocumentRow)>,
+    ) -> Option<AlikeGroup> {
+        members.sort_by_key(|(id, row)| (is_deleted(row), *id));
+        let more = members.len().saturating_sub(MEMBERS_MAX);
+        members.truncate(MEMBERS_MAX);
+        let judged: Vec<Member> = members
+            .into_iter()
+            .map(|(id, row)| Member { id, kinship: self.kinship_of(id, &row) })
+            .collect();
+        let verdict = judge(&judged);
+        (!verdict.open.is_empty()).then(|| AlikeGroup {
+            item: item_id(spot.collection, spot.unique, &verdict.open),
+            members: verdict.open.into_iter().collect(),
+            more: u32::try_from(more).unwrap_or(u32::MAX),
+            behind: verdict.behind.into_iter().collect(),
+        })
+    }
+
+    /// The row of a document as this step leaves it.
+    fn row_after(&self, id: DocumentId) -> Result<Option<DocumentRow>, Error> {
+        match self.writes.find(Tree::Document, id.as_bytes()) {
+            Some(row) => row.map(rows::decode).transpose(),
+            None => rows::find(self.view, Tree::Document, id.as_bytes()),
+        }
+    }
+
+    /// What an import told a record apart by, where its key may have such a part.
+    fn extension_of(
+        &self,
+        schema: &Collection,
+        spot: &Spot,
+        id: DocumentId,
+        row: &DocumentRow,
+    ) -> Vec<u8> {
+        let is_extended = schema.unique.get(spot.unique).is_some_and(|unique| unique.extended);
+        let Some(record) = row.record.as_ref().filter(|_| is_extended) else { return Vec::new() };
+        let Some(plain) = natural_key(schema, &record.fields, &[]) else { return Vec::new() };
+        if id.is_derived_from(record.created_by, id.moment(), &plain) {
+            return Vec::new();
+        }
+        let view = self.document_of(id, row).and_then(|document| document.view(schema).ok());
+        view.map(|view| extension(schema, &record.fields, &view.key).to_vec()).unwrap_or_default()
+    }
+
+    fn kinship_of(&self, id: DocumentId, row: &DocumentRow) -> Kinship {
+        let is_deleted = is_deleted(row);
+        // A first change says nothing of others.
+        let document = (row.changes.len() > 1).then(|| self.document_of(id, row)).flatten();
+        let said = document.and_then(|document| document.kinship().ok()).unwrap_or_default();
+        Kinship { is_deleted, ..said }
+    }
+
+    fn document_of(
+        &self,
+        id: DocumentId,
+        row: &DocumentRow,
+    ) -> Option<fieldmesh_document::Document> {
+        let (store, me) = (self.sources.store, self.sources.me);
+        let (closure, _) = Closure::read_readable(store, &row.changes, me);
+        closure.document(id, &self.sources.policy).ok()
+    }
+}
+
+fn is_deleted(row: &DocumentRow) -> bool {
+    row.record.as_ref().is_some_and(|record| record.deleted)
+}
