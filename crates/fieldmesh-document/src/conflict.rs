@@ -180,14 +180,7 @@ impl Document {
         candidates: Vec<Candidate>,
     ) -> FieldConflict {
         let id = conflict_id(self.id, &key, candidates.iter().map(|one| one.hash));
-        let mut values: Vec<ConflictValue> = Vec::new();
-        for one in candidates {
-            // The earliest of those who wrote the same stands for it.
-            if values.iter().all(|known| !known.value.is_same(&one.value)) {
-                let (value, actor, at, hash) = (one.value, one.actor, one.at, one.hash);
-                values.push(side(values.len(), value, Fields::new(), actor, at, hash));
-            }
-        }
+        let values = distinct(candidates);
         let shown = values.iter().find(|one| one.value.is_same(shown));
         let shown = shown.map(|one| one.label.clone()).unwrap_or_default();
         FieldConflict { id, kind, key, shown, values }
@@ -276,6 +269,19 @@ impl Document {
         touched.retain(|hash, keys| unaware.contains(hash) && !keys.is_empty());
         touched
     }
+}
+
+/// The values of candidates, each once.
+pub(crate) fn distinct(candidates: Vec<Candidate>) -> Vec<ConflictValue> {
+    let mut values: Vec<ConflictValue> = Vec::new();
+    for one in candidates {
+        // The earliest of those who wrote the same stands for it.
+        if values.iter().all(|known| !known.value.is_same(&one.value)) {
+            let (value, actor, at, hash) = (one.value, one.actor, one.at, one.hash);
+            values.push(side(values.len(), value, Fields::new(), actor, at, hash));
+        }
+    }
+    values
 }
 
 fn side(

@@ -6,6 +6,7 @@
 
 mod actor;
 mod ancestry;
+mod breach;
 mod chunk;
 pub mod conflict;
 pub mod create;
@@ -22,6 +23,7 @@ mod scalar;
 pub mod view;
 
 pub use actor::actor;
+pub use breach::{BREACHES_MAX, Breach, faults, is_breach_id};
 pub use chunk::{ChunkError, Peeked, peek};
 pub use conflict::{ConflictKind, ConflictValue, FieldConflict, Resolution};
 pub use create::{CreateError, CreateRecord, Identity, RootChange, identify, root_change};

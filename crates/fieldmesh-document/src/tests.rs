@@ -13,6 +13,7 @@ use fieldmesh_model::{
 use crate::gate::{Origin, judge};
 use crate::{ConflictKind, CreateRecord, Document, Identity, actor, identify, root_change};
 
+mod breaches;
 mod conflicts;
 mod convergence;
 mod corpus;
@@ -23,6 +24,7 @@ mod traces;
 mod writing;
 
 const HOUR: i64 = 3_600_000;
+const OIL: &str = "data.oilVolume";
 const START: i64 = 1_770_000_000_000;
 
 fn entries() -> &'static Collection {

@@ -6,6 +6,7 @@
 
 mod aside;
 mod backup;
+mod breaches;
 mod bulk;
 mod conflicts;
 mod copies;
@@ -64,6 +65,7 @@ use crate::projector::Projector;
 use crate::rows::{self, ChainRow, DocumentRow};
 use crate::schema;
 
+pub(crate) use self::breaches::is_breach;
 pub(crate) use self::conflicts::KIND_DELETED;
 pub(crate) use self::evict::wanted;
 pub(crate) use self::live::Followed;

@@ -72,7 +72,8 @@ pub(crate) struct RecordRow {
     pub(crate) updated_at: Moment,
     pub(crate) device: DeviceId,
     pub(crate) deleted: bool,
-    /// Its conflicts: those that somebody has to decide, and those that `latest` settled.
+    /// Its conflicts: those that somebody has to decide, and those that `latest` settled; and what
+    /// it breaks of the rules of its collection.
     pub(crate) conflicts: Vec<ConflictMark>,
     /// What the client of a gateway calls it; null where none does.
     pub(crate) name: Value,
@@ -89,6 +90,9 @@ impl RecordRow {
             0..=1 => Vec::new(),
             _ => document.conflicts(schema).map_err(|error| Error::store(&error))?,
         };
+        let breaches =
+            document.breaches(schema, &view).map_err(|error| Error::store(&error))?.into_iter();
+        let open = breaches.map(|breach| ConflictMark { id: breach.id.to_string(), open: true });
         let mut row = Self {
             fields: view.fields,
             created_by: view.created_by,
@@ -99,6 +103,7 @@ impl RecordRow {
             conflicts: conflicts
                 .iter()
                 .map(|found| ConflictMark { id: found.id.to_string(), open: found.is_open() })
+                .chain(open)
                 .collect(),
             name: view.name,
             made_for: view.made_for,

@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Field,
     /// A record deleted by one and edited by another.
     DeletedAndEdited,
+    /// A record that breaks rules of its collection.
+    Rule,
     /// A change that could not be applied.
     Quarantine,
 }
@@ -55,6 +57,7 @@ impl Kind {
         match self {
             Self::Field => "field",
             Self::DeletedAndEdited => "deleted-and-edited",
+            Self::Rule => "rule",
             Self::Quarantine => "quarantine",
         }
     }

@@ -22,8 +22,11 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
             .iter()
             .map(|value| format!("{} {}", value.label, style.value(&value.value)))
             .collect();
+        let faults: Vec<String> =
+            conflict.faults.iter().map(|fault| one_line(&fault.message)).collect();
         let values = match &conflict.batch {
             Some(batch) => aside(batch, style),
+            None if !faults.is_empty() => faults.join("; "),
             None => values.join(" | "),
         };
         let (state, tone) = state(conflict);
@@ -49,6 +52,9 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
     ];
     if !conflict.field.is_empty() {
         about.push(("field", one_line(short_field(&conflict.field))));
+    }
+    for fault in &conflict.faults {
+        about.push(("broken", one_line(&fault.message)));
     }
     if let Some(reason) = &conflict.reason {
         about.push(("reason", one_line(reason)));
@@ -78,17 +84,28 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
             author(value),
         ]);
     }
-    text.push_str(&table.print(style));
-    if conflict.open && conflict.kind == "field" {
-        let advice = format!(
-            "Settle it: fieldmesh conflicts resolve {} --take A|B|…, or --set {}=VALUE",
-            short_id(&conflict.id),
-            short_field(&conflict.field)
-        );
+    if !conflict.values.is_empty() {
+        text.push_str(&table.print(style));
+    }
+    if let Some(advice) = advice(conflict) {
         text.push_str(&style.paint(Tone::Quiet, &advice));
         text.push('\n');
     }
     text
+}
+
+/// What can be done about an item.
+fn advice(conflict: &ConflictReport) -> Option<String> {
+    let field = match short_field(&conflict.field) {
+        "" => "FIELD",
+        field => field,
+    };
+    let how = match conflict.kind.as_str() {
+        "field" if conflict.open => format!("--take A|B|…, or --set {field}=VALUE"),
+        "rule" => format!("--set {field}=VALUE"),
+        _ => return None,
+    };
+    Some(format!("Settle it: fieldmesh conflicts resolve {} {how}", short_id(&conflict.id)))
 }
 
 /// Whose batch it is, from when, and how much is in it.

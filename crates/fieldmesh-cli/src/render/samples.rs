@@ -133,9 +133,22 @@ pub(crate) fn conflict() -> ConflictReport {
         field: "data.oilVolume".into(),
         open: true,
         values: vec![value("A", json!(82.3), Some("Ana"), 0xaa), value("B", json!(80), None, 0xbb)],
+        faults: Vec::new(),
         reason: None,
         batch: None,
     }
+}
+
+/// An entry with a value that no rule allows.
+pub(crate) fn breach() -> ConflictReport {
+    let message = "Oil volume cannot be negative";
+    let mut breach = ConflictReport {
+        kind: "rule".into(),
+        faults: vec![Fault::new("data.oilVolume", message)],
+        ..conflict()
+    };
+    breach.values.truncate(1);
+    breach
 }
 
 /// A batch of a revoked truck.

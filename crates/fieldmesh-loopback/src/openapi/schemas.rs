@@ -233,6 +233,7 @@ fn of_conflicts() -> Json {
         ("field", text()),
         ("open", flag()),
         ("values", list(value)),
+        ("faults?", list(object(&[("field", text()), ("message", text())]))),
         ("reason?", text()),
     ]);
     json!({ "Conflict": conflict })

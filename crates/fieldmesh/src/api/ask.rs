@@ -127,7 +127,7 @@ pub struct RevokeOptions {
 /// Which items of the conflict inbox to list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConflictQuery {
-    /// Only this kind: `field`, `deleted-and-edited`, `quarantine`.
+    /// Only this kind: `field`, `deleted-and-edited`, `rule`, `quarantine`.
     #[serde(default)]
     pub kind: Option<String>,
     /// Also what policy `latest` settled by itself.

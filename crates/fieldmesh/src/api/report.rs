@@ -1,5 +1,6 @@
 //! What a node answers.
 
+use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -99,7 +100,7 @@ pub struct RefusedRow {
     /// The row, counted from 1 without the header.
     pub row: u64,
     /// Everything that is wrong with it: field and message.
-    pub faults: Vec<fieldmesh_model::validate::Fault>,
+    pub faults: Vec<Fault>,
 }
 
 /// Something that is going on.
@@ -438,7 +439,7 @@ pub struct AdoptReport {
 pub struct ConflictReport {
     /// The item's id, the same on every replica.
     pub id: String,
-    /// `field`, `deleted-and-edited` or `quarantine`.
+    /// `field`, `deleted-and-edited`, `rule` or `quarantine`.
     pub kind: String,
     /// The record; of a batch that does not count, the first one it is about.
     pub record: DocumentId,
@@ -450,8 +451,12 @@ pub struct ConflictReport {
     pub field: String,
     /// Whether somebody has to decide.
     pub open: bool,
-    /// The competing values, two or more.
+    /// The competing values, two or more; where rules are broken what stands in the field, if
+    /// anything does.
     pub values: Vec<ConflictValue>,
+    /// The rules that are broken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
     /// Why, for what is quarantined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -5,7 +5,7 @@ use fieldmesh_model::{DocumentId, Moment, Value};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::error::Error;
-use crate::ledger::{KIND_DELETED, Names};
+use crate::ledger::{KIND_DELETED, Names, is_breach};
 use crate::rows::{self, ConflictRow};
 
 use super::Access;
@@ -49,8 +49,10 @@ impl Access {
         for row in rows::scan(self.ledger.view(), Tree::Inbox, range, Direction::Ascending) {
             let (key, value) = row?;
             let row: ConflictRow = rows::decode(&value)?;
-            if row.open && found.len() < count {
-                found.extend(self.competing(&String::from_utf8_lossy(&key), row.document)?);
+            let id = String::from_utf8_lossy(&key);
+            // Of a broken rule there is nothing to choose.
+            if row.open && !is_breach(&id) {
+                found.extend(self.competing(&id, row.document)?);
             }
             if found.len() >= count {
                 break;

@@ -96,6 +96,7 @@ impl Ledger {
             field: String::new(),
             open: true,
             values: Vec::new(),
+            faults: Vec::new(),
             reason: Some(why(policy, batch)),
             batch: Some(AsideBatch {
                 batch: id,

@@ -20,12 +20,13 @@ use super::record::{Target, hex, person};
 
 const KIND_FIELD: &str = "field";
 pub(crate) const KIND_DELETED: &str = "deleted-and-edited";
+pub(super) const KIND_RULE: &str = "rule";
 pub(super) const KIND_QUARANTINE: &str = "quarantine";
 
 impl Ledger {
     /// The items of the inbox, in the order of their ids.
     pub(crate) fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<ConflictReport>, Error> {
-        let kinds = [KIND_FIELD, KIND_DELETED, KIND_QUARANTINE];
+        let kinds = [KIND_FIELD, KIND_DELETED, KIND_RULE, KIND_QUARANTINE];
         if let Some(kind) = query.kind.as_deref().filter(|kind| !kinds.contains(kind)) {
             return Err(Error::Usage {
                 reason: format!("there is no conflict kind {kind:?}; choose {}", kinds.join(", ")),
@@ -44,6 +45,7 @@ impl Ledger {
         let mut reports = Vec::new();
         for id in documents.into_keys() {
             reports.extend(self.conflicts_of(id, &mut names)?);
+            reports.extend(self.breaches_of(id, &mut names)?);
         }
         reports.extend(self.quarantined(&mut names)?);
         reports.extend(self.batches_aside(&mut names)?);
@@ -105,6 +107,9 @@ impl Ledger {
         let (document, row) = document.zip(row).ok_or_else(not_found)?;
         let schema = schema::numbered(&policy, row.scope.collection);
         let record = row.record.clone().ok_or_else(not_found)?;
+        if report.kind == KIND_RULE {
+            return self.mend_breach(target, &schema, &record, &report, resolution);
+        }
         self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
         let found = find(&document, &schema, &report.id)?.ok_or_else(not_found)?;
         match resolution {
@@ -128,7 +133,7 @@ impl Ledger {
         let open: Vec<ConflictReport> = self
             .conflicts(query)?
             .into_iter()
-            .filter(|report| report.open && report.kind != KIND_QUARANTINE)
+            .filter(|report| report.open && ![KIND_QUARANTINE, KIND_RULE].contains(&&*report.kind))
             .collect();
         let mut records = BTreeMap::new();
         for report in open {
@@ -237,16 +242,7 @@ impl Ledger {
         let authors = self.authors(&row)?;
         let policy = self.policy();
         let found = document.conflicts(&schema).map_err(|error| Error::store(&error))?;
-        let value = |value: fieldmesh_document::ConflictValue| {
-            let device = authors.get(&value.hash).copied();
-            ConflictValue {
-                label: value.label,
-                value: value.value.to_json(),
-                user: device.and_then(|device| policy.known(&device)).map(person),
-                device,
-                at: value.at,
-            }
-        };
+        let value = |value| side(value, &authors, &policy);
         let name = names.of(self, id).unwrap_or_else(|| id.short());
         Ok(found
             .into_iter()
@@ -263,6 +259,7 @@ impl Ledger {
                 open: conflict.is_open(),
                 field: conflict.key,
                 values: conflict.values.into_iter().map(value).collect(),
+                faults: Vec::new(),
                 reason: None,
                 batch: None,
             })
@@ -285,6 +282,7 @@ impl Ledger {
                 field: String::new(),
                 open: true,
                 values: Vec::new(),
+                faults: Vec::new(),
                 reason: Some(format!("{} (by device {})", row.reason, row.author.short())),
                 batch: None,
             });
@@ -302,6 +300,22 @@ impl Ledger {
             }
         }
         Ok(authors)
+    }
+}
+
+/// A value with who wrote it.
+pub(super) fn side(
+    value: fieldmesh_document::ConflictValue,
+    authors: &BTreeMap<[u8; 32], DeviceId>,
+    policy: &Policy,
+) -> ConflictValue {
+    let device = authors.get(&value.hash).copied();
+    ConflictValue {
+        label: value.label,
+        value: value.value.to_json(),
+        user: device.and_then(|device| policy.known(&device)).map(person),
+        device,
+        at: value.at,
     }
 }
 
