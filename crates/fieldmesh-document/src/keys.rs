@@ -1,6 +1,9 @@
 //! The keys of a document that no collection declares: they begin with `_`.
 //!
-//! All but the tombstone are written in the root change and fixed from then on.
+//! All but the tombstone and what settles conflicts are written in the root change and fixed from
+//! then on.
+
+use uuid::Uuid;
 
 /// The number of the collection.
 pub(crate) const COLLECTION: &str = "_collection";
@@ -34,6 +37,19 @@ pub(crate) const MADE_FOR: &str = "_madeFor";
 /// The user in whose name a gateway made a later change.
 pub(crate) const EDITED_FOR: &str = "_editedFor";
 
+/// What the keys begin with under which a change says that it settles an item of the inbox.
+const SETTLED_PREFIX: &str = "_settled.";
+
+/// The key under which a change says that it settles an item.
+pub(crate) fn settled(item: &Uuid) -> String {
+    format!("{SETTLED_PREFIX}{item}")
+}
+
+/// The item that such a key is about.
+pub(crate) fn settled_item(key: &str) -> Option<Uuid> {
+    key.strip_prefix(SETTLED_PREFIX)?.parse().ok()
+}
+
 /// Whether `key` belongs to the system and not to a collection.
 pub(crate) fn is_system(key: &str) -> bool {
     key.starts_with('_')
@@ -41,5 +57,7 @@ pub(crate) fn is_system(key: &str) -> bool {
 
 /// Whether `key` is fixed by the root change.
 pub(crate) fn is_fixed(key: &str) -> bool {
-    is_system(key) && ![DELETED_AT, DELETED_BY, SUPERSEDED_BY, EDITED_FOR].contains(&key)
+    is_system(key)
+        && ![DELETED_AT, DELETED_BY, SUPERSEDED_BY, EDITED_FOR].contains(&key)
+        && !key.starts_with(SETTLED_PREFIX)
 }

@@ -14,11 +14,13 @@ use crate::gate::{Origin, judge};
 use crate::{ConflictKind, CreateRecord, Document, Identity, actor, identify, root_change};
 
 mod breaches;
+mod closings;
 mod conflicts;
 mod convergence;
 mod corpus;
 mod gate;
 mod hostile;
+mod parallel;
 mod policies;
 mod traces;
 mod writing;
@@ -162,9 +164,11 @@ impl Replica {
         self.document().view(entries()).unwrap().fields.remove(key)
     }
 
+    /// What competes, also where the policy chose.
     fn open_conflicts(&self) -> Vec<(ConflictKind, String)> {
-        let conflicts = self.document().conflicts(entries()).unwrap();
-        conflicts.into_iter().map(|one| (one.kind, one.key)).collect()
+        let conflicts = self.document().conflicts(entries()).unwrap().into_iter();
+        let competing = conflicts.filter(|one| one.kind != ConflictKind::MergedAutomatically);
+        competing.map(|one| (one.kind, one.key)).collect()
     }
 
     fn resolve(&mut self, hours: i64, label: &str) {

@@ -285,7 +285,7 @@ fn inbox() -> Vec<Endpoint> {
             Many("Conflict"),
             || get(conflicts::list),
         )
-        .taking(&["kind", "closed"]),
+        .taking(&["kind", "closed", "limit", "after"]),
         endpoint(
             ("get", "/v1/conflicts/{id}"),
             "conflict",

@@ -1,7 +1,7 @@
 //! Arguments of `conflicts`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use fieldmesh::api::Choice;
+use fieldmesh::api::{CONFLICTS_MAX, Choice};
 
 /// `conflicts …`
 #[derive(Debug, Args)]
@@ -21,9 +21,15 @@ pub(crate) struct ConflictsArgs {
     /// Only conflicts of this kind.
     #[arg(long, value_enum, value_name = "KIND")]
     pub(crate) kind: Option<Kind>,
-    /// Also those that settled themselves.
+    /// Also those that were settled or overwritten, and what merged by itself.
     #[arg(long)]
     pub(crate) closed: bool,
+    /// At most so many; never more than 1,000 at once.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=CONFLICTS_MAX))]
+    pub(crate) limit: Option<u64>,
+    /// Only those behind the one with this id: the last one of the page before.
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Option<String>,
 }
 
 /// What can be done with conflicts.
@@ -47,6 +53,8 @@ pub(crate) enum Kind {
     DeletedAndEdited,
     /// A record that breaks rules of its collection.
     Rule,
+    /// Edits made at the same time that merged by themselves.
+    Parallel,
     /// A change that could not be applied.
     Quarantine,
 }
@@ -58,6 +66,7 @@ impl Kind {
             Self::Field => "field",
             Self::DeletedAndEdited => "deleted-and-edited",
             Self::Rule => "rule",
+            Self::Parallel => "parallel",
             Self::Quarantine => "quarantine",
         }
     }

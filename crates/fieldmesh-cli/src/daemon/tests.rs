@@ -164,7 +164,8 @@ async fn questions_about_drafts_reach_the_home() {
 async fn conflicts_and_invitations_pass_through() {
     let running = Running::start("conflicts");
     let remote = &running.remote;
-    let query = ConflictQuery { kind: Some("field".into()), closed: true };
+    let query =
+        ConflictQuery { kind: Some("field".into()), closed: true, ..ConflictQuery::default() };
     assert_eq!(remote.conflicts(query.clone()).await, Ok(vec![samples::conflict()]));
     assert_eq!(running.last_asked(), format!("{query:?}"));
     assert_eq!(remote.conflict("7c21".into()).await, Ok(samples::conflict()));

@@ -1,6 +1,6 @@
 //! The conflict inbox.
 
-use fieldmesh::api::{AsideBatch, ConflictReport, ConflictValue};
+use fieldmesh::api::{AsideBatch, ConflictReport, ConflictValue, EndReport};
 
 use super::record::short_id;
 use super::table::{Side, Table};
@@ -17,11 +17,7 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
         ("values", Side::Left),
     ]);
     for conflict in conflicts {
-        let values: Vec<String> = conflict
-            .values
-            .iter()
-            .map(|value| format!("{} {}", value.label, style.value(&value.value)))
-            .collect();
+        let values: Vec<String> = conflict.values.iter().map(|value| brief(value, style)).collect();
         let faults: Vec<String> =
             conflict.faults.iter().map(|fault| one_line(&fault.message)).collect();
         let values = match &conflict.batch {
@@ -40,6 +36,15 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
         ]);
     }
     table.print(style)
+}
+
+/// A side in a few words.
+fn brief(value: &ConflictValue, style: &Style) -> String {
+    let fields: Vec<&str> = value.fields.keys().map(|key| short_field(key)).collect();
+    match fields.is_empty() {
+        true => format!("{} {}", value.label, style.value(&value.value)),
+        false => format!("{} {}", value.label, fields.join(", ")),
+    }
 }
 
 /// One item with all its values.
@@ -70,28 +75,63 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
     if conflict.batch.is_some() {
         return text;
     }
-    let mut table = Table::new([
-        ("", Side::Left),
-        ("value", Side::Left),
-        ("written", Side::Left),
-        ("by", Side::Left),
-    ]);
-    for value in &conflict.values {
-        table.row([
-            value.label.clone(),
-            style.value(&value.value),
-            style.time(value.at),
-            author(value),
-        ]);
-    }
-    if !conflict.values.is_empty() {
-        text.push_str(&table.print(style));
+    text.push_str(&sides(conflict, style));
+    for end in &conflict.ended {
+        text.push_str(&ended(end, style));
+        text.push('\n');
     }
     if let Some(advice) = advice(conflict) {
         text.push_str(&style.paint(Tone::Quiet, &advice));
         text.push('\n');
     }
     text
+}
+
+/// The sides as a table: what each wrote, and what its author had not seen.
+fn sides(conflict: &ConflictReport, style: &Style) -> String {
+    if conflict.values.is_empty() {
+        return String::new();
+    }
+    let is_sighted = conflict.values.iter().any(|value| value.saw.is_some());
+    let mut columns =
+        vec![("", Side::Left), ("value", Side::Left), ("written", Side::Left), ("by", Side::Left)];
+    columns.extend(is_sighted.then_some(("had not seen", Side::Left)));
+    let mut table = Table::new(columns);
+    for value in &conflict.values {
+        let written = match value.fields.is_empty() {
+            true => style.value(&value.value),
+            false => {
+                let fields = value.fields.iter();
+                let fields = fields.map(|(key, it)| format!("{key} {}", style.value(it)));
+                fields.collect::<Vec<_>>().join(", ")
+            }
+        };
+        let mut row = vec![value.label.clone(), written, style.time(value.at), author(value)];
+        row.extend(is_sighted.then(|| unseen(value, style)));
+        table.row(row);
+    }
+    table.print(style)
+}
+
+/// What the author of a side had not seen.
+fn unseen(value: &ConflictValue, style: &Style) -> String {
+    match value.saw.as_ref().map(|saw| (saw.unseen, saw.unseen_last)) {
+        None => String::new(),
+        Some((unseen, Some(last))) if unseen > 0 => {
+            format!("{}, the last {}", counted(unseen, "change", "changes"), style.time(last))
+        }
+        Some(_) => "nothing".into(),
+    }
+}
+
+/// How a conflict ended.
+fn ended(end: &EndReport, style: &Style) -> String {
+    let by = end.user.as_deref().map_or_else(|| "somebody unknown".to_owned(), one_line);
+    let (at, left) = (style.time(end.at), style.value(&end.left));
+    match end.settled {
+        true => format!("Settled by {by}, {at}: {left}"),
+        false => format!("Overwritten by {by} without being settled, {at}: {left}"),
+    }
 }
 
 /// What can be done about an item.
@@ -119,7 +159,12 @@ fn aside(batch: &AsideBatch, style: &Style) -> String {
 }
 
 fn state(conflict: &ConflictReport) -> (&'static str, Tone) {
-    if conflict.open { ("open", Tone::Doubtful) } else { ("settled", Tone::Quiet) }
+    match conflict.ended.last() {
+        _ if conflict.open => ("open", Tone::Doubtful),
+        Some(end) if end.settled => ("settled", Tone::Quiet),
+        Some(_) => ("overwritten", Tone::Quiet),
+        None => ("merged", Tone::Quiet),
+    }
 }
 
 fn name(conflict: &ConflictReport) -> String {

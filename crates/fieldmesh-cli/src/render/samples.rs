@@ -84,6 +84,8 @@ pub(crate) fn revisions() -> Vec<Revision> {
         device_name: Some("office".into()),
         user: Some("Ana".into()),
         fields,
+        settled: Vec::new(),
+        overwritten: Vec::new(),
     };
     vec![
         revision(vec![change("data.oilVolume", Json::Null, json!(82.3))], at()),
@@ -123,6 +125,8 @@ pub(crate) fn conflict() -> ConflictReport {
         user: user.map(Into::into),
         device: Some(device_id(device)),
         at: at(),
+        fields: Map::new(),
+        saw: None,
     };
     ConflictReport {
         id: "77777777-7777-7777-7777-77777c21a9f0".into(),
@@ -134,6 +138,7 @@ pub(crate) fn conflict() -> ConflictReport {
         open: true,
         values: vec![value("A", json!(82.3), Some("Ana"), 0xaa), value("B", json!(80), None, 0xbb)],
         faults: Vec::new(),
+        ended: Vec::new(),
         reason: None,
         batch: None,
     }

@@ -41,7 +41,8 @@ async fn every_device_takes_the_edits_that_clients_made_on_old_versions() {
     let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
     assert_eq!(ours[0].fields, theirs[0].fields);
     assert_eq!(ours[0].fields["title"], "Grease");
-    let quarantine = ConflictQuery { kind: Some("quarantine".into()), closed: true };
+    let quarantine =
+        ConflictQuery { kind: Some("quarantine".into()), closed: true, ..ConflictQuery::default() };
     assert_eq!(device.conflicts(quarantine).await.unwrap(), []);
     let history = device.history(&ours[0].id.to_string()).await.unwrap();
     assert_eq!(history.len(), 6);
@@ -89,8 +90,8 @@ async fn a_conflict_of_devices_is_listed_and_settled_over_the_gateway() {
     assert_eq!(settled["result"]["diagnosis"], listed[0]["localData"]["diagnosis"]);
     assert_eq!(office.get("/api/v1/sync/conflicts").await["conflicts"], json!([]));
     sync(&device, &address).await;
-    let open = device.conflicts(ConflictQuery::default()).await.unwrap();
-    assert_eq!(open, []);
+    let query = ConflictQuery { kind: Some("field".into()), ..ConflictQuery::default() };
+    assert_eq!(device.conflicts(query).await.unwrap(), []);
     device.shutdown().await.unwrap();
     office.close().await;
 }
@@ -108,7 +109,7 @@ async fn an_entry_that_breaks_rules_is_shown_everywhere_until_it_is_put_right() 
     }]});
     assert_eq!(office.post("/sync/push", &odd).await["succeeded"], 1);
     sync(&device, &address).await;
-    let rules = || ConflictQuery { kind: Some("rule".into()), closed: false };
+    let rules = || ConflictQuery { kind: Some("rule".into()), ..ConflictQuery::default() };
     let listed = device.conflicts(rules()).await.unwrap();
     assert_eq!(listed, office.node.conflicts(rules()).await.unwrap());
     let mut broken: Vec<_> = listed

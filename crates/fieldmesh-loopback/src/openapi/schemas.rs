@@ -48,9 +48,12 @@ fn parameter(name: &str) -> Json {
             ("query", false, schema, "At most so many")
         }
         "cursor" => ("query", false, text(), "Goes on behind the page whose next this was"),
-        "after" => ("query", false, text(), "Goes on behind the page whose next this was"),
+        "after" => {
+            let about = "Goes on behind the page whose next this was, or the id of its last item";
+            ("query", false, text(), about)
+        }
         "kind" => ("query", false, text(), "Only items of this kind"),
-        "closed" => ("query", false, flag(), "Also what was settled by itself"),
+        "closed" => ("query", false, flag(), "Also what has ended, and what merged by itself"),
         "If-Match" => ("header", true, text(), "The version that was read, in quotes, or *"),
         "If-Match?" => ("header", false, text(), "The version that was read, in quotes, or *"),
         _ => ("header", false, text(), "The id of the last event that was read"),
@@ -174,6 +177,8 @@ fn of_records() -> Json {
         ("deviceName", maybe(text())),
         ("user", maybe(text())),
         ("fields", list(change)),
+        ("settled?", list(text())),
+        ("overwritten?", list(text())),
     ]);
     json!({
         "Record": with_example(record, example_record()),
@@ -217,12 +222,24 @@ fn of_changes() -> Json {
 }
 
 fn of_conflicts() -> Json {
+    let saw =
+        object(&[("sides", list(text())), ("unseen", count()), ("unseenLast", maybe(time()))]);
     let value = object(&[
         ("label", text()),
         ("value", any()),
         ("user", maybe(text())),
         ("device", maybe(text())),
         ("at", time()),
+        ("fields?", fields()),
+        ("saw?", saw),
+    ]);
+    let ended = object(&[
+        ("settled", flag()),
+        ("change", text()),
+        ("user", maybe(text())),
+        ("device", maybe(text())),
+        ("at", time()),
+        ("left", any()),
     ]);
     let conflict = object(&[
         ("id", text()),
@@ -234,6 +251,7 @@ fn of_conflicts() -> Json {
         ("open", flag()),
         ("values", list(value)),
         ("faults?", list(object(&[("field", text()), ("message", text())]))),
+        ("ended?", list(ended)),
         ("reason?", text()),
     ]);
     json!({ "Conflict": conflict })

@@ -5,7 +5,7 @@ use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, Tena
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{DiskReport, KeptReport, Remaking, Safety, SafetyCounts};
+use super::{DiskReport, EndReport, KeptReport, Remaking, Safety, SafetyCounts, SightReport};
 
 /// One record as people and programs see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,12 @@ pub struct Revision {
     pub user: Option<String>,
     /// The fields it changed.
     pub fields: Vec<FieldChange>,
+    /// The conflicts that it settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<String>,
+    /// The conflicts that it wrote over without settling them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overwritten: Vec<String>,
 }
 
 /// One field of a revision.
@@ -439,7 +445,7 @@ pub struct AdoptReport {
 pub struct ConflictReport {
     /// The item's id, the same on every replica.
     pub id: String,
-    /// `field`, `deleted-and-edited`, `rule` or `quarantine`.
+    /// `field`, `deleted-and-edited`, `rule`, `parallel` or `quarantine`.
     pub kind: String,
     /// The record; of a batch that does not count, the first one it is about.
     pub record: DocumentId,
@@ -457,6 +463,9 @@ pub struct ConflictReport {
     /// The rules that are broken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// How it ended: who settled it or only wrote over it. Two people may have done so apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<EndReport>,
     /// Why, for what is quarantined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -496,6 +505,13 @@ pub struct ConflictValue {
     pub device: Option<DeviceId>,
     /// When, by that device's clock.
     pub at: Moment,
+    /// What was written, where it is not one value: by an edit of a deleted record, or beside
+    /// edits of other fields.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub fields: Map<String, Json>,
+    /// What its author had seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saw: Option<SightReport>,
 }
 
 /// An issued invitation.

@@ -4,9 +4,9 @@
 //! out of a merge, is never refused for its content and stands here until the record keeps the
 //! rule. Whoever may edit the record may put it right, here or by any other edit.
 
+use fieldmesh_model::Edit;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::validate::{Fault, validate_edit};
-use fieldmesh_model::{DocumentId, Edit};
 
 use crate::api::{ConflictReport, Edits, Record, Resolution};
 use crate::error::Error;
@@ -14,9 +14,8 @@ use crate::rows::RecordRow;
 use crate::schema;
 
 use super::Ledger;
-use super::conflicts::{KIND_RULE, side};
+use super::inbox::{KIND_RULE, Telling};
 use super::names::ViewReferences;
-use super::query::Names;
 use super::record::Target;
 
 /// Whether an item of the inbox is about broken rules, by its id.
@@ -24,40 +23,19 @@ pub(crate) fn is_breach(id: &str) -> bool {
     id.parse().is_ok_and(|id| fieldmesh_document::is_breach_id(&id))
 }
 
-impl Ledger {
-    /// What a record breaks of the rules of its collection.
-    pub(super) fn breaches_of(
-        &self,
-        id: DocumentId,
-        names: &mut Names,
-    ) -> Result<Vec<ConflictReport>, Error> {
-        let Some((document, row)) = self.document(id)?.zip(self.row(id)?) else {
-            return Ok(Vec::new());
-        };
-        let (policy, schema) = (self.policy(), self.schema(row.scope.collection));
-        let view = document.view(&schema).map_err(|error| Error::store(&error))?;
-        let found = document.breaches(&schema, &view).map_err(|error| Error::store(&error))?;
-        if found.is_empty() {
-            return Ok(Vec::new());
-        }
-        let authors = self.authors(&row)?;
-        let name = names.of(self, id).unwrap_or_else(|| id.short());
-        let report = |breach: fieldmesh_document::Breach| ConflictReport {
-            id: breach.id.to_string(),
-            kind: KIND_RULE.into(),
-            record: id,
-            collection: schema.name.clone(),
-            name: name.clone(),
+impl Telling<'_> {
+    /// A field that breaks rules.
+    pub(super) fn breach(&self, breach: fieldmesh_document::Breach) -> ConflictReport {
+        ConflictReport {
             field: breach.key,
-            open: true,
-            values: breach.values.into_iter().map(|it| side(it, &authors, &policy)).collect(),
+            values: self.sides(breach.values),
             faults: breach.faults,
-            reason: None,
-            batch: None,
-        };
-        Ok(found.into_iter().map(report).collect())
+            ..self.item(&breach.id, KIND_RULE)
+        }
     }
+}
 
+impl Ledger {
     /// Puts right what a record breaks: after the edit nothing of the item may be left. What else
     /// is wrong with the record may stay.
     pub(super) fn mend_breach(
