@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use fieldmesh_model::schema::Collection;
+use fieldmesh_model::schema::{Collection, Kind};
 use fieldmesh_model::validate::{AnyReference, Fault, violations};
 use fieldmesh_model::{DocumentId, Fields};
 use uuid::Uuid;
@@ -92,8 +92,13 @@ pub fn faults(collection: &Collection, fields: &Fields) -> BTreeMap<String, Vec<
             found
         }
     };
+    // Apps call records by names of their own, so what a reference leads to takes other records.
+    let is_reference = |key: &str| {
+        let kind = collection.field(key).map(|field| &field.kind);
+        matches!(kind, Some(Kind::Reference { .. })) && fields.contains_key(key)
+    };
     let mut faults: BTreeMap<String, Vec<Fault>> = BTreeMap::new();
-    for fault in found {
+    for fault in found.into_iter().filter(|fault| !is_reference(&fault.field)) {
         faults.entry(fault.field.clone()).or_default().push(fault);
     }
     faults

@@ -89,6 +89,17 @@ fn each_field_is_an_item_of_its_own_and_mending_one_leaves_the_others() {
 }
 
 #[test]
+fn a_reference_is_left_to_those_who_have_the_other_records() {
+    let mut fields = production();
+    fields.insert("wellId".to_owned(), "well 7".into());
+    let [one] = crew_with(&fields);
+    assert_eq!(one.breaches(), []);
+    fields.remove("wellId");
+    let [one] = crew_with(&fields);
+    assert_eq!(one.broken(), [("wellId".to_owned(), 1)]);
+}
+
+#[test]
 fn any_number_of_unknown_fields_is_bounded_work() {
     let mut fields = production();
     for number in 0..500 {
