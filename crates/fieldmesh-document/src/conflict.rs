@@ -202,7 +202,7 @@ impl Document {
             conflicts.push(self.field_conflict(key, kind, &shown, candidates));
         }
         conflicts.extend(self.deleted_and_edited(collection, &hashed)?);
-        conflicts.extend(self.parallel(collection, &hashed)?);
+        conflicts.extend(self.parallel(collection, &metas)?);
         Ok(conflicts)
     }
 

@@ -169,6 +169,18 @@ pub(crate) fn settle(
     items.iter().try_for_each(|item| force(transaction, &keys::settled(item), true.into()))
 }
 
+/// Says something under a key of its own.
+pub(crate) fn say(
+    transaction: &mut Transaction<'_>,
+    key: &str,
+    text: ScalarValue,
+) -> Result<(), AutomergeError> {
+    if transaction.get(ROOT, key)?.is_some() {
+        return Ok(());
+    }
+    transaction.put(ROOT, key, text)
+}
+
 /// Takes the tombstone away.
 pub(crate) fn restore(transaction: &mut Transaction<'_>) -> Result<(), AutomergeError> {
     for key in [keys::DELETED_AT, keys::DELETED_BY, keys::SUPERSEDED_BY] {

@@ -1,6 +1,6 @@
 //! The keys of a document that no collection declares: they begin with `_`.
 //!
-//! All but the tombstone and what settles conflicts are written in the root change and fixed from
+//! All but the tombstone, comments and what settles conflicts are written in the root change and fixed from
 //! then on.
 
 use uuid::Uuid;
@@ -50,6 +50,25 @@ pub(crate) fn settled_item(key: &str) -> Option<Uuid> {
     key.strip_prefix(SETTLED_PREFIX)?.parse().ok()
 }
 
+/// What the keys of comments begin with.
+const COMMENT_PREFIX: &str = "_comment.";
+
+/// The key of a comment on an item.
+pub(crate) fn comment(item: &Uuid, digits: &str) -> String {
+    format!("{COMMENT_PREFIX}{item}.{digits}")
+}
+
+/// The item that the comment under such a key is about.
+pub(crate) fn comment_item(key: &str) -> Option<Uuid> {
+    key.strip_prefix(COMMENT_PREFIX)?.split_once('.')?.0.parse().ok()
+}
+
+/// All keys of comments.
+pub(crate) fn comments() -> std::ops::Range<String> {
+    // The character after the point ends them.
+    COMMENT_PREFIX.to_owned()..COMMENT_PREFIX.replace('.', "/")
+}
+
 /// Whether `key` belongs to the system and not to a collection.
 pub(crate) fn is_system(key: &str) -> bool {
     key.starts_with('_')
@@ -60,4 +79,5 @@ pub(crate) fn is_fixed(key: &str) -> bool {
     is_system(key)
         && ![DELETED_AT, DELETED_BY, SUPERSEDED_BY, EDITED_FOR].contains(&key)
         && !key.starts_with(SETTLED_PREFIX)
+        && !key.starts_with(COMMENT_PREFIX)
 }

@@ -7,7 +7,7 @@ use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{Fields, Moment, Value};
 
 use crate::conflict::{ConflictKind, FieldConflict, conflict_id, label, side};
-use crate::document::{Document, Meta, hashes};
+use crate::document::{Document, Meta, by_hash, hashes};
 use crate::guard::guard;
 use crate::history::keys_of;
 use crate::keys;
@@ -34,9 +34,10 @@ impl Document {
     pub(crate) fn parallel(
         &self,
         collection: &Collection,
-        hashed: &BTreeMap<[u8; 32], &Meta>,
+        metas: &[Meta],
     ) -> Result<Option<FieldConflict>, AutomergeError> {
-        let heads = self.inner().get_heads();
+        let hashed = &by_hash(metas);
+        let heads = hashes(&self.strands(metas));
         if heads.len() < 2 || !self.tombstones().is_empty() {
             return Ok(None);
         }

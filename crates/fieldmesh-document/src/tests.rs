@@ -15,6 +15,7 @@ use crate::{ConflictKind, CreateRecord, Document, Identity, actor, identify, roo
 
 mod breaches;
 mod closings;
+mod comments;
 mod conflicts;
 mod convergence;
 mod corpus;

@@ -296,6 +296,16 @@ fn inbox() -> Vec<Endpoint> {
         .taking(&["id"])
         .refusing(&[Kind::NotFound, Kind::Ambiguous]),
         endpoint(
+            ("post", "/v1/conflicts/{id}/comments"),
+            "comment",
+            "Says something about one item of the inbox, for every device",
+            One("Conflict"),
+            || post(conflicts::comment),
+        )
+        .taking(&["id"])
+        .sent("NewComment")
+        .refusing(&[Kind::Refused, Kind::NotFound, Kind::Ambiguous, Kind::Invalid]),
+        endpoint(
             ("post", "/v1/conflicts/{id}/resolve"),
             "resolve",
             "Settles one item of the inbox",

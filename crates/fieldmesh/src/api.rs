@@ -28,7 +28,7 @@ pub use ask::{
 };
 pub use backup::{BackupCheck, BackupOptions, BackupReport, RestoreReport};
 pub use change::{ChangeKind, ChangeReport, ChangesPage, ChangesQuery};
-pub use conflict::{EndReport, SightReport};
+pub use conflict::{CommentReport, EndReport, NewComment, SightReport};
 pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,
     LinkClass, SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,

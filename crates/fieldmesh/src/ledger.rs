@@ -8,6 +8,7 @@ mod aside;
 mod backup;
 mod breaches;
 mod bulk;
+mod comments;
 mod conflicts;
 mod copies;
 mod create;

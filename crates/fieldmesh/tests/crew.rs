@@ -168,6 +168,10 @@ async fn who_settled_a_conflict_is_told_from_who_wrote_over_it_on_every_device()
     }
     let refused = crew.hand.resolve(&conflict, take("A")).await;
     assert!(matches!(refused, Err(fieldmesh::Error::NotAllowed { .. })), "{refused:?}");
+    // Whoever may not settle it says what he knows.
+    let said = crew.hand.comment(&conflict, " the gauge was read twice ").await.unwrap();
+    assert_eq!(said.comments[0].text, "the gauge was read twice");
+    assert!(crew.hand.comment(&conflict, &"x".repeat(2_001)).await.is_err());
     crew.lead.resolve(&conflict, take("A")).await.unwrap();
     crew.hand.edit(&id, edit("oilVolume=13")).await.unwrap();
     sync(&crew.hand, &crew.address).await;
@@ -177,6 +181,7 @@ async fn who_settled_a_conflict_is_told_from_who_wrote_over_it_on_every_device()
     assert_eq!(ours.len(), 2, "{ours:?}");
     let old = ours.iter().find(|item| item.id == conflict).unwrap();
     assert_eq!((old.open, old.values.len()), (false, 2));
+    assert_eq!(old.comments, said.comments);
     let mut ended: Vec<_> =
         old.ended.iter().map(|end| (end.settled, end.left.to_string())).collect();
     ended.sort_unstable();

@@ -11,6 +11,7 @@ use fieldmesh::api::{CONFLICTS_MAX, Choice};
 Examples:
   fieldmesh conflicts
   fieldmesh conflicts show 7c21a9f0
+  fieldmesh conflicts comment 7c21a9f0 \"the gauge was replaced at nine\"
   fieldmesh conflicts resolve 7c21a9f0 --take B
   fieldmesh conflicts resolve 7c21a9f0 --set oilVolume=81
   fieldmesh conflicts resolve --all --take latest"
@@ -39,6 +40,13 @@ pub(crate) enum ConflictCommand {
     Show {
         /// The conflict: its id or an ending of it.
         id: String,
+    },
+    /// Say something about a conflict, for everybody.
+    Comment {
+        /// The conflict: its id or an ending of it.
+        id: String,
+        /// The words, at most 2,000 characters.
+        text: String,
     },
     /// Settle a conflict.
     Resolve(ResolveArgs),

@@ -77,7 +77,7 @@ fn every_documented_command_is_understood() {
         &["run", "--only", "*@2026-01"],
         &["run", "--http", "127.0.0.1:7878", "--http-origin", "http://localhost:5173"],
         &["conflicts", "--kind", "rule", "--closed", "--limit", "20", "--after", "7c21"],
-        &["conflicts", "show", "7c21"],
+        &["conflicts", "comment", "7c21", "so it is"],
         &["conflicts", "resolve", "7c21", "--take", "b"],
         &["conflicts", "resolve", "7c21", "--set", "a=1", "b=2"],
         &["conflicts", "resolve", "--all", "--take", "latest"],

@@ -20,6 +20,14 @@ pub(super) async fn conflicts(context: &Context<'_>, args: &ConflictsArgs) -> Re
                 })
                 .await
         }
+        Some(ConflictCommand::Comment { id, text }) => {
+            context
+                .with_home(async |home| {
+                    let conflict = home.comment(id.clone(), text.clone()).await?;
+                    context.terminal.value(&conflict, render::conflict)
+                })
+                .await
+        }
         Some(ConflictCommand::Resolve(args)) => match &args.id {
             Some(id) => resolve(context, args, id).await,
             None => resolve_all(context, args).await,

@@ -177,6 +177,7 @@ async fn conflicts_and_invitations_pass_through() {
         remote.resolve("7c21".into(), resolution.clone()).await.unwrap();
         assert_eq!(running.last_asked(), format!("{:?}", ("7c21", resolution)));
     }
+    remote.comment("7c21".into(), "so it is".into()).await.unwrap();
     remote.resolve_all(query.clone(), Choice::Client).await.unwrap();
     assert_eq!(running.last_asked(), format!("{:?}", (query, Choice::Client)));
     let options = InviteOptions {

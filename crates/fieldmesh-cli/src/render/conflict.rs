@@ -1,6 +1,6 @@
 //! The conflict inbox.
 
-use fieldmesh::api::{AsideBatch, ConflictReport, ConflictValue, EndReport};
+use fieldmesh::api::{AsideBatch, CommentReport, ConflictReport, ConflictValue, EndReport};
 
 use super::record::short_id;
 use super::table::{Side, Table};
@@ -76,6 +76,10 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
         return text;
     }
     text.push_str(&sides(conflict, style));
+    for comment in &conflict.comments {
+        text.push_str(&said(comment, style));
+        text.push('\n');
+    }
     for end in &conflict.ended {
         text.push_str(&ended(end, style));
         text.push('\n');
@@ -122,6 +126,12 @@ fn unseen(value: &ConflictValue, style: &Style) -> String {
         }
         Some(_) => "nothing".into(),
     }
+}
+
+/// What somebody said.
+fn said(comment: &CommentReport, style: &Style) -> String {
+    let by = comment.user.as_deref().map_or_else(|| "somebody unknown".to_owned(), one_line);
+    format!("{by}, {}: {}", style.time(comment.at), one_line(&comment.text))
 }
 
 /// How a conflict ended.

@@ -139,6 +139,7 @@ pub(crate) fn conflict() -> ConflictReport {
         values: vec![value("A", json!(82.3), Some("Ana"), 0xaa), value("B", json!(80), None, 0xbb)],
         faults: Vec::new(),
         ended: Vec::new(),
+        comments: Vec::new(),
         reason: None,
         batch: None,
     }

@@ -241,6 +241,12 @@ fn of_conflicts() -> Json {
         ("at", time()),
         ("left", any()),
     ]);
+    let comment = object(&[
+        ("text", text()),
+        ("user", maybe(text())),
+        ("device", maybe(text())),
+        ("at", time()),
+    ]);
     let conflict = object(&[
         ("id", text()),
         ("kind", text()),
@@ -252,6 +258,7 @@ fn of_conflicts() -> Json {
         ("values", list(value)),
         ("faults?", list(object(&[("field", text()), ("message", text())]))),
         ("ended?", list(ended)),
+        ("comments?", list(comment)),
         ("reason?", text()),
     ]);
     json!({ "Conflict": conflict })
@@ -361,6 +368,7 @@ fn of_requests() -> Json {
         "NewRecord": with_example(new, json!({ "collection": "well", "fields": well })),
         "Edits": with_example(edits, json!({ "fields": { "status": "INACTIVE" } })),
         "SyncRequest": with_example(sync, json!({ "with": ["truck-7"], "timeout": 30 })),
+        "NewComment": with_example(object(&[("text", text())]), json!({ "text": "so it is" })),
         "Resolution": with_example(
             json!({ "oneOf": [take, set] }),
             json!({ "take": { "label": "A" } }),

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use fieldmesh::api::{ConflictQuery, ConflictReport, Record, Resolution};
+use fieldmesh::api::{ConflictQuery, ConflictReport, NewComment, Record, Resolution};
 
 use crate::input::{LIMIT_MAX, Words};
 use crate::refusal::Refusal;
@@ -27,6 +27,16 @@ pub(super) async fn show(
 ) -> Result<Json<ConflictReport>, Refusal> {
     words.end()?;
     Ok(Json(shared.node.conflict(&id).await?))
+}
+
+pub(super) async fn comment(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    words: Words,
+    Sent(NewComment { text }): Sent<NewComment>,
+) -> Result<Json<ConflictReport>, Refusal> {
+    words.end()?;
+    Ok(Json(shared.node.comment(&id, &text).await?))
 }
 
 pub(super) async fn resolve(

@@ -16,6 +16,27 @@ pub struct SightReport {
     pub unseen_last: Option<Moment>,
 }
 
+/// What somebody said about an item of the inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommentReport {
+    /// What he said.
+    pub text: String,
+    /// Who said it.
+    pub user: Option<String>,
+    /// On which device.
+    pub device: Option<DeviceId>,
+    /// When, by that device's clock.
+    pub at: Moment,
+}
+
+/// What is to be said about an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewComment {
+    /// The words.
+    pub text: String,
+}
+
 /// The end of a conflict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndReport {

@@ -5,7 +5,9 @@ use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, Tena
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{DiskReport, EndReport, KeptReport, Remaking, Safety, SafetyCounts, SightReport};
+use super::{
+    CommentReport, DiskReport, EndReport, KeptReport, Remaking, Safety, SafetyCounts, SightReport,
+};
 
 /// One record as people and programs see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -466,6 +468,9 @@ pub struct ConflictReport {
     /// How it ended: who settled it or only wrote over it. Two people may have done so apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<EndReport>,
+    /// What was said about it, by time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comments: Vec<CommentReport>,
     /// Why, for what is quarantined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

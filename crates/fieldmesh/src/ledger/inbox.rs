@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use fieldmesh_document::{Closing, ConflictKind, Document, FieldConflict};
+use fieldmesh_document::{Closing, Comment, ConflictKind, Document, FieldConflict};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
 use crate::api::{
-    CONFLICTS_MAX, ConflictQuery, ConflictReport, ConflictValue, EndReport, SightReport,
+    CONFLICTS_MAX, CommentReport, ConflictQuery, ConflictReport, ConflictValue, EndReport,
+    SightReport,
 };
 use crate::error::Error;
 use crate::rows::{self, ConflictRow, QuarantineRow};
@@ -242,6 +243,13 @@ impl Ledger {
         items.extend(breaches.into_iter().map(|breach| telling.breach(breach)));
         let closings = document.closings(&schema).map_err(|error| failed(&error))?;
         telling.ended(closings.ended, &mut items);
+        let said = document.comments().map_err(|error| Error::store(&error))?;
+        for comment in said {
+            let id = comment.item.to_string();
+            if let Some(item) = items.iter_mut().find(|item| item.id == id) {
+                item.comments.push(telling.comment(comment));
+            }
+        }
         Ok(items)
     }
 
@@ -288,6 +296,7 @@ pub(super) fn item(
         values: Vec::new(),
         faults: Vec::new(),
         ended: Vec::new(),
+        comments: Vec::new(),
         reason: None,
         batch: None,
     }
@@ -355,6 +364,11 @@ impl Telling<'_> {
                 ..self.item(&closing.item, kind)
             });
         }
+    }
+
+    fn comment(&self, comment: Comment) -> CommentReport {
+        let (user, device) = self.author(&comment.hash);
+        CommentReport { text: comment.text, user, device, at: comment.at }
     }
 
     fn author(&self, change: &[u8; 32]) -> (Option<String>, Option<DeviceId>) {
