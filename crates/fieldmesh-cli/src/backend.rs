@@ -94,6 +94,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>>;
     /// One item of the inbox.
     fn conflict(&self, id: String) -> Answer<'_, ConflictReport>;
+    /// Says something about one conflict.
+    fn comment(&self, id: String, text: String) -> Answer<'_, ConflictReport>;
     /// Settles one conflict.
     fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record>;
     /// Settles every open conflict alike.

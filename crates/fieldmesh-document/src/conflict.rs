@@ -22,6 +22,8 @@ pub enum ConflictKind {
     Field,
     /// Concurrent values of a field of which the policy chose one.
     SettledAutomatically,
+    /// Concurrent edits of different fields, all of which are shown.
+    MergedAutomatically,
     /// A record was deleted and, by somebody who did not know, edited.
     DeletedAndEdited,
 }
@@ -33,7 +35,7 @@ pub struct FieldConflict {
     pub id: Uuid,
     /// What competes.
     pub kind: ConflictKind,
-    /// The field; of a deleted and edited record it is `_deletedAt`.
+    /// The field; of a deleted and edited record it is `_deletedAt`, of different fields nothing.
     pub key: String,
     /// The label of the value that is shown meanwhile.
     pub shown: String,
@@ -48,7 +50,7 @@ pub struct ConflictValue {
     pub label: String,
     /// The value; of a deleted and edited record the time of deletion, or null for an edit.
     pub value: Value,
-    /// What an edit of a deleted record wrote; empty otherwise.
+    /// What an edit of a deleted record, or one side of several fields, wrote; empty otherwise.
     pub edits: Fields,
     /// The actor who wrote it.
     pub actor: Vec<u8>,
@@ -83,17 +85,21 @@ pub enum Resolution {
 impl FieldConflict {
     /// Whether it waits for a person.
     pub fn is_open(&self) -> bool {
-        self.kind != ConflictKind::SettledAutomatically
+        match self.kind {
+            ConflictKind::Field | ConflictKind::DeletedAndEdited => true,
+            ConflictKind::SettledAutomatically | ConflictKind::MergedAutomatically => false,
+        }
     }
 
     /// What taking the value with `label` comes to.
     ///
     /// # Errors
     ///
-    /// There is no such label.
+    /// There is no such label, or nothing to choose.
     pub fn take(&self, label: &str) -> Result<Resolution, LabelError> {
         let wanted = label.trim();
-        let side = self.values.iter().find(|side| side.label.eq_ignore_ascii_case(wanted));
+        let mut sides = self.values.iter().filter(|_| !self.key.is_empty());
+        let side = sides.find(|side| side.label.eq_ignore_ascii_case(wanted));
         let Some(side) = side else {
             let choices: Vec<_> = self.values.iter().map(|side| side.label.as_str()).collect();
             return Err(LabelError { label: label.into(), choices: choices.join(", ") });
@@ -139,7 +145,34 @@ impl Document {
         at: Moment,
         edits: &[Edit],
     ) -> Result<Option<Vec<u8>>, EditError> {
-        self.edit(collection, actor, at, edits)
+        self.resolve_for(collection, actor, at, edits, None)
+    }
+
+    /// As [`Self::resolve`], in the name of a user of the gateway that writes.
+    ///
+    /// # Errors
+    ///
+    /// The edits cannot be written; the document is as before.
+    pub fn resolve_for(
+        &mut self,
+        collection: &Collection,
+        actor: [u8; 16],
+        at: Moment,
+        edits: &[Edit],
+        user: Option<&str>,
+    ) -> Result<Option<Vec<u8>>, EditError> {
+        let open = self.conflicts(collection).unwrap_or_default().into_iter();
+        let is_settled = |one: &FieldConflict| edits.iter().any(|edit| edit.key() == one.key);
+        self.settling(open.filter(is_settled).map(|one| one.id));
+        self.edit_for(collection, actor, at, edits, user)
+    }
+
+    /// Has the next deletion or restoring of the record say that it settles what was edited by
+    /// somebody who did not know that it is deleted.
+    pub fn settling_deletion(&mut self, collection: &Collection) {
+        let open = self.conflicts(collection).unwrap_or_default().into_iter();
+        let found = open.filter(|one| one.kind == ConflictKind::DeletedAndEdited);
+        self.settling(found.map(|one| one.id));
     }
 
     fn read_conflicts(&self, collection: &Collection) -> Result<Vec<FieldConflict>, ReadError> {
@@ -169,6 +202,7 @@ impl Document {
             conflicts.push(self.field_conflict(key, kind, &shown, candidates));
         }
         conflicts.extend(self.deleted_and_edited(collection, &hashed)?);
+        conflicts.extend(self.parallel(collection, &metas)?);
         Ok(conflicts)
     }
 
@@ -180,20 +214,13 @@ impl Document {
         candidates: Vec<Candidate>,
     ) -> FieldConflict {
         let id = conflict_id(self.id, &key, candidates.iter().map(|one| one.hash));
-        let mut values: Vec<ConflictValue> = Vec::new();
-        for one in candidates {
-            // The earliest of those who wrote the same stands for it.
-            if values.iter().all(|known| !known.value.is_same(&one.value)) {
-                let (value, actor, at, hash) = (one.value, one.actor, one.at, one.hash);
-                values.push(side(values.len(), value, Fields::new(), actor, at, hash));
-            }
-        }
+        let values = distinct(candidates);
         let shown = values.iter().find(|one| one.value.is_same(shown));
         let shown = shown.map(|one| one.label.clone()).unwrap_or_default();
         FieldConflict { id, kind, key, shown, values }
     }
 
-    fn deleted_and_edited(
+    pub(crate) fn deleted_and_edited(
         &self,
         collection: &Collection,
         hashed: &BTreeMap<[u8; 32], &Meta>,
@@ -278,7 +305,20 @@ impl Document {
     }
 }
 
-fn side(
+/// The values of candidates, each once.
+pub(crate) fn distinct(candidates: Vec<Candidate>) -> Vec<ConflictValue> {
+    let mut values: Vec<ConflictValue> = Vec::new();
+    for one in candidates {
+        // The earliest of those who wrote the same stands for it.
+        if values.iter().all(|known| !known.value.is_same(&one.value)) {
+            let (value, actor, at, hash) = (one.value, one.actor, one.at, one.hash);
+            values.push(side(values.len(), value, Fields::new(), actor, at, hash));
+        }
+    }
+    values
+}
+
+pub(crate) fn side(
     number: usize,
     value: Value,
     edits: Fields,
@@ -298,7 +338,11 @@ pub fn label(number: usize) -> String {
     }
 }
 
-fn conflict_id(document: DocumentId, key: &str, changes: impl Iterator<Item = [u8; 32]>) -> Uuid {
+pub(crate) fn conflict_id(
+    document: DocumentId,
+    key: &str,
+    changes: impl Iterator<Item = [u8; 32]>,
+) -> Uuid {
     let changes: BTreeSet<_> = changes.collect();
     let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/conflict-id/1");
     hasher.update(document.as_bytes());

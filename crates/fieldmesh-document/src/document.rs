@@ -7,6 +7,7 @@ use automerge::transaction::CommitOptions;
 use automerge::{ActorId, Automerge, AutomergeError, ChangeHash};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DocumentId, Edit, Moment, UserId};
+use uuid::Uuid;
 
 use crate::create::{CreateError, CreateRecord, first};
 use crate::first::First;
@@ -20,6 +21,8 @@ pub struct Document {
     /// The only change of a document that was not loaded yet: most are read and never edited.
     pub(crate) first: Option<Box<First>>,
     inner: OnceLock<Automerge>,
+    /// The items of the inbox that the next change says it settles.
+    settling: Vec<Uuid>,
 }
 
 /// Changes that cannot be loaded together.
@@ -119,13 +122,13 @@ impl Document {
         Ok(Self::of(id, inner))
     }
 
-    fn of(id: DocumentId, inner: Automerge) -> Self {
-        Self { id, first: None, inner: OnceLock::from(inner) }
+    pub(crate) fn of(id: DocumentId, inner: Automerge) -> Self {
+        Self { id, first: None, inner: OnceLock::from(inner), settling: Vec::new() }
     }
 
     /// The document of a first change whose form was checked.
     pub(crate) fn of_first(id: DocumentId, first: First) -> Self {
-        Self { id, first: Some(Box::new(first)), inner: OnceLock::new() }
+        Self { id, first: Some(Box::new(first)), inner: OnceLock::new(), settling: Vec::new() }
     }
 
     /// Automerge's document. Call it inside [`guard`] only.
@@ -253,6 +256,12 @@ impl Document {
         self.change(actor, at, edit::restore)
     }
 
+    /// Has the next change that is made here say that it settles these items of the inbox: what
+    /// ends a conflict without that may be by somebody who never saw that there was one.
+    pub fn settling(&mut self, items: impl IntoIterator<Item = Uuid>) {
+        self.settling.extend(items);
+    }
+
     pub(crate) fn change(
         &mut self,
         actor: [u8; 16],
@@ -264,7 +273,13 @@ impl Document {
         let written = guard(|| {
             inner.set_actor(ActorId::from(actor));
             let mut transaction = inner.transaction();
-            if let Err(error) = write(&mut transaction) {
+            let settled = match write(&mut transaction) {
+                Ok(()) if edit::pending(&transaction) > 0 => {
+                    edit::settle(&mut transaction, &self.settling)
+                }
+                written => written,
+            };
+            if let Err(error) = settled {
                 transaction.rollback();
                 return Err(error);
             }

@@ -8,6 +8,7 @@ use automerge::transaction::Transactable;
 use automerge::{AutomergeError, ObjId, ObjType, ROOT, ReadDoc, ScalarValue};
 use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DocumentId, Edit, Moment, UserId, Value};
+use uuid::Uuid;
 
 use crate::kinship::rejoin;
 use crate::{keys, part, scalar};
@@ -161,6 +162,26 @@ pub(crate) fn sign_for(
     user: &str,
 ) -> Result<(), AutomergeError> {
     force(transaction, keys::EDITED_FOR, ScalarValue::Str(user.into()))
+}
+
+/// Says that the change settles these items of the inbox.
+pub(crate) fn settle(
+    transaction: &mut Transaction<'_>,
+    items: &[Uuid],
+) -> Result<(), AutomergeError> {
+    items.iter().try_for_each(|item| force(transaction, &keys::settled(item), true.into()))
+}
+
+/// Says something under a key of its own.
+pub(crate) fn say(
+    transaction: &mut Transaction<'_>,
+    key: &str,
+    text: ScalarValue,
+) -> Result<(), AutomergeError> {
+    if transaction.get(ROOT, key)?.is_some() {
+        return Ok(());
+    }
+    transaction.put(ROOT, key, text)
 }
 
 /// Takes the tombstone away.

@@ -106,7 +106,7 @@ impl Document {
 
 /// The changes in the one order that does not depend on how they arrived: of those whose
 /// dependencies are out already, the earliest, then the smallest by hash.
-fn in_order(metas: &[Meta]) -> Vec<&Meta> {
+pub(crate) fn in_order(metas: &[Meta]) -> Vec<&Meta> {
     let hashed = by_hash(metas);
     let mut missing: BTreeMap<[u8; 32], usize> = BTreeMap::new();
     let mut dependents: BTreeMap<[u8; 32], Vec<&Meta>> = BTreeMap::new();
@@ -133,7 +133,10 @@ fn in_order(metas: &[Meta]) -> Vec<&Meta> {
 }
 
 // `owners` remembers under which key an object was made.
-fn keys_of(change: &Change, owners: &mut BTreeMap<(u64, Vec<u8>), String>) -> BTreeSet<String> {
+pub(crate) fn keys_of(
+    change: &Change,
+    owners: &mut BTreeMap<(u64, Vec<u8>), String>,
+) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let expanded = change.decode();
     for (operation, counter) in expanded.operations.iter().zip(expanded.start_op.get()..) {

@@ -1,9 +1,10 @@
 //! The keys of a document that no collection declares: they begin with `_`.
 //!
-//! All but the tombstone, and what is said of other records, are written in the root change and
-//! fixed from then on.
+//! All but the tombstone, comments, what settles conflicts and what is said of other records are
+//! written in the root change and fixed from then on.
 
 use fieldmesh_model::DocumentId;
+use uuid::Uuid;
 
 /// The number of the collection.
 pub(crate) const COLLECTION: &str = "_collection";
@@ -40,6 +41,38 @@ pub(crate) const MADE_FOR: &str = "_madeFor";
 /// The user in whose name a gateway made a later change.
 pub(crate) const EDITED_FOR: &str = "_editedFor";
 
+/// What the keys begin with under which a change says that it settles an item of the inbox.
+const SETTLED_PREFIX: &str = "_settled.";
+
+/// The key under which a change says that it settles an item.
+pub(crate) fn settled(item: &Uuid) -> String {
+    format!("{SETTLED_PREFIX}{item}")
+}
+
+/// The item that such a key is about.
+pub(crate) fn settled_item(key: &str) -> Option<Uuid> {
+    key.strip_prefix(SETTLED_PREFIX)?.parse().ok()
+}
+
+/// What the keys of comments begin with.
+const COMMENT_PREFIX: &str = "_comment.";
+
+/// The key of a comment on an item.
+pub(crate) fn comment(item: &Uuid, digits: &str) -> String {
+    format!("{COMMENT_PREFIX}{item}.{digits}")
+}
+
+/// The item that the comment under such a key is about.
+pub(crate) fn comment_item(key: &str) -> Option<Uuid> {
+    key.strip_prefix(COMMENT_PREFIX)?.split_once('.')?.0.parse().ok()
+}
+
+/// All keys of comments.
+pub(crate) fn comments() -> std::ops::Range<String> {
+    // The character after the point ends them.
+    COMMENT_PREFIX.to_owned()..COMMENT_PREFIX.replace('.', "/")
+}
+
 /// Whether `key` belongs to the system and not to a collection.
 pub(crate) fn is_system(key: &str) -> bool {
     key.starts_with('_')
@@ -48,7 +81,8 @@ pub(crate) fn is_system(key: &str) -> bool {
 /// Whether `key` is fixed by the root change.
 pub(crate) fn is_fixed(key: &str) -> bool {
     let is_loose = [DELETED_AT, DELETED_BY, SUPERSEDED_BY, EDITED_FOR].contains(&key);
-    is_system(key) && !is_loose && !key.starts_with(APART_PREFIX)
+    let is_said = [APART_PREFIX, SETTLED_PREFIX, COMMENT_PREFIX];
+    is_system(key) && !is_loose && !is_said.iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// The key that says that the record is meant beside `other`.

@@ -6,7 +6,10 @@
 
 mod actor;
 mod ancestry;
+mod breach;
 mod chunk;
+mod closing;
+pub mod comment;
 pub mod conflict;
 pub mod create;
 pub mod document;
@@ -18,12 +21,16 @@ pub mod history;
 mod keys;
 mod kinship;
 mod merge;
+mod parallel;
 mod part;
 mod scalar;
 pub mod view;
 
 pub use actor::actor;
+pub use breach::{BREACHES_MAX, Breach, faults, is_breach_id};
 pub use chunk::{ChunkError, Peeked, peek};
+pub use closing::{CLOSINGS_LOOK_MAX, Closing, Closings};
+pub use comment::{COMMENT_MAX, COMMENTS_MAX, Comment};
 pub use conflict::{ConflictKind, ConflictValue, FieldConflict, Resolution};
 pub use create::{CreateError, CreateRecord, Identity, RootChange, identify, root_change};
 pub use document::{Document, EditError, LoadError};
@@ -32,6 +39,7 @@ pub use guard::Panicked;
 pub use history::{FieldChange, Revision};
 pub use kinship::Kinship;
 pub use merge::LATEST_SPREAD_MAX_MILLIS;
+pub use parallel::{STRANDS_MAX, Sight};
 pub use view::{Deletion, ReadError, RecordView};
 
 #[cfg(test)]

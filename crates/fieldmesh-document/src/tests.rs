@@ -13,16 +13,21 @@ use fieldmesh_model::{
 use crate::gate::{Origin, judge};
 use crate::{ConflictKind, CreateRecord, Document, Identity, actor, identify, root_change};
 
+mod breaches;
+mod closings;
+mod comments;
 mod conflicts;
 mod convergence;
 mod corpus;
 mod gate;
 mod hostile;
+mod parallel;
 mod policies;
 mod traces;
 mod writing;
 
 const HOUR: i64 = 3_600_000;
+const OIL: &str = "data.oilVolume";
 const START: i64 = 1_770_000_000_000;
 
 fn entries() -> &'static Collection {
@@ -160,9 +165,11 @@ impl Replica {
         self.document().view(entries()).unwrap().fields.remove(key)
     }
 
+    /// What competes, also where the policy chose.
     fn open_conflicts(&self) -> Vec<(ConflictKind, String)> {
-        let conflicts = self.document().conflicts(entries()).unwrap();
-        conflicts.into_iter().map(|one| (one.kind, one.key)).collect()
+        let conflicts = self.document().conflicts(entries()).unwrap().into_iter();
+        let competing = conflicts.filter(|one| one.kind != ConflictKind::MergedAutomatically);
+        competing.map(|one| (one.kind, one.key)).collect()
     }
 
     fn resolve(&mut self, hours: i64, label: &str) {

@@ -142,7 +142,10 @@ impl Document {
         let hashed = by_hash(&metas);
         let root = root(&metas).ok_or(ReadError::NoRoot)?;
         let mut view = RecordView::empty(self.id, root.at);
-        view.updated_at = metas.iter().map(|meta| meta.at).max().unwrap_or(root.at);
+        // Nobody has changed the record who only says something.
+        let remarks = self.remarks(&metas);
+        let edits = metas.iter().filter(|meta| !remarks.contains(&meta.hash));
+        view.updated_at = edits.map(|meta| meta.at).max().unwrap_or(root.at);
         for item in self.inner().map_range(ROOT, ..) {
             let key = item.key.as_ref();
             let is_system = keys::is_system(key);

@@ -189,11 +189,13 @@ impl Writing<'_> {
         keep: Option<DocumentId>,
         emergency: Option<String>,
     ) -> Result<(), Failure> {
+        self.write.settling(row.documents());
         match row.kind {
             Kind::Field => self.settle_fields(row, resolution, fields)?,
             Kind::Duplicate => self.settle_duplicate(row, resolution, keep)?,
             Kind::DeletedAndEdited => self.settle_deleted(row, resolution, fields)?,
         }
+        self.write.settling([]);
         let settled = Settled {
             by: self.task.caller.user.clone(),
             resolution: resolution.into(),

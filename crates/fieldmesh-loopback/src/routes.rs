@@ -287,7 +287,7 @@ fn inbox() -> Vec<Endpoint> {
             Many("Conflict"),
             || get(conflicts::list),
         )
-        .taking(&["kind", "closed"]),
+        .taking(&["kind", "closed", "limit", "after"]),
         endpoint(
             ("get", "/v1/conflicts/{id}"),
             "conflict",
@@ -297,6 +297,16 @@ fn inbox() -> Vec<Endpoint> {
         )
         .taking(&["id"])
         .refusing(&[Kind::NotFound, Kind::Ambiguous]),
+        endpoint(
+            ("post", "/v1/conflicts/{id}/comments"),
+            "comment",
+            "Says something about one item of the inbox, for every device",
+            One("Conflict"),
+            || post(conflicts::comment),
+        )
+        .taking(&["id"])
+        .sent("NewComment")
+        .refusing(&[Kind::Refused, Kind::NotFound, Kind::Ambiguous, Kind::Invalid]),
         endpoint(
             ("post", "/v1/conflicts/{id}/resolve"),
             "resolve",

@@ -124,18 +124,13 @@ impl Notebook {
         for _ in 0..1 + random.index(3) + usize::from(loses_first) {
             let field = FIELDS[random.index(FIELDS.len())];
             let value = number(field, random);
-            let actor = actor(desk.device, desk.epoch);
-            let edits = [Edit::set(field, value.clone())];
-            let change = document.edit(collection(), actor, at, &edits).ok()?;
+            // What is done follows from what was there, so that seeds keep their numbers.
+            let deed = Deed::of(seen.last());
+            let change = deed.write(&mut document, desk, at, &Edit::set(field, value.clone()))?;
             let Some(change) = change else { continue };
             let hash = peek(&change).ok()?.hash;
-            works.push(Work {
-                document: id,
-                change,
-                hash,
-                writes: vec![(field, value)],
-                seen: seen.clone(),
-            });
+            let writes = if deed.is_edit() { vec![(field, value)] } else { Vec::new() };
+            works.push(Work { document: id, change, hash, writes, seen: seen.clone() });
             seen.insert(hash);
         }
         // A parent that is lost before anybody else has it: its children wait for ever.
@@ -143,6 +138,52 @@ impl Notebook {
             works.remove(0);
         }
         Some((record.scope, works))
+    }
+}
+
+/// What a device does to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Edit,
+    /// An edit that says that it settles what competes.
+    Settle,
+    Delete,
+    Restore,
+}
+
+impl Deed {
+    fn of(last: Option<&Hash>) -> Self {
+        match last.map_or(0, |hash| hash[31] % 16) {
+            0 => Self::Delete,
+            1 | 2 => Self::Restore,
+            3..=7 => Self::Settle,
+            _ => Self::Edit,
+        }
+    }
+
+    fn is_edit(self) -> bool {
+        matches!(self, Self::Edit | Self::Settle)
+    }
+
+    /// The change, if it changes anything; nothing at all if it cannot be written.
+    fn write(
+        self,
+        document: &mut Document,
+        desk: Desk,
+        at: Moment,
+        edit: &Edit,
+    ) -> Option<Option<Vec<u8>>> {
+        let actor = actor(desk.device, desk.epoch);
+        let edits = std::slice::from_ref(edit);
+        match self {
+            Self::Edit => document.edit(collection(), actor, at, edits).ok(),
+            Self::Settle => document.resolve(collection(), actor, at, edits).ok(),
+            Self::Delete => document.delete(actor, at, desk.user, None).ok(),
+            Self::Restore => {
+                document.settling_deletion(collection());
+                document.restore(actor, at).ok()
+            }
+        }
     }
 }
 

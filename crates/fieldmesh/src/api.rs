@@ -6,6 +6,7 @@
 mod ask;
 mod backup;
 mod change;
+mod conflict;
 mod connectivity;
 mod dealing;
 mod device;
@@ -24,11 +25,12 @@ mod safety;
 mod schema;
 
 pub use ask::{
-    Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions, InviteOptions,
-    NewRecord, Resolution, RevokeOptions, SyncOptions,
+    CONFLICTS_MAX, Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions,
+    InviteOptions, NewRecord, Resolution, RevokeOptions, SyncOptions,
 };
 pub use backup::{BackupCheck, BackupOptions, BackupReport, RestoreReport};
 pub use change::{ChangeKind, ChangeReport, ChangesPage, ChangesQuery};
+pub use conflict::{CommentReport, EndReport, NewComment, SightReport};
 pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,
     LinkClass, SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,

@@ -7,7 +7,9 @@
 mod alike;
 mod aside;
 mod backup;
+mod breaches;
 mod bulk;
+mod comments;
 mod conflicts;
 mod copies;
 mod create;
@@ -18,6 +20,7 @@ mod evict;
 mod export;
 mod feed;
 mod import;
+mod inbox;
 mod live;
 mod membership;
 mod mend;
@@ -66,8 +69,9 @@ use crate::projector::Projector;
 use crate::rows::{self, ChainRow, DocumentRow};
 use crate::schema;
 
-pub(crate) use self::conflicts::KIND_DELETED;
+pub(crate) use self::breaches::is_breach;
 pub(crate) use self::evict::wanted;
+pub(crate) use self::inbox::KIND_DELETED;
 pub(crate) use self::live::Followed;
 pub(crate) use self::membership::revoker;
 pub(crate) use self::mend::Seen;

@@ -296,6 +296,17 @@ impl Node {
         self.reading(move |ledger| ledger.conflict(&id)).await
     }
 
+    /// Says something about an item of the inbox, for every device; gives the item with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] where it is empty or too long; [`Error::NotAllowed`] where this device may
+    /// write nothing in the record's collection.
+    pub async fn comment(&self, id: &str, text: &str) -> Result<ConflictReport, Error> {
+        let (id, text) = (id.to_owned(), text.to_owned());
+        self.blocking_on_all(move |ledger| ledger.comment(&id, &text)).await
+    }
+
     /// Settles one item of the inbox by an ordinary change that replaces all its values.
     ///
     /// # Errors

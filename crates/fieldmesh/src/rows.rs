@@ -4,6 +4,7 @@
 //! some keys: collections, times, bytes of ids. It never shows a value.
 
 mod fit;
+mod marks;
 
 use fieldmesh_batch::Priority;
 use fieldmesh_document::Document;
@@ -17,6 +18,8 @@ use fieldmesh_trie::Key;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::Error;
+
+pub(crate) use self::marks::{inbox_id, inbox_items, inbox_key};
 
 /// One document: where its changes lie, and its record as it reads at the moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,7 +75,8 @@ pub(crate) struct RecordRow {
     pub(crate) updated_at: Moment,
     pub(crate) device: DeviceId,
     pub(crate) deleted: bool,
-    /// Its conflicts: those that somebody has to decide, and those that `latest` settled.
+    /// Its items of the inbox: what somebody has to decide, what breaks a rule, what merged by
+    /// itself, and what has ended.
     pub(crate) conflicts: Vec<ConflictMark>,
     /// What the client of a gateway calls it; null where none does.
     pub(crate) name: Value,
@@ -84,11 +88,8 @@ impl RecordRow {
     /// The record that `document` holds, without what is too long to show.
     pub(crate) fn of(document: &Document, schema: &Collection) -> Result<Self, Error> {
         let view = document.view(schema).map_err(|error| Error::store(&error))?;
-        // A document of one change holds one value of everything.
-        let conflicts = match document.change_count() {
-            0..=1 => Vec::new(),
-            _ => document.conflicts(schema).map_err(|error| Error::store(&error))?,
-        };
+        let conflicts =
+            marks::marks(document, schema, &view).map_err(|error| Error::store(&error))?;
         let mut row = Self {
             fields: view.fields,
             created_by: view.created_by,
@@ -96,10 +97,7 @@ impl RecordRow {
             updated_at: view.updated_at,
             device: view.device,
             deleted: view.deleted.is_some(),
-            conflicts: conflicts
-                .iter()
-                .map(|found| ConflictMark { id: found.id.to_string(), open: found.is_open() })
-                .collect(),
+            conflicts,
             name: view.name,
             made_for: view.made_for,
         };

@@ -139,6 +139,102 @@ async fn an_entry_edited_on_two_devices_is_one_conflict_that_either_can_settle()
     crew.lead.shutdown().await.unwrap();
 }
 
+/// A crew that disputes how much oil an entry says; gives the entry and the conflict.
+async fn disputed() -> (Crew, String, String) {
+    let crew = crew().await;
+    let well = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+    crew.lead.record(record("well", &well)).await.unwrap();
+    sync(&crew.hand, &crew.address).await;
+    let fields = ["wellId=Alder 1", "entryType=PRODUCTION", "oilVolume=10"];
+    let id = crew.hand.record(record("field_entry", &fields)).await.unwrap().id.to_string();
+    sync(&crew.hand, &crew.address).await;
+    crew.hand.edit(&id, edit("oilVolume=11")).await.unwrap();
+    crew.lead.edit(&id, edit("oilVolume=12")).await.unwrap();
+    sync(&crew.hand, &crew.address).await;
+    let open = crew.lead.conflicts(ConflictQuery::default()).await.unwrap();
+    let conflict = open[0].id.clone();
+    (crew, id, conflict)
+}
+
+fn edit(text: &str) -> fieldmesh::api::Edits {
+    fieldmesh::api::Edits { assignments: vec![text.into()], ..fieldmesh::api::Edits::default() }
+}
+
+fn take(label: &str) -> fieldmesh::api::Resolution {
+    fieldmesh::api::Resolution::Take(fieldmesh::api::Choice::Label(label.into()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_settled_a_conflict_is_told_from_who_wrote_over_it_on_every_device() {
+    let (crew, id, conflict) = disputed().await;
+    let shown = crew.hand.conflict(&conflict[24..]).await.unwrap();
+    for value in &shown.values {
+        let saw = value.saw.as_ref().unwrap();
+        assert_eq!((saw.sides.len(), saw.unseen), (0, 1), "{shown:?}");
+    }
+    let refused = crew.hand.resolve(&conflict, take("A")).await;
+    assert!(matches!(refused, Err(fieldmesh::Error::NotAllowed { .. })), "{refused:?}");
+    // Whoever may not settle it says what he knows.
+    let said = crew.hand.comment(&conflict, " the gauge was read twice ").await.unwrap();
+    assert_eq!(said.comments[0].text, "the gauge was read twice");
+    assert!(crew.hand.comment(&conflict, &"x".repeat(2_001)).await.is_err());
+    crew.lead.resolve(&conflict, take("A")).await.unwrap();
+    crew.hand.edit(&id, edit("oilVolume=13")).await.unwrap();
+    sync(&crew.hand, &crew.address).await;
+    let closed = || ConflictQuery { closed: true, ..ConflictQuery::default() };
+    let ours = crew.lead.conflicts(closed()).await.unwrap();
+    assert_eq!(ours, crew.hand.conflicts(closed()).await.unwrap());
+    assert_eq!(ours.len(), 2, "{ours:?}");
+    let old = ours.iter().find(|item| item.id == conflict).unwrap();
+    assert_eq!((old.open, old.values.len()), (false, 2));
+    assert_eq!(old.comments, said.comments);
+    let mut ended: Vec<_> =
+        old.ended.iter().map(|end| (end.settled, end.left.to_string())).collect();
+    ended.sort_unstable();
+    assert_eq!(ended, [(false, "13".to_owned()), (true, "11".to_owned())]);
+    // Two who decide differently leave another conflict open.
+    let new = ours.iter().find(|item| item.id != conflict).unwrap();
+    assert!(new.open);
+    let again = crew.lead.resolve(&conflict, take("A")).await;
+    assert!(again.unwrap_err().to_string().contains("nothing left to settle"));
+    for node in [&crew.lead, &crew.hand] {
+        let history = node.history(&id).await.unwrap();
+        let settled: Vec<_> = history.iter().flat_map(|it| &it.settled).collect();
+        let overwritten: Vec<_> = history.iter().flat_map(|it| &it.overwritten).collect();
+        assert_eq!((settled, overwritten), (vec![&conflict], vec![&conflict]));
+        assert_eq!(node.status().await.unwrap().conflicts, 1);
+    }
+    // A page goes on behind the last one.
+    let page = ConflictQuery { limit: Some(1), ..closed() };
+    let first = crew.lead.conflicts(page.clone()).await.unwrap();
+    let after = Some(first[0].id.clone());
+    let second = crew.lead.conflicts(ConflictQuery { after, ..page }).await.unwrap();
+    assert_eq!([first, second].concat(), ours);
+    crew.hand.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_of_different_fields_are_told_apart_from_conflicts() {
+    let (crew, id, conflict) = disputed().await;
+    crew.lead.resolve(&conflict, take("A")).await.unwrap();
+    sync(&crew.hand, &crew.address).await;
+    crew.hand.edit(&id, edit("gasVolume=5")).await.unwrap();
+    crew.lead.edit(&id, edit("notes=valve replaced")).await.unwrap();
+    sync(&crew.hand, &crew.address).await;
+    let parallel = || ConflictQuery { kind: Some("parallel".into()), ..ConflictQuery::default() };
+    let ours = crew.lead.conflicts(parallel()).await.unwrap();
+    assert_eq!(ours, crew.hand.conflicts(parallel()).await.unwrap());
+    let fields: Vec<_> = ours[0].values.iter().flat_map(|side| side.fields.keys()).collect();
+    assert_eq!(fields, ["data.gasVolume", "notes"]);
+    assert_eq!(crew.lead.conflicts(ConflictQuery::default()).await.unwrap(), []);
+    assert_eq!(crew.lead.status().await.unwrap().conflicts, 0);
+    let settled = crew.lead.resolve(&ours[0].id, take("A")).await;
+    assert!(settled.unwrap_err().to_string().contains("do not contradict"));
+    crew.hand.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
 fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -198,7 +294,7 @@ async fn an_edit_made_on_a_copied_home_is_listed_and_stops_nobody() {
     let (shown, theirs) = (crew.lead.show(&id).await.unwrap(), third.show(&id).await.unwrap());
     // Where it is, each of them knows of its own peers.
     assert_eq!(fieldmesh::api::Record { safe: shown.safe, ..theirs }, shown);
-    let quarantine = ConflictQuery { kind: Some("quarantine".into()), closed: false };
+    let quarantine = ConflictQuery { kind: Some("quarantine".into()), ..ConflictQuery::default() };
     assert_eq!(crew.lead.conflicts(quarantine).await.unwrap().len(), 1);
     let another = ["wellId=Alder 1", "entryType=INSPECTION", "leaksDetected=true"];
     crew.lead.record(record("field_entry", &another)).await.unwrap();

@@ -1,7 +1,7 @@
 //! Arguments of `conflicts`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use fieldmesh::api::Choice;
+use fieldmesh::api::{CONFLICTS_MAX, Choice};
 
 /// `conflicts …`
 #[derive(Debug, Args)]
@@ -11,6 +11,7 @@ use fieldmesh::api::Choice;
 Examples:
   fieldmesh conflicts
   fieldmesh conflicts show 7c21a9f0
+  fieldmesh conflicts comment 7c21a9f0 \"the gauge was replaced at nine\"
   fieldmesh conflicts resolve 7c21a9f0 --take B
   fieldmesh conflicts resolve 7c21a9f0 --set oilVolume=81
   fieldmesh conflicts resolve 5d30e1aa --take both
@@ -22,9 +23,15 @@ pub(crate) struct ConflictsArgs {
     /// Only conflicts of this kind.
     #[arg(long, value_enum, value_name = "KIND")]
     pub(crate) kind: Option<Kind>,
-    /// Also those that settled themselves.
+    /// Also those that were settled or overwritten, and what merged by itself.
     #[arg(long)]
     pub(crate) closed: bool,
+    /// At most so many; never more than 1,000 at once.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=CONFLICTS_MAX))]
+    pub(crate) limit: Option<u64>,
+    /// Only those behind the one with this id: the last one of the page before.
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Option<String>,
 }
 
 /// What can be done with conflicts.
@@ -34,6 +41,13 @@ pub(crate) enum ConflictCommand {
     Show {
         /// The conflict: its id or an ending of it.
         id: String,
+    },
+    /// Say something about a conflict, for everybody.
+    Comment {
+        /// The conflict: its id or an ending of it.
+        id: String,
+        /// The words, at most 2,000 characters.
+        text: String,
     },
     /// Settle a conflict.
     Resolve(ResolveArgs),
@@ -48,6 +62,10 @@ pub(crate) enum Kind {
     Duplicate,
     /// A record deleted by one and edited by another.
     DeletedAndEdited,
+    /// A record that breaks rules of its collection.
+    Rule,
+    /// Edits made at the same time that merged by themselves.
+    Parallel,
     /// A change that could not be applied.
     Quarantine,
 }
@@ -59,6 +77,8 @@ impl Kind {
             Self::Field => "field",
             Self::Duplicate => "duplicate",
             Self::DeletedAndEdited => "deleted-and-edited",
+            Self::Rule => "rule",
+            Self::Parallel => "parallel",
             Self::Quarantine => "quarantine",
         }
     }

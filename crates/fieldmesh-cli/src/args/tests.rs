@@ -76,8 +76,8 @@ fn every_documented_command_is_understood() {
         &["sync", "--only", "well", "--only", "field_entry/3@2026-03"],
         &["run", "--only", "*@2026-01"],
         &["run", "--http", "127.0.0.1:7878", "--http-origin", "http://localhost:5173"],
-        &["conflicts", "--kind", "deleted-and-edited", "--closed"],
-        &["conflicts", "show", "7c21"],
+        &["conflicts", "--kind", "rule", "--closed", "--limit", "20", "--after", "7c21"],
+        &["conflicts", "comment", "7c21", "so it is"],
         &["conflicts", "resolve", "7c21", "--take", "b"],
         &["conflicts", "resolve", "7c21", "--set", "a=1", "b=2"],
         &["conflicts", "resolve", "--all", "--take", "latest"],
@@ -247,7 +247,7 @@ fn a_side_of_a_conflict_is_a_letter_or_a_word() {
 
 #[test]
 fn kinds_are_written_as_reports_write_them() {
-    for kind in ["field", "deleted-and-edited", "quarantine"] {
+    for kind in ["field", "deleted-and-edited", "rule", "parallel", "quarantine"] {
         let Command::Conflicts(args) = command(&["conflicts", "--kind", kind]) else {
             panic!("not conflicts")
         };

@@ -139,6 +139,10 @@ impl Backend for Local {
         Box::pin(async move { self.0.conflict(&id).await.map_err(problem) })
     }
 
+    fn comment(&self, id: String, text: String) -> Answer<'_, ConflictReport> {
+        Box::pin(async move { self.0.comment(&id, &text).await.map_err(problem) })
+    }
+
     fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record> {
         Box::pin(async move { self.0.resolve(&id, resolution).await.map_err(problem) })
     }

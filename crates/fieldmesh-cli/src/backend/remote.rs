@@ -11,9 +11,9 @@ use fieldmesh::api::{
     AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, CompactReport,
     ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
     EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
-    InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, PurgeOptions,
-    PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision,
-    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    InviteOptions, KeptReport, ListQuery, NewComment, NewRecord, Page, PeerReport, Problem,
+    PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution,
+    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
@@ -213,6 +213,13 @@ impl Backend for Remote {
     fn conflict(&self, id: String) -> Answer<'_, ConflictReport> {
         Box::pin(async move {
             self.exchange(Method::GET, format!("/v1/conflicts/{}", escape(&id))).value().await
+        })
+    }
+
+    fn comment(&self, id: String, text: String) -> Answer<'_, ConflictReport> {
+        Box::pin(async move {
+            let target = format!("/v1/conflicts/{}/comments", escape(&id));
+            self.exchange(Method::POST, target).json(&NewComment { text })?.value().await
         })
     }
 

@@ -1,6 +1,6 @@
 //! `conflicts`
 
-use fieldmesh::api::{ConflictQuery, Resolution};
+use fieldmesh::api::{CONFLICTS_MAX, ConflictQuery, Resolution};
 
 use super::{Context, record};
 use crate::args::{ConflictCommand, ConflictsArgs, ResolveArgs};
@@ -20,6 +20,14 @@ pub(super) async fn conflicts(context: &Context<'_>, args: &ConflictsArgs) -> Re
                 })
                 .await
         }
+        Some(ConflictCommand::Comment { id, text }) => {
+            context
+                .with_home(async |home| {
+                    let conflict = home.comment(id.clone(), text.clone()).await?;
+                    context.terminal.value(&conflict, render::conflict)
+                })
+                .await
+        }
         Some(ConflictCommand::Resolve(args)) => match &args.id {
             Some(id) => resolve(context, args, id).await,
             None => resolve_all(context, args).await,
@@ -28,13 +36,23 @@ pub(super) async fn conflicts(context: &Context<'_>, args: &ConflictsArgs) -> Re
 }
 
 async fn list(context: &Context<'_>, args: &ConflictsArgs) -> Result<(), Failure> {
-    let query =
-        ConflictQuery { kind: args.kind.map(|kind| kind.as_str().to_owned()), closed: args.closed };
+    let query = ConflictQuery {
+        kind: args.kind.map(|kind| kind.as_str().to_owned()),
+        closed: args.closed,
+        after: args.after.clone(),
+        limit: args.limit,
+    };
+    let limit = args.limit.unwrap_or(CONFLICTS_MAX);
     context
         .with_home(async |home| {
             let conflicts = home.conflicts(query).await?;
-            if conflicts.is_empty() {
-                context.terminal.say("No conflicts.");
+            match conflicts.last() {
+                None => context.terminal.say("No conflicts."),
+                Some(last) if conflicts.len() as u64 >= limit => {
+                    let text = format!("There may be more: --after {}", last.id);
+                    context.terminal.say(&text);
+                }
+                Some(_) => {}
             }
             context.terminal.list(&conflicts, render::conflicts)
         })

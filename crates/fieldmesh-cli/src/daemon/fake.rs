@@ -196,6 +196,10 @@ impl Backend for Fake {
         self.answer(("conflict", id), samples::conflict())
     }
 
+    fn comment(&self, id: String, text: String) -> Answer<'_, ConflictReport> {
+        self.answer(("comment", id, text), samples::conflict())
+    }
+
     fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record> {
         self.answer((id, resolution), samples::record())
     }

@@ -31,6 +31,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/conflicts", get(conflicts::list))
         .route("/v1/conflicts/resolve", post(conflicts::resolve_all))
         .route("/v1/conflicts/{id}", get(conflicts::show))
+        .route("/v1/conflicts/{id}/comments", post(conflicts::comment))
         .route("/v1/conflicts/{id}/resolve", post(conflicts::resolve))
         .route("/v1/import", post(transfer::import))
         .route("/v1/export", get(transfer::export))

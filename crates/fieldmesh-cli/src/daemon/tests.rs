@@ -164,7 +164,8 @@ async fn questions_about_drafts_reach_the_home() {
 async fn conflicts_and_invitations_pass_through() {
     let running = Running::start("conflicts");
     let remote = &running.remote;
-    let query = ConflictQuery { kind: Some("field".into()), closed: true };
+    let query =
+        ConflictQuery { kind: Some("field".into()), closed: true, ..ConflictQuery::default() };
     assert_eq!(remote.conflicts(query.clone()).await, Ok(vec![samples::conflict()]));
     assert_eq!(running.last_asked(), format!("{query:?}"));
     assert_eq!(remote.conflict("7c21".into()).await, Ok(samples::conflict()));
@@ -176,6 +177,7 @@ async fn conflicts_and_invitations_pass_through() {
         remote.resolve("7c21".into(), resolution.clone()).await.unwrap();
         assert_eq!(running.last_asked(), format!("{:?}", ("7c21", resolution)));
     }
+    remote.comment("7c21".into(), "so it is".into()).await.unwrap();
     remote.resolve_all(query.clone(), Choice::Client).await.unwrap();
     assert_eq!(running.last_asked(), format!("{:?}", (query, Choice::Client)));
     let options = InviteOptions {

@@ -1,6 +1,8 @@
 //! The conflict inbox.
 
-use fieldmesh::api::{AsideBatch, ConflictReport, ConflictValue, DuplicateReport};
+use fieldmesh::api::{
+    AsideBatch, CommentReport, ConflictReport, ConflictValue, DuplicateReport, EndReport,
+};
 
 use super::record::short_id;
 use super::table::{Side, Table};
@@ -20,14 +22,13 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
         ("values", Side::Left),
     ]);
     for conflict in conflicts {
-        let values: Vec<String> = conflict
-            .values
-            .iter()
-            .map(|value| format!("{} {}", value.label, style.value(&value.value)))
-            .collect();
+        let values: Vec<String> = conflict.values.iter().map(|value| brief(value, style)).collect();
+        let faults: Vec<String> =
+            conflict.faults.iter().map(|fault| one_line(&fault.message)).collect();
         let values = match (&conflict.batch, &conflict.duplicate) {
             (Some(batch), _) => aside(batch, style),
             (None, Some(duplicate)) => alike(duplicate),
+            (None, None) if !faults.is_empty() => faults.join("; "),
             (None, None) => values.join(" | "),
         };
         let (state, tone) = state(conflict);
@@ -43,6 +44,15 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
     table.print(style)
 }
 
+/// A side in a few words.
+fn brief(value: &ConflictValue, style: &Style) -> String {
+    let fields: Vec<&str> = value.fields.keys().map(|key| short_field(key)).collect();
+    match fields.is_empty() {
+        true => format!("{} {}", value.label, style.value(&value.value)),
+        false => format!("{} {}", value.label, fields.join(", ")),
+    }
+}
+
 /// One item with all its values.
 pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
     let (state, tone) = state(conflict);
@@ -53,6 +63,9 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
     ];
     if !conflict.field.is_empty() {
         about.push(("field", one_line(short_field(&conflict.field))));
+    }
+    for fault in &conflict.faults {
+        about.push(("broken", one_line(&fault.message)));
     }
     if let Some(reason) = &conflict.reason {
         about.push(("reason", one_line(reason)));
@@ -70,29 +83,18 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
     }
     if let Some(duplicate) = &conflict.duplicate {
         text.push_str(&side_by_side(conflict, duplicate, style));
-        return text;
+    } else {
+        text.push_str(&sides(conflict, style));
     }
-    let mut table = Table::new([
-        ("", Side::Left),
-        ("value", Side::Left),
-        ("written", Side::Left),
-        ("by", Side::Left),
-    ]);
-    for value in &conflict.values {
-        table.row([
-            value.label.clone(),
-            style.value(&value.value),
-            style.time(value.at),
-            author(value),
-        ]);
+    for comment in &conflict.comments {
+        text.push_str(&said(comment, style));
+        text.push('\n');
     }
-    text.push_str(&table.print(style));
-    if conflict.open && conflict.kind == "field" {
-        let advice = format!(
-            "Settle it: fieldmesh conflicts resolve {} --take A|B|…, or --set {}=VALUE",
-            short_id(&conflict.id),
-            short_field(&conflict.field)
-        );
+    for end in &conflict.ended {
+        text.push_str(&ended(end, style));
+        text.push('\n');
+    }
+    if let Some(advice) = advice(conflict) {
         text.push_str(&style.paint(Tone::Quiet, &advice));
         text.push('\n');
     }
@@ -147,6 +149,73 @@ fn side_by_side(conflict: &ConflictReport, duplicate: &DuplicateReport, style: &
     text
 }
 
+/// The sides as a table: what each wrote, and what its author had not seen.
+fn sides(conflict: &ConflictReport, style: &Style) -> String {
+    if conflict.values.is_empty() {
+        return String::new();
+    }
+    let is_sighted = conflict.values.iter().any(|value| value.saw.is_some());
+    let mut columns =
+        vec![("", Side::Left), ("value", Side::Left), ("written", Side::Left), ("by", Side::Left)];
+    columns.extend(is_sighted.then_some(("had not seen", Side::Left)));
+    let mut table = Table::new(columns);
+    for value in &conflict.values {
+        let written = match value.fields.is_empty() {
+            true => style.value(&value.value),
+            false => {
+                let fields = value.fields.iter();
+                let fields = fields.map(|(key, it)| format!("{key} {}", style.value(it)));
+                fields.collect::<Vec<_>>().join(", ")
+            }
+        };
+        let mut row = vec![value.label.clone(), written, style.time(value.at), author(value)];
+        row.extend(is_sighted.then(|| unseen(value, style)));
+        table.row(row);
+    }
+    table.print(style)
+}
+
+/// What the author of a side had not seen.
+fn unseen(value: &ConflictValue, style: &Style) -> String {
+    match value.saw.as_ref().map(|saw| (saw.unseen, saw.unseen_last)) {
+        None => String::new(),
+        Some((unseen, Some(last))) if unseen > 0 => {
+            format!("{}, the last {}", counted(unseen, "change", "changes"), style.time(last))
+        }
+        Some(_) => "nothing".into(),
+    }
+}
+
+/// What somebody said.
+fn said(comment: &CommentReport, style: &Style) -> String {
+    let by = comment.user.as_deref().map_or_else(|| "somebody unknown".to_owned(), one_line);
+    format!("{by}, {}: {}", style.time(comment.at), one_line(&comment.text))
+}
+
+/// How a conflict ended.
+fn ended(end: &EndReport, style: &Style) -> String {
+    let by = end.user.as_deref().map_or_else(|| "somebody unknown".to_owned(), one_line);
+    let (at, left) = (style.time(end.at), style.value(&end.left));
+    match end.settled {
+        true => format!("Settled by {by}, {at}: {left}"),
+        false => format!("Overwritten by {by} without being settled, {at}: {left}"),
+    }
+}
+
+/// What can be done about an item.
+fn advice(conflict: &ConflictReport) -> Option<String> {
+    let field = match short_field(&conflict.field) {
+        "" => "FIELD",
+        field => field,
+    };
+    let how = match conflict.kind.as_str() {
+        "field" if conflict.open => format!("--take A|B|…, or --set {field}=VALUE"),
+        "rule" => format!("--set {field}=VALUE"),
+        _ => return None,
+    };
+    Some(format!("Settle it: fieldmesh conflicts resolve {} {how}", short_id(&conflict.id)))
+}
+
 /// Whose batch it is, from when, and how much is in it.
 fn aside(batch: &AsideBatch, style: &Style) -> String {
     let device = match &batch.device_name {
@@ -158,7 +227,12 @@ fn aside(batch: &AsideBatch, style: &Style) -> String {
 }
 
 fn state(conflict: &ConflictReport) -> (&'static str, Tone) {
-    if conflict.open { ("open", Tone::Doubtful) } else { ("settled", Tone::Quiet) }
+    match conflict.ended.last() {
+        _ if conflict.open => ("open", Tone::Doubtful),
+        Some(end) if end.settled => ("settled", Tone::Quiet),
+        Some(_) => ("overwritten", Tone::Quiet),
+        None => ("merged", Tone::Quiet),
+    }
 }
 
 fn name(conflict: &ConflictReport) -> String {

@@ -2,6 +2,7 @@
 
 use fieldmesh::api::Revision;
 
+use super::record::short_id;
 use super::{Style, Tone, one_line, short_field};
 
 /// Every change, the oldest first as it is given.
@@ -29,6 +30,13 @@ pub(crate) fn history(revisions: &[Revision], style: &Style) -> String {
                 let before = style.value(&change.before);
                 text.push_str(&format!("  {field}: {before} → {after}\n"));
             }
+        }
+        for id in &revision.settled {
+            text.push_str(&format!("  settled conflict {}\n", short_id(id)));
+        }
+        for id in &revision.overwritten {
+            let id = short_id(id);
+            text.push_str(&format!("  overwrote conflict {id} without settling it\n"));
         }
     }
     text

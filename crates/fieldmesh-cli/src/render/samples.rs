@@ -85,6 +85,8 @@ pub(crate) fn revisions() -> Vec<Revision> {
         device_name: Some("office".into()),
         user: Some("Ana".into()),
         fields,
+        settled: Vec::new(),
+        overwritten: Vec::new(),
     };
     vec![
         revision(vec![change("data.oilVolume", Json::Null, json!(82.3))], at()),
@@ -124,6 +126,8 @@ pub(crate) fn conflict() -> ConflictReport {
         user: user.map(Into::into),
         device: Some(device_id(device)),
         at: at(),
+        fields: Map::new(),
+        saw: None,
     };
     ConflictReport {
         id: "77777777-7777-7777-7777-77777c21a9f0".into(),
@@ -134,10 +138,25 @@ pub(crate) fn conflict() -> ConflictReport {
         field: "data.oilVolume".into(),
         open: true,
         values: vec![value("A", json!(82.3), Some("Ana"), 0xaa), value("B", json!(80), None, 0xbb)],
+        faults: Vec::new(),
+        ended: Vec::new(),
+        comments: Vec::new(),
         reason: None,
         batch: None,
         duplicate: None,
     }
+}
+
+/// An entry with a value that no rule allows.
+pub(crate) fn breach() -> ConflictReport {
+    let message = "Oil volume cannot be negative";
+    let mut breach = ConflictReport {
+        kind: "rule".into(),
+        faults: vec![Fault::new("data.oilVolume", message)],
+        ..conflict()
+    };
+    breach.values.truncate(1);
+    breach
 }
 
 /// A batch of a revoked truck.

@@ -116,6 +116,26 @@ Settle it: fieldmesh conflicts resolve 7c21a9f0 --take A|B|…, or --set oilVolu
 }
 
 #[test]
+fn a_broken_rule_says_what_is_wrong_and_who_wrote_it() {
+    let listed = conflicts(&[samples::breach()], &Style { width: 120, ..style() });
+    assert!(listed.contains("rule") && listed.contains("open   Oil volume cannot be negative"));
+    assert_eq!(
+        conflict(&samples::breach(), &style()),
+        "\
+conflict 77777777-7777-7777-7777-77777c21a9f0
+state   open
+kind    rule
+record  field_entry State 12-4 PRODUCTION (11111111-1111-1111-1111-111111111111)
+field   oilVolume
+broken  Oil volume cannot be negative
+   value  written           by
+A  82.3   2026-03-01 08:30  Ana on …aaaaaaaa
+Settle it: fieldmesh conflicts resolve 7c21a9f0 --set oilVolume=VALUE
+"
+    );
+}
+
+#[test]
 fn a_batch_that_does_not_count_says_whose_it_is_and_what_to_do() {
     let shown = conflict(&samples::batch_aside(), &style());
     for part in [

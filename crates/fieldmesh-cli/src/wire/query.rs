@@ -150,6 +150,8 @@ pub(crate) fn conflict_pairs(query: &ConflictQuery) -> Pairs {
     if query.closed {
         pairs.push(("closed".into(), "true".into()));
     }
+    pairs.extend(query.after.iter().map(|after| ("after".into(), after.clone())));
+    pairs.extend(query.limit.map(|limit| ("limit".into(), limit.to_string())));
     pairs
 }
 
@@ -160,6 +162,8 @@ pub(crate) fn conflicts(pairs: Pairs) -> Result<ConflictQuery, Problem> {
         match name.as_str() {
             "kind" => query.kind = Some(value),
             "closed" => query.closed = parsed(&name, &value)?,
+            "after" => query.after = Some(value),
+            "limit" => query.limit = Some(parsed(&name, &value)?),
             _ => return Err(usage(format!("there is no parameter {name:?}"))),
         }
     }
@@ -206,7 +210,12 @@ mod tests {
             history: true,
         };
         assert_eq!(export(export_pairs(&asked)), Ok(asked));
-        let asked = ConflictQuery { kind: Some("field".into()), closed: true };
+        let asked = ConflictQuery {
+            kind: Some("field".into()),
+            closed: true,
+            after: Some("7c21a9f0".into()),
+            limit: Some(20),
+        };
         assert_eq!(conflicts(conflict_pairs(&asked)), Ok(asked));
         assert_eq!(conflicts(Pairs::new()), Ok(ConflictQuery::default()));
     }

@@ -3,7 +3,7 @@
 use super::describe::Described;
 use super::schema::{
     Named, count, filled, free, list, maybe, name, number, object, of, open, page_size, text, time,
-    whole, words,
+    words,
 };
 use crate::wellpulse::Endpoint;
 

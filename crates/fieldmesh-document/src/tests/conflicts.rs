@@ -2,8 +2,6 @@
 
 use super::*;
 
-const OIL: &str = "data.oilVolume";
-
 #[test]
 fn different_fields_merge_by_themselves() {
     let [mut one, mut two] = crew();

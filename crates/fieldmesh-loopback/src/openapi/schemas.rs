@@ -49,9 +49,12 @@ fn parameter(name: &str) -> Json {
             ("query", false, schema, "At most so many")
         }
         "cursor" => ("query", false, text(), "Goes on behind the page whose next this was"),
-        "after" => ("query", false, text(), "Goes on behind the page whose next this was"),
+        "after" => {
+            let about = "Goes on behind the page whose next this was, or the id of its last item";
+            ("query", false, text(), about)
+        }
         "kind" => ("query", false, text(), "Only items of this kind"),
-        "closed" => ("query", false, flag(), "Also what was settled by itself"),
+        "closed" => ("query", false, flag(), "Also what has ended, and what merged by itself"),
         "If-Match" => ("header", true, text(), "The version that was read, in quotes, or *"),
         "If-Match?" => ("header", false, text(), "The version that was read, in quotes, or *"),
         _ => ("header", false, text(), "The id of the last event that was read"),
@@ -176,6 +179,8 @@ fn of_records() -> Json {
         ("deviceName", maybe(text())),
         ("user", maybe(text())),
         ("fields", list(change)),
+        ("settled?", list(text())),
+        ("overwritten?", list(text())),
     ]);
     json!({
         "Record": with_example(record, example_record()),
@@ -219,9 +224,27 @@ fn of_changes() -> Json {
 }
 
 fn of_conflicts() -> Json {
+    let saw =
+        object(&[("sides", list(text())), ("unseen", count()), ("unseenLast", maybe(time()))]);
     let value = object(&[
         ("label", text()),
         ("value", any()),
+        ("user", maybe(text())),
+        ("device", maybe(text())),
+        ("at", time()),
+        ("fields?", fields()),
+        ("saw?", saw),
+    ]);
+    let ended = object(&[
+        ("settled", flag()),
+        ("change", text()),
+        ("user", maybe(text())),
+        ("device", maybe(text())),
+        ("at", time()),
+        ("left", any()),
+    ]);
+    let comment = object(&[
+        ("text", text()),
         ("user", maybe(text())),
         ("device", maybe(text())),
         ("at", time()),
@@ -237,6 +260,9 @@ fn of_conflicts() -> Json {
         ("field", text()),
         ("open", flag()),
         ("values", list(value)),
+        ("faults?", list(object(&[("field", text()), ("message", text())]))),
+        ("ended?", list(ended)),
+        ("comments?", list(comment)),
         ("reason?", text()),
         ("duplicate?", duplicate),
     ]);
@@ -347,6 +373,7 @@ fn of_requests() -> Json {
         "NewRecord": with_example(new, json!({ "collection": "well", "fields": well })),
         "Edits": with_example(edits, json!({ "fields": { "status": "INACTIVE" } })),
         "SyncRequest": with_example(sync, json!({ "with": ["truck-7"], "timeout": 30 })),
+        "NewComment": with_example(object(&[("text", text())]), json!({ "text": "so it is" })),
         "Resolution": with_example(
             json!({ "oneOf": [take, set] }),
             json!({ "take": { "label": "A" } }),

@@ -2,9 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use fieldmesh::api::{ConflictQuery, ConflictReport, Record, Resolution};
+use fieldmesh::api::{ConflictQuery, ConflictReport, NewComment, Record, Resolution};
 
-use crate::input::Words;
+use crate::input::{LIMIT_MAX, Words};
 use crate::refusal::Refusal;
 use crate::server::{Sent, Shared};
 
@@ -13,7 +13,9 @@ pub(super) async fn list(
     mut words: Words,
 ) -> Result<Json<Vec<ConflictReport>>, Refusal> {
     let closed = words.parsed("closed", "true or false").unwrap_or(false);
-    let query = ConflictQuery { kind: words.text("kind"), closed };
+    let limit = words.count("limit", LIMIT_MAX).map(|limit| limit as u64);
+    let query =
+        ConflictQuery { kind: words.text("kind"), closed, after: words.text("after"), limit };
     words.end()?;
     Ok(Json(shared.node.conflicts(query).await?))
 }
@@ -25,6 +27,16 @@ pub(super) async fn show(
 ) -> Result<Json<ConflictReport>, Refusal> {
     words.end()?;
     Ok(Json(shared.node.conflict(&id).await?))
+}
+
+pub(super) async fn comment(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    words: Words,
+    Sent(NewComment { text }): Sent<NewComment>,
+) -> Result<Json<ConflictReport>, Refusal> {
+    words.end()?;
+    Ok(Json(shared.node.comment(&id, &text).await?))
 }
 
 pub(super) async fn resolve(

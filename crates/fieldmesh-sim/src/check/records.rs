@@ -1,12 +1,14 @@
 //! P1, P11, P15, P17: records are the same everywhere and what plain sets say, in whatever order
-//! their changes came; a change that lacks its parent waits and blocks no other record.
+//! their changes came; a change that lacks its parent waits and blocks no other record. So is what
+//! the conflict inbox lists of them: items, sides, what each author had seen, and how they ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use fieldmesh_document::Sight;
 use fieldmesh_model::{DocumentId, Value};
 
 use crate::node::{Node, Part};
-use crate::notebook::{FIELDS, Notebook, Record, collection};
+use crate::notebook::{FIELDS, Hash, Notebook, Record, collection};
 use crate::plan::Content;
 use crate::violation::Violation;
 use crate::world::World;
@@ -16,6 +18,7 @@ pub(crate) fn all(world: &World<'_>) -> Result<(), Violation> {
     if world.plan.content != Content::Records {
         return Ok(());
     }
+    let mut inboxes = BTreeMap::new();
     for (node, state) in world.honest().filter(|(_, state)| state.part == Part::Device) {
         order(world, node, state)?;
         let documents = world.tenants[state.tenant].reference.documents();
@@ -28,9 +31,40 @@ pub(crate) fn all(world: &World<'_>) -> Result<(), Violation> {
             let Some(record) = record else { continue };
             verdicts(world, (node, state), document, record)?;
             values(world, (node, state), document, record)?;
+            let listed = inbox(document, record);
+            let known = inboxes.entry((state.tenant, document)).or_insert_with(|| listed.clone());
+            if *known != listed {
+                return Err(differ(node, &format!("the inbox of {document} is another one")));
+            }
         }
     }
     Ok(())
+}
+
+/// An item: its id, what it is about, whether it is open, and its sides or the change that ended it
+/// with what each author had seen.
+type Item = (String, String, bool, Vec<(Hash, Option<Sight>)>);
+
+/// What the inbox lists of a record; nothing where it cannot be read, which others find.
+fn inbox(id: DocumentId, record: &Record) -> Option<Vec<Item>> {
+    let document = record.is_open().then(|| record.document(id))??;
+    let mut items = Vec::new();
+    for found in document.conflicts(collection()).ok()? {
+        let hashes: Vec<Hash> = found.values.iter().map(|side| side.hash).collect();
+        let sights = document.sights(&hashes).ok()?.into_iter().map(Some);
+        let sides = hashes.into_iter().zip(sights).collect();
+        let what = format!("{:?} {}", found.kind, found.key);
+        items.push((found.id.to_string(), what, found.is_open(), sides));
+    }
+    let view = document.view(collection()).ok()?;
+    for breach in document.breaches(collection(), &view).ok()? {
+        items.push((breach.id.to_string(), format!("{:?}", breach.faults), true, Vec::new()));
+    }
+    for end in document.closings(collection()).ok()?.ended {
+        let what = format!("{} {} {}", end.key, end.is_settled, end.left.to_cell());
+        items.push((end.item.to_string(), what, false, vec![(end.hash, None)]));
+    }
+    Some(items)
 }
 
 /// What came one by one is what comes out of the log, from either end.

@@ -127,13 +127,22 @@ pub struct RevokeOptions {
 /// Which items of the conflict inbox to list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConflictQuery {
-    /// Only this kind: `field`, `duplicate`, `deleted-and-edited`, `quarantine`.
+    /// Only this kind: `field`, `duplicate`, `deleted-and-edited`, `rule`, `parallel`, `quarantine`.
     #[serde(default)]
     pub kind: Option<String>,
-    /// Also what policy `latest` settled by itself.
+    /// Also what has ended, and what merged by itself.
     #[serde(default)]
     pub closed: bool,
+    /// Only items behind the one with this id.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// At most so many, and never more than [`CONFLICTS_MAX`].
+    #[serde(default)]
+    pub limit: Option<u64>,
 }
+
+/// The most items of the inbox that are listed at once.
+pub const CONFLICTS_MAX: u64 = 1_000;
 
 /// Which side of a conflict wins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,14 @@
 //! What a node answers.
 
+use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{DiskReport, DuplicateReport, KeptReport, Remaking, Safety, SafetyCounts};
+use super::{
+    CommentReport, DiskReport, DuplicateReport, EndReport, KeptReport, Remaking, Safety,
+    SafetyCounts, SightReport,
+};
 
 /// One record as people and programs see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +69,12 @@ pub struct Revision {
     pub user: Option<String>,
     /// The fields it changed.
     pub fields: Vec<FieldChange>,
+    /// The conflicts that it settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<String>,
+    /// The conflicts that it wrote over without settling them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overwritten: Vec<String>,
 }
 
 /// One field of a revision.
@@ -103,7 +113,7 @@ pub struct RefusedRow {
     /// The row, counted from 1 without the header.
     pub row: u64,
     /// Everything that is wrong with it: field and message.
-    pub faults: Vec<fieldmesh_model::validate::Fault>,
+    pub faults: Vec<Fault>,
 }
 
 /// Something that is going on.
@@ -442,7 +452,7 @@ pub struct AdoptReport {
 pub struct ConflictReport {
     /// The item's id, the same on every replica.
     pub id: String,
-    /// `field`, `duplicate`, `deleted-and-edited` or `quarantine`.
+    /// `field`, `duplicate`, `deleted-and-edited`, `rule`, `parallel` or `quarantine`.
     pub kind: String,
     /// The record; of a batch that does not count, the first one it is about.
     pub record: DocumentId,
@@ -454,8 +464,18 @@ pub struct ConflictReport {
     pub field: String,
     /// Whether somebody has to decide.
     pub open: bool,
-    /// The competing values, two or more.
+    /// The competing values, two or more; where rules are broken what stands in the field, if
+    /// anything does.
     pub values: Vec<ConflictValue>,
+    /// The rules that are broken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// How it ended: who settled it or only wrote over it. Two people may have done so apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<EndReport>,
+    /// What was said about it, by time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comments: Vec<CommentReport>,
     /// Why, for what is quarantined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -498,6 +518,13 @@ pub struct ConflictValue {
     pub device: Option<DeviceId>,
     /// When, by that device's clock.
     pub at: Moment,
+    /// What was written, where it is not one value: by an edit of a deleted record, or beside
+    /// edits of other fields.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub fields: Map<String, Json>,
+    /// What its author had seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saw: Option<SightReport>,
 }
 
 /// An issued invitation.

@@ -2,7 +2,8 @@
 
 use fieldmesh_model::{DocumentId, Fields, Moment, UserId, Value};
 
-use crate::rows::{DocumentRow, RecordRow};
+use crate::ledger::is_breach;
+use crate::rows::{ConflictMark, DocumentRow, RecordRow};
 
 /// A record as a gateway reads it.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +44,9 @@ impl Held {
     }
 
     pub(crate) fn of(id: DocumentId, collection: u16, record: RecordRow, version: u64) -> Self {
-        let open = record.conflicts.into_iter().filter(|conflict| conflict.open);
+        // A broken rule competes with nothing.
+        let is_wanted = |mark: &ConflictMark| mark.open && !is_breach(&mark.id);
+        let open = record.conflicts.into_iter().filter(is_wanted);
         Self {
             id,
             collection,

@@ -2,10 +2,11 @@
 
 use fieldmesh_model::input::value_from_json;
 use fieldmesh_model::{DocumentId, Moment, Value};
-use fieldmesh_store::{Direction, KeyRange, Tree};
+use fieldmesh_store::{Direction, Tree};
 
+use crate::api::ConflictReport;
 use crate::error::Error;
-use crate::ledger::{KIND_DELETED, Names};
+use crate::ledger::{KIND_DELETED, Names, is_breach};
 use crate::rows::{self, ConflictRow};
 
 use super::Access;
@@ -44,13 +45,15 @@ impl Access {
     ///
     /// The store cannot be read.
     pub fn inbox(&self, after: &str, count: usize) -> Result<Vec<Competing>, Error> {
-        let range = KeyRange::all().after(after.as_bytes());
+        let range = rows::inbox_items(true, after);
         let mut found = Vec::new();
         for row in rows::scan(self.ledger.view(), Tree::Inbox, range, Direction::Ascending) {
             let (key, value) = row?;
             let row: ConflictRow = rows::decode(&value)?;
-            if row.open && found.len() < count {
-                found.extend(self.competing(&String::from_utf8_lossy(&key), row.document)?);
+            let id = rows::inbox_id(&key);
+            // Of a broken rule there is nothing to choose.
+            if !is_breach(&id) {
+                found.extend(self.competing(&id, row.document)?);
             }
             if found.len() >= count {
                 break;
@@ -65,16 +68,18 @@ impl Access {
     ///
     /// The store cannot be read.
     pub fn inbox_item(&self, id: &str) -> Result<Option<Competing>, Error> {
-        let row: Option<ConflictRow> = rows::find(self.ledger.view(), Tree::Inbox, id.as_bytes())?;
-        match row.filter(|row| row.open) {
+        let row: Option<ConflictRow> =
+            rows::find(self.ledger.view(), Tree::Inbox, &rows::inbox_key(id, true))?;
+        match row {
             Some(row) => self.competing(id, row.document),
             None => Ok(None),
         }
     }
 
     fn competing(&self, id: &str, document: DocumentId) -> Result<Option<Competing>, Error> {
-        let reports = self.ledger.conflicts_of(document, &mut Names::default())?;
-        let Some(report) = reports.into_iter().find(|report| report.id == id) else {
+        let mut items = self.ledger.items_of(document, &mut Names::default())?.into_iter();
+        let is_it = |item: &ConflictReport| item.id == id && item.open && item.duplicate.is_none();
+        let Some(report) = items.find(is_it) else {
             return Ok(None);
         };
         let value = |value: crate::api::ConflictValue| CompetingValue {

@@ -5,7 +5,9 @@ use fieldmesh_model::DocumentId;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
-use crate::alike::row::{ALIKE_PREFIX, AlikeRow, alike_key, behind_id, behind_prefix, is_behind};
+use crate::alike::row::{
+    ALIKE_PREFIX, AlikeGroup, AlikeRow, alike_key, behind_id, behind_prefix, is_behind,
+};
 use crate::error::Error;
 use crate::projection::alike::Spot;
 use crate::readers::Kept;
@@ -73,17 +75,32 @@ impl Ledger {
         record: &RecordRow,
     ) -> Result<(Vec<DocumentId>, Vec<String>), Error> {
         let (mut others, mut items) = (Vec::new(), Vec::new());
-        for spot in Spot::of(&self.store, schema, record) {
-            let row: Option<AlikeRow> =
-                rows::find(self.view(), Tree::Meta, &alike_key(&spot.hash))?;
-            let groups = row.unwrap_or_default().groups.into_iter();
-            for group in groups.filter(|group| group.members.contains(&id)) {
-                others.extend(group.members.into_iter().filter(|other| *other != id));
-                items.push(group.item);
-            }
+        for group in self.groups_of(id, schema, record)? {
+            others.extend(group.members.into_iter().filter(|other| *other != id));
+            items.push(group.item);
         }
         others.sort_unstable();
         others.dedup();
         Ok((others, items))
+    }
+
+    /// The groups that this record is in.
+    pub(super) fn groups_of(
+        &self,
+        id: DocumentId,
+        schema: &Collection,
+        record: &RecordRow,
+    ) -> Result<Vec<AlikeGroup>, Error> {
+        let mut found = Vec::new();
+        if !self.any_alike()? {
+            return Ok(found);
+        }
+        for spot in Spot::of(&self.store, schema, record) {
+            let row: Option<AlikeRow> =
+                rows::find(self.view(), Tree::Meta, &alike_key(&spot.hash))?;
+            let groups = row.unwrap_or_default().groups.into_iter();
+            found.extend(groups.filter(|group| group.members.contains(&id)));
+        }
+        Ok(found)
     }
 }

@@ -14,7 +14,7 @@ use crate::places::read_batch;
 use crate::rows::{self, RecordRow};
 
 use super::Ledger;
-use super::conflicts::KIND_QUARANTINE;
+use super::inbox::{KIND_QUARANTINE, item};
 use super::query::Names;
 
 impl Ledger {
@@ -48,11 +48,21 @@ impl Ledger {
         Ok(batches)
     }
 
-    /// The batches that do not count, as items of the inbox.
-    pub(super) fn batches_aside(&self, names: &mut Names) -> Result<Vec<ConflictReport>, Error> {
-        let policy = self.policy();
-        let batches = self.read_aside()?;
-        Ok(batches.iter().map(|batch| self.report_aside(batch, &policy, names)).collect())
+    /// A batch that does not count, as an item of the inbox; none where it lies here no more.
+    pub(super) fn batch_aside(
+        &self,
+        id: &BatchId,
+        names: &mut Names,
+    ) -> Result<Option<ConflictReport>, Error> {
+        let Some(place) = self.places.find(id) else { return Ok(None) };
+        match read_batch(&self.store, place) {
+            Ok(batch) => Ok(Some(self.report_aside(&batch, &self.policy(), names))),
+            // `verify` lists it.
+            Err(error) => {
+                tracing::error!(%error, "a batch is passed over");
+                Ok(None)
+            }
+        }
     }
 
     /// What people call the first record of a batch that does not count. The view may not have the
@@ -87,15 +97,9 @@ impl Ledger {
             "an admin can let it count again: fieldmesh devices adopt {device:?} {}",
             id.short()
         );
+        let collection = self.schema(header.scope.collection).name.clone();
+        let name = self.name_aside(batch, names).unwrap_or_else(|| record.short());
         ConflictReport {
-            id: id.to_string(),
-            kind: KIND_QUARANTINE.into(),
-            record,
-            collection: self.schema(header.scope.collection).name.clone(),
-            name: self.name_aside(batch, names).unwrap_or_else(|| record.short()),
-            field: String::new(),
-            open: true,
-            values: Vec::new(),
             reason: Some(why(policy, batch)),
             batch: Some(AsideBatch {
                 batch: id,
@@ -105,7 +109,7 @@ impl Ledger {
                 changes: batch.leaves().len() as u64,
                 advice,
             }),
-            duplicate: None,
+            ..item(id.to_string(), KIND_QUARANTINE, record, collection, name)
         }
     }
 }

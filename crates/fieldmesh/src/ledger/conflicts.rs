@@ -1,88 +1,26 @@
-//! The conflict inbox: what competes, who wrote it, and how to settle it.
+//! How items of the inbox are settled, and by whom; [`super::inbox`] lists them.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use fieldmesh_document::{ConflictKind, Document, FieldConflict};
+use fieldmesh_document::{Document, EditError, FieldConflict};
 use fieldmesh_identity::Policy;
-use fieldmesh_model::{DeviceId, DocumentId, Edit, validate::validate_edit};
-use fieldmesh_store::{Direction, KeyRange, Place, Tree};
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::{DeviceId, Edit, Moment, validate::validate_edit};
 
-use crate::api::{Choice, ConflictQuery, ConflictReport, ConflictValue, Edits, Record, Resolution};
+use crate::api::{Choice, ConflictQuery, ConflictReport, Edits, Record, Resolution};
 use crate::changes::read_change;
 use crate::error::Error;
-use crate::rows::{self, ConflictRow, DocumentRow, QuarantineRow};
+use crate::rows::{self, DocumentRow};
 use crate::schema;
 
 use super::Ledger;
 use super::duplicates::KIND_DUPLICATE;
+use super::inbox::{KIND_PARALLEL, KIND_QUARANTINE, KIND_RULE};
 use super::names::ViewReferences;
-use super::query::Names;
-use super::record::{Target, hex, person};
-
-const KIND_FIELD: &str = "field";
-pub(crate) const KIND_DELETED: &str = "deleted-and-edited";
-pub(super) const KIND_QUARANTINE: &str = "quarantine";
+use super::record::Target;
 
 impl Ledger {
-    /// The items of the inbox, in the order of their ids.
-    pub(crate) fn conflicts(&self, query: &ConflictQuery) -> Result<Vec<ConflictReport>, Error> {
-        let kinds = [KIND_FIELD, KIND_DUPLICATE, KIND_DELETED, KIND_QUARANTINE];
-        if let Some(kind) = query.kind.as_deref().filter(|kind| !kinds.contains(kind)) {
-            return Err(Error::Usage {
-                reason: format!("there is no conflict kind {kind:?}; choose {}", kinds.join(", ")),
-            });
-        }
-        self.settle()?;
-        let mut documents = BTreeMap::new();
-        let range = KeyRange::all();
-        for row in rows::scan(self.view(), Tree::Inbox, range, Direction::Ascending) {
-            let row: ConflictRow = rows::decode(&row?.1)?;
-            if row.open || query.closed {
-                documents.insert(row.document, ());
-            }
-        }
-        let mut names = Names::default();
-        let mut reports = Vec::new();
-        for id in documents.into_keys() {
-            reports.extend(self.conflicts_of(id, &mut names)?);
-        }
-        reports.extend(self.duplicates(&mut names)?);
-        reports.extend(self.quarantined(&mut names)?);
-        reports.extend(self.batches_aside(&mut names)?);
-        reports.retain(|report| {
-            (report.open || query.closed)
-                && query.kind.as_ref().is_none_or(|kind| report.kind == *kind)
-        });
-        reports.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(reports)
-    }
-
-    /// How many items are open.
-    pub(crate) fn open_conflicts(&self) -> Result<u64, Error> {
-        let mut open = 0;
-        for row in rows::scan(self.view(), Tree::Inbox, KeyRange::all(), Direction::Ascending) {
-            let row: ConflictRow = rows::decode(&row?.1)?;
-            open += u64::from(row.open);
-        }
-        Ok(open)
-    }
-
-    /// The item that `id`, or the end of it, means.
-    pub(crate) fn conflict(&self, id: &str) -> Result<ConflictReport, Error> {
-        let wanted = id.trim().to_lowercase();
-        let all = self.conflicts(&ConflictQuery { kind: None, closed: true })?;
-        let mut fitting: Vec<ConflictReport> =
-            all.into_iter().filter(|report| report.id.ends_with(&wanted)).collect();
-        match fitting.len() {
-            0 => Err(Error::NotFound { kind: "conflict", name: id.into() }),
-            1 => Ok(fitting.remove(0)),
-            _ => Err(Error::Ambiguous {
-                name: id.into(),
-                candidates: fitting.into_iter().map(|report| report.id).take(5).collect(),
-            }),
-        }
-    }
-
     /// Settles one item.
     pub(crate) fn settle_conflict(
         &self,
@@ -92,13 +30,7 @@ impl Ledger {
         let view = self.projector.view_number();
         let report = self.conflict(id)?;
         let target = Target { id: report.record, view, version: None };
-        if report.kind == KIND_QUARANTINE {
-            let reason = match report.batch {
-                Some(batch) => {
-                    format!("a batch that does not count has no value: {}", batch.advice)
-                }
-                None => "a quarantined change cannot be settled by choosing a value".into(),
-            };
+        if let Some(reason) = nothing_to_settle(&report) {
             return Err(Error::Usage { reason });
         }
         if report.kind == KIND_DUPLICATE {
@@ -110,6 +42,9 @@ impl Ledger {
         let (document, row) = document.zip(row).ok_or_else(not_found)?;
         let schema = schema::numbered(&policy, row.scope.collection);
         let record = row.record.clone().ok_or_else(not_found)?;
+        if report.kind == KIND_RULE {
+            return self.mend_breach(target, &schema, &record, &report, resolution);
+        }
         self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
         let found = find(&document, &schema, &report.id)?.ok_or_else(not_found)?;
         match resolution {
@@ -124,23 +59,55 @@ impl Ledger {
         }
     }
 
+    /// Writes what settles `found`, if it still is what competes: what somebody has written
+    /// meanwhile is not replaced unseen.
+    fn settle_found(
+        &self,
+        target: Target<'_>,
+        schema: &Collection,
+        found: &FieldConflict,
+        write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
+    ) -> Result<Record, Error> {
+        let is_gone = Cell::new(false);
+        let record = self.change(target, schema, |document, actor, at| {
+            let open = document.conflicts(schema).unwrap_or_default();
+            if open.iter().all(|one| one.id != found.id) {
+                is_gone.set(true);
+                return Ok(None);
+            }
+            write(document, actor, at)
+        })?;
+        match is_gone.get() {
+            false => Ok(record),
+            true => Err(Error::Usage {
+                reason: format!("{} has been settled or changed meanwhile; look again", found.id),
+            }),
+        }
+    }
+
     /// Settles every open item that `query` gives.
     pub(crate) fn settle_conflicts(
         &self,
         query: &ConflictQuery,
         choice: &Choice,
     ) -> Result<Vec<Record>, Error> {
-        let open: Vec<ConflictReport> = self
-            .conflicts(query)?
-            .into_iter()
-            .filter(|report| report.open && report.kind != KIND_QUARANTINE)
-            // Nobody deletes records who asks for values.
-            .filter(|report| report.kind != KIND_DUPLICATE || query.kind.is_some())
-            .collect();
         let mut records = BTreeMap::new();
-        for report in open {
-            let record = self.settle_conflict(&report.id, &Resolution::Take(choice.clone()))?;
-            records.insert(record.id, record);
+        // Nobody deletes records who asks for values.
+        let is_alike_meant = query.kind.as_deref() == Some(KIND_DUPLICATE);
+        let mut query = ConflictQuery { closed: false, ..query.clone() };
+        loop {
+            let page = self.conflicts(&query)?;
+            let Some(last) = page.last() else { break };
+            query.after = Some(last.id.clone());
+            let is_choice = |report: &&ConflictReport| {
+                report.open
+                    && ![KIND_QUARANTINE, KIND_RULE].contains(&&*report.kind)
+                    && (is_alike_meant || report.kind != KIND_DUPLICATE)
+            };
+            for report in page.iter().filter(is_choice) {
+                let record = self.settle_conflict(&report.id, &Resolution::Take(choice.clone()))?;
+                records.insert(record.id, record);
+            }
         }
         Ok(records.into_values().collect())
     }
@@ -149,7 +116,7 @@ impl Ledger {
         &self,
         policy: &Policy,
         target: Target<'_>,
-        schema: &fieldmesh_model::schema::Collection,
+        schema: &Collection,
         (found, label): (&FieldConflict, &str),
     ) -> Result<Record, Error> {
         let resolution =
@@ -158,20 +125,26 @@ impl Ledger {
             schema::known(policy, schema.number)?;
         }
         let user = self.user();
-        self.change(target, schema, |document, actor, at| match resolution {
+        self.settle_found(target, schema, found, |document, actor, at| match resolution {
             fieldmesh_document::Resolution::Write(edit) => {
                 document.resolve(schema, actor, at, std::slice::from_ref(&edit))
             }
-            fieldmesh_document::Resolution::Restore => document.restore(actor, at),
+            fieldmesh_document::Resolution::Restore => {
+                document.settling_deletion(schema);
+                document.restore(actor, at)
+            }
             // Deleting for good is the only other way out.
-            _ => document.delete(actor, at, user, None),
+            _ => {
+                document.settling_deletion(schema);
+                document.delete(actor, at, user, None)
+            }
         })
     }
 
     fn set(
         &self,
         target: Target<'_>,
-        schema: &fieldmesh_model::schema::Collection,
+        schema: &Collection,
         record: &rows::RecordRow,
         found: &FieldConflict,
         assignments: &[String],
@@ -194,7 +167,7 @@ impl Ledger {
                 writes.push(edit);
             }
         }
-        self.change(target, schema, |document, actor, at| {
+        self.settle_found(target, schema, found, |document, actor, at| {
             document.resolve(schema, actor, at, &writes)
         })
     }
@@ -233,75 +206,6 @@ impl Ledger {
         })
     }
 
-    pub(crate) fn conflicts_of(
-        &self,
-        id: DocumentId,
-        names: &mut Names,
-    ) -> Result<Vec<ConflictReport>, Error> {
-        let Some((document, row)) = self.document(id)?.zip(self.row(id)?) else {
-            return Ok(Vec::new());
-        };
-        let schema = self.schema(row.scope.collection);
-        let authors = self.authors(&row)?;
-        let policy = self.policy();
-        let found = document.conflicts(&schema).map_err(|error| Error::store(&error))?;
-        let value = |value: fieldmesh_document::ConflictValue| {
-            let device = authors.get(&value.hash).copied();
-            ConflictValue {
-                label: value.label,
-                value: value.value.to_json(),
-                user: device.and_then(|device| policy.known(&device)).map(person),
-                device,
-                at: value.at,
-            }
-        };
-        let name = names.of(self, id).unwrap_or_else(|| id.short());
-        Ok(found
-            .into_iter()
-            .map(|conflict| ConflictReport {
-                id: conflict.id.to_string(),
-                kind: match conflict.kind {
-                    ConflictKind::DeletedAndEdited => KIND_DELETED,
-                    _ => KIND_FIELD,
-                }
-                .into(),
-                record: id,
-                collection: schema.name.clone(),
-                name: name.clone(),
-                open: conflict.is_open(),
-                field: conflict.key,
-                values: conflict.values.into_iter().map(value).collect(),
-                reason: None,
-                batch: None,
-                duplicate: None,
-            })
-            .collect())
-    }
-
-    fn quarantined(&self, names: &mut Names) -> Result<Vec<ConflictReport>, Error> {
-        let mut reports = Vec::new();
-        let range = KeyRange::all();
-        for row in rows::scan(self.view(), Tree::Quarantine, range, Direction::Ascending) {
-            let (key, value) = row?;
-            let row: QuarantineRow = rows::decode(&value)?;
-            let (place, leaf): (Place, u16) = rows::decode(&key)?;
-            reports.push(ConflictReport {
-                id: format!("{}-{leaf}", hex(&place.to_bytes())),
-                kind: KIND_QUARANTINE.into(),
-                record: row.document,
-                collection: self.schema(row.collection).name.clone(),
-                name: names.of(self, row.document).unwrap_or_else(|| row.document.short()),
-                field: String::new(),
-                open: true,
-                values: Vec::new(),
-                reason: Some(format!("{} (by device {})", row.reason, row.author.short())),
-                batch: None,
-                duplicate: None,
-            });
-        }
-        Ok(reports)
-    }
-
     /// The author of each change of a document.
     pub(super) fn authors(&self, row: &DocumentRow) -> Result<BTreeMap<[u8; 32], DeviceId>, Error> {
         let mut authors = BTreeMap::new();
@@ -315,9 +219,30 @@ impl Ledger {
     }
 }
 
+/// Why there is nothing to settle about an item, if so.
+fn nothing_to_settle(report: &ConflictReport) -> Option<String> {
+    if let Some(batch) = &report.batch {
+        return Some(format!("a batch that does not count has no value: {}", batch.advice));
+    }
+    match report.kind.as_str() {
+        KIND_QUARANTINE => {
+            Some("a quarantined change cannot be settled by choosing a value".into())
+        }
+        KIND_PARALLEL if report.field.is_empty() => {
+            Some("these edits do not contradict each other: both are in the record".into())
+        }
+        _ => {
+            let end = report.ended.last()?;
+            let who = end.user.clone().unwrap_or_else(|| "somebody".into());
+            let how = if end.settled { "settled" } else { "overwritten" };
+            Some(format!("there is nothing left to settle: {how} by {who} at {}", end.at))
+        }
+    }
+}
+
 fn find(
     document: &Document,
-    schema: &fieldmesh_model::schema::Collection,
+    schema: &Collection,
     id: &str,
 ) -> Result<Option<FieldConflict>, Error> {
     let found = document.conflicts(schema).map_err(|error| Error::store(&error))?;

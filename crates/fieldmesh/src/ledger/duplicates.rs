@@ -6,17 +6,18 @@ use fieldmesh_document::conflict::label;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::validate::validate_edit;
 use fieldmesh_model::{DocumentId, Edit, Fields, Value};
-use fieldmesh_store::{Direction, KeyRange, Tree};
 use serde_json::{Map, Value as Json};
 
-use crate::alike::row::{ALIKE_PREFIX, AlikeGroup, AlikeRow};
+use crate::alike::row::AlikeGroup;
 use crate::api::{
     Choice, ConflictReport, ConflictValue, DuplicateReport, Edits, Record, Resolution,
 };
 use crate::error::Error;
-use crate::{rows, schema};
+use crate::rows::RecordRow;
+use crate::schema;
 
 use super::Ledger;
+use super::inbox::item;
 use super::names::ViewReferences;
 use super::query::Names;
 use super::record::{Target, person};
@@ -24,17 +25,16 @@ use super::record::{Target, person};
 pub(super) const KIND_DUPLICATE: &str = "duplicate";
 
 impl Ledger {
-    /// The open items about records that are alike.
-    pub(super) fn duplicates(&self, names: &mut Names) -> Result<Vec<ConflictReport>, Error> {
-        let mut reports = Vec::new();
-        let range = KeyRange::prefix(ALIKE_PREFIX);
-        for row in rows::scan(self.view(), Tree::Meta, range, Direction::Ascending) {
-            let row: AlikeRow = rows::decode(&row?.1)?;
-            for group in row.groups {
-                reports.extend(self.duplicate(group, names)?);
-            }
-        }
-        Ok(reports)
+    /// The open items about records that are alike, of which this is one.
+    pub(super) fn duplicates_of(
+        &self,
+        id: DocumentId,
+        schema: &Collection,
+        record: &RecordRow,
+        names: &mut Names,
+    ) -> Result<Vec<ConflictReport>, Error> {
+        let groups = self.groups_of(id, schema, record)?.into_iter();
+        groups.filter_map(|group| self.duplicate(group, names).transpose()).collect()
     }
 
     fn duplicate(
@@ -56,19 +56,7 @@ impl Ledger {
         let name = names.of_unshown(self, schema, record).unwrap_or_else(|| first.short());
         let (record, collection) = (*first, schema.name.clone());
         let differ = differing(&read.iter().map(|(_, _, record)| &record.fields));
-        let mut report = ConflictReport {
-            id: group.item,
-            kind: KIND_DUPLICATE.into(),
-            record,
-            collection,
-            name,
-            field: String::new(),
-            open: true,
-            values: Vec::with_capacity(read.len()),
-            reason: None,
-            batch: None,
-            duplicate: None,
-        };
+        let mut report = item(group.item, KIND_DUPLICATE, record, collection, name);
         let mut records = Vec::with_capacity(read.len());
         for (number, (id, schema, record)) in read.into_iter().enumerate() {
             let device = record.device;
@@ -82,6 +70,8 @@ impl Ledger {
                 user: policy.known(&device).map(person),
                 device: Some(device),
                 at: record.updated_at,
+                fields: Map::new(),
+                saw: None,
             });
             records.push(self.to_record(id, &schema, record, names));
         }

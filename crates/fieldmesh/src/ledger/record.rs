@@ -157,6 +157,11 @@ impl Ledger {
         let policy = self.policy();
         let schema = self.schema(row.scope.collection);
         let history = document.history(&schema).map_err(|error| Error::store(&error))?;
+        let ended = document.closings(&schema).map_err(|error| Error::store(&error))?.ended;
+        let ended_by = |hash: [u8; 32], is_settled: bool| {
+            let ended = ended.iter().filter(|it| it.hash == hash && it.is_settled == is_settled);
+            ended.map(|it| it.item.to_string()).collect()
+        };
         let revision = |revision: fieldmesh_document::Revision| {
             let device = authors.get(&revision.hash).copied();
             let member = device.and_then(|device| policy.known(&device));
@@ -167,6 +172,8 @@ impl Ledger {
                 device,
                 device_name: member.map(|member| member.name.clone()),
                 user: member.map(person),
+                settled: ended_by(revision.hash, true),
+                overwritten: ended_by(revision.hash, false),
                 fields: revision
                     .fields
                     .into_iter()

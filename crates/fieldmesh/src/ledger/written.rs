@@ -3,7 +3,7 @@
 //! Nothing is looked up in the view for a record that was written a moment ago by the same writer,
 //! and the disk is waited for once. One gateway writes at a time, so what it has read still holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{MutexGuard, PoisonError};
 
 use fieldmesh_document::{CreateRecord, Document, EditError};
@@ -63,6 +63,8 @@ pub struct Write<'a> {
     open: BTreeMap<DocumentId, Opened>,
     notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     is_marked: bool,
+    /// Records of which the next change settles what competes in it.
+    settling: BTreeSet<DocumentId>,
 }
 
 /// A change of a record, and who signed it.
@@ -96,8 +98,9 @@ impl Access {
         let view = self.ledger.projector.view_number();
         self.ledger.settle()?;
         let (pending, open, notes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let is_marked = false;
-        Ok(Write { ledger: &self.ledger, view, _alone: alone, pending, open, notes, is_marked })
+        let (is_marked, settling) = (false, BTreeSet::new());
+        let (ledger, _alone) = (&self.ledger, alone);
+        Ok(Write { ledger, view, _alone, pending, open, notes, is_marked, settling })
     }
 }
 
@@ -288,9 +291,14 @@ impl Write<'_> {
         user: &str,
     ) -> Result<Held, Error> {
         let policy = self.ledger.policy();
+        let settles = self.settling.remove(&id);
         self.change(&policy, id, version, |document, schema, actor| {
             schema::known(&policy, schema.number)?;
-            document.edit_for(schema, actor, at, edits, Some(user)).map_err(|error| refused(&error))
+            let written = match settles {
+                true => document.resolve_for(schema, actor, at, edits, Some(user)),
+                false => document.edit_for(schema, actor, at, edits, Some(user)),
+            };
+            written.map_err(|error| refused(&error))
         })
     }
 
@@ -307,7 +315,11 @@ impl Write<'_> {
         user: &str,
     ) -> Result<Held, Error> {
         let by = self.ledger.creator(user);
-        self.change(&self.ledger.policy(), id, version, |document, _, actor| {
+        let settles = self.settling.remove(&id);
+        self.change(&self.ledger.policy(), id, version, |document, schema, actor| {
+            if settles {
+                document.settling_deletion(schema);
+            }
             document.delete(actor, at, by, None).map_err(|error| refused(&error))
         })
     }
@@ -318,9 +330,19 @@ impl Write<'_> {
     ///
     /// There is no such record.
     pub fn restore(&mut self, id: DocumentId, at: Moment) -> Result<Held, Error> {
-        self.change(&self.ledger.policy(), id, None, |document, _, actor| {
+        let settles = self.settling.remove(&id);
+        self.change(&self.ledger.policy(), id, None, |document, schema, actor| {
+            if settles {
+                document.settling_deletion(schema);
+            }
             document.restore(actor, at).map_err(|error| refused(&error))
         })
+    }
+
+    /// Has the next change of each of these records, and of no other, say that it settles what
+    /// competes in what it writes.
+    pub fn settling(&mut self, ids: impl IntoIterator<Item = DocumentId>) {
+        self.settling = ids.into_iter().collect();
     }
 
     /// A moment before every change of a record that somebody who knew its first `version` changes
@@ -373,7 +395,8 @@ impl Write<'_> {
         let Some(opened) = self.opened(id)? else { return Ok(Vec::new()) };
         let schema = ledger.schema(opened.scope.collection);
         let found = opened.document.conflicts(&schema).map_err(|error| Error::store(&error))?;
-        Ok(found.into_iter().map(|conflict| conflict.key).collect())
+        let competing = found.into_iter().filter(|conflict| !conflict.key.is_empty());
+        Ok(competing.map(|conflict| conflict.key).collect())
     }
 
     /// Waits until everything is on disk and can be read; notes are written once the records are

@@ -11,8 +11,8 @@ use futures::stream::{self, BoxStream};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::api::{
-    ConflictQuery, ConflictReport, ConnectivityEvent, ConnectivityReport, SyncNow, SyncOptions,
-    SyncResult, SyncSettingsChange,
+    ConflictReport, ConnectivityEvent, ConnectivityReport, SyncNow, SyncOptions, SyncResult,
+    SyncSettingsChange,
 };
 use crate::connectivity::{Asked, Input, Outcome, Token};
 use crate::error::{Error, with_causes};
@@ -27,6 +27,8 @@ pub(super) use self::watch::Watch;
 
 /// Why links end when the user pauses.
 const PAUSED: &str = "sync is paused";
+/// The most items of the inbox that a sync tells of.
+const NEWS_MAX: usize = 256;
 
 impl Node {
     /// Whether a relay answers, as far as is known; false unless the node runs.
@@ -170,30 +172,39 @@ impl Under {
         Self { node, token, open: None }
     }
 
-    /// The inbox; no sync waits for records that are made anew.
-    async fn conflicts(&self) -> Option<Vec<ConflictReport>> {
+    /// What is open in the inbox; no sync waits for records that are made anew.
+    async fn open_ids(&self) -> Option<Vec<String>> {
         if self.node.inner.ledger.remaking().is_some() {
             return None;
         }
-        self.node.conflicts(ConflictQuery::default()).await.ok()
+        self.node.blocking(|ledger| ledger.open_ids()).await.ok()
+    }
+
+    /// The items that were not open when the sync began.
+    async fn news(&self) -> Vec<ConflictReport> {
+        // Where it was not known what was open, none of them is news.
+        let Some(before) = &self.open else { return Vec::new() };
+        let mut news = self.open_ids().await.unwrap_or_default();
+        news.retain(|id| before.binary_search(id).is_err());
+        let mut items = Vec::new();
+        for id in news.iter().take(NEWS_MAX) {
+            items.extend(self.node.conflict(id).await);
+        }
+        items
     }
 
     /// Notes what is there before the sync.
     pub(super) async fn begin(&mut self) {
         if self.token.is_some() {
-            let open = self.conflicts().await;
-            self.open = open.map(|open| open.into_iter().map(|conflict| conflict.id).collect());
+            self.open = self.open_ids().await;
         }
     }
 
     /// Tells the machine what came of it.
     pub(super) async fn end(mut self, result: &Result<Passed, Error>) -> SyncNow {
         let Some(token) = self.token else { return SyncNow::default() };
-        let mut conflicts = self.conflicts().await.unwrap_or_default();
-        // Where it was not known what was open, none of them is news.
-        conflicts.retain(|it| self.open.as_ref().is_some_and(|open| !open.contains(&it.id)));
         let mut outcome = outcome(result);
-        outcome.answer.conflicts = conflicts;
+        outcome.answer.conflicts = self.news().await;
         self.node.look().await;
         outcome.held_back = self.node.inner.watch.held_back();
         let answer = outcome.answer.clone();

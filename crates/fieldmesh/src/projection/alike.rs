@@ -184,7 +184,7 @@ impl Projection<'_> {
         // Records that move together take their item along.
         for (spot, before, _) in &found {
             for group in &before.groups {
-                self.writes.delete(Tree::Inbox, group.item.clone().into_bytes());
+                self.writes.delete(Tree::Inbox, rows::inbox_key(&group.item, true));
                 for (id, _) in &group.behind {
                     self.writes.delete(Tree::Meta, behind_key(spot.collection, *id, &spot.hash));
                 }
@@ -194,7 +194,7 @@ impl Projection<'_> {
         for (spot, _, after) in found.iter().filter(|(_, _, after)| !after.groups.is_empty()) {
             for AlikeGroup { item, members, behind, .. } in &after.groups {
                 let row = ConflictRow { document: members[0], open: true };
-                self.writes.put(Tree::Inbox, item.clone().into_bytes(), rows::encode(&row));
+                self.writes.put(Tree::Inbox, rows::inbox_key(item, true), rows::encode(&row));
                 for (id, first) in behind {
                     let key = behind_key(spot.collection, *id, &spot.hash);
                     self.writes.put(Tree::Meta, key, rows::encode(first));

@@ -190,10 +190,10 @@ fn update_inbox(
     };
     let (old, new) = (conflicts(before), conflicts(after));
     for gone in old.iter().filter(|conflict| !new.contains(conflict)) {
-        writes.delete(Tree::Inbox, gone.id.clone().into_bytes());
+        writes.delete(Tree::Inbox, rows::inbox_key(&gone.id, gone.open));
     }
     for come in new.iter().filter(|conflict| !old.contains(conflict)) {
         let row = ConflictRow { document: id, open: come.open };
-        writes.put(Tree::Inbox, come.id.clone().into_bytes(), rows::encode(&row));
+        writes.put(Tree::Inbox, rows::inbox_key(&come.id, come.open), rows::encode(&row));
     }
 }

@@ -130,6 +130,6 @@ async fn export(node: &Node, collection: &str) -> String {
 }
 
 async fn quarantine(node: &Node) -> Vec<ConflictReport> {
-    let query = ConflictQuery { kind: Some("quarantine".into()), closed: false };
+    let query = ConflictQuery { kind: Some("quarantine".into()), ..ConflictQuery::default() };
     node.conflicts(query).await.unwrap()
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use fieldmesh::api::{Choice, ConflictReport, Record, Resolution};
+use fieldmesh::api::{Choice, ConflictReport, NewComment, Record, Resolution};
 
 use crate::daemon::Shared;
 use crate::daemon::answer::Refusal;
@@ -22,6 +22,15 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<ConflictReport>, Refusal> {
     Ok(Json(shared.backend.conflict(id).await?))
+}
+
+pub(super) async fn comment(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    comment: Result<Json<NewComment>, JsonRejection>,
+) -> Result<Json<ConflictReport>, Refusal> {
+    let Json(NewComment { text }) = comment?;
+    Ok(Json(shared.backend.comment(id, text).await?))
 }
 
 pub(super) async fn resolve(

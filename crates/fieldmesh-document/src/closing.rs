@@ -1,0 +1,180 @@
+//! How conflicts of a record came to an end: who settled them, or wrote over them without a word.
+//!
+//! It is read from the changes alone. A change that replaces several concurrent values of a field
+//! has ended the conflict between them; where somebody settled it the change says so, by the
+//! conflict's id, and otherwise it may be by somebody who never saw that there was one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::legacy::{Key, ObjectId};
+use automerge::{AutomergeError, Change};
+use fieldmesh_model::input::part_of;
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::{Moment, Value};
+use uuid::Uuid;
+
+use crate::conflict::{ConflictKind, ConflictValue, conflict_id, distinct};
+use crate::document::{Document, Meta, by_hash, hashes};
+use crate::guard::guard;
+use crate::history::in_order;
+use crate::keys;
+use crate::merge::{Contest, merge};
+use crate::view::ReadError;
+
+/// The most changes of a record that are looked at, the newest ones.
+pub const CLOSINGS_LOOK_MAX: usize = 1_000;
+/// The most deletions and restorings of which is looked at what they ended.
+const DELETIONS_MAX: usize = 16;
+
+/// The end of a conflict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Closing {
+    /// The conflict, as it was listed while it was open.
+    pub item: Uuid,
+    /// What competed.
+    pub kind: ConflictKind,
+    /// The field; of a deleted and edited record it is `_deletedAt`.
+    pub key: String,
+    /// What there was to choose from.
+    pub values: Vec<ConflictValue>,
+    /// The change that ended it.
+    pub hash: [u8; 32],
+    /// When it was made, by its author's clock.
+    pub at: Moment,
+    /// What it left in the field.
+    pub left: Value,
+    /// Whether its author settled the conflict; otherwise he only wrote.
+    pub is_settled: bool,
+}
+
+/// The ends of all conflicts of a record, the earliest first.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Closings {
+    /// They, one for each change that ended a conflict.
+    pub ended: Vec<Closing>,
+    /// How many changes lie before those that were looked at.
+    pub left_out: usize,
+}
+
+/// What a change says by itself about conflicts.
+#[derive(Default)]
+struct Hints {
+    settled: BTreeSet<Uuid>,
+    /// The fields of which it replaces several values.
+    keys: BTreeSet<String>,
+    is_deletion: bool,
+}
+
+impl Document {
+    /// How the conflicts of the record ended, as the last [`CLOSINGS_LOOK_MAX`] changes tell.
+    ///
+    /// # Errors
+    ///
+    /// The document cannot be read; that of gated changes always can.
+    pub fn closings(&self, collection: &Collection) -> Result<Closings, ReadError> {
+        if self.first.is_some() {
+            return Ok(Closings::default());
+        }
+        guard(|| self.read_closings(collection))?
+    }
+
+    fn read_closings(&self, collection: &Collection) -> Result<Closings, ReadError> {
+        let metas = self.metas();
+        // Where nobody has seen two strands at once nobody has ended anything.
+        if metas.iter().all(|meta| meta.deps.len() < 2) {
+            return Ok(Closings::default());
+        }
+        let (hashed, ordered) = (by_hash(&metas), in_order(&metas));
+        let left_out = ordered.len().saturating_sub(CLOSINGS_LOOK_MAX);
+        let (older, newer) = ordered.split_at(left_out);
+        let changes = self.changes_after(older);
+        let mut ended = Vec::new();
+        let mut deletions = 0;
+        for meta in newer.iter().rev() {
+            let Some(change) = changes.get(&meta.hash) else { continue };
+            let hints = hints(change);
+            for key in hints.keys.iter().filter(|key| !collection.is_immutable(key)) {
+                ended.extend(self.field_closing(collection, meta, key, &hints, &hashed)?);
+            }
+            if hints.is_deletion && deletions < DELETIONS_MAX {
+                deletions += 1;
+                ended.extend(self.deletion_closing(collection, meta, &hints)?);
+            }
+        }
+        ended.reverse();
+        Ok(Closings { ended, left_out })
+    }
+
+    /// All changes but these, which hold whatever they build on.
+    fn changes_after(&self, older: &[&Meta]) -> BTreeMap<[u8; 32], Change> {
+        let built_on: BTreeSet<_> = older.iter().flat_map(|meta| &meta.deps).collect();
+        let heads = older.iter().filter(|meta| !built_on.contains(&meta.hash));
+        let heads: Vec<_> = heads.map(|meta| meta.hash).collect();
+        let changes = self.inner().get_changes(&hashes(&heads));
+        changes.into_iter().map(|change| (change.hash().0, change)).collect()
+    }
+
+    fn field_closing(
+        &self,
+        collection: &Collection,
+        meta: &Meta,
+        key: &str,
+        hints: &Hints,
+        hashed: &BTreeMap<[u8; 32], &Meta>,
+    ) -> Result<Option<Closing>, AutomergeError> {
+        let candidates = self.candidates_at(key, &hashes(&meta.deps), hashed)?;
+        if merge(collection.policy(key), &candidates).1 != Contest::Open {
+            return Ok(None);
+        }
+        let item = conflict_id(self.id, key, candidates.iter().map(|one| one.hash));
+        let left = self.value_at(collection, key, &hashes(&[meta.hash]), hashed)?;
+        Ok(Some(Closing {
+            item,
+            kind: ConflictKind::Field,
+            key: key.to_owned(),
+            values: distinct(candidates),
+            hash: meta.hash,
+            at: meta.at,
+            left,
+            is_settled: hints.settled.contains(&item),
+        }))
+    }
+
+    fn deletion_closing(
+        &self,
+        collection: &Collection,
+        meta: &Meta,
+        hints: &Hints,
+    ) -> Result<Option<Closing>, ReadError> {
+        let before = Self::of(self.id, self.inner().fork_at(&hashes(&meta.deps))?);
+        let known = before.metas();
+        let Some(found) = before.deleted_and_edited(collection, &by_hash(&known))? else {
+            return Ok(None);
+        };
+        Ok(Some(Closing {
+            item: found.id,
+            kind: found.kind,
+            key: found.key,
+            values: found.values,
+            hash: meta.hash,
+            at: meta.at,
+            left: Value::Null,
+            is_settled: hints.settled.contains(&found.id),
+        }))
+    }
+}
+
+fn hints(change: &Change) -> Hints {
+    let mut hints = Hints::default();
+    for operation in change.decode().operations {
+        let (ObjectId::Root, Key::Map(key)) = (&operation.obj, &operation.key) else { continue };
+        if let Some(item) = keys::settled_item(key) {
+            hints.settled.insert(item);
+        } else if key.as_str() == keys::DELETED_AT {
+            hints.is_deletion = true;
+        } else if operation.pred.len() > 1 && !keys::is_system(key) && part_of(key).is_none() {
+            hints.keys.insert(key.to_string());
+        }
+    }
+    hints
+}

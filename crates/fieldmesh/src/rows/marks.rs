@@ -1,0 +1,60 @@
+//! Which items of the inbox are about a record, by rules that depend on nothing but its document.
+
+use std::collections::BTreeSet;
+
+use fieldmesh_document::{Document, ReadError, RecordView};
+use fieldmesh_model::schema::Collection;
+use fieldmesh_store::KeyRange;
+
+use super::ConflictMark;
+
+/// What the keys of items begin with in [`fieldmesh_store::Tree::Inbox`] once they have ended:
+/// behind all that are open, so that nobody who wants those walks past the others.
+const ENDED_PREFIX: &[u8] = b"~";
+
+/// The key of an item.
+pub(crate) fn inbox_key(id: &str, open: bool) -> Vec<u8> {
+    let prefix = if open { &[][..] } else { ENDED_PREFIX };
+    [prefix, id.as_bytes()].concat()
+}
+
+/// The id of the item with this key.
+pub(crate) fn inbox_id(key: &[u8]) -> String {
+    String::from_utf8_lossy(key.strip_prefix(ENDED_PREFIX).unwrap_or(key)).into_owned()
+}
+
+/// The items behind the id `after` that are open, or those that are not.
+pub(crate) fn inbox_items(open: bool, after: &str) -> KeyRange {
+    let all = match open {
+        true => KeyRange::all().before(ENDED_PREFIX),
+        false => KeyRange::prefix(ENDED_PREFIX),
+    };
+    if after.is_empty() { all } else { all.after(&inbox_key(after, open)) }
+}
+
+/// The most items of a record that are listed once they have ended, the newest ones.
+const ENDED_MAX: usize = 64;
+
+/// The marks of a record: what competes, what breaks rules, and what has come to an end.
+pub(super) fn marks(
+    document: &Document,
+    schema: &Collection,
+    view: &RecordView,
+) -> Result<Vec<ConflictMark>, ReadError> {
+    // A document of one change holds one value of everything.
+    let conflicts = match document.change_count() {
+        0..=1 => Vec::new(),
+        _ => document.conflicts(schema)?,
+    };
+    let mark = |id: uuid::Uuid, open| ConflictMark { id: id.to_string(), open };
+    let mut marks: Vec<_> = conflicts.iter().map(|found| mark(found.id, found.is_open())).collect();
+    marks.extend(document.breaches(schema, view)?.into_iter().map(|breach| mark(breach.id, true)));
+    let mut ended = BTreeSet::new();
+    for closing in document.closings(schema)?.ended.iter().rev() {
+        let is_news = conflicts.iter().all(|found| found.id != closing.item);
+        if ended.len() < ENDED_MAX && is_news && ended.insert(closing.item) {
+            marks.push(mark(closing.item, false));
+        }
+    }
+    Ok(marks)
+}
