@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 mod columns;
 pub(crate) mod operations;
 mod reader;
+pub(crate) mod write;
 
 use reader::{Reader, Total};
 

@@ -208,7 +208,7 @@ impl FrameHead {
 
 /// An entry as it is encrypted: compressed if that helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Packed {
+pub struct Packed {
     kind: u8,
     flags: u8,
     payload: Vec<u8>,

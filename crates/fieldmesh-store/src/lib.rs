@@ -35,7 +35,7 @@ pub mod view;
 mod writer;
 mod zstd_context;
 
-pub use frame::{COMPRESS_ABOVE, ENTRY_SIZE_MAX, Form, LOG_VERSION};
+pub use frame::{COMPRESS_ABOVE, ENTRY_SIZE_MAX, Form, LOG_VERSION, Packed};
 pub use key::{DataKey, KeyError, KeyFile, Way, WrappedKey};
 pub use keys::DataKeys;
 pub use log::append::AppendError;
@@ -49,4 +49,4 @@ pub use random::NoRandomness;
 pub use store::rekey::{RekeyError, RekeyProgress};
 pub use store::{CloseError, DiskUsage, OpenError, OpenReport, Options, Store};
 pub use view::{Direction, KeyRange, Tree, View, ViewCondition, ViewError, WriteSet};
-pub use writer::{GROUP_BYTES_MAX, GROUP_ENTRIES_MAX, QUEUE_BYTES_MAX};
+pub use writer::{Appending, GROUP_BYTES_MAX, GROUP_ENTRIES_MAX, QUEUE_BYTES_MAX};

@@ -8,6 +8,7 @@
 //! quarantine/ what was damaged
 //! ```
 
+mod appending;
 mod kinds;
 mod owner;
 mod reading;
@@ -30,7 +31,7 @@ use crate::files::{Files, RealFiles};
 use crate::frame::LOG_VERSION;
 use crate::keys::{DataKeys, KeysInUse};
 use crate::lock::{FolderLock, LockError, by_process};
-use crate::log::append::{AppendError, AppendLimits, Appender, HAND_OVER_SHARE, Room};
+use crate::log::append::{AppendLimits, Appender, HAND_OVER_SHARE};
 use crate::log::open::{Opened, Survey, SurveyError, TornTail};
 use crate::log::quarantine::{self, QUARANTINE_FOLDER};
 use crate::log::rewrite::{Fate, Past, RewriteError, Rewriter, Rewritten};
@@ -331,29 +332,6 @@ impl Store {
     /// The next open reports it once more.
     pub fn settle_damage(&self) -> io::Result<()> {
         doubt::settle(&*self.files)
-    }
-
-    /// Appends entries; returns when they are durable.
-    ///
-    /// Entries of many threads share one sync. Each entry is durable or not by itself: after a
-    /// crash before the return any of them may be there.
-    ///
-    /// # Errors
-    ///
-    /// None of the entries counts as stored; the error says what to do. The store goes on.
-    pub fn append(&self, entries: Vec<Entry>) -> Result<Vec<Place>, AppendError> {
-        self.writer.append(entries, Room::Ordinary)
-    }
-
-    /// Appends entries and calls `done` from the writing thread when they are durable.
-    ///
-    /// Compresses on the calling thread and does not wait otherwise; `done` must be quick.
-    pub fn append_with(
-        &self,
-        entries: Vec<Entry>,
-        done: impl FnOnce(Result<Vec<Place>, AppendError>) + Send + 'static,
-    ) {
-        self.writer.append_with(entries, Room::Ordinary, Box::new(done));
     }
 
     /// Writes a closed segment anew, in compressed blocks, asking what becomes of each entry.

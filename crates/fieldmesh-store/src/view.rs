@@ -260,9 +260,12 @@ impl View {
     pub fn apply(&self, set: WriteSet) -> Result<(), ViewError> {
         set.check()?;
         let _writing = self.writing();
+        // Nearly all of the time goes by before anything changes for whoever reads.
+        let prepared = self.read_state().open().and_then(|open| open.prepare(set));
+        let prepared = self.note(prepared)?;
         let mut state = self.write_state();
         let result = match &mut *state {
-            State::Open(open) => open.apply(set),
+            State::Open(open) => open.commit(prepared),
             State::Broken { .. } => Err(ViewError::Broken),
             State::Closed => Err(ViewError::Closed),
         };

@@ -1,13 +1,15 @@
-//! One thread that writes the log for everybody, many entries to one sync.
+//! Many entries of many callers to one sync of the log.
 //!
-//! Callers queue requests; the thread takes what is there, writes it as one group, syncs once and
-//! answers each. A lone request waits for nobody.
+//! Callers queue requests; whoever writes takes what is there, writes it as one group, syncs once
+//! and answers each. A caller that waits writes by itself while nobody else does, since waking a
+//! thread and being woken by it takes longer than a quick disk does; all else is for the thread. A
+//! lone request waits for nobody.
 
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
 use crate::frame::{ENTRY_SIZE_MAX, Packed};
@@ -37,18 +39,54 @@ struct Queue {
     is_closed: bool,
 }
 
-#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
     drained: Condvar,
+    /// Held by whoever writes; taken before the queue, so that groups lie in the order of it.
+    appender: Mutex<Appender>,
 }
 
 /// The handle to the writing thread.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    appender: Arc<Mutex<Appender>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Entries that are lined up; the thread writes them when nobody waits any more.
+pub struct Appending {
+    shared: Arc<Shared>,
+    receiver: Receiver<Result<Vec<Place>, AppendError>>,
+    is_awaited: bool,
+}
+
+impl Appending {
+    /// Waits until the entries are durable. Hold no lock that a callback of another append takes.
+    ///
+    /// # Errors
+    ///
+    /// None of the entries counts as stored; the error says what to do. The store goes on.
+    pub fn wait(mut self) -> Result<Vec<Place>, AppendError> {
+        self.is_awaited = true;
+        if let Ok(answer) = self.receiver.try_recv() {
+            return answer;
+        }
+        self.shared.try_write();
+        if let Ok(answer) = self.receiver.try_recv() {
+            return answer;
+        }
+        // Whoever writes may have looked for the last time.
+        self.shared.filled.notify_one();
+        self.receiver.recv().unwrap_or(Err(AppendError::Closed))
+    }
+}
+
+impl Drop for Appending {
+    fn drop(&mut self) {
+        if !self.is_awaited {
+            self.shared.filled.notify_one();
+        }
+    }
 }
 
 /// What to do while too much is queued.
@@ -60,22 +98,19 @@ enum WhenFull {
 
 impl Writer {
     pub(crate) fn start(appender: Appender) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let appender = Arc::new(Mutex::new(appender));
-        let (for_thread, writing) = (Arc::clone(&shared), Arc::clone(&appender));
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            drained: Condvar::new(),
+            appender: Mutex::new(appender),
+        });
+        let writing = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("fieldmesh-log".into()).spawn(move || {
-            let written = catch_unwind(AssertUnwindSafe(|| {
-                while let Some(group) = for_thread.next_group() {
-                    let mut appender = writing.lock().unwrap_or_else(PoisonError::into_inner);
-                    write_group(&mut appender, group);
-                }
-            }));
-            if written.is_err() {
-                tracing::error!("log writer panicked");
+            while writing.wait_for_requests() {
+                writing.write_next(writing.appender());
             }
-            for_thread.refuse_rest();
         })?;
-        Ok(Self { shared, appender, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Appends and waits until everything is durable.
@@ -89,16 +124,27 @@ impl Writer {
             // The receiver waits below for as long as this sender lives.
             let _ = sender.send(result);
         });
-        self.queue(entries, done, WhenFull::Wait, room);
+        self.pack(entries, done, WhenFull::Wait, room);
         receiver.recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Lines an entry up for whoever waits for it.
+    pub(crate) fn append_later(&self, packed: Packed) -> Appending {
+        let (sender, receiver) = sync_channel(1);
+        let done = Box::new(move |result| {
+            // Whoever waits may have been stopped; the entry is durable all the same.
+            let _ = sender.send(result);
+        });
+        self.queue(vec![packed], done, WhenFull::Refuse, Room::Ordinary);
+        Appending { shared: Arc::clone(&self.shared), receiver, is_awaited: false }
     }
 
     /// Appends and calls `done` from the writing thread when everything is durable.
     pub(crate) fn append_with(&self, entries: Vec<Entry>, room: Room, done: Done) {
-        self.queue(entries, done, WhenFull::Refuse, room);
+        self.pack(entries, done, WhenFull::Refuse, room);
     }
 
-    fn queue(&self, entries: Vec<Entry>, done: Done, when_full: WhenFull, room: Room) {
+    fn pack(&self, entries: Vec<Entry>, done: Done, when_full: WhenFull, room: Room) {
         if let Some(size) = entries.iter().map(|e| e.bytes.len()).find(|s| *s > ENTRY_SIZE_MAX) {
             return done(Err(AppendError::TooLarge { size }));
         }
@@ -106,15 +152,22 @@ impl Writer {
             return done(Ok(Vec::new()));
         }
         // Compressing here uses the callers' cores and leaves the thread to write.
-        let packed: Vec<Packed> = entries.into_iter().map(Packed::new).collect();
+        self.queue(entries.into_iter().map(Packed::new).collect(), done, when_full, room);
+        self.shared.filled.notify_one();
+    }
+
+    fn queue(&self, packed: Vec<Packed>, done: Done, when_full: WhenFull, room: Room) {
         let bytes = packed.iter().map(Packed::frame_length).sum();
         let mut queue = self.shared.queue();
         while queue.bytes > 0 && queue.bytes + bytes > QUEUE_BYTES_MAX && !queue.is_closed {
             if when_full == WhenFull::Refuse {
                 let queued_bytes = queue.bytes;
                 drop(queue);
+                // What is lined up for somebody who waits later must not stand in others' way.
+                self.shared.filled.notify_one();
                 return done(Err(AppendError::QueueFull { queued_bytes }));
             }
+            self.shared.filled.notify_one();
             queue = self.shared.drained.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         if queue.is_closed {
@@ -123,13 +176,11 @@ impl Writer {
         }
         queue.bytes += bytes;
         queue.requests.push_back(Request { packed, bytes, room, done });
-        drop(queue);
-        self.shared.filled.notify_one();
     }
 
     /// Ends the segment being written if it has grown to `bytes_min`; says whether it did.
     pub(crate) fn end_segment(&self, bytes_min: u64) -> bool {
-        self.appender.lock().unwrap_or_else(PoisonError::into_inner).end_segment(bytes_min)
+        self.shared.appender().end_segment(bytes_min)
     }
 
     /// Writes what is queued, refuses what comes later, and ends the thread.
@@ -141,10 +192,37 @@ impl Writer {
         {
             tracing::error!("log writer panicked");
         }
+        // Somebody who waits may still write.
+        drop(self.shared.appender());
     }
 }
 
 impl Shared {
+    fn appender(&self) -> MutexGuard<'_, Appender> {
+        self.appender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is queued, unless somebody writes already.
+    fn try_write(&self) {
+        match self.appender.try_lock() {
+            Ok(appender) => self.write_next(appender),
+            Err(TryLockError::Poisoned(poisoned)) => self.write_next(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+
+    /// Writes as much of what is queued as fits in a group.
+    fn write_next(&self, mut appender: MutexGuard<'_, Appender>) {
+        let group = self.take_group();
+        let written = catch_unwind(AssertUnwindSafe(|| write_group(&mut appender, group)));
+        if written.is_err() {
+            // Before anybody else may write: what the appender has in mind may not be on the disk.
+            tracing::error!("log writer panicked");
+            self.refuse_rest();
+        }
+        drop(appender);
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -160,19 +238,27 @@ impl Shared {
         self.close();
         let rest = std::mem::take(&mut self.queue().requests);
         for request in rest {
-            (request.done)(Err(AppendError::Closed));
+            let refuse = || (request.done)(Err(AppendError::Closed));
+            // The next ones have to hear of it whatever this one does.
+            let _ = catch_unwind(AssertUnwindSafe(refuse));
         }
     }
 
-    /// Waits for requests and takes as many as fit in a group; `None` after the last.
-    fn next_group(&self) -> Option<Vec<Request>> {
+    /// Waits until something is queued; false after the last.
+    fn wait_for_requests(&self) -> bool {
         let mut queue = self.queue();
         while queue.requests.is_empty() {
             if queue.is_closed {
-                return None;
+                return false;
             }
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
+        true
+    }
+
+    /// Takes as many requests as fit in a group.
+    fn take_group(&self) -> Vec<Request> {
+        let mut queue = self.queue();
         let mut group: Vec<Request> = Vec::new();
         let (mut entries, mut bytes) = (0, 0);
         while let Some(request) = queue.requests.front() {
@@ -189,11 +275,14 @@ impl Shared {
         }
         drop(queue);
         self.drained.notify_all();
-        Some(group)
+        group
     }
 }
 
 fn write_group(appender: &mut Appender, group: Vec<Request>) {
+    if group.is_empty() {
+        return;
+    }
     // A group is of one kind, see `next_group`.
     let room = group.first().map_or(Room::Ordinary, |request| request.room);
     let mut packed = Vec::new();
@@ -209,7 +298,7 @@ fn write_group(appender: &mut Appender, group: Vec<Request>) {
             Ok(_) => Ok(places.by_ref().take(count).copied().collect()),
             Err(error) => Err(error.clone()),
         };
-        // The thread writes for everybody, so one caller's panic may not end it.
+        // Whoever writes does so for everybody, so one caller's panic may not end it.
         if catch_unwind(AssertUnwindSafe(|| done(answer))).is_err() {
             tracing::error!("an append callback panicked");
         }

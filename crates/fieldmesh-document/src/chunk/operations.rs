@@ -1,7 +1,7 @@
 //! Reads the operations of a change without Automerge, which walks them twice for it.
 //!
-//! What is read here is no verdict: the gate has it encoded by Automerge and compares the bytes, so
-//! that it holds exactly what they say. Whatever is not of the kinds that the gate lets pass is
+//! What is read here is no verdict: the gate has it written again and compares the bytes, so that it
+//! holds exactly what they say. Whatever is not of the kinds that the gate lets pass is
 //! left to Automerge altogether.
 
 use std::num::NonZeroU64;
@@ -15,17 +15,17 @@ use super::{
     ACTION_COLUMN, ACTOR_SIZE_MAX, COLUMNS_MAX, MESSAGE_SIZE_MAX, OTHER_ACTORS_MAX, Peeked,
 };
 
-const OBJECT_ACTOR: u32 = 1;
-const OBJECT_COUNTER: u32 = 2;
-const KEY_ACTOR: u32 = (1 << 4) | 1;
-const KEY_COUNTER: u32 = (1 << 4) | 3;
-const KEY_TEXT: u32 = (1 << 4) | 5;
-const INSERT: u32 = (3 << 4) | 4;
-const VALUE_META: u32 = (5 << 4) | 6;
-const VALUE_BYTES: u32 = (5 << 4) | 7;
-const PREDECESSOR_COUNT: u32 = 7 << 4;
-const PREDECESSOR_ACTOR: u32 = (7 << 4) | 1;
-const PREDECESSOR_COUNTER: u32 = (7 << 4) | 3;
+pub(super) const OBJECT_ACTOR: u32 = 1;
+pub(super) const OBJECT_COUNTER: u32 = 2;
+pub(super) const KEY_ACTOR: u32 = (1 << 4) | 1;
+pub(super) const KEY_COUNTER: u32 = (1 << 4) | 3;
+pub(super) const KEY_TEXT: u32 = (1 << 4) | 5;
+pub(super) const INSERT: u32 = (3 << 4) | 4;
+pub(super) const VALUE_META: u32 = (5 << 4) | 6;
+pub(super) const VALUE_BYTES: u32 = (5 << 4) | 7;
+pub(super) const PREDECESSOR_COUNT: u32 = 7 << 4;
+pub(super) const PREDECESSOR_ACTOR: u32 = (7 << 4) | 1;
+pub(super) const PREDECESSOR_COUNTER: u32 = (7 << 4) | 3;
 
 /// The operations of a change that [`super::peek`] let pass, with everything else that it says;
 /// `None` if Automerge has to read it.

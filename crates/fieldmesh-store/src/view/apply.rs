@@ -19,8 +19,21 @@ const CORES_MAX: usize = 4;
 /// Fewer rows than this are not worth a thread.
 const PART_ROWS_MIN: usize = 2_048;
 
+/// A set that is packed and encrypted, and what the view is with it.
+pub(super) struct Prepared {
+    /// By physical keys.
+    changes: BTreeMap<Vec<u8>, Vec<u8>>,
+    batch: RowBatch,
+    tally: Tally,
+    /// Behind which number the changes lie outside the pages, if they do.
+    kept: Option<u64>,
+    /// The keys of the pages that are others from here on.
+    rewritten: Vec<Vec<u8>>,
+}
+
 impl OpenView {
-    pub(crate) fn apply(&mut self, set: WriteSet) -> Result<(), ViewError> {
+    /// What a set comes to on the disk and in memory; whoever reads goes on meanwhile.
+    pub(super) fn prepare(&self, set: WriteSet) -> Result<Prepared, ViewError> {
         let mut draft = self.draft(self.tally.clone());
         let (applied, next) = (set.applied, set.next);
         let changes = draft.contents(set)?;
@@ -42,15 +55,21 @@ impl OpenView {
             tally.applied = applied;
         }
         batch.insert(tally::KEY.to_vec(), Some(tally.encode(&self.sealer)?));
+        let kept = (!is_folded).then_some(end);
+        Ok(Prepared { changes, batch, tally, kept, rewritten })
+    }
+
+    /// Writes what was prepared of this view since it was written last.
+    pub(super) fn commit(&mut self, prepared: Prepared) -> Result<(), ViewError> {
+        let Prepared { changes, batch, tally, kept, rewritten } = prepared;
         if let Some(filter) = &mut self.filter {
             changes.keys().for_each(|key| filter.add(key));
         }
         self.rows.write(batch)?;
         self.tally = tally;
-        if is_folded {
-            self.recent.clear();
-        } else {
-            self.recent.add(changes, end);
+        match kept {
+            Some(end) => self.recent.add(changes, end),
+            None => self.recent.clear(),
         }
         for key in rewritten {
             self.forget_page(&key);

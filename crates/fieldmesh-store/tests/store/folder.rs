@@ -110,6 +110,52 @@ fn callbacks_answer_in_order_and_a_panic_in_one_hurts_nobody() {
 }
 
 #[test]
+fn what_is_lined_up_is_written_in_its_order_whether_anybody_waits_for_it_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), &key(), &options()).unwrap();
+    let line_up = |serial| store.append_later(store.pack(entry(serial)).unwrap());
+    let [first, second, third] = [1, 2, 3].map(line_up);
+    let third = third.wait().unwrap()[0];
+    let [first, second] = [first, second].map(|appending| appending.wait().unwrap()[0]);
+    assert!(first < second && second < third);
+    drop(line_up(4));
+    let fifth = store.append(vec![entry(5)]).unwrap()[0];
+    assert_eq!(
+        replay(&store).0.iter().map(|(_, entry)| entry.clone()).collect::<Vec<_>>(),
+        [entry(1), entry(2), entry(3), entry(4), entry(5)]
+    );
+    // Nobody else appends any more, so the log's thread has to come to it.
+    drop(line_up(6));
+    while store.end() <= Some(fifth) {
+        std::thread::yield_now();
+    }
+    let late = line_up(7);
+    store.close().unwrap();
+    assert_eq!(late.wait().unwrap().len(), 1, "it was lined up before the end");
+    assert!(matches!(line_up(8).wait(), Err(AppendError::Closed)));
+}
+
+#[test]
+fn sixty_four_threads_that_wait_write_for_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), &key(), &options()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..64 {
+            let store = &store;
+            scope.spawn(move || {
+                for serial in 0..20 {
+                    let entry = entry(thread * 100 + serial);
+                    let appending = store.append_later(store.pack(entry.clone()).unwrap());
+                    let place = appending.wait().unwrap()[0];
+                    assert_eq!(*store.read(place).unwrap(), entry);
+                }
+            });
+        }
+    });
+    assert_eq!(replay(&store).0.len(), 64 * 20);
+}
+
+#[test]
 fn a_profile_opens_with_its_passphrase_only() {
     let folder = tempfile::tempdir().unwrap();
     let fresh = DataKey::generate().unwrap();

@@ -239,19 +239,28 @@ impl Ledger {
 
     /// Writes the first change of a record; [`Ledger::finish`] waits for the disk.
     fn start(&self, ready: &Ready) -> Result<(RecordRow, Pending), Error> {
-        let mut desk = self.desk();
-        if desk.recent.contains_key(&ready.id) {
-            let collection = ready.schema.name.clone();
-            return Err(Error::Taken { id: ready.id, collection, deleted: false });
+        loop {
+            // All others wait for the desk, so what takes time is done before.
+            let (epoch, actor) = {
+                let desk = self.desk();
+                (desk.author.epoch(), desk.author.actor())
+            };
+            let (document, change) = Document::create(&self.first_change(ready, actor))
+                .map_err(|error| Error::fault("", error.to_string()))?;
+            let record = RecordRow::of(&document, &ready.schema)?;
+            let change = ready.unsealed(change);
+            let written = self.write_first(epoch, ready.scope, (&document, record), change)?;
+            let mut desk = self.desk();
+            if desk.author.epoch() != epoch {
+                continue;
+            }
+            if desk.recent.contains_key(&ready.id) {
+                let collection = ready.schema.name.clone();
+                return Err(Error::Taken { id: ready.id, collection, deleted: false });
+            }
+            self.check_held(ready.scope)?;
+            return Ok(self.submit_first(&mut desk, written));
         }
-        self.check_held(ready.scope)?;
-        let actor = desk.author.actor();
-        let (document, change) = Document::create(&self.first_change(ready, actor))
-            .map_err(|error| Error::fault("", error.to_string()))?;
-        let record = RecordRow::of(&document, &ready.schema)?;
-        self.note_made(&desk, ready.scope, &document, &record);
-        let pending = self.submit(&mut desk, ready.scope, ready.unsealed(change));
-        Ok((record, pending))
     }
 
     pub(super) fn first_change<'a>(&self, ready: &'a Ready, actor: [u8; 16]) -> CreateRecord<'a> {

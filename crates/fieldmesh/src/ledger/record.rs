@@ -307,12 +307,15 @@ impl Ledger {
                 .map_err(|error| Error::fault("", error.to_string()))?;
             let record = RecordRow::of(&document, schema)?;
             let priority = priority_of(schema, &record.fields);
-            let pending = written.map(|change| {
-                version = closure.version(Some(&change));
-                self.note_made(desk, row.scope, &document, &record);
-                let unsealed = Unsealed { document: id, at, priority, change };
-                self.submit(desk, row.scope, unsealed)
-            });
+            let pending = match written {
+                Some(change) => {
+                    version = closure.version(Some(&change));
+                    self.note_made(desk, row.scope, &document, &record);
+                    let unsealed = Unsealed { document: id, at, priority, change };
+                    Some(self.submit(desk, row.scope, unsealed)?)
+                }
+                None => None,
+            };
             (record, version, pending)
         };
         let safe = match pending {

@@ -7,7 +7,7 @@ use fieldmesh_batch::Batch;
 use fieldmesh_document::Document;
 use fieldmesh_model::{Epoch, Scope};
 use fieldmesh_replica::{Held, Input};
-use fieldmesh_store::{AppendError, Place};
+use fieldmesh_store::{AppendError, Appending, Packed, Place};
 
 use crate::author::Unsealed;
 use crate::entry::{Entry, LocalChange};
@@ -28,7 +28,17 @@ const RECENT_MAX: usize = 4_096;
 pub(super) struct Pending {
     chain: (Epoch, Scope),
     change: Unsealed,
-    done: mpsc::Receiver<Result<Vec<Place>, AppendError>>,
+    appending: Appending,
+}
+
+/// A first change as it is handed to the store, and what the view takes from it.
+pub(super) struct Written {
+    epoch: Epoch,
+    scope: Scope,
+    change: Unsealed,
+    record: RecordRow,
+    packed: Packed,
+    made: Option<([u8; 32], Made)>,
 }
 
 impl Pending {
@@ -53,21 +63,64 @@ impl Ledger {
         document: &Document,
         record: &RecordRow,
     ) {
+        if let Some((hash, made)) = self.made(desk.author.epoch(), scope, document, record) {
+            self.projector.made().add(hash, made);
+        }
+    }
+
+    fn made(
+        &self,
+        epoch: Epoch,
+        scope: Scope,
+        document: &Document,
+        record: &RecordRow,
+    ) -> Option<([u8; 32], Made)> {
         // The view may read the tenant's own collections by an earlier schema for a while.
         if schema::is_foreign(scope.collection) {
-            return;
+            return None;
         }
-        let (epoch, user) = (desk.author.epoch(), self.user());
-        let origin = MadeOrigin { document: document.id(), epoch, scope, user };
-        let [hash] = document.heads()[..] else { return };
+        let origin = MadeOrigin { document: document.id(), epoch, scope, user: self.user() };
+        let [hash] = document.heads()[..] else { return None };
         let others = document.changes().into_iter().filter(|change| *change != hash);
         let starts = others.filter_map(|change| change.first_chunk().copied());
-        let made = Made::new(origin, starts.collect(), record);
-        self.projector.made().add(hash, made);
+        Some((hash, Made::new(origin, starts.collect(), record)))
+    }
+
+    /// Makes ready for the store what needs no desk: all but the order.
+    pub(super) fn write_first(
+        &self,
+        epoch: Epoch,
+        scope: Scope,
+        (document, record): (&Document, RecordRow),
+        change: Unsealed,
+    ) -> Result<Written, Error> {
+        let packed = self.pack(epoch, scope, &change)?;
+        let made = self.made(epoch, scope, document, &record);
+        Ok(Written { epoch, scope, change, record, packed, made })
+    }
+
+    fn pack(&self, epoch: Epoch, scope: Scope, change: &Unsealed) -> Result<Packed, Error> {
+        let Unsealed { document, at, ref change, .. } = *change;
+        let local = LocalChange { document, scope, epoch, at, change: change.clone() };
+        self.store.pack(Entry::Change(local).encode()).map_err(|error| Error::store(&error))
+    }
+
+    /// Hands a first change to the store, by the epoch that the desk has.
+    pub(super) fn submit_first(&self, desk: &mut Desk, written: Written) -> (RecordRow, Pending) {
+        let Written { epoch, scope, change, record, packed, made } = written;
+        if let Some((hash, made)) = made {
+            self.projector.made().add(hash, made);
+        }
+        (record, self.line_up(desk, (epoch, scope), change, packed))
     }
 
     /// Hands a change to the store; wait for it with [`Ledger::finish`] once the desk is free.
-    pub(super) fn submit(&self, desk: &mut Desk, scope: Scope, change: Unsealed) -> Pending {
+    pub(super) fn submit(
+        &self,
+        desk: &mut Desk,
+        scope: Scope,
+        change: Unsealed,
+    ) -> Result<Pending, Error> {
         let epoch = desk.author.epoch();
         self.submit_in(desk, epoch, scope, change)
     }
@@ -79,27 +132,32 @@ impl Ledger {
         epoch: Epoch,
         scope: Scope,
         change: Unsealed,
+    ) -> Result<Pending, Error> {
+        let packed = self.pack(epoch, scope, &change)?;
+        Ok(self.line_up(desk, (epoch, scope), change, packed))
+    }
+
+    fn line_up(
+        &self,
+        desk: &mut Desk,
+        chain: (Epoch, Scope),
+        change: Unsealed,
+        packed: Packed,
     ) -> Pending {
-        let document = change.document;
-        let bytes = change.change.clone();
-        let local = LocalChange { document, scope, epoch, at: change.at, change: bytes.clone() };
-        let (sender, done) = mpsc::channel();
-        self.store.append_with(vec![Entry::Change(local).encode()], move |result| {
-            // Whoever waits may have been stopped; the change is durable all the same.
-            let _ = sender.send(result);
-        });
+        let appending = self.store.append_later(packed);
         if desk.recent.len() >= RECENT_MAX.max(2 * desk.recent_kept) {
             self.forget_applied(desk);
         }
-        desk.recent.entry(document).or_default().push(Recent { change: bytes, place: None });
-        Pending { chain: (epoch, scope), change, done }
+        let recent = Recent { change: change.change.clone(), place: None };
+        desk.recent.entry(change.document).or_default().push(recent);
+        Pending { chain, change, appending }
     }
 
     /// Waits until the change is durable and lines it up for a batch.
     pub(super) fn finish(&self, pending: Pending) -> Result<Place, Error> {
-        let Pending { chain, change, done } = pending;
+        let Pending { chain, change, appending } = pending;
         let (document, bytes) = (change.document, &change.change);
-        let result = done.recv().map_err(|_| Error::ShuttingDown)?;
+        let result = appending.wait();
         let mut desk = self.desk();
         let place = match result {
             Ok(places) => places.last().copied().ok_or(Error::ShuttingDown)?,

@@ -266,7 +266,7 @@ impl Write<'_> {
         let at = desk.author.change_time(scope);
         let priority = priority_of(new.collection, new.fields);
         let unsealed = Unsealed { document: id, at, priority, change: change.clone() };
-        self.pending.push(self.ledger.submit(&mut desk, scope, unsealed));
+        self.pending.push(self.ledger.submit(&mut desk, scope, unsealed)?);
         drop(desk);
         let record = RecordRow::of(&document, new.collection)?;
         let changes = vec![Known { author: self.ledger.device(), change }];
@@ -496,7 +496,7 @@ impl Write<'_> {
         let at = desk.author.change_time(scope);
         let priority = priority_of(&schema, &opened.record.fields);
         let unsealed = Unsealed { document: id, at, priority, change: change.clone() };
-        let pending = ledger.submit_in(&mut desk, epoch, scope, unsealed);
+        let pending = ledger.submit_in(&mut desk, epoch, scope, unsealed)?;
         drop(desk);
         let mut changes = opened.changes.clone();
         changes.push(Known { author: ledger.device(), change });

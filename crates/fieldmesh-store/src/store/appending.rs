@@ -1,0 +1,49 @@
+//! Appending entries: until they are durable, without waiting, or in two steps.
+
+use super::Store;
+use crate::frame::{ENTRY_SIZE_MAX, Packed};
+use crate::log::append::{AppendError, Room};
+use crate::log::{Entry, Place};
+use crate::writer::Appending;
+
+impl Store {
+    /// Appends entries; returns when they are durable.
+    ///
+    /// Entries of many threads share one sync. Each entry is durable or not by itself: after a
+    /// crash before the return any of them may be there.
+    ///
+    /// # Errors
+    ///
+    /// None of the entries counts as stored; the error says what to do. The store goes on.
+    pub fn append(&self, entries: Vec<Entry>) -> Result<Vec<Place>, AppendError> {
+        self.writer.append(entries, Room::Ordinary)
+    }
+
+    /// Appends entries and calls `done` from the writing thread when they are durable.
+    ///
+    /// Compresses on the calling thread and does not wait otherwise; `done` must be quick.
+    pub fn append_with(
+        &self,
+        entries: Vec<Entry>,
+        done: impl FnOnce(Result<Vec<Place>, AppendError>) + Send + 'static,
+    ) {
+        self.writer.append_with(entries, Room::Ordinary, Box::new(done));
+    }
+
+    /// Compresses an entry for [`Store::append_later`], where no lock is held so far.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::TooLarge`].
+    pub fn pack(&self, entry: Entry) -> Result<Packed, AppendError> {
+        match entry.bytes.len() {
+            size if size > ENTRY_SIZE_MAX => Err(AppendError::TooLarge { size }),
+            _ => Ok(Packed::new(entry)),
+        }
+    }
+
+    /// Lines an entry up; it is written when somebody waits for it, or does not wait any more.
+    pub fn append_later(&self, entry: Packed) -> Appending {
+        self.writer.append_later(entry)
+    }
+}
