@@ -1,5 +1,6 @@
 //! One device whose files are damaged beside a peer that holds all but its newest entries.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -109,9 +110,20 @@ impl Copies<'_> {
         Ok(After { refusal, opened })
     }
 
-    /// Whether the home refuses to open, and says why.
-    pub(crate) fn refuses(&self) -> Result<bool, String> {
-        Ok(sound(self.lead.run(&["export", "field_entry"]))?.code != Some(0))
+    /// Whether the home refuses to open; the words have to name the file or the folder that is
+    /// damaged, or the part of the home that it belongs to.
+    pub(crate) fn refuses(&self, damaged: &Path) -> Result<bool, String> {
+        let outcome = sound(self.lead.run(&["export", "field_entry"]))?;
+        if outcome.code == Some(0) {
+            return Ok(false);
+        }
+        let is_named = |part: &OsStr| outcome.stderr.contains(&*part.to_string_lossy());
+        match damaged.iter().any(is_named) {
+            true => Ok(true),
+            false => {
+                Err(format!("it is refused without a word of what is damaged: {}", told(&outcome)))
+            }
+        }
     }
 
     /// Fails unless everything is there, for when the fault has been undone.

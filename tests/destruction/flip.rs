@@ -71,7 +71,7 @@ impl Fault for Flips {
         flip(&copies.lead.home.join(path), *offset, bit);
         let named = |words| format!("bit {bit} of byte {offset} of {}: {words}", path.display());
         let is_irreplaceable = IRREPLACEABLE.iter().any(|name| path == Path::new(name));
-        if is_irreplaceable && copies.refuses().map_err(named)? {
+        if is_irreplaceable && copies.refuses(path).map_err(named)? {
             flip(&copies.lead.home.join(path), *offset, bit);
             copies.must_be_whole().map_err(named)?;
             return Ok(Tally::one(Ending::Listed));

@@ -140,7 +140,7 @@ impl Fault for Swaps {
         let path = copies.lead.home.join(name);
         deed.perform(&path, &self.scene.hand.home.join(name), &self.scene.older.join(name));
         let named = |words| format!("{deed:?} {}: {words}", name.display());
-        if copies.refuses().map_err(named)? {
+        if copies.refuses(name).map_err(named)? {
             self.undo(&copies, name);
             copies.must_be_whole().map_err(named)?;
             return Ok(Tally::one(Ending::Listed));

@@ -162,8 +162,12 @@ fn a_backup_that_lacks_something_is_no_success_and_the_home_made_of_it_says_so()
     for minute in 0..10 {
         lead.entry("Alder 1", minute, minute);
     }
-    let (segment, size) = segments(&lead).pop().unwrap();
-    flip(&segment, size / 2);
+    let (segment, size) = segments(&lead).into_iter().max_by_key(|(_, size)| *size).unwrap();
+    // What is damaged is not the end of the log, which a power cut may tear.
+    lead.entry("Alder 1", 900, 1);
+    for offset in (FRAMES_START + 100..size).step_by(200) {
+        flip(&segment, offset);
+    }
     let file = site.path("lead.backup");
     let file = file.to_str().unwrap();
     let written = lead.run(&["backup", file]).code(7).says(&["could not be read"]);

@@ -111,7 +111,10 @@ pub enum OpenError {
         reads: u16,
     },
     /// Something else stands where a file or a folder of the store belongs; nothing was changed.
-    #[error("{} is no {kind}; move it away, and put the right one back from a copy", path.display())]
+    #[error(
+        "{} is no {kind}; move it away, put the right one back if there is a copy, and try again",
+        path.display()
+    )]
     OtherKind {
         /// What stands there.
         path: PathBuf,

@@ -29,35 +29,34 @@ fn a_store_cannot_be_opened_twice() {
 #[test]
 fn what_stands_in_place_of_a_file_or_a_folder_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join("home").join(name);
-    Store::open(path(""), &key(), &options()).unwrap().close().unwrap();
-    let told = |name: &str| {
-        Store::open(path(""), &key(), &options()).err().map(|error| {
-            let words = error.to_string();
-            assert!(words.starts_with(path(name).to_str().unwrap()), "{words}");
-            words
-        })
+    let (home, kept) = (folder.path().join("home"), folder.path().join("kept"));
+    let open = || Store::open(&home, &key(), &options());
+    open().unwrap().close().unwrap();
+    let assert_told = |path: &std::path::Path, words: &str| {
+        let told = open().unwrap_err().to_string();
+        assert!(told.starts_with(&format!("{} {words};", path.display())), "{told}");
     };
-    for (name, is_folder) in [("store", false), ("clean", false), ("log", true), ("view", true)] {
-        let (path, kept) = (path(name), folder.path().join("kept"));
+    for name in ["log", "view"] {
+        let path = home.join(name);
         std::fs::rename(&path, &kept).unwrap();
-        match is_folder {
-            true => std::fs::write(&path, "no folder").unwrap(),
-            false => std::fs::create_dir(&path).unwrap(),
-        }
-        let words = told(name).unwrap();
-        assert!(words.contains(if is_folder { "is no folder" } else { "is no file" }), "{words}");
-        match is_folder {
-            true => std::fs::remove_file(&path).unwrap(),
-            false => std::fs::remove_dir(&path).unwrap(),
-        }
+        std::fs::write(&path, "no folder").unwrap();
+        assert_told(&path, "is no folder");
+        std::fs::remove_file(&path).unwrap();
         std::fs::rename(&kept, &path).unwrap();
-        Store::open(folder.path().join("home"), &key(), &options()).unwrap().close().unwrap();
+        open().unwrap().close().unwrap();
     }
-    let home = folder.path().join("home");
+    for name in ["store", "clean"] {
+        let path = home.join(name);
+        std::fs::rename(&path, &kept).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert_told(&path, "is no file");
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(&kept, &path).unwrap();
+        open().unwrap().close().unwrap();
+    }
     std::fs::remove_dir_all(&home).unwrap();
     std::fs::write(&home, "no folder").unwrap();
-    assert!(told("").unwrap().contains("is no folder"));
+    assert_told(&home, "is no folder");
 }
 
 #[test]

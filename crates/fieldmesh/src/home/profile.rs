@@ -144,8 +144,9 @@ impl Profile {
         if !path.exists() {
             return Err(Error::Locked {
                 reason: format!(
-                    "this home is locked by a key file, and {} is not there; name it with \
-                     --key-file",
+                    "this home is locked by a key file, and {} is not there, where its `profile` has \
+                     it; name it with --key-file, or put `profile` back from a copy if that was \
+                     damaged",
                     path.display()
                 ),
             });
