@@ -12,12 +12,12 @@ mod reset;
 mod session;
 mod token;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fieldmesh::api::Problem;
+use fieldmesh::api::{Class, Problem};
 use fieldmesh_model::{Moment, Role, TenantId, UserId};
 use fieldmesh_store::KeyFile;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -42,12 +42,14 @@ pub(crate) struct Accounts {
     folder: PathBuf,
     key_file: PathBuf,
     books: Mutex<BTreeMap<TenantId, Arc<Book>>>,
+    /// Tenants whose file was found damaged or missing when it was read last.
+    damaged: Mutex<BTreeSet<TenantId>>,
 }
 
 impl Accounts {
     /// Those whose files are in `folder`, sealed by the key in `key_file`; opens none so far.
     pub(crate) fn new(folder: PathBuf, key_file: PathBuf) -> Self {
-        Self { folder, key_file, books: Mutex::default() }
+        Self { folder, key_file, books: Mutex::default(), damaged: Mutex::default() }
     }
 
     /// Whether anybody was ever added to a tenant.
@@ -92,6 +94,31 @@ impl Accounts {
     ///
     /// What is wrong with it.
     pub(crate) fn check(&self, tenant: TenantId) -> Result<(), Problem> {
+        self.noted(tenant, self.read(tenant))
+    }
+
+    /// Whether the file of a tenant's people was damaged or missing when it was read last.
+    pub(crate) fn is_damaged(&self, tenant: TenantId) -> bool {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&tenant)
+    }
+
+    /// Notes how reading the file went. A disk that does not answer is no damage.
+    fn noted<T>(&self, tenant: TenantId, read: Result<T, Problem>) -> Result<T, Problem> {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        match &read {
+            Ok(_) => {
+                damaged.remove(&tenant);
+            }
+            Err(problem) if problem.class == Class::Store => {
+                damaged.insert(tenant);
+            }
+            Err(_) => {}
+        }
+        drop(damaged);
+        read
+    }
+
+    fn read(&self, tenant: TenantId) -> Result<(), Problem> {
         let path = self.folder.join(tenant.short());
         if !path.exists() {
             return self.refuse_missing(tenant);
@@ -135,6 +162,12 @@ impl Accounts {
     ///
     /// The file cannot be used.
     pub(crate) fn of(&self, tenant: TenantId) -> Result<Arc<Book>, Problem> {
+        let open = self.books.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned();
+        // One that is open says nothing of what the disk has by now.
+        open.map_or_else(|| self.noted(tenant, self.open(tenant)), Ok)
+    }
+
+    fn open(&self, tenant: TenantId) -> Result<Arc<Book>, Problem> {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(book) = books.get(&tenant) {
             return Ok(Arc::clone(book));

@@ -63,6 +63,7 @@ impl DataFolder {
     pub(crate) fn take(path: &Path) -> Result<Self, NotHeld> {
         let unusable = |error: io::Error| NotHeld::Unusable(problem::file(path, &error));
         let path = std::path::absolute(path).map_err(unusable)?;
+        refuse_root(&path).map_err(NotHeld::Unusable)?;
         fieldmesh::home::create_private_folder(&path.join(TENANTS_FOLDER))
             .map_err(|error| NotHeld::Unusable(error.problem()))?;
         let mut lock = OpenOptions::new()
@@ -209,6 +210,16 @@ impl DataFolder {
     }
 }
 
+/// Root writes nothing that the relay of another user could not open.
+fn refuse_root(path: &Path) -> Result<(), Problem> {
+    let Some(user) = fieldmesh_shell::owner::other_than_root(path) else { return Ok(()) };
+    Err(problem::usage(format!(
+        "the data folder {} belongs to the user {user}, and his relay cannot open what root writes \
+         there; run it as that user: `sudo -u '{user}' sync-relay …`",
+        path.display()
+    )))
+}
+
 /// Whether a folder held a home of which a part is missing or cannot be looked at: that is told
 /// when it is opened.
 fn is_torn(folder: &Path) -> bool {
@@ -276,6 +287,18 @@ mod tests {
         assert_eq!(problem.class.exit_code(), 7);
         drop(first);
         DataFolder::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn root_writes_nothing_into_the_folder_of_another_user() {
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody but root can give a folder away, and nobody else is refused.
+        if std::os::unix::fs::chown(folder.path(), Some(65_534), None).is_err() {
+            return;
+        }
+        let refusal = Problem::from(DataFolder::take(folder.path()).unwrap_err());
+        assert!(refusal.detail.contains("sudo -u '"), "{}", refusal.detail);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -42,8 +42,10 @@ pub(crate) struct TenantMeasures {
     pub(crate) stored_bytes: u64,
     /// The counts of its nodes; nothing while nobody has looked.
     pub(crate) vitals: Option<Vitals>,
-    /// Whether nothing is known to be wrong with it.
+    /// Whether it takes what comes.
     pub(crate) is_up: bool,
+    /// What of it is known to be damaged; nothing while nobody has looked.
+    pub(crate) damaged: Option<u64>,
     /// How operations of its apps were answered, in the order of [`ANSWERS`].
     pub(crate) answers: [u64; ANSWERS.len()],
     /// Its devices.
@@ -59,7 +61,7 @@ struct PerTenant {
     value: fn(&TenantMeasures) -> Option<u64>,
 }
 
-const PER_TENANT: [PerTenant; 7] = [
+const PER_TENANT: [PerTenant; 8] = [
     PerTenant {
         name: "connections",
         kind: "gauge",
@@ -101,6 +103,12 @@ const PER_TENANT: [PerTenant; 7] = [
         kind: "gauge",
         help: "Whether the store takes what comes.",
         value: |tenant| Some(u64::from(tenant.is_up)),
+    },
+    PerTenant {
+        name: "damaged",
+        kind: "gauge",
+        help: "Entries of the store, and files of people, that are known to be damaged.",
+        value: |tenant| tenant.damaged,
     },
 ];
 
@@ -177,6 +185,7 @@ mod tests {
             bytes_sent: 5,
             append_failures: 2,
             fault: None,
+            damaged: 3,
         };
         let measures = Measures {
             uptime: Duration::from_millis(61_500),
@@ -189,6 +198,7 @@ mod tests {
                     stored_bytes: 4_096,
                     vitals: Some(vitals),
                     is_up: false,
+                    damaged: Some(4),
                     answers: [7, 2, 0, 0],
                     fleet: Figures::default(),
                 },
@@ -215,6 +225,7 @@ mod tests {
             "sync_relay_operations_total{tenant=\"b2b2b2b2\",answer=\"conflict\"} 0",
             "sync_relay_store_up{tenant=\"a1a1a1a1\"} 0",
             "sync_relay_store_up{tenant=\"b2b2b2b2\"} 1",
+            "sync_relay_damaged{tenant=\"a1a1a1a1\"} 4",
         ] {
             assert!(text.lines().any(|written| written == line), "{line}\n{text}");
         }

@@ -234,7 +234,13 @@ impl Watched {
 async fn health(State(watched): State<Watched>, request: Request) -> Response {
     let faults = watched.relay.faults().await;
     if faults.is_empty() {
-        return "ok\n".into_response();
+        // A relay serves what is whole, so damage is no reason to take it out of service.
+        let damages = match watched.is_operators(&request) {
+            true => watched.relay.damages().await,
+            false => Vec::new(),
+        };
+        let told: String = damages.iter().map(|line| format!("{line}\n")).collect();
+        return format!("ok\n{told}").into_response();
     }
     let told = match watched.is_operators(&request) {
         true => faults.join("\n") + "\n",

@@ -5,6 +5,7 @@
 
 mod answers;
 mod backup;
+mod damage;
 mod directory;
 mod executor;
 mod fleet;
@@ -135,6 +136,10 @@ impl Relay {
         self.inner.work.spawn(async move {
             stop.run_until_cancelled(tenants.look_at_the_rest()).await;
         });
+        let (relay, stop) = (self.clone(), self.inner.stop.clone());
+        self.inner.work.spawn(async move {
+            stop.run_until_cancelled(relay.check_everybody()).await;
+        });
         let (tenants, stop) = (self.inner.tenants.clone(), self.inner.stop.clone());
         self.inner.work.spawn(async move {
             stop.run_until_cancelled(tenants.keep_books()).await;
@@ -191,8 +196,11 @@ impl Relay {
             if self.inner.port.is_none() {
                 // Nobody has looked at it; why it cannot be opened is in its summary.
                 let _ = self.inner.tenants.node(&slot).await;
+                self.check_people(&slot).await;
             }
-            list.tenants.push(slot.summary().await);
+            let mut summary = slot.summary().await;
+            summary.damaged += self.damaged_people(&slot);
+            list.tenants.push(summary);
         }
         list.tenants.sort_by(|a, b| a.tenant.slug.cmp(&b.tenant.slug).then(a.short.cmp(&b.short)));
         list
@@ -282,7 +290,10 @@ impl Relay {
             measures.open += usize::from(is_open);
             let home = slot.home.clone();
             let size = tokio::task::spawn_blocking(move || size_on_disk(&home)).await;
+            let people = self.damaged_people(&slot);
+            let entries = vitals.as_ref().map(|vitals| vitals.damaged);
             measures.tenants.push(TenantMeasures {
+                damaged: entries.map(|entries| entries + people).or((people > 0).then_some(people)),
                 tenant: slot.tenant.tenant.short(),
                 stored_bytes: size.unwrap_or_default(),
                 vitals,

@@ -41,15 +41,19 @@ pub(crate) fn tenants(summaries: &[TenantSummary]) -> String {
             authority.into(),
             summary.connections.to_string(),
             summary.batches.map_or_else(|| "—".into(), |batches| batches.to_string()),
-            summary.fault.as_deref().map_or_else(|| state(summary.is_open).into(), one_line),
+            summary.fault.as_deref().map_or_else(|| state(summary), one_line),
         ]
     });
     table(["id", "slug", "name", "authority", "connections", "batches", "state"], rows)
 }
 
 /// How a tenant without a fault is.
-fn state(is_open: bool) -> &'static str {
-    if is_open { "ok" } else { "ok, closed until asked for" }
+fn state(summary: &TenantSummary) -> String {
+    match (summary.damaged, summary.is_open) {
+        (0, true) => "ok".to_owned(),
+        (0, false) => "ok, closed until asked for".to_owned(),
+        _ => format!("damaged: sync-relay verify --tenant {}", summary.short),
+    }
 }
 
 /// Devices, a line each.
@@ -175,6 +179,7 @@ mod tests {
             connections: 2,
             batches: Some(1_200),
             is_open: true,
+            damaged: 0,
             fault: None,
         }
     }
@@ -188,6 +193,8 @@ a1a1a1a1  gulf-crew  Gulf [2J Crew  here       2            1200     ok
 ";
         assert_eq!(text, expected);
         assert_eq!(tenants(&[]), "");
+        let damaged = tenants(&[TenantSummary { damaged: 2, ..summary() }]);
+        assert!(damaged.contains("damaged: sync-relay verify --tenant a1a1a1a1\n"), "{damaged}");
         assert!(tenant(&summary()).contains("this relay   relay-1 (b2b2b2b2)\n"));
     }
 

@@ -54,6 +54,9 @@ pub(crate) struct TenantSummary {
     /// Whether its store is open; it is opened when somebody asks for it.
     #[serde(rename = "open")]
     pub(crate) is_open: bool,
+    /// How much of it is known to be damaged.
+    #[serde(default)]
+    pub(crate) damaged: u64,
     /// Why the tenant is not served as it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,

@@ -8,6 +8,8 @@
 
 #[path = "relay/crew.rs"]
 mod crew;
+#[path = "relay/damage.rs"]
+mod damage;
 #[path = "relay/documented.rs"]
 mod documented;
 #[path = "relay/fleet.rs"]

@@ -31,6 +31,7 @@ mod asset;
 mod batch;
 mod caller;
 mod cursor;
+mod device;
 mod form;
 mod health;
 mod inbox;

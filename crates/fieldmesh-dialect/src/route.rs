@@ -60,6 +60,15 @@ pub struct Endpoint {
     pub(crate) reads: Reads,
 }
 
+impl Endpoint {
+    /// Whether devices sync by it; asking how they fared is no sync.
+    pub fn is_sync(&self) -> bool {
+        self.dialect.is_some()
+            && self.bucket != Bucket::Address
+            && !matches!(self.reads, Reads::Wellpulse(wellpulse::Endpoint::Analytics))
+    }
+}
+
 /// How an endpoint reads a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reads {

@@ -171,8 +171,10 @@ impl Inner {
             self.counts.refused_by_rate();
             return answer::whole(route.refuse(&request, &Refusal::TooMany { retry_after }));
         }
-        let serving = AssertUnwindSafe(self.serve(&route, request.clone(), body, live, address));
-        match serving.catch_unwind().await {
+        let mut passing = Passing::begin(&route);
+        let come = Head { request: request.clone(), body, live, address };
+        let serving = AssertUnwindSafe(self.serve(&route, come, &mut passing));
+        let answer = match serving.catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(Ended::Answered(response))) => *response,
             Ok(Err(Ended::Slow)) => answer::slow(),
@@ -181,7 +183,9 @@ impl Inner {
                 self.defect(&route);
                 answer::whole(route.refuse(&request, &Refusal::Failed))
             }
-        }
+        };
+        passing.tell(self.host.as_ref(), &answer);
+        answer
     }
 
     /// A panic is a mistake of ours: it is told to the operator and counted.
@@ -193,12 +197,12 @@ impl Inner {
     async fn serve(
         self: &Arc<Self>,
         route: &Route,
-        request: Request,
-        body: Body,
-        live: Option<Live>,
-        address: IpAddr,
+        come: Head,
+        passing: &mut Passing,
     ) -> Result<Response, Ended> {
-        let (proof, caller) = match self.admit(route, &request, live.as_ref(), address).await {
+        let Head { request, body, live, address } = come;
+        let admitted = self.admit(route, &request, live.as_ref(), address, passing).await;
+        let (proof, caller) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 body::drain(body).await;
@@ -206,6 +210,7 @@ impl Inner {
             }
         };
         let (request, _held) = self.receive(route, request, body).await?;
+        passing.receive(&request.body);
         let origin = proof.origin.clone();
         let executor = match &caller {
             None => None,
@@ -216,8 +221,7 @@ impl Inner {
             ..caller
         });
         let at = request.at;
-        let passing = Passing::begin(route, caller.as_ref(), &proof, &request);
-        let ask = understand(route.clone(), request, caller.clone()).await?;
+        let ask = understand(route.clone(), request, caller.clone(), passing).await?;
         let outcome = match (ask.command.clone(), caller, executor) {
             (Command::Health, ..) => Outcome::Healthy { at, version: self.host.version() },
             (Command::Login(login), ..) => opened(self.host.login(login, origin, at).await),
@@ -245,11 +249,7 @@ impl Inner {
             }
             (_, _, _) => return Err(Refusal::Unauthenticated.into()),
         };
-        let answer = ask.answer(outcome);
-        if let Some(passing) = passing {
-            passing.tell(self.host.as_ref(), &answer);
-        }
-        Ok(answer::whole(answer))
+        Ok(answer::whole(ask.answer(outcome)))
     }
 
     /// Finds out who sends a request and counts it, before anything of its body is read.
@@ -259,6 +259,7 @@ impl Inner {
         request: &Request,
         live: Option<&Live>,
         address: IpAddr,
+        passing: &mut Passing,
     ) -> Result<(Proof, Option<Caller>), Refusal> {
         let two = |_| Refusal::Forbidden { why: "Header and host name two tenants".to_owned() };
         let tenant = tenancy::named(request, self.settings.domain.as_deref()).map_err(two)?;
@@ -271,6 +272,7 @@ impl Inner {
         let token = request::token(request).or_else(|| live.and_then(Live::token));
         proof.token = token.ok_or(Refusal::Unauthenticated)?;
         let caller = self.host.caller(&proof, request.at).await?;
+        passing.prove(&caller, &proof, route, request);
         self.count(route.endpoint.bucket, &caller).map_err(|retry_after| {
             self.counts.refused_by_rate();
             Refusal::TooMany { retry_after }
@@ -373,17 +375,26 @@ fn opened(session: Result<Session, Refusal>) -> Outcome {
 }
 
 /// What a request means; a large one is read where it delays nobody else.
-async fn understand(route: Route, request: Request, caller: Option<Caller>) -> Result<Ask, Ended> {
-    let is_large = request.body.len() > LARGE;
+async fn understand(
+    route: Route,
+    request: Request,
+    caller: Option<Caller>,
+    passing: &mut Passing,
+) -> Result<Ask, Ended> {
+    let (is_large, is_nameless) = (request.body.len() > LARGE, passing.is_nameless());
     let read = move || {
-        let ask = route.understand(&request, caller.as_ref());
-        ask.map_err(|response| Ended::Answered(Box::new(answer::whole(response))))
+        let device = if is_nameless { route.device_in_body(&request) } else { None };
+        (device, route.understand(&request, caller.as_ref()))
     };
-    if !is_large {
-        return read();
-    }
-    match tokio::task::spawn_blocking(read).await {
-        Ok(read) => read,
+    let read = match is_large {
+        false => Ok(read()),
+        true => tokio::task::spawn_blocking(read).await,
+    };
+    match read {
+        Ok((device, ask)) => {
+            passing.name(device);
+            ask.map_err(|response| Ended::Answered(Box::new(answer::whole(response))))
+        }
         Err(broken) => match broken.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(Refusal::Failed.into()),

@@ -4,5 +4,6 @@
 
 pub mod limits;
 pub mod memory;
+pub mod owner;
 pub mod signal;
 pub mod socket;

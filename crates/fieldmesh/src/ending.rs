@@ -42,11 +42,12 @@ fn found(fault: &SessionError) -> String {
         }
         SessionError::NotStored => {
             "what it sent cannot be stored here: the disk is full or fails, or the store is \
-             damaged; make room, and run `fieldmesh verify`"
+             damaged; make room, and run `fieldmesh verify`, on a relay `sync-relay verify`"
                 .into()
         }
         SessionError::BatchTooLarge { .. } => {
-            "a batch here is too large to be sent; run `fieldmesh verify` and report what it says"
+            "a batch here is too large to be sent; run `fieldmesh verify`, on a relay \
+             `sync-relay verify`, and report what it says"
                 .into()
         }
         SessionError::TooManyGrants { .. } => {
@@ -81,7 +82,7 @@ fn reported(code: u16, is_revoked: bool) -> String {
         }
         13 => {
             return "it cannot read a batch or policy item that this device sent; run \
-                    `fieldmesh verify` here"
+                    `fieldmesh verify` here, on a relay `sync-relay verify`"
                 .into();
         }
         15 => "it waited too long for this device",
@@ -100,7 +101,7 @@ fn reported(code: u16, is_revoked: bool) -> String {
         2 | 3 | 7..=11 | 16 | 18 | 19 => {
             return format!(
                 "it cannot take what this program sends (code {code}); {UPDATE}, and if that does \
-                 not help, run `fieldmesh verify` here"
+                 not help, run `fieldmesh verify` here, on a relay `sync-relay verify`"
             );
         }
         code => {
@@ -166,7 +167,7 @@ pub(crate) fn of_dial(error: &DialError) -> String {
 pub(crate) fn not_stored(reason: &str) -> String {
     format!(
         "what it sent cannot be stored here: {reason}; make room on the disk, and run \
-         `fieldmesh verify`"
+         `fieldmesh verify`, on a relay `sync-relay verify`"
     )
 }
 

@@ -68,7 +68,8 @@ impl Days {
     /// The days that `query` touches, as one; nothing where nothing passed on them.
     fn told(&self, app: &str, query: &TrafficQuery, now: Moment) -> Option<Traffic> {
         let first = query.from.map_or(i64::MIN, day_of);
-        let last = query.to.map_or(i64::MAX, day_of);
+        // The day that begins with the end is not meant.
+        let last = query.to.map_or(i64::MAX, |to| day_of(to.plus_millis(-1)));
         let mut meant = self.0.iter().filter(|day| (first..=last).contains(&day.number));
         let mut sum = *meant.next()?;
         let (from, mut until) = (sum.number, sum.number);
@@ -139,8 +140,11 @@ mod tests {
         assert_eq!(told.latency_ms, [4.0, 4.0, 1_024.0]);
         let all = TrafficQuery { from: None, to: None };
         assert_eq!(fleet.traffic(&all, at(30))[0].attempts, 101);
-        let before = TrafficQuery { from: None, to: Some(at(2)) };
+        let before = TrafficQuery { from: None, to: Some(at(24)) };
         assert_eq!(fleet.traffic(&before, at(30))[0].attempts, 1);
+        let beyond = Moment::from_millis(24 * HOUR + 1);
+        let touched = TrafficQuery { from: None, to: Some(beyond) };
+        assert_eq!(fleet.traffic(&touched, at(30))[0].attempts, 101);
         fleet.pass("T1", &passed(1, true), at(24 * 9));
         assert!(fleet.traffic(&before, at(24 * 9)).is_empty());
         assert_eq!(fleet.app("T1").unwrap().bytes, Some((10_200, 204_000)));

@@ -12,6 +12,7 @@ mod executor;
 mod live;
 #[path = "../../../crates/fieldmesh-dialect/tests/acceptance/memory.rs"]
 mod memory;
+mod passing;
 mod passwords;
 mod scene;
 mod secure;

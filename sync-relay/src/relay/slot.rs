@@ -114,6 +114,7 @@ impl Slot {
     pub(super) async fn summary(&self) -> TenantSummary {
         let Standing { vitals, fault, is_open } = self.standing().await;
         TenantSummary {
+            damaged: vitals.as_ref().map_or(0, |vitals| vitals.damaged),
             short: self.tenant.tenant.short(),
             tenant: self.tenant.clone(),
             can_invite: self.can_invite,

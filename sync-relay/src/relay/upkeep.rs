@@ -26,7 +26,7 @@ impl Relay {
             let (short, name) = (slot.tenant.tenant.short(), slot.tenant.name.clone());
             let mut told = told_of(tell, &short);
             told(fieldmesh::api::Progress::Note { text: "checking".into() });
-            let mut faults = self.accounts_fault(&slot).await;
+            let mut faults = self.check_people(&slot).await;
             let report = match self.inner.tenants.node(&slot).await {
                 Ok(node) => match verify_store(&node, &mut faults).await {
                     Ok(report) => Some(report),
@@ -93,16 +93,6 @@ impl Relay {
                 Tended::broken(broken.folder.clone(), String::new(), broken.reason.clone())
             })
             .collect()
-    }
-
-    async fn accounts_fault(&self, slot: &Slot) -> Vec<String> {
-        let (accounts, tenant) = (self.accounts(), slot.tenant.tenant);
-        let checked = tokio::task::spawn_blocking(move || accounts.check(tenant)).await;
-        match checked {
-            Ok(Ok(())) => Vec::new(),
-            Ok(Err(problem)) => vec![problem.detail],
-            Err(error) => vec![error.to_string()],
-        }
     }
 }
 

@@ -87,7 +87,7 @@ pub struct TrafficQuery {
     /// From when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Moment>,
-    /// Until when.
+    /// Until when, itself left out: the day that begins with it is not meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Moment>,
 }

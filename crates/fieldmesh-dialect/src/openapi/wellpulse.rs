@@ -34,8 +34,12 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
             .query("deviceId", filled(), "The device")
             .gives(200, of("DeviceReading")),
         Endpoint::Analytics => Described::new("What devices sent and received")
-            .query("from?", time(), "From when")
-            .query("to?", time(), "Until when")
+            .query("from?", time(), "From the UTC day of this moment on")
+            .query(
+                "to?",
+                time(),
+                "Before this moment; a UTC day that begins before it is told whole",
+            )
             .gives(200, of("Traffic")),
     }
 }
@@ -142,7 +146,11 @@ fn of_pulls() -> Named {
     ];
     let reading =
         [("deviceId", text()), ("lastSyncAt", maybe(time())), ("pendingEntries", count())];
-    let latency = object(&[("p50", number()), ("p95", number()), ("p99", number())]);
+    let mut latency = object(&[("p50", number()), ("p95", number()), ("p99", number())]);
+    latency["description"] =
+        "The next power of two above, so that the truth is between half and all \
+        of it; 65536 stands for anything above 32768"
+            .into();
     let device = object(&[
         ("deviceId", text()),
         ("from", time()),

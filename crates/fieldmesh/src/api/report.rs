@@ -322,6 +322,9 @@ pub struct Vitals {
     pub append_failures: u64,
     /// Why the store does not work at the moment.
     pub fault: Option<String>,
+    /// Entries of the store that are known to be damaged, and are neither healed nor given up.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// A peer that is known, nearby or connected.

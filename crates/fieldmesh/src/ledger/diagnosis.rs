@@ -64,6 +64,12 @@ impl Ledger {
         Ok(lines)
     }
 
+    /// How many entries are known to be damaged, and are neither healed nor given up.
+    pub(crate) fn damaged_count(&self) -> Result<u64, Error> {
+        let open = self.harms()?.iter().filter(|harm| harm.is_open()).count();
+        Ok((open + self.known_damage()?.len()) as u64)
+    }
+
     /// Changes that nobody else can bring.
     fn lost_changes(&self, harms: &[Harm]) -> Vec<Finding> {
         let (policy, mut names) = (self.policy(), Names::default());

@@ -6,18 +6,21 @@ use fieldmesh_model::DeviceId;
 
 use crate::api::{Dealings, Vitals};
 use crate::error::Error;
+use crate::ledger::Ledger;
 
 use super::Node;
 
 impl Node {
-    /// Counts for monitoring, and whether the store takes what comes; never waits for a disk.
+    /// Counts for monitoring, and whether the store takes what comes; of the disk only the rows of
+    /// damage are read.
     ///
     /// # Errors
     ///
-    /// The node is shutting down.
+    /// The node is shutting down, or what is damaged cannot be read.
     pub async fn vitals(&self) -> Result<Vitals, Error> {
         let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
         let tally = snapshot.tally;
+        let damaged = self.blocking(Ledger::damaged_count).await?;
         Ok(Vitals {
             connections: snapshot.links.len() as u64,
             batches: snapshot.batches,
@@ -25,6 +28,7 @@ impl Node {
             bytes_sent: tally.bytes_sent,
             append_failures: tally.append_failures,
             fault: tally.fault.or_else(|| self.inner.ledger.projector.fault()),
+            damaged,
         })
     }
 

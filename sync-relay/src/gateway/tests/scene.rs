@@ -74,9 +74,12 @@ impl Executes for Executor {
     }
 }
 
+type Told = Arc<Mutex<Vec<(String, Passed)>>>;
+
 /// Two tenants that share nothing.
 struct Two {
     executors: [Arc<Executor>; 2],
+    told: Told,
 }
 
 pub(super) fn tenant(number: u8) -> TenantId {
@@ -104,7 +107,9 @@ impl Tenants for Two {
         None
     }
 
-    fn passed(&self, _: TenantId, _: &str, _: &Passed) {}
+    fn passed(&self, _: TenantId, device: &str, passed: &Passed) {
+        self.told.lock().unwrap().push((device.to_owned(), *passed));
+    }
 
     fn executor(&self, id: TenantId) -> BoxFuture<'_, Option<Arc<dyn Executes>>> {
         let number = usize::from(id == tenant(1));
@@ -118,6 +123,8 @@ pub(super) struct Scene {
     pub(super) address: SocketAddr,
     pub(super) accounts: Arc<Accounts>,
     pub(super) shell: Shell,
+    /// What was counted, by device.
+    pub(super) told: Told,
     pub(super) folder: tempfile::TempDir,
     _serving: AbortOnDropHandle<()>,
 }
@@ -143,7 +150,9 @@ impl Scene {
         KeyFile::create(&key).unwrap();
         let accounts = Arc::new(Accounts::new(folder.path().join("accounts"), key));
         let executors = ["ann", "ann"].map(|user| Arc::new(Executor::new(user)));
-        let gateway = Gateway::new(Two { executors }, Arc::clone(&accounts));
+        let told = Told::default();
+        let two = Two { executors, told: Arc::clone(&told) };
+        let gateway = Gateway::new(two, Arc::clone(&accounts));
         let stop = CancellationToken::new();
         let shell = Shell::new(Arc::new(gateway), settings.clone(), stop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,7 +162,7 @@ impl Scene {
             serve(listener, router, &settings, certificates, stop).await;
         });
         let _serving = AbortOnDropHandle::new(serving);
-        Self { address, accounts, shell, folder, _serving }
+        Self { address, accounts, shell, told, folder, _serving }
     }
 
     /// Adds a person to a tenant, with [`PASSWORD`].
