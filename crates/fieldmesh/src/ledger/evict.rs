@@ -28,6 +28,7 @@ use crate::rows;
 
 use self::plan::Plan;
 use super::Ledger;
+use super::upkeep::Extent;
 
 /// Facts that are written together.
 const FACTS_PER_APPEND: usize = 64;
@@ -347,7 +348,8 @@ impl Ledger {
         if known.is_swept || known.since == 0 {
             return Ok(None);
         }
-        let report = self.compact(progress)?;
+        // Most of what goes may lie in parts too small to be worth it each by itself.
+        let report = self.rewrite_all(Extent::EveryDead, progress)?;
         if report.faults.is_empty() {
             self.remember_to_free(vec![Fact::Kept(Kept { is_swept: true, ..known })])?;
         }

@@ -148,6 +148,32 @@ async fn what_a_relay_holds_goes_stays_gone_and_comes_back_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_goes_is_freed_however_small_the_parts_of_the_log_are_it_lies_in() {
+    let mut season = Season::new().await;
+    for half in 0..2 {
+        season.reopen().await;
+        for day in 10..20 {
+            let at = format!("2026-02-{day}T08:{half}0:00Z");
+            entry(&season.hand, "Alder 1", &at).await;
+        }
+        season.meet().await;
+    }
+    season.reopen().await;
+    let report = let_go(&season.hand, "2026-03").await;
+    assert_eq!((report.records, report.faults.len()), (24, 0), "{report:?}");
+    // All of it is less than what a part of the log must have to be worth it by itself.
+    assert!(report.log_after + 1_024 < report.log_before, "{report:?}");
+    // Nothing of it is left to free.
+    let again = season.hand.compact(|_| {}).await.unwrap();
+    assert_eq!((again.dropped, again.log_after), (0, again.log_before), "{again:?}");
+    assert_clean(&season.hand).await;
+    want_back(&season.hand, "2026-01").await;
+    season.meet().await;
+    season.assert_equal().await;
+    season.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_edit_that_no_relay_has_keeps_its_month_and_all_later_ones() {
     let season = Season::new().await;
     let list = fieldmesh::api::ListQuery {
