@@ -2,13 +2,14 @@
 //!
 //! Only collections that go by time have months that are let go: a record belongs to the month of
 //! its time for life, so a month holds whole chains and whole records. What others refer to, as
-//! wells, is held whatever its age.
+//! wells, is held whatever its age, and so are the collections that the tenant defines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_batch::Chain;
+use fieldmesh_identity::{Policy, SignedSchema};
 use fieldmesh_model::{
-    BatchId, DeviceId, DocumentId, Epoch, Filter, Moment, Region, Scope, catalogue,
+    BatchId, DeviceId, DocumentId, Epoch, Filter, FilterError, Moment, Region, Scope, catalogue,
 };
 use fieldmesh_store::{Direction, KeyRange, Place, Tree, View};
 use serde::{Deserialize, Serialize};
@@ -87,15 +88,27 @@ pub(crate) fn by_time() -> impl Iterator<Item = &'static str> {
     timed.map(|known| known.name.as_str())
 }
 
-/// What a home wants that holds records since the month `since`.
-pub(crate) fn filter(since: u32) -> Filter {
+/// The collections that the tenant defines, in order.
+pub(crate) fn own(policy: &Policy) -> Vec<u16> {
+    let numbers: BTreeSet<u16> = policy.schemas().map(SignedSchema::number).collect();
+    numbers.into_iter().collect()
+}
+
+/// What a home wants that exchanges `only` and holds records since the month `since`, but wells and
+/// the like and the collections `own` whatever their age.
+///
+/// # Errors
+///
+/// That is more than one greeting can say.
+pub(crate) fn filter(only: &Filter, since: u32, own: &[u16]) -> Result<Filter, FilterError> {
     if since == 0 {
-        return Filter::everything();
+        return Ok(only.clone());
     }
     let whole = catalogue::collections().iter().filter(|known| known.time_field.is_none());
-    let whole = whole.map(|known| Region { collection: Some(known.number), ..Region::default() });
+    let whole = whole.map(|known| known.number).chain(own.iter().copied());
+    let whole = whole.map(|number| Region { collection: Some(number), ..Region::default() });
     let recent = Region { since, ..Region::default() };
-    Filter::new(whole.chain([recent])).expect("the built-in collections are fewer than regions")
+    only.intersection(&Filter::new(whole.chain([recent]))?)
 }
 
 /// The key of the row of a piece whose fact lies at `place`.
@@ -188,10 +201,29 @@ mod tests {
     }
 
     #[test]
-    fn wells_are_held_whatever_their_age_and_entries_since_the_month() {
-        let held = filter(24_300);
+    fn wells_and_what_is_the_crews_own_are_held_whatever_their_age_and_entries_since_the_month() {
+        const OWN: u16 = 40_000;
+        let all = Filter::everything();
+        let held = filter(&all, 24_300, &[OWN]).unwrap();
         assert!(held.admits(&scope(WELL, 0)) && held.admits(&scope(FIELD_ENTRY, 24_300)));
+        assert!(held.admits(&scope(OWN, 0)) && held.admits(&scope(OWN, 24_299)));
         assert!(!held.admits(&scope(FIELD_ENTRY, 24_299)));
-        assert!(filter(0).is_everything());
+        assert!(!held.admits(&scope(OWN + 1, 24_299)));
+        assert!(filter(&all, 0, &[]).unwrap().is_everything());
+    }
+
+    #[test]
+    fn as_many_own_collections_as_a_crew_defines_can_be_said_and_far_more_cannot() {
+        // So many a program lets a crew define.
+        const DEFINED_MAX: usize = 64;
+        let own: Vec<u16> = (40_000..40_300).collect();
+        let all = Filter::everything();
+        assert!(filter(&all, 24_300, &own[..DEFINED_MAX]).is_ok());
+        assert!(filter(&all, 24_300, &own).is_err());
+        // Each part counts by itself.
+        let part = |partition| Region { partition: Some(partition), ..Region::default() };
+        let only = Filter::new((0..10).map(part)).unwrap();
+        assert!(filter(&only, 24_300, &own[..5]).is_ok());
+        assert!(filter(&only, 24_300, &own[..30]).is_err());
     }
 }

@@ -195,7 +195,7 @@ impl Ledger {
             enrolment: Mutex::new(()),
             mesh: OnceLock::new(),
             only,
-            keeping: evict::Keeping::new(since),
+            keeping: evict::Keeping::new(since, &known),
             counted: safety::Counted::default(),
             unproven: unproven::Unproven::default(),
             upkeep: upkeep::Upkeep::default(),

@@ -6,8 +6,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Only whole months go, and only what a relay has signed for: what is not safe, in conflict, refused
-or damaged stays here, with its month and all later ones. Wells and whatever else has no time of
-its own stay too. The relay and other devices keep everything.
+or damaged stays here, with its month and all later ones. Wells, whatever else has no time of its
+own, and the crew's own collections stay too. The relay and other devices keep everything.
 
 Examples:
   fieldmesh evict                          what this device holds

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use crate::frame::Form;
 
-/// Segments smaller than this stay as they are: hardly anything would be gained.
-pub const REWRITE_SIZE_MIN: u64 = 64 * 1024;
+/// Segments smaller than this stay as they are: on a disk with blocks of 4 KiB the head takes one,
+/// and whatever is left of the entries another, so that one of two blocks gains nothing.
+pub const REWRITE_SIZE_MIN: u64 = 2 * 4 * 1024 + 1;
 /// More dead entries than this, in a hundred, make a segment in blocks worth writing anew.
 pub const DEAD_PERCENT_MAX: u64 = 25;
 /// What is expected to stay of a hundred bytes of frames when they become blocks.
@@ -75,6 +76,9 @@ mod tests {
         assert_eq!(worth_rewriting(&all, |segment| 900 * (segment.number - 1)), Some(2));
         assert_eq!(worth_rewriting(&all, |_| u64::MAX), Some(1));
         assert_eq!(worth_rewriting(&[], |_| 0), None);
+        // The log of a day in the field, and less.
+        assert_eq!(worth_rewriting(&[segment(5, Form::Frames, 47_000)], |_| 0), Some(5));
+        assert_eq!(worth_rewriting(&[segment(6, Form::Frames, 10_000)], |_| 0), Some(6));
         let large = segment(4, Form::Frames, 1000 * (SMALL_FRAME_SIZE_MAX + 1));
         assert_eq!(worth_rewriting(std::slice::from_ref(&large), |_| 250), None);
         assert_eq!(worth_rewriting(&[large], |_| 260), Some(4));

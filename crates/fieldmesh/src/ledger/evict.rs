@@ -8,9 +8,10 @@ mod plan;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fieldmesh_identity::Policy;
 use fieldmesh_model::{DocumentId, Filter, Moment, Scope};
 use fieldmesh_replica::Input;
 use fieldmesh_store::{Direction, KeyRange, Tree};
@@ -28,6 +29,7 @@ use crate::rows;
 
 use self::plan::Plan;
 use super::Ledger;
+use super::upkeep::Extent;
 
 /// Facts that are written together.
 const FACTS_PER_APPEND: usize = 64;
@@ -41,25 +43,34 @@ const MONTHS_MAX: u16 = 1_200;
 pub(super) struct Keeping {
     /// The first month of what goes by time.
     since: AtomicU32,
+    /// The collections of the crew's own of which it has said that it wants all.
+    own: Mutex<Vec<u16>>,
     /// Held by whoever changes it.
     turn: Mutex<()>,
     looked: Mutex<Option<Instant>>,
 }
 
 impl Keeping {
-    pub(super) fn new(since: u32) -> Self {
-        Self { since: AtomicU32::new(since), ..Self::default() }
+    pub(super) fn new(since: u32, policy: &Policy) -> Self {
+        let own = Mutex::new(keep::own(policy));
+        Self { since: AtomicU32::new(since), own, ..Self::default() }
     }
 
     fn since(&self) -> u32 {
         self.since.load(Ordering::SeqCst)
     }
+
+    fn own(&self) -> MutexGuard<'_, Vec<u16>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a device wants that exchanges `only` and holds what goes by time since a month.
-pub(crate) fn wanted(only: &Filter, since: u32) -> Filter {
+pub(crate) fn wanted(only: &Filter, since: u32, policy: &Policy) -> Filter {
+    let own = keep::own(policy);
     // What cannot be said in one greeting is not asked for.
-    only.intersection(&keep::filter(since)).unwrap_or_else(|_| Filter::nothing())
+    let said = keep::filter(only, since, &own).or_else(|_| keep::filter(only, since, &[]));
+    said.unwrap_or_else(|_| Filter::nothing())
 }
 
 impl Ledger {
@@ -104,6 +115,16 @@ impl Ledger {
         }
         if let Err(error) = self.evict_by_setting() {
             tracing::warn!(%error, "old records are not let go");
+        }
+    }
+
+    /// Wants all of what the crew has defined since this device last said what it wants. Blocks.
+    pub(crate) fn want_what_is_defined(&self) {
+        // Whoever lets something go says it as well.
+        let Ok(_turn) = self.keeping.turn.try_lock() else { return };
+        let since = self.keeping.since();
+        if since > 0 && *self.keeping.own() != keep::own(&self.policy()) {
+            self.want(since);
         }
     }
 
@@ -347,7 +368,8 @@ impl Ledger {
         if known.is_swept || known.since == 0 {
             return Ok(None);
         }
-        let report = self.compact(progress)?;
+        // Most of what goes may lie in parts too small to be worth it each by itself.
+        let report = self.rewrite_all(Extent::EveryDead, progress)?;
         if report.faults.is_empty() {
             self.remember_to_free(vec![Fact::Kept(Kept { is_swept: true, ..known })])?;
         }
@@ -369,8 +391,14 @@ impl Ledger {
             let _desk = self.desk();
             self.keeping.since.store(since, Ordering::SeqCst);
         }
+        self.want(since);
+    }
+
+    fn want(&self, since: u32) {
+        let policy = self.policy();
+        *self.keeping.own() = keep::own(&policy);
         if let Some(mesh) = self.mesh.get() {
-            mesh.want_only(wanted(&self.only, since));
+            mesh.want_only(wanted(&self.only, since, &policy));
         }
     }
 }

@@ -16,6 +16,18 @@ use super::Ledger;
 
 /// The disk is low when less is free than so many times the limit at which recording is refused.
 const LOW_FACTOR: u64 = 4;
+/// From this size on the segment being written is ended because somebody asks for all there is to
+/// gain: what its entries lose is more than the 4 KiB of another head.
+const ROTATE_BYTES_MIN: u64 = 16 * 1024;
+
+/// Which parts of the log are written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Those by which room is gained.
+    Gainful,
+    /// Those as well that are too small for that, where an entry in them is dead.
+    EveryDead,
+}
 
 /// What the upkeep keeps in mind.
 #[derive(Default)]
@@ -103,20 +115,32 @@ impl Ledger {
         })
     }
 
-    /// Does all the upkeep there is to do. Blocks.
+    /// Does all the upkeep by which room is gained. Blocks.
     pub(crate) fn compact(
         &self,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<CompactReport, Error> {
+        self.rewrite_all(Extent::Gainful, progress)
+    }
+
+    /// Writes anew what `extent` names. Nothing of it is left where the report has no fault. Blocks.
+    pub(super) fn rewrite_all(
+        &self,
+        extent: Extent,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<CompactReport, Error> {
         self.catch_up()?;
         let _turn = self.upkeep.pause();
         let before = self.usage()?;
-        self.store.rotate(REWRITE_SIZE_MIN);
+        self.store.rotate(match extent {
+            Extent::Gainful => ROTATE_BYTES_MIN,
+            Extent::EveryDead => 0,
+        });
         let closed = self.store.closed_segments().map_err(|error| Error::store(&error))?;
         let mut report = CompactReport::default();
         let of = closed.len() as u64;
         for (done, segment) in (1..).zip(&closed) {
-            if self.is_worth_it(segment)? {
+            if self.is_worth_it(segment, extent)? {
                 match self.rewrite(segment) {
                     Ok(rewritten) => {
                         report.segments += 1;
@@ -165,14 +189,16 @@ impl Ledger {
         self.store.rewrite(segment.number, Past::Named, |place, entry| worth.decide(place, entry))
     }
 
-    /// Whether anything is gained by writing a segment anew.
-    fn is_worth_it(&self, segment: &ClosedSegment) -> Result<bool, Error> {
-        if segment.bytes < REWRITE_SIZE_MIN {
-            return Ok(false);
-        }
-        if segment.form == Form::Frames {
+    /// Whether a segment is to be written anew.
+    fn is_worth_it(&self, segment: &ClosedSegment, extent: Extent) -> Result<bool, Error> {
+        let is_large = segment.bytes >= REWRITE_SIZE_MIN;
+        if is_large && segment.form == Form::Frames {
             return Ok(true);
         }
+        Ok((is_large || extent == Extent::EveryDead) && self.has_dead(segment)?)
+    }
+
+    fn has_dead(&self, segment: &ClosedSegment) -> Result<bool, Error> {
         let mut worth = Worth::read(&self.store, self.device(), &segment.places)?;
         let mut has_dead = false;
         let after = segment.places.start.checked_sub(1).map(Place);
@@ -304,6 +330,45 @@ mod tests {
         node.shutdown().await.unwrap();
     }
 
+    /// Opens the home once more for each run, as a device that is used a little every day, and
+    /// returns it with how many entries it has.
+    async fn runs(folder: &std::path::Path, runs: usize, count: usize) -> Node {
+        let mut node = tenant(folder).await;
+        entries(&node, 0).await;
+        for _ in 0..runs {
+            for number in 0..count {
+                record(&node, number).await;
+                node.ledger().seal(None).unwrap();
+            }
+            node.shutdown().await.unwrap();
+            node = Node::builder(folder.join("lead")).passphrase("one").open().await.unwrap();
+        }
+        node
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_many_short_runs_wrote_is_made_smaller_as_well() {
+        const RUNS: usize = 4;
+        const ENTRIES: usize = 20;
+        for is_asked_for in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let node = runs(folder.path(), RUNS, ENTRIES).await;
+            let before = node.ledger().disk().unwrap().log;
+            if is_asked_for {
+                let report = node.compact(|_| {}).await.unwrap();
+                assert!(report.segments as usize >= RUNS, "{report:?}");
+                let again = node.compact(|_| {}).await.unwrap();
+                assert_eq!((again.segments, again.log_after), (0, report.log_after));
+            } else {
+                keep_up(&node);
+            }
+            let after = node.ledger().disk().unwrap().log;
+            assert!(after * 3 < before * 2, "{before} before, {after} now");
+            assert_all_here(&node, RUNS * ENTRIES).await;
+            node.shutdown().await.unwrap();
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn nothing_is_written_anew_while_somebody_records() {
         let folder = tempfile::tempdir().unwrap();
@@ -323,6 +388,21 @@ mod tests {
         let checked = node.verify().await.unwrap();
         assert!(checked.clean, "{checked:?}");
         assert_eq!(checked.records as usize, count + 1);
+    }
+
+    /// What `compact` makes of a home that was opened for every `N=50` entries, `RUNS=30` times.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "it only measures"]
+    async fn what_an_entry_of_a_short_run_takes() {
+        let asked = |name, or| std::env::var(name).map_or(or, |count| count.parse().unwrap());
+        let (count, of) = (asked("N", 50), asked("RUNS", 30));
+        let folder = tempfile::tempdir().unwrap();
+        let node = runs(folder.path(), of, count).await;
+        let report = node.compact(|_| {}).await.unwrap();
+        let each = |bytes: u64| bytes / (count * of) as u64;
+        println!("{} bytes an entry, then {}", each(report.log_before), each(report.log_after));
+        println!("{report:?}");
+        node.shutdown().await.unwrap();
     }
 
     /// The bytes an entry that are stated beside the limits: `N=6000` entries, one batch each.

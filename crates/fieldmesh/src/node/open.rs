@@ -160,8 +160,9 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         .with_signed(contents::signed_until(store.view())?)
         .with_doubts(contents::doubts(store.view())?)
         .with_receipts(contents::receipts(store.view())?)
-        .with_let_go(let_go)
-        .with_filter(wanted(&only, since));
+        .with_let_go(let_go);
+    let filter = wanted(&only, since, replica.policy());
+    replica = replica.with_filter(filter);
     if kind != Kind::Device {
         replica = replica.with_ingest_window(RELAY_INGEST_WINDOW);
     }

@@ -52,7 +52,11 @@ impl Node {
         options: SyncOptions,
         mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<Passed, Error> {
-        self.blocking(|ledger| ledger.seal(None)).await?;
+        self.blocking(|ledger| {
+            ledger.want_what_is_defined();
+            ledger.seal(None)
+        })
+        .await?;
         let port = self.listen(None).await?.port();
         let mut events = self.events();
         let mut pass = Pass::new(self, &options);

@@ -37,6 +37,7 @@ pub(super) async fn run(node: Weak<Inner>) {
                 return;
             }
             erase_purged(&ledger, &mesh);
+            ledger.want_what_is_defined();
             if !ledger.keep_up() {
                 ledger.evict_if_due();
             }

@@ -1,12 +1,16 @@
 //! Old records that a device lets go: only what a relay holds, whole months, and they come back.
 
 use fieldmesh::api::{
-    Class, Edits, Evict, EvictOptions, EvictReport, RevokeOptions, SyncOptions, SyncReport,
+    Class, Edits, Evict, EvictOptions, EvictReport, RevokeOptions, SchemaOptions, SchemaStep,
+    SyncOptions, SyncReport,
 };
 use fieldmesh::{Error, Node};
 use fieldmesh_model::Role;
 
-use super::{Crew, count, entry, export, listen, quarantine, reopen, sync, try_sync, well};
+use super::{Crew, count, entry, export, listen, quarantine, record, reopen, sync, try_sync, well};
+
+/// A collection of the crew's own whose records have a time.
+const ROUND: &str = include_str!("../../../../examples/pump_round.toml");
 
 async fn ask(node: &Node, evict: Evict, dry_run: bool) -> Result<EvictReport, Error> {
     node.evict(EvictOptions { evict, dry_run }, |_| {}).await
@@ -148,6 +152,32 @@ async fn what_a_relay_holds_goes_stays_gone_and_comes_back_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_goes_is_freed_however_small_the_parts_of_the_log_are_it_lies_in() {
+    let mut season = Season::new().await;
+    for half in 0..2 {
+        season.reopen().await;
+        for day in 10..20 {
+            let at = format!("2026-02-{day}T08:{half}0:00Z");
+            entry(&season.hand, "Alder 1", &at).await;
+        }
+        season.meet().await;
+    }
+    season.reopen().await;
+    let report = let_go(&season.hand, "2026-03").await;
+    assert_eq!((report.records, report.faults.len()), (24, 0), "{report:?}");
+    // All of it is less than what a part of the log must have to be worth it by itself.
+    assert!(report.log_after + 1_024 < report.log_before, "{report:?}");
+    // Nothing of it is left to free.
+    let again = season.hand.compact(|_| {}).await.unwrap();
+    assert_eq!((again.dropped, again.log_after), (0, again.log_before), "{again:?}");
+    assert_clean(&season.hand).await;
+    want_back(&season.hand, "2026-01").await;
+    season.meet().await;
+    season.assert_equal().await;
+    season.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_edit_that_no_relay_has_keeps_its_month_and_all_later_ones() {
     let season = Season::new().await;
     let list = fieldmesh::api::ListQuery {
@@ -169,6 +199,57 @@ async fn an_edit_that_no_relay_has_keeps_its_month_and_all_later_ones() {
     season.meet().await;
     assert_eq!(count(&season.hand, "field_entry").await, 5);
     want_back(&season.crew.lead, "2026-01").await;
+    season.meet().await;
+    season.assert_equal().await;
+    season.end().await;
+}
+
+async fn define(node: &Node, text: String) {
+    let options = SchemaOptions { text, step: SchemaStep::Apply, ..SchemaOptions::default() };
+    node.schema(options).await.unwrap();
+}
+
+async fn round(node: &Node, collection: &str, at: &str) {
+    let fields = ["pumpTag=P-1".to_owned(), format!("doneAt={at}")];
+    record(node, collection, &fields).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_the_crews_own_stay_and_travel_while_entries_of_their_month_go() {
+    let mut season = Season::new().await;
+    define(&season.crew.lead, ROUND.into()).await;
+    season.meet().await;
+    round(&season.crew.lead, "pump_round", "2026-01-05T08:00:00Z").await;
+    season.meet().await;
+    let report = let_go(&season.hand, "2026-03").await;
+    assert_eq!((report.records, report.kept.since.as_deref()), (4, Some("2026-03")), "{report:?}");
+    assert_eq!(report.held_back.len(), 0, "{report:?}");
+    assert_eq!(count(&season.hand, "pump_round").await, 1);
+
+    // What is older than what this device holds of entries goes both ways.
+    round(&season.crew.lead, "pump_round", "2026-01-06T08:00:00Z").await;
+    round(&season.hand, "pump_round", "2026-01-07T08:00:00Z").await;
+    season.meet().await;
+    for reopened in [false, true] {
+        if reopened {
+            season.reopen().await;
+            round(&season.hand, "pump_round", "2026-01-08T08:00:00Z").await;
+            season.meet().await;
+        }
+        for node in [&season.hand, &season.crew.lead] {
+            assert_eq!(count(node, "pump_round").await, 3 + u64::from(reopened));
+        }
+        assert_eq!(season.hand.status().await.unwrap().not_sent, 0);
+    }
+    // So does what is defined later, once this device has heard of it.
+    define(&season.crew.lead, ROUND.replace("\"pump_round\"", "\"tank_round\"")).await;
+    round(&season.crew.lead, "tank_round", "2026-01-09T08:00:00Z").await;
+    season.meet().await;
+    season.meet().await;
+    assert_eq!(count(&season.hand, "tank_round").await, 1);
+    assert_eq!(count(&season.hand, "field_entry").await, 1);
+    assert_clean(&season.hand).await;
+    want_back(&season.hand, "2026-01").await;
     season.meet().await;
     season.assert_equal().await;
     season.end().await;

@@ -51,7 +51,8 @@ impl Stay {
             Self::Damaged => ("entry", "entries", "damaged here: `fieldmesh doctor`"),
             Self::Disputed => ("chain", "chains", "forked or with gaps: `fieldmesh status`"),
             Self::Own => {
-                ("batch", "batches", "of a collection of the crew's own, which stays whole")
+                let rest = "of one of too many collections of the crew's own for a greeting to say";
+                ("batch", "batches", rest)
             }
             Self::Unknown => ("batch", "batches", "of a collection this version does not know"),
         };
@@ -251,6 +252,8 @@ impl Ledger {
 
     fn plan_batches(&self, plan: &mut Plan, before: u32) -> Result<(), Error> {
         let policy = self.policy();
+        // What is the crew's own is held whatever its age, as wells are, where that can be said.
+        let keeps_own = keep::filter(&self.only, before, &keep::own(&policy)).is_ok();
         for row in rows::scan(self.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending) {
             let (key, value) = row?;
             let Ok(key) = <[u8; 46]>::try_from(key) else { continue };
@@ -260,8 +263,11 @@ impl Ledger {
             }
             if !keep::goes_by_time(scope.collection) {
                 if schema::is_foreign(scope.collection) {
-                    let is_known = policy.schema(scope.collection).is_some();
-                    plan.stay(scope.month, if is_known { Stay::Own } else { Stay::Unknown });
+                    match policy.schema(scope.collection) {
+                        Some(_) if keeps_own => {}
+                        Some(_) => plan.stay(scope.month, Stay::Own),
+                        None => plan.stay(scope.month, Stay::Unknown),
+                    }
                 }
                 continue;
             }

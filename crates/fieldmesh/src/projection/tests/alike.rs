@@ -38,8 +38,10 @@ fn alike(store: &Store) -> Alike {
         let row: DocumentRow = rows::decode(row).unwrap();
         row.record.is_some_and(|record| !record.deleted)
     };
+    // The wells lack what a well needs, which is an item of its own.
+    let is_asked = |key: &Vec<u8>| !is_breach(&rows::inbox_id(key));
     Alike {
-        inbox: of(Tree::Inbox, &[]).into_iter().map(|row| row.0).collect(),
+        inbox: of(Tree::Inbox, &[]).into_iter().map(|row| row.0).filter(is_asked).collect(),
         rows: of(Tree::Meta, ALIKE_PREFIX)
             .iter()
             .map(|row| rows::decode(&row.1).unwrap())
