@@ -112,13 +112,17 @@ impl Context<'_> {
     async fn open_port(&self) -> Result<Port, Problem> {
         let address = self.settings.quic;
         let opened = async {
-            let listener = Listener::bind(address).await?;
+            let listener = Listener::bind_with(address, self.settings.tcp).await?;
             let bound = listener.local_addr()?;
             Ok::<_, fieldmesh::Error>((listener, bound))
         };
         let (listener, bound) = opened.await.map_err(|error| {
+            let flag = match error {
+                fieldmesh::Error::ListenTcp { .. } => "--tcp, or turn it off with `--tcp off`",
+                _ => "--quic",
+            };
             let reason = error.problem().detail;
-            problem::failed(format!("{reason}; give another address with --quic"))
+            problem::failed(format!("{reason}; give another address with {flag}"))
         })?;
         let advertised = address::advertised(&self.settings.public_addresses, bound);
         Ok(Port { listener, advertised })

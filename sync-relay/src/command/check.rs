@@ -1,5 +1,6 @@
 //! `run --check-config`: what is set, and whether it can be used.
 
+use fieldmesh_net::TcpPort;
 use serde::Serialize;
 
 use super::Context;
@@ -12,6 +13,7 @@ use crate::operations;
 struct Checked {
     data: String,
     quic: String,
+    tcp: String,
     http: String,
     operations: Option<String>,
     secure: bool,
@@ -30,6 +32,11 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
     let checked = Checked {
         data: settings.data.display().to_string(),
         quic: settings.quic.to_string(),
+        tcp: match settings.tcp {
+            TcpPort::Off => "off".into(),
+            TcpPort::Beside => settings.quic.to_string(),
+            TcpPort::At(address) => address.to_string(),
+        },
         http: http.address.to_string(),
         operations: http.operations.map(|address| address.to_string()),
         secure: http.tls.is_some(),
@@ -51,6 +58,7 @@ fn words(checked: &Checked) -> String {
     let lines = [
         ("data", checked.data.clone()),
         ("quic", checked.quic.clone()),
+        ("tcp", checked.tcp.clone()),
         ("http", format!("{}{}", checked.http, if checked.secure { ", TLS" } else { "" })),
         ("operations", or(checked.operations.as_deref(), "on the port for HTTP, from here")),
         ("domain", or(checked.domain.as_deref(), "none")),

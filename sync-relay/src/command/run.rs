@@ -25,6 +25,7 @@ struct Ready {
     ready: bool,
     pid: u32,
     quic: SocketAddr,
+    tcp: Option<SocketAddr>,
     http: SocketAddr,
     operations: Option<SocketAddr>,
     secure: bool,
@@ -49,6 +50,7 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         quic = %ready.quic,
+        tcp = ready.tcp.map(tracing::field::display),
         http = %ready.http,
         tenants = ready.tenants,
         "ready"
@@ -76,6 +78,7 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
     let data = DataFolder::take(&settings.data)?;
     let port = context.open_port().await?;
     let quic = port.listener.local_addr().map_err(|error| error.problem())?;
+    let tcp = port.listener.tcp_addr();
     let addresses = port.advertised.clone();
     let ports = Ports::open(&settings.http).await?;
     let http_address =
@@ -89,6 +92,7 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
         ready: true,
         pid: std::process::id(),
         quic,
+        tcp,
         http: http_address,
         operations: operations_address,
         secure: settings.http.tls.is_some(),
@@ -155,9 +159,10 @@ fn words(ready: &Ready) -> String {
         count => format!("{count} tenants"),
     };
     format!(
-        "Ready: {tenants}.\n  devices      {} (invitations say {})\n  apps         \
+        "Ready: {tenants}.\n  devices      {}, {} (invitations say {})\n  apps         \
          {}://{} (also /healthz, /readyz and /metrics)\n  commands     {}\n",
         ready.quic,
+        ready.tcp.map_or_else(|| "not over TCP".into(), |tcp| format!("over TCP {tcp}")),
         ready.addresses.join(", "),
         if ready.secure { "https" } else { "http" },
         ready.http,

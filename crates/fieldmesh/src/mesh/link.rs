@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fieldmesh_model::{DeviceId, Filter};
-use fieldmesh_net::{CloseCode, ClosedReason, Connection, LaneError, StreamError};
+use fieldmesh_net::{CloseCode, ClosedReason, Connection, LaneError, StreamError, Transport};
 use fieldmesh_replica::{Input, Lane, LinkId, LinkStats, Side};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -25,6 +25,7 @@ pub(super) struct Link {
     pub(super) device: DeviceId,
     pub(super) address: String,
     pub(super) is_dialled: bool,
+    pub(super) transport: Transport,
     /// The part of the records that it may carry, where that is not all.
     pub(super) part: Option<Filter>,
     /// Its numbers when something was last sent: the replica forgets those of links it gives up.
@@ -70,8 +71,10 @@ impl MeshTask {
         let device = connection.peer();
         let side = connection.side();
         let is_dialled = side == fieldmesh_net::Side::Dialled;
+        let transport = connection.transport();
         let channel_key = connection.channel_key();
-        tracing::info!(link = id.0, peer = %device.short(), address, ?side, "link opened");
+        let peer = device.short();
+        tracing::info!(link = id.0, %peer, address, ?side, %transport, "link opened");
         let (control, drain, ending) = outbox();
         let (urgent, urgent_queue) = mpsc::unbounded_channel();
         let (recent, recent_queue) = mpsc::unbounded_channel();
@@ -87,6 +90,7 @@ impl MeshTask {
             device,
             address: kept,
             is_dialled,
+            transport,
             part,
             stats,
             has_told_end: false,

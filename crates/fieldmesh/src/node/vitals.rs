@@ -1,6 +1,6 @@
 //! How a node fares, cheap enough to be asked every few seconds.
 
-use crate::api::Vitals;
+use crate::api::{Transport, Vitals};
 use crate::error::Error;
 
 use super::Node;
@@ -14,8 +14,10 @@ impl Node {
     pub async fn vitals(&self) -> Result<Vitals, Error> {
         let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
         let tally = snapshot.tally;
+        let over_tcp = snapshot.links.iter().filter(|link| link.transport == Transport::Tcp);
         Ok(Vitals {
             connections: snapshot.links.len() as u64,
+            connections_over_tcp: over_tcp.count() as u64,
             batches: snapshot.batches,
             bytes_received: tally.bytes_received,
             bytes_sent: tally.bytes_sent,
