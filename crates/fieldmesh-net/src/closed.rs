@@ -176,8 +176,7 @@ impl ClosedReason {
         known.unwrap_or_else(|| Self::lost(error))
     }
 
-    /// Whether whoever answered has said who it is, or what is wrong with this device: the same
-    /// would be said over another transport.
+    /// Whether whoever answered has said who it is, or what is wrong with this device.
     pub(crate) const fn is_verdict(&self) -> bool {
         match self {
             Self::There { .. }

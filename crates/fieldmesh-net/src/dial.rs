@@ -82,12 +82,22 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// Whether the other transport could say nothing else.
-    const fn is_verdict(&self) -> bool {
+    /// Whether it comes from here, so that the other transport must fail the same way.
+    const fn is_own(&self) -> bool {
         match self {
             Self::NoIdentity { .. } | Self::Closed | Self::Tls { .. } => true,
+            Self::Refused { .. }
+            | Self::NoAnswer { .. }
+            | Self::Address { .. }
+            | Self::NoWay { .. } => false,
+        }
+    }
+
+    /// Whether somebody has answered, and said who it is or what is wrong with this device.
+    const fn is_verdict(&self) -> bool {
+        match self {
             Self::Refused { reason, .. } => reason.is_verdict(),
-            Self::NoAnswer { .. } | Self::Address { .. } | Self::NoWay { .. } => false,
+            other => other.is_own(),
         }
     }
 }
@@ -177,44 +187,44 @@ impl Call<'_> {
 }
 
 /// Lets two transports try; the one that is not needed is dropped.
-async fn race(
+///
+/// What ends a handshake of QUIC is not proof of anything: its first packets are sealed with keys
+/// that everybody on the way can compute. So a refusal counts only where TCP fails too, and never
+/// against a connection over TCP, which has proven by then who is there.
+async fn race<W>(
     address: SocketAddr,
-    quic: impl Future<Output = Result<Wire, DialError>>,
-    tcp: impl Future<Output = Result<Wire, ClosedReason>>,
+    quic: impl Future<Output = Result<W, DialError>>,
+    tcp: impl Future<Output = Result<W, ClosedReason>>,
     head_start: Duration,
-) -> Result<Wire, DialError> {
-    let mut quic = pin!(quic);
-    match timeout(head_start, &mut quic).await {
-        Err(_) => {}
-        Ok(Err(error)) if !error.is_verdict() => {
-            return tcp.await.map_err(|reason| neither(address, error, reason));
-        }
-        Ok(reached) => return reached,
-    }
-    let mut tcp = pin!(tcp);
+) -> Result<W, DialError> {
+    let (mut quic, mut tcp) = (pin!(quic), pin!(tcp));
+    let ahead = timeout(head_start, &mut quic).await;
     let began = Instant::now();
-    let by_tcp = tokio::select! {
-        biased;
-        reached = &mut quic => {
-            return match reached {
-                Err(error) if !error.is_verdict() => {
-                    tcp.await.map_err(|reason| neither(address, error, reason))
-                }
-                reached => reached,
-            };
-        }
-        by_tcp = &mut tcp => by_tcp,
-    };
-    match by_tcp {
-        Ok(wire) if head_start > Duration::ZERO => Ok(wire),
-        Ok(wire) => match timeout(began.elapsed().min(GRACE_MAX), &mut quic).await {
-            Ok(Ok(by_quic)) => Ok(by_quic),
-            // What QUIC finds wrong with the peer is no matter of the transport.
-            Ok(Err(error)) if error.is_verdict() => Err(error),
-            Ok(Err(_)) | Err(_) => Ok(wire),
+    let first = match ahead {
+        Ok(reached) => First::Quic(reached),
+        Err(_) => tokio::select! {
+            biased;
+            reached = &mut quic => First::Quic(reached),
+            reached = &mut tcp => First::Tcp(reached),
         },
-        Err(reason) => quic.await.map_err(|error| neither(address, error, reason)),
+    };
+    match first {
+        First::Quic(Ok(wire)) => Ok(wire),
+        First::Quic(Err(error)) if error.is_own() => Err(error),
+        First::Quic(Err(error)) => tcp.await.map_err(|reason| neither(address, error, reason)),
+        First::Tcp(Err(reason)) => quic.await.map_err(|error| neither(address, error, reason)),
+        First::Tcp(Ok(wire)) if head_start > Duration::ZERO => Ok(wire),
+        First::Tcp(Ok(wire)) => {
+            let by_quic = timeout(began.elapsed().min(GRACE_MAX), quic).await;
+            Ok(by_quic.ok().and_then(Result::ok).unwrap_or(wire))
+        }
     }
+}
+
+/// What came of the transport that was done first.
+enum First<W> {
+    Quic(Result<W, DialError>),
+    Tcp(Result<W, ClosedReason>),
 }
 
 /// What is said where neither transport leads there: who answers at all says more than silence.
@@ -256,7 +266,7 @@ mod tests {
     async fn fails(quic: (u64, DialError), tcp: (u64, ClosedReason)) -> DialError {
         let quic = async {
             tokio::time::sleep(Duration::from_secs(quic.0)).await;
-            Err(quic.1)
+            Err::<Transport, _>(quic.1)
         };
         let tcp = async {
             tokio::time::sleep(Duration::from_secs(tcp.0)).await;
@@ -269,12 +279,56 @@ mod tests {
         ClosedReason::Lost { detail: detail.into() }
     }
 
+    /// What leads there, where TCP gets through; each after so many milliseconds.
+    async fn reaches(
+        quic: (u64, Result<Transport, DialError>),
+        tcp: u64,
+        head_start: Duration,
+    ) -> Transport {
+        let quic = async {
+            tokio::time::sleep(Duration::from_millis(quic.0)).await;
+            quic.1
+        };
+        let tcp = async {
+            tokio::time::sleep(Duration::from_millis(tcp)).await;
+            Ok(Transport::Tcp)
+        };
+        race(address(), quic, tcp, head_start).await.unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn what_a_peer_says_of_who_it_is_needs_no_second_transport() {
+    async fn nobody_on_the_way_ends_a_dial_with_a_forged_refusal() {
+        for reason in [
+            ClosedReason::CertificateRefused,
+            ClosedReason::Impostor,
+            ClosedReason::TenantNotServed,
+            ClosedReason::OtherProtocol,
+        ] {
+            let forged = || Err(refused(reason.clone()));
+            // In the head start, beside TCP, and in the time that QUIC is given after it.
+            assert_eq!(reaches((1_000, forged()), 3_000, HEAD_START).await, Transport::Tcp);
+            assert_eq!(reaches((3_000, forged()), 4_000, HEAD_START).await, Transport::Tcp);
+            assert_eq!(reaches((1_000, forged()), 1_500, Duration::ZERO).await, Transport::Tcp);
+            assert_eq!(reaches((1_100, forged()), 1_000, Duration::ZERO).await, Transport::Tcp);
+        }
+        let own = fails((0, DialError::Closed), (0, gone("refused"))).await;
+        assert_eq!(own, DialError::Closed, "a closed endpoint dials by nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quic_is_preferred_where_both_answer_at_about_the_same_time() {
+        for (quic, expected) in [(1_200, Transport::Quic), (1_300, Transport::Tcp)] {
+            let reached = reaches((quic, Ok(Transport::Quic)), 1_000, Duration::ZERO).await;
+            assert_eq!(reached, expected, "QUIC after {quic} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_peer_says_of_who_it_is_is_told_where_tcp_fails_too() {
         let began = Instant::now();
         let error = refused(ClosedReason::CertificateRefused);
-        assert_eq!(fails((1, error.clone()), (60, gone("refused"))).await, error);
-        assert_eq!(began.elapsed(), Duration::from_secs(1), "TCP was not waited for");
+        assert_eq!(fails((1, error.clone()), (1, gone("refused"))).await, error);
+        assert_eq!(began.elapsed(), Duration::from_secs(2), "TCP began when QUIC had failed");
     }
 
     #[tokio::test(start_paused = true)]
