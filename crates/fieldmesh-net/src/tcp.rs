@@ -13,11 +13,14 @@ mod handshake;
 mod pipe;
 mod state;
 mod stream;
+mod unread;
 
 use std::time::Duration;
 
 use yamux::Config;
 
+#[cfg(test)]
+pub(crate) use self::doorway::HELLO_TIMEOUT;
 pub(crate) use self::doorway::accept_all;
 pub(crate) use self::driver::Drivers;
 pub(crate) use self::handle::TcpConnection;

@@ -1,13 +1,14 @@
 //! Whoever connects over TCP: TLS at most so often at a time, and from one address.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -24,10 +25,21 @@ pub(crate) const HANDSHAKES_PER_ADDRESS_MAX: usize = 64;
 /// How long nobody is let in after the system had no room for one more.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Handshakes under way, by where they come from.
+/// How long whoever has connected may say nothing at all.
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Handshakes under way.
 #[derive(Debug, Default)]
 struct Doorway {
-    inside: Mutex<BTreeMap<IpAddr, usize>>,
+    inside: Mutex<Inside>,
+}
+
+/// Those who are in the doorway, by where they come from, the oldest first.
+#[derive(Debug, Default)]
+struct Inside {
+    callers: BTreeMap<IpAddr, BTreeMap<u64, oneshot::Sender<Infallible>>>,
+    count: usize,
+    number_next: u64,
 }
 
 /// A place in the doorway; free again when dropped.
@@ -35,35 +47,74 @@ struct Doorway {
 struct Place {
     doorway: Arc<Doorway>,
     from: IpAddr,
+    number: u64,
+    taken: oneshot::Receiver<Infallible>,
 }
 
 impl Doorway {
-    /// A place for somebody from `address`, where there is one.
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// A place for somebody from `address`.
+    ///
+    /// Where all are taken, the one who has stood there for longest has to go, from the address
+    /// that has most of them: who connects and then dawdles must not keep others out.
+    fn enter(self: &Arc<Self>, address: IpAddr) -> Place {
         let from = neighbourhood(address);
         let mut inside = self.inside();
-        let count = inside.entry(from).or_default();
-        if *count >= HANDSHAKES_PER_ADDRESS_MAX {
-            return None;
+        let inside = &mut *inside;
+        if inside.callers.get(&from).is_some_and(|there| there.len() >= HANDSHAKES_PER_ADDRESS_MAX)
+        {
+            debug!(%from, limit = HANDSHAKES_PER_ADDRESS_MAX, "too many handshakes from there");
+            inside.turn_out(from);
+        } else if inside.count >= HANDSHAKES_MAX
+            && let Some((busiest, _)) = inside.callers.iter().max_by_key(|(_, there)| there.len())
+        {
+            let busiest = *busiest;
+            debug!(from = %busiest, limit = HANDSHAKES_MAX, "too many handshakes");
+            inside.turn_out(busiest);
         }
-        *count += 1;
-        Some(Place { doorway: Arc::clone(self), from })
+        let number = inside.number_next;
+        inside.number_next += 1;
+        inside.count += 1;
+        let (sender, taken) = oneshot::channel();
+        inside.callers.entry(from).or_default().insert(number, sender);
+        Place { doorway: Arc::clone(self), from, number, taken }
     }
 
-    fn inside(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+    fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    /// Takes its place from the oldest who is there from an address.
+    fn turn_out(&mut self, from: IpAddr) {
+        let there = self.callers.get(&from).and_then(|there| there.keys().next());
+        if let Some(oldest) = there.copied() {
+            self.leave(from, oldest);
+        }
+    }
+
+    fn leave(&mut self, from: IpAddr, number: u64) {
+        let Some(there) = self.callers.get_mut(&from) else { return };
+        if there.remove(&number).is_some() {
+            self.count -= 1;
+        }
+        if there.is_empty() {
+            self.callers.remove(&from);
+        }
+    }
+}
+
+impl Place {
+    /// Waits until somebody else needs the place.
+    async fn is_taken(&mut self) {
+        // Nothing is ever sent: it ends when the other half is dropped.
+        let _ = (&mut self.taken).await;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut inside = self.doorway.inside();
-        if let Some(count) = inside.get_mut(&self.from) {
-            *count -= 1;
-            if *count == 0 {
-                inside.remove(&self.from);
-            }
-        }
+        self.doorway.inside().leave(self.from, self.number);
     }
 }
 
@@ -101,28 +152,26 @@ pub(crate) async fn accept_all(
             }
         };
         while handshakes.try_join_next().is_some() {}
-        // Dropping the socket ends the connection.
-        let Some(place) = doorway.enter(from.ip()) else {
-            debug!(%from, limit = HANDSHAKES_PER_ADDRESS_MAX, "too many handshakes from there");
-            continue;
-        };
-        if handshakes.len() >= HANDSHAKES_MAX {
-            debug!(%from, limit = HANDSHAKES_MAX, "too many handshakes");
-            continue;
-        }
+        let mut place = doorway.enter(from.ip());
         let (config, identities) = (Arc::clone(&config), Arc::clone(&identities));
         let (drivers, accepted) = (Arc::clone(&drivers), accepted.clone());
         handshakes.spawn(async move {
             let shaken = shake_hands(socket, from, config, &identities, &drivers);
-            match timeout(HANDSHAKE_TIMEOUT, shaken).await {
-                Ok(Ok(newcomer)) => {
-                    // Nobody accepts any more when the endpoint is gone.
-                    let _ = accepted.send(newcomer).await;
+            let let_in = async {
+                match timeout(HANDSHAKE_TIMEOUT, shaken).await {
+                    Ok(Ok(newcomer)) => {
+                        // Nobody accepts any more when the endpoint is gone.
+                        let _ = accepted.send(newcomer).await;
+                    }
+                    Ok(Err(reason)) => debug!(%from, %reason, "handshake over TCP refused"),
+                    Err(_) => debug!(%from, "handshake over TCP timed out"),
                 }
-                Ok(Err(reason)) => debug!(%from, %reason, "handshake over TCP refused"),
-                Err(_) => debug!(%from, "handshake over TCP timed out"),
+            };
+            // Dropping the socket ends the connection.
+            tokio::select! {
+                () = let_in => {}
+                () = place.is_taken() => debug!(%from, "a handshake made room for another"),
             }
-            drop(place);
         });
     }
 }
@@ -144,6 +193,8 @@ async fn shake_hands(
     identities: &Identities,
     drivers: &Arc<Drivers>,
 ) -> Result<Incoming, ClosedReason> {
+    let begun = timeout(HELLO_TIMEOUT, socket.peek(&mut [0])).await;
+    begun.map_err(|_| ClosedReason::TimedOut)?.map_err(|error| ClosedReason::of_io(&error))?;
     let shaken = handshake::accept(socket, from, config, drivers).await?;
     let introduction = Introduction { server_name: shaken.server_name, protocol: shaken.protocol };
     endpoint::judge(&Wire::Tcp(shaken.connection), &introduction, identities)
@@ -151,22 +202,49 @@ async fn shake_hands(
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot::error::TryRecvError;
+
     use super::*;
 
+    fn host(number: usize) -> IpAddr {
+        let [.., high, low] = number.to_be_bytes();
+        IpAddr::from([198, 18, high, low])
+    }
+
+    fn has_to_go(place: &mut Place) -> bool {
+        place.taken.try_recv() == Err(TryRecvError::Closed)
+    }
+
     #[test]
-    fn one_address_cannot_take_every_place() {
+    fn who_dawdles_makes_room_for_others_from_the_same_address() {
         let doorway = Arc::new(Doorway::default());
-        let host = |last| IpAddr::from([192, 0, 2, last]);
+        let mut elsewhere = doorway.enter(host(2));
         let mut places: Vec<Place> = std::iter::repeat_with(|| doorway.enter(host(1)))
-            .take_while(Option::is_some)
-            .flatten()
+            .take(HANDSHAKES_PER_ADDRESS_MAX + 1)
             .collect();
-        assert_eq!(places.len(), HANDSHAKES_PER_ADDRESS_MAX);
-        assert!(doorway.enter(host(2)).is_some());
-        places.pop();
-        assert!(doorway.enter(host(1)).is_some(), "a place is free again");
-        drop(places);
-        assert!(doorway.inside().is_empty());
+        let turned_out: Vec<usize> =
+            (0..places.len()).filter(|at| has_to_go(&mut places[*at])).collect();
+        assert_eq!((turned_out.as_slice(), has_to_go(&mut elsewhere)), (&[0][..], false));
+        // The place was given away: leaving it frees none.
+        drop(places.remove(0));
+        assert_eq!(doorway.inside().count, HANDSHAKES_PER_ADDRESS_MAX + 1);
+        drop((places, elsewhere));
+        assert!(doorway.inside().callers.is_empty());
+        assert_eq!(doorway.inside().count, 0);
+    }
+
+    #[test]
+    fn the_busiest_address_makes_room_where_all_places_are_taken() {
+        let doorway = Arc::new(Doorway::default());
+        let mut busy: Vec<Place> = (0..3).map(|_| doorway.enter(host(0))).collect();
+        let mut others: Vec<Place> =
+            (0..HANDSHAKES_MAX - 3).map(|at| doorway.enter(host(1 + at))).collect();
+        assert!(!busy.iter_mut().chain(&mut others).any(has_to_go));
+        let mut newcomer = doorway.enter(host(1_000));
+        assert!(has_to_go(&mut busy[0]));
+        let mut stay = busy[1..].iter_mut().chain(&mut others).chain([&mut newcomer]);
+        assert!(!stay.any(has_to_go));
+        assert_eq!(doorway.inside().count, HANDSHAKES_MAX);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::farewell::Word;
 use super::handle::{Arrivals, Found, Inlets, Opening, TcpConnection};
 use super::pipe::{Meter, Pipe};
 use super::state::State;
+use super::unread::{Counted, Unread};
 use super::{GOODBYE_TIMEOUT, INBOUND_STREAMS_MAX, Purpose, config};
 use crate::closed::{CloseCode, ClosedReason};
 use crate::endpoint::{IDLE_TIMEOUT, KEEP_ALIVE};
@@ -63,7 +64,9 @@ impl Drivers {
         let state = Arc::new(State::new(meter));
         let (openings, opening) = mpsc::channel(OPENINGS_MAX);
         let (inlets, arrivals) = Arrivals::new();
+        let unread = pipe.unread();
         let driver = Driver {
+            unread,
             mux: yamux::Connection::new(pipe, config(), mode),
             state: Arc::clone(&state),
             openings: opening,
@@ -88,12 +91,14 @@ impl Drivers {
 /// Moves one connection.
 struct Driver {
     mux: yamux::Connection<Pipe>,
+    /// What has arrived and nobody has read.
+    unread: Arc<Unread>,
     state: Arc<State>,
     openings: mpsc::Receiver<Opening>,
     /// How many streams the other side has opened.
     inbound: usize,
     /// Those that have not said what they are for.
-    unnamed: Vec<yamux::Stream>,
+    unnamed: Vec<Counted>,
     inlets: Inlets,
     words: Words,
 }
@@ -154,6 +159,7 @@ impl Driver {
             let mut has_moved = self.open_streams(cx);
             let ended = match self.mux.poll_next_inbound(cx) {
                 Poll::Ready(Some(Ok(stream))) => {
+                    let stream = Counted::new(stream, &self.unread);
                     self.inbound += 1;
                     if self.inbound > INBOUND_STREAMS_MAX {
                         return Poll::Ready(breach("too many streams were opened"));
@@ -188,13 +194,13 @@ impl Driver {
         if self.words.out.is_none()
             && let Poll::Ready(Ok(stream)) = self.mux.poll_new_outbound(cx)
         {
-            self.words.out = Some(stream);
+            self.words.out = Some(Counted::new(stream, &self.unread));
             has_moved = true;
         }
         while let Poll::Ready(Some(opening)) = self.openings.poll_recv(cx) {
             // Whoever waits hears of a stream that cannot be opened by the end of the connection.
             if let Poll::Ready(Ok(stream)) = self.mux.poll_new_outbound(cx) {
-                let _ = opening.send(stream);
+                let _ = opening.send(Counted::new(stream, &self.unread));
                 has_moved = true;
             }
         }
@@ -235,7 +241,10 @@ impl Driver {
         Ok(has_moved)
     }
 
-    /// Tells the other side why, behind everything that was written before.
+    /// Tells the other side why.
+    ///
+    /// The word has a stream of its own and may overtake what others have written: who wants that
+    /// read waits for the other side to say so before it closes.
     async fn say_goodbye(&mut self, code: CloseCode, text: &str) {
         self.words.say(&Word::close(code, text));
         let said = poll_fn(|cx| {
@@ -278,10 +287,10 @@ fn lost(error: &yamux::ConnectionError) -> ClosedReason {
 
 /// What the two sides say about the connection itself.
 struct Words {
-    out: Option<yamux::Stream>,
+    out: Option<Counted>,
     /// What is still to be said.
     unsaid: Vec<u8>,
-    from: Option<yamux::Stream>,
+    from: Option<Counted>,
     /// What has arrived of the next word.
     heard: Vec<u8>,
     keep_alive: Interval,
@@ -308,7 +317,7 @@ impl Words {
     }
 
     /// Takes the stream of the other side; whether it is the first one.
-    fn listen_to(&mut self, stream: yamux::Stream) -> bool {
+    fn listen_to(&mut self, stream: Counted) -> bool {
         let is_first = self.from.is_none();
         self.from.get_or_insert(stream);
         is_first

@@ -10,6 +10,7 @@ use super::driver::Drivers;
 use super::handshake::{Channel, ChannelKeys};
 use super::state::State;
 use super::stream::{TcpReceiver, TcpSender};
+use super::unread::Counted;
 use super::{INBOUND_STREAMS_MAX, Purpose};
 use crate::closed::{CloseCode, ClosedReason};
 use crate::connection::ConnectionStats;
@@ -35,22 +36,22 @@ pub(super) struct Held {
 }
 
 /// Who waits for a stream.
-pub(super) type Opening = oneshot::Sender<yamux::Stream>;
+pub(super) type Opening = oneshot::Sender<Counted>;
 
 /// Streams that the other side has opened, by purpose.
 #[derive(Debug)]
 pub(super) struct Arrivals {
-    control: Mutex<mpsc::Receiver<yamux::Stream>>,
-    answers: Mutex<mpsc::Receiver<yamux::Stream>>,
-    data: Mutex<mpsc::Receiver<yamux::Stream>>,
+    control: Mutex<mpsc::Receiver<Counted>>,
+    answers: Mutex<mpsc::Receiver<Counted>>,
+    data: Mutex<mpsc::Receiver<Counted>>,
 }
 
 /// Where they come from.
 #[derive(Debug)]
 pub(super) struct Inlets {
-    pub(super) control: mpsc::Sender<yamux::Stream>,
-    pub(super) answers: mpsc::Sender<yamux::Stream>,
-    pub(super) data: mpsc::Sender<yamux::Stream>,
+    pub(super) control: mpsc::Sender<Counted>,
+    pub(super) answers: mpsc::Sender<Counted>,
+    pub(super) data: mpsc::Sender<Counted>,
 }
 
 /// What the handshake found out, for the handles.
@@ -151,16 +152,16 @@ impl TcpConnection {
         }
     }
 
-    fn sender(&self, stream: yamux::Stream) -> TcpSender {
+    fn sender(&self, stream: Counted) -> TcpSender {
         TcpSender::new(stream, Arc::clone(&self.held))
     }
 
-    fn receiver(&self, stream: yamux::Stream) -> TcpReceiver {
+    fn receiver(&self, stream: Counted) -> TcpReceiver {
         TcpReceiver::new(stream, Arc::clone(&self.held))
     }
 
     /// Opens a stream and says what it is for.
-    async fn open(&self, purpose: Purpose) -> Result<yamux::Stream, ClosedReason> {
+    async fn open(&self, purpose: Purpose) -> Result<Counted, ClosedReason> {
         let (opening, opened) = oneshot::channel();
         let asked = async {
             self.held.openings.send(opening).await.ok()?;
@@ -180,8 +181,8 @@ impl TcpConnection {
 
     async fn next(
         &self,
-        arrivals: &Mutex<mpsc::Receiver<yamux::Stream>>,
-    ) -> Result<yamux::Stream, ClosedReason> {
+        arrivals: &Mutex<mpsc::Receiver<Counted>>,
+    ) -> Result<Counted, ClosedReason> {
         let mut arrivals = arrivals.lock().await;
         tokio::select! {
             biased;

@@ -3,9 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::driver::Drivers;
@@ -15,7 +18,12 @@ use crate::closed::ClosedReason;
 
 /// How many bytes wait in the socket before they are sent: what is urgent waits behind them.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT_MAX: u32 = 4 * super::PIECE_MAX as u32;
+const UNSENT_MAX: u32 = super::PIECE_MAX as u32;
+
+/// How long whoever was refused may take to go.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many bytes of it are read meanwhile.
+const DRAINED_MAX: usize = 64 * 1_024;
 
 /// What a connection is for; each has keys of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +112,28 @@ pub(super) async fn accept(
     drivers: &Arc<Drivers>,
 ) -> Result<Shaken, ClosedReason> {
     let (socket, meter) = metered(socket);
-    let tls = TlsAcceptor::from(config).accept(socket).await;
-    let tls = tls.map_err(|error| ClosedReason::of_io(&error))?;
+    let tls = match TlsAcceptor::from(config).accept(socket).into_fallible().await {
+        Ok(tls) => tls,
+        Err((error, mut socket)) => {
+            // Whoever does not go finds out by the end of the socket.
+            let _ = timeout(DRAIN_TIMEOUT, drain(&mut socket)).await;
+            return Err(ClosedReason::of_io(&error));
+        }
+    };
     shaken(TlsStream::Server(tls), meter, remote, drivers)
+}
+
+/// Says that nothing follows, and reads what is still coming: a socket that is closed over unread
+/// bytes would take back the alert that says what was wrong.
+async fn drain(socket: &mut Metered) -> io::Result<()> {
+    socket.shutdown().await?;
+    let mut scrap = [0; 1_024];
+    for _ in 0..DRAINED_MAX / scrap.len() {
+        if socket.read(&mut scrap).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Shakes hands as a member and spoils the connection then.
@@ -117,7 +144,6 @@ pub(crate) async fn spoil(
     server_name: &str,
     garbage: Garbage,
 ) {
-    use tokio::io::AsyncWriteExt as _;
     let socket = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from(server_name.to_owned()).unwrap();
     let mut tls = TlsConnector::from(config).connect(name, socket).await.unwrap();
@@ -125,7 +151,7 @@ pub(crate) async fn spoil(
     let _ = tls.write_all(&garbage.bytes()).await;
     let _ = tls.flush().await;
     let mut scrap = Vec::new();
-    let _ = tokio::io::AsyncReadExt::read_to_end(&mut tls, &mut scrap).await;
+    let _ = tls.read_to_end(&mut scrap).await;
 }
 
 /// What breaks the protocol of streams.
@@ -140,11 +166,14 @@ pub(crate) enum Garbage {
     Words,
     /// A stream that is for nothing.
     Purposes,
+    /// A lane in so many small frames that they cost far more memory than its window.
+    Crumbs,
 }
 
 #[cfg(test)]
 impl Garbage {
-    pub(crate) const ALL: [Self; 4] = [Self::Noise, Self::Streams, Self::Words, Self::Purposes];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Noise, Self::Streams, Self::Words, Self::Purposes, Self::Crumbs];
 
     fn bytes(self) -> Vec<u8> {
         /// A frame of Yamux that opens a stream with some data.
@@ -157,6 +186,11 @@ impl Garbage {
             Self::Streams => (0..1_000).flat_map(|at| opened(2 * at + 1, &[])).collect(),
             Self::Words => opened(1, &[0, 0xff]),
             Self::Purposes => opened(1, &[9]),
+            Self::Crumbs => {
+                let crumb = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 7];
+                // The window would take 256 Ki of them.
+                [opened(1, &[3]), crumb.repeat(100_000)].concat()
+            }
         }
     }
 }

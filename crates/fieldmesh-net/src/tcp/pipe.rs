@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsStream;
 
 use super::PIECE_MAX;
+use super::unread::{Frames, Unread};
 
 /// Room for a piece and its header, so that they leave in one record.
 const WRITE_BUFFER_SIZE: usize = PIECE_MAX + 64;
@@ -111,12 +112,19 @@ impl AsyncWrite for Metered {
 #[derive(Debug)]
 pub(super) struct Pipe {
     tls: BufWriter<TlsStream<Metered>>,
+    frames: Frames,
     is_shut: bool,
 }
 
 impl Pipe {
     pub(super) fn new(tls: TlsStream<Metered>) -> Self {
-        Self { tls: BufWriter::with_capacity(WRITE_BUFFER_SIZE, tls), is_shut: false }
+        let tls = BufWriter::with_capacity(WRITE_BUFFER_SIZE, tls);
+        Self { tls, frames: Frames::new(), is_shut: false }
+    }
+
+    /// Where is counted what arrives and nobody reads.
+    pub(super) fn unread(&self) -> Arc<Unread> {
+        self.frames.unread()
     }
 }
 
@@ -128,6 +136,7 @@ impl futures::AsyncRead for Pipe {
     ) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.tls).poll_read(cx, &mut buffer))?;
+        self.frames.follow(buffer.filled())?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use futures::{AsyncRead as _, AsyncWrite as _};
 
 use super::handle::Held;
+use super::unread::Counted;
 use crate::stream::StreamError;
 
 /// What a reader says back when it has read the stream to its end.
@@ -19,7 +20,7 @@ const READ_MAX: usize = 16 * 1024;
 /// The end that writes.
 #[derive(Debug)]
 pub(crate) struct TcpSender {
-    stream: yamux::Stream,
+    stream: Counted,
     held: Arc<Held>,
     is_finished: bool,
 }
@@ -28,13 +29,13 @@ pub(crate) struct TcpSender {
 #[derive(Debug)]
 pub(crate) struct TcpReceiver {
     /// Gone when it was given up.
-    stream: Option<yamux::Stream>,
+    stream: Option<Counted>,
     held: Arc<Held>,
     is_at_end: bool,
 }
 
 /// Writes all of `bytes`, and waits until one more thing could be said.
-pub(super) async fn write_all(stream: &mut yamux::Stream, mut bytes: &[u8]) -> io::Result<()> {
+pub(super) async fn write_all(stream: &mut Counted, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, bytes)).await?;
         bytes = bytes.get(written..).unwrap_or_default();
@@ -43,7 +44,7 @@ pub(super) async fn write_all(stream: &mut yamux::Stream, mut bytes: &[u8]) -> i
 }
 
 impl TcpSender {
-    pub(super) const fn new(stream: yamux::Stream, held: Arc<Held>) -> Self {
+    pub(super) const fn new(stream: Counted, held: Arc<Held>) -> Self {
         Self { stream, held, is_finished: false }
     }
 
@@ -99,7 +100,7 @@ impl Drop for TcpSender {
 }
 
 impl TcpReceiver {
-    pub(super) const fn new(stream: yamux::Stream, held: Arc<Held>) -> Self {
+    pub(super) const fn new(stream: Counted, held: Arc<Held>) -> Self {
         Self { stream: Some(stream), held, is_at_end: false }
     }
 

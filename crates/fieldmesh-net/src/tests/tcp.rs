@@ -80,26 +80,28 @@ async fn where_udp_gets_no_answer_tcp_is_found_and_remembered() {
     let (_, dialled) = tokio::join!(accept_peer(&server), client.dial(address, tenant.id()));
     assert_eq!(dialled.unwrap().transport(), Transport::Tcp);
     assert!(began.elapsed() >= crate::dial::HEAD_START, "{:?}", began.elapsed());
-    let began = tokio::time::Instant::now();
+    assert!(client.expects_tcp(address));
     let (_, dialled) = tokio::join!(accept_peer(&server), client.dial(address, tenant.id()));
     assert_eq!(dialled.unwrap().transport(), Transport::Tcp);
-    assert!(began.elapsed() <= 2 * crate::dial::GRACE_MAX, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn a_device_goes_back_to_quic_as_soon_as_it_gets_through() {
     let tenant = Tenant::new(1);
-    let server = tcp_endpoint([tenant.identity(&device(10))]);
-    let client = endpoint([tenant.identity(&device(11))]);
-    let (_accepted, dialled) = connect_tcp(&server, &client, tenant.id()).await;
-    let address = server.tcp_addr().unwrap();
-    server.close().await;
-    dialled.closed().await;
-    let server = Endpoint::bind(address).unwrap();
+    // Whoever answers TCP here takes connections and says nothing, so that QUIC is sure to win.
+    let (server, _silent) = std::iter::repeat_with(|| Endpoint::bind(loopback()).unwrap())
+        .find_map(|server| {
+            let silent = std::net::TcpListener::bind(server.local_addr().unwrap());
+            Some((server, silent.ok()?))
+        })
+        .unwrap();
     server.add_identity(tenant.identity(&device(10))).unwrap();
-    let (_, dialled) = tokio::join!(accept_peer(&server), client.dial(address, tenant.id()));
-    assert_eq!(dialled.unwrap().transport(), Transport::Quic);
-    assert!(!client.expects_tcp(address));
+    let address = server.local_addr().unwrap();
+    let client = endpoint([tenant.identity(&device(11))]);
+    client.expect_tcp(address);
+    let (_accepted, dialled) = connect(&server, &client, tenant.id()).await;
+    assert_eq!(dialled.transport(), Transport::Quic);
+    assert!(!client.expects_tcp(address), "QUIC has its head start again");
 }
 
 #[tokio::test]
@@ -153,15 +155,19 @@ async fn every_lane_carries_its_own_bytes_both_ways_over_tcp() {
     converse(&pair.accepted, &pair.dialled).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_peer_that_reads_two_lanes_not_at_all_hears_the_third_over_tcp() {
     let pair = both().await;
     let mut unread = Vec::new();
     for code in [2, 1] {
         let mut lane = pair.dialled.open_lane(code).await.unwrap();
-        let mut written = 0;
         let piece = content(code, 64 * 1024);
-        while timeout(Duration::from_secs(1), lane.write(&piece)).await.is_ok() {
+        // So much is kept for a slow reader in any case.
+        for _ in 0..3 {
+            lane.write(&piece).await.unwrap();
+        }
+        let mut written = 3 * piece.len();
+        while timeout(Duration::from_millis(300), lane.write(&piece)).await.is_ok() {
             written += piece.len();
         }
         assert!(written <= 512 * 1024, "{written} bytes are kept for a slow reader");
@@ -313,6 +319,9 @@ async fn noise_instead_of_streams_is_cut_off() {
         let reason = accepted.closed().await;
         let is_expected = match garbage {
             Garbage::Noise => matches!(reason, ClosedReason::Lost { .. }),
+            Garbage::Crumbs => {
+                matches!(&reason, ClosedReason::Lost { detail } if detail.contains("small frames"))
+            }
             Garbage::Streams | Garbage::Words | Garbage::Purposes => reason == ClosedReason::Here,
         };
         assert!(is_expected, "{garbage:?}: {reason:?}");
@@ -335,12 +344,21 @@ async fn a_peer_that_opens_a_lane_twice_over_tcp_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn who_stops_in_the_handshake_is_cut_off() {
     let server = tcp_endpoint([Tenant::new(1).identity(&device(10))]);
-    let socket = tokio::net::TcpStream::connect(server.tcp_addr().unwrap()).await.unwrap();
-    let began = tokio::time::Instant::now();
-    let mut scrap = [0; 9];
-    socket.readable().await.unwrap();
-    assert!(matches!(socket.try_read(&mut scrap), Ok(0) | Err(_)));
-    assert!(began.elapsed() >= crate::endpoint::HANDSHAKE_TIMEOUT);
+    // The head of a record of TLS whose body never comes.
+    let begun: &[u8] = &[22, 3, 1, 1, 0];
+    for (said, patience) in
+        [(&[][..], crate::tcp::HELLO_TIMEOUT), (begun, crate::endpoint::HANDSHAKE_TIMEOUT)]
+    {
+        let socket = tokio::net::TcpStream::connect(server.tcp_addr().unwrap()).await.unwrap();
+        let began = tokio::time::Instant::now();
+        assert_eq!(socket.try_write(said).unwrap(), said.len());
+        let mut scrap = [0; 9];
+        socket.readable().await.unwrap();
+        assert!(matches!(socket.try_read(&mut scrap), Ok(0) | Err(_)));
+        let took = began.elapsed();
+        let tick = Duration::from_secs(1);
+        assert!((patience..patience + tick).contains(&took), "{took:?} after {said:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
