@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use self::http::HttpSaid;
 pub(crate) use self::http::HttpSettings;
-pub(crate) use self::tcp::TcpSaid;
+pub(crate) use self::tcp::{TcpPlan, TcpSaid, not_over_tcp};
 use crate::address;
 use crate::args::{Cli, Command};
 use crate::problem;

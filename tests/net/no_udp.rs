@@ -71,7 +71,8 @@ fn a_taken_tcp_port_ends_a_relay_with_the_way_out() {
     let site = Site::new();
     let relay = site.relay();
     relay.run(&["tenant", "create", "Gulf Crew"]).ok();
-    let ended = relay.run(&["run", "--http", "127.0.0.1:0", "--quic", &address]).code(1);
+    let run = ["run", "--http", "127.0.0.1:0", "--quic", "127.0.0.1:0", "--tcp", &address];
+    let ended = relay.run(&run).code(1);
     for words in [&address, "on TCP", "--tcp off"] {
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
     }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::invite::cannot_serve;
+use super::port::Opened;
 use crate::control;
 use crate::data::DataFolder;
 use crate::exit::Failure;
@@ -26,6 +27,7 @@ struct Ready {
     pid: u32,
     quic: SocketAddr,
     tcp: Option<SocketAddr>,
+    tcp_warning: Option<String>,
     http: SocketAddr,
     operations: Option<SocketAddr>,
     secure: bool,
@@ -76,11 +78,12 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
 async fn start(context: &Context<'_>) -> Result<Running, Problem> {
     let settings = context.settings;
     let data = DataFolder::take(&settings.data)?;
-    let port = context.open_port().await?;
+    // What was asked for comes before what is only tried.
+    let ports = Ports::open(&settings.http).await?;
+    let Opened { port, warning: tcp_warning } = context.open_port().await?;
     let quic = port.listener.local_addr().map_err(|error| error.problem())?;
     let tcp = port.listener.tcp_addr();
     let addresses = port.advertised.clone();
-    let ports = Ports::open(&settings.http).await?;
     let http_address =
         ports.http.local_addr().map_err(|error| problem::failed(error.to_string()))?;
     let operations_address =
@@ -93,6 +96,7 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
         pid: std::process::id(),
         quic,
         tcp,
+        tcp_warning,
         http: http_address,
         operations: operations_address,
         secure: settings.http.tls.is_some(),
@@ -158,9 +162,11 @@ fn words(ready: &Ready) -> String {
         1 => "1 tenant".to_owned(),
         count => format!("{count} tenants"),
     };
+    let warning = ready.tcp_warning.as_ref();
+    let warning = warning.map_or_else(String::new, |text| format!("  attention    {text}\n"));
     format!(
         "Ready: {tenants}.\n  devices      {}, {} (invitations say {})\n  apps         \
-         {}://{} (also /healthz, /readyz and /metrics)\n  commands     {}\n",
+         {}://{} (also /healthz, /readyz and /metrics)\n  commands     {}\n{warning}",
         ready.quic,
         ready.tcp.map_or_else(|| "not over TCP".into(), |tcp| format!("over TCP {tcp}")),
         ready.addresses.join(", "),
