@@ -18,7 +18,13 @@ use super::{Mesh, MeshEvent, MeshTask};
 const READ_MAX: usize = 64 * 1024;
 
 /// How long the last control message of a link may take to arrive.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+const fn goodbye_timeout(transport: Transport) -> Duration {
+    match transport {
+        Transport::Quic => Duration::from_secs(1),
+        // What was written before it is not overtaken, and waits where a line is slow.
+        Transport::Tcp => Duration::from_secs(3),
+    }
+}
 
 /// A connection that is driven; dropping it lets what is queued go out and then ends it.
 pub(super) struct Link {
@@ -154,10 +160,11 @@ async fn converse(
 ) -> Result<(), LinkEnd> {
     let (control_sender, control) = connection.control().await?;
     let [urgent, recent, backfill] = queues.data;
+    let patience = goodbye_timeout(connection.transport());
     tokio::select! {
         ended = read_control(link, control, mesh) => ended,
         ended = read_lanes(link, connection, mesh) => ended,
-        ended = write_control(link, control_sender, queues.control, mesh) => ended,
+        ended = write_control(link, control_sender, queues.control, mesh, patience) => ended,
         ended = queues.ending.come() => ended.map_err(LinkEnd::from),
         ended = write_lane(link, connection, Lane::Urgent, urgent, mesh) => ended,
         ended = write_lane(link, connection, Lane::Recent, recent, mesh) => ended,
@@ -218,6 +225,7 @@ async fn write_control(
     mut control: fieldmesh_net::Sender,
     mut queue: Drain,
     mesh: &Mesh,
+    patience: Duration,
 ) -> Result<(), LinkEnd> {
     while let Some(bytes) = queue.next().await {
         control.write(&bytes).await?;
@@ -228,7 +236,7 @@ async fn write_control(
     }
     // The link is over; the last message may say why, so it gets a moment to arrive.
     control.finish()?;
-    match timeout(GOODBYE_TIMEOUT, control.received()).await {
+    match timeout(patience, control.received()).await {
         Ok(received) => received.map_err(LinkEnd::from),
         Err(_) => Ok(()),
     }
