@@ -6,6 +6,7 @@
 
 use super::*;
 use crate::alike::row::{ALIKE_PREFIX, AlikeRow};
+use crate::ledger::is_breach;
 
 type Changes = BTreeMap<DocumentId, Vec<Vec<u8>>>;
 
