@@ -177,7 +177,8 @@ impl Copies<'_> {
             let sync = ["sync", "--no-mdns", "--timeout", "10", "--with", &with];
             let outcome = sound(device.run(&sync))?;
             if outcome.code != Some(0) {
-                faults.push(format!("{} cannot sync: {}", device.name, outcome.stderr));
+                let (said, why) = (&outcome.stdout, &outcome.stderr);
+                faults.push(format!("{} cannot sync: {said} {why}", device.name));
             }
         }
         faults.extend(missing(acknowledged, held(&self.fresh).map(|(found, _)| found)));

@@ -75,8 +75,11 @@ fn two_devices_that_import_the_same_file_apart_keep_both_and_a_further_import_ad
     }
     other.meet(&lead);
     assert_in_step(&[&lead, &other]);
-    // Ids belong to whoever makes a record, so each device has its own wells and entries.
-    assert_eq!((lead.ids("well").len(), lead.ids("field_entry").len()), (20, 60));
+    // Ids belong to whoever makes a record, so each device has its own wells and entries; wells with
+    // one API number count once, and somebody is asked about them.
+    assert_eq!((lead.ids("well").len(), lead.ids("field_entry").len()), (10, 60));
+    let asked = lead.ok(&["--json", "conflicts", "--kind", "duplicate"]).lines();
+    assert_eq!(asked.len(), 10, "{asked:?}");
     let report = lead.json(&["import", &file, "--map", MAPPING]);
     assert_eq!(counts(&report), (0, 30, 0, 30), "{report}");
 }

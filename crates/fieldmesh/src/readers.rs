@@ -98,9 +98,8 @@ impl Readers {
             let scope = before.as_ref().or(after.as_ref()).map(|row| row.scope);
             let collection = scope.unwrap_or_default().collection;
             let (was, is) = behind.of(view, collection, *id)?;
-            let (before, after) = (before.filter(|_| !was), after.filter(|_| !is));
             for queue in listed.queues.iter().filter_map(Weak::upgrade) {
-                queue.push(*id, before.as_ref(), after.as_ref());
+                queue.push(*id, (before.as_ref(), was), (after.as_ref(), is));
             }
         }
         Ok(())

@@ -114,7 +114,10 @@ impl Ledger {
 }
 
 fn admits(plan: Plan) -> Admits {
-    Box::new(move |row| row.record.as_ref().is_some_and(|record| plan.admits(row, record)))
+    Box::new(move |row, is_behind| {
+        let is_shown = !is_behind || plan.shows_all_alike();
+        is_shown && row.record.as_ref().is_some_and(|record| plan.admits(row, record))
+    })
 }
 
 /// What is asked of a live query must follow from each record alone.

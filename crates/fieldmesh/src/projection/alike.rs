@@ -31,6 +31,9 @@ pub(crate) struct Spot {
     unique: usize,
     key: Vec<u8>,
     ways: Vec<Way>,
+    /// Whether records can be alike in no other way: what hides another one may be hidden itself
+    /// by a third that is not like the first.
+    is_only: bool,
 }
 
 /// The beginning of index keys under which all records of a place stand.
@@ -49,7 +52,8 @@ impl Spot {
             let number = schema.number.to_be_bytes();
             let parts = [&number[..], &(unique as u64).to_be_bytes(), &key];
             let hash = *store.keyed_hash("alike", &parts).first_chunk().expect("32 bytes have 16");
-            Self { hash, collection: schema.number, unique, key, ways }
+            let is_only = schema.unique.len() == 1;
+            Self { hash, collection: schema.number, unique, key, ways, is_only }
         };
         unique_keys(schema, &record.fields, &[]).into_iter().map(spot).collect()
     }
@@ -267,7 +271,7 @@ impl Projection<'_> {
             item: item_id(spot.collection, spot.unique, &verdict.open),
             members: verdict.open.into_iter().collect(),
             more: u32::try_from(more).unwrap_or(u32::MAX),
-            behind: verdict.behind.into_iter().collect(),
+            behind: verdict.behind.into_iter().filter(|_| spot.is_only).collect(),
         })
     }
 

@@ -263,14 +263,23 @@ pub(crate) fn is_shown(view: &View, policy: &Policy, number: u16) -> Result<bool
 
 /// What of a row follows otherwise from `new` than from `old`.
 fn again(old: &Collection, new: &Collection) -> Again {
-    // What a field allows and what it is called is of no account for a record that is there.
-    let read = |field: &Field| (field.key.clone(), field.policy, field.immutable);
-    let reads = |schema: &Collection| -> Vec<_> { schema.fields.iter().map(read).collect() };
-    let kinds = |schema: &Collection| -> Vec<_> {
-        schema.fields.iter().map(|field| field.kind.clone()).collect()
+    // What a field is called, and whether an index has it, is of no account for the record itself;
+    // what it allows decides which rules the record breaks.
+    let read =
+        |field: &Field| Field { label: String::new(), unit: None, indexed: false, ..field.clone() };
+    let reads = |schema: &Collection| Collection {
+        name: String::new(),
+        version: 0,
+        fields: schema.fields.iter().map(read).collect(),
+        names: Vec::new(),
+        unique: Vec::new(),
+        time_field: None,
+        create_by: Vec::new(),
+        edit_by: Vec::new(),
+        resolve_by: Vec::new(),
+        ..schema.clone()
     };
-    let is_alike = reads(old) == reads(new) && kinds(old) == kinds(new) && old.open == new.open;
-    if is_alike { Again::Found } else { Again::Read }
+    if reads(old) == reads(new) { Again::Found } else { Again::Read }
 }
 
 impl Projection<'_> {

@@ -12,7 +12,7 @@ use crate::rows::DocumentRow;
 pub(crate) const CHANGES_WAITING_MAX: usize = 1_024;
 
 /// Whether a live query's answer has a document.
-pub(crate) type Admits = Box<dyn Fn(&DocumentRow) -> bool + Send + Sync>;
+pub(crate) type Admits = Box<dyn Fn(&DocumentRow, bool) -> bool + Send + Sync>;
 
 /// One change of an answer.
 pub(crate) enum Change {
@@ -56,19 +56,23 @@ impl Queue {
         self.number
     }
 
-    /// Adds what the writing of one document changes of the answer.
+    /// Adds what the writing of one document changes of the answer: the rows before and after it,
+    /// each with whether the record stood behind another one.
     pub(super) fn push(
         &self,
         id: DocumentId,
-        before: Option<&DocumentRow>,
-        after: Option<&DocumentRow>,
+        (before, was_behind): (Option<&DocumentRow>, bool),
+        (after, is_behind): (Option<&DocumentRow>, bool),
     ) {
         let mut state = self.lock();
         if state.is_lagging {
             return;
         }
-        let admitted = |row: Option<&DocumentRow>| row.is_some_and(|row| (state.admits)(row));
-        let change = match (admitted(before), after.filter(|_| admitted(after))) {
+        let admitted = |row: Option<&DocumentRow>, is_behind| {
+            row.is_some_and(|row| (state.admits)(row, is_behind))
+        };
+        let after = after.filter(|_| admitted(after, is_behind));
+        let change = match (admitted(before, was_behind), after) {
             (false, None) => return,
             (false, Some(after)) => Change::Added(id, after.clone()),
             (true, None) => Change::Removed(id),

@@ -50,7 +50,9 @@ pub(super) fn marks(
     let mut marks: Vec<_> = conflicts.iter().map(|found| mark(found.id, found.is_open())).collect();
     marks.extend(document.breaches(schema, view)?.into_iter().map(|breach| mark(breach.id, true)));
     let mut ended = BTreeSet::new();
-    for closing in document.closings(schema)?.ended.iter().rev() {
+    // What the past cannot be read for must not hide the record of today.
+    let ended_ones = document.closings(schema).map(|found| found.ended).unwrap_or_default();
+    for closing in ended_ones.iter().rev() {
         let is_news = conflicts.iter().all(|found| found.id != closing.item);
         if ended.len() < ENDED_MAX && is_news && ended.insert(closing.item) {
             marks.push(mark(closing.item, false));

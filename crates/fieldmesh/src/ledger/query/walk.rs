@@ -30,7 +30,7 @@ impl Ledger {
         mut take: impl FnMut(Read) -> Result<ControlFlow<()>, Error>,
     ) -> Result<u64, Error> {
         let (mut read, number) = (0, plan.schema.number);
-        let is_sifted = !plan.duplicates && self.any_behind(kept, number)?;
+        let is_sifted = !plan.shows_all_alike() && self.any_behind(kept, number)?;
         let is_marked = plan.in_conflict && self.any_alike()?;
         let mut indexes: Vec<Keys<'_>> =
             plan.prefixes.iter().map(|prefix| self.keys(plan, prefix)).collect();
@@ -104,7 +104,8 @@ impl Ledger {
             let mut row: DocumentRow = rows::decode(&bytes)?;
             let Some(record) = row.record.take() else { continue };
             let is_purged = self.policy().is_purged(&id);
-            let is_shown = plan.duplicates || !self.is_behind_another(Some(kept), number, id)?;
+            let is_shown =
+                plan.shows_all_alike() || !self.is_behind_another(Some(kept), number, id)?;
             let is_wanted = is_shown && !is_purged && plan.admits(&row, &record);
             if is_wanted && plan.is_behind(id, &record) {
                 waiting.push((id, row, record));
