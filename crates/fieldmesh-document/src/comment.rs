@@ -111,8 +111,12 @@ impl Document {
             return heads;
         }
         let hashed = by_hash(metas);
-        let (mut ends, mut open) = (BTreeSet::new(), heads);
+        let (mut ends, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), heads);
         while let Some(next) = open.pop() {
+            // Remarks that build on several others are come to by many ways.
+            if !seen.insert(next) {
+                continue;
+            }
             match hashed.get(&next) {
                 Some(meta) if remarks.contains(&next) => open.extend(&meta.deps),
                 _ => {
@@ -120,10 +124,8 @@ impl Document {
                 }
             }
         }
-        let below = |one: &[u8; 32]| {
-            let others = ends.iter().filter(|other| *other != one);
-            others.clone().any(|other| ancestry::closure(*other, &hashed).contains(one))
-        };
-        ends.iter().filter(|one| !below(one)).copied().collect()
+        let deps = ends.iter().filter_map(|end| hashed.get(end)).flat_map(|meta| &meta.deps);
+        let below = ancestry::closure(deps.copied(), &hashed);
+        ends.difference(&below).copied().collect()
     }
 }
