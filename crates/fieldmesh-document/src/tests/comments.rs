@@ -1,9 +1,10 @@
 //! What people say about an item travels with the record and is no edit of it.
 
 use automerge::transaction::Transactable;
-use automerge::{ActorId, Automerge, AutomergeError, ROOT};
+use automerge::{ActorId, Automerge, AutomergeError, ROOT, ReadDoc};
 
 use super::*;
+use crate::COMMENTS_MAX;
 
 impl Replica {
     fn say(&mut self, hours: i64, item: &uuid::Uuid, text: &str) {
@@ -150,4 +151,38 @@ fn an_edit_below_another_is_no_strand_of_its_own() {
     let document = one.document();
     assert_eq!(document.heads().len(), 2);
     assert_eq!(document.strands(&document.metas()).len(), 1);
+}
+
+#[test]
+fn what_is_no_comment_takes_no_room_from_those_that_are() {
+    let [mut one] = crew();
+    one.say(1, &uuid::Uuid::from_bytes([7; 16]), "the gauge was read twice");
+    let mut inner = one.automerge();
+    let garbage = |it: &mut automerge::transaction::Transaction<'_>| {
+        (0..2 * COMMENTS_MAX).try_for_each(|number| {
+            it.put(ROOT, format!("_comment.0.{number:04}"), "so")?;
+            it.put(ROOT, comment_key(number).replace("0707", "0000"), 7)
+        })
+    };
+    inner.transact::<_, _, AutomergeError>(garbage).unwrap();
+    let comments = Document::of(one.id, inner).comments().unwrap();
+    assert_eq!(comments.len(), 1);
+    assert_eq!(comments[0].text, "the gauge was read twice");
+}
+
+#[test]
+fn what_is_put_over_a_comment_or_takes_it_away_hides_nothing_and_is_no_edit() {
+    let [mut one] = crew();
+    let item = uuid::Uuid::from_bytes([7; 16]);
+    one.say(1, &item, "first");
+    one.say(2, &item, "second");
+    let before = one.document().view(entries()).unwrap();
+    let mut inner = forked(&one.automerge(), 9);
+    let taken: Vec<_> = inner.keys(ROOT).filter(|key| key.starts_with("_comment.")).collect();
+    put(&mut inner, &taken[0], "never said");
+    inner.transact::<_, _, AutomergeError>(|it| it.delete(ROOT, taken[1].as_str())).unwrap();
+    let document = Document::of(one.id, inner);
+    let said: Vec<_> = document.comments().unwrap().into_iter().map(|one| one.text).collect();
+    assert_eq!(said, ["first", "second"]);
+    assert_eq!(document.view(entries()).unwrap(), before);
 }
