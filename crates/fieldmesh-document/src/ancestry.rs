@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::document::Meta;
 
-/// The changes that `hash` builds on, itself included.
-pub(crate) fn closure(hash: [u8; 32], metas: &BTreeMap<[u8; 32], &Meta>) -> BTreeSet<[u8; 32]> {
+/// The changes that any of `hashes` builds on, they included: one walk, however many there are.
+pub(crate) fn closure(
+    hashes: impl IntoIterator<Item = [u8; 32]>,
+    metas: &BTreeMap<[u8; 32], &Meta>,
+) -> BTreeSet<[u8; 32]> {
     let mut seen = BTreeSet::new();
-    let mut open = vec![hash];
+    let mut open: Vec<_> = hashes.into_iter().collect();
     while let Some(next) = open.pop() {
         if let Some(meta) = metas.get(&next)
             && seen.insert(next)

@@ -23,6 +23,10 @@ use crate::view::ReadError;
 
 /// The most changes of a record that are looked at, the newest ones.
 pub const CLOSINGS_LOOK_MAX: usize = 1_000;
+/// The most fields that are looked up to find what these changes ended.
+pub const CLOSINGS_FIELDS_MAX: usize = 256;
+/// The most ends of conflicts of a record that are told, the newest ones.
+pub const CLOSINGS_MAX: usize = 64;
 /// The most deletions and restorings of which is looked at what they ended.
 const DELETIONS_MAX: usize = 16;
 
@@ -47,13 +51,28 @@ pub struct Closing {
     pub is_settled: bool,
 }
 
-/// The ends of all conflicts of a record, the earliest first.
+/// The ends of the newest conflicts of a record, the earliest first.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Closings {
     /// They, one for each change that ended a conflict.
     pub ended: Vec<Closing>,
-    /// How many changes lie before those that were looked at.
+    /// How many of the oldest changes were not looked at, or not in full.
     pub left_out: usize,
+}
+
+/// What was found so far, from the newest change on, and what it took: everybody can write any
+/// number of fields, and every replica stops at the same place.
+#[derive(Default)]
+struct Search {
+    ended: Vec<Closing>,
+    fields: usize,
+    deletions: usize,
+}
+
+impl Search {
+    fn is_over(&self) -> bool {
+        self.fields >= CLOSINGS_FIELDS_MAX || self.ended.len() >= CLOSINGS_MAX
+    }
 }
 
 /// What a change says by itself about conflicts.
@@ -66,7 +85,8 @@ struct Hints {
 }
 
 impl Document {
-    /// How the conflicts of the record ended, as the last [`CLOSINGS_LOOK_MAX`] changes tell.
+    /// How the conflicts of the record ended, as the last [`CLOSINGS_LOOK_MAX`] changes tell: no
+    /// more than [`CLOSINGS_MAX`] of them, for which [`CLOSINGS_FIELDS_MAX`] fields are looked up.
     ///
     /// # Errors
     ///
@@ -85,24 +105,53 @@ impl Document {
             return Ok(Closings::default());
         }
         let (hashed, ordered) = (by_hash(&metas), in_order(&metas));
-        let left_out = ordered.len().saturating_sub(CLOSINGS_LOOK_MAX);
-        let (older, newer) = ordered.split_at(left_out);
+        let (older, newer) = ordered.split_at(ordered.len().saturating_sub(CLOSINGS_LOOK_MAX));
         let changes = self.changes_after(older);
-        let mut ended = Vec::new();
-        let mut deletions = 0;
+        let mut left_out = ordered.len();
+        let mut search = Search::default();
+        // The document has to be made as it was before a deletion, which takes as long as the
+        // record has changes.
+        if !older.is_empty() {
+            search.deletions = DELETIONS_MAX;
+        }
         for meta in newer.iter().rev() {
-            let Some(change) = changes.get(&meta.hash) else { continue };
-            let hints = hints(change);
-            for key in hints.keys.iter().filter(|key| !collection.is_immutable(key)) {
-                ended.extend(self.field_closing(collection, meta, key, &hints, &hashed)?);
+            let hints = changes.get(&meta.hash).map(hints).unwrap_or_default();
+            if !self.search(collection, meta, &hints, &hashed, &mut search)? {
+                break;
             }
-            if hints.is_deletion && deletions < DELETIONS_MAX {
-                deletions += 1;
-                ended.extend(self.deletion_closing(collection, meta, &hints)?);
+            left_out -= 1;
+        }
+        search.ended.reverse();
+        Ok(Closings { ended: search.ended, left_out })
+    }
+
+    /// Looks what a change ended; whether it came to an end with that.
+    fn search(
+        &self,
+        collection: &Collection,
+        meta: &Meta,
+        hints: &Hints,
+        hashed: &BTreeMap<[u8; 32], &Meta>,
+        search: &mut Search,
+    ) -> Result<bool, ReadError> {
+        for key in hints.keys.iter().filter(|key| !collection.is_immutable(key)) {
+            if search.is_over() {
+                return Ok(false);
+            }
+            search.fields += 1;
+            search.ended.extend(self.field_closing(collection, meta, key, hints, hashed)?);
+        }
+        if hints.is_deletion && search.deletions < DELETIONS_MAX {
+            if search.is_over() {
+                return Ok(false);
+            }
+            search.deletions += 1;
+            if let Some(closing) = self.deletion_closing(collection, meta, hints)? {
+                search.fields += closing.values.iter().map(|side| side.edits.len()).sum::<usize>();
+                search.ended.push(closing);
             }
         }
-        ended.reverse();
-        Ok(Closings { ended, left_out })
+        Ok(true)
     }
 
     /// All changes but these, which hold whatever they build on.

@@ -3,14 +3,16 @@
 //! A comment stands in the record's document under a key of its own, so that nobody replaces what
 //! another says at the same time. It touches no field, and a record is no newer for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use automerge::{ObjId, ROOT, ReadDoc, ScalarValue, ValueRef};
+use automerge::legacy::{Key, ObjectId, Op, OpType};
+use automerge::{Change, ROOT, ReadDoc, ScalarValue};
 use fieldmesh_model::Moment;
 use uuid::Uuid;
 
 use crate::document::{Document, EditError, Meta, by_hash};
 use crate::guard::{Panicked, guard};
+use crate::history::in_order;
 use crate::{ancestry, edit, keys};
 
 /// The longest comment, in characters.
@@ -55,64 +57,60 @@ impl Document {
         })
     }
 
-    /// What was said about the items of this record, by time; of no more than [`COMMENTS_MAX`]
-    /// comments, by their keys.
+    /// What was said about the items of this record, by time: the first [`COMMENTS_MAX`] comments
+    /// in the order of the changes, so that nothing written on top of them hides them.
+    ///
+    /// What was said first under a key stays said, whatever is put over it.
     ///
     /// # Errors
     ///
     /// Automerge panicked on the document.
     pub fn comments(&self) -> Result<Vec<Comment>, Panicked> {
         guard(|| {
-            let metas = self.metas();
-            let hashed = by_hash(&metas);
-            let mut comments = Vec::new();
-            for item in self.inner().map_range(ROOT, keys::comments()).take(COMMENTS_MAX) {
-                let (Some(about), ValueRef::Scalar(value)) =
-                    (keys::comment_item(&item.key), &item.value)
-                else {
-                    continue;
-                };
-                let ScalarValue::Str(text) = value.clone().into() else { continue };
-                let hash = self.inner().hash_for_opid(&item.id()).map_or([0; 32], |hash| hash.0);
-                let Some(meta) = hashed.get(&hash) else { continue };
-                let text = text.chars().take(COMMENT_MAX).collect();
-                comments.push(Comment { item: about, text, hash, at: meta.at });
+            if !self.has_comments() {
+                return Vec::new();
             }
+            let changes = self.inner().get_changes(&[]).into_iter();
+            let mut said: BTreeMap<_, _> =
+                changes.map(|change| (change.hash().0, comments_of(&change))).collect();
+            let metas = self.metas();
+            let ordered = in_order(&metas).into_iter();
+            let all = ordered.flat_map(|meta| said.remove(&meta.hash).unwrap_or_default());
+            let mut comments: Vec<_> = all.take(COMMENTS_MAX).collect();
             comments.sort_by_key(|one| (one.at, one.hash));
             comments
         })
     }
 
-    /// The changes that say something and do nothing else. Call it inside [`guard`] only.
-    pub(crate) fn remarks(&self, metas: &[Meta]) -> BTreeSet<[u8; 32]> {
-        let said: BTreeSet<(u64, Vec<u8>)> = self
-            .inner()
-            .map_range(ROOT, keys::comments())
-            .filter_map(|item| match item.id() {
-                ObjId::Id(counter, actor, _) => Some((counter, actor.to_bytes().to_vec())),
-                ObjId::Root => None,
-            })
-            .collect();
-        if said.is_empty() {
+    fn has_comments(&self) -> bool {
+        self.inner().map_range(ROOT, keys::comments()).next().is_some()
+    }
+
+    /// The changes that write one comment, or over one, and do nothing else. Call it inside
+    /// [`guard`] only.
+    pub(crate) fn remarks(&self) -> BTreeSet<[u8; 32]> {
+        if !self.has_comments() {
             return BTreeSet::new();
         }
-        let is_remark = |meta: &&Meta| {
-            meta.start_op == meta.max_op && said.contains(&(meta.start_op, meta.actor.clone()))
-        };
-        metas.iter().filter(is_remark).map(|meta| meta.hash).collect()
+        let changes = self.inner().get_changes(&[]).into_iter();
+        changes.filter(is_remark).map(|change| change.hash().0).collect()
     }
 
     /// The changes of the record's fields that no other builds on: what is said on top of them
     /// brings no two strands together. Call it inside [`guard`] only.
     pub(crate) fn strands(&self, metas: &[Meta]) -> Vec<[u8; 32]> {
         let heads: Vec<_> = self.inner().get_heads().into_iter().map(|head| head.0).collect();
-        let remarks = self.remarks(metas);
+        let remarks = self.remarks();
         if heads.iter().all(|head| !remarks.contains(head)) {
             return heads;
         }
         let hashed = by_hash(metas);
-        let (mut ends, mut open) = (BTreeSet::new(), heads);
+        let (mut ends, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), heads);
         while let Some(next) = open.pop() {
+            // Remarks that build on several others are come to by many ways.
+            if !seen.insert(next) {
+                continue;
+            }
             match hashed.get(&next) {
                 Some(meta) if remarks.contains(&next) => open.extend(&meta.deps),
                 _ => {
@@ -120,10 +118,33 @@ impl Document {
                 }
             }
         }
-        let below = |one: &[u8; 32]| {
-            let others = ends.iter().filter(|other| *other != one);
-            others.clone().any(|other| ancestry::closure(*other, &hashed).contains(one))
-        };
-        ends.iter().filter(|one| !below(one)).copied().collect()
+        let deps = ends.iter().filter_map(|end| hashed.get(end)).flat_map(|meta| &meta.deps);
+        let below = ancestry::closure(deps.copied(), &hashed);
+        ends.difference(&below).copied().collect()
+    }
+}
+
+/// What a change says, under keys that were free.
+fn comments_of(change: &Change) -> Vec<Comment> {
+    let (hash, at) = (change.hash().0, Moment::from_millis(change.timestamp()));
+    let comment = |operation: &Op| {
+        let key = key_of(operation).filter(|_| operation.pred.is_empty())?;
+        let item = keys::comment_item(key)?;
+        let OpType::Put(ScalarValue::Str(text)) = &operation.action else { return None };
+        Some(Comment { item, text: text.chars().take(COMMENT_MAX).collect(), hash, at })
+    };
+    change.decode().operations.iter().filter_map(comment).collect()
+}
+
+fn is_remark(change: &Change) -> bool {
+    let says = |operation: &Op| key_of(operation).is_some_and(keys::is_comment);
+    change.len() == 1 && change.decode().operations.iter().all(says)
+}
+
+/// The key of the record that an operation writes.
+fn key_of(operation: &Op) -> Option<&str> {
+    match (&operation.obj, &operation.key) {
+        (ObjectId::Root, Key::Map(key)) => Some(key),
+        _ => None,
     }
 }

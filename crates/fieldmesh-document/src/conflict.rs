@@ -286,16 +286,17 @@ impl Document {
         }
         let metas = self.metas();
         let hashed = by_hash(&metas);
-        let seen: BTreeSet<_> =
-            tombstones.iter().flat_map(|hash| ancestry::closure(*hash, &hashed)).collect();
-        let is_aware = |meta: &Meta| {
-            seen.contains(&meta.hash)
-                || ancestry::closure(meta.hash, &hashed)
-                    .iter()
-                    .any(|hash| tombstones.contains(hash))
-        };
+        // Who deleted had seen what he builds on, and who builds on a tombstone has seen that.
+        let mut aware = ancestry::closure(tombstones.iter().copied(), &hashed);
+        let mut above: BTreeSet<_> = tombstones.into_iter().collect();
+        for meta in &metas {
+            if meta.deps.iter().any(|dep| above.contains(dep)) {
+                above.insert(meta.hash);
+            }
+        }
+        aware.append(&mut above);
         let unaware: BTreeSet<_> =
-            metas.iter().filter(|meta| !is_aware(meta)).map(|meta| meta.hash).collect();
+            metas.iter().map(|meta| meta.hash).filter(|hash| !aware.contains(hash)).collect();
         if unaware.is_empty() {
             return BTreeMap::new();
         }

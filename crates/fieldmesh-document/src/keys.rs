@@ -67,6 +67,11 @@ pub(crate) fn comment_item(key: &str) -> Option<Uuid> {
     key.strip_prefix(COMMENT_PREFIX)?.split_once('.')?.0.parse().ok()
 }
 
+/// Whether `key` is one of comments, also if it is about nothing.
+pub(crate) fn is_comment(key: &str) -> bool {
+    key.starts_with(COMMENT_PREFIX)
+}
+
 /// All keys of comments.
 pub(crate) fn comments() -> std::ops::Range<String> {
     // The character after the point ends them.

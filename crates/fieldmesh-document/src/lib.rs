@@ -29,7 +29,7 @@ pub mod view;
 pub use actor::actor;
 pub use breach::{BREACHES_MAX, Breach, faults, is_breach_id};
 pub use chunk::{ChunkError, Peeked, peek};
-pub use closing::{CLOSINGS_LOOK_MAX, Closing, Closings};
+pub use closing::{CLOSINGS_FIELDS_MAX, CLOSINGS_LOOK_MAX, CLOSINGS_MAX, Closing, Closings};
 pub use comment::{COMMENT_MAX, COMMENTS_MAX, Comment};
 pub use conflict::{ConflictKind, ConflictValue, FieldConflict, Resolution};
 pub use create::{CreateError, CreateRecord, Identity, RootChange, identify, root_change};

@@ -143,7 +143,7 @@ impl Document {
         let root = root(&metas).ok_or(ReadError::NoRoot)?;
         let mut view = RecordView::empty(self.id, root.at);
         // Nobody has changed the record who only says something.
-        let remarks = self.remarks(&metas);
+        let remarks = self.remarks();
         let edits = metas.iter().filter(|meta| !remarks.contains(&meta.hash));
         view.updated_at = edits.map(|meta| meta.at).max().unwrap_or(root.at);
         for item in self.inner().map_range(ROOT, ..) {

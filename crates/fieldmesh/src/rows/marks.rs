@@ -32,9 +32,6 @@ pub(crate) fn inbox_items(open: bool, after: &str) -> KeyRange {
     if after.is_empty() { all } else { all.after(&inbox_key(after, open)) }
 }
 
-/// The most items of a record that are listed once they have ended, the newest ones.
-const ENDED_MAX: usize = 64;
-
 /// The marks of a record: what competes, what breaks rules, and what has come to an end.
 pub(super) fn marks(
     document: &Document,
@@ -54,7 +51,7 @@ pub(super) fn marks(
     let ended_ones = document.closings(schema).map(|found| found.ended).unwrap_or_default();
     for closing in ended_ones.iter().rev() {
         let is_news = conflicts.iter().all(|found| found.id != closing.item);
-        if ended.len() < ENDED_MAX && is_news && ended.insert(closing.item) {
+        if is_news && ended.insert(closing.item) {
             marks.push(mark(closing.item, false));
         }
     }
