@@ -66,7 +66,7 @@ fn a_log_gone_bad_is_told_costs_nothing_that_others_have_and_other_entries_are_s
         lead.entry("Alder 1", minute, minute);
     }
     hand.meet(&lead);
-    let (segment, size) = segments(&lead).into_iter().max_by_key(|(_, size)| *size).unwrap();
+    let (segment, size) = segments(&lead).pop().unwrap();
     // What is damaged is not the end of the log, which a power cut may tear.
     lead.entry("Alder 1", 900, 1);
     let all = lead.ids("field_entry").len();
@@ -108,7 +108,7 @@ fn whichever_byte_of_the_log_flips_the_home_opens_and_misses_at_most_what_it_hit
         .collect();
     lead.ok(&["record", "field_entry", "--from", &site.file("entries.jsonl", entries)]);
     let all = lead.ids("field_entry");
-    let (segment, size) = segments(&lead).into_iter().max_by_key(|(_, size)| *size).unwrap();
+    let (segment, size) = segments(&lead).pop().unwrap();
     let whole = fs::read(&segment).unwrap();
     let end = whole.iter().rposition(|byte| *byte != 0).unwrap() as u64;
     assert!(end > size / 2);
@@ -162,7 +162,7 @@ fn a_backup_that_lacks_something_is_no_success_and_the_home_made_of_it_says_so()
     for minute in 0..10 {
         lead.entry("Alder 1", minute, minute);
     }
-    let (segment, size) = segments(&lead).into_iter().max_by_key(|(_, size)| *size).unwrap();
+    let (segment, size) = segments(&lead).pop().unwrap();
     // What is damaged is not the end of the log, which a power cut may tear.
     lead.entry("Alder 1", 900, 1);
     for offset in (FRAMES_START + 100..size).step_by(200) {
