@@ -53,6 +53,15 @@ fn what_each_of_two_people_kept_is_not_gone_by_the_word_of_the_other() {
 }
 
 #[test]
+fn whoever_deletes_a_record_counts_on_one_that_is_there_and_is_no_other_thing() {
+    let members = [gone(1, &[2]), live(2, &[3]), live(3, &[]), live(4, &[])];
+    assert_eq!(left_instead(&members, id(4)), Some(id(2)));
+    assert_eq!(left_instead(&members, id(2)), Some(id(4)), "3 is meant beside it");
+    assert_eq!(left_instead(&members, id(1)), None, "it is gone already");
+    assert_eq!(left_instead(&members[..2], id(2)), None, "nothing else is left");
+}
+
+#[test]
 fn a_record_that_one_person_means_beside_the_other_is_not_dropped_by_who_did_not_know() {
     let mut dropped = gone(2, &[1]);
     dropped.kinship.apart_from = ids(&[1]);

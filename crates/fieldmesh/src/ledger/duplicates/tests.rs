@@ -156,3 +156,32 @@ async fn what_each_device_kept_is_asked_again_and_the_one_that_is_taken_comes_ba
         assert!(is_deleted(node, ids[0]).await && !is_deleted(node, ids[1]).await);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_deletes_the_twin_that_somebody_else_kept_is_asked_again() {
+    let crew = Crew::new().await;
+    let ids = crew.twins().await;
+    let item = open(&crew.office).await.remove(0).id;
+    crew.office.resolve(&item, take("B")).await.unwrap();
+    crew.truck.delete(&ids[1].to_string()).await.unwrap();
+    crew.sync().await;
+    for node in [&crew.office, &crew.truck] {
+        assert!(is_deleted(node, ids[0]).await && is_deleted(node, ids[1]).await);
+        assert_eq!(open(node).await.len(), 1);
+    }
+    crew.office.resolve(&item, take("B")).await.unwrap();
+    assert_eq!(open(&crew.office).await, []);
+    crew.office.delete(&ids[1].to_string()).await.unwrap();
+    assert_eq!(open(&crew.office).await, [], "nobody counted on the other one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_who_each_delete_the_twin_of_the_other_are_asked_again() {
+    let crew = Crew::new().await;
+    let ids = crew.twins().await;
+    crew.office.delete(&ids[0].to_string()).await.unwrap();
+    crew.truck.delete(&ids[1].to_string()).await.unwrap();
+    crew.sync().await;
+    assert_eq!(open(&crew.office).await.len(), 1);
+    assert_eq!(open(&crew.truck).await, open(&crew.office).await);
+}
