@@ -62,6 +62,16 @@ fn whoever_deletes_a_record_counts_on_one_that_is_there_and_is_no_other_thing() 
 }
 
 #[test]
+fn who_is_kept_leaves_those_that_are_meant_beside_it() {
+    let members = [live(1, &[2]), live(2, &[]), live(3, &[]), gone(4, &[1])];
+    assert_eq!(gone_for(&members, id(1)), [id(3), id(4)]);
+    assert_eq!(gone_for(&members, id(2)), [id(3), id(4)]);
+    assert_eq!(gone_for(&members, id(3)), [id(1), id(2), id(4)]);
+    let asked = [live(1, &[2]), gone(2, &[1])];
+    assert_eq!((gone_for(&asked, id(1)), gone_for(&asked, id(2))), (vec![id(2)], vec![id(1)]));
+}
+
+#[test]
 fn a_record_that_one_person_means_beside_the_other_is_not_dropped_by_who_did_not_know() {
     let mut dropped = gone(2, &[1]);
     dropped.kinship.apart_from = ids(&[1]);

@@ -270,7 +270,7 @@ impl Ledger {
 
     /// Fails if the record is not read as the version of `target`; looked at again where it is
     /// changed.
-    fn check_target(&self, target: Target<'_>) -> Result<(), Error> {
+    pub(super) fn check_target(&self, target: Target<'_>) -> Result<(), Error> {
         let Some(read) = target.version else { return Ok(()) };
         let version = self.closure(&self.desk(), target.id)?.version(None);
         match read == version {
