@@ -6,8 +6,8 @@ use std::time::Duration;
 use fieldmesh_model::{DocumentId, Role};
 
 use crate::api::{
-    Choice, ConflictQuery, ConflictReport, Edits, InviteOptions, NewRecord, Resolution,
-    SchemaOptions, SchemaStep, SyncOptions, SyncResult,
+    Choice, ConflictQuery, ConflictReport, Edits, ImportOptions, InviteOptions, NewRecord,
+    Resolution, SchemaOptions, SchemaStep, SyncOptions, SyncResult,
 };
 use crate::{Node, TenantOptions};
 
@@ -274,4 +274,30 @@ async fn nobody_settles_records_as_they_were_before_somebody_wrote() {
     let item = open(&crew.office).await.remove(0).id;
     crew.office.resolve(&item, take("A")).await.unwrap();
     assert_eq!(open(&crew.office).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_double_is_found_however_many_records_share_one_of_its_values() {
+    let crew = Crew::new().await;
+    let text = ["pump", "shift", "by"].map(|key| {
+        format!("[[field]]\nkey = \"{key}\"\nkind = \"text\"\nrequired = true\nimmutable = true\n")
+    });
+    let text = format!(
+        "name = \"round\"\nnatural_key = [\"pump\", \"shift\", \"by\"]\n{}\
+         [[unique]]\nfields = [\"pump\", \"shift\"]\n",
+        text.concat()
+    );
+    crew.define(&text).await;
+    let busy = (1..=300).map(|number| format!("P-0,S-{number},Ann\nP-{number},S-0,Ann\n"));
+    let rows = std::iter::once("pump,shift,by\n".to_owned()).chain(busy).collect::<String>();
+    let options = ImportOptions { collection: Some("round".into()), ..ImportOptions::default() };
+    let report = crew.office.import(std::io::Cursor::new(rows), options, |_| {}).await.unwrap();
+    assert_eq!((report.imported, report.refused), (600, 0), "{report:?}");
+    for (node, by) in [(&crew.office, "by=Ann"), (&crew.truck, "by=Bo")] {
+        node.record(record("round", &["pump=P-0", "shift=S-0", by])).await.unwrap();
+    }
+    crew.sync().await;
+    for node in [&crew.office, &crew.truck] {
+        assert_eq!(open(node).await.len(), 1);
+    }
 }
