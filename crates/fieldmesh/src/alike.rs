@@ -95,6 +95,26 @@ fn lost(members: &[Member]) -> BTreeSet<DocumentId> {
     }
 }
 
+/// The record that is left in the place of this one when it is deleted: the first that is there
+/// beside which it is not meant.
+///
+/// Whoever deletes one of several that are alike counts on what is left. Said in the tombstone, it
+/// is asked again if somebody else, who counted on this one, has deleted that.
+pub(crate) fn left_instead(members: &[Member], id: DocumentId) -> Option<DocumentId> {
+    let deleted = members.iter().find(|member| member.id == id && member.is_live())?;
+    let is_left = |other: &&Member| other.id != id && other.is_live() && !other.is_apart(deleted);
+    members.iter().filter(is_left).map(|other| other.id).min()
+}
+
+/// The records that go when this one is kept. Those beside which it is meant stay, unless that is
+/// what is asked: somebody has deleted one of the two.
+pub(crate) fn gone_for(members: &[Member], kept: DocumentId) -> Vec<DocumentId> {
+    let Some(kept) = members.iter().find(|member| member.id == kept) else { return Vec::new() };
+    let stays = |other: &Member| other.is_live() && kept.is_live() && other.is_apart(kept);
+    let gone = members.iter().filter(|other| other.id != kept.id && !stays(other));
+    gone.map(|other| other.id).collect()
+}
+
 /// The id of an item: the same on every replica, whatever came first.
 pub(crate) fn item_id(collection: u16, unique: usize, members: &BTreeSet<DocumentId>) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/duplicate-id/1");

@@ -53,6 +53,25 @@ fn what_each_of_two_people_kept_is_not_gone_by_the_word_of_the_other() {
 }
 
 #[test]
+fn whoever_deletes_a_record_counts_on_one_that_is_there_and_is_no_other_thing() {
+    let members = [gone(1, &[2]), live(2, &[3]), live(3, &[]), live(4, &[])];
+    assert_eq!(left_instead(&members, id(4)), Some(id(2)));
+    assert_eq!(left_instead(&members, id(2)), Some(id(4)), "3 is meant beside it");
+    assert_eq!(left_instead(&members, id(1)), None, "it is gone already");
+    assert_eq!(left_instead(&members[..2], id(2)), None, "nothing else is left");
+}
+
+#[test]
+fn who_is_kept_leaves_those_that_are_meant_beside_it() {
+    let members = [live(1, &[2]), live(2, &[]), live(3, &[]), gone(4, &[1])];
+    assert_eq!(gone_for(&members, id(1)), [id(3), id(4)]);
+    assert_eq!(gone_for(&members, id(2)), [id(3), id(4)]);
+    assert_eq!(gone_for(&members, id(3)), [id(1), id(2), id(4)]);
+    let asked = [live(1, &[2]), gone(2, &[1])];
+    assert_eq!((gone_for(&asked, id(1)), gone_for(&asked, id(2))), (vec![id(2)], vec![id(1)]));
+}
+
+#[test]
 fn a_record_that_one_person_means_beside_the_other_is_not_dropped_by_who_did_not_know() {
     let mut dropped = gone(2, &[1]);
     dropped.kinship.apart_from = ids(&[1]);

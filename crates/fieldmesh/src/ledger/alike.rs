@@ -1,6 +1,7 @@
 //! Records that stand behind another one while nobody has decided about them: lists, counts and
 //! exports have the other one alone, and it says so.
 
+use fieldmesh_document::Kinship;
 use fieldmesh_model::DocumentId;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_store::{Direction, KeyRange, Tree};
@@ -8,6 +9,7 @@ use fieldmesh_store::{Direction, KeyRange, Tree};
 use crate::alike::row::{
     ALIKE_PREFIX, AlikeGroup, AlikeRow, alike_key, behind_id, behind_prefix, is_behind,
 };
+use crate::alike::{Member, left_instead};
 use crate::error::Error;
 use crate::projection::alike::Spot;
 use crate::readers::Kept;
@@ -102,5 +104,33 @@ impl Ledger {
             found.extend(groups.filter(|group| group.members.contains(&id)));
         }
         Ok(found)
+    }
+
+    /// The record in whose favour this one is deleted, where they are alike and nobody has decided
+    /// about them; `kinship_of` tells what the records say of each other.
+    pub(super) fn left_instead(
+        &self,
+        id: DocumentId,
+        schema: &Collection,
+        record: &RecordRow,
+        mut kinship_of: impl FnMut(DocumentId) -> Result<Option<Kinship>, Error>,
+    ) -> Result<Option<DocumentId>, Error> {
+        for group in self.groups_of(id, schema, record)? {
+            let mut members = Vec::with_capacity(group.members.len());
+            for id in group.members {
+                members.extend(kinship_of(id)?.map(|kinship| Member { id, kinship }));
+            }
+            if let Some(left) = left_instead(&members, id) {
+                return Ok(Some(left));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a record says of others; none where it is not there.
+    pub(super) fn kinship(&self, id: DocumentId) -> Result<Option<Kinship>, Error> {
+        let document = self.document(id)?;
+        let said = document.map(|document| document.kinship()).transpose();
+        said.map_err(|error| Error::store(&error))
     }
 }

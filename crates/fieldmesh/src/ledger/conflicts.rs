@@ -105,8 +105,12 @@ impl Ledger {
                     && (is_alike_meant || report.kind != KIND_DUPLICATE)
             };
             for report in page.iter().filter(is_choice) {
-                let record = self.settle_conflict(&report.id, &Resolution::Take(choice.clone()))?;
-                records.insert(record.id, record);
+                match self.settle_conflict(&report.id, &Resolution::Take(choice.clone())) {
+                    Ok(record) => records.insert(record.id, record),
+                    // One before it has ended it as well.
+                    Err(Error::NotFound { kind: "conflict", .. }) => None,
+                    Err(error) => return Err(error),
+                };
             }
         }
         Ok(records.into_values().collect())

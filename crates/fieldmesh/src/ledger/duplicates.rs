@@ -9,9 +9,11 @@ use fieldmesh_model::{DocumentId, Edit, Fields, Value};
 use serde_json::{Map, Value as Json};
 
 use crate::alike::row::AlikeGroup;
+use crate::alike::{Member, gone_for};
 use crate::api::{
     Choice, ConflictReport, ConflictValue, DuplicateReport, Edits, Record, Resolution,
 };
+use crate::changes::version;
 use crate::error::Error;
 use crate::rows::RecordRow;
 use crate::schema;
@@ -47,18 +49,19 @@ impl Ledger {
         for id in &group.members {
             let Some(row) = self.row_by(&policy, *id)? else { continue };
             let Some(record) = row.record else { continue };
-            read.push((*id, self.schema(row.scope.collection), record));
+            let read_as = version(&row.changes);
+            read.push((*id, self.schema(row.scope.collection), record, read_as));
         }
         // What was purged a moment ago may not be taken out so far.
-        let Some((first, schema, record)) = read.first().filter(|_| read.len() > 1) else {
+        let Some((first, schema, record, _)) = read.first().filter(|_| read.len() > 1) else {
             return Ok(None);
         };
         let name = names.of_unshown(self, schema, record).unwrap_or_else(|| first.short());
         let (record, collection) = (*first, schema.name.clone());
-        let differ = differing(&read.iter().map(|(_, _, record)| &record.fields));
+        let differ = differing(&read.iter().map(|(_, _, record, _)| &record.fields));
         let mut report = item(group.item, KIND_DUPLICATE, record, collection, name);
         let mut records = Vec::with_capacity(read.len());
-        for (number, (id, schema, record)) in read.into_iter().enumerate() {
+        for (number, (id, schema, record, read_as)) in read.into_iter().enumerate() {
             let device = record.device;
             let held = differ.iter().map(|key| {
                 let value = record.fields.get(key).map_or(Json::Null, Value::to_json);
@@ -73,7 +76,8 @@ impl Ledger {
                 fields: Map::new(),
                 saw: None,
             });
-            records.push(self.to_record(id, &schema, record, names));
+            let record = self.to_record(id, &schema, record, names);
+            records.push(Record { version: Some(read_as), ..record });
         }
         let differ = differ.into_iter().collect();
         report.duplicate = Some(DuplicateReport { records, differ, more: group.more });
@@ -86,7 +90,8 @@ impl Ledger {
     /// record that is kept.
     ///
     /// What is kept is written before anything is deleted, and each step is taken once only: a
-    /// crash leaves the item open, and the same command ends it.
+    /// crash leaves the item open, and the same command ends it. Nothing is written where a record
+    /// is another than the report shows.
     pub(super) fn settle_duplicate(
         &self,
         view: u64,
@@ -99,16 +104,17 @@ impl Ledger {
         let policy = self.policy();
         let schema = schema::named(&policy, &report.collection)?;
         for record in records {
+            self.check_target(as_read(record, view)).map_err(|error| looked_at(error, report))?;
             self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
         }
-        let target = |id| Target { id, view, version: None };
         let ids: Vec<DocumentId> = records.iter().map(|record| record.id).collect();
-        let others_of = |id| ids.iter().copied().filter(|other| *other != id).collect::<Vec<_>>();
         let (kept, edits) = match resolution {
             Resolution::Take(Choice::Both) => {
-                let apart = ids.iter().map(|id| {
-                    self.change(target(*id), &schema, |document, actor, at| {
-                        document.tell_apart(actor, at, &others_of(*id))
+                let apart = records.iter().map(|record| {
+                    let others = ids.iter().copied().filter(|other| *other != record.id);
+                    let others: Vec<DocumentId> = others.collect();
+                    self.change(as_read(record, view), &schema, |document, actor, at| {
+                        document.tell_apart(actor, at, &others)
                     })
                 });
                 let apart = apart.collect::<Result<Vec<_>, _>>()?;
@@ -120,18 +126,36 @@ impl Ledger {
                 (ids[0], self.merged(&schema, ids[0], assignments)?)
             }
         };
-        let others = others_of(kept);
+        let record = self.keep_one(view, &schema, (records, kept), &edits);
+        record.map_err(|error| looked_at(error, report))
+    }
+
+    /// Keeps one of these records, with these edits, and deletes the others for it.
+    fn keep_one(
+        &self,
+        view: u64,
+        schema: &Collection,
+        (records, kept): (&[Record], DocumentId),
+        edits: &[Edit],
+    ) -> Result<Record, Error> {
+        let mut members = Vec::with_capacity(records.len());
+        for Record { id, .. } in records {
+            members.extend(self.kinship(*id)?.map(|kinship| Member { id: *id, kinship }));
+        }
+        let gone = gone_for(&members, kept);
         let user = self.user();
-        let mut record = self.change(target(kept), &schema, |document, actor, at| {
-            document.keep_over(actor, at, &others)
+        let first = records.iter().find(|record| record.id == kept);
+        let first = first.ok_or_else(|| self.no_record(kept))?;
+        let mut record = self.change(as_read(first, view), schema, |document, actor, at| {
+            document.keep_over(actor, at, &gone)
         })?;
         if !edits.is_empty() {
-            record = self.change(target(kept), &schema, |document, actor, at| {
-                document.edit(&schema, actor, at, &edits)
+            record = self.change(as_read(&record, view), schema, |document, actor, at| {
+                document.edit(schema, actor, at, edits)
             })?;
         }
-        for other in others {
-            self.change(target(other), &schema, |document, actor, at| {
+        for other in records.iter().filter(|record| gone.contains(&record.id)) {
+            self.change(as_read(other, view), schema, |document, actor, at| {
                 document.give_way(actor, at, user, kept)
             })?;
         }
@@ -176,6 +200,21 @@ impl Ledger {
                 reason: format!("none of the records is that one; choose {labels}, or both"),
             }
         })
+    }
+}
+
+/// A record that is to be changed only if it is as it was read.
+fn as_read(record: &Record, view: u64) -> Target<'_> {
+    Target { id: record.id, view, version: record.version.as_deref() }
+}
+
+/// What to tell somebody who decides on what is there no more.
+fn looked_at(error: Error, report: &ConflictReport) -> Error {
+    match error {
+        Error::Stale { id, .. } => Error::Usage {
+            reason: format!("{} of {} has changed meanwhile; look again", id.short(), report.id),
+        },
+        error => error,
     }
 }
 

@@ -127,9 +127,10 @@ impl Ledger {
     /// As [`Self::delete`], if the record is read as `version`.
     pub(crate) fn delete_if(&self, id: DocumentId, version: Option<&str>) -> Result<Record, Error> {
         let target = self.target(id, version);
-        let (schema, _) = self.editable(&self.policy(), id)?;
+        let (schema, record) = self.editable(&self.policy(), id)?;
         let user = self.user();
-        self.change(target, &schema, |document, actor, at| document.delete(actor, at, user, None))
+        let left = self.left_instead(id, &schema, &record, |id| self.kinship(id))?;
+        self.change(target, &schema, |document, actor, at| document.delete(actor, at, user, left))
     }
 
     /// Takes a deletion back.
@@ -269,7 +270,7 @@ impl Ledger {
 
     /// Fails if the record is not read as the version of `target`; looked at again where it is
     /// changed.
-    fn check_target(&self, target: Target<'_>) -> Result<(), Error> {
+    pub(super) fn check_target(&self, target: Target<'_>) -> Result<(), Error> {
         let Some(read) = target.version else { return Ok(()) };
         let version = self.closure(&self.desk(), target.id)?.version(None);
         match read == version {

@@ -316,11 +316,23 @@ impl Write<'_> {
     ) -> Result<Held, Error> {
         let by = self.ledger.creator(user);
         let settles = self.settling.remove(&id);
+        let left = self.left_instead(id)?;
         self.change(&self.ledger.policy(), id, version, |document, schema, actor| {
             if settles {
                 document.settling_deletion(schema);
             }
-            document.delete(actor, at, by, None).map_err(|error| refused(&error))
+            document.delete(actor, at, by, left).map_err(|error| refused(&error))
+        })
+    }
+
+    /// The record in whose favour this one is deleted, by what was written here too.
+    fn left_instead(&mut self, id: DocumentId) -> Result<Option<DocumentId>, Error> {
+        let ledger = self.ledger;
+        let Some(opened) = self.opened(id)? else { return Ok(None) };
+        let (schema, record) = (ledger.schema(opened.scope.collection), opened.record.clone());
+        ledger.left_instead(id, &schema, &record, |other| {
+            let said = self.opened(other)?.map(|opened| opened.document.kinship()).transpose();
+            said.map_err(|error| Error::store(&error))
         })
     }
 

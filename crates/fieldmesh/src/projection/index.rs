@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fieldmesh_model::catalogue::{practice, wells};
 use fieldmesh_model::natural_key::unique_keys;
-use fieldmesh_model::schema::{Collection, Field, Kind};
+use fieldmesh_model::schema::{Collection, Field, Kind, Unique};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 use fieldmesh_store::{Store, Tree, WriteSet};
 
@@ -141,10 +141,20 @@ fn is_numbered(collection: u16) -> bool {
 }
 
 /// The keyed hashes of the groups of fields by which duplicates of a record are found, apart from
-/// those that its natural key covers.
+/// those that are found by other entries.
 pub(crate) fn group_hashes(store: &Store, schema: &Collection, fields: &Fields) -> Vec<[u8; 16]> {
     let groups = unique_keys(schema, fields, &[]).into_iter();
     groups.filter_map(|(number, bytes)| group_hash(store, schema, number, &bytes)).collect()
+}
+
+/// Whether records that share all values of a group stand next to each other in the index.
+///
+/// One field tells as much alone. Where the natural key covers the group, a record's id does; a
+/// time among the values is found by any other of them and the time, which costs no row more.
+fn has_group_entries(schema: &Collection, unique: &Unique) -> bool {
+    let has_time = schema.time_field.as_ref().is_some_and(|field| unique.fields.contains(field));
+    let is_covered = !schema.natural_key.is_empty() && (unique.extended || has_time);
+    unique.fields.len() > 1 && !is_covered
 }
 
 /// The keyed hash of one of these groups by its canonical bytes; none where it has no such entries.
@@ -154,7 +164,7 @@ pub(super) fn group_hash(
     number: usize,
     bytes: &[u8],
 ) -> Option<[u8; 16]> {
-    if !schema.natural_key.is_empty() || schema.unique[number].fields.len() < 2 {
+    if !has_group_entries(schema, &schema.unique[number]) {
         return None;
     }
     let parts = [&schema.number.to_be_bytes()[..], &[u8::try_from(number).unwrap_or(0)], bytes];

@@ -1,19 +1,20 @@
 //! Records that were made for one thing, on real nodes: found on every device, settled on any.
 
+use std::path::Path;
 use std::time::Duration;
 
 use fieldmesh_model::{DocumentId, Role};
 
 use crate::api::{
-    Choice, ConflictQuery, ConflictReport, Edits, InviteOptions, NewRecord, Resolution,
-    SyncOptions, SyncResult,
+    Choice, ConflictQuery, ConflictReport, Edits, ImportOptions, InviteOptions, NewRecord,
+    Resolution, SchemaOptions, SchemaStep, SyncOptions, SyncResult,
 };
 use crate::{Node, TenantOptions};
 
 mod counted;
 
 struct Crew {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     office: Node,
     truck: Node,
     address: String,
@@ -25,6 +26,14 @@ fn record(collection: &str, assignments: &[&str]) -> NewRecord {
     NewRecord { collection: collection.into(), assignments, ..NewRecord::default() }
 }
 
+async fn join(office: &Node, folder: &Path, name: &str) -> Node {
+    let valid = Duration::from_secs(600);
+    let options = InviteOptions { role: Role::Manager, user: None, valid, count: 1 };
+    let invitation = office.invite(options).await.unwrap().remove(0).invitation;
+    let builder = Node::builder(folder.join(name)).passphrase("one");
+    builder.join(&invitation, Some(name.into())).await.unwrap().0
+}
+
 impl Crew {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -32,22 +41,22 @@ impl Crew {
         let builder = Node::builder(folder.path().join("office")).passphrase("one");
         let (office, _) = builder.create_tenant(options).await.unwrap();
         let address = office.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
-        let valid = Duration::from_secs(600);
-        let options = InviteOptions { role: Role::Manager, user: None, valid, count: 1 };
-        let invitation = office.invite(options).await.unwrap().remove(0).invitation;
-        let builder = Node::builder(folder.path().join("truck")).passphrase("one");
-        let (truck, _) = builder.join(&invitation, Some("truck".into())).await.unwrap();
+        let truck = join(&office, folder.path(), "truck").await;
         let well = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
         let well = office.record(record("well", &well)).await.unwrap().id;
-        let crew = Self { _folder: folder, office, truck, address, well };
+        let crew = Self { folder, office, truck, address, well };
         crew.sync().await;
         crew
     }
 
     async fn sync(&self) {
+        self.sync_of(&self.truck).await;
+    }
+
+    async fn sync_of(&self, node: &Node) {
         let with = vec![self.address.clone()];
         let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
-        let report = self.truck.sync(options, |_| {}).await.unwrap();
+        let report = node.sync(options, |_| {}).await.unwrap();
         assert_eq!(report.result, SyncResult::Ok, "{report:?}");
     }
 
@@ -57,6 +66,21 @@ impl Crew {
         let at = format!("recordedAt=2026-03-01T08:{minute:02}:00Z");
         let assignments = [&*well, "entryType=PRODUCTION", &*at, &*oil];
         node.record(record("field_entry", &assignments)).await.unwrap().id
+    }
+
+    /// A collection of whose records no two share a code, and no two a tag.
+    async fn valves(&self) {
+        let text = "name = \"valve\"\n[[field]]\nkey = \"code\"\nkind = \"text\"\n\
+                    [[field]]\nkey = \"tag\"\nkind = \"text\"\n\
+                    [[unique]]\nfields = [\"code\"]\n[[unique]]\nfields = [\"tag\"]\n";
+        self.define(text).await;
+    }
+
+    async fn define(&self, text: &str) {
+        let (text, step) = (text.to_owned(), SchemaStep::Apply);
+        let options = SchemaOptions { text, step, ..SchemaOptions::default() };
+        self.office.schema(options).await.unwrap();
+        self.sync().await;
     }
 
     /// One entry on each device, of one thing, by id.
@@ -154,5 +178,126 @@ async fn what_each_device_kept_is_asked_again_and_the_one_that_is_taken_comes_ba
     for node in [&crew.office, &crew.truck] {
         assert_eq!(open(node).await, []);
         assert!(is_deleted(node, ids[0]).await && !is_deleted(node, ids[1]).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_deletes_the_twin_that_somebody_else_kept_is_asked_again() {
+    let crew = Crew::new().await;
+    let ids = crew.twins().await;
+    let item = open(&crew.office).await.remove(0).id;
+    crew.office.resolve(&item, take("B")).await.unwrap();
+    crew.truck.delete(&ids[1].to_string()).await.unwrap();
+    crew.sync().await;
+    for node in [&crew.office, &crew.truck] {
+        assert!(is_deleted(node, ids[0]).await && is_deleted(node, ids[1]).await);
+        assert_eq!(open(node).await.len(), 1);
+    }
+    crew.office.resolve(&item, take("B")).await.unwrap();
+    assert_eq!(open(&crew.office).await, []);
+    crew.office.delete(&ids[1].to_string()).await.unwrap();
+    assert_eq!(open(&crew.office).await, [], "nobody counted on the other one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_who_each_delete_the_twin_of_the_other_are_asked_again() {
+    let crew = Crew::new().await;
+    let ids = crew.twins().await;
+    crew.office.delete(&ids[0].to_string()).await.unwrap();
+    crew.truck.delete(&ids[1].to_string()).await.unwrap();
+    crew.sync().await;
+    assert_eq!(open(&crew.office).await.len(), 1);
+    assert_eq!(open(&crew.truck).await, open(&crew.office).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_alike_in_two_ways_are_settled_by_one_command() {
+    let crew = Crew::new().await;
+    crew.valves().await;
+    for node in [&crew.office, &crew.truck] {
+        node.record(record("valve", &["code=V-1", "tag=T-1"])).await.unwrap();
+    }
+    crew.sync().await;
+    let query = || ConflictQuery { kind: Some("duplicate".into()), ..ConflictQuery::default() };
+    assert_eq!(crew.office.conflicts(query()).await.unwrap().len(), 2);
+    let kept = crew.office.resolve_all(query(), Choice::Latest).await.unwrap();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(crew.office.conflicts(query()).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_meant_beside_the_one_that_is_kept_stays() {
+    let crew = Crew::new().await;
+    crew.valves().await;
+    let van = join(&crew.office, crew.folder.path(), "van").await;
+    crew.sync_of(&van).await;
+    let mut ids = Vec::new();
+    for (node, tag) in [(&crew.office, "tag=1"), (&crew.truck, "tag=2"), (&van, "tag=3")] {
+        ids.push(node.record(record("valve", &["code=V-1", tag])).await.unwrap().id);
+    }
+    crew.sync().await;
+    let item = open(&crew.office).await.remove(0).id;
+    crew.office.resolve(&item, Resolution::Take(Choice::Both)).await.unwrap();
+    crew.sync_of(&van).await;
+    let found = open(&crew.office).await.remove(0);
+    let records = &found.duplicate.as_ref().unwrap().records;
+    assert_eq!(records.len(), 3);
+    let label = records.iter().position(|it| it.id == ids[0]).unwrap();
+    crew.office.resolve(&found.id, take(&found.values[label].label)).await.unwrap();
+    assert_eq!(open(&crew.office).await, []);
+    for (id, gone) in ids.into_iter().zip([false, false, true]) {
+        assert_eq!(is_deleted(&crew.office, id).await, gone);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_settles_records_as_they_were_before_somebody_wrote() {
+    let crew = Crew::new().await;
+    let ids = crew.twins().await;
+    let read = open(&crew.office).await.remove(0);
+    let edits = || Edits { assignments: vec!["gasVolume=2".into()], ..Edits::default() };
+    let both = || Resolution::Take(Choice::Both);
+    for id in ids {
+        crew.office.edit(&id.to_string(), edits()).await.unwrap();
+        for resolution in
+            [take("A"), take("B"), both(), Resolution::Set(vec!["oilVolume=1".into()])]
+        {
+            let ledger = crew.office.ledger();
+            let refused =
+                ledger.settle_duplicate(ledger.projector.view_number(), &read, &resolution);
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("look again"), "{refused}");
+        }
+        let read = crew.office.show(&id.to_string()).await.unwrap();
+        assert!(!read.deleted);
+    }
+    let item = open(&crew.office).await.remove(0).id;
+    crew.office.resolve(&item, take("A")).await.unwrap();
+    assert_eq!(open(&crew.office).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_double_is_found_however_many_records_share_one_of_its_values() {
+    let crew = Crew::new().await;
+    let text = ["pump", "shift", "by"].map(|key| {
+        format!("[[field]]\nkey = \"{key}\"\nkind = \"text\"\nrequired = true\nimmutable = true\n")
+    });
+    let text = format!(
+        "name = \"round\"\nnatural_key = [\"pump\", \"shift\", \"by\"]\n{}\
+         [[unique]]\nfields = [\"pump\", \"shift\"]\n",
+        text.concat()
+    );
+    crew.define(&text).await;
+    let busy = (1..=300).map(|number| format!("P-0,S-{number},Ann\nP-{number},S-0,Ann\n"));
+    let rows = std::iter::once("pump,shift,by\n".to_owned()).chain(busy).collect::<String>();
+    let options = ImportOptions { collection: Some("round".into()), ..ImportOptions::default() };
+    let report = crew.office.import(std::io::Cursor::new(rows), options, |_| {}).await.unwrap();
+    assert_eq!((report.imported, report.refused), (600, 0), "{report:?}");
+    for (node, by) in [(&crew.office, "by=Ann"), (&crew.truck, "by=Bo")] {
+        node.record(record("round", &["pump=P-0", "shift=S-0", by])).await.unwrap();
+    }
+    crew.sync().await;
+    for node in [&crew.office, &crew.truck] {
+        assert_eq!(open(node).await.len(), 1);
     }
 }

@@ -6,6 +6,7 @@
 
 use super::*;
 use crate::alike::row::{ALIKE_PREFIX, AlikeRow};
+use crate::alike::{Member, left_instead};
 use crate::ledger::is_breach;
 
 type Changes = BTreeMap<DocumentId, Vec<Vec<u8>>>;
@@ -15,10 +16,20 @@ type Changes = BTreeMap<DocumentId, Vec<Vec<u8>>>;
 enum Say {
     Keep(usize),
     All,
+    Delete(usize),
     Nothing,
 }
 
-const SAYINGS: [Say; 5] = [Say::Keep(0), Say::Keep(1), Say::Keep(2), Say::All, Say::Nothing];
+const SAYINGS: [Say; 8] = [
+    Say::Keep(0),
+    Say::Keep(1),
+    Say::Keep(2),
+    Say::All,
+    Say::Delete(0),
+    Say::Delete(1),
+    Say::Delete(2),
+    Say::Nothing,
+];
 
 /// What follows in a view for records that are alike.
 #[derive(Debug, PartialEq)]
@@ -102,18 +113,35 @@ fn wells_alike(crew: &Crew, count: u8) -> (Changes, Vec<Batch>) {
     (changes, batches)
 }
 
+fn load(id: DocumentId, changes: &[Vec<u8>]) -> Document {
+    Document::load(id, changes.iter().map(Vec::as_slice)).unwrap()
+}
+
+fn members(known: &Changes) -> Vec<Member> {
+    let member = |(id, changes): (&DocumentId, &Vec<Vec<u8>>)| Member {
+        id: *id,
+        kinship: load(*id, changes).kinship().unwrap(),
+    };
+    known.iter().map(member).collect()
+}
+
 /// What somebody who knows `known` writes, as the ledger does.
 fn say(crew: &Crew, epoch: u64, known: &Changes, say: Say) -> Vec<Leaf> {
     let ids: Vec<DocumentId> = known.keys().copied().collect();
     let actor = actor(crew.keys[1].device(), Epoch(epoch));
     let (at, user) = (at(usize::try_from(epoch).unwrap()), UserId::from_bytes([4; 16]));
     let write = |(id, changes): (&DocumentId, &Vec<Vec<u8>>)| {
-        let mut document = Document::load(*id, changes.iter().map(Vec::as_slice)).unwrap();
+        let mut document = load(*id, changes);
         let others: Vec<DocumentId> = ids.iter().copied().filter(|other| other != id).collect();
         let change = match say {
             Say::Keep(kept) if ids[kept] == *id => document.keep_over(actor, at, &others),
             Say::Keep(kept) => document.give_way(actor, at, user, ids[kept]),
             Say::All => document.tell_apart(actor, at, &others),
+            Say::Delete(gone) if ids[gone] == *id => {
+                let left = left_instead(&members(known), *id);
+                document.delete(actor, at, user, left)
+            }
+            Say::Delete(_) => Ok(None),
             Say::Nothing => Ok(None),
         };
         Some(Leaf { document: *id, change: change.unwrap()? })
@@ -136,11 +164,20 @@ fn entries(batches: &[Batch]) -> Vec<Entry> {
     batches.iter().map(|batch| Entry::Batch(batch.encode())).collect()
 }
 
-/// Whether what these people say, who know nothing of each other, is one thing.
+/// Whether what these people say, who know nothing of each other, is one thing: they keep the same
+/// record and delete no other than those that go then; or all but one are deleted, and nobody
+/// counted on one of those that is gone by the word of somebody who counted on another.
 fn agree(said: &[Say]) -> bool {
-    let mut said = said.iter().filter(|say| **say != Say::Nothing);
-    let first = said.next();
-    first.is_some() && said.all(|say| Some(say) == first)
+    let is_any = |say: Say| said.contains(&say);
+    let kept: Vec<usize> = (0..3).filter(|kept| is_any(Say::Keep(*kept))).collect();
+    let deleted: Vec<usize> = (0..3).filter(|gone| is_any(Say::Delete(*gone))).collect();
+    match (&kept[..], is_any(Say::All)) {
+        ([], true) => deleted.is_empty(),
+        ([kept], false) => !deleted.contains(kept),
+        // Who deletes the first counts on the second, and everybody else on the first.
+        ([], false) => deleted == [1, 2] || deleted == [0, 2],
+        _ => false,
+    }
 }
 
 /// The log of what these people say, who know nothing of each other, and all that is known then.
