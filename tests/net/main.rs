@@ -30,7 +30,6 @@ mod lan;
 mod loopback;
 mod namespaces;
 mod newer;
-mod no_udp;
 mod older;
 mod partial;
 mod places;

@@ -12,8 +12,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("linux-keyutils", &["fieldmesh"]),
     ("axum", &["fieldmesh-http", "fieldmesh-loopback", "fieldmesh-cli", "sync-relay"]),
     ("tower-http", &["fieldmesh-http"]),
-    ("tokio-rustls", &["fieldmesh-http", "fieldmesh-net"]),
-    ("yamux", &["fieldmesh-net"]),
+    ("tokio-rustls", &["fieldmesh-http"]),
     ("sqlx", &["sync-relay"]),
     ("tokio-postgres", &["sync-relay"]),
 ];

@@ -10,9 +10,8 @@ use tokio::sync::Mutex;
 use crate::closed::{CloseCode, ClosedReason};
 use crate::lane::{self, Arrivals, LaneError};
 use crate::stream::{Receiver, Sender};
-use crate::tcp::Channel;
-use crate::transport::Transport;
-use crate::wire::Wire;
+
+const CHANNEL_LABEL: &[u8] = b"fieldmesh/channel/1";
 
 /// Which side opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +28,7 @@ pub enum Side {
 /// dropped. Whether the device is a member still is for the policy to say.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    wire: Wire,
+    quic: quinn::Connection,
     tenant: TenantId,
     peer: DeviceId,
     side: Side,
@@ -41,11 +40,11 @@ pub struct Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ConnectionStats {
-    /// Bytes sent, everything included but the headers of UDP or TCP.
+    /// UDP payload bytes sent, everything included.
     pub bytes_sent: u64,
-    /// Bytes received, counted in the same way.
+    /// UDP payload bytes received, everything included.
     pub bytes_received: u64,
-    /// Packets that were lost; over TCP nobody says.
+    /// Packets that were lost.
     pub packets_lost: u64,
     /// The present estimate of a round trip.
     pub round_trip: Duration,
@@ -53,10 +52,16 @@ pub struct ConnectionStats {
 
 impl Connection {
     /// `None` if the connection ended before the handshake was over.
-    pub(crate) fn new(wire: Wire, tenant: TenantId, peer: DeviceId, side: Side) -> Option<Self> {
-        let channel_key = wire.key(Channel::Peer)?;
+    pub(crate) fn new(
+        quic: quinn::Connection,
+        tenant: TenantId,
+        peer: DeviceId,
+        side: Side,
+    ) -> Option<Self> {
+        let mut channel_key = [0; 32];
+        quic.export_keying_material(&mut channel_key, CHANNEL_LABEL, &[]).ok()?;
         let arrivals = Arc::default();
-        Some(Self { wire, tenant, peer, side, channel_key, arrivals })
+        Some(Self { quic, tenant, peer, side, channel_key, arrivals })
     }
 
     /// The device at the other end.
@@ -74,19 +79,15 @@ impl Connection {
         self.side
     }
 
-    /// What it travels over.
-    pub const fn transport(&self) -> Transport {
-        self.wire.transport()
-    }
-
     /// A key that only the two ends of this connection know.
     pub const fn channel_key(&self) -> [u8; 32] {
         self.channel_key
     }
 
-    /// Where the peer is at present; over QUIC it changes when it moves to another network.
+    /// Where the peer is at present; changes when it moves to another network.
     pub fn remote_address(&self) -> SocketAddr {
-        self.wire.remote_address()
+        let address = self.quic.remote_address();
+        SocketAddr::new(address.ip().to_canonical(), address.port())
     }
 
     /// The one control stream of the connection, to be called once on each side.
@@ -100,11 +101,12 @@ impl Connection {
     /// The reason why the connection ended.
     pub async fn control(&self) -> Result<(Sender, Receiver), ClosedReason> {
         let (sender, receiver) = match self.side {
-            Side::Dialled => self.wire.open_control().await?,
-            Side::Accepted => self.wire.accept_control().await?,
+            Side::Dialled => self.quic.open_bi().await?,
+            Side::Accepted => self.quic.accept_bi().await?,
         };
+        let sender = Sender::new(sender);
         sender.set_priority(lane::PRIORITY_CONTROL);
-        Ok((sender, receiver))
+        Ok((sender, Receiver::new(receiver)))
     }
 
     /// Opens the data stream of a lane, to be called once for each code below
@@ -117,7 +119,7 @@ impl Connection {
     ///
     /// [`LaneError::Unknown`] for a code that is none, else why the connection ended.
     pub async fn open_lane(&self, code: u8) -> Result<Sender, LaneError> {
-        lane::open(&self.wire, code).await
+        lane::open(&self.quic, code).await
     }
 
     /// The next lane that the other side has opened: its code, and its stream behind the byte that
@@ -130,7 +132,7 @@ impl Connection {
     ///
     /// Any error but [`LaneError::Stream`] means that the connection is over.
     pub async fn accept_lane(&self) -> Result<(u8, Receiver), LaneError> {
-        self.arrivals.lock().await.next(&self.wire).await
+        self.arrivals.lock().await.next(&self.quic).await
     }
 
     /// Opens a stream for data whose writer names the lane itself; the other side learns of it by
@@ -141,7 +143,7 @@ impl Connection {
     /// The reason why the connection ended.
     #[cfg(test)]
     pub(crate) async fn open_data(&self) -> Result<Sender, ClosedReason> {
-        self.wire.open_data().await
+        Ok(Sender::new(self.quic.open_uni().await?))
     }
 
     /// The next stream for data that the other side has opened, the byte that names its lane
@@ -152,26 +154,32 @@ impl Connection {
     /// The reason why the connection ended.
     #[cfg(test)]
     pub(crate) async fn accept_data(&self) -> Result<Receiver, ClosedReason> {
-        self.wire.accept_data().await
+        Ok(Receiver::new(self.quic.accept_uni().await?))
     }
 
     /// Ends the connection at once; what was written and not yet received is lost.
     pub fn close(&self, code: CloseCode, reason: &str) {
-        self.wire.close(code, reason);
+        self.quic.close(code.to_varint(), reason.as_bytes());
     }
 
     /// Waits for the end of the connection.
     pub async fn closed(&self) -> ClosedReason {
-        self.wire.closed().await
+        self.quic.closed().await.into()
     }
 
     /// Why the connection ended, if it has.
     pub fn close_reason(&self) -> Option<ClosedReason> {
-        self.wire.close_reason()
+        self.quic.close_reason().map(ClosedReason::from)
     }
 
     /// What the connection has carried.
     pub fn stats(&self) -> ConnectionStats {
-        self.wire.stats()
+        let stats = self.quic.stats();
+        ConnectionStats {
+            bytes_sent: stats.udp_tx.bytes,
+            bytes_received: stats.udp_rx.bytes,
+            packets_lost: stats.path.lost_packets,
+            round_trip: self.quic.rtt(),
+        }
     }
 }
