@@ -283,7 +283,7 @@ fn write_group(appender: &mut Appender, group: Vec<Request>) {
     if group.is_empty() {
         return;
     }
-    // A group is of one kind, see `next_group`.
+    // A group is of one kind, see `take_group`.
     let room = group.first().map_or(Room::Ordinary, |request| request.room);
     let mut packed = Vec::new();
     let mut waiting = Vec::with_capacity(group.len());

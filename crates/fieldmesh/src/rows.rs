@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::Error;
 
-pub(crate) use self::marks::{inbox_id, inbox_items, inbox_key};
+pub(crate) use self::marks::{ended_of, inbox_id, inbox_items, inbox_key};
 
 /// One document: where its changes lie, and its record as it reads at the moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

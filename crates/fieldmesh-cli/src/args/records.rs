@@ -159,7 +159,8 @@ pub(crate) struct ListArgs {
     /// Only records that have an open conflict.
     #[arg(long)]
     pub(crate) conflict: bool,
-    /// Also records that stand behind another one that was made for the same thing.
+    /// Also records that stand behind another one that was made for the same thing; where only one
+    /// of them may fit, they are listed anyway.
     #[arg(long)]
     pub(crate) duplicates: bool,
     /// Deleted records instead of the others.

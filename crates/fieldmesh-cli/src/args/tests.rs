@@ -247,7 +247,7 @@ fn a_side_of_a_conflict_is_a_letter_or_a_word() {
 
 #[test]
 fn kinds_are_written_as_reports_write_them() {
-    for kind in ["field", "deleted-and-edited", "rule", "parallel", "quarantine"] {
+    for kind in ["field", "duplicate", "deleted-and-edited", "rule", "parallel", "quarantine"] {
         let Command::Conflicts(args) = command(&["conflicts", "--kind", kind]) else {
             panic!("not conflicts")
         };

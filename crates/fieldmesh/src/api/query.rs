@@ -56,7 +56,8 @@ pub struct ListQuery {
     #[serde(default)]
     pub partial: bool,
     /// Also records that stand behind another one which was made for the same thing, while nobody
-    /// has decided about them.
+    /// has decided about them. Queries by device, author, safety or a field in which such records
+    /// may differ have them anyway.
     #[serde(default)]
     pub duplicates: bool,
 }

@@ -243,8 +243,7 @@ impl Ledger {
         let view = document.view(&schema).map_err(|error| failed(&error))?;
         let breaches = document.breaches(&schema, &view).map_err(|error| failed(&error))?;
         items.extend(breaches.into_iter().map(|breach| telling.breach(breach)));
-        let ended = document.closings(&schema).map(|found| found.ended).unwrap_or_default();
-        telling.ended(ended, &mut items);
+        telling.ended(rows::ended_of(&document, &schema), &mut items);
         if let Some(record) = &row.record {
             items.extend(self.duplicates_of(id, &schema, record, names)?);
         }

@@ -14,7 +14,7 @@ use crate::author::{Unsealed, priority_of};
 use crate::changes::version;
 use crate::clock;
 use crate::error::Error;
-use crate::rows::RecordRow;
+use crate::rows::{self, RecordRow};
 use crate::schema;
 
 use super::create::is_who;
@@ -158,7 +158,7 @@ impl Ledger {
         let policy = self.policy();
         let schema = self.schema(row.scope.collection);
         let history = document.history(&schema).map_err(|error| Error::store(&error))?;
-        let ended = document.closings(&schema).map(|found| found.ended).unwrap_or_default();
+        let ended = rows::ended_of(&document, &schema);
         let ended_by = |hash: [u8; 32], is_settled: bool| {
             let ended = ended.iter().filter(|it| it.hash == hash && it.is_settled == is_settled);
             ended.map(|it| it.item.to_string()).collect()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fieldmesh_document::{Document, ReadError, RecordView};
+use fieldmesh_document::{Closing, Document, ReadError, RecordView};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_store::KeyRange;
 
@@ -47,13 +47,20 @@ pub(super) fn marks(
     let mut marks: Vec<_> = conflicts.iter().map(|found| mark(found.id, found.is_open())).collect();
     marks.extend(document.breaches(schema, view)?.into_iter().map(|breach| mark(breach.id, true)));
     let mut ended = BTreeSet::new();
-    // What the past cannot be read for must not hide the record of today.
-    let ended_ones = document.closings(schema).map(|found| found.ended).unwrap_or_default();
-    for closing in ended_ones.iter().rev() {
+    for closing in ended_of(document, schema).iter().rev() {
         let is_news = conflicts.iter().all(|found| found.id != closing.item);
         if is_news && ended.insert(closing.item) {
             marks.push(mark(closing.item, false));
         }
     }
     Ok(marks)
+}
+
+/// How the conflicts of a record ended; nothing, and a line in the log, where the past cannot be
+/// read for it: that must not hide the record of today.
+pub(crate) fn ended_of(document: &Document, schema: &Collection) -> Vec<Closing> {
+    let found = document.closings(schema).inspect_err(|error| {
+        tracing::warn!(document = %document.id().short(), %error, "how conflicts ended is unknown");
+    });
+    found.map(|found| found.ended).unwrap_or_default()
 }
