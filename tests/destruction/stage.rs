@@ -12,6 +12,8 @@ use crate::site::Site;
 const SHIM: &str = include_str!("shim.c");
 /// The file of a store that only takes room.
 const RESERVE: &str = "reserve";
+/// The file of a home with the port where it listened last.
+const PORT: &str = "port";
 /// The well that all entries are about.
 pub(crate) const WELL: &str = "Alder 1";
 
@@ -81,10 +83,13 @@ impl Stage {
         [lead, hand]
     }
 
-    /// Copies the home of a device into a folder of its own.
+    /// Copies the home of a device into a folder of its own. The copy listens elsewhere: peers in
+    /// another try remember the port of the original, and would take the copy for it.
     pub(crate) fn copy(&self, device: &Device, folder: &Path) -> Device {
         let home = folder.join(&device.name);
         copy(&device.home, &home);
+        // Whoever has listened nowhere so far has none.
+        let _ = fs::remove_file(home.join(PORT));
         device.at_home(home)
     }
 

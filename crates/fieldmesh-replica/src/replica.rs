@@ -266,7 +266,7 @@ impl Replica {
             tenant: self.config.tenant.tag(),
             store: self.config.store,
             store_epoch: self.config.store_epoch,
-            conversation: id.0,
+            conversation: self.rivals.number(now),
             ingest_window: self.ingest_window,
             filter: filter.clone(),
             versions: self.versions,

@@ -15,10 +15,19 @@ use crate::limits::{FRESH_MILLIS, LINKS_PER_PEER_MAX, PROBE_MILLIS};
 /// Better links that are being probed: the worse one, and since when.
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
+    /// The number of the newest conversation of this device.
+    newest: u64,
     probes: BTreeMap<LinkId, (LinkId, Moment)>,
 }
 
 impl Rivals {
+    /// The number of a conversation that begins: greater than any before, also than those of an
+    /// earlier run, whose links the peer may take for alive for a while.
+    pub(super) fn number(&mut self, now: Moment) -> u64 {
+        self.newest = now.to_u48().max(self.newest + 1);
+        self.newest
+    }
+
     pub(super) fn forget(&mut self, link: LinkId) {
         self.probes.retain(|better, (worse, _)| *better != link && *worse != link);
     }

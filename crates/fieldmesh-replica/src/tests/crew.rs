@@ -362,6 +362,24 @@ impl Crew {
         }
     }
 
+    /// A node is killed and starts anew, with links counted from one again; nobody else knows.
+    pub(crate) fn kill(&mut self, node: usize) {
+        let is_dead =
+            |end: &(usize, LinkId), other: &(usize, LinkId)| end.0 == node || other.0 == node;
+        let dead: Vec<_> = self
+            .ends
+            .iter()
+            .filter(|(end, other)| is_dead(end, other))
+            .map(|(end, _)| *end)
+            .collect();
+        for end in dead {
+            self.ends.remove(&end);
+            self.wires.remove(&end);
+        }
+        self.next_link = 1;
+        self.nodes[node].restart();
+    }
+
     pub(crate) fn cut(&mut self, node: usize, link: LinkId) {
         let Some((other, end)) = self.ends.remove(&(node, link)) else { return };
         self.ends.remove(&(other, end));

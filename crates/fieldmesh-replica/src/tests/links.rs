@@ -80,6 +80,21 @@ fn a_dead_better_link_gives_way_to_a_worse_one_that_lives() {
 }
 
 #[test]
+fn who_starts_anew_at_once_is_not_turned_away_for_its_own_dead_link() {
+    let (mut crew, _) = Crew::new(2);
+    for _ in 0..3 {
+        crew.connect(0, 1);
+        crew.run();
+    }
+    crew.kill(0);
+    crew.now += 10;
+    let (alive, alive_end) = crew.connect(0, 1);
+    crew.run();
+    assert_eq!(open_links(&crew), [vec![alive], vec![alive_end]]);
+    assert!(crew.nodes[0].in_step().is_some());
+}
+
+#[test]
 fn a_silent_peer_is_given_up_and_a_number_in_use_is_refused() {
     let (mut crew, _) = Crew::new(2);
     let (link, end) = crew.connect(0, 1);

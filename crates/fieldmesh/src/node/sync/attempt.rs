@@ -39,6 +39,8 @@ pub(super) struct Seen {
     pub(super) before: LinkStats,
     /// Whether this device lets it carry only a part.
     pub(super) is_part: bool,
+    /// Its numbers when both last held the same in this pass; they stay when the link ends.
+    pub(super) agreed: Option<LinkStats>,
     pub(super) life: Life,
 }
 

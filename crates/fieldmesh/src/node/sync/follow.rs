@@ -58,22 +58,24 @@ impl Pass<'_> {
                 let _ = self.redial(index);
             }
             Life::InStep(stats) => {
-                attempt.state = State::InStep(*stats);
-                let contacts = &self.node.inner.contacts;
-                match seen.is_part {
-                    true => contacts.answered(seen.device, &attempt.address),
-                    false => contacts.succeeded(seen.device, &attempt.address),
-                }
+                let stats = *stats;
+                self.agree(index, link, stats);
             }
             Life::Down(reason) => {
                 let device = seen.device;
-                let other = self.links.iter().find(|(_, other)| {
-                    other.device == device && !matches!(other.life, Life::Down(_))
-                });
+                let of_device = || self.links.iter().filter(|(_, other)| other.device == device);
+                let other = of_device().find(|(_, other)| !matches!(other.life, Life::Down(_)));
                 if let Some((other, seen)) = other {
                     attempt.link = Some(*other);
                     attempt.before = seen.before;
                     return true;
+                }
+                // Of two links that were dialled at once one is given up; the other one may have
+                // done all there was to do, and ended, before this one was known.
+                let agreed = of_device().find_map(|(other, seen)| Some((*other, seen.agreed?)));
+                if let Some((other, stats)) = agreed {
+                    self.agree(index, other, stats);
+                    return false;
                 }
                 // A peer that shut this device out is asked once more whether that is all it knows.
                 let (reason, may_redial) = (reason.clone(), !attempt.is_redialled);
@@ -83,6 +85,19 @@ impl Pass<'_> {
             }
         }
         false
+    }
+
+    /// An attempt has come to its end: both held the same over `link`.
+    fn agree(&mut self, index: usize, link: LinkId, stats: LinkStats) {
+        let attempt = &mut self.attempts[index];
+        let Some(seen) = self.links.get(&link) else { return };
+        (attempt.link, attempt.before) = (Some(link), seen.before);
+        attempt.state = State::InStep(stats);
+        let contacts = &self.node.inner.contacts;
+        match seen.is_part {
+            true => contacts.answered(seen.device, &attempt.address),
+            false => contacts.succeeded(seen.device, &attempt.address),
+        }
     }
 
     /// Has an attempt go on over a new connection; false where only the peer can make one.
@@ -133,7 +148,7 @@ impl Pass<'_> {
         match event {
             MeshEvent::Linked { link, device, address, is_part } => {
                 let before = LinkStats::default();
-                let seen = Seen { device, before, is_part, life: Life::Up };
+                let seen = Seen { device, before, is_part, agreed: None, life: Life::Up };
                 self.links.entry(link).or_insert(seen);
                 self.linked(link, device, address);
             }
@@ -185,6 +200,12 @@ impl Pass<'_> {
             // A link from before the pass may finish what it was at; that is not this comparison.
             && (seen.life != Life::Old || matches!(life, Life::Down(_)))
         {
+            let is_enough = !(seen.is_part && self.node.inner.watch.is_lifted());
+            if let Life::InStep(stats) = life
+                && is_enough
+            {
+                seen.agreed = Some(stats);
+            }
             seen.life = life;
         }
         for attempt in &mut self.attempts {
@@ -301,6 +322,46 @@ mod tests {
         assert!(pass.attempts[0].state == State::Trying);
         pass.run(&options, &mut events, None, &mut |_| {}).await;
         assert!(matches!(pass.attempts[0].state, State::InStep(_)));
+        drop(pass);
+        scene.end().await;
+    }
+
+    /// The peer dialled first, did all there was to do and left, before the dial to it was over;
+    /// then it gave that second link up.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_sync_that_is_done_has_not_failed_because_a_second_link_was_given_up() {
+        let scene = Scene::new().await;
+        let (device, address) = (scene.lead.inner.ledger.device(), scene.address.clone());
+        let options = SyncOptions { mdns: false, ..SyncOptions::default() };
+        let mut pass = Pass::new(&scene.truck, &options);
+        pass.attempts.push(Attempt {
+            device: None,
+            address: address.clone(),
+            link: None,
+            is_chance: true,
+            before: LinkStats::default(),
+            state: State::Trying,
+            is_redialled: false,
+        });
+        pass.dialled.insert(address.clone());
+        let (first, second) = (LinkId(901), LinkId(902));
+        let linked = |link| {
+            let address = address.clone();
+            MeshEvent::Linked { link, device, address, is_part: false }
+        };
+        let ended = |link| MeshEvent::Unlinked { link, reason: "another link is kept".into() };
+        let stats = LinkStats { batches_received: 3, ..LinkStats::default() };
+        for event in [
+            linked(first),
+            MeshEvent::Replica(Event::InStep { link: first, stats }),
+            ended(first),
+            linked(second),
+            ended(second),
+        ] {
+            pass.happened(event, &mut |_| {});
+        }
+        pass.dialled((address.clone(), Ok((second, device))));
+        assert!(pass.attempts[0].state == State::InStep(stats));
         drop(pass);
         scene.end().await;
     }

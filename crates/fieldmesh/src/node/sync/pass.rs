@@ -101,7 +101,8 @@ impl<'a> Pass<'a> {
                 continue;
             }
             let (device, before, is_part) = (link.device, link.stats, link.part.is_some());
-            self.links.insert(link.id, Seen { device, before, is_part, life: Life::Old });
+            let seen = Seen { device, before, is_part, agreed: None, life: Life::Old };
+            self.links.insert(link.id, seen);
             connected.insert(link.device, (link.id, link.address, link.stats));
         }
         for (device, known) in targets {
@@ -312,7 +313,7 @@ impl<'a> Pass<'a> {
             let attempt = &mut self.attempts[index];
             attempt.state = State::Trying;
             if let Some(seen) = attempt.link.and_then(|link| self.links.get_mut(&link)) {
-                seen.life = Life::Up;
+                (seen.life, seen.agreed) = (Life::Up, None);
             }
         }
         self.node.inner.mesh.urgent(Call::Input(Input::Resync { link: None }));
