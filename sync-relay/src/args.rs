@@ -20,7 +20,7 @@ use self::backup::{BackupArgs, ChosenArgs, RestoreArgs, VerifyArgs};
 use self::fleet::FleetArgs;
 use self::http::HttpArgs;
 use self::user::UserCommand;
-use crate::settings::LogFormat;
+use crate::settings::{LogFormat, TcpSaid};
 
 /// Stores and forwards the batches of many tenants, and opens none of their documents.
 #[derive(Debug, Parser)]
@@ -126,6 +126,10 @@ pub(crate) struct ListenArgs {
     /// The UDP address for devices [default: port 7843 of every address, IPv6 and IPv4].
     #[arg(long, env = "SYNC_RELAY_QUIC", value_name = "ADDR")]
     pub(crate) quic: Option<SocketAddr>,
+    /// The TCP address for devices in networks that let no UDP through, or `off` [default: that of
+    /// --quic].
+    #[arg(long, env = "SYNC_RELAY_TCP", value_name = "ADDR|off")]
+    pub(crate) tcp: Option<TcpSaid>,
     /// An address at which devices reach this relay, for invitations; may be given again. Without
     /// a port it is that of --quic [default: this machine's own addresses].
     #[arg(

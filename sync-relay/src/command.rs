@@ -6,6 +6,7 @@ mod device;
 mod fleet;
 mod invite;
 mod log;
+mod port;
 mod run;
 mod tenant;
 mod upkeep;
@@ -13,18 +14,15 @@ mod user;
 
 use std::time::Duration;
 
-use fieldmesh::Listener;
 use fieldmesh::api::Problem;
 use tokio::time::Instant;
 
-use crate::address;
 use crate::args::{Cli, Command, DeviceCommand, TenantCommand};
 use crate::client::Client;
 use crate::data::{DataFolder, NotHeld};
 use crate::exit::Failure;
 use crate::log::{Life, Lines};
-use crate::problem;
-use crate::relay::{OPEN_TENANTS_MAX_DEFAULT, Port, Relay};
+use crate::relay::{OPEN_TENANTS_MAX_DEFAULT, Relay};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
@@ -108,22 +106,6 @@ impl Context<'_> {
                 Err(not_held) => return Err(not_held.into()),
             }
         }
-    }
-
-    /// Opens the port for devices.
-    async fn open_port(&self) -> Result<Port, Problem> {
-        let address = self.settings.quic;
-        let opened = async {
-            let listener = Listener::bind(address).await?;
-            let bound = listener.local_addr()?;
-            Ok::<_, fieldmesh::Error>((listener, bound))
-        };
-        let (listener, bound) = opened.await.map_err(|error| {
-            let reason = error.problem().detail;
-            problem::failed(format!("{reason}; give another address with --quic"))
-        })?;
-        let advertised = address::advertised(&self.settings.public_addresses, bound);
-        Ok(Port { listener, advertised })
     }
 }
 

@@ -61,12 +61,18 @@ struct PerTenant {
     value: fn(&TenantMeasures) -> Option<u64>,
 }
 
-const PER_TENANT: [PerTenant; 8] = [
+const PER_TENANT: [PerTenant; 9] = [
     PerTenant {
         name: "connections",
         kind: "gauge",
         help: "Devices and relays connected.",
         value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.connections),
+    },
+    PerTenant {
+        name: "connections_over_tcp",
+        kind: "gauge",
+        help: "Those of them whose network lets no UDP through.",
+        value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.connections_over_tcp),
     },
     PerTenant {
         name: "batches_stored",
@@ -180,6 +186,7 @@ mod tests {
     fn every_measure_has_its_help_its_kind_and_a_line_a_tenant() {
         let vitals = Vitals {
             connections: 3,
+            connections_over_tcp: 1,
             batches: 1_200,
             bytes_received: 70_000,
             bytes_sent: 5,
@@ -217,6 +224,7 @@ mod tests {
             "sync_relay_tenants_broken 1",
             "# TYPE sync_relay_received_bytes_total counter",
             "sync_relay_connections{tenant=\"a1a1a1a1\"} 3",
+            "sync_relay_connections_over_tcp{tenant=\"a1a1a1a1\"} 1",
             "sync_relay_batches_stored{tenant=\"a1a1a1a1\"} 1200",
             "sync_relay_stored_bytes{tenant=\"a1a1a1a1\"} 4096",
             "sync_relay_received_bytes_total{tenant=\"a1a1a1a1\"} 70000",

@@ -4,17 +4,20 @@
 
 mod file;
 mod http;
+mod tcp;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use fieldmesh::api::Problem;
+use fieldmesh_net::TcpPort;
 use fieldmesh_net::address::PORT_DEFAULT;
 use serde::Deserialize;
 
 use self::http::HttpSaid;
 pub(crate) use self::http::HttpSettings;
+pub(crate) use self::tcp::{TcpPlan, TcpSaid, not_over_tcp};
 use crate::address;
 use crate::args::{Cli, Command};
 use crate::problem;
@@ -41,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// The UDP address for devices.
     pub(crate) quic: SocketAddr,
+    /// The TCP address for those in networks that let no UDP through.
+    pub(crate) tcp: TcpPort,
     /// The port for HTTP.
     pub(crate) http: HttpSettings,
     /// Where devices reach this relay; its own addresses where empty.
@@ -58,6 +63,7 @@ pub(crate) struct Settings {
 struct Said {
     data: Option<PathBuf>,
     quic: Option<SocketAddr>,
+    tcp: Option<TcpSaid>,
     #[serde(skip)]
     http: HttpSaid,
     public_addresses: Option<Vec<String>>,
@@ -100,6 +106,7 @@ impl Settings {
         Ok(Self {
             data: said.data.or(in_file.data).unwrap_or_else(|| "data".into()),
             quic: said.quic.or(in_file.quic).unwrap_or_else(quic_default),
+            tcp: TcpSaid::port(said.tcp.or(in_file.tcp)),
             http: said.http.merge(in_file.http)?,
             public_addresses,
             open_tenants_max,
@@ -125,6 +132,7 @@ impl Said {
         Self {
             data: cli.global.data.clone(),
             quic: listen.and_then(|listen| listen.quic),
+            tcp: listen.and_then(|listen| listen.tcp),
             http: run.map(|args| HttpSaid::on(&args.http)).unwrap_or_default(),
             public_addresses: public_addresses.filter(|addresses| !addresses.is_empty()),
             open_tenants_max: run.and_then(|args| args.open_tenants_max),
@@ -153,6 +161,7 @@ mod tests {
         let settings = Settings::merge(Said::default(), Said::default()).unwrap();
         assert_eq!(settings.data, PathBuf::from("data"));
         assert_eq!(settings.quic.to_string(), "[::]:7843");
+        assert_eq!(settings.tcp, TcpPort::Beside);
         assert_eq!(settings.http.address.to_string(), "127.0.0.1:7880");
         assert_eq!(settings.log_format, LogFormat::Text);
         assert_eq!(settings.open_tenants_max, 500);
@@ -161,13 +170,14 @@ mod tests {
 
     #[test]
     fn the_command_line_wins_over_the_file_setting_by_setting() {
-        let text = "data = '/srv/relay'\nquic = '0.0.0.0:99'\nhttp = '127.0.0.1:98'\n\
+        let text = "data = '/srv/relay'\nquic = '0.0.0.0:99'\ntcp = 'off'\nhttp = '127.0.0.1:98'\n\
                     public_addresses = ['a.example.org']\nopen_tenants_max = 20\nlog = 'info'\nlog_format = 'json'";
         let line = "sync-relay --log warn run --quic 127.0.0.1:7 --public b.example.org";
         let settings = Settings::merge(on(line), file::parse(text).unwrap()).unwrap();
         let expected = Settings {
             data: "/srv/relay".into(),
             quic: "127.0.0.1:7".parse().unwrap(),
+            tcp: TcpPort::Off,
             http: settings.http.clone(),
             public_addresses: vec!["b.example.org".into()],
             open_tenants_max: 20,

@@ -103,6 +103,16 @@ impl Lan {
         }
     }
 
+    /// Lets no UDP out of a host: nothing is said to whoever sends it.
+    pub(crate) fn block_udp(&self, host: &str) {
+        ip(&["-n", &self.namespace(host), "rule", "add", "ipproto", "udp", "blackhole"]).unwrap();
+    }
+
+    /// Lets it out again.
+    pub(crate) fn open_udp(&self, host: &str) {
+        ip(&["-n", &self.namespace(host), "rule", "del", "ipproto", "udp", "blackhole"]).unwrap();
+    }
+
     /// Pulls the cable of a host out of the switch.
     pub(crate) fn unplug(&self, host: &str) {
         self.switch_port(host, "down");

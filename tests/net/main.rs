@@ -30,6 +30,7 @@ mod lan;
 mod loopback;
 mod namespaces;
 mod newer;
+mod no_udp;
 mod older;
 mod partial;
 mod places;

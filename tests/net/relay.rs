@@ -72,8 +72,13 @@ impl Relay {
 
     /// Starts it on an address of devices.
     pub(crate) fn start_at(&self, address: &str) -> RunningRelay {
+        self.start_with(address, &[])
+    }
+
+    /// The same with more to be said.
+    pub(crate) fn start_with(&self, address: &str, more: &[&str]) -> RunningRelay {
         let arguments = ["--json", "run", "--http", "127.0.0.1:0", "--quic", address];
-        let mut running = self.start_command(&arguments, None);
+        let mut running = self.start_command(&[&arguments, more].concat(), None);
         let ready = serde_json::from_str(&running.line()).unwrap();
         RunningRelay { running, ready }
     }
@@ -105,6 +110,11 @@ impl RunningRelay {
     /// Where devices reach it.
     pub(crate) fn address(&self) -> String {
         self.ready["quic"].as_str().unwrap().to_owned()
+    }
+
+    /// What it said when it was ready.
+    pub(crate) const fn ready(&self) -> &Json {
+        &self.ready
     }
 
     /// Where `/healthz` and `/metrics` are.

@@ -12,7 +12,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("linux-keyutils", &["fieldmesh"]),
     ("axum", &["fieldmesh-http", "fieldmesh-loopback", "fieldmesh-cli", "sync-relay"]),
     ("tower-http", &["fieldmesh-http"]),
-    ("tokio-rustls", &["fieldmesh-http"]),
+    ("tokio-rustls", &["fieldmesh-http", "fieldmesh-net"]),
+    ("yamux", &["fieldmesh-net"]),
     ("sqlx", &["sync-relay"]),
     ("tokio-postgres", &["sync-relay"]),
 ];

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-/// The UDP port that relays and devices listen on unless told otherwise.
+/// The port of UDP that relays and devices listen on unless told otherwise, and relays of TCP too.
 pub const PORT_DEFAULT: u16 = 7843;
 /// How long looking up a name may take.
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,6 +1,7 @@
 //! Why a connection ended, as a person or a retry loop can use it.
 
 use std::fmt;
+use std::io;
 
 use quinn::{ConnectionError, TransportErrorCode, VarInt};
 
@@ -55,7 +56,7 @@ impl CloseCode {
         Self::Busy,
     ];
 
-    const fn number(self) -> u32 {
+    pub(crate) const fn number(self) -> u32 {
         match self {
             Self::Done => 0,
             Self::Shutdown => 1,
@@ -69,7 +70,7 @@ impl CloseCode {
         }
     }
 
-    fn from_number(number: u64) -> Self {
+    pub(crate) fn from_number(number: u64) -> Self {
         Self::KNOWN
             .into_iter()
             .find(|code| u64::from(code.number()) == number)
@@ -141,15 +142,14 @@ impl From<ConnectionError> for ClosedReason {
             ConnectionError::LocallyClosed => Self::Here,
             ConnectionError::TimedOut => Self::TimedOut,
             ConnectionError::VersionMismatch => Self::OtherProtocol,
-            ConnectionError::ApplicationClosed(close) => Self::There {
-                code: CloseCode::from_number(close.error_code.into_inner()),
-                text: clean(&close.reason),
-            },
-            ConnectionError::ConnectionClosed(close) => {
-                alert_from_peer(close.error_code).unwrap_or_else(|| Self::lost(&close))
+            ConnectionError::ApplicationClosed(close) => {
+                Self::said(CloseCode::from_number(close.error_code.into_inner()), &close.reason)
             }
+            ConnectionError::ConnectionClosed(close) => alert_of(close.error_code)
+                .and_then(alert_from_peer)
+                .unwrap_or_else(|| Self::lost(&close)),
             ConnectionError::TransportError(error) => {
-                alert_from_here(error.code).unwrap_or_else(|| Self::lost(&error))
+                alert_of(error.code).and_then(alert_from_here).unwrap_or_else(|| Self::lost(&error))
             }
             ConnectionError::Reset => Self::lost(&"reset by the other side"),
             ConnectionError::CidsExhausted => Self::lost(&"no connection ids are left"),
@@ -158,13 +158,47 @@ impl From<ConnectionError> for ClosedReason {
 }
 
 impl ClosedReason {
-    fn lost(detail: &dyn fmt::Display) -> Self {
+    /// What the other side said when it ended the connection.
+    pub(crate) fn said(code: CloseCode, text: &[u8]) -> Self {
+        Self::There { code, text: clean(text) }
+    }
+
+    /// Why TLS over TCP, or TCP itself, failed.
+    pub(crate) fn of_io(error: &io::Error) -> Self {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let known = match tls {
+            Some(rustls::Error::AlertReceived(alert)) => alert_from_peer(u8::from(*alert).into()),
+            Some(rustls::Error::InvalidCertificate(_)) => Some(Self::Impostor),
+            Some(rustls::Error::NoApplicationProtocol) => Some(Self::OtherProtocol),
+            Some(_) => None,
+            None => (error.kind() == io::ErrorKind::TimedOut).then_some(Self::TimedOut),
+        };
+        known.unwrap_or_else(|| Self::lost(error))
+    }
+
+    /// Whether whoever answered has said who it is, or what is wrong with this device.
+    pub(crate) const fn is_verdict(&self) -> bool {
+        match self {
+            Self::There { .. }
+            | Self::TenantNotServed
+            | Self::CertificateRefused
+            | Self::Impostor
+            | Self::OtherProtocol => true,
+            Self::Here | Self::TimedOut | Self::Lost { .. } => false,
+        }
+    }
+
+    pub(crate) fn lost(detail: &dyn fmt::Display) -> Self {
         Self::Lost { detail: clean(detail.to_string().as_bytes()) }
     }
 }
 
-fn alert_from_peer(code: TransportErrorCode) -> Option<ClosedReason> {
-    match u64::from(code).checked_sub(ALERT_BASE)? {
+fn alert_of(code: TransportErrorCode) -> Option<u64> {
+    u64::from(code).checked_sub(ALERT_BASE)
+}
+
+fn alert_from_peer(alert: u64) -> Option<ClosedReason> {
+    match alert {
         // A server that knows no certificate for the name denies access.
         ALERT_ACCESS_DENIED | ALERT_UNRECOGNIZED_NAME => Some(ClosedReason::TenantNotServed),
         ALERT_BAD_CERTIFICATE
@@ -178,8 +212,8 @@ fn alert_from_peer(code: TransportErrorCode) -> Option<ClosedReason> {
     }
 }
 
-fn alert_from_here(code: TransportErrorCode) -> Option<ClosedReason> {
-    match u64::from(code).checked_sub(ALERT_BASE)? {
+fn alert_from_here(alert: u64) -> Option<ClosedReason> {
+    match alert {
         ALERT_BAD_CERTIFICATE
         | ALERT_UNSUPPORTED_CERTIFICATE
         | ALERT_CERTIFICATE_UNKNOWN

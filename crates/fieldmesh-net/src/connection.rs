@@ -10,8 +10,9 @@ use tokio::sync::Mutex;
 use crate::closed::{CloseCode, ClosedReason};
 use crate::lane::{self, Arrivals, LaneError};
 use crate::stream::{Receiver, Sender};
-
-const CHANNEL_LABEL: &[u8] = b"fieldmesh/channel/1";
+use crate::tcp::Channel;
+use crate::transport::Transport;
+use crate::wire::Wire;
 
 /// Which side opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +29,7 @@ pub enum Side {
 /// dropped. Whether the device is a member still is for the policy to say.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    quic: quinn::Connection,
+    wire: Wire,
     tenant: TenantId,
     peer: DeviceId,
     side: Side,
@@ -40,11 +41,11 @@ pub struct Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ConnectionStats {
-    /// UDP payload bytes sent, everything included.
+    /// Bytes sent, everything included but the headers of UDP or TCP.
     pub bytes_sent: u64,
-    /// UDP payload bytes received, everything included.
+    /// Bytes received, counted in the same way.
     pub bytes_received: u64,
-    /// Packets that were lost.
+    /// Packets that were lost; over TCP nobody says.
     pub packets_lost: u64,
     /// The present estimate of a round trip.
     pub round_trip: Duration,
@@ -52,16 +53,10 @@ pub struct ConnectionStats {
 
 impl Connection {
     /// `None` if the connection ended before the handshake was over.
-    pub(crate) fn new(
-        quic: quinn::Connection,
-        tenant: TenantId,
-        peer: DeviceId,
-        side: Side,
-    ) -> Option<Self> {
-        let mut channel_key = [0; 32];
-        quic.export_keying_material(&mut channel_key, CHANNEL_LABEL, &[]).ok()?;
+    pub(crate) fn new(wire: Wire, tenant: TenantId, peer: DeviceId, side: Side) -> Option<Self> {
+        let channel_key = wire.key(Channel::Peer)?;
         let arrivals = Arc::default();
-        Some(Self { quic, tenant, peer, side, channel_key, arrivals })
+        Some(Self { wire, tenant, peer, side, channel_key, arrivals })
     }
 
     /// The device at the other end.
@@ -79,15 +74,19 @@ impl Connection {
         self.side
     }
 
+    /// What it travels over.
+    pub const fn transport(&self) -> Transport {
+        self.wire.transport()
+    }
+
     /// A key that only the two ends of this connection know.
     pub const fn channel_key(&self) -> [u8; 32] {
         self.channel_key
     }
 
-    /// Where the peer is at present; changes when it moves to another network.
+    /// Where the peer is at present; over QUIC it changes when it moves to another network.
     pub fn remote_address(&self) -> SocketAddr {
-        let address = self.quic.remote_address();
-        SocketAddr::new(address.ip().to_canonical(), address.port())
+        self.wire.remote_address()
     }
 
     /// The one control stream of the connection, to be called once on each side.
@@ -101,12 +100,11 @@ impl Connection {
     /// The reason why the connection ended.
     pub async fn control(&self) -> Result<(Sender, Receiver), ClosedReason> {
         let (sender, receiver) = match self.side {
-            Side::Dialled => self.quic.open_bi().await?,
-            Side::Accepted => self.quic.accept_bi().await?,
+            Side::Dialled => self.wire.open_control().await?,
+            Side::Accepted => self.wire.accept_control().await?,
         };
-        let sender = Sender::new(sender);
         sender.set_priority(lane::PRIORITY_CONTROL);
-        Ok((sender, Receiver::new(receiver)))
+        Ok((sender, receiver))
     }
 
     /// Opens the data stream of a lane, to be called once for each code below
@@ -119,7 +117,7 @@ impl Connection {
     ///
     /// [`LaneError::Unknown`] for a code that is none, else why the connection ended.
     pub async fn open_lane(&self, code: u8) -> Result<Sender, LaneError> {
-        lane::open(&self.quic, code).await
+        lane::open(&self.wire, code).await
     }
 
     /// The next lane that the other side has opened: its code, and its stream behind the byte that
@@ -132,7 +130,7 @@ impl Connection {
     ///
     /// Any error but [`LaneError::Stream`] means that the connection is over.
     pub async fn accept_lane(&self) -> Result<(u8, Receiver), LaneError> {
-        self.arrivals.lock().await.next(&self.quic).await
+        self.arrivals.lock().await.next(&self.wire).await
     }
 
     /// Opens a stream for data whose writer names the lane itself; the other side learns of it by
@@ -143,7 +141,7 @@ impl Connection {
     /// The reason why the connection ended.
     #[cfg(test)]
     pub(crate) async fn open_data(&self) -> Result<Sender, ClosedReason> {
-        Ok(Sender::new(self.quic.open_uni().await?))
+        self.wire.open_data().await
     }
 
     /// The next stream for data that the other side has opened, the byte that names its lane
@@ -154,32 +152,26 @@ impl Connection {
     /// The reason why the connection ended.
     #[cfg(test)]
     pub(crate) async fn accept_data(&self) -> Result<Receiver, ClosedReason> {
-        Ok(Receiver::new(self.quic.accept_uni().await?))
+        self.wire.accept_data().await
     }
 
     /// Ends the connection at once; what was written and not yet received is lost.
     pub fn close(&self, code: CloseCode, reason: &str) {
-        self.quic.close(code.to_varint(), reason.as_bytes());
+        self.wire.close(code, reason);
     }
 
     /// Waits for the end of the connection.
     pub async fn closed(&self) -> ClosedReason {
-        self.quic.closed().await.into()
+        self.wire.closed().await
     }
 
     /// Why the connection ended, if it has.
     pub fn close_reason(&self) -> Option<ClosedReason> {
-        self.quic.close_reason().map(ClosedReason::from)
+        self.wire.close_reason()
     }
 
     /// What the connection has carried.
     pub fn stats(&self) -> ConnectionStats {
-        let stats = self.quic.stats();
-        ConnectionStats {
-            bytes_sent: stats.udp_tx.bytes,
-            bytes_received: stats.udp_rx.bytes,
-            packets_lost: stats.path.lost_packets,
-            round_trip: self.quic.rtt(),
-        }
+        self.wire.stats()
     }
 }

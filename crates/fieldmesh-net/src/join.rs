@@ -10,9 +10,12 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 
 use crate::closed::{CloseCode, ClosedReason};
-use crate::endpoint::{DialError, Endpoint};
-use crate::stream::{Receiver, Sender, StreamError};
+use crate::dial::DialError;
+use crate::endpoint::Endpoint;
+use crate::stream::{Sender, StreamError};
+use crate::tcp::Channel;
 use crate::tls::{self, Anchor};
+use crate::wire::Wire;
 
 /// How long the issuer waits for the request.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,8 +23,6 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the issuer waits until its answer has arrived.
 pub const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
-
-const CHANNEL_LABEL: &[u8] = b"fieldmesh/join/1";
 
 /// A join that did not come about.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +63,7 @@ pub enum JoinError {
 /// A device that wants to join, on the issuer's side.
 #[derive(Debug)]
 pub struct JoinConnection {
-    quic: quinn::Connection,
+    wire: Wire,
     tenant: TenantId,
     channel: [u8; 32],
     answer: Option<Sender>,
@@ -88,13 +89,13 @@ impl Endpoint {
         let config = tls::join_config(anchor.clone())
             .map_err(|error| DialError::Tls { detail: error.to_string() })?;
         let server_name = tls::server_name(&invitation.tag());
-        let quic = self.connect(address, config, &server_name).await?;
-        let channel = channel(&quic).ok_or(ClosedReason::Here)?;
+        let wire = self.connect(address, config, &server_name).await?;
+        let channel = wire.key(Channel::Join).ok_or(ClosedReason::Here)?;
         let request = JoinRequest::new(invitation, &channel, keys, device_name);
-        let answer = timeout(ANSWER_TIMEOUT, ask(&quic, &request))
+        let answer = timeout(ANSWER_TIMEOUT, ask(&wire, &request))
             .await
             .map_err(|_| JoinError::TimedOut { after: ANSWER_TIMEOUT })??;
-        quic.close(CloseCode::Done.to_varint(), b"");
+        wire.close(CloseCode::Done, "");
         let granted = match answer {
             JoinAnswer::Granted(granted) => granted,
             JoinAnswer::Refused(refusal) => return Err(JoinError::Refused(refusal)),
@@ -111,9 +112,9 @@ impl Endpoint {
 }
 
 impl JoinConnection {
-    pub(crate) fn new(quic: quinn::Connection, tenant: TenantId) -> Option<Self> {
-        let channel = channel(&quic)?;
-        Some(Self { quic, tenant, channel, answer: None })
+    pub(crate) fn new(wire: Wire, tenant: TenantId) -> Option<Self> {
+        let channel = wire.key(Channel::Join)?;
+        Some(Self { wire, tenant, channel, answer: None })
     }
 
     /// The tenant that the device wants to join.
@@ -128,8 +129,7 @@ impl JoinConnection {
 
     /// Where the device is.
     pub fn remote_address(&self) -> SocketAddr {
-        let address = self.quic.remote_address();
-        SocketAddr::new(address.ip().to_canonical(), address.port())
+        self.wire.remote_address()
     }
 
     /// The device's request; to be called once.
@@ -138,7 +138,7 @@ impl JoinConnection {
     ///
     /// Any error means that there is nobody to answer: drop the connection.
     pub async fn request(&mut self) -> Result<JoinRequest, JoinError> {
-        let (sender, bytes) = timeout(REQUEST_TIMEOUT, read_request(&self.quic))
+        let (sender, bytes) = timeout(REQUEST_TIMEOUT, read_request(&self.wire))
             .await
             .map_err(|_| JoinError::TimedOut { after: REQUEST_TIMEOUT })??;
         self.answer = Some(sender);
@@ -174,15 +174,8 @@ impl JoinConnection {
     }
 }
 
-fn channel(quic: &quinn::Connection) -> Option<[u8; 32]> {
-    let mut key = [0; 32];
-    quic.export_keying_material(&mut key, CHANNEL_LABEL, &[]).ok()?;
-    Some(key)
-}
-
-async fn ask(quic: &quinn::Connection, request: &JoinRequest) -> Result<JoinAnswer, JoinError> {
-    let (sender, receiver) = quic.open_bi().await.map_err(ClosedReason::from)?;
-    let (mut sender, mut receiver) = (Sender::new(sender), Receiver::new(receiver));
+async fn ask(wire: &Wire, request: &JoinRequest) -> Result<JoinAnswer, JoinError> {
+    let (mut sender, mut receiver) = wire.open_control().await?;
     sender.write(&request.encode()).await?;
     sender.finish()?;
     let bytes = receiver.read_all(JOIN_ANSWER_MAX).await?;
@@ -191,9 +184,8 @@ async fn ask(quic: &quinn::Connection, request: &JoinRequest) -> Result<JoinAnsw
         .ok_or(JoinError::Malformed { limit: JOIN_ANSWER_MAX })
 }
 
-async fn read_request(quic: &quinn::Connection) -> Result<(Sender, Option<Vec<u8>>), JoinError> {
-    let (sender, receiver) = quic.accept_bi().await.map_err(ClosedReason::from)?;
-    let mut receiver = Receiver::new(receiver);
+async fn read_request(wire: &Wire) -> Result<(Sender, Option<Vec<u8>>), JoinError> {
+    let (sender, mut receiver) = wire.accept_control().await?;
     let bytes = receiver.read_all(JOIN_REQUEST_MAX).await?;
-    Ok((Sender::new(sender), bytes))
+    Ok((sender, bytes))
 }

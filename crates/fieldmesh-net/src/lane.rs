@@ -6,10 +6,9 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use quinn::{ReadError, RecvStream};
-
 use crate::closed::{CloseCode, ClosedReason};
 use crate::stream::{Receiver, Sender, StreamError};
+use crate::wire::Wire;
 
 /// The number of lanes; their codes are 0, which goes first, and so on.
 pub const LANES: u8 = 3;
@@ -45,22 +44,22 @@ pub enum LaneError {
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     /// Bounded by the number of streams that a peer may have open.
-    unnamed: Vec<RecvStream>,
+    unnamed: Vec<Receiver>,
     taken: [bool; LANES as usize],
 }
 
 /// Something that happens to a connection whose lanes are waited for.
 enum Arrival {
-    Opened(RecvStream),
-    Named(u8, RecvStream),
+    Opened(Receiver),
+    Named(u8, Receiver),
 }
 
 /// Opens the stream of a lane and names it.
-pub(crate) async fn open(quic: &quinn::Connection, code: u8) -> Result<Sender, LaneError> {
+pub(crate) async fn open(wire: &Wire, code: u8) -> Result<Sender, LaneError> {
     if code >= LANES {
         return Err(LaneError::Unknown { code });
     }
-    let mut sender = Sender::new(quic.open_uni().await.map_err(ClosedReason::from)?);
+    let mut sender = wire.open_data().await?;
     sender.set_priority(priority(code));
     sender.write(&[code]).await?;
     Ok(sender)
@@ -74,10 +73,7 @@ pub(crate) const fn priority(code: u8) -> i32 {
 
 impl Arrivals {
     /// The next lane that the peer has opened; dropping the future loses no stream.
-    pub(crate) async fn next(
-        &mut self,
-        quic: &quinn::Connection,
-    ) -> Result<(u8, Receiver), LaneError> {
+    pub(crate) async fn next(&mut self, wire: &Wire) -> Result<(u8, Receiver), LaneError> {
         loop {
             // A lane whose first byte is lost on the way must not hold up the others.
             let arrival = tokio::select! {
@@ -86,13 +82,13 @@ impl Arrivals {
                     let (code, stream) = named?;
                     Arrival::Named(code, stream)
                 }
-                opened = quic.accept_uni() => Arrival::Opened(opened.map_err(ClosedReason::from)?),
+                opened = wire.accept_data() => Arrival::Opened(opened?),
             };
             match arrival {
                 Arrival::Opened(stream) => self.unnamed.push(stream),
                 Arrival::Named(code, stream) => {
-                    self.take(code).inspect_err(|error| cut_off(quic, error))?;
-                    return Ok((code, Receiver::new(stream)));
+                    self.take(code).inspect_err(|error| cut_off(wire, error))?;
+                    return Ok((code, stream));
                 }
             }
         }
@@ -106,7 +102,7 @@ impl Arrivals {
         Ok(())
     }
 
-    fn poll_named(&mut self, cx: &mut Context<'_>) -> Poll<Result<(u8, RecvStream), LaneError>> {
+    fn poll_named(&mut self, cx: &mut Context<'_>) -> Poll<Result<(u8, Receiver), LaneError>> {
         let mut index = 0;
         while let Some(stream) = self.unnamed.get_mut(index) {
             let mut code = [0];
@@ -116,12 +112,12 @@ impl Arrivals {
                     return Poll::Ready(Ok((code[0], self.unnamed.swap_remove(index))));
                 }
                 // A stream that was given up or finished before it said anything carries nothing.
-                Poll::Ready(Ok(0) | Err(ReadError::Reset(_))) => {
+                Poll::Ready(Ok(0) | Err(StreamError::GivenUp)) => {
                     self.unnamed.swap_remove(index);
                 }
                 Poll::Ready(Err(error)) => {
                     self.unnamed.swap_remove(index);
-                    return Poll::Ready(Err(StreamError::from(error).into()));
+                    return Poll::Ready(Err(error.into()));
                 }
             }
         }
@@ -129,6 +125,6 @@ impl Arrivals {
     }
 }
 
-fn cut_off(quic: &quinn::Connection, error: &LaneError) {
-    quic.close(CloseCode::Protocol.to_varint(), error.to_string().as_bytes());
+fn cut_off(wire: &Wire, error: &LaneError) {
+    wire.close(CloseCode::Protocol, &error.to_string());
 }

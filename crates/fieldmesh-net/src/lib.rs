@@ -1,6 +1,8 @@
-//! QUIC with mutual TLS (quinn, rustls) and discovery (mDNS, remembered addresses).
+//! QUIC with mutual TLS (quinn, rustls), the same over TCP, and discovery (mDNS, remembered
+//! addresses).
 //!
-//! An [`Endpoint`] is one UDP socket for any number of tenants. It dials and accepts
+//! An [`Endpoint`] is one UDP socket for any number of tenants, and where it is asked for a TCP
+//! socket beside it, for devices in networks that let no UDP through. It dials and accepts
 //! [`Connection`]s between members and serves joins; what travels on the streams is for the
 //! session to say. Whether a certificate's device is a member is for the policy to say: here it
 //! is only known that the tenant's authority signed it.
@@ -9,6 +11,7 @@ pub mod address;
 pub mod backoff;
 pub mod closed;
 pub mod connection;
+pub mod dial;
 pub mod discovery;
 pub mod endpoint;
 pub mod identity;
@@ -18,13 +21,17 @@ pub mod mdns;
 pub mod remembered;
 pub mod room;
 pub mod stream;
+mod tcp;
 mod tls;
+pub mod transport;
+mod wire;
 
 pub use backoff::Backoff;
 pub use closed::{CloseCode, ClosedReason};
 pub use connection::{Connection, ConnectionStats, Side};
+pub use dial::DialError;
 pub use discovery::{Announcement, Discovery, Instance, Neighbourhood, Sighting, TenantMark};
-pub use endpoint::{BindError, DialError, Endpoint, Incoming};
+pub use endpoint::{BindError, Endpoint, Incoming, TcpPort};
 pub use identity::{IdentityError, TenantIdentity};
 pub use join::{JoinConnection, JoinError};
 pub use lane::LaneError;
@@ -32,6 +39,7 @@ pub use mdns::{Interfaces, Mdns};
 pub use remembered::Remembered;
 pub use room::Room;
 pub use stream::{Receiver, Sender, StreamError};
+pub use transport::Transport;
 
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,34 @@
 //! The two ends of a stream between peers.
 
+use std::task::{Context, Poll};
+
 use quinn::{ReadError, VarInt, WriteError};
 
 use crate::ClosedReason;
+use crate::tcp::{TcpReceiver, TcpSender};
 
 /// The end of a stream that writes.
 #[derive(Debug)]
 pub struct Sender {
-    stream: quinn::SendStream,
+    stream: SendStream,
 }
 
 /// The end of a stream that reads.
 #[derive(Debug)]
 pub struct Receiver {
-    stream: quinn::RecvStream,
+    stream: RecvStream,
+}
+
+#[derive(Debug)]
+enum SendStream {
+    Quic(quinn::SendStream),
+    Tcp(TcpSender),
+}
+
+#[derive(Debug)]
+enum RecvStream {
+    Quic(quinn::RecvStream),
+    Tcp(TcpReceiver),
 }
 
 /// Why a stream cannot be used any more.
@@ -32,23 +47,25 @@ pub enum StreamError {
 }
 
 impl Sender {
-    pub(crate) const fn new(stream: quinn::SendStream) -> Self {
-        Self { stream }
-    }
-
     /// Writes all of `bytes`; waits while the other side takes nothing.
     ///
     /// # Errors
     ///
     /// Any error means that the stream is of no further use.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
-        self.stream.write_all(bytes).await.map_err(StreamError::from)
+        match &mut self.stream {
+            SendStream::Quic(stream) => stream.write_all(bytes).await.map_err(StreamError::from),
+            SendStream::Tcp(stream) => stream.write(bytes).await,
+        }
     }
 
-    /// Lets this stream go before others (higher) or after them (lower); 0 at first.
+    /// Lets this stream go before others (higher) or after them (lower); 0 at first. Over TCP all
+    /// streams take turns.
     pub fn set_priority(&self, priority: i32) {
-        // A closed stream needs no priority.
-        let _ = self.stream.set_priority(priority);
+        if let SendStream::Quic(stream) = &self.stream {
+            // A closed stream needs no priority.
+            let _ = stream.set_priority(priority);
+        }
     }
 
     /// Says that nothing follows.
@@ -57,7 +74,10 @@ impl Sender {
     ///
     /// [`StreamError::Finished`] if that was said before.
     pub fn finish(&mut self) -> Result<(), StreamError> {
-        self.stream.finish().map_err(|_| StreamError::Finished)
+        match &mut self.stream {
+            SendStream::Quic(stream) => stream.finish().map_err(|_| StreamError::Finished),
+            SendStream::Tcp(stream) => stream.finish(),
+        }
     }
 
     /// Waits until the other side has received everything, or gave the stream up.
@@ -66,7 +86,11 @@ impl Sender {
     ///
     /// [`StreamError::Closed`] if the connection ended before.
     pub async fn received(&mut self) -> Result<(), StreamError> {
-        match self.stream.stopped().await {
+        let stream = match &mut self.stream {
+            SendStream::Quic(stream) => stream,
+            SendStream::Tcp(stream) => return stream.received().await,
+        };
+        match stream.stopped().await {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(StreamError::GivenUp),
             Err(quinn::StoppedError::ConnectionLost(error)) => {
@@ -78,10 +102,6 @@ impl Sender {
 }
 
 impl Receiver {
-    pub(crate) const fn new(stream: quinn::RecvStream) -> Self {
-        Self { stream }
-    }
-
     /// The next bytes, at most `size_max`; `None` when the other side has finished.
     ///
     /// Can be dropped and called again without losing bytes.
@@ -90,8 +110,13 @@ impl Receiver {
     ///
     /// Any error means that the stream is of no further use.
     pub async fn read_chunk(&mut self, size_max: usize) -> Result<Option<Vec<u8>>, StreamError> {
-        let chunk = self.stream.read_chunk(size_max, true).await?;
-        Ok(chunk.map(|chunk| Vec::from(chunk.bytes)))
+        match &mut self.stream {
+            RecvStream::Quic(stream) => {
+                let chunk = stream.read_chunk(size_max, true).await?;
+                Ok(chunk.map(|chunk| Vec::from(chunk.bytes)))
+            }
+            RecvStream::Tcp(stream) => stream.read_chunk(size_max).await,
+        }
     }
 
     /// Everything up to the end of the stream; `None` if that is more than `size_max`.
@@ -109,10 +134,51 @@ impl Receiver {
         Ok(Some(all))
     }
 
+    /// Reads into `bytes`; 0 when the other side has finished.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut [u8],
+    ) -> Poll<Result<usize, StreamError>> {
+        match &mut self.stream {
+            RecvStream::Quic(stream) => stream.poll_read(cx, bytes).map_err(StreamError::from),
+            RecvStream::Tcp(stream) => stream.poll_read(cx, bytes),
+        }
+    }
+
     /// Gives the stream up: the other side may stop sending.
     pub fn stop(&mut self) {
-        // A stream that is over already needs no stop.
-        let _ = self.stream.stop(VarInt::from_u32(0));
+        match &mut self.stream {
+            RecvStream::Quic(stream) => {
+                // A stream that is over already needs no stop.
+                let _ = stream.stop(VarInt::from_u32(0));
+            }
+            RecvStream::Tcp(stream) => stream.stop(),
+        }
+    }
+}
+
+impl From<quinn::SendStream> for Sender {
+    fn from(stream: quinn::SendStream) -> Self {
+        Self { stream: SendStream::Quic(stream) }
+    }
+}
+
+impl From<TcpSender> for Sender {
+    fn from(stream: TcpSender) -> Self {
+        Self { stream: SendStream::Tcp(stream) }
+    }
+}
+
+impl From<quinn::RecvStream> for Receiver {
+    fn from(stream: quinn::RecvStream) -> Self {
+        Self { stream: RecvStream::Quic(stream) }
+    }
+}
+
+impl From<TcpReceiver> for Receiver {
+    fn from(stream: TcpReceiver) -> Self {
+        Self { stream: RecvStream::Tcp(stream) }
     }
 }
 

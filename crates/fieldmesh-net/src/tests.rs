@@ -12,6 +12,7 @@ mod lanes;
 mod pair;
 mod participant;
 mod peers;
+mod tcp;
 mod weather;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -102,6 +103,7 @@ async fn converse(accepted: &Connection, dialled: &Connection) {
         let (mut sender, mut receiver) = dialled.control().await.unwrap();
         sender.write(b"hello").await.unwrap();
         assert_eq!(receiver.read_chunk(64).await, Ok(Some(b"well met".to_vec())));
+        assert_eq!(receiver.read_chunk(64).await, Ok(None));
     };
     let acceptor = async {
         let (mut sender, mut receiver) = accepted.control().await.unwrap();

@@ -22,7 +22,9 @@ use rustls::pki_types::{
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, SignatureScheme,
+};
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::identity::{Identities, Identity};
@@ -107,7 +109,7 @@ impl Anchor {
 /// The configuration that accepts connections of every tenant in `identities`.
 pub(crate) fn server_config(
     identities: &Arc<Identities>,
-) -> Result<quinn::ServerConfig, rustls::Error> {
+) -> Result<Arc<rustls::ServerConfig>, rustls::Error> {
     let mut tls = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(AcceptMembers(identities.clone())))
@@ -115,18 +117,24 @@ pub(crate) fn server_config(
     tls.alpn_protocols = vec![ALPN_PEER.to_vec(), ALPN_JOIN.to_vec()];
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(NoServerSessionStorage {});
-    let quic = QuicServerConfig::try_from(tls)
-        .map_err(|_| rustls::Error::General("no initial cipher suite".into()))?;
+    Ok(Arc::new(tls))
+}
+
+/// The same for QUIC.
+pub(crate) fn quic_server(
+    tls: Arc<rustls::ServerConfig>,
+) -> Result<quinn::ServerConfig, rustls::Error> {
+    let quic = QuicServerConfig::try_from(tls).map_err(|_| no_initial_suite())?;
     Ok(quinn::ServerConfig::with_crypto(Arc::new(quic)))
 }
 
 /// The configuration that dials as a member.
-pub(crate) fn peer_config(identity: &Identity) -> Result<quinn::ClientConfig, rustls::Error> {
+pub(crate) fn peer_config(identity: &Identity) -> Result<Arc<ClientConfig>, rustls::Error> {
     client_config(identity.anchor.clone(), Some(identity.certified.clone()), ALPN_PEER)
 }
 
 /// The configuration that dials to join.
-pub(crate) fn join_config(anchor: Anchor) -> Result<quinn::ClientConfig, rustls::Error> {
+pub(crate) fn join_config(anchor: Anchor) -> Result<Arc<ClientConfig>, rustls::Error> {
     client_config(anchor, None, ALPN_JOIN)
 }
 
@@ -134,8 +142,8 @@ pub(crate) fn client_config(
     anchor: Anchor,
     certified: Option<Arc<CertifiedKey>>,
     alpn: &[u8],
-) -> Result<quinn::ClientConfig, rustls::Error> {
-    let builder = rustls::ClientConfig::builder_with_provider(provider())
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ExpectTenant(anchor)));
@@ -145,9 +153,17 @@ pub(crate) fn client_config(
     };
     tls.alpn_protocols = vec![alpn.to_vec()];
     tls.resumption = Resumption::disabled();
-    let quic = QuicClientConfig::try_from(tls)
-        .map_err(|_| rustls::Error::General("no initial cipher suite".into()))?;
+    Ok(Arc::new(tls))
+}
+
+/// The same for QUIC.
+pub(crate) fn quic_client(tls: Arc<ClientConfig>) -> Result<quinn::ClientConfig, rustls::Error> {
+    let quic = QuicClientConfig::try_from(tls).map_err(|_| no_initial_suite())?;
     Ok(quinn::ClientConfig::new(Arc::new(quic)))
+}
+
+fn no_initial_suite() -> rustls::Error {
+    rustls::Error::General("no initial cipher suite".into())
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -43,6 +43,7 @@ pub use doctor::{DoctorReport, Finding};
 pub use draft::{Draft, DraftChange};
 pub use duplicate::DuplicateReport;
 pub use evict::{Evict, EvictOptions, EvictReport, HeldMonth, KeptReport};
+pub use fieldmesh_net::Transport;
 pub use problem::{Class, Problem};
 pub use purge::{PurgeOptions, PurgeReport, PurgedRecord};
 pub use query::{BulkChange, BulkEdit, BulkRefusal, BulkReport, ListQuery, LiveEvent, Page};

@@ -8,6 +8,7 @@ use fieldmesh_replica::{CloseReason, SessionError};
 
 use crate::error::with_causes;
 
+const ASK: &str = "is it switched on, in the same network, and is the address right?";
 const UPDATE: &str = "update the older of the two programs";
 
 /// Why a link was closed by the replica; `is_revoked` where this device is no member any more.
@@ -156,8 +157,11 @@ pub(crate) fn of_dial(error: &DialError) -> String {
         DialError::Refused { reason, .. } => {
             format!("{error}: {}", of_connection(reason))
         }
+        DialError::NoWay { quic, .. } if matches!(**quic, DialError::NoAnswer { .. }) => {
+            format!("{error}; {ASK}")
+        }
         DialError::NoAnswer { .. } => {
-            format!("{error}; is it switched on, in the same network, and is the address right?")
+            format!("{error}; {ASK}")
         }
         other => with_causes(other),
     }

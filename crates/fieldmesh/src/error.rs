@@ -193,6 +193,12 @@ pub enum Error {
         /// Which address, and what the operating system says.
         reason: String,
     },
+    /// The same of the address for TCP.
+    #[error("{reason}")]
+    ListenTcp {
+        /// Which address, and what the operating system says.
+        reason: String,
+    },
     /// A file or stream could not be read or written.
     #[error("{what}")]
     File {
@@ -285,6 +291,7 @@ impl Error {
             Self::Folder { .. }
             | Self::File { .. }
             | Self::Listen { .. }
+            | Self::ListenTcp { .. }
             | Self::SnapshotLost
             | Self::ShuttingDown => Class::Failed,
         }

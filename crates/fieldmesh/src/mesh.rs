@@ -24,7 +24,7 @@ use std::time::Duration;
 use fieldmesh_batch::{Chain, Gap};
 use fieldmesh_identity::{DeviceKeys, Policy};
 use fieldmesh_model::{BatchId, DeviceId, Filter, Moment, Scope};
-use fieldmesh_net::Connection;
+use fieldmesh_net::{Connection, Transport};
 use fieldmesh_replica::{Event, Fork, Input, LinkId, LinkStats, Proof, Replica};
 use fieldmesh_store::Store;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -162,6 +162,7 @@ pub(crate) struct LinkState {
     pub(crate) in_step: bool,
     /// Whether this device dialled.
     pub(crate) is_dialled: bool,
+    pub(crate) transport: Transport,
     /// The part of the records that it may carry by this device's word, where that is not all.
     pub(crate) part: Option<Filter>,
     /// Batches here that it may not carry and that the peer is not known to hold.
@@ -560,6 +561,7 @@ impl MeshTask {
                     address: link.address.clone(),
                     in_step: self.in_step.contains(id),
                     is_dialled: link.is_dialled,
+                    transport: link.transport,
                     part: link.part.clone(),
                     held_back: self.replica.held_back(*id),
                     stats: self.replica.stats(*id).unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! `run --check-config`: what is set, and whether it can be used.
 
+use fieldmesh_net::TcpPort;
 use serde::Serialize;
 
 use super::Context;
@@ -12,6 +13,8 @@ use crate::operations;
 struct Checked {
     data: String,
     quic: String,
+    tcp: String,
+    tcp_warning: Option<String>,
     http: String,
     operations: Option<String>,
     secure: bool,
@@ -27,9 +30,16 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
     let settings = context.settings;
     let http = &settings.http;
     operations::certificates(http)?;
+    let plan = settings.tcp_plan()?;
     let checked = Checked {
         data: settings.data.display().to_string(),
         quic: settings.quic.to_string(),
+        tcp: match plan.port {
+            TcpPort::Off => "off".into(),
+            TcpPort::Beside => settings.quic.to_string(),
+            TcpPort::At(address) => address.to_string(),
+        },
+        tcp_warning: plan.warning,
         http: http.address.to_string(),
         operations: http.operations.map(|address| address.to_string()),
         secure: http.tls.is_some(),
@@ -51,6 +61,7 @@ fn words(checked: &Checked) -> String {
     let lines = [
         ("data", checked.data.clone()),
         ("quic", checked.quic.clone()),
+        ("tcp", checked.tcp.clone()),
         ("http", format!("{}{}", checked.http, if checked.secure { ", TLS" } else { "" })),
         ("operations", or(checked.operations.as_deref(), "on the port for HTTP, from here")),
         ("domain", or(checked.domain.as_deref(), "none")),
@@ -62,6 +73,9 @@ fn words(checked: &Checked) -> String {
     let mut text = "The configuration can be used.\n".to_owned();
     for (name, value) in lines {
         text.push_str(&format!("  {name:<15}{value}\n"));
+    }
+    if let Some(warning) = &checked.tcp_warning {
+        text.push_str(&format!("Attention: {warning}.\n"));
     }
     text
 }

@@ -41,7 +41,7 @@ async fn here(
     data: DataFolder,
 ) -> Result<(), Failure> {
     let mut signals = problem::signals()?;
-    let port = context.open_port().await?;
+    let port = context.open_port().await?.port;
     let relay = Relay::open(data, Some(port), context.settings.open_tenants_max).await?;
     let result = serve(context, args, options, &relay, &mut signals).await;
     let closed = relay.shutdown().await;

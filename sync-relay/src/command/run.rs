@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::invite::cannot_serve;
+use super::port::Opened;
 use crate::control;
 use crate::data::DataFolder;
 use crate::exit::Failure;
@@ -25,6 +26,8 @@ struct Ready {
     ready: bool,
     pid: u32,
     quic: SocketAddr,
+    tcp: Option<SocketAddr>,
+    tcp_warning: Option<String>,
     http: SocketAddr,
     operations: Option<SocketAddr>,
     secure: bool,
@@ -49,6 +52,7 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         quic = %ready.quic,
+        tcp = ready.tcp.map(tracing::field::display),
         http = %ready.http,
         tenants = ready.tenants,
         "ready"
@@ -74,10 +78,12 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
 async fn start(context: &Context<'_>) -> Result<Running, Problem> {
     let settings = context.settings;
     let data = DataFolder::take(&settings.data)?;
-    let port = context.open_port().await?;
-    let quic = port.listener.local_addr().map_err(|error| error.problem())?;
-    let addresses = port.advertised.clone();
+    // What was asked for comes before what is only tried.
     let ports = Ports::open(&settings.http).await?;
+    let Opened { port, warning: tcp_warning } = context.open_port().await?;
+    let quic = port.listener.local_addr().map_err(|error| error.problem())?;
+    let tcp = port.listener.tcp_addr();
+    let addresses = port.advertised.clone();
     let http_address =
         ports.http.local_addr().map_err(|error| problem::failed(error.to_string()))?;
     let operations_address =
@@ -89,6 +95,8 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
         ready: true,
         pid: std::process::id(),
         quic,
+        tcp,
+        tcp_warning,
         http: http_address,
         operations: operations_address,
         secure: settings.http.tls.is_some(),
@@ -161,10 +169,13 @@ fn words(ready: &Ready) -> String {
             format!("\n  operations   http://{address} (/healthz, /readyz and /metrics)\n")
         }
     };
+    let warning = ready.tcp_warning.as_ref();
+    let warning = warning.map_or_else(String::new, |text| format!("  attention    {text}\n"));
     format!(
-        "Ready: {tenants}.\n  devices      {} (invitations say {})\n  apps         \
-         {apps}{watching}  commands     {}\n",
+        "Ready: {tenants}.\n  devices      {}, {} (invitations say {})\n  apps         \
+         {apps}{watching}  commands     {}\n{warning}",
         ready.quic,
+        ready.tcp.map_or_else(|| "not over TCP".into(), |tcp| format!("over TCP {tcp}")),
         ready.addresses.join(", "),
         ready.socket
     )

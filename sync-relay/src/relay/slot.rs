@@ -90,7 +90,7 @@ impl Slot {
     pub(super) fn remember(&self, vitals: &Vitals) {
         let mut known = self.known();
         let vitals = after(known.vitals.as_ref(), vitals);
-        known.vitals = Some(Vitals { connections: 0, ..vitals });
+        known.vitals = Some(Vitals { connections: 0, connections_over_tcp: 0, ..vitals });
     }
 
     /// How it fares; opens nothing.

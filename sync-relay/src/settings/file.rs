@@ -8,9 +8,10 @@ use super::Said;
 use crate::problem;
 
 /// Every key of the file; each but the last is also a setting of the environment and a flag.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "data",
     "quic",
+    "tcp",
     "http",
     "public_addresses",
     "open_tenants_max",
@@ -98,7 +99,11 @@ mod tests {
 
     #[test]
     fn a_value_of_the_wrong_kind_is_found_with_its_line() {
-        for text in ["data = 'x'\nquic = '0.0.0.0'", "data = 'x'\nlog_format = 'xml'"] {
+        for text in [
+            "data = 'x'\nquic = '0.0.0.0'",
+            "data = 'x'\ntcp = 'on'",
+            "data = 'x'\nlog_format = 'xml'",
+        ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains("line 2"), "{error}");
         }

@@ -59,7 +59,7 @@ async fn a_port_in_use_is_explained() {
     let folder = tempfile::tempdir().unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let taken = socket.local_addr().unwrap().to_string();
-    let ended = command(folder.path(), &["run", "--quic", &taken]).await;
+    let ended = command(folder.path(), &["run", "--http", "127.0.0.1:0", "--quic", &taken]).await;
     assert_eq!(ended.code, Some(1));
     for words in [taken.as_str(), "in use", "--quic"] {
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
@@ -71,6 +71,43 @@ async fn a_port_in_use_is_explained() {
     for words in [taken.as_str(), "in use", "--http"] {
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tcp_port_that_nobody_asked_for_stops_no_relay() {
+    let folder = tempfile::tempdir().unwrap();
+    let web_server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = web_server.local_addr().unwrap().to_string();
+    let flags = ["--quic", &taken, "--http", "127.0.0.1:0"];
+    let relay = Relay::start_at(folder.path(), &flags).await;
+    assert_eq!((relay.address(), relay.ready["tcp"].is_null()), (taken.clone(), true));
+    let warning = relay.ready["tcpWarning"].as_str().unwrap().to_owned();
+    assert!(warning.contains(&taken) && warning.contains("--tcp off"), "{warning}");
+    let log = relay.stop().await;
+    assert!(log.contains("TCP for devices needs attention"), "{log}");
+
+    drop(web_server);
+    let relay = Relay::start_at(folder.path(), &["--quic", &taken, "--http", &taken]).await;
+    assert_eq!(relay.ready["http"], taken);
+    assert!(relay.ready["tcp"].is_null(), "{}", relay.ready);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tcp_port_that_was_asked_for_and_is_taken_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let web_server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = web_server.local_addr().unwrap().to_string();
+    let run = ["run", "--http", "127.0.0.1:0", "--quic", "127.0.0.1:0", "--tcp", &taken];
+    let ended = command(folder.path(), &run).await;
+    assert_eq!(ended.code, Some(1));
+    for words in [taken.as_str(), "on TCP", "--tcp off"] {
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+    let clash = ["run", "--check-config", "--http", &taken, "--tcp", &taken];
+    let ended = command(folder.path(), &clash).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("another address with --tcp"), "{}", ended.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,7 @@ impl Ended {
 /// The program on a data folder, without the environment of whoever runs the tests.
 pub(crate) fn program(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sync-relay"));
-    for name in ["CONFIG", "DATA", "QUIC", "HTTP", "PUBLIC_ADDRESSES", "LOG", "LOG_FORMAT"] {
+    for name in ["CONFIG", "DATA", "QUIC", "TCP", "HTTP", "PUBLIC_ADDRESSES", "LOG", "LOG_FORMAT"] {
         command.env_remove(format!("SYNC_RELAY_{name}"));
     }
     command.arg("--data").arg(data).kill_on_drop(true);
@@ -121,9 +121,14 @@ impl Relay {
 
     /// Starts it with further flags.
     pub(crate) async fn start_with(data: &Path, flags: &[&str]) -> Self {
+        let at = [&["--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"], flags].concat();
+        Self::start_at(data, &at).await
+    }
+
+    /// Starts it with all flags as they are given.
+    pub(crate) async fn start_at(data: &Path, flags: &[&str]) -> Self {
         let mut command = program(data);
-        command.args(["--json", "run", "--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-        command.args(flags);
+        command.args(["--json", "run"]).args(flags);
         let mut running = Running::start(command);
         let ready = running.line().await;
         assert_eq!(ready["ready"], true);

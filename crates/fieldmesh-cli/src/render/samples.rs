@@ -5,7 +5,7 @@ use fieldmesh::api::{
     ConflictReport, ConflictValue, DeviceReport, DiskReport, EvictReport, FieldChange, HeldMonth,
     ImportReport, KeptReport, PeerReport, PeerSync, PurgeReport, PurgedRecord, Record, RekeyReport,
     Revision, RevokeReport, Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult,
-    TenantReport,
+    TenantReport, Transport,
 };
 use fieldmesh::api::{Draft, SchemaReport, SchemaShown, SchemaState};
 use fieldmesh_model::validate::Fault;
@@ -248,6 +248,7 @@ pub(crate) fn peers() -> Vec<PeerReport> {
         state: state.into(),
         addresses: vec!["10.0.0.7:7843".into()],
         found_by: "mdns".into(),
+        transport: name.map(|_| Transport::Tcp),
         last_in_step: name.map(|_| at()),
         error: error.map(Into::into),
         protocol: None,

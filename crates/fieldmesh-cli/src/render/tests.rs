@@ -181,9 +181,9 @@ bbbbbbbb  truck-7  Ana <ana@example.com>  operator    1,234  2026-03-01 08:30  n
     assert_eq!(
         peers(&samples::peers(), &style()),
         "\
-device   state        address        found by  in step           why not
-truck-7  in-step      10.0.0.7:7843  mdns      2026-03-01 08:30
-?        unreachable  10.0.0.7:7843  mdns      never             no answer within 5 s
+device   state        address        over  found by  in step           why not
+truck-7  in-step      10.0.0.7:7843  tcp   mdns      2026-03-01 08:30
+?        unreachable  10.0.0.7:7843        mdns      never             no answer within 5 s
 "
     );
 }

@@ -71,16 +71,25 @@ async fn intrude(
     tenant: &Tenant,
     identity: Option<TenantIdentity>,
 ) -> ClosedReason {
+    intrude_at(server.local_addr().unwrap(), tenant, identity).await
+}
+
+/// The same at an address that is also tried over TCP.
+pub(super) async fn intrude_at(
+    address: SocketAddr,
+    tenant: &Tenant,
+    identity: Option<TenantIdentity>,
+) -> ClosedReason {
     let client = Endpoint::bind(loopback()).unwrap();
+    client.expect_tcp(address);
     let anchor = Anchor::new(tenant.id(), &tenant.authority.public_key());
     let certified = identity
         .map(|identity| crate::identity::Identity::new(identity).unwrap().certified.clone());
     let config = tls::client_config(anchor, certified, tls::ALPN_PEER).unwrap();
     let name = tls::server_name(&tenant.id().tag());
-    let address = server.local_addr().unwrap();
     // With TLS 1.3 the client's handshake is over before the server has judged.
     match client.connect(address, config, &name).await {
-        Ok(connection) => connection.closed().await.into(),
+        Ok(wire) => wire.closed().await,
         Err(DialError::Refused { reason, .. }) => reason,
         Err(other) => panic!("no answer at all: {other}"),
     }

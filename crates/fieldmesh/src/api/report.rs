@@ -2,6 +2,7 @@
 
 use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
+use fieldmesh_net::Transport;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -312,6 +313,8 @@ pub struct StatusReport {
 pub struct Vitals {
     /// Peers connected.
     pub connections: u64,
+    /// Those of them that travel over TCP, because UDP does not get through.
+    pub connections_over_tcp: u64,
     /// Batches in the set.
     pub batches: u64,
     /// Bytes of conversations received.
@@ -342,6 +345,9 @@ pub struct PeerReport {
     pub addresses: Vec<String>,
     /// How it became known: `mdns`, `remembered`, `invitation`, `given`, `incoming`.
     pub found_by: String,
+    /// What the connection travels over, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
     /// When it was last in step.
     pub last_in_step: Option<Moment>,
     /// Why it cannot be reached.

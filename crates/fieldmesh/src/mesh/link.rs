@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fieldmesh_model::{DeviceId, Filter, Moment};
-use fieldmesh_net::{CloseCode, ClosedReason, Connection, LaneError, StreamError};
+use fieldmesh_net::{CloseCode, ClosedReason, Connection, LaneError, StreamError, Transport};
 use fieldmesh_replica::{Input, Lane, LinkId, LinkStats, Side};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,13 +19,20 @@ use super::{Mesh, MeshEvent, MeshTask};
 const READ_MAX: usize = 64 * 1024;
 
 /// How long the last control message of a link may take to arrive.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+const fn goodbye_timeout(transport: Transport) -> Duration {
+    match transport {
+        Transport::Quic => Duration::from_secs(1),
+        // What was written before it is not overtaken, and waits where a line is slow.
+        Transport::Tcp => Duration::from_secs(3),
+    }
+}
 
 /// A connection that is driven; dropping it lets what is queued go out and then ends it.
 pub(super) struct Link {
     pub(super) device: DeviceId,
     pub(super) address: String,
     pub(super) is_dialled: bool,
+    pub(super) transport: Transport,
     /// The part of the records that it may carry, where that is not all.
     pub(super) part: Option<Filter>,
     /// Its numbers when something was last sent: the replica forgets those of links it gives up.
@@ -75,8 +82,10 @@ impl MeshTask {
         let device = connection.peer();
         let side = connection.side();
         let is_dialled = side == fieldmesh_net::Side::Dialled;
+        let transport = connection.transport();
         let channel_key = connection.channel_key();
-        tracing::info!(link = id.0, peer = %device.short(), address, ?side, "link opened");
+        let peer = device.short();
+        tracing::info!(link = id.0, %peer, address, ?side, %transport, "link opened");
         let (control, drain, ending) = outbox();
         let (urgent, urgent_queue) = mpsc::unbounded_channel();
         let (recent, recent_queue) = mpsc::unbounded_channel();
@@ -92,6 +101,7 @@ impl MeshTask {
             device,
             address: kept,
             is_dialled,
+            transport,
             part,
             stats,
             has_told_end: false,
@@ -157,10 +167,11 @@ async fn converse(
 ) -> Result<(), LinkEnd> {
     let (control_sender, control) = connection.control().await?;
     let [urgent, recent, backfill] = queues.data;
+    let patience = goodbye_timeout(connection.transport());
     tokio::select! {
         ended = read_control(link, control, mesh) => ended,
         ended = read_lanes(link, connection, mesh) => ended,
-        ended = write_control(link, control_sender, queues.control, mesh) => ended,
+        ended = write_control(link, control_sender, queues.control, mesh, patience) => ended,
         ended = queues.ending.come() => ended.map_err(LinkEnd::from),
         ended = write_lane(link, connection, Lane::Urgent, urgent, mesh) => ended,
         ended = write_lane(link, connection, Lane::Recent, recent, mesh) => ended,
@@ -221,6 +232,7 @@ async fn write_control(
     mut control: fieldmesh_net::Sender,
     mut queue: Drain,
     mesh: &Mesh,
+    patience: Duration,
 ) -> Result<(), LinkEnd> {
     while let Some(bytes) = queue.next().await {
         control.write(&bytes).await?;
@@ -231,7 +243,7 @@ async fn write_control(
     }
     // The link is over; the last message may say why, so it gets a moment to arrive.
     control.finish()?;
-    match timeout(GOODBYE_TIMEOUT, control.received()).await {
+    match timeout(patience, control.received()).await {
         Ok(received) => received.map_err(LinkEnd::from),
         Err(_) => Ok(()),
     }

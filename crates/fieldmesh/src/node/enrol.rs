@@ -128,6 +128,19 @@ async fn ask(
     let endpoint = Endpoint::bind((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
         .map_err(|error| Error::Unreachable { reason: with_causes(&error) })
         .map_err(|error| Refused { error, is_final: true })?;
+    let answer = ask_from(&endpoint, invitation, keys, device).await;
+    // Whatever came of it: those who were asked hear the end.
+    endpoint.close().await;
+    answer
+}
+
+/// The same from an endpoint.
+async fn ask_from(
+    endpoint: &Endpoint,
+    invitation: &Invitation,
+    keys: &DeviceKeys,
+    device: &str,
+) -> Result<(Granted, String), Refused> {
     let (mut failures, mut is_final) = (Vec::new(), true);
     for text in &invitation.addresses {
         let resolved = match address::resolve(text).await {
@@ -139,10 +152,7 @@ async fn ask(
         };
         for address in resolved {
             match endpoint.join(address, invitation, keys, device).await {
-                Ok(granted) => {
-                    endpoint.close().await;
-                    return Ok((granted, text.clone()));
-                }
+                Ok(granted) => return Ok((granted, text.clone())),
                 Err(JoinError::Refused(refusal)) => {
                     let error = Error::Invitation { reason: refusal.to_string() };
                     return Err(Refused { error, is_final: true });

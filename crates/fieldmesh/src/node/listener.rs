@@ -1,11 +1,12 @@
-//! One socket for any number of nodes: whoever connects is handed to the node of its tenant.
+//! One socket for any number of nodes, and at will one of TCP beside it: whoever connects is
+//! handed to the node of its tenant.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 
 use fieldmesh_model::TenantId;
-use fieldmesh_net::{Endpoint, Incoming, TenantIdentity};
+use fieldmesh_net::{BindError, Endpoint, Incoming, TcpPort, TenantIdentity};
 use tokio::task::JoinSet;
 
 use crate::error::Error;
@@ -53,8 +54,22 @@ impl Listener {
     ///
     /// The address is in use or not this device's.
     pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
-        let endpoint = Endpoint::bind(address)
-            .map_err(|error| Error::Listen { reason: crate::error::with_causes(&error) })?;
+        Self::bind_with(address, TcpPort::Off).await
+    }
+
+    /// The same with a socket for TCP, for devices in networks that let no UDP through.
+    ///
+    /// # Errors
+    ///
+    /// One of the addresses is in use or not this device's.
+    pub async fn bind_with(address: SocketAddr, tcp: TcpPort) -> Result<Self, Error> {
+        let endpoint = Endpoint::bind_with(address, tcp).map_err(|error| {
+            let reason = crate::error::with_causes(&error);
+            match error {
+                BindError::Tcp { .. } => Error::ListenTcp { reason },
+                _ => Error::Listen { reason },
+            }
+        })?;
         let nodes = Nodes::default();
         let mut acceptor = JoinSet::new();
         acceptor.spawn(accept(endpoint.clone(), Arc::clone(&nodes)));
@@ -70,6 +85,11 @@ impl Listener {
         self.endpoint
             .local_addr()
             .map_err(|source| Error::File { what: "the socket has no address".into(), source })
+    }
+
+    /// The address at which it listens on TCP, if it does.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.endpoint.tcp_addr()
     }
 
     /// Ends every connection.

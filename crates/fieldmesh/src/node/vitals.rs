@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fieldmesh_model::DeviceId;
 
-use crate::api::{Dealings, Vitals};
+use crate::api::{Dealings, Transport, Vitals};
 use crate::error::Error;
 use crate::ledger::Ledger;
 
@@ -21,8 +21,10 @@ impl Node {
         let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
         let tally = snapshot.tally;
         let damaged = self.blocking(Ledger::damaged_count).await?;
+        let over_tcp = snapshot.links.iter().filter(|link| link.transport == Transport::Tcp);
         Ok(Vitals {
             connections: snapshot.links.len() as u64,
+            connections_over_tcp: over_tcp.count() as u64,
             batches: snapshot.batches,
             bytes_received: tally.bytes_received,
             bytes_sent: tally.bytes_sent,
