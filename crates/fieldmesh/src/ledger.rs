@@ -402,8 +402,11 @@ impl Ledger {
             self.projector.wait_noted(*place)?;
         }
         let items = self.policy_items()?;
-        let policy = Arc::new(Policy::evaluate(self.identity.tenant, &items));
-        *self.policy.write().expect("no holder of this lock panics") = policy;
+        let policy = Policy::evaluate(self.identity.tenant, &items);
+        match self.mesh.get() {
+            Some(mesh) => mesh.publish_own(item, policy),
+            None => *self.policy.write().expect("no holder of this lock panics") = Arc::new(policy),
+        }
         // It may have decided which of two changes counts.
         self.projector.wake();
         Ok(())

@@ -17,12 +17,12 @@ mod tally;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fieldmesh_batch::{Chain, Gap};
-use fieldmesh_identity::{DeviceKeys, Policy};
+use fieldmesh_identity::{DeviceKeys, Item, Policy};
 use fieldmesh_model::{BatchId, DeviceId, Filter, Moment, Scope};
 use fieldmesh_net::Connection;
 use fieldmesh_replica::{Event, Fork, Input, LinkId, LinkStats, Proof, Replica};
@@ -189,6 +189,8 @@ pub(crate) struct Mesh {
     events: broadcast::Sender<MeshEvent>,
     news: tokio::sync::watch::Sender<News>,
     policy: Arc<std::sync::RwLock<Arc<Policy>>>,
+    /// Policy items that were made here and that the replica may not have heard of.
+    unheard: Arc<Mutex<Vec<Item>>>,
     /// Grows whenever a batch may be at another number of places than before.
     proofs: Arc<AtomicU64>,
     marks: Arc<Marks>,
@@ -221,6 +223,7 @@ impl Mesh {
             events,
             news,
             policy,
+            unheard: Arc::default(),
             proofs: Arc::default(),
             marks: Arc::default(),
             freights: Freights::default(),
@@ -248,6 +251,19 @@ impl Mesh {
         };
         tasks.spawn(task.run(calls, urgent_calls));
         mesh
+    }
+
+    /// Lets a policy item count that was made here; `policy` is what it leads to.
+    ///
+    /// It goes on counting while the replica has heard of an earlier one only.
+    pub(crate) fn publish_own(&self, item: &Item, policy: Policy) {
+        let mut published = self.policy.write().expect("no holder of this lock panics");
+        self.unheard().push(item.clone());
+        *published = Arc::new(policy);
+    }
+
+    fn unheard(&self) -> MutexGuard<'_, Vec<Item>> {
+        self.unheard.lock().expect("no holder of this lock panics")
     }
 
     /// Hands over something that must not wait: the completion of our own work.
