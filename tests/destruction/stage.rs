@@ -65,6 +65,14 @@ impl Stage {
         })
     }
 
+    /// A device that has founded a tenant with the well.
+    pub(crate) fn founder(&self) -> Device {
+        let lead = self.device("lead");
+        lead.found("Gulf Crew");
+        lead.well(WELL);
+        lead
+    }
+
     /// A device that founds a tenant, another that joins it, and `count` entries that both have.
     pub(crate) fn crew(&self, count: usize) -> [Device; 2] {
         let [lead, hand] = ["lead", "hand"].map(|name| self.device(name));

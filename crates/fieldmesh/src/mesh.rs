@@ -11,6 +11,7 @@ mod mending;
 mod news;
 mod outbox;
 mod perform;
+mod published;
 mod raising;
 mod refusals;
 mod tally;
@@ -18,7 +19,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fieldmesh_batch::{Chain, Gap};
@@ -251,19 +252,6 @@ impl Mesh {
         };
         tasks.spawn(task.run(calls, urgent_calls));
         mesh
-    }
-
-    /// Lets a policy item count that was made here; `policy` is what it leads to.
-    ///
-    /// It goes on counting while the replica has heard of an earlier one only.
-    pub(crate) fn publish_own(&self, item: &Item, policy: Policy) {
-        let mut published = self.policy.write().expect("no holder of this lock panics");
-        self.unheard().push(item.clone());
-        *published = Arc::new(policy);
-    }
-
-    fn unheard(&self) -> MutexGuard<'_, Vec<Item>> {
-        self.unheard.lock().expect("no holder of this lock panics")
     }
 
     /// Hands over something that must not wait: the completion of our own work.

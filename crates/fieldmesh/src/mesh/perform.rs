@@ -342,21 +342,6 @@ impl MeshTask {
         }
     }
 
-    /// Makes the replica's policy the one that everybody reads, with what is in force here and has
-    /// not come to the replica so far.
-    pub(super) fn publish_policy(&self) {
-        let mut published = self.mesh.policy.write().expect("no holder of this lock panics");
-        let mut unheard = self.mesh.unheard();
-        unheard.retain(|item| !self.replica.policy().holds(&item.id()));
-        *published = Arc::new(match unheard.is_empty() {
-            true => self.replica.policy().clone(),
-            false => self.replica.policy_with(&unheard),
-        });
-        drop((published, unheard));
-        // It may have decided which of two changes counts.
-        self.projector.wake();
-    }
-
     fn announce(&self, event: MeshEvent) {
         self.mesh.announce(event);
     }
