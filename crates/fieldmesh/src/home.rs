@@ -3,6 +3,7 @@
 //! ```text
 //! home/profile     what opens the home: the data key, wrapped, see `profile`
 //! home/identity    device seed, authority if it is held here, certificates; sealed with the key
+//! home/*.copy      the second copies of both, see `second`
 //! home/joining     the key of a device that asked to join and has no answer so far; sealed
 //! home/store/      log and view
 //! home/port        the port listened on last, so that remembered addresses stay good
@@ -13,12 +14,13 @@ mod erase;
 mod keyring;
 mod profile;
 mod rekey;
+mod second;
 mod secret;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use fieldmesh_identity::{Authority, DeviceKeys, Seed};
 use fieldmesh_model::{TenantId, UserId};
@@ -96,6 +98,8 @@ impl Identity {
 pub(crate) struct Home {
     pub(crate) folder: PathBuf,
     keys: RwLock<DataKeys>,
+    /// What was found lost or damaged of its files and is mended.
+    mended: OnceLock<Vec<String>>,
 }
 
 /// Whether `folder` holds a home.
@@ -103,8 +107,8 @@ pub(crate) struct Home {
 /// One that has erased itself is none, whatever is left of it.
 pub fn exists(folder: &Path) -> bool {
     !erase::has_begun(folder)
-        && folder.join(PROFILE_FILE).is_file()
-        && folder.join(IDENTITY_FILE).is_file()
+        && second::is_there(folder, PROFILE_FILE)
+        && second::is_there(folder, IDENTITY_FILE)
 }
 
 /// Whether the home in `folder` is unlocked by a passphrase; otherwise a key file does.
@@ -147,7 +151,7 @@ impl Home {
     }
 
     fn unlocked(folder: &Path, keys: DataKeys) -> Self {
-        Self { folder: folder.into(), keys: RwLock::new(keys) }
+        Self { folder: folder.into(), keys: RwLock::new(keys), mended: OnceLock::new() }
     }
 
     /// The keys of everything in it.
@@ -159,7 +163,7 @@ impl Home {
     pub(crate) fn open(folder: &Path, unlock: &Unlock) -> Result<Self, Error> {
         erase::check(folder)?;
         let profile = Profile::read(folder)?;
-        if !folder.join(IDENTITY_FILE).is_file() {
+        if !second::is_there(folder, IDENTITY_FILE) {
             return Err(not_whole(folder, IDENTITY_FILE));
         }
         Ok(Self::unlocked(folder, profile.open(unlock)?))
@@ -210,9 +214,10 @@ impl Home {
             // It opens nothing else; where the user named another key file, there is none.
             let _ = fs::remove_file(path);
         }
-        for name in [JOINING_FILE, PROFILE_FILE] {
-            if let Err(error) = fs::remove_file(self.folder.join(name)) {
-                tracing::debug!(name, %error, "left behind by a join");
+        let files = [JOINING_FILE, PROFILE_FILE].map(|name| self.folder.join(name));
+        for path in files.into_iter().chain([second::path(&self.folder, PROFILE_FILE)]) {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %path.display(), %error, "left behind by a join");
             }
         }
         // Only if nothing else is in it.
@@ -246,18 +251,16 @@ impl Home {
         let sealed =
             self.keys().current().seal(IDENTITY_PURPOSE, &bytes).map_err(|error| locked(&error));
         bytes.zeroize();
-        write_durably(&self.folder.join(IDENTITY_FILE), &sealed?)
+        second::write(&self.folder, IDENTITY_FILE, &sealed?)
     }
 
     pub(crate) fn read_identity(&self) -> Result<Identity, Error> {
         let path = self.folder.join(IDENTITY_FILE);
-        let sealed = fs::read(&path).map_err(|source| folder_error(&self.folder, source))?;
-        let keys = self.keys();
-        let mut opening = std::iter::once(keys.current()).chain(keys.before());
-        opening
-            .find_map(|key| key.unseal(IDENTITY_PURPOSE, &sealed))
-            .and_then(|bytes| postcard::from_bytes(&bytes).ok())
-            .ok_or_else(|| Error::Store {
+        if let Some(identity) = self.sealed_identity().and_then(|sealed| self.unseal(&sealed)) {
+            return Ok(identity);
+        }
+        fs::read(&path).map_err(|source| folder_error(&self.folder, source)).and_then(|_| {
+            Err(Error::Store {
                 reason: format!(
                     "{} is damaged, or the `profile` beside it is of another home; put the file \
                      back from a copy of the home, make a home of a backup elsewhere with \
@@ -265,6 +268,28 @@ impl Home {
                     path.display()
                 ),
             })
+        })
+    }
+
+    /// The sealed identity: that of its file, or of the second copy where that cannot be read.
+    fn sealed_identity(&self) -> Option<Vec<u8>> {
+        let is_sound = |sealed: &Vec<u8>| self.unseal(sealed).is_some();
+        let file = fs::read(self.folder.join(IDENTITY_FILE));
+        match file {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => None,
+            file => file
+                .ok()
+                .filter(is_sound)
+                .or_else(|| second::read(&self.folder, IDENTITY_FILE).filter(is_sound)),
+        }
+    }
+
+    fn unseal(&self, sealed: &[u8]) -> Option<Identity> {
+        let keys = self.keys();
+        let mut opening = std::iter::once(keys.current()).chain(keys.before());
+        opening
+            .find_map(|key| key.unseal(IDENTITY_PURPOSE, sealed))
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok())
     }
 
     /// The port listened on last.
@@ -414,9 +439,11 @@ fn set_aside(folder: &Path) -> Result<(), Error> {
         }
         Ok(_) | Err(_) => {}
     }
+    let copies = [PROFILE_FILE, IDENTITY_FILE].map(|name| second::path(folder, name));
     let left: Vec<PathBuf> = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE, STORE_FOLDER]
         .into_iter()
         .map(|name| folder.join(name))
+        .chain(copies)
         .filter(|path| path.exists())
         .collect();
     if left.is_empty() {

@@ -12,7 +12,7 @@ use crate::error::{Error, with_causes};
 
 use super::{
     Home, IDENTITY_FILE, JOINING_FILE, PORT_FILE, PROFILE_FILE, STORE_FOLDER, folder_error,
-    own_key_file, write_durably,
+    own_key_file, second, write_durably,
 };
 
 const ERASED_FILE: &str = "erased";
@@ -94,7 +94,8 @@ fn destroy_keys(folder: &Path) -> Result<(), Error> {
     let key_file = own_key_file(folder);
     let files = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE].map(|name| folder.join(name));
     let mut destroyed = Ok(());
-    for path in key_file.into_iter().chain(files) {
+    let copies = [PROFILE_FILE, IDENTITY_FILE].map(|name| second::path(folder, name));
+    for path in key_file.into_iter().chain(files).chain(copies) {
         if let Err(source) = destroy(&path) {
             tracing::error!(path = %path.display(), %source, "a key was not destroyed in order");
             destroyed = destroyed.and(Err(folder_error(&path, source)));

@@ -118,6 +118,7 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         options.reserve_bytes = RELAY_RESERVE_BYTES;
     }
     let store = Arc::new(open_store(&home, &options)?);
+    home.mend();
     let harms = Arc::new(Harms::default());
     let found = Arc::clone(&harms);
     store.on_damage(move |places| found.note(places));
