@@ -33,6 +33,7 @@ use crate::clock;
 use crate::error::{Error, with_causes};
 
 use self::profile::{Profile, Unreadable};
+pub(crate) use self::second::Mended;
 pub use self::secret::{NewSecret, is_remembered};
 pub(crate) use self::secret::{change, check, forget, remember};
 
@@ -99,7 +100,7 @@ pub(crate) struct Home {
     pub(crate) folder: PathBuf,
     keys: RwLock<DataKeys>,
     /// What was found lost or damaged of its files and is mended.
-    mended: OnceLock<Vec<String>>,
+    mended: OnceLock<Vec<Mended>>,
 }
 
 /// Whether `folder` holds a home.
@@ -235,8 +236,7 @@ impl Home {
     pub(crate) fn key_and_opener(&self) -> Result<(DataKey, Vec<u8>), Error> {
         // A rekey changes both under this lock.
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let opener = fs::read(self.folder.join(PROFILE_FILE))
-            .map_err(|source| folder_error(&self.folder, source))?;
+        let opener = Profile::bytes(&self.folder)?;
         Ok((keys.current().clone(), opener))
     }
 
@@ -276,7 +276,8 @@ impl Home {
         let is_sound = |sealed: &Vec<u8>| self.unseal(sealed).is_some();
         let file = fs::read(self.folder.join(IDENTITY_FILE));
         match file {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => None,
+            // It may be whole, and newer than the copy.
+            Err(error) if !second::is_lost(&self.folder.join(IDENTITY_FILE), &error) => None,
             file => file
                 .ok()
                 .filter(is_sound)
@@ -367,6 +368,11 @@ fn locked(error: &KeyError) -> Error {
 /// The key of the home that wrote the backup in `path`, see [`Home::key_and_opener`].
 pub(crate) fn key_of(opener: &[u8], path: &Path, unlock: &Unlock) -> Result<DataKey, Error> {
     Ok(profile_of(opener, path)?.open(unlock)?.current().clone())
+}
+
+/// Fails where what a backup says in the open for [`key_of`] is not sound.
+pub(crate) fn check_opener(opener: &[u8], path: &Path) -> Result<(), Error> {
+    profile_of(opener, path).map(drop)
 }
 
 /// Whether the home that wrote the backup in `path` is unlocked by a passphrase.

@@ -8,6 +8,9 @@ use fieldmesh_store::backup::BackupError;
 
 use crate::error::{Error, with_causes};
 
+/// How often the file is opened that others may finish or remove meanwhile.
+const TRIES_MAX: usize = 8;
+
 /// A backup that is being written; removed unless it is finished.
 pub struct Draft {
     path: PathBuf,
@@ -29,19 +32,40 @@ impl Draft {
             what: format!("cannot write the backup {}", part.display()),
             source,
         };
-        let file = loop {
-            refuse_existing(path)?;
-            let file = Self::open(path, &part)?;
-            if is_only_name(&part, &file).map_err(failed)? {
-                break file;
-            }
-        };
+        let file = Self::open_alone(path, &part)?;
         // What is left of one that was cut off.
         file.set_len(0).map_err(failed)?;
         #[cfg(unix)]
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
             .map_err(failed)?;
         Ok(Self { path: part, file, is_finished: false })
+    }
+
+    /// Opens the file beside `path` until it has no other name.
+    fn open_alone(path: &Path, part: &Path) -> Result<File, Error> {
+        for _ in 0..TRIES_MAX {
+            refuse_existing(path)?;
+            let file = Self::open(path, part)?;
+            let is_alone = is_only_name(part, &file).map_err(|source| Error::File {
+                what: format!("cannot write the backup {}", part.display()),
+                source,
+            })?;
+            if is_alone {
+                return Ok(file);
+            }
+        }
+        // Some network disks give one file another number each time.
+        let file = Self::open(path, part)?;
+        if has_one_name(&file) {
+            return Ok(file);
+        }
+        Err(Error::Usage {
+            reason: format!(
+                "nobody can tell whether {} is a backup of another name too; remove it, or back up \
+                 to another folder",
+                part.display()
+            ),
+        })
     }
 
     /// Opens the file beside `path`, and keeps others from it.
@@ -142,6 +166,18 @@ fn is_only_name(part: &Path, file: &File) -> io::Result<bool> {
         fs::remove_file(part)?;
     }
     Ok(is_same && held.nlink() == 1)
+}
+
+/// Whether a file has one name at most.
+#[cfg(unix)]
+fn has_one_name(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    file.metadata().is_ok_and(|metadata| metadata.nlink() <= 1)
+}
+
+#[cfg(not(unix))]
+fn has_one_name(_file: &File) -> bool {
+    true
 }
 
 #[cfg(not(unix))]

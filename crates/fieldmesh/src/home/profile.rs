@@ -101,8 +101,13 @@ impl Profile {
         match (Self::file(folder), copy) {
             (Ok(file), Some(copy)) if differs_in_id(&file, &copy) => Ok(copy),
             (Ok(file), _) => Ok(file),
-            // Both are no reason to look any further.
-            (Err(error @ (Error::Newer { .. } | Error::Folder { .. })), _) => Err(error),
+            // The copy may be older than what a newer program wrote, or is kept from this one.
+            (Err(error @ Error::Newer { .. }), _) => Err(error),
+            (Err(Error::Folder { folder: path, source }), _)
+                if !second::is_lost(&folder.join(PROFILE_FILE), &source) =>
+            {
+                Err(Error::Folder { folder: path, source })
+            }
             (Err(_), Some(copy)) if second::is_there(folder, PROFILE_FILE) => Ok(copy),
             (Err(error), _) => Err(error),
         }
