@@ -53,6 +53,7 @@ use fieldmesh_identity::policy::Unheard;
 use fieldmesh_identity::{Item, Member, Policy};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DeviceId, DocumentId, Epoch, Filter, Moment, UserId};
+use fieldmesh_replica::Input;
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View};
 
 use crate::author::{Author, Unsealed, priority_of};
@@ -62,7 +63,7 @@ use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
 use crate::harm::Harms;
 use crate::home::Identity;
-use crate::mesh::Mesh;
+use crate::mesh::{Call, Mesh};
 use crate::places::Places;
 use crate::projection::fact_key;
 use crate::projector::Projector;
@@ -97,6 +98,8 @@ pub(crate) struct Ledger {
     desk: Mutex<Desk>,
     /// Held while an invitation is issued or used.
     enrolment: Mutex<()>,
+    /// Held while a policy item becomes durable and comes into force.
+    saying: Mutex<()>,
     mesh: OnceLock<Mesh>,
     /// The part of the tenant's records that is exchanged.
     pub(crate) only: Filter,
@@ -193,6 +196,7 @@ impl Ledger {
             policy,
             desk: Mutex::new(desk),
             enrolment: Mutex::new(()),
+            saying: Mutex::default(),
             mesh: OnceLock::new(),
             only,
             keeping: evict::Keeping::new(since, &known),
@@ -386,8 +390,19 @@ impl Ledger {
         Ok(items)
     }
 
-    /// Writes a policy item made here, durably, and lets it count.
+    /// Writes a policy item made here, durably, lets it count, and has everybody connected told.
     pub(crate) fn add_item(&self, item: &Item) -> Result<(), Error> {
+        // One by one: the policy of the later item would else be replaced by that of the earlier.
+        let _alone = self.saying.lock().expect("no holder of this lock panics");
+        self.let_count(item)?;
+        // Here, and not where it was asked for: whoever asked may have gone away meanwhile.
+        if let Some(mesh) = self.mesh.get() {
+            mesh.urgent(Call::Input(Input::LocalItem { item: item.clone() }));
+        }
+        Ok(())
+    }
+
+    fn let_count(&self, item: &Item) -> Result<(), Error> {
         // Without room it would be dropped everywhere without a word. A signer who is not known may
         // become so by an item that follows.
         let verdict = self.policy().admits(item);

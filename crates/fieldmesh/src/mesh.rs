@@ -455,6 +455,9 @@ impl MeshTask {
             Call::Input(input) => {
                 self.tally.count(&input);
                 self.notice(&input);
+                if let Input::LocalItem { item } = &input {
+                    self.mesh.heard(item);
+                }
                 let is_news = matches!(input, Input::LocalBatch { .. });
                 self.feed(input);
                 if is_news {

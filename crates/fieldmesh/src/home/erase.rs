@@ -94,9 +94,9 @@ fn outcome(reason: &str, destroyed: &Result<(), Error>) -> String {
 /// Destroys every key, whatever happens to one of them; gives the first failure. `freed` is called
 /// after each, when there is more room than before.
 ///
-/// A copy goes before its file: a home whose file is gone first would be mended from the copy if the
-/// program was killed then and there had been no room for the reason. The profile goes before the
-/// identity, which is noise without it.
+/// A copy goes before its file: a home whose file is gone first would be mended from the copy if
+/// the program was killed then and there had been no room for the reason. The profile goes before
+/// the identity, which is noise without it.
 fn destroy_keys(folder: &Path, mut freed: impl FnMut()) -> Result<(), Error> {
     // The profile says which key file is this home's, so it goes after that.
     let key_file = own_key_file(folder);

@@ -7,7 +7,6 @@ use fieldmesh_identity::{
 };
 use fieldmesh_model::{Role, UserId};
 use fieldmesh_net::{Endpoint, JoinConnection, JoinError, address};
-use fieldmesh_replica::Input;
 use fieldmesh_store::Options;
 
 use crate::api::{InvitationReport, InviteOptions, JoinReport, TenantReport};
@@ -16,7 +15,6 @@ use crate::entry::{Entry, Fact};
 use crate::error::{Error, with_causes};
 use crate::home::{Home, Identity};
 use crate::ledger::Ledger;
-use crate::mesh::Call;
 
 use super::builder::Kind;
 use super::{Builder, Node, TenantOptions, open};
@@ -335,18 +333,7 @@ impl Node {
             }
         };
         let channel = *join.channel();
-        let mesh = self.inner.mesh.clone();
-        let decided = self
-            .blocking(move |ledger| {
-                let decision = decide(ledger, &channel, &request)?;
-                if let Decision::Granted(admission) = &decision
-                    && let Some(item) = &admission.certificate
-                {
-                    mesh.urgent(Call::Input(Input::LocalItem { item: item.clone() }));
-                }
-                Ok(decision)
-            })
-            .await;
+        let decided = self.blocking(move |ledger| decide(ledger, &channel, &request)).await;
         let answer = match decided {
             Ok(Decision::Granted(admission)) => JoinAnswer::Granted(admission.granted),
             Ok(Decision::Refused(refusal)) => {
