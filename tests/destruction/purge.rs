@@ -155,7 +155,7 @@ impl Fault for Purges {
         let world = self.stage.path(&format!("purge-{attempt}"));
         let lead = self.stage.device_in(&world, "lead");
         let (fault, kept, is_said) = if attempt < CUTS {
-            let cut = match attempt % 3 {
+            let cut = match numbers.below(3) {
                 0 => Cut::Everything,
                 1 => Cut::NothingUnsynced,
                 _ => Cut::SomeUnsynced(*numbers.pick(&[10, 50, 90])),

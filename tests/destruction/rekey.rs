@@ -20,7 +20,7 @@ use crate::tally::{Ending, Tally};
 
 /// Moments that a round tries of each day.
 const CUTS: usize = 8;
-/// Tries with a disk that fails.
+/// Tries with a disk that fails, of a rekey and as many of a change of secret.
 const FAILURES: usize = 6;
 /// How long a rekey of a small home may take.
 const REKEY_TIME_MAX: Duration = Duration::from_secs(60);
@@ -91,13 +91,16 @@ fn beside_writers() -> (Stage, Day) {
 
 impl Fault for Rekeys {
     fn tries(&self) -> usize {
-        3 * CUTS + FAILURES
+        3 * CUTS + 2 * FAILURES
     }
 
     fn attempt(&self, attempt: usize, numbers: &mut Numbers) -> Result<Tally, String> {
-        let Some(cuts) = (attempt < 3 * CUTS).then_some(attempt / 3) else {
-            return self.failing(attempt, numbers);
-        };
+        match attempt.checked_sub(3 * CUTS) {
+            None => {}
+            Some(failures) if failures < FAILURES => return self.failing(attempt, numbers),
+            Some(_) => return self.secrets.failing(attempt, numbers),
+        }
+        let cuts = attempt / 3;
         let cut = match cuts % 3 {
             0 => Cut::Everything,
             1 => Cut::NothingUnsynced,
@@ -152,14 +155,28 @@ fn judge(lead: &Device, account: &Account, day: &Day) -> Result<Ending, String> 
     if is_begun && !left.is_empty() {
         return Err(format!("after the rekey there is {left:?}"));
     }
-    let after = fs::read(&profile).unwrap();
-    fs::write(&profile, &before).unwrap();
-    let outcome = sound(lead.run(&["export", "field_entry"]))?;
-    if is_begun && outcome.code == Some(0) {
-        return Err("the profile of before opens what the rekey has written anew".into());
+    if is_begun {
+        must_not_open(lead, day, &["profile"])?;
+        must_not_open(lead, day, &["profile", "profile.copy"])?;
+        must_not_open(lead, day, &["profile", "profile.copy", "identity", "identity.copy"])?;
     }
-    fs::write(&profile, &after).unwrap();
     Ok(ending)
+}
+
+/// Some files of before the rekey open nothing that it has written anew; they are put back for it.
+fn must_not_open(lead: &Device, day: &Day, names: &[&str]) -> Result<(), String> {
+    let all = ["profile", "profile.copy", "identity", "identity.copy"];
+    let after = all.map(|name| (lead.home.join(name), fs::read(lead.home.join(name)).unwrap()));
+    for name in names {
+        let before = day.file_at_morning(&Path::new("lead").join(name));
+        fs::write(lead.home.join(name), before).unwrap();
+    }
+    let outcome = sound(lead.run(&["export", "field_entry"]))?;
+    if outcome.code == Some(0) {
+        return Err(format!("{names:?} of before open what the rekey has written anew"));
+    }
+    after.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    Ok(())
 }
 
 /// Files that a write left half done.
@@ -218,6 +235,29 @@ impl Secrets {
         let of = self.day.events.len();
         let named =
             |words| format!("{cut:?} after {moment} of {of} calls, {done} changes: {words}");
+        result.map(Tally::one).map_err(named)
+    }
+
+    /// A change of secret on a disk that fails at some call.
+    fn failing(&self, attempt: usize, numbers: &mut Numbers) -> Result<Tally, String> {
+        let step = numbers.below(self.ends.len());
+        let begin = if step == 0 { 0 } else { self.ends[step - 1] };
+        let world = self.stage.path(&format!("failing-{attempt}"));
+        self.day.leave(begin, Cut::NothingUnsynced, &world, numbers);
+        let lead = self.stage.device_in(&world, "lead");
+        let failing = Failing::draw(numbers, self.ends[step] - begin);
+        let device = failing.on(&self.stage, &lead, &world);
+        let device = with_secrets(&device, CHAIN[step], CHAIN[step + 1]);
+        let mut change = vec!["passphrase", "change"];
+        if CHAIN[step + 1].is_none() {
+            change.push("--to-usual-key-file");
+        }
+        let result = sound(device.run(&change)).and_then(|outcome| {
+            let is_done = outcome.code == Some(0);
+            self.judge(&lead, step + usize::from(is_done))
+        });
+        let _ = fs::remove_dir_all(&world);
+        let named = |words| format!("change {step} with {failing}: {words}");
         result.map(Tally::one).map_err(named)
     }
 

@@ -82,7 +82,7 @@ impl Fault for Restores {
         let world = self.stage.path(&format!("restore-{attempt}"));
         let again = self.stage.device_in(&world, AGAIN);
         let (fault, acknowledged, is_done) = if attempt < CUTS {
-            let cut = match attempt % 3 {
+            let cut = match numbers.below(3) {
                 0 => Cut::Everything,
                 1 => Cut::NothingUnsynced,
                 _ => Cut::SomeUnsynced(*numbers.pick(&[10, 50, 90])),
