@@ -17,6 +17,7 @@ mod apps;
 mod automatic;
 mod bad_cables;
 mod bad_input;
+mod bulk;
 mod clock;
 mod convergence;
 mod crew;

@@ -9,15 +9,16 @@ mod remote;
 use std::io;
 
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, CompactReport,
-    ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
-    EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
-    InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, Progress,
-    PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution,
-    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, CompactReport, ConflictQuery,
+    ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions,
+    EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, Progress, PurgeOptions,
+    PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{ResolveAll, ResolveAllReport};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use futures::future::BoxFuture;
@@ -98,8 +99,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn comment(&self, id: String, text: String) -> Answer<'_, ConflictReport>;
     /// Settles one conflict.
     fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record>;
-    /// Settles every open conflict alike.
-    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>>;
+    /// Settles many open conflicts alike, or shows what that would do.
+    fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport>;
     /// Issues invitations.
     fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>>;
     /// Begins to write everything anew with another data key; the status tells how far it has come.

@@ -15,6 +15,7 @@ mod peer;
 mod purge;
 mod record;
 mod schema;
+mod settled;
 mod table;
 mod tenant;
 
@@ -25,7 +26,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
 pub(crate) use backup::{backed_up, checked_backup, restored};
-pub(crate) use bulk::{bulk, bulk_summary};
+pub(crate) use bulk::{bulk, bulk_question, bulk_summary};
 pub(crate) use conflict::{conflict, conflicts};
 pub(crate) use connectivity::{connectivity, synced_now};
 pub(crate) use disk::compact;
@@ -39,6 +40,7 @@ pub(crate) use peer::{adopted, device, devices, peers, revoked, synced};
 pub(crate) use purge::{purge_question, purged, purges};
 pub(crate) use record::{not_all, record, records};
 pub(crate) use schema::{schema, schema_file, schemas};
+pub(crate) use settled::{settled, settled_summary};
 pub(crate) use tenant::{invitation_advice, invitation_text, joined, qr, tenant};
 
 /// How text is laid out and what its times mean.

@@ -5,6 +5,7 @@
 
 mod ask;
 mod backup;
+mod bulk;
 mod change;
 mod conflict;
 mod connectivity;
@@ -29,8 +30,12 @@ pub use ask::{
     InviteOptions, NewRecord, Resolution, RevokeOptions, SyncOptions,
 };
 pub use backup::{BackupCheck, BackupOptions, BackupReport, RestoreReport};
+pub use bulk::{BulkChange, BulkEdit, BulkRefusal, BulkReport, BulkSeen};
 pub use change::{ChangeKind, ChangeReport, ChangesPage, ChangesQuery};
-pub use conflict::{CommentReport, EndReport, NewComment, SightReport};
+pub use conflict::{
+    CommentReport, EndReport, LeftItem, NewComment, ResolveAll, ResolveAllReport, SettledItem,
+    SightReport,
+};
 pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,
     LinkClass, SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,
@@ -45,7 +50,7 @@ pub use duplicate::DuplicateReport;
 pub use evict::{Evict, EvictOptions, EvictReport, HeldMonth, KeptReport};
 pub use problem::{Class, Problem};
 pub use purge::{PurgeOptions, PurgeReport, PurgedRecord};
-pub use query::{BulkChange, BulkEdit, BulkRefusal, BulkReport, ListQuery, LiveEvent, Page};
+pub use query::{ListQuery, LiveEvent, Page};
 pub use rekey::{RekeyOptions, RekeyReport};
 pub use remaking::Remaking;
 pub use report::{

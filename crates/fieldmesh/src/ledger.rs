@@ -31,6 +31,7 @@ mod query;
 mod record;
 mod remaking;
 mod reports;
+mod resolve_all;
 mod revoke;
 mod safety;
 mod schemas;

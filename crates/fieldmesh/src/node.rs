@@ -5,6 +5,7 @@
 
 mod backup;
 mod builder;
+mod bulk;
 mod connectivity;
 mod contacts;
 mod contents;
@@ -43,8 +44,9 @@ use fieldmesh_store::CloseError;
 use tokio::task::JoinSet;
 
 use crate::api::{
-    Choice, ConflictQuery, ConflictReport, Edits, ExportQuery, ImportOptions, ImportReport,
-    ListQuery, NewRecord, Progress, Record, Remaking, Resolution, Revision, VerifyReport,
+    ConflictQuery, ConflictReport, Edits, ExportQuery, ImportOptions, ImportReport, ListQuery,
+    NewRecord, Progress, Record, Remaking, Resolution, ResolveAll, ResolveAllReport, Revision,
+    VerifyReport,
 };
 use crate::error::{Error, with_causes};
 use crate::home::Home;
@@ -53,6 +55,7 @@ use crate::mesh::{Call, Mesh, MeshEvent};
 use crate::projector::ProjectorThread;
 
 pub use self::builder::{Builder, TenantOptions};
+pub use self::bulk::BulkPreview;
 pub use self::dormant::{Dormant, Wake};
 pub use self::keeper::RunOptions;
 pub use self::listener::Listener;
@@ -317,17 +320,14 @@ impl Node {
         self.blocking_on_all(move |ledger| ledger.settle_conflict(&id, &resolution)).await
     }
 
-    /// Settles every open item that `query` gives by the same choice.
+    /// Settles every open item that a query gives by the same choice, or shows what that would do.
+    /// What cannot be settled so is told and left; the others are settled all the same.
     ///
     /// # Errors
     ///
-    /// The first item that cannot be settled; those before it are.
-    pub async fn resolve_all(
-        &self,
-        query: ConflictQuery,
-        choice: Choice,
-    ) -> Result<Vec<Record>, Error> {
-        self.blocking_on_all(move |ledger| ledger.settle_conflicts(&query, &choice)).await
+    /// The kind is not known, or none of its items has sides.
+    pub async fn resolve_all(&self, all: ResolveAll) -> Result<ResolveAllReport, Error> {
+        self.blocking_on_all(move |ledger| ledger.settle_conflicts(&all)).await
     }
 
     /// Checks every frame, signature and record of the home.

@@ -15,7 +15,8 @@ Examples:
   fieldmesh conflicts resolve 7c21a9f0 --take B
   fieldmesh conflicts resolve 7c21a9f0 --set oilVolume=81
   fieldmesh conflicts resolve 5d30e1aa --take both
-  fieldmesh conflicts resolve --all --take latest"
+  fieldmesh conflicts resolve --all --take latest --dry-run
+  fieldmesh conflicts resolve --all --kind duplicate --take latest"
 )]
 pub(crate) struct ConflictsArgs {
     #[command(subcommand)]
@@ -90,9 +91,16 @@ pub(crate) struct ResolveArgs {
     /// The conflict: its id or an ending of it.
     #[arg(required_unless_present = "all")]
     pub(crate) id: Option<String>,
-    /// Settle every open conflict alike.
+    /// Settle every open conflict alike; records that are alike only with `--kind duplicate`. What
+    /// cannot be settled so is told and left.
     #[arg(long, conflicts_with_all = ["id", "set"])]
     pub(crate) all: bool,
+    /// With --all: only conflicts of this kind.
+    #[arg(long, value_enum, value_name = "KIND", requires = "all")]
+    pub(crate) kind: Option<Kind>,
+    /// With --all: show what would come of it and write nothing.
+    #[arg(long, requires = "all")]
+    pub(crate) dry_run: bool,
     /// The value to take, or the record to keep: its letter, `client` (this device's own), `server`
     /// (the others'), or `latest`; of records that are both meant, `both`.
     #[arg(long, value_name = "A|B|C…|client|server|latest|both", value_parser = choice,

@@ -29,6 +29,9 @@ fn questions_about_many_records_and_about_the_past_are_understood() {
     for line in [
         &["show", "State 12-4", "--at", "yesterday 17:00"][..],
         &["edit", "--all", "well", "--where", "operator=Cedar", "operator=Alder", "--dry-run"],
+        &["edit", "--all", "well", "operator=Alder", "--yes"],
+        &["conflicts", "resolve", "--all", "--kind", "duplicate", "--take", "b", "--dry-run"],
+        &["edit", "--all", "well", "operator=Alder", "--expect", "12"],
         &["list", "field_entry", "--site", "State 12-4", "--where", "oilVolume>80", "--count"],
         &["list", "field_entry", "--sort", "oilVolume:down", "--limit", "5", "--cursor", "01ab"],
         &["export", "well", "field_entry", "--history"],
@@ -136,6 +139,18 @@ fn schemas_are_checked_applied_and_shown() {
         &["schema", "show", "pump_round", "--json"],
     ] {
         command(line);
+    }
+}
+
+#[test]
+fn what_is_for_many_is_refused_for_one() {
+    for line in [
+        &["edit", "7c21", "notes=checked", "--yes"][..],
+        &["edit", "--all", "well", "notes=checked", "--dry-run", "--yes"],
+        &["conflicts", "resolve", "7c21", "--take", "A", "--dry-run"],
+        &["conflicts", "resolve", "7c21", "--take", "A", "--kind", "field"],
+    ] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
     }
 }
 

@@ -2,15 +2,15 @@
 
 use fieldmesh::Node;
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, CompactReport,
-    ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
-    EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
-    InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, PurgeOptions,
-    PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision,
-    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
-    SyncSettingsChange, VerifyReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, CompactReport, ConflictQuery,
+    ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions,
+    EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, PurgeOptions, PurgeReport,
+    PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions,
+    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{ResolveAll, ResolveAllReport};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 
@@ -147,8 +147,8 @@ impl Backend for Local {
         Box::pin(async move { self.0.resolve(&id, resolution).await.map_err(problem) })
     }
 
-    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>> {
-        Box::pin(async move { self.0.resolve_all(query, choice).await.map_err(problem) })
+    fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport> {
+        Box::pin(async move { self.0.resolve_all(all).await.map_err(problem) })
     }
 
     fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>> {

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use axum::http::Method;
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, CompactReport,
-    ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
-    EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
-    InviteOptions, KeptReport, ListQuery, NewComment, NewRecord, Page, PeerReport, Problem,
-    PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution,
-    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, CompactReport, ConflictQuery,
+    ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions,
+    EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    KeptReport, ListQuery, NewComment, NewRecord, Page, PeerReport, Problem, PurgeOptions,
+    PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{ResolveAll, ResolveAllReport};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use serde_json::json;
@@ -230,11 +231,9 @@ impl Backend for Remote {
         })
     }
 
-    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>> {
+    fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport> {
         Box::pin(async move {
-            let pairs = query::join(&query::conflict_pairs(&query));
-            let asked = self.exchange(Method::POST, format!("/v1/conflicts/resolve{pairs}"));
-            asked.json(&choice)?.value().await
+            self.exchange(Method::POST, "/v1/conflicts/resolve").json(&all)?.value().await
         })
     }
 

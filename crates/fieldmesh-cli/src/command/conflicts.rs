@@ -1,6 +1,6 @@
 //! `conflicts`
 
-use fieldmesh::api::{CONFLICTS_MAX, ConflictQuery, Resolution};
+use fieldmesh::api::{CONFLICTS_MAX, Class, ConflictQuery, Resolution, ResolveAll};
 
 use super::{Context, record};
 use crate::args::{ConflictCommand, ConflictsArgs, ResolveArgs};
@@ -76,16 +76,16 @@ async fn resolve_all(context: &Context<'_>, args: &ResolveArgs) -> Result<(), Fa
     let Some(choice) = args.take.clone() else {
         return Err(problem::usage("--all needs --take").into());
     };
+    let kind = args.kind.map(|kind| kind.as_str().to_owned());
+    let query = ConflictQuery { kind, ..ConflictQuery::default() };
+    let all = ResolveAll { query, choice, dry_run: args.dry_run };
     context
         .with_home(async |home| {
-            let settled = home.resolve_all(ConflictQuery::default(), choice).await?;
-            let count = u64::try_from(settled.len()).unwrap_or(u64::MAX);
-            let records = render::counted(count, "record", "records");
-            context.terminal.say(&format!("Settled: changed {records}."));
-            if context.terminal.json() {
-                return context.terminal.list(&settled, render::records);
-            }
-            Ok(())
+            let report = home.resolve_all(all).await?;
+            context.terminal.value(&report, render::settled)?;
+            context.terminal.say(&render::settled_summary(&report));
+            let is_whole = report.left.is_empty();
+            if is_whole { Ok(()) } else { Err(Failure::Reported(Class::Invalid)) }
         })
         .await
 }

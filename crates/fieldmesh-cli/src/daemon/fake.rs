@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, Class, CompactReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Class, CompactReport,
     ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
     EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
     InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, Progress,
@@ -13,6 +13,7 @@ use fieldmesh::api::{
     SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{ResolveAll, ResolveAllReport};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use fieldmesh_model::validate::Fault;
@@ -204,8 +205,8 @@ impl Backend for Fake {
         self.answer((id, resolution), samples::record())
     }
 
-    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>> {
-        self.answer((query, choice), vec![samples::record()])
+    fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport> {
+        self.answer(all, samples::settled())
     }
 
     fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>> {

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    BackupOptions, BulkEdit, Choice, Class, ConflictQuery, Edits, Evict, EvictOptions, ExportQuery,
-    ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress, PurgeOptions,
-    RekeyOptions, Resolution, RevokeOptions, SyncOptions,
+    BackupOptions, BulkEdit, BulkSeen, Choice, Class, ConflictQuery, Edits, Evict, EvictOptions,
+    ExportQuery, ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress,
+    PurgeOptions, RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
-use fieldmesh::api::{DraftChange, SchemaOptions, SchemaStep};
+use fieldmesh::api::{DraftChange, ResolveAll, SchemaOptions, SchemaStep};
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
@@ -71,6 +71,16 @@ fn list() -> ListQuery {
     }
 }
 
+fn bulk() -> BulkEdit {
+    BulkEdit {
+        list: list(),
+        dry_run: true,
+        expect: Some(2),
+        seen: Some(vec![BulkSeen { id: samples::record().id, version: "5ea1".into() }]),
+        ..BulkEdit::default()
+    }
+}
+
 #[tokio::test]
 async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     let running = Running::start("all");
@@ -97,7 +107,7 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(running.last_asked(), format!("{:?}", ("page", list())));
     assert_eq!(remote.count(list()).await, Ok(2));
     assert_eq!(running.last_asked(), format!("{:?}", ("count", list())));
-    let bulk = BulkEdit { list: list(), edits: Edits::default(), dry_run: true };
+    let bulk = bulk();
     assert_eq!(remote.edit_all(bulk.clone()).await, Ok(samples::bulk_report()));
     assert_eq!(running.last_asked(), format!("{bulk:?}"));
     assert_eq!(remote.status().await, Ok(samples::status()));
@@ -178,8 +188,9 @@ async fn conflicts_and_invitations_pass_through() {
         assert_eq!(running.last_asked(), format!("{:?}", ("7c21", resolution)));
     }
     remote.comment("7c21".into(), "so it is".into()).await.unwrap();
-    remote.resolve_all(query.clone(), Choice::Client).await.unwrap();
-    assert_eq!(running.last_asked(), format!("{:?}", (query, Choice::Client)));
+    let all = ResolveAll { query, choice: Choice::Client, dry_run: true };
+    assert_eq!(remote.resolve_all(all.clone()).await, Ok(samples::settled()));
+    assert_eq!(running.last_asked(), format!("{all:?}"));
     let options = InviteOptions {
         role: Role::Manager,
         user: Some("a@b.c".into()),

@@ -8,6 +8,7 @@ use fieldmesh::api::{
     TenantReport,
 };
 use fieldmesh::api::{Draft, SchemaReport, SchemaShown, SchemaState};
+use fieldmesh::api::{LeftItem, ResolveAllReport, SettledItem};
 use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
@@ -106,6 +107,7 @@ pub(crate) fn bulk_report() -> BulkReport {
         changed: vec![BulkChange {
             id: record().id,
             name: Some("State 12-4".into()),
+            version: "5ea1".into(),
             fields: vec![FieldChange {
                 field: "data.oilVolume".into(),
                 before: json!(82.3),
@@ -114,7 +116,33 @@ pub(crate) fn bulk_report() -> BulkReport {
         }],
         unchanged: 2,
         refused: vec![BulkRefusal { id: other_record().id, reason: "only its author may".into() }],
+        skipped: Vec::new(),
         written: false,
+    }
+}
+
+/// Two conflicts of which one cannot be settled like the other.
+pub(crate) fn settled() -> ResolveAllReport {
+    ResolveAllReport {
+        settled: vec![SettledItem {
+            id: "0d3c-7c21a9f0".into(),
+            kind: "field".into(),
+            record: record().id,
+            name: "State 12-4".into(),
+            field: "data.oilVolume".into(),
+            before: json!(82.3),
+            taken: "B".into(),
+            after: json!(81),
+        }],
+        left: vec![LeftItem {
+            id: "0d3c-5d30e1aa".into(),
+            kind: "field".into(),
+            record: other_record().id,
+            name: "Alder 1".into(),
+            field: "data.gasVolume".into(),
+            reason: "only a manager may".into(),
+        }],
+        written: true,
     }
 }
 

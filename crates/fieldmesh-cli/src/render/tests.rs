@@ -77,6 +77,49 @@ id        refused
 }
 
 #[test]
+fn a_change_of_many_that_met_others() {
+    let report = samples::bulk_report();
+    let skipped = report.refused.clone();
+    let report = fieldmesh::api::BulkReport {
+        refused: Vec::new(),
+        skipped,
+        unchanged: 0,
+        written: true,
+        ..report
+    };
+    assert_eq!(bulk_summary(&report), "Changed 1 record; 1 record was left as it is, look again.");
+    assert!(bulk(&report, &style()).contains("12121212  only its author may"));
+    assert_eq!(
+        bulk_question(&report, &style()),
+        "\
+id        name        field      before  after
+11111111  State 12-4  oilVolume  82.3    81
+This changes 1 record."
+    );
+}
+
+#[test]
+fn many_conflicts_settled_alike() {
+    let report = samples::settled();
+    assert_eq!(
+        settled(&report, &style()),
+        "\
+conflict  record      field      shown  taken  value
+7c21a9f0  State 12-4  oilVolume  82.3   B      81
+
+conflict  record   left
+5d30e1aa  Alder 1  only a manager may
+"
+    );
+    assert_eq!(settled_summary(&report), "Settled 1 conflict, 1 conflict left open.");
+    let looked = fieldmesh::api::ResolveAllReport { written: false, ..report };
+    assert_eq!(
+        settled_summary(&looked),
+        "1 conflict would be settled, 1 conflict left open. Nothing was written."
+    );
+}
+
+#[test]
 fn a_history() {
     assert_eq!(
         history(&samples::revisions(), &style()),

@@ -1,8 +1,10 @@
 //! What is told of the sides of a conflict and of its end.
 
-use fieldmesh_model::{DeviceId, Moment};
+use fieldmesh_model::{DeviceId, DocumentId, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+
+use super::{Choice, ConflictQuery};
 
 /// What the author of one side had seen of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,4 +54,69 @@ pub struct EndReport {
     pub at: Moment,
     /// What it left in the field.
     pub left: Json,
+}
+
+/// All open items that a query gives, settled alike.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveAll {
+    /// Which items. Records that are alike are meant only where its kind says so: nobody deletes
+    /// records who asks for values.
+    #[serde(default)]
+    pub query: ConflictQuery,
+    /// Which side wins.
+    pub choice: Choice,
+    /// Only show what would come of it; write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What settling many items alike came to, or would come to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolveAllReport {
+    /// What was settled, item by item.
+    pub settled: Vec<SettledItem>,
+    /// What was not, and why.
+    pub left: Vec<LeftItem>,
+    /// Whether anything was written.
+    pub written: bool,
+}
+
+/// An item that was settled, or would be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettledItem {
+    /// The item.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// The record; of records that are alike the one that is kept, or the first where all are.
+    pub record: DocumentId,
+    /// What people call the record.
+    pub name: String,
+    /// The field; empty where the record as a whole is meant.
+    pub field: String,
+    /// What the field showed before; null where the record as a whole is meant.
+    pub before: Json,
+    /// The label of the side that was taken; empty where all are.
+    pub taken: String,
+    /// The value of that side.
+    pub after: Json,
+}
+
+/// An item that was not settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftItem {
+    /// The item.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// The record.
+    pub record: DocumentId,
+    /// What people call the record.
+    pub name: String,
+    /// The field; empty where the record as a whole is meant.
+    pub field: String,
+    /// Why.
+    pub reason: String,
 }
