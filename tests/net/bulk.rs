@@ -6,9 +6,8 @@ use crate::site::Site;
 fn many_records_are_shown_before_they_are_changed_and_only_as_many_as_expected() {
     let site = Site::new();
     let [lead] = site.crew(["lead"]);
-    for name in ["Alder 1", "Alder 2"] {
-        lead.well(name);
-    }
+    lead.well("Alder 1");
+    lead.record("well", &["name=Alder 2", "apiNumber=42-227-30002", "status=ACTIVE"]);
     let edit = |rest: &[&str]| {
         let mut line = vec!["--json", "edit", "--all", "well", "operator=Cedar"];
         line.extend(rest);

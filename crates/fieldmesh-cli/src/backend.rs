@@ -18,7 +18,7 @@ use fieldmesh::api::{
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
-use fieldmesh::api::{ResolveAll, ResolveAllReport};
+use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use futures::future::BoxFuture;
@@ -99,6 +99,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn comment(&self, id: String, text: String) -> Answer<'_, ConflictReport>;
     /// Settles one conflict.
     fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record>;
+    /// Adopts or discards what is quarantined or was deleted and edited, or lists it again.
+    fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport>;
     /// Settles many open conflicts alike, or shows what that would do.
     fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport>;
     /// Issues invitations.

@@ -317,6 +317,16 @@ fn inbox() -> Vec<Endpoint> {
         .taking(&["id"])
         .sent("Resolution")
         .refusing(&[Kind::Refused, Kind::NotFound, Kind::Ambiguous, Kind::Invalid]),
+        endpoint(
+            ("post", "/v1/conflicts/{id}/verdict"),
+            "decide",
+            "Adopts or discards what is quarantined or was deleted and edited, or lists it again",
+            One("Conflict"),
+            || post(conflicts::decide),
+        )
+        .taking(&["id"])
+        .sent("NewVerdict")
+        .refusing(&[Kind::Refused, Kind::NotFound, Kind::Ambiguous, Kind::Invalid]),
     ]
 }
 

@@ -33,8 +33,8 @@ pub use backup::{BackupCheck, BackupOptions, BackupReport, RestoreReport};
 pub use bulk::{BulkChange, BulkEdit, BulkRefusal, BulkReport, BulkSeen};
 pub use change::{ChangeKind, ChangeReport, ChangesPage, ChangesQuery};
 pub use conflict::{
-    CommentReport, EndReport, LeftItem, NewComment, ResolveAll, ResolveAllReport, SettledItem,
-    SightReport,
+    CommentReport, DiscardReport, EndReport, LeftItem, NewComment, NewVerdict, ResolveAll,
+    ResolveAllReport, SettledItem, SightReport, Verdict,
 };
 pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,

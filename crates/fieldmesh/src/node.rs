@@ -46,7 +46,7 @@ use tokio::task::JoinSet;
 use crate::api::{
     ConflictQuery, ConflictReport, Edits, ExportQuery, ImportOptions, ImportReport, ListQuery,
     NewRecord, Progress, Record, Remaking, Resolution, ResolveAll, ResolveAllReport, Revision,
-    VerifyReport,
+    Verdict, VerifyReport,
 };
 use crate::error::{Error, with_causes};
 use crate::home::Home;
@@ -318,6 +318,21 @@ impl Node {
     pub async fn resolve(&self, id: &str, resolution: Resolution) -> Result<Record, Error> {
         let id = id.to_owned();
         self.blocking_on_all(move |ledger| ledger.settle_conflict(&id, &resolution)).await
+    }
+
+    /// Adopts or discards what is quarantined, or a deleted record that somebody edited meanwhile;
+    /// gives the item as it is then. Only what was quarantined is discarded on this device alone;
+    /// all else is so on every device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] says who may; [`Error::Usage`] where the verdict does not fit.
+    pub async fn decide(&self, id: &str, verdict: Verdict) -> Result<ConflictReport, Error> {
+        let id = id.to_owned();
+        let decide = move |ledger: &Ledger| ledger.decide(&id, verdict);
+        let (report, items) = self.blocking_on_all(decide).await?;
+        self.announce(items);
+        Ok(report)
     }
 
     /// Settles every open item that a query gives by the same choice, or shows what that would do.

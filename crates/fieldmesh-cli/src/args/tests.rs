@@ -31,6 +31,9 @@ fn questions_about_many_records_and_about_the_past_are_understood() {
         &["edit", "--all", "well", "--where", "operator=Cedar", "operator=Alder", "--dry-run"],
         &["edit", "--all", "well", "operator=Alder", "--yes"],
         &["conflicts", "resolve", "--all", "--kind", "duplicate", "--take", "b", "--dry-run"],
+        &["conflicts", "resolve", "7c21", "--adopt"],
+        &["conflicts", "resolve", "7c21", "--discard", "--json"],
+        &["conflicts", "resolve", "7c21", "--reopen"],
         &["edit", "--all", "well", "operator=Alder", "--expect", "12"],
         &["list", "field_entry", "--site", "State 12-4", "--where", "oilVolume>80", "--count"],
         &["list", "field_entry", "--sort", "oilVolume:down", "--limit", "5", "--cursor", "01ab"],
@@ -149,6 +152,9 @@ fn what_is_for_many_is_refused_for_one() {
         &["edit", "--all", "well", "notes=checked", "--dry-run", "--yes"],
         &["conflicts", "resolve", "7c21", "--take", "A", "--dry-run"],
         &["conflicts", "resolve", "7c21", "--take", "A", "--kind", "field"],
+        &["conflicts", "resolve", "7c21", "--take", "A", "--discard"],
+        &["conflicts", "resolve", "7c21", "--adopt", "--discard"],
+        &["conflicts", "resolve", "--all", "--discard"],
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
     }

@@ -10,7 +10,7 @@ use fieldmesh::api::{
     RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
-use fieldmesh::api::{ResolveAll, ResolveAllReport};
+use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 
@@ -145,6 +145,10 @@ impl Backend for Local {
 
     fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record> {
         Box::pin(async move { self.0.resolve(&id, resolution).await.map_err(problem) })
+    }
+
+    fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport> {
+        Box::pin(async move { self.0.decide(&id, verdict).await.map_err(problem) })
     }
 
     fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport> {

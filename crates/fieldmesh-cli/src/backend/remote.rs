@@ -17,7 +17,7 @@ use fieldmesh::api::{
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
-use fieldmesh::api::{ResolveAll, ResolveAllReport};
+use fieldmesh::api::{NewVerdict, ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use serde_json::json;
@@ -228,6 +228,13 @@ impl Backend for Remote {
         Box::pin(async move {
             let target = format!("/v1/conflicts/{}/resolve", escape(&id));
             self.exchange(Method::POST, target).json(&resolution)?.value().await
+        })
+    }
+
+    fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport> {
+        Box::pin(async move {
+            let path = format!("/v1/conflicts/{}/verdict", escape(&id));
+            self.exchange(Method::POST, path).json(&NewVerdict { verdict })?.value().await
         })
     }
 

@@ -60,6 +60,14 @@ async fn list(context: &Context<'_>, args: &ConflictsArgs) -> Result<(), Failure
 }
 
 async fn resolve(context: &Context<'_>, args: &ResolveArgs, id: &str) -> Result<(), Failure> {
+    if let Some(verdict) = args.verdict() {
+        return context
+            .with_home(async |home| {
+                let conflict = home.decide(id.to_owned(), verdict).await?;
+                context.terminal.value(&conflict, render::conflict)
+            })
+            .await;
+    }
     let resolution = match &args.take {
         Some(choice) => Resolution::Take(choice.clone()),
         None => Resolution::Set(args.set.clone()),

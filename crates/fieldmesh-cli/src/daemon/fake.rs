@@ -13,7 +13,7 @@ use fieldmesh::api::{
     SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
-use fieldmesh::api::{ResolveAll, ResolveAllReport};
+use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use fieldmesh_model::validate::Fault;
@@ -203,6 +203,10 @@ impl Backend for Fake {
 
     fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record> {
         self.answer((id, resolution), samples::record())
+    }
+
+    fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport> {
+        self.answer((id, verdict), samples::conflict())
     }
 
     fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport> {

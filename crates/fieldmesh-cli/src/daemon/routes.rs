@@ -33,6 +33,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/conflicts/{id}", get(conflicts::show))
         .route("/v1/conflicts/{id}/comments", post(conflicts::comment))
         .route("/v1/conflicts/{id}/resolve", post(conflicts::resolve))
+        .route("/v1/conflicts/{id}/verdict", post(conflicts::decide))
         .route("/v1/import", post(transfer::import))
         .route("/v1/export", get(transfer::export))
         .route("/v1/sync", post(transfer::sync))

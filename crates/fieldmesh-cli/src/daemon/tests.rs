@@ -12,7 +12,7 @@ use fieldmesh::api::{
     ExportQuery, ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress,
     PurgeOptions, RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
-use fieldmesh::api::{DraftChange, ResolveAll, SchemaOptions, SchemaStep};
+use fieldmesh::api::{DraftChange, ResolveAll, SchemaOptions, SchemaStep, Verdict};
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
@@ -188,6 +188,8 @@ async fn conflicts_and_invitations_pass_through() {
         assert_eq!(running.last_asked(), format!("{:?}", ("7c21", resolution)));
     }
     remote.comment("7c21".into(), "so it is".into()).await.unwrap();
+    remote.decide("7c21".into(), Verdict::Discard).await.unwrap();
+    assert_eq!(running.last_asked(), format!("{:?}", ("7c21", Verdict::Discard)));
     let all = ResolveAll { query, choice: Choice::Client, dry_run: true };
     assert_eq!(remote.resolve_all(all.clone()).await, Ok(samples::settled()));
     assert_eq!(running.last_asked(), format!("{all:?}"));

@@ -171,6 +171,7 @@ pub(crate) fn conflict() -> ConflictReport {
         comments: Vec::new(),
         reason: None,
         batch: None,
+        discarded: None,
         duplicate: None,
     }
 }

@@ -264,6 +264,7 @@ fn of_conflicts() -> Json {
         ("ended?", list(ended)),
         ("comments?", list(comment)),
         ("reason?", text()),
+        ("discarded?", object(&[("user", maybe(text())), ("at", time())])),
         ("duplicate?", duplicate),
     ]);
     json!({ "Conflict": conflict })
@@ -347,6 +348,7 @@ fn of_requests() -> Json {
     let side = json!({ "type": "string", "enum": ["client", "server", "latest", "both"] });
     let take = object(&[("take", json!({ "oneOf": [label, side] }))]);
     let set = object(&[("set", list(text()))]);
+    let verdict = json!({ "type": "string", "enum": ["adopt", "discard", "reopen"] });
     let kinds: Vec<String> =
         Kind::ALL.iter().map(|kind| format!("urn:fieldmesh:problem:{}", kind.words().0)).collect();
     let fault = object(&[("field", text()), ("message", text())]);
@@ -374,6 +376,7 @@ fn of_requests() -> Json {
         "Edits": with_example(edits, json!({ "fields": { "status": "INACTIVE" } })),
         "SyncRequest": with_example(sync, json!({ "with": ["truck-7"], "timeout": 30 })),
         "NewComment": with_example(object(&[("text", text())]), json!({ "text": "so it is" })),
+        "NewVerdict": with_example(object(&[("verdict", verdict)]), json!({ "verdict": "discard" })),
         "Resolution": with_example(
             json!({ "oneOf": [take, set] }),
             json!({ "take": { "label": "A" } }),

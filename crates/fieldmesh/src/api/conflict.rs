@@ -56,6 +56,37 @@ pub struct EndReport {
     pub left: Json,
 }
 
+/// What is to become of what is quarantined, or of a deleted record that somebody edited meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The batch counts with all before it, by a statement that every device follows; the deleted
+    /// record is there once more, with the edit.
+    Adopt,
+    /// The record stays deleted, everywhere. What is quarantined is listed on this device no more;
+    /// it is kept, and other devices list it.
+    Discard,
+    /// What was discarded on this device is listed here once more.
+    Reopen,
+}
+
+/// A verdict on one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewVerdict {
+    /// What is to become of it.
+    pub verdict: Verdict,
+}
+
+/// Who discarded an item on this device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscardReport {
+    /// Who.
+    pub user: Option<String>,
+    /// When, by this device's clock.
+    pub at: Moment,
+}
+
 /// All open items that a query gives, settled alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

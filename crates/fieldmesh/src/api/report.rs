@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::{
-    CommentReport, DiskReport, DuplicateReport, EndReport, KeptReport, Remaking, Safety,
-    SafetyCounts, SightReport,
+    CommentReport, DiscardReport, DiskReport, DuplicateReport, EndReport, KeptReport, Remaking,
+    Safety, SafetyCounts, SightReport,
 };
 
 /// One record as people and programs see it.
@@ -482,6 +482,9 @@ pub struct ConflictReport {
     /// Why, for what is quarantined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who discarded what is quarantined, on this device alone; it is kept all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<DiscardReport>,
     /// A whole batch that does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<AsideBatch>,

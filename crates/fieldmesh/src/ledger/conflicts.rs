@@ -228,7 +228,7 @@ pub(super) fn nothing_to_settle(report: &ConflictReport) -> Option<String> {
     }
     match report.kind.as_str() {
         KIND_QUARANTINE => {
-            Some("a quarantined change cannot be settled by choosing a value".into())
+            Some("a quarantined change cannot be settled by choosing a value; discard it".into())
         }
         KIND_PARALLEL if report.field.is_empty() => {
             Some("these edits do not contradict each other: both are in the record".into())

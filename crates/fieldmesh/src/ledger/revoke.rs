@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_identity::{
     Adoption, ChainHead, Cut, HEADS_PER_ITEM_MAX, Item, Member, Policy, REASON_LENGTH_MAX,
-    Revocation, Statement,
+    Revocation, Standing, Statement,
 };
 use fieldmesh_model::{BatchId, DeviceId, ItemId, Role};
 use fieldmesh_replica::{Held, Input};
@@ -132,6 +132,16 @@ impl Ledger {
         let counted = |item: &Item| after.counts(&item.id());
         if !items.iter().all(counted) {
             return Err(self.may_not(&policy, &format!("adopt work of {}", known.name)));
+        }
+        // A role that may not write there is not made larger by it.
+        let refusal = |held: &Held| match after.standing(&device, &held.scope) {
+            Standing::Refused(refusal) => Some(refusal),
+            Standing::Counts | Standing::Within => None,
+        };
+        let refused: Vec<_> = wanted.iter().filter_map(refusal).collect();
+        if let Some(refusal) = refused.first().filter(|_| refused.len() == wanted.len()) {
+            let reason = format!("to adopt it would not let it count: {refusal}");
+            return Err(Error::NotAllowed { reason });
         }
         self.add_items(&items)?;
         let batches = reached(&waiting, &heads);

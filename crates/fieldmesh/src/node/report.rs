@@ -73,7 +73,8 @@ impl Node {
                 root: snapshot.root,
                 unsealed: ledger.unsealed().0 as u64,
                 conflicts: whereabouts.conflicts,
-                quarantined: ledger.quarantine_count()? + snapshot.aside,
+                quarantined: (ledger.quarantine_count()? + snapshot.aside)
+                    .saturating_sub(ledger.discarded_count()?),
                 places: whereabouts.counts,
                 only: filter::words(&ledger.only),
                 kept: ledger.kept()?,

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use fieldmesh::api::{
-    ConflictReport, NewComment, Record, Resolution, ResolveAll, ResolveAllReport,
+    ConflictReport, NewComment, NewVerdict, Record, Resolution, ResolveAll, ResolveAllReport,
 };
 
 use crate::daemon::Shared;
@@ -42,6 +42,15 @@ pub(super) async fn resolve(
 ) -> Result<Json<Record>, Refusal> {
     let Json(resolution) = resolution?;
     Ok(Json(shared.backend.resolve(id, resolution).await?))
+}
+
+pub(super) async fn decide(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    verdict: Result<Json<NewVerdict>, JsonRejection>,
+) -> Result<Json<ConflictReport>, Refusal> {
+    let Json(NewVerdict { verdict }) = verdict?;
+    Ok(Json(shared.backend.decide(id, verdict).await?))
 }
 
 pub(super) async fn resolve_all(

@@ -1,0 +1,163 @@
+//! What was set aside, and what was deleted while somebody edited it: adopted or discarded.
+//!
+//! To adopt a batch is a signed act of policy that every device follows, and to bring back or drop
+//! an edited record that somebody deleted is a change of it. What cannot be applied will not fit on
+//! any device and is in no record: to discard it hides it in the list of this device alone. Its
+//! bytes stay, here as elsewhere, and it can be listed again.
+
+use std::collections::BTreeMap;
+
+use fieldmesh_identity::Item;
+use fieldmesh_model::{Moment, UserId};
+use fieldmesh_store::{Direction, KeyRange, Tree};
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Choice, ConflictReport, DiscardReport, Resolution, Verdict};
+use crate::clock;
+use crate::entry::{Entry, Note};
+use crate::error::Error;
+use crate::projection::NoteRow;
+use crate::rows;
+
+use super::Ledger;
+use super::inbox::{KIND_DELETED, KIND_QUARANTINE};
+use super::record::person;
+
+/// The prefix of the notes about items that are discarded here, by their ids.
+const PREFIX: &[u8] = b"discarded/";
+
+/// That an item is discarded here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DiscardRow {
+    by: UserId,
+    at: Moment,
+}
+
+impl Ledger {
+    /// Adopts or discards an item, or lists it again; gives it as it is then, and the items of
+    /// policy that were made, durable and in force here.
+    pub(crate) fn decide(
+        &self,
+        id: &str,
+        verdict: Verdict,
+    ) -> Result<(ConflictReport, Vec<Item>), Error> {
+        let report = self.conflict(id)?;
+        match (report.kind.as_str(), verdict) {
+            (KIND_DELETED, Verdict::Adopt | Verdict::Discard) => {
+                self.settle_conflict(&report.id, &Resolution::Take(side_of(&report, verdict)?))?;
+                Ok((self.conflict(&report.id)?, Vec::new()))
+            }
+            (KIND_QUARANTINE, Verdict::Adopt) => self.adopt_item(report),
+            (KIND_QUARANTINE, Verdict::Discard | Verdict::Reopen) => {
+                self.check_discard(&report)?;
+                self.set_discarded(&report.id, verdict == Verdict::Discard)?;
+                Ok((self.conflict(&report.id)?, Vec::new()))
+            }
+            (_, Verdict::Reopen) => Err(Error::Usage {
+                reason:
+                    "only what was discarded here is listed again; what was settled is changed \
+                         by an edit of the record"
+                        .into(),
+            }),
+            _ => Err(Error::Usage {
+                reason: format!(
+                    "an item of the kind {} is neither adopted nor discarded, only what is \
+                     quarantined and what was deleted and edited; take a side or set a value",
+                    report.kind
+                ),
+            }),
+        }
+    }
+
+    fn adopt_item(&self, report: ConflictReport) -> Result<(ConflictReport, Vec<Item>), Error> {
+        let Some(batch) = &report.batch else {
+            let reason = "a change that could not be applied fits on no device and cannot be \
+                          adopted; --discard hides it in the list of this one";
+            return Err(Error::Usage { reason: reason.into() });
+        };
+        let (_, items) = self.adopt(batch.device, &[batch.batch.to_string()])?;
+        if report.discarded.is_some() {
+            self.set_discarded(&report.id, false)?;
+        }
+        let reason = "adopted: it counts on every device that hears of it, with all before it";
+        Ok((
+            ConflictReport { open: false, discarded: None, reason: Some(reason.into()), ..report },
+            items,
+        ))
+    }
+
+    /// Fails unless this device's user may decide about conflicts of the record.
+    fn check_discard(&self, report: &ConflictReport) -> Result<(), Error> {
+        let schema = self.schema_named(&report.collection)?;
+        let record = self.row(report.record)?.and_then(|row| row.record);
+        let created_by = record.map(|record| record.created_by).unwrap_or_default();
+        self.check(&schema.resolve_by, created_by, "discard what is quarantined of", &schema)
+    }
+
+    /// Notes durably, on this device, that an item is discarded, or that it is not.
+    fn set_discarded(&self, id: &str, is_discarded: bool) -> Result<(), Error> {
+        let row = DiscardRow { by: self.user(), at: clock::now() };
+        let value = is_discarded.then(|| rows::encode(&row));
+        self.note_here(vec![([PREFIX, id.as_bytes()].concat(), value)])
+    }
+
+    /// Notes something durably that this device alone knows.
+    pub(super) fn note_here(&self, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), Error> {
+        let note = Entry::Note(Note { rows, at: None }).encode();
+        let places = self.store.append(vec![note]).map_err(|error| Error::store(&error))?;
+        places.last().map_or(Ok(()), |place| self.projector.wait_noted(*place))
+    }
+
+    /// What is discarded here, by id.
+    pub(super) fn discarded(&self) -> Result<BTreeMap<String, DiscardRow>, Error> {
+        let prefix = rows::note_key(PREFIX);
+        let mut discarded = BTreeMap::new();
+        let range = KeyRange::prefix(&prefix);
+        for row in rows::scan(self.view(), Tree::Meta, range, Direction::Ascending) {
+            let (key, value) = row?;
+            let NoteRow { value, .. } = rows::decode(&value)?;
+            let id = String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default());
+            discarded.insert(id.into_owned(), rows::decode(&value)?);
+        }
+        Ok(discarded)
+    }
+
+    /// How many items that are quarantined are discarded here.
+    pub(crate) fn discarded_count(&self) -> Result<u64, Error> {
+        let discarded = self.discarded()?;
+        if discarded.is_empty() {
+            return Ok(0);
+        }
+        let here = self.others_behind("")?;
+        Ok(discarded.keys().filter(|id| here.contains_key(*id)).count() as u64)
+    }
+
+    /// The item with what was noted of it here.
+    pub(super) fn with_discard(
+        &self,
+        report: ConflictReport,
+        discarded: &BTreeMap<String, DiscardRow>,
+    ) -> ConflictReport {
+        let Some(row) = discarded.get(&report.id) else { return report };
+        let policy = self.policy();
+        let user = policy.everybody().find(|member| member.user == row.by).map(person);
+        ConflictReport {
+            open: false,
+            discarded: Some(DiscardReport { user, at: row.at }),
+            ..report
+        }
+    }
+}
+
+/// The side of an item about a deleted record that a verdict comes to: the edit, or the deletion.
+fn side_of(report: &ConflictReport, verdict: Verdict) -> Result<Choice, Error> {
+    let is_kept = verdict == Verdict::Adopt;
+    let side = report.values.iter().find(|side| side.value.is_null() == is_kept);
+    side.map(|side| Choice::Label(side.label.clone())).ok_or_else(|| Error::NotFound {
+        kind: "side of the conflict",
+        name: if is_kept { "the edit" } else { "the deletion" }.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
