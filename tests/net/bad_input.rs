@@ -68,6 +68,7 @@ const MISTAKES: &[Mistake] = &[
     (&["conflicts", "show", "nothing"], 4, &["nothing"]),
     (&["conflicts", "resolve", "nothing", "--take", "A"], 4, &["nothing"]),
     (&["conflicts", "resolve", "nothing", "--take", "1"], 2, &["client, server, latest"]),
+    (&["notices", "--seen", "nothing"], 4, &["nothing"]),
     (&["invite", "--role", "boss"], 2, &["boss"]),
     (&["invite", "--valid", "24"], 2, &["90m"]),
     (&["import", "absent.csv", "--collection", "well"], 4, &["absent.csv"]),

@@ -31,6 +31,7 @@ mod lan;
 mod loopback;
 mod namespaces;
 mod newer;
+mod notices;
 mod older;
 mod partial;
 mod places;

@@ -10,6 +10,7 @@ mod doctor;
 mod draft;
 mod evict;
 mod loopback;
+mod notice;
 mod purge;
 mod records;
 mod schema;
@@ -31,6 +32,7 @@ pub(crate) use doctor::DoctorArgs;
 pub(crate) use draft::{DraftId, DraftsArgs, DraftsCommand};
 pub(crate) use evict::EvictArgs;
 pub(crate) use loopback::{Http, LoopbackArgs};
+pub(crate) use notice::NoticesArgs;
 pub(crate) use purge::PurgeArgs;
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs, ShowArgs};
 pub(crate) use schema::{SchemaArgs, SchemaCommand};
@@ -141,6 +143,8 @@ pub(crate) enum Command {
     Devices(DevicesArgs),
     /// Show and settle what people wrote differently without knowing of each other.
     Conflicts(ConflictsArgs),
+    /// Show what others did with your work: what was not taken, refused or does not count.
+    Notices(NoticesArgs),
     /// Keep in step in the background and serve the other commands.
     Run(RunArgs),
     /// Stop the running daemon of this home.

@@ -18,6 +18,7 @@ use fieldmesh::api::{
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{Notice, SeenNotices};
 use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
@@ -101,6 +102,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record>;
     /// Adopts or discards what is quarantined or was deleted and edited, or lists it again.
     fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport>;
+    /// What others did with this person's work.
+    fn notices(&self, all: bool) -> Answer<'_, Vec<Notice>>;
+    /// Marks notices as seen on this device.
+    fn see_notices(&self, seen: SeenNotices) -> Answer<'_, Vec<Notice>>;
     /// Settles many open conflicts alike, or shows what that would do.
     fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport>;
     /// Issues invitations.

@@ -11,6 +11,7 @@ mod evict;
 mod home;
 mod invite;
 mod loopback;
+mod notice;
 mod progress;
 mod purge;
 mod record;
@@ -101,6 +102,7 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Peers => home::peers(&context).await,
         Command::Devices(args) => device::devices(&context, args).await,
         Command::Conflicts(args) => conflicts::conflicts(&context, args).await,
+        Command::Notices(args) => notice::notices(&context, args).await,
         Command::Run(args) => run::run(&context, args, logs).await,
         Command::Stop => run::stop(&context).await,
         Command::Verify => home::verify(&context).await,

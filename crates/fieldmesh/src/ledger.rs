@@ -25,6 +25,7 @@ mod live;
 mod membership;
 mod mend;
 mod names;
+mod notices;
 mod past;
 mod purge;
 mod query;
@@ -117,6 +118,7 @@ pub(crate) struct Ledger {
     gateway: Mutex<()>,
     /// Held by whoever changes or submits drafts.
     drafts: Mutex<()>,
+    told: Mutex<notices::Told>,
 }
 
 /// What is locked while a local change is built.
@@ -208,6 +210,7 @@ impl Ledger {
             naming: Mutex::default(),
             gateway: Mutex::default(),
             drafts: Mutex::default(),
+            told: Mutex::default(),
         })
     }
 

@@ -22,6 +22,7 @@ mod listener;
 mod live;
 mod mender;
 mod notes;
+mod notices;
 mod open;
 mod purge;
 mod query;

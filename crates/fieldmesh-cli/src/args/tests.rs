@@ -32,6 +32,8 @@ fn questions_about_many_records_and_about_the_past_are_understood() {
         &["edit", "--all", "well", "operator=Alder", "--yes"],
         &["conflicts", "resolve", "--all", "--kind", "duplicate", "--take", "b", "--dry-run"],
         &["conflicts", "resolve", "7c21", "--adopt"],
+        &["notices", "--all", "--json"],
+        &["notices", "--seen", "7c21", "--seen", "4be0"],
         &["conflicts", "resolve", "7c21", "--discard", "--json"],
         &["conflicts", "resolve", "7c21", "--reopen"],
         &["edit", "--all", "well", "operator=Alder", "--expect", "12"],
@@ -154,6 +156,7 @@ fn what_is_for_many_is_refused_for_one() {
         &["conflicts", "resolve", "7c21", "--take", "A", "--kind", "field"],
         &["conflicts", "resolve", "7c21", "--take", "A", "--discard"],
         &["conflicts", "resolve", "7c21", "--adopt", "--discard"],
+        &["notices", "--all", "--seen", "7c21"],
         &["conflicts", "resolve", "--all", "--discard"],
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");

@@ -10,6 +10,7 @@ use fieldmesh::api::{
     RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{Notice, SeenNotices};
 use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
@@ -149,6 +150,14 @@ impl Backend for Local {
 
     fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport> {
         Box::pin(async move { self.0.decide(&id, verdict).await.map_err(problem) })
+    }
+
+    fn notices(&self, all: bool) -> Answer<'_, Vec<Notice>> {
+        Box::pin(async move { self.0.notices(all).await.map_err(problem) })
+    }
+
+    fn see_notices(&self, seen: SeenNotices) -> Answer<'_, Vec<Notice>> {
+        Box::pin(async move { self.0.see_notices(seen).await.map_err(problem) })
     }
 
     fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport> {

@@ -18,6 +18,7 @@ use fieldmesh::api::{
 };
 use fieldmesh::api::{Draft, DraftChange};
 use fieldmesh::api::{NewVerdict, ResolveAll, ResolveAllReport, Verdict};
+use fieldmesh::api::{Notice, SeenNotices};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use serde_json::json;
@@ -235,6 +236,18 @@ impl Backend for Remote {
         Box::pin(async move {
             let path = format!("/v1/conflicts/{}/verdict", escape(&id));
             self.exchange(Method::POST, path).json(&NewVerdict { verdict })?.value().await
+        })
+    }
+
+    fn notices(&self, all: bool) -> Answer<'_, Vec<Notice>> {
+        Box::pin(async move {
+            self.exchange(Method::GET, format!("/v1/notices?all={all}")).value().await
+        })
+    }
+
+    fn see_notices(&self, seen: SeenNotices) -> Answer<'_, Vec<Notice>> {
+        Box::pin(async move {
+            self.exchange(Method::POST, "/v1/notices/seen").json(&seen)?.value().await
         })
     }
 

@@ -13,6 +13,7 @@ use fieldmesh::api::{
     SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{Notice, SeenNotices};
 use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
@@ -207,6 +208,14 @@ impl Backend for Fake {
 
     fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport> {
         self.answer((id, verdict), samples::conflict())
+    }
+
+    fn notices(&self, all: bool) -> Answer<'_, Vec<Notice>> {
+        self.answer(("notices", all), vec![samples::notice()])
+    }
+
+    fn see_notices(&self, seen: SeenNotices) -> Answer<'_, Vec<Notice>> {
+        self.answer(seen, vec![samples::notice()])
     }
 
     fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport> {

@@ -6,6 +6,7 @@ mod devices;
 mod drafts;
 mod evict;
 mod home;
+mod notices;
 mod purges;
 mod queries;
 mod records;
@@ -34,6 +35,8 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/conflicts/{id}/comments", post(conflicts::comment))
         .route("/v1/conflicts/{id}/resolve", post(conflicts::resolve))
         .route("/v1/conflicts/{id}/verdict", post(conflicts::decide))
+        .route("/v1/notices", get(notices::list))
+        .route("/v1/notices/seen", post(notices::see))
         .route("/v1/import", post(transfer::import))
         .route("/v1/export", get(transfer::export))
         .route("/v1/sync", post(transfer::sync))

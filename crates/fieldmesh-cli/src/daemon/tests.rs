@@ -12,7 +12,7 @@ use fieldmesh::api::{
     ExportQuery, ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress,
     PurgeOptions, RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
-use fieldmesh::api::{DraftChange, ResolveAll, SchemaOptions, SchemaStep, Verdict};
+use fieldmesh::api::{DraftChange, ResolveAll, SchemaOptions, SchemaStep, SeenNotices, Verdict};
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
@@ -190,6 +190,11 @@ async fn conflicts_and_invitations_pass_through() {
     remote.comment("7c21".into(), "so it is".into()).await.unwrap();
     remote.decide("7c21".into(), Verdict::Discard).await.unwrap();
     assert_eq!(running.last_asked(), format!("{:?}", ("7c21", Verdict::Discard)));
+    assert_eq!(remote.notices(true).await, Ok(vec![samples::notice()]));
+    assert_eq!(running.last_asked(), format!("{:?}", ("notices", true)));
+    let seen = SeenNotices { ids: Some(vec!["7c21".into()]) };
+    assert_eq!(remote.see_notices(seen.clone()).await, Ok(vec![samples::notice()]));
+    assert_eq!(running.last_asked(), format!("{seen:?}"));
     let all = ResolveAll { query, choice: Choice::Client, dry_run: true };
     assert_eq!(remote.resolve_all(all.clone()).await, Ok(samples::settled()));
     assert_eq!(running.last_asked(), format!("{all:?}"));

@@ -9,6 +9,7 @@ use fieldmesh::api::{
 };
 use fieldmesh::api::{Draft, SchemaReport, SchemaShown, SchemaState};
 use fieldmesh::api::{LeftItem, ResolveAllReport, SettledItem};
+use fieldmesh::api::{Notice, NoticeKind};
 use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
@@ -188,6 +189,25 @@ pub(crate) fn breach() -> ConflictReport {
     breach
 }
 
+/// A value that Ana did not take.
+pub(crate) fn notice() -> Notice {
+    Notice {
+        id: "0d3c-4be02d17".into(),
+        kind: NoticeKind::Overwritten,
+        record: record().id,
+        collection: "field_entry".into(),
+        name: "State 12-4".into(),
+        field: "data.oilVolume".into(),
+        item: conflict().id,
+        by: Some("Ana".into()),
+        at: Some(at()),
+        wrote: json!(80),
+        left: json!(82.3),
+        reason: None,
+        seen: false,
+    }
+}
+
 /// A batch of a revoked truck.
 pub(crate) fn batch_aside() -> ConflictReport {
     ConflictReport {
@@ -355,6 +375,7 @@ pub(crate) fn status() -> StatusReport {
         unsealed: 1,
         conflicts: 2,
         quarantined: 0,
+        notices: Some(0),
         places: SafetyCounts { here: 3, on_devices: 1_200, safe: 150_873 },
         only: vec!["well".into(), "field_entry@2026-03".into()],
         kept: KeptReport::default(),

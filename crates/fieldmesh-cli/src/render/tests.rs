@@ -99,6 +99,32 @@ This changes 1 record."
 }
 
 #[test]
+fn what_others_did_with_ones_work() {
+    let taken = samples::notice();
+    let left = fieldmesh::api::Notice {
+        field: "_deletedAt".into(),
+        wrote: serde_json::Value::Null,
+        by: None,
+        ..taken.clone()
+    };
+    let excluded = fieldmesh::api::Notice {
+        kind: fieldmesh::api::NoticeKind::Excluded,
+        at: None,
+        reason: Some("its device was revoked".into()),
+        ..taken.clone()
+    };
+    assert_eq!(
+        notices(&[taken, left, excluded], &style()),
+        "\
+id        when              record      what
+4be02d17  2026-03-01 08:30  State 12-4  oilVolume: Ana took 82.3 instead of your 80
+4be02d17  2026-03-01 08:30  State 12-4  somebody left it deleted, with what you had changed
+4be02d17  -                 State 12-4  a batch of yours does not count: its device was revoked
+"
+    );
+}
+
+#[test]
 fn many_conflicts_settled_alike() {
     let report = samples::settled();
     assert_eq!(

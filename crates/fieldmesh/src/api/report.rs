@@ -272,6 +272,10 @@ pub struct StatusReport {
     pub conflicts: u64,
     /// Changes that could not be applied, and batches that do not count.
     pub quarantined: u64,
+    /// What became of this person's work by the hand of others and was not marked as seen here;
+    /// nothing while records are made anew.
+    #[serde(default)]
+    pub notices: Option<u64>,
     /// How many records are where, deleted ones too.
     #[serde(default)]
     pub places: SafetyCounts,

@@ -257,7 +257,7 @@ impl Ledger {
         Ok(items)
     }
 
-    fn report_refused(
+    pub(super) fn report_refused(
         &self,
         id: &str,
         key: &[u8],

@@ -75,6 +75,7 @@ impl Node {
                 conflicts: whereabouts.conflicts,
                 quarantined: (ledger.quarantine_count()? + snapshot.aside)
                     .saturating_sub(ledger.discarded_count()?),
+                notices: remaking.is_none().then(|| ledger.notice_count()).transpose()?,
                 places: whereabouts.counts,
                 only: filter::words(&ledger.only),
                 kept: ledger.kept()?,
