@@ -55,13 +55,17 @@ fn conflicts_are_settled_alike_and_those_that_cannot_be_are_named() {
     let open = || lead.ok(&["--json", "conflicts"]).lines().len();
     let looked = resolve(&["--dry-run"]).code(6).json();
     assert_eq!((looked["settled"].as_array().unwrap().len(), open()), (1, 2), "{looked}");
-    let done = resolve(&[]).code(6).json();
+    // Nobody can be asked here.
+    resolve(&[]).code(2).says(&["--yes", "--expect", "--dry-run"]);
+    resolve(&["--expect", "2"]).code(6).says(&["would be settled: 1", "expected: 2"]);
+    assert_eq!(open(), 2);
+    let done = resolve(&["--expect", "1"]).code(6).json();
     assert_eq!(done["settled"], looked["settled"]);
     assert_eq!(done["left"][0]["record"], entries[1].as_str(), "{done}");
     assert_eq!(open(), 1);
     let daemon = lead.daemon();
     resolve(&["--kind", "rule"]).code(2).says(&["no sides"]);
-    lead.ok(&["conflicts", "resolve", "--all", "--kind", "field", "--take", "latest"]);
+    lead.ok(&["conflicts", "resolve", "--all", "--kind", "field", "--take", "latest", "--yes"]);
     daemon.stop();
     assert_eq!(open(), 0);
 }

@@ -13,7 +13,7 @@ fn whoever_lost_a_conflict_is_told_until_he_has_seen_it() {
     hand.ok(&["edit", &entry, "oilVolume=7"]);
     hand.meet(&lead);
     hand.ok(&["notices"]).says(&["No notices"]);
-    lead.ok(&["conflicts", "resolve", "--all", "--take", "client"]);
+    lead.ok(&["conflicts", "resolve", "--all", "--take", "client", "--yes"]);
     hand.meet(&lead);
 
     let told = hand.ok(&["--json", "notices"]).lines();

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use backup::{BackupArgs, RestoreArgs};
-pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, ResolveArgs};
+pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, Kind, ResolveArgs};
 pub(crate) use demo::DemoArgs;
 pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
 pub(crate) use doctor::DoctorArgs;

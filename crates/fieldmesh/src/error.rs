@@ -141,6 +141,17 @@ pub enum Error {
         /// How many it would be.
         found: u64,
     },
+    /// Other than so many conflicts would be settled.
+    #[error(
+        "conflicts that would be settled: {found}, expected: {expected}; nothing was written: look \
+         again"
+    )]
+    UnexpectedItems {
+        /// How many were expected.
+        expected: u64,
+        /// How many it would be.
+        found: u64,
+    },
     /// Nothing has this id or name.
     #[error("there is no {kind} {name:?}")]
     NotFound {
@@ -278,6 +289,7 @@ impl Error {
             | Self::Taken { .. }
             | Self::Stale { .. }
             | Self::Unexpected { .. }
+            | Self::UnexpectedItems { .. }
             | Self::Condition { .. }
             | Self::Shape { .. }
             | Self::Import { .. } => Class::Invalid,

@@ -128,8 +128,6 @@ pub(crate) struct Snapshot {
     pub(crate) batches: u64,
     pub(crate) links: Vec<LinkState>,
     pub(crate) tally: Tally,
-    /// Batches that are kept and do not count.
-    pub(crate) aside: u64,
     /// At most [`LISTED_MAX`] places of chains that hold two batches.
     pub(crate) forks: Vec<Fork>,
     /// At most [`LISTED_MAX`] chains of which batches are missing.
@@ -568,7 +566,6 @@ impl MeshTask {
                 })
                 .collect(),
             tally: self.tally.clone(),
-            aside: self.replica.quarantine_len() as u64,
             forks: self.replica.forks().take(LISTED_MAX).collect(),
             gaps: self.replica.gaps().take(LISTED_MAX).collect(),
             watch: self.watch.clone(),

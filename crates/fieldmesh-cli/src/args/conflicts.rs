@@ -17,7 +17,10 @@ Examples:
   fieldmesh conflicts resolve 5d30e1aa --take both
   fieldmesh conflicts resolve 4be02d17 --discard
   fieldmesh conflicts resolve --all --take latest --dry-run
-  fieldmesh conflicts resolve --all --kind duplicate --take latest"
+  fieldmesh conflicts resolve --all --take latest --expect 12
+  fieldmesh conflicts resolve --all --kind duplicate --take latest
+
+With --all it shows what would come of it and asks; only what was shown is settled."
 )]
 pub(crate) struct ConflictsArgs {
     #[command(subcommand)]
@@ -107,16 +110,23 @@ pub(crate) struct ResolveArgs {
     /// The conflict: its id or an ending of it.
     #[arg(required_unless_present = "all")]
     pub(crate) id: Option<String>,
-    /// Settle every open conflict alike; records that are alike only with `--kind duplicate`. What
-    /// cannot be settled so is told and left.
+    /// Settle every open conflict alike; records that are alike only with `--kind duplicate`, and
+    /// those that were deleted and edited only with `--kind deleted-and-edited`. What cannot be
+    /// settled so is told and left.
     #[arg(long, conflicts_with_all = ["id", "set", "adopt", "discard", "reopen"])]
     pub(crate) all: bool,
     /// With --all: only conflicts of this kind.
     #[arg(long, value_enum, value_name = "KIND", conflicts_with = "id")]
     pub(crate) kind: Option<Kind>,
     /// With --all: show what would come of it and write nothing.
-    #[arg(long, conflicts_with = "id")]
+    #[arg(long, conflicts_with_all = ["id", "yes", "expect"])]
     pub(crate) dry_run: bool,
+    /// With --all: do not ask.
+    #[arg(long, short, conflicts_with = "id")]
+    pub(crate) yes: bool,
+    /// With --all: do not ask if exactly so many conflicts are settled, otherwise settle none.
+    #[arg(long, value_name = "N", conflicts_with = "id")]
+    pub(crate) expect: Option<u64>,
     /// The value to take, or the record to keep: its letter, `client` (this device's own), `server`
     /// (the others'), or `latest`; of records that are both meant, `both`.
     #[arg(long, value_name = "A|B|C…|client|server|latest|both", value_parser = choice)]

@@ -153,6 +153,8 @@ fn what_is_for_many_is_refused_for_one() {
         &["edit", "7c21", "notes=checked", "--yes"][..],
         &["edit", "--all", "well", "notes=checked", "--dry-run", "--yes"],
         &["conflicts", "resolve", "7c21", "--take", "A", "--dry-run"],
+        &["conflicts", "resolve", "7c21", "--take", "A", "--yes"],
+        &["conflicts", "resolve", "--all", "--take", "A", "--dry-run", "--expect", "1"],
         &["conflicts", "resolve", "7c21", "--take", "A", "--kind", "field"],
         &["conflicts", "resolve", "7c21", "--take", "A", "--discard"],
         &["conflicts", "resolve", "7c21", "--adopt", "--discard"],

@@ -195,7 +195,7 @@ async fn conflicts_and_invitations_pass_through() {
     let seen = SeenNotices { ids: Some(vec!["7c21".into()]) };
     assert_eq!(remote.see_notices(seen.clone()).await, Ok(vec![samples::notice()]));
     assert_eq!(running.last_asked(), format!("{seen:?}"));
-    let all = ResolveAll { query, choice: Choice::Client, dry_run: true };
+    let all = ResolveAll { query, dry_run: true, ..ResolveAll::of(Choice::Client) };
     assert_eq!(remote.resolve_all(all.clone()).await, Ok(samples::settled()));
     assert_eq!(running.last_asked(), format!("{all:?}"));
     let options = InviteOptions {

@@ -79,6 +79,10 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
         about.push(("batch", aside(batch, style)));
         about.push(("device id", batch.device.to_string()));
         about.push(("to do", one_line(&batch.advice)));
+        about.extend(conflict.discarded.is_some().then(|| {
+            let id = short_id(&conflict.id);
+            ("or", format!("fieldmesh conflicts resolve {id} --reopen lists it here again"))
+        }));
     }
     let mut text = style.paint(Tone::Heading, &format!("conflict {}", conflict.id));
     text.push('\n');

@@ -119,6 +119,7 @@ pub(crate) fn bulk_report() -> BulkReport {
         refused: vec![BulkRefusal { id: other_record().id, reason: "only its author may".into() }],
         skipped: Vec::new(),
         written: false,
+        stopped: None,
     }
 }
 
@@ -143,7 +144,9 @@ pub(crate) fn settled() -> ResolveAllReport {
             field: "data.gasVolume".into(),
             reason: "only a manager may".into(),
         }],
+        ended: Vec::new(),
         written: true,
+        stopped: None,
     }
 }
 

@@ -4,7 +4,7 @@ use fieldmesh_model::{DeviceId, DocumentId, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::{Choice, ConflictQuery};
+use super::{Choice, ConflictQuery, Problem};
 
 /// What the author of one side had seen of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,8 +91,8 @@ pub struct DiscardReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResolveAll {
-    /// Which items. Records that are alike are meant only where its kind says so: nobody deletes
-    /// records who asks for values.
+    /// Which items. Records that are alike, and those that were deleted and edited, are meant only
+    /// where its kind says so: nobody deletes records or brings them back who asks for values.
     #[serde(default)]
     pub query: ConflictQuery,
     /// Which side wins.
@@ -100,6 +100,21 @@ pub struct ResolveAll {
     /// Only show what would come of it; write nothing.
     #[serde(default)]
     pub dry_run: bool,
+    /// Write nothing unless exactly so many items would be settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<u64>,
+    /// The items that somebody has looked at: no other is settled. Another value that competes
+    /// makes another item, so they read as they did. Every one where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Vec<String>>,
+}
+
+impl ResolveAll {
+    /// Every open item with values that compete, settled by this choice.
+    pub fn of(choice: Choice) -> Self {
+        let query = ConflictQuery::default();
+        Self { query, choice, dry_run: false, expect: None, seen: None }
+    }
 }
 
 /// What settling many items alike came to, or would come to.
@@ -110,8 +125,21 @@ pub struct ResolveAllReport {
     pub settled: Vec<SettledItem>,
     /// What was not, and why.
     pub left: Vec<LeftItem>,
+    /// What came to an end with another one, or by somebody else since it was looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<LeftItem>,
     /// Whether anything was written.
     pub written: bool,
+    /// What kept the rest from being tried, after some were settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Problem>,
+}
+
+impl ResolveAllReport {
+    /// The items that are settled, to be told as those that were looked at.
+    pub fn seen(&self) -> Vec<String> {
+        self.settled.iter().map(|item| item.id.clone()).collect()
+    }
 }
 
 /// An item that was settled, or would be.

@@ -134,6 +134,7 @@ impl Ledger {
                 }
                 Err(error) if report.changed.is_empty() => return Err(error),
                 Err(error) => {
+                    report.stopped = Some(error.problem());
                     let reason = reason(error);
                     report.skipped.push(BulkRefusal { id: change.id, reason });
                     break;

@@ -85,11 +85,17 @@ impl Ledger {
         }
         if kind.is_none_or(|kind| kind == KIND_QUARANTINE) {
             let after = query.after.as_deref().unwrap_or_default();
-            let (mut others, discarded) = (self.others_behind(after)?, self.discarded()?);
-            others.retain(|id, _| query.closed || !discarded.contains_key(id));
-            for (id, found) in others.into_iter().take(count) {
+            let (others, discarded) = (self.others_behind(after)?, self.discarded()?);
+            let mut left = count;
+            for (id, found) in others {
                 let item = self.found_item(&id, &found, &mut names)?;
-                reports.extend(item.map(|item| self.with_discard(item, &discarded)));
+                let item = item.map(|item| self.with_discard(item, &discarded));
+                let item = item.filter(|item| query.closed || item.discarded.is_none());
+                left -= usize::from(item.is_some());
+                reports.extend(item);
+                if left == 0 {
+                    break;
+                }
             }
         }
         reports.sort_by(|a, b| a.id.cmp(&b.id));
@@ -201,7 +207,7 @@ impl Ledger {
         Ok(found)
     }
 
-    fn found_item(
+    pub(super) fn found_item(
         &self,
         id: &str,
         found: &Found,

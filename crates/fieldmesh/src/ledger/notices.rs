@@ -5,10 +5,12 @@
 //! order. Nobody is told of what he did himself, on whichever of his devices.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
 
 use fieldmesh_identity::Policy;
 use fieldmesh_model::{DeviceId, DocumentId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
+use serde_json::Value as Json;
 
 use crate::api::{ConflictReport, EndReport, Notice, NoticeKind};
 use crate::changes::version;
@@ -16,6 +18,7 @@ use crate::error::Error;
 use crate::rows::{self, ConflictRow, QuarantineRow};
 
 use super::Ledger;
+use super::inbox::KIND_DELETED;
 use super::query::Names;
 
 /// The prefix of the notes about notices that were seen, by their ids.
@@ -30,7 +33,14 @@ const CANDIDATES_MAX: usize = 5;
 /// What there is to tell of records, as they read when that was looked at last: reading a record's
 /// past costs, and most do not change between two looks.
 #[derive(Debug, Default)]
-pub(crate) struct Told(BTreeMap<DocumentId, (String, Vec<Notice>)>);
+pub(crate) struct Told {
+    /// By which policy and of which view it was looked at.
+    by: Option<(Arc<Policy>, u64)>,
+    records: Known,
+}
+
+/// What there is to tell of each record, and what the record read as.
+type Known = BTreeMap<DocumentId, (String, Vec<Notice>)>;
 
 impl Ledger {
     /// What this person has to hear of, the newest first; with `all` also what was seen.
@@ -104,20 +114,22 @@ impl Ledger {
     }
 
     /// Values of this person that others decided against.
-    fn overwritten(&self, policy: &Policy, names: &mut Names) -> Result<Vec<Notice>, Error> {
+    fn overwritten(&self, policy: &Arc<Policy>, names: &mut Names) -> Result<Vec<Notice>, Error> {
         let mut records = BTreeSet::new();
         let range = rows::inbox_items(false, "");
         for row in rows::scan(self.view(), Tree::Inbox, range, Direction::Ascending) {
             records.insert(rows::decode::<ConflictRow>(&row?.1)?.document);
         }
-        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        told.0.retain(|id, _| records.contains(id));
+        // Reading takes long: nobody waits for it.
+        let view = self.projector.view_number();
+        let mut known = self.told_by(policy, view);
+        known.retain(|id, _| records.contains(id));
         let mut found = Vec::new();
         for id in records {
             let Some(row) = self.row(id)? else { continue };
             let read_as = version(&row.changes);
-            if let Some((known, notices)) = told.0.get(&id)
-                && *known == read_as
+            if let Some((then, notices)) = known.get(&id)
+                && *then == read_as
             {
                 found.extend(notices.iter().cloned());
                 continue;
@@ -126,11 +138,22 @@ impl Ledger {
             let lost = items.iter().filter_map(|item| self.lost(policy, item));
             let notices: Vec<Notice> = lost.collect();
             found.extend(notices.iter().cloned());
-            if told.0.len() < KEPT_MAX {
-                told.0.insert(id, (read_as, notices));
+            if known.len() < KEPT_MAX {
+                known.insert(id, (read_as, notices));
             }
         }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        *told = Told { by: Some((Arc::clone(policy), view)), records: known };
         Ok(found)
+    }
+
+    /// What is known to tell, if that was found by this policy and in the view as it is.
+    fn told_by(&self, policy: &Arc<Policy>, view: u64) -> Known {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match &told.by {
+            Some((by, seen)) if Arc::ptr_eq(by, policy) && *seen == view => told.records.clone(),
+            _ => BTreeMap::new(),
+        }
     }
 
     /// What this person lost where an item ended, if somebody else ended it.
@@ -142,7 +165,12 @@ impl Ledger {
         let ends = item.ended.iter().filter(by_other);
         let end = ends.max_by(|a, b| (a.at, &a.change).cmp(&(b.at, &b.change)))?;
         let own: Vec<_> = item.values.iter().filter(|side| is_own(&side.device)).collect();
-        if own.iter().any(|side| side.value == end.left) {
+        // When it was deleted is no matter, and the edits of one who changed it are all kept.
+        let is_left = |value: &Json| match item.kind.as_str() {
+            KIND_DELETED => value.is_null() == end.left.is_null(),
+            _ => *value == end.left,
+        };
+        if own.iter().any(|side| is_left(&side.value)) {
             return None;
         }
         let side = own.first()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fieldmesh_batch::Batch;
-use fieldmesh_model::DocumentId;
+use fieldmesh_model::{DeviceId, DocumentId};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
 use crate::changes::read_change;
@@ -23,13 +23,16 @@ impl Ledger {
         let all = KeyRange::all();
         for row in rows::scan(self.view(), Tree::Quarantine, all, Direction::Ascending) {
             let (key, value) = row?;
-            let QuarantineRow { document, .. } = rows::decode(&value)?;
+            let QuarantineRow { document, author, .. } = rows::decode(&value)?;
             let (place, leaf): (Place, u16) = rows::decode(&key)?;
             let change = self.refused_change(place, leaf, &mut read);
             // What cannot be read any more is called by where it lies, which is another place on
             // every device.
             let local = || format!("{}-{leaf}", hex(&place.to_bytes()));
-            found.insert(change.map_or_else(local, |change| refused_id(document, &change)), key);
+            found.insert(
+                change.map_or_else(local, |change| refused_id(document, author, &change)),
+                key,
+            );
         }
         Ok(found)
     }
@@ -53,9 +56,10 @@ impl Ledger {
     }
 }
 
-fn refused_id(document: DocumentId, change: &[u8]) -> String {
+fn refused_id(document: DocumentId, author: DeviceId, change: &[u8]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/refused-change/1");
     hasher.update(document.as_bytes());
+    hasher.update(author.as_bytes());
     hasher.update(change);
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);

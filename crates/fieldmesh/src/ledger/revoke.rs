@@ -144,8 +144,11 @@ impl Ledger {
             return Err(Error::NotAllowed { reason });
         }
         self.add_items(&items)?;
-        let batches = reached(&waiting, &heads);
-        let left = waiting.len() as u64 - batches;
+        let total = waiting.len() as u64;
+        let allowed: Vec<Held> =
+            waiting.into_iter().filter(|held| refusal(held).is_none()).collect();
+        let batches = reached(&allowed, &heads);
+        let left = total - batches;
         let name = known.name.clone();
         Ok((AdoptReport { device, name, batches, left }, items))
     }

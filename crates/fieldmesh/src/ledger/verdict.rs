@@ -16,11 +16,13 @@ use crate::api::{Choice, ConflictReport, DiscardReport, Resolution, Verdict};
 use crate::clock;
 use crate::entry::{Entry, Note};
 use crate::error::Error;
+use crate::places::read_batch;
 use crate::projection::NoteRow;
-use crate::rows;
+use crate::rows::{self, QuarantineRow};
 
 use super::Ledger;
-use super::inbox::{KIND_DELETED, KIND_QUARANTINE};
+use super::inbox::{Found, KIND_DELETED, KIND_QUARANTINE};
+use super::query::Names;
 use super::record::person;
 
 /// The prefix of the notes about items that are discarded here, by their ids.
@@ -31,6 +33,8 @@ const PREFIX: &[u8] = b"discarded/";
 pub(super) struct DiscardRow {
     by: UserId,
     at: Moment,
+    /// Of why it was set aside then: for another reason it is listed again.
+    reason: [u8; 16],
 }
 
 impl Ledger {
@@ -50,7 +54,7 @@ impl Ledger {
             (KIND_QUARANTINE, Verdict::Adopt) => self.adopt_item(report),
             (KIND_QUARANTINE, Verdict::Discard | Verdict::Reopen) => {
                 self.check_discard(&report)?;
-                self.set_discarded(&report.id, verdict == Verdict::Discard)?;
+                self.set_discarded(&report, verdict == Verdict::Discard)?;
                 Ok((self.conflict(&report.id)?, Vec::new()))
             }
             (_, Verdict::Reopen) => Err(Error::Usage {
@@ -77,7 +81,7 @@ impl Ledger {
         };
         let (_, items) = self.adopt(batch.device, &[batch.batch.to_string()])?;
         if report.discarded.is_some() {
-            self.set_discarded(&report.id, false)?;
+            self.set_discarded(&report, false)?;
         }
         let reason = "adopted: it counts on every device that hears of it, with all before it";
         Ok((
@@ -88,17 +92,35 @@ impl Ledger {
 
     /// Fails unless this device's user may decide about conflicts of the record.
     fn check_discard(&self, report: &ConflictReport) -> Result<(), Error> {
-        let schema = self.schema_named(&report.collection)?;
+        // Of a collection that is not known here managers and admins decide.
+        let schema = self.schema(self.collection_of(&report.id)?);
         let record = self.row(report.record)?.and_then(|row| row.record);
         let created_by = record.map(|record| record.created_by).unwrap_or_default();
         self.check(&schema.resolve_by, created_by, "discard what is quarantined of", &schema)
     }
 
+    /// The number of the collection of what is quarantined: its name may be known to nobody.
+    fn collection_of(&self, id: &str) -> Result<u16, Error> {
+        let not_found = || Error::NotFound { kind: "conflict", name: id.into() };
+        match self.others_behind("")?.remove(id).ok_or_else(not_found)? {
+            Found::Refused(key) => {
+                let row: Option<QuarantineRow> = rows::find(self.view(), Tree::Quarantine, &key)?;
+                Ok(row.ok_or_else(not_found)?.collection)
+            }
+            Found::Aside(batch) => {
+                let place = self.places.find(&batch).ok_or_else(not_found)?;
+                Ok(read_batch(&self.store, place)?.header().scope.collection)
+            }
+            Found::Record(_) => Err(not_found()),
+        }
+    }
+
     /// Notes durably, on this device, that an item is discarded, or that it is not.
-    fn set_discarded(&self, id: &str, is_discarded: bool) -> Result<(), Error> {
-        let row = DiscardRow { by: self.user(), at: clock::now() };
+    fn set_discarded(&self, report: &ConflictReport, is_discarded: bool) -> Result<(), Error> {
+        let reason = reason_hash(report);
+        let row = DiscardRow { by: self.user(), at: clock::now(), reason };
         let value = is_discarded.then(|| rows::encode(&row));
-        self.note_here(vec![([PREFIX, id.as_bytes()].concat(), value)])
+        self.note_here(vec![([PREFIX, report.id.as_bytes()].concat(), value)])
     }
 
     /// Notes something durably that this device alone knows.
@@ -122,14 +144,17 @@ impl Ledger {
         Ok(discarded)
     }
 
-    /// How many items that are quarantined are discarded here.
-    pub(crate) fn discarded_count(&self) -> Result<u64, Error> {
-        let discarded = self.discarded()?;
-        if discarded.is_empty() {
-            return Ok(0);
+    /// How many items are quarantined and not discarded here: as many as are listed.
+    pub(crate) fn quarantined(&self) -> Result<u64, Error> {
+        let (here, discarded) = (self.others_behind("")?, self.discarded()?);
+        let mut names = Names::default();
+        let mut count = here.len() as u64;
+        for (id, found) in here.iter().filter(|(id, _)| discarded.contains_key(*id)) {
+            let item = self.found_item(id, found, &mut names)?;
+            let item = item.map(|item| self.with_discard(item, &discarded));
+            count -= u64::from(item.is_none_or(|item| item.discarded.is_some()));
         }
-        let here = self.others_behind("")?;
-        Ok(discarded.keys().filter(|id| here.contains_key(*id)).count() as u64)
+        Ok(count)
     }
 
     /// The item with what was noted of it here.
@@ -138,7 +163,8 @@ impl Ledger {
         report: ConflictReport,
         discarded: &BTreeMap<String, DiscardRow>,
     ) -> ConflictReport {
-        let Some(row) = discarded.get(&report.id) else { return report };
+        let row = discarded.get(&report.id).filter(|row| row.reason == reason_hash(&report));
+        let Some(row) = row else { return report };
         let policy = self.policy();
         let user = policy.everybody().find(|member| member.user == row.by).map(person);
         ConflictReport {
@@ -147,6 +173,15 @@ impl Ledger {
             ..report
         }
     }
+}
+
+/// What tells whether an item is set aside for the same reason as before.
+fn reason_hash(report: &ConflictReport) -> [u8; 16] {
+    let reason = report.reason.as_deref().unwrap_or_default();
+    let mut bytes = [0; 16];
+    let hash = blake3::derive_key("fieldmesh/discard-reason/1", reason.as_bytes());
+    bytes.copy_from_slice(&hash[..16]);
+    bytes
 }
 
 /// The side of an item about a deleted record that a verdict comes to: the edit, or the deletion.

@@ -22,12 +22,15 @@ impl BulkPreview {
 
     /// Changes what the preview shows and nothing else: a record that was changed since, that does
     /// not fulfil the conditions any more or does so only now is passed over, and the report says
-    /// so.
+    /// so. Where the preview shows that one cannot be changed, none is, and the report is the same.
     ///
     /// # Errors
     ///
     /// As of [`Node::edit_all`].
     pub async fn apply(self) -> Result<BulkReport, Error> {
+        if !self.report.refused.is_empty() {
+            return Ok(self.report);
+        }
         let seen = Some(self.report.seen());
         self.node.edit_all(BulkEdit { dry_run: false, seen, ..self.bulk }).await
     }

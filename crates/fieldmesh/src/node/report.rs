@@ -73,8 +73,7 @@ impl Node {
                 root: snapshot.root,
                 unsealed: ledger.unsealed().0 as u64,
                 conflicts: whereabouts.conflicts,
-                quarantined: (ledger.quarantine_count()? + snapshot.aside)
-                    .saturating_sub(ledger.discarded_count()?),
+                quarantined: ledger.quarantined()?,
                 notices: remaking.is_none().then(|| ledger.notice_count()).transpose()?,
                 places: whereabouts.counts,
                 only: filter::words(&ledger.only),

@@ -30,7 +30,7 @@ async fn what_changed_after_the_preview_is_told_and_not_replaced() {
     for name in ["Alder 1", "Alder 22", "Alder 333"] {
         well(&crew.lead, name).await;
     }
-    let truck = crew.device("truck", Role::Manager).await;
+    let truck = crew.device("truck", Role::Admin).await;
     sync(&truck, &crew.address).await;
     let preview =
         crew.lead.preview_edit(wells(&["status=ACTIVE"]), edits(&["operator=Cedar"])).await;
@@ -77,12 +77,33 @@ async fn nothing_is_changed_where_another_number_was_expected() {
     crew.lead.shutdown().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_of_a_preview_that_shows_a_record_that_cannot_be_changed() {
+    let crew = Crew::new().await;
+    well(&crew.lead, "Alder 1").await;
+    let others = entry(&crew.lead, "Alder 1", "2026-03-01T08:00:00Z").await.id;
+    let hand = crew.device("hand", Role::Operator).await;
+    sync(&hand, &crew.address).await;
+    let own = entry(&hand, "Alder 1", "2026-03-01T09:00:00Z").await.id;
+    let entries = ListQuery { collection: "field_entry".into(), ..ListQuery::default() };
+    let preview = hand.preview_edit(entries, edits(&["oilVolume=5"])).await.unwrap();
+    let looked = preview.report().clone();
+    assert_eq!((looked.changed.len(), looked.changed[0].id), (1, own), "{looked:?}");
+    assert_eq!((looked.refused.len(), looked.refused[0].id), (1, others), "{looked:?}");
+    let before = hand.show(&own.to_string()).await.unwrap();
+    let done = preview.apply().await.unwrap();
+    assert_eq!((done.written, &done), (false, &looked));
+    assert_eq!(hand.show(&own.to_string()).await.unwrap(), before);
+    hand.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
 async fn conflicts(node: &Node) -> Vec<ConflictReport> {
     node.conflicts(ConflictQuery::default()).await.unwrap()
 }
 
 async fn resolve_all(node: &Node, choice: Choice, dry_run: bool) -> ResolveAllReport {
-    let all = ResolveAll { query: ConflictQuery::default(), choice, dry_run };
+    let all = ResolveAll { dry_run, ..ResolveAll::of(choice) };
     node.resolve_all(all).await.unwrap()
 }
 
@@ -133,7 +154,7 @@ async fn what_has_no_sides_is_not_settled_by_one() {
     let crew = Crew::new().await;
     for kind in ["rule", "quarantine", "parallel", "pumps"] {
         let query = ConflictQuery { kind: Some(kind.into()), ..ConflictQuery::default() };
-        let all = ResolveAll { query, choice: Choice::Latest, dry_run: false };
+        let all = ResolveAll { query, ..ResolveAll::of(Choice::Latest) };
         let refused = crew.lead.resolve_all(all).await.unwrap_err();
         assert!(matches!(refused, Error::Usage { .. }), "{kind}: {refused}");
     }

@@ -8,7 +8,7 @@ use fieldmesh_model::{DocumentId, Moment, Role, Scope};
 
 use crate::api::{
     Choice, Class, ConflictQuery, Edits, InviteOptions, NewRecord, Notice, NoticeKind, Resolution,
-    SeenNotices, SyncOptions,
+    RevokeOptions, SeenNotices, SyncOptions, Verdict,
 };
 use crate::author::Unsealed;
 use crate::{Node, TenantOptions};
@@ -75,6 +75,18 @@ impl Crew {
             let assignments = vec![oil.into()];
             node.edit(&entry, Edits { assignments, ..Edits::default() }).await.unwrap();
         }
+        self.sync(&self.truck).await;
+        let open = self.office.conflicts(ConflictQuery::default()).await.unwrap();
+        open.into_iter().find(|it| it.record.to_string() == entry).unwrap().id
+    }
+
+    /// An entry that one deletes while the other changes it; gives the item of the inbox.
+    async fn deleted_and_edited(&self, deletes: &Node, edits: &Node, at: &str) -> String {
+        let entry = self.entry(&self.office, at).await;
+        self.sync(&self.truck).await;
+        deletes.delete(&entry).await.unwrap();
+        let assignments = vec!["oilVolume=7".into()];
+        edits.edit(&entry, Edits { assignments, ..Edits::default() }).await.unwrap();
         self.sync(&self.truck).await;
         let open = self.office.conflicts(ConflictQuery::default()).await.unwrap();
         open.into_iter().find(|it| it.record.to_string() == entry).unwrap().id
@@ -204,6 +216,59 @@ async fn an_author_hears_that_a_change_of_his_was_refused_and_nobody_else_does()
     assert_eq!(unseen(&crew.office).await, []);
     assert_eq!(crew.office.conflicts(ConflictQuery::default()).await.unwrap().len(), 1);
     for node in [crew.truck, crew.office] {
+        node.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_deletion_and_an_edit_only_whoever_lost_is_told_and_what_he_lost() {
+    let crew = Crew::new().await;
+    let (office, truck) = (&crew.office, &crew.truck);
+    let cases = [
+        (truck, office, Verdict::Adopt, true),
+        (truck, office, Verdict::Discard, false),
+        (office, truck, Verdict::Adopt, false),
+        (office, truck, Verdict::Discard, true),
+    ];
+    for (hour, (deletes, edits, verdict, is_told)) in cases.into_iter().enumerate() {
+        let at = format!("2026-03-01T{:02}:00:00Z", hour + 8);
+        let item = crew.deleted_and_edited(deletes, edits, &at).await;
+        office.decide(&item, verdict).await.unwrap();
+        crew.sync(truck).await;
+        assert_eq!(unseen(office).await, [], "whoever did it knows");
+        let told = unseen(truck).await;
+        assert_eq!(told.len(), usize::from(is_told), "{hour}: {told:#?}");
+        for notice in &told {
+            let is_restored = verdict == Verdict::Adopt;
+            assert_eq!(notice.left.is_null(), is_restored, "{notice:#?}");
+            assert_eq!(notice.wrote.is_null(), !is_restored, "{notice:#?}");
+        }
+        truck.see_notices(SeenNotices { ids: None }).await.unwrap();
+    }
+    for node in [crew.truck, crew.office] {
+        node.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lost_a_device_hears_on_another_one_what_of_it_does_not_count() {
+    let crew = Crew::new().await;
+    let phone = join(&crew.office, crew.folder.path(), "phone", "ben@example.org").await;
+    crew.sync(&phone).await;
+    crew.sync(&crew.truck).await;
+    crew.entry(&crew.truck, "2026-03-01T08:00:00Z").await;
+    let listens = phone.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
+    crew.sync_with(&crew.truck, &listens).await;
+    crew.office.revoke("truck", RevokeOptions::default()).await.unwrap();
+    crew.sync(&phone).await;
+    let told = unseen(&phone).await;
+    assert_eq!((told.len(), told[0].kind), (1, NoticeKind::Excluded), "{told:#?}");
+    assert_eq!(phone.status().await.unwrap().notices, Some(1));
+    // It is gone with its cause.
+    crew.office.adopt("truck", Vec::new()).await.unwrap();
+    crew.sync(&phone).await;
+    assert_eq!(unseen(&phone).await, []);
+    for node in [phone, crew.truck, crew.office] {
         node.shutdown().await.unwrap();
     }
 }
