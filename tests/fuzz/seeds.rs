@@ -6,7 +6,8 @@ use fieldmesh_document::{CreateRecord, Document, actor, identify, root_change};
 use fieldmesh_identity::x509::{CertificateName, anchor_key};
 use fieldmesh_identity::{
     Adoption, Authority, Certificate, ChainHead, Cut, DeviceKeys, Founding, Invitation, Item,
-    ItemPlace, JoinAnswer, JoinRequest, JoinSecret, Pin, Purge, Revocation, Seed, Statement, found,
+    ItemPlace, JoinAnswer, JoinRequest, JoinSecret, Pin, Purge, RelayAddress, Revocation, Seed,
+    Statement, found,
 };
 use fieldmesh_model::catalogue::{self, wells};
 use fieldmesh_model::{
@@ -287,7 +288,10 @@ fn statements(seeds: &mut Seeds, authority: &Authority, founding: &Founding, dev
         at: AT,
         reason: "asked for".into(),
     };
+    let (address, version) = ("relay.example.org:7843".to_owned(), 3);
+    let relay = RelayAddress { address, version, relay: Some(device), at: AT };
     for (name, statement) in [
+        ("relay", Statement::Relay(relay)),
         ("purge", Statement::Purge(Box::new(purge))),
         ("revocation", Statement::Revocation(Box::new(revocation))),
         ("adoption", Statement::Adoption(Adoption { device, heads: [head].into() })),

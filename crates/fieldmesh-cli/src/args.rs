@@ -12,6 +12,7 @@ mod evict;
 mod loopback;
 mod purge;
 mod records;
+mod relay;
 mod schema;
 mod secret;
 mod sync;
@@ -33,6 +34,7 @@ pub(crate) use evict::EvictArgs;
 pub(crate) use loopback::{Http, LoopbackArgs};
 pub(crate) use purge::PurgeArgs;
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs, ShowArgs};
+pub(crate) use relay::{RelayArgs, RelayCommand};
 pub(crate) use schema::{SchemaArgs, SchemaCommand};
 pub(crate) use secret::{ChangeArgs, PassphraseArgs, PassphraseCommand};
 pub(crate) use sync::{RunArgs, SyncArgs};
@@ -139,6 +141,8 @@ pub(crate) enum Command {
     Peers,
     /// Show the tenant's devices, revoke one, or adopt work of a revoked one.
     Devices(DevicesArgs),
+    /// Say where the tenant's relays are, for every device.
+    Relay(RelayArgs),
     /// Show and settle what people wrote differently without knowing of each other.
     Conflicts(ConflictsArgs),
     /// Keep in step in the background and serve the other commands.

@@ -18,6 +18,7 @@ use fieldmesh::api::{
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{RelayOptions, RelayReport};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use futures::future::BoxFuture;
@@ -90,6 +91,12 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn revoke(&self, device: String, options: RevokeOptions) -> Answer<'_, RevokeReport>;
     /// Lets batches of a revoked device count, all that are here where none is named.
     fn adopt(&self, device: String, batches: Vec<String>) -> Answer<'_, AdoptReport>;
+    /// Says where a relay is.
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, RelayReport>;
+    /// Takes an address of a relay back; gives what it was, in words.
+    fn remove_relay(&self, address: String) -> Answer<'_, String>;
+    /// The addresses of relays.
+    fn relays(&self) -> Answer<'_, Vec<RelayReport>>;
     /// The conflict inbox.
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>>;
     /// One item of the inbox.

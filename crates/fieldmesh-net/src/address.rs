@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use fieldmesh_identity::invitation::ADDRESS_LENGTH_MAX;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
@@ -21,6 +22,12 @@ pub enum AddressError {
     /// The text is neither an address nor a host name.
     #[error("{text:?} is no address; write it like 192.0.2.7:{PORT_DEFAULT} or relay.example.org")]
     Malformed {
+        /// What was given.
+        text: String,
+    },
+    /// The text is an address at which nobody can be reached from elsewhere.
+    #[error("{text:?} leads to nobody; name a host or an address with the port it listens on")]
+    Nobody {
         /// What was given.
         text: String,
     },
@@ -47,8 +54,49 @@ pub enum AddressError {
 /// The [`AddressError`] says whether the text or the name service is at fault.
 pub async fn resolve(text: &str) -> Result<Vec<SocketAddr>, AddressError> {
     let text = text.trim();
+    let (host, port) = match read(text)? {
+        Place::Address(address) => return Ok(vec![address]),
+        Place::Host(host, port) => (host, port),
+    };
+    match timeout(LOOKUP_TIMEOUT, lookup_host((host, port))).await {
+        Err(_) => Err(AddressError::TimedOut { text: text.into() }),
+        Ok(Err(source)) => Err(AddressError::NotFound { text: text.into(), source }),
+        Ok(Ok(found)) => Ok(found.take(ADDRESSES_PER_NAME_MAX).collect()),
+    }
+}
+
+/// The one way to write an address that others are to use: in lower case, with its port.
+///
+/// # Errors
+///
+/// The text is no address, or one that means nobody in particular.
+pub fn normal(text: &str) -> Result<String, AddressError> {
+    let text = text.trim();
+    let nobody = || AddressError::Nobody { text: text.into() };
+    let (normal, port) = match read(text)? {
+        Place::Address(address) if address.ip().is_unspecified() => return Err(nobody()),
+        Place::Address(address) if address.ip().is_multicast() => return Err(nobody()),
+        Place::Address(address) => (address.to_string(), address.port()),
+        Place::Host(host, port) => (format!("{}:{port}", host.to_lowercase()), port),
+    };
+    if port == 0 {
+        return Err(nobody());
+    }
+    if normal.len() > ADDRESS_LENGTH_MAX {
+        return Err(AddressError::Malformed { text: text.into() });
+    }
+    Ok(normal)
+}
+
+/// What an address in text names.
+enum Place<'a> {
+    Address(SocketAddr),
+    Host(&'a str, u16),
+}
+
+fn read(text: &str) -> Result<Place<'_>, AddressError> {
     if let Some(address) = literal(text) {
-        return Ok(vec![address]);
+        return Ok(Place::Address(address));
     }
     let malformed = || AddressError::Malformed { text: text.into() };
     let (host, port) = match text.rsplit_once(':') {
@@ -59,11 +107,7 @@ pub async fn resolve(text: &str) -> Result<Vec<SocketAddr>, AddressError> {
     if host.is_empty() || !host.chars().all(plausible) {
         return Err(malformed());
     }
-    match timeout(LOOKUP_TIMEOUT, lookup_host((host, port))).await {
-        Err(_) => Err(AddressError::TimedOut { text: text.into() }),
-        Ok(Err(source)) => Err(AddressError::NotFound { text: text.into(), source }),
-        Ok(Ok(found)) => Ok(found.take(ADDRESSES_PER_NAME_MAX).collect()),
-    }
+    Ok(Place::Host(host, port))
 }
 
 fn literal(text: &str) -> Option<SocketAddr> {
@@ -121,6 +165,26 @@ mod tests {
         for text in ["", ":99", "relay:port", "relay:70000", "https://relay/", "a b"] {
             let error = resolve(text).await.unwrap_err();
             assert!(matches!(error, AddressError::Malformed { .. }), "{text:?} {error}");
+        }
+    }
+
+    #[test]
+    fn an_address_for_others_is_written_in_one_way_and_means_somebody() {
+        for (text, expected) in [
+            (" Relay.Example.ORG ", "relay.example.org:7843"),
+            ("relay.example.org:99", "relay.example.org:99"),
+            ("192.0.2.7", "192.0.2.7:7843"),
+            ("2001:DB8:0::1", "[2001:db8::1]:7843"),
+            ("[2001:db8::1]:99", "[2001:db8::1]:99"),
+        ] {
+            assert_eq!(normal(text).unwrap(), expected, "{text}");
+            assert_eq!(normal(expected).unwrap(), expected);
+        }
+        for text in ["0.0.0.0:7843", "[::]", "224.0.0.1:7843", "192.0.2.7:0", "relay:0"] {
+            assert!(matches!(normal(text), Err(AddressError::Nobody { .. })), "{text:?}");
+        }
+        for text in ["", ":99", "relay:70000", "https://relay/", "a b", &"x".repeat(300)] {
+            assert!(matches!(normal(text), Err(AddressError::Malformed { .. })), "{text:?}");
         }
     }
 

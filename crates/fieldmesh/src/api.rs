@@ -19,6 +19,7 @@ mod problem;
 mod purge;
 mod query;
 mod rekey;
+mod relay;
 mod remaking;
 mod report;
 mod safety;
@@ -47,6 +48,7 @@ pub use problem::{Class, Problem};
 pub use purge::{PurgeOptions, PurgeReport, PurgedRecord};
 pub use query::{BulkChange, BulkEdit, BulkRefusal, BulkReport, ListQuery, LiveEvent, Page};
 pub use rekey::{RekeyOptions, RekeyReport};
+pub use relay::{RelayOptions, RelayReport, RelayState};
 pub use remaking::Remaking;
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,

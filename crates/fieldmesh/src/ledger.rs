@@ -29,6 +29,7 @@ mod past;
 mod purge;
 mod query;
 mod record;
+mod relays;
 mod remaking;
 mod reports;
 mod revoke;
@@ -77,6 +78,7 @@ pub(crate) use self::membership::revoker;
 pub(crate) use self::mend::Seen;
 pub(crate) use self::past::Past;
 pub(crate) use self::query::Names;
+pub(crate) use self::relays::{RELAY_ADDRESSES_MAX, signer_of_address};
 pub use self::written::{NOTE_SIZE_MAX, NewDocument, Write};
 
 /// How long a read waits for what others have sent a moment ago.

@@ -25,6 +25,7 @@ mod open;
 mod purge;
 mod query;
 mod rekey;
+mod relays;
 mod report;
 mod schema;
 mod scrub;

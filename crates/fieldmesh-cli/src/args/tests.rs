@@ -140,6 +140,26 @@ fn schemas_are_checked_applied_and_shown() {
 }
 
 #[test]
+fn relays_are_named_listed_and_taken_back() {
+    for line in [
+        &["relay", "add", "relay.example.org"][..],
+        &["relay", "add", "192.0.2.7:7843", "--device", "relay", "--no-check"],
+        &["relay", "list", "--json"],
+        &["relay", "remove", "192.0.2.7:7843"],
+    ] {
+        command(line);
+    }
+    for line in [
+        &["relay"][..],
+        &["relay", "add"],
+        &["relay", "add", "relay.example.org", "--no-check"],
+        &["relay", "remove"],
+    ] {
+        assert_eq!(parse(line).map(|_| ()).unwrap_err().exit_code(), 2, "{line:?}");
+    }
+}
+
+#[test]
 fn what_does_not_exist_is_refused_as_wrong_usage() {
     for line in [
         &["record", "field_entry", "a=1", "--critical"][..],
@@ -191,7 +211,6 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["bundle", "export", "f"],
         &["recovery", "create"],
         &["service", "install"],
-        &["relay", "list"],
         &["submit"],
         &["drafts", "edit", "5be1"],
         &["drafts", "discard"],

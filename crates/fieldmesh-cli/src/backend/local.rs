@@ -11,6 +11,7 @@ use fieldmesh::api::{
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{RelayOptions, RelayReport};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 
@@ -129,6 +130,18 @@ impl Backend for Local {
 
     fn adopt(&self, device: String, batches: Vec<String>) -> Answer<'_, AdoptReport> {
         Box::pin(async move { self.0.adopt(&device, batches).await.map_err(problem) })
+    }
+
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, RelayReport> {
+        Box::pin(async move { self.0.add_relay(options).await.map_err(problem) })
+    }
+
+    fn remove_relay(&self, address: String) -> Answer<'_, String> {
+        Box::pin(async move { self.0.remove_relay(&address).await.map_err(problem) })
+    }
+
+    fn relays(&self) -> Answer<'_, Vec<RelayReport>> {
+        Box::pin(async move { self.0.relay_addresses().await.map_err(problem) })
     }
 
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {

@@ -17,6 +17,7 @@ use fieldmesh::api::{
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{RelayOptions, RelayReport};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use serde_json::json;
@@ -201,6 +202,21 @@ impl Backend for Remote {
             let target = format!("/v1/devices/{}/adopt", escape(&device));
             self.exchange(Method::POST, target).json(&batches)?.value().await
         })
+    }
+
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, RelayReport> {
+        Box::pin(
+            async move { self.exchange(Method::POST, "/v1/relays").json(&options)?.value().await },
+        )
+    }
+
+    fn remove_relay(&self, address: String) -> Answer<'_, String> {
+        let path = format!("/v1/relays/{}", escape(&address));
+        Box::pin(async move { self.exchange(Method::DELETE, path).value().await })
+    }
+
+    fn relays(&self) -> Answer<'_, Vec<RelayReport>> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/relays").value().await })
     }
 
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {

@@ -13,6 +13,7 @@ use fieldmesh::api::{
     SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{RelayOptions, RelayReport};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use fieldmesh_model::validate::Fault;
@@ -186,6 +187,18 @@ impl Backend for Fake {
 
     fn adopt(&self, device: String, batches: Vec<String>) -> Answer<'_, AdoptReport> {
         self.answer((device, batches), samples::adopted())
+    }
+
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, RelayReport> {
+        self.answer(options, samples::relays().remove(0))
+    }
+
+    fn remove_relay(&self, address: String) -> Answer<'_, String> {
+        self.answer(("remove relay", address), "the address of relay".into())
+    }
+
+    fn relays(&self) -> Answer<'_, Vec<RelayReport>> {
+        self.answer("relays", samples::relays())
     }
 
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {

@@ -9,11 +9,12 @@ mod home;
 mod purges;
 mod queries;
 mod records;
+mod relays;
 mod schemas;
 mod transfer;
 
 use axum::Router;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 
 use super::Shared;
 use super::answer::{no_method, no_route};
@@ -45,6 +46,8 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/devices", get(devices::list))
         .route("/v1/devices/{id}/revoke", post(devices::revoke))
         .route("/v1/devices/{id}/adopt", post(devices::adopt))
+        .route("/v1/relays", get(relays::list).post(relays::add))
+        .route("/v1/relays/{address}", delete(relays::remove))
         .route("/v1/invitations", post(home::invite))
         .route("/v1/verify", post(home::verify))
         .route("/v1/compact", post(compact::compact))

@@ -12,7 +12,7 @@ use fieldmesh::api::{
     ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress, PurgeOptions,
     RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
-use fieldmesh::api::{DraftChange, SchemaOptions, SchemaStep};
+use fieldmesh::api::{DraftChange, RelayOptions, SchemaOptions, SchemaStep};
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
@@ -141,6 +141,20 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(running.last_asked(), "Some(\"a/ö\")");
     assert!(!remote.doctor().await.unwrap().open);
     assert_eq!(remote.accept_losses().await.unwrap(), 3);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_relays_reaches_the_home() {
+    let running = Running::start("relays");
+    let remote = &running.remote;
+    let address = "[2001:db8::1]:7843".to_owned();
+    let options = RelayOptions { address: address.clone(), ..RelayOptions::default() };
+    assert_eq!(remote.add_relay(options.clone()).await, Ok(samples::relays().remove(0)));
+    assert_eq!(running.last_asked(), format!("{options:?}"));
+    assert_eq!(remote.remove_relay(address).await, Ok("the address of relay".into()));
+    assert_eq!(running.last_asked(), "(\"remove relay\", \"[2001:db8::1]:7843\")");
+    assert_eq!(remote.relays().await, Ok(samples::relays()));
     running.end().await;
 }
 

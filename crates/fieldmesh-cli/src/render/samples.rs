@@ -7,7 +7,7 @@ use fieldmesh::api::{
     Revision, RevokeReport, Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult,
     TenantReport,
 };
-use fieldmesh::api::{Draft, SchemaReport, SchemaShown, SchemaState};
+use fieldmesh::api::{Draft, RelayReport, RelayState, SchemaReport, SchemaShown, SchemaState};
 use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
@@ -218,6 +218,24 @@ pub(crate) fn purges() -> Vec<PurgedRecord> {
         erased,
     };
     vec![purge(record(), "asked\nfor", true), purge(other_record(), "", false)]
+}
+
+/// A relay that is connected, and one that moved away.
+pub(crate) fn relays() -> Vec<RelayReport> {
+    let relay = |address: &str, state, error: Option<&str>| RelayReport {
+        address: address.into(),
+        device: device_id(0xcc),
+        name: "relay".into(),
+        state,
+        by: "office (ana@example.com)".into(),
+        since: at(),
+        last_in_step: (state == RelayState::Connected).then(at),
+        error: error.map(Into::into),
+    };
+    vec![
+        relay("relay.example.org:7843", RelayState::Connected, None),
+        relay("192.0.2.7:7843", RelayState::Unreachable, Some("no answer\nwithin 5 s")),
+    ]
 }
 
 /// The office and a truck.

@@ -189,6 +189,28 @@ truck-7  in-step      10.0.0.7:7843  mdns      2026-03-01 08:30
 }
 
 #[test]
+fn where_relays_are() {
+    assert_eq!(
+        relays(&samples::relays(), &Style { width: 160, ..style() }),
+        "\
+address                 relay  state        in step           signed by                 since             why not
+relay.example.org:7843  relay  connected    2026-03-01 08:30  office (ana@example.com)  2026-03-01 08:30
+192.0.2.7:7843          relay  unreachable  never             office (ana@example.com)  2026-03-01 08:30  no answer within 5 s
+"
+    );
+    assert_eq!(
+        relay_added(&samples::relays()[0], &style()),
+        "Done: relay is at relay.example.org:7843. Every other device learns it at its next sync \
+         and dials it by itself.\n"
+    );
+    assert_eq!(
+        relay_removed("relay.example.org:7843", "the address of relay", &style()),
+        "Done: relay.example.org:7843 was the address of relay, and is no more. Other devices \
+         leave it alone from their next sync on.\n"
+    );
+}
+
+#[test]
 fn a_purge_is_said_knowingly_and_listed() {
     let mut planned = samples::purged();
     planned[0].purged = false;

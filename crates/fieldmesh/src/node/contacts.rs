@@ -127,6 +127,11 @@ impl Contacts {
         book.errors.insert(address.into(), error.into());
     }
 
+    /// Why the last try of an address failed, if it did.
+    pub(super) fn error(&self, address: &str) -> Option<String> {
+        self.lock().errors.get(address).cloned()
+    }
+
     pub(super) fn last_sync(&self) -> Option<Moment> {
         self.lock().last_sync
     }

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::entry::{Entry, Fact};
 use crate::error::{Error, with_causes};
 use crate::home::{Home, Identity};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, RELAY_ADDRESSES_MAX};
 use crate::mesh::Call;
 
 use super::builder::Kind;
@@ -460,7 +460,10 @@ fn decide(ledger: &Ledger, channel: &[u8; 32], request: &JoinRequest) -> Result<
     write_book(ledger, &book)?;
     let items = ledger.policy_items()?;
     let permit = Permit { issued: &issued, usage };
-    let admission = admit(&authority, tenant, &items, &permit, channel, request, Vec::new())
+    let policy = ledger.policy();
+    let relays = policy.relay_addresses().take(RELAY_ADDRESSES_MAX);
+    let relays = relays.map(|(address, ..)| address.to_owned()).collect();
+    let admission = admit(&authority, tenant, &items, &permit, channel, request, relays)
         .map_err(|error| Error::store(&error))?;
     if let Some(item) = &admission.certificate {
         ledger.add_item(item)?;

@@ -362,7 +362,7 @@ impl Keeper {
         let linked: BTreeSet<&str> =
             snapshot.links.iter().map(|link| link.address.as_str()).collect();
         let name = |device: DeviceId| device.to_string();
-        let contacts = node.inner.contacts.all().into_iter().map(|contact| {
+        let contacts = node.ways().into_iter().map(|contact| {
             let who = contact.device.map_or_else(|| contact.address.clone(), name);
             (who, contact.device, contact.address)
         });

@@ -118,7 +118,7 @@ impl Node {
                 traffic: Some(traffic(&sum(&link.stats, &link.earlier))),
             });
         }
-        for contact in self.inner.contacts.all() {
+        for contact in self.ways() {
             let known = peers.iter_mut().find(|peer| {
                 contact.device.is_some() && peer.device == contact.device
                     || peer.addresses.contains(&contact.address)
@@ -131,12 +131,14 @@ impl Node {
                 continue;
             }
             let greeted = contact.device.as_ref().and_then(greeted);
+            let is_signed = contact.last_success.is_none()
+                && policy.relay_address(&contact.address).is_some_and(|it| it.relay.is_some());
             peers.push(PeerReport {
                 device: contact.device,
                 name: name(contact.device),
                 state: if contact.error.is_some() { "unreachable" } else { "remembered" }.into(),
                 addresses: vec![contact.address],
-                found_by: "remembered".into(),
+                found_by: if is_signed { "policy" } else { "remembered" }.into(),
                 last_in_step: contact.last_success,
                 error: contact.error,
                 protocol: greeted.map(|greeted| greeted.version),
@@ -248,7 +250,7 @@ impl Node {
 
     /// The addresses at which a device was reached.
     pub(super) fn known(&self, device: DeviceId) -> Vec<String> {
-        let contacts = self.inner.contacts.all().into_iter();
+        let contacts = self.ways().into_iter();
         contacts
             .filter(|contact| contact.device == Some(device))
             .map(|contact| contact.address)

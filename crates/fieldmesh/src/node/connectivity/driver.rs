@@ -149,7 +149,7 @@ impl Node {
     pub(super) fn relays(&self) -> Vec<(String, Option<DeviceId>)> {
         let policy = self.inner.mesh.policy();
         let named = self.inner.watch.named_relays();
-        let contacts = self.inner.contacts.all();
+        let contacts = self.ways();
         let is_relay = |device: Option<DeviceId>| {
             let member = device.and_then(|device| policy.member(&device));
             member.is_some_and(|member| member.role.is_relay())

@@ -1,0 +1,56 @@
+//! Where the tenant's relays are.
+
+use fieldmesh::api::{RelayReport, RelayState};
+
+use super::table::{Side, Table};
+use super::{Style, Tone, one_line};
+
+/// The addresses of relays as a table.
+pub(crate) fn relays(relays: &[RelayReport], style: &Style) -> String {
+    let mut table = Table::new([
+        ("address", Side::Left),
+        ("relay", Side::Left),
+        ("state", Side::Left),
+        ("in step", Side::Left),
+        ("signed by", Side::Left),
+        ("since", Side::Left),
+        ("why not", Side::Left),
+    ]);
+    for relay in relays {
+        let tone = match relay.state {
+            RelayState::Connected => Tone::Good,
+            RelayState::Unreachable | RelayState::NoRelay => Tone::Doubtful,
+            RelayState::Reached | RelayState::Untried | RelayState::Own => Tone::Plain,
+        };
+        table.toned_row([
+            (one_line(&relay.address), Tone::Plain),
+            (one_line(&relay.name), Tone::Plain),
+            (relay.state.as_str().to_owned(), tone),
+            (style.time_or(relay.last_in_step, "never"), Tone::Plain),
+            (one_line(&relay.by), Tone::Plain),
+            (style.time(relay.since), Tone::Plain),
+            (one_line(relay.error.as_deref().unwrap_or_default()), Tone::Plain),
+        ]);
+    }
+    table.print(style)
+}
+
+/// An address that was just signed.
+pub(crate) fn relay_added(relay: &RelayReport, style: &Style) -> String {
+    format!(
+        "{} {} is at {}. Every other device learns it at its next sync and dials it by itself.\n",
+        style.paint(Tone::Good, "Done:"),
+        one_line(&relay.name),
+        one_line(&relay.address),
+    )
+}
+
+/// An address that was just taken back.
+pub(crate) fn relay_removed(address: &str, was: &str, style: &Style) -> String {
+    format!(
+        "{} {} was {}, and is no more. Other devices leave it alone from their next sync on.\n",
+        style.paint(Tone::Good, "Done:"),
+        one_line(address),
+        one_line(was),
+    )
+}

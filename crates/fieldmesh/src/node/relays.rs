@@ -1,0 +1,179 @@
+//! The tenant's relays: where they are by the word of its admins, and how this device reaches them.
+
+use fieldmesh_identity::Policy;
+use fieldmesh_model::DeviceId;
+use fieldmesh_net::address;
+
+use crate::api::{RelayOptions, RelayReport, RelayState};
+use crate::error::{Error, with_causes};
+use crate::ledger::{RELAY_ADDRESSES_MAX, signer_of_address};
+
+use super::Node;
+use super::contacts::Contact;
+
+impl Node {
+    /// Says at which address a relay of the tenant is found, so that every device dials it.
+    ///
+    /// The address is dialled first, unless the options name the relay and want it unchecked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] says who may, [`Error::Unreachable`] why nobody answers there, and
+    /// [`Error::Usage`] why what answers cannot be meant.
+    pub async fn add_relay(&self, options: RelayOptions) -> Result<RelayReport, Error> {
+        let address = normal(&options.address)?;
+        let named = match &options.device {
+            Some(name) => Some(
+                self.find_device(name)?
+                    .ok_or_else(|| Error::NotFound { kind: "device", name: name.clone() })?,
+            ),
+            None => None,
+        };
+        let wanted = address.clone();
+        self.blocking(move |ledger| ledger.check_relay(&wanted, named)).await?;
+        let relay = match (options.unchecked, named) {
+            (true, Some(named)) => named,
+            (true, None) => {
+                let reason = "an address that is not checked needs the relay's name: add --device";
+                return Err(Error::Usage { reason: reason.into() });
+            }
+            (false, named) => self.who_answers(&address, named).await?,
+        };
+        let policy = self.inner.mesh.policy();
+        check_is_relay(&policy, relay, &address)?;
+        let wanted = address.clone();
+        let item = self.blocking(move |ledger| ledger.name_relay(&wanted, relay)).await?;
+        self.announce(vec![item]);
+        let relays = self.relay_addresses().await?;
+        let report = relays.into_iter().find(|report| report.address == address);
+        report.ok_or(Error::NotFound { kind: "address of a relay", name: address })
+    }
+
+    /// Takes back what was said of an address; devices dial it no more by themselves. Gives what it
+    /// was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] where no relay has the address; [`Error::NotAllowed`] says who may.
+    pub async fn remove_relay(&self, address: &str) -> Result<String, Error> {
+        let address = normal(address)?;
+        let (was, item) = self.blocking(move |ledger| ledger.forget_relay(&address)).await?;
+        self.announce(vec![item]);
+        Ok(was)
+    }
+
+    /// The addresses of relays that admins have signed, in order.
+    ///
+    /// # Errors
+    ///
+    /// The node is shutting down.
+    pub async fn relay_addresses(&self) -> Result<Vec<RelayReport>, Error> {
+        let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
+        let policy = self.inner.ledger.policy();
+        let contacts = self.inner.contacts.all();
+        let own = self.inner.ledger.device();
+        let report = |(address, device, said): (&str, DeviceId, _)| {
+            let here = |contact: &&Contact| contact.address == address;
+            let last_in_step = contacts.iter().filter(here).filter_map(|it| it.last_success).max();
+            let error = self.inner.contacts.error(address);
+            let is_connected = snapshot.links.iter().any(|link| link.device == device);
+            let state = match () {
+                () if device == own => RelayState::Own,
+                () if !is_relay(&policy, device) => RelayState::NoRelay,
+                () if is_connected => RelayState::Connected,
+                () if error.is_some() => RelayState::Unreachable,
+                () if last_in_step.is_some() => RelayState::Reached,
+                () => RelayState::Untried,
+            };
+            RelayReport {
+                address: address.to_owned(),
+                device,
+                name: policy.known(&device).map(|known| known.name.clone()).unwrap_or_default(),
+                state,
+                by: signer_of_address(&policy, said),
+                since: said.at,
+                last_in_step,
+                error: error.filter(|_| !is_connected),
+            }
+        };
+        Ok(policy.relay_addresses().map(report).collect())
+    }
+
+    /// Every address to try: those that were heard of or worked, and those of the tenant's relays.
+    pub(super) fn ways(&self) -> Vec<Contact> {
+        let mut ways = self.inner.contacts.all();
+        let policy = self.inner.mesh.policy();
+        let named = self.inner.watch.named_relays();
+        // What an admin took back is left alone, unless somebody here has asked for it.
+        ways.retain(|way| {
+            let said = policy.relay_address(&way.address);
+            let is_back = said.is_some_and(|said| said.relay.is_none());
+            let is_peer = way.device.is_some_and(|device| !is_relay(&policy, device));
+            !is_back || is_peer || named.contains(&way.address)
+        });
+        let own = self.inner.ledger.device();
+        let signed = policy
+            .relay_addresses()
+            .filter(|(_, device, _)| *device != own && is_relay(&policy, *device))
+            .take(RELAY_ADDRESSES_MAX);
+        for (address, device, _) in signed {
+            match ways.iter_mut().find(|way| way.address == address) {
+                Some(way) => way.device = way.device.or(Some(device)),
+                None => ways.push(Contact {
+                    device: Some(device),
+                    address: address.to_owned(),
+                    last_success: None,
+                    error: self.inner.contacts.error(address),
+                }),
+            }
+        }
+        ways
+    }
+
+    /// Dials an address and gives the device that proves to be there.
+    async fn who_answers(&self, address: &str, named: Option<DeviceId>) -> Result<DeviceId, Error> {
+        self.listen(None).await?;
+        let connection = self.reach(address).await.map_err(|reason| Error::Unreachable {
+            reason: format!(
+                "no relay of this tenant answers at {address}: {reason}. Where that is as it should \
+                 be for now, name the relay: --device NAME --no-check"
+            ),
+        })?;
+        let found = connection.peer();
+        let Some(named) = named.filter(|named| *named != found) else { return Ok(found) };
+        let policy = self.inner.mesh.policy();
+        let name = |device: DeviceId| {
+            policy.known(&device).map_or_else(|| device.short(), |known| known.name.clone())
+        };
+        Err(Error::Usage {
+            reason: format!("{} answers at {address}, not {}", name(found), name(named)),
+        })
+    }
+}
+
+fn normal(text: &str) -> Result<String, Error> {
+    address::normal(text).map_err(|error| Error::Usage { reason: with_causes(&error) })
+}
+
+fn is_relay(policy: &Policy, device: DeviceId) -> bool {
+    policy.member(&device).is_some_and(|member| member.role.is_relay())
+}
+
+fn check_is_relay(policy: &Policy, device: DeviceId, address: &str) -> Result<(), Error> {
+    let Some(member) = policy.member(&device) else {
+        let reason = format!("the device at {address} is no member of this tenant any more");
+        return Err(Error::Usage { reason });
+    };
+    if member.role.is_relay() {
+        return Ok(());
+    }
+    let reason = format!(
+        "{} is no relay: it has the role {}; only a device with the role relay or gateway has an \
+         address that every other one dials",
+        member.name, member.role
+    );
+    Err(Error::Usage { reason })
+}
+
+#[cfg(test)]
+mod tests;
