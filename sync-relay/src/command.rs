@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod claim;
 mod device;
 mod fleet;
 mod invite;
@@ -63,6 +64,7 @@ pub(crate) async fn run(
             }
             TenantCommand::List => tenant::list(&context).await,
         },
+        Command::Claim(args) => claim::claim(&context, args).await,
         Command::Invite(args) => invite::invite(&context, args).await,
         Command::Device { command } => match command {
             DeviceCommand::List { tenant } => device::list(&context, tenant).await,

@@ -5,6 +5,7 @@
 //! data/relay.key          opens every home; made with the first tenant
 //! data/tenants/<id>/      the home of a tenant, named by the last digits of its id
 //! data/tenants/new-<n>/   a home that is being made
+//! data/claims             the claims by which tenants take this relay in
 //! data/accounts/<id>      the people who log in to the tenant
 //! data/restoring/         what a restore has made so far; gone when it is done
 //! ```
@@ -27,6 +28,7 @@ const LOCK_FILE: &str = "lock";
 /// The file that opens every tenant.
 pub(crate) const KEY_FILE: &str = "relay.key";
 const TENANTS_FOLDER: &str = "tenants";
+const CLAIMS_FILE: &str = "claims";
 const ACCOUNTS_FOLDER: &str = "accounts";
 const NEW_PREFIX: &str = "new-";
 /// What every home has.
@@ -98,6 +100,11 @@ impl DataFolder {
     /// The file that opens every home.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.path.join(KEY_FILE)
+    }
+
+    /// Where the claims are.
+    pub(crate) fn claims(&self) -> PathBuf {
+        self.path.join(CLAIMS_FILE)
     }
 
     /// Where the people of the tenants are.

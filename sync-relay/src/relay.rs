@@ -5,6 +5,7 @@
 
 mod answers;
 mod backup;
+mod claims;
 mod damage;
 mod directory;
 mod executor;
@@ -28,17 +29,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accounts::{self, Accounts};
+use crate::claims::ClaimsFile;
 use crate::data::{DataFolder, size_on_disk};
 use crate::metrics::{Measures, TenantMeasures};
 use crate::problem;
 use crate::wire::{BrokenTenant, NewTenant, TenantList, TenantSummary};
 
 pub(crate) use self::answers::ANSWERS;
+use self::claims::Claims;
 pub(crate) use self::directory::{Directory, Known};
 pub(crate) use self::people::Login;
 pub(crate) use self::pool::OPEN_TENANTS_MAX_DEFAULT;
 use self::pool::Pool;
-use self::slot::Standing;
+use self::slot::{Slot, Standing};
 
 /// How long a tenant that is being made, or a backup, may delay the end.
 const LAST_ADMISSION_MAX: Duration = Duration::from_secs(10);
@@ -62,6 +65,7 @@ struct Inner {
     port: Option<Port>,
     tenants: Pool,
     accounts: Arc<Accounts>,
+    claims: Claims,
     broken: Vec<BrokenTenant>,
     /// One backup is written at a time.
     backing_up: tokio::sync::Mutex<()>,
@@ -110,7 +114,9 @@ impl Relay {
             return Err(problem);
         }
         let accounts = Arc::new(Accounts::new(data.accounts(), data.key_file()));
+        let claims = Claims::open(ClaimsFile::new(data.claims(), data.key_file()));
         let inner = Inner {
+            claims,
             data,
             port,
             tenants,
@@ -125,6 +131,7 @@ impl Relay {
         let relay = Self { inner: Arc::new(inner) };
         if relay.inner.port.is_some() {
             relay.look_around().await?;
+            relay.serve_claims()?;
         }
         Ok(relay)
     }
@@ -179,14 +186,20 @@ impl Relay {
                 return Err(problem);
             }
         };
+        Ok(self.install(&home, node).await?.summary().await)
+    }
+
+    /// Serves the tenant whose home was just made.
+    async fn install(&self, home: &Path, node: Node) -> Result<Arc<Slot>, Problem> {
+        let (data, tenants) = (&self.inner.data, &self.inner.tenants);
         // The home gets the name of its tenant, which is known only after it was made.
         let tenant = node.tenant().tenant;
         node.shutdown().await.map_err(|error| error.problem())?;
-        let home = data.settle(&home, tenant)?;
+        let home = data.settle(home, tenant)?;
         let slot = tenants.add_home(home).await?;
         let _node = tenants.node(&slot).await?;
         tracing::info!(tenant = tenant.short(), "tenant added");
-        Ok(slot.summary().await)
+        Ok(slot)
     }
 
     /// Every tenant.

@@ -3,6 +3,7 @@
 mod upkeep;
 
 use fieldmesh::api::TenantReport;
+use fieldmesh_model::Moment;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::upkeep::{
@@ -34,6 +35,42 @@ pub(crate) enum NewTenant {
         /// What the tenant's devices call this relay.
         device: Option<String>,
     },
+}
+
+/// A claim to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewClaim {
+    /// For how long it is good.
+    pub(crate) valid_seconds: u64,
+}
+
+/// A claim that was made; its secret is told this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClaimReport {
+    /// The claim.
+    pub(crate) claim: String,
+    /// By which it is listed and revoked.
+    pub(crate) id: String,
+    /// Until when it can be used.
+    pub(crate) expires_at: Moment,
+}
+
+/// A claim as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClaimSummary {
+    /// By which it is revoked.
+    pub(crate) id: String,
+    /// `open`, `begun`, `used` or `expired`.
+    pub(crate) state: String,
+    /// The tenant that has begun with it or used it.
+    pub(crate) tenant: Option<String>,
+    /// When it was made.
+    pub(crate) made_at: Moment,
+    /// Until when it can be used.
+    pub(crate) expires_at: Moment,
 }
 
 /// A tenant as its operator sees it.

@@ -115,6 +115,38 @@ fn a_device_that_never_heard_of_the_relay_from_people_syncs_through_it() {
 }
 
 #[test]
+fn a_relay_that_was_claimed_is_where_a_crew_meets_without_the_lead() {
+    let site = Site::new();
+    let [lead, hand] = site.crew(["lead", "hand"]);
+    lead.well("Alder 1");
+    let relay = site.relay();
+    let running = relay.start();
+    let claim = relay.run(&["--json", "claim"]).ok().json()["claim"].as_str().unwrap().to_owned();
+    let refused = hand.run(&["relay", "add", &claim]).code(3);
+    assert!(refused.stderr.contains("by their claims from lead"), "{refused:#?}");
+    let daemon = lead.daemon();
+    let taken = lead.start_with(&["--json", "relay", "add", "-"], Some(claim)).finish().ok().json();
+    assert_eq!(taken["address"], running.address());
+    let listed = relay.run(&["--json", "claim", "--list"]).ok().json();
+    assert_eq!(listed["state"], "used");
+    let entry = lead.entry("Alder 1", 1, 1);
+    hand.sync(&daemon.address());
+    eventually("the lead's entry is safe", STEP_TIME_MAX, || {
+        (lead.json(&["show", &entry])["safe"] == "relay").then_some(())
+    });
+    daemon.stop();
+    let back = hand.entry("Alder 1", 2, 1);
+    let report = hand.json(&["sync", "--no-mdns", "--timeout", "60"]);
+    let relayed = |peer: &&serde_json::Value| peer["address"] == running.address().as_str();
+    let peer = report["peers"].as_array().unwrap().iter().find(relayed).unwrap();
+    assert!(peer.get("error").is_none(), "{report:#}");
+    lead.ok(&["sync", "--no-mdns", "--timeout", "60"]);
+    lead.ok(&["show", &back]);
+    assert_in_step(&[&lead, &hand]);
+    running.stop();
+}
+
+#[test]
 fn daemons_follow_a_relay_that_is_killed_and_started_again() {
     let site = Site::new();
     let [lead, hand] = site.crew(["lead", "hand"]);

@@ -91,8 +91,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn revoke(&self, device: String, options: RevokeOptions) -> Answer<'_, RevokeReport>;
     /// Lets batches of a revoked device count, all that are here where none is named.
     fn adopt(&self, device: String, batches: Vec<String>) -> Answer<'_, AdoptReport>;
-    /// Says where a relay is.
-    fn add_relay(&self, options: RelayOptions) -> Answer<'_, RelayReport>;
+    /// Says where a relay is, or takes one in by its claim; gives the addresses that are new.
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, Vec<RelayReport>>;
     /// Takes an address of a relay back; gives what it was, in words.
     fn remove_relay(&self, address: String) -> Answer<'_, String>;
     /// The addresses of relays.

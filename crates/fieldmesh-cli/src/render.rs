@@ -39,7 +39,7 @@ pub(crate) use import::{imported, refused_row};
 pub(crate) use peer::{adopted, device, devices, peers, revoked, synced};
 pub(crate) use purge::{purge_question, purged, purges};
 pub(crate) use record::{not_all, record, records};
-pub(crate) use relay::{relay_added, relay_removed, relays};
+pub(crate) use relay::{relay_removed, relays, relays_added};
 pub(crate) use schema::{schema, schema_file, schemas};
 pub(crate) use tenant::{invitation_advice, invitation_text, joined, qr, tenant};
 

@@ -5,6 +5,8 @@
 
 pub mod access;
 pub mod admission;
+mod armour;
+pub mod claim;
 pub mod enrol;
 pub mod founding;
 pub mod invitation;
@@ -17,6 +19,10 @@ pub mod x509;
 
 pub use access::Access;
 pub use admission::{Admission, admit};
+pub use claim::{
+    Claim, ClaimBook, ClaimDesk, ClaimId, ClaimOffer, ClaimRefusal, ClaimReply, ClaimSecret,
+    ClaimState, Taken,
+};
 pub use enrol::{
     Grant, Granted, InvitationBook, JoinAnswer, JoinRefusal, JoinRequest, Permit, Usage,
 };

@@ -14,12 +14,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::claim::ClaimConnection;
 use crate::closed::{CloseCode, ClosedReason};
 use crate::connection::{Connection, Side};
 use crate::identity::{Identities, Identity, IdentityError, TenantIdentity};
 use crate::join::JoinConnection;
 use crate::lane;
-use crate::tls::{self, ALPN_JOIN, ALPN_PEER};
+use crate::tls::{self, ALPN_CLAIM, ALPN_JOIN, ALPN_PEER};
 
 /// How long dialling one address may take.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -75,6 +76,8 @@ pub enum Incoming {
     Peer(Connection),
     /// A device that wants to join one of our tenants.
     Join(JoinConnection),
+    /// Somebody who takes this relay into a tenant.
+    Claim(ClaimConnection),
 }
 
 /// The socket could not be opened.
@@ -381,6 +384,10 @@ async fn shake_hands(
         Some(ALPN_JOIN) => {
             let join = JoinConnection::new(quic.clone(), identity.tenant);
             join.map(Incoming::Join).ok_or_else(|| refuse(CloseCode::Protocol))
+        }
+        Some(ALPN_CLAIM) => {
+            let claim = ClaimConnection::new(quic.clone(), identity.tenant);
+            claim.map(Incoming::Claim).ok_or_else(|| refuse(CloseCode::Protocol))
         }
         Some(ALPN_PEER) => {
             let Some(chain) = peer_certificate(&quic) else {

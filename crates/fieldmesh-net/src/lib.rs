@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod backoff;
+pub mod claim;
 pub mod closed;
 pub mod connection;
 pub mod discovery;
@@ -21,6 +22,7 @@ pub mod stream;
 mod tls;
 
 pub use backoff::Backoff;
+pub use claim::{ClaimConnection, ClaimLine};
 pub use closed::{CloseCode, ClosedReason};
 pub use connection::{Connection, ConnectionStats, Side};
 pub use discovery::{Announcement, Discovery, Instance, Neighbourhood, Sighting, TenantMark};

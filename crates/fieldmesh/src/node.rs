@@ -5,6 +5,7 @@
 
 mod backup;
 mod builder;
+mod claim;
 mod connectivity;
 mod contacts;
 mod contents;
@@ -54,6 +55,7 @@ use crate::mesh::{Call, Mesh, MeshEvent};
 use crate::projector::ProjectorThread;
 
 pub use self::builder::{Builder, TenantOptions};
+pub use self::claim::{ClaimCall, ClaimHandler};
 pub use self::dormant::{Dormant, Wake};
 pub use self::keeper::RunOptions;
 pub use self::listener::Listener;

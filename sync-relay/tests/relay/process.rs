@@ -122,7 +122,10 @@ impl Relay {
     /// Starts it with further flags.
     pub(crate) async fn start_with(data: &Path, flags: &[&str]) -> Self {
         let mut command = program(data);
-        command.args(["--json", "run", "--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.args(["--json", "run", "--http", "127.0.0.1:0"]);
+        if !flags.contains(&"--quic") {
+            command.args(["--quic", "127.0.0.1:0"]);
+        }
         command.args(flags);
         let mut running = Running::start(command);
         let ready = running.line().await;
@@ -181,6 +184,12 @@ impl Relay {
     pub(crate) async fn stop(self) -> String {
         self.running.signal("-TERM").await;
         self.stopped().await
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) async fn kill(self) {
+        self.running.signal("-KILL").await;
+        self.running.end().await;
     }
 
     /// Asks it to read certificates again.

@@ -143,6 +143,8 @@ fn schemas_are_checked_applied_and_shown() {
 fn relays_are_named_listed_and_taken_back() {
     for line in [
         &["relay", "add", "relay.example.org"][..],
+        &["relay", "add", "fieldmeshclaim1abc"],
+        &["relay", "add", "-"],
         &["relay", "add", "192.0.2.7:7843", "--device", "relay", "--no-check"],
         &["relay", "list", "--json"],
         &["relay", "remove", "192.0.2.7:7843"],

@@ -132,7 +132,7 @@ impl Backend for Local {
         Box::pin(async move { self.0.adopt(&device, batches).await.map_err(problem) })
     }
 
-    fn add_relay(&self, options: RelayOptions) -> Answer<'_, RelayReport> {
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, Vec<RelayReport>> {
         Box::pin(async move { self.0.add_relay(options).await.map_err(problem) })
     }
 

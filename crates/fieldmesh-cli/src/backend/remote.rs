@@ -204,7 +204,7 @@ impl Backend for Remote {
         })
     }
 
-    fn add_relay(&self, options: RelayOptions) -> Answer<'_, RelayReport> {
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, Vec<RelayReport>> {
         Box::pin(
             async move { self.exchange(Method::POST, "/v1/relays").json(&options)?.value().await },
         )

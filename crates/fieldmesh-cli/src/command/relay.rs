@@ -4,6 +4,7 @@ use fieldmesh::api::RelayOptions;
 use serde_json::json;
 
 use super::Context;
+use super::tenant::read_invitation;
 use crate::args::{RelayArgs, RelayCommand};
 use crate::backend::Backend;
 use crate::exit::Failure;
@@ -14,12 +15,15 @@ pub(super) async fn relay(context: &Context<'_>, args: &RelayArgs) -> Result<(),
     let work = async |home: &dyn Backend| match &args.command {
         RelayCommand::Add(args) => {
             let options = RelayOptions {
-                address: args.address.clone(),
+                address: match args.address.as_str() {
+                    "-" => read_invitation()?,
+                    given => given.to_owned(),
+                },
                 device: args.device.clone(),
                 unchecked: args.no_check,
             };
-            let report = home.add_relay(options).await?;
-            context.terminal.value(&report, render::relay_added)
+            let relays = home.add_relay(options).await?;
+            context.terminal.list(&relays, render::relays_added)
         }
         RelayCommand::List => {
             let relays = home.relays().await?;

@@ -189,8 +189,8 @@ impl Backend for Fake {
         self.answer((device, batches), samples::adopted())
     }
 
-    fn add_relay(&self, options: RelayOptions) -> Answer<'_, RelayReport> {
-        self.answer(options, samples::relays().remove(0))
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, Vec<RelayReport>> {
+        self.answer(options, samples::relays())
     }
 
     fn remove_relay(&self, address: String) -> Answer<'_, String> {

@@ -35,13 +35,15 @@ pub(crate) fn relays(relays: &[RelayReport], style: &Style) -> String {
     table.print(style)
 }
 
-/// An address that was just signed.
-pub(crate) fn relay_added(relay: &RelayReport, style: &Style) -> String {
+/// Addresses that were just signed; one relay has all of them.
+pub(crate) fn relays_added(relays: &[RelayReport], style: &Style) -> String {
+    let name = relays.first().map_or_else(String::new, |relay| one_line(&relay.name));
+    let addresses: Vec<String> = relays.iter().map(|relay| one_line(&relay.address)).collect();
     format!(
-        "{} {} is at {}. Every other device learns it at its next sync and dials it by itself.\n",
+        "{} {name} is at {}. Every other device learns it at its next sync and dials it by \
+         itself.\n",
         style.paint(Tone::Good, "Done:"),
-        one_line(&relay.name),
-        one_line(&relay.address),
+        addresses.join(", "),
     )
 }
 

@@ -199,7 +199,7 @@ relay.example.org:7843  relay  connected    2026-03-01 08:30  office (ana@exampl
 "
     );
     assert_eq!(
-        relay_added(&samples::relays()[0], &style()),
+        relays_added(&samples::relays()[..1], &style()),
         "Done: relay is at relay.example.org:7843. Every other device learns it at its next sync \
          and dials it by itself.\n"
     );

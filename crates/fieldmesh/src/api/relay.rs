@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RelayOptions {
-    /// Where: a host or an address, with or without a port.
+    /// Where: a host or an address, with or without a port; or the claim of a relay.
     pub address: String,
     /// The relay that answers there: its name, its id, or an ending of the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]

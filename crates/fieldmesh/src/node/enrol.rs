@@ -84,6 +84,26 @@ pub(super) async fn join(
             return Err(refused.error);
         }
     };
+    let (node, role) = become_member(builder, home, &invitation, &granted, seed, device).await?;
+    for other in granted.addresses.iter().chain([&address]) {
+        node.inner.contacts.heard(None, other);
+    }
+    let inner = std::sync::Arc::clone(&node.inner);
+    node.blocking(move |ledger| inner.contacts.save(ledger)).await?;
+    let tenant = node.tenant();
+    Ok((node, JoinReport { tenant, role }))
+}
+
+/// Makes `home` that of the member which `granted` says the device with `seed` is; opens its node.
+pub(super) async fn become_member(
+    builder: Builder,
+    home: Home,
+    invitation: &Invitation,
+    granted: &Granted,
+    seed: [u8; 32],
+    device: String,
+) -> Result<(Node, Role), Error> {
+    let keys = DeviceKeys::from_seed(&Seed::from_bytes(seed));
     let items: Result<Vec<Item>, _> =
         granted.items.iter().map(|bytes| Item::decode(bytes)).collect();
     let items = items.map_err(|error| invitation_error(&error))?;
@@ -110,13 +130,7 @@ pub(super) async fn join(
     };
     tokio::task::spawn_blocking(make).await.map_err(|_| Error::ShuttingDown)??;
     let node = open::open(builder).await?;
-    for other in granted.addresses.iter().chain([&address]) {
-        node.inner.contacts.heard(None, other);
-    }
-    let inner = std::sync::Arc::clone(&node.inner);
-    node.blocking(move |ledger| inner.contacts.save(ledger)).await?;
-    let tenant = node.tenant();
-    Ok((node, JoinReport { tenant, role }))
+    Ok((node, role))
 }
 
 /// Asks every address of an invitation in turn; gives the one that answered too.
@@ -334,19 +348,7 @@ impl Node {
                 return;
             }
         };
-        let channel = *join.channel();
-        let mesh = self.inner.mesh.clone();
-        let decided = self
-            .blocking(move |ledger| {
-                let decision = decide(ledger, &channel, &request)?;
-                if let Decision::Granted(admission) = &decision
-                    && let Some(item) = &admission.certificate
-                {
-                    mesh.urgent(Call::Input(Input::LocalItem { item: item.clone() }));
-                }
-                Ok(decision)
-            })
-            .await;
+        let decided = self.decide_join(*join.channel(), request).await;
         let answer = match decided {
             Ok(Decision::Granted(admission)) => JoinAnswer::Granted(admission.granted),
             Ok(Decision::Refused(refusal)) => {
@@ -362,9 +364,29 @@ impl Node {
             tracing::info!(%address, %error, "the answer to a join did not arrive");
         }
     }
+
+    /// Decides whether somebody joins, and lets those who do be members for everybody.
+    pub(super) async fn decide_join(
+        &self,
+        channel: [u8; 32],
+        request: JoinRequest,
+    ) -> Result<Decision, Error> {
+        let mesh = self.inner.mesh.clone();
+        self.blocking(move |ledger| {
+            let decision = decide(ledger, &channel, &request)?;
+            if let Decision::Granted(admission) = &decision
+                && let Some(item) = &admission.certificate
+            {
+                mesh.urgent(Call::Input(Input::LocalItem { item: item.clone() }));
+            }
+            Ok(decision)
+        })
+        .await
+    }
 }
 
-enum Decision {
+/// What became of a request to join.
+pub(super) enum Decision {
     Granted(Box<Admission>),
     Refused(JoinRefusal),
 }
@@ -375,22 +397,7 @@ fn issue(
     account: Option<UserId>,
     addresses: &[String],
 ) -> Result<Vec<InvitationReport>, Error> {
-    if ledger.identity.authority().is_none() {
-        let policy = ledger.policy();
-        let founder = ledger.founder()?.and_then(|device| policy.member(&device));
-        let holder = match founder {
-            None => "the device or relay that made the tenant".into(),
-            Some(member) if matches!(member.role, Role::Relay | Role::Gateway) => {
-                format!("the relay {}", member.name)
-            }
-            Some(member) => member.name.clone(),
-        };
-        return Err(Error::NotAllowed {
-            reason: format!(
-                "this device does not hold the tenant's authority; invite from {holder}"
-            ),
-        });
-    }
+    check_authority(ledger, "invite")?;
     let _enrolment = ledger.enrolment();
     let mut book = read_book(ledger)?;
     book.forget_expired(clock::now());
@@ -407,6 +414,25 @@ fn issue(
     }
     write_book(ledger, &book)?;
     Ok(reports)
+}
+
+/// Fails where somebody else holds the tenant's authority, and names from whom to do `what`.
+pub(super) fn check_authority(ledger: &Ledger, what: &str) -> Result<(), Error> {
+    if ledger.identity.authority().is_some() {
+        return Ok(());
+    }
+    let policy = ledger.policy();
+    let founder = ledger.founder()?.and_then(|device| policy.member(&device));
+    let holder = match founder {
+        None => "the device or relay that made the tenant".into(),
+        Some(member) if matches!(member.role, Role::Relay | Role::Gateway) => {
+            format!("the relay {}", member.name)
+        }
+        Some(member) => member.name.clone(),
+    };
+    Err(Error::NotAllowed {
+        reason: format!("this device does not hold the tenant's authority; {what} from {holder}"),
+    })
 }
 
 /// The person with an address, by the certificates of the tenant or else by open invitations.
@@ -471,7 +497,7 @@ fn decide(ledger: &Ledger, channel: &[u8; 32], request: &JoinRequest) -> Result<
     Ok(Decision::Granted(Box::new(admission)))
 }
 
-fn read_book(ledger: &Ledger) -> Result<InvitationBook, Error> {
+pub(super) fn read_book(ledger: &Ledger) -> Result<InvitationBook, Error> {
     match ledger.recall(&Fact::Invitations(Vec::new()))? {
         Some(Fact::Invitations(bytes)) => postcard::from_bytes(&bytes).map_err(|_| Error::Store {
             reason: "the book of invitations is damaged; issue new ones".into(),
@@ -480,7 +506,7 @@ fn read_book(ledger: &Ledger) -> Result<InvitationBook, Error> {
     }
 }
 
-fn write_book(ledger: &Ledger, book: &InvitationBook) -> Result<(), Error> {
+pub(super) fn write_book(ledger: &Ledger, book: &InvitationBook) -> Result<(), Error> {
     let bytes = postcard::to_allocvec(book).expect("a book holds nothing unserialisable");
     ledger.remember(Fact::Invitations(bytes))
 }
@@ -490,7 +516,7 @@ fn invitation_error(error: &dyn std::error::Error) -> Error {
 }
 
 /// The host's name, for a device that was given none.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     let read = || std::fs::read_to_string("/etc/hostname").ok();
     let name = std::env::var("HOSTNAME").ok().or_else(read).unwrap_or_default();
     let name = name.trim();

@@ -1,6 +1,6 @@
 //! The tenant's relays: where they are by the word of its admins, and how this device reaches them.
 
-use fieldmesh_identity::Policy;
+use fieldmesh_identity::{Claim, Policy};
 use fieldmesh_model::DeviceId;
 use fieldmesh_net::address;
 
@@ -12,7 +12,8 @@ use super::Node;
 use super::contacts::Contact;
 
 impl Node {
-    /// Says at which address a relay of the tenant is found, so that every device dials it.
+    /// Says at which address a relay of the tenant is found, so that every device dials it; with a
+    /// claim in place of an address as [`Node::claim_relay`].
     ///
     /// The address is dialled first, unless the options name the relay and want it unchecked.
     ///
@@ -20,7 +21,10 @@ impl Node {
     ///
     /// [`Error::NotAllowed`] says who may, [`Error::Unreachable`] why nobody answers there, and
     /// [`Error::Usage`] why what answers cannot be meant.
-    pub async fn add_relay(&self, options: RelayOptions) -> Result<RelayReport, Error> {
+    pub async fn add_relay(&self, options: RelayOptions) -> Result<Vec<RelayReport>, Error> {
+        if Claim::is_meant(&options.address) {
+            return self.claim_relay(&options.address).await;
+        }
         let address = normal(&options.address)?;
         let named = match &options.device {
             Some(name) => Some(
@@ -39,14 +43,13 @@ impl Node {
             }
             (false, named) => self.who_answers(&address, named).await?,
         };
-        let policy = self.inner.mesh.policy();
-        check_is_relay(&policy, relay, &address)?;
+        check_is_relay(&self.inner.ledger.policy(), relay, &address)?;
         let wanted = address.clone();
         let item = self.blocking(move |ledger| ledger.name_relay(&wanted, relay)).await?;
         self.announce(vec![item]);
-        let relays = self.relay_addresses().await?;
-        let report = relays.into_iter().find(|report| report.address == address);
-        report.ok_or(Error::NotFound { kind: "address of a relay", name: address })
+        let mut relays = self.relay_addresses().await?;
+        relays.retain(|report| report.address == address);
+        Ok(relays)
     }
 
     /// Takes back what was said of an address; devices dial it no more by themselves. Gives what it

@@ -15,7 +15,7 @@ pub(super) async fn list(State(shared): State<Shared>) -> Result<Json<Vec<RelayR
 pub(super) async fn add(
     State(shared): State<Shared>,
     options: Result<Json<RelayOptions>, JsonRejection>,
-) -> Result<Json<RelayReport>, Refusal> {
+) -> Result<Json<Vec<RelayReport>>, Refusal> {
     let Json(options) = options?;
     Ok(Json(shared.backend.add_relay(options).await?))
 }

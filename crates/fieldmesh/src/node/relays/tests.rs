@@ -79,7 +79,7 @@ async fn a_device_that_met_the_office_alone_finds_the_relay_by_itself() {
     let relay = crew.device("relay", Role::Relay).await;
     let place = listen(&relay).await;
     let before = crew.device("truck", Role::Operator).await;
-    let report = crew.office.add_relay(at(&place)).await.unwrap();
+    let report = crew.office.add_relay(at(&place)).await.unwrap().remove(0);
     assert_eq!((report.name.as_str(), report.address.as_str()), ("relay", place.as_str()));
     assert_eq!(report.state, RelayState::Untried);
     let assignments = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
