@@ -366,7 +366,7 @@ impl Purge {
 impl RelayAddress {
     /// What an address has to look like is for whoever dials it; here it must not garble a list.
     fn is_clean(&self) -> bool {
-        is_clean(&self.address, 1, ADDRESS_LENGTH_MAX)
+        self.address.is_ascii() && is_clean(&self.address, 1, ADDRESS_LENGTH_MAX)
     }
 }
 

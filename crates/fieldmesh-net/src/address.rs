@@ -69,23 +69,63 @@ pub async fn resolve(text: &str) -> Result<Vec<SocketAddr>, AddressError> {
 ///
 /// # Errors
 ///
-/// The text is no address, or one that means nobody in particular.
+/// The text is no address, or one that means nobody in particular, or another one on each device.
 pub fn normal(text: &str) -> Result<String, AddressError> {
     let text = text.trim();
-    let nobody = || AddressError::Nobody { text: text.into() };
+    let malformed = || AddressError::Malformed { text: text.into() };
     let (normal, port) = match read(text)? {
-        Place::Address(address) if address.ip().is_unspecified() => return Err(nobody()),
-        Place::Address(address) if address.ip().is_multicast() => return Err(nobody()),
-        Place::Address(address) => (address.to_string(), address.port()),
-        Place::Host(host, port) => (format!("{}:{port}", host.to_lowercase()), port),
+        Place::Address(address) if !means_somebody(&address) => {
+            return Err(AddressError::Nobody { text: text.into() });
+        }
+        Place::Address(address) => {
+            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+            (address.to_string(), address.port())
+        }
+        Place::Host(host, port) => {
+            let host = host.strip_suffix('.').unwrap_or(host).to_lowercase();
+            if !is_name(&host) {
+                return Err(malformed());
+            }
+            (format!("{host}:{port}"), port)
+        }
     };
     if port == 0 {
-        return Err(nobody());
+        return Err(AddressError::Nobody { text: text.into() });
     }
     if normal.len() > ADDRESS_LENGTH_MAX {
-        return Err(AddressError::Malformed { text: text.into() });
+        return Err(malformed());
     }
     Ok(normal)
+}
+
+/// Whether `text` is written in the one way of [`normal`].
+pub fn is_normal(text: &str) -> bool {
+    normal(text).is_ok_and(|normal| normal == text)
+}
+
+/// By what one text is told from another that leads elsewhere: its normal form if it has one.
+pub fn comparable(text: &str) -> String {
+    normal(text).unwrap_or_else(|_| text.trim().to_owned())
+}
+
+/// Whether an address means the same device wherever it is read.
+fn means_somebody(address: &SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    let is_scoped = matches!(address, SocketAddr::V6(address) if address.scope_id() != 0);
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    let is_shared = ip.is_unspecified() || ip.is_multicast() || is_broadcast;
+    !is_scoped && !is_shared && !is_link_local(&ip)
+}
+
+/// Whether a host is a name; the resolver takes one that ends in a number for an address.
+fn is_name(host: &str) -> bool {
+    let is_number = |label: &str| {
+        let digits = label.strip_prefix("0x").unwrap_or(label);
+        let is_hex = digits.len() < label.len() && digits.chars().all(|c| c.is_ascii_hexdigit());
+        is_hex || label.chars().all(|c| c.is_ascii_digit())
+    };
+    host.split('.').all(|label| !label.is_empty())
+        && !host.rsplit('.').next().is_some_and(is_number)
 }
 
 /// What an address in text names.
@@ -176,16 +216,41 @@ mod tests {
             ("192.0.2.7", "192.0.2.7:7843"),
             ("2001:DB8:0::1", "[2001:db8::1]:7843"),
             ("[2001:db8::1]:99", "[2001:db8::1]:99"),
+            ("[::ffff:192.0.2.7]:99", "192.0.2.7:99"),
+            ("relay.example.org.", "relay.example.org:7843"),
+            ("7.example.org.:99", "7.example.org:99"),
         ] {
             assert_eq!(normal(text).unwrap(), expected, "{text}");
-            assert_eq!(normal(expected).unwrap(), expected);
+            assert_eq!(comparable(text), expected, "{text}");
+            assert!(is_normal(expected), "{text}");
         }
-        for text in ["0.0.0.0:7843", "[::]", "224.0.0.1:7843", "192.0.2.7:0", "relay:0"] {
+        for text in [
+            "0.0.0.0:7843",
+            "[::]",
+            "[::ffff:0.0.0.0]:99",
+            "224.0.0.1:7843",
+            "[ff02::1]:99",
+            "[::ffff:224.0.0.1]:99",
+            "255.255.255.255:99",
+            "169.254.1.1:99",
+            "[::ffff:169.254.1.1]:99",
+            "fe80::1",
+            "[fe80::1%3]:99",
+            "[2001:db8::1%3]:99",
+            "192.0.2.7:0",
+            "relay:0",
+        ] {
             assert!(matches!(normal(text), Err(AddressError::Nobody { .. })), "{text:?}");
         }
-        for text in ["", ":99", "relay:70000", "https://relay/", "a b", &"x".repeat(300)] {
+        let long = "x".repeat(300);
+        for text in ["", ".", "a..b", ":99", "relay:70000", "https://relay/", "a b", &long] {
             assert!(matches!(normal(text), Err(AddressError::Malformed { .. })), "{text:?}");
         }
+        // What a resolver takes for an address, one of this very device among them.
+        for text in ["127.1:99", "2130706433", "0x7f000001:99", "relay.0x1", "192.0.2.7.:99"] {
+            assert!(matches!(normal(text), Err(AddressError::Malformed { .. })), "{text:?}");
+        }
+        assert_eq!(comparable(" [fe80::1%3]:99"), "[fe80::1%3]:99");
     }
 
     #[test]

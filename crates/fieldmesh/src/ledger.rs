@@ -78,7 +78,7 @@ pub(crate) use self::membership::revoker;
 pub(crate) use self::mend::Seen;
 pub(crate) use self::past::Past;
 pub(crate) use self::query::Names;
-pub(crate) use self::relays::{RELAY_ADDRESSES_MAX, signer_of_address};
+pub(crate) use self::relays::{RELAY_ADDRESSES_MAX, dialled_relays, is_relay, signer_of_address};
 pub use self::written::{NOTE_SIZE_MAX, NewDocument, Write};
 
 /// How long a read waits for what others have sent a moment ago.

@@ -125,6 +125,8 @@ struct Inner {
     owns_listener: bool,
     /// Whether the node keeps its connections by itself.
     is_running: AtomicBool,
+    /// Whether it dials relays because the tenant's admins have signed where they are.
+    dials_signed: AtomicBool,
     /// One sync at a time: a second one waits and then finds little to do.
     syncing: tokio::sync::Mutex<()>,
     tasks: Mutex<JoinSet<()>>,

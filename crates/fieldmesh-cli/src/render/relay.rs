@@ -19,7 +19,9 @@ pub(crate) fn relays(relays: &[RelayReport], style: &Style) -> String {
     for relay in relays {
         let tone = match relay.state {
             RelayState::Connected => Tone::Good,
-            RelayState::Unreachable | RelayState::NoRelay => Tone::Doubtful,
+            RelayState::Unreachable | RelayState::NotDialled | RelayState::NoRelay => {
+                Tone::Doubtful
+            }
             RelayState::Reached | RelayState::Untried | RelayState::Own => Tone::Plain,
         };
         table.toned_row([

@@ -44,14 +44,16 @@ pub struct RelayReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RelayState {
-    /// There is a connection with it.
+    /// There is a connection with it that this device has dialled at the address.
     Connected,
-    /// The last try failed.
+    /// The last try failed, or another device answers there.
     Unreachable,
     /// It was reached there before.
     Reached,
     /// This device has not been in step with it there.
     Untried,
+    /// Devices do not dial it by themselves: there are too many, or it is written as no address is.
+    NotDialled,
     /// It is this device.
     Own,
     /// What has the address is no relay of the tenant any more, so nobody dials it.
@@ -66,6 +68,7 @@ impl RelayState {
             Self::Unreachable => "unreachable",
             Self::Reached => "reached",
             Self::Untried => "untried",
+            Self::NotDialled => "not-dialled",
             Self::Own => "own",
             Self::NoRelay => "no-relay",
         }

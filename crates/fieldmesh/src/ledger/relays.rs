@@ -2,6 +2,7 @@
 
 use fieldmesh_identity::{Item, Policy, RelayAddress, SignedAddress, Statement};
 use fieldmesh_model::{DeviceId, Role};
+use fieldmesh_net::address;
 
 use crate::clock;
 use crate::error::{Error, with_causes};
@@ -11,6 +12,22 @@ use super::membership::named;
 
 /// The most addresses of relays that a tenant names, and that a device dials by itself.
 pub(crate) const RELAY_ADDRESSES_MAX: usize = 16;
+
+/// The addresses that devices dial by themselves, with the relay that is to be there.
+pub(crate) fn dialled_relays(policy: &Policy) -> impl Iterator<Item = (&str, DeviceId)> {
+    dialable(policy).take(RELAY_ADDRESSES_MAX)
+}
+
+/// The addresses of current relays that are written in the one way.
+fn dialable(policy: &Policy) -> impl Iterator<Item = (&str, DeviceId)> {
+    let signed = policy.relay_addresses().map(|(address, relay, _)| (address, relay));
+    signed.filter(|(address, relay)| is_relay(policy, *relay) && address::is_normal(address))
+}
+
+/// Whether `device` is a member, and one that all others dial.
+pub(crate) fn is_relay(policy: &Policy, device: DeviceId) -> bool {
+    policy.member(&device).is_some_and(|member| member.role.is_relay())
+}
 
 impl Ledger {
     /// Fails where this device may not say that `relay` has an address, nobody knows of it so far,
@@ -28,7 +45,8 @@ impl Ledger {
                 reason: format!("{address} is known already as {}", words(&policy, said)),
             });
         }
-        if holder.is_none() && policy.relay_addresses().count() >= RELAY_ADDRESSES_MAX {
+        let is_counted = dialable(&policy).any(|(counted, _)| counted == address);
+        if !is_counted && dialable(&policy).count() >= RELAY_ADDRESSES_MAX {
             return Err(Error::Usage {
                 reason: format!(
                     "the tenant names {RELAY_ADDRESSES_MAX} addresses of relays, and more are not \

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::entry::{Entry, Fact};
 use crate::error::{Error, with_causes};
 use crate::home::{Home, Identity};
-use crate::ledger::{Ledger, RELAY_ADDRESSES_MAX};
+use crate::ledger::{Ledger, dialled_relays};
 use crate::mesh::Call;
 
 use super::builder::Kind;
@@ -84,8 +84,11 @@ pub(super) async fn join(
             return Err(refused.error);
         }
     };
+    let is_device = matches!(builder.kind, Kind::Device);
     let (node, role) = become_member(builder, home, &invitation, &granted, seed, device).await?;
-    for other in granted.addresses.iter().chain([&address]) {
+    // A relay is dialled by the others, and none of them says where it is to dial.
+    let others = granted.addresses.iter().filter(|_| is_device);
+    for other in others.chain([&address]) {
         node.inner.contacts.heard(None, other);
     }
     let inner = std::sync::Arc::clone(&node.inner);
@@ -487,8 +490,7 @@ fn decide(ledger: &Ledger, channel: &[u8; 32], request: &JoinRequest) -> Result<
     let items = ledger.policy_items()?;
     let permit = Permit { issued: &issued, usage };
     let policy = ledger.policy();
-    let relays = policy.relay_addresses().take(RELAY_ADDRESSES_MAX);
-    let relays = relays.map(|(address, ..)| address.to_owned()).collect();
+    let relays = dialled_relays(&policy).map(|(address, _)| address.to_owned()).collect();
     let admission = admit(&authority, tenant, &items, &permit, channel, request, relays)
         .map_err(|error| Error::store(&error))?;
     if let Some(item) = &admission.certificate {

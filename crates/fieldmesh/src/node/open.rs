@@ -94,6 +94,7 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
         owns_listener: listener.is_none(),
         listener: tokio::sync::Mutex::new(None),
         is_running: AtomicBool::new(false),
+        dials_signed: AtomicBool::new(true),
         syncing: tokio::sync::Mutex::new(()),
         tasks: Mutex::new(tasks),
         thread: Mutex::new(Some(thread)),

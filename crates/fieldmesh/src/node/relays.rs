@@ -4,12 +4,13 @@ use fieldmesh_identity::{Claim, Policy};
 use fieldmesh_model::DeviceId;
 use fieldmesh_net::address;
 
-use crate::api::{RelayOptions, RelayReport, RelayState};
+use crate::api::{RelayOptions, RelayReport};
 use crate::error::{Error, with_causes};
-use crate::ledger::{RELAY_ADDRESSES_MAX, signer_of_address};
 
 use super::Node;
-use super::contacts::Contact;
+
+mod list;
+mod ways;
 
 impl Node {
     /// Says at which address a relay of the tenant is found, so that every device dials it; with a
@@ -59,78 +60,17 @@ impl Node {
     ///
     /// [`Error::NotFound`] where no relay has the address; [`Error::NotAllowed`] says who may.
     pub async fn remove_relay(&self, address: &str) -> Result<String, Error> {
-        let address = normal(address)?;
+        // What is signed in no way that devices dial goes by its very text.
+        let signed = self
+            .inner
+            .ledger
+            .policy()
+            .relay_address(address.trim())
+            .is_some_and(|said| said.relay.is_some());
+        let address = if signed { address.trim().to_owned() } else { normal(address)? };
         let (was, item) = self.blocking(move |ledger| ledger.forget_relay(&address)).await?;
         self.announce(vec![item]);
         Ok(was)
-    }
-
-    /// The addresses of relays that admins have signed, in order.
-    ///
-    /// # Errors
-    ///
-    /// The node is shutting down.
-    pub async fn relay_addresses(&self) -> Result<Vec<RelayReport>, Error> {
-        let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
-        let policy = self.inner.ledger.policy();
-        let contacts = self.inner.contacts.all();
-        let own = self.inner.ledger.device();
-        let report = |(address, device, said): (&str, DeviceId, _)| {
-            let here = |contact: &&Contact| contact.address == address;
-            let last_in_step = contacts.iter().filter(here).filter_map(|it| it.last_success).max();
-            let error = self.inner.contacts.error(address);
-            let is_connected = snapshot.links.iter().any(|link| link.device == device);
-            let state = match () {
-                () if device == own => RelayState::Own,
-                () if !is_relay(&policy, device) => RelayState::NoRelay,
-                () if is_connected => RelayState::Connected,
-                () if error.is_some() => RelayState::Unreachable,
-                () if last_in_step.is_some() => RelayState::Reached,
-                () => RelayState::Untried,
-            };
-            RelayReport {
-                address: address.to_owned(),
-                device,
-                name: policy.known(&device).map(|known| known.name.clone()).unwrap_or_default(),
-                state,
-                by: signer_of_address(&policy, said),
-                since: said.at,
-                last_in_step,
-                error: error.filter(|_| !is_connected),
-            }
-        };
-        Ok(policy.relay_addresses().map(report).collect())
-    }
-
-    /// Every address to try: those that were heard of or worked, and those of the tenant's relays.
-    pub(super) fn ways(&self) -> Vec<Contact> {
-        let mut ways = self.inner.contacts.all();
-        let policy = self.inner.mesh.policy();
-        let named = self.inner.watch.named_relays();
-        // What an admin took back is left alone, unless somebody here has asked for it.
-        ways.retain(|way| {
-            let said = policy.relay_address(&way.address);
-            let is_back = said.is_some_and(|said| said.relay.is_none());
-            let is_peer = way.device.is_some_and(|device| !is_relay(&policy, device));
-            !is_back || is_peer || named.contains(&way.address)
-        });
-        let own = self.inner.ledger.device();
-        let signed = policy
-            .relay_addresses()
-            .filter(|(_, device, _)| *device != own && is_relay(&policy, *device))
-            .take(RELAY_ADDRESSES_MAX);
-        for (address, device, _) in signed {
-            match ways.iter_mut().find(|way| way.address == address) {
-                Some(way) => way.device = way.device.or(Some(device)),
-                None => ways.push(Contact {
-                    device: Some(device),
-                    address: address.to_owned(),
-                    last_success: None,
-                    error: self.inner.contacts.error(address),
-                }),
-            }
-        }
-        ways
     }
 
     /// Dials an address and gives the device that proves to be there.
@@ -156,10 +96,6 @@ impl Node {
 
 fn normal(text: &str) -> Result<String, Error> {
     address::normal(text).map_err(|error| Error::Usage { reason: with_causes(&error) })
-}
-
-fn is_relay(policy: &Policy, device: DeviceId) -> bool {
-    policy.member(&device).is_some_and(|member| member.role.is_relay())
 }
 
 fn check_is_relay(policy: &Policy, device: DeviceId, address: &str) -> Result<(), Error> {

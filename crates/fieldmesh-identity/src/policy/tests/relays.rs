@@ -150,7 +150,9 @@ fn an_address_that_would_garble_a_list_is_not_signed_and_does_not_count() {
         assert_eq!(item.is_err(), matches!(read, Statement::Unknown { kind: 8, .. }));
         item
     };
-    for address in ["", "a\u{1b}[2J:1", &"x".repeat(ADDRESS_LENGTH_MAX + 1)] {
+    for address in
+        ["", "a\u{1b}[2J:1", "r\u{435}lay:1", "a\u{202e}b:1", &"x".repeat(ADDRESS_LENGTH_MAX + 1)]
+    {
         assert!(sign(address).is_err(), "{address:?}");
     }
     assert!(sign(&"x".repeat(ADDRESS_LENGTH_MAX)).is_ok());

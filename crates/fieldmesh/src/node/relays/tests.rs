@@ -8,7 +8,9 @@ use fieldmesh_model::Role;
 
 use super::*;
 use crate::TenantOptions;
-use crate::api::{Class, InviteOptions, NewRecord, SyncOptions, SyncResult};
+use crate::api::{Class, InviteOptions, NewRecord, RelayState, SyncOptions, SyncResult};
+
+mod ways;
 
 struct Crew {
     folder: tempfile::TempDir,
