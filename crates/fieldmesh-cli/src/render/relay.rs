@@ -41,8 +41,10 @@ pub(crate) fn relays(relays: &[RelayReport], style: &Style) -> String {
 pub(crate) fn relays_added(relays: &[RelayReport], style: &Style) -> String {
     let name = relays.first().map_or_else(String::new, |relay| one_line(&relay.name));
     let addresses: Vec<String> = relays.iter().map(|relay| one_line(&relay.address)).collect();
+    let was = relays.iter().filter_map(|relay| relay.was.as_deref()).map(one_line);
+    let was: String = was.map(|was| format!(", which was {was}")).collect();
     format!(
-        "{} {name} is at {}. Every other device learns it at its next sync and dials it by \
+        "{} {name} is at {}{was}. Every other device learns it at its next sync and dials it by \
          itself.\n",
         style.paint(Tone::Good, "Done:"),
         addresses.join(", "),

@@ -231,6 +231,7 @@ pub(crate) fn relays() -> Vec<RelayReport> {
         since: at(),
         last_in_step: (state == RelayState::Connected).then(at),
         error: error.map(Into::into),
+        was: None,
     };
     vec![
         relay("relay.example.org:7843", RelayState::Connected, None),

@@ -38,6 +38,9 @@ pub struct RelayReport {
     /// Why it could not be reached, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Whose address it was until it was signed for this relay, in words; told when it is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
 }
 
 /// How this device reaches a relay at an address.

@@ -1,6 +1,8 @@
 //! Where the tenant's relays are, as admins sign it.
 
-use fieldmesh_identity::{Item, Policy, RelayAddress, SignedAddress, Statement};
+use std::collections::BTreeSet;
+
+use fieldmesh_identity::{Item, Policy, RelayAddress, SignedAddress, Signer, Statement};
 use fieldmesh_model::{DeviceId, Role};
 use fieldmesh_net::address;
 
@@ -45,16 +47,32 @@ impl Ledger {
                 reason: format!("{address} is known already as {}", words(&policy, said)),
             });
         }
-        let is_counted = dialable(&policy).any(|(counted, _)| counted == address);
-        if !is_counted && dialable(&policy).count() >= RELAY_ADDRESSES_MAX {
-            return Err(Error::Usage {
-                reason: format!(
-                    "the tenant names {RELAY_ADDRESSES_MAX} addresses of relays, and more are not \
-                     dialled; take one back with `fieldmesh relay remove`"
-                ),
-            });
+        self.check_room(std::slice::from_ref(&address.to_owned()))
+    }
+
+    /// Fails where devices would not dial all of `addresses` besides those that they dial already.
+    pub(crate) fn check_room(&self, addresses: &[String]) -> Result<(), Error> {
+        let policy = self.policy();
+        let counted: BTreeSet<&str> = dialable(&policy).map(|(address, _)| address).collect();
+        let wanted: BTreeSet<&str> = addresses.iter().map(String::as_str).collect();
+        if wanted.is_subset(&counted) || counted.union(&wanted).count() <= RELAY_ADDRESSES_MAX {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::Usage {
+            reason: format!(
+                "the tenant names {} addresses of relays, and more than {RELAY_ADDRESSES_MAX} are \
+                 not dialled; take one back with `fieldmesh relay remove`",
+                counted.len()
+            ),
+        })
+    }
+
+    /// The current relay that has `address`, and whose it is in words.
+    pub(crate) fn holder(&self, address: &str) -> Option<(DeviceId, String)> {
+        let policy = self.policy();
+        let said = policy.relay_address(address)?;
+        let holder = said.relay.filter(|relay| is_relay(&policy, *relay))?;
+        Some((holder, words(&policy, said)))
     }
 
     /// Says that `relay` is at `address`; gives the item, durable and in force here.
@@ -78,41 +96,92 @@ impl Ledger {
 
     fn say_of(&self, address: &str, relay: Option<DeviceId>) -> Result<Item, Error> {
         let policy = self.policy();
-        let known = policy.relay_address(address).map_or(0, |said| said.version);
+        let is_admin = policy.member(&self.device()).is_some_and(|me| me.role == Role::Admin);
+        if !is_admin && self.identity.authority().is_none() {
+            return Err(self.may_not_name(&policy));
+        }
+        let known = policy.relay_address(address);
+        // Of several with the greatest version it is luck whose counts.
+        let is_at_end = known.is_some_and(|said| said.version == u32::MAX);
+        let mut after = None;
+        // By the device where that will do: every admin is to be able to change it.
+        if is_admin && !is_at_end {
+            let item = self.sign_address(&policy, &self.identity.keys(), address, relay)?;
+            match self.heeded(&item, address, relay)? {
+                Ok(()) => return self.put_in_force(item),
+                Err(policy) => after = Some(policy),
+            }
+        }
+        if let Some(authority) = self.identity.authority() {
+            let item = self.sign_address(&policy, &authority, address, relay)?;
+            match self.heeded(&item, address, relay)? {
+                Ok(()) => return self.put_in_force(item),
+                Err(policy) => after = Some(policy),
+            }
+        }
+        let after = after.as_ref().unwrap_or(&policy);
+        let Some(said) = after.relay_address(address) else {
+            return Err(self.may_not_name(&policy));
+        };
+        let words = words(&policy, said);
+        let who = match self.identity.authority() {
+            Some(_) => "and nothing can be said of it any more".to_owned(),
+            None => format!("and only the tenant's authority changes that: {}", self.whence()?),
+        };
+        let reason = format!(
+            "what is said of {address} goes before what an admin says: it is {words}, {who}"
+        );
+        Err(Error::NotAllowed { reason })
+    }
+
+    fn sign_address(
+        &self,
+        policy: &Policy,
+        signer: &impl Signer,
+        address: &str,
+        relay: Option<DeviceId>,
+    ) -> Result<Item, Error> {
+        let key = signer.public_key();
+        let known = policy.relay_address(address);
+        // The authority goes before admins however far they have counted.
+        let is_counted = |said: &&SignedAddress| policy.authority() != Some(&key) || said.by == key;
+        let known = known.filter(is_counted).map_or(0, |said| said.version);
         let statement = Statement::Relay(RelayAddress {
             address: address.to_owned(),
             version: known.saturating_add(1),
             relay,
             at: clock::now(),
         });
-        let is_admin = policy.member(&self.device()).is_some_and(|me| me.role == Role::Admin);
-        let item = if is_admin {
-            // Not by the authority where that is here too: every admin is to be able to change it.
-            let keys = self.identity.keys();
-            let place = policy.next_place(&keys.public_key());
-            Item::sign(&keys, self.identity.tenant, place, &statement)
-                .map_err(|error| Error::Usage { reason: with_causes(&error) })?
-        } else {
-            self.sign(&policy, &statement)?
-        };
-        let after = self.policy_with(std::slice::from_ref(&item))?;
-        if !after.counts(&item.id()) {
-            return Err(self.may_not_name(&policy));
-        }
-        match after.relay_address(address) {
-            Some(said) if said.relay == relay => {}
-            Some(said) => {
-                let reason = format!(
-                    "what is said of {address} goes before what this device says: {}; whoever \
-                     holds the tenant's authority can change it",
-                    words(&after, said)
-                );
-                return Err(Error::NotAllowed { reason });
-            }
-            None => return Err(self.may_not_name(&policy)),
-        }
+        Item::sign(signer, self.identity.tenant, policy.next_place(&key), &statement)
+            .map_err(|error| Error::Usage { reason: with_causes(&error) })
+    }
+
+    /// Whether `item` would decide about `address`; the policy with it where it would not.
+    fn heeded(
+        &self,
+        item: &Item,
+        address: &str,
+        relay: Option<DeviceId>,
+    ) -> Result<Result<(), Policy>, Error> {
+        let after = self.policy_with(std::slice::from_ref(item))?;
+        let is_last = after.relay_address(address).is_some_and(|said| said.relay == relay);
+        Ok(if after.counts(&item.id()) && is_last { Ok(()) } else { Err(after) })
+    }
+
+    fn put_in_force(&self, item: Item) -> Result<Item, Error> {
         self.add_item(&item)?;
         Ok(item)
+    }
+
+    /// From where what takes the tenant's authority is done, in words.
+    pub(crate) fn whence(&self) -> Result<String, Error> {
+        let policy = self.policy();
+        let founder = self.founder()?.and_then(|device| policy.member(&device));
+        Ok(match founder {
+            None => "from the device or relay that made the tenant".to_owned(),
+            Some(member) if member.role.is_relay() => format!("from the relay {}", member.name),
+            Some(member) => format!("from {}", member.name),
+        })
     }
 
     fn may_not_name(&self, policy: &Policy) -> Error {

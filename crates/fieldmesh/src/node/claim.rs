@@ -15,7 +15,7 @@ use crate::api::RelayReport;
 use crate::clock;
 use crate::error::{Error, with_causes};
 use crate::home::Home;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, is_relay};
 
 use super::enrol::{self, Decision};
 use super::{Builder, Node};
@@ -115,18 +115,14 @@ impl Node {
             let normal = address::normal(text);
             places.push(normal.map_err(|error| Error::Usage { reason: with_causes(&error) })?);
         }
-        let wanted = places.clone();
-        self.blocking(move |ledger| {
-            enrol::check_authority(ledger, ADDING)?;
-            wanted.iter().try_for_each(|place| ledger.check_relay(place, None))
-        })
-        .await?;
+        let (wanted, meant) = (places.clone(), claim.clone());
+        self.blocking(move |ledger| check_places(ledger, &meant, &wanted)).await?;
         let line = self.dial_claim(&claim).await?;
-        let secret = claim.secret.clone();
-        let invitation = self.blocking(move |ledger| invite_relay(ledger, &claim)).await?;
+        let (secret, meant) = (claim.secret.clone(), claim.clone());
+        let invitation = self.blocking(move |ledger| invite_relay(ledger, &meant)).await?;
         let offer = ClaimOffer { secret, invitation: invitation.to_text() };
         let relay = self.offer(line, &offer).await?;
-        self.blocking(move |ledger| check_is_relay(ledger, relay)).await?;
+        self.blocking(move |ledger| check_is_relay(ledger, &claim, relay)).await?;
         for place in places.clone() {
             let named = self.blocking(move |ledger| {
                 let known = ledger.policy();
@@ -205,18 +201,10 @@ impl Node {
 /// The invitation that the relay of a claim is offered, the same person each time; remembered.
 fn invite_relay(ledger: &Ledger, claim: &Claim) -> Result<Invitation, Error> {
     enrol::check_authority(ledger, ADDING)?;
-    let authority = ledger.identity.authority_seed.unwrap_or_default();
-    // Who knows the claim must not know the invitation: with that one could join as the relay.
-    let derived = |context: &str| {
-        let known = [&authority[..], &claim.secret.expose()[..], &claim.relay[..]].concat();
-        blake3::derive_key(context, &zeroize::Zeroizing::new(known))
-    };
     let mut secret = [0; 16];
-    secret.copy_from_slice(&derived("fieldmesh/claim-invitation/1")[..16]);
+    secret.copy_from_slice(&derived(ledger, claim, "fieldmesh/claim-invitation/1")[..16]);
     let secret = JoinSecret::from_bytes(secret);
-    let mut person = [0; 16];
-    person.copy_from_slice(&derived("fieldmesh/claim-person/1")[..16]);
-    let person = UserId::from_uuid(uuid::Builder::from_random_bytes(person).into_uuid());
+    let person = person(ledger, claim);
     let expires = clock::now().plus_millis(OFFER_MILLIS);
     let _enrolment = ledger.enrolment();
     let mut book: InvitationBook = enrol::read_book(ledger)?;
@@ -239,14 +227,48 @@ fn invite_relay(ledger: &Ledger, claim: &Claim) -> Result<Invitation, Error> {
     })
 }
 
-fn check_is_relay(ledger: &Ledger, relay: DeviceId) -> Result<(), Error> {
-    let policy = ledger.policy();
-    if policy.member(&relay).is_some_and(|member| member.role.is_relay()) {
+/// What this tenant makes of a claim, the same each time. Who knows the claim must not know the
+/// invitation: with that one could join as the relay.
+fn derived(ledger: &Ledger, claim: &Claim, context: &str) -> [u8; 32] {
+    let authority = ledger.identity.authority_seed.unwrap_or_default();
+    let known = [&authority[..], &claim.secret.expose()[..], &claim.relay[..]].concat();
+    blake3::derive_key(context, &zeroize::Zeroizing::new(known))
+}
+
+/// As whom the relay of a claim is a member; nobody else ever is.
+fn person(ledger: &Ledger, claim: &Claim) -> UserId {
+    let mut person = [0; 16];
+    person.copy_from_slice(&derived(ledger, claim, "fieldmesh/claim-person/1")[..16]);
+    UserId::from_uuid(uuid::Builder::from_random_bytes(person).into_uuid())
+}
+
+/// Fails where the relay of a claim cannot have the addresses it names, before it is dialled.
+fn check_places(ledger: &Ledger, claim: &Claim, places: &[String]) -> Result<(), Error> {
+    enrol::check_authority(ledger, ADDING)?;
+    let (policy, person) = (ledger.policy(), person(ledger, claim));
+    for place in places {
+        let Some((holder, words)) = ledger.holder(place) else { continue };
+        if policy.member(&holder).is_none_or(|member| member.user != person) {
+            let reason = format!(
+                "the claim names {place}, which is {words}; take it back first: fieldmesh relay \
+                 remove {place}"
+            );
+            return Err(Error::Usage { reason });
+        }
+    }
+    ledger.check_room(places)
+}
+
+/// Fails where `relay` is not the one that this very claim took in, whatever the line says.
+fn check_is_relay(ledger: &Ledger, claim: &Claim, relay: DeviceId) -> Result<(), Error> {
+    let (policy, person) = (ledger.policy(), person(ledger, claim));
+    let is_it = policy.known(&relay).is_some_and(|known| known.user == person);
+    if is_it && is_relay(&policy, relay) {
         return Ok(());
     }
-    let reason = match policy.is_revoked(&relay) {
+    let reason = match is_it && policy.is_revoked(&relay) {
         true => "the relay was taken in by this claim before and is revoked; ask for a new claim",
-        false => "what answers is no relay of this tenant; ask for a new claim",
+        false => "what answers is no relay that was taken in by this claim; ask for a new claim",
     };
     Err(Error::Invitation { reason: reason.into() })
 }

@@ -424,18 +424,9 @@ pub(super) fn check_authority(ledger: &Ledger, what: &str) -> Result<(), Error> 
     if ledger.identity.authority().is_some() {
         return Ok(());
     }
-    let policy = ledger.policy();
-    let founder = ledger.founder()?.and_then(|device| policy.member(&device));
-    let holder = match founder {
-        None => "the device or relay that made the tenant".into(),
-        Some(member) if matches!(member.role, Role::Relay | Role::Gateway) => {
-            format!("the relay {}", member.name)
-        }
-        Some(member) => member.name.clone(),
-    };
-    Err(Error::NotAllowed {
-        reason: format!("this device does not hold the tenant's authority; {what} from {holder}"),
-    })
+    let whence = ledger.whence()?;
+    let reason = format!("this device does not hold the tenant's authority; {what} {whence}");
+    Err(Error::NotAllowed { reason })
 }
 
 /// The person with an address, by the certificates of the tenant or else by open invitations.

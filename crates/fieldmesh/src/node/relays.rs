@@ -24,6 +24,11 @@ impl Node {
     /// [`Error::Usage`] why what answers cannot be meant.
     pub async fn add_relay(&self, options: RelayOptions) -> Result<Vec<RelayReport>, Error> {
         if Claim::is_meant(&options.address) {
+            if options.device.is_some() || options.unchecked {
+                let reason = "a claim names its relay, which is dialled in any case; leave out \
+                              --device and --no-check";
+                return Err(Error::Usage { reason: reason.into() });
+            }
             return self.claim_relay(&options.address).await;
         }
         let address = normal(&options.address)?;
@@ -35,7 +40,18 @@ impl Node {
             None => None,
         };
         let wanted = address.clone();
-        self.blocking(move |ledger| ledger.check_relay(&wanted, named)).await?;
+        let holder = self.blocking(move |ledger| {
+            ledger.check_relay(&wanted, named)?;
+            Ok(ledger.holder(&wanted))
+        });
+        let holder = holder.await?;
+        if let Some((_, words)) = holder.as_ref().filter(|_| options.unchecked) {
+            let reason = format!(
+                "{address} is {words}; leave out --no-check, so that whoever answers there says \
+                 who it is, or take it back first: fieldmesh relay remove {address}"
+            );
+            return Err(Error::Usage { reason });
+        }
         let relay = match (options.unchecked, named) {
             (true, Some(named)) => named,
             (true, None) => {
@@ -50,6 +66,9 @@ impl Node {
         self.announce(vec![item]);
         let mut relays = self.relay_addresses().await?;
         relays.retain(|report| report.address == address);
+        for report in &mut relays {
+            report.was = holder.as_ref().map(|(_, words)| words.clone());
+        }
         Ok(relays)
     }
 

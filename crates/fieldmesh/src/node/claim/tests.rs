@@ -232,3 +232,31 @@ async fn a_device_without_the_authority_says_who_has_it_and_dials_nobody() {
         node.shutdown().await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_takes_no_address_from_a_relay_in_use_and_names_no_other_relay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (Stand::new(&[]).await, Stand::new(&[]).await);
+    let office = office(folder.path(), "Gulf").await;
+    let claim = first.claim(7);
+    office.claim_relay(&claim.to_text()).await.unwrap();
+    let taken = Claim { addresses: claim.addresses.clone(), ..second.claim(5) };
+    let refused = office.claim_relay(&taken.to_text()).await;
+    assert_fails(refused, Class::Usage, "fieldmesh relay remove");
+    let room = (0..16).map(|port| format!("10.0.0.1:{}", port + 1)).collect();
+    let crowded = Claim { addresses: room, ..second.claim(6) };
+    assert_fails(office.claim_relay(&crowded.to_text()).await, Class::Usage, "more than 16");
+    assert!(second.nodes.lock().unwrap().is_empty(), "nobody was dialled");
+    // One that says it is the first relay.
+    let other = second.claim(4);
+    second.book.lock().unwrap().used(&other.secret.id(), office.tenant().tenant);
+    let lent = first.nodes.lock().unwrap().drain(..).collect::<Vec<_>>();
+    second.nodes.lock().unwrap().extend(lent);
+    let lied = office.claim_relay(&other.to_text()).await;
+    assert_fails(lied, Class::Refused, "no relay that was taken in by this claim");
+    assert_eq!(office.relay_addresses().await.unwrap().len(), 1);
+    // It has the first one's node, whose home goes with the first.
+    second.end().await;
+    first.end().await;
+    office.shutdown().await.unwrap();
+}

@@ -57,6 +57,7 @@ impl Seen<'_> {
             since: said.at,
             last_in_step,
             error,
+            was: None,
         }
     }
 

@@ -146,6 +146,8 @@ async fn what_cannot_be_said_of_a_relay_is_refused_in_words() {
     let parked = listen(&truck).await;
     let other = Crew::new().await;
     let office = &crew.office;
+    let claimed = unchecked("fieldmeshclaim1abc", "relay");
+    assert_fails(office.add_relay(claimed).await, Class::Usage, "a claim names its relay");
     assert_fails(office.add_relay(at("https://relay/")).await, Class::Usage, "is no address");
     assert_fails(office.add_relay(at("0.0.0.0:7843")).await, Class::Usage, "leads to nobody");
     assert_fails(office.add_relay(at(&parked)).await, Class::Usage, "truck is no relay");

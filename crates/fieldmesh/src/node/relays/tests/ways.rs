@@ -1,8 +1,11 @@
 //! What is dialled, and what is told of it, where the address book and what is signed differ.
 
+use fieldmesh_identity::{Item, RelayAddress, Statement};
+
 use super::*;
 use crate::RunOptions;
 use crate::api::{RelayState, RevokeOptions};
+use crate::clock::now;
 
 /// What a node dials, with the name of whoever is to be there.
 fn ways(node: &Node) -> Vec<(String, Option<String>)> {
@@ -108,6 +111,14 @@ async fn only_the_address_that_was_dialled_is_connected_and_only_with_the_device
     expected.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(states().await, expected);
     // The address is given to one who is not there.
+    let taken = office.add_relay(unchecked(&place, "other")).await;
+    assert_fails(taken, Class::Usage, "is the address of relay, by ");
+    office.remove_relay(&place).await.unwrap();
+    office.add_relay(unchecked(&place, "other")).await.unwrap();
+    // Who answers there decides, and it is told who had the address.
+    let report = office.add_relay(at(&place)).await.unwrap().remove(0);
+    assert_eq!(report.name, "relay");
+    assert!(report.was.unwrap().starts_with("the address of other, by "));
     office.remove_relay(&place).await.unwrap();
     office.add_relay(unchecked(&place, "other")).await.unwrap();
     settled(office).await;
@@ -162,6 +173,40 @@ async fn a_node_that_serves_strangers_dials_nothing_that_they_sign() {
     second.run(options).await.unwrap();
     assert!(ways(&second).iter().all(|(address, _)| *address == crew.address));
     for node in [relay, second, crew.office] {
+        node.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_admin_who_counted_to_the_end_is_overruled_by_the_authority_alone() {
+    let crew = Crew::new().await;
+    let relay = crew.device("relay", Role::Relay).await;
+    let [second, third] =
+        [crew.device("b", Role::Admin).await, crew.device("c", Role::Admin).await];
+    let trapped = |version: u32| {
+        let ledger = &second.inner.ledger;
+        let (policy, keys) = (ledger.policy(), ledger.identity.keys());
+        let address = "relay.example.org:7843".to_owned();
+        let said =
+            RelayAddress { address, version, relay: Some(device(&second, "relay")), at: now() };
+        let place = policy.next_place(&keys.public_key());
+        let item = Item::sign(&keys, ledger.identity.tenant, place, &Statement::Relay(said));
+        ledger.add_item(item.as_ref().unwrap()).unwrap();
+        second.announce(vec![item.unwrap()]);
+    };
+    trapped(u32::MAX);
+    sync(&second, vec![crew.address.clone()]).await;
+    crew.office.remove_relay("relay.example.org").await.unwrap();
+    assert_eq!(addresses(&crew.office).await, Vec::<String>::new());
+    // Nor is the authority at the end of its words.
+    crew.office.add_relay(unchecked("relay.example.org", "relay")).await.unwrap();
+    sync(&third, vec![crew.address.clone()]).await;
+    let refused = third.remove_relay("relay.example.org").await;
+    assert_fails(refused, Class::Refused, "only the tenant's authority changes that: from ");
+    crew.office.remove_relay("relay.example.org").await.unwrap();
+    sync(&third, vec![crew.address.clone()]).await;
+    assert_eq!(addresses(&third).await, Vec::<String>::new());
+    for node in [second, third, relay, crew.office] {
         node.shutdown().await.unwrap();
     }
 }
