@@ -12,6 +12,7 @@ mod tenant;
 mod upkeep;
 mod user;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fieldmesh::Listener;
@@ -134,7 +135,7 @@ async fn with_relay<T>(
     data: DataFolder,
     work: impl AsyncFnOnce(&Relay) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
-    let relay = Relay::open(data, None, OPEN_TENANTS_MAX_DEFAULT).await?;
+    let relay = Relay::open(data, None, OPEN_TENANTS_MAX_DEFAULT, BTreeMap::new()).await?;
     let result = work(&relay).await;
     let closed = relay.shutdown().await;
     let value = result?;

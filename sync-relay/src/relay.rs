@@ -16,6 +16,7 @@ mod slot;
 mod tenants;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,8 @@ struct Inner {
     data: DataFolder,
     port: Option<Port>,
     tenants: Pool,
+    /// What the operator says of tenants, by slug or by the end of the id.
+    known: BTreeMap<String, Known>,
     accounts: Arc<Accounts>,
     claims: Claims,
     broken: Vec<BrokenTenant>,
@@ -80,7 +83,8 @@ struct Inner {
 
 impl Relay {
     /// Knows every tenant of a data folder, and serves them where there is a port: as many as may
-    /// be open are opened at once, the others as soon as somebody asks for them.
+    /// be open are opened at once, the others as soon as somebody asks for them. `known` is what the
+    /// operator says of them.
     ///
     /// # Errors
     ///
@@ -90,12 +94,13 @@ impl Relay {
         data: DataFolder,
         port: Option<Port>,
         open_max: usize,
+        known: BTreeMap<String, Known>,
     ) -> Result<Self, Problem> {
         let listener = port.as_ref().map(|port| port.listener.clone());
         let tenants = Pool::new(data.key_file(), listener, open_max);
         let mut broken = Vec::new();
         let mut first_problem = None;
-        for (home, problem) in tenants.add_all(data.homes()?).await? {
+        for (home, problem) in tenants.add_all(data.homes()?).await {
             let folder = folder_name(&home);
             tracing::error!(folder, reason = problem.detail, "tenant not served");
             broken.push(BrokenTenant { folder, reason: problem.detail.clone() });
@@ -120,6 +125,7 @@ impl Relay {
             data,
             port,
             tenants,
+            known,
             accounts,
             broken,
             backing_up: tokio::sync::Mutex::new(()),

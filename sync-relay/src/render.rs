@@ -10,7 +10,7 @@ use fieldmesh_model::Moment;
 use crate::accounts::UserReport;
 use crate::wire::TenantSummary;
 
-pub(crate) use self::claim::{claim, claim_advice, claims};
+pub(crate) use self::claim::{claim, claim_advice, claims, revoked_claim};
 pub(crate) use self::fleet::fleet;
 pub(crate) use self::upkeep::{
     after_restore, archived, checked_archives, compacted, restored, step, verified,

@@ -63,14 +63,32 @@ pub(crate) struct ClaimReport {
 pub(crate) struct ClaimSummary {
     /// By which it is revoked.
     pub(crate) id: String,
-    /// `open`, `begun`, `used` or `expired`.
+    /// `open`, `begun`, `used` or `expired`; who had begun by then is named and may go on.
     pub(crate) state: String,
     /// The tenant that has begun with it or used it.
     pub(crate) tenant: Option<String>,
+    /// Its name, where it is served.
+    pub(crate) tenant_name: Option<String>,
     /// When it was made.
     pub(crate) made_at: Moment,
     /// Until when it can be used.
     pub(crate) expires_at: Moment,
+}
+
+/// A claim that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RevokedClaim {
+    /// By which it was listed.
+    pub(crate) id: String,
+    /// Always: it opens nothing any more.
+    pub(crate) revoked: bool,
+    /// What it was before, as in [`ClaimSummary::state`].
+    pub(crate) state: String,
+    /// The tenant that had begun with it or used it.
+    pub(crate) tenant: Option<String>,
+    /// Whether that tenant is served.
+    pub(crate) is_served: bool,
 }
 
 /// A tenant as its operator sees it.

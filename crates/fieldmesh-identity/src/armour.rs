@@ -41,16 +41,17 @@ impl Armour {
         format!("{}{VERSION}{}", self.prefix, BASE32_NOPAD.encode(&bytes).to_lowercase())
     }
 
+    /// Whether a text means to be one of these, whole or not.
+    pub(crate) fn is_meant(&self, text: &str) -> bool {
+        letters(text).take(self.prefix.len()).eq(self.prefix.chars())
+    }
+
     /// The bytes of a text.
     pub(crate) fn read(&self, text: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
         if text.len() > 2 * TEXT_MAX {
             return Err(Fault::Other);
         }
-        let text: String = text
-            .chars()
-            .filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | '<' | '>' | '\u{200b}'))
-            .flat_map(char::to_lowercase)
-            .collect();
+        let text: String = letters(text).collect();
         let rest = text.strip_prefix(self.prefix).ok_or(Fault::Other)?;
         let Some(payload) = rest.strip_prefix(VERSION) else {
             // Base32 has no digits 0, 1, 8 and 9, so a digit there is another version's number.
@@ -77,4 +78,11 @@ impl Armour {
         sum.copy_from_slice(&hash[..CHECKSUM_SIZE]);
         sum
     }
+}
+
+/// What counts of a text.
+fn letters(text: &str) -> impl Iterator<Item = char> {
+    text.chars()
+        .filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | '<' | '>' | '\u{200b}'))
+        .flat_map(char::to_lowercase)
 }

@@ -115,7 +115,7 @@ impl fmt::Display for ClaimId {
 impl Claim {
     /// Whether `text` means to be a claim, whole or not, and not an address.
     pub fn is_meant(text: &str) -> bool {
-        text.trim().to_lowercase().starts_with(TEXT.prefix)
+        TEXT.is_meant(text)
     }
 
     /// Under which the connections with it name the relay.
@@ -191,7 +191,10 @@ mod tests {
         assert_eq!(text.parse(), Ok(claim()));
         let (first, second) = text.split_at(70);
         let pasted = format!("  \"{}\r\n  {second}\"\n", first.to_uppercase());
-        assert!(Claim::is_meant(&pasted[3..]) && !Claim::is_meant("relay.example.org"));
+        for cut in 0..12 {
+            assert!(Claim::is_meant(&pasted[..pasted.len() - cut]), "{cut}");
+        }
+        assert!(Claim::is_meant(&pasted) && !Claim::is_meant("relay.example.org"));
         assert_eq!(pasted.parse(), Ok(claim()));
     }
 

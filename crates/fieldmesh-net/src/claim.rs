@@ -6,7 +6,9 @@
 
 use std::net::SocketAddr;
 
-use fieldmesh_identity::claim::{CLAIM_OFFER_MAX, CLAIM_REPLY_MAX, Claim, ClaimOffer, ClaimReply};
+use fieldmesh_identity::claim::{
+    CLAIM_OFFER_MAX, CLAIM_REPLY_MAX, Claim, ClaimOffer, ClaimRefusal, ClaimReply,
+};
 use fieldmesh_identity::enrol::JOIN_ANSWER_MAX;
 use fieldmesh_identity::{DeviceKeys, Granted, Invitation, JoinAnswer, JoinRequest};
 use fieldmesh_model::TenantId;
@@ -81,6 +83,10 @@ impl ClaimLine {
         Ok(reply)
     }
 
+    fn closed(&self) -> Option<ClosedReason> {
+        self.quic.close_reason().map(ClosedReason::from)
+    }
+
     async fn exchange(&self, bytes: &[u8]) -> Result<ClaimReply, JoinError> {
         let exchange = async {
             let (sender, receiver) = self.quic.open_bi().await.map_err(ClosedReason::from)?;
@@ -93,6 +99,9 @@ impl ClaimLine {
                 .ok_or(JoinError::Malformed { limit: CLAIM_REPLY_MAX })
         };
         let limit = timeout(ANSWER_TIMEOUT, exchange).await;
+        if let Some(ClosedReason::There { code: CloseCode::Busy, .. }) = self.closed() {
+            return Ok(ClaimReply::Refused(ClaimRefusal::Busy));
+        }
         limit.map_err(|_| JoinError::TimedOut { after: ANSWER_TIMEOUT })?
     }
 }
@@ -149,6 +158,11 @@ impl ClaimConnection {
         let answer =
             JoinAnswer::decode(&answer).ok_or(JoinError::Malformed { limit: JOIN_ANSWER_MAX })?;
         join::granted(answer, invitation, &self.channel, keys)
+    }
+
+    /// Ends the line, for there is too much to do.
+    pub fn turn_away(self) {
+        self.quic.close(CloseCode::Busy.to_varint(), b"");
     }
 
     /// Says what became of it, and waits until that has arrived.

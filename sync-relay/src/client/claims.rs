@@ -5,7 +5,7 @@ use axum::http::Method;
 use fieldmesh::api::Problem;
 
 use super::Client;
-use crate::wire::{ClaimReport, ClaimSummary, NewClaim, escape};
+use crate::wire::{ClaimReport, ClaimSummary, NewClaim, RevokedClaim, escape};
 
 impl Client {
     /// See [`crate::relay::Relay::claim`].
@@ -19,7 +19,7 @@ impl Client {
     }
 
     /// See [`crate::relay::Relay::revoke_claim`].
-    pub(crate) async fn revoke_claim(&self, id: &str) -> Result<String, Problem> {
+    pub(crate) async fn revoke_claim(&self, id: &str) -> Result<RevokedClaim, Problem> {
         let target = format!("/v1/claims/{}/revoke", escape(id));
         self.exchange(Method::POST, target, Body::empty()).await
     }

@@ -1,7 +1,5 @@
 //! `claim`: how tenants that exist elsewhere take this relay in.
 
-use serde_json::json;
-
 use super::{Context, Reached, with_relay};
 use crate::args::claim::ClaimArgs;
 use crate::exit::Failure;
@@ -38,11 +36,9 @@ async fn list(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 async fn revoke(context: &Context<'_>, id: &str) -> Result<(), Failure> {
-    let id = match context.reach().await? {
+    let revoked = match context.reach().await? {
         Reached::Running(client) => client.revoke_claim(id).await?,
         Reached::Here(data) => with_relay(data, async |relay| relay.revoke_claim(id).await).await?,
     };
-    context.terminal.value(&json!({ "id": id, "revoked": true }), |_| {
-        format!("Done: claim {id} opens nothing any more. A tenant that was joined by it stays.\n")
-    })
+    context.terminal.value(&revoked, render::revoked_claim)
 }

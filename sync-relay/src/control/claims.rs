@@ -8,7 +8,7 @@ use axum::{Json, Router};
 
 use super::Refusal;
 use crate::relay::Relay;
-use crate::wire::{ClaimReport, ClaimSummary, NewClaim};
+use crate::wire::{ClaimReport, ClaimSummary, NewClaim, RevokedClaim};
 
 pub(super) fn routes() -> Router<Relay> {
     Router::new()
@@ -31,6 +31,6 @@ async fn make(
 async fn revoke(
     State(relay): State<Relay>,
     Path(id): Path<String>,
-) -> Result<Json<String>, Refusal> {
+) -> Result<Json<RevokedClaim>, Refusal> {
     Ok(Json(relay.revoke_claim(&id).await?))
 }

@@ -1,26 +1,34 @@
 //! The claims by which tenants take this relay in: made, listed, revoked, and used.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fieldmesh::api::Problem;
-use fieldmesh::{ClaimCall, Listener};
+use fieldmesh::{ClaimCall, Listener, Node, Role};
 use fieldmesh_http::{Rate, Windows, counted};
+use fieldmesh_identity::claim::IssuedClaim;
 use fieldmesh_identity::{
     Claim, ClaimBook, ClaimDesk, ClaimId, ClaimOffer, ClaimRefusal, ClaimReply, ClaimSecret,
     ClaimState, DeviceKeys, Invitation, Seed, Taken,
 };
-use fieldmesh_model::{DeviceId, Moment, TenantId};
+use fieldmesh_model::{DeviceId, TenantId};
 
 use super::Relay;
+use super::tenants::Called;
 use crate::accounts;
 use crate::claims::ClaimsFile;
 use crate::problem;
-use crate::wire::{ClaimReport, ClaimSummary, NewClaim};
+use crate::wire::{ClaimReport, ClaimSummary, NewClaim, RevokedClaim};
 
 /// How often somebody may try a claim from one address.
 const TRIES: Rate = Rate::a_minute(10);
+/// How many of those who are answered at the same time may be at one address.
+const SEATS_MAX: usize = 2;
+/// How often it is logged that somebody was turned away.
+const TOLD: Rate = Rate::a_minute(2);
 
 /// The claims of a relay.
 pub(super) struct Claims {
@@ -30,6 +38,9 @@ pub(super) struct Claims {
     /// Why nobody knows what is on the disk.
     fault: Option<Problem>,
     tries: Mutex<Windows<IpAddr>>,
+    told: Mutex<Windows<()>>,
+    /// One handle is here, and one with each that is answered.
+    seats: Mutex<BTreeMap<IpAddr, Arc<()>>>,
 }
 
 impl Claims {
@@ -42,7 +53,14 @@ impl Claims {
                 (None, Some(problem))
             }
         };
-        Self { file, book: Mutex::new(book), fault, tries: Mutex::new(Windows::new(TRIES)) }
+        Self {
+            file,
+            book: Mutex::new(book),
+            fault,
+            tries: Mutex::new(Windows::new(TRIES)),
+            told: Mutex::new(Windows::new(TOLD)),
+            seats: Mutex::default(),
+        }
     }
 
     fn check(&self) -> Result<(), Problem> {
@@ -70,10 +88,21 @@ impl Claims {
         Ok(value)
     }
 
-    fn may_try(&self, address: IpAddr, now: Duration) -> bool {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        tries.take(counted(address), millis).is_ok()
+    /// A seat for somebody who dials at `now` since the start, until it is dropped; nothing where
+    /// too many come from his address, at a time or one after the other.
+    fn seat(&self, address: IpAddr, now: Duration) -> Option<Arc<()>> {
+        let address = counted(address);
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.retain(|_, seat| Arc::strong_count(seat) > 1);
+        let seat = Arc::clone(seats.entry(address).or_default());
+        // One handle is in the map.
+        let is_free = Arc::strong_count(&seat) <= 1 + SEATS_MAX;
+        (is_free && may_come(&self.tries, address, now)).then_some(seat)
+    }
+
+    /// Whether nobody ended the claim while the relay joined by it.
+    fn is_begun(&self, id: &ClaimId, tenant: TenantId, seed: &Seed) -> bool {
+        self.book().as_ref().is_some_and(|book| book.is_begun(id, tenant, seed))
     }
 }
 
@@ -121,16 +150,13 @@ impl Relay {
         let claims = book.iter().flat_map(ClaimBook::claims);
         let mut claims: Vec<ClaimSummary> = claims
             .map(|(id, claim)| {
-                let (state, tenant) = match claim.state() {
-                    ClaimState::Open if claim.expires <= accounts::now() => ("expired", None),
-                    ClaimState::Open => ("open", None),
-                    ClaimState::Begun(tenant) => ("begun", Some(tenant)),
-                    ClaimState::Used(tenant) => ("used", Some(tenant)),
-                };
+                let (state, tenant) = state_of(claim);
+                let slot = tenant.and_then(|tenant| self.inner.tenants.slot(&tenant));
                 ClaimSummary {
                     id: id.to_string(),
                     state: state.into(),
-                    tenant: tenant.map(|tenant: TenantId| tenant.short()),
+                    tenant: tenant.map(|tenant| tenant.short()),
+                    tenant_name: slot.map(|slot| slot.tenant.name.clone()),
                     made_at: claim.made,
                     expires_at: claim.expires,
                 }
@@ -140,12 +166,13 @@ impl Relay {
         Ok(claims)
     }
 
-    /// Forgets the claim that `name` means; gives its id. A tenant that was joined by it stays.
+    /// Forgets the claim that `name` means; says what it had come to by then. A tenant that was
+    /// joined by it stays.
     ///
     /// # Errors
     ///
     /// There is no such claim, or the disk fails.
-    pub(crate) async fn revoke_claim(&self, name: &str) -> Result<String, Problem> {
+    pub(crate) async fn revoke_claim(&self, name: &str) -> Result<RevokedClaim, Problem> {
         self.inner.claims.check()?;
         let found: Vec<ClaimId> = {
             let book = self.inner.claims.book();
@@ -153,12 +180,24 @@ impl Relay {
             let is_meant = |id: &ClaimId| id.to_string() == name.trim().to_lowercase();
             claims.map(|(id, _)| *id).filter(is_meant).collect()
         };
-        let Some(id) = found.first().copied() else {
-            return Err(problem::not_found(format!("there is no claim {name:?}")));
-        };
+        let unknown = || problem::not_found(format!("there is no claim {name:?}"));
+        let id = found.first().copied().ok_or_else(unknown)?;
         let relay = self.clone();
-        blocking(move || relay.inner.claims.change(|book| book.revoke(&id))).await?;
-        Ok(id.to_string())
+        let revoke = move |book: &mut ClaimBook| {
+            let claim = book.claims().find(|(known, _)| **known == id);
+            let state = claim.map(|(_, claim)| state_of(claim));
+            book.revoke(&id);
+            state
+        };
+        let ended = blocking(move || relay.inner.claims.change(revoke)).await?;
+        let (state, tenant) = ended.ok_or_else(unknown)?;
+        Ok(RevokedClaim {
+            id: id.to_string(),
+            revoked: true,
+            state: state.into(),
+            tenant: tenant.map(|tenant| tenant.short()),
+            is_served: tenant.is_some_and(|tenant| self.inner.tenants.contains(&tenant)),
+        })
     }
 
     /// Answers those who dial with a claim, if there is one that they could have.
@@ -197,6 +236,14 @@ impl Relay {
 
     async fn answer_claim(&self, mut call: ClaimCall) {
         let address = call.address();
+        // Before anything is read: whoever says nothing is to hold no more than his seats.
+        let since = self.inner.started.elapsed();
+        let Some(_seat) = self.inner.claims.seat(address.ip(), since) else {
+            if may_come(&self.inner.claims.told, (), since) {
+                tracing::warn!(%address, "claims are tried too often from one address");
+            }
+            return call.turn_away();
+        };
         let offer = match call.offer().await {
             Ok(offer) => offer,
             Err(error) => {
@@ -204,10 +251,6 @@ impl Relay {
                 return;
             }
         };
-        if !self.inner.claims.may_try(address.ip(), self.inner.started.elapsed()) {
-            tracing::warn!(%address, "claims are tried too often");
-            return call.finish(ClaimReply::Refused(ClaimRefusal::Busy)).await;
-        }
         let reply = match self.take_offer(&mut call, &offer).await {
             Ok(device) => ClaimReply::Member(device),
             Err(Failure::Refused(refusal)) => {
@@ -230,7 +273,7 @@ impl Relay {
     ) -> Result<DeviceId, Failure> {
         let invitation: Invitation =
             offer.invitation.parse().map_err(|_| ClaimRefusal::Invitation)?;
-        if !invitation.role.is_relay() {
+        if invitation.role != Role::Relay {
             return Err(ClaimRefusal::Invitation.into());
         }
         // Whoever knows no secret waits for nobody and makes nobody wait.
@@ -239,8 +282,9 @@ impl Relay {
         }
         let _turn = self.inner.admission.lock().await;
         let tenant = invitation.tenant;
-        let taken = self.take_claim(offer.secret.clone(), tenant, accounts::now()).await??;
         let served = self.inner.tenants.slot(&tenant).map(|slot| slot.tenant.device);
+        let room = served.map_or_else(|| self.check_room(&invitation), |_| Ok(()));
+        let taken = self.take_claim(offer.secret.clone(), tenant, room).await??;
         let seed = match (taken, served) {
             (Taken::Again, Some(device)) => return Ok(device),
             // Its home is gone since; a device that was lost takes another claim.
@@ -259,26 +303,96 @@ impl Relay {
         let node = match call.join(builder, &invitation, &seed).await {
             Ok(node) => node,
             Err(error) => {
-                self.inner.data.discard(&home);
+                self.inner.data.take_back(&home, tenant);
                 return Err(Failure::Broken(error.problem()));
             }
         };
-        self.install(&home, node).await?;
+        self.take_in(&home, node, &offer.secret.id(), &seed).await?;
         Ok(self.note_used(&offer.secret, tenant, &seed).await?)
     }
 
+    /// Serves the tenant that was joined as the device with `seed`, or leaves nothing of it: the
+    /// seed is in the book, so that the next try makes the same home again.
+    async fn take_in(
+        &self,
+        home: &Path,
+        node: Node,
+        claim: &ClaimId,
+        seed: &Seed,
+    ) -> Result<(), Failure> {
+        let tenant = node.tenant().tenant;
+        let taken_in = match self.check_joined(&node).await {
+            Err(failure) => {
+                // It is removed whether or not it is closed in order.
+                let _ = node.shutdown().await;
+                Err(failure)
+            }
+            Ok(()) if !self.inner.claims.is_begun(claim, tenant, seed) => {
+                let _ = node.shutdown().await;
+                Err(ClaimRefusal::Unknown.into())
+            }
+            Ok(()) => self.install(home, node).await.map(drop).map_err(Failure::from),
+        };
+        if taken_in.is_err() && !self.inner.tenants.contains(&tenant) {
+            self.inner.data.take_back(home, tenant);
+        }
+        taken_in
+    }
+
+    /// Whether the tenant of an invitation can be served beside those that are here.
+    fn check_room(&self, invitation: &Invitation) -> Result<(), ClaimRefusal> {
+        let tenant = invitation.tenant;
+        if let Err(problem) = self.inner.data.check_place(tenant) {
+            tracing::error!(tenant = tenant.short(), reason = problem.detail, "no claim is served");
+            return Err(ClaimRefusal::Failed);
+        }
+        self.check_names(&Called::new(tenant, [invitation.tenant_name.as_str()]))
+    }
+
+    /// Whether what was granted is what was offered.
+    async fn check_joined(&self, node: &Node) -> Result<(), Failure> {
+        let devices = node.devices().await.map_err(|error| Failure::Broken(error.problem()))?;
+        if !devices.iter().any(|device| device.this && device.role == Role::Relay) {
+            return Err(ClaimRefusal::Invitation.into());
+        }
+        Ok(self.check_names(&Called::of(&node.tenant()))?)
+    }
+
+    /// Fails where requests that mean a tenant here would mean the `newcomer` too.
+    fn check_names(&self, newcomer: &Called) -> Result<(), ClaimRefusal> {
+        for slot in self.inner.tenants.slots() {
+            let called = Called::of(&slot.tenant);
+            let called = match self.said_of(&slot) {
+                Some(said) => called.with(&said.aliases),
+                None => called,
+            };
+            if newcomer.can_be_taken_for(&called) {
+                let (short, slug) = (slot.tenant.tenant.short(), &slot.tenant.slug);
+                tracing::warn!(tenant = short, slug, "a claim came from a tenant called alike");
+                return Err(ClaimRefusal::Named);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the book; where there is no room for the tenant nothing is begun.
     async fn take_claim(
         &self,
         secret: ClaimSecret,
         tenant: TenantId,
-        now: Moment,
+        room: Result<(), ClaimRefusal>,
     ) -> Result<Result<Taken, ClaimRefusal>, Problem> {
         let relay = self.clone();
-        blocking(move || {
-            let seed = Seed::from_bytes(accounts::random());
-            relay.inner.claims.change(|book| book.take(now, &secret, tenant, seed))
-        })
-        .await
+        let take = move |book: &mut ClaimBook| {
+            let (before, seed) = (book.clone(), Seed::from_bytes(accounts::random()));
+            let taken = book.take(accounts::now(), &secret, tenant, seed)?;
+            if let Err(refusal) = room {
+                *book = before;
+                return Err(refusal);
+            }
+            Ok(taken)
+        };
+        blocking(move || relay.inner.claims.change(take)).await
     }
 
     async fn note_used(
@@ -311,6 +425,23 @@ impl From<Problem> for Failure {
     }
 }
 
+/// What became of a claim, and by whom.
+fn state_of(claim: &IssuedClaim) -> (&'static str, Option<TenantId>) {
+    let has_expired = claim.expires <= accounts::now();
+    match claim.state() {
+        ClaimState::Open if has_expired => ("expired", None),
+        ClaimState::Open => ("open", None),
+        ClaimState::Begun(tenant) if has_expired => ("expired", Some(tenant)),
+        ClaimState::Begun(tenant) => ("begun", Some(tenant)),
+        ClaimState::Used(tenant) => ("used", Some(tenant)),
+    }
+}
+
+fn may_come<K: Eq + std::hash::Hash>(windows: &Mutex<Windows<K>>, who: K, since: Duration) -> bool {
+    let mut windows = windows.lock().unwrap_or_else(PoisonError::into_inner);
+    windows.take(who, u64::try_from(since.as_millis()).unwrap_or(u64::MAX)).is_ok()
+}
+
 fn desk(key: &Seed) -> Result<ClaimDesk, Problem> {
     ClaimDesk::new(key).map_err(|error| problem::failed(error.to_string()))
 }
@@ -321,3 +452,6 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| problem::failed(format!("the claims are not kept: {error}")))?
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Claims of this relay.
 
 use super::{minutes, table};
-use crate::wire::{ClaimReport, ClaimSummary};
+use crate::wire::{ClaimReport, ClaimSummary, RevokedClaim};
 
 /// What the operator passes on.
 pub(crate) fn claim(report: &ClaimReport) -> String {
@@ -25,11 +25,30 @@ pub(crate) fn claims(claims: &[ClaimSummary]) -> String {
             claim.id.clone(),
             claim.state.clone(),
             claim.tenant.clone().unwrap_or_else(|| "—".into()),
+            claim.tenant_name.clone().unwrap_or_else(|| "—".into()),
             minutes(claim.made_at),
             minutes(claim.expires_at),
         ]
     });
-    table(["id", "state", "tenant", "made", "good until"], rows)
+    table(["id", "state", "tenant", "name", "made", "good until"], rows)
+}
+
+/// What a claim that was taken back had come to.
+pub(crate) fn revoked_claim(claim: &RevokedClaim) -> String {
+    let done = format!("Done: claim {} opens nothing any more.", claim.id);
+    match &claim.tenant {
+        None => format!("{done}\n"),
+        Some(tenant) if claim.is_served => {
+            format!("{done} Tenant {tenant} was joined by it before, stays and is served.\n")
+        }
+        Some(tenant) if claim.state == "used" => {
+            format!("{done} Tenant {tenant} was joined by it before and is not served.\n")
+        }
+        Some(tenant) => format!(
+            "{done} Tenant {tenant} had begun with it, and may know this relay as a device \
+             already; see `sync-relay tenant list` whether it is served after all.\n"
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -48,11 +67,25 @@ mod tests {
         assert!(advice.contains("2026-01-01 00:00 UTC") && advice.contains("--revoke 5f"));
         let (id, state) = ("5f0c".to_owned(), "used".to_owned());
         let tenant = Some("a1a1a1a1".to_owned());
-        let summary = ClaimSummary { id, state, tenant, made_at: at, expires_at: at };
+        let tenant_name = Some("Gulf".to_owned());
+        let summary = ClaimSummary { id, state, tenant, tenant_name, made_at: at, expires_at: at };
         let expected = "\
-id    state  tenant    made                  good until
-5f0c  used   a1a1a1a1  2026-01-01 00:00 UTC  2026-01-01 00:00 UTC
+id    state  tenant    name  made                  good until
+5f0c  used   a1a1a1a1  Gulf  2026-01-01 00:00 UTC  2026-01-01 00:00 UTC
 ";
         assert_eq!(claims(&[summary]), expected);
+    }
+
+    #[test]
+    fn whoever_revokes_a_claim_hears_what_it_has_done_already() {
+        let revoked = |state: &str, tenant: Option<&str>, is_served| {
+            let (id, tenant) = ("5f".to_owned(), tenant.map(ToOwned::to_owned));
+            let state = state.to_owned();
+            revoked_claim(&RevokedClaim { id, revoked: true, state, tenant, is_served })
+        };
+        assert_eq!(revoked("open", None, false), "Done: claim 5f opens nothing any more.\n");
+        assert!(revoked("used", Some("a1"), true).contains("Tenant a1 was joined by it before"));
+        assert!(revoked("used", Some("a1"), false).contains("is not served"));
+        assert!(revoked("begun", Some("a1"), false).contains("had begun with it"));
     }
 }

@@ -1,6 +1,12 @@
 //! How tenants that were made elsewhere take a running relay in.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use fieldmesh::api::{Class, RelayState};
+use fieldmesh_identity::Claim;
+use fieldmesh_net::Endpoint;
 
 use crate::crew;
 use crate::process::{Relay, command};
@@ -52,12 +58,115 @@ async fn a_relay_that_is_claimed_serves_the_tenant_at_once_and_after_a_crash() {
     assert_eq!(devices.len(), 1, "{devices:?}");
 
     let log = relay.stop().await;
-    assert!(!log.contains(&text[20..40]), "the claim is in the log");
-    for file in std::fs::read_dir(&data).unwrap() {
-        let path = file.unwrap().path();
-        let bytes = if path.is_file() { std::fs::read(path).unwrap() } else { Vec::new() };
-        let secret = text.as_bytes();
-        assert!(!bytes.windows(20).any(|part| part == &secret[20..40]));
+    let spelled = spelled(&text);
+    assert!(!spelled.iter().any(|secret| holds(log.as_bytes(), secret)), "it is in the log");
+    for file in files(&data) {
+        let bytes = fs::read(&file).unwrap();
+        assert!(!spelled.iter().any(|secret| holds(&bytes, secret)), "{}", file.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_homes_of_a_tenant_one_is_served_as_are_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let create = async |name| command(&data, &["--json", "tenant", "create", name]).await.json();
+    let short = create("Gulf Crew").await.remove(0)["short"].as_str().unwrap().to_owned();
+    create("Permian West").await;
+    copy(&data.join("tenants").join(&short), &data.join("tenants/new-1"));
+    let relay = Relay::start(&data).await;
+    assert_eq!(relay.ready["tenants"], 2);
+    let (status, reason) = relay.get("/healthz").await;
+    assert_eq!(status, 503);
+    assert!(reason.contains("new-1") && reason.contains("and so does"), "{reason}");
+    for (tenant, name) in [("gulf-crew", "one"), ("permian-west", "two")] {
+        let invitation = relay.invite(tenant, "admin").await;
+        crew::join(folder.path(), name, &invitation).await;
+    }
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_home_is_damaged_or_whose_name_is_taken_is_not_taken_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let relay = Relay::start(&data).await;
+    let office = crew::found(folder.path(), "office").await;
+    let (text, _) = claim(&relay, &[]).await;
+    office.claim_relay(&text).await.unwrap();
+    let listed = relay.ask(&["claim", "--list"]).await.remove(0);
+    assert_eq!(listed["tenantName"], "Office Made");
+    // Another one of the same name.
+    let stranger = crew::found(folder.path(), "stranger").await;
+    let (other, _) = claim(&relay, &[]).await;
+    let refused = stranger.claim_relay(&other).await.unwrap_err().problem();
+    assert!(refused.detail.contains("called like this one"), "{refused:?}");
+    assert_eq!(stranger.devices().await.unwrap().len(), 1);
+    assert!(states(&relay).await.contains(&"open".to_owned()));
+    relay.stop().await;
+
+    let home = data.join("tenants").join(office.tenant().tenant.short());
+    fs::write(home.join("identity"), "not an identity").unwrap();
+    // So that a relay without any tenant runs.
+    command(&data, &["tenant", "create", "Permian West"]).await;
+    let relay = Relay::start(&data).await;
+    let homes = fs::read_dir(data.join("tenants")).unwrap().count();
+    let (text, _) = claim(&relay, &[]).await;
+    let refused = office.claim_relay(&text).await.unwrap_err().problem();
+    assert!(refused.detail.contains("its log says why"), "{refused:?}");
+    assert_eq!(fs::read_dir(data.join("tenants")).unwrap().count(), homes);
+    assert_eq!(office.devices().await.unwrap().len(), 2, "no second relay");
+    let log = relay.stop().await;
+    assert!(log.contains("is in the way"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_dial_and_say_nothing_keep_nobody_else_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Relay::start(&folder.path().join("data")).await;
+    let office = crew::found(folder.path(), "office").await;
+    let (text, _) = claim(&relay, &[]).await;
+    let claim: Claim = text.parse().unwrap();
+    let silent = Endpoint::bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let mut lines = Vec::new();
+    for _ in 0..9 {
+        // Those that are too many are let go at once, so that not every line comes about.
+        lines.extend(silent.claim(relay.address().parse().unwrap(), &claim).await);
+    }
+    assert!(lines.len() >= 2);
+    office.claim_relay(&text).await.unwrap();
+    silent.close().await;
+    relay.stop().await;
+}
+
+/// The ways in which the secret of a claim can be spelled.
+fn spelled(text: &str) -> Vec<Vec<u8>> {
+    let claim: Claim = text.parse().unwrap();
+    let secret = claim.secret.expose();
+    let hex = HEXLOWER.encode(secret);
+    // Behind the key of 32 bytes: what the text of the claim says of the secret and nothing else.
+    let inside = BASE32_NOPAD.encode(&secret[3..13]).to_lowercase();
+    assert!(text.contains(&inside), "the secret is elsewhere in a claim");
+    let base32 = BASE32_NOPAD.encode(&secret[..15]);
+    let texts = [hex.to_uppercase(), hex, inside.to_uppercase(), inside];
+    let texts = texts.into_iter().chain([base32.to_lowercase(), base32]);
+    texts.map(String::into_bytes).chain([secret.to_vec()]).collect()
+}
+
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&file, target).unwrap();
     }
 }
 

@@ -155,16 +155,28 @@ impl ClaimBook {
             State::Used(_) => return Err(ClaimRefusal::Used),
             State::Open | State::Begun(..) => {}
         }
-        if claim.expires <= now {
-            return Err(ClaimRefusal::Expired);
-        }
+        // What was begun in time goes on: the tenant may have taken the relay in already.
         if let State::Begun(by, seed) = &claim.state
             && *by == tenant
+            && !claim.is_old(now)
         {
             return Ok(Taken::Join(Seed::from_bytes(seed.0)));
         }
+        if claim.expires <= now {
+            return Err(ClaimRefusal::Expired);
+        }
         claim.state = State::Begun(tenant, SecretBytes(*seed.expose()));
         Ok(Taken::Join(seed))
+    }
+
+    /// Whether the relay is still to be the device with `seed` in `tenant`, by the claim with this
+    /// `id`; not where it was revoked since.
+    pub fn is_begun(&self, id: &ClaimId, tenant: TenantId, seed: &Seed) -> bool {
+        let claim = self.claims.get(id);
+        claim.is_some_and(|claim| match &claim.state {
+            State::Begun(by, begun) => *by == tenant && begun.0 == *seed.expose(),
+            State::Open | State::Used(_) => false,
+        })
     }
 
     /// The relay serves `tenant` by the claim with this `id`.
@@ -253,6 +265,21 @@ mod tests {
         // The device's key is not kept any longer than it is needed.
         let bytes = postcard::to_stdvec(&book).unwrap();
         assert!(!bytes.windows(32).any(|part| part == [5; 32]));
+    }
+
+    #[test]
+    fn what_was_begun_in_time_goes_on_after_that_and_nothing_else_begins() {
+        let (mut book, id) = (book(), secret(1).id());
+        assert_eq!(take(&mut book, NOW, 1, ONE, 5), Ok(Some(5)));
+        assert_eq!(take(&mut book, LATER, 1, ONE, 6), Ok(Some(5)));
+        assert_eq!(take(&mut book, LATER, 1, OTHER, 7), Err(ClaimRefusal::Expired));
+        assert_eq!(take(&mut book, LATER, 1, ONE, 6), Ok(Some(5)));
+        let old = LATER.plus_millis(KEPT_MILLIS);
+        assert_eq!(take(&mut book, old, 1, ONE, 6), Err(ClaimRefusal::Expired));
+        let seed = |byte| Seed::from_bytes([byte; 32]);
+        assert!(book.is_begun(&id, ONE, &seed(5)));
+        assert!(!book.is_begun(&id, OTHER, &seed(5)) && !book.is_begun(&id, ONE, &seed(6)));
+        assert!(book.revoke(&id) && !book.is_begun(&id, ONE, &seed(5)));
     }
 
     #[test]

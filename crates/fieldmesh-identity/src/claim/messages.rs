@@ -60,6 +60,12 @@ pub enum ClaimRefusal {
     /// The relay failed.
     #[error("the relay could not make the tenant; its log says why. Try again when that is mended")]
     Failed,
+    /// Another tenant there is called like this one.
+    #[error(
+        "the relay serves a tenant that is called like this one already, and its users could end \
+         up with the wrong one; ask its operator, or take another relay"
+    )]
+    Named,
 }
 
 impl fmt::Debug for ClaimOffer {
@@ -115,12 +121,13 @@ mod tests {
             (4, ClaimRefusal::Invitation),
             (5, ClaimRefusal::Busy),
             (6, ClaimRefusal::Failed),
+            (7, ClaimRefusal::Named),
         ] {
             let reply = ClaimReply::Refused(refusal);
             assert_eq!(reply.encode(), [2, number]);
             assert_eq!(ClaimReply::decode(&[2, number]), Some(reply));
         }
-        assert_eq!(ClaimReply::decode(&[2, 7]), None);
+        assert_eq!(ClaimReply::decode(&[2, 8]), None);
         assert_eq!(ClaimOffer::decode(&[&bytes[..], &[0]].concat()), None);
         assert_eq!(ClaimOffer::decode(&vec![b'a'; CLAIM_OFFER_MAX + 1]), None);
     }

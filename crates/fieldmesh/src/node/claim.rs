@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fieldmesh_identity::{
     Claim, ClaimOffer, ClaimRefusal, ClaimReply, DeviceKeys, Grant, Invitation, InvitationBook,
-    JoinAnswer, JoinSecret, Seed,
+    InvitationId, JoinAnswer, JoinSecret, Seed,
 };
 use fieldmesh_model::{DeviceId, Role, UserId};
 use fieldmesh_net::{ClaimConnection, ClaimLine, JoinError, address};
@@ -87,6 +87,11 @@ impl ClaimCall {
         enrol::become_member(builder, home, invitation, &granted, seed, device)
             .await
             .map(|(node, _)| node)
+    }
+
+    /// Says that there is too much to do, to somebody who may have said nothing so far.
+    pub fn turn_away(self) {
+        self.connection.turn_away();
     }
 
     /// Says what became of it.
@@ -179,7 +184,12 @@ impl Node {
     async fn offer(&self, line: ClaimLine, offer: &ClaimOffer) -> Result<DeviceId, Error> {
         let request = match line.offer(offer).await.map_err(|error| cut_short(&error))? {
             ClaimReply::Member(device) => return Ok(device),
-            ClaimReply::Refused(refusal) => return Err(refused(refusal)),
+            ClaimReply::Refused(refusal) => {
+                if let Ok(invitation) = offer.invitation.parse::<Invitation>() {
+                    self.blocking(move |ledger| withdraw(ledger, invitation.id())).await?;
+                }
+                return Err(refused(refusal));
+            }
             ClaimReply::Request(request) => *request,
         };
         let (device, channel) = (request.device(), *line.channel());
@@ -220,12 +230,15 @@ fn invite_relay(ledger: &Ledger, claim: &Claim) -> Result<Invitation, Error> {
     let expires = clock::now().plus_millis(OFFER_MILLIS);
     let _enrolment = ledger.enrolment();
     let mut book: InvitationBook = enrol::read_book(ledger)?;
+    // A relay that was cut short asks with the same key and gets the same certificate; however often
+    // the claim is tried, no second device does.
+    let is_known = book.prolong(&secret.invitation(), expires);
     book.forget_expired(clock::now());
-    // A relay that was cut short asks with the same key and gets the same certificate.
-    book.withdraw(&secret.invitation());
-    let grant = Grant::new(person, Role::Relay);
-    book.issue(secret.clone(), grant, expires, 1)
-        .map_err(|error| Error::Usage { reason: with_causes(&error) })?;
+    if !is_known {
+        let grant = Grant::new(person, Role::Relay);
+        book.issue(secret.clone(), grant, expires, 1)
+            .map_err(|error| Error::Usage { reason: with_causes(&error) })?;
+    }
     enrol::write_book(ledger, &book)?;
     Ok(Invitation {
         tenant: ledger.identity.tenant,
@@ -237,6 +250,17 @@ fn invite_relay(ledger: &Ledger, claim: &Claim) -> Result<Invitation, Error> {
         email: String::new(),
         addresses: Vec::new(),
     })
+}
+
+/// Forgets an invitation that was refused, unless a device has used it: the use counts.
+fn withdraw(ledger: &Ledger, invitation: InvitationId) -> Result<(), Error> {
+    let _enrolment = ledger.enrolment();
+    let mut book: InvitationBook = enrol::read_book(ledger)?;
+    let is_unused = book.issued().any(|(id, known)| *id == invitation && known.used_by.is_empty());
+    if is_unused && book.withdraw(&invitation) {
+        enrol::write_book(ledger, &book)?;
+    }
+    Ok(())
 }
 
 fn check_is_relay(ledger: &Ledger, relay: DeviceId) -> Result<(), Error> {

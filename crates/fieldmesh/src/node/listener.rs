@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
 
 use fieldmesh_identity::ClaimDesk;
 use fieldmesh_model::TenantId;
@@ -20,6 +21,8 @@ const TALKS_STARTING_MAX: usize = 256;
 const JOINS_MAX: usize = 16;
 /// Claims that are served at the same time.
 const CLAIMS_MAX: usize = 8;
+/// How often it is logged that claims are turned away.
+const TOLD_EVERY: Duration = Duration::from_secs(30);
 
 /// One socket for any number of nodes; clones are handles on the same one.
 #[derive(Clone)]
@@ -163,6 +166,7 @@ impl Listener {
 
 async fn accept(endpoint: Endpoint, nodes: Nodes, desk: Desk) {
     let (mut joins, mut talks, mut claims) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    let mut told = None::<Instant>;
     while let Some(incoming) = endpoint.accept().await {
         while joins.try_join_next().is_some() || talks.try_join_next().is_some() {}
         let incoming = match incoming {
@@ -173,7 +177,13 @@ async fn accept(endpoint: Endpoint, nodes: Nodes, desk: Desk) {
                     Some((_, handler)) if claims.len() < CLAIMS_MAX => {
                         claims.spawn(async move { handler(ClaimCall::new(claim)).await });
                     }
-                    Some(_) => tracing::warn!(limit = CLAIMS_MAX, "too many claims at a time"),
+                    Some(_) => {
+                        if told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
+                            told = Some(Instant::now());
+                            tracing::warn!(limit = CLAIMS_MAX, "too many claims at a time");
+                        }
+                        ClaimCall::new(claim).turn_away();
+                    }
                     None => {}
                 }
                 continue;

@@ -134,6 +134,12 @@ fn relays(node: &Node) -> Vec<DeviceId> {
     relays.map(|member| member.device).collect()
 }
 
+/// Of each invitation, how many uses are left and how many devices have used it.
+async fn invitations(node: &Node) -> Vec<(u32, usize)> {
+    let book = node.blocking(|ledger| enrol::read_book(ledger)).await.unwrap();
+    book.issued().map(|(_, issued)| (issued.uses_left, issued.used_by.len())).collect()
+}
+
 #[track_caller]
 fn assert_fails<T: std::fmt::Debug>(result: Result<T, Error>, class: Class, words: &str) {
     let problem = result.unwrap_err().problem();
@@ -162,6 +168,8 @@ async fn a_claim_that_breaks_off_anywhere_goes_on_to_one_relay() {
     assert_eq!(stand.nodes.lock().unwrap().len(), 1);
     // Said once more it changes nothing.
     assert_eq!(office.claim_relay(&claim.to_text()).await.unwrap(), taken);
+    // However often it is said, the use of its invitation is gone, to that relay.
+    assert_eq!(invitations(&office).await, [(0, 1)]);
     let certificates = office.blocking(|ledger| ledger.policy_items()).await.unwrap();
     let is_certificate = |item: &&fieldmesh_identity::Item| {
         matches!(item.statement(), fieldmesh_identity::Statement::Certificate(_))
@@ -196,6 +204,7 @@ async fn only_the_claim_itself_and_only_its_relay_will_do() {
     assert!(relays(&gulf).is_empty());
     gulf.claim_relay(&claim.to_text()).await.unwrap();
     assert_fails(basin.claim_relay(&claim.to_text()).await, Class::Refused, "used already");
+    assert_eq!(invitations(&basin).await, []);
     assert!(relays(&basin).is_empty());
     let revoked = stand.claim(5);
     stand.book.lock().unwrap().revoke(&revoked.secret.id());
