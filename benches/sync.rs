@@ -99,7 +99,7 @@ async fn connected(crew: &Crew, hand: &Node) -> Result<(), Box<dyn Error>> {
     table::head("S2: nothing new, still connected", &["bytes", "rounds", "cpu us", "wall us"])?;
     let relays = vec![crew.address.clone()];
     let listen = Some(([127, 0, 0, 1], 0).into());
-    hand.run(RunOptions { listen, relays, mdns: false }).await?;
+    hand.run(RunOptions { listen, relays, mdns: false, ..RunOptions::default() }).await?;
     let lead = crew.lead.status().await?.tenant.device.to_string();
     homes::sync(hand, &lead).await?;
     let meter = Meter::start();

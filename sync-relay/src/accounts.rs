@@ -284,7 +284,7 @@ fn create_private(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Bytes that nobody can guess.
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("invariant: the system gives randomness");
     bytes

@@ -4,6 +4,7 @@
 //! configuration file, see [`crate::settings`].
 
 pub(crate) mod backup;
+pub(crate) mod claim;
 mod duration;
 pub(crate) mod fleet;
 pub(crate) mod http;
@@ -17,6 +18,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use fieldmesh_model::Role;
 
 use self::backup::{BackupArgs, ChosenArgs, RestoreArgs, VerifyArgs};
+use self::claim::ClaimArgs;
 use self::fleet::FleetArgs;
 use self::http::HttpArgs;
 use self::user::UserCommand;
@@ -37,6 +39,7 @@ Examples:
   sync-relay run --public relay.example.org           serves what is in ./data
   sync-relay tenant create \"Permian West\"             a tenant whose authority is this relay
   sync-relay tenant join fieldmesh1…                  a tenant made on an admin's device
+  sync-relay claim                                    lets an admin's device take this relay in
   sync-relay invite --tenant permian-west --role admin --user ana@example.org
   sync-relay backup monday.backup                     everything, while it runs
 
@@ -91,6 +94,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TenantCommand,
     },
+    /// Print a claim, by which the lead of a crew has this relay serve it; list claims, or revoke one.
+    Claim(ClaimArgs),
     /// Invite devices into a tenant that was created here, and serve the invitations.
     Invite(InviteArgs),
     /// List the devices of a tenant, and shut one out of it.
@@ -267,7 +272,11 @@ mod tests {
 
     #[test]
     fn what_later_versions_may_do_is_refused() {
-        for line in ["sync-relay claim", "sync-relay run --store sled"] {
+        for line in [
+            "sync-relay claim now",
+            "sync-relay claim --list --valid 2h",
+            "sync-relay run --store sled",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -1,5 +1,6 @@
 //! Asks the relay that runs on the data folder.
 
+mod claims;
 mod log;
 mod upkeep;
 mod users;

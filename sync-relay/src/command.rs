@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod claim;
 mod device;
 mod fleet;
 mod invite;
@@ -12,6 +13,7 @@ mod tenant;
 mod upkeep;
 mod user;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fieldmesh::api::Problem;
@@ -61,6 +63,7 @@ pub(crate) async fn run(
             }
             TenantCommand::List => tenant::list(&context).await,
         },
+        Command::Claim(args) => claim::claim(&context, args).await,
         Command::Invite(args) => invite::invite(&context, args).await,
         Command::Device { command } => match command {
             DeviceCommand::List { tenant } => device::list(&context, tenant).await,
@@ -114,7 +117,7 @@ async fn with_relay<T>(
     data: DataFolder,
     work: impl AsyncFnOnce(&Relay) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
-    let relay = Relay::open(data, None, OPEN_TENANTS_MAX_DEFAULT).await?;
+    let relay = Relay::open(data, None, OPEN_TENANTS_MAX_DEFAULT, BTreeMap::new()).await?;
     let result = work(&relay).await;
     let closed = relay.shutdown().await;
     let value = result?;

@@ -1,5 +1,6 @@
 //! Serves the other commands of the data folder: HTTP/1.1 with `/v1` routes over a Unix socket.
 
+mod claims;
 mod log;
 mod upkeep;
 mod users;
@@ -60,6 +61,7 @@ fn router(relay: Relay, lines: Lines) -> Router {
         .route("/v1/tenants/{tenant}/devices", get(devices))
         .route("/v1/tenants/{tenant}/devices/{device}/revoke", post(revoke))
         .route("/v1/tenants/{tenant}/fleet", get(fleet))
+        .merge(claims::routes())
         .merge(users::routes())
         .merge(upkeep::routes())
         .fallback(no_route)

@@ -5,6 +5,7 @@
 //! data/relay.key          opens every home; made with the first tenant
 //! data/tenants/<id>/      the home of a tenant, named by the last digits of its id
 //! data/tenants/new-<n>/   a home that is being made
+//! data/claims             the claims by which tenants take this relay in
 //! data/accounts/<id>      the people who log in to the tenant
 //! data/restoring/         what a restore has made so far; gone when it is done
 //! ```
@@ -27,10 +28,12 @@ const LOCK_FILE: &str = "lock";
 /// The file that opens every tenant.
 pub(crate) const KEY_FILE: &str = "relay.key";
 const TENANTS_FOLDER: &str = "tenants";
+const CLAIMS_FILE: &str = "claims";
 const ACCOUNTS_FOLDER: &str = "accounts";
 const NEW_PREFIX: &str = "new-";
 /// What every home has.
-const HOME_PARTS: [&str; 3] = ["profile", "identity", "store"];
+const HOME_PARTS: [&str; 3] = ["profile", IDENTITY_PART, "store"];
+const IDENTITY_PART: &str = "identity";
 /// What a home has that erased itself.
 const ERASED_FILE: &str = "erased";
 
@@ -100,6 +103,11 @@ impl DataFolder {
         self.path.join(KEY_FILE)
     }
 
+    /// Where the claims are.
+    pub(crate) fn claims(&self) -> PathBuf {
+        self.path.join(CLAIMS_FILE)
+    }
+
     /// Where the people of the tenants are.
     pub(crate) fn accounts(&self) -> PathBuf {
         self.path.join(ACCOUNTS_FOLDER)
@@ -153,13 +161,23 @@ impl DataFolder {
         }
     }
 
+    /// Fails where something has the place of a tenant's home already, whatever it is.
+    pub(crate) fn check_place(&self, tenant: TenantId) -> Result<(), Problem> {
+        let settled = self.settled(tenant);
+        match fs::symlink_metadata(&settled) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(problem::file(&settled, &error)),
+            Ok(_) => Err(problem::store(format!(
+                "{} is in the way; if it is of no use any more, move it out of the data folder",
+                settled.display()
+            ))),
+        }
+    }
+
     /// Gives a home that was made, and is closed, the name of its tenant.
     pub(crate) fn settle(&self, home: &Path, tenant: TenantId) -> Result<PathBuf, Problem> {
-        let tenants = self.path.join(TENANTS_FOLDER);
-        let settled = tenants.join(tenant.short());
-        if settled.exists() {
-            return Err(problem::store(format!("{} is in the way", settled.display())));
-        }
+        self.check_place(tenant)?;
+        let (tenants, settled) = (self.path.join(TENANTS_FOLDER), self.settled(tenant));
         fs::rename(home, &settled)
             .and_then(|()| File::open(&tenants)?.sync_all())
             .map_err(|error| problem::file(&settled, &error))?;
@@ -174,6 +192,30 @@ impl DataFolder {
         {
             tracing::warn!(%error, "half a home could not be removed");
         }
+    }
+
+    /// Removes a home that was made in vain, whole or not, with or without its tenant's name.
+    ///
+    /// To be called only where [`Self::check_place`] was well before the home was made.
+    pub(crate) fn take_back(&self, home: &Path, tenant: TenantId) {
+        let removed = self.remove_made(home, &self.settled(tenant));
+        if let Err(error) = removed.or_else(fine_if_missing) {
+            tracing::warn!(%error, "a home that was made in vain could not be removed");
+        }
+    }
+
+    fn remove_made(&self, home: &Path, settled: &Path) -> io::Result<()> {
+        if !home.exists() {
+            fs::rename(settled, home)?;
+        }
+        // Without it this is half a home, which the next start removes if this one comes no further.
+        fs::remove_file(home.join(IDENTITY_PART)).or_else(fine_if_missing)?;
+        fs::remove_dir_all(home)?;
+        File::open(self.path.join(TENANTS_FOLDER))?.sync_all()
+    }
+
+    fn settled(&self, tenant: TenantId) -> PathBuf {
+        self.path.join(TENANTS_FOLDER).join(tenant.short())
     }
 
     /// Removes homes that nobody finished making.
@@ -208,6 +250,10 @@ impl DataFolder {
             Err(error) => Err(problem::file(&path, &error)),
         }
     }
+}
+
+fn fine_if_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// Root writes nothing that the relay of another user could not open.
@@ -317,6 +363,26 @@ mod tests {
         let settled = data.settle(&tenants.join("new-2"), tenant).unwrap();
         assert_eq!(settled, tenants.join("07070707"));
         assert_eq!(data.homes().unwrap(), [settled]);
+    }
+
+    #[test]
+    fn a_home_that_was_made_in_vain_is_taken_back_from_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::take(folder.path()).unwrap();
+        let (tenant, made) = (TenantId::from_bytes([7; 32]), data.new_home());
+        for is_settled in [false, true] {
+            data.check_place(tenant).unwrap();
+            home(&made);
+            fs::create_dir_all(made.join("store")).unwrap();
+            if is_settled {
+                data.settle(&made, tenant).unwrap();
+                assert!(data.check_place(tenant).unwrap_err().detail.contains("is in the way"));
+            }
+            data.take_back(&made, tenant);
+            assert_eq!(fs::read_dir(folder.path().join("tenants")).unwrap().count(), 0);
+        }
+        // Also where nothing was made so far.
+        data.take_back(&made, tenant);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod accounts;
 mod address;
 mod archive;
 mod args;
+mod claims;
 mod client;
 mod command;
 mod control;

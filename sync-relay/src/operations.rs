@@ -121,7 +121,7 @@ pub(crate) async fn serve(
     settings: &HttpSettings,
     stop: CancellationToken,
 ) {
-    let directory = Directory::new(relay.clone(), settings.tenants.clone());
+    let directory = Directory::new(relay.clone());
     let gateway = Arc::new(Gateway::new(directory, relay.accounts()));
     let shell = Shell::new(gateway, settings.shell.clone(), stop.clone());
     let Ports { http, operations, certificates } = ports;

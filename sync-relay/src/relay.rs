@@ -5,6 +5,7 @@
 
 mod answers;
 mod backup;
+mod claims;
 mod damage;
 mod directory;
 mod executor;
@@ -15,6 +16,7 @@ mod slot;
 mod tenants;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +30,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accounts::{self, Accounts};
+use crate::claims::ClaimsFile;
 use crate::data::{DataFolder, size_on_disk};
 use crate::metrics::{Measures, TenantMeasures};
 use crate::problem;
 use crate::wire::{BrokenTenant, NewTenant, TenantList, TenantSummary};
 
 pub(crate) use self::answers::ANSWERS;
+use self::claims::Claims;
 pub(crate) use self::directory::{Directory, Known};
 pub(crate) use self::people::Login;
 pub(crate) use self::pool::OPEN_TENANTS_MAX_DEFAULT;
 use self::pool::Pool;
-use self::slot::Standing;
+use self::slot::{Slot, Standing};
 
 /// How long a tenant that is being made, or a backup, may delay the end.
 const LAST_ADMISSION_MAX: Duration = Duration::from_secs(10);
@@ -61,7 +65,10 @@ struct Inner {
     data: DataFolder,
     port: Option<Port>,
     tenants: Pool,
+    /// What the operator says of tenants, by slug or by the end of the id.
+    known: BTreeMap<String, Known>,
     accounts: Arc<Accounts>,
+    claims: Claims,
     broken: Vec<BrokenTenant>,
     /// One backup is written at a time.
     backing_up: tokio::sync::Mutex<()>,
@@ -76,7 +83,8 @@ struct Inner {
 
 impl Relay {
     /// Knows every tenant of a data folder, and serves them where there is a port: as many as may
-    /// be open are opened at once, the others as soon as somebody asks for them.
+    /// be open are opened at once, the others as soon as somebody asks for them. `known` is what the
+    /// operator says of them.
     ///
     /// # Errors
     ///
@@ -86,12 +94,13 @@ impl Relay {
         data: DataFolder,
         port: Option<Port>,
         open_max: usize,
+        known: BTreeMap<String, Known>,
     ) -> Result<Self, Problem> {
         let listener = port.as_ref().map(|port| port.listener.clone());
         let tenants = Pool::new(data.key_file(), listener, open_max);
         let mut broken = Vec::new();
         let mut first_problem = None;
-        for (home, problem) in tenants.add_all(data.homes()?).await? {
+        for (home, problem) in tenants.add_all(data.homes()?).await {
             let folder = folder_name(&home);
             tracing::error!(folder, reason = problem.detail, "tenant not served");
             broken.push(BrokenTenant { folder, reason: problem.detail.clone() });
@@ -110,10 +119,13 @@ impl Relay {
             return Err(problem);
         }
         let accounts = Arc::new(Accounts::new(data.accounts(), data.key_file()));
+        let claims = Claims::open(ClaimsFile::new(data.claims(), data.key_file()));
         let inner = Inner {
+            claims,
             data,
             port,
             tenants,
+            known,
             accounts,
             broken,
             backing_up: tokio::sync::Mutex::new(()),
@@ -125,6 +137,7 @@ impl Relay {
         let relay = Self { inner: Arc::new(inner) };
         if relay.inner.port.is_some() {
             relay.look_around().await?;
+            relay.serve_claims()?;
         }
         Ok(relay)
     }
@@ -179,14 +192,20 @@ impl Relay {
                 return Err(problem);
             }
         };
+        Ok(self.install(&home, node).await?.summary().await)
+    }
+
+    /// Serves the tenant whose home was just made.
+    async fn install(&self, home: &Path, node: Node) -> Result<Arc<Slot>, Problem> {
+        let (data, tenants) = (&self.inner.data, &self.inner.tenants);
         // The home gets the name of its tenant, which is known only after it was made.
         let tenant = node.tenant().tenant;
         node.shutdown().await.map_err(|error| error.problem())?;
-        let home = data.settle(&home, tenant)?;
+        let home = data.settle(home, tenant)?;
         let slot = tenants.add_home(home).await?;
         let _node = tenants.node(&slot).await?;
         tracing::info!(tenant = tenant.short(), "tenant added");
-        Ok(slot.summary().await)
+        Ok(slot)
     }
 
     /// Every tenant.

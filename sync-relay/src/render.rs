@@ -1,5 +1,6 @@
 //! Reports as people read them: pure functions from a report to text.
 
+mod claim;
 mod fleet;
 mod upkeep;
 
@@ -9,6 +10,7 @@ use fieldmesh_model::Moment;
 use crate::accounts::UserReport;
 use crate::wire::TenantSummary;
 
+pub(crate) use self::claim::{claim, claim_advice, claims, revoked_claim};
 pub(crate) use self::fleet::fleet;
 pub(crate) use self::upkeep::{
     after_restore, archived, checked_archives, compacted, restored, step, verified,

@@ -3,6 +3,7 @@
 mod upkeep;
 
 use fieldmesh::api::TenantReport;
+use fieldmesh_model::Moment;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::upkeep::{
@@ -34,6 +35,60 @@ pub(crate) enum NewTenant {
         /// What the tenant's devices call this relay.
         device: Option<String>,
     },
+}
+
+/// A claim to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewClaim {
+    /// For how long it is good.
+    pub(crate) valid_seconds: u64,
+}
+
+/// A claim that was made; its secret is told this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClaimReport {
+    /// The claim.
+    pub(crate) claim: String,
+    /// By which it is listed and revoked.
+    pub(crate) id: String,
+    /// Until when it can be used.
+    pub(crate) expires_at: Moment,
+}
+
+/// A claim as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClaimSummary {
+    /// By which it is revoked.
+    pub(crate) id: String,
+    /// `open`, `begun`, `used` or `expired`; who had begun by then is named and may go on.
+    pub(crate) state: String,
+    /// The tenant that has begun with it or used it.
+    pub(crate) tenant: Option<String>,
+    /// Its name, where it is served.
+    pub(crate) tenant_name: Option<String>,
+    /// When it was made.
+    pub(crate) made_at: Moment,
+    /// Until when it can be used.
+    pub(crate) expires_at: Moment,
+}
+
+/// A claim that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RevokedClaim {
+    /// By which it was listed.
+    pub(crate) id: String,
+    /// Always: it opens nothing any more.
+    pub(crate) revoked: bool,
+    /// What it was before, as in [`ClaimSummary::state`].
+    pub(crate) state: String,
+    /// The tenant that had begun with it or used it.
+    pub(crate) tenant: Option<String>,
+    /// Whether that tenant is served.
+    pub(crate) is_served: bool,
 }
 
 /// A tenant as its operator sees it.

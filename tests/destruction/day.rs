@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::Path;
 
 use crate::account::Account;
 use crate::device::Device;
-use crate::disk::Disk;
+use crate::disk::{Cut, Disk};
 use crate::journal::{self, Deed, Event};
+use crate::numbers::Numbers;
 use crate::process::Outcome;
 use crate::stage::{Stage, WELL, rows};
 
@@ -37,6 +39,34 @@ enum Act {
 }
 
 impl Day {
+    /// A moment of it, often just behind an acknowledgement.
+    pub(crate) fn moment(&self, numbers: &mut Numbers) -> usize {
+        let anywhere = numbers.below(self.events.len() + 1);
+        if numbers.percent(60) {
+            return anywhere;
+        }
+        let said = |at: &usize| matches!(self.events[*at].deed, Deed::Said { .. });
+        (anywhere..self.events.len()).find(said).map_or(anywhere, |at| at + 1)
+    }
+
+    /// Makes the disk as it is after so many events and a cut. A kill may come in the middle of the
+    /// write that follows.
+    pub(crate) fn leave(&self, moment: usize, cut: Cut, world: &Path, numbers: &mut Numbers) {
+        let mut disk = self.morning.clone();
+        self.events[..moment].iter().for_each(|event| disk.apply(&event.deed));
+        let next = self.events.get(moment).map(|event| &event.deed);
+        if let (Cut::Everything, Some(Deed::Written { file, offset, bytes })) = (cut, next) {
+            let bytes = bytes[..numbers.below(bytes.len())].to_vec();
+            disk.apply(&Deed::Written { file: *file, offset: *offset, bytes });
+        }
+        disk.write_what_is_left(world, cut, numbers);
+    }
+
+    /// A file as it was in the morning.
+    pub(crate) fn file_at_morning(&self, path: &Path) -> Vec<u8> {
+        self.morning.file(path)
+    }
+
     /// What is acknowledged after so many events, by home.
     pub(crate) fn acknowledged(&self, count: usize) -> BTreeMap<String, Account> {
         let mut held = self.held.clone();
@@ -107,6 +137,11 @@ impl<'a> Living<'a> {
         let Self { stage, name, morning, acts, held, .. } = self;
         let events = journal::read(&stage.path(name), &stage.world());
         Day { name, morning, events, acts, held }
+    }
+
+    /// How many events there were so far.
+    pub(crate) fn so_far(&self) -> usize {
+        journal::read(&self.stage.path(self.name), &self.stage.world()).len()
     }
 
     /// The device with its disk watched.

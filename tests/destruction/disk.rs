@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::journal::Deed;
 use crate::numbers::Numbers;
@@ -17,10 +17,23 @@ const PIECE_SIZE: u64 = 4_096;
 /// What a power cut leaves of what nobody has synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
+    /// All of it: no power cut, but a kill.
+    Everything,
     /// Nothing.
     NothingUnsynced,
     /// Of each write, cut and name, this share of a hundred, wherever it falls.
     SomeUnsynced(usize),
+}
+
+impl Cut {
+    /// Of a hundred things that nobody has synced, how many are left; nothing where none is.
+    fn share(self) -> Option<usize> {
+        match self {
+            Self::Everything => Some(100),
+            Self::NothingUnsynced => None,
+            Self::SomeUnsynced(share) => Some(share),
+        }
+    }
 }
 
 /// The disk at one moment.
@@ -110,7 +123,7 @@ impl Content {
     /// What a cut leaves.
     fn left(&self, cut: Cut, numbers: &mut Numbers) -> Bytes {
         let mut left = self.durable.clone();
-        let Cut::SomeUnsynced(share) = cut else { return left };
+        let Some(share) = cut.share() else { return left };
         for change in &self.unsynced {
             match change {
                 Change::Write { offset, bytes } => {
@@ -196,6 +209,13 @@ impl Disk {
                 let taken = Some((folder, name));
                 self.names.push(Naming { taken, given: Some((target, new_name, node)) });
             }
+            Deed::Linked { from, to } => {
+                let (folder, name) = self.place(from);
+                let node = self.present(folder)[&name];
+                let (target, new_name) = self.place(to);
+                self.present(target).insert(new_name.clone(), node);
+                self.names.push(Naming { taken: None, given: Some((target, new_name, node)) });
+            }
             Deed::Removed { path } => {
                 let (folder, name) = self.place(path);
                 self.present(folder).remove(&name);
@@ -274,6 +294,20 @@ impl Disk {
         }
     }
 
+    /// What is durable of a file.
+    pub(crate) fn file(&self, path: &Path) -> Vec<u8> {
+        let node = path.iter().fold(0, |folder, name| match &self.nodes[folder] {
+            Node::Folder { durable, .. } => durable[name.to_str().unwrap()],
+            Node::File(_) => panic!("{} is below a file", path.display()),
+        });
+        let Node::File(content) = &self.nodes[node] else {
+            panic!("{} is a folder", path.display())
+        };
+        let mut bytes = content.durable.written.clone();
+        bytes.resize(usize::try_from(content.durable.length).unwrap(), 0);
+        bytes
+    }
+
     /// Writes what a power cut at this moment leaves into an empty folder.
     pub(crate) fn write_what_is_left(&self, folder: &Path, cut: Cut, numbers: &mut Numbers) {
         let mut names: HashMap<usize, BTreeMap<String, usize>> = HashMap::new();
@@ -282,7 +316,7 @@ impl Disk {
                 names.insert(node, durable.clone());
             }
         }
-        if let Cut::SomeUnsynced(share) = cut {
+        if let Some(share) = cut.share() {
             let folder = "names are in folders";
             for naming in self.names.iter().filter(|_| numbers.percent(share)) {
                 if let Some((taken, name)) = &naming.taken {
@@ -293,7 +327,7 @@ impl Disk {
                 }
             }
         }
-        self.write_node(0, folder, &names, cut, numbers);
+        self.write_node(0, folder, &names, cut, numbers, &mut HashMap::new());
     }
 
     fn write_node(
@@ -303,9 +337,14 @@ impl Disk {
         names: &HashMap<usize, BTreeMap<String, usize>>,
         cut: Cut,
         numbers: &mut Numbers,
+        written: &mut HashMap<usize, PathBuf>,
     ) {
         match &self.nodes[node] {
+            Node::File(_) if written.contains_key(&node) => {
+                fs::hard_link(&written[&node], path).unwrap();
+            }
             Node::File(content) => {
+                written.insert(node, path.to_owned());
                 let left = content.left(cut, numbers);
                 let file = fs::File::create(path).unwrap();
                 file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
@@ -315,7 +354,7 @@ impl Disk {
             Node::Folder { .. } => {
                 fs::create_dir_all(path).unwrap();
                 for (name, inner) in &names[&node] {
-                    self.write_node(*inner, &path.join(name), names, cut, numbers);
+                    self.write_node(*inner, &path.join(name), names, cut, numbers, written);
                 }
             }
         }

@@ -44,6 +44,11 @@ pub(crate) enum Deed {
         from: PathBuf,
         to: PathBuf,
     },
+    /// A file was given another name beside the one that it has.
+    Linked {
+        from: PathBuf,
+        to: PathBuf,
+    },
     /// A file or an empty folder was removed.
     Removed {
         path: PathBuf,
@@ -94,6 +99,7 @@ fn deed(kind: u64, [a, b]: [u64; 2], first: &[u8], second: &[u8], root: &Path) -
         6 => Deed::Renamed { from: path(first), to: path(second) },
         7 => Deed::Removed { path: path(first) },
         8 => Deed::FolderMade { path: path(first) },
+        10 => Deed::Linked { from: path(first), to: path(second) },
         9 => Deed::Said { text: text(first) },
         _ => panic!("the journal has an event of kind {kind}"),
     }

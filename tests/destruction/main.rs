@@ -16,6 +16,7 @@ mod account;
 #[allow(dead_code, reason = "the tests over the network use the rest of it")]
 #[path = "../net/app.rs"]
 mod app;
+mod backup;
 mod clocks;
 mod damage;
 mod day;
@@ -24,6 +25,7 @@ mod day;
 mod device;
 mod disk;
 mod evict;
+mod failing;
 mod flip;
 mod gateway;
 mod journal;
@@ -33,9 +35,12 @@ mod power;
 #[allow(dead_code, reason = "the tests over the network use the rest of it")]
 #[path = "../net/process.rs"]
 mod process;
+mod purge;
+mod rekey;
 #[allow(dead_code, reason = "the tests over the network use the rest of it")]
 #[path = "../net/relay.rs"]
 mod relay;
+mod restore;
 mod round;
 #[allow(dead_code, reason = "the tests over the network use the rest of it")]
 #[path = "../net/site.rs"]
@@ -54,7 +59,7 @@ use round::{Theme, Wish};
 use tally::Table;
 
 /// In the order of the table.
-const THEMES: [Theme; 14] = [
+const THEMES: [Theme; 19] = [
     kill::THEME,
     power::NOTHING_LEFT,
     power::PIECES_LEFT,
@@ -65,6 +70,11 @@ const THEMES: [Theme; 14] = [
     twins::COPIES_THEME,
     clocks::THEME,
     evict::THEME,
+    rekey::THEME,
+    backup::THEME,
+    backup::FLIP_THEME,
+    restore::THEME,
+    purge::THEME,
     gateway::kill::THEME,
     gateway::flip::THEME,
     gateway::swap::THEME,

@@ -8,7 +8,6 @@ use crate::account::{Account, held, open, some_of, sound};
 use crate::day::{Day, Living};
 use crate::device::Device;
 use crate::disk::Cut;
-use crate::journal::Deed;
 use crate::numbers::Numbers;
 use crate::process::skipped;
 use crate::round::{Fault, Theme};
@@ -128,15 +127,13 @@ impl Fault for PowerCuts {
 
     fn attempt(&self, attempt: usize, numbers: &mut Numbers) -> Result<Tally, String> {
         let (stage, day) = &self.days[attempt % self.days.len()];
-        let moment = moment(day, numbers);
+        let moment = day.moment(numbers);
         let cut = match self.model {
             Model::Nothing => Cut::NothingUnsynced,
             Model::Pieces => Cut::SomeUnsynced(*numbers.pick(&[10, 50, 90])),
         };
-        let mut disk = day.morning.clone();
-        day.events[..moment].iter().for_each(|event| disk.apply(&event.deed));
         let world = stage.path(&format!("cut-{attempt}"));
-        disk.write_what_is_left(&world, cut, numbers);
+        day.leave(moment, cut, &world, numbers);
         let result = judge(stage, &world, &day.acknowledged(moment));
         let result = result.map_err(|words| {
             format!("day `{}`, after {moment} of {} events: {words}", day.name, day.events.len())
@@ -147,16 +144,6 @@ impl Fault for PowerCuts {
         }
         Ok(Tally::one(result?))
     }
-}
-
-/// A moment of a day, often just behind an acknowledgement.
-fn moment(day: &Day, numbers: &mut Numbers) -> usize {
-    let anywhere = numbers.below(day.events.len() + 1);
-    if numbers.percent(60) {
-        return anywhere;
-    }
-    let said = |at: &usize| matches!(day.events[*at].deed, Deed::Said { .. });
-    (anywhere..day.events.len()).find(said).map_or(anywhere, |at| at + 1)
 }
 
 /// Opens every home of a disk with the real program, then has them meet.

@@ -33,7 +33,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum kind { OPENED = 1, WRITTEN, CUT, SYNCED, FOLDER_SYNCED, RENAMED, REMOVED, FOLDER_MADE, SAID };
+enum kind { OPENED = 1, WRITTEN, CUT, SYNCED, FOLDER_SYNCED, RENAMED, REMOVED, FOLDER_MADE, SAID,
+            LINKED };
 enum ability { ORDINARY, CAN_BE_HALVED };
 enum outcome { PASSES, FAILS, HALVED };
 
@@ -245,6 +246,18 @@ int rename(const char *from, const char *to) {
     int result = meet(ORDINARY) == PASSES ? REAL(rename)(from, to) : -1;
     int saved = errno;
     if (result == 0) note(RENAMED, 0, 0, from, strlen(from), to);
+    errno = saved;
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
+    if (!is_below_root(to)) return REAL(linkat)(from_folder, from, to_folder, to, flags);
+    pthread_mutex_lock(&lock);
+    int result = -1;
+    if (meet(ORDINARY) == PASSES) result = REAL(linkat)(from_folder, from, to_folder, to, flags);
+    int saved = errno;
+    if (result == 0) note(LINKED, 0, 0, from, strlen(from), to);
     errno = saved;
     pthread_mutex_unlock(&lock);
     return result;

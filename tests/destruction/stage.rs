@@ -67,6 +67,14 @@ impl Stage {
         })
     }
 
+    /// A device that has founded a tenant with the well.
+    pub(crate) fn founder(&self) -> Device {
+        let lead = self.device("lead");
+        lead.found("Gulf Crew");
+        lead.well(WELL);
+        lead
+    }
+
     /// A device that founds a tenant, another that joins it, and `count` entries that both have.
     pub(crate) fn crew(&self, count: usize) -> [Device; 2] {
         let [lead, hand] = ["lead", "hand"].map(|name| self.device(name));
@@ -88,8 +96,10 @@ impl Stage {
     pub(crate) fn copy(&self, device: &Device, folder: &Path) -> Device {
         let home = folder.join(&device.name);
         copy(&device.home, &home);
-        // Whoever has listened nowhere so far has none.
-        let _ = fs::remove_file(home.join(PORT));
+        // Whoever has listened nowhere so far has none; 0 is any that is free.
+        if let Ok(port) = fs::read_to_string(home.join(PORT)) {
+            fs::write(home.join(PORT), format!("{:0>1$}\n", "", port.trim().len())).unwrap();
+        }
         device.at_home(home)
     }
 

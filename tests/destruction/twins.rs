@@ -1,6 +1,5 @@
 //! Two programs on one home, and two copies of one home that both go on.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -43,7 +42,12 @@ impl Crew {
 }
 
 /// Records some entries; gives what was acknowledged.
-fn record(device: &Device, folder: &Path, first: usize, count: usize) -> Result<Account, String> {
+pub(crate) fn record(
+    device: &Device,
+    folder: &Path,
+    first: usize,
+    count: usize,
+) -> Result<Account, String> {
     let file = folder.join(format!("rows-{}-{first}", device.name));
     fs::write(&file, rows(first..first + count)).unwrap();
     let outcome = sound(device.run(&["record", "field_entry", "--from", file.to_str().unwrap()]))?;
@@ -96,12 +100,12 @@ impl Fault for Programs {
 struct Copies(Crew);
 
 /// A third device, and the copies of one home.
-struct Family {
+pub(crate) struct Family {
     /// The home that went on, and the old copy of it, which goes on as well.
-    original: Device,
-    old: Device,
-    third: Device,
-    acknowledged: BTreeMap<String, Account>,
+    pub(crate) original: Device,
+    pub(crate) old: Device,
+    pub(crate) third: Device,
+    pub(crate) acknowledged: Account,
 }
 
 impl Fault for Copies {
@@ -118,7 +122,7 @@ impl Fault for Copies {
             let writers = [family.original.clone(), family.old.clone(), family.third.clone()];
             let writer = numbers.pick(&writers);
             let account = record(writer, &folder, first, 1 + numbers.below(3))?;
-            family.acknowledge(&account);
+            family.acknowledged.add(&account);
             match numbers.below(3) {
                 0 => family.sync(&family.original, &family.third)?,
                 1 => family.sync(&family.old, &family.third)?,
@@ -142,14 +146,14 @@ impl Copies {
         acknowledged.add(&record(&original, folder, 100, numbers.below(3))?);
         let old = original.at_home(folder.join("old"));
         put_by(&original, &old);
-        let mut family = Family { original, old, third, acknowledged: BTreeMap::new() };
+        let mut family = Family { original, old, third, acknowledged: Account::default() };
         acknowledged.add(&record(&family.original, folder, 200, 1 + numbers.below(4))?);
-        family.acknowledge(&acknowledged);
+        family.acknowledged.add(&acknowledged);
         if numbers.percent(50) {
             family.sync(&family.original, &family.third)?;
         }
         let account = record(&family.old, folder, 300, 1 + numbers.below(4))?;
-        family.acknowledge(&account);
+        family.acknowledged.add(&account);
         Ok(family)
     }
 }
@@ -161,10 +165,6 @@ fn put_by(original: &Device, old: &Device) {
 }
 
 impl Family {
-    fn acknowledge(&mut self, account: &Account) {
-        self.acknowledged.entry("all".to_owned()).or_default().add(account);
-    }
-
     /// A sync that may be refused, because both have the same name, but never panics.
     fn sync(&self, one: &Device, other: &Device) -> Result<(), String> {
         let daemon: Daemon = other.daemon();
@@ -177,7 +177,7 @@ impl Family {
     }
 
     /// Both copies meet the third device until nobody learns anything more.
-    fn judge(&self) -> Result<Ending, String> {
+    pub(crate) fn judge(&self) -> Result<Ending, String> {
         for _ in 0..3 {
             self.sync(&self.original, &self.third)?;
             self.sync(&self.old, &self.third)?;
@@ -186,7 +186,7 @@ impl Family {
         for device in [&self.third, &self.original, &self.old] {
             let opened = open(device)?;
             let named = |words| format!("{}: {words}", device.home.display());
-            ending = ending.max(opened.ending(&self.acknowledged["all"]).map_err(named)?);
+            ending = ending.max(opened.ending(&self.acknowledged).map_err(named)?);
         }
         for device in [&self.third, &self.original, &self.old] {
             let listed = faults(device)?;

@@ -11,7 +11,9 @@ use fieldmesh_batch::{Batch, Receipt, pack, unpack};
 use fieldmesh_document::gate::Origin;
 use fieldmesh_document::{Document, judge, peek};
 use fieldmesh_identity::x509::{CertificateName, public_key_of};
-use fieldmesh_identity::{Invitation, Item, JoinAnswer, JoinRequest};
+use fieldmesh_identity::{
+    Claim, ClaimOffer, ClaimReply, Invitation, Item, JoinAnswer, JoinRequest,
+};
 use fieldmesh_model::catalogue::{self, wells};
 use fieldmesh_model::input::{self, Assignment, Clock};
 use fieldmesh_model::{
@@ -30,13 +32,14 @@ pub(crate) struct Decoder {
 }
 
 /// All of them.
-pub(crate) const DECODERS: [Decoder; 25] = [
+pub(crate) const DECODERS: [Decoder; 26] = [
     Decoder { name: "assignment", run: assignment },
     Decoder { name: "backup", run: disk::backup },
     Decoder { name: "batch", run: batch },
     Decoder { name: "blocks", run: disk::blocks },
     Decoder { name: "certificate", run: certificate },
     Decoder { name: "change", run: change },
+    Decoder { name: "claim", run: claim },
     Decoder { name: "control", run: conversation::control },
     Decoder { name: "data", run: conversation::data },
     Decoder { name: "filter", run: filter },
@@ -124,6 +127,19 @@ fn invitation(bytes: &[u8]) {
     if let Ok(invitation) = text(bytes).parse::<Invitation>() {
         let again = invitation.to_text().parse::<Invitation>();
         assert!(again.is_ok_and(|again| again == invitation));
+    }
+}
+
+/// A claim as text, and what is said over its line.
+fn claim(bytes: &[u8]) {
+    if let Ok(claim) = text(bytes).parse::<Claim>() {
+        assert_eq!(claim.to_text().parse::<Claim>(), Ok(claim));
+    }
+    if let Some(offer) = ClaimOffer::decode(bytes) {
+        assert_eq!(offer.encode(), bytes, "an offer is one sequence of bytes");
+    }
+    if let Some(reply) = ClaimReply::decode(bytes) {
+        assert_eq!(reply.encode(), bytes, "a reply is one sequence of bytes");
     }
 }
 

@@ -5,8 +5,9 @@ use fieldmesh_batch::{Batch, Draft, Leaf, Priority, Receipt, pack};
 use fieldmesh_document::{CreateRecord, Document, actor, identify, root_change};
 use fieldmesh_identity::x509::{CertificateName, anchor_key};
 use fieldmesh_identity::{
-    Adoption, Authority, Certificate, ChainHead, Cut, DeviceKeys, Founding, Invitation, Item,
-    ItemPlace, JoinAnswer, JoinRequest, JoinSecret, Pin, Purge, Revocation, Seed, Statement, found,
+    Adoption, Authority, Certificate, ChainHead, Claim, ClaimOffer, ClaimReply, ClaimSecret, Cut,
+    DeviceKeys, Founding, Invitation, Item, ItemPlace, JoinAnswer, JoinRequest, JoinSecret, Pin,
+    Purge, RelayAddress, Revocation, Seed, Statement, found,
 };
 use fieldmesh_model::catalogue::{self, wells};
 use fieldmesh_model::{
@@ -249,6 +250,16 @@ fn identities(seeds: &mut Seeds) {
     seeds.push(("invitation", "one-address".into(), invitation.to_text().into_bytes()));
     let request = JoinRequest::new(&invitation, &[6; 32], &device, "tablet 7");
     seeds.push(("join", "request".into(), request.encode()));
+    let secret = ClaimSecret::from_bytes([7; 16]);
+    let offer = ClaimOffer { secret: secret.clone(), invitation: invitation.to_text() };
+    seeds.push(("claim", "offer".into(), offer.encode()));
+    let addresses = invitation.addresses.clone();
+    let claim = Claim { relay: [5; 32], secret, expires: AT, addresses };
+    seeds.push(("claim", "text".into(), claim.to_text().into_bytes()));
+    let reply = ClaimReply::Request(Box::new(request));
+    seeds.push(("claim", "request".into(), reply.encode()));
+    let reply = ClaimReply::Refused(fieldmesh_identity::ClaimRefusal::Used);
+    seeds.push(("claim", "refusal".into(), reply.encode()));
     let refused = JoinAnswer::Refused(fieldmesh_identity::JoinRefusal::UnknownInvitation);
     seeds.push(("join", "refusal".into(), refused.encode()));
     let name = CertificateName { tenant: founding.tenant, device: device.device() };
@@ -287,7 +298,10 @@ fn statements(seeds: &mut Seeds, authority: &Authority, founding: &Founding, dev
         at: AT,
         reason: "asked for".into(),
     };
+    let (address, version) = ("relay.example.org:7843".to_owned(), 3);
+    let relay = RelayAddress { address, version, relay: Some(device), at: AT };
     for (name, statement) in [
+        ("relay", Statement::Relay(relay)),
         ("purge", Statement::Purge(Box::new(purge))),
         ("revocation", Statement::Revocation(Box::new(revocation))),
         ("adoption", Statement::Adoption(Adoption { device, heads: [head].into() })),

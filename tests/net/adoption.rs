@@ -177,3 +177,34 @@ fn snapshot(site: &Site, device: &Device, name: &str) -> Device {
     assert!(done.unwrap().success());
     device.at_home(copy)
 }
+
+#[test]
+fn a_batch_is_discarded_on_one_device_and_adopted_on_all_from_the_inbox() {
+    let site = Site::new();
+    let [lead, hand, third] = site.crew(["lead", "hand", "third"]);
+    scene(&lead, &[&hand, &third]);
+    hand.entry("Alder 1", 1, 1);
+    hand.meet(&third);
+    lead.ok(&["devices", "revoke", "hand", "--yes"]);
+    third.meet(&lead);
+    together(&lead, &third, || aside(&lead).len() == 1);
+    let id = aside(&lead)[0]["id"].as_str().unwrap().to_owned();
+    let resolve = |device: &Device, how: &str| device.run(&["conflicts", "resolve", &id, how]);
+
+    // Whoever may not, is told who may; and it changes nothing.
+    resolve(&third, "--adopt").code(3).says(&["admin"]);
+    resolve(&lead, "--discard").ok().says(&["discarded", "on this device alone", "--reopen"]);
+    assert_eq!((aside(&lead).len(), aside(&third).len()), (0, 1));
+    assert_eq!(lead.ok(&["--json", "conflicts", "--closed"]).lines().len(), 1);
+    assert_eq!(lead.json(&["status"])["quarantined"], 0);
+    let daemon = lead.daemon();
+    resolve(&lead, "--reopen").ok().says(&["open"]);
+    daemon.stop();
+    assert_eq!(aside(&lead).len(), 1);
+    resolve(&lead, "--adopt").ok().says(&["adopted", "every device"]);
+    assert_eq!(lead.ids("field_entry").len(), 2);
+    third.meet(&lead);
+    assert_eq!((aside(&lead).len(), aside(&third).len()), (0, 0));
+    assert_in_step(&[&lead, &third]);
+    resolve(&lead, "--adopt").code(4);
+}

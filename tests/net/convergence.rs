@@ -86,7 +86,10 @@ fn act(device: &Device, dice: &mut Dice) {
             }
         }
         (_, _) => {
-            device.ok(&["conflicts", "resolve", "--all", "--take", "latest"]);
+            let latest = ["conflicts", "resolve", "--all", "--take", "latest", "--yes", "--kind"];
+            for kind in ["field", "deleted-and-edited"] {
+                device.ok(&[&latest[..], &[kind]].concat());
+            }
         }
     }
 }

@@ -56,7 +56,7 @@ fn a_conflict_that_one_device_settles_is_gone_on_both() {
     lead.ok(&["conflicts", "resolve", &of(&entries[1]), "--set", "oilVolume=9"]);
     hand.meet(&lead);
     assert_eq!(lead.ok(&["--json", "conflicts"]).lines().len(), 1);
-    lead.ok(&["conflicts", "resolve", "--all", "--take", "latest"]);
+    lead.ok(&["conflicts", "resolve", "--all", "--take", "latest", "--yes"]);
     hand.meet(&lead);
 
     assert_in_step(&[&lead, &hand]);

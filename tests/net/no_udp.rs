@@ -50,6 +50,24 @@ fn a_device_without_udp_joins_and_syncs_both_ways_and_goes_back_to_quic() {
 }
 
 #[test]
+fn a_relay_is_taken_into_a_tenant_by_its_claim_without_udp() {
+    let Some(lan) = Lan::make() else { return };
+    let site = Site::new();
+    let lead = lan.device("b", &site.device("lead"));
+    lead.found("Gulf Crew");
+    let relay = site.relay();
+    let running = lan.relay("c", &relay).start_with("0.0.0.0:7843", &["--public", RELAY]);
+    lan.block_udp("b");
+    let claim = relay.run(&["--json", "claim"]).ok().json()["claim"].as_str().unwrap().to_owned();
+    let taken = lead.start_with(&["--json", "relay", "add", "-"], Some(claim)).finish().ok().json();
+    assert_eq!(taken["address"], RELAY);
+    let well = lead.well("Alder 1");
+    lead.ok(&["sync", "--no-mdns", "--timeout", "60"]);
+    assert_eq!(lead.json(&["show", &well])["safe"], "relay");
+    running.stop();
+}
+
+#[test]
 fn a_relay_that_serves_nobody_over_tcp_says_so_and_is_not_reached_without_udp() {
     let Some(lan) = Lan::make() else { return };
     let site = Site::new();

@@ -163,8 +163,9 @@ fn a_backup_without_a_tenant_that_cannot_be_opened_says_so_for_good() {
     let monday = path(&site, "monday.backup");
     relay.run(&["backup", &monday]).ok();
     let home = fs::read_dir(relay.data.join("tenants")).unwrap().next().unwrap().unwrap().path();
-    let identity = fs::read(home.join("identity")).unwrap();
-    fs::write(home.join("identity"), "damaged").unwrap();
+    let files = ["identity", "identity.copy"].map(|name| home.join(name));
+    let sound = files.each_ref().map(|path| fs::read(path).unwrap());
+    files.iter().for_each(|path| fs::write(path, "damaged").unwrap());
     let broken = home.file_name().unwrap().to_str().unwrap();
     let tuesday = path(&site, "tuesday.backup");
     let words = ["NOT IN THIS BACKUP", broken];
@@ -173,7 +174,7 @@ fn a_backup_without_a_tenant_that_cannot_be_opened_says_so_for_good() {
     relay.run(&["backup", &alone]).code(7).says(&words).says(&["whole backup of 1 tenant,"]);
     relay.run(&["verify", &alone]).code(7).says(&words);
     relay.run(&["verify", &monday, &tuesday]).code(7).says(&words);
-    fs::write(home.join("identity"), identity).unwrap();
+    files.iter().zip(sound).for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
     let wednesday = path(&site, "wednesday.backup");
     relay.run(&["backup", &wednesday, "--since", &tuesday]).ok();
     relay.run(&["verify", &monday, &tuesday, &wednesday]).ok();

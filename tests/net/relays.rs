@@ -68,6 +68,85 @@ fn a_tenant_made_on_a_relay_has_its_devices_invited_there() {
 }
 
 #[test]
+fn a_device_that_never_heard_of_the_relay_from_people_syncs_through_it() {
+    let site = Site::new();
+    let [lead, hand] = site.crew(["lead", "hand"]);
+    lead.well("Alder 1");
+    let relay = site.relay();
+    let (running, address) = relay.of(&lead);
+    let daemon = lead.daemon();
+    let added = lead.json(&["relay", "add", &address]);
+    assert_eq!((&added["address"], &added["name"]), (&address.as_str().into(), &"relay".into()));
+    let again = lead.run(&["relay", "add", &address]).code(2);
+    assert!(again.stderr.contains("known already as the address of relay"), "{again:#?}");
+    // The hand meets the lead alone.
+    hand.sync(&daemon.address());
+    let known = hand.json(&["relay", "list"]);
+    assert_eq!((&known["address"], &known["state"]), (&address.as_str().into(), &"untried".into()));
+    let refused = hand.run(&["relay", "remove", &address]).code(3);
+    assert!(refused.stderr.contains("may not say where relays are"), "{refused:#?}");
+    // The daemon finds the relay by itself, before and after it is away.
+    let for_the_relay = lead.entry("Alder 1", 1, 1);
+    eventually("the lead's entry is safe", STEP_TIME_MAX, || {
+        (lead.json(&["show", &for_the_relay])["safe"] == "relay").then_some(())
+    });
+    daemon.stop();
+    let report = hand.json(&["sync", "--no-mdns", "--timeout", "60"]);
+    let peers = report["peers"].as_array().unwrap();
+    let relayed = peers.iter().find(|peer| peer["address"] == address.as_str()).unwrap();
+    assert!(relayed.get("error").is_none(), "{report:#}");
+    hand.ok(&["show", &for_the_relay]);
+    let listed = hand.json(&["relay", "list"]);
+    assert_eq!(listed["state"], "reached", "{listed}");
+    let back = hand.entry("Alder 1", 2, 1);
+    let second = hand.daemon();
+    eventually("the hand's entry is safe", STEP_TIME_MAX, || {
+        (hand.json(&["show", &back])["safe"] == "relay").then_some(())
+    });
+    second.stop();
+    // Taken back it is dialled no more, though it worked before.
+    lead.ok(&["relay", "remove", &address]);
+    let report = lead.run(&["--json", "sync", "--no-mdns", "--timeout", "5"]);
+    assert!(!report.stdout.contains(&address), "{report:#?}");
+    assert_eq!(lead.ok(&["--json", "relay", "list"]).stdout, "");
+    lead.sync(&address);
+    assert_in_step(&[&lead, &hand]);
+    running.stop();
+}
+
+#[test]
+fn a_relay_that_was_claimed_is_where_a_crew_meets_without_the_lead() {
+    let site = Site::new();
+    let [lead, hand] = site.crew(["lead", "hand"]);
+    lead.well("Alder 1");
+    let relay = site.relay();
+    let running = relay.start();
+    let claim = relay.run(&["--json", "claim"]).ok().json()["claim"].as_str().unwrap().to_owned();
+    let refused = hand.run(&["relay", "add", &claim]).code(3);
+    assert!(refused.stderr.contains("by their claims from lead"), "{refused:#?}");
+    let daemon = lead.daemon();
+    let taken = lead.start_with(&["--json", "relay", "add", "-"], Some(claim)).finish().ok().json();
+    assert_eq!(taken["address"], running.address());
+    let listed = relay.run(&["--json", "claim", "--list"]).ok().json();
+    assert_eq!(listed["state"], "used");
+    let entry = lead.entry("Alder 1", 1, 1);
+    hand.sync(&daemon.address());
+    eventually("the lead's entry is safe", STEP_TIME_MAX, || {
+        (lead.json(&["show", &entry])["safe"] == "relay").then_some(())
+    });
+    daemon.stop();
+    let back = hand.entry("Alder 1", 2, 1);
+    let report = hand.json(&["sync", "--no-mdns", "--timeout", "60"]);
+    let relayed = |peer: &&serde_json::Value| peer["address"] == running.address().as_str();
+    let peer = report["peers"].as_array().unwrap().iter().find(relayed).unwrap();
+    assert!(peer.get("error").is_none(), "{report:#}");
+    lead.ok(&["sync", "--no-mdns", "--timeout", "60"]);
+    lead.ok(&["show", &back]);
+    assert_in_step(&[&lead, &hand]);
+    running.stop();
+}
+
+#[test]
 fn daemons_follow_a_relay_that_is_killed_and_started_again() {
     let site = Site::new();
     let [lead, hand] = site.crew(["lead", "hand"]);

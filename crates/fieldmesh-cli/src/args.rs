@@ -10,8 +10,10 @@ mod doctor;
 mod draft;
 mod evict;
 mod loopback;
+mod notice;
 mod purge;
 mod records;
+mod relay;
 mod schema;
 mod secret;
 mod sync;
@@ -24,15 +26,17 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use backup::{BackupArgs, RestoreArgs};
-pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, ResolveArgs};
+pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, Kind, ResolveArgs};
 pub(crate) use demo::DemoArgs;
 pub(crate) use device::{AdoptArgs, DeviceCommand, DevicesArgs, RevokeArgs};
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use draft::{DraftId, DraftsArgs, DraftsCommand};
 pub(crate) use evict::EvictArgs;
 pub(crate) use loopback::{Http, LoopbackArgs};
+pub(crate) use notice::NoticesArgs;
 pub(crate) use purge::PurgeArgs;
 pub(crate) use records::{EditArgs, IdArgs, ListArgs, RecordArgs, ShowArgs};
+pub(crate) use relay::{RelayArgs, RelayCommand};
 pub(crate) use schema::{SchemaArgs, SchemaCommand};
 pub(crate) use secret::{ChangeArgs, PassphraseArgs, PassphraseCommand};
 pub(crate) use sync::{RunArgs, SyncArgs};
@@ -139,8 +143,12 @@ pub(crate) enum Command {
     Peers,
     /// Show the tenant's devices, revoke one, or adopt work of a revoked one.
     Devices(DevicesArgs),
+    /// Say where the tenant's relays are, for every device.
+    Relay(RelayArgs),
     /// Show and settle what people wrote differently without knowing of each other.
     Conflicts(ConflictsArgs),
+    /// Show what others did with your work: what was not taken, refused or does not count.
+    Notices(NoticesArgs),
     /// Keep in step in the background and serve the other commands.
     Run(RunArgs),
     /// Stop the running daemon of this home.

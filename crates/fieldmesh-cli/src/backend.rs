@@ -9,15 +9,18 @@ mod remote;
 use std::io;
 
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, CompactReport,
-    ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
-    EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
-    InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, Progress,
-    PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution,
-    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, CompactReport, ConflictQuery,
+    ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions,
+    EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, Progress, PurgeOptions,
+    PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{Notice, SeenNotices};
+use fieldmesh::api::{RelayOptions, RelayReport};
+use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use futures::future::BoxFuture;
@@ -90,6 +93,12 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn revoke(&self, device: String, options: RevokeOptions) -> Answer<'_, RevokeReport>;
     /// Lets batches of a revoked device count, all that are here where none is named.
     fn adopt(&self, device: String, batches: Vec<String>) -> Answer<'_, AdoptReport>;
+    /// Says where a relay is, or takes one in by its claim; gives the addresses that are new.
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, Vec<RelayReport>>;
+    /// Takes an address of a relay back; gives what it was, in words.
+    fn remove_relay(&self, address: String) -> Answer<'_, String>;
+    /// The addresses of relays.
+    fn relays(&self) -> Answer<'_, Vec<RelayReport>>;
     /// The conflict inbox.
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>>;
     /// One item of the inbox.
@@ -98,8 +107,14 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn comment(&self, id: String, text: String) -> Answer<'_, ConflictReport>;
     /// Settles one conflict.
     fn resolve(&self, id: String, resolution: Resolution) -> Answer<'_, Record>;
-    /// Settles every open conflict alike.
-    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>>;
+    /// Adopts or discards what is quarantined or was deleted and edited, or lists it again.
+    fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport>;
+    /// What others did with this person's work.
+    fn notices(&self, all: bool) -> Answer<'_, Vec<Notice>>;
+    /// Marks notices as seen on this device.
+    fn see_notices(&self, seen: SeenNotices) -> Answer<'_, Vec<Notice>>;
+    /// Settles many open conflicts alike, or shows what that would do.
+    fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport>;
     /// Issues invitations.
     fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>>;
     /// Begins to write everything anew with another data key; the status tells how far it has come.

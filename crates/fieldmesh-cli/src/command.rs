@@ -11,9 +11,11 @@ mod evict;
 mod home;
 mod invite;
 mod loopback;
+mod notice;
 mod progress;
 mod purge;
 mod record;
+mod relay;
 mod run;
 mod schema;
 mod secret;
@@ -100,7 +102,9 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Status => home::status(&context).await,
         Command::Peers => home::peers(&context).await,
         Command::Devices(args) => device::devices(&context, args).await,
+        Command::Relay(args) => relay::relay(&context, args).await,
         Command::Conflicts(args) => conflicts::conflicts(&context, args).await,
+        Command::Notices(args) => notice::notices(&context, args).await,
         Command::Run(args) => run::run(&context, args, logs).await,
         Command::Stop => run::stop(&context).await,
         Command::Verify => home::verify(&context).await,

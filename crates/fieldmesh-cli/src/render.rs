@@ -11,10 +11,13 @@ mod evict;
 mod history;
 mod home;
 mod import;
+mod notice;
 mod peer;
 mod purge;
 mod record;
+mod relay;
 mod schema;
+mod settled;
 mod table;
 mod tenant;
 
@@ -25,7 +28,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
 pub(crate) use backup::{backed_up, checked_backup, restored};
-pub(crate) use bulk::{bulk, bulk_summary};
+pub(crate) use bulk::{bulk, bulk_question, bulk_summary};
 pub(crate) use conflict::{conflict, conflicts};
 pub(crate) use connectivity::{connectivity, synced_now};
 pub(crate) use disk::compact;
@@ -35,10 +38,13 @@ pub(crate) use evict::{begins_at, evict_question, evicted, kept};
 pub(crate) use history::history;
 pub(crate) use home::{ready, rekey, status, verify};
 pub(crate) use import::{imported, refused_row};
+pub(crate) use notice::notices;
 pub(crate) use peer::{adopted, device, devices, peers, revoked, synced};
 pub(crate) use purge::{purge_question, purged, purges};
 pub(crate) use record::{not_all, record, records};
+pub(crate) use relay::{relay_removed, relays, relays_added};
 pub(crate) use schema::{schema, schema_file, schemas};
+pub(crate) use settled::{settled, settled_question, settled_summary};
 pub(crate) use tenant::{invitation_advice, invitation_text, joined, qr, tenant};
 
 /// How text is laid out and what its times mean.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::legacy::{Key, ObjectId};
-use automerge::{AutomergeError, Change};
+use automerge::{AutomergeError, Change, ROOT, ReadDoc};
 use fieldmesh_model::input::part_of;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{Moment, Value};
@@ -17,9 +17,9 @@ use crate::conflict::{ConflictKind, ConflictValue, conflict_id, distinct};
 use crate::document::{Document, Meta, by_hash, hashes};
 use crate::guard::guard;
 use crate::history::in_order;
-use crate::keys;
 use crate::merge::{Contest, merge};
 use crate::view::ReadError;
+use crate::{keys, scalar};
 
 /// The most changes of a record that are looked at, the newest ones.
 pub const CLOSINGS_LOOK_MAX: usize = 1_000;
@@ -207,9 +207,22 @@ impl Document {
             values: found.values,
             hash: meta.hash,
             at: meta.at,
-            left: Value::Null,
+            left: self.deletion_at(&meta.hash),
             is_settled: hints.settled.contains(&found.id),
         }))
+    }
+}
+
+impl Document {
+    /// What a change that knows all deletions before it left of them: when, or nothing.
+    fn deletion_at(&self, change: &[u8; 32]) -> Value {
+        let found = self.inner().get_at(ROOT, keys::DELETED_AT, &hashes(&[*change]));
+        match found {
+            Ok(Some((automerge::Value::Scalar(value), _))) => {
+                scalar::from_scalar(&value).as_moment().map_or(Value::Null, Value::Moment)
+            }
+            _ => Value::Null,
+        }
     }
 }
 

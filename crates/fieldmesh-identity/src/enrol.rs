@@ -375,6 +375,13 @@ impl InvitationBook {
         Ok(id)
     }
 
+    /// Lets an invitation be good until `expires`; whether there is one. Who used it stays known.
+    pub fn prolong(&mut self, id: &InvitationId, expires: Moment) -> bool {
+        let Some(issued) = self.issued.get_mut(id) else { return false };
+        issued.expires = expires;
+        true
+    }
+
     /// Forgets an invitation; whether there was one.
     pub fn withdraw(&mut self, id: &InvitationId) -> bool {
         self.issued.remove(id).is_some()

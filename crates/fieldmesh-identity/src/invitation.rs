@@ -1,28 +1,25 @@
 //! An invitation: one line of text with everything that a new device needs to join.
 //!
-//! `fieldmesh1`, then base32 without padding in lower case: postcard bytes and a checksum. Spaces
-//! and line breaks that a mail program or a hand puts in are ignored, as is the case of letters.
+//! It begins with `fieldmesh1`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::BASE32_NOPAD;
 use fieldmesh_model::{Moment, Role, TenantId, TenantTag};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::armour::{self, Armour, Fault};
 use crate::statement::{self, EMAIL_LENGTH_MAX, NAME_LENGTH_MAX};
 
 /// The longest text of an invitation.
-pub const INVITATION_TEXT_MAX: usize = 4_096;
+pub const INVITATION_TEXT_MAX: usize = armour::TEXT_MAX;
 /// The largest number of addresses in an invitation.
 pub const INVITATION_ADDRESSES_MAX: usize = 16;
 /// The longest address in an invitation.
 pub const ADDRESS_LENGTH_MAX: usize = 260;
 
-const PREFIX: &str = "fieldmesh";
-const VERSION: &str = "1";
-const CHECKSUM_SIZE: usize = 4;
+const TEXT: Armour = Armour { prefix: "fieldmesh", context: "fieldmesh/invitation-checksum/1" };
 
 /// The one-time secret of an invitation; wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
@@ -58,7 +55,7 @@ pub struct Invitation {
 #[non_exhaustive]
 pub enum InvitationError {
     /// The text is something else.
-    #[error("this is no invitation; an invitation begins with {PREFIX}{VERSION}")]
+    #[error("this is no invitation; an invitation begins with {}1", TEXT.prefix)]
     NotAnInvitation,
     /// The text began as an invitation but letters are missing or changed.
     #[error("the invitation is damaged; copy it again from its first to its last letter")]
@@ -120,12 +117,7 @@ impl Invitation {
 
     /// The invitation as one line, to be sent, printed or shown as a QR code.
     pub fn to_text(&self) -> String {
-        let mut bytes = statement::encode(self);
-        let checksum = checksum(&bytes);
-        bytes.extend_from_slice(&checksum);
-        let text = format!("{PREFIX}{VERSION}{}", BASE32_NOPAD.encode(&bytes).to_lowercase());
-        bytes.zeroize();
-        text
+        TEXT.write(statement::encode(self))
     }
 
     fn is_clean(&self) -> bool {
@@ -140,39 +132,15 @@ impl FromStr for Invitation {
     type Err = InvitationError;
 
     fn from_str(text: &str) -> Result<Self, InvitationError> {
-        if text.len() > 2 * INVITATION_TEXT_MAX {
-            return Err(InvitationError::NotAnInvitation);
-        }
-        let text: String = text
-            .chars()
-            .filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | '<' | '>' | '\u{200b}'))
-            .flat_map(char::to_lowercase)
-            .collect();
-        let rest = text.strip_prefix(PREFIX).ok_or(InvitationError::NotAnInvitation)?;
-        let Some(payload) = rest.strip_prefix(VERSION) else {
-            // Base32 has no digits 0, 1, 8 and 9, so a digit there is another version's number.
-            return match rest.chars().next() {
-                Some('2'..='9') => Err(InvitationError::NewerVersion),
-                Some(_) | None => Err(InvitationError::NotAnInvitation),
-            };
-        };
-        let bytes = BASE32_NOPAD
-            .decode(payload.to_uppercase().as_bytes())
-            .map_err(|_| InvitationError::Damaged)?;
-        let (body, sum) =
-            bytes.split_last_chunk::<CHECKSUM_SIZE>().ok_or(InvitationError::Damaged)?;
-        if checksum(body) != *sum {
-            return Err(InvitationError::Damaged);
-        }
-        statement::decode::<Self>(body).filter(Self::is_clean).ok_or(InvitationError::NewerVersion)
+        let bytes = TEXT.read(text).map_err(|fault| match fault {
+            Fault::Other => InvitationError::NotAnInvitation,
+            Fault::Damaged => InvitationError::Damaged,
+            Fault::Newer => InvitationError::NewerVersion,
+        })?;
+        statement::decode::<Self>(&bytes)
+            .filter(Self::is_clean)
+            .ok_or(InvitationError::NewerVersion)
     }
-}
-
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_SIZE] {
-    let hash = blake3::derive_key("fieldmesh/invitation-checksum/1", bytes);
-    let mut sum = [0; CHECKSUM_SIZE];
-    sum.copy_from_slice(&hash[..CHECKSUM_SIZE]);
-    sum
 }
 
 #[cfg(test)]
@@ -209,7 +177,7 @@ mod tests {
     #[test]
     fn every_changed_letter_and_every_cut_is_noticed() {
         let text = invitation().to_text();
-        for at in PREFIX.len() + 1..text.len() {
+        for at in TEXT.prefix.len() + 1..text.len() {
             let mut letters = text.clone().into_bytes();
             letters[at] = if letters[at] == b'a' { b'b' } else { b'a' };
             let changed = String::from_utf8(letters).unwrap();

@@ -117,6 +117,7 @@ impl Item {
             | Statement::Adoption(_)
             | Statement::Pin(_)
             | Statement::Purge(_)
+            | Statement::Relay(_)
             | Statement::Schema(_)
             | Statement::Unknown { .. } => (tenant, place),
         };

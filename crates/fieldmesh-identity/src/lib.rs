@@ -5,6 +5,8 @@
 
 pub mod access;
 pub mod admission;
+mod armour;
+pub mod claim;
 pub mod enrol;
 pub mod founding;
 pub mod invitation;
@@ -17,6 +19,10 @@ pub mod x509;
 
 pub use access::Access;
 pub use admission::{Admission, admit};
+pub use claim::{
+    Claim, ClaimBook, ClaimDesk, ClaimId, ClaimOffer, ClaimRefusal, ClaimReply, ClaimSecret,
+    ClaimState, Taken,
+};
 pub use enrol::{
     Grant, Granted, InvitationBook, JoinAnswer, JoinRefusal, JoinRequest, Permit, Usage,
 };
@@ -26,10 +32,10 @@ pub use item::{Item, ItemError, ItemPlace};
 pub use keys::{Authority, DeviceKeys, RecoveryKey, Seed, Signer};
 pub use policy::{
     COLLECTIONS_PER_SIGNER_MAX, DEFINITIONS_PER_SIGNER_MAX, ITEMS_MAX, Member, Policy, Purged,
-    Rank, Refusal, SCHEMA_BYTES_PER_SIGNER_MAX, SignedSchema, Standing, Unheard,
+    Rank, Refusal, SCHEMA_BYTES_PER_SIGNER_MAX, SignedAddress, SignedSchema, Standing, Unheard,
 };
 pub use statement::{
     Adoption, Certificate, ChainHead, Cut, Genesis, HEADS_PER_ITEM_MAX, LEAVES_PER_ITEM_MAX, Pin,
-    Purge, REASON_LENGTH_MAX, Revocation, RoleChange, SCHEMA_PART_SIZE_MAX, SCHEMA_PARTS_MAX,
-    SchemaPart, Statement,
+    Purge, REASON_LENGTH_MAX, RelayAddress, Revocation, RoleChange, SCHEMA_PART_SIZE_MAX,
+    SCHEMA_PARTS_MAX, SchemaPart, Statement,
 };

@@ -12,6 +12,7 @@
 mod evaluation;
 mod heads;
 mod purges;
+mod relays;
 mod roll;
 mod schemas;
 mod subject;
@@ -28,11 +29,13 @@ use crate::{Access, Item, ItemPlace};
 use evaluation::Evaluation;
 use heads::heads;
 use purges::Purges;
+use relays::Relays;
 use roll::{Limits, Roll};
 use schemas::Schemas;
 use subject::Subject;
 
 pub use purges::Purged;
+pub use relays::SignedAddress;
 pub use roll::{
     ITEMS_MAX, ITEMS_PER_ADMIN_MAX, ITEMS_PER_ISSUER_MAX, ITEMS_PER_MEMBER_MAX, Unheard,
 };
@@ -158,6 +161,7 @@ pub struct Policy {
     adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
     pins: BTreeMap<Place, [u8; 32]>,
     purges: Purges,
+    relays: Relays,
     schemas: Arc<Schemas>,
     role_versions: BTreeMap<DeviceId, u32>,
     heads: BTreeMap<[u8; 32], Cut>,
@@ -225,6 +229,7 @@ impl Policy {
             adopted: BTreeMap::new(),
             pins: BTreeMap::new(),
             purges: Purges::default(),
+            relays: Relays::default(),
             schemas: Arc::default(),
             role_versions: BTreeMap::new(),
             heads: heads(&items),
@@ -242,6 +247,7 @@ impl Policy {
             policy.adopted = evaluation.adopted;
             policy.pins = evaluation.pins.into_iter().map(|(at, pin)| (at, pin.value)).collect();
             policy.purges = evaluation.purges;
+            policy.relays = evaluation.relays;
             policy.take_subjects(evaluation.subjects, &items);
         }
         policy
@@ -377,6 +383,17 @@ impl Policy {
     /// The documents that were purged, in the order of their ids.
     pub fn purged_documents(&self) -> impl Iterator<Item = DocumentId> + '_ {
         self.purges.documents()
+    }
+
+    /// What was said last of an address of relays, also that it is nobody's any more.
+    pub fn relay_address(&self, address: &str) -> Option<&SignedAddress> {
+        self.relays.at(address)
+    }
+
+    /// The addresses at which relays are found, in order; whether each is still a relay says
+    /// [`Self::member`].
+    pub fn relay_addresses(&self) -> impl Iterator<Item = (&str, DeviceId, &SignedAddress)> {
+        self.relays.in_force()
     }
 
     /// The schema in force of the tenant's own collection with this `number`.

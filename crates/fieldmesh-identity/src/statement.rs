@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Access;
+use crate::invitation::ADDRESS_LENGTH_MAX;
 
 /// The longest name of a tenant, a device or a person, in characters.
 pub const NAME_LENGTH_MAX: usize = 200;
@@ -34,6 +35,7 @@ const KIND_REVOCATION: u8 = 4;
 const KIND_ADOPTION: u8 = 5;
 const KIND_PIN: u8 = 6;
 const KIND_PURGE: u8 = 7;
+const KIND_RELAY: u8 = 8;
 const KIND_SCHEMA: u8 = 70;
 
 /// What a policy item says.
@@ -53,6 +55,8 @@ pub enum Statement {
     Pin(Pin),
     /// What a document held is erased everywhere.
     Purge(Box<Purge>),
+    /// A relay is found at an address, or no longer.
+    Relay(RelayAddress),
     /// A collection of the tenant's own is defined, or a part of its definition is.
     Schema(Box<SchemaPart>),
     /// A statement of another version, or one that no version can read; it does not count.
@@ -200,6 +204,22 @@ pub struct Purge {
     pub reason: String,
 }
 
+/// A relay of the tenant is found at an address, or no longer.
+///
+/// Of several for one address the one of the higher-ranked signer counts, then the one with the
+/// higher version, then the one with the smaller item id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayAddress {
+    /// Where: a host or an address, and a port.
+    pub address: String,
+    /// Counts up with each statement about the address; the first is 1.
+    pub version: u32,
+    /// Whose address it is; nobody's once it is taken back.
+    pub relay: Option<DeviceId>,
+    /// When, by the clock of whoever says so.
+    pub at: Moment,
+}
+
 /// A part of the file by which a tenant defines a collection; most files are one part.
 ///
 /// A definition counts once one signer's parts of it are all there and come to its hash, and one of
@@ -245,6 +265,7 @@ impl Statement {
             Self::Adoption(_) => KIND_ADOPTION,
             Self::Pin(_) => KIND_PIN,
             Self::Purge(_) => KIND_PURGE,
+            Self::Relay(_) => KIND_RELAY,
             Self::Schema(_) => KIND_SCHEMA,
             Self::Unknown { kind, .. } => *kind,
         }
@@ -259,6 +280,7 @@ impl Statement {
             Self::Adoption(adoption) => encode(adoption),
             Self::Pin(pin) => encode(pin),
             Self::Purge(purge) => encode(purge.as_ref()),
+            Self::Relay(relay) => encode(relay),
             Self::Schema(part) => encode(part.as_ref()),
             Self::Unknown { body, .. } => body.clone(),
         }
@@ -282,6 +304,7 @@ impl Statement {
             KIND_PURGE => {
                 decode(body).filter(Purge::is_clean).map(|purge| Self::Purge(Box::new(purge)))
             }
+            KIND_RELAY => decode(body).filter(RelayAddress::is_clean).map(Self::Relay),
             KIND_SCHEMA => {
                 decode(body).filter(SchemaPart::is_clean).map(|part| Self::Schema(Box::new(part)))
             }
@@ -337,6 +360,13 @@ impl Revocation {
 impl Purge {
     fn is_clean(&self) -> bool {
         self.leaves.len() <= LEAVES_PER_ITEM_MAX && is_clean(&self.reason, 0, REASON_LENGTH_MAX)
+    }
+}
+
+impl RelayAddress {
+    /// What an address has to look like is for whoever dials it; here it must not garble a list.
+    fn is_clean(&self) -> bool {
+        self.address.is_ascii() && is_clean(&self.address, 1, ADDRESS_LENGTH_MAX)
     }
 }
 

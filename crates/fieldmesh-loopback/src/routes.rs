@@ -5,6 +5,7 @@ mod collections;
 mod conflicts;
 mod home;
 mod live;
+mod notices;
 mod records;
 
 use axum::Router;
@@ -97,7 +98,7 @@ const LIVE: &[&str] = &[
 
 /// Every endpoint.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    [about(), many(), one(), inbox()].into_iter().flatten().collect()
+    [about(), many(), one(), inbox(), notices()].into_iter().flatten().collect()
 }
 
 fn endpoint(
@@ -317,6 +318,39 @@ fn inbox() -> Vec<Endpoint> {
         .taking(&["id"])
         .sent("Resolution")
         .refusing(&[Kind::Refused, Kind::NotFound, Kind::Ambiguous, Kind::Invalid]),
+        endpoint(
+            ("post", "/v1/conflicts/{id}/verdict"),
+            "decide",
+            "Adopts or discards what is quarantined or was deleted and edited, or lists it again",
+            One("Conflict"),
+            || post(conflicts::decide),
+        )
+        .taking(&["id"])
+        .sent("NewVerdict")
+        .refusing(&[Kind::Refused, Kind::NotFound, Kind::Ambiguous, Kind::Invalid]),
+    ]
+}
+
+fn notices() -> Vec<Endpoint> {
+    use Answer::Many;
+    vec![
+        endpoint(
+            ("get", "/v1/notices"),
+            "notices",
+            "What others did with the work of the person of this device, the newest first",
+            Many("Notice"),
+            || get(notices::list),
+        )
+        .taking(&["all"]),
+        endpoint(
+            ("post", "/v1/notices/seen"),
+            "see",
+            "Marks notices as seen, on this device",
+            Many("Notice"),
+            || post(notices::see),
+        )
+        .sent("SeenNotices")
+        .refusing(&[Kind::NotFound, Kind::Ambiguous]),
     ]
 }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::claim::ClaimConnection;
 use crate::closed::{CloseCode, ClosedReason};
 use crate::connection::{Connection, Side};
 use crate::dial::{ByTcp, Call, DialError};
@@ -23,7 +24,7 @@ use crate::identity::{Identities, Identity, IdentityError, TenantIdentity};
 use crate::join::JoinConnection;
 use crate::lane;
 use crate::tcp::{self, Drivers};
-use crate::tls::{self, ALPN_JOIN, ALPN_PEER};
+use crate::tls::{self, ALPN_CLAIM, ALPN_JOIN, ALPN_PEER};
 use crate::wire::Wire;
 
 /// How long dialling one address may take.
@@ -90,6 +91,8 @@ pub enum Incoming {
     Peer(Connection),
     /// A device that wants to join one of our tenants.
     Join(JoinConnection),
+    /// Somebody who takes this relay into a tenant.
+    Claim(ClaimConnection),
 }
 
 /// The socket could not be opened.
@@ -501,6 +504,10 @@ pub(crate) fn judge(
         Some(ALPN_JOIN) => {
             let join = JoinConnection::new(wire.clone(), identity.tenant);
             join.map(Incoming::Join).ok_or_else(|| refuse(CloseCode::Protocol))
+        }
+        Some(ALPN_CLAIM) => {
+            let claim = ClaimConnection::new(wire.clone(), identity.tenant);
+            claim.map(Incoming::Claim).ok_or_else(|| refuse(CloseCode::Protocol))
         }
         Some(ALPN_PEER) => {
             let Some(certificate) = wire.certificate() else {

@@ -86,7 +86,7 @@ impl Endpoint {
         device_name: &str,
     ) -> Result<Granted, JoinError> {
         let anchor = Anchor::new(invitation.tenant, &invitation.authority);
-        let config = tls::join_config(anchor.clone())
+        let config = tls::join_config(anchor)
             .map_err(|error| DialError::Tls { detail: error.to_string() })?;
         let server_name = tls::server_name(&invitation.tag());
         let wire = self.connect(address, config, &server_name).await?;
@@ -96,18 +96,29 @@ impl Endpoint {
             .await
             .map_err(|_| JoinError::TimedOut { after: ANSWER_TIMEOUT })??;
         wire.close(CloseCode::Done, "");
-        let granted = match answer {
-            JoinAnswer::Granted(granted) => granted,
-            JoinAnswer::Refused(refusal) => return Err(JoinError::Refused(refusal)),
-        };
-        granted.check(invitation, &channel, keys)?;
-        let chain: Vec<CertificateDer<'_>> =
-            granted.chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
-        let (end_entity, intermediates) = chain.split_first().ok_or(JoinError::Certificate)?;
-        match anchor.verify(end_entity, intermediates) {
-            Ok(device) if device == keys.device() => Ok(granted),
-            Ok(_) | Err(_) => Err(JoinError::Certificate),
-        }
+        granted(answer, invitation, &channel, keys)
+    }
+}
+
+/// What an answer grants, once it is checked: proof, items, membership, certificate.
+pub(crate) fn granted(
+    answer: JoinAnswer,
+    invitation: &Invitation,
+    channel: &[u8; 32],
+    keys: &DeviceKeys,
+) -> Result<Granted, JoinError> {
+    let granted = match answer {
+        JoinAnswer::Granted(granted) => granted,
+        JoinAnswer::Refused(refusal) => return Err(JoinError::Refused(refusal)),
+    };
+    granted.check(invitation, channel, keys)?;
+    let chain: Vec<CertificateDer<'_>> =
+        granted.chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let (end_entity, intermediates) = chain.split_first().ok_or(JoinError::Certificate)?;
+    let anchor = Anchor::new(invitation.tenant, &invitation.authority);
+    match anchor.verify(end_entity, intermediates) {
+        Ok(device) if device == keys.device() => Ok(granted),
+        Ok(_) | Err(_) => Err(JoinError::Certificate),
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod backoff;
+pub mod claim;
 pub mod closed;
 pub mod connection;
 pub mod dial;
@@ -27,6 +28,7 @@ pub mod transport;
 mod wire;
 
 pub use backoff::Backoff;
+pub use claim::{ClaimConnection, ClaimLine};
 pub use closed::{CloseCode, ClosedReason};
 pub use connection::{Connection, ConnectionStats, Side};
 pub use dial::DialError;

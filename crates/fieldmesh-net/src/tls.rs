@@ -33,6 +33,8 @@ use crate::identity::{Identities, Identity};
 pub(crate) const ALPN_PEER: &[u8] = b"fieldmesh/1";
 /// The protocol of enrolment; it needs no client certificate and serves nothing else.
 pub(crate) const ALPN_JOIN: &[u8] = b"fieldmesh-join/1";
+/// The protocol by which a relay is taken into a tenant; it needs no client certificate either.
+pub(crate) const ALPN_CLAIM: &[u8] = b"fieldmesh-claim/1";
 
 const SERVER_NAME_SUFFIX: &str = ".fieldmesh";
 /// The moment at which certificates are judged, on every device alike.
@@ -114,7 +116,7 @@ pub(crate) fn server_config(
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(AcceptMembers(identities.clone())))
         .with_cert_resolver(Arc::new(AnswerTenant(identities.clone())));
-    tls.alpn_protocols = vec![ALPN_PEER.to_vec(), ALPN_JOIN.to_vec()];
+    tls.alpn_protocols = vec![ALPN_PEER.to_vec(), ALPN_JOIN.to_vec(), ALPN_CLAIM.to_vec()];
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(tls))
@@ -136,6 +138,11 @@ pub(crate) fn peer_config(identity: &Identity) -> Result<Arc<ClientConfig>, rust
 /// The configuration that dials to join.
 pub(crate) fn join_config(anchor: Anchor) -> Result<Arc<ClientConfig>, rustls::Error> {
     client_config(anchor, None, ALPN_JOIN)
+}
+
+/// The configuration that dials a relay with a claim.
+pub(crate) fn claim_config(anchor: Anchor) -> Result<Arc<ClientConfig>, rustls::Error> {
+    client_config(anchor, None, ALPN_CLAIM)
 }
 
 pub(crate) fn client_config(

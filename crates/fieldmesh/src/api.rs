@@ -5,6 +5,7 @@
 
 mod ask;
 mod backup;
+mod bulk;
 mod change;
 mod conflict;
 mod connectivity;
@@ -15,10 +16,12 @@ mod doctor;
 mod draft;
 mod duplicate;
 mod evict;
+mod notice;
 mod problem;
 mod purge;
 mod query;
 mod rekey;
+mod relay;
 mod remaking;
 mod report;
 mod safety;
@@ -29,8 +32,12 @@ pub use ask::{
     InviteOptions, NewRecord, Resolution, RevokeOptions, SyncOptions,
 };
 pub use backup::{BackupCheck, BackupOptions, BackupReport, RestoreReport};
+pub use bulk::{BulkChange, BulkEdit, BulkRefusal, BulkReport, BulkSeen};
 pub use change::{ChangeKind, ChangeReport, ChangesPage, ChangesQuery};
-pub use conflict::{CommentReport, EndReport, NewComment, SightReport};
+pub use conflict::{
+    CommentReport, DiscardReport, EndReport, LeftItem, NewComment, NewVerdict, ResolveAll,
+    ResolveAllReport, SettledItem, SightReport, Verdict,
+};
 pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,
     LinkClass, SyncNow, SyncProgress, SyncSettings, SyncSettingsChange,
@@ -44,10 +51,12 @@ pub use draft::{Draft, DraftChange};
 pub use duplicate::DuplicateReport;
 pub use evict::{Evict, EvictOptions, EvictReport, HeldMonth, KeptReport};
 pub use fieldmesh_net::Transport;
+pub use notice::{Notice, NoticeKind, SeenNotices};
 pub use problem::{Class, Problem};
 pub use purge::{PurgeOptions, PurgeReport, PurgedRecord};
-pub use query::{BulkChange, BulkEdit, BulkRefusal, BulkReport, ListQuery, LiveEvent, Page};
+pub use query::{ListQuery, LiveEvent, Page};
 pub use rekey::{RekeyOptions, RekeyReport};
+pub use relay::{RelayOptions, RelayReport, RelayState};
 pub use remaking::Remaking;
 pub use report::{
     AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,

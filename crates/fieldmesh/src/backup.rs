@@ -95,6 +95,11 @@ impl Opened {
         home::key_of(sealed(path)?.opener(), path, unlock)
     }
 
+    /// Fails where what opens the backup in `path` is not sound.
+    pub(crate) fn check_opener(path: &Path) -> Result<(), Error> {
+        home::check_opener(sealed(path)?.opener(), path)
+    }
+
     /// Tells one entry from another.
     pub(crate) fn hash(entry: &Entry) -> [u8; 32] {
         *blake3::Hasher::new().update(&[entry.kind]).update(&entry.bytes).finalize().as_bytes()

@@ -131,6 +131,27 @@ pub enum Error {
         /// What it reads as now.
         version: String,
     },
+    /// Other records would change than whoever asks has looked at: look again, then decide.
+    #[error(
+        "{found} records would change, and {expected} were expected; nothing was written: look again"
+    )]
+    Unexpected {
+        /// How many were expected.
+        expected: u64,
+        /// How many it would be.
+        found: u64,
+    },
+    /// Other than so many conflicts would be settled.
+    #[error(
+        "conflicts that would be settled: {found}, expected: {expected}; nothing was written: look \
+         again"
+    )]
+    UnexpectedItems {
+        /// How many were expected.
+        expected: u64,
+        /// How many it would be.
+        found: u64,
+    },
     /// Nothing has this id or name.
     #[error("there is no {kind} {name:?}")]
     NotFound {
@@ -273,6 +294,8 @@ impl Error {
             | Self::Schema { .. }
             | Self::Taken { .. }
             | Self::Stale { .. }
+            | Self::Unexpected { .. }
+            | Self::UnexpectedItems { .. }
             | Self::Condition { .. }
             | Self::Shape { .. }
             | Self::Import { .. } => Class::Invalid,

@@ -3,6 +3,7 @@
 //! ```text
 //! home/profile     what opens the home: the data key, wrapped, see `profile`
 //! home/identity    device seed, authority if it is held here, certificates; sealed with the key
+//! home/*.copy      the second copies of both, see `second`
 //! home/joining     the key of a device that asked to join and has no answer so far; sealed
 //! home/store/      log and view
 //! home/port        the port listened on last, so that remembered addresses stay good
@@ -13,12 +14,13 @@ mod erase;
 mod keyring;
 mod profile;
 mod rekey;
+mod second;
 mod secret;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use fieldmesh_identity::{Authority, DeviceKeys, Seed};
 use fieldmesh_model::{TenantId, UserId};
@@ -31,6 +33,7 @@ use crate::clock;
 use crate::error::{Error, with_causes};
 
 use self::profile::{Profile, Unreadable};
+pub(crate) use self::second::Mended;
 pub use self::secret::{NewSecret, is_remembered};
 pub(crate) use self::secret::{change, check, forget, remember};
 
@@ -96,6 +99,8 @@ impl Identity {
 pub(crate) struct Home {
     pub(crate) folder: PathBuf,
     keys: RwLock<DataKeys>,
+    /// What was found lost or damaged of its files and is mended.
+    mended: OnceLock<Vec<Mended>>,
 }
 
 /// Whether `folder` holds a home.
@@ -103,8 +108,8 @@ pub(crate) struct Home {
 /// One that has erased itself is none, whatever is left of it.
 pub fn exists(folder: &Path) -> bool {
     !erase::has_begun(folder)
-        && folder.join(PROFILE_FILE).is_file()
-        && folder.join(IDENTITY_FILE).is_file()
+        && second::is_there(folder, PROFILE_FILE)
+        && second::is_there(folder, IDENTITY_FILE)
 }
 
 /// Whether the home in `folder` is unlocked by a passphrase; otherwise a key file does.
@@ -147,7 +152,7 @@ impl Home {
     }
 
     fn unlocked(folder: &Path, keys: DataKeys) -> Self {
-        Self { folder: folder.into(), keys: RwLock::new(keys) }
+        Self { folder: folder.into(), keys: RwLock::new(keys), mended: OnceLock::new() }
     }
 
     /// The keys of everything in it.
@@ -159,7 +164,7 @@ impl Home {
     pub(crate) fn open(folder: &Path, unlock: &Unlock) -> Result<Self, Error> {
         erase::check(folder)?;
         let profile = Profile::read(folder)?;
-        if !folder.join(IDENTITY_FILE).is_file() {
+        if !second::is_there(folder, IDENTITY_FILE) {
             return Err(not_whole(folder, IDENTITY_FILE));
         }
         Ok(Self::unlocked(folder, profile.open(unlock)?))
@@ -210,9 +215,10 @@ impl Home {
             // It opens nothing else; where the user named another key file, there is none.
             let _ = fs::remove_file(path);
         }
-        for name in [JOINING_FILE, PROFILE_FILE] {
-            if let Err(error) = fs::remove_file(self.folder.join(name)) {
-                tracing::debug!(name, %error, "left behind by a join");
+        let files = [JOINING_FILE, PROFILE_FILE].map(|name| self.folder.join(name));
+        for path in files.into_iter().chain([second::path(&self.folder, PROFILE_FILE)]) {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %path.display(), %error, "left behind by a join");
             }
         }
         // Only if nothing else is in it.
@@ -230,8 +236,7 @@ impl Home {
     pub(crate) fn key_and_opener(&self) -> Result<(DataKey, Vec<u8>), Error> {
         // A rekey changes both under this lock.
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let opener = fs::read(self.folder.join(PROFILE_FILE))
-            .map_err(|source| folder_error(&self.folder, source))?;
+        let opener = Profile::bytes(&self.folder)?;
         Ok((keys.current().clone(), opener))
     }
 
@@ -246,18 +251,16 @@ impl Home {
         let sealed =
             self.keys().current().seal(IDENTITY_PURPOSE, &bytes).map_err(|error| locked(&error));
         bytes.zeroize();
-        write_durably(&self.folder.join(IDENTITY_FILE), &sealed?)
+        second::write(&self.folder, IDENTITY_FILE, &sealed?)
     }
 
     pub(crate) fn read_identity(&self) -> Result<Identity, Error> {
         let path = self.folder.join(IDENTITY_FILE);
-        let sealed = fs::read(&path).map_err(|source| folder_error(&self.folder, source))?;
-        let keys = self.keys();
-        let mut opening = std::iter::once(keys.current()).chain(keys.before());
-        opening
-            .find_map(|key| key.unseal(IDENTITY_PURPOSE, &sealed))
-            .and_then(|bytes| postcard::from_bytes(&bytes).ok())
-            .ok_or_else(|| Error::Store {
+        if let Some(identity) = self.sealed_identity().and_then(|sealed| self.unseal(&sealed)) {
+            return Ok(identity);
+        }
+        fs::read(&path).map_err(|source| folder_error(&self.folder, source)).and_then(|_| {
+            Err(Error::Store {
                 reason: format!(
                     "{} is damaged, or the `profile` beside it is of another home; put the file \
                      back from a copy of the home, make a home of a backup elsewhere with \
@@ -265,6 +268,29 @@ impl Home {
                     path.display()
                 ),
             })
+        })
+    }
+
+    /// The sealed identity: that of its file, or of the second copy where that cannot be read.
+    fn sealed_identity(&self) -> Option<Vec<u8>> {
+        let is_sound = |sealed: &Vec<u8>| self.unseal(sealed).is_some();
+        let file = fs::read(self.folder.join(IDENTITY_FILE));
+        match file {
+            // It may be whole, and newer than the copy.
+            Err(error) if !second::is_lost(&self.folder.join(IDENTITY_FILE), &error) => None,
+            file => file
+                .ok()
+                .filter(is_sound)
+                .or_else(|| second::read(&self.folder, IDENTITY_FILE).filter(is_sound)),
+        }
+    }
+
+    fn unseal(&self, sealed: &[u8]) -> Option<Identity> {
+        let keys = self.keys();
+        let mut opening = std::iter::once(keys.current()).chain(keys.before());
+        opening
+            .find_map(|key| key.unseal(IDENTITY_PURPOSE, sealed))
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok())
     }
 
     /// The port listened on last.
@@ -344,6 +370,11 @@ pub(crate) fn key_of(opener: &[u8], path: &Path, unlock: &Unlock) -> Result<Data
     Ok(profile_of(opener, path)?.open(unlock)?.current().clone())
 }
 
+/// Fails where what a backup says in the open for [`key_of`] is not sound.
+pub(crate) fn check_opener(opener: &[u8], path: &Path) -> Result<(), Error> {
+    profile_of(opener, path).map(drop)
+}
+
 /// Whether the home that wrote the backup in `path` is unlocked by a passphrase.
 pub(crate) fn opener_needs_passphrase(opener: &[u8], path: &Path) -> Result<bool, Error> {
     let profile = profile_of(opener, path)?;
@@ -414,9 +445,11 @@ fn set_aside(folder: &Path) -> Result<(), Error> {
         }
         Ok(_) | Err(_) => {}
     }
+    let copies = [PROFILE_FILE, IDENTITY_FILE].map(|name| second::path(folder, name));
     let left: Vec<PathBuf> = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE, STORE_FOLDER]
         .into_iter()
         .map(|name| folder.join(name))
+        .chain(copies)
         .filter(|path| path.exists())
         .collect();
     if left.is_empty() {

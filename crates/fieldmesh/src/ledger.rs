@@ -25,12 +25,16 @@ mod live;
 mod membership;
 mod mend;
 mod names;
+mod notices;
 mod past;
 mod purge;
 mod query;
 mod record;
+mod refused;
+mod relays;
 mod remaking;
 mod reports;
+mod resolve_all;
 mod revoke;
 mod safety;
 mod schemas;
@@ -39,6 +43,7 @@ mod sweep;
 mod travel;
 mod unproven;
 mod upkeep;
+mod verdict;
 mod verify;
 mod write;
 mod written;
@@ -53,6 +58,7 @@ use fieldmesh_identity::policy::Unheard;
 use fieldmesh_identity::{Item, Member, Policy};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DeviceId, DocumentId, Epoch, Filter, Moment, UserId};
+use fieldmesh_replica::Input;
 use fieldmesh_store::{Direction, KeyRange, Place, Store, Tree, View};
 
 use crate::author::{Author, Unsealed, priority_of};
@@ -62,7 +68,7 @@ use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
 use crate::harm::Harms;
 use crate::home::Identity;
-use crate::mesh::Mesh;
+use crate::mesh::{Call, Mesh};
 use crate::places::Places;
 use crate::projection::fact_key;
 use crate::projector::Projector;
@@ -77,6 +83,7 @@ pub(crate) use self::membership::revoker;
 pub(crate) use self::mend::Seen;
 pub(crate) use self::past::Past;
 pub(crate) use self::query::Names;
+pub(crate) use self::relays::{RELAY_ADDRESSES_MAX, dialled_relays, is_relay, signer_of_address};
 pub use self::written::{NOTE_SIZE_MAX, NewDocument, Write};
 
 /// How long a read waits for what others have sent a moment ago.
@@ -97,6 +104,8 @@ pub(crate) struct Ledger {
     desk: Mutex<Desk>,
     /// Held while an invitation is issued or used.
     enrolment: Mutex<()>,
+    /// Held while a policy item becomes durable and comes into force.
+    saying: Mutex<()>,
     mesh: OnceLock<Mesh>,
     /// The part of the tenant's records that is exchanged.
     pub(crate) only: Filter,
@@ -114,6 +123,7 @@ pub(crate) struct Ledger {
     gateway: Mutex<()>,
     /// Held by whoever changes or submits drafts.
     drafts: Mutex<()>,
+    told: Mutex<notices::Told>,
 }
 
 /// What is locked while a local change is built.
@@ -193,6 +203,7 @@ impl Ledger {
             policy,
             desk: Mutex::new(desk),
             enrolment: Mutex::new(()),
+            saying: Mutex::default(),
             mesh: OnceLock::new(),
             only,
             keeping: evict::Keeping::new(since, &known),
@@ -205,6 +216,7 @@ impl Ledger {
             naming: Mutex::default(),
             gateway: Mutex::default(),
             drafts: Mutex::default(),
+            told: Mutex::default(),
         })
     }
 
@@ -386,8 +398,19 @@ impl Ledger {
         Ok(items)
     }
 
-    /// Writes a policy item made here, durably, and lets it count.
+    /// Writes a policy item made here, durably, lets it count, and has everybody connected told.
     pub(crate) fn add_item(&self, item: &Item) -> Result<(), Error> {
+        // One by one: the policy of the later item would else be replaced by that of the earlier.
+        let _alone = self.saying.lock().expect("no holder of this lock panics");
+        self.let_count(item)?;
+        // Here, and not where it was asked for: whoever asked may have gone away meanwhile.
+        if let Some(mesh) = self.mesh.get() {
+            mesh.urgent(Call::Input(Input::LocalItem { item: item.clone() }));
+        }
+        Ok(())
+    }
+
+    fn let_count(&self, item: &Item) -> Result<(), Error> {
         // Without room it would be dropped everywhere without a word. A signer who is not known may
         // become so by an item that follows.
         let verdict = self.policy().admits(item);
@@ -402,8 +425,11 @@ impl Ledger {
             self.projector.wait_noted(*place)?;
         }
         let items = self.policy_items()?;
-        let policy = Arc::new(Policy::evaluate(self.identity.tenant, &items));
-        *self.policy.write().expect("no holder of this lock panics") = policy;
+        let policy = Policy::evaluate(self.identity.tenant, &items);
+        match self.mesh.get() {
+            Some(mesh) => mesh.publish_own(item, policy),
+            None => *self.policy.write().expect("no holder of this lock panics") = Arc::new(policy),
+        }
         // It may have decided which of two changes counts.
         self.projector.wake();
         Ok(())

@@ -40,5 +40,6 @@ pub use collection::{Collection, Query, Stored, Typed};
 pub use error::Error;
 pub use fieldmesh_model::{DeviceId, DocumentId, Moment, Role, UserId, Value};
 pub use node::{
-    Builder, Dormant, Listener, LiveQuery, Node, RunOptions, Snapshot, TenantOptions, Wake,
+    Builder, BulkPreview, ClaimCall, ClaimHandler, Dormant, Listener, LiveQuery, Node, RunOptions,
+    Snapshot, TenantOptions, Wake,
 };

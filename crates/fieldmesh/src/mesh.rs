@@ -11,18 +11,19 @@ mod mending;
 mod news;
 mod outbox;
 mod perform;
+mod published;
 mod raising;
 mod refusals;
 mod tally;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fieldmesh_batch::{Chain, Gap};
-use fieldmesh_identity::{DeviceKeys, Policy};
+use fieldmesh_identity::{DeviceKeys, Item, Policy};
 use fieldmesh_model::{BatchId, DeviceId, Filter, Moment, Scope};
 use fieldmesh_net::{Connection, Transport};
 use fieldmesh_replica::{Event, Fork, Input, LinkId, LinkStats, Proof, Replica};
@@ -128,8 +129,6 @@ pub(crate) struct Snapshot {
     pub(crate) batches: u64,
     pub(crate) links: Vec<LinkState>,
     pub(crate) tally: Tally,
-    /// Batches that are kept and do not count.
-    pub(crate) aside: u64,
     /// At most [`LISTED_MAX`] places of chains that hold two batches.
     pub(crate) forks: Vec<Fork>,
     /// At most [`LISTED_MAX`] chains of which batches are missing.
@@ -190,6 +189,8 @@ pub(crate) struct Mesh {
     events: broadcast::Sender<MeshEvent>,
     news: tokio::sync::watch::Sender<News>,
     policy: Arc<std::sync::RwLock<Arc<Policy>>>,
+    /// Policy items that were made here and that the replica may not have heard of.
+    unheard: Arc<Mutex<Vec<Item>>>,
     /// Grows whenever a batch may be at another number of places than before.
     proofs: Arc<AtomicU64>,
     marks: Arc<Marks>,
@@ -222,6 +223,7 @@ impl Mesh {
             events,
             news,
             policy,
+            unheard: Arc::default(),
             proofs: Arc::default(),
             marks: Arc::default(),
             freights: Freights::default(),
@@ -452,6 +454,9 @@ impl MeshTask {
             Call::Input(input) => {
                 self.tally.count(&input);
                 self.notice(&input);
+                if let Input::LocalItem { item } = &input {
+                    self.mesh.heard(item);
+                }
                 let is_news = matches!(input, Input::LocalBatch { .. });
                 self.feed(input);
                 if is_news {
@@ -570,7 +575,6 @@ impl MeshTask {
                 })
                 .collect(),
             tally: self.tally.clone(),
-            aside: self.replica.quarantine_len() as u64,
             forks: self.replica.forks().take(LISTED_MAX).collect(),
             gaps: self.replica.gaps().take(LISTED_MAX).collect(),
             watch: self.watch.clone(),

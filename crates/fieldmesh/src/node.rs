@@ -5,6 +5,8 @@
 
 mod backup;
 mod builder;
+mod bulk;
+mod claim;
 mod connectivity;
 mod contacts;
 mod contents;
@@ -21,10 +23,12 @@ mod listener;
 mod live;
 mod mender;
 mod notes;
+mod notices;
 mod open;
 mod purge;
 mod query;
 mod rekey;
+mod relays;
 mod report;
 mod schema;
 mod scrub;
@@ -43,8 +47,9 @@ use fieldmesh_store::CloseError;
 use tokio::task::JoinSet;
 
 use crate::api::{
-    Choice, ConflictQuery, ConflictReport, Edits, ExportQuery, ImportOptions, ImportReport,
-    ListQuery, NewRecord, Progress, Record, Remaking, Resolution, Revision, VerifyReport,
+    ConflictQuery, ConflictReport, Edits, ExportQuery, ImportOptions, ImportReport, ListQuery,
+    NewRecord, Progress, Record, Remaking, Resolution, ResolveAll, ResolveAllReport, Revision,
+    Verdict, VerifyReport,
 };
 use crate::error::{Error, with_causes};
 use crate::home::Home;
@@ -53,6 +58,8 @@ use crate::mesh::{Call, Mesh, MeshEvent};
 use crate::projector::ProjectorThread;
 
 pub use self::builder::{Builder, TenantOptions};
+pub use self::bulk::BulkPreview;
+pub use self::claim::{ClaimCall, ClaimHandler};
 pub use self::dormant::{Dormant, Wake};
 pub use self::keeper::RunOptions;
 pub use self::listener::Listener;
@@ -122,6 +129,8 @@ struct Inner {
     owns_listener: bool,
     /// Whether the node keeps its connections by itself.
     is_running: AtomicBool,
+    /// Whether it dials relays because the tenant's admins have signed where they are.
+    dials_signed: AtomicBool,
     /// One sync at a time: a second one waits and then finds little to do.
     syncing: tokio::sync::Mutex<()>,
     tasks: Mutex<JoinSet<()>>,
@@ -317,17 +326,26 @@ impl Node {
         self.blocking_on_all(move |ledger| ledger.settle_conflict(&id, &resolution)).await
     }
 
-    /// Settles every open item that `query` gives by the same choice.
+    /// Adopts or discards what is quarantined, or a deleted record that somebody edited meanwhile;
+    /// gives the item as it is then. Only what was quarantined is discarded on this device alone;
+    /// all else is so on every device.
     ///
     /// # Errors
     ///
-    /// The first item that cannot be settled; those before it are.
-    pub async fn resolve_all(
-        &self,
-        query: ConflictQuery,
-        choice: Choice,
-    ) -> Result<Vec<Record>, Error> {
-        self.blocking_on_all(move |ledger| ledger.settle_conflicts(&query, &choice)).await
+    /// [`Error::NotAllowed`] says who may; [`Error::Usage`] where the verdict does not fit.
+    pub async fn decide(&self, id: &str, verdict: Verdict) -> Result<ConflictReport, Error> {
+        let id = id.to_owned();
+        self.blocking_on_all(move |ledger| ledger.decide(&id, verdict)).await
+    }
+
+    /// Settles every open item that a query gives by the same choice, or shows what that would do.
+    /// What cannot be settled so is told and left; the others are settled all the same.
+    ///
+    /// # Errors
+    ///
+    /// The kind is not known, or none of its items has sides.
+    pub async fn resolve_all(&self, all: ResolveAll) -> Result<ResolveAllReport, Error> {
+        self.blocking_on_all(move |ledger| ledger.settle_conflicts(&all)).await
     }
 
     /// Checks every frame, signature and record of the home.

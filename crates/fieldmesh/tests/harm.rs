@@ -70,12 +70,67 @@ async fn two_people_invited_at_once_do_not_become_one() {
     lead.shutdown().await.unwrap();
 }
 
+/// Removes a file of a home and its second copy.
+fn remove_both(home: &std::path::Path, name: &str) {
+    std::fs::remove_file(home.join(name)).unwrap();
+    std::fs::remove_file(home.join(format!("{name}.copy"))).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_whose_profile_or_identity_is_damaged_or_lost_stays_who_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("lead");
+    tenant(home.clone()).await.shutdown().await.unwrap();
+    for name in ["profile", "identity", "profile.copy", "identity.copy"] {
+        let path = home.join(name);
+        let before = std::fs::read(&path).unwrap();
+        for at in [Some(0), Some(4), Some(before.len() / 2), Some(before.len() - 1), None] {
+            match at {
+                Some(at) => {
+                    let mut damaged = before.clone();
+                    damaged[at] ^= 4;
+                    std::fs::write(&path, damaged).unwrap();
+                }
+                None => std::fs::remove_file(&path).unwrap(),
+            }
+            assert!(fieldmesh::home::exists(&home));
+            let node = Node::builder(&home).passphrase("one").open().await.unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), before, "{name} byte {at:?}");
+            let report = node.doctor().await.unwrap();
+            let told = report.findings.iter().filter(|it| it.kind == "home-file").count();
+            // Who never had a copy is told nothing.
+            let is_copy = name.ends_with(".copy");
+            assert_eq!(told, usize::from(at.is_some() || !is_copy), "{name} byte {at:?}");
+            assert!(!report.open, "{report:?}");
+            node.shutdown().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_an_older_program_left_behind_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("lead");
+    tenant(home.clone()).await.shutdown().await.unwrap();
+    let copy = home.join("profile.copy");
+    let before = std::fs::read(&copy).unwrap();
+    let new = fieldmesh::home::NewSecret::Passphrase("two".into());
+    Node::builder(&home).passphrase("one").change_secret(&new).unwrap();
+    let after = std::fs::read(&copy).unwrap();
+    assert_ne!(before, after, "what the passphrase before opens is gone");
+    std::fs::write(&copy, &before).unwrap();
+    let refused = Node::builder(&home).passphrase("one").open().await.err().unwrap();
+    assert!(matches!(refused, fieldmesh::Error::Locked { .. }), "{refused}");
+    Node::builder(&home).passphrase("two").open().await.unwrap().shutdown().await.unwrap();
+    assert_eq!(std::fs::read(&copy).unwrap(), after);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_home_whose_identity_file_is_lost_keeps_its_key_and_its_store() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("lead");
     tenant(home.clone()).await.shutdown().await.unwrap();
-    std::fs::remove_file(home.join("identity")).unwrap();
+    remove_both(&home, "identity");
     let refused = Node::builder(&home).passphrase("one").open().await.err().unwrap();
     assert_eq!(refused.problem().class, Class::Store);
     assert!(refused.to_string().contains("identity"), "{refused}");
@@ -96,6 +151,7 @@ async fn a_home_whose_profile_is_lost_is_not_taken_for_none() {
     tenant(home.clone()).await.shutdown().await.unwrap();
     let (profile, kept) = (home.join("profile"), folder.path().join("profile"));
     std::fs::rename(&profile, &kept).unwrap();
+    std::fs::remove_file(home.join("profile.copy")).unwrap();
     let assert_told = |refused: fieldmesh::Error| {
         assert_eq!(refused.class(), Class::Store);
         let words = refused.to_string();

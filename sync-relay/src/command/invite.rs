@@ -42,7 +42,9 @@ async fn here(
 ) -> Result<(), Failure> {
     let mut signals = problem::signals()?;
     let port = context.open_port().await?.port;
-    let relay = Relay::open(data, Some(port), context.settings.open_tenants_max).await?;
+    let settings = context.settings;
+    let known = settings.http.tenants.clone();
+    let relay = Relay::open(data, Some(port), settings.open_tenants_max, known).await?;
     let result = serve(context, args, options, &relay, &mut signals).await;
     let closed = relay.shutdown().await;
     result?;

@@ -88,7 +88,8 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
         ports.http.local_addr().map_err(|error| problem::failed(error.to_string()))?;
     let operations_address =
         ports.operations.as_ref().and_then(|operations| operations.local_addr().ok());
-    let relay = Relay::open(data, Some(port), settings.open_tenants_max).await?;
+    let known = settings.http.tenants.clone();
+    let relay = Relay::open(data, Some(port), settings.open_tenants_max, known).await?;
     let socket =
         Socket::bind(crate::PROGRAM, relay.data()).map_err(|error| cannot_serve(&error))?;
     let ready = Ready {

@@ -323,6 +323,8 @@ fn open(path: &Path) -> Result<File, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use fieldmesh_store::KeyFile;
 
     use super::*;
@@ -334,7 +336,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = DataFolder::take(&folder.path().join("data")).unwrap();
         KeyFile::create(&data.key_file()).unwrap();
-        let relay = Relay::open(data, None, 1).await.unwrap();
+        let relay = Relay::open(data, None, 1, BTreeMap::new()).await.unwrap();
         let options = |name: &str| ArchiveOptions {
             file: folder.path().join(name),
             since: None,

@@ -1,6 +1,6 @@
 //! The tenants of a relay as requests name them, and what executes their commands.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fieldmesh_dialect::Dialects;
@@ -27,32 +27,33 @@ pub(crate) struct Known {
 /// The tenants of a relay.
 pub(crate) struct Directory {
     relay: Relay,
-    /// By slug, or by the end of the id.
-    known: BTreeMap<String, Known>,
 }
 
 impl Directory {
-    pub(crate) const fn new(relay: Relay, known: BTreeMap<String, Known>) -> Self {
-        Self { relay, known }
-    }
-
-    fn said_of(&self, slot: &Slot) -> Option<&Known> {
-        let by_slug = || self.known.get(&slot.tenant.slug);
-        self.known.get(&slot.tenant.tenant.short()).or_else(by_slug)
+    pub(crate) const fn new(relay: Relay) -> Self {
+        Self { relay }
     }
 
     fn is_called(&self, slot: &Slot, name: &str) -> bool {
         slot.tenant.slug == name
             || slot.tenant.tenant.short() == name
-            || self.said_of(slot).is_some_and(|known| known.aliases.contains(name))
+            || self.relay.said_of(slot).is_some_and(|known| known.aliases.contains(name))
     }
 
     fn describe(&self, slot: &Slot) -> Tenant {
-        let said = self.said_of(slot);
+        let said = self.relay.said_of(slot);
         let mut aliases = said.map(|known| known.aliases.clone()).unwrap_or_default();
         aliases.extend([slot.tenant.slug.clone(), slot.tenant.tenant.short()]);
         let dialects = said.map_or_else(Dialects::all, |known| known.dialects.clone());
         Tenant { id: slot.tenant.tenant, aliases, dialects }
+    }
+}
+
+impl Relay {
+    /// What the operator says of a tenant.
+    pub(super) fn said_of(&self, slot: &Slot) -> Option<&Known> {
+        let known = &self.inner.known;
+        known.get(&slot.tenant.tenant.short()).or_else(|| known.get(&slot.tenant.slug))
     }
 }
 

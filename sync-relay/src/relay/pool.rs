@@ -66,25 +66,16 @@ impl Pool {
         Node::builder(home).key_file(&self.inner.key_file).forward_only()
     }
 
-    /// Takes in the tenants of `homes`; gives those that cannot be served, and why.
-    ///
-    /// # Errors
-    ///
-    /// Two homes hold the same tenant.
-    pub(super) async fn add_all(
-        &self,
-        homes: Vec<PathBuf>,
-    ) -> Result<Vec<(PathBuf, Problem)>, Problem> {
+    /// Takes in the tenants of `homes`; gives the homes that cannot be served, and why: of two that
+    /// hold the same tenant the second.
+    pub(super) async fn add_all(&self, homes: Vec<PathBuf>) -> Vec<(PathBuf, Problem)> {
         let mut broken = Vec::new();
         for home in homes {
-            match self.look(&home).await {
-                Ok(dormant) => {
-                    self.add_looked_at(home, &dormant).await?;
-                }
-                Err(problem) => broken.push((home, problem)),
+            if let Err(problem) = self.add_home(home.clone()).await {
+                broken.push((home, problem));
             }
         }
-        Ok(broken)
+        broken
     }
 
     /// Takes in one more tenant.
@@ -93,17 +84,10 @@ impl Pool {
     ///
     /// Its home cannot be opened, or another one holds the same tenant.
     pub(super) async fn add_home(&self, home: PathBuf) -> Result<Arc<Slot>, Problem> {
-        let dormant = self.look(&home).await?;
-        self.add_looked_at(home, &dormant).await
-    }
-
-    async fn add_looked_at(&self, home: PathBuf, dormant: &Dormant) -> Result<Arc<Slot>, Problem> {
+        let looked = self.builder(&home).look().await;
+        let dormant = looked.map_err(|error| error.problem())?;
         let fleet = self.read_book(&home).await;
-        self.add(Slot::new(home, dormant, fleet), dormant)
-    }
-
-    async fn look(&self, home: &Path) -> Result<Dormant, Problem> {
-        self.builder(home).look().await.map_err(|error| error.problem())
+        self.add(Slot::new(home, &dormant, fleet), &dormant)
     }
 
     fn add(&self, slot: Slot, dormant: &Dormant) -> Result<Arc<Slot>, Problem> {
@@ -119,7 +103,11 @@ impl Pool {
             let (pool, slot) = (Arc::downgrade(&self.inner), Arc::downgrade(&slot));
             let wake = move || wake(pool.clone(), slot.clone());
             let added = listener.add_dormant(dormant, Arc::new(move || Box::pin(wake())));
-            added.map_err(|error| error.problem())?;
+            if let Err(error) = added {
+                let mut slots = self.inner.slots.write().unwrap_or_else(PoisonError::into_inner);
+                slots.remove(&tenant);
+                return Err(error.problem());
+            }
         }
         Ok(slot)
     }
@@ -186,7 +174,8 @@ impl Pool {
         };
         let node = builder.listener(listener.clone()).open().await;
         let node = node.map_err(|error| error.problem())?;
-        let options = RunOptions { mdns: false, ..RunOptions::default() };
+        // What a tenant's admin signs does not say where the operator's machine connects to.
+        let options = RunOptions { mdns: false, dials_signed: false, ..RunOptions::default() };
         node.run(options).await.map_err(|error| error.problem())?;
         Ok(node)
     }

@@ -158,7 +158,8 @@ pub(super) async fn vitals(node: &Node) -> Result<Vitals, String> {
 /// The one of `tenants` that another home holds too.
 pub(super) fn doubled(slot: &Slot, other: &Slot) -> Problem {
     problem::store(format!(
-        "{} holds tenant {}, and so does {}; take one of them away",
+        "{} holds tenant {}, and so does {}, which is served; move one of them out of the data \
+         folder",
         slot.home.display(),
         slot.tenant.tenant.short(),
         other.home.display()

@@ -1,10 +1,12 @@
 //! Which tenant a name means, and how a new one comes to be.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fieldmesh::api::{Problem, TenantReport};
 use fieldmesh::{Builder, Node, TenantOptions};
 use fieldmesh_identity::Invitation;
+use fieldmesh_model::TenantId;
 
 use super::pool::Pool;
 use super::slot::Slot;
@@ -58,14 +60,45 @@ pub(super) fn find(slots: &[Arc<Slot>], name: &str) -> Result<Arc<Slot>, Problem
     Ok(Arc::clone(&slots[index]))
 }
 
+/// How a tenant is called.
+pub(super) struct Called {
+    id: TenantId,
+    names: BTreeSet<String>,
+}
+
+impl Called {
+    /// As `names` says, whatever its letters' case.
+    pub(super) fn new<'a>(id: TenantId, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let names = names.into_iter().map(|name| name.trim().to_lowercase());
+        Self { id, names: names.chain([id.short()]).collect() }
+    }
+
+    pub(super) fn of(tenant: &TenantReport) -> Self {
+        Self::new(tenant.tenant, [tenant.slug.as_str(), &tenant.name])
+    }
+
+    /// The same, with what the operator calls it besides.
+    pub(super) fn with(mut self, aliases: &BTreeSet<String>) -> Self {
+        self.names.extend(aliases.iter().cloned());
+        self
+    }
+
+    fn is_meant(&self, wanted: &str) -> bool {
+        let is_end = wanted.len() >= SUFFIX_LENGTH_MIN && self.id.to_string().ends_with(wanted);
+        is_end || self.names.contains(wanted)
+    }
+
+    /// Whether a name of one of the two means the other one as well.
+    pub(super) fn can_be_taken_for(&self, other: &Self) -> bool {
+        self.names.iter().any(|name| other.is_meant(name))
+            || other.names.iter().any(|name| self.is_meant(name))
+    }
+}
+
 fn find_among(tenants: &[TenantReport], name: &str) -> Result<usize, Problem> {
     let wanted = name.trim().to_lowercase();
-    let is_meant = |tenant: &TenantReport| {
-        tenant.slug == wanted
-            || tenant.name.to_lowercase() == wanted
-            || (wanted.len() >= SUFFIX_LENGTH_MIN && tenant.tenant.to_string().ends_with(&wanted))
-    };
-    let found: Vec<usize> = (0..tenants.len()).filter(|index| is_meant(&tenants[*index])).collect();
+    let is_meant = |index: &usize| Called::of(&tenants[*index]).is_meant(&wanted);
+    let found: Vec<usize> = (0..tenants.len()).filter(is_meant).collect();
     match found.as_slice() {
         [index] => Ok(*index),
         [] => Err(problem::not_found(format!(
@@ -85,7 +118,7 @@ fn find_among(tenants: &[TenantReport], name: &str) -> Result<usize, Problem> {
 #[cfg(test)]
 mod tests {
     use fieldmesh::api::Class;
-    use fieldmesh_model::{DeviceId, TenantId};
+    use fieldmesh_model::DeviceId;
 
     use super::*;
 
@@ -98,6 +131,25 @@ mod tests {
             device: DeviceId::from_bytes([0; 32]),
             device_name: String::new(),
         }
+    }
+
+    #[test]
+    fn who_is_called_like_another_tenant_in_any_way_is_noticed() {
+        let aliases = BTreeSet::from(["acme".to_owned()]);
+        let here = Called::of(&tenant(0xa1, "Gulf Crew", "gulf-crew")).with(&aliases);
+        for (name, slug) in [
+            ("Gulf crew!", "gulf-crew"),
+            ("gulf CREW", "g"),
+            ("Acme", "acme"),
+            ("A1A1A1A1", "a1a1a1a1"),
+            ("a1a1", "a1a1"),
+        ] {
+            let other = Called::of(&tenant(0xb2, name, slug));
+            assert!(here.can_be_taken_for(&other) && other.can_be_taken_for(&here), "{name}");
+        }
+        let beef = Called::of(&tenant(0xb2, "B2B2", "b2b2"));
+        assert!(beef.can_be_taken_for(&Called::new(TenantId::from_bytes([0xb2; 32]), [])));
+        assert!(!here.can_be_taken_for(&Called::of(&tenant(0xb2, "Gulf Two", "gulf-two"))));
     }
 
     #[test]

@@ -168,8 +168,10 @@ async fn a_tenant_that_cannot_be_opened_is_reported_and_the_others_are_served() 
     let create = async |name| command(&data, &["--json", "tenant", "create", name]).await.json();
     let broken = create("Gulf Crew").await.remove(0)["short"].as_str().unwrap().to_owned();
     create("Permian West").await;
-    let identity = data.join("tenants").join(&broken).join("identity");
-    std::fs::write(&identity, "not an identity").unwrap();
+    for name in ["identity", "identity.copy"] {
+        let path = data.join("tenants").join(&broken).join(name);
+        std::fs::write(path, "not an identity").unwrap();
+    }
     let relay = Relay::start(&data).await;
     assert_eq!(relay.ready["tenants"], 1);
     let (status, reason) = relay.get("/healthz").await;

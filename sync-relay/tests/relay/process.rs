@@ -131,7 +131,7 @@ impl Relay {
         command.args(["--json", "run"]).args(flags);
         let mut running = Running::start(command);
         let ready = running.line().await;
-        assert_eq!(ready["ready"], true);
+        assert_eq!(ready["ready"], true, "{ready}");
         Self { running, data: data.into(), ready }
     }
 
@@ -186,6 +186,12 @@ impl Relay {
     pub(crate) async fn stop(self) -> String {
         self.running.signal("-TERM").await;
         self.stopped().await
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) async fn kill(self) {
+        self.running.signal("-KILL").await;
+        self.running.end().await;
     }
 
     /// Asks it to read certificates again.

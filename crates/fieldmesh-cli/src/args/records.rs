@@ -54,15 +54,18 @@ Values:
 Examples:
   fieldmesh edit 7c21a9f0 notes=checked
   fieldmesh edit --all well --where operator=\"Cedar Oil\" operator=Alder --dry-run
+  fieldmesh edit --all well --where operator=\"Cedar Oil\" operator=Alder --expect 12
 
-With --all either all records are changed or none.";
+With --all it shows what would change and asks. Either all these records are changed or none; only
+one that somebody else changes while you look at it is left as it is, and named.";
 
 /// `edit …`
 #[derive(Debug, Args)]
 #[command(
     after_help = EDIT_EXAMPLES,
     override_usage = "fieldmesh edit <ID> <FIELD=VALUE>...\n       \
-        fieldmesh edit --all <COLLECTION> [--where <FIELD=VALUE>]... <FIELD=VALUE>... [--dry-run]"
+        fieldmesh edit --all <COLLECTION> [--where <FIELD=VALUE>]... <FIELD=VALUE>...\n       \
+        [--dry-run | --yes | --expect <N>]"
 )]
 pub(crate) struct EditArgs {
     /// The record: its id, an ending of it, or a unique name.
@@ -86,8 +89,14 @@ pub(crate) struct EditArgs {
     #[arg(long, value_name = "TIME", value_parser = times::when, requires = "all")]
     pub(crate) until: Option<Moment>,
     /// With --all: show what would change and write nothing.
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with_all = ["yes", "expect"])]
     pub(crate) dry_run: bool,
+    /// With --all: do not ask.
+    #[arg(long, short, requires = "all")]
+    pub(crate) yes: bool,
+    /// With --all: do not ask if exactly so many records change, otherwise change none.
+    #[arg(long, value_name = "N", requires = "all")]
+    pub(crate) expect: Option<u64>,
 }
 
 /// `show …`

@@ -29,6 +29,14 @@ fn questions_about_many_records_and_about_the_past_are_understood() {
     for line in [
         &["show", "State 12-4", "--at", "yesterday 17:00"][..],
         &["edit", "--all", "well", "--where", "operator=Cedar", "operator=Alder", "--dry-run"],
+        &["edit", "--all", "well", "operator=Alder", "--yes"],
+        &["conflicts", "resolve", "--all", "--kind", "duplicate", "--take", "b", "--dry-run"],
+        &["conflicts", "resolve", "7c21", "--adopt"],
+        &["notices", "--all", "--json"],
+        &["notices", "--seen", "7c21", "--seen", "4be0"],
+        &["conflicts", "resolve", "7c21", "--discard", "--json"],
+        &["conflicts", "resolve", "7c21", "--reopen"],
+        &["edit", "--all", "well", "operator=Alder", "--expect", "12"],
         &["list", "field_entry", "--site", "State 12-4", "--where", "oilVolume>80", "--count"],
         &["list", "field_entry", "--sort", "oilVolume:down", "--limit", "5", "--cursor", "01ab"],
         &["export", "well", "field_entry", "--history"],
@@ -140,6 +148,46 @@ fn schemas_are_checked_applied_and_shown() {
 }
 
 #[test]
+fn what_is_for_many_is_refused_for_one() {
+    for line in [
+        &["edit", "7c21", "notes=checked", "--yes"][..],
+        &["edit", "--all", "well", "notes=checked", "--dry-run", "--yes"],
+        &["conflicts", "resolve", "7c21", "--take", "A", "--dry-run"],
+        &["conflicts", "resolve", "7c21", "--take", "A", "--yes"],
+        &["conflicts", "resolve", "--all", "--take", "A", "--dry-run", "--expect", "1"],
+        &["conflicts", "resolve", "7c21", "--take", "A", "--kind", "field"],
+        &["conflicts", "resolve", "7c21", "--take", "A", "--discard"],
+        &["conflicts", "resolve", "7c21", "--adopt", "--discard"],
+        &["notices", "--all", "--seen", "7c21"],
+        &["conflicts", "resolve", "--all", "--discard"],
+    ] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
+    }
+}
+
+#[test]
+fn relays_are_named_listed_and_taken_back() {
+    for line in [
+        &["relay", "add", "relay.example.org"][..],
+        &["relay", "add", "fieldmeshclaim1abc"],
+        &["relay", "add", "-"],
+        &["relay", "add", "192.0.2.7:7843", "--device", "relay", "--no-check"],
+        &["relay", "list", "--json"],
+        &["relay", "remove", "192.0.2.7:7843"],
+    ] {
+        command(line);
+    }
+    for line in [
+        &["relay"][..],
+        &["relay", "add"],
+        &["relay", "add", "relay.example.org", "--no-check"],
+        &["relay", "remove"],
+    ] {
+        assert_eq!(parse(line).map(|_| ()).unwrap_err().exit_code(), 2, "{line:?}");
+    }
+}
+
+#[test]
 fn what_does_not_exist_is_refused_as_wrong_usage() {
     for line in [
         &["record", "field_entry", "a=1", "--critical"][..],
@@ -191,7 +239,6 @@ fn what_does_not_exist_is_refused_as_wrong_usage() {
         &["bundle", "export", "f"],
         &["recovery", "create"],
         &["service", "install"],
-        &["relay", "list"],
         &["submit"],
         &["drafts", "edit", "5be1"],
         &["drafts", "discard"],

@@ -2,15 +2,17 @@
 
 use fieldmesh::Node;
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, CompactReport,
-    ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
-    EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
-    InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, PurgeOptions,
-    PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision,
-    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
-    SyncSettingsChange, VerifyReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, CompactReport, ConflictQuery,
+    ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions,
+    EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, PurgeOptions, PurgeReport,
+    PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions,
+    RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{Notice, SeenNotices};
+use fieldmesh::api::{RelayOptions, RelayReport};
+use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 
@@ -131,6 +133,18 @@ impl Backend for Local {
         Box::pin(async move { self.0.adopt(&device, batches).await.map_err(problem) })
     }
 
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, Vec<RelayReport>> {
+        Box::pin(async move { self.0.add_relay(options).await.map_err(problem) })
+    }
+
+    fn remove_relay(&self, address: String) -> Answer<'_, String> {
+        Box::pin(async move { self.0.remove_relay(&address).await.map_err(problem) })
+    }
+
+    fn relays(&self) -> Answer<'_, Vec<RelayReport>> {
+        Box::pin(async move { self.0.relay_addresses().await.map_err(problem) })
+    }
+
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {
         Box::pin(async move { self.0.conflicts(query).await.map_err(problem) })
     }
@@ -147,8 +161,20 @@ impl Backend for Local {
         Box::pin(async move { self.0.resolve(&id, resolution).await.map_err(problem) })
     }
 
-    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>> {
-        Box::pin(async move { self.0.resolve_all(query, choice).await.map_err(problem) })
+    fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport> {
+        Box::pin(async move { self.0.decide(&id, verdict).await.map_err(problem) })
+    }
+
+    fn notices(&self, all: bool) -> Answer<'_, Vec<Notice>> {
+        Box::pin(async move { self.0.notices(all).await.map_err(problem) })
+    }
+
+    fn see_notices(&self, seen: SeenNotices) -> Answer<'_, Vec<Notice>> {
+        Box::pin(async move { self.0.see_notices(seen).await.map_err(problem) })
+    }
+
+    fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport> {
+        Box::pin(async move { self.0.resolve_all(all).await.map_err(problem) })
     }
 
     fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>> {

@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use axum::http::Method;
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, CompactReport,
-    ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
-    EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
-    InviteOptions, KeptReport, ListQuery, NewComment, NewRecord, Page, PeerReport, Problem,
-    PurgeOptions, PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution,
-    Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, CompactReport, ConflictQuery,
+    ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits, EvictOptions,
+    EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport, InviteOptions,
+    KeptReport, ListQuery, NewComment, NewRecord, Page, PeerReport, Problem, PurgeOptions,
+    PurgeReport, PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision,
+    RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{NewVerdict, ResolveAll, ResolveAllReport, Verdict};
+use fieldmesh::api::{Notice, SeenNotices};
+use fieldmesh::api::{RelayOptions, RelayReport};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use serde_json::json;
@@ -203,6 +206,21 @@ impl Backend for Remote {
         })
     }
 
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, Vec<RelayReport>> {
+        Box::pin(
+            async move { self.exchange(Method::POST, "/v1/relays").json(&options)?.value().await },
+        )
+    }
+
+    fn remove_relay(&self, address: String) -> Answer<'_, String> {
+        let path = format!("/v1/relays/{}", escape(&address));
+        Box::pin(async move { self.exchange(Method::DELETE, path).value().await })
+    }
+
+    fn relays(&self) -> Answer<'_, Vec<RelayReport>> {
+        Box::pin(async move { self.exchange(Method::GET, "/v1/relays").value().await })
+    }
+
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {
         Box::pin(async move {
             let target = format!("/v1/conflicts{}", query::join(&query::conflict_pairs(&query)));
@@ -230,11 +248,28 @@ impl Backend for Remote {
         })
     }
 
-    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>> {
+    fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport> {
         Box::pin(async move {
-            let pairs = query::join(&query::conflict_pairs(&query));
-            let asked = self.exchange(Method::POST, format!("/v1/conflicts/resolve{pairs}"));
-            asked.json(&choice)?.value().await
+            let path = format!("/v1/conflicts/{}/verdict", escape(&id));
+            self.exchange(Method::POST, path).json(&NewVerdict { verdict })?.value().await
+        })
+    }
+
+    fn notices(&self, all: bool) -> Answer<'_, Vec<Notice>> {
+        Box::pin(async move {
+            self.exchange(Method::GET, format!("/v1/notices?all={all}")).value().await
+        })
+    }
+
+    fn see_notices(&self, seen: SeenNotices) -> Answer<'_, Vec<Notice>> {
+        Box::pin(async move {
+            self.exchange(Method::POST, "/v1/notices/seen").json(&seen)?.value().await
+        })
+    }
+
+    fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport> {
+        Box::pin(async move {
+            self.exchange(Method::POST, "/v1/conflicts/resolve").json(&all)?.value().await
         })
     }
 

@@ -1,10 +1,12 @@
 //! `edit --all`: one change of many records.
 
-use fieldmesh::api::{BulkEdit, BulkRefusal, BulkReport, Edits, ListQuery, Problem};
+use fieldmesh::api::{BulkEdit, BulkRefusal, BulkReport, Class, Edits, ListQuery, Problem};
 use fieldmesh_model::validate::Fault;
 
 use super::Context;
+use super::device::confirm;
 use crate::args::EditArgs;
+use crate::backend::Backend;
 use crate::exit::Failure;
 use crate::problem;
 use crate::render;
@@ -28,18 +30,54 @@ pub(super) async fn edit_all(
         },
         edits: Edits { assignments, ..Edits::default() },
         dry_run: args.dry_run,
+        expect: args.expect,
+        seen: None,
     };
+    let asks = !(args.dry_run || args.yes || args.expect.is_some());
     context
         .with_home(async |home| {
+            let bulk = match asks {
+                true => looked_at(context, home, bulk).await?,
+                false => bulk,
+            };
             let report = home.edit_all(bulk).await?;
             // A change that was not made has no result; a preview has one all the same.
             if args.dry_run || report.refused.is_empty() {
                 context.terminal.value(&report, render::bulk)?;
                 context.terminal.say(&render::bulk_summary(&report));
             }
-            if report.refused.is_empty() { Ok(()) } else { Err(refused(report).into()) }
+            if let Some(problem) = report.stopped {
+                return Err(problem.into());
+            }
+            match (report.refused.is_empty(), report.skipped.is_empty()) {
+                (false, _) => Err(refused(report).into()),
+                (true, false) => Err(Failure::Reported(Class::Invalid)),
+                (true, true) => Ok(()),
+            }
         })
         .await
+}
+
+/// Shows what would change and asks; gives the same change of what was shown.
+async fn looked_at(
+    context: &Context<'_>,
+    home: &dyn Backend,
+    bulk: BulkEdit,
+) -> Result<BulkEdit, Failure> {
+    let looked = home.edit_all(BulkEdit { dry_run: true, ..bulk.clone() }).await?;
+    // What cannot be done is told before anybody is asked.
+    if !looked.refused.is_empty() {
+        return Err(refused(looked).into());
+    }
+    if !looked.changed.is_empty() {
+        if !context.terminal.is_interactive() {
+            let detail = "there is no terminal to ask on; add --yes, --expect N where N records \
+                          are to change, or --dry-run to look first";
+            return Err(problem::usage(detail).into());
+        }
+        confirm(context, &render::bulk_question(&looked, context.terminal.style()))?;
+    }
+    Ok(BulkEdit { seen: Some(looked.seen()), ..bulk })
 }
 
 /// Which records kept all of them from being changed, and why.

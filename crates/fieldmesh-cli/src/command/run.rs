@@ -48,8 +48,12 @@ pub(super) async fn run(context: &Context<'_>, args: &RunArgs, logs: Logs) -> Re
     };
     let folder = crate::home::folder(context.global)?;
     let mut signals = problem::signals()?;
-    let options =
-        RunOptions { listen: args.listen, relays: args.relay.clone(), mdns: !args.no_mdns };
+    let options = RunOptions {
+        listen: args.listen,
+        relays: args.relay.clone(),
+        mdns: !args.no_mdns,
+        ..RunOptions::default()
+    };
     let started = async {
         let (socket, status) = start(&local, options, &folder).await?;
         let http = loopback::bind(&folder, &args.loopback, context.terminal).await?;

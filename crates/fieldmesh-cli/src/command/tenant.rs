@@ -69,11 +69,12 @@ fn occupied(folder: &Path) -> Problem {
     ))
 }
 
-fn read_invitation() -> Result<String, Problem> {
+/// An invitation or a claim from standard input.
+pub(super) fn read_invitation() -> Result<String, Problem> {
     let mut text = String::new();
     std::io::stdin()
         .take(INVITATION_SIZE_MAX)
         .read_to_string(&mut text)
-        .map_err(|error| problem::failed(format!("cannot read the invitation: {error}")))?;
+        .map_err(|error| problem::failed(format!("cannot read standard input: {error}")))?;
     Ok(text)
 }

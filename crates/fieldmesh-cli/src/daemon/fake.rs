@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Choice, Class, CompactReport,
+    AdoptReport, BackupOptions, BackupReport, BulkEdit, BulkReport, Class, CompactReport,
     ConflictQuery, ConflictReport, ConnectivityReport, DeviceReport, DoctorReport, Edits,
     EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
     InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, Progress,
@@ -13,6 +13,9 @@ use fieldmesh::api::{
     SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{Notice, SeenNotices};
+use fieldmesh::api::{RelayOptions, RelayReport};
+use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{SchemaOptions, SchemaReport, SchemaShown};
 use fieldmesh_model::Moment;
 use fieldmesh_model::validate::Fault;
@@ -188,6 +191,18 @@ impl Backend for Fake {
         self.answer((device, batches), samples::adopted())
     }
 
+    fn add_relay(&self, options: RelayOptions) -> Answer<'_, Vec<RelayReport>> {
+        self.answer(options, samples::relays())
+    }
+
+    fn remove_relay(&self, address: String) -> Answer<'_, String> {
+        self.answer(("remove relay", address), "the address of relay".into())
+    }
+
+    fn relays(&self) -> Answer<'_, Vec<RelayReport>> {
+        self.answer("relays", samples::relays())
+    }
+
     fn conflicts(&self, query: ConflictQuery) -> Answer<'_, Vec<ConflictReport>> {
         self.answer(query, vec![samples::conflict()])
     }
@@ -204,8 +219,20 @@ impl Backend for Fake {
         self.answer((id, resolution), samples::record())
     }
 
-    fn resolve_all(&self, query: ConflictQuery, choice: Choice) -> Answer<'_, Vec<Record>> {
-        self.answer((query, choice), vec![samples::record()])
+    fn decide(&self, id: String, verdict: Verdict) -> Answer<'_, ConflictReport> {
+        self.answer((id, verdict), samples::conflict())
+    }
+
+    fn notices(&self, all: bool) -> Answer<'_, Vec<Notice>> {
+        self.answer(("notices", all), vec![samples::notice()])
+    }
+
+    fn see_notices(&self, seen: SeenNotices) -> Answer<'_, Vec<Notice>> {
+        self.answer(seen, vec![samples::notice()])
+    }
+
+    fn resolve_all(&self, all: ResolveAll) -> Answer<'_, ResolveAllReport> {
+        self.answer(all, samples::settled())
     }
 
     fn invite(&self, options: InviteOptions) -> Answer<'_, Vec<InvitationReport>> {

@@ -6,14 +6,16 @@ mod devices;
 mod drafts;
 mod evict;
 mod home;
+mod notices;
 mod purges;
 mod queries;
 mod records;
+mod relays;
 mod schemas;
 mod transfer;
 
 use axum::Router;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 
 use super::Shared;
 use super::answer::{no_method, no_route};
@@ -33,6 +35,9 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/conflicts/{id}", get(conflicts::show))
         .route("/v1/conflicts/{id}/comments", post(conflicts::comment))
         .route("/v1/conflicts/{id}/resolve", post(conflicts::resolve))
+        .route("/v1/conflicts/{id}/verdict", post(conflicts::decide))
+        .route("/v1/notices", get(notices::list))
+        .route("/v1/notices/seen", post(notices::see))
         .route("/v1/import", post(transfer::import))
         .route("/v1/export", get(transfer::export))
         .route("/v1/sync", post(transfer::sync))
@@ -45,6 +50,8 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/devices", get(devices::list))
         .route("/v1/devices/{id}/revoke", post(devices::revoke))
         .route("/v1/devices/{id}/adopt", post(devices::adopt))
+        .route("/v1/relays", get(relays::list).post(relays::add))
+        .route("/v1/relays/{address}", delete(relays::remove))
         .route("/v1/invitations", post(home::invite))
         .route("/v1/verify", post(home::verify))
         .route("/v1/compact", post(compact::compact))

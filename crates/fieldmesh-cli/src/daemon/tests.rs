@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use fieldmesh::api::{
-    BackupOptions, BulkEdit, Choice, Class, ConflictQuery, Edits, Evict, EvictOptions, ExportQuery,
-    ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress, PurgeOptions,
-    RekeyOptions, Resolution, RevokeOptions, SyncOptions,
+    BackupOptions, BulkEdit, BulkSeen, Choice, Class, ConflictQuery, Edits, Evict, EvictOptions,
+    ExportQuery, ImportOptions, InviteOptions, ListQuery, NewRecord, Problem, Progress,
+    PurgeOptions, RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
-use fieldmesh::api::{DraftChange, SchemaOptions, SchemaStep};
+use fieldmesh::api::{
+    DraftChange, RelayOptions, ResolveAll, SchemaOptions, SchemaStep, SeenNotices, Verdict,
+};
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
@@ -71,6 +73,16 @@ fn list() -> ListQuery {
     }
 }
 
+fn bulk() -> BulkEdit {
+    BulkEdit {
+        list: list(),
+        dry_run: true,
+        expect: Some(2),
+        seen: Some(vec![BulkSeen { id: samples::record().id, version: "5ea1".into() }]),
+        ..BulkEdit::default()
+    }
+}
+
 #[tokio::test]
 async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     let running = Running::start("all");
@@ -97,7 +109,7 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(running.last_asked(), format!("{:?}", ("page", list())));
     assert_eq!(remote.count(list()).await, Ok(2));
     assert_eq!(running.last_asked(), format!("{:?}", ("count", list())));
-    let bulk = BulkEdit { list: list(), edits: Edits::default(), dry_run: true };
+    let bulk = bulk();
     assert_eq!(remote.edit_all(bulk.clone()).await, Ok(samples::bulk_report()));
     assert_eq!(running.last_asked(), format!("{bulk:?}"));
     assert_eq!(remote.status().await, Ok(samples::status()));
@@ -145,6 +157,20 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_relays_reaches_the_home() {
+    let running = Running::start("relays");
+    let remote = &running.remote;
+    let address = "[2001:db8::1]:7843".to_owned();
+    let options = RelayOptions { address: address.clone(), ..RelayOptions::default() };
+    assert_eq!(remote.add_relay(options.clone()).await, Ok(samples::relays()));
+    assert_eq!(running.last_asked(), format!("{options:?}"));
+    assert_eq!(remote.remove_relay(address).await, Ok("the address of relay".into()));
+    assert_eq!(running.last_asked(), "(\"remove relay\", \"[2001:db8::1]:7843\")");
+    assert_eq!(remote.relays().await, Ok(samples::relays()));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn questions_about_drafts_reach_the_home() {
     let running = Running::start("drafts");
     let remote = &running.remote;
@@ -178,8 +204,16 @@ async fn conflicts_and_invitations_pass_through() {
         assert_eq!(running.last_asked(), format!("{:?}", ("7c21", resolution)));
     }
     remote.comment("7c21".into(), "so it is".into()).await.unwrap();
-    remote.resolve_all(query.clone(), Choice::Client).await.unwrap();
-    assert_eq!(running.last_asked(), format!("{:?}", (query, Choice::Client)));
+    remote.decide("7c21".into(), Verdict::Discard).await.unwrap();
+    assert_eq!(running.last_asked(), format!("{:?}", ("7c21", Verdict::Discard)));
+    assert_eq!(remote.notices(true).await, Ok(vec![samples::notice()]));
+    assert_eq!(running.last_asked(), format!("{:?}", ("notices", true)));
+    let seen = SeenNotices { ids: Some(vec!["7c21".into()]) };
+    assert_eq!(remote.see_notices(seen.clone()).await, Ok(vec![samples::notice()]));
+    assert_eq!(running.last_asked(), format!("{seen:?}"));
+    let all = ResolveAll { query, dry_run: true, ..ResolveAll::of(Choice::Client) };
+    assert_eq!(remote.resolve_all(all.clone()).await, Ok(samples::settled()));
+    assert_eq!(running.last_asked(), format!("{all:?}"));
     let options = InviteOptions {
         role: Role::Manager,
         user: Some("a@b.c".into()),

@@ -70,10 +70,19 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
     if let Some(reason) = &conflict.reason {
         about.push(("reason", one_line(reason)));
     }
+    if let Some(discard) = &conflict.discarded {
+        let by = discard.user.as_deref().map_or_else(|| "somebody unknown".to_owned(), one_line);
+        let at = style.time(discard.at);
+        about.push(("discarded", format!("by {by}, {at}; on this device alone, and kept")));
+    }
     if let Some(batch) = &conflict.batch {
         about.push(("batch", aside(batch, style)));
         about.push(("device id", batch.device.to_string()));
         about.push(("to do", one_line(&batch.advice)));
+        about.extend(conflict.discarded.is_some().then(|| {
+            let id = short_id(&conflict.id);
+            ("or", format!("fieldmesh conflicts resolve {id} --reopen lists it here again"))
+        }));
     }
     let mut text = style.paint(Tone::Heading, &format!("conflict {}", conflict.id));
     text.push('\n');
@@ -211,6 +220,9 @@ fn advice(conflict: &ConflictReport) -> Option<String> {
     let how = match conflict.kind.as_str() {
         "field" if conflict.open => format!("--take A|B|…, or --set {field}=VALUE"),
         "rule" => format!("--set {field}=VALUE"),
+        "deleted-and-edited" if conflict.open => "--adopt to bring it back, or --discard".into(),
+        "quarantine" if conflict.open => "--discard to list it here no more".into(),
+        "quarantine" if conflict.discarded.is_some() => "--reopen to list it again".into(),
         _ => return None,
     };
     Some(format!("Settle it: fieldmesh conflicts resolve {} {how}", short_id(&conflict.id)))
@@ -229,6 +241,8 @@ fn aside(batch: &AsideBatch, style: &Style) -> String {
 fn state(conflict: &ConflictReport) -> (&'static str, Tone) {
     match conflict.ended.last() {
         _ if conflict.open => ("open", Tone::Doubtful),
+        _ if conflict.discarded.is_some() => ("discarded", Tone::Quiet),
+        None if conflict.kind == "quarantine" => ("adopted", Tone::Quiet),
         Some(end) if end.settled => ("settled", Tone::Quiet),
         Some(_) => ("overwritten", Tone::Quiet),
         None => ("merged", Tone::Quiet),

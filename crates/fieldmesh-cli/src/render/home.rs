@@ -48,10 +48,9 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
     }
     let tone = if status.conflicts == 0 { Tone::Plain } else { Tone::Doubtful };
     about.push(("conflicts", style.paint(tone, &format!("{} open{so_far}", status.conflicts))));
-    if status.quarantined > 0 {
-        let text = thousands(status.quarantined);
-        about.push(("quarantined", style.paint(Tone::Doubtful, &text)));
-    }
+    let quarantined = Some(status.quarantined).filter(|count| *count > 0).map(thousands);
+    about.extend(quarantined.map(|text| ("quarantined", style.paint(Tone::Doubtful, &text))));
+    about.extend(notices(status, style));
     if !status.only.is_empty() {
         about.push(("only", status.only.join(", ")));
     }
@@ -78,6 +77,12 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         about.push(("damage", style.paint(Tone::Bad, &one_line(damage))));
     }
     pairs(&about, 0, style)
+}
+
+fn notices(status: &StatusReport, style: &Style) -> Option<(&'static str, String)> {
+    let count = status.notices.filter(|count| *count > 0)?;
+    let text = format!("{} to you; see `fieldmesh notices`", thousands(count));
+    Some(("notices", style.paint(Tone::Doubtful, &text)))
 }
 
 fn tone_of(state: &str) -> Tone {

@@ -7,7 +7,9 @@ use fieldmesh::api::{
     Revision, RevokeReport, Safety, SafetyCounts, StatusReport, SyncNow, SyncReport, SyncResult,
     TenantReport, Transport,
 };
-use fieldmesh::api::{Draft, SchemaReport, SchemaShown, SchemaState};
+use fieldmesh::api::{Draft, RelayReport, RelayState, SchemaReport, SchemaShown, SchemaState};
+use fieldmesh::api::{LeftItem, ResolveAllReport, SettledItem};
+use fieldmesh::api::{Notice, NoticeKind};
 use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
 use serde_json::{Map, Value as Json, json};
@@ -106,6 +108,7 @@ pub(crate) fn bulk_report() -> BulkReport {
         changed: vec![BulkChange {
             id: record().id,
             name: Some("State 12-4".into()),
+            version: "5ea1".into(),
             fields: vec![FieldChange {
                 field: "data.oilVolume".into(),
                 before: json!(82.3),
@@ -114,7 +117,36 @@ pub(crate) fn bulk_report() -> BulkReport {
         }],
         unchanged: 2,
         refused: vec![BulkRefusal { id: other_record().id, reason: "only its author may".into() }],
+        skipped: Vec::new(),
         written: false,
+        stopped: None,
+    }
+}
+
+/// Two conflicts of which one cannot be settled like the other.
+pub(crate) fn settled() -> ResolveAllReport {
+    ResolveAllReport {
+        settled: vec![SettledItem {
+            id: "0d3c-7c21a9f0".into(),
+            kind: "field".into(),
+            record: record().id,
+            name: "State 12-4".into(),
+            field: "data.oilVolume".into(),
+            before: json!(82.3),
+            taken: "B".into(),
+            after: json!(81),
+        }],
+        left: vec![LeftItem {
+            id: "0d3c-5d30e1aa".into(),
+            kind: "field".into(),
+            record: other_record().id,
+            name: "Alder 1".into(),
+            field: "data.gasVolume".into(),
+            reason: "only a manager may".into(),
+        }],
+        ended: Vec::new(),
+        written: true,
+        stopped: None,
     }
 }
 
@@ -143,6 +175,7 @@ pub(crate) fn conflict() -> ConflictReport {
         comments: Vec::new(),
         reason: None,
         batch: None,
+        discarded: None,
         duplicate: None,
     }
 }
@@ -157,6 +190,25 @@ pub(crate) fn breach() -> ConflictReport {
     };
     breach.values.truncate(1);
     breach
+}
+
+/// A value that Ana did not take.
+pub(crate) fn notice() -> Notice {
+    Notice {
+        id: "0d3c-4be02d17".into(),
+        kind: NoticeKind::Overwritten,
+        record: record().id,
+        collection: "field_entry".into(),
+        name: "State 12-4".into(),
+        field: "data.oilVolume".into(),
+        item: conflict().id,
+        by: Some("Ana".into()),
+        at: Some(at()),
+        wrote: json!(80),
+        left: json!(82.3),
+        reason: None,
+        seen: false,
+    }
 }
 
 /// A batch of a revoked truck.
@@ -218,6 +270,25 @@ pub(crate) fn purges() -> Vec<PurgedRecord> {
         erased,
     };
     vec![purge(record(), "asked\nfor", true), purge(other_record(), "", false)]
+}
+
+/// A relay that is connected, and one that moved away.
+pub(crate) fn relays() -> Vec<RelayReport> {
+    let relay = |address: &str, state, error: Option<&str>| RelayReport {
+        address: address.into(),
+        device: device_id(0xcc),
+        name: "relay".into(),
+        state,
+        by: "office (ana@example.com)".into(),
+        since: at(),
+        last_in_step: (state == RelayState::Connected).then(at),
+        error: error.map(Into::into),
+        was: None,
+    };
+    vec![
+        relay("relay.example.org:7843", RelayState::Connected, None),
+        relay("192.0.2.7:7843", RelayState::Unreachable, Some("no answer\nwithin 5 s")),
+    ]
 }
 
 /// The office and a truck.
@@ -327,6 +398,7 @@ pub(crate) fn status() -> StatusReport {
         unsealed: 1,
         conflicts: 2,
         quarantined: 0,
+        notices: Some(0),
         places: SafetyCounts { here: 3, on_devices: 1_200, safe: 150_873 },
         only: vec!["well".into(), "field_entry@2026-03".into()],
         kept: KeptReport::default(),

@@ -77,6 +77,75 @@ id        refused
 }
 
 #[test]
+fn a_change_of_many_that_met_others() {
+    let report = samples::bulk_report();
+    let skipped = report.refused.clone();
+    let report = fieldmesh::api::BulkReport {
+        refused: Vec::new(),
+        skipped,
+        unchanged: 0,
+        written: true,
+        ..report
+    };
+    assert_eq!(bulk_summary(&report), "Changed 1 record; 1 record was left as it is, look again.");
+    assert!(bulk(&report, &style()).contains("12121212  only its author may"));
+    assert_eq!(
+        bulk_question(&report, &style()),
+        "\
+id        name        field      before  after
+11111111  State 12-4  oilVolume  82.3    81
+This changes 1 record."
+    );
+}
+
+#[test]
+fn what_others_did_with_ones_work() {
+    let taken = samples::notice();
+    let left = fieldmesh::api::Notice {
+        field: "_deletedAt".into(),
+        wrote: serde_json::Value::Null,
+        by: None,
+        ..taken.clone()
+    };
+    let excluded = fieldmesh::api::Notice {
+        kind: fieldmesh::api::NoticeKind::Excluded,
+        at: None,
+        reason: Some("its device was revoked".into()),
+        ..taken.clone()
+    };
+    assert_eq!(
+        notices(&[taken, left, excluded], &style()),
+        "\
+id        when              record      what
+4be02d17  2026-03-01 08:30  State 12-4  oilVolume: Ana took 82.3 instead of your 80
+4be02d17  2026-03-01 08:30  State 12-4  somebody left it deleted, with what you had changed
+4be02d17  -                 State 12-4  a batch of yours does not count: its device was revoked
+"
+    );
+}
+
+#[test]
+fn many_conflicts_settled_alike() {
+    let report = samples::settled();
+    assert_eq!(
+        settled(&report, &style()),
+        "\
+conflict  record      field      shown  taken  value
+7c21a9f0  State 12-4  oilVolume  82.3   B      81
+
+conflict  record   left
+5d30e1aa  Alder 1  only a manager may
+"
+    );
+    assert_eq!(settled_summary(&report), "Settled 1 conflict, 1 conflict left open.");
+    let looked = fieldmesh::api::ResolveAllReport { written: false, ..report };
+    assert_eq!(
+        settled_summary(&looked),
+        "1 conflict would be settled, 1 conflict left open. Nothing was written."
+    );
+}
+
+#[test]
 fn a_history() {
     assert_eq!(
         history(&samples::revisions(), &style()),
@@ -185,6 +254,28 @@ device   state        address        over  found by  in step           why not
 truck-7  in-step      10.0.0.7:7843  tcp   mdns      2026-03-01 08:30
 ?        unreachable  10.0.0.7:7843        mdns      never             no answer within 5 s
 "
+    );
+}
+
+#[test]
+fn where_relays_are() {
+    assert_eq!(
+        relays(&samples::relays(), &Style { width: 160, ..style() }),
+        "\
+address                 relay  state        in step           signed by                 since             why not
+relay.example.org:7843  relay  connected    2026-03-01 08:30  office (ana@example.com)  2026-03-01 08:30
+192.0.2.7:7843          relay  unreachable  never             office (ana@example.com)  2026-03-01 08:30  no answer within 5 s
+"
+    );
+    assert_eq!(
+        relays_added(&samples::relays()[..1], &style()),
+        "Done: relay is at relay.example.org:7843. Every other device learns it at its next sync \
+         and dials it by itself.\n"
+    );
+    assert_eq!(
+        relay_removed("relay.example.org:7843", "the address of relay", &style()),
+        "Done: relay.example.org:7843 was the address of relay, and is no more. Other devices \
+         leave it alone from their next sync on.\n"
     );
 }
 

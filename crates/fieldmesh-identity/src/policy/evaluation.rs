@@ -6,6 +6,7 @@ use ed25519_dalek::VerifyingKey;
 use fieldmesh_model::{DeviceId, ItemId, Role, UserId};
 
 use super::purges::Purges;
+use super::relays::Relays;
 use super::roll::Roll;
 use super::schemas::Parts;
 use super::subject::{Chosen, Subject, choose, rank_of_role};
@@ -22,6 +23,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) adopted: BTreeMap<DeviceId, BTreeSet<ChainHead>>,
     pub(super) pins: BTreeMap<Place, Chosen<[u8; 32]>>,
     pub(super) purges: Purges,
+    pub(super) relays: Relays,
 }
 
 impl<'a> Evaluation<'a> {
@@ -38,6 +40,7 @@ impl<'a> Evaluation<'a> {
             adopted: BTreeMap::new(),
             pins: BTreeMap::new(),
             purges: Purges::default(),
+            relays: Relays::default(),
         }
     }
 
@@ -195,6 +198,7 @@ impl<'a> Evaluation<'a> {
             Statement::Adoption(_)
             | Statement::Pin(_)
             | Statement::Purge(_)
+            | Statement::Relay(_)
             | Statement::Schema(_) => rank >= Rank::Admin,
             // Revocations were settled before.
             Statement::Revocation(_) | Statement::Genesis(_) | Statement::Unknown { .. } => false,
@@ -297,6 +301,7 @@ impl<'a> Evaluation<'a> {
                 }
             }
             Statement::Purge(purge) => self.purges.add(rank, item, purge),
+            Statement::Relay(said) => self.relays.add(rank, item, said),
             Statement::Schema(_) | Statement::Genesis(_) | Statement::Unknown { .. } => {}
         }
     }

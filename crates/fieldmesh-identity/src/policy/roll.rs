@@ -310,6 +310,7 @@ impl Roll {
             | Statement::Adoption(_)
             | Statement::Pin(_)
             | Statement::Purge(_)
+            | Statement::Relay(_)
             | Statement::Schema(_)
             | Statement::Unknown { .. } => {}
         }

@@ -6,6 +6,7 @@
 mod cuts;
 mod floods;
 mod purges;
+mod relays;
 mod schemas;
 
 use super::*;

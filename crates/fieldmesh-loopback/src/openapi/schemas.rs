@@ -54,6 +54,7 @@ fn parameter(name: &str) -> Json {
             ("query", false, text(), about)
         }
         "kind" => ("query", false, text(), "Only items of this kind"),
+        "all" => ("query", false, flag(), "Also those that were marked as seen"),
         "closed" => ("query", false, flag(), "Also what has ended, and what merged by itself"),
         "If-Match" => ("header", true, text(), "The version that was read, in quotes, or *"),
         "If-Match?" => ("header", false, text(), "The version that was read, in quotes, or *"),
@@ -264,9 +265,26 @@ fn of_conflicts() -> Json {
         ("ended?", list(ended)),
         ("comments?", list(comment)),
         ("reason?", text()),
+        ("discarded?", object(&[("user", maybe(text())), ("at", time())])),
         ("duplicate?", duplicate),
     ]);
-    json!({ "Conflict": conflict })
+    let kind = json!({ "type": "string", "enum": ["overwritten", "refused", "excluded"] });
+    let notice = object(&[
+        ("id", text()),
+        ("kind", kind),
+        ("record", text()),
+        ("collection", text()),
+        ("name", text()),
+        ("field", text()),
+        ("item", text()),
+        ("by", maybe(text())),
+        ("at", maybe(time())),
+        ("wrote", any()),
+        ("left", any()),
+        ("reason?", text()),
+        ("seen", flag()),
+    ]);
+    json!({ "Conflict": conflict, "Notice": notice })
 }
 
 fn of_the_device() -> Json {
@@ -286,6 +304,7 @@ fn of_the_device() -> Json {
         ("unsealed", count()),
         ("conflicts", count()),
         ("quarantined", count()),
+        ("notices", maybe(count())),
         ("places", fields()),
         ("notes", list(text())),
         ("damage", list(text())),
@@ -347,6 +366,7 @@ fn of_requests() -> Json {
     let side = json!({ "type": "string", "enum": ["client", "server", "latest", "both"] });
     let take = object(&[("take", json!({ "oneOf": [label, side] }))]);
     let set = object(&[("set", list(text()))]);
+    let verdict = json!({ "type": "string", "enum": ["adopt", "discard", "reopen"] });
     let kinds: Vec<String> =
         Kind::ALL.iter().map(|kind| format!("urn:fieldmesh:problem:{}", kind.words().0)).collect();
     let fault = object(&[("field", text()), ("message", text())]);
@@ -374,6 +394,11 @@ fn of_requests() -> Json {
         "Edits": with_example(edits, json!({ "fields": { "status": "INACTIVE" } })),
         "SyncRequest": with_example(sync, json!({ "with": ["truck-7"], "timeout": 30 })),
         "NewComment": with_example(object(&[("text", text())]), json!({ "text": "so it is" })),
+        "SeenNotices": with_example(
+            object(&[("ids?", list(text()))]),
+            json!({ "ids": ["7c21a9f0"] }),
+        ),
+        "NewVerdict": with_example(object(&[("verdict", verdict)]), json!({ "verdict": "discard" })),
         "Resolution": with_example(
             json!({ "oneOf": [take, set] }),
             json!({ "take": { "label": "A" } }),

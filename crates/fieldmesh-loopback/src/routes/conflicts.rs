@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use fieldmesh::api::{ConflictQuery, ConflictReport, NewComment, Record, Resolution};
+use fieldmesh::api::{ConflictQuery, ConflictReport, NewComment, NewVerdict, Record, Resolution};
 
 use crate::input::{LIMIT_MAX, Words};
 use crate::refusal::Refusal;
@@ -47,4 +47,14 @@ pub(super) async fn resolve(
 ) -> Result<Json<Record>, Refusal> {
     words.end()?;
     Ok(Json(shared.node.resolve(&id, resolution).await?))
+}
+
+pub(super) async fn decide(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    words: Words,
+    Sent(NewVerdict { verdict }): Sent<NewVerdict>,
+) -> Result<Json<ConflictReport>, Refusal> {
+    words.end()?;
+    Ok(Json(shared.node.decide(&id, verdict).await?))
 }

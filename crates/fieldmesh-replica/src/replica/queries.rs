@@ -57,6 +57,11 @@ impl Replica {
         self.holdings.quarantine.digest(&Prefix::ALL)
     }
 
+    /// The policy that its items and some more amount to.
+    pub fn policy_with(&self, more: &[Item]) -> Policy {
+        Policy::evaluate(self.config.tenant, self.items.values().chain(more))
+    }
+
     /// The root of the durable policy items.
     pub fn policy_root(&self) -> Digest {
         self.policy_keys.digest(&Prefix::ALL)

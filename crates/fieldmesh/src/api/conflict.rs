@@ -1,8 +1,10 @@
 //! What is told of the sides of a conflict and of its end.
 
-use fieldmesh_model::{DeviceId, Moment};
+use fieldmesh_model::{DeviceId, DocumentId, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+
+use super::{Choice, ConflictQuery, Problem};
 
 /// What the author of one side had seen of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,4 +54,128 @@ pub struct EndReport {
     pub at: Moment,
     /// What it left in the field.
     pub left: Json,
+}
+
+/// What is to become of what is quarantined, or of a deleted record that somebody edited meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The batch counts with all before it, by a statement that every device follows; the deleted
+    /// record is there once more, with the edit.
+    Adopt,
+    /// The record stays deleted, everywhere. What is quarantined is listed on this device no more;
+    /// it is kept, and other devices list it.
+    Discard,
+    /// What was discarded on this device is listed here once more.
+    Reopen,
+}
+
+/// A verdict on one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewVerdict {
+    /// What is to become of it.
+    pub verdict: Verdict,
+}
+
+/// Who discarded an item on this device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscardReport {
+    /// Who.
+    pub user: Option<String>,
+    /// When, by this device's clock.
+    pub at: Moment,
+}
+
+/// All open items that a query gives, settled alike.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveAll {
+    /// Which items. Records that are alike, and those that were deleted and edited, are meant only
+    /// where its kind says so: nobody deletes records or brings them back who asks for values.
+    #[serde(default)]
+    pub query: ConflictQuery,
+    /// Which side wins.
+    pub choice: Choice,
+    /// Only show what would come of it; write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Write nothing unless exactly so many items would be settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<u64>,
+    /// The items that somebody has looked at: no other is settled. Another value that competes
+    /// makes another item, so they read as they did. Every one where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Vec<String>>,
+}
+
+impl ResolveAll {
+    /// Every open item with values that compete, settled by this choice.
+    pub fn of(choice: Choice) -> Self {
+        let query = ConflictQuery::default();
+        Self { query, choice, dry_run: false, expect: None, seen: None }
+    }
+}
+
+/// What settling many items alike came to, or would come to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolveAllReport {
+    /// What was settled, item by item.
+    pub settled: Vec<SettledItem>,
+    /// What was not, and why.
+    pub left: Vec<LeftItem>,
+    /// What came to an end with another one, or by somebody else since it was looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<LeftItem>,
+    /// Whether anything was written.
+    pub written: bool,
+    /// What kept the rest from being tried, after some were settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Problem>,
+}
+
+impl ResolveAllReport {
+    /// The items that are settled, to be told as those that were looked at.
+    pub fn seen(&self) -> Vec<String> {
+        self.settled.iter().map(|item| item.id.clone()).collect()
+    }
+}
+
+/// An item that was settled, or would be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettledItem {
+    /// The item.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// The record; of records that are alike the one that is kept, or the first where all are.
+    pub record: DocumentId,
+    /// What people call the record.
+    pub name: String,
+    /// The field; empty where the record as a whole is meant.
+    pub field: String,
+    /// What the field showed before; null where the record as a whole is meant.
+    pub before: Json,
+    /// The label of the side that was taken; empty where all are.
+    pub taken: String,
+    /// The value of that side.
+    pub after: Json,
+}
+
+/// An item that was not settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftItem {
+    /// The item.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// The record.
+    pub record: DocumentId,
+    /// What people call the record.
+    pub name: String,
+    /// The field; empty where the record as a whole is meant.
+    pub field: String,
+    /// Why.
+    pub reason: String,
 }

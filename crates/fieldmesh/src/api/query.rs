@@ -3,7 +3,7 @@
 use fieldmesh_model::{DocumentId, Moment};
 use serde::{Deserialize, Serialize};
 
-use super::{Edits, FieldChange, Record, Remaking};
+use super::{Record, Remaking};
 
 /// Which records to list: newest first unless `sort` says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -91,51 +91,4 @@ pub enum LiveEvent<T = Record> {
     Changed(T),
     /// A record does not belong to the answer any more: it was changed, deleted or let go.
     Removed(DocumentId),
-}
-
-/// A change of many records alike.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct BulkEdit {
-    /// Which records.
-    pub list: ListQuery,
-    /// What is changed of each.
-    pub edits: Edits,
-    /// Only show what would change; write nothing.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// What a change of many records did, or would do.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BulkReport {
-    /// What changes, record by record.
-    pub changed: Vec<BulkChange>,
-    /// How many records have these values already.
-    pub unchanged: u64,
-    /// Why some cannot be changed; then none was.
-    pub refused: Vec<BulkRefusal>,
-    /// Whether anything was written.
-    pub written: bool,
-}
-
-/// What changes of one record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BulkChange {
-    /// The record.
-    pub id: DocumentId,
-    /// What people call it, where it has a name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Its fields before and after.
-    pub fields: Vec<FieldChange>,
-}
-
-/// A record that cannot be changed so.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BulkRefusal {
-    /// The record.
-    pub id: DocumentId,
-    /// Why.
-    pub reason: String,
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::{
-    CommentReport, DiskReport, DuplicateReport, EndReport, KeptReport, Remaking, Safety,
-    SafetyCounts, SightReport,
+    CommentReport, DiscardReport, DiskReport, DuplicateReport, EndReport, KeptReport, Remaking,
+    Safety, SafetyCounts, SightReport,
 };
 
 /// One record as people and programs see it.
@@ -273,6 +273,10 @@ pub struct StatusReport {
     pub conflicts: u64,
     /// Changes that could not be applied, and batches that do not count.
     pub quarantined: u64,
+    /// What became of this person's work by the hand of others and was not marked as seen here;
+    /// nothing while records are made anew.
+    #[serde(default)]
+    pub notices: Option<u64>,
     /// How many records are where, deleted ones too.
     #[serde(default)]
     pub places: SafetyCounts,
@@ -488,6 +492,9 @@ pub struct ConflictReport {
     /// Why, for what is quarantined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who discarded what is quarantined, on this device alone; it is kept all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<DiscardReport>,
     /// A whole batch that does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<AsideBatch>,

@@ -8,6 +8,9 @@ use fieldmesh_store::backup::BackupError;
 
 use crate::error::{Error, with_causes};
 
+/// How often the file is opened that others may finish or remove meanwhile.
+const TRIES_MAX: usize = 8;
+
 /// A backup that is being written; removed unless it is finished.
 pub struct Draft {
     path: PathBuf,
@@ -22,14 +25,51 @@ impl Draft {
     ///
     /// The file exists, or somebody writes it already, or it cannot be written.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        refuse_existing(path)?;
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".part");
         let part = path.with_file_name(name);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
+        let failed = |source| Error::File {
+            what: format!("cannot write the backup {}", part.display()),
+            source,
+        };
+        let file = Self::open_alone(path, &part)?;
+        // What is left of one that was cut off.
+        file.set_len(0).map_err(failed)?;
         #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .map_err(failed)?;
+        Ok(Self { path: part, file, is_finished: false })
+    }
+
+    /// Opens the file beside `path` until it has no other name.
+    fn open_alone(path: &Path, part: &Path) -> Result<File, Error> {
+        for _ in 0..TRIES_MAX {
+            refuse_existing(path)?;
+            let file = Self::open(path, part)?;
+            let is_alone = is_only_name(part, &file).map_err(|source| Error::File {
+                what: format!("cannot write the backup {}", part.display()),
+                source,
+            })?;
+            if is_alone {
+                return Ok(file);
+            }
+        }
+        // Some network disks give one file another number each time.
+        let file = Self::open(path, part)?;
+        if has_one_name(&file) {
+            return Ok(file);
+        }
+        Err(Error::Usage {
+            reason: format!(
+                "nobody can tell whether {} is a backup of another name too; remove it, or back up \
+                 to another folder",
+                part.display()
+            ),
+        })
+    }
+
+    /// Opens the file beside `path`, and keeps others from it.
+    fn open(path: &Path, part: &Path) -> Result<File, Error> {
         let failed = |source| Error::File {
             what: format!("cannot write the backup {}", part.display()),
             source,
@@ -37,22 +77,18 @@ impl Draft {
         if part.symlink_metadata().is_ok_and(|found| !found.is_file()) {
             return Err(Error::Usage { reason: format!("{} is in the way", part.display()) });
         }
-        let file = options.open(&part).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(Error::Usage {
-                    reason: format!("{} is being written already", path.display()),
-                });
-            }
-            Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
-        }
-        // What is left of one that was cut off.
-        file.set_len(0).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
-            .map_err(failed)?;
-        Ok(Self { path: part, file, is_finished: false })
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(part).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(Error::Usage { reason: format!("{} is being written already", path.display()) })
+            }
+            Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+        }
     }
 
     /// Where it is until it is finished.
@@ -114,6 +150,41 @@ impl Drop for Draft {
     }
 }
 
+/// Whether a locked file has the name `part` and no other; one that has another is a backup that was
+/// finished but for taking this name away, which is done here.
+#[cfg(unix)]
+fn is_only_name(part: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (held, named) = match part.symlink_metadata() {
+        Ok(named) => (file.metadata()?, named),
+        // Whoever wrote it has finished it a moment ago.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let is_same = (held.dev(), held.ino()) == (named.dev(), named.ino());
+    if is_same && held.nlink() > 1 {
+        fs::remove_file(part)?;
+    }
+    Ok(is_same && held.nlink() == 1)
+}
+
+/// Whether a file has one name at most.
+#[cfg(unix)]
+fn has_one_name(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    file.metadata().is_ok_and(|metadata| metadata.nlink() <= 1)
+}
+
+#[cfg(not(unix))]
+fn has_one_name(_file: &File) -> bool {
+    true
+}
+
+#[cfg(not(unix))]
+fn is_only_name(_part: &Path, _file: &File) -> io::Result<bool> {
+    Ok(true)
+}
+
 fn refuse_existing(path: &Path) -> Result<(), Error> {
     // A link that leads nowhere is something too.
     if path.symlink_metadata().is_ok() { Err(exists(path)) } else { Ok(()) }
@@ -128,6 +199,19 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
+
+    #[test]
+    fn a_backup_that_was_killed_while_it_got_its_name_outlives_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("home.part"), "all that Monday had").unwrap();
+        fs::hard_link(at("home.part"), at("home")).unwrap();
+        fs::rename(at("home"), at("monday")).unwrap();
+        let draft = Draft::create(&at("home")).unwrap();
+        assert_eq!(fs::read_to_string(at("monday")).unwrap(), "all that Monday had");
+        assert_eq!(draft.finish(&at("home")).unwrap(), 0);
+        assert_eq!(fs::read_to_string(at("monday")).unwrap(), "all that Monday had");
+    }
 
     #[test]
     fn nothing_is_written_over_and_no_link_is_followed() {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{BulkEdit, BulkReport, Edits, ListQuery, Page};
 use crate::error::Error;
-use crate::{LiveQuery, Node};
+use crate::{BulkPreview, LiveQuery, Node};
 
 use super::{Typed, typed};
 
@@ -234,13 +234,13 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Query<T> {
         Ok(self.node.subscribe(self.list).await?.map(Typed::read))
     }
 
-    /// What changing all of them alike would do.
+    /// What changing all of them alike would do, to be looked at and then applied.
     ///
     /// # Errors
     ///
     /// As of [`Node::edit_all`].
-    pub async fn preview(self, edits: Edits) -> Result<BulkReport, Error> {
-        self.node.edit_all(BulkEdit { list: self.list, edits, dry_run: true }).await
+    pub async fn preview(self, edits: Edits) -> Result<BulkPreview, Error> {
+        self.node.preview_edit(self.list, edits).await
     }
 
     /// Changes all of them alike; if one cannot be changed so, none is.
@@ -249,6 +249,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Query<T> {
     ///
     /// As of [`Node::edit_all`].
     pub async fn edit(self, edits: Edits) -> Result<BulkReport, Error> {
-        self.node.edit_all(BulkEdit { list: self.list, edits, dry_run: false }).await
+        let bulk = BulkEdit { list: self.list, edits, ..BulkEdit::default() };
+        self.node.edit_all(bulk).await
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, with_causes};
 
 use super::{
     Home, IDENTITY_FILE, JOINING_FILE, PORT_FILE, PROFILE_FILE, STORE_FOLDER, folder_error,
-    own_key_file, write_durably,
+    own_key_file, second, write_durably,
 };
 
 const ERASED_FILE: &str = "erased";
@@ -25,9 +25,12 @@ impl Home {
     pub(crate) fn erase_keys(&self, reason: &str) -> String {
         let told = self.folder.join(ERASED_FILE);
         // On a full disk the keys have to go all the same, and make room for it.
-        let written = write_durably(&told, reason.as_bytes());
-        let destroyed = destroy_keys(&self.folder);
-        let written = written.or_else(|_| write_durably(&told, reason.as_bytes()));
+        let mut written = write_durably(&told, reason.as_bytes());
+        let destroyed = destroy_keys(&self.folder, || {
+            if written.is_err() {
+                written = write_durably(&told, reason.as_bytes());
+            }
+        });
         outcome(reason, &destroyed.and(written))
     }
 
@@ -46,7 +49,7 @@ pub(super) fn has_begun(folder: &Path) -> bool {
 /// may have been killed before it came to that.
 pub(super) fn check(folder: &Path) -> Result<(), Error> {
     let Some(reason) = read_reason(folder)? else { return Ok(()) };
-    let destroyed = destroy_keys(folder);
+    let destroyed = destroy_keys(folder, || ());
     clear(folder);
     Err(Error::Erased { reason: outcome(&reason, &destroyed) })
 }
@@ -57,7 +60,7 @@ pub(super) fn forget(folder: &Path) -> Result<(), Error> {
     if read_reason(folder)?.is_none() {
         return Ok(());
     }
-    destroy_keys(folder)?;
+    destroy_keys(folder, || ())?;
     clear(folder);
     // Left behind it would be the end of the home that is about to be made here.
     fs::remove_file(folder.join(ERASED_FILE))
@@ -88,17 +91,26 @@ fn outcome(reason: &str, destroyed: &Result<(), Error>) -> String {
     }
 }
 
-/// Destroys every key, whatever happens to one of them; gives the first failure.
-fn destroy_keys(folder: &Path) -> Result<(), Error> {
+/// Destroys every key, whatever happens to one of them; gives the first failure. `freed` is called
+/// after each, when there is more room than before.
+///
+/// A copy goes before its file: a home whose file is gone first would be mended from the copy if
+/// the program was killed then and there had been no room for the reason. The profile goes before
+/// the identity, which is noise without it.
+fn destroy_keys(folder: &Path, mut freed: impl FnMut()) -> Result<(), Error> {
     // The profile says which key file is this home's, so it goes after that.
     let key_file = own_key_file(folder);
-    let files = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE].map(|name| folder.join(name));
+    let pairs = [PROFILE_FILE, IDENTITY_FILE]
+        .map(|name| [second::path(folder, name), folder.join(name)])
+        .into_iter()
+        .flatten();
     let mut destroyed = Ok(());
-    for path in key_file.into_iter().chain(files) {
+    for path in key_file.into_iter().chain(pairs).chain([folder.join(JOINING_FILE)]) {
         if let Err(source) = destroy(&path) {
             tracing::error!(path = %path.display(), %source, "a key was not destroyed in order");
             destroyed = destroyed.and(Err(folder_error(&path, source)));
         }
+        freed();
     }
     destroyed
 }
@@ -163,16 +175,20 @@ mod tests {
             let length = fs::metadata(path).unwrap().len();
             fs::write(path, vec![0; usize::try_from(length).unwrap()]).unwrap();
         };
+        let order = ["profile.copy", PROFILE_FILE, "identity.copy", IDENTITY_FILE];
         // The reason is written; then each key is overwritten and removed in turn.
-        for steps in 0..=4 {
+        for steps in 0..=8 {
             let folder = tempfile::tempdir().unwrap();
             let folder = folder.path();
             drop(home(folder));
-            write_durably(&folder.join(ERASED_FILE), b"stolen").unwrap();
             for step in 0..steps {
-                let path = folder.join([PROFILE_FILE, IDENTITY_FILE][step / 2]);
+                let path = folder.join(order[step / 2]);
                 if step % 2 == 0 { zero(&path) } else { fs::remove_file(&path).unwrap() }
             }
+            // Where there was no room for the reason, nothing brings back what is gone.
+            let opened = Home::open(folder, &unlock()).inspect(Home::mend);
+            assert_eq!(opened.is_ok(), steps <= 2, "after {steps} steps without a word");
+            write_durably(&folder.join(ERASED_FILE), b"stolen").unwrap();
             if steps % 2 == 0 {
                 let error = Home::open(folder, &unlock()).err().unwrap();
                 assert!(
@@ -216,5 +232,20 @@ mod tests {
         assert!(told.starts_with("stolen, which is done"), "{told}");
         Home::create(folder.path(), &unlock()).unwrap();
         assert!(!has_begun(folder.path()));
+    }
+
+    #[test]
+    fn a_reason_that_there_was_no_room_for_is_written_as_soon_as_a_key_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(home(folder.path()));
+        let mut left = Vec::new();
+        let note = || {
+            let names = fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name());
+            let is_key = |name: &String| name != STORE_FOLDER;
+            let names = names.map(|name| name.into_string().unwrap()).filter(is_key);
+            left.push(names.count());
+        };
+        destroy_keys(folder.path(), note).unwrap();
+        assert_eq!(left, [3, 2, 1, 0, 0]);
     }
 }

@@ -21,7 +21,7 @@ use crate::error::Error;
 
 use super::{
     PROFILE_FILE, Unlock, check_private, default_key_file, folder_error, keyring, lacks_profile,
-    locked, not_whole, wrap, write_durably,
+    locked, not_whole, second, wrap,
 };
 
 const FIRST_MAGIC: &[u8; 4] = b"fmh1";
@@ -53,6 +53,23 @@ pub(super) enum Unreadable {
     Newer { version: u16, reads: u16 },
 }
 
+impl Unreadable {
+    /// What is wrong with the profile in `path`, for people.
+    fn told(self, path: &Path) -> Error {
+        match self {
+            Self::Newer { version, reads } => {
+                Error::Newer { what: path.display().to_string(), version, reads }
+            }
+            Self::Damaged => Error::Damaged {
+                reason: format!(
+                    "{} is damaged; restore it from a copy of the home",
+                    path.display()
+                ),
+            },
+        }
+    }
+}
+
 impl From<KeyError> for Unreadable {
     fn from(error: KeyError) -> Self {
         match error {
@@ -74,28 +91,43 @@ struct Second {
 impl Profile {
     /// The profile of the home in `folder`.
     pub(super) fn read(folder: &Path) -> Result<Self, Error> {
+        let bytes = Self::bytes(folder)?;
+        Self::decode(&bytes).map_err(|unreadable| unreadable.told(&folder.join(PROFILE_FILE)))
+    }
+
+    /// The bytes of it: those of its file, or of the second copy where that is lost or damaged.
+    pub(super) fn bytes(folder: &Path) -> Result<Vec<u8>, Error> {
+        let copy = second::read(folder, PROFILE_FILE).filter(|copy| Self::decode(copy).is_ok());
+        match (Self::file(folder), copy) {
+            (Ok(file), Some(copy)) if differs_in_id(&file, &copy) => Ok(copy),
+            (Ok(file), _) => Ok(file),
+            // The copy may be older than what a newer program wrote, or is kept from this one.
+            (Err(error @ Error::Newer { .. }), _) => Err(error),
+            (Err(Error::Folder { folder: path, source }), _)
+                if !second::is_lost(&folder.join(PROFILE_FILE), &source) =>
+            {
+                Err(Error::Folder { folder: path, source })
+            }
+            (Err(_), Some(copy)) if second::is_there(folder, PROFILE_FILE) => Ok(copy),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// The bytes of its file, if that is sound.
+    fn file(folder: &Path) -> Result<Vec<u8>, Error> {
         let path = folder.join(PROFILE_FILE);
         let bytes = fs::read(&path).map_err(|source| match source.kind() {
             _ if lacks_profile(folder) => not_whole(folder, PROFILE_FILE),
             std::io::ErrorKind::NotFound => Error::NoHome { folder: folder.into() },
             _ => folder_error(folder, source),
         })?;
-        Self::decode(&bytes).map_err(|unreadable| match unreadable {
-            Unreadable::Newer { version, reads } => {
-                Error::Newer { what: path.display().to_string(), version, reads }
-            }
-            Unreadable::Damaged => Error::Damaged {
-                reason: format!(
-                    "{} is damaged; restore it from a copy of the home",
-                    path.display()
-                ),
-            },
-        })
+        Self::decode(&bytes).map_err(|unreadable| unreadable.told(&path))?;
+        Ok(bytes)
     }
 
     /// Writes it durably: after a crash the old one opens the home or this one does.
     pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {
-        write_durably(&folder.join(PROFILE_FILE), &self.encode())
+        second::write(folder, PROFILE_FILE, &self.encode())
     }
 
     /// The way that is there after a restart of the machine.
@@ -226,6 +258,16 @@ impl Profile {
     }
 }
 
+/// Whether two profiles of the first version are the same but for their ids. A home keeps its id, and
+/// no checksum covers that of the first version, so the file of it is damaged then.
+fn differs_in_id(file: &[u8], copy: &[u8]) -> bool {
+    let [file, copy] = [file, copy].map(|bytes| bytes.strip_prefix(FIRST_MAGIC));
+    let [Some(file), Some(copy)] = [file, copy].map(|rest| rest?.split_first_chunk::<16>()) else {
+        return false;
+    };
+    file.0 != copy.0 && file.1 == copy.1
+}
+
 /// The version of a profile that is later than the second.
 fn later_version(bytes: &[u8]) -> Option<u8> {
     let digit = char::from(*bytes.strip_prefix(MAGIC)?.first()?);
@@ -238,6 +280,7 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LENGTH] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::write_durably;
     use super::*;
 
     const ID: [u8; 16] = [5; 16];

@@ -56,6 +56,7 @@ impl Ledger {
         };
         let (id, summary) = self.write_backup(&lock, &draft, &words, end, told)?;
         told(Progress::Note { text: "checking the backup".into() });
+        Opened::check_opener(draft.path())?;
         let mut written = Opened::with_key(draft.path(), &lock.key)?;
         let checked = written.check(draft.path(), |_| {})?;
         if checked != summary || written.reader.id() != id {

@@ -1,15 +1,19 @@
 //! Changing many records alike, with a look at what would change first.
 
+use std::collections::BTreeMap;
+
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::validate::validate_edit;
 use fieldmesh_model::{DocumentId, Edit, Value};
 
-use crate::api::{BulkChange, BulkEdit, BulkRefusal, BulkReport, FieldChange};
+use crate::api::{BulkChange, BulkEdit, BulkRefusal, BulkReport, BulkSeen, FieldChange};
+use crate::changes::version as read_as;
 use crate::error::Error;
 use crate::rows::RecordRow;
 
 use super::Ledger;
 use super::names::{ViewReferences, record_name};
+use super::query::Read;
 use super::record::Target;
 
 /// The most records that one call changes.
@@ -17,12 +21,18 @@ const RECORDS_MAX: usize = 10_000;
 
 /// A record and what is to be written of it.
 struct Wanted {
-    id: DocumentId,
+    change: BulkChange,
     edits: Vec<Edit>,
 }
 
+/// The records that were looked at, by id, if only those may change.
+type Looked<'a> = Option<BTreeMap<DocumentId, &'a str>>;
+
 impl Ledger {
     /// Changes the records that a query asks for; if one of them cannot be changed so, none is.
+    ///
+    /// A record that changes after it was looked at is passed over: here between the query and the
+    /// write, and with `seen` since whoever asks has seen it.
     pub(crate) fn edit_all(&self, bulk: &BulkEdit) -> Result<BulkReport, Error> {
         let view = self.projector.view_number();
         self.settle()?;
@@ -39,43 +49,103 @@ impl Ledger {
             return Err(Error::Usage { reason });
         }
         check_unique(schema, &edits, found.len())?;
+        let (mut report, wanted) = self.weigh(schema, found, &edits, bulk.seen.as_deref());
+        if !report.refused.is_empty() || bulk.dry_run {
+            report.changed = wanted.into_iter().map(|it| it.change).collect();
+            return Ok(report);
+        }
+        let found = wanted.len() as u64;
+        if let Some(expected) = bulk.expect.filter(|expected| *expected != found) {
+            return Err(Error::Unexpected { expected, found });
+        }
+        self.write_all(view, schema, wanted, &mut report)?;
+        Ok(report)
+    }
+
+    /// What would become of each record.
+    fn weigh(
+        &self,
+        schema: &Collection,
+        found: Vec<Read>,
+        edits: &[Edit],
+        seen: Option<&[BulkSeen]>,
+    ) -> (BulkReport, Vec<Wanted>) {
+        let mut looked: Looked<'_> =
+            seen.map(|seen| seen.iter().map(|it| (it.id, &*it.version)).collect());
         let mut report = BulkReport::default();
         let mut wanted = Vec::new();
         for (id, row, record) in found {
+            let version = read_as(&row.changes);
+            let other = looked.as_mut().and_then(|looked| match looked.remove(&id) {
+                None => Some("it was not there when it was looked at"),
+                Some(then) => (then != version).then_some("it has changed since it was looked at"),
+            });
             let allowed = self
                 .check(&schema.edit_by, record.created_by, "change", schema)
                 .and_then(|()| self.check_held(row.scope));
             let references = ViewReferences::new(self, schema, Some(id));
             let checked = allowed.and_then(|()| {
-                references.judge(validate_edit(schema, &record.fields, &edits, &references))
+                references.judge(validate_edit(schema, &record.fields, edits, &references))
             });
-            match checked {
-                Err(error) => {
+            match (checked, other) {
+                // One that would not change is no concern of whoever has seen it otherwise.
+                (Ok(edits), _) if changes(&record, &edits).is_empty() => report.unchanged += 1,
+                (_, Some(reason)) => {
+                    report.skipped.push(BulkRefusal { id, reason: reason.into() });
+                }
+                (Err(error), None) => {
                     report.refused.push(BulkRefusal { id, reason: reason(error) });
                 }
-                Ok(edits) => {
-                    let fields = changes(&record, &edits);
-                    if fields.is_empty() {
-                        report.unchanged += 1;
-                        continue;
-                    }
-                    let name = record_name(schema, &record);
-                    report.changed.push(BulkChange { id, name, fields });
-                    wanted.push(Wanted { id, edits });
+                (Ok(edits), None) => {
+                    let (name, fields) = (record_name(schema, &record), changes(&record, &edits));
+                    let change = BulkChange { id, name, version, fields };
+                    wanted.push(Wanted { change, edits });
                 }
             }
         }
-        if bulk.dry_run || !report.refused.is_empty() {
-            return Ok(report);
-        }
-        for Wanted { id, edits } in wanted {
-            let target = Target { id, view, version: None };
-            self.change(target, schema, |document, actor, at| {
+        let gone = looked.into_iter().flatten().map(|(id, _)| BulkRefusal {
+            id,
+            reason: "it does not fulfil the conditions any more".into(),
+        });
+        report.skipped.extend(gone);
+        (report, wanted)
+    }
+
+    /// Writes record by record what was weighed, each as it was then. Fails only where nothing was
+    /// written; what comes after a failure is passed over and told.
+    fn write_all(
+        &self,
+        view: u64,
+        schema: &Collection,
+        wanted: Vec<Wanted>,
+        report: &mut BulkReport,
+    ) -> Result<(), Error> {
+        let mut wanted = wanted.into_iter();
+        for Wanted { change, edits } in wanted.by_ref() {
+            let target = Target { id: change.id, view, version: Some(&change.version) };
+            let written = self.change(target, schema, |document, actor, at| {
                 document.edit(schema, actor, at, &edits)
-            })?;
+            });
+            match written {
+                Ok(_) => report.changed.push(change),
+                Err(Error::Stale { id, .. }) => {
+                    let reason = "it has changed since it was looked at".into();
+                    report.skipped.push(BulkRefusal { id, reason });
+                }
+                Err(error) if report.changed.is_empty() => return Err(error),
+                Err(error) => {
+                    report.stopped = Some(error.problem());
+                    let reason = reason(error);
+                    report.skipped.push(BulkRefusal { id: change.id, reason });
+                    break;
+                }
+            }
         }
-        report.written = true;
-        Ok(report)
+        let reason = "nothing was tried after a failure at another record";
+        let rest = wanted.map(|it| BulkRefusal { id: it.change.id, reason: reason.into() });
+        report.skipped.extend(rest);
+        report.written = !report.changed.is_empty();
+        Ok(())
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fieldmesh_document::{Document, EditError, FieldConflict};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DeviceId, Edit, Moment, validate::validate_edit};
 
-use crate::api::{Choice, ConflictQuery, ConflictReport, Edits, Record, Resolution};
+use crate::api::{Choice, ConflictReport, Edits, Record, Resolution};
 use crate::changes::read_change;
 use crate::error::Error;
 use crate::rows::{self, DocumentRow};
@@ -19,6 +20,15 @@ use super::duplicates::KIND_DUPLICATE;
 use super::inbox::{KIND_PARALLEL, KIND_QUARANTINE, KIND_RULE};
 use super::names::ViewReferences;
 use super::record::Target;
+
+/// An item about values that compete, and what it is settled by.
+pub(super) struct Open {
+    policy: Arc<Policy>,
+    schema: Arc<Collection>,
+    pub(super) row: DocumentRow,
+    pub(super) record: rows::RecordRow,
+    pub(super) found: FieldConflict,
+}
 
 impl Ledger {
     /// Settles one item.
@@ -36,17 +46,13 @@ impl Ledger {
         if report.kind == KIND_DUPLICATE {
             return self.settle_duplicate(view, &report, resolution);
         }
-        let (document, policy) = (self.document(report.record)?, self.policy());
-        let row = self.row_by(&policy, report.record)?;
-        let not_found = || Error::NotFound { kind: "conflict", name: id.to_owned() };
-        let (document, row) = document.zip(row).ok_or_else(not_found)?;
-        let schema = schema::numbered(&policy, row.scope.collection);
-        let record = row.record.clone().ok_or_else(not_found)?;
         if report.kind == KIND_RULE {
+            let (policy, row) = self.told_row(&report)?;
+            let schema = schema::numbered(&policy, row.scope.collection);
+            let record = row.record.ok_or_else(|| gone(&report))?;
             return self.mend_breach(target, &schema, &record, &report, resolution);
         }
-        self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
-        let found = find(&document, &schema, &report.id)?.ok_or_else(not_found)?;
+        let Open { policy, schema, row, record, found } = self.open_item(&report)?;
         match resolution {
             Resolution::Take(choice) => {
                 let label = self.label(choice, &found, &row)?;
@@ -57,6 +63,24 @@ impl Ledger {
                 self.set(target, &schema, &record, &found, assignments)
             }
         }
+    }
+
+    /// The record of an item as its report has it, by one policy.
+    fn told_row(&self, report: &ConflictReport) -> Result<(Arc<Policy>, DocumentRow), Error> {
+        let policy = self.policy();
+        let row = self.row_by(&policy, report.record)?;
+        row.map(|row| (policy, row)).ok_or_else(|| gone(report))
+    }
+
+    /// What competes in an item, if this device may settle it.
+    pub(super) fn open_item(&self, report: &ConflictReport) -> Result<Open, Error> {
+        let document = self.document(report.record)?.ok_or_else(|| gone(report))?;
+        let (policy, row) = self.told_row(report)?;
+        let schema = schema::numbered(&policy, row.scope.collection);
+        let record = row.record.clone().ok_or_else(|| gone(report))?;
+        self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
+        let found = find(&document, &schema, &report.id)?.ok_or_else(|| gone(report))?;
+        Ok(Open { policy, schema, row, record, found })
     }
 
     /// Writes what settles `found`, if it still is what competes: what somebody has written
@@ -83,37 +107,6 @@ impl Ledger {
                 reason: format!("{} has been settled or changed meanwhile; look again", found.id),
             }),
         }
-    }
-
-    /// Settles every open item that `query` gives.
-    pub(crate) fn settle_conflicts(
-        &self,
-        query: &ConflictQuery,
-        choice: &Choice,
-    ) -> Result<Vec<Record>, Error> {
-        let mut records = BTreeMap::new();
-        // Nobody deletes records who asks for values.
-        let is_alike_meant = query.kind.as_deref() == Some(KIND_DUPLICATE);
-        let mut query = ConflictQuery { closed: false, ..query.clone() };
-        loop {
-            let page = self.conflicts(&query)?;
-            let Some(last) = page.last() else { break };
-            query.after = Some(last.id.clone());
-            let is_choice = |report: &&ConflictReport| {
-                report.open
-                    && ![KIND_QUARANTINE, KIND_RULE].contains(&&*report.kind)
-                    && (is_alike_meant || report.kind != KIND_DUPLICATE)
-            };
-            for report in page.iter().filter(is_choice) {
-                match self.settle_conflict(&report.id, &Resolution::Take(choice.clone())) {
-                    Ok(record) => records.insert(record.id, record),
-                    // One before it has ended it as well.
-                    Err(Error::NotFound { kind: "conflict", .. }) => None,
-                    Err(error) => return Err(error),
-                };
-            }
-        }
-        Ok(records.into_values().collect())
     }
 
     fn take(
@@ -177,7 +170,7 @@ impl Ledger {
     }
 
     /// The label that a choice comes to.
-    fn label(
+    pub(super) fn label(
         &self,
         choice: &Choice,
         found: &FieldConflict,
@@ -223,14 +216,19 @@ impl Ledger {
     }
 }
 
+/// The item has ended since it was told.
+fn gone(report: &ConflictReport) -> Error {
+    Error::NotFound { kind: "conflict", name: report.id.clone() }
+}
+
 /// Why there is nothing to settle about an item, if so.
-fn nothing_to_settle(report: &ConflictReport) -> Option<String> {
+pub(super) fn nothing_to_settle(report: &ConflictReport) -> Option<String> {
     if let Some(batch) = &report.batch {
         return Some(format!("a batch that does not count has no value: {}", batch.advice));
     }
     match report.kind.as_str() {
         KIND_QUARANTINE => {
-            Some("a quarantined change cannot be settled by choosing a value".into())
+            Some("a quarantined change cannot be settled by choosing a value; discard it".into())
         }
         KIND_PARALLEL if report.field.is_empty() => {
             Some("these edits do not contradict each other: both are in the record".into())

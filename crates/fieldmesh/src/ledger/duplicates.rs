@@ -1,8 +1,10 @@
 //! Items of the inbox about records that were made for the same thing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use fieldmesh_document::conflict::label;
+use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::validate::validate_edit;
 use fieldmesh_model::{DocumentId, Edit, Fields, Value};
@@ -85,6 +87,9 @@ impl Ledger {
     }
 }
 
+/// The records of an item, and what they are settled by.
+type Alike<'a> = (Arc<Policy>, Arc<Collection>, &'a [Record]);
+
 impl Ledger {
     /// Settles an item about records that are alike, read from the view of this number; gives the
     /// record that is kept.
@@ -98,15 +103,8 @@ impl Ledger {
         report: &ConflictReport,
         resolution: &Resolution,
     ) -> Result<Record, Error> {
-        let found = report.duplicate.as_ref().filter(|found| !found.records.is_empty());
         let not_found = || Error::NotFound { kind: "conflict", name: report.id.clone() };
-        let records = &found.ok_or_else(not_found)?.records;
-        let policy = self.policy();
-        let schema = schema::named(&policy, &report.collection)?;
-        for record in records {
-            self.check_target(as_read(record, view)).map_err(|error| looked_at(error, report))?;
-            self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
-        }
+        let (policy, schema, records) = self.alike_in(view, report)?;
         let ids: Vec<DocumentId> = records.iter().map(|record| record.id).collect();
         let (kept, edits) = match resolution {
             Resolution::Take(Choice::Both) => {
@@ -128,6 +126,37 @@ impl Ledger {
         };
         let record = self.keep_one(view, &schema, (records, kept), &edits);
         record.map_err(|error| looked_at(error, report))
+    }
+
+    /// The records of an item, if they are as its report shows and this device may settle it.
+    fn alike_in<'a>(&self, view: u64, report: &'a ConflictReport) -> Result<Alike<'a>, Error> {
+        let found = report.duplicate.as_ref().filter(|found| !found.records.is_empty());
+        let not_found = || Error::NotFound { kind: "conflict", name: report.id.clone() };
+        let records = &found.ok_or_else(not_found)?.records;
+        let policy = self.policy();
+        let schema = schema::named(&policy, &report.collection)?;
+        for record in records {
+            self.check_target(as_read(record, view)).map_err(|error| looked_at(error, report))?;
+            self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
+        }
+        Ok((policy, schema, records))
+    }
+
+    /// The record that a choice would keep, with its label; none where it keeps all.
+    pub(super) fn kept_by(
+        &self,
+        report: &ConflictReport,
+        choice: &Choice,
+    ) -> Result<Option<(String, DocumentId)>, Error> {
+        let (_, _, records) = self.alike_in(self.projector.view_number(), report)?;
+        if *choice == Choice::Both {
+            return Ok(None);
+        }
+        let ids: Vec<DocumentId> = records.iter().map(|record| record.id).collect();
+        let kept = self.chosen(choice, &report.values, &ids)?;
+        let mut labels = report.values.iter().zip(ids);
+        let label = labels.find(|(_, id)| *id == kept).map(|(value, _)| value.label.clone());
+        Ok(label.map(|label| (label, kept)))
     }
 
     /// Keeps one of these records, with these edits, and deletes the others for it.

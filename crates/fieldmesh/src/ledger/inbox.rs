@@ -10,7 +10,7 @@ use fieldmesh_document::{Closing, Comment, ConflictKind, Document, FieldConflict
 use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId};
-use fieldmesh_store::{Direction, KeyRange, Place, Tree};
+use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::api::{
     CONFLICTS_MAX, CommentReport, ConflictQuery, ConflictReport, ConflictValue, EndReport,
@@ -41,7 +41,7 @@ const CANDIDATES_MAX: usize = 5;
 const RECORDS_MAX: usize = 256;
 
 /// Where an item is found.
-enum Found {
+pub(super) enum Found {
     /// About a record.
     Record(DocumentId),
     /// A change that was refused, by its key.
@@ -85,9 +85,17 @@ impl Ledger {
         }
         if kind.is_none_or(|kind| kind == KIND_QUARANTINE) {
             let after = query.after.as_deref().unwrap_or_default();
-            let others = self.others_behind(after)?;
-            for (id, found) in others.into_iter().take(count) {
-                reports.extend(self.found_item(&id, &found, &mut names)?);
+            let (others, discarded) = (self.others_behind(after)?, self.discarded()?);
+            let mut left = count;
+            for (id, found) in others {
+                let item = self.found_item(&id, &found, &mut names)?;
+                let item = item.map(|item| self.with_discard(item, &discarded));
+                let item = item.filter(|item| query.closed || item.discarded.is_none());
+                left -= usize::from(item.is_some());
+                reports.extend(item);
+                if left == 0 {
+                    break;
+                }
             }
         }
         reports.sort_by(|a, b| a.id.cmp(&b.id));
@@ -155,7 +163,8 @@ impl Ledger {
         self.settle()?;
         let not_found = || Error::NotFound { kind: "conflict", name: id.into() };
         let (id, found) = self.find_item(&wanted)?.ok_or_else(not_found)?;
-        self.found_item(&id, &found, &mut Names::default())?.ok_or_else(not_found)
+        let item = self.found_item(&id, &found, &mut Names::default())?.ok_or_else(not_found)?;
+        Ok(self.with_discard(item, &self.discarded()?))
     }
 
     fn find_item(&self, wanted: &str) -> Result<Option<(String, Found)>, Error> {
@@ -189,19 +198,16 @@ impl Ledger {
     }
 
     /// What is quarantined, by id.
-    fn others_behind(&self, after: &str) -> Result<BTreeMap<String, Found>, Error> {
-        let mut found = BTreeMap::new();
-        let all = KeyRange::all();
-        for key in rows::keys(self.view(), Tree::Quarantine, all, Direction::Ascending) {
-            let key = key?;
-            found.insert(refused_id(&key)?, Found::Refused(key));
-        }
+    pub(super) fn others_behind(&self, after: &str) -> Result<BTreeMap<String, Found>, Error> {
+        let refused = self.refused()?.into_iter();
+        let mut found: BTreeMap<String, Found> =
+            refused.map(|(id, key)| (id, Found::Refused(key))).collect();
         found.extend(self.aside()?.into_iter().map(|id| (id.to_string(), Found::Aside(id))));
         found.retain(|id, _| id.as_str() > after);
         Ok(found)
     }
 
-    fn found_item(
+    pub(super) fn found_item(
         &self,
         id: &str,
         found: &Found,
@@ -211,7 +217,7 @@ impl Ledger {
             Found::Record(record) => {
                 Ok(self.items_of(*record, names)?.into_iter().find(|item| item.id == id))
             }
-            Found::Refused(key) => self.report_refused(key, names),
+            Found::Refused(key) => self.report_refused(id, key, names),
             Found::Aside(batch) => self.batch_aside(batch, names),
         }
     }
@@ -257,8 +263,9 @@ impl Ledger {
         Ok(items)
     }
 
-    fn report_refused(
+    pub(super) fn report_refused(
         &self,
+        id: &str,
         key: &[u8],
         names: &mut Names,
     ) -> Result<Option<ConflictReport>, Error> {
@@ -267,18 +274,11 @@ impl Ledger {
         let name = names.of(self, row.document).unwrap_or_else(|| row.document.short());
         let collection = self.schema(row.collection).name.clone();
         let reason = format!("{} (by device {})", row.reason, row.author.short());
-        let id = refused_id(key)?;
         Ok(Some(ConflictReport {
             reason: Some(reason),
-            ..item(id, KIND_QUARANTINE, row.document, collection, name)
+            ..item(id.to_owned(), KIND_QUARANTINE, row.document, collection, name)
         }))
     }
-}
-
-/// The id of a change that was refused, by its key.
-fn refused_id(key: &[u8]) -> Result<String, Error> {
-    let (place, leaf): (Place, u16) = rows::decode(key)?;
-    Ok(format!("{}-{leaf}", hex(&place.to_bytes())))
 }
 
 /// An open item of which nothing more is told.
@@ -303,6 +303,7 @@ pub(super) fn item(
         comments: Vec::new(),
         reason: None,
         batch: None,
+        discarded: None,
         duplicate: None,
     }
 }

@@ -41,11 +41,8 @@ type Leaves = BTreeMap<DocumentId, BTreeSet<[u8; 32]>>;
 impl Ledger {
     /// Has records erased on every device of the tenant, for good: all of them or none.
     ///
-    /// Gives the items that were made, durable and in force here; the log is not swept so far.
-    pub(crate) fn purge(
-        &self,
-        options: &PurgeOptions,
-    ) -> Result<(Vec<PurgeReport>, Vec<Item>), Error> {
+    /// That is durable then, in force here and on its way to others; the log is not swept so far.
+    pub(crate) fn purge(&self, options: &PurgeOptions) -> Result<Vec<PurgeReport>, Error> {
         check_reason(&options.reason)?;
         let ids = self.to_purge(&options.records)?;
         let policy = self.policy();
@@ -67,7 +64,7 @@ impl Ledger {
             return Err(self.may_not(&policy, "purge a record"));
         }
         if options.dry_run {
-            return Ok((reports, Vec::new()));
+            return Ok(reports);
         }
         self.add_items(&items)?;
         let mut desk = self.desk();
@@ -76,7 +73,7 @@ impl Ledger {
             report.purged = true;
         }
         drop(desk);
-        Ok((reports, items))
+        Ok(reports)
     }
 
     /// What was purged so far, the last one first.

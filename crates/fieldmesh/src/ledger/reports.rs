@@ -40,11 +40,6 @@ impl Ledger {
         Ok(count.unwrap_or(0))
     }
 
-    /// Changes that could not be applied.
-    pub(crate) fn quarantine_count(&self) -> Result<u64, Error> {
-        self.view().count(Tree::Quarantine).map_err(|error| Error::store(&error))
-    }
-
     /// What each device has written, as far as it is here.
     pub(crate) fn outputs(&self) -> Result<BTreeMap<DeviceId, Output>, Error> {
         let mut outputs: BTreeMap<DeviceId, Output> = BTreeMap::new();

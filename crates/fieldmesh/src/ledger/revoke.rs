@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_identity::{
     Adoption, ChainHead, Cut, HEADS_PER_ITEM_MAX, Item, Member, Policy, REASON_LENGTH_MAX,
-    Revocation, Statement,
+    Revocation, Standing, Statement,
 };
 use fieldmesh_model::{BatchId, DeviceId, ItemId, Role};
-use fieldmesh_replica::{Held, Input};
+use fieldmesh_replica::Held;
 use fieldmesh_store::{Direction, KeyRange, Tree};
 use fieldmesh_trie::Key;
 
 use crate::api::{AdoptReport, RevokeOptions, RevokeReport};
 use crate::error::{Error, with_causes};
 use crate::keep;
-use crate::mesh::Call;
 use crate::rows::{self, LeafRow};
 
 use super::Ledger;
@@ -28,13 +27,13 @@ impl Ledger {
     /// Shuts `device` out. What is here of its work goes on counting, and of what it said of others
     /// all up to `last`, or else all. With `last` also a revocation is corrected.
     ///
-    /// Gives the items that were made, durable and in force here.
+    /// What it says is durable then, in force here and on its way to others.
     pub(crate) fn revoke(
         &self,
         device: DeviceId,
         options: &RevokeOptions,
         last: Option<ItemId>,
-    ) -> Result<(RevokeReport, Vec<Item>), Error> {
+    ) -> Result<RevokeReport, Error> {
         let policy = self.policy();
         let known = policy
             .known(&device)
@@ -89,7 +88,7 @@ impl Ledger {
         let kept = reached(&counting, named);
         self.add_items(&items)?;
         let (name, wipe) = (known.name.clone(), options.wipe);
-        Ok((RevokeReport { device, name, kept, wipe }, items))
+        Ok(RevokeReport { device, name, kept, wipe })
     }
 
     /// The cut behind an item of `member`, which may have been driven out by others.
@@ -106,12 +105,8 @@ impl Ledger {
     /// Lets batches of a revoked device count, each with all before it: those named, or all that
     /// are here.
     ///
-    /// Gives the items that were made, durable and in force here.
-    pub(crate) fn adopt(
-        &self,
-        device: DeviceId,
-        names: &[String],
-    ) -> Result<(AdoptReport, Vec<Item>), Error> {
+    /// What it says is durable then, in force here and on its way to others.
+    pub(crate) fn adopt(&self, device: DeviceId, names: &[String]) -> Result<AdoptReport, Error> {
         self.settle()?;
         let policy = self.policy();
         let known = policy
@@ -133,11 +128,24 @@ impl Ledger {
         if !items.iter().all(counted) {
             return Err(self.may_not(&policy, &format!("adopt work of {}", known.name)));
         }
+        // A role that may not write there is not made larger by it.
+        let refusal = |held: &Held| match after.standing(&device, &held.scope) {
+            Standing::Refused(refusal) => Some(refusal),
+            Standing::Counts | Standing::Within => None,
+        };
+        let refused: Vec<_> = wanted.iter().filter_map(refusal).collect();
+        if let Some(refusal) = refused.first().filter(|_| refused.len() == wanted.len()) {
+            let reason = format!("to adopt it would not let it count: {refusal}");
+            return Err(Error::NotAllowed { reason });
+        }
         self.add_items(&items)?;
-        let batches = reached(&waiting, &heads);
-        let left = waiting.len() as u64 - batches;
+        let total = waiting.len() as u64;
+        let allowed: Vec<Held> =
+            waiting.into_iter().filter(|held| refusal(held).is_none()).collect();
+        let batches = reached(&allowed, &heads);
+        let left = total - batches;
         let name = known.name.clone();
-        Ok((AdoptReport { device, name, batches, left }, items))
+        Ok(AdoptReport { device, name, batches, left })
     }
 
     /// What is here of a device's batches, by their headers.
@@ -212,18 +220,7 @@ impl Ledger {
     }
 
     pub(super) fn add_items(&self, items: &[Item]) -> Result<(), Error> {
-        for (index, item) in items.iter().enumerate() {
-            if let Err(error) = self.add_item(item) {
-                // Those before it count here, so others have to hear of them too.
-                if let Some(mesh) = self.mesh.get() {
-                    for item in items.iter().take(index).cloned() {
-                        mesh.urgent(Call::Input(Input::LocalItem { item }));
-                    }
-                }
-                return Err(error);
-            }
-        }
-        Ok(())
+        items.iter().try_for_each(|item| self.add_item(item))
     }
 
     fn may_not_revoke(&self, policy: &Policy, subject: &Member) -> Error {

@@ -35,11 +35,8 @@ struct Checked {
 impl Ledger {
     /// Checks a schema file and, if that is wanted, signs it.
     ///
-    /// Gives the items that were made, durable and in force here.
-    pub(crate) fn take_schema(
-        &self,
-        options: &SchemaOptions,
-    ) -> Result<(SchemaReport, Vec<Item>), Error> {
+    /// What it says is durable then, in force here and on its way to others.
+    pub(crate) fn take_schema(&self, options: &SchemaOptions) -> Result<SchemaReport, Error> {
         // Two at once would be checked against the same definition and signed at the same place.
         let _alone = self.enrolment();
         let policy = self.policy();
@@ -55,7 +52,7 @@ impl Ledger {
         let is_known = before.is_some_and(|before| *before == collection);
         if options.step == SchemaStep::Check || is_known {
             report.applied = is_known && options.step == SchemaStep::Apply;
-            return Ok((report, Vec::new()));
+            return Ok(report);
         }
         let in_force = policy.schema(collection.number);
         let before = in_force.filter(|it| it.name() == collection.name).map(SignedSchema::hash);
@@ -76,12 +73,12 @@ impl Ledger {
             return Err(goes_before(&after, &collection));
         }
         if options.step == SchemaStep::Preview {
-            return Ok((report, Vec::new()));
+            return Ok(report);
         }
         self.add_items(&items)?;
         // Another one may have come from others meanwhile.
         report.applied = is_in_force(&self.policy());
-        Ok((report, items))
+        Ok(report)
     }
 
     /// The collections that there are, or those called `name` in full.

@@ -342,14 +342,6 @@ impl MeshTask {
         }
     }
 
-    /// Makes the replica's policy the one that everybody reads.
-    pub(super) fn publish_policy(&self) {
-        let policy = Arc::new(self.replica.policy().clone());
-        *self.mesh.policy.write().expect("no holder of this lock panics") = policy;
-        // It may have decided which of two changes counts.
-        self.projector.wake();
-    }
-
     fn announce(&self, event: MeshEvent) {
         self.mesh.announce(event);
     }

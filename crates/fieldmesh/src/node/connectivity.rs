@@ -16,7 +16,7 @@ use crate::api::{
 };
 use crate::connectivity::{Asked, Input, Outcome, Token};
 use crate::error::{Error, with_causes};
-use crate::mesh::{Call, Carried};
+use crate::mesh::{Call, Carried, LinkState};
 
 use super::Node;
 use super::sync::Passed;
@@ -147,9 +147,11 @@ impl Node {
     async fn sync_targets(&self) -> Vec<String> {
         let linked = self.inner.mesh.snapshot().await.map_or_else(Vec::new, |one| one.links);
         let mut targets: Vec<String> = linked.iter().map(|link| link.device.to_string()).collect();
-        for (address, device) in self.relays() {
-            let name = device.map_or_else(|| address.clone(), |device| device.to_string());
-            if !linked.iter().any(|link| link.address == address) {
+        let policy = self.inner.mesh.policy();
+        for relay in self.relays() {
+            let is_linked = |link: &LinkState| relay.is_at(&policy, &link.address, link.device);
+            let name = relay.device.map_or(relay.address.clone(), |device| device.to_string());
+            if !linked.iter().any(is_linked) {
                 targets.push(name);
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use fieldmesh_model::{DeviceId, Moment};
+use fieldmesh_net::address::comparable;
 use fieldmesh_net::remembered::Remembered;
 
 use crate::clock;
@@ -22,7 +23,7 @@ pub(super) struct Contacts {
 #[derive(Default)]
 struct Book {
     remembered: Remembered,
-    /// Why an address could not be reached.
+    /// Why an address could not be reached, however it was written.
     errors: BTreeMap<String, String>,
     /// Whether the book differs from what is on disk.
     is_changed: bool,
@@ -75,7 +76,7 @@ impl Contacts {
             book.remembered.addresses(&device).iter().any(|known| known.address == address);
         book.has_news |= !is_known;
         book.remembered.succeeded(device, address, clock::now());
-        book.errors.remove(address);
+        book.errors.remove(&comparable(address));
         book.last_sync = Some(clock::now());
         book.is_changed = true;
     }
@@ -84,7 +85,7 @@ impl Contacts {
     pub(super) fn answered(&self, device: DeviceId, address: &str) {
         let is_known = {
             let mut book = self.lock();
-            book.errors.remove(address);
+            book.errors.remove(&comparable(address));
             book.remembered.addresses(&device).iter().any(|known| known.address == address)
         };
         if !is_known {
@@ -124,7 +125,12 @@ impl Contacts {
     pub(super) fn failed(&self, device: Option<DeviceId>, address: &str, error: &str) {
         let mut book = self.lock();
         book.remembered.failed(device.unwrap_or(UNKNOWN), address, clock::now());
-        book.errors.insert(address.into(), error.into());
+        book.errors.insert(comparable(address), error.into());
+    }
+
+    /// Why the last try of an address failed, if it did.
+    pub(super) fn error(&self, address: &str) -> Option<String> {
+        self.lock().errors.get(&comparable(address)).cloned()
     }
 
     pub(super) fn last_sync(&self) -> Option<Moment> {
@@ -141,7 +147,7 @@ impl Contacts {
                     device: (*device != UNKNOWN).then_some(*device),
                     address: known.address.clone(),
                     last_success: known.last_success,
-                    error: book.errors.get(&known.address).cloned(),
+                    error: book.errors.get(&comparable(&known.address)).cloned(),
                 });
             }
         }

@@ -1,13 +1,10 @@
 //! Membership that ends: revoking a device, and adopting what it did.
 
-use fieldmesh_identity::Item;
 use fieldmesh_model::{DeviceId, ItemId};
-use fieldmesh_replica::Input;
 
 use crate::api::{AdoptReport, RevokeOptions, RevokeReport, meant};
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::mesh::Call;
 
 use super::Node;
 
@@ -24,9 +21,7 @@ impl Node {
         let device = self.device_ever(name)?;
         // What is connected may be about to bring more of it; what is here counts.
         let revoke = move |ledger: &Ledger| ledger.revoke(device, &options, None);
-        let (report, items) = self.blocking(revoke).await?;
-        self.announce(items);
-        Ok(report)
+        self.blocking(revoke).await
     }
 
     /// Like [`Node::revoke`], where the key of a device that certifies others was in wrong hands: of
@@ -46,9 +41,7 @@ impl Node {
     ) -> Result<RevokeReport, Error> {
         let device = self.device_ever(name)?;
         let revoke = move |ledger: &Ledger| ledger.revoke(device, &options, Some(last));
-        let (report, items) = self.blocking(revoke).await?;
-        self.announce(items);
-        Ok(report)
+        self.blocking(revoke).await
     }
 
     /// Lets batches of the revoked device that `name` means count, each with all before it; all
@@ -59,16 +52,7 @@ impl Node {
     /// [`Error::NotAllowed`] says who may; [`Error::NotFound`] where nothing waits.
     pub async fn adopt(&self, name: &str, batches: Vec<String>) -> Result<AdoptReport, Error> {
         let device = self.device_ever(name)?;
-        let (report, items) = self.blocking(move |ledger| ledger.adopt(device, &batches)).await?;
-        self.announce(items);
-        Ok(report)
-    }
-
-    /// Tells the replica and everybody connected of policy items that are in force here.
-    pub(super) fn announce(&self, items: Vec<Item>) {
-        for item in items {
-            self.inner.mesh.urgent(Call::Input(Input::LocalItem { item }));
-        }
+        self.blocking(move |ledger| ledger.adopt(device, &batches)).await
     }
 
     /// The device that `name` means, whether it still belongs to the tenant or not.

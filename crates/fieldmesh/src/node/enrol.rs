@@ -7,7 +7,6 @@ use fieldmesh_identity::{
 };
 use fieldmesh_model::{Role, UserId};
 use fieldmesh_net::{Endpoint, JoinConnection, JoinError, address};
-use fieldmesh_replica::Input;
 use fieldmesh_store::Options;
 
 use crate::api::{InvitationReport, InviteOptions, JoinReport, TenantReport};
@@ -15,8 +14,7 @@ use crate::clock;
 use crate::entry::{Entry, Fact};
 use crate::error::{Error, with_causes};
 use crate::home::{Home, Identity};
-use crate::ledger::Ledger;
-use crate::mesh::Call;
+use crate::ledger::{Ledger, dialled_relays};
 
 use super::builder::Kind;
 use super::{Builder, Node, TenantOptions, open};
@@ -84,6 +82,29 @@ pub(super) async fn join(
             return Err(refused.error);
         }
     };
+    let is_device = matches!(builder.kind, Kind::Device);
+    let (node, role) = become_member(builder, home, &invitation, &granted, seed, device).await?;
+    // A relay is dialled by the others, and none of them says where it is to dial.
+    let others = granted.addresses.iter().filter(|_| is_device);
+    for other in others.chain([&address]) {
+        node.inner.contacts.heard(None, other);
+    }
+    let inner = std::sync::Arc::clone(&node.inner);
+    node.blocking(move |ledger| inner.contacts.save(ledger)).await?;
+    let tenant = node.tenant();
+    Ok((node, JoinReport { tenant, role }))
+}
+
+/// Makes `home` that of the member which `granted` says the device with `seed` is; opens its node.
+pub(super) async fn become_member(
+    builder: Builder,
+    home: Home,
+    invitation: &Invitation,
+    granted: &Granted,
+    seed: [u8; 32],
+    device: String,
+) -> Result<(Node, Role), Error> {
+    let keys = DeviceKeys::from_seed(&Seed::from_bytes(seed));
     let items: Result<Vec<Item>, _> =
         granted.items.iter().map(|bytes| Item::decode(bytes)).collect();
     let items = items.map_err(|error| invitation_error(&error))?;
@@ -110,13 +131,7 @@ pub(super) async fn join(
     };
     tokio::task::spawn_blocking(make).await.map_err(|_| Error::ShuttingDown)??;
     let node = open::open(builder).await?;
-    for other in granted.addresses.iter().chain([&address]) {
-        node.inner.contacts.heard(None, other);
-    }
-    let inner = std::sync::Arc::clone(&node.inner);
-    node.blocking(move |ledger| inner.contacts.save(ledger)).await?;
-    let tenant = node.tenant();
-    Ok((node, JoinReport { tenant, role }))
+    Ok((node, role))
 }
 
 /// Asks every address of an invitation in turn; gives the one that answered too.
@@ -344,19 +359,7 @@ impl Node {
                 return;
             }
         };
-        let channel = *join.channel();
-        let mesh = self.inner.mesh.clone();
-        let decided = self
-            .blocking(move |ledger| {
-                let decision = decide(ledger, &channel, &request)?;
-                if let Decision::Granted(admission) = &decision
-                    && let Some(item) = &admission.certificate
-                {
-                    mesh.urgent(Call::Input(Input::LocalItem { item: item.clone() }));
-                }
-                Ok(decision)
-            })
-            .await;
+        let decided = self.decide_join(*join.channel(), request).await;
         let answer = match decided {
             Ok(Decision::Granted(admission)) => JoinAnswer::Granted(admission.granted),
             Ok(Decision::Refused(refusal)) => {
@@ -372,9 +375,19 @@ impl Node {
             tracing::info!(%address, %error, "the answer to a join did not arrive");
         }
     }
+
+    /// Decides whether somebody joins; those who do are members for everybody.
+    pub(super) async fn decide_join(
+        &self,
+        channel: [u8; 32],
+        request: JoinRequest,
+    ) -> Result<Decision, Error> {
+        self.blocking(move |ledger| decide(ledger, &channel, &request)).await
+    }
 }
 
-enum Decision {
+/// What became of a request to join.
+pub(super) enum Decision {
     Granted(Box<Admission>),
     Refused(JoinRefusal),
 }
@@ -385,22 +398,7 @@ fn issue(
     account: Option<UserId>,
     addresses: &[String],
 ) -> Result<Vec<InvitationReport>, Error> {
-    if ledger.identity.authority().is_none() {
-        let policy = ledger.policy();
-        let founder = ledger.founder()?.and_then(|device| policy.member(&device));
-        let holder = match founder {
-            None => "the device or relay that made the tenant".into(),
-            Some(member) if matches!(member.role, Role::Relay | Role::Gateway) => {
-                format!("the relay {}", member.name)
-            }
-            Some(member) => member.name.clone(),
-        };
-        return Err(Error::NotAllowed {
-            reason: format!(
-                "this device does not hold the tenant's authority; invite from {holder}"
-            ),
-        });
-    }
+    check_authority(ledger, "invite")?;
     let _enrolment = ledger.enrolment();
     let mut book = read_book(ledger)?;
     book.forget_expired(clock::now());
@@ -417,6 +415,16 @@ fn issue(
     }
     write_book(ledger, &book)?;
     Ok(reports)
+}
+
+/// Fails where somebody else holds the tenant's authority, and names from whom to do `what`.
+pub(super) fn check_authority(ledger: &Ledger, what: &str) -> Result<(), Error> {
+    if ledger.identity.authority().is_some() {
+        return Ok(());
+    }
+    let whence = ledger.whence()?;
+    let reason = format!("this device does not hold the tenant's authority; {what} {whence}");
+    Err(Error::NotAllowed { reason })
 }
 
 /// The person with an address, by the certificates of the tenant or else by open invitations.
@@ -470,7 +478,9 @@ fn decide(ledger: &Ledger, channel: &[u8; 32], request: &JoinRequest) -> Result<
     write_book(ledger, &book)?;
     let items = ledger.policy_items()?;
     let permit = Permit { issued: &issued, usage };
-    let admission = admit(&authority, tenant, &items, &permit, channel, request, Vec::new())
+    let policy = ledger.policy();
+    let relays = dialled_relays(&policy).map(|(address, _)| address.to_owned()).collect();
+    let admission = admit(&authority, tenant, &items, &permit, channel, request, relays)
         .map_err(|error| Error::store(&error))?;
     if let Some(item) = &admission.certificate {
         ledger.add_item(item)?;
@@ -478,7 +488,7 @@ fn decide(ledger: &Ledger, channel: &[u8; 32], request: &JoinRequest) -> Result<
     Ok(Decision::Granted(Box::new(admission)))
 }
 
-fn read_book(ledger: &Ledger) -> Result<InvitationBook, Error> {
+pub(super) fn read_book(ledger: &Ledger) -> Result<InvitationBook, Error> {
     match ledger.recall(&Fact::Invitations(Vec::new()))? {
         Some(Fact::Invitations(bytes)) => postcard::from_bytes(&bytes).map_err(|_| Error::Store {
             reason: "the book of invitations is damaged; issue new ones".into(),
@@ -487,7 +497,7 @@ fn read_book(ledger: &Ledger) -> Result<InvitationBook, Error> {
     }
 }
 
-fn write_book(ledger: &Ledger, book: &InvitationBook) -> Result<(), Error> {
+pub(super) fn write_book(ledger: &Ledger, book: &InvitationBook) -> Result<(), Error> {
     let bytes = postcard::to_allocvec(book).expect("a book holds nothing unserialisable");
     ledger.remember(Fact::Invitations(bytes))
 }
@@ -497,7 +507,7 @@ fn invitation_error(error: &dyn std::error::Error) -> Error {
 }
 
 /// The host's name, for a device that was given none.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     let read = || std::fs::read_to_string("/etc/hostname").ok();
     let name = std::env::var("HOSTNAME").ok().or_else(read).unwrap_or_default();
     let name = name.trim();

@@ -44,13 +44,16 @@ pub struct RunOptions {
     pub listen: Option<SocketAddr>,
     /// Addresses to keep connected besides those that are remembered.
     pub relays: Vec<String>,
+    /// Whether to dial the relays that the tenant's admins have signed. Not for a machine that
+    /// serves tenants of others: their admins could have it dial into its own network.
+    pub dials_signed: bool,
     /// Whether to announce this device and look for others by mDNS.
     pub mdns: bool,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { listen: None, relays: Vec::new(), mdns: true }
+        Self { listen: None, relays: Vec::new(), dials_signed: true, mdns: true }
     }
 }
 
@@ -101,6 +104,7 @@ impl Node {
         for relay in &options.relays {
             self.inner.contacts.heard(None, relay);
         }
+        self.inner.dials_signed.store(options.dials_signed, Ordering::Relaxed);
         self.inner.is_running.store(true, Ordering::Relaxed);
         let keeper = Keeper {
             node: Arc::downgrade(&self.inner),
@@ -362,7 +366,7 @@ impl Keeper {
         let linked: BTreeSet<&str> =
             snapshot.links.iter().map(|link| link.address.as_str()).collect();
         let name = |device: DeviceId| device.to_string();
-        let contacts = node.inner.contacts.all().into_iter().map(|contact| {
+        let contacts = node.ways().into_iter().map(|contact| {
             let who = contact.device.map_or_else(|| contact.address.clone(), name);
             (who, contact.device, contact.address)
         });

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
 
+use fieldmesh_identity::ClaimDesk;
 use fieldmesh_model::TenantId;
 use fieldmesh_net::{BindError, Endpoint, Incoming, TcpPort, TenantIdentity};
 use tokio::task::JoinSet;
@@ -12,20 +14,28 @@ use tokio::task::JoinSet;
 use crate::error::Error;
 use crate::home::Identity;
 
-use super::{Dormant, Node, Wake};
+use super::{ClaimCall, ClaimHandler, Dormant, Node, Wake};
 
 /// Connections that are being handed to their node at the same time.
 const TALKS_STARTING_MAX: usize = 256;
 /// Joins that are served at the same time.
 const JOINS_MAX: usize = 16;
+/// Claims that are served at the same time.
+const CLAIMS_MAX: usize = 8;
+/// How often it is logged that claims are turned away.
+const TOLD_EVERY: Duration = Duration::from_secs(30);
 
 /// One socket for any number of nodes; clones are handles on the same one.
 #[derive(Clone)]
 pub struct Listener {
     pub(super) endpoint: Endpoint,
     nodes: Nodes,
+    desk: Desk,
     _acceptor: Arc<JoinSet<()>>,
 }
+
+/// Under which name this relay is dialled with a claim, and who decides then.
+type Desk = Arc<RwLock<Option<(TenantId, ClaimHandler)>>>;
 
 type Nodes = Arc<RwLock<BTreeMap<TenantId, Served>>>;
 
@@ -71,9 +81,10 @@ impl Listener {
             }
         })?;
         let nodes = Nodes::default();
+        let desk = Desk::default();
         let mut acceptor = JoinSet::new();
-        acceptor.spawn(accept(endpoint.clone(), Arc::clone(&nodes)));
-        Ok(Self { endpoint, nodes, _acceptor: Arc::new(acceptor) })
+        acceptor.spawn(accept(endpoint.clone(), Arc::clone(&nodes), Arc::clone(&desk)));
+        Ok(Self { endpoint, nodes, desk, _acceptor: Arc::new(acceptor) })
     }
 
     /// The address of the socket.
@@ -113,6 +124,24 @@ impl Listener {
         Ok(())
     }
 
+    /// Lets `handler` decide about whoever dials with a claim and knows the desk; takes the place of
+    /// an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// The certificate of the desk is of no use.
+    pub fn serve_claims(&self, desk: &ClaimDesk, handler: ClaimHandler) -> Result<(), Error> {
+        self.add_identity(TenantIdentity {
+            tenant: desk.tenant,
+            authority: desk.authority,
+            chain: desk.chain.clone(),
+            keys: desk.keys.clone(),
+        })?;
+        let mut slot = self.desk.write().expect("no holder of this lock panics");
+        *slot = Some((desk.tenant, handler));
+        Ok(())
+    }
+
     /// Serves the tenant of `node` too.
     pub(super) fn add(&self, node: &Node) -> Result<(), Error> {
         let identity = &node.inner.ledger.identity;
@@ -130,17 +159,18 @@ impl Listener {
     }
 
     fn introduce(&self, identity: &Identity) -> Result<(), Error> {
-        let refused = |error: fieldmesh_net::IdentityError| Error::NotAllowed {
-            reason: crate::error::with_causes(&error),
-        };
+        self.add_identity(TenantIdentity {
+            tenant: identity.tenant,
+            authority: identity.authority,
+            chain: identity.certificates.clone(),
+            keys: identity.keys(),
+        })
+    }
+
+    fn add_identity(&self, identity: TenantIdentity) -> Result<(), Error> {
         self.endpoint
-            .add_identity(TenantIdentity {
-                tenant: identity.tenant,
-                authority: identity.authority,
-                chain: identity.certificates.clone(),
-                keys: identity.keys(),
-            })
-            .map_err(refused)
+            .add_identity(identity)
+            .map_err(|error| Error::NotAllowed { reason: crate::error::with_causes(&error) })
     }
 
     /// Stops serving a tenant whose node ends, unless it is opened on demand.
@@ -154,13 +184,36 @@ impl Listener {
     }
 }
 
-async fn accept(endpoint: Endpoint, nodes: Nodes) {
-    let (mut joins, mut talks) = (JoinSet::new(), JoinSet::new());
+async fn accept(endpoint: Endpoint, nodes: Nodes, desk: Desk) {
+    let (mut joins, mut talks, mut claims) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    let mut told = None::<Instant>;
     while let Some(incoming) = endpoint.accept().await {
         while joins.try_join_next().is_some() || talks.try_join_next().is_some() {}
+        let incoming = match incoming {
+            Incoming::Claim(claim) => {
+                while claims.try_join_next().is_some() {}
+                let desk = desk.read().expect("no holder of this lock panics").clone();
+                match desk.filter(|(tenant, _)| *tenant == claim.desk()) {
+                    Some((_, handler)) if claims.len() < CLAIMS_MAX => {
+                        claims.spawn(async move { handler(ClaimCall::new(claim)).await });
+                    }
+                    Some(_) => {
+                        if told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
+                            told = Some(Instant::now());
+                            tracing::warn!(limit = CLAIMS_MAX, "too many claims at a time");
+                        }
+                        ClaimCall::new(claim).turn_away();
+                    }
+                    None => {}
+                }
+                continue;
+            }
+            incoming => incoming,
+        };
         let tenant = match &incoming {
             Incoming::Peer(connection) => connection.tenant(),
             Incoming::Join(join) => join.tenant(),
+            Incoming::Claim(_) => continue,
         };
         let served = nodes.read().expect("no holder of this lock panics").get(&tenant).cloned();
         let Some(served) = served else { continue };
@@ -190,6 +243,7 @@ async fn accept(endpoint: Endpoint, nodes: Nodes) {
                 });
             }
             Incoming::Join(_) => tracing::warn!(limit = JOINS_MAX, "too many joins at a time"),
+            Incoming::Claim(_) => {}
         }
     }
 }

@@ -94,6 +94,7 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
         owns_listener: listener.is_none(),
         listener: tokio::sync::Mutex::new(None),
         is_running: AtomicBool::new(false),
+        dials_signed: AtomicBool::new(true),
         syncing: tokio::sync::Mutex::new(()),
         tasks: Mutex::new(tasks),
         thread: Mutex::new(Some(thread)),
@@ -118,6 +119,7 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         options.reserve_bytes = RELAY_RESERVE_BYTES;
     }
     let store = Arc::new(open_store(&home, &options)?);
+    home.mend();
     let harms = Arc::new(Harms::default());
     let found = Arc::clone(&harms);
     store.on_damage(move |places| found.note(places));

@@ -17,12 +17,10 @@ impl Node {
     /// [`Error::NotAllowed`] says who may; [`Error::NotFound`] where there is no such record.
     pub async fn purge(&self, options: PurgeOptions) -> Result<Vec<PurgeReport>, Error> {
         let is_dry = options.dry_run;
-        let (mut reports, items) =
-            self.blocking_on_all(move |ledger| ledger.purge(&options)).await?;
+        let mut reports = self.blocking_on_all(move |ledger| ledger.purge(&options)).await?;
         if is_dry {
             return Ok(reports);
         }
-        self.announce(items);
         let swept = self.blocking(Ledger::sweep).await;
         if let Err(error) = &swept {
             tracing::warn!(%error, "a purged record is not erased from the log so far");

@@ -1,8 +1,8 @@
-//! Questions about many records, records of the past, and changes of many at once.
+//! Questions about many records and records of the past.
 
 use fieldmesh_model::Moment;
 
-use crate::api::{BulkEdit, BulkReport, ChangesPage, ChangesQuery, ListQuery, Page, Record};
+use crate::api::{ChangesPage, ChangesQuery, ListQuery, Page, Record};
 use crate::error::Error;
 use crate::ledger::Ledger;
 
@@ -75,17 +75,5 @@ impl Node {
     /// ```
     pub async fn changes(&self, query: ChangesQuery) -> Result<ChangesPage, Error> {
         self.reading(move |ledger| ledger.changes(&query)).await
-    }
-
-    /// Changes many records alike, or shows what that would do; if one of them cannot be changed,
-    /// none is, and the report says why.
-    ///
-    /// A power cut may come in between; asked again, it changes what is left.
-    ///
-    /// # Errors
-    ///
-    /// The query or the edits are not understood.
-    pub async fn edit_all(&self, bulk: BulkEdit) -> Result<BulkReport, Error> {
-        self.blocking_on_all(move |ledger| ledger.edit_all(&bulk)).await
     }
 }

@@ -73,7 +73,8 @@ impl Node {
                 root: snapshot.root,
                 unsealed: ledger.unsealed().0 as u64,
                 conflicts: whereabouts.conflicts,
-                quarantined: ledger.quarantine_count()? + snapshot.aside,
+                quarantined: ledger.quarantined()?,
+                notices: remaking.is_none().then(|| ledger.notice_count()).transpose()?,
                 places: whereabouts.counts,
                 only: filter::words(&ledger.only),
                 kept: ledger.kept()?,
@@ -119,7 +120,7 @@ impl Node {
                 traffic: Some(traffic(&sum(&link.stats, &link.earlier))),
             });
         }
-        for contact in self.inner.contacts.all() {
+        for contact in self.ways() {
             let known = peers.iter_mut().find(|peer| {
                 contact.device.is_some() && peer.device == contact.device
                     || peer.addresses.contains(&contact.address)
@@ -132,12 +133,14 @@ impl Node {
                 continue;
             }
             let greeted = contact.device.as_ref().and_then(greeted);
+            let is_signed = contact.last_success.is_none()
+                && policy.relay_address(&contact.address).is_some_and(|it| it.relay.is_some());
             peers.push(PeerReport {
                 device: contact.device,
                 name: name(contact.device),
                 state: if contact.error.is_some() { "unreachable" } else { "remembered" }.into(),
                 addresses: vec![contact.address],
-                found_by: "remembered".into(),
+                found_by: if is_signed { "policy" } else { "remembered" }.into(),
                 transport: None,
                 last_in_step: contact.last_success,
                 error: contact.error,
@@ -148,19 +151,7 @@ impl Node {
         }
         for address in self.inner.contacts.nearby() {
             if !peers.iter().any(|peer| peer.addresses.contains(&address)) {
-                peers.push(PeerReport {
-                    device: None,
-                    name: None,
-                    state: "nearby".into(),
-                    addresses: vec![address],
-                    found_by: "mdns".into(),
-                    transport: None,
-                    last_in_step: None,
-                    error: None,
-                    protocol: None,
-                    clock_ahead: None,
-                    traffic: None,
-                });
+                peers.push(seen_nearby(address));
             }
         }
         Ok(peers)
@@ -251,7 +242,7 @@ impl Node {
 
     /// The addresses at which a device was reached.
     pub(super) fn known(&self, device: DeviceId) -> Vec<String> {
-        let contacts = self.inner.contacts.all().into_iter();
+        let contacts = self.ways().into_iter();
         contacts
             .filter(|contact| contact.device == Some(device))
             .map(|contact| contact.address)
@@ -296,6 +287,23 @@ const fn traffic(stats: &LinkStats) -> Traffic {
         bytes_in: stats.control_bytes_in + stats.data_bytes_in,
         bytes_out: stats.control_bytes_out + stats.data_bytes_out,
         rounds: stats.rounds,
+    }
+}
+
+/// Somebody whom mDNS shows and of whom nothing else is known.
+fn seen_nearby(address: String) -> PeerReport {
+    PeerReport {
+        device: None,
+        name: None,
+        state: "nearby".into(),
+        addresses: vec![address],
+        found_by: "mdns".into(),
+        transport: None,
+        last_in_step: None,
+        error: None,
+        protocol: None,
+        clock_ahead: None,
+        traffic: None,
     }
 }
 

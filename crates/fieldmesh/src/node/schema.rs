@@ -16,9 +16,7 @@ impl Node {
     /// [`Error::Schema`] names every mistake and everything that would be lost;
     /// [`Error::NotAllowed`] says who may apply it.
     pub async fn schema(&self, options: SchemaOptions) -> Result<SchemaReport, Error> {
-        let (report, items) = self.blocking(move |ledger| ledger.take_schema(&options)).await?;
-        self.announce(items);
-        Ok(report)
+        self.blocking(move |ledger| ledger.take_schema(&options)).await
     }
 
     /// The collections that there are: the tenant's own, also what another definition goes before,

@@ -3,14 +3,12 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use fieldmesh_replica::Input;
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{CompactReport, Progress};
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::mesh::{Call, Mesh};
 
 use super::{Inner, Node};
 
@@ -27,7 +25,7 @@ pub(super) async fn run(node: Weak<Inner>) {
     loop {
         ticks.tick().await;
         let Some(inner) = node.upgrade() else { return };
-        let (ledger, mesh) = (Arc::clone(&inner.ledger), inner.mesh.clone());
+        let ledger = Arc::clone(&inner.ledger);
         drop(inner);
         let Ok(_turn) = TURN.acquire().await else { return };
         // A store that is being closed breaks off what is under way.
@@ -36,7 +34,7 @@ pub(super) async fn run(node: Weak<Inner>) {
             if ledger.remaking().is_some() {
                 return;
             }
-            erase_purged(&ledger, &mesh);
+            erase_purged(&ledger);
             ledger.want_what_is_defined();
             if !ledger.keep_up() {
                 ledger.evict_if_due();
@@ -50,14 +48,9 @@ pub(super) async fn run(node: Weak<Inner>) {
 }
 
 /// Erases what was purged, and names what has come late of it. What fails is tried again.
-fn erase_purged(ledger: &Ledger, mesh: &Mesh) {
-    match ledger.name_late() {
-        Ok(items) => {
-            for item in items {
-                mesh.urgent(Call::Input(Input::LocalItem { item }));
-            }
-        }
-        Err(error) => tracing::warn!(%error, "late changes of purged records are not named"),
+fn erase_purged(ledger: &Ledger) {
+    if let Err(error) = ledger.name_late() {
+        tracing::warn!(%error, "late changes of purged records are not named");
     }
     ledger.try_sweep();
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
 mod backup;
+mod bulk;
 mod catalogue;
 mod evict;
 mod heal;

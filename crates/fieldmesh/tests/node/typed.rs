@@ -102,7 +102,12 @@ fn active(edits: &[&str], dry_run: bool) -> BulkEdit {
         ..ListQuery::default()
     };
     let assignments = edits.iter().map(ToString::to_string).collect();
-    BulkEdit { list, edits: Edits { assignments, ..Edits::default() }, dry_run }
+    BulkEdit {
+        list,
+        edits: Edits { assignments, ..Edits::default() },
+        dry_run,
+        ..BulkEdit::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +143,7 @@ async fn where_one_record_cannot_be_changed_none_is() {
     entry(&truck, "Alder 1", "2026-03-01T09:00:00Z").await;
     let list = ListQuery { collection: "field_entry".into(), ..ListQuery::default() };
     let edits = Edits { assignments: vec!["notes=checked".into()], ..Edits::default() };
-    let bulk = BulkEdit { list, edits, dry_run: false };
+    let bulk = BulkEdit { list, edits, ..BulkEdit::default() };
     let report = truck.edit_all(bulk).await.unwrap();
     assert_eq!((report.changed.len(), report.refused.len(), report.written), (1, 1, false));
     assert!(report.refused[0].reason.contains("author"), "{report:?}");

@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use fieldmesh::api::{Choice, ConflictReport, NewComment, Record, Resolution};
+use fieldmesh::api::{
+    ConflictReport, NewComment, NewVerdict, Record, Resolution, ResolveAll, ResolveAllReport,
+};
 
 use crate::daemon::Shared;
 use crate::daemon::answer::Refusal;
@@ -42,11 +44,19 @@ pub(super) async fn resolve(
     Ok(Json(shared.backend.resolve(id, resolution).await?))
 }
 
+pub(super) async fn decide(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    verdict: Result<Json<NewVerdict>, JsonRejection>,
+) -> Result<Json<ConflictReport>, Refusal> {
+    let Json(NewVerdict { verdict }) = verdict?;
+    Ok(Json(shared.backend.decide(id, verdict).await?))
+}
+
 pub(super) async fn resolve_all(
     State(shared): State<Shared>,
-    pairs: Result<Query<Pairs>, QueryRejection>,
-    choice: Result<Json<Choice>, JsonRejection>,
-) -> Result<Json<Vec<Record>>, Refusal> {
-    let (Query(pairs), Json(choice)) = (pairs?, choice?);
-    Ok(Json(shared.backend.resolve_all(query::conflicts(pairs)?, choice).await?))
+    all: Result<Json<ResolveAll>, JsonRejection>,
+) -> Result<Json<ResolveAllReport>, Refusal> {
+    let Json(all) = all?;
+    Ok(Json(shared.backend.resolve_all(all).await?))
 }

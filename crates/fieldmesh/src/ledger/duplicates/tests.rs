@@ -7,7 +7,7 @@ use fieldmesh_model::{DocumentId, Role};
 
 use crate::api::{
     Choice, ConflictQuery, ConflictReport, Edits, ImportOptions, InviteOptions, NewRecord,
-    Resolution, SchemaOptions, SchemaStep, SyncOptions, SyncResult,
+    Resolution, ResolveAll, SchemaOptions, SchemaStep, SyncOptions, SyncResult,
 };
 use crate::{Node, TenantOptions};
 
@@ -220,8 +220,13 @@ async fn records_that_are_alike_in_two_ways_are_settled_by_one_command() {
     crew.sync().await;
     let query = || ConflictQuery { kind: Some("duplicate".into()), ..ConflictQuery::default() };
     assert_eq!(crew.office.conflicts(query()).await.unwrap().len(), 2);
-    let kept = crew.office.resolve_all(query(), Choice::Latest).await.unwrap();
-    assert_eq!(kept.len(), 1, "{kept:?}");
+    let all = |dry_run| ResolveAll { query: query(), dry_run, ..ResolveAll::of(Choice::Latest) };
+    let looked = crew.office.resolve_all(all(true)).await.unwrap();
+    assert_eq!((looked.settled.len(), looked.written), (1, false), "{looked:?}");
+    assert_eq!((looked.ended.len(), looked.left.len()), (1, 0), "{looked:?}");
+    let done = crew.office.resolve_all(all(false)).await.unwrap();
+    assert_eq!((done.settled.len(), done.left.len(), done.written), (1, 0, true), "{done:?}");
+    assert_eq!((&looked.settled, &looked.ended), (&done.settled, &done.ended));
     assert_eq!(crew.office.conflicts(query()).await.unwrap(), []);
 }
 

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use fieldmesh_identity::Policy;
 use fieldmesh_model::DeviceId;
+use fieldmesh_net::address;
 use fieldmesh_replica::{Event, Input as ReplicaInput, LinkId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::connectivity::{Answer, Input, Output, Standing};
+use crate::ledger::is_relay;
 use crate::mesh::{Call, LinkState, MeshEvent};
 
+use super::super::contacts::Contact;
 use super::super::{Inner, Node};
 use super::Watch;
 use super::parts::Errand;
@@ -120,11 +124,10 @@ impl Driver {
         match event {
             Some(MeshEvent::Linked { link, device, address, .. }) => {
                 let Some(node) = self.node() else { return };
-                let leads = |(relay, known): &(String, Option<DeviceId>)| {
-                    *relay == address || *known == Some(device)
-                };
-                let relays: Vec<String> =
-                    node.relays().into_iter().filter(leads).map(|(relay, _)| relay).collect();
+                let policy = node.inner.mesh.policy();
+                let relays = node.relays().into_iter();
+                let relays = relays.filter(|relay| relay.is_at(&policy, &address, device));
+                let relays: Vec<String> = relays.map(|relay| relay.address).collect();
                 for relay in &relays {
                     self.watch.feed(Input::Signal { relay: relay.clone(), is_up: true });
                 }
@@ -143,39 +146,61 @@ impl Driver {
     }
 }
 
+/// An address of a relay.
+pub(super) struct Relay {
+    pub(super) address: String,
+    /// The device, where it is known.
+    pub(super) device: Option<DeviceId>,
+}
+
+impl Relay {
+    /// Whether a link with `device` at `address` leads to this relay. At an address that is signed
+    /// for one device no other one counts, whoever answers.
+    pub(super) fn is_at(&self, policy: &Policy, address: &str, device: DeviceId) -> bool {
+        self.device == Some(device)
+            || (address::comparable(&self.address) == address::comparable(address)
+                && self.may_be(policy, device))
+    }
+
+    /// Whether `device` may be who is meant by the address.
+    fn may_be(&self, policy: &Policy, device: DeviceId) -> bool {
+        let said = policy.relay_address(&address::comparable(&self.address));
+        said.and_then(|said| said.relay).is_none_or(|relay| relay == device)
+    }
+}
+
 impl Node {
     /// The addresses of relays, with the device where it is known: those that the policy calls so
     /// and those that were named when the node was started.
-    pub(super) fn relays(&self) -> Vec<(String, Option<DeviceId>)> {
+    pub(super) fn relays(&self) -> Vec<Relay> {
         let policy = self.inner.mesh.policy();
         let named = self.inner.watch.named_relays();
-        let contacts = self.inner.contacts.all();
-        let is_relay = |device: Option<DeviceId>| {
-            let member = device.and_then(|device| policy.member(&device));
-            member.is_some_and(|member| member.role.is_relay())
-        };
-        let known: BTreeMap<String, Option<DeviceId>> = contacts
-            .into_iter()
-            .filter(|contact| named.contains(&contact.address) || is_relay(contact.device))
-            .map(|contact| (contact.address, contact.device))
-            .collect();
-        let unknown = named.into_iter().filter(|address| !known.contains_key(address));
-        let unknown: Vec<_> = unknown.map(|address| (address, None)).collect();
-        known.into_iter().chain(unknown).collect()
+        let places: BTreeSet<String> = named.iter().map(|it| address::comparable(it)).collect();
+        let mut relays: BTreeMap<String, Relay> = BTreeMap::new();
+        for Contact { device, address, .. } in self.ways() {
+            let place = address::comparable(&address);
+            if places.contains(&place) || device.is_some_and(|device| is_relay(&policy, device)) {
+                // Who was met there last comes first.
+                relays.entry(place).or_insert(Relay { device, address });
+            }
+        }
+        for address in named {
+            let place = address::comparable(&address);
+            relays.entry(place).or_insert(Relay { device: None, address });
+        }
+        relays.into_values().collect()
     }
 
     /// Tells the machine what the node holds and whom it knows; gives the links to relays.
     pub(super) async fn look(&self) -> Option<Vec<LinkState>> {
         let snapshot = self.inner.mesh.snapshot().await?;
         self.note_parts(&snapshot.links);
-        let relays = self.relays();
-        let devices: BTreeSet<DeviceId> = relays.iter().filter_map(|(_, device)| *device).collect();
-        let addresses: BTreeSet<String> = relays.into_iter().map(|(address, _)| address).collect();
-        let links: Vec<LinkState> = snapshot
-            .links
-            .into_iter()
-            .filter(|link| devices.contains(&link.device) || addresses.contains(&link.address))
-            .collect();
+        let (relays, policy) = (self.relays(), self.inner.mesh.policy());
+        let mut links = snapshot.links;
+        links.retain(|link| {
+            relays.iter().any(|relay| relay.is_at(&policy, &link.address, link.device))
+        });
+        let addresses = relays.into_iter().map(|relay| relay.address).collect();
         let is_in_step = links.iter().any(|link| link.in_step && link.part.is_none());
         // A store that cannot be read has proven nothing.
         let pending = self.blocking(crate::ledger::Ledger::unproven).await.unwrap_or(1);
@@ -187,24 +212,30 @@ impl Node {
     /// Asks a relay whether it is there: over its link, by having it dialled, or, where nothing may
     /// travel, by a connection that ends at once. Each way ends with TLS proving who answered.
     async fn probe(&self, address: String) {
-        let device = self.relays().into_iter().find(|(relay, _)| *relay == address);
-        let device = device.and_then(|(_, device)| device);
+        let known = self.relays().into_iter().find(|relay| relay.address == address);
+        let relay = known.unwrap_or(Relay { address: address.clone(), device: None });
+        let policy = self.inner.mesh.policy();
         let links = self.inner.mesh.snapshot().await.map_or_else(Vec::new, |one| one.links);
-        let link = links.iter().find(|link| link.address == address || device == Some(link.device));
+        let link = links.iter().find(|link| relay.is_at(&policy, &link.address, link.device));
         let answer = match link {
             Some(link) => self.round_trip(link.id, link.stats.control_bytes_in).await,
             None if self.inner.watch.may_dial() => {
                 self.inner.watch.urge(address);
                 return;
             }
-            None => self.knock(&address).await,
+            None => self.knock(&relay).await,
         };
         self.inner.watch.feed(Input::Probed { relay: address, answer });
     }
 
-    async fn knock(&self, address: &str) -> Answer {
+    async fn knock(&self, relay: &Relay) -> Answer {
         let started = Instant::now();
+        let address = relay.address.as_str();
         match self.reach(address).await {
+            Ok(found) if !relay.may_be(&self.inner.mesh.policy(), found.peer()) => {
+                tracing::debug!(address, "another device answers there");
+                Answer::Lost
+            }
             Ok(_) => Answer::Ok { millis: u64::try_from(started.elapsed().as_millis()).ok() },
             Err(error) => {
                 tracing::debug!(address, error, "not reached");

@@ -159,7 +159,7 @@ impl Watch {
         self.shelf().named.extend(relays.iter().cloned());
     }
 
-    pub(super) fn named_relays(&self) -> BTreeSet<String> {
+    pub(in super::super) fn named_relays(&self) -> BTreeSet<String> {
         self.shelf().named.clone()
     }
 

@@ -79,7 +79,7 @@ impl<'a> Pass<'a> {
             }
         }
         if options.with.is_empty() {
-            for contact in node.inner.contacts.all() {
+            for contact in node.ways() {
                 match contact.device {
                     Some(device) => targets.entry(device).or_default().push(contact.address),
                     None => addresses.push(contact.address),

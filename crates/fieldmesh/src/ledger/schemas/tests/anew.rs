@@ -242,7 +242,7 @@ async fn a_list_is_made_again_where_its_index_went_away_meanwhile() {
             asked += 1;
             if asked == 1 {
                 let options = asked_for(&two);
-                assert!(ledger(&crew).take_schema(&options).unwrap().0.applied);
+                assert!(ledger(&crew).take_schema(&options).unwrap().applied);
                 await_shown(&crew.office, model::tenant_number("valve"));
             }
             ledger(&crew).find(plan, None)

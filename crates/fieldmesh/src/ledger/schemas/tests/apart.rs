@@ -183,11 +183,66 @@ pub(super) fn said(node: &Node, name: &str, version: u32, text: &str) {
 }
 
 fn said_after(node: &Node, name: &str, version: u32, text: &str, before: Option<[u8; 32]>) {
+    let item = in_force(node, name, version, text, before);
+    let ledger = node.ledger();
+    ledger.mesh.get().unwrap().urgent(Call::Input(Input::LocalItem { item }));
+}
+
+/// Signs a definition and lets it count here; nobody else hears of it.
+fn in_force(node: &Node, name: &str, version: u32, text: &str, before: Option<[u8; 32]>) -> Item {
     let ledger = node.ledger();
     let part = SchemaPart::of(name, version, Moment::ZERO, text, before).remove(0);
     let item = ledger.sign(&ledger.policy(), &Statement::Schema(Box::new(part))).unwrap();
-    ledger.add_item(&item).unwrap();
-    ledger.mesh.get().unwrap().urgent(Call::Input(Input::LocalItem { item }));
+    ledger.let_count(&item).unwrap();
+    item
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_last_counts_also_while_others_hear_of_what_was_said_before() {
+    let crew = Crew::new().await;
+    let text = |name: &str| format!("name = \"{name}\"\n[[field]]\nkey = \"a\"\nkind = \"bool\"\n");
+    let [first, last] =
+        ["first", "last"].map(|name| in_force(&crew.office, name, 1, &text(name), None));
+    let ledger = crew.office.ledger();
+    let mesh = ledger.mesh.get().unwrap();
+    for item in [first, last] {
+        mesh.urgent(Call::Input(Input::LocalItem { item }));
+        // It answers once it has taken what came before.
+        mesh.snapshot().await.unwrap();
+        let policy = ledger.policy();
+        assert!(policy.schema(model::tenant_number("last")).is_some());
+    }
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_several_say_at_once_is_all_in_force_and_told() {
+    let crew = Crew::new().await;
+    let ledger = crew.office.ledger();
+    let text = |name: &str| format!("name = \"{name}\"\n[[field]]\nkey = \"a\"\nkind = \"bool\"\n");
+    let names: Vec<String> = (0..8).map(|number| format!("round_{number}")).collect();
+    let mut items: Vec<Item> = Vec::new();
+    for name in &names {
+        let part = SchemaPart::of(name, 1, Moment::ZERO, &text(name), None).remove(0);
+        let policy = ledger.policy_with(&items).unwrap();
+        items.push(ledger.sign(&policy, &Statement::Schema(Box::new(part))).unwrap());
+    }
+    std::thread::scope(|scope| {
+        for item in &items {
+            scope.spawn(|| {
+                ledger.add_item(item).unwrap();
+                // Nobody puts back an older policy behind it.
+                assert!(ledger.policy().holds(&item.id()));
+            });
+        }
+    });
+    let policy = ledger.policy();
+    assert!(items.iter().all(|item| policy.holds(&item.id())));
+    let snapshot = ledger.mesh.get().unwrap().snapshot().await;
+    assert!(snapshot.is_some());
+    let policy = ledger.policy();
+    assert!(items.iter().all(|item| policy.holds(&item.id())), "also once they are heard");
+    crew.office.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

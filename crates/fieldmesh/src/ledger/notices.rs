@@ -1,0 +1,260 @@
+//! What became of this person's work by the hand of others, derived from what is stored.
+//!
+//! Nothing is kept of a notice but whether it was seen, on this device: what is quarantined and
+//! how conflicts ended tell the rest, alike wherever the same things have arrived and in whatever
+//! order. Nobody is told of what he did himself, on whichever of his devices.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+
+use fieldmesh_identity::Policy;
+use fieldmesh_model::{DeviceId, DocumentId};
+use fieldmesh_store::{Direction, KeyRange, Tree};
+use serde_json::Value as Json;
+
+use crate::api::{ConflictReport, EndReport, Notice, NoticeKind};
+use crate::changes::version;
+use crate::error::Error;
+use crate::rows::{self, ConflictRow, QuarantineRow};
+
+use super::Ledger;
+use super::inbox::KIND_DELETED;
+use super::query::Names;
+
+/// The prefix of the notes about notices that were seen, by their ids.
+const PREFIX: &[u8] = b"seen/";
+
+/// Records of which is kept at hand what there is to tell of them.
+const KEPT_MAX: usize = 20_000;
+
+/// Notices that are named where an ending means several.
+const CANDIDATES_MAX: usize = 5;
+
+/// What there is to tell of records, as they read when that was looked at last: reading a record's
+/// past costs, and most do not change between two looks.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// By which policy and of which view it was looked at.
+    by: Option<(Arc<Policy>, u64)>,
+    records: Known,
+}
+
+/// What there is to tell of each record, and what the record read as.
+type Known = BTreeMap<DocumentId, (String, Vec<Notice>)>;
+
+impl Ledger {
+    /// What this person has to hear of, the newest first; with `all` also what was seen.
+    pub(crate) fn notices(&self, all: bool) -> Result<Vec<Notice>, Error> {
+        self.settle()?;
+        let seen = self.seen_notices()?;
+        let mut found = self.everything_told()?;
+        for notice in &mut found {
+            notice.seen = seen.contains(&notice.id);
+        }
+        found.retain(|notice| all || !notice.seen);
+        found.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
+        Ok(found)
+    }
+
+    /// How many there are that were not seen, as the view has them.
+    pub(crate) fn notice_count(&self) -> Result<u64, Error> {
+        let seen = self.seen_notices()?;
+        let found = self.everything_told()?;
+        Ok(found.iter().filter(|notice| !seen.contains(&notice.id)).count() as u64)
+    }
+
+    /// Marks notices as seen, durably, on this device; gives them.
+    pub(crate) fn see_notices(&self, ids: Option<&[String]>) -> Result<Vec<Notice>, Error> {
+        let mut found = self.notices(true)?;
+        if let Some(ids) = ids {
+            let mut wanted = BTreeSet::new();
+            for id in ids {
+                wanted.insert(meant(&found, id)?);
+            }
+            found.retain(|notice| wanted.contains(&notice.id));
+        } else {
+            found.retain(|notice| !notice.seen);
+        }
+        let row = |notice: &Notice| ([PREFIX, notice.id.as_bytes()].concat(), Some(Vec::new()));
+        let rows: Vec<_> = found.iter().filter(|notice| !notice.seen).map(row).collect();
+        if !rows.is_empty() {
+            self.note_here(rows)?;
+        }
+        for notice in &mut found {
+            notice.seen = true;
+        }
+        Ok(found)
+    }
+
+    fn seen_notices(&self) -> Result<BTreeSet<String>, Error> {
+        let prefix = rows::note_key(PREFIX);
+        let range = KeyRange::prefix(&prefix);
+        let id = |key: Vec<u8>| {
+            String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default()).into_owned()
+        };
+        let keys = rows::keys(self.view(), Tree::Meta, range, Direction::Ascending);
+        keys.map(|key| key.map(id)).collect()
+    }
+
+    fn everything_told(&self) -> Result<Vec<Notice>, Error> {
+        let policy = self.policy();
+        let mut names = Names::default();
+        let mut found = self.overwritten(&policy, &mut names)?;
+        found.extend(self.not_counted(&policy, &mut names)?);
+        // Two batches may hold one change.
+        let by_id: BTreeMap<String, Notice> =
+            found.into_iter().map(|notice| (notice.id.clone(), notice)).collect();
+        Ok(by_id.into_values().collect())
+    }
+
+    /// Whether a device is one of this person's.
+    fn is_own(&self, policy: &Policy, device: &DeviceId) -> bool {
+        let user = self.user();
+        policy.known(device).map_or(*device == self.device(), |known| known.user == user)
+    }
+
+    /// Values of this person that others decided against.
+    fn overwritten(&self, policy: &Arc<Policy>, names: &mut Names) -> Result<Vec<Notice>, Error> {
+        let mut records = BTreeSet::new();
+        let range = rows::inbox_items(false, "");
+        for row in rows::scan(self.view(), Tree::Inbox, range, Direction::Ascending) {
+            records.insert(rows::decode::<ConflictRow>(&row?.1)?.document);
+        }
+        // Reading takes long: nobody waits for it.
+        let view = self.projector.view_number();
+        let mut known = self.told_by(policy, view);
+        known.retain(|id, _| records.contains(id));
+        let mut found = Vec::new();
+        for id in records {
+            let Some(row) = self.row(id)? else { continue };
+            let read_as = version(&row.changes);
+            if let Some((then, notices)) = known.get(&id)
+                && *then == read_as
+            {
+                found.extend(notices.iter().cloned());
+                continue;
+            }
+            let items = self.items_of(id, names)?;
+            let lost = items.iter().filter_map(|item| self.lost(policy, item));
+            let notices: Vec<Notice> = lost.collect();
+            found.extend(notices.iter().cloned());
+            if known.len() < KEPT_MAX {
+                known.insert(id, (read_as, notices));
+            }
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        *told = Told { by: Some((Arc::clone(policy), view)), records: known };
+        Ok(found)
+    }
+
+    /// What is known to tell, if that was found by this policy and in the view as it is.
+    fn told_by(&self, policy: &Arc<Policy>, view: u64) -> Known {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match &told.by {
+            Some((by, seen)) if Arc::ptr_eq(by, policy) && *seen == view => told.records.clone(),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// What this person lost where an item ended, if somebody else ended it.
+    fn lost(&self, policy: &Policy, item: &ConflictReport) -> Option<Notice> {
+        let is_own = |device: &Option<DeviceId>| {
+            device.as_ref().is_some_and(|device| self.is_own(policy, device))
+        };
+        let by_other = |end: &&EndReport| !is_own(&end.device);
+        let ends = item.ended.iter().filter(by_other);
+        let end = ends.max_by(|a, b| (a.at, &a.change).cmp(&(b.at, &b.change)))?;
+        let own: Vec<_> = item.values.iter().filter(|side| is_own(&side.device)).collect();
+        // When it was deleted is no matter, and the edits of one who changed it are all kept.
+        let is_left = |value: &Json| match item.kind.as_str() {
+            KIND_DELETED => value.is_null() == end.left.is_null(),
+            _ => *value == end.left,
+        };
+        if own.iter().any(|side| is_left(&side.value)) {
+            return None;
+        }
+        let side = own.first()?;
+        Some(Notice {
+            id: notice_id(NoticeKind::Overwritten, &item.id),
+            by: end.user.clone(),
+            at: Some(end.at),
+            wrote: side.value.clone(),
+            left: end.left.clone(),
+            ..notice(NoticeKind::Overwritten, item)
+        })
+    }
+
+    /// Changes of this person that could not be applied, and batches that do not count.
+    fn not_counted(&self, policy: &Policy, names: &mut Names) -> Result<Vec<Notice>, Error> {
+        let mut found = Vec::new();
+        for (id, key) in self.refused()? {
+            let row: Option<QuarantineRow> = rows::find(self.view(), Tree::Quarantine, &key)?;
+            if row.is_none_or(|row| !self.is_own(policy, &row.author)) {
+                continue;
+            }
+            let item = self.report_refused(&id, &key, names)?;
+            found.extend(item.map(|item| notice(NoticeKind::Refused, &item)));
+        }
+        for batch in self.aside()? {
+            let Some(item) = self.batch_aside(&batch, names)? else { continue };
+            let Some(aside) = &item.batch else { continue };
+            if self.is_own(policy, &aside.device) {
+                let at = Some(aside.at);
+                found.push(Notice { at, ..notice(NoticeKind::Excluded, &item) });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A notice about an item of the inbox.
+fn notice(kind: NoticeKind, item: &ConflictReport) -> Notice {
+    Notice {
+        id: notice_id(kind, &item.id),
+        kind,
+        record: item.record,
+        collection: item.collection.clone(),
+        name: item.name.clone(),
+        field: item.field.clone(),
+        item: item.id.clone(),
+        by: None,
+        at: None,
+        wrote: serde_json::Value::Null,
+        left: serde_json::Value::Null,
+        reason: item.reason.clone(),
+        seen: false,
+    }
+}
+
+/// The id of a notice: one for each item, so that nobody is told twice of the same.
+fn notice_id(kind: NoticeKind, item: &str) -> String {
+    let kind = match kind {
+        NoticeKind::Overwritten => 1,
+        NoticeKind::Refused => 2,
+        NoticeKind::Excluded => 3,
+    };
+    let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/notice-id/1");
+    hasher.update(&[kind]);
+    hasher.update(item.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+}
+
+/// The notice that an id or the ending of one means.
+fn meant(notices: &[Notice], text: &str) -> Result<String, Error> {
+    let ending = text.trim().to_lowercase();
+    let is_meant = |notice: &&Notice| !ending.is_empty() && notice.id.ends_with(&ending);
+    let found: Vec<&Notice> = notices.iter().filter(is_meant).collect();
+    match found.as_slice() {
+        [] => Err(Error::NotFound { kind: "notice", name: text.to_owned() }),
+        [notice] => Ok(notice.id.clone()),
+        several => Err(Error::Ambiguous {
+            name: text.to_owned(),
+            candidates: several.iter().take(CANDIDATES_MAX).map(|it| it.id.clone()).collect(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
