@@ -60,6 +60,7 @@ impl Stage {
     pub(crate) fn device_in(&self, world: &Path, name: &str) -> Device {
         let keys = world.join("config");
         let device = self.site.device(name).at_home(world.join(name));
+        listen_elsewhere(&device.home);
         device.with(move |mut command| {
             command.env_remove("FIELDMESH_PASSPHRASE").env("XDG_CONFIG_HOME", &keys);
             command.env("FIELDMESH_LOG", "warn");
@@ -96,10 +97,7 @@ impl Stage {
     pub(crate) fn copy(&self, device: &Device, folder: &Path) -> Device {
         let home = folder.join(&device.name);
         copy(&device.home, &home);
-        // Whoever has listened nowhere so far has none; 0 is any that is free.
-        if let Ok(port) = fs::read_to_string(home.join(PORT)) {
-            fs::write(home.join(PORT), format!("{:0>1$}\n", "", port.trim().len())).unwrap();
-        }
+        listen_elsewhere(&home);
         device.at_home(home)
     }
 
@@ -142,6 +140,14 @@ const NO_LIMITS: [&str; 4] = [
     "SYNC_RELAY_STEP_REQUESTS_A_MINUTE",
     "SYNC_RELAY_TENANT_REQUESTS_A_SECOND",
 ];
+
+/// Has a home take any port that is free when it listens next.
+fn listen_elsewhere(home: &Path) {
+    // Whoever has listened nowhere so far has none.
+    if let Ok(port) = fs::read_to_string(home.join(PORT)) {
+        fs::write(home.join(PORT), format!("{:0>1$}\n", "", port.trim().len())).unwrap();
+    }
+}
 
 /// Builds the shim, where there is a compiler.
 fn built(site: &Site) -> Option<PathBuf> {
