@@ -31,8 +31,9 @@ pub use invitation::{Invitation, InvitationId, JoinSecret};
 pub use item::{Item, ItemError, ItemPlace};
 pub use keys::{Authority, DeviceKeys, RecoveryKey, Seed, Signer};
 pub use policy::{
-    COLLECTIONS_PER_SIGNER_MAX, DEFINITIONS_PER_SIGNER_MAX, ITEMS_MAX, Member, Policy, Purged,
-    Rank, Refusal, SCHEMA_BYTES_PER_SIGNER_MAX, SignedAddress, SignedSchema, Standing, Unheard,
+    COLLECTIONS_PER_SIGNER_MAX, DEFINITIONS_PER_SIGNER_MAX, ITEMS_MAX, ITEMS_PER_MEMBER_MAX,
+    Member, Policy, Purged, Rank, Refusal, SCHEMA_BYTES_PER_SIGNER_MAX, SignedAddress,
+    SignedSchema, Standing, Unheard,
 };
 pub use statement::{
     Adoption, Certificate, ChainHead, Cut, Genesis, HEADS_PER_ITEM_MAX, LEAVES_PER_ITEM_MAX, Pin,

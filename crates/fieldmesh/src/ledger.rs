@@ -400,38 +400,58 @@ impl Ledger {
 
     /// Writes a policy item made here, durably, lets it count, and has everybody connected told.
     pub(crate) fn add_item(&self, item: &Item) -> Result<(), Error> {
-        // One by one: the policy of the later item would else be replaced by that of the earlier.
+        self.add_items(std::slice::from_ref(item))
+    }
+
+    /// As [`Self::add_item`] for items that belong together: where one has no room, in the policy
+    /// or on the disk, none counts. A crash in between may leave some of them.
+    pub(crate) fn add_items(&self, items: &[Item]) -> Result<(), Error> {
+        // One at a time: the policy of the later one would else be replaced by that of the earlier.
         let _alone = self.saying.lock().expect("no holder of this lock panics");
-        self.let_count(item)?;
+        self.let_count(items)?;
         // Here, and not where it was asked for: whoever asked may have gone away meanwhile.
         if let Some(mesh) = self.mesh.get() {
-            mesh.urgent(Call::Input(Input::LocalItem { item: item.clone() }));
+            for item in items.iter().cloned() {
+                mesh.urgent(Call::Input(Input::LocalItem { item }));
+            }
         }
         Ok(())
     }
 
-    fn let_count(&self, item: &Item) -> Result<(), Error> {
-        // Without room it would be dropped everywhere without a word. A signer who is not known may
-        // become so by an item that follows.
-        let verdict = self.policy().admits(item);
-        if let Err(full @ (Unheard::ShareFull { .. } | Unheard::Full { .. })) = verdict {
-            return Err(Error::NotAllowed {
-                reason: format!("there is no room for what this would say: {full}"),
-            });
-        }
-        let entry = Entry::Item(item.encode().to_vec()).encode();
-        let places = self.store.append(vec![entry]).map_err(|error| Error::store(&error))?;
+    fn let_count(&self, items: &[Item]) -> Result<(), Error> {
+        self.check_share(items)?;
+        let entry = |item: &Item| Entry::Item(item.encode().to_vec()).encode();
+        let entries = items.iter().map(entry).collect();
+        let places = self.store.append(entries).map_err(|error| Error::store(&error))?;
         if let Some(place) = places.last() {
             self.projector.wait_noted(*place)?;
         }
-        let items = self.policy_items()?;
-        let policy = Policy::evaluate(self.identity.tenant, &items);
+        let policy = Policy::evaluate(self.identity.tenant, &self.policy_items()?);
         match self.mesh.get() {
-            Some(mesh) => mesh.publish_own(item, policy),
+            Some(mesh) => mesh.publish_own(items, policy),
             None => *self.policy.write().expect("no holder of this lock panics") = Arc::new(policy),
         }
         // It may have decided which of two changes counts.
         self.projector.wake();
+        Ok(())
+    }
+
+    /// Fails where the policy has no room for what `items` would say together: it would be dropped
+    /// everywhere without a word.
+    fn check_share(&self, items: &[Item]) -> Result<(), Error> {
+        let policy = match items {
+            [_] => self.policy(),
+            _ => Arc::new(self.policy_with(items)?),
+        };
+        for item in items.iter().filter(|item| !policy.holds(&item.id())) {
+            // A signer who is not known may become so by an item that follows.
+            let verdict = policy.admits(item);
+            if let Err(full @ (Unheard::ShareFull { .. } | Unheard::Full { .. })) = verdict {
+                return Err(Error::NotAllowed {
+                    reason: format!("there is no room for what this would say: {full}"),
+                });
+            }
+        }
         Ok(())
     }
 

@@ -39,7 +39,8 @@ const NAMED_AT_ONCE_MAX: usize = 16;
 type Leaves = BTreeMap<DocumentId, BTreeSet<[u8; 32]>>;
 
 impl Ledger {
-    /// Has records erased on every device of the tenant, for good: all of them or none.
+    /// Has records erased on every device of the tenant, for good: all of them or none, but
+    /// for a crash in between.
     ///
     /// That is durable then, in force here and on its way to others; the log is not swept so far.
     pub(crate) fn purge(&self, options: &PurgeOptions) -> Result<Vec<PurgeReport>, Error> {

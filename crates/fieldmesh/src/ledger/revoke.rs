@@ -219,10 +219,6 @@ impl Ledger {
         Ok(Policy::evaluate(self.identity.tenant, &items))
     }
 
-    pub(super) fn add_items(&self, items: &[Item]) -> Result<(), Error> {
-        items.iter().try_for_each(|item| self.add_item(item))
-    }
-
     fn may_not_revoke(&self, policy: &Policy, subject: &Member) -> Error {
         let is_admin = |member: Option<&Member>| member.is_some_and(|it| it.role == Role::Admin);
         if !(is_admin(policy.member(&self.device())) && subject.role == Role::Admin) {

@@ -7,12 +7,12 @@ use fieldmesh_identity::{Item, Policy};
 use super::{Mesh, MeshTask};
 
 impl Mesh {
-    /// Lets a policy item count that was made here; `policy` is what it leads to.
+    /// Lets policy items count that were made here; `policy` is what they lead to.
     ///
-    /// It goes on counting while the replica has heard of an earlier one only.
-    pub(crate) fn publish_own(&self, item: &Item, policy: Policy) {
+    /// They go on counting while the replica has heard of an earlier one only.
+    pub(crate) fn publish_own(&self, items: &[Item], policy: Policy) {
         let mut unheard = self.unheard();
-        unheard.push(item.clone());
+        unheard.extend_from_slice(items);
         *self.policy.write().expect("no holder of this lock panics") = Arc::new(policy);
     }
 

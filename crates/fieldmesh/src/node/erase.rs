@@ -119,7 +119,7 @@ mod tests {
 
         // The first part of what a peer knows arrives.
         let items = lead.blocking(Ledger::policy_items).await.unwrap();
-        let add = move |ledger: &Ledger| items.iter().try_for_each(|item| ledger.add_item(item));
+        let add = move |ledger: &Ledger| ledger.add_items(&items);
         truck.blocking(add).await.unwrap();
         truck.inner.mesh.announce(MeshEvent::Replica(Event::PolicyChanged));
         truck.obey_policy().await;

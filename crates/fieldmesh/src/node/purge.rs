@@ -8,7 +8,7 @@ use super::Node;
 
 impl Node {
     /// Has records erased on every device of the tenant, for good: contents and history. All of
-    /// them or none.
+    /// them or none, but for a crash in between: asked again, it goes on with those that are left.
     ///
     /// Others erase them when they learn of it. Backups and devices that never come back keep them.
     ///

@@ -193,7 +193,7 @@ fn in_force(node: &Node, name: &str, version: u32, text: &str, before: Option<[u
     let ledger = node.ledger();
     let part = SchemaPart::of(name, version, Moment::ZERO, text, before).remove(0);
     let item = ledger.sign(&ledger.policy(), &Statement::Schema(Box::new(part))).unwrap();
-    ledger.let_count(&item).unwrap();
+    ledger.let_count(std::slice::from_ref(&item)).unwrap();
     item
 }
 

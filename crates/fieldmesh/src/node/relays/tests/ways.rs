@@ -1,6 +1,6 @@
 //! What is dialled, and what is told of it, where the address book and what is signed differ.
 
-use fieldmesh_identity::{Item, RelayAddress, Statement};
+use fieldmesh_identity::{ITEMS_PER_MEMBER_MAX, Item, ItemPlace, RelayAddress, Statement};
 
 use super::*;
 use crate::RunOptions;
@@ -208,4 +208,30 @@ async fn an_admin_who_counted_to_the_end_is_overruled_by_the_authority_alone() {
     for node in [second, third, relay, crew.office] {
         node.shutdown().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn of_items_that_belong_together_none_counts_where_one_has_no_room() {
+    let crew = Crew::new().await;
+    let truck = crew.device("truck", Role::Operator).await;
+    let ledger = &truck.inner.ledger;
+    let (keys, tenant) = (ledger.identity.keys(), ledger.identity.tenant);
+    let place = ItemPlace { sequence: 0, previous: None };
+    let signed = |number: usize| {
+        let address = format!("10.0.0.{number}:7843");
+        let said = RelayAddress { address, version: 1, relay: None, at: now() };
+        Item::sign(&keys, tenant, place, &Statement::Relay(said)).unwrap()
+    };
+    let mut items: Vec<Item> = (0..=ITEMS_PER_MEMBER_MAX).map(signed).collect();
+    items.sort_by_key(Item::id);
+    let [one, two] = items.split_off(ITEMS_PER_MEMBER_MAX - 1).try_into().unwrap();
+    ledger.add_items(&items).unwrap();
+    let refused = ledger.add_items(&[one.clone(), two.clone()]).unwrap_err().to_string();
+    assert!(refused.contains("there is no room for what this would say"), "{refused}");
+    let held = ledger.policy_items().unwrap();
+    assert!(!held.contains(&one) && !held.contains(&two));
+    ledger.add_item(&one).unwrap();
+    assert!(ledger.policy().holds(&one.id()));
+    truck.shutdown().await.unwrap();
+    crew.office.shutdown().await.unwrap();
 }
