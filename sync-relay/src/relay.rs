@@ -88,8 +88,8 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// None of the tenants can be opened. If others can, they are served, and what is broken is
-    /// reported by [`Relay::faults`] and [`Relay::list`].
+    /// None of the tenants can be served. If others can, they are, and what is broken is reported by
+    /// [`Relay::faults`] and [`Relay::list`]; so it is without a port, where nobody is served.
     pub(crate) async fn open(
         data: DataFolder,
         port: Option<Port>,
@@ -115,7 +115,8 @@ impl Relay {
             broken.push(BrokenTenant { folder, reason: problem.detail.clone() });
             first_problem.get_or_insert(problem);
         }
-        if let Some(problem) = first_problem.filter(|_| tenants.slots().is_empty()) {
+        let serves_nobody = port.is_some() && tenants.slots().is_empty();
+        if let Some(problem) = first_problem.filter(|_| serves_nobody) {
             return Err(problem);
         }
         let accounts = Arc::new(Accounts::new(data.accounts(), data.key_file()));
@@ -346,8 +347,22 @@ impl Relay {
 
     /// The node of the tenant that `name` means; it stays open while the handle is held.
     async fn find(&self, name: &str) -> Result<Arc<Node>, Problem> {
-        let tenants = &self.inner.tenants;
-        tenants.node(&tenants::find(&tenants.slots(), name)?).await
+        self.inner.tenants.node(&self.named(name)?).await
+    }
+
+    /// The tenant that `name` means; opens nothing.
+    fn named(&self, name: &str) -> Result<Arc<Slot>, Problem> {
+        let found = tenants::find(&self.inner.tenants.slots(), name);
+        found.map_err(|problem| match self.inner.broken.len() {
+            0 => problem,
+            count => Problem {
+                detail: format!(
+                    "{} and why {count} of its folders cannot be served",
+                    problem.detail
+                ),
+                ..problem
+            },
+        })
     }
 }
 

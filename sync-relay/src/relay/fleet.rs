@@ -14,9 +14,9 @@ use fieldmesh_gateway::{AppDevice, Gateway};
 use fieldmesh_model::{DeviceId, Moment, TenantId};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::Relay;
 use super::pool::Pool;
 use super::slot::Slot;
-use super::{Relay, tenants};
 use crate::accounts::{self, Accounts};
 use crate::fleet::{Backlog, Fleet, Known, file};
 
@@ -107,7 +107,7 @@ impl Relay {
     ///
     /// There is no such tenant, or its store cannot be read.
     pub(crate) async fn fleet(&self, name: &str) -> Result<Vec<FleetDevice>, Problem> {
-        let slot = tenants::find(&self.inner.tenants.slots(), name)?;
+        let slot = self.named(name)?;
         let node = self.inner.tenants.node(&slot).await?;
         let listed = match node.is_gateway() {
             true => match Gateway::open(Node::clone(&node)).await {

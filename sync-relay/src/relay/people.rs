@@ -6,7 +6,7 @@ use fieldmesh::Node;
 use fieldmesh::api::Problem;
 use fieldmesh_model::{Moment, TenantId, UserId};
 
-use super::{Relay, tenants};
+use super::Relay;
 use crate::accounts::{self, Book, BookError, NewUser, Password, Sessions, UserReport};
 use crate::problem;
 
@@ -110,7 +110,7 @@ impl Relay {
 
     /// The tenant that `name` means; opens nothing.
     fn tenant_named(&self, name: &str) -> Result<TenantId, Problem> {
-        Ok(tenants::find(&self.inner.tenants.slots(), name)?.tenant.tenant)
+        Ok(self.named(name)?.tenant.tenant)
     }
 
     async fn with_book<T: Send + 'static>(

@@ -6,8 +6,8 @@ use fieldmesh::Node;
 use fieldmesh::api::{Problem, VerifyReport};
 use fieldmesh_gateway::Gateway;
 
+use super::Relay;
 use super::slot::Slot;
-use super::{Relay, tenants};
 use crate::wire::{Chosen, Compacted, Teller, Tended, Verified, told_of};
 
 impl Relay {
@@ -75,10 +75,9 @@ impl Relay {
 
     /// The tenants that are meant.
     pub(super) fn chosen(&self, chosen: &Chosen) -> Result<Vec<Arc<Slot>>, Problem> {
-        let slots = self.inner.tenants.slots();
         match &chosen.tenant {
-            Some(name) => Ok(vec![tenants::find(&slots, name)?]),
-            None => Ok(slots),
+            Some(name) => Ok(vec![self.named(name)?]),
+            None => Ok(self.inner.tenants.slots()),
         }
     }
 

@@ -162,16 +162,24 @@ async fn invite_serves_the_invitation_itself_where_no_relay_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_that_cannot_be_opened_is_reported_and_the_others_are_served() {
+async fn a_tenant_that_cannot_be_opened_is_reported_and_others_are_made_and_served() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let create = async |name| command(&data, &["--json", "tenant", "create", name]).await.json();
     let broken = create("Gulf Crew").await.remove(0)["short"].as_str().unwrap().to_owned();
-    create("Permian West").await;
     for name in ["identity", "identity.copy"] {
         let path = data.join("tenants").join(&broken).join(name);
         std::fs::write(path, "not an identity").unwrap();
     }
+    // What serves nobody goes on where no tenant can be opened.
+    let list = command(&data, &["tenant", "list"]).await;
+    assert!(list.code == Some(0) && list.stderr.contains(&broken), "{}", list.stderr);
+    let devices = command(&data, &["device", "list", "--tenant", "gulf-crew"]).await;
+    let why = "`sync-relay tenant list` shows them and why 1 of its folders cannot be served";
+    assert!(devices.code == Some(4) && devices.stderr.contains(why), "{}", devices.stderr);
+    let refused = command(&data, &["run", "--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"]).await;
+    assert!(refused.code == Some(7) && refused.stderr.contains("is damaged"), "{}", refused.stderr);
+    create("Permian West").await;
     let relay = Relay::start(&data).await;
     assert_eq!(relay.ready["tenants"], 1);
     let (status, reason) = relay.get("/healthz").await;
