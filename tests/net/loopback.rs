@@ -90,8 +90,10 @@ impl Live {
     }
 }
 
+const QUIET: [&str; 5] = ["--listen", "127.0.0.1:0", "--no-mdns", "--http", "127.0.0.1:0"];
+
 fn run(device: &Device) -> Daemon {
-    device.daemon_with(&["--listen", "127.0.0.1:0", "--no-mdns", "--http", "127.0.0.1:0"])
+    device.daemon_with(&QUIET)
 }
 
 /// The data of an entry as an app sends it.
@@ -143,6 +145,44 @@ fn what_an_app_records_on_one_device_is_live_on_another_after_a_sync() {
     on_the_road.stop();
     lead.verify();
     truck.verify();
+}
+
+#[test]
+fn an_app_of_an_existing_system_hands_over_its_readings_once_by_the_device_it_runs_on() {
+    let site = Site::new();
+    let [lead, truck] = site.crew(["lead", "truck"]);
+    lead.well("Alder 1");
+    let with_apps = |device: &Device| device.daemon_with(&[&QUIET[..], &["--http-apps"]].concat());
+    let (office, on_the_road) = (with_apps(&lead), with_apps(&truck));
+    let with = json!({ "with": [office.address()], "timeout": 50 });
+    App::on(&truck).post("/v1/sync", &with);
+
+    let mut reading = entry(1)["fields"].take();
+    reading["wellId"] =
+        App::on(&truck).get("/v1/records?collection=well")["records"][0]["id"].take();
+    let readings = json!({ "deviceId": "T1", "entries": [reading] });
+    assert_eq!(App::on(&truck).post("/sync/push", &readings)["succeeded"], 1);
+    // Its answer was lost with the daemon, so the app sends it again, as its new session lets it.
+    on_the_road.kill();
+    let on_the_road = with_apps(&truck);
+    let tablet = App::on(&truck);
+    let login = json!({ "email": "ann@example.org", "password": tablet.token });
+    assert_eq!(tablet.post("/auth/login", &login)["user"]["role"], "MANAGER");
+    assert_eq!(tablet.post("/sync/push", &readings)["succeeded"], 1);
+    tablet.post("/v1/sync", &with);
+
+    let arrived = App::on(&lead).get("/sync/entries")["entries"].take();
+    assert_eq!(arrived.as_array().map(Vec::len), Some(1), "{arrived}");
+    assert_eq!(arrived[0]["data"]["oilVolume"], 1, "{arrived}");
+    office.stop();
+    on_the_road.stop();
+    lead.verify();
+    truck.verify();
+    // Where nobody asked for apps there are none.
+    let daemon = run(&truck);
+    let (status, _) = App::on(&truck).ask("GET", "/sync/pull", &[], &Json::Null);
+    assert_eq!(status, 404);
+    daemon.stop();
 }
 
 #[test]
@@ -216,5 +256,9 @@ fn http_is_where_it_was_asked_for_or_nowhere() {
         .code(1)
         .says(&["http", &taken]);
     other.run(&[&["run"], &quiet[..], &["--http", "0.0.0.0:1"]].concat()).code(2);
+    other
+        .run(&[&["run"], &quiet[..], &["--http", "off", "--http-apps"]].concat())
+        .code(2)
+        .says(&["--http off"]);
     daemon.stop();
 }

@@ -26,10 +26,10 @@ const TABLE: &[Row] = &[
     Row(4, "fieldmesh-http", &["model", "dialect"]),
     Row(4, "fieldmesh-shell", &[]),
     Row(5, "fieldmesh-gateway", &["model", "dialect", "node"]),
-    Row(5, "fieldmesh-loopback", &["model", "http", "node"]),
-    Row(6, "fieldmesh-cli", &["model", "dialect", "gateway", "http", "loopback", "node", "shell"]),
+    Row(6, "fieldmesh-loopback", &["model", "dialect", "gateway", "http", "node"]),
+    Row(7, "fieldmesh-cli", &["model", "dialect", "gateway", "http", "loopback", "node", "shell"]),
     Row(
-        6,
+        7,
         "sync-relay",
         &["model", "identity", "net", "store", "dialect", "gateway", "http", "node", "shell"],
     ),
@@ -41,7 +41,7 @@ const TABLE: &[Row] = &[
 ];
 
 /// The layer of what only tests, benches and examples use.
-const SIDE: u8 = 7;
+const SIDE: u8 = 8;
 
 /// The package that the table means by a short name.
 fn full(short: &str) -> String {

@@ -130,6 +130,10 @@ impl Gateway {
             Ok(Err(Failure::Broken(Error::Invalid { faults }))) => {
                 Outcome::Refused(Refusal::Invalid { faults })
             }
+            // The device itself may not.
+            Ok(Err(Failure::Broken(Error::NotAllowed { reason: why }))) => {
+                Outcome::Refused(Refusal::Forbidden { why })
+            }
             Ok(Err(Failure::Broken(error @ Error::Remaking { .. }))) => {
                 tracing::warn!(%error, "a command has to come again");
                 Outcome::Refused(Refusal::Failed)

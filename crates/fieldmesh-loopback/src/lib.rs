@@ -4,8 +4,11 @@
 //! other people on the same machine cannot read that file; pages in a browser do not get past the
 //! checks of `Host` and `Origin`. What may be done is decided by the node, as for its owner.
 //!
+//! Where [`Options::apps`] says so, it speaks the HTTP contracts of existing apps as well.
+//!
 //! [`Loopback::bind`] takes the port and writes the file; [`Loopback::serve`] answers.
 
+mod apps;
 mod guard;
 mod input;
 mod openapi;

@@ -10,7 +10,7 @@ mod records;
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, any, delete, get, patch, post};
 
 use crate::openapi;
 use crate::refusal::{Kind, Refusal};
@@ -359,6 +359,8 @@ pub(crate) fn router() -> Router<Shared> {
     let routed = endpoints()
         .into_iter()
         .fold(Router::new(), |router, endpoint| router.route(endpoint.path, (endpoint.route)()));
+    // Other paths may be those of apps.
+    let routed = routed.route("/v1/{*rest}", any(no_route)).route("/v1", any(no_route));
     routed.fallback(no_route).method_not_allowed_fallback(no_method)
 }
 

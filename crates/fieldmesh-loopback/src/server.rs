@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::apps;
 use crate::guard::Guard;
 use crate::input::{self, Words};
 use crate::refusal::{Kind, Refusal};
@@ -46,11 +47,14 @@ pub struct Options {
     pub any_port: bool,
     /// The origins of the pages in browsers that may ask, `http://localhost:5173` for one.
     pub origins: Vec<String>,
+    /// Whether paths outside `/v1` are those of the five contracts of existing apps.
+    pub apps: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 7878)), any_port: true, origins: vec![] }
+        let address = SocketAddr::from(([127, 0, 0, 1], 7878));
+        Self { address, any_port: true, origins: vec![], apps: false }
     }
 }
 
@@ -97,6 +101,7 @@ pub struct Loopback {
     access: Access,
     home: PathBuf,
     origins: Vec<String>,
+    apps: bool,
 }
 
 impl Loopback {
@@ -106,7 +111,7 @@ impl Loopback {
     ///
     /// [`BindError`] says which of the two failed, and why.
     pub async fn bind(home: &Path, options: Options) -> Result<Self, BindError> {
-        let Options { address, any_port, origins } = options;
+        let Options { address, any_port, origins, apps } = options;
         // One that was killed left its own behind, and its port may be anybody's by now.
         Access::forget(home);
         if !address.ip().is_loopback() {
@@ -123,7 +128,7 @@ impl Loopback {
         let address = listener.local_addr().map_err(failed)?;
         let access = Access::write(home, format!("http://{address}"));
         let access = access.map_err(|source| BindError::Access { source })?;
-        Ok(Self { listener, address, access, home: home.to_owned(), origins })
+        Ok(Self { listener, address, access, home: home.to_owned(), origins, apps })
     }
 
     /// How apps get in.
@@ -142,6 +147,11 @@ impl Loopback {
 
     fn router(&self, node: Node, settings: &Settings, stop: CancellationToken) -> Router {
         let guard = Guard::new(self.access.clone(), self.address, self.origins.clone());
+        let guard = Arc::new(guard);
+        let apps = self.apps.then(|| {
+            let router = apps::router(node.clone(), self.access.clone(), settings, stop.clone());
+            router.layer(from_fn_with_state(Arc::clone(&guard), check_site))
+        });
         let shared = Shared(Arc::new(Inner {
             node,
             guard,
@@ -151,7 +161,11 @@ impl Loopback {
             stop,
         }));
         let routed = routes::router().layer(from_fn_with_state(shared.clone(), admit));
-        dressed(routed.with_state(shared), settings)
+        let own = dressed(routed.with_state(shared), settings);
+        match apps {
+            None => own,
+            Some(apps) => own.fallback_service(apps),
+        }
     }
 }
 
@@ -173,7 +187,7 @@ pub(crate) struct Shared(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) node: Node,
-    guard: Guard,
+    guard: Arc<Guard>,
     bodies: Bodies,
     executing: Semaphore,
     /// A place for each live stream.
@@ -214,6 +228,16 @@ async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Re
             Refusal::new(Kind::Busy, detail).into_response()
         }
     }
+}
+
+/// Lets through to the apps what no page of another site sent; who knows the token is their matter.
+async fn check_site(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    if let Err(refusal) = guard.check_site(&parts) {
+        Bodies::drain(body).await;
+        return refusal.into_response();
+    }
+    next.run(Request::from_parts(parts, body)).await
 }
 
 impl FromRequestParts<Shared> for Words {

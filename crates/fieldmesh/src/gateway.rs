@@ -1,4 +1,5 @@
-//! Records for programs that answer clients of their own: a gateway of existing apps.
+//! Records for programs that answer clients of their own: a gateway of existing apps, or a device
+//! with such apps on it, which writes as its owner.
 //!
 //! A gateway writes many records at once, in the names of its users and under the names that their
 //! apps gave, on the versions that these have seen. It reads what arrived in the order of arrival,
@@ -17,7 +18,7 @@ mod inbox;
 use std::sync::Arc;
 
 use fieldmesh_model::schema::Collection;
-use fieldmesh_model::{DocumentId, Moment, TenantId, Value};
+use fieldmesh_model::{DocumentId, Moment, Role, TenantId, UserId, Value};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::Node;
@@ -52,6 +53,19 @@ pub struct Access {
     home: Arc<Home>,
 }
 
+/// The person whose device it is, and what he may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The person.
+    pub user: UserId,
+    /// What the person is called.
+    pub name: String,
+    /// The e-mail address; may be empty.
+    pub email: String,
+    /// What the device's certificate says.
+    pub role: Role,
+}
+
 impl Access {
     /// Access to the records of `node`, as long as that runs.
     pub fn new(node: &Node) -> Self {
@@ -61,6 +75,16 @@ impl Access {
     /// The tenant.
     pub fn tenant(&self) -> TenantId {
         self.ledger.identity.tenant
+    }
+
+    /// As whom this device writes, now.
+    ///
+    /// # Errors
+    ///
+    /// It is no member, or no longer.
+    pub fn owner(&self) -> Result<Owner, Error> {
+        let me = self.ledger.me()?;
+        Ok(Owner { user: me.user, name: me.user_name, email: me.email, role: me.role })
     }
 
     /// What tells the order of arrival here from that of any other store, or of this one before it

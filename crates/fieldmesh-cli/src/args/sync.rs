@@ -108,11 +108,13 @@ Examples:
   fieldmesh run
   fieldmesh run --listen 0.0.0.0:7843 --relay relay.example.com:7843
   fieldmesh run --http 127.0.0.1:7000 --http-origin http://localhost:5173
+  fieldmesh run --http 127.0.0.1:7000 --http-apps
   fieldmesh run --http off
 
 Apps on this device ask over HTTP; loopback.json in the home, which only you can read, has the
-address and the token, and /v1/openapi.json there says what may be asked. One line on standard output says that it is ready. Stop it with Ctrl-C or `fieldmesh stop`; until
-then the other commands on this home talk to it.")]
+address and the token, and /v1/openapi.json there says what may be asked. One line on standard
+output says that it is ready. Stop it with Ctrl-C or `fieldmesh stop`; until then the other commands
+on this home talk to it.")]
 pub(crate) struct RunArgs {
     /// The address to listen on [default: the one used last, or any free port].
     #[arg(long, value_name = "ADDR")]

@@ -83,7 +83,7 @@ fn every_documented_command_is_understood() {
         &["devices", "adopt", "truck-7", "1f3a9c02", "77c21a9f"],
         &["sync", "--only", "well", "--only", "field_entry/3@2026-03"],
         &["run", "--only", "*@2026-01"],
-        &["run", "--http", "127.0.0.1:7878", "--http-origin", "http://localhost:5173"],
+        &["run", "--http", "127.0.0.1:7", "--http-apps", "--http-origin", "http://localhost:5173"],
         &["conflicts", "--kind", "rule", "--closed", "--limit", "20", "--after", "7c21"],
         &["conflicts", "comment", "7c21", "so it is"],
         &["conflicts", "resolve", "7c21", "--take", "b"],

@@ -17,14 +17,19 @@ pub(super) async fn bind(
     args: &LoopbackArgs,
     terminal: &Terminal,
 ) -> Result<Option<Loopback>, Problem> {
-    let options = Options { origins: args.http_origin.clone(), ..Options::default() };
+    let (origins, apps) = (args.http_origin.clone(), args.http_apps);
+    let options = Options { origins, apps, ..Options::default() };
     let (options, is_asked) = match args.http {
+        Some(Http::Off) if args.http_apps => {
+            let detail = "apps would find nothing: leave out `--http off` or `--http-apps`";
+            return Err(problem::usage(detail));
+        }
         Some(Http::Off) => {
             Access::forget(folder);
             return Ok(None);
         }
         Some(Http::At(address)) => (Options { address, any_port: false, ..options }, true),
-        None => (options, !args.http_origin.is_empty()),
+        None => (options, args.http_apps || !args.http_origin.is_empty()),
     };
     match Loopback::bind(folder, options).await {
         Ok(bound) => Ok(Some(bound)),

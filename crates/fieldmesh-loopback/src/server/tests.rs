@@ -1,12 +1,14 @@
 //! Goal: nobody gets in who may not, nothing is overwritten unseen, and the document says what is
 //! answered. Method: the whole router over a node with a real store, without a port.
 
+mod apps;
 mod contract;
 mod documented;
 mod strangers;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
+use fieldmesh::api::NewRecord;
 use fieldmesh::{Node, TenantOptions};
 use http_body_util::BodyExt as _;
 use serde_json::{Value as Json, json};
@@ -14,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::*;
+
+/// What failures are said in.
+const PROBLEM: &str = "application/problem+json";
 
 /// A device with a server.
 struct Scene {
@@ -38,10 +43,15 @@ impl Scene {
         let crew = TenantOptions { name: "Cedar Creek".into(), ..TenantOptions::default() };
         let builder = Node::builder(&home).passphrase("one");
         let (node, _) = builder.create_tenant(crew).await.unwrap();
+        Self::over(folder, node, &home).await
+    }
+
+    /// Over a node whose home lies in `folder`.
+    async fn over(folder: tempfile::TempDir, node: Node, home: &Path) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let origins = vec!["http://localhost:5173".to_owned()];
-        let options = Options { address, any_port: false, origins };
-        let bound = Loopback::bind(&home, options).await.unwrap();
+        let options = Options { address, any_port: false, origins, apps: true };
+        let bound = Loopback::bind(home, options).await.unwrap();
         let settings = settings(&bound.origins);
         let router = bound.router(node.clone(), &settings, CancellationToken::new());
         let (token, port) = (bound.access.token.clone(), bound.address.port());
@@ -93,6 +103,12 @@ impl Scene {
         assert_eq!(made.status, 201, "{}", made.json);
         made.json
     }
+}
+
+/// What records `fields` in a collection.
+fn new_record(collection: &str, fields: &Json) -> NewRecord {
+    let fields = fields.as_object().unwrap().clone();
+    NewRecord { collection: collection.into(), fields, ..NewRecord::default() }
 }
 
 impl Answered {

@@ -1,4 +1,4 @@
-//! Records that a gateway writes: many at once, in the names of users, on versions of before.
+//! Records that are written for apps: many at once, in the names of users, on versions of before.
 //!
 //! Nothing is looked up in the view for a record that was written a moment ago by the same writer,
 //! and the disk is waited for once. One gateway writes at a time, so what it has read still holds.
@@ -230,8 +230,9 @@ impl Write<'_> {
     ///
     /// # Errors
     ///
-    /// The fields are too large, or of a month that this device let go.
+    /// The fields are too large, or of a month that this device let go, or its member may not.
     pub fn create(&mut self, new: &NewDocument<'_>) -> Result<Held, Error> {
+        self.ledger.check_create(new.collection)?;
         let (id, key) = self.identity(new);
         self.ledger.check_key_not_purged(id)?;
         let now = clock::now();
@@ -292,7 +293,7 @@ impl Write<'_> {
     ) -> Result<Held, Error> {
         let policy = self.ledger.policy();
         let settles = self.settling.remove(&id);
-        self.change(&policy, id, version, |document, schema, actor| {
+        self.change(&policy, (id, settles), version, |document, schema, actor| {
             schema::known(&policy, schema.number)?;
             let written = match settles {
                 true => document.resolve_for(schema, actor, at, edits, Some(user)),
@@ -317,7 +318,7 @@ impl Write<'_> {
         let by = self.ledger.creator(user);
         let settles = self.settling.remove(&id);
         let left = self.left_instead(id)?;
-        self.change(&self.ledger.policy(), id, version, |document, schema, actor| {
+        self.change(&self.ledger.policy(), (id, settles), version, |document, schema, actor| {
             if settles {
                 document.settling_deletion(schema);
             }
@@ -343,7 +344,7 @@ impl Write<'_> {
     /// There is no such record.
     pub fn restore(&mut self, id: DocumentId, at: Moment) -> Result<Held, Error> {
         let settles = self.settling.remove(&id);
-        self.change(&self.ledger.policy(), id, None, |document, schema, actor| {
+        self.change(&self.ledger.policy(), (id, settles), None, |document, schema, actor| {
             if settles {
                 document.settling_deletion(schema);
             }
@@ -484,7 +485,7 @@ impl Write<'_> {
     fn change(
         &mut self,
         policy: &Policy,
-        id: DocumentId,
+        (id, settles): (DocumentId, bool),
         version: Option<u64>,
         write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, Error>,
     ) -> Result<Held, Error> {
@@ -498,6 +499,11 @@ impl Write<'_> {
         let known = version.map_or(total, |version| version.clamp(1, total));
         let (before, behind) = opened.changes.split_at(known);
         let schema = schema::numbered(policy, scope.collection);
+        let (allowed, what) = match settles {
+            true => (&schema.resolve_by, "settle what competes in"),
+            false => (&schema.edit_by, "change"),
+        };
+        ledger.check(allowed, opened.record.created_by, what, &schema)?;
         let mut past = match behind.is_empty() {
             true => opened.document.clone(),
             false => ledger.open_changes(id, scope, before.to_vec())?.document,
