@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options { address: ([127, 0, 0, 1], 0).into(), apps: true, ..Options::default() };
     let bound = Loopback::bind(&home, options).await?;
     let address = bound.access().url.strip_prefix("http://").ok_or("no address")?.to_owned();
-    let app = App { address, token: bound.access().token.clone() };
+    let app = App { address, token: bound.access().apps_token.clone().ok_or("no apps")? };
     let stop = CancellationToken::new();
     let serving = spawn(bound.serve(crew.lead.clone(), stop.clone()));
     pushes(&crew, &app).await?;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fieldmesh::api::{
-    DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport,
+    Class, DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport,
 };
 use fieldmesh::{Listener, Node};
 use tokio::time::{Instant, timeout};
@@ -354,14 +354,14 @@ impl Relay {
     fn named(&self, name: &str) -> Result<Arc<Slot>, Problem> {
         let found = tenants::find(&self.inner.tenants.slots(), name);
         found.map_err(|problem| match self.inner.broken.len() {
-            0 => problem,
-            count => Problem {
+            count if count > 0 && problem.class == Class::NotFound => Problem {
                 detail: format!(
                     "{} and why {count} of its folders cannot be served",
                     problem.detail
                 ),
                 ..problem
             },
+            _ => problem,
         })
     }
 }

@@ -12,6 +12,8 @@ use crate::site::Site;
 struct App {
     address: String,
     token: String,
+    /// What apps of existing systems log in with.
+    apps_token: String,
 }
 
 impl App {
@@ -19,13 +21,15 @@ impl App {
         let access = std::fs::read(device.home.join("loopback.json")).unwrap();
         let access: Json = serde_json::from_slice(&access).unwrap();
         let address = access["url"].as_str().unwrap().strip_prefix("http://").unwrap();
-        Self { address: address.into(), token: access["token"].as_str().unwrap().into() }
+        let text = |key: &str| access[key].as_str().unwrap_or_default().to_owned();
+        Self { address: address.into(), token: text("token"), apps_token: text("apps_token") }
     }
 
     fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-        let authorization = format!("Bearer {}", self.token);
+        let token = if path.starts_with("/v1") { &self.token } else { &self.apps_token };
+        let authorization = format!("Bearer {token}");
         let defaults = [("Host", self.address.as_str()), ("Authorization", &authorization)];
         let is_given = |name: &str| headers.iter().any(|header| header.0 == name);
         for (name, value) in defaults.iter().filter(|it| !is_given(it.0)).chain(headers) {
@@ -166,7 +170,7 @@ fn an_app_of_an_existing_system_hands_over_its_readings_once_by_the_device_it_ru
     on_the_road.kill();
     let on_the_road = with_apps(&truck);
     let tablet = App::on(&truck);
-    let login = json!({ "email": "ann@example.org", "password": tablet.token });
+    let login = json!({ "email": "ann@example.org", "password": tablet.apps_token });
     assert_eq!(tablet.post("/auth/login", &login)["user"]["role"], "MANAGER");
     assert_eq!(tablet.post("/sync/push", &readings)["succeeded"], 1);
     tablet.post("/v1/sync", &with);
@@ -180,7 +184,9 @@ fn an_app_of_an_existing_system_hands_over_its_readings_once_by_the_device_it_ru
     truck.verify();
     // Where nobody asked for apps there are none.
     let daemon = run(&truck);
-    let (status, _) = App::on(&truck).ask("GET", "/sync/pull", &[], &Json::Null);
+    let bearer = format!("Bearer {}", App::on(&truck).token);
+    let headers = [("Authorization", bearer.as_str())];
+    let (status, _) = App::on(&truck).ask("GET", "/sync/pull", &headers, &Json::Null);
     assert_eq!(status, 404);
     daemon.stop();
 }

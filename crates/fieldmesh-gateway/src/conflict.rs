@@ -165,6 +165,12 @@ impl Writing<'_> {
             Some(Resolution::LastWriteWins) => Resolution::ServerWins,
             Some(by) => by,
         };
+        for document in row.documents() {
+            let held = self.write.held(document)?;
+            if held.is_some_and(|held| self.task.access.check_settles(&held).is_err()) {
+                return self.fate(row);
+            }
+        }
         let conflict = self.task.show_conflict(row, &mut self.showing, Some(&self.write))?;
         self.settle(row, by, &Fields::new(), None, None)?;
         Ok(Fate::Settled { by, conflict: Box::new(conflict) })

@@ -150,7 +150,15 @@ impl Writing<'_> {
         }
         let fate = match (found, operation.action) {
             (None, Action::Create) => self.create(&ready)?,
-            (None, Action::Update | Action::Delete) => return Ok(Err(Reason::NoRecord)),
+            (None, Action::Update | Action::Delete) => {
+                // What was let go is not gone, and nobody is to think so.
+                if let Identity::Named(name) = &operation.identity
+                    && let Ok(id) = name.to_string().parse()
+                {
+                    self.task.access.check_not_let_go(id)?;
+                }
+                return Ok(Err(Reason::NoRecord));
+            }
             (Some(held), Action::Create) => self.again(&held, &ready)?,
             (Some(held), Action::Update | Action::Delete) => {
                 if let Base::Exactly(version) = operation.base

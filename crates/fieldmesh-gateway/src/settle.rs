@@ -79,11 +79,11 @@ impl Task<'_> {
         };
         let is_who = schema.resolve_by.iter().any(is_who);
         for document in row.documents() {
-            if let Some(held) = self.access.held(document)?
-                && let Some(why) = self.may_not_answer(&schema, &held)
-            {
+            let Some(held) = self.access.held(document)? else { continue };
+            if let Some(why) = self.may_not_answer(&schema, &held) {
                 return Err(Failure::forbidden(&why));
             }
+            self.access.check_settles(&held)?;
         }
         match is_who {
             true => Ok(()),
@@ -190,12 +190,13 @@ impl Writing<'_> {
         emergency: Option<String>,
     ) -> Result<(), Failure> {
         self.write.settling(row.documents());
-        match row.kind {
-            Kind::Field => self.settle_fields(row, resolution, fields)?,
-            Kind::Duplicate => self.settle_duplicate(row, resolution, keep)?,
-            Kind::DeletedAndEdited => self.settle_deleted(row, resolution, fields)?,
-        }
+        let written = match row.kind {
+            Kind::Field => self.settle_fields(row, resolution, fields),
+            Kind::Duplicate => self.settle_duplicate(row, resolution, keep),
+            Kind::DeletedAndEdited => self.settle_deleted(row, resolution, fields),
+        };
         self.write.settling([]);
+        written?;
         let settled = Settled {
             by: self.task.caller.user.clone(),
             resolution: resolution.into(),
@@ -291,6 +292,7 @@ impl Writing<'_> {
             self.write.restore(id, self.task.at)?;
             self.note_written(id);
             if !given.is_empty() {
+                self.write.settling([id]);
                 self.edit(id, None, given, self.task.at)?;
             }
         } else {

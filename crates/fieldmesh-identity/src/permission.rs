@@ -1,7 +1,7 @@
 //! The permission table: what each role may do.
 //!
-//! What is judged from a batch header alone is in [`may_write`]; ownership is judged where
-//! documents are opened.
+//! What is judged from a batch header alone, by every device, is in [`may_write`]; who may change
+//! what of whom is asked where a change is made.
 
 use fieldmesh_model::Role;
 use fieldmesh_model::catalogue::wells::{USER, WELL};

@@ -1,8 +1,8 @@
 //! The HTTP contracts of existing apps, for those on this device: they write as its owner, and what
 //! they write travels like everything that is recorded here.
 //!
-//! There are no accounts: whoever knows the token of [`crate::ACCESS_FILE`] is the owner. An app
-//! that wants to log in gives it as the password.
+//! There are no accounts: whoever knows the apps' token of [`crate::ACCESS_FILE`] is the owner. An
+//! app that wants to log in gives it as the password.
 
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ use crate::token::Access;
 
 /// After how many seconds an app is to renew its session, which gives it the same token.
 const TOKEN_SECONDS: u32 = 3_600;
+/// The longest name of an app's installation.
+const DEVICE_LENGTH_MAX: usize = 128;
 
 /// The one tenant and the one person of a device.
 struct Apps {
@@ -54,7 +56,7 @@ pub(crate) fn router(
 impl Apps {
     /// The owner, if `token` is his and what is named is this tenant.
     fn prove(&self, token: &str, named: Option<&str>) -> Result<User, Refusal> {
-        if !self.access.admits(token) {
+        if !self.access.admits_app(token) {
             return Err(Refusal::Unauthenticated);
         }
         let tenant = self.node.tenant();
@@ -90,12 +92,21 @@ impl Apps {
             aliases: [owner.email].into_iter().filter(|email| !email.is_empty()).collect(),
             role: owner.role,
             practices: [].into(),
-            device: None,
+            device: proof.origin.device.clone().map(checked).transpose()?,
             dialects: Dialects::all(),
             // The shell knows it once the records can be read.
             feed: FeedId([0; 8]),
         })
     }
+}
+
+/// The name of an installation, if it can be one.
+fn checked(device: String) -> Result<String, Refusal> {
+    if device.len() > DEVICE_LENGTH_MAX || device.chars().any(char::is_control) {
+        let message = format!("deviceId must be a name of at most {DEVICE_LENGTH_MAX} bytes");
+        return Err(Refusal::fault("deviceId", &message));
+    }
+    Ok(device)
 }
 
 /// There are no accounts here whose passwords could be changed.
@@ -196,6 +207,11 @@ impl Executes for Executor {
         command: Command,
         at: Moment,
     ) -> BoxFuture<'a, Outcome> {
+        // It would lie on this device alone, and the app would believe it handed over.
+        if matches!(command, Command::StorePhoto(_) | Command::LoadPhoto { .. }) {
+            let what = "Photo storage on this device".to_owned();
+            return ready(Outcome::Refused(Refusal::Missing { what })).boxed();
+        }
         let (gateway, caller) = (self.0.clone(), caller.clone());
         // It goes on to its end, whether or not somebody waits.
         let work =

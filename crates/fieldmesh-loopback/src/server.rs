@@ -35,6 +35,8 @@ const CONNECTIONS_MAX: usize = 256;
 const EXECUTING_MAX: usize = 64;
 /// The most live streams that are open at a time.
 const LIVE_MAX: usize = 64;
+/// The same of apps, whose contracts have larger ones: the largest, as it came and inflated.
+const APP_BODIES_SIZE_MAX: usize = 128 << 20;
 /// How long an answer may take; what a request began goes on to its end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -126,7 +128,7 @@ impl Loopback {
         };
         let listener = listener.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let access = Access::write(home, format!("http://{address}"));
+        let access = Access::write(home, format!("http://{address}"), apps);
         let access = access.map_err(|source| BindError::Access { source })?;
         Ok(Self { listener, address, access, home: home.to_owned(), origins, apps })
     }
@@ -149,7 +151,8 @@ impl Loopback {
         let guard = Guard::new(self.access.clone(), self.address, self.origins.clone());
         let guard = Arc::new(guard);
         let apps = self.apps.then(|| {
-            let router = apps::router(node.clone(), self.access.clone(), settings, stop.clone());
+            let settings = Settings { bodies_max: APP_BODIES_SIZE_MAX, ..settings.clone() };
+            let router = apps::router(node.clone(), self.access.clone(), &settings, stop.clone());
             router.layer(from_fn_with_state(Arc::clone(&guard), check_site))
         });
         let shared = Shared(Arc::new(Inner {

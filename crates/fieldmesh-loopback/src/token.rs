@@ -16,8 +16,11 @@ const TOKEN_BYTES: usize = 32;
 pub struct Access {
     /// Where it listens, `http://127.0.0.1:7878` for one.
     pub url: String,
-    /// What every request has to bring as `Authorization: Bearer`.
+    /// What every request to `/v1` has to bring as `Authorization: Bearer`.
     pub token: String,
+    /// What apps of existing systems log in with, where they are served. It opens nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apps_token: Option<String>,
 }
 
 impl std::fmt::Debug for Access {
@@ -31,9 +34,10 @@ impl Access {
     ///
     /// The token is another each time: what an app has told to whoever took the port after a server
     /// had ended opens nothing.
-    pub(crate) fn write(home: &Path, url: String) -> io::Result<Self> {
+    pub(crate) fn write(home: &Path, url: String, apps: bool) -> io::Result<Self> {
         let path = home.join(ACCESS_FILE);
-        let access = Self { url, token: draw()? };
+        let apps_token = apps.then(draw).transpose()?;
+        let access = Self { url, token: draw()?, apps_token };
         let mut text = serde_json::to_vec_pretty(&access)?;
         text.push(b'\n');
         let temporary = path.with_extension("new");
@@ -65,8 +69,17 @@ impl Access {
 
     /// Whether `given` is the token; how long that takes says nothing of it.
     pub(crate) fn admits(&self, given: &str) -> bool {
-        blake3::hash(given.as_bytes()) == blake3::hash(self.token.as_bytes())
+        is_same(given, &self.token)
     }
+
+    /// Whether `given` is that of the apps.
+    pub(crate) fn admits_app(&self, given: &str) -> bool {
+        self.apps_token.as_ref().is_some_and(|token| is_same(given, token))
+    }
+}
+
+fn is_same(given: &str, token: &str) -> bool {
+    blake3::hash(given.as_bytes()) == blake3::hash(token.as_bytes())
 }
 
 fn draw() -> io::Result<String> {
@@ -88,8 +101,8 @@ mod tests {
         fs::write(&path, "left by somebody").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(path.with_extension("new"), "left by a crash").unwrap();
-        let first = Access::write(home.path(), "http://127.0.0.1:1".into()).unwrap();
-        let second = Access::write(home.path(), "http://127.0.0.1:2".into()).unwrap();
+        let first = Access::write(home.path(), "http://127.0.0.1:1".into(), false).unwrap();
+        let second = Access::write(home.path(), "http://127.0.0.1:2".into(), true).unwrap();
         assert_ne!(first.token, second.token);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let written: Access = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -97,6 +110,9 @@ mod tests {
         assert!(second.admits(&second.token));
         assert!(!second.admits(&second.token[1..]) && !second.admits(""));
         assert!(!second.admits(&first.token));
+        let of_apps = second.apps_token.clone().unwrap();
+        assert!(second.admits_app(&of_apps) && !second.admits(&of_apps));
+        assert!(!second.admits_app(&second.token) && !first.admits_app(&of_apps));
         assert!(!format!("{second:?}").contains(&second.token));
         for _ in 0..2 {
             Access::forget(home.path());

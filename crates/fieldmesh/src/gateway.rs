@@ -87,6 +87,25 @@ impl Access {
         Ok(Owner { user: me.user, name: me.user_name, email: me.email, role: me.role })
     }
 
+    /// Whether this device's member may settle what competes in the record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] where he may not.
+    pub fn check_settles(&self, held: &Held) -> Result<(), Error> {
+        let schema = self.schema(held.collection);
+        self.ledger.check(&schema.resolve_by, held.created_by, "settle conflicts of", &schema)
+    }
+
+    /// Whether the record can be here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LetGo`] where this device let it go.
+    pub fn check_not_let_go(&self, id: DocumentId) -> Result<(), Error> {
+        self.ledger.check_not_let_go(id)
+    }
+
     /// What tells the order of arrival here from that of any other store, or of this one before it
     /// was put back from an older copy.
     ///

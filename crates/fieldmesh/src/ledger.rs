@@ -436,23 +436,22 @@ impl Ledger {
         Ok(())
     }
 
-    /// Fails where the policy has no room for what `items` would say together: it would be dropped
-    /// everywhere without a word.
+    /// Fails where the policy has no room for what `items` of one signer would say together: one of
+    /// them, or what was said before, would be dropped everywhere without a word.
     fn check_share(&self, items: &[Item]) -> Result<(), Error> {
-        let policy = match items {
-            [_] => self.policy(),
-            _ => Arc::new(self.policy_with(items)?),
+        let Some((last, before)) = items.split_last() else { return Ok(()) };
+        let policy = match before {
+            [] => self.policy(),
+            before => Arc::new(self.policy_with(before)?),
         };
-        for item in items.iter().filter(|item| !policy.holds(&item.id())) {
+        let full = match policy.admits(last) {
+            Err(full @ (Unheard::ShareFull { .. } | Unheard::Full { .. })) => full.to_string(),
+            Ok(()) if policy.displaces(last) => "it would drive out what was said before".into(),
             // A signer who is not known may become so by an item that follows.
-            let verdict = policy.admits(item);
-            if let Err(full @ (Unheard::ShareFull { .. } | Unheard::Full { .. })) = verdict {
-                return Err(Error::NotAllowed {
-                    reason: format!("there is no room for what this would say: {full}"),
-                });
-            }
-        }
-        Ok(())
+            _ => return Ok(()),
+        };
+        let reason = format!("there is no room for what this would say: {full}");
+        Err(Error::NotAllowed { reason })
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {

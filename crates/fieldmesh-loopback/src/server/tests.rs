@@ -26,6 +26,7 @@ struct Scene {
     node: Node,
     router: Router,
     token: String,
+    apps_token: String,
     port: u16,
 }
 
@@ -54,17 +55,20 @@ impl Scene {
         let bound = Loopback::bind(home, options).await.unwrap();
         let settings = settings(&bound.origins);
         let router = bound.router(node.clone(), &settings, CancellationToken::new());
-        let (token, port) = (bound.access.token.clone(), bound.address.port());
-        Self { _folder: folder, node, router, token, port }
+        let Access { token, apps_token, .. } = bound.access.clone();
+        let (apps_token, port) = (apps_token.unwrap(), bound.address.port());
+        Self { _folder: folder, node, router, token, apps_token, port }
     }
 
     /// A request as an app on the device sends it.
     fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
+        let is_own = path.starts_with("/v1");
+        let token = if is_own { &self.token } else { &self.apps_token };
         Request::builder()
             .method(method)
             .uri(path)
             .header("host", format!("127.0.0.1:{}", self.port))
-            .header("authorization", format!("Bearer {}", self.token))
+            .header("authorization", format!("Bearer {token}"))
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Body> {

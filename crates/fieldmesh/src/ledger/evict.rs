@@ -158,7 +158,7 @@ impl Ledger {
     }
 
     /// Keeps a record from being made twice.
-    pub(super) fn check_not_let_go(&self, id: DocumentId) -> Result<(), Error> {
+    pub(crate) fn check_not_let_go(&self, id: DocumentId) -> Result<(), Error> {
         match keep::find(self.view(), &id)? {
             Some(_) => Err(self.not_here(id)),
             None => Ok(()),

@@ -206,7 +206,7 @@ impl Ledger {
     }
 
     /// Whether this device's user belongs to one of `allowed`, as author of the record too.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         allowed: &[Who],
         created_by: UserId,

@@ -238,7 +238,12 @@ impl Write<'_> {
         let now = clock::now();
         let time = new.collection.time_field.as_ref().and_then(|field| new.fields.get(field));
         let time = time.and_then(Value::as_moment).unwrap_or(now);
-        let scope = self.ledger.scope_held(Scope::of(new.collection.number, 0, time));
+        let own = Scope::of(new.collection.number, 0, time);
+        let scope = self.ledger.scope_held(own);
+        // It may be here already, in a month that this device let go.
+        if scope != own {
+            self.ledger.check_not_let_go(id)?;
+        }
         self.ledger.check_held(scope)?;
         let mut desk = self.ledger.desk();
         self.ledger.check_view(self.view)?;
