@@ -6,7 +6,6 @@ use serde_json::{Value as Json, json};
 
 use crate::app::{App, EMAIL, PASSWORD};
 use crate::crew::COLLECTIONS;
-use crate::device::minute_of_march;
 use crate::marks::{Mark, Seen};
 
 /// What a photo is made of.
@@ -99,7 +98,7 @@ impl Tablet {
 
     /// Pushes a record; the answer says that the relay has it.
     pub(crate) fn push(&self, dialect: Dialect, mark: Mark, well: &str) -> Result<(), String> {
-        let (text, at) = (mark.text(), minute_of_march(mark.number));
+        let (text, at) = (mark.text(), mark.at());
         let user = self.session.read().unwrap().user.clone();
         let device = "tablet-1";
         let (is_there, answer) = match dialect {

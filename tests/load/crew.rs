@@ -9,7 +9,6 @@ use fieldmesh::{Builder, Error, Node};
 use tokio::runtime::Handle;
 
 use crate::apps::Tablet;
-use crate::device::minute_of_march;
 use crate::marks::{Mark, Marks, Seen};
 
 /// How long a device waits for the relay.
@@ -72,7 +71,7 @@ impl Crew {
                 let values = [
                     format!("wellId={well}"),
                     "entryType=PRODUCTION".into(),
-                    format!("recordedAt={}", minute_of_march(mark.number)),
+                    format!("recordedAt={}", mark.at()),
                     format!("oilVolume={}", mark.number),
                     format!("notes={}", mark.text()),
                 ];

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::device::minute_of_march;
+
 /// What a mark begins with; nothing else that devices or apps show does.
 const BEGIN: &str = "mark-";
 /// Digits of the tenant and of the number.
@@ -23,6 +25,12 @@ impl Mark {
     /// As it stands in a record.
     pub(crate) fn text(self) -> String {
         format!("{BEGIN}{:0TENANT_DIGITS$}-{:0NUMBER_DIGITS$}", self.tenant, self.number)
+    }
+
+    /// The time that a record is about, which no other record of the tenant has: a second of March.
+    pub(crate) fn at(self) -> String {
+        let (minutes, second) = (self.number / 60, self.number % 60);
+        minute_of_march(minutes).replace(":00Z", &format!(":{second:02}Z"))
     }
 
     fn read(text: &str) -> Option<Self> {
