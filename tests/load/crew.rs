@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use fieldmesh::api::{ListQuery, NewRecord, SyncOptions, SyncResult};
+use fieldmesh::api::{ListQuery, NewRecord, SyncOptions, SyncReport, SyncResult};
 use fieldmesh::{Builder, Error, Node};
 use tokio::runtime::Handle;
 
@@ -85,12 +85,12 @@ impl Crew {
         })
     }
 
-    /// What a device shows once it has synced.
-    pub(crate) fn shown(&self, at: &Handle, device: usize) -> Result<Seen, String> {
+    /// What a device shows once it has synced, and says of itself.
+    pub(crate) fn shown(&self, at: &Handle, device: usize) -> Result<(Seen, String), String> {
         let home = self.seats[device].lock().unwrap();
         at.block_on(async {
             let node = builder(&home).open().await.map_err(|error| words(&error))?;
-            self.sync(&node).await?;
+            let synced = self.sync(&node).await?;
             let mut seen = Seen::default();
             for collection in COLLECTIONS.map(String::from) {
                 let query = ListQuery { collection, ..ListQuery::default() };
@@ -98,18 +98,20 @@ impl Crew {
                     seen.add(&serde_json::to_string(&record).unwrap());
                 }
             }
+            let status = node.status().await.map_err(|error| words(&error))?;
+            let status = serde_json::to_string(&status).unwrap();
             node.shutdown().await.map_err(|error| words(&error))?;
-            Ok(seen)
+            Ok((seen, format!("{synced:?} {status}")))
         })
     }
 
-    async fn sync(&self, node: &Node) -> Result<(), String> {
+    async fn sync(&self, node: &Node) -> Result<SyncReport, String> {
         let with = vec![self.relay.clone()];
         let options =
             SyncOptions { with, timeout: SYNC_TIMEOUT, mdns: false, ..SyncOptions::default() };
         let report = node.sync(options, |_| {}).await.map_err(|error| words(&error))?;
         match report.result {
-            SyncResult::Ok => Ok(()),
+            SyncResult::Ok => Ok(report),
             _ => Err(format!("not in step: {report:?}")),
         }
     }

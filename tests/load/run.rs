@@ -210,21 +210,28 @@ impl Scene {
 
     /// Everybody looks once more, and has to find everything.
     fn judge(&self, listeners: &[(usize, Listener)]) {
-        let judge = |kind, who: &str, crew: &Crew, shown: &dyn Fn() -> _| {
-            if let Some(seen) = self.figures.time(kind, shown) {
-                for fault in crew.marks.judge(&seen) {
-                    self.figures.fault(format!("{who} of tenant {}: {fault}", crew.number));
-                }
-            }
-        };
         each(self.seats.len(), |seat| {
             let (place, device) = self.seats[seat];
-            let (crew, who) = (&self.crews[place], format!("device {device}"));
-            judge("device is judged", &who, crew, &|| crew.shown(self.handle(), device));
+            let crew = &self.crews[place];
+            let show = || crew.shown(self.handle(), device);
+            let Some((seen, said)) = self.figures.time("device is judged", show) else { return };
+            let faults = crew.marks.judge(&seen);
+            if faults.is_empty() {
+                return;
+            }
+            // Whether it stays so, for whoever looks for the reason.
+            let later = show().map(|(seen, said)| (crew.marks.judge(&seen), said));
+            let (who, faults) =
+                (format!("device {device} of tenant {}", crew.number), faults.join("; "));
+            self.figures
+                .fault(format!("{who}: {faults}; it says {said}; and a second time {later:?}"));
         });
         each(self.crews.len(), |place| {
             let crew = &self.crews[place];
-            judge("app is judged", "the app", crew, &|| crew.tablet.pull());
+            let seen = self.figures.time("app is judged", || crew.tablet.pull());
+            for fault in seen.map(|seen| crew.marks.judge(&seen)).unwrap_or_default() {
+                self.figures.fault(format!("the app of tenant {}: {fault}", crew.number));
+            }
         });
         for (place, listener) in listeners {
             listener.must_hear(&self.crews[*place].entries.lock().unwrap());

@@ -16,9 +16,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const BASE_MAX: u64 = 128 << 20;
 const OPEN_TENANT_MAX: u64 = 2 << 20;
 const TENANT_MAX: u64 = 256 << 10;
-/// The most files: without tenants, and for each that is open.
+/// The most files: without tenants, and for each that is open, as the relay itself counts on.
 const FILES_BASE_MAX: usize = 320;
-const FILES_OPEN_TENANT_MAX: usize = 16;
+const FILES_OPEN_TENANT_MAX: usize = 80;
 /// How much the memory may grow from the middle to the end, in percent and bytes beside that.
 const GROWTH_PERCENT_MAX: u64 = 15;
 const GROWTH_MAX: u64 = 8 << 20;
