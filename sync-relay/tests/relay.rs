@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
+#[path = "relay/abuse.rs"]
+mod abuse;
 #[path = "relay/claims.rs"]
 mod claims;
 #[path = "relay/crew.rs"]

@@ -62,7 +62,8 @@ impl App {
         self.exchange("GET", path, "", &[]).unwrap()
     }
 
-    fn exchange(
+    /// The status and the bytes of an answer; `head` is what else stands in that of the request.
+    pub(crate) fn exchange(
         &self,
         method: &str,
         path: &str,

@@ -135,6 +135,10 @@ impl RunningRelay {
         self.running.finish()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
     /// Whether it runs still.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.running.is_alive()

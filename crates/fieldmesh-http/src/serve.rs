@@ -1,7 +1,8 @@
 //! Accepts connections, with TLS where there are certificates, and ends them in order.
 //!
 //! What a slow or greedy peer can hold is bounded here: the time for a handshake and for the head
-//! of a request, the size of that head, and how many connections there are.
+//! of a request, the size of that head, the time in which nothing of an answer is read, and how many
+//! connections there are.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -45,6 +47,7 @@ pub async fn serve(
     let server = Server {
         router,
         head_patience: settings.head_patience,
+        answer_patience: settings.answer_patience,
         certificates,
         stop: stop.clone(),
         slots: Arc::new(Semaphore::new(settings.connections_max)),
@@ -75,6 +78,7 @@ pub async fn serve(
 struct Server {
     router: Router,
     head_patience: Duration,
+    answer_patience: Duration,
     certificates: Option<Certificates>,
     stop: CancellationToken,
     slots: Arc<Semaphore>,
@@ -96,6 +100,10 @@ impl Server {
         }
         // Small answers are not to wait for more.
         let _ = stream.set_nodelay(true);
+        // Beneath TLS and WebSockets, so that nobody holds his place by not reading.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.answer_patience));
+        let stream = Box::pin(stream);
         let (router, patience) = (self.router.clone(), self.head_patience);
         let acceptor = self.certificates.as_ref().map(Certificates::acceptor);
         let stop = self.stop.clone();

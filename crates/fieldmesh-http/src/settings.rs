@@ -36,6 +36,8 @@ pub struct Settings {
     pub head_patience: Duration,
     /// How long a body may make no progress.
     pub body_patience: Duration,
+    /// How long a client may read nothing of what is sent to it.
+    pub answer_patience: Duration,
     /// How often a live stream shows that it is alive, and asks whether its token still is.
     pub heartbeat: Duration,
     /// Whether the port speaks TLS, so that browsers shall use nothing else.
@@ -68,6 +70,7 @@ impl Default for Settings {
             patience: Duration::from_secs(60),
             head_patience: Duration::from_secs(15),
             body_patience: Duration::from_secs(30),
+            answer_patience: Duration::from_secs(60),
             heartbeat: Duration::from_secs(30),
             is_secure: false,
         }

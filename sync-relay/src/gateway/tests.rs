@@ -14,6 +14,7 @@ mod live;
 mod memory;
 mod passing;
 mod passwords;
+mod patience;
 mod scene;
 mod secure;
 mod sessions;

@@ -19,8 +19,9 @@ use crate::problem;
 
 /// How many tenants are open at a time unless told otherwise.
 pub(crate) const OPEN_TENANTS_MAX_DEFAULT: usize = 500;
-/// Files that an open tenant needs: the store's lock, its log, its view, and segments that are read.
-const FILES_PER_TENANT: u64 = 16;
+/// Files that an open tenant may need: the store's lock, its log, its view, and the 64 segments at
+/// the most that it keeps open to read them. A tenant that is opened often has many small ones.
+const FILES_PER_TENANT: u64 = 80;
 /// Files that are left for everything else.
 const FILES_LEFT: u64 = 256;
 /// How many homes are looked at or opened at the same time.
@@ -314,7 +315,7 @@ mod tests {
     fn as_many_tenants_are_open_as_the_system_has_files_for() {
         assert_eq!(fitting(500, None), 500);
         assert_eq!(fitting(500, Some(1 << 20)), 500);
-        assert_eq!(fitting(500, Some(1_024)), 48);
+        assert_eq!(fitting(500, Some(4_096)), 48);
         assert_eq!(fitting(500, Some(64)), 1);
     }
 }
