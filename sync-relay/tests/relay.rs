@@ -6,6 +6,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
+#[path = "relay/acme.rs"]
+mod acme;
+#[path = "relay/authority.rs"]
+mod authority;
+#[path = "relay/challenge.rs"]
+mod challenge;
 #[path = "relay/claims.rs"]
 mod claims;
 #[path = "relay/crew.rs"]
@@ -16,6 +22,8 @@ mod damage;
 mod documented;
 #[path = "relay/fleet.rs"]
 mod fleet;
+#[path = "relay/jws.rs"]
+mod jws;
 #[path = "relay/life.rs"]
 mod life;
 #[path = "relay/many.rs"]
