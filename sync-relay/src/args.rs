@@ -3,6 +3,7 @@
 //! Nothing here acts; [`crate::command`] does. Settings that are not given here may be in the
 //! configuration file, see [`crate::settings`].
 
+pub(crate) mod acme;
 pub(crate) mod backup;
 pub(crate) mod claim;
 mod duration;
@@ -88,7 +89,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve every tenant of the data folder until stopped.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Create, join and list tenants.
     Tenant {
         #[command(subcommand)]

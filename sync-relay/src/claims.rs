@@ -7,10 +7,9 @@
 //! The length is little-endian. The book holds the key that the relay proves to whoever claims it,
 //! hashes of secrets, and the keys of devices that are being taken in.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 
 use fieldmesh::api::Problem;
 use fieldmesh_identity::ClaimBook;
@@ -18,6 +17,7 @@ use fieldmesh_store::key::WrappedKey;
 use fieldmesh_store::{DataKey, KeyFile};
 use zeroize::Zeroizing;
 
+use crate::data::write_whole;
 use crate::problem;
 
 const MAGIC: &[u8; 4] = b"fmc1";
@@ -90,19 +90,6 @@ fn decode(bytes: &[u8], key_file: &KeyFile) -> Option<ClaimBook> {
     let key = WrappedKey::from_bytes(wrapped).ok()?.open_with_key_file(key_file).ok()?;
     let book = Zeroizing::new(key.unseal(PURPOSE, sealed)?);
     postcard::from_bytes(&book).ok()
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

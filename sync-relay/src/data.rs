@@ -7,10 +7,12 @@
 //! data/tenants/new-<n>/   a home that is being made
 //! data/claims             the claims by which tenants take this relay in
 //! data/accounts/<id>      the people who log in to the tenant
+//! data/acme/              the account with an authority, and the certificate of the port for HTTP
 //! data/restoring/         what a restore has made so far; gone when it is done
 //! ```
 
 mod staging;
+mod whole;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -23,6 +25,7 @@ use fieldmesh_model::TenantId;
 use crate::problem;
 
 pub(crate) use self::staging::Staging;
+pub(crate) use self::whole::write_whole;
 
 const LOCK_FILE: &str = "lock";
 /// The file that opens every tenant.
@@ -30,6 +33,7 @@ pub(crate) const KEY_FILE: &str = "relay.key";
 const TENANTS_FOLDER: &str = "tenants";
 const CLAIMS_FILE: &str = "claims";
 const ACCOUNTS_FOLDER: &str = "accounts";
+const ACME_FOLDER: &str = "acme";
 const NEW_PREFIX: &str = "new-";
 /// What every home has.
 const HOME_PARTS: [&str; 3] = ["profile", IDENTITY_PART, "store"];
@@ -106,6 +110,11 @@ impl DataFolder {
     /// Where the claims are.
     pub(crate) fn claims(&self) -> PathBuf {
         self.path.join(CLAIMS_FILE)
+    }
+
+    /// Where the certificate of the port for HTTP is, if the relay obtains it.
+    pub(crate) fn acme(&self) -> PathBuf {
+        self.path.join(ACME_FOLDER)
     }
 
     /// Where the people of the tenants are.

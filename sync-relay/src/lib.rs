@@ -6,6 +6,7 @@
 //! data folder, and about the person who operates it.
 
 mod accounts;
+mod acme;
 mod address;
 mod archive;
 mod args;

@@ -10,8 +10,9 @@ use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use fieldmesh::api::Vitals;
-use fieldmesh_http::Measured;
+use fieldmesh_http::{Measured, Validity};
 
+use crate::acme::Counted;
 use crate::fleet::Figures;
 use crate::relay::ANSWERS;
 
@@ -164,6 +165,30 @@ pub(crate) fn render_http(text: &mut String, measured: &Measured) {
     line(text, "http_live_streams", &[], measured.live);
 }
 
+/// Adds from when to when the certificate of the port is good; zeros where there is none so far.
+pub(crate) fn render_certificate(text: &mut String, validity: Option<Validity>) {
+    let Validity { begins, ends } = validity.unwrap_or(Validity { begins: 0, ends: 0 });
+    let help = "When the certificate of the port for apps began to be good; 0 where there is none.";
+    head(text, "certificate_begins_timestamp_seconds", "gauge", help);
+    line(text, "certificate_begins_timestamp_seconds", &[], begins);
+    let help = "When the certificate of the port for apps expires; 0 where there is none.";
+    head(text, "certificate_expires_timestamp_seconds", "gauge", help);
+    line(text, "certificate_expires_timestamp_seconds", &[], ends);
+}
+
+/// Adds what became of orders with the authority that issues the certificate.
+pub(crate) fn render_acme(text: &mut String, counted: &Counted) {
+    head(
+        text,
+        "certificate_orders_total",
+        "counter",
+        "Certificates ordered, by what became of it.",
+    );
+    for (result, count) in [("obtained", counted.obtained), ("failed", counted.failed)] {
+        line(text, "certificate_orders_total", &[("result", result)], count);
+    }
+}
+
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "# HELP sync_relay_{name} {help}");
@@ -247,6 +272,8 @@ mod tests {
     fn every_alert_asks_for_what_is_measured() {
         let mut text = render(&Measures::default());
         render_http(&mut text, &Measured::default());
+        render_certificate(&mut text, None);
+        render_acme(&mut text, &Counted::default());
         let rules = include_str!("../packaging/alerts.yaml");
         let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         let asked: Vec<&str> = rules

@@ -6,6 +6,7 @@
 //! their own, which belongs on loopback or in a network of one's own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
@@ -18,34 +19,67 @@ use axum::routing::{MethodRouter, get};
 use fieldmesh::api::Problem;
 use fieldmesh_dialect::openapi::{self, Plain};
 use fieldmesh_http::{Certificates, Peer, Shell, dressed};
+use futures::future::OptionFuture;
 use serde_json::Value as Json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::acme::{self, Keeper, Standing};
+use crate::data::DataFolder;
 use crate::gateway::Gateway;
 use crate::metrics;
 use crate::problem;
 use crate::reader;
 use crate::relay::{Directory, Relay};
-use crate::settings::HttpSettings;
+use crate::settings::{HttpSettings, TlsSettings};
 
 /// What a proxy says that it passes a request on.
 const FORWARDED: [&str; 3] = ["x-forwarded-for", "forwarded", "via"];
 
+/// Where the certificates of the port for apps are from.
+#[derive(Clone)]
+enum Source {
+    /// There are none.
+    Nowhere,
+    /// From files.
+    Files(Certificates),
+    /// From an authority.
+    Authority(Certificates, Standing),
+}
+
+impl Source {
+    fn certificates(&self) -> Option<&Certificates> {
+        match self {
+            Self::Nowhere => None,
+            Self::Files(certificates) | Self::Authority(certificates, _) => Some(certificates),
+        }
+    }
+}
+
 /// Certificates that may have been renewed.
-pub(crate) struct Renewal(Option<Certificates>);
+pub(crate) struct Renewal(Source);
 
 impl Renewal {
-    /// Reads the files again; where they cannot be used, those read before are used on.
+    /// Reads the files again, or has the authority asked where that is due; where that leads to
+    /// nothing, the certificates of before are used on.
     pub(crate) fn renew(&self) {
-        let Some(certificates) = &self.0 else {
-            return tracing::info!("told to read certificates again, and there are none");
-        };
-        match certificates.read_again() {
-            Ok(()) => tracing::info!("certificates read again"),
-            Err(error) => {
-                let problem = unusable(&error).detail;
-                tracing::error!(problem, "certificates not read again; the old ones stay in use");
+        match &self.0 {
+            Source::Nowhere => {
+                tracing::info!("told to read certificates again, and there are none");
+            }
+            Source::Files(certificates) => match certificates.read_again() {
+                Ok(()) => tracing::info!("certificates read again"),
+                Err(error) => {
+                    let problem = unusable(&error).detail;
+                    tracing::error!(
+                        problem,
+                        "certificates not read again; the old ones stay in use"
+                    );
+                }
+            },
+            Source::Authority(_, standing) => {
+                tracing::info!("told to look after the certificate");
+                standing.look_now();
             }
         }
     }
@@ -57,7 +91,9 @@ pub(crate) struct Ports {
     pub(crate) http: TcpListener,
     /// For the operator alone.
     pub(crate) operations: Option<TcpListener>,
-    certificates: Option<Certificates>,
+    source: Source,
+    /// Who obtains the certificates, where nobody else does.
+    keeper: Option<Keeper>,
 }
 
 impl Ports {
@@ -66,30 +102,48 @@ impl Ports {
     /// # Errors
     ///
     /// An address is in use or not this machine's, or the certificates cannot be used.
-    pub(crate) async fn open(settings: &HttpSettings) -> Result<Self, Problem> {
-        let certificates = certificates(settings)?;
+    pub(crate) async fn open(settings: &HttpSettings, data: &DataFolder) -> Result<Self, Problem> {
+        let (source, keeper) = match &settings.tls {
+            None => (Source::Nowhere, None),
+            Some(TlsSettings::Files { certificate, key }) => {
+                (Source::Files(read(certificate, key)?), None)
+            }
+            Some(TlsSettings::Acme(acme)) => {
+                let keeper = Keeper::open(acme, data.acme())?;
+                let source = Source::Authority(keeper.certificates(), keeper.standing());
+                (source, Some(keeper))
+            }
+        };
         let http = bind(settings.address, "--http").await?;
         let operations = match settings.operations {
             Some(address) => Some(bind(address, "--operations").await?),
             None => None,
         };
-        Ok(Self { http, operations, certificates })
+        Ok(Self { http, operations, source, keeper })
     }
 
-    /// What reads the certificates again when it is told.
+    /// What sees to the certificates when it is told.
     pub(crate) fn renewal(&self) -> Renewal {
-        Renewal(self.certificates.clone())
+        Renewal(self.source.clone())
     }
 }
 
-/// The certificates of the port for apps, where there are any.
-///
-/// # Errors
-///
-/// They cannot be used.
-pub(crate) fn certificates(settings: &HttpSettings) -> Result<Option<Certificates>, Problem> {
-    let Some((chain, key)) = &settings.tls else { return Ok(None) };
-    Certificates::read(chain, key).map(Some).map_err(|error| unusable(&error))
+/// Fails where no certificate can be used or obtained as it is set.
+pub(crate) fn check_tls(settings: &HttpSettings) -> Result<(), Problem> {
+    match &settings.tls {
+        None => {}
+        Some(TlsSettings::Files { certificate, key }) => {
+            read(certificate, key)?;
+        }
+        Some(TlsSettings::Acme(acme)) => {
+            acme::check(acme)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<Certificates, Problem> {
+    Certificates::read(certificate, key).map_err(|error| unusable(&error))
 }
 
 fn unusable(error: &fieldmesh_http::CertificatesError) -> Problem {
@@ -111,6 +165,7 @@ struct Watched {
     relay: Relay,
     shell: Shell,
     has_own_port: bool,
+    source: Source,
     stop: CancellationToken,
 }
 
@@ -124,19 +179,24 @@ pub(crate) async fn serve(
     let directory = Directory::new(relay.clone());
     let gateway = Arc::new(Gateway::new(directory, relay.accounts()));
     let shell = Shell::new(gateway, settings.shell.clone(), stop.clone());
-    let Ports { http, operations, certificates } = ports;
+    let Ports { http, operations, source, keeper } = ports;
+    let certificates = source.certificates().cloned();
     let has_own_port = operations.is_some();
-    let watched = Watched { relay, shell: shell.clone(), has_own_port, stop: stop.clone() };
+    let watched = Watched { relay, shell: shell.clone(), has_own_port, source, stop: stop.clone() };
     let apps = shell.router().merge(routes(&watched, &WATCHING));
     let describing = routes(&watched, &DESCRIBING)
         .layer(axum::middleware::from_fn_with_state(shell.clone(), limited));
     let apps = apps.merge(dressed(describing, &settings.shell));
     let served = fieldmesh_http::serve(http, apps, &settings.shell, certificates, stop.clone());
-    let Some(operations) = operations else { return served.await };
-    let own = routes(&Watched { has_own_port: false, ..watched }, &WATCHING)
-        .layer(axum::middleware::from_fn(as_operator));
-    let watching = fieldmesh_http::serve(operations, own, &settings.shell, None, stop);
-    tokio::join!(served, watching);
+    // A task of its own, so that nobody who connects waits for its disk.
+    let kept = keeper.map(|keeper| tokio::spawn(keeper.keep(stop.clone())));
+    let kept = OptionFuture::from(kept);
+    let watching = OptionFuture::from(operations.map(|operations| {
+        let own = routes(&Watched { has_own_port: false, ..watched }, &WATCHING)
+            .layer(axum::middleware::from_fn(as_operator));
+        fieldmesh_http::serve(operations, own, &settings.shell, None, stop)
+    }));
+    let _ = tokio::join!(served, watching, kept);
 }
 
 /// A route beside the dialects.
@@ -249,12 +309,21 @@ async fn health(State(watched): State<Watched>, request: Request) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
 }
 
-/// Whether requests are taken: not while the relay is stopping.
-async fn ready(State(watched): State<Watched>) -> Response {
-    match watched.stop.is_cancelled() {
-        false => "ready\n".into_response(),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+/// Whether requests are taken: not while the relay is stopping, nor without a certificate.
+async fn ready(State(watched): State<Watched>, request: Request) -> Response {
+    if watched.stop.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
+    let Source::Authority(certificates, standing) = &watched.source else {
+        return "ready\n".into_response();
+    };
+    if certificates.is_there() {
+        return "ready\n".into_response();
+    }
+    let reason = standing.so_far().reason.filter(|_| watched.is_operators(&request));
+    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    let told = format!("no certificate so far{reason}\n");
+    (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
 }
 
 async fn measures(State(watched): State<Watched>, request: Request) -> Response {
@@ -263,5 +332,11 @@ async fn measures(State(watched): State<Watched>, request: Request) -> Response 
     }
     let mut text = metrics::render(&watched.relay.measures().await);
     metrics::render_http(&mut text, &watched.shell.counts().measured());
+    if let Some(certificates) = watched.source.certificates() {
+        metrics::render_certificate(&mut text, certificates.validity());
+    }
+    if let Source::Authority(_, standing) = &watched.source {
+        metrics::render_acme(&mut text, &standing.so_far());
+    }
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }

@@ -2,6 +2,7 @@
 //!
 //! Flags and environment arrive together, as [`crate::args`] reads both.
 
+mod acme;
 mod file;
 mod http;
 mod tcp;
@@ -15,8 +16,9 @@ use fieldmesh_net::TcpPort;
 use fieldmesh_net::address::PORT_DEFAULT;
 use serde::Deserialize;
 
+pub(crate) use self::acme::AcmeSettings;
 use self::http::HttpSaid;
-pub(crate) use self::http::HttpSettings;
+pub(crate) use self::http::{HttpSettings, TlsSettings};
 pub(crate) use self::tcp::{TcpPlan, TcpSaid, not_over_tcp};
 use crate::address;
 use crate::args::{Cli, Command};

@@ -8,6 +8,12 @@
 
 #[path = "relay/abuse.rs"]
 mod abuse;
+#[path = "relay/acme.rs"]
+mod acme;
+#[path = "relay/authority.rs"]
+mod authority;
+#[path = "relay/challenge.rs"]
+mod challenge;
 #[path = "relay/claims.rs"]
 mod claims;
 #[path = "relay/crew.rs"]
@@ -18,6 +24,8 @@ mod damage;
 mod documented;
 #[path = "relay/fleet.rs"]
 mod fleet;
+#[path = "relay/jws.rs"]
+mod jws;
 #[path = "relay/life.rs"]
 mod life;
 #[path = "relay/many.rs"]

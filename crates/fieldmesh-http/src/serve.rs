@@ -105,15 +105,15 @@ impl Server {
         stream.set_write_timeout(Some(self.answer_patience));
         let stream = Box::pin(stream);
         let (router, patience) = (self.router.clone(), self.head_patience);
-        let acceptor = self.certificates.as_ref().map(Certificates::acceptor);
+        let certificates = self.certificates.clone();
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             let _held = (slot, place);
-            match acceptor {
+            match certificates {
                 None => converse(stream, router, peer, patience, stop).await,
-                Some(acceptor) => {
-                    let shaking = timeout(patience, acceptor.accept(stream));
-                    let Some(Ok(Ok(stream))) = stop.run_until_cancelled(shaking).await else {
+                Some(certificates) => {
+                    let shaking = timeout(patience, certificates.shake(stream));
+                    let Some(Ok(Some(stream))) = stop.run_until_cancelled(shaking).await else {
                         return;
                     };
                     converse(stream, router, peer, patience, stop).await;

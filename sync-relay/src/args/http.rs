@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::acme::AcmeArgs;
+
 /// How apps and operators reach a relay over HTTP.
 #[derive(Debug, Default, Args)]
 pub(crate) struct HttpArgs {
@@ -24,6 +26,8 @@ pub(crate) struct HttpArgs {
     /// A file with the key of the first certificate, in PEM.
     #[arg(long, env = "SYNC_RELAY_TLS_KEY", value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) acme: AcmeArgs,
     /// An address or network whose X-Forwarded-For is believed; may be given again.
     #[arg(
         long = "trusted-proxy",

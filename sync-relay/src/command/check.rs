@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::Context;
 use crate::exit::Failure;
 use crate::operations;
+use crate::settings::{HttpSettings, TlsSettings};
 
 /// What a relay would start with.
 #[derive(Serialize)]
@@ -18,6 +19,8 @@ struct Checked {
     http: String,
     operations: Option<String>,
     secure: bool,
+    certificate: Option<String>,
+    certificate_warning: Option<String>,
     domain: Option<String>,
     public_addresses: Vec<String>,
     open_tenants_max: usize,
@@ -29,7 +32,7 @@ struct Checked {
 pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
     let settings = context.settings;
     let http = &settings.http;
-    operations::certificates(http)?;
+    operations::check_tls(http)?;
     let plan = settings.tcp_plan()?;
     let checked = Checked {
         data: settings.data.display().to_string(),
@@ -43,6 +46,8 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
         http: http.address.to_string(),
         operations: http.operations.map(|address| address.to_string()),
         secure: http.tls.is_some(),
+        certificate: http.tls.as_ref().map(certificate),
+        certificate_warning: certificate_warning(http),
         domain: http.shell.domain.clone(),
         public_addresses: settings.public_addresses.clone(),
         open_tenants_max: settings.open_tenants_max,
@@ -50,6 +55,25 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
         log: context.lines.shown()?,
     };
     context.terminal.value(&checked, words)
+}
+
+/// Where the certificate is from.
+fn certificate(tls: &TlsSettings) -> String {
+    match tls {
+        TlsSettings::Files { certificate, .. } => certificate.display().to_string(),
+        TlsSettings::Acme(acme) => {
+            let domains: Vec<&str> = acme.domains.iter().map(String::as_str).collect();
+            format!("obtained from {} for {}", acme.directory, domains.join(", "))
+        }
+    }
+}
+
+/// What the operator could not see while there is no certificate.
+fn certificate_warning(http: &HttpSettings) -> Option<String> {
+    let is_obtained = matches!(http.tls, Some(TlsSettings::Acme(_)));
+    (is_obtained && http.operations.is_none()).then(|| {
+        "until there is a certificate nobody can ask /readyz and /metrics; set operations".into()
+    })
 }
 
 fn words(checked: &Checked) -> String {
@@ -63,6 +87,7 @@ fn words(checked: &Checked) -> String {
         ("quic", checked.quic.clone()),
         ("tcp", checked.tcp.clone()),
         ("http", format!("{}{}", checked.http, if checked.secure { ", TLS" } else { "" })),
+        ("certificate", or(checked.certificate.as_deref(), "none")),
         ("operations", or(checked.operations.as_deref(), "on the port for HTTP, from here")),
         ("domain", or(checked.domain.as_deref(), "none")),
         ("public", listed(&checked.public_addresses, "this machine's own addresses")),
@@ -74,7 +99,7 @@ fn words(checked: &Checked) -> String {
     for (name, value) in lines {
         text.push_str(&format!("  {name:<15}{value}\n"));
     }
-    if let Some(warning) = &checked.tcp_warning {
+    for warning in checked.tcp_warning.iter().chain(&checked.certificate_warning) {
         text.push_str(&format!("Attention: {warning}.\n"));
     }
     text

@@ -79,7 +79,7 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
     let settings = context.settings;
     let data = DataFolder::take(&settings.data)?;
     // What was asked for comes before what is only tried.
-    let ports = Ports::open(&settings.http).await?;
+    let ports = Ports::open(&settings.http, &data).await?;
     let Opened { port, warning: tcp_warning } = context.open_port().await?;
     let quic = port.listener.local_addr().map_err(|error| error.problem())?;
     let tcp = port.listener.tcp_addr();

@@ -8,7 +8,7 @@ use super::Said;
 use crate::problem;
 
 /// Every key of the file; each but the last is also a setting of the environment and a flag.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 24] = [
     "data",
     "quic",
     "tcp",
@@ -21,6 +21,11 @@ const KEYS: [&str; 19] = [
     "domain",
     "tls_certificate",
     "tls_key",
+    "acme_domains",
+    "acme_directory",
+    "acme_contact",
+    "acme_terms_agreed",
+    "acme_roots",
     "trusted_proxies",
     "allowed_origins",
     "address_requests_a_second",
@@ -47,6 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Said, String> {
     // Read once more from the text, because only then errors know their lines.
     let mut said: Said = toml::from_str(text).map_err(|error| error.to_string())?;
     said.http = toml::from_str(text).map_err(|error| error.to_string())?;
+    said.http.acme = toml::from_str(text).map_err(|error| error.to_string())?;
     Ok(said)
 }
 

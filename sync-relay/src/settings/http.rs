@@ -9,6 +9,7 @@ use fieldmesh_dialect::{Dialect, Dialects};
 use fieldmesh_http::{Origins, Rate};
 use serde::Deserialize;
 
+use super::acme::{AcmeSaid, AcmeSettings};
 use crate::args::http::HttpArgs;
 use crate::problem;
 use crate::relay::Known;
@@ -23,12 +24,26 @@ pub(crate) struct HttpSettings {
     pub(crate) address: SocketAddr,
     /// That of operations, where it is another one.
     pub(crate) operations: Option<SocketAddr>,
-    /// The files of certificates and key, where the port speaks TLS.
-    pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// Where its certificate is from, where the port speaks TLS.
+    pub(crate) tls: Option<TlsSettings>,
     /// What is set of the shell.
     pub(crate) shell: fieldmesh_http::Settings,
     /// What is said of single tenants, by slug or end of the id.
     pub(crate) tenants: BTreeMap<String, Known>,
+}
+
+/// Where a certificate is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TlsSettings {
+    /// From files that somebody else keeps up to date.
+    Files {
+        /// The certificates.
+        certificate: PathBuf,
+        /// The key of the first.
+        key: PathBuf,
+    },
+    /// From an authority that is asked for it.
+    Acme(AcmeSettings),
 }
 
 /// What one source says.
@@ -39,6 +54,8 @@ pub(super) struct HttpSaid {
     domain: Option<String>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    #[serde(skip)]
+    pub(super) acme: AcmeSaid,
     trusted_proxies: Option<Vec<String>>,
     allowed_origins: Option<Vec<String>>,
     address_requests_a_second: Option<u32>,
@@ -67,6 +84,7 @@ impl HttpSaid {
             domain: args.domain.clone(),
             tls_certificate: args.tls_certificate.clone(),
             tls_key: args.tls_key.clone(),
+            acme: AcmeSaid::on(&args.acme),
             trusted_proxies: listed(&args.trusted_proxies),
             allowed_origins: listed(&args.allowed_origins),
             address_requests_a_second: args.address_requests_a_second,
@@ -108,11 +126,8 @@ impl HttpSaid {
             set(rate, said.or(in_file))?;
         }
         let certificate = self.tls_certificate.or(in_file.tls_certificate);
-        let tls = match (certificate, self.tls_key.or(in_file.tls_key)) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => return Err(problem::usage("tls_certificate and tls_key go together; give both")),
-        };
+        let key = self.tls_key.or(in_file.tls_key);
+        let tls = tls(certificate, key, self.acme.merge(in_file.acme)?)?;
         shell.is_secure = tls.is_some();
         let tenants = self.tenants.or(in_file.tenants).unwrap_or_default();
         let tenants = tenants.into_iter().map(|(name, said)| Ok((name, known(said)?)));
@@ -123,6 +138,22 @@ impl HttpSaid {
             shell,
             tenants: tenants.collect::<Result<_, Problem>>()?,
         })
+    }
+}
+
+fn tls(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    acme: Option<AcmeSettings>,
+) -> Result<Option<TlsSettings>, Problem> {
+    match (certificate, key, acme) {
+        (None, None, None) => Ok(None),
+        (Some(certificate), Some(key), None) => Ok(Some(TlsSettings::Files { certificate, key })),
+        (None, None, Some(acme)) => Ok(Some(TlsSettings::Acme(acme))),
+        (_, _, Some(_)) => Err(problem::usage(
+            "a certificate is from tls_certificate and tls_key or by ACME; give one of the two",
+        )),
+        _ => Err(problem::usage("tls_certificate and tls_key go together; give both")),
     }
 }
 
@@ -176,7 +207,8 @@ mod tests {
     use super::*;
 
     fn merged(text: &str) -> Result<HttpSettings, String> {
-        let said: HttpSaid = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut said: HttpSaid = toml::from_str(text).map_err(|error| error.to_string())?;
+        said.acme = toml::from_str(text).map_err(|error| error.to_string())?;
         HttpSaid::default().merge(said).map_err(|problem| problem.detail)
     }
 
@@ -206,6 +238,12 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_found_before_the_relay_starts() {
         for (text, reason) in [
+            (
+                "tls_key = 'k'\ntls_certificate = 'c'\nacme_domains = ['a.example']\n\
+                 acme_directory = 'https://a.example'\nacme_terms_agreed = true",
+                "give one of the two",
+            ),
+            ("acme_contact = 'ops@example.org'", "acme_domains and acme_directory"),
             ("tls_key = 'key.pem'", "go together"),
             ("trusted_proxies = ['relay']", "no address"),
             ("allowed_origins = ['app.example.org']", "no origin"),

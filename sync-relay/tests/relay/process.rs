@@ -158,7 +158,12 @@ impl Relay {
 
     /// The status and body that its HTTP port answers.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let address: SocketAddr = self.ready["http"].as_str().unwrap().parse().unwrap();
+        self.get_at("http", path).await
+    }
+
+    /// The status and body that one of its ports answers.
+    pub(crate) async fn get_at(&self, port: &str, path: &str) -> (u16, String) {
+        let address: SocketAddr = self.ready[port].as_str().unwrap().parse().unwrap();
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
