@@ -54,6 +54,7 @@ pub(crate) fn record() -> Record {
         safe: Some(Safety::Devices(2)),
         conflicts: vec!["77777777-7777-7777-7777-77777c21a9f0".into()],
         duplicates: Vec::new(),
+        approval: None,
         remaking: None,
     }
 }
