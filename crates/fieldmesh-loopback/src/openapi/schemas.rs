@@ -295,7 +295,8 @@ fn of_conflicts() -> Json {
         ("discarded?", object(&[("user", maybe(text())), ("at", time())])),
         ("duplicate?", duplicate),
     ]);
-    let kind = json!({ "type": "string", "enum": ["overwritten", "refused", "excluded"] });
+    let kind =
+        json!({ "type": "string", "enum": ["overwritten", "refused", "excluded", "declined"] });
     let notice = object(&[
         ("id", text()),
         ("kind", kind),
@@ -332,6 +333,7 @@ fn of_the_device() -> Json {
         ("conflicts", count()),
         ("quarantined", count()),
         ("notices", maybe(count())),
+        ("awaiting", maybe(count())),
         ("places", fields()),
         ("notes", list(text())),
         ("damage", list(text())),

@@ -280,6 +280,9 @@ pub struct StatusReport {
     /// nothing while records are made anew.
     #[serde(default)]
     pub notices: Option<u64>,
+    /// Records that wait for this person's approval; nothing while records are made anew.
+    #[serde(default)]
+    pub awaiting: Option<u64>,
     /// How many records are where, deleted ones too.
     #[serde(default)]
     pub places: SafetyCounts,

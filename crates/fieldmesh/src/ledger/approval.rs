@@ -1,15 +1,16 @@
 //! Approving records, refusing them, and what people are told of it.
 
 use fieldmesh_document::{Answer, REASON_MAX, Ruling, Standing};
-use fieldmesh_identity::Policy;
+use fieldmesh_identity::{Policy, SignedSchema};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DeviceId, DocumentId};
+use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::api::{ApprovalReport, ApprovalState, NewRuling, Record, RulingReport};
 use crate::approval::Approvers;
 use crate::changes::version as read_as;
 use crate::error::Error;
-use crate::rows::{DocumentRow, RecordRow};
+use crate::rows::{self, DocumentRow, RecordRow};
 use crate::schema;
 
 use super::Ledger;
@@ -72,6 +73,39 @@ impl Ledger {
             };
             tracing::debug!(version = %id, "nothing to decide");
             return Err(Error::Usage { reason });
+        }
+        Ok(())
+    }
+
+    /// How many records wait for the approval of this person.
+    pub(crate) fn awaiting_count(&self) -> Result<u64, Error> {
+        let (policy, me, mut count) = (self.policy(), self.device(), 0);
+        self.each_asked(&policy, |_, _, approvers, row, record| {
+            let is_mine = approvers.may(&me, record.created_by);
+            let waits = matches!(approvers.standing(row, record), Standing::Awaiting);
+            count += u64::from(is_mine && waits);
+        })?;
+        Ok(count)
+    }
+
+    /// Hands every record that is not deleted, of the collections that ask for approval, to `look`.
+    pub(super) fn each_asked(
+        &self,
+        policy: &Policy,
+        mut look: impl FnMut(DocumentId, &Collection, &Approvers, &DocumentRow, &RecordRow),
+    ) -> Result<(), Error> {
+        for number in policy.schemas().map(SignedSchema::number) {
+            let schema = schema::numbered(policy, number);
+            let Some(approvers) = Approvers::of(policy, &schema) else { continue };
+            let range = KeyRange::prefix(&rows::own_prefix(number));
+            for key in rows::keys(self.view(), Tree::Meta, range, Direction::Ascending) {
+                let Some(id) = rows::indexed_id(&key?) else { continue };
+                let Some(mut row) = self.row(id)? else { continue };
+                let Some(record) = row.record.take() else { continue };
+                if !record.deleted && row.scope.collection == number && !policy.is_purged(&id) {
+                    look(id, &schema, &approvers, &row, &record);
+                }
+            }
         }
         Ok(())
     }

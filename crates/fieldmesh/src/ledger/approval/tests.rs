@@ -5,8 +5,8 @@ use std::time::Duration;
 use fieldmesh_model::Role;
 
 use crate::api::{
-    ApprovalState, Edits, ExportQuery, InviteOptions, ListQuery, NewRecord, NewRuling, Record,
-    SchemaOptions, SchemaStep, SyncOptions, SyncResult,
+    ApprovalState, Edits, ExportQuery, InviteOptions, ListQuery, NewRecord, NewRuling, NoticeKind,
+    Record, SchemaOptions, SchemaStep, SyncOptions, SyncResult,
 };
 use crate::{Error, Node, TenantOptions};
 
@@ -154,9 +154,17 @@ async fn what_is_refused_is_put_right_and_waits_again() {
         assert_eq!(tags(node, true).await, ["P-1"]);
         assert!(tags(node, false).await.is_empty());
     }
+    assert_eq!(crew.office.status().await.unwrap().awaiting, Some(0));
+    let told = crew.truck.notices(false).await.unwrap();
+    assert_eq!((told.len(), told[0].kind), (1, NoticeKind::Declined));
+    assert_eq!((&told[0].reason, told[0].name.as_str()), (&reason, "P-1"));
+    assert_eq!(crew.office.notices(true).await.unwrap(), [], "who refused it knows");
     edit(&crew.truck, "P-1", "pressure=3").await;
+    assert_eq!(crew.truck.notices(true).await.unwrap(), [], "its cause is gone");
+    assert_eq!(crew.truck.status().await.unwrap().awaiting, Some(0), "not for his");
     crew.sync(&crew.truck).await;
     assert_eq!(shown(&crew.office, "P-1").await, (ApprovalState::Awaiting, None));
+    assert_eq!(crew.office.status().await.unwrap().awaiting, Some(1));
     // He looked at it before it changed once more.
     let version = crew.office.show("P-1").await.unwrap().version;
     edit(&crew.truck, "P-1", "pressure=5").await;
