@@ -2,6 +2,7 @@
 //!
 //! Nothing here acts; [`crate::command`] does.
 
+mod approval;
 mod backup;
 mod conflicts;
 mod demo;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(crate) use approval::ApproveArgs;
 pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use conflicts::{ConflictCommand, ConflictsArgs, Kind, ResolveArgs};
 pub(crate) use demo::DemoArgs;
@@ -123,6 +125,8 @@ pub(crate) enum Command {
     Edit(EditArgs),
     /// Delete a record; its history stays.
     Delete(IdArgs),
+    /// Approve records that wait for it, or refuse them.
+    Approve(ApproveArgs),
     /// Bring a deleted record back.
     RestoreRecord(IdArgs),
     /// Show a record, also as it was at a time.

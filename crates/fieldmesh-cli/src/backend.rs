@@ -17,7 +17,7 @@ use fieldmesh::api::{
     RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
-use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{Draft, DraftChange, NewRuling};
 use fieldmesh::api::{Notice, SeenNotices};
 use fieldmesh::api::{RelayOptions, RelayReport};
 use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
@@ -50,6 +50,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn delete(&self, id: String) -> Answer<'_, Record>;
     /// Brings a deleted record back.
     fn restore(&self, id: String) -> Answer<'_, Record>;
+    /// Approves a record as it was looked at, or refuses it.
+    fn approve(&self, id: String, ruling: NewRuling) -> Answer<'_, Record>;
     /// One record.
     fn show(&self, id: String) -> Answer<'_, Record>;
     /// Every change of one record.

@@ -1,5 +1,6 @@
 //! The commands: each asks a backend and prints what it answers.
 
+mod approval;
 mod backup;
 mod bulk;
 mod compact;
@@ -92,6 +93,7 @@ pub(crate) async fn run(cli: &Cli, terminal: &Terminal, logs: Logs) -> Result<()
         Command::Record(args) => record::record(&context, args).await,
         Command::Edit(args) => record::edit(&context, args).await,
         Command::Delete(args) => record::delete(&context, args).await,
+        Command::Approve(args) => approval::approve(&context, args).await,
         Command::RestoreRecord(args) => record::restore(&context, args).await,
         Command::Show(args) => record::show(&context, args).await,
         Command::History(args) => record::history(&context, args).await,

@@ -1,5 +1,6 @@
 //! Reports as people read them: pure functions from a report to text.
 
+mod approval;
 mod backup;
 mod bulk;
 mod conflict;
@@ -27,6 +28,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
+pub(crate) use approval::approval_question;
 pub(crate) use backup::{backed_up, checked_backup, restored};
 pub(crate) use bulk::{bulk, bulk_question, bulk_summary};
 pub(crate) use conflict::{conflict, conflicts};

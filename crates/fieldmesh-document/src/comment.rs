@@ -86,14 +86,15 @@ impl Document {
         self.inner().map_range(ROOT, keys::comments()).next().is_some()
     }
 
-    /// The changes that write one comment, or over one, and do nothing else. Call it inside
-    /// [`guard`] only.
+    /// The changes that write one comment, or over one, or that approve or refuse the record, and
+    /// do nothing else. Call it inside [`guard`] only.
     pub(crate) fn remarks(&self) -> BTreeSet<[u8; 32]> {
-        if !self.has_comments() {
-            return BTreeSet::new();
+        let mut remarks: BTreeSet<_> = self.said().into_keys().collect();
+        if self.has_comments() {
+            let changes = self.inner().get_changes(&[]).into_iter();
+            remarks.extend(changes.filter(is_remark).map(|change| change.hash().0));
         }
-        let changes = self.inner().get_changes(&[]).into_iter();
-        changes.filter(is_remark).map(|change| change.hash().0).collect()
+        remarks
     }
 
     /// The changes of the record's fields that no other builds on: what is said on top of them

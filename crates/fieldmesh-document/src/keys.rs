@@ -1,7 +1,7 @@
 //! The keys of a document that no collection declares: they begin with `_`.
 //!
-//! All but the tombstone, comments, what settles conflicts and what is said of other records are
-//! written in the root change and fixed from then on.
+//! All but the tombstone, comments, approvals, what settles conflicts and what is said of other
+//! records are written in the root change and fixed from then on.
 
 use fieldmesh_model::DocumentId;
 use uuid::Uuid;
@@ -40,6 +40,9 @@ pub(crate) const NAME: &str = "_name";
 pub(crate) const MADE_FOR: &str = "_madeFor";
 /// The user in whose name a gateway made a later change.
 pub(crate) const EDITED_FOR: &str = "_editedFor";
+
+/// What people who approve records say of this one: true, or why it is refused.
+pub(crate) const APPROVAL: &str = "_approval";
 
 /// What the keys begin with under which a change says that it settles an item of the inbox.
 const SETTLED_PREFIX: &str = "_settled.";
@@ -85,7 +88,7 @@ pub(crate) fn is_system(key: &str) -> bool {
 
 /// Whether `key` is fixed by the root change.
 pub(crate) fn is_fixed(key: &str) -> bool {
-    let is_loose = [DELETED_AT, DELETED_BY, SUPERSEDED_BY, EDITED_FOR].contains(&key);
+    let is_loose = [DELETED_AT, DELETED_BY, SUPERSEDED_BY, EDITED_FOR, APPROVAL].contains(&key);
     let is_said = [APART_PREFIX, SETTLED_PREFIX, COMMENT_PREFIX];
     is_system(key) && !is_loose && !is_said.iter().any(|prefix| key.starts_with(prefix))
 }

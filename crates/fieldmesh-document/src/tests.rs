@@ -13,6 +13,7 @@ use fieldmesh_model::{
 use crate::gate::{Origin, judge};
 use crate::{ConflictKind, CreateRecord, Document, Identity, actor, identify, root_change};
 
+mod approval;
 mod breaches;
 mod closings;
 mod comments;

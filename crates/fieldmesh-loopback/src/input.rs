@@ -96,6 +96,7 @@ impl Words {
             not_safe: self.is("unsafe"),
             in_conflict: self.is("conflict"),
             duplicates: self.is("duplicates"),
+            awaiting: self.is("awaiting"),
             site: self.text("site"),
             author: self.text("author"),
             device: self.text("device"),

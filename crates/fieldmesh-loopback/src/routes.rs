@@ -64,6 +64,7 @@ const QUERY: &[&str] = &[
     "unsafe",
     "conflict",
     "duplicates",
+    "awaiting",
     "sort",
 ];
 const PAGE: &[&str] = &[
@@ -78,6 +79,7 @@ const PAGE: &[&str] = &[
     "unsafe",
     "conflict",
     "duplicates",
+    "awaiting",
     "sort",
     "limit",
     "cursor",
@@ -92,6 +94,7 @@ const LIVE: &[&str] = &[
     "device",
     "deleted",
     "conflict",
+    "awaiting",
     "sort",
     "Last-Event-ID",
 ];
@@ -266,6 +269,16 @@ fn one() -> Vec<Endpoint> {
         )
         .taking(&["id", "If-Match?"])
         .refusing(CHANGING),
+        endpoint(
+            ("post", "/v1/records/{id}/approval"),
+            "approve",
+            "Approves a record as it was read, or refuses it",
+            One("Record"),
+            || post(records::approve),
+        )
+        .taking(&["id", "If-Match"])
+        .sent("NewRuling")
+        .refusing(CONDITIONAL),
         endpoint(
             ("get", "/v1/records/{id}/history"),
             "history",

@@ -70,6 +70,10 @@ pub struct Collection {
     pub edit_by: Vec<Who>,
     /// Who may resolve conflicts of fields with the policy `review`.
     pub resolve_by: Vec<Who>,
+    /// Who may approve records, without which what others write does not count; nobody where
+    /// records need no approval.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approve_by: Vec<Who>,
 }
 
 /// Who may do something with a record.
@@ -112,6 +116,7 @@ impl Collection {
             create_by: vec![Who::Crew],
             edit_by: vec![Who::Author, Who::Manager],
             resolve_by: vec![Who::Manager],
+            approve_by: Vec::new(),
         }
     }
 
@@ -127,6 +132,11 @@ impl Collection {
             Err(error) => hasher.update(error.to_string().as_bytes()),
         };
         *hasher.finalize().as_bytes()
+    }
+
+    /// Whether a record counts only once somebody who may has approved what others wrote.
+    pub fn asks_for_approval(&self) -> bool {
+        !self.approve_by.is_empty()
     }
 
     /// The field under the flat `key`; where kinds of entries share a key, that of the first.

@@ -15,9 +15,9 @@ use crate::files::{Files, read_whole, write_whole};
 
 /// The newest version of a store's folder, and the one written.
 ///
-/// Version 4 says that the view is one of version 5, or on its way to be: an older program would
-/// count conflicts that have ended as open, and records that are alike twice.
-pub const STORE_VERSION: u16 = 4;
+/// Version 5 says that the view is one of version 6, or on its way to be: an older program would
+/// count records that somebody has yet to approve.
+pub const STORE_VERSION: u16 = 5;
 
 /// The file that says whose a store is.
 pub(crate) const STORE_NAME: &str = "store";
@@ -134,9 +134,9 @@ mod tests {
             format!("666d73746f726531{version}{body}")
         };
         let today = mark.encode();
-        assert_eq!(hex(&today[..today.len() - 4]), golden("0004"));
+        assert_eq!(hex(&today[..today.len() - 4]), golden("0005"));
         assert_eq!(StoreMark::decode(&today), Some(FoundMark::Good(mark)));
-        for (version, text) in [(1, "0001"), (2, "0002"), (3, "0003")] {
+        for (version, text) in [(1, "0001"), (2, "0002"), (3, "0003"), (4, "0004")] {
             let mut earlier = today[..today.len() - 4].to_vec();
             earlier[9] = version;
             assert_eq!(hex(&earlier), golden(text));

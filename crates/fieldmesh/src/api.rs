@@ -3,6 +3,7 @@
 //! The command line prints these, the daemon's socket carries them, and a program that embeds a
 //! node reads them; no other shape of the same thing exists.
 
+mod approval;
 mod ask;
 mod backup;
 mod bulk;
@@ -27,6 +28,7 @@ mod report;
 mod safety;
 mod schema;
 
+pub use approval::{ApprovalReport, ApprovalState, NewRuling, RulingReport};
 pub use ask::{
     CONFLICTS_MAX, Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions,
     InviteOptions, NewRecord, Resolution, RevokeOptions, SyncOptions,

@@ -131,6 +131,13 @@ impl Closure {
         }
     }
 
+    /// Adds a change that was made a moment ago.
+    pub(crate) fn add(&mut self, change: &[u8], author: DeviceId) {
+        if let Ok(peeked) = fieldmesh_document::peek(change) {
+            self.insert(peeked, author, change.to_vec());
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
@@ -140,6 +147,11 @@ impl Closure {
         let next = next.and_then(|change| fieldmesh_document::peek(change).ok());
         let hashes = self.order.iter().copied().chain(next.map(|peeked| peeked.hash));
         version_of(hashes.filter_map(|hash| hash.first_chunk().copied()).collect())
+    }
+
+    /// Who wrote each of the changes.
+    pub(crate) fn authors(&self) -> BTreeMap<[u8; 32], DeviceId> {
+        self.changes.iter().map(|(hash, known)| (*hash, known.author)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -5,6 +5,7 @@
 //! the wait for the disk happens outside, so that many writers share one sync of the disk.
 
 mod alike;
+mod approval;
 mod aside;
 mod backup;
 mod breaches;

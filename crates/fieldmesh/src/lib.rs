@@ -7,6 +7,7 @@
 
 mod alike;
 pub mod api;
+mod approval;
 mod author;
 pub mod backup;
 mod changes;

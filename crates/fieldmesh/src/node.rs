@@ -48,8 +48,8 @@ use tokio::task::JoinSet;
 
 use crate::api::{
     ConflictQuery, ConflictReport, Edits, ExportQuery, ImportOptions, ImportReport, ListQuery,
-    NewRecord, Progress, Record, Remaking, Resolution, ResolveAll, ResolveAllReport, Revision,
-    Verdict, VerifyReport,
+    NewRecord, NewRuling, Progress, Record, Remaking, Resolution, ResolveAll, ResolveAllReport,
+    Revision, Verdict, VerifyReport,
 };
 use crate::error::{Error, with_causes};
 use crate::home::Home;
@@ -225,6 +225,18 @@ impl Node {
     /// [`Error::NotAllowed`] says who may.
     pub async fn restore(&self, name: &str) -> Result<Record, Error> {
         self.on_record(name, Ledger::restore).await
+    }
+
+    /// Approves a record as it reads here, or refuses it with a reason; gives it as it is then. It
+    /// takes a collection that asks for approval, and counts for what its author has seen: an edit
+    /// that comes from elsewhere waits again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAllowed`] says who may; [`Error::Stale`] where it reads otherwise than
+    /// [`NewRuling::version`] says, and [`Error::Usage`] where there is nothing to decide.
+    pub async fn approve(&self, name: &str, ruling: NewRuling) -> Result<Record, Error> {
+        self.on_record(name, move |ledger, id| ledger.rule(id, &ruling)).await
     }
 
     /// One record; while records are made anew from the log it says so.

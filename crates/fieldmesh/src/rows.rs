@@ -7,7 +7,7 @@ mod fit;
 mod marks;
 
 use fieldmesh_batch::Priority;
-use fieldmesh_document::Document;
+use fieldmesh_document::{Document, Rulings};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{
     BatchId, DeviceId, DocumentId, Epoch, Fields, Moment, Scope, StoreId, UserId, Value,
@@ -36,6 +36,9 @@ pub(crate) struct DocumentRow {
     pub(crate) arrived: Vec<u64>,
     /// Where in the feed the record stands.
     pub(crate) feed: u64,
+    /// What was said of the record by whoever approves or thinks that he does; none where its
+    /// collection does not ask for that.
+    pub(crate) rulings: Option<Rulings>,
 }
 
 impl DocumentRow {
@@ -48,6 +51,7 @@ impl DocumentRow {
             record: None,
             arrived: Vec::new(),
             feed: 0,
+            rulings: None,
         }
     }
 }

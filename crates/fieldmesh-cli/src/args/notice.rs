@@ -12,8 +12,8 @@ Examples:
   fieldmesh notices --all            also what you have seen
 
 You are told where another value was taken than yours, where a change of yours could not be applied,
-and where a batch of yours does not count; never of what you did yourself. Your other devices tell
-it too: to be seen is for this one.")]
+where a batch of yours does not count, and where a record of yours was not approved; never of what
+you did yourself. Your other devices tell it too: to be seen is for this one.")]
 pub(crate) struct NoticesArgs {
     /// Also those that were marked as seen.
     #[arg(long, conflicts_with = "seen")]

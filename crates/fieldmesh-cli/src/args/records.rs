@@ -172,6 +172,10 @@ pub(crate) struct ListArgs {
     /// of them may fit, they are listed anyway.
     #[arg(long)]
     pub(crate) duplicates: bool,
+    /// Records that do not count, as nobody has approved them or somebody has refused them, instead
+    /// of the others.
+    #[arg(long, conflicts_with = "deleted")]
+    pub(crate) awaiting: bool,
     /// Deleted records instead of the others.
     #[arg(long)]
     pub(crate) deleted: bool,

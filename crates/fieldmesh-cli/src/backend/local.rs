@@ -9,7 +9,7 @@ use fieldmesh::api::{
     PurgedRecord, Record, RekeyOptions, RekeyReport, Resolution, Revision, RevokeOptions,
     RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
-use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{Draft, DraftChange, NewRuling};
 use fieldmesh::api::{Notice, SeenNotices};
 use fieldmesh::api::{RelayOptions, RelayReport};
 use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
@@ -50,6 +50,10 @@ impl Backend for Local {
 
     fn restore(&self, id: String) -> Answer<'_, Record> {
         Box::pin(async move { self.0.restore(&id).await.map_err(problem) })
+    }
+
+    fn approve(&self, id: String, ruling: NewRuling) -> Answer<'_, Record> {
+        Box::pin(async move { self.0.approve(&id, ruling).await.map_err(problem) })
     }
 
     fn show(&self, id: String) -> Answer<'_, Record> {

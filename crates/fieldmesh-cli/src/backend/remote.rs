@@ -16,7 +16,7 @@ use fieldmesh::api::{
     RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions, SyncReport,
     SyncSettingsChange, VerifyReport,
 };
-use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{Draft, DraftChange, NewRuling};
 use fieldmesh::api::{NewVerdict, ResolveAll, ResolveAllReport, Verdict};
 use fieldmesh::api::{Notice, SeenNotices};
 use fieldmesh::api::{RelayOptions, RelayReport};
@@ -89,6 +89,12 @@ impl Backend for Remote {
 
     fn restore(&self, id: String) -> Answer<'_, Record> {
         Box::pin(async move { self.at_record(Method::POST, &id, "/restore").value().await })
+    }
+
+    fn approve(&self, id: String, ruling: NewRuling) -> Answer<'_, Record> {
+        Box::pin(async move {
+            self.at_record(Method::POST, &id, "/approval").json(&ruling)?.value().await
+        })
     }
 
     fn show(&self, id: String) -> Answer<'_, Record> {

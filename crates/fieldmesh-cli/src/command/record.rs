@@ -168,6 +168,7 @@ pub(super) async fn list(context: &Context<'_>, args: &ListArgs) -> Result<(), F
         not_safe: args.not_safe,
         in_conflict: args.conflict,
         duplicates: args.duplicates,
+        awaiting: args.awaiting,
         site: args.site.clone(),
         author: args.author.clone(),
         device: args.device.clone(),

@@ -12,7 +12,7 @@ use fieldmesh::api::{
     Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions,
     SyncReport, SyncSettingsChange, VerifyReport,
 };
-use fieldmesh::api::{Draft, DraftChange};
+use fieldmesh::api::{Draft, DraftChange, NewRuling};
 use fieldmesh::api::{Notice, SeenNotices};
 use fieldmesh::api::{RelayOptions, RelayReport};
 use fieldmesh::api::{ResolveAll, ResolveAllReport, Verdict};
@@ -74,6 +74,10 @@ impl Backend for Fake {
 
     fn restore(&self, id: String) -> Answer<'_, Record> {
         self.answer(("restore", id), samples::record())
+    }
+
+    fn approve(&self, id: String, ruling: NewRuling) -> Answer<'_, Record> {
+        self.answer(("approve", id, ruling), samples::record())
     }
 
     fn show(&self, id: String) -> Answer<'_, Record> {

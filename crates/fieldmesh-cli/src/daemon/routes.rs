@@ -28,6 +28,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/count", get(queries::count))
         .route("/v1/records/{id}", get(records::show).patch(records::edit).delete(records::delete))
         .route("/v1/records/{id}/restore", post(records::restore))
+        .route("/v1/records/{id}/approval", post(records::approve))
         .route("/v1/records/{id}/history", get(records::history))
         .route("/v1/records/{id}/past", get(queries::show_at))
         .route("/v1/conflicts", get(conflicts::list))

@@ -13,7 +13,8 @@ use fieldmesh::api::{
     PurgeOptions, RekeyOptions, Resolution, RevokeOptions, SyncOptions,
 };
 use fieldmesh::api::{
-    DraftChange, RelayOptions, ResolveAll, SchemaOptions, SchemaStep, SeenNotices, Verdict,
+    DraftChange, NewRuling, RelayOptions, ResolveAll, SchemaOptions, SchemaStep, SeenNotices,
+    Verdict,
 };
 use fieldmesh_model::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -153,6 +154,16 @@ async fn every_question_reaches_the_home_and_every_answer_comes_back() {
     assert_eq!(running.last_asked(), "Some(\"a/ö\")");
     assert!(!remote.doctor().await.unwrap().open);
     assert_eq!(remote.accept_losses().await.unwrap(), 3);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_record_that_awaits_approval_reaches_the_home() {
+    let running = Running::start("approval");
+    let (remote, name) = (&running.remote, "P-7, pump house / east".to_owned());
+    let ruling = NewRuling { refuse: Some("too much".into()), version: Some("3b".into()) };
+    assert_eq!(remote.approve(name.clone(), ruling.clone()).await, Ok(samples::record()));
+    assert_eq!(running.last_asked(), format!("{:?}", ("approve", &name, ruling)));
     running.end().await;
 }
 

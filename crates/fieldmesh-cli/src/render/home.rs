@@ -51,6 +51,11 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
     let quarantined = Some(status.quarantined).filter(|count| *count > 0).map(thousands);
     about.extend(quarantined.map(|text| ("quarantined", style.paint(Tone::Doubtful, &text))));
     about.extend(notices(status, style));
+    if let Some(count) = status.awaiting.filter(|count| *count > 0) {
+        let records = counted(count, "record", "records");
+        let text = format!("{records} for yours; see `fieldmesh list COLLECTION --awaiting`");
+        about.push(("approval", style.paint(Tone::Doubtful, &text)));
+    }
     if !status.only.is_empty() {
         about.push(("only", status.only.join(", ")));
     }

@@ -39,6 +39,7 @@ fn sentence(notice: &Notice, style: &Style) -> String {
         }
         NoticeKind::Refused => format!("your change could not be applied: {reason}"),
         NoticeKind::Excluded => format!("a batch of yours does not count: {reason}"),
+        NoticeKind::Declined => format!("{} did not approve it: {reason}", by(notice)),
         _ => reason,
     }
 }

@@ -7,12 +7,14 @@ use fieldmesh::api::{Record, Remaking, Safety};
 use serde_json::{Map, Value as Json};
 
 use super::table::{Side, Table, length, shortened};
-use super::{Style, Tone, one_line, pairs, short_field};
+use super::{Style, Tone, approval, one_line, pairs, short_field};
 
 /// The widest a column of a list gets.
 const COLUMN_WIDTH_MAX: usize = 24;
 /// How wide the column is that says where a record is.
 const PLACE_WIDTH: usize = 14;
+/// How wide the column is that says whether a record is approved.
+const APPROVAL_WIDTH: usize = 10;
 /// How many decimals a list shows.
 const DECIMALS_MAX: usize = 4;
 /// Fields that come first, where records have them.
@@ -52,6 +54,9 @@ pub(crate) fn record(record: &Record, style: &Style) -> String {
         let text = format!("{} (see `fieldmesh conflicts`)", ids.join(", "));
         about.push(("conflicts", style.paint(Tone::Doubtful, &text)));
     }
+    if let Some(approval) = &record.approval {
+        about.extend(approval::lines(approval, style));
+    }
     if !record.duplicates.is_empty() {
         let ids: Vec<String> =
             record.duplicates.iter().map(|id| format!("…{}", id.short())).collect();
@@ -70,23 +75,32 @@ pub(crate) fn records(records: &[Record], style: &Style) -> String {
     let rows: Vec<BTreeMap<String, String>> =
         records.iter().map(|record| flat(record, style)).collect();
     let shows_place = records.iter().any(|record| record.safe.is_some());
-    let width = if shows_place { style.width.saturating_sub(PLACE_WIDTH) } else { style.width };
+    let shows_approval =
+        records.iter().filter_map(|record| record.approval.as_ref()).any(|it| !it.counts());
+    let taken =
+        PLACE_WIDTH * usize::from(shows_place) + APPROVAL_WIDTH * usize::from(shows_approval);
+    let width = style.width.saturating_sub(taken);
     let columns = chosen_columns(&rows, width);
     let mut table = Table::new(
         [("id", Side::Left)]
             .into_iter()
+            .chain(shows_approval.then_some(("approval", Side::Left)))
             .chain(shows_place.then_some(("where", Side::Left)))
             .chain(columns.iter().map(|column| (column.as_str(), side(&rows, column)))),
     );
     for (record, row) in records.iter().zip(&rows) {
         let tone = if record.conflicts.is_empty() { Tone::Plain } else { Tone::Doubtful };
         let id = (record.id.short(), tone);
+        let standing = shows_approval.then(|| {
+            let (word, tone) = record.approval.as_ref().map_or(("", Tone::Plain), approval::state);
+            (word.to_owned(), tone)
+        });
         let place = shows_place.then(|| place(record.safe.unwrap_or_default()));
         let cells = columns.iter().map(|column| {
             let cell = row.get(column).cloned().unwrap_or_default();
             (shortened(&rounded(cell), COLUMN_WIDTH_MAX), Tone::Plain)
         });
-        table.toned_row([id].into_iter().chain(place).chain(cells));
+        table.toned_row([id].into_iter().chain(standing).chain(place).chain(cells));
     }
     table.print(style)
 }

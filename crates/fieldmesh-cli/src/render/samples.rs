@@ -54,6 +54,7 @@ pub(crate) fn record() -> Record {
         safe: Some(Safety::Devices(2)),
         conflicts: vec!["77777777-7777-7777-7777-77777c21a9f0".into()],
         duplicates: Vec::new(),
+        approval: None,
         remaking: None,
     }
 }
@@ -399,6 +400,7 @@ pub(crate) fn status() -> StatusReport {
         conflicts: 2,
         quarantined: 0,
         notices: Some(0),
+        awaiting: Some(0),
         places: SafetyCounts { here: 3, on_devices: 1_200, safe: 150_873 },
         only: vec!["well".into(), "field_entry@2026-03".into()],
         kept: KeptReport::default(),

@@ -57,6 +57,9 @@ pub(crate) fn list_pairs(query: &ListQuery) -> Pairs {
     if query.duplicates {
         pairs.push(("duplicates".into(), "true".into()));
     }
+    if query.awaiting {
+        pairs.push(("awaiting".into(), "true".into()));
+    }
     if query.partial {
         pairs.push(("partial".into(), "true".into()));
     }
@@ -95,6 +98,7 @@ fn list_pair(query: &mut ListQuery, name: &str, value: String) -> Result<(), Pro
         "unsafe" => query.not_safe = parsed(name, &value)?,
         "conflict" => query.in_conflict = parsed(name, &value)?,
         "duplicates" => query.duplicates = parsed(name, &value)?,
+        "awaiting" => query.awaiting = parsed(name, &value)?,
         "partial" => query.partial = parsed(name, &value)?,
         "site" => query.site = Some(value),
         "author" => query.author = Some(value),
@@ -191,6 +195,7 @@ mod tests {
             not_safe: true,
             in_conflict: true,
             duplicates: true,
+            awaiting: true,
             site: Some("State 12-4".into()),
             author: Some("ana@example.org".into()),
             device: Some("truck".into()),

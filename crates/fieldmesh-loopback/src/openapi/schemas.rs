@@ -43,6 +43,11 @@ fn parameter(name: &str) -> Json {
         "unsafe" => ("query", false, flag(), "Only records that are not safe so far"),
         "conflict" => ("query", false, flag(), "Only records that have an open conflict"),
         "duplicates" => ("query", false, flag(), "Also records that stand behind another one"),
+        "awaiting" => {
+            let about = "Records that do not count, as nobody has approved them or somebody has \
+                         refused them, instead of the others";
+            ("query", false, flag(), about)
+        }
         "sort" => ("query", false, text(), "FIELD, FIELD:down, time:up or updated:down"),
         "limit" => {
             let schema = json!({ "type": "integer", "minimum": 1, "maximum": 1000 });
@@ -170,6 +175,22 @@ fn of_records() -> Json {
         ("version?", text()),
         ("conflicts", list(text())),
         ("duplicates?", list(text())),
+        ("approval?", of("Approval")),
+    ]);
+    let ruling = object(&[
+        ("change", text()),
+        ("user?", text()),
+        ("device", text()),
+        ("at", time()),
+        ("approved", flag()),
+        ("reason?", text()),
+    ]);
+    let states = json!({ "type": "string", "enum": ["awaiting", "approved", "refused"] });
+    let approval = object(&[
+        ("state", states),
+        ("mine", flag()),
+        ("ruling?", of("Ruling")),
+        ("uncounted?", list(of("Ruling"))),
     ]);
     let change = object(&[("field", text()), ("before", any()), ("after", any())]);
     let revision = object(&[
@@ -185,6 +206,12 @@ fn of_records() -> Json {
     ]);
     json!({
         "Record": with_example(record, example_record()),
+        "Approval": approval,
+        "Ruling": ruling,
+        "NewRuling": with_example(
+            object(&[("refuse?", text())]),
+            json!({ "refuse": "90 is more than the tank holds" }),
+        ),
         "Page": object(&[("records", list(of("Record"))), ("next?", text())]),
         "Count": with_example(object(&[("count", count())]), json!({ "count": 3 })),
         "Revision": revision,
@@ -268,7 +295,8 @@ fn of_conflicts() -> Json {
         ("discarded?", object(&[("user", maybe(text())), ("at", time())])),
         ("duplicate?", duplicate),
     ]);
-    let kind = json!({ "type": "string", "enum": ["overwritten", "refused", "excluded"] });
+    let kind =
+        json!({ "type": "string", "enum": ["overwritten", "refused", "excluded", "declined"] });
     let notice = object(&[
         ("id", text()),
         ("kind", kind),
@@ -305,6 +333,7 @@ fn of_the_device() -> Json {
         ("conflicts", count()),
         ("quarantined", count()),
         ("notices", maybe(count())),
+        ("awaiting", maybe(count())),
         ("places", fields()),
         ("notes", list(text())),
         ("damage", list(text())),

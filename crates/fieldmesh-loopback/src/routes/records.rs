@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use fieldmesh::api::{Edits, NewRecord, Page, Record, Revision};
+use fieldmesh::api::{Edits, NewRecord, NewRuling, Page, Record, Revision};
 use fieldmesh::{Error, Moment, Node};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -29,6 +29,14 @@ pub(super) struct Creation {
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
     fields: Map<String, Value>,
+}
+
+/// An answer about a record that waits for approval; with a reason it is refused.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answer {
+    #[serde(default)]
+    refuse: Option<String>,
 }
 
 /// How many records there are.
@@ -126,6 +134,22 @@ pub(super) async fn restore(
         Some(Base::Version(version)) => shared.node.restore_if(&id, &version).await,
     };
     changed(&shared.node, restored).await
+}
+
+pub(super) async fn approve(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    words: Words,
+    headers: HeaderMap,
+    Sent(Answer { refuse }): Sent<Answer>,
+) -> Result<Response, Refusal> {
+    words.end()?;
+    let version = match Base::required(&headers)? {
+        Base::Any => None,
+        Base::Version(version) => Some(version),
+    };
+    let ruled = shared.node.approve(&id, NewRuling { refuse, version }).await;
+    changed(&shared.node, ruled).await
 }
 
 pub(super) async fn history(

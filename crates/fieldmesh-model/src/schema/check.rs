@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
-use super::{Collection, Field, Form, Kind, MergePolicy, Range, UNKNOWN_PREFIX};
+use super::{Collection, Field, Form, Kind, MergePolicy, Range, UNKNOWN_PREFIX, Who};
 use crate::catalogue;
 use crate::input::{KEY_SIZE_MAX, PART_SUFFIX, part_of};
 use crate::validate::{Fault, check_alone};
@@ -114,6 +114,11 @@ fn check_name(collection: &Collection, beside: Beside<'_>, faults: &mut Vec<Faul
         if people.is_empty() {
             find(place, "nobody may do this; name author, crew, manager or admin".to_owned());
         }
+    }
+    if collection.approve_by.contains(&Who::Crew) {
+        let text = "everyone in the crew could approve, so nothing would ever wait; name author, \
+                    manager or admin, or leave it out";
+        find("approve", text.to_owned());
     }
 }
 

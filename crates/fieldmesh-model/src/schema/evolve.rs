@@ -80,6 +80,22 @@ impl Evolution {
                 self.change(format!("{what} changes for what is written from now on"));
             }
         }
+        self.approval(old, new);
+    }
+
+    fn approval(&mut self, old: &Collection, new: &Collection) {
+        match (old.asks_for_approval(), new.asks_for_approval()) {
+            (false, true) => self.change(
+                "records count once they are approved, those that are there as well: what was \
+                 written by people who may not approve waits from now on",
+            ),
+            (true, false) => self.change("all records count, without approval"),
+            (true, true) if old.approve_by != new.approve_by => self.change(
+                "who may approve changes, also for what was approved so far: what counts by the \
+                 word of somebody who may not any more waits again",
+            ),
+            (true, true) | (false, false) => {}
+        }
     }
 
     fn fields(&mut self, old: &Collection, new: &Collection) {

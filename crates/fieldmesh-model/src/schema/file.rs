@@ -44,6 +44,7 @@ const WHOLE_KEYS: &[&str] = &[
     "create",
     "edit",
     "resolve",
+    "approve",
     "field",
     "unique",
     "rule",
@@ -308,6 +309,7 @@ impl<'a> Reader<'a> {
             create_by: self.people(table, "create").unwrap_or(unknown.create_by),
             edit_by: self.people(table, "edit").unwrap_or(unknown.edit_by),
             resolve_by: self.people(table, "resolve").unwrap_or(unknown.resolve_by),
+            approve_by: self.people(table, "approve").unwrap_or(unknown.approve_by),
             ..Collection::unknown(number)
         }
     }

@@ -15,6 +15,8 @@ pub enum NoticeKind {
     Refused,
     /// A batch of his does not count.
     Excluded,
+    /// A record that he has written in was refused by somebody who approves such records.
+    Declined,
 }
 
 /// Something that whoever wrote it should hear of.
@@ -32,7 +34,7 @@ pub struct Notice {
     pub name: String,
     /// The field; empty where more than one is meant.
     pub field: String,
-    /// The item of the inbox that tells all of it.
+    /// The item of the inbox that tells all of it; empty where the record does.
     pub item: String,
     /// Who did it, where somebody did.
     pub by: Option<String>,

@@ -60,6 +60,10 @@ pub struct ListQuery {
     /// may differ have them anyway.
     #[serde(default)]
     pub duplicates: bool,
+    /// The records that do not count because nobody has approved them or somebody has refused them,
+    /// instead of the others.
+    #[serde(default)]
+    pub awaiting: bool,
 }
 
 /// One page of records.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::{
-    CommentReport, DiscardReport, DiskReport, DuplicateReport, EndReport, KeptReport, Remaking,
-    Safety, SafetyCounts, SightReport,
+    ApprovalReport, CommentReport, DiscardReport, DiskReport, DuplicateReport, EndReport,
+    KeptReport, Remaking, Safety, SafetyCounts, SightReport,
 };
 
 /// One record as people and programs see it.
@@ -46,6 +46,9 @@ pub struct Record {
     /// counts have one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub duplicates: Vec<DocumentId>,
+    /// Whether it counts, where its collection asks for approval; exports have only what does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalReport>,
     /// Where records are being made anew from the log, how far that has come: this one may be as
     /// it was once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -277,6 +280,9 @@ pub struct StatusReport {
     /// nothing while records are made anew.
     #[serde(default)]
     pub notices: Option<u64>,
+    /// Records that wait for this person's approval; nothing while records are made anew.
+    #[serde(default)]
+    pub awaiting: Option<u64>,
     /// How many records are where, deleted ones too.
     #[serde(default)]
     pub places: SafetyCounts,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fieldmesh_document::{CreateRecord, Document, identify};
+use fieldmesh_document::{CreateRecord, Document, Rulings, identify};
 use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::validate;
 use fieldmesh_model::{DocumentId, Fields, Moment, Role, Scope, Value, input};
@@ -13,7 +13,7 @@ use crate::author::{Unsealed, priority_of};
 use crate::changes::Closure;
 use crate::clock;
 use crate::error::Error;
-use crate::rows::RecordRow;
+use crate::rows::{DocumentRow, RecordRow};
 
 use super::Ledger;
 use super::names::ViewReferences;
@@ -104,10 +104,14 @@ impl Ledger {
         self.check_view(view)?;
         let (record, pending) = self.start(&ready)?;
         // While the disk works.
-        let record = self.to_record(ready.id, &schema, record, &mut Names::default());
+        let mut names = Names::default();
+        let rulings = schema.asks_for_approval().then(|| Rulings::begun_by(self.device()));
+        let row = DocumentRow { rulings, ..DocumentRow::new(ready.scope) };
+        let approval = names.approval(self, &schema, &row, &record);
+        let record = self.to_record(ready.id, &schema, record, &mut names);
         let version = Some(Closure::default().version(Some(pending.change())));
         self.finish(pending)?;
-        Ok(Record { safe: Some(Safety::Here), version, ..record })
+        Ok(Record { safe: Some(Safety::Here), version, approval, ..record })
     }
 
     /// The fields that the input means, not yet checked.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
+use fieldmesh_document::{Answer, Standing};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::{DeviceId, DocumentId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
@@ -20,6 +21,7 @@ use crate::rows::{self, ConflictRow, QuarantineRow};
 use super::Ledger;
 use super::inbox::KIND_DELETED;
 use super::query::Names;
+use super::record::{hex, person};
 
 /// The prefix of the notes about notices that were seen, by their ids.
 const PREFIX: &[u8] = b"seen/";
@@ -101,6 +103,7 @@ impl Ledger {
         let mut names = Names::default();
         let mut found = self.overwritten(&policy, &mut names)?;
         found.extend(self.not_counted(&policy, &mut names)?);
+        found.extend(self.declined(&policy, &mut names)?);
         // Two batches may hold one change.
         let by_id: BTreeMap<String, Notice> =
             found.into_iter().map(|notice| (notice.id.clone(), notice)).collect();
@@ -207,6 +210,39 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Records with work of this person that somebody else has refused to approve.
+    fn declined(&self, policy: &Policy, names: &mut Names) -> Result<Vec<Notice>, Error> {
+        let mut found = Vec::new();
+        self.each_asked(policy, |id, schema, approvers, row, record| {
+            let Standing::Refused(ruling) = approvers.standing(row, record) else { return };
+            let is_own = |device: &DeviceId| self.is_own(policy, device);
+            let wrote = row.rulings.as_ref().is_some_and(|rulings| rulings.is_work_of(is_own));
+            if !wrote || is_own(&ruling.author) {
+                return;
+            }
+            let Answer::Refused(reason) = &ruling.answer else { return };
+            let name = names.of_unshown(self, schema, record).unwrap_or_else(|| id.short());
+            found.push(Notice {
+                id: notice_id(NoticeKind::Declined, &hex(&ruling.hash)),
+                kind: NoticeKind::Declined,
+                record: id,
+                collection: schema.name.clone(),
+                name,
+                field: String::new(),
+                item: String::new(),
+                by: policy.known(&ruling.author).map(person),
+                at: Some(ruling.at),
+                wrote: Json::Null,
+                left: Json::Null,
+                reason: Some(reason.clone()),
+                seen: false,
+            });
+        })?;
+        Ok(found)
+    }
+}
+
 /// A notice about an item of the inbox.
 fn notice(kind: NoticeKind, item: &ConflictReport) -> Notice {
     Notice {
@@ -232,6 +268,7 @@ fn notice_id(kind: NoticeKind, item: &str) -> String {
         NoticeKind::Overwritten => 1,
         NoticeKind::Refused => 2,
         NoticeKind::Excluded => 3,
+        NoticeKind::Declined => 4,
     };
     let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/notice-id/1");
     hasher.update(&[kind]);

@@ -187,8 +187,9 @@ impl Ledger {
             .zip(safeties.zip(versions))
             .map(|((id, row, record), (safety, version))| {
                 let schema = self.schema(row.scope.collection);
+                let approval = names.approval(self, &schema, &row, &record);
                 let record = self.to_record(id, &schema, record, &mut names);
-                Record { safe: Some(safety), version: Some(version), ..record }
+                Record { safe: Some(safety), version: Some(version), approval, ..record }
             })
             .collect()
     }
@@ -246,6 +247,7 @@ impl Ledger {
                 .chain(items.iter().cloned())
                 .collect(),
             duplicates,
+            approval: None,
             remaking: None,
         }
     }

@@ -10,6 +10,7 @@ use fieldmesh_model::{DocumentId, Edit, Moment, UserId, Value, input};
 use serde_json::Value as Json;
 
 use crate::api::{Edits, FieldChange, Record, Revision, Safety};
+use crate::approval::rulings_of;
 use crate::author::{Unsealed, priority_of};
 use crate::changes::version;
 use crate::clock;
@@ -65,7 +66,9 @@ impl Ledger {
         let record = row.record.take().ok_or_else(not_found)?;
         let schema = schema::numbered(&policy, row.scope.collection);
         let (safe, version) = (Some(self.safety(&row)), Some(version(&row.changes)));
-        Ok(Record { safe, version, ..self.to_record(id, &schema, record, &mut Names::default()) })
+        let mut names = Names::default();
+        let approval = names.approval(self, &schema, &row, &record);
+        Ok(Record { safe, version, approval, ..self.to_record(id, &schema, record, &mut names) })
     }
 
     /// The record of a collection that `name` means.
@@ -288,11 +291,11 @@ impl Ledger {
         write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
     ) -> Result<Record, Error> {
         let id = target.id;
-        let (record, version, pending) = {
+        let (record, row, version, pending) = {
             let desk: &mut Desk = &mut self.desk();
             let row = self.row(id)?;
-            let closure = self.closure(desk, id)?;
-            let Some(row) = row.filter(|_| !closure.is_empty()) else {
+            let mut closure = self.closure(desk, id)?;
+            let Some(mut row) = row.filter(|_| !closure.is_empty()) else {
                 return Err(self.no_record(id));
             };
             self.check_view(target.view)?;
@@ -311,13 +314,17 @@ impl Ledger {
             let pending = match written {
                 Some(change) => {
                     version = closure.version(Some(&change));
+                    if schema.asks_for_approval() {
+                        closure.add(&change, self.device());
+                        row.rulings = rulings_of(&document, &closure, schema)?;
+                    }
                     self.note_made(desk, row.scope, &document, &record);
                     let unsealed = Unsealed { document: id, at, priority, change };
                     Some(self.submit(desk, row.scope, unsealed)?)
                 }
                 None => None,
             };
-            (record, version, pending)
+            (record, row, version, pending)
         };
         let safe = match pending {
             Some(pending) => {
@@ -326,8 +333,10 @@ impl Ledger {
             }
             None => self.safety_of(id)?,
         };
-        let record = self.to_record(id, schema, record, &mut Names::default());
-        Ok(Record { safe: Some(safe), version: Some(version), ..record })
+        let mut names = Names::default();
+        let approval = names.approval(self, schema, &row, &record);
+        let record = self.to_record(id, schema, record, &mut names);
+        Ok(Record { safe: Some(safe), version: Some(version), approval, ..record })
     }
 }
 

@@ -11,6 +11,7 @@ use fieldmesh_model::{BatchId, DocumentId};
 use fieldmesh_store::{BadFrame, Direction, KeyRange, Place, Tree};
 
 use crate::api::VerifyReport;
+use crate::approval::rulings_of;
 use crate::changes::Closure;
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
@@ -153,8 +154,10 @@ impl Ledger {
         policy: &Policy,
     ) -> Result<bool, Error> {
         let closure = Closure::read(&self.store, &row.changes, self.device())?;
-        let rebuilt = RecordRow::of(&closure.document(id, policy)?, schema)?;
-        Ok(Some(&rebuilt) == row.record.as_ref())
+        let document = closure.document(id, policy)?;
+        let rebuilt = RecordRow::of(&document, schema)?;
+        let rulings = rulings_of(&document, &closure, schema)?;
+        Ok(Some(&rebuilt) == row.record.as_ref() && rulings == row.rulings)
     }
 
     /// What is wrong with a record that did not look right: policy may have gone on since this

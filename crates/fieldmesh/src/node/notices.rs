@@ -7,8 +7,8 @@ use super::Node;
 
 impl Node {
     /// What this person should hear of, the newest first: values of his that others decided against,
-    /// changes that could not be applied, batches that do not count. With `all` also what was marked
-    /// as seen. Nobody is told of what he did himself.
+    /// changes that could not be applied, batches that do not count, records that were not approved.
+    /// With `all` also what was marked as seen. Nobody is told of what he did himself.
     ///
     /// It is derived from what is stored, and gone where its cause is: an adopted batch, for one.
     ///

@@ -75,6 +75,7 @@ impl Node {
                 conflicts: whereabouts.conflicts,
                 quarantined: ledger.quarantined()?,
                 notices: remaking.is_none().then(|| ledger.notice_count()).transpose()?,
+                awaiting: remaking.is_none().then(|| ledger.awaiting_count()).transpose()?,
                 places: whereabouts.counts,
                 only: filter::words(&ledger.only),
                 kept: ledger.kept()?,

@@ -3,11 +3,12 @@
 //! Documents do not depend on each other, so each is worked on by whichever core is free.
 
 mod own;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_document::Peeked;
-use fieldmesh_document::gate::{self, Accepted, Excluded, Origin};
+use fieldmesh_document::gate::{self, Accepted, Origin};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DeviceId, DocumentId, Scope};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree, WriteSet};
@@ -208,6 +209,7 @@ pub(super) fn apply(
     let row: Option<DocumentRow> = rows::find(view, Tree::Document, id.as_bytes())?;
     let mut row = row.unwrap_or_else(|| DocumentRow::new(work.scope));
     let (known, known_changes) = (row.record.clone(), row.changes.len());
+    let known_rulings = row.rulings.clone();
     let schema = schemas.before(row.scope.collection, &id);
     let before = (&*schema, known.as_ref());
     let stood = before.1.map(|_| (row.scope.collection, row.feed));
@@ -260,7 +262,8 @@ pub(super) fn apply(
     let after = schemas.after(row.scope.collection, &id);
     // To whoever reads the feed a record of another collection is another record.
     let is_renamed = read_anew != Again::Nothing && after.name != before.0.name;
-    let is_changed = row.record.as_ref() != before.1 || is_renamed;
+    let is_ruled = row.rulings != known_rulings;
+    let is_changed = row.record.as_ref() != before.1 || is_renamed || is_ruled;
     arrived.settle(&mut row, is_changed, end);
     if is_remade {
         // Nothing of what was said before is left.
@@ -505,91 +508,6 @@ impl Touched<'_> {
             (closure, damage)
         });
         loaded
-    }
-
-    /// Reads the record anew from the changes that count.
-    fn read(&mut self) {
-        if !self.is_changed {
-            return;
-        }
-        if let Some(record) = self.record.take() {
-            self.row.record = Some(record);
-            return;
-        }
-        self.load();
-        // With one of its changes damaged the record stays as it was shown last.
-        let Some((loaded, None)) = self.loaded.take() else { return };
-        if loaded.is_empty() {
-            return;
-        }
-        let policy = &self.sources.policy;
-        self.list_excluded(&loaded.excluded(self.id, policy));
-        let document = match self.document.take() {
-            Some(document) => Ok(document),
-            None => loaded.document(self.id, policy),
-        };
-        let schema = self.schemas.after(self.row.scope.collection, &self.id);
-        let was_unreadable = self.row.record.is_none() && self.had_changes;
-        match document.and_then(|document| RecordRow::of(&document, &schema)) {
-            Ok(record) => {
-                self.row.record = Some(record);
-                if was_unreadable {
-                    self.list_no_others();
-                }
-            }
-            // What was shown before depends on what came when, so nothing is.
-            Err(error) => {
-                tracing::error!(document = %self.id.short(), %error, "a document cannot be read");
-                self.row.record = None;
-                self.refuse_newest(&loaded, format!("the record cannot be read: {error}"));
-                self.list_no_others();
-            }
-        }
-    }
-
-    /// Lists the newest change, whichever came last.
-    fn refuse_newest(&mut self, loaded: &Closure, reason: String) {
-        let Some((newest, author)) = loaded.newest() else { return };
-        let listed = self.row.changes.iter().find(|known| newest.starts_with(&known.hash));
-        if let Some(reference) = listed.copied() {
-            self.refuse(reference, author, reason);
-        }
-    }
-
-    /// Takes off the list what is not listed by this reading of the document.
-    fn list_no_others(&mut self) {
-        let is_refused =
-            |known: &ChangeRef| self.refused.iter().any(|refused| refused.reference == *known);
-        self.counting =
-            self.row.changes.iter().copied().filter(|known| !is_refused(known)).collect();
-    }
-
-    /// Lists which changes do not count although they are right, and no others.
-    fn list_excluded(&mut self, excluded: &BTreeMap<[u8; 32], Excluded>) {
-        if excluded.is_empty() {
-            return;
-        }
-        let mut counting = Vec::new();
-        for reference in self.row.changes.clone() {
-            let mut named = excluded.keys().filter(|hash| hash.starts_with(&reference.hash));
-            let source = named
-                .next()
-                .and_then(|_| read_change(self.sources.store, reference, self.sources.me).ok());
-            let why = source.as_ref().and_then(|found| excluded.get(&full_hash(&found.change)?));
-            match (source.as_ref(), why) {
-                (Some(source), Some(why)) => self.refuse_excluded(reference, source.author, *why),
-                _ => counting.push(reference),
-            }
-        }
-        self.counting = counting;
-    }
-
-    fn refuse_excluded(&mut self, reference: ChangeRef, author: DeviceId, why: Excluded) {
-        let reason = match why {
-            Excluded::Equivocation => "its author signed another change for the same place",
-            _ => "it builds on a change that does not count",
-        };
-        self.refuse(reference, author, reason.into());
     }
 }
 

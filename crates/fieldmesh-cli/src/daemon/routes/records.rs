@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use fieldmesh::api::{Edits, NewRecord, Record, Revision};
+use fieldmesh::api::{Edits, NewRecord, NewRuling, Record, Revision};
 
 use crate::daemon::Shared;
 use crate::daemon::answer::Refusal;
@@ -55,6 +55,15 @@ pub(super) async fn restore(
     Path(id): Path<String>,
 ) -> Result<Json<Record>, Refusal> {
     Ok(Json(shared.backend.restore(id).await?))
+}
+
+pub(super) async fn approve(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    ruling: Result<Json<NewRuling>, JsonRejection>,
+) -> Result<Json<Record>, Refusal> {
+    let Json(ruling) = ruling?;
+    Ok(Json(shared.backend.approve(id, ruling).await?))
 }
 
 pub(super) async fn history(

@@ -65,6 +65,7 @@ fn a_name_a_version_and_people_are_needed() {
         (|it| it.name = "collection_20000".to_owned(), "name", "choose another name"),
         (|it| it.version = 0, "version", "begin with 1"),
         (|it| it.create_by.clear(), "create", "nobody may"),
+        (|it| it.approve_by = vec![Who::Admin, Who::Crew], "approve", "nothing would ever wait"),
     ]);
 }
 

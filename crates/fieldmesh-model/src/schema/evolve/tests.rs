@@ -1,7 +1,7 @@
 //! What a new version may change, and what it may not.
 
 use super::*;
-use crate::schema::tenant_number;
+use crate::schema::{Who, tenant_number};
 
 fn field(key: &str, kind: Kind) -> Field {
     Field::new(key, kind)
@@ -44,7 +44,7 @@ fn next(change: impl FnOnce(&mut Collection)) -> Result<Vec<String>, Vec<Fault>>
 #[test]
 fn what_makes_room_is_allowed() {
     type Change = fn(&mut Collection);
-    let changes: [(Change, &str); 9] = [
+    let changes: [(Change, &str); 10] = [
         (|it| it.fields.push(field("more", Kind::Bool)), "field more is new"),
         (|it| it.fields.push(field("more", Kind::Bool).required().default(true)), "more is new"),
         (|it| it.fields[1].kind = words(&["ON", "OFF", "BROKEN"]), "state allows more"),
@@ -53,6 +53,7 @@ fn what_makes_room_is_allowed() {
         (|it| it.fields[0].kind = Kind::Text { min: 0, max: 64, form: Form::Free }, "tag allows"),
         (|it| it.fields[0].label = "Pump".to_owned(), "tag is described otherwise"),
         (|it| it.names = vec!["tag".to_owned()], "names changes"),
+        (|it| it.approve_by = vec![Who::Manager], "those that are there as well"),
         (|it| it.open.push("more".to_owned()), ""),
     ];
     for (change, said) in changes {

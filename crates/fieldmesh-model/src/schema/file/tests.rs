@@ -61,6 +61,20 @@ fn every_mistake_is_told_with_its_line_and_what_to_do() {
 }
 
 #[test]
+fn who_may_approve_is_said_in_the_words_of_who_may_resolve() {
+    let round = |people: &str| ROUND.replace("name = ", &format!("approve = {people}\nname = "));
+    assert!(!decode(ROUND).unwrap().asks_for_approval(), "by default records count at once");
+    let asks = parse(&round("[\"manager\", \"author\"]"), catalogue::collections()).unwrap();
+    assert_eq!(asks.approve_by, [Who::Manager, Who::Author]);
+    assert_ne!(asks.reading(), decode(ROUND).unwrap().reading(), "rows are made anew by it");
+    assert_eq!(decode(&round("[\"auditor\"]")).unwrap().approve_by, [Who::Unknown]);
+    let told = lines(&round("[\"manger\"]"));
+    assert!(told.iter().any(|it| it.contains("write author, crew, manager or admin")), "{told:?}");
+    let told = lines(&round("[\"crew\"]"));
+    assert!(told.iter().any(|it| it.contains("nothing would ever wait")), "{told:?}");
+}
+
+#[test]
 fn a_word_that_is_unknown_hides_no_contradiction_elsewhere() {
     let text = ROUND
         .replace("kind = \"day\"", "kind = \"week\"")

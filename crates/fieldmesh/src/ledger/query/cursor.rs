@@ -81,11 +81,14 @@ pub(super) fn read(
 fn asked(query: &ListQuery, schema: &Collection) -> Vec<u8> {
     let same = ListQuery { limit: None, cursor: None, partial: false, ..query.clone() };
     let mut bytes = rows::encode(&same);
-    // Cursors of before the last two fields lack their bytes, and the first of them is not part of
-    // the question.
-    bytes.truncate(bytes.len().saturating_sub(2));
+    // Cursors of before the last three fields lack their bytes, and the first of them is not part
+    // of the question.
+    bytes.truncate(bytes.len().saturating_sub(3));
     if query.duplicates {
         bytes.push(1);
+    }
+    if query.awaiting {
+        bytes.push(2);
     }
     if schema::is_foreign(schema.number) {
         bytes.extend(schema.reading());

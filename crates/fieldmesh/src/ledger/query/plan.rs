@@ -8,6 +8,7 @@ use fieldmesh_model::schema::{Collection, Kind};
 use fieldmesh_model::{DeviceId, DocumentId, Moment, UserId};
 
 use crate::api::{ListQuery, meant};
+use crate::approval::Approvers;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::projection::{field_hash, indexing, is_declared, is_indexed, record_time};
@@ -31,6 +32,10 @@ pub(in crate::ledger) struct Plan {
     pub(super) not_safe: bool,
     /// Whether records count that stand behind another one.
     pub(super) duplicates: bool,
+    /// Who may approve the records; none where they need no approval.
+    approvers: Option<Approvers>,
+    /// Whether those are wanted that do not count.
+    awaiting: bool,
     order: Order,
     /// Where the page before ended.
     pub(super) behind: Option<Position>,
@@ -73,12 +78,18 @@ impl Ledger {
         for text in &query.filters {
             conditions.push(self.condition(&schema, text)?);
         }
+        if query.awaiting && query.deleted {
+            let reason = "what is deleted awaits no approval; leave one of the two out";
+            return Err(Error::Usage { reason: reason.into() });
+        }
         let order = Order::parse(&schema, query.sort.as_deref())?;
         let behind = query.cursor.as_deref();
         let behind =
             behind.map(|text| cursor::read(&self.store, query, &schema, text)).transpose()?;
         Ok(Plan {
             prefixes: self.prefixes(&schema, &conditions)?,
+            approvers: Approvers::of(policy, &schema),
+            awaiting: query.awaiting,
             schema,
             conditions,
             authors: query.author.as_deref().map(|name| self.people(name)).transpose()?,
@@ -185,8 +196,9 @@ impl Plan {
     /// Whether it asks for all records of the collection that are not deleted.
     pub(super) fn is_everything(&self) -> bool {
         let has_bounds = self.since.is_some() || self.until.is_some();
-        let is_picky = self.deleted || self.in_conflict || self.not_safe;
-        self.conditions.is_empty()
+        let is_picky = self.deleted || self.in_conflict || self.not_safe || self.awaiting;
+        self.approvers.is_none()
+            && self.conditions.is_empty()
             && self.authors.is_none()
             && self.devices.is_none()
             && !has_bounds
@@ -202,6 +214,8 @@ impl Plan {
         let has_bounds = self.since.is_some() || self.until.is_some();
         let is_timely = !has_bounds || self.schema.time_field.as_deref().is_some_and(is_shared);
         self.duplicates
+            // The one in front may not count although this one does.
+            || self.approvers.is_some()
             || self.not_safe
             || self.authors.is_some()
             || self.devices.is_some()
@@ -223,6 +237,9 @@ impl Plan {
         if row.scope.collection != self.schema.number || record.deleted != self.deleted {
             return false;
         }
+        if !record.deleted && self.counts(row, record) == self.awaiting {
+            return false;
+        }
         let time = record_time(&self.schema, record);
         self.since.is_none_or(|since| since <= time)
             && self.until.is_none_or(|until| time < until)
@@ -230,6 +247,11 @@ impl Plan {
             && self.authors.as_ref().is_none_or(|authors| authors.contains(&record.created_by))
             && self.devices.as_ref().is_none_or(|devices| devices.contains(&record.device))
             && self.conditions.iter().all(|condition| condition.matches(&record.fields))
+    }
+
+    /// Whether a record counts, by whose word that takes.
+    fn counts(&self, row: &DocumentRow, record: &RecordRow) -> bool {
+        self.approvers.as_ref().is_none_or(|approvers| approvers.counts(row, record))
     }
 
     /// Whether a record lies behind the page before.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use fieldmesh_identity::{Policy, SignedSchema};
 use fieldmesh_model::DocumentId;
 
+use crate::approval::rulings_of;
 use crate::changes::Closure;
 use crate::error::Error;
 use crate::ledger::Ledger;
@@ -66,11 +67,14 @@ impl Ledger {
             return Ok(Some(row));
         }
         let closure = Closure::read(&self.store, &row.changes, self.device());
-        let document = closure.and_then(|closure| closure.document(id, policy));
-        match document
-            .and_then(|document| RecordRow::of(&document, &schema::numbered(policy, number)))
-        {
-            Ok(record) => row.record = Some(record),
+        let schema = schema::numbered(policy, number);
+        let read = closure.and_then(|closure| {
+            let document = closure.document(id, policy)?;
+            let rulings = rulings_of(&document, &closure, &schema)?;
+            Ok((RecordRow::of(&document, &schema)?, rulings))
+        });
+        match read {
+            Ok((record, rulings)) => (row.record, row.rulings) = (Some(record), rulings),
             // With one of its changes damaged a record stays as it was shown last.
             Err(error) => tracing::warn!(document = %id.short(), %error, "a record cannot be read"),
         }

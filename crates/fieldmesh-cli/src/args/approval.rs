@@ -1,0 +1,31 @@
+//! Arguments of `approve`.
+
+use clap::Args;
+
+/// `approve …`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fieldmesh list pump_round --awaiting        what waits or was refused
+  fieldmesh approve 7c21a9f0
+  fieldmesh approve 7c21a9f0 5be1d203 --yes
+  fieldmesh approve 7c21a9f0 --refuse \"the pressure is that of pump 4\"
+
+It shows the records and asks. What is approved is what was shown: where somebody changes a record
+before he knows of it, the record waits again. A collection asks for approval with a line like
+approve = [\"manager\"] in its schema; until then its records count at once.")]
+pub(crate) struct ApproveArgs {
+    /// The records: ids, endings of them, or unique names.
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Refuse them for this reason, which their authors are told.
+    #[arg(long, value_name = "REASON")]
+    pub(crate) refuse: Option<String>,
+    /// Do not ask: whatever they read as now is meant.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Do not ask if the record still reads as this version, which `show --json` tells; otherwise
+    /// write nothing. For one record.
+    #[arg(long, value_name = "VERSION", conflicts_with = "yes")]
+    pub(crate) expect: Option<String>,
+}
