@@ -51,11 +51,7 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
     let quarantined = Some(status.quarantined).filter(|count| *count > 0).map(thousands);
     about.extend(quarantined.map(|text| ("quarantined", style.paint(Tone::Doubtful, &text))));
     about.extend(notices(status, style));
-    if let Some(count) = status.awaiting.filter(|count| *count > 0) {
-        let records = counted(count, "record", "records");
-        let text = format!("{records} for yours; see `fieldmesh list COLLECTION --awaiting`");
-        about.push(("approval", style.paint(Tone::Doubtful, &text)));
-    }
+    about.extend(awaiting(status, style));
     if !status.only.is_empty() {
         about.push(("only", status.only.join(", ")));
     }
@@ -88,6 +84,13 @@ fn notices(status: &StatusReport, style: &Style) -> Option<(&'static str, String
     let count = status.notices.filter(|count| *count > 0)?;
     let text = format!("{} to you; see `fieldmesh notices`", thousands(count));
     Some(("notices", style.paint(Tone::Doubtful, &text)))
+}
+
+fn awaiting(status: &StatusReport, style: &Style) -> Option<(&'static str, String)> {
+    let count = status.awaiting.filter(|count| *count > 0)?;
+    let records = counted(count, "record", "records");
+    let text = format!("{records} for yours; see `fieldmesh list COLLECTION --awaiting`");
+    Some(("approval", style.paint(Tone::Doubtful, &text)))
 }
 
 fn tone_of(state: &str) -> Tone {
