@@ -13,8 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{Acceptor, ClientHello, ParsedCertificate, WantsServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ConfigBuilder, ServerConfig};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::parse_x509_certificate;
@@ -155,7 +154,10 @@ impl Certificates {
     }
 
     /// The stream of a client that shook hands; nothing where there is no more to be said to it.
-    pub(crate) async fn shake(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    pub(crate) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> Option<TlsStream<S>> {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.ok()?;
         if is_challenge(&start.client_hello()) {
             let name = start.client_hello().server_name()?.to_lowercase();
