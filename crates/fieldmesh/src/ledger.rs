@@ -423,14 +423,24 @@ impl Ledger {
         self.check_share(items)?;
         let entry = |item: &Item| Entry::Item(item.encode().to_vec()).encode();
         let entries = items.iter().map(entry).collect();
-        let places = self.store.append(entries).map_err(|error| Error::store(&error))?;
-        if let Some(place) = places.last() {
-            self.projector.wait_noted(*place)?;
-        }
-        let policy = Policy::evaluate(self.identity.tenant, &self.policy_items()?);
-        match self.mesh.get() {
-            Some(mesh) => mesh.publish_own(items, policy),
-            None => *self.policy.write().expect("no holder of this lock panics") = Arc::new(policy),
+        self.store.append(entries).map_err(|error| Error::store(&error))?;
+        loop {
+            // Whatever has led to the policy of now is in the log.
+            let before = self.policy();
+            if let Some(end) = self.store.end() {
+                self.projector.wait_noted(end)?;
+            }
+            let policy = Policy::evaluate(self.identity.tenant, &self.policy_items()?);
+            let is_in_force = match self.mesh.get() {
+                Some(mesh) => mesh.publish_own(items, &before, policy),
+                None => {
+                    *self.policy.write().expect("no holder of this lock panics") = Arc::new(policy);
+                    true
+                }
+            };
+            if is_in_force {
+                break;
+            }
         }
         // It may have decided which of two changes counts.
         self.projector.wake();

@@ -16,7 +16,7 @@ pub(crate) struct LoopbackArgs {
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) http_origin: Vec<String>,
     /// Speak the HTTP contracts of the five existing systems there too, so that their apps work on
-    /// this device; they log in with the token as their password.
+    /// this device; they log in with `apps_token` of loopback.json as their password.
     #[arg(long)]
     pub(crate) http_apps: bool,
 }

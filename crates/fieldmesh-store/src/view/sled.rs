@@ -1,8 +1,11 @@
 //! Rows in sled 0.34, with the precautions it needs.
 //!
 //! The only place that names sled. Its `flush` does not reach the disk, its files are not synced
-//! when they are created, it panics on damaged files, its errors stick to a handle, and without
-//! its flusher thread it never collects garbage; each of these is met below.
+//! when they are created, it panics on damaged files, its errors stick to a handle and may leave
+//! others waiting, and without its flusher thread it never collects garbage; each of these is met
+//! below.
+
+mod waker;
 
 use std::fs::{self, File};
 use std::io;
@@ -11,6 +14,7 @@ use std::time::Duration;
 
 use sled::{Batch, Config, Db};
 
+use self::waker::Waker;
 use super::guard;
 use super::range::is_empty_range;
 use super::rows::{RowBatch, RowRange, Rows, RowsError, RowsSource};
@@ -65,11 +69,11 @@ impl SledSource {
     fn open_folder(&self, folder: &Path, cache_bytes: u64) -> Result<Box<dyn Rows>, RowsError> {
         let is_new = !folder.is_dir();
         remove_empty_snapshots(folder).map_err(classify)?;
-        let database = open_database(folder, cache_bytes)?;
+        let rows = open_database(folder, cache_bytes)?;
         if is_new {
             sync_new(folder).map_err(classify)?;
         }
-        Ok(Box::new(SledRows { database: Some(database), folder: folder.to_owned() }))
+        Ok(Box::new(rows))
     }
 }
 
@@ -112,13 +116,13 @@ impl RowsSource for SledSource {
     }
 }
 
-fn open_database(folder: &Path, cache_bytes: u64) -> Result<Db, RowsError> {
+fn open_database(folder: &Path, cache_bytes: u64) -> Result<SledRows, RowsError> {
     let config = Config::new()
         .path(folder)
         .cache_capacity(cache_bytes)
         .flush_every_ms(u64::try_from(FLUSH_INTERVAL.as_millis()).ok());
     let mut tries = 0;
-    loop {
+    let database = loop {
         match guarded(|| config.open()) {
             Err(RowsError::Io(error))
                 if error.kind() == io::ErrorKind::WouldBlock && tries < LOCK_TRIES_MAX =>
@@ -126,14 +130,18 @@ fn open_database(folder: &Path, cache_bytes: u64) -> Result<Db, RowsError> {
                 tries += 1;
                 std::thread::sleep(LOCK_TRY_INTERVAL);
             }
-            result => return result,
+            result => break result?,
         }
-    }
+    };
+    let waker = Waker::new(config, database.clone()).map_err(RowsError::Io)?;
+    Ok(SledRows { database: Some(database), waker: Some(waker), folder: folder.to_owned() })
 }
 
 struct SledRows {
     /// `None` only while it is dropped.
     database: Option<Db>,
+    /// As `database`.
+    waker: Option<Waker>,
     folder: PathBuf,
 }
 
@@ -193,6 +201,9 @@ impl Rows for SledRows {
 
 impl Drop for SledRows {
     fn drop(&mut self) {
+        // Sled flushes as well, but nobody looks after that.
+        let _ = self.run(|database| database.flush());
+        drop(self.waker.take());
         let database = self.database.take();
         if guard::call(|| drop(database)).is_err() {
             tracing::error!("sled panicked while it was closed");

@@ -7,13 +7,20 @@ use fieldmesh_identity::{Item, Policy};
 use super::{Mesh, MeshTask};
 
 impl Mesh {
-    /// Lets policy items count that were made here; `policy` is what they lead to.
+    /// Lets policy items count that were made here; `policy` is what they lead to. Does nothing and
+    /// gives false where another one than `before` is in force by now: what a peer has brought since
+    /// is in that alone.
     ///
     /// They go on counting while the replica has heard of an earlier one only.
-    pub(crate) fn publish_own(&self, items: &[Item], policy: Policy) {
+    pub(crate) fn publish_own(&self, items: &[Item], before: &Arc<Policy>, policy: Policy) -> bool {
         let mut unheard = self.unheard();
-        unheard.extend_from_slice(items);
-        *self.policy.write().expect("no holder of this lock panics") = Arc::new(policy);
+        let mut published = self.policy.write().expect("no holder of this lock panics");
+        let is_latest = Arc::ptr_eq(&published, before);
+        if is_latest {
+            unheard.extend_from_slice(items);
+            *published = Arc::new(policy);
+        }
+        is_latest
     }
 
     /// Goes by the replica alone from here on for an item that it takes, whether it finds room for

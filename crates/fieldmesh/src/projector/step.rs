@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use fieldmesh_identity::Policy;
 use fieldmesh_model::DocumentId;
 use fieldmesh_store::Place;
 
@@ -126,7 +127,8 @@ struct Pass {
     reach: Reach,
     /// The last entry that was applied.
     behind: Option<Place>,
-    /// The last entry there is.
+    /// The last entry that is looked at; the policy is read after this was found out, so it knows
+    /// whoever wrote that.
     end: Option<Place>,
 }
 
@@ -143,17 +145,7 @@ impl Pass {
     /// Applies the next entries.
     fn step(&self, work: &Work, shared: &Shared) -> Result<Applied, Error> {
         let policy = Arc::clone(&work.policy.read().expect("no holder of this lock panics"));
-        let sources = Sources {
-            store: &work.store,
-            places: &work.places,
-            policy,
-            me: work.me,
-            forward_only: work.forward_only,
-            is_stopped: &shared.is_stopped,
-            made: &shared.made,
-            readers: &shared.readers,
-            reach: self.reach,
-        };
+        let sources = self.sources(work, shared, policy);
         let mut projection = Projection::new(&sources)?;
         let (mut last, mut is_cut) = self.read(work, &mut projection)?;
         if !is_cut {
@@ -176,6 +168,20 @@ impl Pass {
         Ok(Applied { last, written, is_cut })
     }
 
+    fn sources<'a>(&self, work: &'a Work, shared: &'a Shared, policy: Arc<Policy>) -> Sources<'a> {
+        Sources {
+            store: &work.store,
+            places: &work.places,
+            policy,
+            me: work.me,
+            forward_only: work.forward_only,
+            is_stopped: &shared.is_stopped,
+            made: &shared.made,
+            readers: &shared.readers,
+            reach: self.reach,
+        }
+    }
+
     /// Whether a pass over the records has nothing left, which is to be written down.
     fn is_over(&self) -> bool {
         matches!(self.reach, Reach::Records(_)) && self.behind >= self.end
@@ -190,8 +196,8 @@ impl Pass {
         let (store, step_changes) = (&work.store, work.step_changes);
         let (mut last, mut is_cut, mut failed) = (None, false, None);
         let replayed = store.replay(self.behind, |place, entry| {
-            // Whoever makes records alone knows nothing of what has come since.
-            if matches!(self.reach, Reach::Records(_)) && Some(place) > self.end {
+            // What has come since may be of people whom the policy of this step does not know.
+            if Some(place) > self.end {
                 return ControlFlow::Break(());
             }
             let applied = match Entry::decode(&entry) {
@@ -222,5 +228,51 @@ impl Pass {
             tracing::warn!(segment, offset, bytes = bad.length, "damage in the log is passed over");
         }
         failed.map_or(Ok((last, is_cut)), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::RwLock;
+
+    use super::*;
+    use crate::api::NewRecord;
+    use crate::projector::STEP_CHANGES_MAX;
+    use crate::{Node, TenantOptions};
+
+    /// A record of somebody whose certificate came with it was refused for good where both came
+    /// after the policy of a step was read and before its entries were.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_comes_while_a_step_is_made_is_left_to_the_policy_of_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("lead")).passphrase("one");
+        let (lead, _) = builder.create_tenant(options).await.unwrap();
+        let ledger = lead.ledger();
+        let work = Work {
+            store: Arc::clone(&ledger.store),
+            places: Arc::clone(&ledger.places),
+            policy: Arc::new(RwLock::new(ledger.policy())),
+            me: ledger.device(),
+            forward_only: false,
+            lag_max: u64::MAX,
+            step_changes: STEP_CHANGES_MAX,
+        };
+        let end = work.store.end();
+        let assignments = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+        let assignments = assignments.map(String::from).to_vec();
+        let collection = "well".into();
+        let well = NewRecord { collection, assignments, ..NewRecord::default() };
+        lead.record(well).await.unwrap();
+        assert!(work.store.end() > end);
+
+        let shared = Shared::default();
+        let pass = Pass { reach: Reach::All, behind: None, end };
+        let policy = Arc::clone(&work.policy.read().unwrap());
+        let sources = pass.sources(&work, &shared, policy);
+        let mut projection = Projection::new(&sources).unwrap();
+        let (last, is_cut) = pass.read(&work, &mut projection).unwrap();
+        assert!(!is_cut && last <= end, "{last:?} lies behind {end:?}");
+        lead.shutdown().await.unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! What is dialled, and what is told of it, where the address book and what is signed differ.
 
-use fieldmesh_identity::{ITEMS_PER_MEMBER_MAX, Item, ItemPlace, RelayAddress, Statement};
+use fieldmesh_identity::{ITEMS_PER_MEMBER_MAX, Item, ItemPlace, Policy, RelayAddress, Statement};
 
 use super::*;
 use crate::RunOptions;
@@ -233,5 +233,22 @@ async fn of_items_that_belong_together_none_counts_where_one_has_no_room() {
     ledger.add_item(&one).unwrap();
     assert!(ledger.policy().holds(&one.id()));
     truck.shutdown().await.unwrap();
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_peer_has_brought_stays_in_force_where_something_is_said_here_meanwhile() {
+    let crew = Crew::new().await;
+    let (ledger, mesh) = (&crew.office.inner.ledger, &crew.office.inner.mesh);
+    let before = ledger.policy();
+    let evaluated = || Policy::evaluate(ledger.identity.tenant, &ledger.policy_items().unwrap());
+    let without = evaluated();
+    // A certificate comes into force after the items were read.
+    let relay = crew.device("relay", Role::Relay).await;
+    let id = relay.inner.ledger.device();
+    assert!(!mesh.publish_own(&[], &before, without) && ledger.policy().member(&id).is_some());
+    assert!(mesh.publish_own(&[], &ledger.policy(), evaluated()));
+    assert!(ledger.policy().member(&id).is_some());
+    relay.shutdown().await.unwrap();
     crew.office.shutdown().await.unwrap();
 }
