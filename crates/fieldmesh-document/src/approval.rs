@@ -1,10 +1,9 @@
 //! What people who were asked say of a record: that it is approved, or why it is not.
 //!
 //! It is read from the changes alone. A ruling is a change that does nothing else, and it is about
-//! what it builds on: whatever its author had not seen is not covered by it. Who may rule is no
-//! matter here; [`Rulings::standing`] is told.
+//! what it builds on: whatever its author had not seen is not covered by it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use automerge::legacy::{Key, ObjectId, OpType};
 use automerge::{Change, ROOT, ReadDoc, ScalarValue};
@@ -16,12 +15,7 @@ use crate::guard::{Panicked, guard};
 use crate::{ancestry, edit, keys};
 
 /// The longest reason of a refusal, in characters.
-pub const REASON_MAX: usize = 2_000;
-/// The most rulings of one author that are looked at, the newest ones: each of his knows all that
-/// he made before, unless somebody copied his home.
-const RULINGS_OF_ONE_MAX: usize = 8;
-/// The most rulings of a record that are looked at, the newest ones.
-const RULINGS_MAX: usize = 64;
+pub const REASON_MAX: usize = 500;
 
 /// What somebody says of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,77 +37,42 @@ pub struct Ruling {
     pub at: Moment,
     /// What he says.
     pub answer: Answer,
-    /// The rulings that he knew, by their places in the list.
-    knows: Vec<u16>,
 }
 
-/// Work of one author, and the rulings that cover it, by their places in the list.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Written {
-    author: DeviceId,
-    covered_by: Vec<u16>,
-}
-
-/// Everything that says whether a record is approved, whoever may do that.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Rulings {
-    given: Vec<Ruling>,
-    written: Vec<Written>,
-}
-
-/// What follows from the rulings of those who may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing<'a> {
+/// Where a record stands by the rulings of those who may approve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
     /// All of it is by people who may approve, and nobody has said anything.
     Own,
-    /// Some of it is covered by no ruling.
+    /// Some of it was seen by nobody who may approve.
     Awaiting,
     /// Somebody has approved all of it.
-    Approved(&'a Ruling),
+    Approved,
     /// Somebody has refused it, and nobody who knew of that has said otherwise.
-    Refused(&'a Ruling),
+    Refused,
 }
 
-impl Rulings {
-    /// Of a record that `author` has begun a moment ago.
-    pub fn begun_by(author: DeviceId) -> Self {
-        Self { given: Vec::new(), written: vec![Written { author, covered_by: Vec::new() }] }
+/// Whether a record is approved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Where it stands.
+    pub standing: Standing,
+    /// What was said last by somebody who may, also where something was written since.
+    pub last: Option<Ruling>,
+    /// Whether it counts but for what was seen by nobody who may approve.
+    pub has_stood: bool,
+}
+
+impl Approval {
+    /// Of a record that somebody has begun a moment ago; `may` says whether he may approve it.
+    pub const fn begun(may: bool) -> Self {
+        let standing = if may { Standing::Own } else { Standing::Awaiting };
+        Self { standing, last: None, has_stood: may }
     }
 
-    /// Whether `is_meant` of anybody who has written in the record.
-    pub fn is_work_of(&self, is_meant: impl Fn(&DeviceId) -> bool) -> bool {
-        self.written.iter().any(|written| is_meant(&written.author))
-    }
-
-    /// What follows where `may` says who may approve.
-    ///
-    /// Of people who decide without knowing of each other the one who refuses is heard: what counts
-    /// is what nobody objects to.
-    pub fn standing(&self, may: impl Fn(&DeviceId) -> bool) -> Standing<'_> {
-        let allowed: BTreeMap<u16, &Ruling> =
-            (0..).zip(&self.given).filter(|(_, ruling)| may(&ruling.author)).collect();
-        let is_covered = |written: &Written| {
-            may(&written.author) || written.covered_by.iter().any(|it| allowed.contains_key(it))
-        };
-        if !self.written.iter().all(is_covered) {
-            return Standing::Awaiting;
-        }
-        let known: BTreeSet<u16> =
-            allowed.values().flat_map(|ruling| ruling.knows.iter().copied()).collect();
-        let last = allowed.iter().filter(|(place, _)| !known.contains(place)).map(|(_, it)| *it);
-        let newest = last.max_by_key(|it| (it.answer != Answer::Approved, it.at, it.hash));
-        match newest {
-            None => Standing::Own,
-            Some(ruling) if ruling.answer == Answer::Approved => Standing::Approved(ruling),
-            Some(ruling) => Standing::Refused(ruling),
-        }
-    }
-
-    /// What was said by people of whom `may` says that they may not approve, the newest first.
-    pub fn uncounted(&self, may: impl Fn(&DeviceId) -> bool) -> Vec<&Ruling> {
-        let mut found: Vec<_> = self.given.iter().filter(|ruling| !may(&ruling.author)).collect();
-        found.sort_by_key(|ruling| std::cmp::Reverse((ruling.at, ruling.hash)));
-        found
+    /// Whether the record counts.
+    pub fn counts(&self) -> bool {
+        matches!(self.standing, Standing::Own | Standing::Approved)
     }
 }
 
@@ -136,46 +95,62 @@ impl Document {
         self.change(actor, at, |transaction| edit::force(transaction, keys::APPROVAL, value))
     }
 
-    /// What was said of the record and of what, by the authors of its changes.
+    /// Whether the record is approved, where `authors` wrote its changes and `may` says who may
+    /// approve.
+    ///
+    /// Of people who decide without knowing of each other the one who refuses is heard: what counts
+    /// is what nobody objects to.
     ///
     /// # Errors
     ///
     /// Automerge panicked on the document.
-    pub fn rulings(&self, authors: &BTreeMap<[u8; 32], DeviceId>) -> Result<Rulings, Panicked> {
+    pub fn approval(
+        &self,
+        authors: &BTreeMap<[u8; 32], DeviceId>,
+        may: impl Fn(&DeviceId) -> bool,
+    ) -> Result<Approval, Panicked> {
         let author = |hash: &[u8; 32]| authors.get(hash).copied().unwrap_or_default();
         if let Some(first) = &self.first {
-            return Ok(Rulings::begun_by(author(&first.hash())));
+            return Ok(Approval::begun(may(&author(&first.hash()))));
         }
         guard(|| {
             let (metas, said, remarks) = (self.metas(), self.said(), self.remarks());
-            let is_work = |meta: &&Meta| !remarks.contains(&meta.hash);
             let hashed = by_hash(&metas);
-            let mut given = latest(&said, &hashed, author);
-            let sight = |ruling: &Ruling| {
-                let deps = hashed.get(&ruling.hash).map(|meta| meta.deps.iter().copied());
-                ancestry::closure(deps.into_iter().flatten(), &hashed)
+            let by = |hash: &[u8; 32]| hashed.get(hash).copied();
+            let rulings = || said.keys().filter(|hash| may(&author(hash))).filter_map(by);
+            let seen = ancestry::closure(rulings().flat_map(|it| it.deps.iter().copied()), &hashed);
+            let is_settled = |meta: &&Meta| may(&author(&meta.hash)) || seen.contains(&meta.hash);
+            let work = || metas.iter().filter(|meta| !remarks.contains(&meta.hash));
+            let ruling = |meta: &Meta| {
+                let Meta { hash, at, .. } = *meta;
+                let answer = said.get(&hash).cloned()?;
+                Some(Ruling { hash, author: author(&hash), at, answer })
             };
-            let sights: Vec<BTreeSet<[u8; 32]>> = given.iter().map(sight).collect();
-            let hashes: Vec<[u8; 32]> = given.iter().map(|ruling| ruling.hash).collect();
-            for (ruling, sight) in given.iter_mut().zip(&sights) {
-                let known = (0..).zip(&hashes).filter(|(_, hash)| sight.contains(*hash));
-                ruling.knows = known.map(|(place, _)| place).collect();
-            }
-            let cover = |hash: &[u8; 32]| {
-                let covering = (0..).zip(&sights).filter(|(_, sight)| sight.contains(hash));
-                covering.map(|(place, _)| place).collect()
+            let last = rulings().filter(|meta| !seen.contains(&meta.hash)).filter_map(ruling);
+            let last = last.max_by_key(|it| (it.answer != Answer::Approved, it.at, it.hash));
+            let answer = last.as_ref().map(|it| &it.answer);
+            let standing = match answer {
+                _ if !work().all(|meta| is_settled(&meta)) => Standing::Awaiting,
+                None => Standing::Own,
+                Some(Answer::Approved) => Standing::Approved,
+                Some(Answer::Refused(_)) => Standing::Refused,
             };
-            let written: BTreeSet<Written> = metas
-                .iter()
-                .filter(is_work)
-                .map(|meta| Written { author: author(&meta.hash), covered_by: cover(&meta.hash) })
-                .collect();
-            Rulings { given, written: least(&written) }
+            let is_refused = matches!(answer, Some(Answer::Refused(_)));
+            let has_stood = !is_refused && work().any(|meta| is_settled(&meta));
+            Approval { standing, last, has_stood }
         })
     }
 
-    /// The changes that rule and do nothing else, with what they say. Call it inside [`guard`]
-    /// only.
+    /// The changes that rule and do nothing else, with what they say, whoever says it.
+    ///
+    /// # Errors
+    ///
+    /// Automerge panicked on the document.
+    pub fn rulings(&self) -> Result<BTreeMap<[u8; 32], Answer>, Panicked> {
+        guard(|| self.said())
+    }
+
+    /// The same; call it inside [`guard`] only.
     pub(crate) fn said(&self) -> BTreeMap<[u8; 32], Answer> {
         if !matches!(self.inner().get(ROOT, keys::APPROVAL), Ok(Some(_))) {
             return BTreeMap::new();
@@ -202,45 +177,4 @@ fn answer_of(change: &Change) -> Option<Answer> {
         }
         _ => None,
     }
-}
-
-/// The rulings that no other one of the same author knows: a later one covers what an earlier one
-/// did, and counts if that does.
-fn latest(
-    said: &BTreeMap<[u8; 32], Answer>,
-    hashed: &BTreeMap<[u8; 32], &Meta>,
-    author: impl Fn(&[u8; 32]) -> DeviceId,
-) -> Vec<Ruling> {
-    let mut by_author: BTreeMap<DeviceId, Vec<(Moment, [u8; 32])>> = BTreeMap::new();
-    for hash in said.keys() {
-        let at = hashed.get(hash).map_or(Moment::ZERO, |meta| meta.at);
-        by_author.entry(author(hash)).or_default().push((at, *hash));
-    }
-    let mut given = Vec::new();
-    for (author, mut rulings) in by_author {
-        let known: BTreeSet<[u8; 32]> = rulings
-            .iter()
-            .filter_map(|(_, hash)| hashed.get(hash))
-            .flat_map(|meta| ancestry::closure(meta.deps.iter().copied(), hashed))
-            .collect();
-        rulings.retain(|(_, hash)| !known.contains(hash));
-        rulings.sort_unstable();
-        for (at, hash) in rulings.into_iter().rev().take(RULINGS_OF_ONE_MAX) {
-            let answer = said.get(&hash).cloned().unwrap_or(Answer::Approved);
-            given.push(Ruling { hash, author, at, answer, knows: Vec::new() });
-        }
-    }
-    given.sort_by_key(|ruling| std::cmp::Reverse((ruling.at, ruling.hash)));
-    given.truncate(RULINGS_MAX);
-    given
-}
-
-/// Of each author the work that the fewest rulings cover: where that is covered, all of it is.
-fn least(written: &BTreeSet<Written>) -> Vec<Written> {
-    let is_more = |one: &Written, other: &Written| {
-        let has = |place: &u16| one.covered_by.contains(place);
-        one != other && one.author == other.author && other.covered_by.iter().all(has)
-    };
-    let is_least = |one: &&Written| !written.iter().any(|other| is_more(one, other));
-    written.iter().filter(is_least).cloned().collect()
 }

@@ -28,7 +28,7 @@ mod scalar;
 pub mod view;
 
 pub use actor::actor;
-pub use approval::{Answer, REASON_MAX, Ruling, Rulings, Standing};
+pub use approval::{Answer, Approval, REASON_MAX, Ruling, Standing};
 pub use breach::{BREACHES_MAX, Breach, faults, is_breach_id};
 pub use chunk::{ChunkError, Peeked, peek};
 pub use closing::{CLOSINGS_FIELDS_MAX, CLOSINGS_LOOK_MAX, CLOSINGS_MAX, Closing, Closings};

@@ -512,6 +512,11 @@ impl Policy {
         ItemPlace::after(self.head(signer))
     }
 
+    /// The roles that `device` was ever given, whatever it has become since.
+    pub fn roles_held(&self, device: &DeviceId) -> impl Iterator<Item = Role> + '_ {
+        self.rights.get(device).into_iter().flat_map(|rights| rights.roles.iter().copied())
+    }
+
     /// The version of the role change that counts for `device`; the next one carries one more.
     pub fn role_version(&self, device: &DeviceId) -> u32 {
         self.role_versions.get(device).copied().unwrap_or(0)

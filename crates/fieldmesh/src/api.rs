@@ -28,7 +28,7 @@ mod report;
 mod safety;
 mod schema;
 
-pub use approval::{ApprovalReport, ApprovalState, NewRuling, RulingReport};
+pub use approval::{ApprovalReport, ApprovalState, NewRuling, Ruled, RulingReport};
 pub use ask::{
     CONFLICTS_MAX, Choice, ConflictQuery, Edits, ExportFormat, ExportQuery, ImportOptions,
     InviteOptions, NewRecord, Resolution, RevokeOptions, SyncOptions,

@@ -131,6 +131,7 @@ mod tests {
             conflicts: Vec::new(),
             name: fieldmesh_model::Value::Null,
             made_for: None,
+            approval: None,
         }
     }
 

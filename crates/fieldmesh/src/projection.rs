@@ -44,6 +44,7 @@ use self::damage::Damage;
 pub(crate) use self::gone::{ARRIVALS_KEY, VANISHED_KEY};
 pub(crate) use self::index::{
     field_hash, group_hashes, is_declared, is_indexed, name_hash, number_of, record_time,
+    waiting_prefix,
 };
 use self::notes::Notes;
 pub(crate) use self::notes::{NoteRow, is_superseded, last_mark, read_mark};

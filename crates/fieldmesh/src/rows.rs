@@ -7,7 +7,8 @@ mod fit;
 mod marks;
 
 use fieldmesh_batch::Priority;
-use fieldmesh_document::{Document, Rulings};
+use fieldmesh_document::{Approval, Document, Standing};
+use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{
     BatchId, DeviceId, DocumentId, Epoch, Fields, Moment, Scope, StoreId, UserId, Value,
@@ -17,6 +18,8 @@ use fieldmesh_store::{Direction, KeyRange, Place, Tree, View, ViewError};
 use fieldmesh_trie::Key;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::approval::approval_of;
+use crate::changes::Closure;
 use crate::error::Error;
 
 pub(crate) use self::marks::{ended_of, inbox_id, inbox_items, inbox_key};
@@ -36,9 +39,6 @@ pub(crate) struct DocumentRow {
     pub(crate) arrived: Vec<u64>,
     /// Where in the feed the record stands.
     pub(crate) feed: u64,
-    /// What was said of the record by whoever approves or thinks that he does; none where its
-    /// collection does not ask for that.
-    pub(crate) rulings: Option<Rulings>,
 }
 
 impl DocumentRow {
@@ -51,7 +51,6 @@ impl DocumentRow {
             record: None,
             arrived: Vec::new(),
             feed: 0,
-            rulings: None,
         }
     }
 }
@@ -86,6 +85,8 @@ pub(crate) struct RecordRow {
     pub(crate) name: Value,
     /// The user in whose name a gateway created it.
     pub(crate) made_for: Option<String>,
+    /// Whether it is approved; none where its collection does not ask for that.
+    pub(crate) approval: Option<Approval>,
 }
 
 impl RecordRow {
@@ -104,9 +105,37 @@ impl RecordRow {
             conflicts,
             name: view.name,
             made_for: view.made_for,
+            approval: None,
         };
         fit::fit(&mut row);
         Ok(row)
+    }
+
+    /// The record that `document` holds, made of the changes in `closure`, with where it stands by
+    /// the rulings of those who may approve it.
+    pub(crate) fn judged(
+        document: &Document,
+        closure: &Closure,
+        (policy, schema): (&Policy, &Collection),
+    ) -> Result<Self, Error> {
+        let row = Self::of(document, schema)?;
+        let approval = approval_of(document, closure, (policy, schema), row.created_by)?;
+        Ok(Self { approval, ..row })
+    }
+
+    /// Whether it is in lists and counts: neither deleted nor without an approval that it needs.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.deleted && self.approval.as_ref().is_none_or(Approval::counts)
+    }
+
+    /// Whether it does not count and somebody has to do something about that: approve it, or put it
+    /// right. What never counted and is deleted concerns nobody.
+    pub(crate) fn waits(&self) -> bool {
+        self.approval.as_ref().is_some_and(|approval| match approval.standing {
+            Standing::Own | Standing::Approved => false,
+            Standing::Awaiting => !self.deleted || approval.has_stood,
+            Standing::Refused => !self.deleted,
+        })
     }
 }
 

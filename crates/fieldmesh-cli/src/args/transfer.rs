@@ -76,4 +76,8 @@ pub(crate) struct ExportArgs {
     /// Only records about a time before this.
     #[arg(long, value_name = "TIME", value_parser = times::when)]
     pub(crate) until: Option<Moment>,
+    /// Records that do not count, as nobody has approved them or somebody has refused them, instead
+    /// of the others.
+    #[arg(long)]
+    pub(crate) awaiting: bool,
 }

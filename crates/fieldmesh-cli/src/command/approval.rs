@@ -1,6 +1,6 @@
 //! `approve`
 
-use fieldmesh::api::{NewRuling, Record};
+use fieldmesh::api::{ApprovalState, ListQuery, NewRuling, Record};
 
 use super::Context;
 use super::device::confirm;
@@ -13,21 +13,43 @@ use crate::render;
 
 /// `approve`
 pub(super) async fn approve(context: &Context<'_>, args: &ApproveArgs) -> Result<(), Failure> {
-    if args.expect.is_some() && args.ids.len() > 1 {
+    if args.expect.is_some() && args.ids.len() != 1 {
         let detail = "--expect is for one record; approve each with its own version";
         return Err(problem::usage(detail).into());
     }
     context
         .with_home(async |home| {
-            let looked = looked_at(context, home, args).await?;
-            for (id, version) in looked {
-                let ruling = NewRuling { refuse: args.refuse.clone(), version };
-                let record = home.approve(id, ruling).await?;
-                done(context, &record, if args.refuse.is_some() { "Refused" } else { "Approved" })?;
-            }
-            Ok(())
+            let looked = match (&args.expect, &args.ids[..]) {
+                (Some(version), [id]) => vec![(id.clone(), Some(version.clone()))],
+                _ => looked_at(context, home, args).await?,
+            };
+            decide(context, home, args, looked).await
         })
         .await
+}
+
+/// Writes the answer to every record that still reads as it was looked at, and tells of others.
+async fn decide(
+    context: &Context<'_>,
+    home: &dyn Backend,
+    args: &ApproveArgs,
+    looked: Vec<(String, Option<String>)>,
+) -> Result<(), Failure> {
+    let (is_one, mut failed) = (looked.len() == 1, None);
+    for (id, version) in looked {
+        let ruling = NewRuling { refuse: args.refuse.clone(), version };
+        match home.approve(id.clone(), ruling).await {
+            Ok(record) => {
+                done(context, &record, if args.refuse.is_some() { "Refused" } else { "Approved" })?;
+            }
+            Err(problem) if is_one => return Err(problem.into()),
+            Err(problem) => {
+                context.terminal.complain(&format!("{id}: {}", problem.detail));
+                failed.get_or_insert(problem.class);
+            }
+        }
+    }
+    failed.map_or(Ok(()), |class| Err(Failure::Reported(class)))
 }
 
 /// The records with the versions that whoever decides has seen, once he has said so.
@@ -36,15 +58,13 @@ async fn looked_at(
     home: &dyn Backend,
     args: &ApproveArgs,
 ) -> Result<Vec<(String, Option<String>)>, Failure> {
-    if let (Some(version), [id]) = (&args.expect, &args.ids[..]) {
-        return Ok(vec![(id.clone(), Some(version.clone()))]);
-    }
-    let mut records: Vec<Record> = Vec::with_capacity(args.ids.len());
-    for id in &args.ids {
-        let record = home.show(id.clone()).await?;
-        if records.iter().all(|known| known.id != record.id) {
-            records.push(record);
-        }
+    let records = match &args.all {
+        Some(collection) => waiting(home, args, collection).await?,
+        None => named(home, &args.ids).await?,
+    };
+    if records.is_empty() {
+        context.terminal.say("Nothing waits for your approval.");
+        return Ok(Vec::new());
     }
     // What is not to be decided is told before anybody is asked.
     let is_asked = records.iter().all(|record| record.approval.is_some());
@@ -54,11 +74,42 @@ async fn looked_at(
                           version that was looked at";
             return Err(problem::usage(detail).into());
         }
-        let is_refused = args.refuse.is_some();
-        confirm(
-            context,
-            &render::approval_question(&records, is_refused, context.terminal.style()),
-        )?;
+        let style = context.terminal.style();
+        confirm(context, &render::approval_question(&records, args.refuse.is_some(), style))?;
     }
     Ok(records.into_iter().map(|record| (record.id.to_string(), record.version)).collect())
+}
+
+/// The records of these names, each once.
+async fn named(home: &dyn Backend, ids: &[String]) -> Result<Vec<Record>, Failure> {
+    let mut records: Vec<Record> = Vec::with_capacity(ids.len());
+    for id in ids {
+        let record = home.show(id.clone()).await?;
+        if records.iter().all(|known| known.id != record.id) {
+            records.push(record);
+        }
+    }
+    Ok(records)
+}
+
+/// The records of a collection that wait for this person and fulfil the conditions.
+async fn waiting(
+    home: &dyn Backend,
+    args: &ApproveArgs,
+    collection: &str,
+) -> Result<Vec<Record>, Failure> {
+    let query = ListQuery {
+        collection: collection.to_owned(),
+        filters: args.filters.clone(),
+        since: args.since,
+        until: args.until,
+        awaiting: true,
+        ..ListQuery::default()
+    };
+    let mut records = home.page(query).await?.records;
+    records.retain(|record| {
+        let approval = record.approval.as_ref();
+        approval.is_some_and(|it| it.mine && it.state == ApprovalState::Awaiting)
+    });
+    Ok(records)
 }

@@ -68,6 +68,7 @@ pub(super) async fn export(context: &Context<'_>, args: &ExportArgs) -> Result<(
             filters: args.filters.clone(),
             since: args.since,
             until: args.until,
+            awaiting: args.awaiting,
             ..ListQuery::default()
         },
         also: args.also.clone(),

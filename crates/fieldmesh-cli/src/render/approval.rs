@@ -1,8 +1,11 @@
 //! Whether records count, where their collection asks for approval.
 
-use fieldmesh::api::{ApprovalReport, ApprovalState, Record, RulingReport};
+use fieldmesh::api::{ApprovalReport, ApprovalState, Record, Ruled, RulingReport};
 
 use super::{Style, Tone, counted, one_line, record, records};
+
+/// So many records are shown in full to whoever decides; of more a table has what it can.
+const SHOWN_WHOLE_MAX: usize = 8;
 
 /// Where a record stands, in a word.
 pub(super) fn state(approval: &ApprovalReport) -> (&'static str, Tone) {
@@ -15,44 +18,47 @@ pub(super) fn state(approval: &ApprovalReport) -> (&'static str, Tone) {
     }
 }
 
-/// What there is to say of one record, as lines of its description.
-pub(super) fn lines(approval: &ApprovalReport, style: &Style) -> Vec<(&'static str, String)> {
-    let by = |ruling: &RulingReport| {
+/// What there is to say of one record, as a line of its description.
+pub(super) fn line(approval: &ApprovalReport, style: &Style) -> (&'static str, String) {
+    let said = |ruling: &RulingReport| {
         let who = match &ruling.user {
             Some(user) => one_line(user),
             None => format!("device …{}", ruling.device.short()),
         };
-        format!("{who}, {}", style.time(ruling.at))
-    };
-    let reason = |ruling: &RulingReport| {
-        ruling.reason.as_ref().map(|reason| format!(": {}", one_line(reason))).unwrap_or_default()
+        let (word, reason) = said(ruling.approved, ruling.reason.as_deref());
+        format!("{word} by {who}, {}{reason}", style.time(ruling.at))
     };
     let text = match (&approval.ruling, approval.state) {
-        (_, ApprovalState::Awaiting) if approval.mine => {
-            "awaiting yours; it does not count before that (`fieldmesh approve`)".to_owned()
+        (ruling, ApprovalState::Awaiting) => {
+            let whose =
+                if approval.mine { "awaiting yours (`fieldmesh approve`)" } else { "awaiting" };
+            let since = ruling.as_ref().map(|it| format!("; changed since it was {}", said(it)));
+            format!("{whose}; it does not count{}", since.unwrap_or_default())
         }
-        (_, ApprovalState::Awaiting) => "awaiting; it does not count before that".to_owned(),
-        (Some(ruling), ApprovalState::Refused) => {
-            format!("refused by {}{}; it does not count", by(ruling), reason(ruling))
-        }
-        (Some(ruling), _) => format!("approved by {}", by(ruling)),
-        (None, _) => "not needed: nobody else has written in it".to_owned(),
+        (Some(ruling), ApprovalState::Refused) => format!("{}; it does not count", said(ruling)),
+        (Some(ruling), _) => said(ruling),
+        (None, _) => "not needed: only people who may approve it have written in it".to_owned(),
     };
-    let mut lines = vec![("approval", style.paint(state(approval).1, &text))];
-    for ruling in &approval.uncounted {
-        let what = if ruling.approved { "approved" } else { "refused" };
-        let text =
-            format!("{what} by {}{}, who may not: it is not counted", by(ruling), reason(ruling));
-        lines.push(("not allowed", style.paint(Tone::Doubtful, &text)));
-    }
-    lines
+    ("approval", style.paint(state(approval).1, &text))
+}
+
+/// What a change says of the record, in words.
+pub(super) fn ruled(ruling: &Ruled) -> String {
+    let (word, reason) = said(ruling.approved, ruling.reason.as_deref());
+    let note = if ruling.counts { "" } else { " (whoever says so may not; it is not counted)" };
+    format!("{word} the record{reason}{note}")
+}
+
+fn said(approved: bool, reason: Option<&str>) -> (&'static str, String) {
+    let word = if approved { "approved" } else { "refused" };
+    (word, reason.map(|reason| format!(": {}", one_line(reason))).unwrap_or_default())
 }
 
 /// What somebody is asked who approves or refuses.
 pub(crate) fn approval_question(found: &[Record], is_refused: bool, style: &Style) -> String {
-    let shown = match found {
-        [one] => record(one, style),
-        several => records(several, style),
+    let shown: String = match found {
+        few if few.len() <= SHOWN_WHOLE_MAX => few.iter().map(|it| record(it, style)).collect(),
+        many => records(many, style),
     };
     let what = if is_refused { "Refuse" } else { "Approve" };
     let count = counted(found.len() as u64, "record", "records");

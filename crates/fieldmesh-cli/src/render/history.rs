@@ -2,6 +2,7 @@
 
 use fieldmesh::api::Revision;
 
+use super::approval::ruled;
 use super::record::short_id;
 use super::{Style, Tone, one_line, short_field};
 
@@ -30,6 +31,9 @@ pub(crate) fn history(revisions: &[Revision], style: &Style) -> String {
                 let before = style.value(&change.before);
                 text.push_str(&format!("  {field}: {before} → {after}\n"));
             }
+        }
+        if let Some(ruling) = &revision.ruling {
+            text.push_str(&format!("  {}\n", ruled(ruling)));
         }
         for id in &revision.settled {
             text.push_str(&format!("  settled conflict {}\n", short_id(id)));

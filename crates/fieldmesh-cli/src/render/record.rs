@@ -55,7 +55,7 @@ pub(crate) fn record(record: &Record, style: &Style) -> String {
         about.push(("conflicts", style.paint(Tone::Doubtful, &text)));
     }
     if let Some(approval) = &record.approval {
-        about.extend(approval::lines(approval, style));
+        about.push(approval::line(approval, style));
     }
     if !record.duplicates.is_empty() {
         let ids: Vec<String> =

@@ -90,6 +90,7 @@ pub(crate) fn revisions() -> Vec<Revision> {
         fields,
         settled: Vec::new(),
         overwritten: Vec::new(),
+        ruling: None,
     };
     vec![
         revision(vec![change("data.oilVolume", Json::Null, json!(82.3))], at()),

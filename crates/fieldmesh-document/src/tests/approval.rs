@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Answer, Standing};
+use crate::{Answer, Approval, Standing};
 
 /// Devices 2 and 3 may approve, device 1 may not.
 fn may(author: &DeviceId) -> bool {
@@ -36,17 +36,19 @@ impl Replica {
         self.changes.iter().map(|(hash, bytes)| (*hash, author(bytes))).collect()
     }
 
+    fn approval(&self) -> Approval {
+        self.document().approval(&self.authors(), may).unwrap()
+    }
+
     /// What people are told: a word, and the reason of a refusal.
     fn told(&self) -> String {
-        let rulings = self.document().rulings(&self.authors()).unwrap();
-        match rulings.standing(may) {
-            Standing::Own => "own".to_owned(),
-            Standing::Awaiting => "awaiting".to_owned(),
-            Standing::Approved(_) => "approved".to_owned(),
-            Standing::Refused(ruling) => match &ruling.answer {
-                Answer::Refused(reason) => format!("refused: {reason}"),
-                Answer::Approved => "refused without a word".to_owned(),
-            },
+        let approval = self.approval();
+        match (approval.standing, approval.last.map(|ruling| ruling.answer)) {
+            (Standing::Own, None) => "own".to_owned(),
+            (Standing::Awaiting, _) => "awaiting".to_owned(),
+            (Standing::Approved, Some(Answer::Approved)) => "approved".to_owned(),
+            (Standing::Refused, Some(Answer::Refused(reason))) => format!("refused: {reason}"),
+            other => format!("{other:?} makes no sense"),
         }
     }
 }
@@ -109,10 +111,29 @@ fn what_somebody_says_who_may_not_approve_is_no_approval_and_is_told() {
     one.pull(&two);
     one.refuse(3, "I say so");
     assert_eq!(one.told(), "approved");
-    let rulings = one.document().rulings(&one.authors()).unwrap();
-    let uncounted = rulings.uncounted(may);
-    assert_eq!(uncounted.len(), 1, "the last word of each");
-    assert_eq!((uncounted[0].author, uncounted[0].at), (device(1), at(3)));
+    let all = one.document().rulings().unwrap();
+    assert_eq!(all.len(), 3, "the history has them all the same");
+}
+
+#[test]
+fn what_was_said_last_stays_said_where_something_is_written_since() {
+    let [mut one, mut two, _] = crew();
+    assert!(!one.approval().has_stood, "nobody has seen anything of it");
+    two.refuse(1, "which tank?");
+    one.set(2, OIL, 90);
+    one.pull(&two);
+    assert_eq!(one.told(), "awaiting", "he did not know of the refusal");
+    let refused = Answer::Refused("which tank?".to_owned());
+    assert_eq!(one.approval().last.map(|it| it.answer), Some(refused));
+    assert!(!one.approval().has_stood, "what stood was refused");
+    two.pull(&one);
+    two.approve(3);
+    one.pull(&two);
+    one.delete(4);
+    let approval = one.approval();
+    assert_eq!(approval.standing, Standing::Awaiting, "nobody has seen the deletion");
+    assert_eq!(approval.last.map(|it| it.answer), Some(Answer::Approved));
+    assert!(approval.has_stood, "it counted until then");
 }
 
 #[test]
@@ -124,8 +145,8 @@ fn an_edit_that_also_approves_is_an_edit() {
         crate::edit::write(transaction, entries(), &[0; 16], &Edit::set(OIL, 91))
     });
     assert!(one.keep(change.unwrap()));
-    let rulings = one.document().rulings(&one.authors()).unwrap();
-    assert_eq!(rulings.standing(|_| true), Standing::Own, "nothing was ruled");
+    let approval = one.document().approval(&one.authors(), |_| true).unwrap();
+    assert_eq!(approval, Approval::begun(true), "nothing was ruled");
     assert_eq!(one.document().view(entries()).unwrap().updated_at, at(5));
 }
 
@@ -204,7 +225,6 @@ proptest! {
         order.reverse();
         let other = Document::load(crew[0].id, order).unwrap();
         let authors = crew[0].authors();
-        let rulings = crew[0].document().rulings(&authors).unwrap();
-        prop_assert_eq!(&rulings, &other.rulings(&authors).unwrap());
+        prop_assert_eq!(crew[0].approval(), other.approval(&authors, may).unwrap());
     }
 }

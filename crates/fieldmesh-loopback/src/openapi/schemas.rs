@@ -186,12 +186,8 @@ fn of_records() -> Json {
         ("reason?", text()),
     ]);
     let states = json!({ "type": "string", "enum": ["awaiting", "approved", "refused"] });
-    let approval = object(&[
-        ("state", states),
-        ("mine", flag()),
-        ("ruling?", of("Ruling")),
-        ("uncounted?", list(of("Ruling"))),
-    ]);
+    let approval = object(&[("state", states), ("mine", flag()), ("ruling?", of("Ruling"))]);
+    let ruled = object(&[("approved", flag()), ("reason?", text()), ("counts", flag())]);
     let change = object(&[("field", text()), ("before", any()), ("after", any())]);
     let revision = object(&[
         ("id", text()),
@@ -203,6 +199,7 @@ fn of_records() -> Json {
         ("fields", list(change)),
         ("settled?", list(text())),
         ("overwritten?", list(text())),
+        ("ruling?", ruled),
     ]);
     json!({
         "Record": with_example(record, example_record()),

@@ -1,5 +1,6 @@
 //! Whether a record counts, where its collection asks for approval.
 
+use fieldmesh_document::Answer;
 use fieldmesh_model::{DeviceId, Moment};
 use serde::{Deserialize, Serialize};
 
@@ -24,12 +25,10 @@ pub struct ApprovalReport {
     pub state: ApprovalState,
     /// Whether this person may approve it.
     pub mine: bool,
-    /// What was said last by somebody who may approve.
+    /// What was said last by somebody who may approve; where the record awaits approval, something
+    /// was written since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ruling: Option<RulingReport>,
-    /// What was said by people who may not approve: it does not count.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub uncounted: Vec<RulingReport>,
 }
 
 impl ApprovalReport {
@@ -57,6 +56,29 @@ pub struct RulingReport {
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What a change says that approves a record or refuses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ruled {
+    /// Whether it approves the record.
+    pub approved: bool,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether its author may approve; otherwise nothing follows from it.
+    pub counts: bool,
+}
+
+impl Ruled {
+    pub(crate) fn new(answer: &Answer, counts: bool) -> Self {
+        let reason = match answer {
+            Answer::Approved => None,
+            Answer::Refused(reason) => Some(reason.clone()),
+        };
+        Self { approved: reason.is_none(), reason, counts }
+    }
 }
 
 /// An answer about a record that waits for approval.

@@ -56,6 +56,6 @@ pub enum ChangeKind {
     /// It was here at the cursor. Who has not come to the end of the feed so far may not have been
     /// given it, as it has moved on: put it in place either way.
     Changed,
-    /// It is deleted.
+    /// It is deleted, or does not count because its collection asks for an approval that it lacks.
     Deleted,
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     ApprovalReport, CommentReport, DiscardReport, DiskReport, DuplicateReport, EndReport,
-    KeptReport, Remaking, Safety, SafetyCounts, SightReport,
+    KeptReport, Remaking, Ruled, Safety, SafetyCounts, SightReport,
 };
 
 /// One record as people and programs see it.
@@ -79,6 +79,9 @@ pub struct Revision {
     /// The conflicts that it wrote over without settling them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overwritten: Vec<String>,
+    /// What it says of the record, if it approves or refuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ruling: Option<Ruled>,
 }
 
 /// One field of a revision.

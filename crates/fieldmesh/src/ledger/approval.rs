@@ -1,16 +1,17 @@
 //! Approving records, refusing them, and what people are told of it.
 
 use fieldmesh_document::{Answer, REASON_MAX, Ruling, Standing};
-use fieldmesh_identity::{Policy, SignedSchema};
+use fieldmesh_identity::Policy;
+use fieldmesh_model::DocumentId;
 use fieldmesh_model::schema::Collection;
-use fieldmesh_model::{DeviceId, DocumentId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
-use crate::api::{ApprovalReport, ApprovalState, NewRuling, Record, RulingReport};
-use crate::approval::Approvers;
+use crate::api::{ApprovalReport, ApprovalState, NewRuling, Record, Ruled, RulingReport};
+use crate::approval::may_approve;
 use crate::changes::version as read_as;
 use crate::error::Error;
-use crate::rows::{self, DocumentRow, RecordRow};
+use crate::projection::waiting_prefix;
+use crate::rows::{self, RecordRow};
 use crate::schema;
 
 use super::Ledger;
@@ -30,8 +31,8 @@ impl Ledger {
         let version = read_as(&row.changes);
         let target = Target { id, view, version: Some(new.version.as_ref().unwrap_or(&version)) };
         self.check_target(target)?;
-        self.check_rule(&policy, &schema, &row, &answer)?;
-        if record.deleted {
+        self.check_rule((&policy, &schema), record, &answer)?;
+        if record.deleted && !record.waits() {
             let name = format!("{id} (it is deleted; `restore-record` brings it back)");
             return Err(Error::NotFound { kind: "record", name });
         }
@@ -41,69 +42,65 @@ impl Ledger {
     /// Fails where there is nothing to decide, or this person may not.
     fn check_rule(
         &self,
-        policy: &Policy,
-        schema: &Collection,
-        row: &DocumentRow,
+        (policy, schema): (&Policy, &Collection),
+        record: &RecordRow,
         answer: &Answer,
     ) -> Result<(), Error> {
-        let Some(record) = &row.record else { return Ok(()) };
-        let Some(approvers) = Approvers::of(policy, schema) else {
+        let name = &schema.name;
+        let Some(approval) = record.approval.as_ref().filter(|_| schema.asks_for_approval()) else {
             let reason = format!(
-                "{} records count without approval; a collection asks for it with approve = \
-                 [\"manager\"] in its schema",
-                schema.name
+                "{name} records count without approval; a collection asks for it with approve = \
+                 [\"manager\"] in its schema"
             );
             return Err(Error::Usage { reason });
         };
         self.check(&schema.approve_by, record.created_by, "approve", schema)?;
-        if !approvers.may(&self.device(), record.created_by) {
+        if !may_approve(policy, schema, &self.device(), record.created_by) {
             let reason = "a gateway writes for others and approves nothing; approve it on a device";
             return Err(Error::NotAllowed { reason: reason.into() });
         }
-        let is_done = match approvers.standing(row, record) {
-            Standing::Own | Standing::Approved(_) => *answer == Answer::Approved,
-            Standing::Refused(ruling) => ruling.answer == *answer,
-            Standing::Awaiting => false,
+        let is_same = approval.last.as_ref().is_some_and(|last| last.answer == *answer);
+        let reason = match (answer, approval.standing) {
+            (Answer::Refused(_), _) if record.deleted => format!(
+                "this {name} is deleted, and stays so when that is refused; `restore-record` \
+                 brings it back, then approve it"
+            ),
+            (Answer::Approved, Standing::Own | Standing::Approved) => {
+                format!("this {name} awaits no approval: it counts as it is")
+            }
+            (Answer::Refused(_), Standing::Refused) if is_same => {
+                format!("this {name} was refused for this reason already")
+            }
+            _ => return Ok(()),
         };
-        if is_done {
-            let (name, id) = (&schema.name, read_as(&row.changes));
-            let reason = match answer {
-                Answer::Approved => format!("this {name} awaits no approval: it counts as it is"),
-                Answer::Refused(_) => format!("this {name} was refused for this reason already"),
-            };
-            tracing::debug!(version = %id, "nothing to decide");
-            return Err(Error::Usage { reason });
-        }
-        Ok(())
+        Err(Error::Usage { reason })
     }
 
     /// How many records wait for the approval of this person.
     pub(crate) fn awaiting_count(&self) -> Result<u64, Error> {
         let (policy, me, mut count) = (self.policy(), self.device(), 0);
-        self.each_asked(&policy, |_, _, approvers, row, record| {
-            let is_mine = approvers.may(&me, record.created_by);
-            let waits = matches!(approvers.standing(row, record), Standing::Awaiting);
-            count += u64::from(is_mine && waits);
+        self.each_waiting(&policy, |_, schema, row| {
+            let is_asked =
+                row.approval.as_ref().is_some_and(|it| it.standing == Standing::Awaiting);
+            count += u64::from(is_asked && may_approve(&policy, schema, &me, row.created_by));
         })?;
         Ok(count)
     }
 
-    /// Hands every record that is not deleted, of the collections that ask for approval, to `look`.
-    pub(super) fn each_asked(
+    /// Hands every record to `look` that does not count and waits for somebody.
+    pub(super) fn each_waiting(
         &self,
         policy: &Policy,
-        mut look: impl FnMut(DocumentId, &Collection, &Approvers, &DocumentRow, &RecordRow),
+        mut look: impl FnMut(DocumentId, &Collection, &RecordRow),
     ) -> Result<(), Error> {
-        for number in policy.schemas().map(SignedSchema::number) {
-            let schema = schema::numbered(policy, number);
-            let Some(approvers) = Approvers::of(policy, &schema) else { continue };
-            let range = KeyRange::prefix(&rows::own_prefix(number));
-            for key in rows::keys(self.view(), Tree::Meta, range, Direction::Ascending) {
+        for schema in schema::defined(policy).filter(|schema| schema.asks_for_approval()) {
+            let range = KeyRange::prefix(&waiting_prefix(&self.store, schema.number));
+            for key in rows::keys(self.view(), Tree::Index, range, Direction::Ascending) {
                 let Some(id) = rows::indexed_id(&key?) else { continue };
-                let Some(mut row) = self.row(id)? else { continue };
-                let Some(record) = row.record.take() else { continue };
-                if !record.deleted && row.scope.collection == number && !policy.is_purged(&id) {
-                    look(id, &schema, &approvers, &row, &record);
+                let record = self.row(id)?.and_then(|row| row.record);
+                let Some(record) = record.filter(RecordRow::waits) else { continue };
+                if !policy.is_purged(&id) {
+                    look(id, &schema, &record);
                 }
             }
         }
@@ -111,42 +108,34 @@ impl Ledger {
     }
 
     /// Where a record stands, as people see it; nothing where its collection does not ask.
-    pub(super) fn approval(
+    pub(super) fn approval_report(
         &self,
-        policy: &Policy,
-        approvers: Option<&Approvers>,
-        row: &DocumentRow,
+        schema: &Collection,
         record: &RecordRow,
     ) -> Option<ApprovalReport> {
-        let approvers = approvers?;
-        let may = |device: &DeviceId| approvers.may(device, record.created_by);
-        let (state, ruling) = match approvers.standing(row, record) {
-            Standing::Own => (ApprovalState::Approved, None),
-            Standing::Awaiting => (ApprovalState::Awaiting, None),
-            Standing::Approved(ruling) => (ApprovalState::Approved, Some(ruling)),
-            Standing::Refused(ruling) => (ApprovalState::Refused, Some(ruling)),
+        let approval = record.approval.as_ref()?;
+        let policy = self.policy();
+        let state = match approval.standing {
+            Standing::Own | Standing::Approved => ApprovalState::Approved,
+            Standing::Awaiting => ApprovalState::Awaiting,
+            Standing::Refused => ApprovalState::Refused,
         };
-        let uncounted = row.rulings.iter().flat_map(|rulings| rulings.uncounted(may));
         Some(ApprovalReport {
             state,
-            mine: may(&self.device()),
-            ruling: ruling.map(|ruling| report(policy, ruling)),
-            uncounted: uncounted.map(|ruling| report(policy, ruling)).collect(),
+            mine: self.check(&schema.approve_by, record.created_by, "approve", schema).is_ok(),
+            ruling: approval.last.as_ref().map(|ruling| report(&policy, ruling)),
         })
     }
 }
 
 fn report(policy: &Policy, ruling: &Ruling) -> RulingReport {
-    let reason = match &ruling.answer {
-        Answer::Approved => None,
-        Answer::Refused(reason) => Some(reason.clone()),
-    };
+    let Ruled { approved, reason, .. } = Ruled::new(&ruling.answer, true);
     RulingReport {
         change: hex(&ruling.hash),
         user: policy.known(&ruling.author).map(person),
         device: ruling.author,
         at: ruling.at,
-        approved: reason.is_none(),
+        approved,
         reason,
     }
 }

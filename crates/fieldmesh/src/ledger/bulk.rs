@@ -41,7 +41,9 @@ impl Ledger {
             return Err(Error::Usage { reason: reason.into() });
         }
         let (plan, found) = self.planned(&bulk.list, |plan| self.find(plan, None))?;
-        let (schema, found) = (&*plan.schema, found.records);
+        let (schema, mut found) = (&*plan.schema, found.records);
+        // Of what awaits approval some is deleted.
+        found.retain(|(_, _, record)| !record.deleted);
         let edits = self.read_edits(schema, &bulk.edits)?;
         if found.len() > RECORDS_MAX {
             let count = found.len();

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use fieldmesh_document::{CreateRecord, Document, Rulings, identify};
+use fieldmesh_document::{Approval, CreateRecord, Document, identify};
 use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::validate;
 use fieldmesh_model::{DocumentId, Fields, Moment, Role, Scope, Value, input};
 use serde_json::Value as Json;
 
 use crate::api::{NewRecord, Record, Safety};
+use crate::approval::may_approve;
 use crate::author::{Unsealed, priority_of};
 use crate::changes::Closure;
 use crate::clock;
 use crate::error::Error;
-use crate::rows::{DocumentRow, RecordRow};
+use crate::rows::RecordRow;
 
 use super::Ledger;
 use super::names::ViewReferences;
@@ -102,16 +103,16 @@ impl Ledger {
             self.check_not_let_go(ready.id)?;
         }
         self.check_view(view)?;
-        let (record, pending) = self.start(&ready)?;
+        let (mut record, pending) = self.start(&ready)?;
         // While the disk works.
-        let mut names = Names::default();
-        let rulings = schema.asks_for_approval().then(|| Rulings::begun_by(self.device()));
-        let row = DocumentRow { rulings, ..DocumentRow::new(ready.scope) };
-        let approval = names.approval(self, &schema, &row, &record);
-        let record = self.to_record(ready.id, &schema, record, &mut names);
+        record.approval = schema.asks_for_approval().then(|| {
+            let created_by = record.created_by;
+            Approval::begun(may_approve(&self.policy(), &schema, &self.device(), created_by))
+        });
+        let record = self.to_record(ready.id, &schema, record, &mut Names::default());
         let version = Some(Closure::default().version(Some(pending.change())));
         self.finish(pending)?;
-        Ok(Record { safe: Some(Safety::Here), version, approval, ..record })
+        Ok(Record { safe: Some(Safety::Here), version, ..record })
     }
 
     /// The fields that the input means, not yet checked.

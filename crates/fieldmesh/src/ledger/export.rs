@@ -158,8 +158,7 @@ impl Ledger {
         let Some(mut row) = self.row_in(Some(kept), id)? else { return Ok(None) };
         let Some(record) = row.record.take() else { return Ok(None) };
         let schema = self.schema(row.scope.collection);
-        let approval = names.approval(self, &schema, &row, &record);
-        Ok(Some(Record { approval, ..self.to_record(id, &schema, record, names) }))
+        Ok(Some(self.to_record(id, &schema, record, names)))
     }
 }
 

@@ -264,7 +264,7 @@ impl Ledger {
         };
         let Some(record) = &row.record else { return Ok(None) };
         let first = row.arrived.iter().min().copied().unwrap_or(row.feed);
-        let kind = match (record.deleted, first > after.position) {
+        let kind = match (!record.is_live(), first > after.position) {
             (true, _) => ChangeKind::Deleted,
             (false, true) => ChangeKind::Created,
             (false, false) => ChangeKind::Changed,

@@ -102,9 +102,7 @@ impl Ledger {
             let record = row.record.take()?;
             let schema = self.schema(row.scope.collection);
             let (safe, version) = (Some(self.safety(&row)), Some(version(&row.changes)));
-            let approval = names.approval(self, &schema, &row, &record);
-            let record = self.to_record(id, &schema, record, &mut names);
-            Some(Record { safe, version, approval, ..record })
+            Some(Record { safe, version, ..self.to_record(id, &schema, record, &mut names) })
         };
         let event = |change| match change {
             Change::Added(id, row) => read(id, row).map(LiveEvent::Added),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
-use fieldmesh_document::{Answer, Standing};
+use fieldmesh_document::Answer;
 use fieldmesh_identity::Policy;
 use fieldmesh_model::{DeviceId, DocumentId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
@@ -214,14 +214,14 @@ impl Ledger {
     /// Records with work of this person that somebody else has refused to approve.
     fn declined(&self, policy: &Policy, names: &mut Names) -> Result<Vec<Notice>, Error> {
         let mut found = Vec::new();
-        self.each_asked(policy, |id, schema, approvers, row, record| {
-            let Standing::Refused(ruling) = approvers.standing(row, record) else { return };
-            let is_own = |device: &DeviceId| self.is_own(policy, device);
-            let wrote = row.rulings.as_ref().is_some_and(|rulings| rulings.is_work_of(is_own));
-            if !wrote || is_own(&ruling.author) {
+        self.each_waiting(policy, |id, schema, record| {
+            let Some(ruling) = record.approval.as_ref().and_then(|it| it.last.as_ref()) else {
+                return;
+            };
+            let Answer::Refused(reason) = &ruling.answer else { return };
+            if self.is_own(policy, &ruling.author) || !self.is_work_of_mine(policy, id) {
                 return;
             }
-            let Answer::Refused(reason) = &ruling.answer else { return };
             let name = names.of_unshown(self, schema, record).unwrap_or_else(|| id.short());
             found.push(Notice {
                 id: notice_id(NoticeKind::Declined, &hex(&ruling.hash)),
@@ -240,6 +240,12 @@ impl Ledger {
             });
         })?;
         Ok(found)
+    }
+
+    /// Whether this person has written in a record; what cannot be read says nothing.
+    fn is_work_of_mine(&self, policy: &Policy, id: DocumentId) -> bool {
+        let authors = self.row(id).ok().flatten().and_then(|row| self.authors(&row).ok());
+        authors.is_some_and(|authors| authors.values().any(|device| self.is_own(policy, device)))
     }
 }
 

@@ -187,9 +187,8 @@ impl Ledger {
             .zip(safeties.zip(versions))
             .map(|((id, row, record), (safety, version))| {
                 let schema = self.schema(row.scope.collection);
-                let approval = names.approval(self, &schema, &row, &record);
                 let record = self.to_record(id, &schema, record, &mut names);
-                Record { safe: Some(safety), version: Some(version), approval, ..record }
+                Record { safe: Some(safety), version: Some(version), ..record }
             })
             .collect()
     }
@@ -223,6 +222,7 @@ impl Ledger {
             true => self.alike_to(id, schema, &record).unwrap_or_default(),
             false => Default::default(),
         };
+        let approval = self.approval_report(schema, &record);
         Record {
             id,
             collection: schema.name.clone(),
@@ -247,7 +247,7 @@ impl Ledger {
                 .chain(items.iter().cloned())
                 .collect(),
             duplicates,
-            approval: None,
+            approval,
             remaking: None,
         }
     }

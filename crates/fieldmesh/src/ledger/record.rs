@@ -9,8 +9,8 @@ use fieldmesh_model::validate::validate_edit;
 use fieldmesh_model::{DocumentId, Edit, Moment, UserId, Value, input};
 use serde_json::Value as Json;
 
-use crate::api::{Edits, FieldChange, Record, Revision, Safety};
-use crate::approval::rulings_of;
+use crate::api::{Edits, FieldChange, Record, Revision, Ruled, Safety};
+use crate::approval::may_approve;
 use crate::author::{Unsealed, priority_of};
 use crate::changes::version;
 use crate::clock;
@@ -66,9 +66,7 @@ impl Ledger {
         let record = row.record.take().ok_or_else(not_found)?;
         let schema = schema::numbered(&policy, row.scope.collection);
         let (safe, version) = (Some(self.safety(&row)), Some(version(&row.changes)));
-        let mut names = Names::default();
-        let approval = names.approval(self, &schema, &row, &record);
-        Ok(Record { safe, version, approval, ..self.to_record(id, &schema, record, &mut names) })
+        Ok(Record { safe, version, ..self.to_record(id, &schema, record, &mut Names::default()) })
     }
 
     /// The record of a collection that `name` means.
@@ -162,6 +160,13 @@ impl Ledger {
         let schema = self.schema(row.scope.collection);
         let history = document.history(&schema).map_err(|error| Error::store(&error))?;
         let ended = rows::ended_of(&document, &schema);
+        let rulings = document.rulings().map_err(|error| Error::store(&error))?;
+        let created_by = row.record.as_ref().map(|record| record.created_by).unwrap_or_default();
+        let ruled = |hash: [u8; 32]| {
+            let device = authors.get(&hash)?;
+            let counts = may_approve(&policy, &schema, device, created_by);
+            rulings.get(&hash).map(|answer| Ruled::new(answer, counts))
+        };
         let ended_by = |hash: [u8; 32], is_settled: bool| {
             let ended = ended.iter().filter(|it| it.hash == hash && it.is_settled == is_settled);
             ended.map(|it| it.item.to_string()).collect()
@@ -178,6 +183,7 @@ impl Ledger {
                 user: member.map(person),
                 settled: ended_by(revision.hash, true),
                 overwritten: ended_by(revision.hash, false),
+                ruling: ruled(revision.hash),
                 fields: revision
                     .fields
                     .into_iter()
@@ -291,11 +297,11 @@ impl Ledger {
         write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
     ) -> Result<Record, Error> {
         let id = target.id;
-        let (record, row, version, pending) = {
+        let (record, version, pending) = {
             let desk: &mut Desk = &mut self.desk();
             let row = self.row(id)?;
             let mut closure = self.closure(desk, id)?;
-            let Some(mut row) = row.filter(|_| !closure.is_empty()) else {
+            let Some(row) = row.filter(|_| !closure.is_empty()) else {
                 return Err(self.no_record(id));
             };
             self.check_view(target.view)?;
@@ -304,27 +310,29 @@ impl Ledger {
             if target.version.is_some_and(|read| read != version) {
                 return Err(Error::Stale { id, version });
             }
-            let mut document = closure.document(id, &self.policy())?;
+            let policy = self.policy();
+            let mut document = closure.document(id, &policy)?;
             self.check_held(row.scope)?;
             let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));
             let written = write(&mut document, actor, at)
                 .map_err(|error| Error::fault("", error.to_string()))?;
-            let record = RecordRow::of(&document, schema)?;
+            if let Some(change) = &written {
+                version = closure.version(Some(change));
+                if schema.asks_for_approval() {
+                    closure.add(change, self.device());
+                }
+            }
+            let record = RecordRow::judged(&document, &closure, (&policy, schema))?;
             let priority = priority_of(schema, &record.fields);
             let pending = match written {
                 Some(change) => {
-                    version = closure.version(Some(&change));
-                    if schema.asks_for_approval() {
-                        closure.add(&change, self.device());
-                        row.rulings = rulings_of(&document, &closure, schema)?;
-                    }
                     self.note_made(desk, row.scope, &document, &record);
                     let unsealed = Unsealed { document: id, at, priority, change };
                     Some(self.submit(desk, row.scope, unsealed)?)
                 }
                 None => None,
             };
-            (record, row, version, pending)
+            (record, version, pending)
         };
         let safe = match pending {
             Some(pending) => {
@@ -333,10 +341,8 @@ impl Ledger {
             }
             None => self.safety_of(id)?,
         };
-        let mut names = Names::default();
-        let approval = names.approval(self, schema, &row, &record);
-        let record = self.to_record(id, schema, record, &mut names);
-        Ok(Record { safe: Some(safe), version: Some(version), approval, ..record })
+        let record = self.to_record(id, schema, record, &mut Names::default());
+        Ok(Record { safe: Some(safe), version: Some(version), ..record })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::api::Record;
 use crate::clock;
 use crate::error::Error;
 use crate::rows::RecordRow;
+use crate::schema;
 
 use super::{Ledger, Names};
 
@@ -19,10 +20,11 @@ impl Ledger {
         if closure.is_empty() {
             return Err(not_found());
         }
-        let schema = self.schema(row.scope.collection);
-        match closure.document_at(id, &self.policy(), at)? {
+        let policy = self.policy();
+        let schema = schema::numbered(&policy, row.scope.collection);
+        match closure.document_at(id, &policy, at)? {
             Some(document) => {
-                let record = RecordRow::of(&document, &schema)?;
+                let record = RecordRow::judged(&document, &closure, (&policy, &schema))?;
                 Ok(self.to_record(id, &schema, record, &mut Names::default()))
             }
             None => Err(Error::NotFound {

@@ -11,7 +11,6 @@ use fieldmesh_model::{BatchId, DocumentId};
 use fieldmesh_store::{BadFrame, Direction, KeyRange, Place, Tree};
 
 use crate::api::VerifyReport;
-use crate::approval::rulings_of;
 use crate::changes::Closure;
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
@@ -155,9 +154,8 @@ impl Ledger {
     ) -> Result<bool, Error> {
         let closure = Closure::read(&self.store, &row.changes, self.device())?;
         let document = closure.document(id, policy)?;
-        let rebuilt = RecordRow::of(&document, schema)?;
-        let rulings = rulings_of(&document, &closure, schema)?;
-        Ok(Some(&rebuilt) == row.record.as_ref() && rulings == row.rulings)
+        let rebuilt = RecordRow::judged(&document, &closure, (policy, schema))?;
+        Ok(Some(&rebuilt) == row.record.as_ref())
     }
 
     /// What is wrong with a record that did not look right: policy may have gone on since this

@@ -320,6 +320,7 @@ impl Projection<'_> {
     }
 }
 
+// What does not count is no duplicate of what does.
 fn is_deleted(row: &DocumentRow) -> bool {
-    row.record.as_ref().is_some_and(|record| record.deleted)
+    row.record.as_ref().is_some_and(|record| !record.is_live())
 }

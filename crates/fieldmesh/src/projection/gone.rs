@@ -133,7 +133,7 @@ impl Projection<'_> {
         let (store, record) = (self.sources.store, row.record.as_ref());
         index::update((&schema, record), (&schema, None), id, store, &mut self.writes);
         self.note_alike(id, Moved::of(store, (&schema, record), (&schema, None)));
-        if record.is_some_and(|record| !record.deleted) {
+        if record.is_some_and(|record| record.is_live()) {
             *self.counts.entry(collection).or_default() -= 1;
         }
         if record.is_some() {

@@ -96,7 +96,21 @@ pub(super) fn keys(
         .map(|(key, value)| rows::value_key(field_hash(store, schema.number, key, value), time, id))
         .chain([rows::time_key(schema.number, time, id)])
         .chain(gateway_keys(schema, id, store, record))
+        .chain(
+            record.waits().then(|| rows::value_key(waiting_hash(store, schema.number), time, id)),
+        )
         .collect()
+}
+
+/// What the records of a collection are found by that do not count and wait for somebody. No field
+/// of a record begins with an underscore.
+fn waiting_hash(store: &Store, number: u16) -> [u8; 16] {
+    field_hash(store, number, "_awaiting", &Value::Bool(true))
+}
+
+/// The beginning of the keys of those records in [`Tree::Index`], in the order of their times.
+pub(crate) fn waiting_prefix(store: &Store, number: u16) -> Vec<u8> {
+    rows::value_prefix(waiting_hash(store, number))
 }
 
 /// Moves the record to where it stands in the feed.

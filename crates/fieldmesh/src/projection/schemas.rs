@@ -14,6 +14,7 @@ use fieldmesh_model::schema::{Collection, Field};
 use fieldmesh_store::{Direction, KeyRange, Tree, View, WriteSet};
 use serde::{Deserialize, Serialize};
 
+use crate::approval;
 use crate::error::Error;
 use crate::rows::{self, DocumentRow};
 use crate::schema;
@@ -186,9 +187,11 @@ fn stored(view: &View, number: u16, reading: Reading) -> Result<Arc<Collection>,
     })))
 }
 
-/// What this program reads in the definition by which records of the collection are shown.
+/// What this program reads in the definition by which records of the collection are shown, and in
+/// who may approve them.
 fn reading_of(policy: &Policy, number: u16) -> Option<Reading> {
-    policy.readable_schema(number).and_then(SignedSchema::reading)
+    let signed = policy.readable_schema(number)?;
+    Some(approval::reading_of(policy, signed.collection()?, signed.reading()?))
 }
 
 /// What the view says of how the rows of a collection stand: it changes whenever they are read
@@ -279,7 +282,9 @@ fn again(old: &Collection, new: &Collection) -> Again {
         resolve_by: Vec::new(),
         ..schema.clone()
     };
-    if reads(old) == reads(new) { Again::Found } else { Again::Read }
+    // Who may approve is no part of the definition.
+    let is_same = reads(old) == reads(new) && !new.asks_for_approval();
+    if is_same { Again::Found } else { Again::Read }
 }
 
 impl Projection<'_> {

@@ -117,7 +117,7 @@ impl Done {
             index::update(before, (read_by, after), id, sources.store, &mut writes);
         }
         index::update_feed(id, stood, row, &mut writes);
-        let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(|row| !row.deleted));
+        let live = |record: Option<&RecordRow>| i64::from(record.is_some_and(RecordRow::is_live));
         let growth = live(after) - live(before.1);
         let has_vanished = before.1.is_some() && after.is_none();
         let (refused, twins, moved, counting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -209,7 +209,6 @@ pub(super) fn apply(
     let row: Option<DocumentRow> = rows::find(view, Tree::Document, id.as_bytes())?;
     let mut row = row.unwrap_or_else(|| DocumentRow::new(work.scope));
     let (known, known_changes) = (row.record.clone(), row.changes.len());
-    let known_rulings = row.rulings.clone();
     let schema = schemas.before(row.scope.collection, &id);
     let before = (&*schema, known.as_ref());
     let stood = before.1.map(|_| (row.scope.collection, row.feed));
@@ -262,8 +261,7 @@ pub(super) fn apply(
     let after = schemas.after(row.scope.collection, &id);
     // To whoever reads the feed a record of another collection is another record.
     let is_renamed = read_anew != Again::Nothing && after.name != before.0.name;
-    let is_ruled = row.rulings != known_rulings;
-    let is_changed = row.record.as_ref() != before.1 || is_renamed || is_ruled;
+    let is_changed = row.record.as_ref() != before.1 || is_renamed;
     arrived.settle(&mut row, is_changed, end);
     if is_remade {
         // Nothing of what was said before is left.

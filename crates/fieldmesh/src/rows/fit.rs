@@ -72,6 +72,7 @@ mod tests {
             conflicts,
             name: Value::Null,
             made_for: None,
+            approval: None,
         }
     }
 

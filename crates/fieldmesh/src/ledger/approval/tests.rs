@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use fieldmesh_identity::{Item, RoleChange, Statement};
 use fieldmesh_model::Role;
 
 use crate::api::{
-    ApprovalState, Edits, ExportQuery, InviteOptions, ListQuery, NewRecord, NewRuling, NoticeKind,
-    Record, SchemaOptions, SchemaStep, SyncOptions, SyncResult,
+    ApprovalState, ChangeKind, ChangesQuery, Edits, ExportQuery, InviteOptions, ListQuery,
+    LiveEvent, NewRecord, NewRuling, NoticeKind, Record, SchemaOptions, SchemaStep, SyncOptions,
+    SyncResult,
 };
-use crate::{Error, Node, TenantOptions};
+use crate::{Error, LiveQuery, Node, TenantOptions, clock};
 
 const ROUND: &str = include_str!("../../../../../examples/pump_round.toml");
 
@@ -160,10 +162,11 @@ async fn what_is_refused_is_put_right_and_waits_again() {
     assert_eq!((&told[0].reason, told[0].name.as_str()), (&reason, "P-1"));
     assert_eq!(crew.office.notices(true).await.unwrap(), [], "who refused it knows");
     edit(&crew.truck, "P-1", "pressure=3").await;
-    assert_eq!(crew.truck.notices(true).await.unwrap(), [], "its cause is gone");
+    assert_eq!(crew.truck.notices(false).await.unwrap(), told, "nobody has approved it so far");
     assert_eq!(crew.truck.status().await.unwrap().awaiting, Some(0), "not for his");
     crew.sync(&crew.truck).await;
-    assert_eq!(shown(&crew.office, "P-1").await, (ApprovalState::Awaiting, None));
+    // Whoever decides now sees what was said before.
+    assert_eq!(shown(&crew.office, "P-1").await, (ApprovalState::Awaiting, reason));
     assert_eq!(crew.office.status().await.unwrap().awaiting, Some(1));
     // He looked at it before it changed once more.
     let version = crew.office.show("P-1").await.unwrap().version;
@@ -175,6 +178,12 @@ async fn what_is_refused_is_put_right_and_waits_again() {
     assert!(tags(&crew.office, false).await.is_empty());
     crew.office.approve("P-1", NewRuling::default()).await.unwrap();
     assert_eq!(tags(&crew.office, false).await, ["P-1"]);
+    crew.sync(&crew.truck).await;
+    assert_eq!(crew.truck.notices(true).await.unwrap(), [], "its cause is gone");
+    let history = crew.truck.history("P-1").await.unwrap();
+    let said: Vec<_> = history.into_iter().filter_map(|revision| revision.ruling).collect();
+    let words: Vec<_> = said.iter().map(|it| (it.approved, it.counts, it.reason.clone())).collect();
+    assert_eq!(words, [(false, true, told[0].reason.clone()), (true, true, None)]);
     crew.truck.shutdown().await.unwrap();
     crew.office.shutdown().await.unwrap();
 }
@@ -188,7 +197,7 @@ async fn what_cannot_be_decided_is_told_in_words() {
         async |node: &Node, ruling| node.approve("P-1", ruling).await.unwrap_err().to_string();
     let text = told(&crew.truck, NewRuling::default()).await;
     assert!(text.contains("role operator may not approve this pump_round; manager may"), "{text}");
-    for reason in ["", "  ", "a\u{1b}[31mb", &"x".repeat(2_001)] {
+    for reason in ["", "  ", "a\u{1b}[31mb", &"x".repeat(501)] {
         let text = told(&crew.office, refusal(reason)).await;
         assert!(text.contains("a reason"), "{text}");
     }
@@ -236,4 +245,104 @@ async fn a_collection_begins_and_ends_to_ask_and_all_its_records_follow() {
     }
     crew.truck.shutdown().await.unwrap();
     crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_of_what_counts_waits_for_whoever_approves_and_is_approved_or_taken_back() {
+    let crew = Crew::new().await;
+    for tag in ["P-1", "P-2", "P-3"] {
+        round(&crew.truck, tag).await;
+    }
+    crew.sync(&crew.truck).await;
+    for tag in ["P-1", "P-2"] {
+        crew.office.approve(tag, NewRuling::default()).await.unwrap();
+    }
+    crew.sync(&crew.truck).await;
+    let mut ids = Vec::new();
+    for tag in ["P-1", "P-2", "P-3"] {
+        ids.push(crew.truck.delete(tag).await.unwrap().id.to_string());
+    }
+    crew.sync(&crew.truck).await;
+    // What never counted concerns nobody.
+    assert_eq!(tags(&crew.office, true).await, ["P-1", "P-2"]);
+    assert_eq!(crew.office.status().await.unwrap().awaiting, Some(2));
+    let refused = crew.office.approve(&ids[1], refusal("we need it")).await.unwrap_err();
+    assert!(refused.to_string().contains("`restore-record` brings it back"), "{refused}");
+    crew.office.approve(&ids[0], NewRuling::default()).await.unwrap();
+    crew.office.restore(&ids[1]).await.unwrap();
+    assert_eq!(tags(&crew.office, true).await, ["P-2"]);
+    crew.office.approve(&ids[1], NewRuling::default()).await.unwrap();
+    assert!(tags(&crew.office, true).await.is_empty());
+    assert_eq!(tags(&crew.office, false).await, ["P-2"]);
+    crew.truck.shutdown().await.unwrap();
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_records_hears_that_they_count_and_that_they_count_no_more() {
+    let crew = Crew::new().await;
+    let mut counting = follow(&crew.office, false).await;
+    let mut waiting = follow(&crew.office, true).await;
+    round(&crew.truck, "P-1").await;
+    crew.sync(&crew.truck).await;
+    let before = clock::now();
+    let LiveEvent::Added(record) = waiting.next().await.unwrap().unwrap() else { panic!() };
+    assert_eq!(state(&record), ApprovalState::Awaiting);
+    let asked = ChangesQuery { collection: Some("pump_round".into()), ..ChangesQuery::default() };
+    let page = crew.office.changes(asked.clone()).await.unwrap();
+    assert_eq!(page.changes[0].kind, ChangeKind::Deleted, "it is not among those that count");
+    crew.office.approve("P-1", NewRuling::default()).await.unwrap();
+    let LiveEvent::Added(record) = counting.next().await.unwrap().unwrap() else { panic!() };
+    assert_eq!(state(&record), ApprovalState::Approved);
+    assert_eq!(waiting.next().await.unwrap().unwrap(), LiveEvent::Removed(record.id));
+    let after = ChangesQuery { after: Some(page.next), ..asked };
+    let kinds: Vec<_> = crew.office.changes(after).await.unwrap().changes;
+    assert_eq!((kinds.len(), kinds[0].kind), (1, ChangeKind::Changed));
+    let then = crew.office.show_at("P-1", before).await.unwrap();
+    assert_eq!(state(&then), ApprovalState::Awaiting, "nobody had approved it by then");
+    edit(&crew.truck, "P-1", "pressure=3").await;
+    crew.sync(&crew.truck).await;
+    assert_eq!(counting.next().await.unwrap().unwrap(), LiveEvent::Removed(record.id));
+    let LiveEvent::Added(_) = waiting.next().await.unwrap().unwrap() else { panic!() };
+    crew.truck.shutdown().await.unwrap();
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_becomes_a_manager_approves_what_he_wrote_and_what_he_approved_stays_so() {
+    let crew = Crew::new().await;
+    round(&crew.truck, "P-1").await;
+    crew.sync(&crew.truck).await;
+    let mut counting = follow(&crew.office, false).await;
+    promote(&crew, Role::Manager, 1);
+    let told = match counting.next().await.unwrap().unwrap() {
+        LiveEvent::Resync(records) => records,
+        LiveEvent::Added(record) => vec![record],
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((told.len(), &told[0].fields["pumpTag"]), (1, &"P-1".into()));
+    promote(&crew, Role::Operator, 2);
+    assert_eq!(tags(&crew.office, false).await, ["P-1"]);
+    assert!(crew.office.verify().await.unwrap().faults.is_empty());
+    crew.truck.shutdown().await.unwrap();
+    crew.office.shutdown().await.unwrap();
+}
+
+/// A live query that has said that there is nothing so far.
+async fn follow(node: &Node, awaiting: bool) -> LiveQuery {
+    let mut live = node.subscribe(query(awaiting)).await.unwrap();
+    assert_eq!(live.next().await.unwrap().unwrap(), LiveEvent::Present(Vec::new()));
+    live
+}
+
+/// The office gives the truck another role.
+fn promote(crew: &Crew, role: Role, version: u32) {
+    let (office, device) = (crew.office.ledger(), crew.truck.ledger().device());
+    let cut = office.policy().head(device.as_bytes());
+    let change = Statement::Role(RoleChange { device, version, role, cut });
+    let keys = office.identity.keys();
+    let place = office.policy().next_place(&keys.public_key());
+    let item = Item::sign(&keys, office.identity.tenant, place, &change).unwrap();
+    office.add_item(&item).unwrap();
+    assert_eq!(office.policy().member(&device).unwrap().role, role);
 }

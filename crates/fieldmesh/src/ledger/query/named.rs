@@ -1,50 +1,23 @@
 //! What people call the records that records refer to.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::{Collection, Kind};
 use fieldmesh_model::{DocumentId, Fields};
 use serde_json::{Map, Value as Json};
 
-use crate::api::ApprovalReport;
-use crate::approval::Approvers;
 use crate::ledger::Ledger;
 use crate::ledger::names::record_name;
-use crate::rows::{DocumentRow, RecordRow};
+use crate::rows::RecordRow;
 
-/// Names of referred records and who may approve them, looked up once each.
+/// Names of referred records, looked up once each.
 #[derive(Default)]
-pub(crate) struct Names(
-    BTreeMap<DocumentId, Option<String>>,
-    Option<bool>,
-    BTreeMap<u16, (Arc<Policy>, Option<Approvers>)>,
-);
+pub(crate) struct Names(BTreeMap<DocumentId, Option<String>>, Option<bool>);
 
 impl Names {
     /// Whether any records are alike, looked up once.
     pub(super) fn any_alike(&mut self, ledger: &Ledger) -> bool {
         *self.1.get_or_insert_with(|| ledger.any_alike().unwrap_or(false))
-    }
-
-    /// Where a record stands, as people see it; nothing where its collection does not ask.
-    pub(in crate::ledger) fn approval(
-        &mut self,
-        ledger: &Ledger,
-        schema: &Collection,
-        row: &DocumentRow,
-        record: &RecordRow,
-    ) -> Option<ApprovalReport> {
-        if !schema.asks_for_approval() {
-            return None;
-        }
-        let (policy, approvers) = self.2.entry(schema.number).or_insert_with(|| {
-            let policy = ledger.policy();
-            let approvers = Approvers::of(&policy, schema);
-            (policy, approvers)
-        });
-        ledger.approval(policy, approvers.as_ref(), row, record)
     }
 
     pub(super) fn of_references(

@@ -8,10 +8,11 @@ use fieldmesh_model::schema::{Collection, Kind};
 use fieldmesh_model::{DeviceId, DocumentId, Moment, UserId};
 
 use crate::api::{ListQuery, meant};
-use crate::approval::Approvers;
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::projection::{field_hash, indexing, is_declared, is_indexed, record_time};
+use crate::projection::{
+    field_hash, indexing, is_declared, is_indexed, record_time, waiting_prefix,
+};
 use crate::rows::{self, DocumentRow, RecordRow};
 use crate::schema;
 
@@ -32,9 +33,7 @@ pub(in crate::ledger) struct Plan {
     pub(super) not_safe: bool,
     /// Whether records count that stand behind another one.
     pub(super) duplicates: bool,
-    /// Who may approve the records; none where they need no approval.
-    approvers: Option<Approvers>,
-    /// Whether those are wanted that do not count.
+    /// Whether those are wanted that do not count and wait for somebody.
     awaiting: bool,
     order: Order,
     /// Where the page before ended.
@@ -79,7 +78,8 @@ impl Ledger {
             conditions.push(self.condition(&schema, text)?);
         }
         if query.awaiting && query.deleted {
-            let reason = "what is deleted awaits no approval; leave one of the two out";
+            let reason = "what awaits approval is asked for apart from what is deleted; leave one \
+                          of the two out";
             return Err(Error::Usage { reason: reason.into() });
         }
         let order = Order::parse(&schema, query.sort.as_deref())?;
@@ -87,8 +87,10 @@ impl Ledger {
         let behind =
             behind.map(|text| cursor::read(&self.store, query, &schema, text)).transpose()?;
         Ok(Plan {
-            prefixes: self.prefixes(&schema, &conditions)?,
-            approvers: Approvers::of(policy, &schema),
+            prefixes: match query.awaiting {
+                true => vec![waiting_prefix(&self.store, schema.number)],
+                false => self.prefixes(&schema, &conditions)?,
+            },
             awaiting: query.awaiting,
             schema,
             conditions,
@@ -197,8 +199,7 @@ impl Plan {
     pub(super) fn is_everything(&self) -> bool {
         let has_bounds = self.since.is_some() || self.until.is_some();
         let is_picky = self.deleted || self.in_conflict || self.not_safe || self.awaiting;
-        self.approvers.is_none()
-            && self.conditions.is_empty()
+        self.conditions.is_empty()
             && self.authors.is_none()
             && self.devices.is_none()
             && !has_bounds
@@ -214,8 +215,7 @@ impl Plan {
         let has_bounds = self.since.is_some() || self.until.is_some();
         let is_timely = !has_bounds || self.schema.time_field.as_deref().is_some_and(is_shared);
         self.duplicates
-            // The one in front may not count although this one does.
-            || self.approvers.is_some()
+            || self.awaiting
             || self.not_safe
             || self.authors.is_some()
             || self.devices.is_some()
@@ -234,10 +234,12 @@ impl Plan {
 
     /// Whether a record belongs to the answer, on whatever page.
     pub(in crate::ledger) fn admits(&self, row: &DocumentRow, record: &RecordRow) -> bool {
-        if row.scope.collection != self.schema.number || record.deleted != self.deleted {
-            return false;
-        }
-        if !record.deleted && self.counts(row, record) == self.awaiting {
+        let is_wanted = match (self.awaiting, self.deleted) {
+            (true, _) => record.waits(),
+            (false, true) => record.deleted,
+            (false, false) => record.is_live(),
+        };
+        if row.scope.collection != self.schema.number || !is_wanted {
             return false;
         }
         let time = record_time(&self.schema, record);
@@ -247,11 +249,6 @@ impl Plan {
             && self.authors.as_ref().is_none_or(|authors| authors.contains(&record.created_by))
             && self.devices.as_ref().is_none_or(|devices| devices.contains(&record.device))
             && self.conditions.iter().all(|condition| condition.matches(&record.fields))
-    }
-
-    /// Whether a record counts, by whose word that takes.
-    fn counts(&self, row: &DocumentRow, record: &RecordRow) -> bool {
-        self.approvers.as_ref().is_none_or(|approvers| approvers.counts(row, record))
     }
 
     /// Whether a record lies behind the page before.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use fieldmesh_identity::{Policy, SignedSchema};
 use fieldmesh_model::DocumentId;
 
-use crate::approval::rulings_of;
 use crate::changes::Closure;
 use crate::error::Error;
 use crate::ledger::Ledger;
@@ -70,11 +69,10 @@ impl Ledger {
         let schema = schema::numbered(policy, number);
         let read = closure.and_then(|closure| {
             let document = closure.document(id, policy)?;
-            let rulings = rulings_of(&document, &closure, &schema)?;
-            Ok((RecordRow::of(&document, &schema)?, rulings))
+            RecordRow::judged(&document, &closure, (policy, &schema))
         });
         match read {
-            Ok((record, rulings)) => (row.record, row.rulings) = (Some(record), rulings),
+            Ok(record) => row.record = Some(record),
             // With one of its changes damaged a record stays as it was shown last.
             Err(error) => tracing::warn!(document = %id.short(), %error, "a record cannot be read"),
         }

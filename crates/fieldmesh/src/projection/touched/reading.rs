@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use fieldmesh_document::gate::Excluded;
 use fieldmesh_model::DeviceId;
 
-use crate::approval::rulings_of;
 use crate::changes::{Closure, read_change};
 use crate::rows::{ChangeRef, RecordRow};
 
@@ -35,13 +34,11 @@ impl Touched<'_> {
         };
         let schema = self.schemas.after(self.row.scope.collection, &self.id);
         let was_unreadable = self.row.record.is_none() && self.had_changes;
-        let read = document.and_then(|document| {
-            let rulings = rulings_of(&document, &loaded, &schema)?;
-            Ok((RecordRow::of(&document, &schema)?, rulings))
-        });
+        let read =
+            document.and_then(|document| RecordRow::judged(&document, &loaded, (policy, &schema)));
         match read {
-            Ok((record, rulings)) => {
-                (self.row.record, self.row.rulings) = (Some(record), rulings);
+            Ok(record) => {
+                self.row.record = Some(record);
                 if was_unreadable {
                     self.list_no_others();
                 }
@@ -49,7 +46,7 @@ impl Touched<'_> {
             // What was shown before depends on what came when, so nothing is.
             Err(error) => {
                 tracing::error!(document = %self.id.short(), %error, "a document cannot be read");
-                (self.row.record, self.row.rulings) = (None, None);
+                self.row.record = None;
                 self.refuse_newest(&loaded, format!("the record cannot be read: {error}"));
                 self.list_no_others();
             }
