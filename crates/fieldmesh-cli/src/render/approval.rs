@@ -8,8 +8,9 @@ use super::{Style, Tone, counted, one_line, record, records};
 const SHOWN_WHOLE_MAX: usize = 8;
 
 /// Where a record stands, in a word.
-pub(super) fn state(approval: &ApprovalReport) -> (&'static str, Tone) {
+pub(super) fn state(approval: &ApprovalReport, is_deleted: bool) -> (&'static str, Tone) {
     match approval.state {
+        ApprovalState::Awaiting if is_deleted => ("deletion", Tone::Doubtful),
         ApprovalState::Awaiting => ("awaiting", Tone::Doubtful),
         ApprovalState::Refused => ("refused", Tone::Doubtful),
         ApprovalState::Approved => ("approved", Tone::Good),
@@ -19,7 +20,11 @@ pub(super) fn state(approval: &ApprovalReport) -> (&'static str, Tone) {
 }
 
 /// What there is to say of one record, as a line of its description.
-pub(super) fn line(approval: &ApprovalReport, style: &Style) -> (&'static str, String) {
+pub(super) fn line(
+    approval: &ApprovalReport,
+    is_deleted: bool,
+    style: &Style,
+) -> (&'static str, String) {
     let said = |ruling: &RulingReport| {
         let who = match &ruling.user {
             Some(user) => one_line(user),
@@ -33,13 +38,14 @@ pub(super) fn line(approval: &ApprovalReport, style: &Style) -> (&'static str, S
             let whose =
                 if approval.mine { "awaiting yours (`fieldmesh approve`)" } else { "awaiting" };
             let since = ruling.as_ref().map(|it| format!("; changed since it was {}", said(it)));
-            format!("{whose}; it does not count{}", since.unwrap_or_default())
+            let what = if is_deleted { "the deletion is " } else { "" };
+            format!("{what}{whose}; it does not count{}", since.unwrap_or_default())
         }
         (Some(ruling), ApprovalState::Refused) => format!("{}; it does not count", said(ruling)),
         (Some(ruling), _) => said(ruling),
         (None, _) => "not needed: only people who may approve it have written in it".to_owned(),
     };
-    ("approval", style.paint(state(approval).1, &text))
+    ("approval", style.paint(state(approval, is_deleted).1, &text))
 }
 
 /// What a change says of the record, in words.

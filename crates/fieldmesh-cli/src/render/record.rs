@@ -55,7 +55,7 @@ pub(crate) fn record(record: &Record, style: &Style) -> String {
         about.push(("conflicts", style.paint(Tone::Doubtful, &text)));
     }
     if let Some(approval) = &record.approval {
-        about.push(approval::line(approval, style));
+        about.push(approval::line(approval, record.deleted, style));
     }
     if !record.duplicates.is_empty() {
         let ids: Vec<String> =
@@ -92,7 +92,8 @@ pub(crate) fn records(records: &[Record], style: &Style) -> String {
         let tone = if record.conflicts.is_empty() { Tone::Plain } else { Tone::Doubtful };
         let id = (record.id.short(), tone);
         let standing = shows_approval.then(|| {
-            let (word, tone) = record.approval.as_ref().map_or(("", Tone::Plain), approval::state);
+            let standing = record.approval.as_ref().map(|it| approval::state(it, record.deleted));
+            let (word, tone) = standing.unwrap_or(("", Tone::Plain));
             (word.to_owned(), tone)
         });
         let place = shows_place.then(|| place(record.safe.unwrap_or_default()));
