@@ -6,7 +6,7 @@ use fieldmesh_dialect::{Outcome, Refusal};
 use fieldmesh_model::Fault;
 
 use crate::names::Showing;
-use crate::push::{TOO_LARGE, Writing};
+use crate::push::{Hand, TOO_LARGE, Writing};
 use crate::stored::{self, EntryRow, OperationRow, ReasonRow, StateRow};
 use crate::{Failure, Task, keys};
 
@@ -226,8 +226,8 @@ impl Writing<'_> {
             StateRow::Pending | StateRow::Failed(ReasonRow::Failed) => self.process_again(row),
             // It leaves this state when anybody has decided, wherever that was.
             StateRow::Conflict(ref id) => {
-                let conflict = self.task.conflict_named(id)?;
-                match conflict.settled.is_some() || self.task.is_superseded(&conflict)? {
+                let conflict = self.conflict_named(id)?;
+                match conflict.settled.is_some() || self.is_superseded(&conflict)? {
                     true => self.move_entry(row, StateRow::Synced(conflict.client.document)),
                     false => Ok(row),
                 }
@@ -238,6 +238,7 @@ impl Writing<'_> {
 
     fn process_again(&mut self, row: EntryRow) -> Result<EntryRow, Failure> {
         let operation = Operation::from(&row.operation);
+        self.hand = Hand { user: row.user.clone(), device: row.device.clone() };
         let fate = self.apply(&operation)?;
         let state = match fate {
             Fate::Stored(_) | Fate::Duplicate { .. } | Fate::Settled { .. } => {

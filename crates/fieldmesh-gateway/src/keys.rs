@@ -33,6 +33,11 @@ pub(crate) fn written(access: &Access, user: &str, device: &str, id: DocumentId)
     keyed(b"wrote-own/", access, &[user.as_bytes(), device.as_bytes(), id.as_bytes()])
 }
 
+/// What a user sent of a record without saying with which device.
+pub(crate) fn sent(access: &Access, user: &str, id: DocumentId) -> Vec<u8> {
+    keyed(b"sent-own/", access, &[user.as_bytes(), id.as_bytes()])
+}
+
 pub(crate) fn conflict(access: &Access, id: &str) -> Vec<u8> {
     keyed(b"conflict/", access, &[id.as_bytes()])
 }

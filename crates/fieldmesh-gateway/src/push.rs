@@ -13,13 +13,20 @@ use fieldmesh_model::{DocumentId, Fault, Role, Value, catalogue};
 
 use crate::names::{ARRIVING, Showing, value};
 use crate::ready::Ready;
-use crate::stored::{self, FormRow};
+use crate::stored::{self, FormRow, WrittenRow};
 use crate::{Failure, Task, keys};
 
 /// Why an operation is not taken: it could neither be a record nor be kept to be looked at.
 pub(crate) const TOO_LARGE: &str = "this operation is larger than a record may be (256 KiB)";
 /// Bytes that are kept of a part of a request that is no operation.
 const REFUSED_SIZE_MAX: usize = 64 << 10;
+
+/// Who did something, and with which device, where that is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hand {
+    pub(crate) user: String,
+    pub(crate) device: String,
+}
 
 /// What is being written for one command.
 pub(crate) struct Writing<'a> {
@@ -34,6 +41,10 @@ pub(crate) struct Writing<'a> {
     pub(crate) owner: String,
     /// The device that wrote, where it is known.
     pub(crate) device: Option<String>,
+    /// Whose operation is being applied.
+    pub(crate) hand: Hand,
+    /// What this request has shown that it knows: the edits that came before in it.
+    pub(crate) shown: BTreeMap<(Hand, DocumentId), WrittenRow>,
     resolution: Option<Resolution>,
 }
 
@@ -90,6 +101,9 @@ impl Task<'_> {
         device: Option<&str>,
         resolution: Option<Resolution>,
     ) -> Result<Writing<'_>, Failure> {
+        let device = device.or(self.caller.device.as_deref());
+        let hand =
+            Hand { user: self.caller.user.clone(), device: device.unwrap_or_default().to_owned() };
         Ok(Writing {
             task: *self,
             write: self.access.write()?,
@@ -97,7 +111,9 @@ impl Task<'_> {
             wrote: BTreeMap::new(),
             names: BTreeMap::new(),
             owner: device.unwrap_or_else(|| self.owner()).to_owned(),
-            device: device.or(self.caller.device.as_deref()).map(str::to_owned),
+            device: device.map(str::to_owned),
+            hand,
+            shown: BTreeMap::new(),
             resolution,
         })
     }

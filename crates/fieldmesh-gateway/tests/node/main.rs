@@ -15,6 +15,7 @@ mod photos;
 mod queue;
 mod restart;
 mod rights;
+mod together;
 mod told;
 
 use std::collections::BTreeSet;
