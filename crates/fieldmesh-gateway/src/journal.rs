@@ -24,8 +24,9 @@ impl Task<'_> {
 
     pub(crate) fn queue(&self, queue: &Queue) -> Result<Outcome, Failure> {
         for queued in &queue.operations {
-            self.check_device(Some(&queued.device))?;
+            self.check_device_of(&queued.user, &queued.device)?;
         }
+        self.check_device(None)?;
         let mut writing = self.writing(None, None)?;
         let mut entries = Vec::with_capacity(queue.operations.len());
         let is_single = queue.then == Then::Wait;

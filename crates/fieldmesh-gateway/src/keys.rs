@@ -61,7 +61,12 @@ pub(crate) fn conflict_of(id: DocumentId, sequence: u64) -> Vec<u8> {
 /// Devices of everybody.
 pub(crate) const DEVICES: &[u8] = b"device/";
 
-pub(crate) fn device(access: &Access, device: &str) -> Vec<u8> {
+pub(crate) fn device(access: &Access, user: &str, device: &str) -> Vec<u8> {
+    keyed(DEVICES, access, &[user.as_bytes(), device.as_bytes()])
+}
+
+/// Where the first gateways noted a device, whoever else used one of this name.
+pub(crate) fn first_device(access: &Access, device: &str) -> Vec<u8> {
     keyed(DEVICES, access, &[device.as_bytes()])
 }
 

@@ -73,6 +73,45 @@ pub(crate) struct DeviceRow {
     pub(crate) public_key: Option<String>,
     pub(crate) synced_at: Option<Moment>,
     pub(crate) active: bool,
+    /// Who unregistered it, where it is not active and that is known.
+    pub(crate) shut_by: Option<String>,
+}
+
+impl DeviceRow {
+    /// One that is used for the first time.
+    pub(crate) fn new(user: &str, device: &str) -> Self {
+        Self {
+            device: device.to_owned(),
+            user: user.to_owned(),
+            label: None,
+            platform: None,
+            app_version: None,
+            public_key: None,
+            synced_at: None,
+            active: true,
+            shut_by: None,
+        }
+    }
+
+    /// Decodes a note, also one of the first gateways, which did not say who unregistered it.
+    pub(crate) fn decode(note: &[u8]) -> Result<Self, fieldmesh::Error> {
+        decode(note).or_else(|_| {
+            let (device, user, label, platform, app_version, public_key, synced_at, active) =
+                decode(note)?;
+            let shut_by = None;
+            Ok(Self {
+                device,
+                user,
+                label,
+                platform,
+                app_version,
+                public_key,
+                synced_at,
+                active,
+                shut_by,
+            })
+        })
+    }
 }
 
 /// How far somebody has read with a device, and when that was.
