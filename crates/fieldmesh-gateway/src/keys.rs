@@ -22,10 +22,16 @@ pub(crate) fn temporary(
     keyed(b"temporary/", access, &parts)
 }
 
-/// The form of names that a user's app understands.
-pub(crate) fn form(access: &Access, dialect: Option<Dialect>, user: &str) -> Vec<u8> {
+/// The form of names that a user's app understands: on a device, or wherever none is known.
+pub(crate) fn form(
+    access: &Access,
+    dialect: Option<Dialect>,
+    user: &str,
+    device: Option<&str>,
+) -> Vec<u8> {
     let dialect = dialect.map_or("", Dialect::as_str);
-    keyed(b"form/", access, &[dialect.as_bytes(), user.as_bytes()])
+    let parts = [Some(dialect), Some(user), device].into_iter().flatten().map(str::as_bytes);
+    keyed(b"form/", access, &parts.collect::<Vec<_>>())
 }
 
 /// What a user wrote last of a record with a device.

@@ -150,7 +150,7 @@ impl Writing<'_> {
         if stored::is_too_large(operation) {
             return Ok(Err(Reason::Invalid { faults: vec![Fault::new("", TOO_LARGE)] }));
         }
-        self.note_form(operation);
+        self.note_form(operation)?;
         let ready = match self.prepare(operation, schema)? {
             Ok(ready) => ready,
             Err(reason) => return Ok(Err(reason)),
@@ -212,19 +212,26 @@ impl Writing<'_> {
         }
     }
 
-    /// Remembers in which form the client calls records.
-    fn note_form(&mut self, operation: &Operation) {
+    /// Remembers in which form the client calls records. Who has shown that he uses numbers keeps
+    /// them: a local database in two forms has everything twice.
+    fn note_form(&mut self, operation: &Operation) -> Result<(), Failure> {
         let (Identity::Temporary { wants, .. } | Identity::Unnamed { wants }) = operation.identity
         else {
-            return;
+            return Ok(());
         };
         if self.task.dialect != Some(Dialect::Vet) || wants == NameForm::Unsaid {
-            return;
+            return Ok(());
         }
         let form = FormRow::from(wants);
-        self.showing.set_form(form);
-        let key = keys::form(self.task.access, self.task.dialect, &self.task.caller.user);
-        self.write.note(key, Some(stored::encode(&form)));
+        let Task { access, dialect, caller, .. } = self.task;
+        let key = keys::form(access, dialect, &caller.user, caller.device.as_deref());
+        let noted = self.write.noted(access, &key)?;
+        let noted: Option<FormRow> = noted.map(|note| stored::decode(&note)).transpose()?;
+        if noted != Some(FormRow::Number) && noted != Some(form) {
+            self.showing.set_form(form);
+            self.write.note(key, Some(stored::encode(&form)));
+        }
+        Ok(())
     }
 
     fn create(&mut self, ready: &Ready<'_>) -> Result<Fate, Failure> {
