@@ -6,7 +6,7 @@
 use fieldmesh::gateway::{NoteAt, Write};
 use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::Device;
-use fieldmesh_dialect::outcome::{DeviceState, Overview, Reading, Unread};
+use fieldmesh_dialect::outcome::{DeviceState, Overview, Reading, Tally, Unread};
 use fieldmesh_model::Moment;
 use fieldmesh_model::catalogue::wells;
 
@@ -233,8 +233,9 @@ impl Task<'_> {
             }
         }
         let tally =
-            self.tally(&fieldmesh_dialect::command::Whose::User(self.caller.user.clone()))?;
+            self.counted(&fieldmesh_dialect::command::Whose::User(self.caller.user.clone()))?;
         let conflicts = self.own_conflicts()?;
+        let tally = Tally { conflicts, ..tally };
         Ok(Outcome::Overview(Overview {
             devices: rows.iter().map(|row| self.show_device(row)).collect(),
             tally,
@@ -245,7 +246,7 @@ impl Task<'_> {
     }
 
     /// How many conflicts of the caller are open.
-    fn own_conflicts(&self) -> Result<u64, Failure> {
+    pub(crate) fn own_conflicts(&self) -> Result<u64, Failure> {
         let query = fieldmesh_dialect::command::ConflictQuery {
             collection: None,
             after: None,

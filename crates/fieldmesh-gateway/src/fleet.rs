@@ -138,7 +138,7 @@ fn pending(access: &Access, user: &[u8], count: usize) -> Result<Vec<EntryRow>, 
     for (_, note) in access.notes(&prefix, None, count)? {
         let id: String = stored::decode(&note)?;
         let note = access.note(&keys::entry(access, &id))?;
-        rows.extend(note.map(|note| stored::decode::<EntryRow>(&note)).transpose()?);
+        rows.extend(note.map(|note| EntryRow::decode(&note)).transpose()?);
     }
     Ok(rows)
 }

@@ -127,6 +127,14 @@ pub(crate) fn tally(access: &Access, user: Option<&str>) -> Vec<u8> {
     }
 }
 
+/// The same by the contract over which they came: of a user, or of all.
+pub(crate) fn tallies(access: &Access, user: Option<&str>) -> Vec<u8> {
+    match user {
+        Some(user) => keyed(b"tallies/", access, &[user.as_bytes()]),
+        None => b"tallies".to_vec(),
+    }
+}
+
 /// Photos.
 pub(crate) const PHOTOS: &[u8] = b"photo/";
 

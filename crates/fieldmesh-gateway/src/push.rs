@@ -55,6 +55,7 @@ impl Task<'_> {
         self.check_device(device)?;
         let mut writing = self.writing(device, push.resolution)?;
         let mut fates = Vec::with_capacity(push.operations.len());
+        let mut stored = 0;
         let mut stores_left = push.stores_max.unwrap_or(usize::MAX);
         for operation in &push.operations {
             if stores_left == 0 && writing.is_new(operation)? {
@@ -63,7 +64,9 @@ impl Task<'_> {
             }
             let before: u64 = writing.wrote.values().sum();
             let fate = writing.apply(operation)?;
-            stores_left -= usize::from(writing.wrote.values().sum::<u64>() > before);
+            let has_written = writing.wrote.values().sum::<u64>() > before;
+            stores_left -= usize::from(has_written);
+            stored += u64::from(has_written && !matches!(fate, Fate::Conflict(_)));
             if let Fate::Rejected(reason) = &fate
                 && !stored::is_too_large(operation)
             {
@@ -77,6 +80,10 @@ impl Task<'_> {
                 refused.faults.iter().cloned().map(|it| (it.field, it.message)).collect();
             let content = start_of(&refused.content, REFUSED_SIZE_MAX);
             writing.write.note(key, Some(stored::encode(&(content, faults))));
+        }
+        // The only contract that shows how many were taken at once.
+        if self.dialect == Some(Dialect::Asset) {
+            writing.count_stored(stored)?;
         }
         if let Some(device) = &push.device {
             writing.note_device(device)?;
