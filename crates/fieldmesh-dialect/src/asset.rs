@@ -105,7 +105,8 @@ pub(crate) fn read(
         Endpoint::Devices => Ok((Command::Devices, Reply::Devices)),
         Endpoint::Register => Ok((register(request)?, Reply::Register)),
         Endpoint::Unregister => {
-            Ok((Command::Unregister { device: part.to_owned() }, Reply::Unregister))
+            let (device, user) = (part.to_owned(), request.parameter("userId"));
+            Ok((Command::Unregister { device, user }, Reply::Unregister))
         }
         Endpoint::Conflicts => {
             let collection = request.parameter("entityType");
@@ -125,9 +126,10 @@ fn register(request: &Request) -> Result<Command, Refusal> {
     let id = form.need_name("deviceId").map(str::to_owned);
     let label = form.text("deviceName").map(str::to_owned);
     let public_key = form.text("publicKey").map(str::to_owned);
+    let user = form.text("userId").map(str::to_owned);
     form.finish().map_err(|faults| Refusal::Invalid { faults })?;
     let Some(id) = id else { return Err(Refusal::Malformed) };
-    Ok(Command::Register { device: Device { id, label, ..Device::default() }, public_key })
+    Ok(Command::Register { device: Device { id, label, ..Device::default() }, public_key, user })
 }
 
 fn retry(request: &Request, caller: &Caller) -> Result<Command, Refusal> {

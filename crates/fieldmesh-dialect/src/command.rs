@@ -85,11 +85,15 @@ pub enum Command {
         device: Device,
         /// Its public key, as the client writes it.
         public_key: Option<String>,
+        /// Whose it is, where an admin says so; else the caller's.
+        user: Option<String>,
     },
     /// Let a device sync no more; doing so again changes nothing.
     Unregister {
         /// The device.
         device: String,
+        /// Whose it is, where an admin says so.
+        user: Option<String>,
     },
     /// List conflicts that are open.
     Conflicts(ConflictQuery),

@@ -178,7 +178,7 @@ impl Writing<'_> {
 
     /// What to say of an operation that is in this conflict.
     fn fate(&mut self, row: &ConflictRow) -> Result<Fate, Failure> {
-        if row.settled.is_none() && !self.task.is_superseded(row)? {
+        if row.settled.is_none() && !self.is_superseded(row)? {
             let conflict = self.task.show_conflict(row, &mut self.showing, Some(&self.write))?;
             return Ok(Fate::Conflict(Box::new(conflict)));
         }
@@ -192,9 +192,24 @@ impl Writing<'_> {
     pub(crate) fn open_conflict(&mut self, id: DocumentId) -> Result<Option<Fate>, Failure> {
         let is_it = |row: &ConflictRow| row.kind == Kind::Duplicate && row.client.document == id;
         match self.task.open_of(id)?.into_iter().find(is_it) {
-            Some(row) if self.task.is_superseded(&row)? => Ok(None),
+            Some(row) if self.is_superseded(&row)? => Ok(None),
             Some(row) => self.fate(&row).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Whether somebody has decided, also by what is being written.
+    pub(crate) fn is_superseded(&self, row: &ConflictRow) -> Result<bool, Failure> {
+        let client = self.write.held(row.client.document)?;
+        let server = self.write.held(row.server.document)?;
+        Ok(row.is_superseded(client.as_ref(), server.as_ref()))
+    }
+
+    /// The conflict `id` as [`Task::conflict_named`] gives it, also one that came up just now.
+    pub(crate) fn conflict_named(&self, id: &str) -> Result<ConflictRow, Failure> {
+        match self.conflict_row(id)? {
+            Some(row) => Ok(row),
+            None => self.task.conflict_named(id),
         }
     }
 
@@ -291,16 +306,7 @@ impl Task<'_> {
     pub(crate) fn is_superseded(&self, row: &ConflictRow) -> Result<bool, Failure> {
         let client = self.access.held(row.client.document)?;
         let server = self.access.held(row.server.document)?;
-        let (Some(client), Some(server)) = (client, server) else { return Ok(false) };
-        let null = fieldmesh_model::Value::Null;
-        Ok(match row.kind {
-            Kind::Field => row.keys.iter().any(|key| {
-                let (now, then) = (server.fields.get(key), row.server.fields.get(key));
-                !now.unwrap_or(&null).is_same(then.unwrap_or(&null))
-            }),
-            Kind::Duplicate => client.deleted || server.deleted,
-            Kind::DeletedAndEdited => !server.deleted,
-        })
+        Ok(row.is_superseded(client.as_ref(), server.as_ref()))
     }
 
     /// The conflict `id` as it was noted, or as it stands in a record.
@@ -439,6 +445,20 @@ impl<'b> Contest<'b> {
 }
 
 impl ConflictRow {
+    /// Whether its records, as they are, say that somebody has decided by writing.
+    fn is_superseded(&self, client: Option<&Held>, server: Option<&Held>) -> bool {
+        let (Some(client), Some(server)) = (client, server) else { return false };
+        let null = fieldmesh_model::Value::Null;
+        match self.kind {
+            Kind::Field => self.keys.iter().any(|key| {
+                let (now, then) = (server.fields.get(key), self.server.fields.get(key));
+                !now.unwrap_or(&null).is_same(then.unwrap_or(&null))
+            }),
+            Kind::Duplicate => client.deleted || server.deleted,
+            Kind::DeletedAndEdited => !server.deleted,
+        }
+    }
+
     /// The records that it is about.
     pub(crate) fn documents(&self) -> Vec<DocumentId> {
         let mut documents = vec![self.client.document, self.server.document];

@@ -1,15 +1,18 @@
 //! Devices as the gateway knows them: whose, how far they have read, and whether they may sync.
+//!
+//! A device is what one person calls so: several use a tablet under one name, and each of them says
+//! for himself that he uses it no more.
 
 use fieldmesh::gateway::{NoteAt, Write};
 use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::Device;
-use fieldmesh_dialect::outcome::{DeviceState, Overview, Reading, Unread};
+use fieldmesh_dialect::outcome::{DeviceState, Overview, Reading, Tally, Unread};
 use fieldmesh_model::Moment;
 use fieldmesh_model::catalogue::wells;
 
 use crate::push::Writing;
 use crate::stored::{self, DeviceRow, Read};
-use crate::{Failure, Task, keys};
+use crate::{Failure, Task, fleet, keys};
 
 /// Devices of one user that are listed.
 const DEVICES_MAX: usize = 1_000;
@@ -17,13 +20,30 @@ const DEVICES_MAX: usize = 1_000;
 const CONTACT_AGE_MAX: i64 = 60_000;
 
 impl Task<'_> {
+    /// A device of the caller.
     fn device_row(&self, device: &str) -> Result<Option<DeviceRow>, Failure> {
-        let note = self.access.note_and_moment(&keys::device(self.access, device))?;
-        let Some(NoteAt { value, at }) = note else { return Ok(None) };
-        let row: DeviceRow = stored::decode(&value)?;
-        let read = self.read_row(&row.user, device)?.map(|read| read.at);
+        self.device_of(&self.caller.user, device)
+    }
+
+    fn device_of(&self, user: &str, device: &str) -> Result<Option<DeviceRow>, Failure> {
+        let note = match self.access.note_and_moment(&keys::device(self.access, user, device))? {
+            Some(note) => note,
+            None => match self.first_of(user, device)? {
+                Some(note) => note,
+                None => return Ok(None),
+            },
+        };
+        let row = DeviceRow::decode(&note.value)?;
+        let read = self.read_row(user, device)?.map(|read| read.at);
         // What was noted with a push arrived with it.
-        Ok(Some(DeviceRow { synced_at: at.or(row.synced_at).max(read), ..row }))
+        Ok(Some(DeviceRow { synced_at: note.at.or(row.synced_at).max(read), ..row }))
+    }
+
+    /// The note of a device from when the first who used it was the only one, if that is `user`.
+    fn first_of(&self, user: &str, device: &str) -> Result<Option<NoteAt>, Failure> {
+        let note = self.access.note_and_moment(&keys::first_device(self.access, device))?;
+        let Some(note) = note else { return Ok(None) };
+        Ok((DeviceRow::decode(&note.value)?.user == user).then_some(note))
     }
 
     fn read_row(&self, user: &str, device: &str) -> Result<Option<Read>, Failure> {
@@ -33,12 +53,21 @@ impl Task<'_> {
 
     /// Fails if the device that a request names, or that of its token, may not sync any more.
     pub(crate) fn check_device(&self, device: Option<&str>) -> Result<(), Failure> {
-        for device in device.into_iter().chain(self.caller.device.as_deref()) {
-            if self.device_row(device)?.is_some_and(|row| !row.active) {
-                return Err(Failure::forbidden("This device was unregistered"));
-            }
+        let mut devices = device.into_iter().chain(self.caller.device.as_deref());
+        devices.try_for_each(|device| self.check_device_of(&self.caller.user, device))
+    }
+
+    /// Fails if `user` may not sync with `device` any more.
+    pub(crate) fn check_device_of(&self, user: &str, device: &str) -> Result<(), Failure> {
+        match self.device_of(self.as_caller(user), device)? {
+            Some(row) if !row.active => Err(Failure::forbidden("This device was unregistered")),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The user, by the name under which the caller is known if it is he.
+    fn as_caller<'b>(&'b self, user: &'b str) -> &'b str {
+        if self.caller.is(user) { &self.caller.user } else { user }
     }
 
     /// How far the caller has read with the device, if he did.
@@ -52,26 +81,23 @@ impl Task<'_> {
         Ok(self.read(device)?.map(|read| read.place))
     }
 
-    fn new_device(&self, device: &str) -> DeviceRow {
-        DeviceRow {
-            device: device.to_owned(),
-            user: self.caller.user.clone(),
-            label: None,
-            platform: None,
-            app_version: None,
-            public_key: None,
-            synced_at: None,
-            active: true,
-        }
-    }
-
     /// Keeps what was read since `write` began: whoever else writes of the device waits for it.
     fn keep_device(&self, mut write: Write<'_>, row: &DeviceRow) -> Result<(), Failure> {
-        let key = keys::device(self.access, &row.device);
-        write.note(key, Some(stored::encode(row)));
-        let key = keys::device_of(self.access, &row.user, &row.device);
-        write.note(key, Some(stored::encode(&row.device)));
+        self.note_row(&mut write, row)?;
         write.finish()?;
+        Ok(())
+    }
+
+    fn note_row(&self, write: &mut Write<'_>, row: &DeviceRow) -> Result<(), Failure> {
+        let key = keys::device(self.access, &row.user, &row.device);
+        if write.noted(self.access, &key)?.is_none() {
+            if self.first_of(&row.user, &row.device)?.is_some() {
+                write.note(keys::first_device(self.access, &row.device), None);
+            }
+            let key = keys::device_of(self.access, &row.user, &row.device);
+            write.note(key, Some(stored::encode(&row.device)));
+        }
+        write.note(key, Some(stored::encode(row)));
         Ok(())
     }
 
@@ -101,7 +127,7 @@ impl Task<'_> {
         write.note(key, Some(stored::encode(&Read { feed, place, at, sure })));
         match self.device_row(device)? {
             Some(_) => write.finish().map(|_| ()).map_err(Failure::from),
-            None => self.keep_device(write, &self.new_device(device)),
+            None => self.keep_device(write, &DeviceRow::new(&self.caller.user, device)),
         }
     }
 
@@ -119,11 +145,15 @@ impl Task<'_> {
     }
 
     fn own_devices(&self) -> Result<Vec<DeviceRow>, Failure> {
+        self.devices_of(&self.caller.user)
+    }
+
+    fn devices_of(&self, user: &str) -> Result<Vec<DeviceRow>, Failure> {
         let mut rows = Vec::new();
-        let prefix = keys::devices(self.access, &self.caller.user);
+        let prefix = keys::devices(self.access, user);
         for (_, note) in self.access.notes(&prefix, None, DEVICES_MAX)? {
             let device: String = stored::decode(&note)?;
-            rows.extend(self.device_row(&device)?);
+            rows.extend(self.device_of(user, &device)?);
         }
         Ok(rows)
     }
@@ -132,34 +162,65 @@ impl Task<'_> {
         Ok(self.own_devices()?.iter().map(|row| self.show_device(row)).collect())
     }
 
+    /// Lets the caller, or `user`, sync with a device, also again.
     pub(crate) fn register(
         &self,
         device: &Device,
         public_key: Option<String>,
+        user: Option<&str>,
     ) -> Result<Outcome, Failure> {
         let write = self.access.write()?;
-        self.check_device(Some(&device.id))?;
-        let mut row = self.device_row(&device.id)?.unwrap_or_else(|| self.new_device(&device.id));
-        if !self.caller.is(&row.user) {
-            return Err(Failure::forbidden("This device belongs to another user"));
+        // Who holds a device that was taken off does not put it back with it.
+        self.check_device(None)?;
+        let user = self.whose(user)?.unwrap_or(&self.caller.user);
+        let row = self.device_of(user, &device.id)?;
+        let mut row = row.unwrap_or_else(|| DeviceRow::new(user, &device.id));
+        let was_own = row.shut_by.as_ref() == Some(&self.caller.user);
+        if !row.active && !was_own && !self.caller.is_admin() {
+            let why = "An admin has unregistered this device, and an admin may register it again";
+            return Err(Failure::forbidden(why));
         }
         describe(&mut row, device);
         row.public_key = public_key.or(row.public_key);
+        let row = DeviceRow { active: true, shut_by: None, ..row };
         self.keep_device(write, &row)?;
         Ok(Outcome::Devices(vec![self.show_device(&row)]))
     }
 
-    pub(crate) fn unregister(&self, device: &str) -> Result<Outcome, Failure> {
-        let write = self.access.write()?;
-        let by_id = |row: &DeviceRow| self.show_device(row).id == device;
-        let row = match self.device_row(device)? {
-            Some(row) => Some(row),
-            None => self.own_devices()?.into_iter().find(by_id),
+    /// Lets the caller, or `user`, sync with a device no more; where an admin names no one and has
+    /// none of this name himself, everybody who uses it.
+    pub(crate) fn unregister(&self, device: &str, user: Option<&str>) -> Result<Outcome, Failure> {
+        let mut write = self.access.write()?;
+        let is_it = |row: &DeviceRow| row.device == device || self.show_device(row).id == device;
+        let whose = self.whose(user)?;
+        let rows = match self.devices_of(whose.unwrap_or(&self.caller.user))? {
+            own if whose.is_some() || own.iter().any(is_it) => own,
+            _ => fleet::devices(self.access)?,
         };
-        let own = |row: &DeviceRow| self.caller.is(&row.user) || self.caller.is_admin();
-        let row = row.filter(own).ok_or_else(|| Failure::missing("Device"))?;
-        self.keep_device(write, &DeviceRow { active: false, ..row })?;
+        let rows: Vec<DeviceRow> = rows.into_iter().filter(is_it).collect();
+        if rows.is_empty() {
+            return Err(Failure::missing("Device"));
+        }
+        let is_own = |row: &DeviceRow| self.caller.is(&row.user) || self.caller.is_admin();
+        if !rows.iter().all(is_own) {
+            return Err(Failure::forbidden("This device belongs to another user"));
+        }
+        for row in rows.into_iter().filter(|row| row.active) {
+            let shut_by = Some(self.caller.user.clone());
+            self.note_row(&mut write, &DeviceRow { active: false, shut_by, ..row })?;
+        }
+        write.finish()?;
         Ok(Outcome::Done)
+    }
+
+    /// Whose device a request is about, where it says so; only an admin may name others.
+    fn whose<'b>(&'b self, user: Option<&'b str>) -> Result<Option<&'b str>, Failure> {
+        match user {
+            Some(user) if !self.caller.is(user) && !self.caller.is_admin() => {
+                Err(Failure::forbidden("userId does not match the token"))
+            }
+            user => Ok(user.map(|user| self.as_caller(user))),
+        }
     }
 
     pub(crate) fn overview(&self) -> Result<Outcome, Failure> {
@@ -172,8 +233,9 @@ impl Task<'_> {
             }
         }
         let tally =
-            self.tally(&fieldmesh_dialect::command::Whose::User(self.caller.user.clone()))?;
+            self.counted(&fieldmesh_dialect::command::Whose::User(self.caller.user.clone()))?;
         let conflicts = self.own_conflicts()?;
+        let tally = Tally { conflicts, ..tally };
         Ok(Outcome::Overview(Overview {
             devices: rows.iter().map(|row| self.show_device(row)).collect(),
             tally,
@@ -184,7 +246,7 @@ impl Task<'_> {
     }
 
     /// How many conflicts of the caller are open.
-    fn own_conflicts(&self) -> Result<u64, Failure> {
+    pub(crate) fn own_conflicts(&self) -> Result<u64, Failure> {
         let query = fieldmesh_dialect::command::ConflictQuery {
             collection: None,
             after: None,
@@ -214,13 +276,9 @@ impl Writing<'_> {
     pub(crate) fn note_device(&mut self, device: &Device) -> Result<(), Failure> {
         let task = self.task;
         let row = task.device_row(&device.id)?;
-        let mut row = row.unwrap_or_else(|| task.new_device(&device.id));
+        let mut row = row.unwrap_or_else(|| DeviceRow::new(&task.caller.user, &device.id));
         describe(&mut row, device);
-        self.write.note(keys::device(task.access, &row.device), Some(stored::encode(&row)));
-        let key = keys::device_of(task.access, &row.user, &row.device);
-        if self.write.noted(task.access, &key)?.is_none() {
-            self.write.note(key, Some(stored::encode(&row.device)));
-        }
+        task.note_row(&mut self.write, &row)?;
         self.write.mark();
         Ok(())
     }

@@ -55,7 +55,7 @@ impl Writing<'_> {
     pub(crate) fn update(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
         let knowledge = self.knowledge(held, ready.operation)?;
         let on = knowledge.reach();
-        let Knowledge { version, sure, ref own, ref wrote } = knowledge;
+        let Knowledge { version, sure, ref own, ref wrote, .. } = knowledge;
         let base_fields = self.fields_at(held, version)?;
         let null = Value::Null;
         // What the device wrote itself it knows as it wrote it, whatever others made of it since.
@@ -66,7 +66,10 @@ impl Writing<'_> {
             .filter(|(key, field)| !known(key).is_same(field))
             .map(|(key, field)| (key.clone(), field.clone()))
             .collect();
-        if !changed.is_empty() && self.was_taken(held, &knowledge, ready) {
+        if !changed.is_empty()
+            && let Some(taken) = self.taken(held, &knowledge, ready)
+        {
+            self.show(held.id, taken, &knowledge, ready);
             return self.stored(held, true);
         }
         let is_contested = |(key, field): &(&String, &Value)| {
@@ -123,16 +126,40 @@ impl Writing<'_> {
         self.stored(&after, false)
     }
 
-    /// Notes what the device wrote, as its next edits will know it.
+    /// Notes what was written, as the next edits of its author will know it.
     fn remember_own(&mut self, after: &Held, known: Knowledge, news: Fields, ready: &Ready<'_>) {
-        let Some(key) = self.own_key(after.id, ready.operation) else { return };
-        let Knowledge { own, wrote, .. } = known;
+        let memory = self.memory(after.id, ready.operation);
+        let edit = self.own_edit(after.version, ready);
+        let Knowledge { own, wrote, sent, .. } = known;
         let mut fields = own.fields;
         fields.extend(news);
-        let mut edits = wrote.edits;
-        edits.push(self.own_edit(after.version, ready));
-        edits.drain(..edits.len().saturating_sub(REMEMBERED_MAX));
-        self.write.note(key, Some(stored::encode(&WrittenRow { fields, edits })));
+        let with = |mut edits: Vec<OwnEdit>| {
+            edits.push(edit.clone());
+            edits.drain(..edits.len().saturating_sub(REMEMBERED_MAX));
+            edits
+        };
+        let row = match memory {
+            Memory::Device(_) => WrittenRow { fields, edits: with(sent.edits) },
+            Memory::Person(_) | Memory::Request => {
+                let row = WrittenRow { fields, edits: with(wrote.edits) };
+                self.shown.insert((self.hand.clone(), after.id), row);
+                WrittenRow { fields: Fields::new(), edits: with(sent.edits) }
+            }
+            Memory::None => return,
+        };
+        if let Memory::Device(key) | Memory::Person(key) = memory {
+            self.write.note(key, Some(stored::encode(&row)));
+        }
+    }
+
+    /// Notes that a request which repeats the edit that made `version` knows of it.
+    fn show(&mut self, id: DocumentId, version: u64, known: &Knowledge, ready: &Ready<'_>) {
+        let mut row = known.wrote.clone();
+        row.fields.extend(ready.fields.clone());
+        row.edits = known.sent.edits.iter().filter(|it| it.version <= version).cloned().collect();
+        if let Memory::Person(_) | Memory::Request = self.memory(id, ready.operation) {
+            self.shown.insert((self.hand.clone(), id), row);
+        }
     }
 
     fn own_edit(&self, version: u64, ready: &Ready<'_>) -> OwnEdit {
@@ -177,7 +204,7 @@ impl Writing<'_> {
             Base::New => return Ok(Knowledge::of(1)),
             Base::Version(version) => {
                 let known = Knowledge::of(version.clamp(1, held.version));
-                return Ok(known.with(self.own(held, operation)?));
+                return self.with_own(known, held, operation);
             }
             Base::Exactly(version) => return Ok(Knowledge::of(version.clamp(1, held.version))),
             Base::Current => return Ok(Knowledge::of(held.version)),
@@ -191,49 +218,67 @@ impl Writing<'_> {
         let told = self.told(held.id, at)?;
         let version = |position| held.version_at(position).max(told).clamp(1, held.version);
         let (sure, version) = (version(sure.min(position)), version(position));
-        Ok(Knowledge { sure, ..Knowledge::of(version) }.with(self.own(held, operation)?))
+        self.with_own(Knowledge { sure, ..Knowledge::of(version) }, held, operation)
     }
 
-    /// What the device wrote itself of a record, without having read it again.
-    fn own(&self, held: &Held, operation: &Operation) -> Result<WrittenRow, Failure> {
-        let Some(key) = self.own_key(held.id, operation) else { return Ok(WrittenRow::default()) };
-        let note = self.write.noted(self.task.access, &key)?;
-        Ok(note.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default())
-    }
-
-    /// Under what is noted what a device wrote itself beyond the version that it names, if that is
-    /// remembered. A queue of edits names the version that was read before the first of them; the
-    /// contract of `health` makes each such edit a question. Two people may call their devices the
-    /// same, and of a person without one nobody knows how many he holds.
-    fn own_key(&self, id: DocumentId, operation: &Operation) -> Option<Vec<u8>> {
-        let is_remembered = match operation.base {
-            Base::Seen { .. } => true,
-            Base::Version(_) => self.task.dialect != Some(Dialect::Health),
-            Base::New | Base::Exactly(_) | Base::Current => false,
+    /// The same with what its author wrote himself, without having read it again.
+    fn with_own(
+        &self,
+        known: Knowledge,
+        held: &Held,
+        operation: &Operation,
+    ) -> Result<Knowledge, Failure> {
+        let noted = |key: &[u8]| -> Result<WrittenRow, Failure> {
+            let note = self.write.noted(self.task.access, key)?;
+            Ok(note.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default())
         };
-        let device = self.device.as_deref().filter(|_| is_remembered)?;
-        Some(keys::written(self.task.access, &self.task.caller.user, device, id))
+        let shown = || self.shown.get(&(self.hand.clone(), held.id)).cloned().unwrap_or_default();
+        let (wrote, sent) = match self.memory(held.id, operation) {
+            Memory::Device(key) => {
+                let row = noted(&key)?;
+                (row.clone(), row)
+            }
+            Memory::Person(key) => (shown(), noted(&key)?),
+            Memory::Request => (shown(), shown()),
+            Memory::None => return Ok(known),
+        };
+        Ok(known.with(wrote, sent))
     }
 
-    /// Whether this very edit is among those that the device wrote: its answer was lost, and what
-    /// was written after it stays. Where several were made at its time, nobody can tell. One that
-    /// the device has read since is meant once more, unless all that follows it is its own as well.
-    fn was_taken(&self, held: &Held, known: &Knowledge, ready: &Ready<'_>) -> bool {
+    /// How an author's edits of a record are remembered. A queue of edits names the version that was
+    /// read before the first of them, so each knows of those before it. Of a person without a device
+    /// nobody knows how many he holds, and the contract of `health` makes each edit a question that
+    /// comes by itself: there only those of one request know of each other. Two people may call
+    /// their devices the same.
+    fn memory(&self, id: DocumentId, operation: &Operation) -> Memory {
+        let (access, user) = (self.task.access, &self.task.caller.user);
+        match operation.base {
+            Base::New | Base::Exactly(_) | Base::Current => Memory::None,
+            Base::Version(_) if self.task.dialect == Some(Dialect::Health) => Memory::Request,
+            Base::Seen { .. } | Base::Version(_) => match self.device.as_deref() {
+                Some(device) => Memory::Device(keys::written(access, user, device, id)),
+                None => Memory::Person(keys::sent(access, user, id)),
+            },
+        }
+    }
+
+    /// The version that this very edit made, if it is among those that its author sent: its answer
+    /// was lost, and what was written after it stays. Where several were made at its time, nobody
+    /// can tell. One that the device has read since is meant once more, unless all that follows it
+    /// is its own as well.
+    fn taken(&self, held: &Held, known: &Knowledge, ready: &Ready<'_>) -> Option<u64> {
         let edit = self.own_edit(held.version, ready);
         let is_open = |version: u64| match ready.operation.base {
             Base::Seen { .. } => {
-                version > known.version || known.wrote.is_own(version, held.version)
+                version > known.version || known.sent.is_own(version, held.version)
             }
             _ => version > known.version,
         };
         let mut alike =
-            known.wrote.edits.iter().filter(|own| own.at == edit.at && is_open(own.version));
-        let mut is_found = false;
-        let is_one = alike.all(|own| {
-            is_found = true;
-            own.content == edit.content
-        });
-        is_found && is_one
+            known.sent.edits.iter().filter(|own| own.at == edit.at && is_open(own.version));
+        let first = alike.next()?;
+        let is_one = first.content == edit.content && alike.all(|own| own.content == edit.content);
+        is_one.then_some(first.version)
     }
 
     /// Writes fields as an edit on the version that its author knew.
@@ -274,22 +319,36 @@ struct Knowledge {
     own: WrittenRow,
     /// What it wrote itself last, whether it has read that or not.
     wrote: WrittenRow,
+    /// The edits that came from it, also those of which this one says nothing.
+    sent: WrittenRow,
+}
+
+/// Where an author's own edits are remembered.
+enum Memory {
+    /// Under this key, each known to those that follow it.
+    Device(Vec<u8>),
+    /// Under this key, so that one that comes again is recognised; a request knows of its own.
+    Person(Vec<u8>),
+    /// Only while the request is worked on.
+    Request,
+    /// Nowhere: the operation says itself on what it is based.
+    None,
 }
 
 impl Knowledge {
     /// Of a device that named the version.
     fn of(version: u64) -> Self {
-        let (own, wrote) = (WrittenRow::default(), WrittenRow::default());
-        Self { version, sure: version, own, wrote }
+        let none = WrittenRow::default;
+        Self { version, sure: version, own: none(), wrote: none(), sent: none() }
     }
 
     /// The same with what it wrote itself; what it has read since stands for itself.
-    fn with(self, wrote: WrittenRow) -> Self {
+    fn with(self, wrote: WrittenRow, sent: WrittenRow) -> Self {
         let own = match wrote.last() > self.version {
             true => wrote.clone(),
             false => WrittenRow::default(),
         };
-        Self { own, wrote, ..self }
+        Self { own, wrote, sent, ..self }
     }
 
     /// Up to which version the device knows all that was written: where somebody else wrote before

@@ -50,16 +50,16 @@ pub struct Waiting {
     pub operations: u64,
     /// When the oldest was made, by the clock of its device.
     pub oldest: Option<Moment>,
-    /// Devices of apps that may not sync any more.
+    /// Devices of apps with which nobody may sync any more.
     pub unregistered: BTreeSet<String>,
 }
 
 /// The devices of apps, by user and name.
 pub(crate) fn list(access: &Access) -> Result<Vec<AppDevice>, Error> {
     let mut devices: BTreeMap<(String, String), AppDevice> = BTreeMap::new();
-    each(access, keys::DEVICES, |note| {
-        let row: DeviceRow = stored::decode(note)?;
-        let written = access.note_and_moment(&keys::device(access, &row.device))?;
+    each(access, keys::DEVICES, |key, note| {
+        let row = DeviceRow::decode(note)?;
+        let written = access.note_and_moment(key)?;
         let read = access.note(&keys::read(access, &row.user, &row.device))?;
         let read = read.map(|note| Read::decode(&note)).transpose()?.map(|read| read.at);
         let written = written.and_then(|note| note.at).or(row.synced_at);
@@ -99,14 +99,22 @@ pub(crate) fn waiting(access: &Access) -> Result<Waiting, Error> {
         let made = pending(access, &user, 1)?.first().map(|row| row.operation.at);
         waiting.oldest = [waiting.oldest, made].into_iter().flatten().min();
     }
-    each(access, keys::DEVICES, |note| {
-        let row: DeviceRow = stored::decode(note)?;
-        if !row.active {
-            waiting.unregistered.insert(row.device);
-        }
+    let (mut used, mut unregistered) = (BTreeSet::new(), BTreeSet::new());
+    for row in devices(access)? {
+        if row.active { &mut used } else { &mut unregistered }.insert(row.device);
+    }
+    waiting.unregistered = unregistered.difference(&used).cloned().collect();
+    Ok(waiting)
+}
+
+/// What is noted of devices, of everybody.
+pub(crate) fn devices(access: &Access) -> Result<Vec<DeviceRow>, Error> {
+    let mut rows = Vec::new();
+    each(access, keys::DEVICES, |_, note| {
+        rows.push(DeviceRow::decode(note)?);
         Ok(())
     })?;
-    Ok(waiting)
+    Ok(rows)
 }
 
 /// What the keys of each user's entries begin with.
@@ -130,7 +138,7 @@ fn pending(access: &Access, user: &[u8], count: usize) -> Result<Vec<EntryRow>, 
     for (_, note) in access.notes(&prefix, None, count)? {
         let id: String = stored::decode(&note)?;
         let note = access.note(&keys::entry(access, &id))?;
-        rows.extend(note.map(|note| stored::decode::<EntryRow>(&note)).transpose()?);
+        rows.extend(note.map(|note| EntryRow::decode(&note)).transpose()?);
     }
     Ok(rows)
 }
@@ -139,7 +147,7 @@ fn pending(access: &Access, user: &[u8], count: usize) -> Result<Vec<EntryRow>, 
 fn conflicts(access: &Access) -> Result<BTreeMap<String, u64>, Error> {
     let mut users: BTreeMap<String, u64> = BTreeMap::new();
     let mut looked_at = 0;
-    each(access, keys::OPEN, |note| {
+    each(access, keys::OPEN, |_, note| {
         looked_at += 1;
         if looked_at > CONFLICTS_MAX {
             return Ok(());
@@ -156,18 +164,18 @@ fn conflicts(access: &Access) -> Result<BTreeMap<String, u64>, Error> {
     Ok(users)
 }
 
-/// Calls `look` with each note whose key begins with `prefix`.
+/// Calls `look` with each note whose key begins with `prefix`, and that key.
 fn each(
     access: &Access,
     prefix: &[u8],
-    mut look: impl FnMut(&[u8]) -> Result<(), Error>,
+    mut look: impl FnMut(&[u8], &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = access.notes(prefix, after.as_deref(), PAGE)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(last.clone());
-        page.iter().try_for_each(|(_, note)| look(note))?;
+        page.iter().try_for_each(|(key, note)| look(key, note))?;
     }
 }
 

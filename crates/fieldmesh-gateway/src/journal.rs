@@ -1,12 +1,14 @@
 //! The journal: operations that were taken in and have a state until they are settled.
 
+use std::collections::BTreeMap;
+
 use fieldmesh_dialect::command::{JournalQuery, Operation, Queue, Queued, Retry, Then, Whose};
 use fieldmesh_dialect::outcome::{Entry, Fate, Reason, Retried, State, Tally};
-use fieldmesh_dialect::{Outcome, Refusal};
+use fieldmesh_dialect::{Dialect, Outcome, Refusal};
 use fieldmesh_model::Fault;
 
 use crate::names::Showing;
-use crate::push::{TOO_LARGE, Writing};
+use crate::push::{Hand, TOO_LARGE, Writing};
 use crate::stored::{self, EntryRow, OperationRow, ReasonRow, StateRow};
 use crate::{Failure, Task, keys};
 
@@ -15,17 +17,34 @@ const ENTRIES_MAX: usize = 10_000;
 
 /// How many entries there are in each state.
 pub(crate) type Counts = [u64; 4];
+/// The same by the contract over which they came.
+type ByContract = BTreeMap<String, Counts>;
+
+/// What is noted of the numbers of entries. Where nothing is by contract, all of them count for each
+/// contract that shows numbers, as they did when that was noted.
+fn read_counts(
+    total: Option<&[u8]>,
+    by_contract: Option<&[u8]>,
+) -> Result<(Counts, ByContract), fieldmesh::Error> {
+    let total: Counts = total.map(stored::decode).transpose()?.unwrap_or_default();
+    let by_contract = match by_contract {
+        Some(note) => stored::decode(note)?,
+        None => [Dialect::Asset, Dialect::Health].map(|it| (it.as_str().to_owned(), total)).into(),
+    };
+    Ok((total, by_contract))
+}
 
 impl Task<'_> {
     pub(crate) fn entry_row(&self, id: &str) -> Result<Option<EntryRow>, Failure> {
         let note = self.access.note(&keys::entry(self.access, id))?;
-        Ok(note.map(|note| stored::decode(&note)).transpose()?)
+        Ok(note.map(|note| EntryRow::decode(&note)).transpose()?)
     }
 
     pub(crate) fn queue(&self, queue: &Queue) -> Result<Outcome, Failure> {
         for queued in &queue.operations {
-            self.check_device(Some(&queued.device))?;
+            self.check_device_of(&queued.user, &queued.device)?;
         }
+        self.check_device(None)?;
         let mut writing = self.writing(None, None)?;
         let mut entries = Vec::with_capacity(queue.operations.len());
         let is_single = queue.then == Then::Wait;
@@ -130,13 +149,28 @@ impl Task<'_> {
     }
 
     pub(crate) fn tally(&self, whose: &Whose) -> Result<Tally, Failure> {
+        let tally = self.counted(whose)?;
+        match self.dialect {
+            // An app of this contract is told at once of a conflict, so no entry waits for it.
+            Some(Dialect::Asset) => Ok(Tally { conflicts: self.own_conflicts()?, ..tally }),
+            _ => Ok(tally),
+        }
+    }
+
+    /// The entries of the asking contract, by state.
+    pub(crate) fn counted(&self, whose: &Whose) -> Result<Tally, Failure> {
         let user = match whose {
             Whose::User(user) => Some(user.as_str()),
             Whose::Tenant => None,
         };
-        let note = self.access.note(&keys::tally(self.access, user))?;
-        let counts: Counts = note.map(|note| stored::decode(&note)).transpose()?.unwrap_or([0; 4]);
-        let oldest_pending = match user {
+        let total = self.access.note(&keys::tally(self.access, user))?;
+        let by_contract = self.access.note(&keys::tallies(self.access, user))?;
+        let (total, by_contract) = read_counts(total.as_deref(), by_contract.as_deref())?;
+        let [pending, synced, conflicts, failed] = match self.dialect {
+            Some(dialect) => by_contract.get(dialect.as_str()).copied().unwrap_or_default(),
+            None => total,
+        };
+        let oldest_pending = match user.filter(|_| pending > 0) {
             Some(user) => {
                 let prefix = keys::entries(self.access, user, StateRow::PENDING);
                 match self.access.notes(&prefix, None, 1)?.first() {
@@ -149,7 +183,6 @@ impl Task<'_> {
             }
             None => None,
         };
-        let [pending, synced, conflicts, failed] = counts;
         Ok(Tally { pending, syncing: 0, synced, failed, conflicts, oldest_pending })
     }
 
@@ -197,7 +230,7 @@ impl Writing<'_> {
         let id = queued.id.clone().unwrap_or(key);
         let note = self.write.noted(self.task.access, &keys::entry(self.task.access, &id))?;
         if let Some(note) = note {
-            let row: EntryRow = stored::decode(&note)?;
+            let row = EntryRow::decode(&note)?;
             // Another user's entry of this name is none of this caller's business.
             if !self.task.is_own(&row.user) {
                 return Err(Failure::forbidden("This id belongs to an entry of another user"));
@@ -215,6 +248,7 @@ impl Writing<'_> {
             operation: OperationRow::from(&queued.operation),
             retries: 0,
             state: StateRow::Pending,
+            contract: self.contract(),
         };
         self.keep_entry(None, &row)?;
         Ok((row, false))
@@ -226,8 +260,8 @@ impl Writing<'_> {
             StateRow::Pending | StateRow::Failed(ReasonRow::Failed) => self.process_again(row),
             // It leaves this state when anybody has decided, wherever that was.
             StateRow::Conflict(ref id) => {
-                let conflict = self.task.conflict_named(id)?;
-                match conflict.settled.is_some() || self.task.is_superseded(&conflict)? {
+                let conflict = self.conflict_named(id)?;
+                match conflict.settled.is_some() || self.is_superseded(&conflict)? {
                     true => self.move_entry(row, StateRow::Synced(conflict.client.document)),
                     false => Ok(row),
                 }
@@ -238,6 +272,7 @@ impl Writing<'_> {
 
     fn process_again(&mut self, row: EntryRow) -> Result<EntryRow, Failure> {
         let operation = Operation::from(&row.operation);
+        self.hand = Hand { user: row.user.clone(), device: row.device.clone() };
         let fate = self.apply(&operation)?;
         let state = match fate {
             Fate::Stored(_) | Fate::Duplicate { .. } | Fate::Settled { .. } => {
@@ -281,18 +316,45 @@ impl Writing<'_> {
         let key = keys::entry_of(access, &row.user, after, row.sequence);
         self.write.note(key, Some(stored::encode(&row.id)));
         self.write.note(keys::entry(access, &row.id), Some(stored::encode(row)));
-        for key in [keys::tally(access, None), keys::tally(access, Some(&row.user))] {
-            let note = self.write.noted(access, &key)?;
-            let counts = note.map(|note| stored::decode(&note)).transpose()?;
-            let mut counts: Counts = counts.unwrap_or([0; 4]);
+        let count = |counts: &mut Counts| {
             if let Some(before) = before {
                 let count = &mut counts[usize::from(before)];
                 *count = count.saturating_sub(1);
             }
             counts[usize::from(after)] += 1;
-            self.write.note(key, Some(stored::encode(&counts)));
+        };
+        for user in [None, Some(row.user.as_str())] {
+            let (mut total, mut by_contract) = self.counts(user)?;
+            match &row.contract {
+                Some(contract) => count(by_contract.entry(contract.clone()).or_default()),
+                // It was counted for each of them, as all were.
+                None => by_contract.values_mut().for_each(count),
+            }
+            count(&mut total);
+            self.write.note(keys::tally(access, user), Some(stored::encode(&total)));
+            self.write.note(keys::tallies(access, user), Some(stored::encode(&by_contract)));
         }
         Ok(())
+    }
+
+    /// Counts operations that were stored at once and leave no entry.
+    pub(crate) fn count_stored(&mut self, count: u64) -> Result<(), Failure> {
+        let Some(contract) = self.contract().filter(|_| count > 0) else { return Ok(()) };
+        let (access, user) = (self.task.access, self.task.caller.user.clone());
+        for user in [None, Some(user.as_str())] {
+            let (_, mut by_contract) = self.counts(user)?;
+            by_contract.entry(contract.clone()).or_default()[usize::from(StateRow::SYNCED)] +=
+                count;
+            self.write.note(keys::tallies(access, user), Some(stored::encode(&by_contract)));
+        }
+        Ok(())
+    }
+
+    fn counts(&self, user: Option<&str>) -> Result<(Counts, ByContract), Failure> {
+        let access = self.task.access;
+        let total = self.write.noted(access, &keys::tally(access, user))?;
+        let by_contract = self.write.noted(access, &keys::tallies(access, user))?;
+        Ok(read_counts(total.as_deref(), by_contract.as_deref())?)
     }
 
     /// Keeps what another dialect's operation failed with, to be tried again or looked at.
@@ -317,8 +379,13 @@ impl Writing<'_> {
             operation: content,
             retries: 0,
             state: StateRow::Failed(reason.into()),
+            contract: self.contract(),
         };
         self.keep_entry(None, &row)
+    }
+
+    fn contract(&self) -> Option<String> {
+        self.task.dialect.map(|dialect| dialect.as_str().to_owned())
     }
 }
 
@@ -333,6 +400,7 @@ impl EntryRow {
             operation: OperationRow::from(&queued.operation),
             retries: 0,
             state: StateRow::Failed(why),
+            contract: None,
         }
     }
 }

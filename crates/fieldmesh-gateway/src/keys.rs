@@ -22,15 +22,26 @@ pub(crate) fn temporary(
     keyed(b"temporary/", access, &parts)
 }
 
-/// The form of names that a user's app understands.
-pub(crate) fn form(access: &Access, dialect: Option<Dialect>, user: &str) -> Vec<u8> {
+/// The form of names that a user's app understands: on a device, or wherever none is known.
+pub(crate) fn form(
+    access: &Access,
+    dialect: Option<Dialect>,
+    user: &str,
+    device: Option<&str>,
+) -> Vec<u8> {
     let dialect = dialect.map_or("", Dialect::as_str);
-    keyed(b"form/", access, &[dialect.as_bytes(), user.as_bytes()])
+    let parts = [Some(dialect), Some(user), device].into_iter().flatten().map(str::as_bytes);
+    keyed(b"form/", access, &parts.collect::<Vec<_>>())
 }
 
 /// What a user wrote last of a record with a device.
 pub(crate) fn written(access: &Access, user: &str, device: &str, id: DocumentId) -> Vec<u8> {
     keyed(b"wrote-own/", access, &[user.as_bytes(), device.as_bytes(), id.as_bytes()])
+}
+
+/// What a user sent of a record without saying with which device.
+pub(crate) fn sent(access: &Access, user: &str, id: DocumentId) -> Vec<u8> {
+    keyed(b"sent-own/", access, &[user.as_bytes(), id.as_bytes()])
 }
 
 pub(crate) fn conflict(access: &Access, id: &str) -> Vec<u8> {
@@ -56,7 +67,12 @@ pub(crate) fn conflict_of(id: DocumentId, sequence: u64) -> Vec<u8> {
 /// Devices of everybody.
 pub(crate) const DEVICES: &[u8] = b"device/";
 
-pub(crate) fn device(access: &Access, device: &str) -> Vec<u8> {
+pub(crate) fn device(access: &Access, user: &str, device: &str) -> Vec<u8> {
+    keyed(DEVICES, access, &[user.as_bytes(), device.as_bytes()])
+}
+
+/// Where the first gateways noted a device, whoever else used one of this name.
+pub(crate) fn first_device(access: &Access, device: &str) -> Vec<u8> {
     keyed(DEVICES, access, &[device.as_bytes()])
 }
 
@@ -108,6 +124,14 @@ pub(crate) fn tally(access: &Access, user: Option<&str>) -> Vec<u8> {
     match user {
         Some(user) => keyed(b"tally/", access, &[user.as_bytes()]),
         None => b"tally".to_vec(),
+    }
+}
+
+/// The same by the contract over which they came: of a user, or of all.
+pub(crate) fn tallies(access: &Access, user: Option<&str>) -> Vec<u8> {
+    match user {
+        Some(user) => keyed(b"tallies/", access, &[user.as_bytes()]),
+        None => b"tallies".to_vec(),
     }
 }
 

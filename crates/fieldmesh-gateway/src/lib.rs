@@ -237,8 +237,10 @@ impl Task<'_> {
             Command::Tally(whose) => self.tally(&whose).map(Outcome::Tally),
             Command::Overview => self.overview(),
             Command::Devices => self.devices().map(Outcome::Devices),
-            Command::Register { device, public_key } => self.register(&device, public_key),
-            Command::Unregister { device } => self.unregister(&device),
+            Command::Register { device, public_key, user } => {
+                self.register(&device, public_key, user.as_deref())
+            }
+            Command::Unregister { device, user } => self.unregister(&device, user.as_deref()),
             Command::Conflicts(query) => self.conflicts(&query),
             Command::Resolve(resolve) => self.resolve(&resolve),
             // A page holds records of several kinds, so all of them go.

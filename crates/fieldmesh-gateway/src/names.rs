@@ -86,9 +86,17 @@ impl Task<'_> {
         if self.dialect != Some(Dialect::Vet) {
             return Ok(FormRow::Text);
         }
-        let key = keys::form(self.access, self.dialect, &self.caller.user);
-        let note = self.access.note(&key)?;
-        Ok(note.map(|note| stored::decode(&note)).transpose()?.unwrap_or(FormRow::Unsaid))
+        let noted = |device: Option<&str>| -> Result<Option<FormRow>, Failure> {
+            let key = keys::form(self.access, self.dialect, &self.caller.user, device);
+            let note = self.access.note(&key)?;
+            Ok(note.map(|note| stored::decode(&note)).transpose()?)
+        };
+        // What he has shown elsewhere holds until this device shows something.
+        let own = match self.caller.device.as_deref() {
+            Some(device) => noted(Some(device))?,
+            None => None,
+        };
+        Ok(own.or(noted(None)?).unwrap_or(FormRow::Unsaid))
     }
 }
 

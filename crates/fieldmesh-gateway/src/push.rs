@@ -13,13 +13,20 @@ use fieldmesh_model::{DocumentId, Fault, Role, Value, catalogue};
 
 use crate::names::{ARRIVING, Showing, value};
 use crate::ready::Ready;
-use crate::stored::{self, FormRow};
+use crate::stored::{self, FormRow, WrittenRow};
 use crate::{Failure, Task, keys};
 
 /// Why an operation is not taken: it could neither be a record nor be kept to be looked at.
 pub(crate) const TOO_LARGE: &str = "this operation is larger than a record may be (256 KiB)";
 /// Bytes that are kept of a part of a request that is no operation.
 const REFUSED_SIZE_MAX: usize = 64 << 10;
+
+/// Who did something, and with which device, where that is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hand {
+    pub(crate) user: String,
+    pub(crate) device: String,
+}
 
 /// What is being written for one command.
 pub(crate) struct Writing<'a> {
@@ -34,6 +41,10 @@ pub(crate) struct Writing<'a> {
     pub(crate) owner: String,
     /// The device that wrote, where it is known.
     pub(crate) device: Option<String>,
+    /// Whose operation is being applied.
+    pub(crate) hand: Hand,
+    /// What this request has shown that it knows: the edits that came before in it.
+    pub(crate) shown: BTreeMap<(Hand, DocumentId), WrittenRow>,
     resolution: Option<Resolution>,
 }
 
@@ -44,6 +55,7 @@ impl Task<'_> {
         self.check_device(device)?;
         let mut writing = self.writing(device, push.resolution)?;
         let mut fates = Vec::with_capacity(push.operations.len());
+        let mut stored = 0;
         let mut stores_left = push.stores_max.unwrap_or(usize::MAX);
         for operation in &push.operations {
             if stores_left == 0 && writing.is_new(operation)? {
@@ -52,7 +64,9 @@ impl Task<'_> {
             }
             let before: u64 = writing.wrote.values().sum();
             let fate = writing.apply(operation)?;
-            stores_left -= usize::from(writing.wrote.values().sum::<u64>() > before);
+            let has_written = writing.wrote.values().sum::<u64>() > before;
+            stores_left -= usize::from(has_written);
+            stored += u64::from(has_written && !matches!(fate, Fate::Conflict(_)));
             if let Fate::Rejected(reason) = &fate
                 && !stored::is_too_large(operation)
             {
@@ -66,6 +80,10 @@ impl Task<'_> {
                 refused.faults.iter().cloned().map(|it| (it.field, it.message)).collect();
             let content = start_of(&refused.content, REFUSED_SIZE_MAX);
             writing.write.note(key, Some(stored::encode(&(content, faults))));
+        }
+        // The only contract that shows how many were taken at once.
+        if self.dialect == Some(Dialect::Asset) {
+            writing.count_stored(stored)?;
         }
         if let Some(device) = &push.device {
             writing.note_device(device)?;
@@ -90,6 +108,9 @@ impl Task<'_> {
         device: Option<&str>,
         resolution: Option<Resolution>,
     ) -> Result<Writing<'_>, Failure> {
+        let device = device.or(self.caller.device.as_deref());
+        let hand =
+            Hand { user: self.caller.user.clone(), device: device.unwrap_or_default().to_owned() };
         Ok(Writing {
             task: *self,
             write: self.access.write()?,
@@ -97,7 +118,9 @@ impl Task<'_> {
             wrote: BTreeMap::new(),
             names: BTreeMap::new(),
             owner: device.unwrap_or_else(|| self.owner()).to_owned(),
-            device: device.or(self.caller.device.as_deref()).map(str::to_owned),
+            device: device.map(str::to_owned),
+            hand,
+            shown: BTreeMap::new(),
             resolution,
         })
     }
@@ -134,7 +157,7 @@ impl Writing<'_> {
         if stored::is_too_large(operation) {
             return Ok(Err(Reason::Invalid { faults: vec![Fault::new("", TOO_LARGE)] }));
         }
-        self.note_form(operation);
+        self.note_form(operation)?;
         let ready = match self.prepare(operation, schema)? {
             Ok(ready) => ready,
             Err(reason) => return Ok(Err(reason)),
@@ -196,19 +219,26 @@ impl Writing<'_> {
         }
     }
 
-    /// Remembers in which form the client calls records.
-    fn note_form(&mut self, operation: &Operation) {
+    /// Remembers in which form the client calls records. Who has shown that he uses numbers keeps
+    /// them: a local database in two forms has everything twice.
+    fn note_form(&mut self, operation: &Operation) -> Result<(), Failure> {
         let (Identity::Temporary { wants, .. } | Identity::Unnamed { wants }) = operation.identity
         else {
-            return;
+            return Ok(());
         };
         if self.task.dialect != Some(Dialect::Vet) || wants == NameForm::Unsaid {
-            return;
+            return Ok(());
         }
         let form = FormRow::from(wants);
-        self.showing.set_form(form);
-        let key = keys::form(self.task.access, self.task.dialect, &self.task.caller.user);
-        self.write.note(key, Some(stored::encode(&form)));
+        let Task { access, dialect, caller, .. } = self.task;
+        let key = keys::form(access, dialect, &caller.user, caller.device.as_deref());
+        let noted = self.write.noted(access, &key)?;
+        let noted: Option<FormRow> = noted.map(|note| stored::decode(&note)).transpose()?;
+        if noted != Some(FormRow::Number) && noted != Some(form) {
+            self.showing.set_form(form);
+            self.write.note(key, Some(stored::encode(&form)));
+        }
+        Ok(())
     }
 
     fn create(&mut self, ready: &Ready<'_>) -> Result<Fate, Failure> {

@@ -73,6 +73,45 @@ pub(crate) struct DeviceRow {
     pub(crate) public_key: Option<String>,
     pub(crate) synced_at: Option<Moment>,
     pub(crate) active: bool,
+    /// Who unregistered it, where it is not active and that is known.
+    pub(crate) shut_by: Option<String>,
+}
+
+impl DeviceRow {
+    /// One that is used for the first time.
+    pub(crate) fn new(user: &str, device: &str) -> Self {
+        Self {
+            device: device.to_owned(),
+            user: user.to_owned(),
+            label: None,
+            platform: None,
+            app_version: None,
+            public_key: None,
+            synced_at: None,
+            active: true,
+            shut_by: None,
+        }
+    }
+
+    /// Decodes a note, also one of the first gateways, which did not say who unregistered it.
+    pub(crate) fn decode(note: &[u8]) -> Result<Self, fieldmesh::Error> {
+        decode(note).or_else(|_| {
+            let (device, user, label, platform, app_version, public_key, synced_at, active) =
+                decode(note)?;
+            let shut_by = None;
+            Ok(Self {
+                device,
+                user,
+                label,
+                platform,
+                app_version,
+                public_key,
+                synced_at,
+                active,
+                shut_by,
+            })
+        })
+    }
 }
 
 /// How far somebody has read with a device, and when that was.
@@ -138,6 +177,19 @@ pub(crate) struct EntryRow {
     pub(crate) operation: OperationRow,
     pub(crate) retries: u32,
     pub(crate) state: StateRow,
+    /// The contract over which it came; the first gateways did not note that.
+    pub(crate) contract: Option<String>,
+}
+
+impl EntryRow {
+    /// Decodes a note, also one of the first gateways.
+    pub(crate) fn decode(note: &[u8]) -> Result<Self, fieldmesh::Error> {
+        decode(note).or_else(|_| {
+            let (id, sequence, user, device, operation, retries, state) = decode(note)?;
+            let contract = None;
+            Ok(Self { id, sequence, user, device, operation, retries, state, contract })
+        })
+    }
 }
 
 /// Where an entry stands.
@@ -370,4 +422,30 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, fieldmesh::
     postcard::from_bytes(bytes).map_err(|error| fieldmesh::Error::Store {
         reason: format!("a note of the gateway is damaged ({error})"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_was_noted_before_contracts_were_is_read() {
+        let operation = OperationRow {
+            identity: IdentityRow::Text("p1".into()),
+            action: 1,
+            collection: "patient".into(),
+            fields: Fields::new(),
+            base: BaseRow::Version(1),
+            at: Moment::ZERO,
+            key: None,
+            references: Vec::new(),
+        };
+        let state = StateRow::Failed(ReasonRow::NoRecord);
+        let before = encode(&("e1", 7_u64, "ann", "d", &operation, 2_u32, &state));
+        let row = EntryRow::decode(&before).unwrap();
+        assert_eq!((row.id.as_str(), row.sequence, row.retries), ("e1", 7, 2));
+        assert_eq!((&row.operation, &row.state, &row.contract), (&operation, &state, &None));
+        let noted = EntryRow { contract: Some("health".into()), ..row };
+        assert_eq!(EntryRow::decode(&encode(&noted)).unwrap(), noted);
+    }
 }

@@ -25,7 +25,9 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
         Endpoint::Register => {
             Described::new("Register a device").takes(of("NewDevice")).gives(201, of("Device"))
         }
-        Endpoint::Unregister => Described::new("Shut a device out").gives_nothing(204),
+        Endpoint::Unregister => Described::new("Shut a device out")
+            .query("userId?", text(), "Whose it is; an admin may name others")
+            .gives_nothing(204),
         Endpoint::Conflicts => Described::new("Open conflicts")
             .query("entityType?", text(), "Only those of this type")
             .query("limit?", page_size(), "At most so many")
@@ -175,7 +177,12 @@ fn of_queues() -> Named {
         ("unresolvedConflicts", count()),
         ("backlog", count()),
     ];
-    let new = [("deviceId", filled()), ("deviceName?", text()), ("publicKey?", text())];
+    let new = [
+        ("deviceId", filled()),
+        ("deviceName?", text()),
+        ("publicKey?", text()),
+        ("userId?", text()),
+    ];
     let retried = [("retried", count()), ("succeeded", count()), ("failed", count())];
     let invalid = [("entityTypes?", list(text())), ("entityIds?", list(name()))];
     vec![

@@ -1,6 +1,6 @@
 //! Takes operations in, in the order of the request, and says what became of each.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::operation::{self, Batch, Unfit};
 use super::shown;
@@ -89,21 +89,20 @@ fn nothing_fits(unfit: &[Unfit]) -> Result<(), Refusal> {
 }
 
 /// The form of ids that the client uses, as far as its operations show it. A practice has a number
-/// in every client, so it shows nothing.
+/// in every client, so it shows nothing; and people have the ids that a login gives, which are
+/// UUIDs for all of them, so only a number shows something there.
 fn wanted_names(list: &[&Json]) -> NameForm {
     let mut wants = NameForm::Unsaid;
     for json in list {
-        let empty = Map::new();
-        let data = json.get("data").and_then(Json::as_object).unwrap_or(&empty);
-        let ids =
-            ["id", "petId", "ownerId", "practitionerId"].iter().filter_map(|key| data.get(*key));
-        for id in json.get("entityId").into_iter().chain(ids) {
-            match id {
-                Json::Number(_) => return NameForm::Number,
-                // A UUID is a lasting id; any other text may be a temporary one.
-                Json::String(text) if is_uuid(text) => wants = NameForm::Text,
-                _ => {}
-            }
+        let data = json.get("data").unwrap_or(&Json::Null);
+        let of_records = [json.get("entityId"), data.get("id"), data.get("petId")];
+        let of_people = [data.get("ownerId"), data.get("practitionerId")];
+        if of_records.iter().chain(&of_people).flatten().any(|id| id.is_number()) {
+            return NameForm::Number;
+        }
+        // A UUID is a lasting id; any other text may be a temporary one.
+        if of_records.iter().flatten().filter_map(|id| id.as_str()).any(is_uuid) {
+            wants = NameForm::Text;
         }
     }
     wants

@@ -15,6 +15,9 @@ mod photos;
 mod queue;
 mod restart;
 mod rights;
+mod stats;
+mod tablets;
+mod together;
 mod told;
 
 use std::collections::BTreeSet;
