@@ -59,7 +59,7 @@ pub struct Approval {
     pub standing: Standing,
     /// What was said last by somebody who may, also where something was written since.
     pub last: Option<Ruling>,
-    /// Whether it counts but for what was seen by nobody who may approve.
+    /// Whether it has counted once: somebody who may approve has begun it, or approved it.
     pub has_stood: bool,
 }
 
@@ -135,8 +135,9 @@ impl Document {
                 Some(Answer::Approved) => Standing::Approved,
                 Some(Answer::Refused(_)) => Standing::Refused,
             };
-            let is_refused = matches!(answer, Some(Answer::Refused(_)));
-            let has_stood = !is_refused && work().any(|meta| is_settled(&meta));
+            let is_approval = |meta: &Meta| said.get(&meta.hash) == Some(&Answer::Approved);
+            let is_begun = |meta: &Meta| meta.deps.is_empty() && may(&author(&meta.hash));
+            let has_stood = rulings().any(is_approval) || work().any(is_begun);
             Approval { standing, last, has_stood }
         })
     }

@@ -38,6 +38,10 @@ pub(crate) fn may_approve(
     created_by: UserId,
 ) -> bool {
     let is_creator = policy.known(device).is_some_and(|member| member.user == created_by);
+    may(policy, schema, device, is_creator)
+}
+
+fn may(policy: &Policy, schema: &Collection, device: &DeviceId, is_creator: bool) -> bool {
     let asked = |who: &Who| policy.roles_held(device).any(|role| is_asked(*who, role, is_creator));
     schema.approve_by.iter().any(asked)
 }
@@ -54,20 +58,21 @@ fn is_asked(who: Who, role: Role, is_creator: bool) -> bool {
     }
 }
 
-/// What rows are read by: the definition alone, or that and who may approve, where records are
-/// there that somebody wrote before he might.
+/// What rows are read by: the definition, and who may approve. Where that changes, by a role or by a
+/// certificate that counts no longer or does after all, rows are read anew.
 pub(crate) fn reading_of(policy: &Policy, schema: &Collection, reading: [u8; 32]) -> [u8; 32] {
     if !schema.asks_for_approval() {
         return reading;
     }
-    // Whoever has had one role only could approve from his first change on, or never.
-    let moved = policy.everybody().filter(|member| policy.roles_held(&member.device).count() > 1);
     let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/approvers/1");
-    let mut is_any = false;
-    for member in moved {
-        is_any = true;
-        hasher.update(member.device.as_bytes());
-        hasher.update(&[u8::from(may_approve(policy, schema, &member.device, member.user))]);
+    hasher.update(&reading);
+    for member in policy.everybody() {
+        let by = |is_creator| may(policy, schema, &member.device, is_creator);
+        let (of_others, of_own) = (by(false), by(true));
+        if of_own {
+            hasher.update(member.device.as_bytes()).update(&[u8::from(of_others)]);
+            hasher.update(member.user.as_bytes());
+        }
     }
-    if is_any { *hasher.update(&reading).finalize().as_bytes() } else { reading }
+    *hasher.finalize().as_bytes()
 }

@@ -22,7 +22,8 @@ pub(crate) struct ApproveArgs {
     /// The records: ids, endings of them, or unique names.
     #[arg(value_name = "ID", required_unless_present = "all")]
     pub(crate) ids: Vec<String>,
-    /// All records of this collection that wait for you and fulfil the conditions.
+    /// All records of this collection that wait for you and fulfil the conditions, but for those
+    /// whose deletion waits.
     #[arg(long, value_name = "COLLECTION", conflicts_with = "ids")]
     pub(crate) all: Option<String>,
     /// With --all: only records that fulfil this, as of `list`.

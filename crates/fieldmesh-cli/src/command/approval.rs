@@ -92,7 +92,8 @@ async fn named(home: &dyn Backend, ids: &[String]) -> Result<Vec<Record>, Failur
     Ok(records)
 }
 
-/// The records of a collection that wait for this person and fulfil the conditions.
+/// The records of a collection that wait for this person and fulfil the conditions. A deletion is
+/// decided by its record's id, not along with others.
 async fn waiting(
     home: &dyn Backend,
     args: &ApproveArgs,
@@ -109,7 +110,8 @@ async fn waiting(
     let mut records = home.page(query).await?.records;
     records.retain(|record| {
         let approval = record.approval.as_ref();
-        approval.is_some_and(|it| it.mine && it.state == ApprovalState::Awaiting)
+        let is_asked = approval.is_some_and(|it| it.mine && it.state == ApprovalState::Awaiting);
+        is_asked && !record.deleted
     });
     Ok(records)
 }

@@ -125,7 +125,7 @@ fn what_was_said_last_stays_said_where_something_is_written_since() {
     assert_eq!(one.told(), "awaiting", "he did not know of the refusal");
     let refused = Answer::Refused("which tank?".to_owned());
     assert_eq!(one.approval().last.map(|it| it.answer), Some(refused));
-    assert!(!one.approval().has_stood, "what stood was refused");
+    assert!(!one.approval().has_stood, "nothing was ever approved");
     two.pull(&one);
     two.approve(3);
     one.pull(&two);
@@ -134,6 +134,10 @@ fn what_was_said_last_stays_said_where_something_is_written_since() {
     assert_eq!(approval.standing, Standing::Awaiting, "nobody has seen the deletion");
     assert_eq!(approval.last.map(|it| it.answer), Some(Answer::Approved));
     assert!(approval.has_stood, "it counted until then");
+    two.pull(&one);
+    two.refuse(5, "bring it back");
+    two.pull(&one);
+    assert!(two.approval().has_stood, "it has counted all the same");
 }
 
 #[test]

@@ -54,11 +54,7 @@ impl Ledger {
             );
             return Err(Error::Usage { reason });
         };
-        self.check(&schema.approve_by, record.created_by, "approve", schema)?;
-        if !may_approve(policy, schema, &self.device(), record.created_by) {
-            let reason = "a gateway writes for others and approves nothing; approve it on a device";
-            return Err(Error::NotAllowed { reason: reason.into() });
-        }
+        self.check_approve(policy, schema, record)?;
         let is_same = approval.last.as_ref().is_some_and(|last| last.answer == *answer);
         let reason = match (answer, approval.standing) {
             (Answer::Refused(_), _) if record.deleted => format!(
@@ -76,13 +72,30 @@ impl Ledger {
         Err(Error::Usage { reason })
     }
 
+    /// Fails where this person may not approve a record, by his role of now and by what counts.
+    pub(super) fn check_approve(
+        &self,
+        policy: &Policy,
+        schema: &Collection,
+        record: &RecordRow,
+    ) -> Result<(), Error> {
+        self.check(&schema.approve_by, record.created_by, "approve", schema)?;
+        match may_approve(policy, schema, &self.device(), record.created_by) {
+            true => Ok(()),
+            false => Err(Error::NotAllowed {
+                reason: "a gateway writes for others and approves nothing; approve it on a device"
+                    .into(),
+            }),
+        }
+    }
+
     /// How many records wait for the approval of this person.
     pub(crate) fn awaiting_count(&self) -> Result<u64, Error> {
-        let (policy, me, mut count) = (self.policy(), self.device(), 0);
+        let (policy, mut count) = (self.policy(), 0);
         self.each_waiting(&policy, |_, schema, row| {
             let is_asked =
                 row.approval.as_ref().is_some_and(|it| it.standing == Standing::Awaiting);
-            count += u64::from(is_asked && may_approve(&policy, schema, &me, row.created_by));
+            count += u64::from(is_asked && self.check_approve(&policy, schema, row).is_ok());
         })?;
         Ok(count)
     }
@@ -122,7 +135,7 @@ impl Ledger {
         };
         Some(ApprovalReport {
             state,
-            mine: self.check(&schema.approve_by, record.created_by, "approve", schema).is_ok(),
+            mine: self.check_approve(&policy, schema, record).is_ok(),
             ruling: approval.last.as_ref().map(|ruling| report(&policy, ruling)),
         })
     }

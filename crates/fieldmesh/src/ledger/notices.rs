@@ -39,6 +39,8 @@ pub(crate) struct Told {
     /// By which policy and of which view it was looked at.
     by: Option<(Arc<Policy>, u64)>,
     records: Known,
+    /// Whether this person has written in a record.
+    wrote: BTreeMap<DocumentId, (String, bool)>,
 }
 
 /// What there is to tell of each record, and what the record read as.
@@ -146,7 +148,7 @@ impl Ledger {
             }
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        *told = Told { by: Some((Arc::clone(policy), view)), records: known };
+        (told.by, told.records) = (Some((Arc::clone(policy), view)), known);
         Ok(found)
     }
 
@@ -219,7 +221,8 @@ impl Ledger {
                 return;
             };
             let Answer::Refused(reason) = &ruling.answer else { return };
-            if self.is_own(policy, &ruling.author) || !self.is_work_of_mine(policy, id) {
+            let is_mine = || record.created_by == self.user() || self.is_work_of_mine(policy, id);
+            if self.is_own(policy, &ruling.author) || !is_mine() {
                 return;
             }
             let name = names.of_unshown(self, schema, record).unwrap_or_else(|| id.short());
@@ -244,8 +247,20 @@ impl Ledger {
 
     /// Whether this person has written in a record; what cannot be read says nothing.
     fn is_work_of_mine(&self, policy: &Policy, id: DocumentId) -> bool {
-        let authors = self.row(id).ok().flatten().and_then(|row| self.authors(&row).ok());
-        authors.is_some_and(|authors| authors.values().any(|device| self.is_own(policy, device)))
+        let told = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(row) = self.row(id).ok().flatten() else { return false };
+        let read_as = version(&row.changes);
+        if let Some((_, wrote)) = told().wrote.get(&id).filter(|(then, _)| *then == read_as) {
+            return *wrote;
+        }
+        let is_mine = |device: &DeviceId| self.is_own(policy, device);
+        let wrote = self.authors(&row).is_ok_and(|authors| authors.values().any(is_mine));
+        let known = &mut told().wrote;
+        if known.len() >= KEPT_MAX {
+            known.clear();
+        }
+        known.insert(id, (read_as, wrote));
+        wrote
     }
 }
 

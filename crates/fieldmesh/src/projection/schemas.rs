@@ -50,6 +50,9 @@ struct SchemaRow {
     /// How many were looked at, and how many there were when it began.
     done: u64,
     of: u64,
+    /// Whether policy said another reading at some step meanwhile: who may approve is looked up by
+    /// the policy of the step.
+    is_mixed: bool,
 }
 
 /// The same with the schemas themselves.
@@ -187,6 +190,12 @@ fn stored(view: &View, number: u16, reading: Reading) -> Result<Arc<Collection>,
     })))
 }
 
+/// What rows stand under that were read by one reading and some of them by others too: none that
+/// ever counts, so that all are read once more.
+fn mixed(reading: Reading) -> Reading {
+    *blake3::keyed_hash(&reading, b"mixed").as_bytes()
+}
+
 /// What this program reads in the definition by which records of the collection are shown, and in
 /// who may approve them.
 fn reading_of(policy: &Policy, number: u16) -> Option<Reading> {
@@ -319,10 +328,12 @@ impl Projection<'_> {
                 let records = rows::find(self.view, Tree::Meta, &count_key(number))?;
                 (row.next, row.of) = (Some(reading), records.unwrap_or(0));
             }
+            row.is_mixed |= row.next != Some(reading);
             let mut progress = Progress::of(number, row, self.view, &policy)?;
             is_left = !self.line_up(number, &mut progress)?;
             if !is_left {
                 let shown = progress.row.next.take().unwrap_or_default();
+                let shown = shown.map(|it| if progress.row.is_mixed { mixed(it) } else { it });
                 progress.row = SchemaRow { shown, ..SchemaRow::default() };
                 progress.shown = Arc::clone(&progress.next);
                 // Policy may have gone on meanwhile.

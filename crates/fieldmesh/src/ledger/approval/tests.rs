@@ -328,6 +328,34 @@ async fn whoever_becomes_a_manager_approves_what_he_wrote_and_what_he_approved_s
     crew.office.shutdown().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_of_a_career_counts_for_what_was_written_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+    let builder = Node::builder(folder.path().join("office")).passphrase("one");
+    let (office, _) = builder.create_tenant(options).await.unwrap();
+    let address = office.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
+    let asks = "approve = [\"author\", \"admin\"]\ncreate = ";
+    let text = ROUND.replace("create = ", asks);
+    apply(&office, &text.replace("edit = [\"author\", \"manager\"]", "edit = [\"crew\"]")).await;
+    let truck = device(&office, folder.path(), "truck", Role::Operator).await;
+    let crew = Crew { folder, office, truck, address };
+    crew.sync(&crew.truck).await;
+    round(&crew.office, "P-1").await;
+    round(&crew.truck, "P-2").await;
+    crew.sync(&crew.truck).await;
+    edit(&crew.truck, "P-1", "pressure=3").await;
+    crew.sync(&crew.truck).await;
+    assert_eq!(tags(&crew.office, false).await, ["P-2"], "what he created is his to approve");
+    promote(&crew, Role::Manager, 1);
+    assert_eq!(tags(&crew.office, true).await, ["P-1"]);
+    promote(&crew, Role::Admin, 2);
+    assert_eq!(tags(&crew.office, false).await, ["P-1", "P-2"]);
+    assert!(crew.office.verify().await.unwrap().faults.is_empty());
+    crew.truck.shutdown().await.unwrap();
+    crew.office.shutdown().await.unwrap();
+}
+
 /// A live query that has said that there is nothing so far.
 async fn follow(node: &Node, awaiting: bool) -> LiveQuery {
     let mut live = node.subscribe(query(awaiting)).await.unwrap();
