@@ -6,6 +6,7 @@ mod acme;
 mod file;
 mod http;
 mod tcp;
+mod warnings;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;

@@ -21,6 +21,7 @@ struct Checked {
     secure: bool,
     certificate: Option<String>,
     certificate_warning: Option<String>,
+    warnings: Vec<String>,
     domain: Option<String>,
     public_addresses: Vec<String>,
     open_tenants_max: usize,
@@ -48,6 +49,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
         secure: http.tls.is_some(),
         certificate: http.tls.as_ref().map(certificate),
         certificate_warning: certificate_warning(http),
+        warnings: http.warnings(),
         domain: http.shell.domain.clone(),
         public_addresses: settings.public_addresses.clone(),
         open_tenants_max: settings.open_tenants_max,
@@ -99,7 +101,8 @@ fn words(checked: &Checked) -> String {
     for (name, value) in lines {
         text.push_str(&format!("  {name:<15}{value}\n"));
     }
-    for warning in checked.tcp_warning.iter().chain(&checked.certificate_warning) {
+    let of_ports = checked.tcp_warning.iter().chain(&checked.certificate_warning);
+    for warning in of_ports.chain(&checked.warnings) {
         text.push_str(&format!("Attention: {warning}.\n"));
     }
     text

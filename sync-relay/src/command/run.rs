@@ -28,6 +28,7 @@ struct Ready {
     quic: SocketAddr,
     tcp: Option<SocketAddr>,
     tcp_warning: Option<String>,
+    warnings: Vec<String>,
     http: SocketAddr,
     operations: Option<SocketAddr>,
     secure: bool,
@@ -57,6 +58,9 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
         tenants = ready.tenants,
         "ready"
     );
+    for warning in &ready.warnings {
+        tracing::warn!("{warning}");
+    }
     let told = context.terminal.value(&ready, words);
     let served = match told {
         Ok(()) => {
@@ -98,6 +102,7 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
         quic,
         tcp,
         tcp_warning,
+        warnings: [settings.http.warnings(), relay.name_warnings()].concat(),
         http: http_address,
         operations: operations_address,
         secure: settings.http.tls.is_some(),
@@ -170,11 +175,11 @@ fn words(ready: &Ready) -> String {
             format!("\n  operations   http://{address} (/healthz, /readyz and /metrics)\n")
         }
     };
-    let warning = ready.tcp_warning.as_ref();
-    let warning = warning.map_or_else(String::new, |text| format!("  attention    {text}\n"));
+    let warnings = ready.tcp_warning.iter().chain(&ready.warnings);
+    let warnings: String = warnings.map(|text| format!("  attention    {text}\n")).collect();
     format!(
         "Ready: {tenants}.\n  devices      {}, {} (invitations say {})\n  apps         \
-         {apps}{watching}  commands     {}\n{warning}",
+         {apps}{watching}  commands     {}\n{warnings}",
         ready.quic,
         ready.tcp.map_or_else(|| "not over TCP".into(), |tcp| format!("over TCP {tcp}")),
         ready.addresses.join(", "),

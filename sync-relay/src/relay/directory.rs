@@ -55,6 +55,36 @@ impl Relay {
         let known = &self.inner.known;
         known.get(&slot.tenant.tenant.short()).or_else(|| known.get(&slot.tenant.slug))
     }
+
+    /// What the operator says of tenants that leads to none of them; fragments without a full stop.
+    pub(crate) fn name_warnings(&self) -> Vec<String> {
+        let slots = self.inner.tenants.slots();
+        let called = |slot: &Slot| [slot.tenant.slug.clone(), slot.tenant.tenant.short()];
+        let names: BTreeSet<String> = slots.iter().flat_map(|slot| called(slot)).collect();
+        let mut warnings = Vec::new();
+        for (name, known) in &self.inner.known {
+            if !names.contains(name) {
+                warnings.push(format!(
+                    "[tenants.{name}] is about no tenant of this relay; `sync-relay tenant list` \
+                     names those"
+                ));
+            }
+            let is_own = |alias: &&String| {
+                slots.iter().any(|slot| {
+                    let called = called(slot);
+                    called.contains(name) && called.contains(alias)
+                })
+            };
+            let taken = known.aliases.intersection(&names).filter(|alias| !is_own(alias));
+            warnings.extend(taken.map(|alias| {
+                format!(
+                    "{alias:?} is an alias of [tenants.{name}] and the name of another tenant, so \
+                     requests by it are for neither"
+                )
+            }));
+        }
+        warnings
+    }
 }
 
 impl Tenants for Directory {

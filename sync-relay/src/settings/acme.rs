@@ -128,7 +128,7 @@ fn checked_domains(domains: &[String]) -> Result<BTreeSet<String>, Problem> {
 }
 
 /// Whether an authority may certify the name: at least two labels, and no address.
-fn is_domain(name: &str) -> bool {
+pub(super) fn is_domain(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let is_label = |label: &str| {
         (1..=LABEL_LENGTH_MAX).contains(&label.len())

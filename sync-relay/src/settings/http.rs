@@ -131,12 +131,14 @@ impl HttpSaid {
         shell.is_secure = tls.is_some();
         let tenants = self.tenants.or(in_file.tenants).unwrap_or_default();
         let tenants = tenants.into_iter().map(|(name, said)| Ok((name, known(said)?)));
+        let tenants = tenants.collect::<Result<_, Problem>>()?;
+        check_names(&tenants)?;
         Ok(HttpSettings {
             address: self.http.or(in_file.http).unwrap_or_else(address_default),
             operations: self.operations.or(in_file.operations),
             tls,
             shell,
-            tenants: tenants.collect::<Result<_, Problem>>()?,
+            tenants,
         })
     }
 }
@@ -198,6 +200,23 @@ fn known(said: TenantSaid) -> Result<Known, Problem> {
     Ok(Known { aliases, dialects })
 }
 
+/// Fails where a name would lead to two tenants: then it leads to none of them.
+fn check_names(tenants: &BTreeMap<String, Known>) -> Result<(), Problem> {
+    let mut whose: BTreeMap<&str, &str> =
+        tenants.keys().map(|name| (name.as_str(), name.as_str())).collect();
+    for (name, known) in tenants {
+        for alias in &known.aliases {
+            if let Some(other) = whose.insert(alias, name).filter(|other| other != name) {
+                return Err(problem::usage(format!(
+                    "{alias:?} is an alias of [tenants.{name}] and a name of [tenants.{other}]; \
+                     give it to one of them, or requests by it are for neither"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn address_default() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, HTTP_PORT_DEFAULT).into()
 }
@@ -251,6 +270,8 @@ mod tests {
             ("sync_requests_a_minute = 0", "lets nobody in"),
             ("[tenants.a]\ndialects = ['wells']", "there is no dialect \"wells\""),
             ("[tenants.a]\nalias = ['b']", "unknown field"),
+            ("[tenants.a]\naliases = ['b']\n[tenants.b]", "a name of [tenants.b]"),
+            ("[tenants.a]\naliases = ['c']\n[tenants.b]\naliases = ['C']", "for neither"),
         ] {
             let error = merged(text).unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");

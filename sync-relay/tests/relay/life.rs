@@ -195,3 +195,40 @@ async fn a_tenant_that_cannot_be_opened_is_reported_and_others_are_made_and_serv
     crew::join(folder.path(), "lead", &lead).await;
     relay.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leads_apps_nowhere_is_told_by_the_check_and_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, config) = (folder.path().join("data"), folder.path().join("relay.toml"));
+    let config_flag = config.to_str().unwrap().to_owned();
+    let write = |tenants: &str| {
+        let text = format!(
+            "http = '0.0.0.0:0'\nquic = '127.0.0.1:0'\ndomain = 'http://relay.example'\n{tenants}"
+        );
+        std::fs::write(&config, text).unwrap();
+    };
+    let check = ["--json", "--config", &config_flag, "run", "--check-config"];
+    write("[tenants.one]\naliases = ['two']\n[tenants.two]");
+    let doubled = command(&data, &check).await;
+    assert_eq!(doubled.code, Some(2));
+    assert!(doubled.stderr.contains("a name of [tenants.two]"), "{}", doubled.stderr);
+
+    for name in ["Gulf Crew", "Delta"] {
+        command(&data, &["--json", "tenant", "create", name]).await.json();
+    }
+    write("[tenants.gulf-crew]\naliases = ['delta', 'acme']\n[tenants.golf-crew]");
+    let checked = command(&data, &check).await.json().remove(0);
+    assert_eq!(checked["warnings"].as_array().unwrap().len(), 2, "{checked}");
+    let mut run = program(&data);
+    run.args(["--json", "--config", &config_flag, "run"]);
+    let mut running = Running::start(run);
+    let ready = running.line().await;
+    let warnings = ready["warnings"].to_string();
+    for words in ["unencrypted", "no name of a host", "[tenants.golf-crew]", "\\\"delta\\\""] {
+        assert!(warnings.contains(words), "{words}: {warnings}");
+    }
+    assert_eq!(ready["warnings"].as_array().unwrap().len(), 4, "{warnings}");
+    running.signal("-INT").await;
+    let (code, log) = running.end().await;
+    assert!(code == Some(0) && log.contains("[tenants.golf-crew]"), "{log}");
+}
