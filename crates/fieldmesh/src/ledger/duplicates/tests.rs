@@ -58,6 +58,7 @@ impl Crew {
         let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
         let report = node.sync(options, |_| {}).await.unwrap();
         assert_eq!(report.result, SyncResult::Ok, "{report:?}");
+        assert_eq!(report.conflicts, node.status().await.unwrap().conflicts);
     }
 
     /// An entry of one moment, which each device may make once.

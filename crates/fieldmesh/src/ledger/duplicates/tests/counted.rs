@@ -37,7 +37,8 @@ async fn an_open_duplicate_counts_once_and_says_so() {
         assert_eq!((list[0].id, &list[0].duplicates), (twins[0], &vec![twins[1]]));
         assert!(list[0].conflicts.iter().eq([&item]), "{list:?}");
         assert_eq!(node.count(entries(false)).await.unwrap(), 1);
-        assert_eq!(node.status().await.unwrap().records["field_entry"], 1);
+        let status = node.status().await.unwrap();
+        assert_eq!((status.records["field_entry"], status.conflicts), (1, 1), "{status:?}");
         assert_eq!(exported(node).await, 1);
         assert_eq!(listed(node, true).await, BTreeSet::from(twins));
         assert_eq!(node.count(entries(true)).await.unwrap(), 2);
@@ -47,6 +48,7 @@ async fn an_open_duplicate_counts_once_and_says_so() {
     crew.office.resolve(&item, Resolution::Take(Choice::Both)).await.unwrap();
     assert_eq!(listed(&crew.office, false).await, BTreeSet::from(twins));
     assert_eq!(crew.office.count(entries(false)).await.unwrap(), 2);
+    assert_eq!(crew.office.status().await.unwrap().conflicts, 0);
     let shown = crew.office.show(&twins[0].to_string()).await.unwrap();
     assert!(shown.duplicates.is_empty() && shown.conflicts.is_empty(), "{shown:?}");
 }
