@@ -26,6 +26,24 @@ async fn exported(node: &Node) -> usize {
     std::fs::read_to_string(file.path()).unwrap().lines().count()
 }
 
+/// Everywhere the first of two counts, and says so, although each was deleted by somebody.
+pub(super) async fn counts_the_first(crew: &Crew, ids: [DocumentId; 2]) {
+    counts_only(crew, ids[0]).await;
+    for node in [&crew.office, &crew.truck] {
+        let list = node.list(entries(false)).await.unwrap();
+        assert_eq!((list[0].duplicates.as_slice(), list[0].conflicts.len()), (&ids[1..], 1));
+    }
+}
+
+pub(super) async fn counts_only(crew: &Crew, id: DocumentId) {
+    for node in [&crew.office, &crew.truck] {
+        assert_eq!(listed(node, false).await, BTreeSet::from([id]));
+        assert_eq!(node.count(entries(false)).await.unwrap(), 1);
+        assert_eq!(node.status().await.unwrap().records["field_entry"], 1);
+        assert_eq!(exported(node).await, 1);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_duplicate_counts_once_and_says_so() {
     let crew = Crew::new().await;
