@@ -114,6 +114,7 @@ impl Ledger {
         let references = ViewReferences::new(self, &schema, Some(id));
         let edits =
             references.judge(validate_edit(&schema, &record.fields, &edits, &references))?;
+        self.check_disputes(id, &schema, &record, &edits)?;
         self.change(target, &schema, |document, actor, at| {
             document.edit(&schema, actor, at, &edits)
         })

@@ -96,6 +96,7 @@ impl Run<'_> {
         if fields_hash(&after) == fields_hash(&record.fields) {
             return Ok(Outcome::Unchanged(id));
         }
+        ledger.check_disputes(id, &schema, &record, &edits)?;
         if !self.dry_run {
             ledger.change(target, &schema, |document, actor, at| {
                 document.edit(&schema, actor, at, &edits)
