@@ -261,6 +261,11 @@ impl Ledger {
         if read.is_empty() {
             return Err(Error::Usage { reason: "nothing to change; give FIELD=VALUE".into() });
         }
+        for edit in &mut read {
+            if let Edit::Set { key, value } = edit {
+                self.resolve_reference(schema, key, value)?;
+            }
+        }
         Ok(read)
     }
 
