@@ -9,7 +9,7 @@ use fieldmesh_document::Kinship;
 use fieldmesh_model::natural_key::{extension, natural_key, unique_keys};
 use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
-use fieldmesh_store::{Direction, KeyRange, Store, Tree};
+use fieldmesh_store::{Direction, KeyRange, Store, Tree, View};
 
 use crate::alike::row::{ALIKE_PREFIX, AlikeGroup, AlikeRow, alike_key, behind_key};
 use crate::alike::{MEMBERS_MAX, Member, item_id, judge};
@@ -101,6 +101,31 @@ fn ways(
 
 /// A group, and the record of it that counts although it is deleted.
 type Judged = (AlikeGroup, Option<DocumentId>);
+
+/// Records of a collection that may share the values of a group that an import can tell apart, as
+/// its index has them.
+pub(crate) fn beside(
+    store: &Store,
+    view: &View,
+    schema: &Collection,
+    fields: &Fields,
+) -> Result<BTreeSet<DocumentId>, Error> {
+    let mut found = BTreeSet::new();
+    for (number, key) in unique_keys(schema, fields, &[]) {
+        let unique = &schema.unique[number];
+        let Some(way) = ways(store, schema, unique, (number, &key), fields).into_iter().next()
+        else {
+            continue;
+        };
+        if unique.extended {
+            let range = KeyRange::prefix(&way.prefix);
+            let keys = view.keys(Tree::Index, &range, Direction::Ascending, LOOKED_AT_MAX);
+            let keys = keys.map_err(|error| Error::store(&error))?;
+            found.extend(keys.iter().filter_map(|key| rows::indexed_id(key)));
+        }
+    }
+    Ok(found)
+}
 
 /// The places that a step has touched, and which records stand there after it.
 #[derive(Default)]
