@@ -15,6 +15,7 @@ mod conflicts;
 mod copies;
 mod create;
 mod diagnosis;
+mod dispute;
 mod draft;
 mod duplicates;
 mod evict;

@@ -178,9 +178,15 @@ async fn who_settled_a_conflict_is_told_from_who_wrote_over_it_on_every_device()
     let said = crew.hand.comment(&conflict, " the gauge was read twice ").await.unwrap();
     assert_eq!(said.comments[0].text, "the gauge was read twice");
     assert!(crew.hand.comment(&conflict, &"x".repeat(2_001)).await.is_err());
+    let refused = crew.hand.edit(&id, edit("oilVolume=13")).await;
+    assert!(matches!(refused, Err(fieldmesh::Error::NotAllowed { .. })), "{refused:?}");
+    let other = join(&crew.lead, crew.home.join("other"), Role::Manager).await;
+    sync(&other, &crew.address).await;
     crew.lead.resolve(&conflict, take("A")).await.unwrap();
-    crew.hand.edit(&id, edit("oilVolume=13")).await.unwrap();
-    sync(&crew.hand, &crew.address).await;
+    other.edit(&id, edit("oilVolume=13")).await.unwrap();
+    for node in [&other, &crew.hand] {
+        sync(node, &crew.address).await;
+    }
     let closed = || ConflictQuery { closed: true, ..ConflictQuery::default() };
     let ours = crew.lead.conflicts(closed()).await.unwrap();
     assert_eq!(ours, crew.hand.conflicts(closed()).await.unwrap());
@@ -210,6 +216,7 @@ async fn who_settled_a_conflict_is_told_from_who_wrote_over_it_on_every_device()
     let after = Some(first[0].id.clone());
     let second = crew.lead.conflicts(ConflictQuery { after, ..page }).await.unwrap();
     assert_eq!([first, second].concat(), ours);
+    other.shutdown().await.unwrap();
     crew.hand.shutdown().await.unwrap();
     crew.lead.shutdown().await.unwrap();
 }

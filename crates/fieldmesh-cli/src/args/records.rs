@@ -56,8 +56,10 @@ Examples:
   fieldmesh edit --all well --where operator=\"Cedar Oil\" operator=Alder --dry-run
   fieldmesh edit --all well --where operator=\"Cedar Oil\" operator=Alder --expect 12
 
-With --all it shows what would change and asks. Either all these records are changed or none; only
-one that somebody else changes while you look at it is left as it is, and named.";
+With --all it shows what would change and asks. If one of these records cannot be changed, none is;
+only one that somebody else changes while you look at it is left as it is, and named. They are written
+one after the other: after a crash or a power cut each is changed or as before, and the same command,
+run again, changes the rest.";
 
 /// `edit …`
 #[derive(Debug, Args)]

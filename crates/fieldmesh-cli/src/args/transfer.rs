@@ -19,7 +19,8 @@ Examples:
 Every refused row is reported with its number and everything that is wrong with it, the other rows
 are imported, and the command then exits 6. A second import of the same file adds nothing. A row whose
 record is there already, by its natural key or unique values, with other contents is refused; with
---update it edits that record, and what the row leaves blank stays.")]
+--update it edits that record, and what the row leaves blank stays. So is one that another device has
+recorded, unless the row itself says on which device it was made.")]
 pub(crate) struct ImportArgs {
     /// The file, or `-` for standard input.
     pub(crate) file: PathBuf,

@@ -54,29 +54,61 @@ pub(crate) fn behind_id(key: &[u8]) -> Option<(u16, DocumentId)> {
     Some((u16::from_be_bytes(*collection), DocumentId::from_bytes(*id)))
 }
 
-/// The range of the keys of one record: it may stand behind others in several places.
-fn of_record(collection: u16, id: DocumentId) -> KeyRange {
-    KeyRange::prefix(&[&behind_prefix(collection)[..], id.as_bytes()].concat())
+/// The prefix of the keys of one record: it may stand behind others in several places.
+fn of_record(collection: u16, id: DocumentId) -> Vec<u8> {
+    [&behind_prefix(collection)[..], id.as_bytes()].concat()
 }
 
 /// Whether a record stands behind another one.
 pub(crate) fn is_behind(view: &View, collection: u16, id: DocumentId) -> Result<bool, Error> {
-    let range = of_record(collection, id);
+    let range = KeyRange::prefix(&of_record(collection, id));
+    Ok(rows::edge(view, Tree::Meta, &range, Direction::Ascending)?.is_some())
+}
+
+/// The key that says that a record counts although it is deleted, because of one place.
+pub(crate) fn instead_key(collection: u16, id: DocumentId, spot: &[u8; 16]) -> Vec<u8> {
+    [&instead_prefix(collection, id)[..], &spot[..]].concat()
+}
+
+fn instead_prefix(collection: u16, id: DocumentId) -> Vec<u8> {
+    [INSTEAD_PREFIX, &collection.to_be_bytes(), id.as_bytes()].concat()
+}
+
+const INSTEAD_PREFIX: &[u8] = b"instead/";
+
+/// Whether a record counts although it is deleted.
+pub(crate) fn is_instead(view: &View, collection: u16, id: DocumentId) -> Result<bool, Error> {
+    let range = KeyRange::prefix(&instead_prefix(collection, id));
     Ok(rows::edge(view, Tree::Meta, &range, Direction::Ascending)?.is_some())
 }
 
 /// Whether it does when `writes` are in the view.
+pub(crate) fn stays_instead(
+    view: &View,
+    writes: &WriteSet,
+    collection: u16,
+    id: DocumentId,
+) -> Result<bool, Error> {
+    stays(view, writes, &instead_prefix(collection, id))
+}
+
+/// Whether a record stands behind another one when `writes` are in the view.
 pub(crate) fn stays_behind(
     view: &View,
     writes: &WriteSet,
     collection: u16,
     id: DocumentId,
 ) -> Result<bool, Error> {
-    let is_of = |key: &[u8]| behind_id(key) == Some((collection, id));
+    stays(view, writes, &of_record(collection, id))
+}
+
+/// Whether any key begins so when `writes` are in the view.
+fn stays(view: &View, writes: &WriteSet, prefix: &[u8]) -> Result<bool, Error> {
+    let is_of = |key: &[u8]| key.starts_with(prefix);
     if writes.changed(Tree::Meta).any(|(key, value)| is_of(key) && value.is_some()) {
         return Ok(true);
     }
-    let range = of_record(collection, id);
+    let range = KeyRange::prefix(prefix);
     for key in rows::keys(view, Tree::Meta, range, Direction::Ascending) {
         if writes.find(Tree::Meta, &key?).is_none() {
             return Ok(true);

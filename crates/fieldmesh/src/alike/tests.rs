@@ -53,6 +53,16 @@ fn what_each_of_two_people_kept_is_not_gone_by_the_word_of_the_other() {
 }
 
 #[test]
+fn while_each_of_two_people_has_kept_another_one_the_first_counts_all_the_same() {
+    let instead = |members: &[Member]| judge(members).instead;
+    assert_eq!(instead(&[gone(2, &[1]), gone(1, &[2])]), Some(id(1)));
+    assert_eq!(instead(&[gone(1, &[2]), gone(2, &[1]), live(3, &[])]), None, "3 counts");
+    assert_eq!(instead(&[gone(1, &[2]), gone(2, &[1]), live(3, &[1, 2])]), Some(id(1)));
+    assert_eq!(instead(&[live(1, &[]), gone(2, &[1])]), None);
+    assert_eq!(instead(&[gone(1, &[]), gone(2, &[1])]), None, "nobody wants either");
+}
+
+#[test]
 fn whoever_deletes_a_record_counts_on_one_that_is_there_and_is_no_other_thing() {
     let members = [gone(1, &[2]), live(2, &[3]), live(3, &[]), live(4, &[])];
     assert_eq!(left_instead(&members, id(4)), Some(id(2)));

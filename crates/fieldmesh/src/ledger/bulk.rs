@@ -87,7 +87,10 @@ impl Ledger {
                 .and_then(|()| self.check_held(row.scope));
             let references = ViewReferences::new(self, schema, Some(id));
             let checked = allowed.and_then(|()| {
-                references.judge(validate_edit(schema, &record.fields, edits, &references))
+                let edits = validate_edit(schema, &record.fields, edits, &references);
+                let edits = references.judge(edits)?;
+                self.check_disputes(id, schema, &record, &edits)?;
+                Ok(edits)
             });
             match (checked, other) {
                 // One that would not change is no concern of whoever has seen it otherwise.

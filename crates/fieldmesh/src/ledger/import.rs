@@ -26,6 +26,7 @@ use super::Ledger;
 use super::names::ViewReferences;
 use super::write::Sealing;
 
+mod others;
 mod update;
 
 /// Batches that may be on their way to the disk at a time.
@@ -244,6 +245,7 @@ impl Run<'_> {
     ) -> Result<Outcome, Error> {
         let ledger = self.ledger;
         ledger.check_create(schema)?;
+        let is_unsigned = is_unsigned(schema, &fields);
         self.sign(schema, &mut fields);
         let references = self.references(schema);
         let fields = references.view.judge(validate(schema, &fields, &references))?;
@@ -260,6 +262,9 @@ impl Run<'_> {
                 }
                 None => {}
             }
+        }
+        if is_unsigned {
+            self.check_others(schema, &ready.fields, extension)?;
         }
         if ready.is_late {
             // Another device may import the same row, and both make the same record of it.
@@ -411,6 +416,11 @@ fn read_mapping(policy: &Policy, options: &ImportOptions) -> Result<Mapping, Err
             ),
         }),
     }
+}
+
+/// Whether a row leaves open whose record it is.
+fn is_unsigned(schema: &Collection, fields: &Fields) -> bool {
+    schema.device_field.as_ref().is_some_and(|device| !fields.contains_key(device))
 }
 
 /// Gives texts the types that the schema wants; blanks are no values.

@@ -196,17 +196,24 @@ impl Ledger {
         schema: &Collection,
         fields: &mut Fields,
     ) -> Result<(), Error> {
-        let policy = self.policy();
-        for (key, value) in fields.iter_mut() {
-            let Some(Kind::Reference { collection }) = schema.field(key).map(|field| &field.kind)
-            else {
-                continue;
-            };
-            let target = schema::referred(&policy, schema.number, collection);
-            let (Some(target), Value::Text(text)) = (target, &*value) else { continue };
-            if let Some(id) = self.resolve_in(&target, text)? {
-                *value = Value::Text(id.to_string());
-            }
+        fields.iter_mut().try_for_each(|(key, value)| self.resolve_reference(schema, key, value))
+    }
+
+    /// Replaces a name by an id where the field `key` refers to another record.
+    pub(super) fn resolve_reference(
+        &self,
+        schema: &Collection,
+        key: &str,
+        value: &mut Value,
+    ) -> Result<(), Error> {
+        let Some(Kind::Reference { collection }) = schema.field(key).map(|field| &field.kind)
+        else {
+            return Ok(());
+        };
+        let target = schema::referred(&self.policy(), schema.number, collection);
+        let (Some(target), Value::Text(text)) = (target, &*value) else { return Ok(()) };
+        if let Some(id) = self.resolve_in(&target, text)? {
+            *value = Value::Text(id.to_string());
         }
         Ok(())
     }
@@ -299,3 +306,6 @@ impl References for ViewReferences<'_> {
         held.unwrap_or_default().into_iter().any(|id| Some(id) != self.except)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,6 +115,7 @@ impl Ledger {
         let references = ViewReferences::new(self, &schema, Some(id));
         let edits =
             references.judge(validate_edit(&schema, &record.fields, &edits, &references))?;
+        self.check_disputes(id, &schema, &record, &edits)?;
         self.change(target, &schema, |document, actor, at| {
             document.edit(&schema, actor, at, &edits)
         })
@@ -286,6 +287,11 @@ impl Ledger {
         }
         if read.is_empty() {
             return Err(Error::Usage { reason: "nothing to change; give FIELD=VALUE".into() });
+        }
+        for edit in &mut read {
+            if let Edit::Set { key, value } = edit {
+                self.resolve_reference(schema, key, value)?;
+            }
         }
         Ok(read)
     }

@@ -21,14 +21,12 @@ use super::Ledger;
 /// Records whose proofs are asked for together.
 const PAGE: usize = 4_096;
 
-/// How many records are where, what the filter holds back, and what is to be settled.
+/// How many records are where, and what the filter holds back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Whereabouts {
     pub(crate) counts: SafetyCounts,
     /// Records made here that lie outside of what is exchanged.
     pub(crate) not_sent: u64,
-    /// Open conflicts.
-    pub(crate) conflicts: u64,
 }
 
 /// What is known of receipts at one moment: how often they changed, and how.
@@ -46,8 +44,6 @@ struct Kept {
     on_devices: BTreeSet<DocumentId>,
     safe: BTreeSet<DocumentId>,
     not_sent: BTreeSet<DocumentId>,
-    /// How many conflicts are open, of the records that have some.
-    conflicts: BTreeMap<DocumentId, u64>,
     /// How many records were looked at, to see what a look costs.
     looked_at: u64,
 }
@@ -61,7 +57,6 @@ impl Kept {
         for records in [&mut self.here, &mut self.on_devices, &mut self.safe, &mut self.not_sent] {
             records.remove(id);
         }
-        self.conflicts.remove(id);
     }
 
     fn place(&mut self, id: DocumentId, safety: Safety) {
@@ -81,7 +76,6 @@ impl Kept {
                 safe: self.safe.len() as u64,
             },
             not_sent: self.not_sent.len() as u64,
-            conflicts: self.conflicts.values().sum(),
         }
     }
 }
@@ -180,10 +174,6 @@ impl Ledger {
             let Some(record) = row.record else { continue };
             if record.device == self.device() && !self.only.admits(&row.scope) {
                 kept.not_sent.insert(id);
-            }
-            let open = record.conflicts.iter().filter(|conflict| conflict.open).count() as u64;
-            if open > 0 {
-                kept.conflicts.insert(id, open);
             }
             ids.push(id);
             changes.push(row.changes);

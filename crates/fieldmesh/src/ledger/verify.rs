@@ -10,6 +10,7 @@ use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{BatchId, DocumentId};
 use fieldmesh_store::{BadFrame, Direction, KeyRange, Place, Tree};
 
+use crate::alike::row::is_instead;
 use crate::api::VerifyReport;
 use crate::changes::Closure;
 use crate::entry::{Entry, Fact};
@@ -154,7 +155,9 @@ impl Ledger {
     ) -> Result<bool, Error> {
         let closure = Closure::read(&self.store, &row.changes, self.device())?;
         let document = closure.document(id, policy)?;
-        let rebuilt = RecordRow::judged(&document, &closure, (policy, schema))?;
+        let mut rebuilt = RecordRow::judged(&document, &closure, (policy, schema))?;
+        // It counts meanwhile, whatever its document says.
+        rebuilt.deleted &= !is_instead(self.view(), schema.number, id)?;
         Ok(Some(&rebuilt) == row.record.as_ref())
     }
 

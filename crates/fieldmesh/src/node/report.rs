@@ -72,7 +72,7 @@ impl Node {
                 batches: snapshot.batches,
                 root: snapshot.root,
                 unsealed: ledger.unsealed().0 as u64,
-                conflicts: whereabouts.conflicts,
+                conflicts: ledger.open_conflicts()?,
                 quarantined: ledger.quarantined()?,
                 notices: remaking.is_none().then(|| ledger.notice_count()).transpose()?,
                 awaiting: remaking.is_none().then(|| ledger.awaiting_count()).transpose()?,

@@ -9,7 +9,7 @@ use fieldmesh_document::Kinship;
 use fieldmesh_model::natural_key::{extension, natural_key, unique_keys};
 use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
-use fieldmesh_store::{Direction, KeyRange, Store, Tree};
+use fieldmesh_store::{Direction, KeyRange, Store, Tree, View};
 
 use crate::alike::row::{ALIKE_PREFIX, AlikeGroup, AlikeRow, alike_key, behind_key};
 use crate::alike::{MEMBERS_MAX, Member, item_id, judge};
@@ -18,6 +18,8 @@ use crate::error::Error;
 use crate::rows::{self, ConflictRow, DocumentRow, RecordRow};
 
 use super::{Projection, index};
+
+mod instead;
 
 /// Index entries that are looked at for one place, however many there are.
 const LOOKED_AT_MAX: usize = 256;
@@ -97,6 +99,34 @@ fn ways(
     ways
 }
 
+/// A group, and the record of it that counts although it is deleted.
+type Judged = (AlikeGroup, Option<DocumentId>);
+
+/// Records of a collection that may share the values of a group that an import can tell apart, as
+/// its index has them.
+pub(crate) fn beside(
+    store: &Store,
+    view: &View,
+    schema: &Collection,
+    fields: &Fields,
+) -> Result<BTreeSet<DocumentId>, Error> {
+    let mut found = BTreeSet::new();
+    for (number, key) in unique_keys(schema, fields, &[]) {
+        let unique = &schema.unique[number];
+        let Some(way) = ways(store, schema, unique, (number, &key), fields).into_iter().next()
+        else {
+            continue;
+        };
+        if unique.extended {
+            let range = KeyRange::prefix(&way.prefix);
+            let keys = view.keys(Tree::Index, &range, Direction::Ascending, LOOKED_AT_MAX);
+            let keys = keys.map_err(|error| Error::store(&error))?;
+            found.extend(keys.iter().filter_map(|key| rows::indexed_id(key)));
+        }
+    }
+    Ok(found)
+}
+
 /// The places that a step has touched, and which records stand there after it.
 #[derive(Default)]
 pub(super) struct Touched(BTreeMap<[u8; 16], (Spot, Standing)>);
@@ -163,7 +193,7 @@ impl Projection<'_> {
         }
         let range = KeyRange::prefix(ALIKE_PREFIX);
         let is_any = rows::edge(self.view, Tree::Meta, &range, Direction::Ascending)?.is_some();
-        let mut found = Vec::new();
+        let (mut found, mut judged) = (Vec::new(), BTreeSet::new());
         for (spot, moved) in touched.into_values() {
             let key = alike_key(&spot.hash);
             let before = match is_any {
@@ -173,7 +203,9 @@ impl Projection<'_> {
             let before: AlikeRow = before.unwrap_or_default();
             let ids = self.standing_at(&spot, &moved)?;
             let groups = if ids.len() < 2 { Vec::new() } else { self.groups(&spot, ids)? };
+            let (groups, instead): (_, Vec<_>) = groups.into_iter().unzip();
             let after = AlikeRow { groups };
+            judged.extend(self.note_instead(&spot, [&before, &after], instead)?);
             if before != after {
                 found.push((spot, before, after));
             }
@@ -206,7 +238,7 @@ impl Projection<'_> {
             }
             self.writes.put(Tree::Meta, alike_key(&spot.hash), rows::encode(after));
         }
-        Ok(())
+        judged.into_iter().try_for_each(|id| self.show_instead(id))
     }
 
     /// The records that may stand at a place after this step, in the order of the index.
@@ -239,8 +271,9 @@ impl Projection<'_> {
         Ok(all.into_iter().take(LOOKED_AT_MAX).map(|(_, id)| id).collect())
     }
 
-    /// The groups among these records about which somebody has to decide.
-    fn groups(&self, spot: &Spot, ids: Vec<DocumentId>) -> Result<Vec<AlikeGroup>, Error> {
+    /// The groups among these records about which somebody has to decide, each with the record
+    /// that counts although it is deleted.
+    fn groups(&self, spot: &Spot, ids: Vec<DocumentId>) -> Result<Vec<Judged>, Error> {
         let mut kin: BTreeMap<Vec<u8>, Vec<(DocumentId, DocumentRow)>> = BTreeMap::new();
         for id in ids {
             let Some(row) = self.row_after(id)? else { continue };
@@ -251,28 +284,39 @@ impl Projection<'_> {
             }
         }
         let several = kin.into_values().filter(|members| members.len() > 1);
-        Ok(several.filter_map(|members| self.group(spot, members)).collect())
+        let groups = several.filter_map(|members| self.group(spot, members).transpose());
+        groups.collect()
     }
 
     fn group(
         &self,
         spot: &Spot,
-        mut members: Vec<(DocumentId, DocumentRow)>,
-    ) -> Option<AlikeGroup> {
-        members.sort_by_key(|(id, row)| (is_deleted(row), *id));
+        members: Vec<(DocumentId, DocumentRow)>,
+    ) -> Result<Option<Judged>, Error> {
+        // What does not count is no duplicate of what does.
+        let is_gone = |(id, row)| Ok((self.is_gone(id, &row)? || lacks_approval(&row), id, row));
+        let mut members = members.into_iter().map(is_gone).collect::<Result<Vec<_>, Error>>()?;
+        members.sort_by_key(|(is_gone, id, _)| (*is_gone, *id));
         let more = members.len().saturating_sub(MEMBERS_MAX);
         members.truncate(MEMBERS_MAX);
         let judged: Vec<Member> = members
             .into_iter()
-            .map(|(id, row)| Member { id, kinship: self.kinship_of(id, &row) })
+            .map(|(is_deleted, id, row)| {
+                let kinship = Kinship { is_deleted, ..self.kinship_of(id, &row) };
+                Member { id, kinship }
+            })
             .collect();
         let verdict = judge(&judged);
-        (!verdict.open.is_empty()).then(|| AlikeGroup {
+        if verdict.open.is_empty() {
+            return Ok(None);
+        }
+        let group = AlikeGroup {
             item: item_id(spot.collection, spot.unique, &verdict.open),
             members: verdict.open.into_iter().collect(),
             more: u32::try_from(more).unwrap_or(u32::MAX),
             behind: verdict.behind.into_iter().filter(|_| spot.is_only).collect(),
-        })
+        };
+        Ok(Some((group, verdict.instead)))
     }
 
     /// The row of a document as this step leaves it.
@@ -302,11 +346,9 @@ impl Projection<'_> {
     }
 
     fn kinship_of(&self, id: DocumentId, row: &DocumentRow) -> Kinship {
-        let is_deleted = is_deleted(row);
         // A first change says nothing of others.
         let document = (row.changes.len() > 1).then(|| self.document_of(id, row)).flatten();
-        let said = document.and_then(|document| document.kinship().ok()).unwrap_or_default();
-        Kinship { is_deleted, ..said }
+        document.and_then(|document| document.kinship().ok()).unwrap_or_default()
     }
 
     fn document_of(
@@ -320,7 +362,6 @@ impl Projection<'_> {
     }
 }
 
-// What does not count is no duplicate of what does.
-fn is_deleted(row: &DocumentRow) -> bool {
-    row.record.as_ref().is_some_and(|record| !record.is_live())
+fn lacks_approval(row: &DocumentRow) -> bool {
+    row.record.as_ref().is_some_and(|record| !record.deleted && !record.is_live())
 }

@@ -1,6 +1,7 @@
 //! The `[[rule]]` tables of a schema file.
 
-use super::{Reader, Rule};
+use super::{Range, Reader, Rule};
+use crate::Value;
 use crate::schema::file::table::Table;
 
 const RULES: &str = "together, not_before, any, derive, default_from, range, lookup or target";
@@ -25,7 +26,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Rule {
     let field = |reader: &mut Reader<'_>| reader.needed_text(table, "field");
     let message = |reader: &mut Reader<'_>| reader.needed_text(table, "message");
     let list = |reader: &mut Reader<'_>, key: &str| match reader.value(table, key) {
-        Some(crate::Value::List(items)) => items,
+        Some(Value::List(items)) => items,
         Some(single) => vec![single],
         None => Vec::new(),
     };
@@ -43,8 +44,8 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Rule {
             Rule::AnyKnown { prefix, message: message(reader) }
         }
         "derive" => {
-            let value = reader.value(table, "value").unwrap_or(crate::Value::Null);
-            Rule::Derive { field: field(reader), value, when: reader.conditions(table, "when") }
+            let value = reader.value(table, "value").unwrap_or(Value::Null);
+            Rule::Derive { field: field(reader), value, when: needed_when(reader, table) }
         }
         "default_from" => {
             let (field, from) = (field(reader), reader.needed_text(table, "from"));
@@ -52,8 +53,8 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Rule {
         }
         "range" => Rule::RangeWhen {
             field: field(reader),
-            range: reader.range(table),
-            when: reader.conditions(table, "when"),
+            range: needed_range(reader, table),
+            when: needed_when(reader, table),
             message: message(reader),
         },
         "lookup" => Rule::Lookup {
@@ -70,4 +71,24 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Rule {
             message: message(reader),
         },
     }
+}
+
+/// The conditions without which a rule never holds.
+fn needed_when(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Vec<(String, Value)> {
+    let when = reader.conditions(table, "when");
+    if when.is_empty() {
+        let text = "no record fulfils this rule without a condition; add when = { FIELD = VALUE }, \
+                    or say it of the field itself (min, max, default)";
+        reader.dead(table, "when", text);
+    }
+    when
+}
+
+/// The bounds without which a rule finds nothing.
+fn needed_range(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Range {
+    let range = reader.range(table);
+    if range == Range::default() {
+        reader.dead(table, "min", "the rule has no bound; add min, max or above");
+    }
+    range
 }

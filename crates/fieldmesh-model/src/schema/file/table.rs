@@ -94,6 +94,16 @@ impl Reader<'_> {
         self.texts(table, key).unwrap_or_default()
     }
 
+    /// Says of what somebody wants applied that it would have no effect.
+    pub(super) fn dead(&mut self, table: &Table<'_, '_>, key: &str, message: &str) {
+        let line = table.get(key).map_or(table.line, |value| self.line(&value.span()));
+        // What is written there and cannot be read has been told.
+        let is_told = self.faults.iter().any(|fault| fault.line == line);
+        if self.reading == Reading::Own && !is_told {
+            self.fault(line, table.place.clone(), message.to_owned());
+        }
+    }
+
     fn missing(&mut self, table: &Table<'_, '_>, key: &str, example: &str) {
         let message = format!("{key} is missing; add {key} = {example}");
         self.fault(table.line, table.place.clone(), message);

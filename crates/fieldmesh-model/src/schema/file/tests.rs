@@ -33,6 +33,33 @@ fn the_example_means_what_its_comments_say() {
 }
 
 #[test]
+fn a_rule_that_would_never_hold_is_refused_and_read_where_it_is_in_force() {
+    let head = "name = \"round\"\n[[field]]\nkey = \"a\"\nkind = \"number\"\n[[field]]\n\
+                key = \"b\"\nkind = \"bool\"\n";
+    let with = |rule: &str| format!("{head}\n[[rule]]\nrule = {rule}\n");
+    let when = "when = { b = true }";
+    let never = "line 9, rule 1: no record fulfils this rule without a condition; add when = \
+                 { FIELD = VALUE }, or say it of the field itself (min, max, default)";
+    for (rule, told) in [
+        ("\"range\"\nfield = \"a\"\nmax = 9\nmessage = \"No\"".to_owned(), never),
+        ("\"derive\"\nfield = \"a\"\nvalue = 1".to_owned(), never),
+        ("\"derive\"\nfield = \"a\"\nvalue = 1\nwhen = {}".to_owned(), "line 13, rule 1: no rec"),
+        (
+            format!("\"range\"\nfield = \"a\"\nmessage = \"No\"\n{when}"),
+            "line 9, rule 1: the rule has no bound; add min, max or above",
+        ),
+    ] {
+        let text = with(&rule);
+        let told_of = lines(&text);
+        assert!(told_of.len() == 1 && told_of[0].starts_with(told), "{told_of:?}");
+        assert_eq!(decode(&text).unwrap().rules.len(), 1, "whoever has it goes on");
+    }
+    let good = format!("\"range\"\nfield = \"a\"\nmax = 9\nmessage = \"No\"\n{when}");
+    assert_eq!(lines(&with(&good)), [""; 0]);
+    assert_eq!(lines(&with("\"default_from\"\nfield = \"a\"\nfrom = \"b\"")), [""; 0]);
+}
+
+#[test]
 fn every_mistake_is_told_with_its_line_and_what_to_do() {
     let text = "name = \"round\"\nnatural_keys = [\"a\"]\n\n[[field]]\nkey = \"a\"\n\
                 kind = \"txt\"\nmax = -1\n\n[[field]]\nkind = \"bool\"\nrequired = \"yes\"\n";

@@ -58,6 +58,7 @@ impl Crew {
         let options = SyncOptions { with, mdns: false, ..SyncOptions::default() };
         let report = node.sync(options, |_| {}).await.unwrap();
         assert_eq!(report.result, SyncResult::Ok, "{report:?}");
+        assert_eq!(report.conflicts, node.status().await.unwrap().conflicts);
     }
 
     /// An entry of one moment, which each device may make once.
@@ -169,16 +170,17 @@ async fn what_each_device_kept_is_asked_again_and_the_one_that_is_taken_comes_ba
     crew.office.resolve(&item, take("A")).await.unwrap();
     crew.truck.resolve(&item, take("B")).await.unwrap();
     crew.sync().await;
-    assert!(is_deleted(&crew.office, ids[0]).await && is_deleted(&crew.office, ids[1]).await);
     let found = open(&crew.office).await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(open(&crew.truck).await, found);
+    counted::counts_the_first(&crew, ids).await;
     crew.truck.resolve(&found[0].id, take("b")).await.unwrap();
     crew.sync().await;
     for node in [&crew.office, &crew.truck] {
         assert_eq!(open(node).await, []);
         assert!(is_deleted(node, ids[0]).await && !is_deleted(node, ids[1]).await);
     }
+    counted::counts_only(&crew, ids[1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,13 +192,14 @@ async fn who_deletes_the_twin_that_somebody_else_kept_is_asked_again() {
     crew.truck.delete(&ids[1].to_string()).await.unwrap();
     crew.sync().await;
     for node in [&crew.office, &crew.truck] {
-        assert!(is_deleted(node, ids[0]).await && is_deleted(node, ids[1]).await);
         assert_eq!(open(node).await.len(), 1);
     }
+    counted::counts_the_first(&crew, ids).await;
     crew.office.resolve(&item, take("B")).await.unwrap();
     assert_eq!(open(&crew.office).await, []);
     crew.office.delete(&ids[1].to_string()).await.unwrap();
     assert_eq!(open(&crew.office).await, [], "nobody counted on the other one");
+    assert!(is_deleted(&crew.office, ids[0]).await && is_deleted(&crew.office, ids[1]).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

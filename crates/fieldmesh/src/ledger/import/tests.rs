@@ -118,6 +118,22 @@ async fn a_corrected_list_of_what_others_recorded_makes_no_second_entries() {
     assert_eq!((report.updated, report.imported), (1, 0), "{report:?}");
     let shown = office.node.show(&entry.id.to_string()).await.unwrap();
     assert_eq!(shown.fields["data"]["oilVolume"], 80);
+
+    // A row that does not say on which device is about what is there.
+    let rows = format!("wellId,entryType,recordedAt,oilVolume\n{well},PRODUCTION,{at},79\n");
+    let plain = || ImportOptions { update: false, ..entries() };
+    let report = office.import(&rows, plain()).await;
+    assert_eq!((report.imported, report.refused), (0, 1), "{report:?}");
+    let report = office.import(&rows, entries()).await;
+    assert_eq!((report.updated, report.imported), (1, 0), "{report:?}");
+    let other = format!(
+        "wellId,entryType,recordedAt,deviceId,oilVolume\n{well},PRODUCTION,{at},tablet 3,5\n"
+    );
+    assert_eq!(office.import(&other, plain()).await.imported, 1, "it says that it is another one");
+    for options in [plain(), entries()] {
+        let report = office.import(&rows, options).await;
+        assert_eq!((report.imported, report.updated, report.refused), (0, 0, 1), "{report:?}");
+    }
     truck.shutdown().await.unwrap();
     office.node.shutdown().await.unwrap();
 }

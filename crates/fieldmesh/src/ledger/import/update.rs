@@ -12,7 +12,7 @@ use crate::projection::is_indexed;
 use crate::rows::RecordRow;
 use crate::schema;
 
-use super::{Outcome, Run, fields_hash};
+use super::{Outcome, Run, fields_hash, is_unsigned};
 
 impl Run<'_> {
     /// The record that a row is about, if there is one: it has the same natural key, or the same
@@ -30,7 +30,11 @@ impl Run<'_> {
         if self.existing(id)?.is_some() {
             return Ok(Some(id));
         }
-        match self.holder(schema, &normal)? {
+        let other = match is_unsigned(schema, fields) {
+            true => self.other(schema, &normal, extension)?,
+            false => None,
+        };
+        match self.holder(schema, &normal)?.or(other) {
             Some(holder) => Ok(Some(holder)),
             None if extension.is_empty() => self.alike(schema, &normal),
             None => Ok(None),
@@ -96,6 +100,7 @@ impl Run<'_> {
         if fields_hash(&after) == fields_hash(&record.fields) {
             return Ok(Outcome::Unchanged(id));
         }
+        ledger.check_disputes(id, &schema, &record, &edits)?;
         if !self.dry_run {
             ledger.change(target, &schema, |document, actor, at| {
                 document.edit(&schema, actor, at, &edits)

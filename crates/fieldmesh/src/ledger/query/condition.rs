@@ -135,6 +135,7 @@ impl Ledger {
             Kind::Number { .. } | Kind::Integer { .. } if value.as_number().is_none() => "a number",
             Kind::Bool if !matches!(value, Value::Bool(_)) => "true or false",
             Kind::Moment | Kind::Day if value.as_moment().is_none() => "a time",
+            Kind::Enum(_) => return one_of(schema, field, name, value),
             _ => return self.referred(schema, field, value),
         };
         Err(wrong(name, format!("{text:?} is no value to compare with: it holds {should}")))
@@ -148,7 +149,7 @@ impl Ledger {
         let Some(target) = target else { return Ok(value) };
         match self.resolve_in(&target, name)? {
             Some(id) => Ok(Value::Text(id.to_string())),
-            None => Ok(value),
+            None => Err(Error::NotFound { kind: "record", name: name.clone() }),
         }
     }
 
@@ -176,6 +177,22 @@ impl Ledger {
         };
         items.into_iter().map(value).collect()
     }
+}
+
+/// The value, if a record may hold it; a field can have other words in each variant.
+fn one_of(schema: &Collection, field: &Field, name: &str, value: Value) -> Result<Value, Error> {
+    let words =
+        schema.fields.iter().filter(|one| one.key == field.key).map(|one| match &one.kind {
+            Kind::Enum(words) => Some(words.as_slice()),
+            _ => None,
+        });
+    let Some(words) = words.collect::<Option<Vec<_>>>() else { return Ok(value) };
+    let mut words = words.concat();
+    if value.is_cleared() || words.iter().any(|word| is_equal(&Value::Text(word.clone()), &value)) {
+        return Ok(value);
+    }
+    words.dedup();
+    Err(wrong(name, format!("{:?} is none of {}", value.to_cell(), words.join(", "))))
 }
 
 /// Field, sign and value of a condition.

@@ -204,6 +204,9 @@ async fn what_is_not_understood_is_refused_rather_than_taken_for_nothing() {
             ("leaksDetected>true", "neither more nor less"),
             ("recordedAt<soon", "holds a time"),
             ("oilVolume:=[", "is no JSON"),
+            ("entryType=PRODUCTIO", "is none of PRODUCTION"),
+            ("entryType:=[\"PRODUCTION\",\"PRODUCTIO\"]", "is none of PRODUCTION"),
+            ("wellId=Aldr 2", "there is no record \"Aldr 2\""),
             ("oilVolume", "is no condition"),
             (">80", "is no condition"),
         ];
