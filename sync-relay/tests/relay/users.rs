@@ -35,7 +35,7 @@ async fn log_in(relay: &Relay, password: &str) -> (u16, Json) {
 async fn a_person_is_added_logs_in_and_is_shut_out_while_the_relay_runs() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    command(&data, &["--json", "tenant", "create", "Permian West"]).await.json();
+    command(&data, &["--json", "tenant", "create", "Permian West", "--gateway"]).await.json();
     let add = ["--json", "user", "add", "--tenant", "permian-west", "ana@example.org"];
     let add = [&add[..], &["--role", "manager", "--password-stdin"]].concat();
     let added = command_with_input(&data, &add, PASSWORD).await.json();
@@ -69,7 +69,7 @@ async fn a_person_is_added_logs_in_and_is_shut_out_while_the_relay_runs() {
 async fn a_person_has_one_id_in_accounts_and_on_devices_whichever_came_first() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    command(&data, &["--json", "tenant", "create", "Permian West"]).await.json();
+    command(&data, &["--json", "tenant", "create", "Permian West", "--gateway"]).await.json();
     let relay = Relay::start(&data).await;
     let add = async |email: &str| {
         let words = ["--json", "user", "add", "--tenant", "permian-west", email];
