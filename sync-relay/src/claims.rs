@@ -95,7 +95,7 @@ fn decode(bytes: &[u8], key_file: &KeyFile) -> Option<ClaimBook> {
 #[cfg(test)]
 mod tests {
     use fieldmesh_identity::{ClaimSecret, Seed};
-    use fieldmesh_model::Moment;
+    use fieldmesh_model::{Moment, Role};
 
     use super::*;
 
@@ -108,7 +108,7 @@ mod tests {
         let mut book = ClaimBook::new(&Seed::from_bytes([9; 32]));
         file.write(&book).unwrap();
         let secret = ClaimSecret::from_bytes([0xa7; 16]);
-        book.issue(&secret, Moment::from_millis(1), Moment::from_millis(2)).unwrap();
+        book.issue(&secret, Role::Gateway, Moment::from_millis(1), Moment::from_millis(2)).unwrap();
         file.write(&book).unwrap();
         assert!(file.read().unwrap() == Some(book));
         let bytes = fs::read(&path).unwrap();

@@ -15,6 +15,11 @@ pub(crate) fn usage(detail: impl Into<String>) -> Problem {
     problem(Class::Usage, detail)
 }
 
+/// It may not be.
+pub(crate) fn refused(detail: impl Into<String>) -> Problem {
+    problem(Class::Refused, detail)
+}
+
 /// There is no such thing.
 pub(crate) fn not_found(detail: impl Into<String>) -> Problem {
     problem(Class::NotFound, detail)

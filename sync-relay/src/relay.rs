@@ -12,6 +12,7 @@ mod executor;
 mod fleet;
 mod people;
 mod pool;
+mod roster;
 mod slot;
 mod tenants;
 mod upkeep;

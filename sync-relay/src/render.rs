@@ -36,17 +36,20 @@ pub(crate) fn tenant(summary: &TenantSummary) -> String {
 pub(crate) fn tenants(summaries: &[TenantSummary]) -> String {
     let rows = summaries.iter().map(|summary| {
         let authority = if summary.can_invite { "here" } else { "elsewhere" };
+        let role = summary.role.map_or_else(|| "—".into(), |role| role.to_string());
         [
             summary.short.clone(),
             summary.tenant.slug.clone(),
             one_line(&summary.tenant.name),
             authority.into(),
+            role,
             summary.connections.to_string(),
             summary.batches.map_or_else(|| "—".into(), |batches| batches.to_string()),
             summary.fault.as_deref().map_or_else(|| state(summary), one_line),
         ]
     });
-    table(["id", "slug", "name", "authority", "connections", "batches", "state"], rows)
+    let headings = ["id", "slug", "name", "authority", "role", "connections", "batches", "state"];
+    table(headings, rows)
 }
 
 /// How a tenant without a fault is.
@@ -178,6 +181,7 @@ mod tests {
             short: tenant.tenant.short(),
             tenant,
             can_invite: true,
+            role: Some(Role::Gateway),
             connections: 2,
             batches: Some(1_200),
             is_open: true,
@@ -190,8 +194,8 @@ mod tests {
     fn a_tenants_columns_line_up_and_its_name_moves_no_cursor() {
         let text = tenants(&[summary()]);
         let expected = "\
-id        slug       name           authority  connections  batches  state
-a1a1a1a1  gulf-crew  Gulf [2J Crew  here       2            1200     ok
+id        slug       name           authority  role     connections  batches  state
+a1a1a1a1  gulf-crew  Gulf [2J Crew  here       gateway  2            1200     ok
 ";
         assert_eq!(text, expected);
         assert_eq!(tenants(&[]), "");

@@ -3,7 +3,7 @@
 mod upkeep;
 
 use fieldmesh::api::TenantReport;
-use fieldmesh_model::Moment;
+use fieldmesh_model::{Moment, Role};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::upkeep::{
@@ -43,6 +43,9 @@ pub(crate) enum NewTenant {
 pub(crate) struct NewClaim {
     /// For how long it is good.
     pub(crate) valid_seconds: u64,
+    /// Whether it asks that apps write records here.
+    #[serde(default)]
+    pub(crate) gateway: bool,
 }
 
 /// A claim that was made; its secret is told this once.
@@ -53,6 +56,8 @@ pub(crate) struct ClaimReport {
     pub(crate) claim: String,
     /// By which it is listed and revoked.
     pub(crate) id: String,
+    /// As what this relay is taken in by it.
+    pub(crate) role: Role,
     /// Until when it can be used.
     pub(crate) expires_at: Moment,
 }
@@ -63,6 +68,8 @@ pub(crate) struct ClaimReport {
 pub(crate) struct ClaimSummary {
     /// By which it is revoked.
     pub(crate) id: String,
+    /// As what this relay is taken in by it.
+    pub(crate) role: Role,
     /// `open`, `begun`, `used` or `expired`; who had begun by then is named and may go on.
     pub(crate) state: String,
     /// The tenant that has begun with it or used it.
@@ -102,6 +109,9 @@ pub(crate) struct TenantSummary {
     pub(crate) short: String,
     /// Whether this relay holds the tenant's authority.
     pub(crate) can_invite: bool,
+    /// What this relay is in the tenant, `relay` or `gateway`; nothing while nobody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<Role>,
     /// Devices connected.
     pub(crate) connections: u64,
     /// Batches stored; nothing while nobody has looked.

@@ -254,8 +254,10 @@ fn identities(seeds: &mut Seeds) {
     let offer = ClaimOffer { secret: secret.clone(), invitation: invitation.to_text() };
     seeds.push(("claim", "offer".into(), offer.encode()));
     let addresses = invitation.addresses.clone();
-    let claim = Claim { relay: [5; 32], secret, expires: AT, addresses };
+    let claim = Claim { relay: [5; 32], secret, expires: AT, addresses, role: Role::Relay };
     seeds.push(("claim", "text".into(), claim.to_text().into_bytes()));
+    let gateway = Claim { role: Role::Gateway, ..claim };
+    seeds.push(("claim", "gateway".into(), gateway.to_text().into_bytes()));
     let reply = ClaimReply::Request(Box::new(request));
     seeds.push(("claim", "request".into(), reply.encode()));
     let reply = ClaimReply::Refused(fieldmesh_identity::ClaimRefusal::Used);

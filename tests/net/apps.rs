@@ -7,12 +7,16 @@ use crate::device::Device;
 use crate::relay::{Relay, RunningRelay};
 use crate::site::Site;
 
+/// A well as the app of the field needs one.
+const WELL: [&str; 5] =
+    ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE", "latitude=31", "longitude=-102"];
+
 /// A crew whose relay is its gateway, with one person who may log in.
-pub(crate) fn crew(site: &Site, role: &str) -> (Device, Relay, RunningRelay) {
+pub(crate) fn crew(site: &Site) -> (Device, Relay, RunningRelay) {
     let [lead] = site.crew(["lead"]);
     let relay = site.relay();
     let daemon = lead.daemon();
-    relay.join(&lead.invite(role));
+    relay.join(&lead.invite("gateway"));
     daemon.stop();
     let tenant = relay.run(&["--json", "tenant", "list"]).lines()[0]["slug"].clone();
     let tenant = tenant.as_str().unwrap();
@@ -25,15 +29,8 @@ pub(crate) fn crew(site: &Site, role: &str) -> (Device, Relay, RunningRelay) {
 #[test]
 fn what_an_app_pushes_reaches_devices_and_what_they_change_reaches_the_app() {
     let site = Site::new();
-    let (lead, relay, running) = crew(&site, "gateway");
-    let values = [
-        "name=Alder 1",
-        "apiNumber=42-227-30001",
-        "status=ACTIVE",
-        "latitude=31",
-        "longitude=-102",
-    ];
-    let well = lead.record("well", &values);
+    let (lead, relay, running) = crew(&site);
+    let well = lead.record("well", &WELL);
     lead.sync(&running.address());
 
     let app = App::of(&running);
@@ -69,10 +66,58 @@ fn what_an_app_pushes_reaches_devices_and_what_they_change_reaches_the_app() {
 }
 
 #[test]
-fn a_relay_that_only_forwards_tells_apps_to_come_again_and_opens_nothing() {
+fn a_relay_that_only_forwards_takes_no_people_and_says_what_to_do() {
     let site = Site::new();
-    let (_lead, _relay, running) = crew(&site, "relay");
+    let [lead] = site.crew(["lead"]);
+    let relay = site.relay();
+    let (running, _) = relay.of(&lead);
+    let listed = relay.run(&["--json", "tenant", "list"]).ok().json();
+    assert_eq!(listed["role"], "relay");
+    let tenant = listed["slug"].as_str().unwrap();
+    let add = ["user", "add", "--tenant", tenant, EMAIL, "--role", "operator", "--password-stdin"];
+    let refused = relay.run_with(&add, PASSWORD).code(3);
+    assert!(refused.stderr.contains("sync-relay claim --gateway"), "{refused:#?}");
+    assert!(relay.run(&["--json", "user", "list", "--tenant", tenant]).ok().stdout.is_empty());
+    running.stop();
+}
+
+#[test]
+fn a_relay_that_was_claimed_as_a_gateway_serves_apps_once_the_lead_has_said_yes() {
+    let site = Site::new();
+    let [lead] = site.crew(["lead"]);
+    let well = lead.record("well", &WELL);
+    let relay = site.relay();
+    let running = relay.start();
+    let claim = relay.run(&["--json", "claim", "--gateway"]).ok().json();
+    assert_eq!(claim["role"], "gateway");
+    let claim = claim["claim"].as_str().unwrap();
+    let asked = lead.run(&["relay", "add", claim]).code(2);
+    assert!(asked.stderr.contains("reads every record of this tenant"), "{asked:#?}");
+    assert!(asked.stderr.contains("--gateway"), "{asked:#?}");
+    assert_eq!(relay.run(&["--json", "tenant", "list"]).ok().stdout, "", "nothing was done");
+    let taken = lead.json(&["relay", "add", claim, "--gateway"]);
+    assert_eq!(taken["address"], running.address());
+    let devices = lead.ok(&["--json", "devices"]).lines();
+    assert!(devices.iter().any(|device| device["role"] == "gateway"), "{devices:?}");
+    assert_eq!(relay.run(&["--json", "claim", "--list"]).ok().json()["role"], "gateway");
+    let listed = relay.run(&["--json", "tenant", "list"]).ok().json();
+    assert_eq!(listed["role"], "gateway");
+    let tenant = listed["slug"].as_str().unwrap();
+    let add = ["user", "add", "--tenant", tenant, EMAIL, "--role", "operator", "--password-stdin"];
+    relay.run_with(&add, PASSWORD).ok();
+    lead.sync(&running.address());
     let app = App::of(&running);
-    assert_eq!(app.ask("GET", "/sync/pull", &Json::Null).0, 503);
+    let pulled = app.ok("GET", "/sync/pull", &Json::Null);
+    assert_eq!(pulled["wells"][0]["id"], well, "{pulled}");
+    let entry = json!({
+        "wellId": well, "entryType": "PRODUCTION",
+        "data": { "oilVolume": 82.3 }, "recordedAt": "2026-03-07T08:00:00Z",
+    });
+    let push = json!({ "deviceId": "tablet-1", "entries": [entry] });
+    let pushed = app.ok("POST", "/sync/push", &push);
+    assert_eq!(pushed["succeeded"], json!(1), "{pushed}");
+    lead.sync(&running.address());
+    let entry = pushed["results"][0]["entryId"].as_str().unwrap();
+    lead.ok(&["show", entry]).says(&["82.3", "Alder 1"]);
     running.stop();
 }

@@ -59,7 +59,7 @@ fn report(outcome: &Outcome) -> Json {
 #[test]
 fn a_gateway_whose_disk_is_lost_is_made_again_with_records_people_and_photos() {
     let site = Site::new();
-    let (lead, relay, running) = crew(&site, "gateway");
+    let (lead, relay, running) = crew(&site);
     let well = well(&lead);
     lead.entry("Alder 1", 1, 1);
     lead.sync(&running.address());
@@ -119,7 +119,7 @@ fn a_gateway_whose_disk_is_lost_is_made_again_with_records_people_and_photos() {
 #[test]
 fn a_photo_that_rots_on_the_disk_stays_good_in_the_chain() {
     let site = Site::new();
-    let (lead, relay, running) = crew(&site, "gateway");
+    let (lead, relay, running) = crew(&site);
     lead.sync(&running.address());
     let photo = App::of(&running).upload(&PHOTO);
     let monday = path(&site, "monday.backup");
@@ -220,7 +220,7 @@ fn a_tenant_made_on_a_relay_can_be_administered_by_the_one_that_was_restored() {
 #[test]
 fn an_old_backup_beside_the_gateway_that_runs_on_loses_nothing_of_either() {
     let site = Site::new();
-    let (lead, relay, running) = crew(&site, "gateway");
+    let (lead, relay, running) = crew(&site);
     let well = well(&lead);
     lead.sync(&running.address());
     let app = App::of(&running);
@@ -256,7 +256,7 @@ fn an_old_backup_beside_the_gateway_that_runs_on_loses_nothing_of_either() {
 #[test]
 fn a_backup_that_cannot_be_used_changes_nothing_and_says_what_to_do() {
     let site = Site::new();
-    let (lead, relay, running) = crew(&site, "gateway");
+    let (lead, relay, running) = crew(&site);
     lead.sync(&running.address());
     let file = path(&site, "one.backup");
     relay.run(&["backup", &file]).ok();

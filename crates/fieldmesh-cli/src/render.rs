@@ -44,7 +44,7 @@ pub(crate) use notice::notices;
 pub(crate) use peer::{adopted, device, devices, peers, revoked, synced};
 pub(crate) use purge::{purge_question, purged, purges};
 pub(crate) use record::{not_all, record, records};
-pub(crate) use relay::{relay_removed, relays, relays_added};
+pub(crate) use relay::{GATEWAY_QUESTION, relay_removed, relays, relays_added};
 pub(crate) use schema::{schema, schema_file, schemas};
 pub(crate) use settled::{settled, settled_question, settled_summary};
 pub(crate) use tenant::{invitation_advice, invitation_text, joined, qr, tenant};

@@ -16,7 +16,7 @@ mod journal;
 mod record;
 mod session;
 
-pub use conflict::{Conflict, ConflictKind, ConflictPage, Resolved, Review, Side};
+pub use conflict::{Asked, Conflict, ConflictKind, ConflictPage, Resolved, Review, Side};
 pub use fleet::{FleetDevice, FleetKind, FleetPage};
 pub use journal::{Entry, Overview, Retried, State, Tally};
 pub use record::{Happened, Item, Page, Record};

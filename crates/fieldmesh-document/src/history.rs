@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::legacy::{Key, ObjectId, OpId, OpType};
-use automerge::{AutomergeError, Change, ChangeHash};
+use automerge::{AutomergeError, Change, ChangeHash, ScalarValue};
 use fieldmesh_model::schema::Collection;
-use fieldmesh_model::{Moment, Value};
+use fieldmesh_model::{Moment, UserId, Value};
 
 use crate::document::{Document, Meta, by_hash, hashes};
 use crate::guard::guard;
 use crate::merge::merge;
-use crate::view::ReadError;
+use crate::view::{ReadError, bytes};
 use crate::{keys, part};
 
 /// One change of a record.
@@ -26,6 +26,8 @@ pub struct Revision {
     pub at: Moment,
     /// The changes that its author knew last.
     pub deps: Vec<[u8; 32]>,
+    /// In whose name it was made, by the word of its author: to be believed of a gateway alone.
+    pub made_for: Option<String>,
     /// What it changed, by key; deletion and restoring stand under `_deletedAt`.
     pub fields: Vec<FieldChange>,
 }
@@ -55,6 +57,9 @@ impl Document {
         let metas = self.metas();
         let hashed = by_hash(&metas);
         let touched = self.touched_keys();
+        let changes = self.inner().get_changes(&[]);
+        let named = |change: &Change| Some((change.hash().0, made_for(change)?));
+        let mut made_for: BTreeMap<[u8; 32], String> = changes.iter().filter_map(named).collect();
         let mut revisions = Vec::with_capacity(metas.len());
         for meta in in_order(&metas) {
             let (known, made) = (hashes(&meta.deps), hashes(&[meta.hash]));
@@ -70,6 +75,7 @@ impl Document {
                 seq: meta.seq,
                 at: meta.at,
                 deps: meta.deps.clone(),
+                made_for: made_for.remove(&meta.hash),
                 fields,
             });
         }
@@ -102,6 +108,23 @@ impl Document {
         }
         touched
     }
+}
+
+/// The user in whose name a change says that it was made.
+fn made_for(change: &Change) -> Option<String> {
+    let expanded = change.decode();
+    let said = expanded.operations.iter().filter_map(|operation| {
+        match (&operation.obj, &operation.key, &operation.action) {
+            (ObjectId::Root, Key::Map(key), OpType::Put(value)) => Some((key.as_str(), value)),
+            _ => None,
+        }
+    });
+    let user = |(key, value): (&str, &ScalarValue)| match (key, value) {
+        (keys::MADE_FOR | keys::EDITED_FOR, ScalarValue::Str(user)) => Some(user.to_string()),
+        (keys::DELETED_BY, value) => bytes(value).map(|user| UserId::from_bytes(user).to_string()),
+        _ => None,
+    };
+    said.filter_map(user).next()
 }
 
 /// The changes in the one order that does not depend on how they arrived: of those whose

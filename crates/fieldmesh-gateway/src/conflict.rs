@@ -394,6 +394,7 @@ impl Task<'_> {
             server,
             keys: row.keys.clone(),
             since: row.since,
+            asked: self.asked(&row.id)?,
         })
     }
 }

@@ -48,6 +48,11 @@ pub(crate) fn conflict(access: &Access, id: &str) -> Vec<u8> {
     keyed(b"conflict/", access, &[id.as_bytes()])
 }
 
+/// What somebody asked others to do about a conflict.
+pub(crate) fn asked(access: &Access, id: &str) -> Vec<u8> {
+    keyed(b"conflict-asked/", access, &[id.as_bytes()])
+}
+
 /// Open conflicts in the order in which they came.
 pub(crate) const OPEN: &[u8] = b"conflict-open/";
 

@@ -2,13 +2,13 @@
 
 use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::{Resolution, Resolve};
-use fieldmesh_dialect::outcome::{Resolved, Review};
+use fieldmesh_dialect::outcome::{Asked, Resolved, Review};
 use fieldmesh_model::schema::Who;
 use fieldmesh_model::{DocumentId, Fields, Role, Value};
 
 use crate::names::Showing;
 use crate::push::Writing;
-use crate::stored::{self, ConflictRow, EntryRow, Kind, Settled, StateRow};
+use crate::stored::{self, AskedRow, ConflictRow, EntryRow, Kind, Settled, StateRow};
 use crate::{Failure, Task, keys};
 
 impl Task<'_> {
@@ -20,16 +20,6 @@ impl Task<'_> {
         if row.settled.is_some() {
             return self.resolved_before(resolve, &row);
         }
-        if let Some(review) = self.review(resolve, &row) {
-            return Ok(Outcome::Resolved(Resolved {
-                id: resolve.conflict.clone(),
-                resolution: resolve.resolution,
-                review: Some(review),
-                by: None,
-                at: None,
-                record: None,
-            }));
-        }
         let mut writing = self.writing(None, None)?;
         // Somebody may have settled it while this waited for its turn.
         let row = match writing.conflict_row(&id)? {
@@ -38,6 +28,9 @@ impl Task<'_> {
         };
         if row.settled.is_some() {
             return self.resolved_before(resolve, &row);
+        }
+        if let Some(review) = self.review(resolve, &row) {
+            return self.ask(writing, resolve, &row, review);
         }
         if self.is_superseded(&row)? && !self.is_so(resolve.resolution, &row)? {
             let why = "Somebody has decided it by an edit meanwhile; read the record again";
@@ -53,14 +46,49 @@ impl Task<'_> {
         };
         let mut fields = resolve.fields.clone();
         writing.refer(&self.access.schema(row.collection), &mut fields)?;
-        writing.settle(&row, resolve.resolution, &fields, keep, emergency)?;
+        writing.settle(&row, resolve.resolution, &fields, keep, emergency.clone())?;
         if let Some(entry) = entry {
             writing.move_entry(entry, StateRow::Synced(row.client.document))?;
         }
         let write = writing.write;
         write.finish()?;
-        let by = (self.caller.user.clone(), self.at);
-        self.resolved(resolve, &row, resolve.resolution, Some(by))
+        let resolution = resolve.resolution.into();
+        let settled = Settled { by: self.caller.user.clone(), resolution, at: self.at, emergency };
+        self.resolved(resolve, &row, &settled)
+    }
+
+    /// What somebody asked others to do about a conflict.
+    pub(crate) fn asked(&self, conflict: &str) -> Result<Option<Asked>, Failure> {
+        let note = self.access.note(&keys::asked(self.access, conflict))?;
+        let row = note.map(|note| stored::decode::<AskedRow>(&note)).transpose()?;
+        Ok(row.map(Asked::from))
+    }
+
+    /// Notes what the caller asks others to do about a conflict, which stays open.
+    fn ask(
+        &self,
+        mut writing: Writing<'_>,
+        resolve: &Resolve,
+        row: &ConflictRow,
+        review: Review,
+    ) -> Result<Outcome, Failure> {
+        let asked = Asked { review, by: self.caller.user.clone(), at: self.at };
+        let known = self.asked(&row.id)?;
+        // The answer got lost, and it was asked for once.
+        if known.is_none_or(|known| (known.review, known.by) != (review, asked.by.clone())) {
+            let note = stored::encode(&AskedRow::from(&asked));
+            writing.write.note(keys::asked(self.access, &row.id), Some(note));
+            writing.write.finish()?;
+        }
+        Ok(Outcome::Resolved(Resolved {
+            id: resolve.conflict.clone(),
+            resolution: resolve.resolution,
+            review: Some(review),
+            by: None,
+            at: None,
+            emergency: None,
+            record: None,
+        }))
     }
 
     /// Whether the caller's role, or that it is his own, lets him settle it.
@@ -113,8 +141,7 @@ impl Task<'_> {
         &self,
         resolve: &Resolve,
         row: &ConflictRow,
-        resolution: Resolution,
-        settled: Option<(String, fieldmesh_model::Moment)>,
+        settled: &Settled,
     ) -> Result<Outcome, Failure> {
         let kept = self.access.held(row.client.document)?.filter(|held| !held.deleted);
         let held = match kept {
@@ -129,9 +156,15 @@ impl Task<'_> {
             }
             None => None,
         };
-        let (by, at) = settled.unzip();
-        let id = resolve.conflict.clone();
-        Ok(Outcome::Resolved(Resolved { id, resolution, review: None, by, at, record }))
+        Ok(Outcome::Resolved(Resolved {
+            id: resolve.conflict.clone(),
+            resolution: settled.resolution.into(),
+            review: None,
+            by: Some(settled.by.clone()),
+            at: Some(settled.at),
+            emergency: settled.emergency.clone(),
+            record,
+        }))
     }
 
     /// The conflict that a request names by its own id, or by that of an entry of the journal.
@@ -163,7 +196,7 @@ impl Task<'_> {
             let why = format!("The conflict was resolved with {word} already");
             return Err(Failure::contradiction(why));
         }
-        self.resolved(resolve, row, resolution, Some((settled.by.clone(), settled.at)))
+        self.resolved(resolve, row, settled)
     }
 
     /// Whether a conflict that somebody has decided by writing ended as `resolution` would have it.

@@ -5,6 +5,7 @@ use fieldmesh_dialect::Name;
 use fieldmesh_dialect::command::{
     Action, Base, Copied, Identity, NameForm, Operation, Reference, Resolution,
 };
+use fieldmesh_dialect::outcome::{Asked, Review};
 use fieldmesh_model::{DocumentId, Fields, Moment};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,40 @@ pub(crate) struct Settled {
     pub(crate) at: Moment,
     /// Why it took effect without the approval that it would have needed.
     pub(crate) emergency: Option<String>,
+}
+
+/// What somebody asked others to do about a conflict, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AskedRow {
+    review: ReviewRow,
+    by: String,
+    at: Moment,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum ReviewRow {
+    Approval,
+    Manual,
+}
+
+impl From<&Asked> for AskedRow {
+    fn from(asked: &Asked) -> Self {
+        let review = match asked.review {
+            Review::Approval => ReviewRow::Approval,
+            Review::Manual => ReviewRow::Manual,
+        };
+        Self { review, by: asked.by.clone(), at: asked.at }
+    }
+}
+
+impl From<AskedRow> for Asked {
+    fn from(row: AskedRow) -> Self {
+        let review = match row.review {
+            ReviewRow::Approval => Review::Approval,
+            ReviewRow::Manual => Review::Manual,
+        };
+        Self { review, by: row.by, at: row.at }
+    }
 }
 
 /// A resolution as it is kept.

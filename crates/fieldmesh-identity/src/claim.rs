@@ -11,8 +11,8 @@ mod messages;
 use std::fmt;
 use std::str::FromStr;
 
-use fieldmesh_model::{Moment, TenantId};
-use serde::{Deserialize, Serialize};
+use fieldmesh_model::{Moment, Role, TenantId};
+use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub use self::book::{CLAIMS_MAX, ClaimBook, ClaimFull, ClaimState, IssuedClaim, Taken};
@@ -43,6 +43,11 @@ pub struct Claim {
     pub expires: Moment,
     /// Where devices reach the relay: `host:port`, tried in order.
     pub addresses: Vec<String>,
+    /// As what it asks to be taken in: [`Role::Relay`] or [`Role::Gateway`].
+    // Not said where it is the former, so that programs that know of no other read the text. To them
+    // any other is damage that a newer program made, and they say so.
+    #[serde(skip_serializing_if = "forwards_only", deserialize_with = "last_role")]
+    pub role: Role,
 }
 
 /// What a relay is to those who dial it with a claim: an authority of its own, so that TLS proves
@@ -130,7 +135,9 @@ impl Claim {
 
     fn is_clean(&self) -> bool {
         let is_address = |a: &String| statement::is_clean(a, 1, ADDRESS_LENGTH_MAX);
-        self.addresses.len() <= INVITATION_ADDRESSES_MAX && self.addresses.iter().all(is_address)
+        self.addresses.len() <= INVITATION_ADDRESSES_MAX
+            && self.addresses.iter().all(is_address)
+            && self.role.is_relay()
     }
 }
 
@@ -163,6 +170,17 @@ impl ClaimDesk {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn forwards_only(role: &Role) -> bool {
+    *role == Role::Relay
+}
+
+/// The role at the end of a claim, where there is one. What is no role there is noticed: it is not
+/// what this claim would be written as.
+fn last_role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
+    Ok(Role::deserialize(deserializer).unwrap_or(Role::Relay))
+}
+
 fn desk_of(relay: &[u8; 32]) -> TenantId {
     TenantId::from_bytes(blake3::derive_key("fieldmesh/claim-desk/1", relay))
 }
@@ -177,12 +195,44 @@ mod tests {
             secret: ClaimSecret::from_bytes([3; 16]),
             expires: Moment::from_millis(1_800_000_000_000),
             addresses: vec!["relay.example.org:7843".into()],
+            role: Role::Relay,
         }
+    }
+
+    fn for_a_gateway() -> Claim {
+        Claim { role: Role::Gateway, ..claim() }
     }
 
     #[test]
     fn the_text_of_a_claim_never_changes() {
         assert_eq!(claim().to_text(), include_str!("claim/golden.txt").trim());
+        assert_eq!(for_a_gateway().to_text(), include_str!("claim/golden_gateway.txt").trim());
+    }
+
+    #[test]
+    fn a_program_that_knows_of_no_gateways_reads_the_others_and_asks_to_be_updated() {
+        #[derive(PartialEq, Eq, Serialize, Deserialize)]
+        struct Older {
+            relay: [u8; 32],
+            secret: ClaimSecret,
+            expires: Moment,
+            addresses: Vec<String>,
+        }
+        let is_read = |claim: Claim| {
+            statement::decode::<Older>(&TEXT.read(&claim.to_text()).unwrap()).is_some()
+        };
+        assert!(is_read(claim()));
+        assert!(!is_read(for_a_gateway()), "which it says by ClaimError::NewerVersion");
+    }
+
+    #[test]
+    fn a_claim_is_for_a_relay_or_a_gateway_and_nothing_else() {
+        assert_eq!(for_a_gateway().to_text().parse(), Ok(for_a_gateway()));
+        let whole = statement::encode(&claim());
+        for last in [&[0][..], &[5], &[7], &[9], &[0xff], &[8, 0], &[8, 8]] {
+            let text = TEXT.write([&whole[..], last].concat());
+            assert_eq!(text.parse::<Claim>(), Err(ClaimError::NewerVersion), "{last:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) async fn claim(context: &Context<'_>, args: &ClaimArgs) -> Result<(),
     if let Some(id) = &args.revoke {
         return revoke(context, id).await;
     }
-    let new = NewClaim { valid_seconds: args.valid.as_secs() };
+    let new = NewClaim { valid_seconds: args.valid.as_secs(), gateway: args.gateway };
     let report = match context.reach().await? {
         Reached::Running(client) => client.claim(new).await?,
         Reached::Here(data) => with_relay(data, async |relay| relay.claim(new).await).await?,

@@ -100,6 +100,12 @@ impl Claims {
         (is_free && may_come(&self.tries, address, now)).then_some(seat)
     }
 
+    /// As what the relay is taken in by the claim with this secret, if there is one.
+    fn role(&self, secret: &ClaimSecret) -> Option<Role> {
+        let book = self.book();
+        book.as_ref().filter(|book| book.knows(secret)).map(|book| book.role(&secret.id()))
+    }
+
     /// Whether nobody ended the claim while the relay joined by it.
     fn is_begun(&self, id: &ClaimId, tenant: TenantId, seed: &Seed) -> bool {
         self.book().as_ref().is_some_and(|book| book.is_begun(id, tenant, seed))
@@ -124,19 +130,20 @@ impl Relay {
         let valid = i64::try_from(new.valid_seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
         let expires = made.plus_millis(valid);
         let (relay, issuing) = (self.clone(), secret.clone());
+        let role = if new.gateway { Role::Gateway } else { Role::Relay };
         let key = blocking(move || {
             relay.inner.claims.change(|book| {
-                book.issue(&issuing, made, expires)
+                book.issue(&issuing, role, made, expires)
                     .map(|_| book.key())
                     .map_err(|full| problem::usage(full.to_string()))
             })
         });
         let desk = desk(&key.await??)?;
-        let claim =
-            Claim { relay: desk.authority, secret, expires, addresses: port.advertised.clone() };
+        let addresses = port.advertised.clone();
+        let claim = Claim { relay: desk.authority, secret, expires, addresses, role };
         self.serve_desk(&port.listener, &desk)?;
         let id = claim.secret.id().to_string();
-        Ok(ClaimReport { claim: claim.to_text(), id, expires_at: expires })
+        Ok(ClaimReport { claim: claim.to_text(), id, role, expires_at: expires })
     }
 
     /// The claims that are remembered, the newest first.
@@ -147,13 +154,14 @@ impl Relay {
     pub(crate) fn claims(&self) -> Result<Vec<ClaimSummary>, Problem> {
         self.inner.claims.check()?;
         let book = self.inner.claims.book();
-        let claims = book.iter().flat_map(ClaimBook::claims);
+        let claims = book.iter().flat_map(|book| book.claims().map(move |claim| (book, claim)));
         let mut claims: Vec<ClaimSummary> = claims
-            .map(|(id, claim)| {
+            .map(|(book, (id, claim))| {
                 let (state, tenant) = state_of(claim);
                 let slot = tenant.and_then(|tenant| self.inner.tenants.slot(&tenant));
                 ClaimSummary {
                     id: id.to_string(),
+                    role: book.role(id),
                     state: state.into(),
                     tenant: tenant.map(|tenant| tenant.short()),
                     tenant_name: slot.map(|slot| slot.tenant.name.clone()),
@@ -273,12 +281,10 @@ impl Relay {
     ) -> Result<DeviceId, Failure> {
         let invitation: Invitation =
             offer.invitation.parse().map_err(|_| ClaimRefusal::Invitation)?;
-        if invitation.role != Role::Relay {
-            return Err(ClaimRefusal::Invitation.into());
-        }
         // Whoever knows no secret waits for nobody and makes nobody wait.
-        if !self.inner.claims.book().as_ref().is_some_and(|book| book.knows(&offer.secret)) {
-            return Err(ClaimRefusal::Unknown.into());
+        let role = self.inner.claims.role(&offer.secret).ok_or(ClaimRefusal::Unknown)?;
+        if invitation.role != role {
+            return Err(ClaimRefusal::Invitation.into());
         }
         let _turn = self.inner.admission.lock().await;
         let tenant = invitation.tenant;
@@ -307,21 +313,21 @@ impl Relay {
                 return Err(Failure::Broken(error.problem()));
             }
         };
-        self.take_in(&home, node, &offer.secret.id(), &seed).await?;
+        self.take_in(&home, node, (&offer.secret.id(), role), &seed).await?;
         Ok(self.note_used(&offer.secret, tenant, &seed).await?)
     }
 
-    /// Serves the tenant that was joined as the device with `seed`, or leaves nothing of it: the
-    /// seed is in the book, so that the next try makes the same home again.
+    /// Serves the tenant that was joined by a claim, in its role, as the device with `seed`, or
+    /// leaves nothing of it: the seed is in the book, so that the next try makes the same home again.
     async fn take_in(
         &self,
         home: &Path,
         node: Node,
-        claim: &ClaimId,
+        (claim, role): (&ClaimId, Role),
         seed: &Seed,
     ) -> Result<(), Failure> {
         let tenant = node.tenant().tenant;
-        let taken_in = match self.check_joined(&node).await {
+        let taken_in = match self.check_joined(&node, role).await {
             Err(failure) => {
                 // It is removed whether or not it is closed in order.
                 let _ = node.shutdown().await;
@@ -350,9 +356,9 @@ impl Relay {
     }
 
     /// Whether what was granted is what was offered.
-    async fn check_joined(&self, node: &Node) -> Result<(), Failure> {
+    async fn check_joined(&self, node: &Node, role: Role) -> Result<(), Failure> {
         let devices = node.devices().await.map_err(|error| Failure::Broken(error.problem()))?;
-        if !devices.iter().any(|device| device.this && device.role == Role::Relay) {
+        if !devices.iter().any(|device| device.this && device.role == role) {
             return Err(ClaimRefusal::Invitation.into());
         }
         Ok(self.check_names(&Called::of(&node.tenant()))?)

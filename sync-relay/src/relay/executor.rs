@@ -14,8 +14,8 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::answers::Asked;
-use super::fleet;
 use super::slot::Slot;
+use super::{fleet, roster};
 use crate::accounts::{self, Accounts};
 
 /// Executes the commands of one tenant.
@@ -94,7 +94,11 @@ impl Executes for Executor {
                 _ => {}
             }
             let asked = Asked::new(&caller, &command);
-            let outcome = gateway.execute(&caller, dialect, command, at).await;
+            let names_people = roster::is_wanted(&caller, dialect, &command);
+            let mut outcome = gateway.execute(&caller, dialect, command, at).await;
+            if names_people {
+                outcome = roster::add(outcome, accounts, slot.tenant.tenant).await;
+            }
             slot.answers.count(&outcome);
             if let Some((device, served)) = asked.served(&outcome) {
                 slot.fleet().serve(&device, &served, accounts::now());

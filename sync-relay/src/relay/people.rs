@@ -20,10 +20,20 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// There is no such tenant, or the person cannot be added.
+    /// There is no such tenant, this relay is none at which its people log in, or the person cannot
+    /// be added.
     pub(crate) async fn add_user(&self, tenant: &str, new: NewUser) -> Result<UserReport, Problem> {
         let email = accounts::check_email(&new.email)?;
         let node = self.find(tenant).await?;
+        if !node.is_gateway() {
+            return Err(problem::refused(format!(
+                "this relay is no gateway of {}: it stores and forwards, and opens no record, so that \
+                 apps would get nothing here. That is decided when a relay gets a tenant, by \
+                 `sync-relay claim --gateway`, `tenant create --gateway`, or an invitation for a \
+                 gateway; MANUAL.md says how one that serves the tenant already is taken in anew",
+                node.tenant().slug
+            )));
+        }
         let known = node.person(&email).await.map_err(|error| error.problem())?;
         let id = known.unwrap_or_else(accounts::new_user);
         let work = move |book: &Book, at| {

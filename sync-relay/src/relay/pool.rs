@@ -155,7 +155,7 @@ impl Pool {
             }
             slot.check()?;
             let opened = self.open(slot).await;
-            slot.note(opened.as_ref().map(drop).map_err(Clone::clone));
+            slot.note(opened.as_ref());
             let node = Arc::new(opened?);
             *open = Some(Arc::clone(&node));
             node

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fieldmesh::api::{Problem, TenantReport, Vitals};
-use fieldmesh::{Dormant, Node};
+use fieldmesh::{Dormant, Node, Role};
 use tokio::time::{Instant, timeout};
 
 use super::answers::Answers;
@@ -39,6 +39,8 @@ pub(super) struct Slot {
 struct Known {
     /// The last that the nodes before this one told, with what they carried in all.
     vitals: Option<Vitals>,
+    /// What this relay was in it when it was opened last.
+    role: Option<Role>,
     /// Why it could not be opened, and when that was found out.
     failure: Option<(Problem, Instant)>,
 }
@@ -78,12 +80,18 @@ impl Slot {
     }
 
     /// Notes how an attempt to open it went.
-    pub(super) fn note(&self, opened: Result<(), Problem>) {
-        if let Err(problem) = &opened {
-            let tenant = self.tenant.tenant.short();
-            tracing::error!(tenant, reason = problem.detail, "tenant not served");
+    pub(super) fn note(&self, opened: Result<&Node, &Problem>) {
+        let mut known = self.known();
+        known.failure = None;
+        match opened {
+            Ok(node) if node.is_gateway() => known.role = Some(Role::Gateway),
+            Ok(_) => known.role = Some(Role::Relay),
+            Err(problem) => {
+                let tenant = self.tenant.tenant.short();
+                tracing::error!(tenant, reason = problem.detail, "tenant not served");
+                known.failure = Some((problem.clone(), Instant::now()));
+            }
         }
-        self.known().failure = opened.err().map(|problem| (problem, Instant::now()));
     }
 
     /// Keeps what an open node tells, because it is about to be closed.
@@ -118,6 +126,7 @@ impl Slot {
             short: self.tenant.tenant.short(),
             tenant: self.tenant.clone(),
             can_invite: self.can_invite,
+            role: self.known().role,
             connections: vitals.as_ref().map_or(0, |vitals| vitals.connections),
             batches: vitals.map(|vitals| vitals.batches),
             is_open,

@@ -1,5 +1,7 @@
 //! Claims of this relay.
 
+use fieldmesh_model::Role;
+
 use super::{minutes, table};
 use crate::wire::{ClaimReport, ClaimSummary, RevokedClaim};
 
@@ -10,9 +12,16 @@ pub(crate) fn claim(report: &ClaimReport) -> String {
 
 /// What to do with it.
 pub(crate) fn claim_advice(report: &ClaimReport) -> String {
+    let asked = match report.role {
+        Role::Gateway => {
+            " There it is asked whether this relay may read and write the tenant's records for \
+             those who log in here."
+        }
+        _ => "",
+    };
     format!(
         "On the device that made the tenant: fieldmesh relay add CLAIM, until {}. The running \
-         relay serves it; `sync-relay claim --revoke {}` takes it back.",
+         relay serves it; `sync-relay claim --revoke {}` takes it back.{asked}",
         minutes(report.expires_at),
         report.id
     )
@@ -23,6 +32,7 @@ pub(crate) fn claims(claims: &[ClaimSummary]) -> String {
     let rows = claims.iter().map(|claim| {
         [
             claim.id.clone(),
+            claim.role.to_string(),
             claim.state.clone(),
             claim.tenant.clone().unwrap_or_else(|| "—".into()),
             claim.tenant_name.clone().unwrap_or_else(|| "—".into()),
@@ -30,7 +40,7 @@ pub(crate) fn claims(claims: &[ClaimSummary]) -> String {
             minutes(claim.expires_at),
         ]
     });
-    table(["id", "state", "tenant", "name", "made", "good until"], rows)
+    table(["id", "role", "state", "tenant", "name", "made", "good until"], rows)
 }
 
 /// What a claim that was taken back had come to.
@@ -60,18 +70,24 @@ mod tests {
     #[test]
     fn claims_are_lines_and_say_until_when() {
         let at = Moment::from_millis(1_767_225_600_000);
+        let role = Role::Relay;
         let report =
-            ClaimReport { claim: "fieldmeshclaim1a".into(), id: "5f".into(), expires_at: at };
+            ClaimReport { claim: "fieldmeshclaim1a".into(), id: "5f".into(), role, expires_at: at };
         assert_eq!(claim(&report), "fieldmeshclaim1a\n");
         let advice = claim_advice(&report);
         assert!(advice.contains("2026-01-01 00:00 UTC") && advice.contains("--revoke 5f"));
+        assert!(!advice.contains("read and write"));
+        let gateway = ClaimReport { role: Role::Gateway, ..report };
+        assert!(claim_advice(&gateway).contains("may read and write the tenant's records"));
         let (id, state) = ("5f0c".to_owned(), "used".to_owned());
         let tenant = Some("a1a1a1a1".to_owned());
         let tenant_name = Some("Gulf".to_owned());
-        let summary = ClaimSummary { id, state, tenant, tenant_name, made_at: at, expires_at: at };
+        let (role, made_at) = (Role::Gateway, at);
+        let summary =
+            ClaimSummary { id, role, state, tenant, tenant_name, made_at, expires_at: at };
         let expected = "\
-id    state  tenant    name  made                  good until
-5f0c  used   a1a1a1a1  Gulf  2026-01-01 00:00 UTC  2026-01-01 00:00 UTC
+id    role     state  tenant    name  made                  good until
+5f0c  gateway  used   a1a1a1a1  Gulf  2026-01-01 00:00 UTC  2026-01-01 00:00 UTC
 ";
         assert_eq!(claims(&[summary]), expected);
     }

@@ -35,7 +35,7 @@ async fn log_in(relay: &Relay, password: &str) -> (u16, Json) {
 async fn a_person_is_added_logs_in_and_is_shut_out_while_the_relay_runs() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    command(&data, &["--json", "tenant", "create", "Permian West"]).await.json();
+    command(&data, &["--json", "tenant", "create", "Permian West", "--gateway"]).await.json();
     let add = ["--json", "user", "add", "--tenant", "permian-west", "ana@example.org"];
     let add = [&add[..], &["--role", "manager", "--password-stdin"]].concat();
     let added = command_with_input(&data, &add, PASSWORD).await.json();
@@ -66,10 +66,49 @@ async fn a_person_is_added_logs_in_and_is_shut_out_while_the_relay_runs() {
 }
 
 #[tokio::test]
+async fn an_app_pulls_the_people_of_its_tenant_and_hears_who_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for name in ["Permian West", "Gulf Crew"] {
+        command(&data, &["tenant", "create", name, "--gateway"]).await;
+    }
+    let relay = Relay::start(&data).await;
+    let mut ids = Vec::new();
+    for (tenant, person, role) in [
+        ("permian-west", "ana@example.org", "manager"),
+        ("permian-west", "ben@example.org", "operator"),
+        ("gulf-crew", "cho@example.org", "operator"),
+    ] {
+        let add = ["--json", "user", "add", "--tenant", tenant, person, "--role", role];
+        let add = [&add[..], &["--name", "Some One", "--password-stdin"]].concat();
+        ids.push(command_with_input(&data, &add, PASSWORD).await.json()[0]["id"].clone());
+    }
+    let body = json!({ "email": "ana@example.org", "password": PASSWORD.trim() }).to_string();
+    let named = "content-type: application/json\r\nx-tenant-subdomain: permian-west\r\n";
+    let (_, session) = http(&relay, "POST /auth/login", named, &body).await;
+    let token = format!("authorization: Bearer {}\r\n", session["accessToken"].as_str().unwrap());
+    let (_, first) = http(&relay, "GET /sync/pull", &token, "").await;
+    let user = |id: &Json, email: &str, role: &str| json!({ "id": id, "email": email, "name": "Some One", "role": role });
+    let ana = user(&ids[0], "ana@example.org", "MANAGER");
+    let ben = user(&ids[1], "ben@example.org", "OPERATOR");
+    assert_eq!(first["users"], json!([ana, ben]), "{first}");
+    relay.ask(&["user", "disable", "--tenant", "permian-west", "ben@example.org"]).await;
+    let since = first["lastSyncTimestamp"].as_str().unwrap();
+    let target = format!("GET /sync/pull?lastSync={since}");
+    let (_, second) = http(&relay, &target, &token, "").await;
+    let told = (&second["users"], &second["removedUserIds"]);
+    assert_eq!(told, (&json!([ana]), &json!([ids[1]])), "{second}");
+    // Who asks for wells alone gets nobody.
+    let (_, wells) = http(&relay, "GET /sync/pull?include=wells", &token, "").await;
+    assert_eq!(wells["users"], json!([]), "{wells}");
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_person_has_one_id_in_accounts_and_on_devices_whichever_came_first() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    command(&data, &["--json", "tenant", "create", "Permian West"]).await.json();
+    command(&data, &["--json", "tenant", "create", "Permian West", "--gateway"]).await.json();
     let relay = Relay::start(&data).await;
     let add = async |email: &str| {
         let words = ["--json", "user", "add", "--tenant", "permian-west", email];

@@ -30,12 +30,17 @@ pub(crate) enum RelayCommand {
 #[command(after_help = "\
 Examples:
   fieldmesh relay add fieldmeshclaim1…                on the device that made the tenant
+  fieldmesh relay add fieldmeshclaim1… --gateway      the relay may read and write for people
   fieldmesh relay add relay.example.org
   fieldmesh relay add 192.0.2.7:7843
   fieldmesh relay add 192.0.2.7:7843 --device relay --no-check
 
 A claim is good once and needs no open port here: this device dials the relay, both prove who they
 are, and the relay serves the tenant at once. Cut short, the same command goes on with it.
+
+A relay stores and forwards, and opens no record. One whose claim asks to be a gateway reads every
+record of the tenant, and writes for the people who log in at it with a password: apps need that. It
+is asked for here before anything is done; --gateway says yes where there is no terminal.
 
 An address is that of a relay which is a member: on it, `sync-relay tenant join` took an invitation
 for the role relay, or `sync-relay tenant create` has made the tenant. Only an admin may say where it
@@ -52,4 +57,7 @@ pub(crate) struct RelayAddArgs {
     /// Do not dial it first, as where the relay does not run yet.
     #[arg(long, requires = "device")]
     pub(crate) no_check: bool,
+    /// Let the relay of the claim read the tenant's records, and write for those who log in at it.
+    #[arg(long, conflicts_with_all = ["device", "no_check"])]
+    pub(crate) gateway: bool,
 }

@@ -171,6 +171,7 @@ fn relays_are_named_listed_and_taken_back() {
         &["relay", "add", "relay.example.org"][..],
         &["relay", "add", "fieldmeshclaim1abc"],
         &["relay", "add", "-"],
+        &["relay", "add", "fieldmeshclaim1abc", "--gateway"],
         &["relay", "add", "192.0.2.7:7843", "--device", "relay", "--no-check"],
         &["relay", "list", "--json"],
         &["relay", "remove", "192.0.2.7:7843"],
@@ -181,6 +182,7 @@ fn relays_are_named_listed_and_taken_back() {
         &["relay"][..],
         &["relay", "add"],
         &["relay", "add", "relay.example.org", "--no-check"],
+        &["relay", "add", "relay.example.org", "--device", "relay", "--gateway"],
         &["relay", "remove"],
     ] {
         assert_eq!(parse(line).map(|_| ()).unwrap_err().exit_code(), 2, "{line:?}");

@@ -10,16 +10,8 @@ use super::{Style, Tone, one_line, short_field};
 pub(crate) fn history(revisions: &[Revision], style: &Style) -> String {
     let mut text = String::new();
     for revision in revisions {
-        let author = match (&revision.user, &revision.device_name, &revision.device) {
-            (Some(user), Some(device), _) => format!("{user} on {device}"),
-            (Some(user), None, Some(device)) => format!("{user} on device …{}", device.short()),
-            (Some(user), None, None) => user.clone(),
-            (None, Some(device), _) => device.clone(),
-            (None, None, Some(device)) => format!("device …{}", device.short()),
-            (None, None, None) => "unknown".into(),
-        };
         let heading = style.paint(Tone::Heading, &style.time(revision.at));
-        text.push_str(&format!("{heading}  {}\n", one_line(&author)));
+        text.push_str(&format!("{heading}  {}\n", one_line(&author(revision))));
         for change in &revision.fields {
             let field = one_line(short_field(&change.field));
             let after = style.value(&change.after);
@@ -44,4 +36,49 @@ pub(crate) fn history(revisions: &[Revision], style: &Style) -> String {
         }
     }
     text
+}
+
+/// Who made a change, and where.
+fn author(revision: &Revision) -> String {
+    let device = match (&revision.device_name, &revision.device) {
+        (Some(device), _) => Some(device.clone()),
+        (None, device) => device.map(|device| format!("device …{}", device.short())),
+    };
+    // Whom a gateway names without anybody here knowing the name.
+    let unnamed = revision.made_for.as_deref().map(|id| format!("user …{}", ending(id)));
+    let word = if revision.made_for.is_some() { "over" } else { "on" };
+    match (revision.user.clone().or(unnamed), device) {
+        (Some(user), Some(device)) => format!("{user} {word} {device}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "unknown".into(),
+    }
+}
+
+/// The last letters of an id, as many as of any that is shown.
+fn ending(id: &str) -> &str {
+    id.char_indices().rev().nth(7).map_or(id, |(at, _)| &id[at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::samples;
+
+    #[test]
+    fn whoever_has_no_device_is_named_before_the_relay_that_wrote_for_him() {
+        let id = "1bd31f67-0000-0000-0000-00000ba53322".to_owned();
+        let by = |revision: &Revision| author(revision);
+        let own = samples::revisions().remove(0);
+        assert_eq!(by(&own), "Ana on office");
+        let named = Revision { made_for: Some(id), device_name: Some("relay".into()), ..own };
+        assert_eq!(by(&named), "Ana over relay");
+        let unnamed = Revision { user: None, ..named.clone() };
+        assert_eq!(by(&unnamed), "user …0ba53322 over relay");
+        assert_eq!(
+            by(&Revision { made_for: Some("bob".into()), ..unnamed }),
+            "user …bob over relay"
+        );
+        let far = Revision { device: None, device_name: None, ..named };
+        assert_eq!(by(&far), "Ana");
+    }
 }

@@ -37,6 +37,13 @@ pub(crate) fn relays(relays: &[RelayReport], style: &Style) -> String {
     table.print(style)
 }
 
+/// What is said before a relay is taken in as a gateway.
+pub(crate) const GATEWAY_QUESTION: &str = "\
+The relay of this claim asks to be a gateway. It then reads every record of this tenant, and writes
+records for the people who log in at it: its operator says who they are, and the records name them on
+the word of the relay. Other relays store and forward, and write nothing. It ends with `fieldmesh
+devices revoke`; what was read stays known.";
+
 /// Addresses that were just signed; one relay has all of them.
 pub(crate) fn relays_added(relays: &[RelayReport], style: &Style) -> String {
     let name = relays.first().map_or_else(String::new, |relay| one_line(&relay.name));

@@ -87,6 +87,7 @@ pub(crate) fn revisions() -> Vec<Revision> {
         device: Some(device_id(0xaa)),
         device_name: Some("office".into()),
         user: Some("Ana".into()),
+        made_for: None,
         fields,
         settled: Vec::new(),
         overwritten: Vec::new(),

@@ -44,11 +44,7 @@ pub(super) fn answer(resolved: &Resolved) -> Response {
         "id": resolved.id, "status": status, "resolution": resolved.resolution.as_str(),
     });
     if let Some(review) = resolved.review {
-        body["reviewStatus"] = match review {
-            Review::Approval => "AWAITING_APPROVAL",
-            Review::Manual => "MANUAL_REVIEW",
-        }
-        .into();
+        body["reviewStatus"] = status_of(review).into();
     }
     if let Some(user) = &resolved.by {
         body["resolvedBy"] = user.clone().into();
@@ -56,22 +52,38 @@ pub(super) fn answer(resolved: &Resolved) -> Response {
     if let Some(at) = resolved.at {
         body["resolvedAt"] = json!(at);
     }
+    if let Some(reason) = &resolved.emergency {
+        body["emergency"] = reason.clone().into();
+    }
     if let Some(record) = &resolved.record {
         body["result"] = resource(record);
     }
     Response::json(200, &body)
 }
 
-/// Open conflicts with both versions.
+const fn status_of(review: Review) -> &'static str {
+    match review {
+        Review::Approval => "AWAITING_APPROVAL",
+        Review::Manual => "MANUAL_REVIEW",
+    }
+}
+
+/// Open conflicts with both versions, and what was asked for.
 pub(super) fn listed(page: &ConflictPage, feed: FeedId) -> Response {
     let show = |conflict: &Conflict| {
-        json!({
+        let mut shown = json!({
             "id": conflict.id, "resourceType": conflict.collection,
             "resourceId": conflict.name.to_json(), "localData": unpack(&conflict.client.fields),
             "serverData": unpack(&conflict.server.fields), "affectedFields": conflict.keys,
             "userId": conflict.client.user, "serverUserId": conflict.server.user,
             "createdAt": conflict.since,
-        })
+        });
+        if let Some(asked) = &conflict.asked {
+            shown["reviewStatus"] = status_of(asked.review).into();
+            shown["requestedBy"] = asked.by.clone().into();
+            shown["requestedAt"] = json!(asked.at);
+        }
+        shown
     };
     let conflicts: Vec<Json> = page.conflicts.iter().map(show).collect();
     let mut body = json!({ "conflicts": conflicts });

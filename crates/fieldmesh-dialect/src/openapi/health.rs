@@ -8,6 +8,7 @@ use super::schema::{
 use crate::health::Endpoint;
 
 const STATES: [&str; 4] = ["PENDING", "SYNCED", "CONFLICT", "FAILED"];
+const REVIEWS: [&str; 2] = ["AWAITING_APPROVAL", "MANUAL_REVIEW"];
 const RESOLUTIONS: [&str; 3] = ["CLIENT_WINS", "SERVER_WINS", "MANUAL"];
 
 pub(super) fn described(endpoint: Endpoint) -> Described {
@@ -105,9 +106,10 @@ fn of_conflicts() -> Named {
         ("id", text()),
         ("status", words(&["SYNCED", "CONFLICT"])),
         ("resolution", text()),
-        ("reviewStatus?", words(&["AWAITING_APPROVAL", "MANUAL_REVIEW"])),
+        ("reviewStatus?", words(&REVIEWS)),
         ("resolvedBy?", text()),
         ("resolvedAt?", time()),
+        ("emergency?", text()),
         ("result?", open(&[("id", name())])),
     ];
     let retried =
@@ -130,6 +132,9 @@ fn of_conflicts() -> Named {
         ("userId", maybe(text())),
         ("serverUserId", maybe(text())),
         ("createdAt", time()),
+        ("reviewStatus?", words(&REVIEWS)),
+        ("requestedBy?", text()),
+        ("requestedAt?", time()),
     ];
     let listed = [("conflicts", list(object(&conflict))), ("nextCursor?", text())];
     vec![

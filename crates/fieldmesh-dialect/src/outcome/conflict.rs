@@ -41,6 +41,21 @@ pub struct Conflict {
     pub keys: Vec<String>,
     /// Since when there is a conflict.
     pub since: Moment,
+    /// What somebody asked others to do about it.
+    #[serde(default)]
+    pub asked: Option<Asked>,
+}
+
+/// A wish that others settle a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// For what it waits.
+    pub review: Review,
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub at: Moment,
 }
 
 /// One of two versions.
@@ -93,6 +108,9 @@ pub struct Resolved {
     /// When it was settled.
     #[serde(default)]
     pub at: Option<Moment>,
+    /// Why it took effect without the approval that it would have needed.
+    #[serde(default)]
+    pub emergency: Option<String>,
     /// The record now.
     #[serde(default)]
     pub record: Option<Record>,

@@ -319,6 +319,7 @@ impl Memory {
             server: side(&theirs.name, theirs.versions.len(), self.current(other)),
             keys,
             since: self.clock,
+            asked: None,
         };
         let open = Open { document: id, fields, conflict: conflict.clone() };
         self.open.insert(conflict.id.clone(), open);
@@ -484,6 +485,7 @@ impl Memory {
             review: None,
             by: Some(self.user.clone()),
             at: Some(self.clock),
+            emergency: resolve.emergency.clone(),
             record: Some(record),
         })
     }

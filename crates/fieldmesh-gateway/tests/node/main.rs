@@ -9,6 +9,7 @@ mod entries;
 mod figures;
 mod fleet;
 mod halfway;
+mod history;
 mod live;
 mod names;
 mod photos;

@@ -2,7 +2,7 @@
 
 use fieldmesh::api::{Edits, ListQuery};
 use fieldmesh_dialect::{Caller, Method};
-use fieldmesh_model::Role;
+use fieldmesh_model::{Moment, Role};
 use serde_json::{Value as Json, json};
 
 use crate::Office;
@@ -152,6 +152,73 @@ async fn a_conflict_is_settled_once_and_who_comes_later_is_not_told_that_he_won(
     assert_eq!(settle(&ann, "o3", "CLIENT_WINS").await.0, 409);
     // An operation that was never in conflict has nothing to settle.
     assert_eq!(settle(&ann, "o1", "CLIENT_WINS").await.0, 409);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_asks_others_to_decide_is_on_their_list_with_who_asked_and_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let office = Office::create(&home).await;
+    let [ann, bob] = workers(&office);
+    let admin = office.caller(Role::Admin);
+    send(&office, &ann, &operation("ann", "CREATE", "o1", "p1", "1")).await;
+    send(&office, &bob, &operation("bob", "UPDATE", "o2", "p1", "2")).await;
+    let stale = send(&office, &ann, &operation("ann", "UPDATE", "o3", "p1", "3")).await;
+    assert_eq!(stale["status"], "CONFLICT", "{stale}");
+    let settle = async |office: &Office, caller: &Caller, resolution: &str, body: Json| {
+        let target = format!("/api/v1/sync/resolve/o3?resolution={resolution}");
+        ask(office, caller, Method::Patch, &target, &body).await
+    };
+    let list = async |office: &Office| {
+        let listed = office.get("/api/v1/sync/conflicts").await["conflicts"].clone();
+        assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+        listed[0].clone()
+    };
+    assert!(list(&office).await.get("reviewStatus").is_none());
+    let mut moments = Vec::new();
+    for (resolution, status) in [
+        ("CLIENT_WINS", "AWAITING_APPROVAL"),
+        ("CLIENT_WINS", "AWAITING_APPROVAL"),
+        ("MANUAL", "MANUAL_REVIEW"),
+    ] {
+        let answer = settle(&office, &ann, resolution, Json::Null).await;
+        let told = (&answer["status"], &answer["reviewStatus"]);
+        assert_eq!(told, (&json!("CONFLICT"), &json!(status)), "{answer}");
+        let listed = list(&office).await;
+        let asked = (&listed["reviewStatus"], &listed["requestedBy"]);
+        assert_eq!(asked, (&json!(status), &json!(ann.user)), "{listed}");
+        moments.push(listed["requestedAt"].as_str().unwrap().parse::<Moment>().unwrap());
+    }
+    assert_eq!(moments[0], moments[1], "asked for once, however often it is said");
+    office.close().await;
+    // It is there after a restart, and an admin decides.
+    let office = Office::open(&home).await;
+    assert_eq!(list(&office).await["reviewStatus"], "MANUAL_REVIEW");
+    let settled = settle(&office, &admin, "CLIENT_WINS", Json::Null).await;
+    assert_eq!((&settled["status"], &settled["result"]["phone"]), (&json!("SYNCED"), &json!("3")));
+    assert_eq!(office.get("/api/v1/sync/conflicts").await["conflicts"], json!([]));
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_somebody_decided_without_an_admin_is_told_to_whoever_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let [ann, bob] = workers(&office);
+    send(&office, &ann, &operation("ann", "CREATE", "o1", "p1", "1")).await;
+    send(&office, &bob, &operation("bob", "UPDATE", "o2", "p1", "2")).await;
+    send(&office, &ann, &operation("ann", "UPDATE", "o3", "p1", "3")).await;
+    let target = "/api/v1/sync/resolve/o3?resolution=CLIENT_WINS";
+    let body = json!({ "emergency": "anaphylactic shock" });
+    let patch = Method::Patch;
+    let settled = ask(&office, &ann, patch, target, &body).await;
+    assert_eq!((&settled["status"], &settled["result"]["phone"]), (&json!("SYNCED"), &json!("3")));
+    let again = ask(&office, &office.caller(Role::Admin), patch, target, &Json::Null).await;
+    for told in [settled, again] {
+        assert_eq!(told["emergency"], "anaphylactic shock", "{told}");
+        assert_eq!(told["resolvedBy"], json!(ann.user), "{told}");
+    }
     office.close().await;
 }
 

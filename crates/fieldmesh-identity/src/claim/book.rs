@@ -1,10 +1,10 @@
 //! The claims that a relay has made, and who used them: the one place that decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use fieldmesh_model::{Moment, TenantId};
-use serde::{Deserialize, Serialize};
+use fieldmesh_model::{Moment, Role, TenantId};
+use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{ClaimId, ClaimRefusal, ClaimSecret};
@@ -21,6 +21,11 @@ pub struct ClaimBook {
     /// The secret by which the relay proves who it is.
     key: SecretBytes,
     claims: BTreeMap<ClaimId, IssuedClaim>,
+    /// Those that ask to be taken in as a gateway.
+    // Not written where there are none, so that a book without is what older programs write. They
+    // read past it in any other.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", deserialize_with = "last_claims")]
+    gateways: BTreeSet<ClaimId>,
 }
 
 /// One claim as the relay remembers it.
@@ -80,7 +85,8 @@ impl fmt::Debug for ClaimBook {
 impl ClaimBook {
     /// An empty book of the relay whose key `seed` is.
     pub fn new(seed: &Seed) -> Self {
-        Self { key: SecretBytes(*seed.expose()), claims: BTreeMap::new() }
+        let key = SecretBytes(*seed.expose());
+        Self { key, claims: BTreeMap::new(), gateways: BTreeSet::new() }
     }
 
     /// The secret by which the relay proves who it is, see [`super::ClaimDesk`].
@@ -88,7 +94,7 @@ impl ClaimBook {
         Seed::from_bytes(self.key.0)
     }
 
-    /// Remembers a new claim.
+    /// Remembers a new claim, by which the relay is to have `role`.
     ///
     /// # Errors
     ///
@@ -96,6 +102,7 @@ impl ClaimBook {
     pub fn issue(
         &mut self,
         secret: &ClaimSecret,
+        role: Role,
         made: Moment,
         expires: Moment,
     ) -> Result<ClaimId, ClaimFull> {
@@ -106,12 +113,21 @@ impl ClaimBook {
         let hash = *secret.hash().as_bytes();
         let claim = IssuedClaim { hash, made, expires, state: State::Open };
         self.claims.insert(secret.id(), claim);
+        if role == Role::Gateway {
+            self.gateways.insert(secret.id());
+        }
         Ok(secret.id())
     }
 
     /// Forgets a claim; whether there was one. A tenant that was joined by it stays.
     pub fn revoke(&mut self, id: &ClaimId) -> bool {
+        self.gateways.remove(id);
         self.claims.remove(id).is_some()
+    }
+
+    /// The role that the relay has by the claim with this `id`.
+    pub fn role(&self, id: &ClaimId) -> Role {
+        if self.gateways.contains(id) { Role::Gateway } else { Role::Relay }
     }
 
     /// The claims, in the order of their ids.
@@ -188,6 +204,7 @@ impl ClaimBook {
 
     fn forget_old(&mut self, now: Moment) {
         self.claims.retain(|_, claim| !claim.is_old(now));
+        self.gateways.retain(|id| self.claims.contains_key(id));
     }
 }
 
@@ -206,6 +223,15 @@ impl IssuedClaim {
     }
 }
 
+/// The claims at the end of a book, where there are some.
+fn last_claims<'de, D>(deserializer: D) -> Result<BTreeSet<ClaimId>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    // Whoever keeps a book seals it, so that one which ends early was written so.
+    Ok(BTreeSet::deserialize(deserializer).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,7 +247,7 @@ mod tests {
 
     fn book() -> ClaimBook {
         let mut book = ClaimBook::new(&Seed::from_bytes([9; 32]));
-        book.issue(&secret(1), NOW, LATER).unwrap();
+        book.issue(&secret(1), Role::Relay, NOW, LATER).unwrap();
         book
     }
 
@@ -297,28 +323,57 @@ mod tests {
     fn the_book_stays_small_and_forgets_what_is_old() {
         let mut book = book();
         for byte in 2..=255 {
-            book.issue(&secret(byte), NOW, LATER).unwrap();
+            book.issue(&secret(byte), Role::Relay, NOW, LATER).unwrap();
         }
-        book.issue(&secret(0), NOW, LATER).unwrap();
+        book.issue(&secret(0), Role::Relay, NOW, LATER).unwrap();
         let one_more = ClaimSecret::from_bytes([0xab; 16]);
         let more = ClaimSecret::from_bytes([&[0xab; 15][..], &[1]].concat().try_into().unwrap());
         assert_eq!(book.claims().count(), CLAIMS_MAX);
-        assert_eq!(book.issue(&more, NOW, LATER), Err(ClaimFull));
+        assert_eq!(book.issue(&more, Role::Relay, NOW, LATER), Err(ClaimFull));
         let old = LATER.plus_millis(KEPT_MILLIS);
         assert!(!book.is_wanted(old));
-        book.issue(&one_more, old, old.plus_millis(1)).unwrap();
+        book.issue(&one_more, Role::Relay, old, old.plus_millis(1)).unwrap();
         assert_eq!(book.claims().count(), 1);
     }
 
     #[test]
     fn the_bytes_of_a_book_never_change() {
         let mut book = ClaimBook::new(&Seed::from_bytes([9; 32]));
-        book.issue(&secret(1), NOW, LATER).unwrap();
-        book.issue(&secret(2), NOW, LATER).unwrap();
+        book.issue(&secret(1), Role::Relay, NOW, LATER).unwrap();
+        book.issue(&secret(2), Role::Relay, NOW, LATER).unwrap();
         book.take(NOW, &secret(2), ONE, Seed::from_bytes([5; 32])).unwrap();
-        book.issue(&secret(3), NOW, LATER).unwrap();
+        book.issue(&secret(3), Role::Relay, NOW, LATER).unwrap();
         book.used(&secret(3).id(), OTHER);
         let hex = data_encoding::HEXLOWER.encode(&postcard::to_stdvec(&book).unwrap());
         assert_eq!(hex, include_str!("book.hex").trim());
+        book.issue(&secret(4), Role::Gateway, NOW, LATER).unwrap();
+        let hex = data_encoding::HEXLOWER.encode(&postcard::to_stdvec(&book).unwrap());
+        assert_eq!(hex, include_str!("book_gateway.hex").trim());
+    }
+
+    #[test]
+    fn a_claim_asks_for_its_role_until_it_is_forgotten_also_behind_an_older_program() {
+        /// What a program that knows of no gateways keeps.
+        #[derive(Serialize, Deserialize)]
+        struct Older {
+            key: SecretBytes,
+            claims: BTreeMap<ClaimId, IssuedClaim>,
+        }
+        let read = |bytes: &[u8]| postcard::from_bytes::<ClaimBook>(bytes).unwrap();
+        let mut book = book();
+        let (plain, gateway) = (secret(1).id(), secret(4).id());
+        book.issue(&secret(4), Role::Gateway, NOW, LATER).unwrap();
+        let bytes = postcard::to_stdvec(&book).unwrap();
+        let again = read(&bytes);
+        assert_eq!((again.role(&plain), again.role(&gateway)), (Role::Relay, Role::Gateway));
+        let older: Older = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(older.claims.len(), 2);
+        let behind = read(&postcard::to_stdvec(&older).unwrap());
+        assert_eq!((behind.claims().count(), behind.role(&gateway)), (2, Role::Relay));
+        let mut revoked = book.clone();
+        assert!(revoked.revoke(&gateway) && revoked.gateways.is_empty());
+        let old = LATER.plus_millis(KEPT_MILLIS);
+        book.issue(&secret(5), Role::Relay, old, old.plus_millis(1)).unwrap();
+        assert!(book.gateways.is_empty());
     }
 }

@@ -196,6 +196,7 @@ fn of_records() -> Json {
         ("device", maybe(text())),
         ("deviceName", maybe(text())),
         ("user", maybe(text())),
+        ("madeFor?", text()),
         ("fields", list(change)),
         ("settled?", list(text())),
         ("overwritten?", list(text())),

@@ -1,6 +1,7 @@
 //! Where the tenant's relays are: what is asked, and what is known of each address.
 
-use fieldmesh_model::{DeviceId, Moment};
+use fieldmesh_identity::Claim;
+use fieldmesh_model::{DeviceId, Moment, Role};
 use serde::{Deserialize, Serialize};
 
 /// An address of a relay that every device of the tenant is to know.
@@ -15,6 +16,22 @@ pub struct RelayOptions {
     /// Believe so without dialling it; the relay has to be named then.
     #[serde(default)]
     pub unchecked: bool,
+    /// Let the relay of the claim read the tenant's records, and write for people who log in at it;
+    /// a claim that asks for that is of no use without, and any other with it.
+    #[serde(default, skip_serializing_if = "is_not_said")]
+    pub gateway: bool,
+}
+
+impl RelayOptions {
+    /// Whether the address is the claim of a relay that asks to be a gateway.
+    pub fn asks_for_gateway(&self) -> bool {
+        self.address.parse::<Claim>().is_ok_and(|claim| claim.role == Role::Gateway)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_not_said(gateway: &bool) -> bool {
+    !*gateway
 }
 
 /// An address of a relay as this device knows it.

@@ -69,8 +69,11 @@ pub struct Revision {
     pub device: Option<DeviceId>,
     /// That device's name.
     pub device_name: Option<String>,
-    /// The person, where known.
+    /// The person, where known: of a change that a gateway made for somebody, that one.
     pub user: Option<String>,
+    /// The id of the person for whom a gateway made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_for: Option<String>,
     /// The fields it changed.
     pub fields: Vec<FieldChange>,
     /// The conflicts that it settled.

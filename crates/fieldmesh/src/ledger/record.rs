@@ -184,13 +184,21 @@ impl Ledger {
         let revision = |revision: fieldmesh_document::Revision| {
             let device = authors.get(&revision.hash).copied();
             let member = device.and_then(|device| policy.known(&device));
+            let made_for = revision.made_for.filter(|user| {
+                // Nobody else's word counts for that.
+                member.is_some_and(|it| it.was_gateway && it.user.to_string() != *user)
+            });
             Revision {
                 id,
                 change: hex(&revision.hash),
                 at: revision.at,
                 device,
                 device_name: member.map(|member| member.name.clone()),
-                user: member.map(person),
+                user: match &made_for {
+                    Some(user) => person_with(&policy, user),
+                    None => member.map(person),
+                },
+                made_for,
                 settled: ended_by(revision.hash, true),
                 overwritten: ended_by(revision.hash, false),
                 ruling: ruled(revision.hash),
@@ -379,6 +387,12 @@ pub(super) fn person(member: &fieldmesh_identity::Member) -> String {
     } else {
         member.name.clone()
     }
+}
+
+/// What to call the person with an id, if one of its devices was ever here.
+fn person_with(policy: &Policy, id: &str) -> Option<String> {
+    let id: UserId = id.parse().ok()?;
+    policy.everybody().find(|member| member.user == id).map(person)
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -11,7 +11,7 @@ use fieldmesh_identity::{
 use fieldmesh_model::{DeviceId, Role, UserId};
 use fieldmesh_net::{ClaimConnection, ClaimLine, JoinError, address};
 
-use crate::api::RelayReport;
+use crate::api::{RelayOptions, RelayReport};
 use crate::clock;
 use crate::error::{Error, with_causes};
 use crate::home::Home;
@@ -113,8 +113,20 @@ impl Node {
     /// [`Error::Unreachable`] where the relay does not answer or proves another key, and
     /// [`Error::Invitation`] where the claim is of no use.
     pub async fn claim_relay(&self, claim: &str) -> Result<Vec<RelayReport>, Error> {
-        let claim: Claim =
-            claim.parse().map_err(|error| Error::Invitation { reason: with_causes(&error) })?;
+        let options = RelayOptions { address: claim.into(), ..RelayOptions::default() };
+        self.take_relay_in(&options).await
+    }
+
+    /// As [`Node::claim_relay`], as a gateway where that is asked for and allowed.
+    pub(super) async fn take_relay_in(
+        &self,
+        options: &RelayOptions,
+    ) -> Result<Vec<RelayReport>, Error> {
+        let claim: Claim = options
+            .address
+            .parse()
+            .map_err(|error| Error::Invitation { reason: with_causes(&error) })?;
+        check_role(&claim, options)?;
         let mut places = Vec::new();
         for text in &claim.addresses {
             let normal = address::normal(text);
@@ -204,6 +216,23 @@ impl Node {
     }
 }
 
+/// Fails where a relay asks for more than it is to have, or for less than is said.
+fn check_role(claim: &Claim, options: &RelayOptions) -> Result<(), Error> {
+    let reason = match (claim.role == Role::Gateway, options.gateway) {
+        (true, true) | (false, false) => return Ok(()),
+        (true, false) => {
+            "the claim is that of a gateway: a relay that reads every record of the tenant, and \
+             writes for the people who log in at it. Say --gateway if it may; else ask for a claim \
+             that was made without"
+        }
+        (false, true) => {
+            "the claim is that of a relay that stores and forwards; for a gateway ask for one that \
+             was made by `sync-relay claim --gateway`, or leave out --gateway"
+        }
+    };
+    Err(Error::Usage { reason: reason.into() })
+}
+
 /// The invitation that the relay of a claim is offered, the same person each time; remembered.
 fn invite_relay(ledger: &Ledger, claim: &Claim) -> Result<Invitation, Error> {
     enrol::check_authority(ledger, ADDING)?;
@@ -219,7 +248,7 @@ fn invite_relay(ledger: &Ledger, claim: &Claim) -> Result<Invitation, Error> {
     let is_known = book.prolong(&secret.invitation(), expires);
     book.forget_expired(clock::now());
     if !is_known {
-        let grant = Grant::new(person, Role::Relay);
+        let grant = Grant::new(person, claim.role);
         book.issue(secret.clone(), grant, expires, 1)
             .map_err(|error| Error::Usage { reason: with_causes(&error) })?;
     }
@@ -229,7 +258,7 @@ fn invite_relay(ledger: &Ledger, claim: &Claim) -> Result<Invitation, Error> {
         authority: ledger.identity.authority,
         secret,
         expires,
-        role: Role::Relay,
+        role: claim.role,
         tenant_name: ledger.identity.tenant_name.clone(),
         email: String::new(),
         addresses: Vec::new(),

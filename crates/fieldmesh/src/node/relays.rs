@@ -29,7 +29,12 @@ impl Node {
                               --device and --no-check";
                 return Err(Error::Usage { reason: reason.into() });
             }
-            return self.claim_relay(&options.address).await;
+            return self.take_relay_in(&options).await;
+        }
+        if options.gateway {
+            let reason = "what a relay may do is said when it is taken in by its claim, not with its \
+                          address; leave out --gateway";
+            return Err(Error::Usage { reason: reason.into() });
         }
         let address = normal(&options.address)?;
         let named = match &options.device {

@@ -39,7 +39,7 @@ impl Stand {
         let secret = ClaimSecret::from_bytes([byte; 16]);
         let (now, tenant) = (accounts::now(), self.office.tenant().tenant);
         let begin = |book: &mut ClaimBook| {
-            book.issue(&secret, now, now.plus_millis(600_000)).unwrap();
+            book.issue(&secret, Role::Relay, now, now.plus_millis(600_000)).unwrap();
             book.take(now, &secret, tenant, Seed::from_bytes([byte; 32])).unwrap()
         };
         match self.relay.inner.claims.change(begin).unwrap() {
@@ -48,7 +48,8 @@ impl Stand {
         }
     }
 
-    /// Joins with `role` and takes the tenant in; gives what is told where that is refused.
+    /// Joins with `role` and takes the tenant in by a claim for a relay that only forwards; gives
+    /// what is told where that is refused.
     async fn take_in(&self, role: Role, claim: &ClaimId, seed: &Seed) -> Result<(), String> {
         let valid = Duration::from_secs(600);
         let options = InviteOptions { role, user: None, valid, count: 1 };
@@ -56,7 +57,7 @@ impl Stand {
         let home = self.relay.inner.data.new_home();
         let builder = self.relay.inner.tenants.builder(&home);
         let (node, _) = Box::pin(builder.join(&invitation, None)).await.unwrap();
-        let taken_in = self.relay.take_in(&home, node, claim, seed).await;
+        let taken_in = self.relay.take_in(&home, node, (claim, Role::Relay), seed).await;
         taken_in.map_err(|failure| match failure {
             Failure::Refused(refusal) => refusal.to_string(),
             Failure::Broken(problem) => problem.detail,

@@ -56,13 +56,17 @@ impl Stand {
     }
 
     fn claim(&self, byte: u8) -> Claim {
+        self.claim_for(byte, Role::Relay)
+    }
+
+    fn claim_for(&self, byte: u8, role: Role) -> Claim {
         let mut book = self.book.lock().unwrap();
         let secret = ClaimSecret::from_bytes([byte; 16]);
         let expires = clock::now().plus_millis(OFFER_MILLIS);
-        book.issue(&secret, clock::now(), expires).unwrap();
+        book.issue(&secret, role, clock::now(), expires).unwrap();
         let relay = ClaimDesk::new(&book.key()).unwrap().authority;
         let addresses = vec![self.listener.local_addr().unwrap().to_string()];
-        Claim { relay, secret, expires, addresses }
+        Claim { relay, secret, expires, addresses, role }
     }
 
     async fn end(self) {
@@ -213,13 +217,40 @@ async fn only_the_claim_itself_and_only_its_relay_will_do() {
     let secret = late.secret.clone();
     stand.book.lock().unwrap().revoke(&secret.id());
     let past = Moment::from_millis(1);
-    stand.book.lock().unwrap().issue(&secret, past, clock::now()).unwrap();
+    stand.book.lock().unwrap().issue(&secret, Role::Relay, past, clock::now()).unwrap();
     late.expires = past;
     assert_fails(basin.claim_relay(&late.to_text()).await, Class::Refused, "has expired");
     stand.end().await;
     for node in [gulf, basin] {
         node.shutdown().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_is_taken_in_where_somebody_says_so_and_nothing_else_becomes_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand = Stand::new(&[]).await;
+    let office = office(folder.path(), "Gulf").await;
+    let (claim, plain) = (stand.claim_for(7, Role::Gateway), stand.claim(5));
+    let with = |claim: &Claim, gateway| {
+        let options = RelayOptions { address: claim.to_text(), ..RelayOptions::default() };
+        RelayOptions { gateway, ..options }
+    };
+    assert!(with(&claim, false).asks_for_gateway() && !with(&plain, true).asks_for_gateway());
+    let unsaid = office.claim_relay(&claim.to_text()).await;
+    assert_fails(unsaid, Class::Usage, "reads every record of the tenant");
+    let too_much = office.add_relay(with(&plain, true)).await;
+    assert_fails(too_much, Class::Usage, "stores and forwards");
+    let address = RelayOptions { address: "127.0.0.1:9".into(), ..with(&claim, true) };
+    assert_fails(office.add_relay(address).await, Class::Usage, "leave out --gateway");
+    assert!(invitations(&office).await.is_empty() && relays(&office).is_empty());
+    let taken = office.add_relay(with(&claim, true)).await.unwrap();
+    let policy = office.inner.ledger.policy();
+    assert_eq!(policy.member(&taken[0].device).unwrap().role, Role::Gateway);
+    assert!(stand.nodes.lock().unwrap()[0].is_gateway());
+    assert_eq!(office.add_relay(with(&claim, true)).await.unwrap(), taken, "said once more");
+    stand.end().await;
+    office.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
