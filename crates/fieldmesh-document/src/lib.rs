@@ -25,6 +25,7 @@ mod parallel;
 mod part;
 mod scalar;
 pub mod view;
+mod written;
 
 pub use actor::actor;
 pub use breach::{BREACHES_MAX, Breach, faults, is_breach_id};
@@ -41,6 +42,7 @@ pub use kinship::Kinship;
 pub use merge::LATEST_SPREAD_MAX_MILLIS;
 pub use parallel::{STRANDS_MAX, Sight};
 pub use view::{Deletion, ReadError, RecordView};
+pub use written::written;
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,7 @@ mod revoke;
 mod safety;
 mod schemas;
 mod scrub;
+mod stranded;
 mod sweep;
 mod travel;
 mod unproven;

@@ -12,7 +12,7 @@ use crate::clock::minute;
 use crate::entry::Fact;
 use crate::error::Error;
 use crate::harm::{Harm, Harmed, LostChange, Outcome};
-use crate::rows::{self, DocumentRow};
+use crate::rows::{self, DocumentRow, RecordRow};
 
 use super::Ledger;
 use super::names::record_name;
@@ -31,6 +31,7 @@ impl Ledger {
         findings.extend(self.lacking_batches(&harms)?);
         findings.extend(lacking_items(&harms));
         findings.extend(unknown(&harms));
+        findings.extend(self.waiting_findings()?);
         findings.extend(self.told_at_open()?);
         findings.extend(self.stuck_view());
         findings.extend(self.full_disk());
@@ -61,6 +62,7 @@ impl Ledger {
                 counted(open, "entry", "entries")
             ));
         }
+        lines.extend(self.stranded_lines()?);
         Ok(lines)
     }
 
@@ -472,16 +474,21 @@ fn of_others(note: String) -> Finding {
 
 /// What to call the record of a lost change.
 fn title(schema: &Collection, lost: &LostChange, record: Option<&Record>) -> String {
-    let own = lost.shown.as_ref().and_then(|shown| record_name(schema, shown));
+    let own = lost.shown.as_ref().and_then(|shown| title_by_name(schema, shown));
     match (own, record) {
-        (Some(name), _) => format!("{} {name}", schema.name),
+        (Some(title), _) => title,
         (None, Some(record)) => of_record(record),
         (None, None) => format!("{} {}", schema.name, lost.document.short()),
     }
 }
 
+/// What to call a record that has a name.
+pub(super) fn title_by_name(schema: &Collection, record: &RecordRow) -> Option<String> {
+    record_name(schema, record).map(|name| format!("{} {name}", schema.name))
+}
+
 /// What to call a record that has no name: by what it refers to.
-fn of_record(record: &Record) -> String {
+pub(super) fn of_record(record: &Record) -> String {
     let name = record.names.values().find_map(|name| name.as_str());
     match name {
         Some(name) => format!("{} of {name}", record.collection),
@@ -495,14 +502,8 @@ fn again(schema: &Collection, lost: &LostChange, is_open: bool) -> String {
     let Some(shown) = &lost.shown else {
         return format!("{accept}record it again if you know what it was.");
     };
-    let assign = |(key, value): (&String, &Value)| {
-        let cell = value.to_cell();
-        let text = format!("{key}={cell}");
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "=._-:+/".contains(c);
-        let quoted = || format!("'{}'", text.replace('\'', "'\\''"));
-        (!cell.is_empty()).then(|| if text.chars().all(is_plain) { text.clone() } else { quoted() })
-    };
-    let fields: Vec<String> = shown.fields.iter().filter_map(assign).collect();
+    let is_set = |(_, value): &(&String, &Value)| !value.to_cell().is_empty();
+    let fields = assignments(shown.fields.iter().filter(is_set));
     let command = match lost.is_whole {
         true => format!("fieldmesh record {} {}", schema.name, fields.join(" ")),
         false => format!("fieldmesh edit {} {}", lost.document, fields.join(" ")),
@@ -510,7 +511,20 @@ fn again(schema: &Collection, lost: &LostChange, is_open: bool) -> String {
     format!("{accept}record it again with: {command}")
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
+/// Values as they are typed in a shell.
+pub(super) fn assignments<'a>(
+    fields: impl Iterator<Item = (&'a String, &'a Value)>,
+) -> Vec<String> {
+    let assign = |(key, value): (&String, &Value)| {
+        let text = format!("{key}={}", value.to_cell());
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "=._-:+/".contains(c);
+        let quoted = || format!("'{}'", text.replace('\'', "'\\''"));
+        if text.chars().all(is_plain) { text.clone() } else { quoted() }
+    };
+    fields.map(assign).collect()
+}
+
+pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
