@@ -35,12 +35,15 @@ impl Ledger {
         findings.extend(self.told_at_open()?);
         findings.extend(self.stuck_view());
         findings.extend(self.full_disk());
-        findings.extend(self.own_notes().into_iter().map(of_this_device));
+        findings.extend(self.own_end().map(of_this_device));
+        let is_restored = self.restores()? >= RESTORED_MIN;
+        findings.extend(self.runs_twice().map(|note| of_two_homes(note, is_restored)));
         findings.extend(notes.into_iter().map(of_others));
         findings.extend(self.healed(&harms));
         findings.extend(self.how_it_opened());
         findings.extend(self.epochs(&harms)?);
         findings.extend(self.kept_aside());
+        findings.extend(self.last_read()?);
         findings.extend(self.purged()?);
         findings.extend(self.schema_findings()?);
         findings.sort_by_key(|finding| !finding.open);
@@ -409,6 +412,22 @@ impl Ledger {
         }))
     }
 
+    /// When all that is stored was checked last: damage that nobody has come across is found then.
+    fn last_read(&self) -> Result<Option<Finding>, Error> {
+        let finished = self.scrub_state()?.finished;
+        Ok(finished.map(|at| Finding {
+            kind: "last-read".into(),
+            what: format!(
+                "the last check of all that is stored ended on {}, or this home began then",
+                minute(at)
+            ),
+            means: "Damage since then is in this list only where it was come across.".into(),
+            done: "It is checked once a month, and after a stop that was not in order.".into(),
+            next: "`fieldmesh verify` reads it now.".into(),
+            ..Finding::default()
+        }))
+    }
+
     fn kept_aside(&self) -> Option<Finding> {
         let bytes = self.store.disk_usage().ok()?.quarantine_bytes;
         (bytes > 0).then(|| Finding {
@@ -462,8 +481,34 @@ fn of_this_device(note: String) -> Finding {
         kind: "this-device".into(),
         open: true,
         what: note,
-        means: "Others may not take what this device writes, or take it for two.".into(),
+        means: "Others do not take what this device writes.".into(),
         next: "Ask the lead of the crew.".into(),
+        ..Finding::default()
+    }
+}
+
+/// Another home signs with this device's key. One that was made of a backup writes apart from the
+/// one it was made of, so all of both counts.
+fn of_two_homes(note: String, is_restored: bool) -> Finding {
+    let (means, next) = match is_restored {
+        true => (
+            "This home was made of a backup and writes apart from the one it was made of: others \
+             take what either records.",
+            "",
+        ),
+        false => (
+            "Where both homes wrote the same part of a record, others take one of the two and \
+             keep the other aside.",
+            "Use one of the two only. If the other one was made of a backup, nothing is to be \
+             done.",
+        ),
+    };
+    Finding {
+        kind: "runs-twice".into(),
+        open: !is_restored,
+        what: note,
+        means: means.into(),
+        next: next.into(),
         ..Finding::default()
     }
 }
