@@ -26,6 +26,7 @@ mod parallel;
 mod part;
 mod scalar;
 pub mod view;
+mod written;
 
 pub use actor::actor;
 pub use approval::{Answer, Approval, REASON_MAX, Ruling, Standing};
@@ -43,6 +44,7 @@ pub use kinship::Kinship;
 pub use merge::LATEST_SPREAD_MAX_MILLIS;
 pub use parallel::{STRANDS_MAX, Sight};
 pub use view::{Deletion, ReadError, RecordView};
+pub use written::written;
 
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,10 @@ use fieldmesh_document::gate::{Excluded, Rival, select};
 use fieldmesh_document::{Document, Peeked};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Epoch, Moment, Scope};
-use fieldmesh_store::Store;
+use fieldmesh_store::{ReadError, Store};
 
 use crate::entry::{Entry, LocalChange};
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::places::decode_batch;
 use crate::rows::ChangeRef;
 
@@ -45,7 +45,7 @@ pub(crate) fn read_change(
     reference: ChangeRef,
     me: DeviceId,
 ) -> Result<Source, Error> {
-    let entry = store.read(reference.place).map_err(|error| Error::store(&error))?;
+    let entry = store.read(reference.place).map_err(|error| unreadable(&error))?;
     match Entry::decode(&entry).map_err(|error| Error::store(&error))? {
         Entry::Change(local) => Ok(Source::of_local(local, me)),
         Entry::Batch(bytes) => {
@@ -59,6 +59,12 @@ pub(crate) fn read_change(
             Err(Error::Store { reason: format!("no change lies at {:?}", reference.place) })
         }
     }
+}
+
+/// Why a change cannot be read, and where it says what can be done.
+fn unreadable(error: &ReadError) -> Error {
+    let reason = with_causes(error);
+    Error::Store { reason: format!("{reason}; `fieldmesh doctor` says what can be done") }
 }
 
 /// What stands for a record as it reads with these changes, in whatever order they came.

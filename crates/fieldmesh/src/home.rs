@@ -505,5 +505,9 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         fs::rename(&temporary, path)?;
         path.parent().map_or(Ok(()), sync_folder)
     };
-    write().map_err(|source| folder_error(path, source))
+    write().map_err(|source| {
+        // Half a file is of no use to anybody, and on a full disk in the way.
+        let _ = fs::remove_file(&temporary);
+        folder_error(path, source)
+    })
 }

@@ -41,6 +41,7 @@ mod revoke;
 mod safety;
 mod schemas;
 mod scrub;
+mod stranded;
 mod sweep;
 mod travel;
 mod unproven;

@@ -323,6 +323,12 @@ pub(crate) fn waiting_document(key: &[u8]) -> Option<DocumentId> {
     Some(DocumentId::from_bytes(*id))
 }
 
+/// The key in [`Tree::Meta`] under which it stands when the user gave up a change at `place` that
+/// waits for a lost one.
+pub(crate) fn given_up_key(place: Place) -> Vec<u8> {
+    [&b"given-up/"[..], &place.to_bytes()].concat()
+}
+
 /// The prefix of everything that waits.
 pub(crate) const WAITING_PREFIX: &[u8] = b"wait/";
 

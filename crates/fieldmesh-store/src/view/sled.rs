@@ -2,9 +2,10 @@
 //!
 //! The only place that names sled. Its `flush` does not reach the disk, its files are not synced
 //! when they are created, it panics on damaged files, its errors stick to a handle and may leave
-//! others waiting, and without its flusher thread it never collects garbage; each of these is met
-//! below.
+//! others waiting, it takes threads for granted, and without its flusher thread it never collects
+//! garbage; each of these is met below.
 
+mod threads;
 mod waker;
 
 use std::fs::{self, File};
@@ -117,6 +118,8 @@ impl RowsSource for SledSource {
 }
 
 fn open_database(folder: &Path, cache_bytes: u64) -> Result<SledRows, RowsError> {
+    threads::check().map_err(RowsError::Io)?;
+    let waker = Waker::new().map_err(RowsError::Io)?;
     let config = Config::new()
         .path(folder)
         .cache_capacity(cache_bytes)
@@ -133,7 +136,7 @@ fn open_database(folder: &Path, cache_bytes: u64) -> Result<SledRows, RowsError>
             result => break result?,
         }
     };
-    let waker = Waker::new(config, database.clone()).map_err(RowsError::Io)?;
+    waker.watch(config, database.clone());
     Ok(SledRows { database: Some(database), waker: Some(waker), folder: folder.to_owned() })
 }
 
@@ -219,7 +222,7 @@ fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, RowsError> {
             tracing::error!(%error, "sled reports an error");
             Err(RowsError::Damaged)
         }
-        Err(_) => Err(RowsError::Panicked),
+        Err(panic) => Err(threads::refusal(&*panic).map_or(RowsError::Panicked, RowsError::Io)),
     }
 }
 

@@ -198,6 +198,15 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_fails_leaves_no_half_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        assert!(crate::home::write_durably(&path, b"whole").is_err());
+        assert!(!path.with_extension("new").exists());
+    }
+
+    #[test]
     fn a_write_that_was_cut_off_leaves_the_old_secret() {
         let folder = tempfile::tempdir().unwrap();
         home(folder.path());

@@ -12,7 +12,7 @@ use crate::clock::minute;
 use crate::entry::Fact;
 use crate::error::Error;
 use crate::harm::{Harm, Harmed, LostChange, Outcome};
-use crate::rows::{self, DocumentRow};
+use crate::rows::{self, DocumentRow, RecordRow};
 
 use super::Ledger;
 use super::names::record_name;
@@ -31,15 +31,19 @@ impl Ledger {
         findings.extend(self.lacking_batches(&harms)?);
         findings.extend(lacking_items(&harms));
         findings.extend(unknown(&harms));
+        findings.extend(self.waiting_findings()?);
         findings.extend(self.told_at_open()?);
         findings.extend(self.stuck_view());
         findings.extend(self.full_disk());
-        findings.extend(self.own_notes().into_iter().map(of_this_device));
+        findings.extend(self.own_end().map(of_this_device));
+        let is_restored = self.restores()? >= RESTORED_MIN;
+        findings.extend(self.runs_twice().map(|note| of_two_homes(note, is_restored)));
         findings.extend(notes.into_iter().map(of_others));
         findings.extend(self.healed(&harms));
         findings.extend(self.how_it_opened());
         findings.extend(self.epochs(&harms)?);
         findings.extend(self.kept_aside());
+        findings.extend(self.last_read()?);
         findings.extend(self.purged()?);
         findings.extend(self.schema_findings()?);
         findings.sort_by_key(|finding| !finding.open);
@@ -61,6 +65,7 @@ impl Ledger {
                 counted(open, "entry", "entries")
             ));
         }
+        lines.extend(self.stranded_lines()?);
         Ok(lines)
     }
 
@@ -407,6 +412,22 @@ impl Ledger {
         }))
     }
 
+    /// When all that is stored was checked last: damage that nobody has come across is found then.
+    fn last_read(&self) -> Result<Option<Finding>, Error> {
+        let finished = self.scrub_state()?.finished;
+        Ok(finished.map(|at| Finding {
+            kind: "last-read".into(),
+            what: format!(
+                "the last check of all that is stored ended on {}, or this home began then",
+                minute(at)
+            ),
+            means: "Damage since then is in this list only where it was come across.".into(),
+            done: "It is checked once a month, and after a stop that was not in order.".into(),
+            next: "`fieldmesh verify` reads it now.".into(),
+            ..Finding::default()
+        }))
+    }
+
     fn kept_aside(&self) -> Option<Finding> {
         let bytes = self.store.disk_usage().ok()?.quarantine_bytes;
         (bytes > 0).then(|| Finding {
@@ -460,8 +481,34 @@ fn of_this_device(note: String) -> Finding {
         kind: "this-device".into(),
         open: true,
         what: note,
-        means: "Others may not take what this device writes, or take it for two.".into(),
+        means: "Others do not take what this device writes.".into(),
         next: "Ask the lead of the crew.".into(),
+        ..Finding::default()
+    }
+}
+
+/// Another home signs with this device's key. One that was made of a backup writes apart from the
+/// one it was made of, so all of both counts.
+fn of_two_homes(note: String, is_restored: bool) -> Finding {
+    let (means, next) = match is_restored {
+        true => (
+            "This home was made of a backup and writes apart from the one it was made of: others \
+             take what either records.",
+            "",
+        ),
+        false => (
+            "Where both homes wrote the same part of a record, others take one of the two and \
+             keep the other aside.",
+            "Use one of the two only. If the other one was made of a backup, nothing is to be \
+             done.",
+        ),
+    };
+    Finding {
+        kind: "runs-twice".into(),
+        open: !is_restored,
+        what: note,
+        means: means.into(),
+        next: next.into(),
         ..Finding::default()
     }
 }
@@ -472,16 +519,21 @@ fn of_others(note: String) -> Finding {
 
 /// What to call the record of a lost change.
 fn title(schema: &Collection, lost: &LostChange, record: Option<&Record>) -> String {
-    let own = lost.shown.as_ref().and_then(|shown| record_name(schema, shown));
+    let own = lost.shown.as_ref().and_then(|shown| title_by_name(schema, shown));
     match (own, record) {
-        (Some(name), _) => format!("{} {name}", schema.name),
+        (Some(title), _) => title,
         (None, Some(record)) => of_record(record),
         (None, None) => format!("{} {}", schema.name, lost.document.short()),
     }
 }
 
+/// What to call a record that has a name.
+pub(super) fn title_by_name(schema: &Collection, record: &RecordRow) -> Option<String> {
+    record_name(schema, record).map(|name| format!("{} {name}", schema.name))
+}
+
 /// What to call a record that has no name: by what it refers to.
-fn of_record(record: &Record) -> String {
+pub(super) fn of_record(record: &Record) -> String {
     let name = record.names.values().find_map(|name| name.as_str());
     match name {
         Some(name) => format!("{} of {name}", record.collection),
@@ -495,14 +547,8 @@ fn again(schema: &Collection, lost: &LostChange, is_open: bool) -> String {
     let Some(shown) = &lost.shown else {
         return format!("{accept}record it again if you know what it was.");
     };
-    let assign = |(key, value): (&String, &Value)| {
-        let cell = value.to_cell();
-        let text = format!("{key}={cell}");
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "=._-:+/".contains(c);
-        let quoted = || format!("'{}'", text.replace('\'', "'\\''"));
-        (!cell.is_empty()).then(|| if text.chars().all(is_plain) { text.clone() } else { quoted() })
-    };
-    let fields: Vec<String> = shown.fields.iter().filter_map(assign).collect();
+    let is_set = |(_, value): &(&String, &Value)| !value.to_cell().is_empty();
+    let fields = assignments(shown.fields.iter().filter(is_set));
     let command = match lost.is_whole {
         true => format!("fieldmesh record {} {}", schema.name, fields.join(" ")),
         false => format!("fieldmesh edit {} {}", lost.document, fields.join(" ")),
@@ -510,7 +556,20 @@ fn again(schema: &Collection, lost: &LostChange, is_open: bool) -> String {
     format!("{accept}record it again with: {command}")
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
+/// Values as they are typed in a shell.
+pub(super) fn assignments<'a>(
+    fields: impl Iterator<Item = (&'a String, &'a Value)>,
+) -> Vec<String> {
+    let assign = |(key, value): (&String, &Value)| {
+        let text = format!("{key}={}", value.to_cell());
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "=._-:+/".contains(c);
+        let quoted = || format!("'{}'", text.replace('\'', "'\\''"));
+        if text.chars().all(is_plain) { text.clone() } else { quoted() }
+    };
+    fields.map(assign).collect()
+}
+
+pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

@@ -101,7 +101,7 @@ impl Ledger {
         let mut read = |id, mut row: DocumentRow| {
             let record = row.record.take()?;
             let schema = self.schema(row.scope.collection);
-            let (safe, version) = (Some(self.safety(&row)), Some(version(&row.changes)));
+            let (safe, version) = (Some(self.safety(id, &row)), Some(version(&row.changes)));
             Some(Record { safe, version, ..self.to_record(id, &schema, record, &mut names) })
         };
         let event = |change| match change {

@@ -91,14 +91,16 @@ impl Ledger {
         harm::all(self.view())
     }
 
-    /// Has the user's word that what is lost for good is given up; gives how many entries it was.
+    /// Has the user's word that what is lost for good is given up, and what waits for it with that;
+    /// gives how many entries it was.
     pub(crate) fn give_up_lost(&self) -> Result<u64, Error> {
         self.settle()?;
         let is_lost = |harm: &Harm| {
             harm.is_open() && matches!(harm.what, Harmed::Change(_) | Harmed::Unknown)
         };
-        let lost: Vec<Place> =
+        let mut lost: Vec<Place> =
             self.harms()?.iter().filter(|it| is_lost(it)).map(|harm| harm.place).collect();
+        lost.extend(self.stranded_places()?);
         let at = clock::now();
         let fact = |places: &[Place]| Fact::Settled { places: places.to_vec(), at };
         let found = (!self.known_damage()?.is_empty()).then(|| Fact::Found(Vec::new()));

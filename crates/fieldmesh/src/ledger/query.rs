@@ -170,7 +170,7 @@ impl Ledger {
             records.append(waiting);
             return;
         }
-        let changes: Vec<_> = waiting.iter().map(|it| it.1.changes.clone()).collect();
+        let changes: Vec<_> = waiting.iter().map(|it| (it.0, it.1.changes.clone())).collect();
         let is_asked = self.unsafe_below();
         let found = waiting.drain(..).zip(self.safeties(&changes));
         records.extend(found.filter(|(_, safety)| *safety < is_asked).map(|(found, _)| found));
@@ -179,7 +179,7 @@ impl Ledger {
     /// Records as people see them, with how safe each is.
     pub(in crate::ledger) fn to_records(&self, mut found: Vec<Read>) -> Vec<Record> {
         let versions: Vec<String> = found.iter().map(|it| version(&it.1.changes)).collect();
-        let changes: Vec<_> = found.iter_mut().map(|it| take(&mut it.1.changes)).collect();
+        let changes: Vec<_> = found.iter_mut().map(|it| (it.0, take(&mut it.1.changes))).collect();
         let safeties = changes.chunks(PROOFS_TOGETHER).flat_map(|some| self.safeties(some));
         let mut names = Names::default();
         found

@@ -65,7 +65,7 @@ impl Ledger {
         let mut row = self.row_by(&policy, id)?.ok_or_else(not_found)?;
         let record = row.record.take().ok_or_else(not_found)?;
         let schema = schema::numbered(&policy, row.scope.collection);
-        let (safe, version) = (Some(self.safety(&row)), Some(version(&row.changes)));
+        let (safe, version) = (Some(self.safety(id, &row)), Some(version(&row.changes)));
         Ok(Record { safe, version, ..self.to_record(id, &schema, record, &mut Names::default()) })
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Whereabouts {
 struct Basis {
     version: u64,
     marks: ProofMarks,
+    /// How many damaged entries lack something: what waits for them is not safe.
+    lost: usize,
 }
 
 /// Which records are where, as they were looked at last.
@@ -82,33 +84,41 @@ impl Kept {
 
 impl Ledger {
     /// Where the changes of one record are.
-    pub(super) fn safety(&self, row: &DocumentRow) -> Safety {
-        self.safeties(std::slice::from_ref(&row.changes)).pop().unwrap_or_default()
+    pub(super) fn safety(&self, id: DocumentId, row: &DocumentRow) -> Safety {
+        self.safeties(&[(id, row.changes.clone())]).pop().unwrap_or_default()
     }
 
-    /// Where the changes of each record are.
-    pub(super) fn safeties(&self, records: &[Vec<ChangeRef>]) -> Vec<Safety> {
+    /// Where the changes of each record are; one of which changes wait for a lost one is nowhere
+    /// as it was written.
+    pub(super) fn safeties(&self, records: &[(DocumentId, Vec<ChangeRef>)]) -> Vec<Safety> {
         let batches: Vec<Vec<Option<BatchId>>> = records
             .iter()
-            .map(|changes| changes.iter().map(|it| self.places.batch_at(it.place)).collect())
+            .map(|(_, changes)| changes.iter().map(|it| self.places.batch_at(it.place)).collect())
             .collect();
         let proofs = self.proofs(batches.iter().flatten().flatten().copied());
         let of = |batch: &Option<BatchId>| {
             let proof = batch.and_then(|id| proofs.get(&id).copied());
             proof.map_or(Safety::Here, safety)
         };
-        batches.iter().map(|batches| batches.iter().map(of).min().unwrap_or_default()).collect()
+        let proven = batches.iter().map(|batches| batches.iter().map(of).min().unwrap_or_default());
+        let losses = self.losses();
+        let is_shown = |id| losses.as_ref().is_ok_and(|losses| !self.is_stranded(id, losses));
+        let shown = records.iter().zip(proven);
+        shown.map(|((id, _), safety)| if is_shown(*id) { safety } else { Safety::Here }).collect()
     }
 
     /// How many records are where.
     pub(crate) fn whereabouts(&self) -> Result<Whereabouts, Error> {
         let mut slot = self.counted.0.lock().expect("no holder of this lock panics");
         // Both are read before the records: what changes from here on is looked at next time.
-        let basis = self.proof_basis();
+        let basis = self.basis()?;
         let written = self.projector.take_written();
         // An error leaves nothing, so that the next look counts anew.
         let kept = match (slot.take(), written) {
-            (Some(kept), Some(written)) if kept.basis.marks.voided == basis.marks.voided => {
+            (Some(kept), Some(written))
+                if kept.basis.marks.voided == basis.marks.voided
+                    && kept.basis.lost == basis.lost =>
+            {
                 self.look_again(kept, basis, written)?
             }
             _ => self.count_all(basis)?,
@@ -118,11 +128,12 @@ impl Ledger {
         Ok(whereabouts)
     }
 
-    fn proof_basis(&self) -> Basis {
-        let Some(mesh) = self.mesh.get() else { return Basis::default() };
+    fn basis(&self) -> Result<Basis, Error> {
+        let lost = self.harms()?.iter().filter(|harm| harm.is_open()).count();
+        let Some(mesh) = self.mesh.get() else { return Ok(Basis { lost, ..Basis::default() }) };
         // The version first: a receipt that comes in between is then looked at once more.
         let version = mesh.proofs_version();
-        Basis { version, marks: Mesh::proof_marks(mesh) }
+        Ok(Basis { version, marks: Mesh::proof_marks(mesh), lost })
     }
 
     fn count_all(&self, basis: Basis) -> Result<Kept, Error> {
@@ -169,16 +180,16 @@ impl Ledger {
 
     fn look_at(&self, kept: &mut Kept, page: Vec<(DocumentId, DocumentRow)>) {
         kept.looked_at += page.len() as u64;
-        let (mut ids, mut changes) = (Vec::new(), Vec::new());
+        let mut changes = Vec::new();
         for (id, row) in page {
             let Some(record) = row.record else { continue };
             if record.device == self.device() && !self.only.admits(&row.scope) {
                 kept.not_sent.insert(id);
             }
-            ids.push(id);
-            changes.push(row.changes);
+            changes.push((id, row.changes));
         }
-        for (id, safety) in ids.into_iter().zip(self.safeties(&changes)) {
+        let safeties = self.safeties(&changes);
+        for ((id, _), safety) in changes.into_iter().zip(safeties) {
             kept.place(id, safety);
         }
     }
@@ -211,7 +222,7 @@ impl Ledger {
 
     /// Where the record `id` is.
     pub(super) fn safety_of(&self, id: DocumentId) -> Result<Safety, Error> {
-        Ok(self.row(id)?.map_or(Safety::Here, |row| self.safety(&row)))
+        Ok(self.row(id)?.map_or(Safety::Here, |row| self.safety(id, &row)))
     }
 }
 

@@ -48,6 +48,15 @@ impl<'a> Damage<'a> {
         Ok(ended)
     }
 
+    /// Whether the entry at `place` was found damaged.
+    pub(super) fn knows(&self, place: Place) -> Result<bool, Error> {
+        let is_known = |found: Option<Harm>| found.is_some();
+        match self.changed.contains_key(&place) {
+            true => Ok(true),
+            false => rows::find(self.view, Tree::Meta, &harm::key(place)).map(is_known),
+        }
+    }
+
     /// Those of which an earlier pass has noted this outcome.
     pub(super) fn ended(&self, places: &[Place], outcome: &Outcome) -> Result<Vec<Harm>, Error> {
         let mut ended = Vec::new();

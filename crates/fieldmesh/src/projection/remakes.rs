@@ -91,6 +91,12 @@ impl Projection<'_> {
 
     /// The user has given up what is lost at these places: records are made anew without it.
     pub(super) fn give_up(&mut self, places: &[Place], at: Moment) -> Result<(), Error> {
+        for place in places {
+            // What is whole there waits for what is lost.
+            if !self.damage.knows(*place)? {
+                self.writes.put(Tree::Meta, rows::given_up_key(*place), rows::encode(&at));
+            }
+        }
         for harm in self.damage.end(places, &Outcome::Settled(at), |_| true)? {
             if let Harmed::Change(lost) = &harm.what {
                 self.writes.delete(Tree::Meta, rows::unsealed_key(lost.document, lost.hash));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fieldmesh::Node;
-use fieldmesh::api::{DoctorReport, Finding};
+use fieldmesh::api::{DoctorReport, Edits, Finding, Safety};
 use fieldmesh_model::Role;
 
 use super::{Crew, count, entry, export, listen, reopen, sync, well};
@@ -251,6 +251,99 @@ async fn a_change_that_only_this_device_had_is_told_with_what_was_shown_of_it() 
     // And can then be recorded once more.
     entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
     assert_eq!(count(&tablet, "field_entry").await, 10);
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+/// A tablet with three edits of one record that were sent to nobody, each in a segment of its own,
+/// of which the first is damaged.
+async fn damaged_first_edit(home: &Path, view: View) -> (Node, String) {
+    let tablet = reopen(home).await.unwrap();
+    let id = entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await.id.to_string();
+    tablet.shutdown().await.unwrap();
+    for assignment in ["oilVolume=778", "gasVolume=5", "waterVolume=6"] {
+        let tablet = reopen(home).await.unwrap();
+        let assignments = vec![assignment.to_owned()];
+        let edits = Edits { assignments, ..Edits::default() };
+        tablet.edit(&id, edits).await.unwrap();
+        tablet.shutdown().await.unwrap();
+    }
+    let segments = segments(home);
+    spoil(&segments[segments.len() - 3], 150);
+    if view == View::Lost {
+        fs::remove_dir_all(home.join("store/view")).unwrap();
+    }
+    (reopen(home).await.unwrap(), id)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum View {
+    Kept,
+    Lost,
+}
+
+/// What is said of the two edits behind the damaged one, and that nothing calls them safe.
+async fn assert_stranded(crew: &Crew, tablet: &Node, id: &str) {
+    sync(tablet, &crew.address).await;
+    let report = doctor(tablet).await;
+    let told = find(&report, "stranded-changes");
+    assert!(report.open && told.open, "{report:#?}");
+    assert!(told.what.contains("field_entry of Alder 1"), "{}", told.what);
+    assert!(told.what.contains("data.gasVolume 5, data.waterVolume 6: 2 changes wait"));
+    let command = format!("fieldmesh edit {id} data.gasVolume=5 data.waterVolume=6");
+    assert!(told.next.contains(&command), "{}", told.next);
+    let faults = tablet.verify().await.unwrap().faults;
+    assert!(faults.iter().any(|it| it.contains(id) && it.contains("2 changes wait")), "{faults:?}");
+    assert_eq!(tablet.show(id).await.unwrap().safe, Some(Safety::Here));
+    assert!(tablet.status().await.unwrap().places.here > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_behind_one_that_was_lost_before_anything_was_read_of_it_are_told() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    let (tablet, id) = damaged_first_edit(&home, View::Lost).await;
+    assert_stranded(&crew, &tablet, &id).await;
+    // To the others they are changes that may still be on their way of something.
+    let note = find(&doctor(&crew.lead).await, "waiting-changes").clone();
+    assert!(!note.open && note.what.contains("2 changes by tablet wait"), "{}", note.what);
+
+    let assignments = ["gasVolume=5", "waterVolume=6"].map(String::from).to_vec();
+    tablet.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
+    tablet.accept_losses().await.unwrap();
+    let report = doctor(&tablet).await;
+    let told = find(&report, "stranded-changes");
+    assert!(!report.open && told.done.contains("given up on"), "{report:#?}");
+    assert!(tablet.verify().await.unwrap().clean);
+    sync(&tablet, &crew.address).await;
+    assert_ne!(tablet.show(&id).await.unwrap().safe, Some(Safety::Here));
+    // A view that is made again knows as much.
+    tablet.shutdown().await.unwrap();
+    fs::remove_dir_all(home.join("store/view")).unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    let report = doctor(&tablet).await;
+    assert!(!report.open && !find(&report, "stranded-changes").open, "{report:#?}");
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_behind_one_that_was_given_up_are_told() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    let (tablet, id) = damaged_first_edit(&home, View::Kept).await;
+    let assignments = vec!["oilVolume=779".to_owned()];
+    let edits = Edits { assignments, ..Edits::default() };
+    let refused = tablet.edit(&id, edits).await.unwrap_err().to_string();
+    assert!(refused.contains("`fieldmesh doctor`"), "{refused}");
+    let told = find(&doctor(&tablet).await, "lost-change").clone();
+    assert!(told.what.contains("oilVolume 778"), "{}", told.what);
+    tablet.accept_losses().await.unwrap();
+    assert_stranded(&crew, &tablet, &id).await;
+    tablet.accept_losses().await.unwrap();
+    assert!(!doctor(&tablet).await.open && tablet.verify().await.unwrap().clean);
     tablet.shutdown().await.unwrap();
     crew.lead.shutdown().await.unwrap();
 }
