@@ -25,6 +25,7 @@ mod rekey;
 mod relay;
 mod remaking;
 mod report;
+mod revision;
 mod safety;
 mod schema;
 
@@ -61,10 +62,11 @@ pub use rekey::{RekeyOptions, RekeyReport};
 pub use relay::{RelayOptions, RelayReport, RelayState};
 pub use remaking::Remaking;
 pub use report::{
-    AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, FieldChange,
-    ImportReport, InvitationReport, JoinReport, PeerReport, PeerSync, Progress, Record, RefusedRow,
-    Revision, RevokeReport, RevokedReport, StatusReport, SyncReport, SyncResult, TenantReport,
-    Traffic, VerifyReport, Vitals,
+    AdoptReport, AsideBatch, ConflictReport, ConflictValue, DeviceReport, ImportReport,
+    InvitationReport, JoinReport, PeerReport, PeerSync, Progress, Record, RefusedRow, RevokeReport,
+    RevokedReport, StatusReport, SyncReport, SyncResult, TenantReport, Traffic, VerifyReport,
+    Vitals,
 };
+pub use revision::{FieldChange, Revision};
 pub use safety::{Safety, SafetyCounts};
 pub use schema::{SchemaOptions, SchemaReport, SchemaShown, SchemaState, SchemaStep, Unreadable};
