@@ -335,7 +335,7 @@ async fn every_step_of_a_career_counts_for_what_was_written_before() {
     let builder = Node::builder(folder.path().join("office")).passphrase("one");
     let (office, _) = builder.create_tenant(options).await.unwrap();
     let address = office.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
-    let asks = "approve = [\"author\", \"admin\"]\ncreate = ";
+    let asks = "approve = [\"author\", \"manager\"]\ncreate = ";
     let text = ROUND.replace("create = ", asks);
     apply(&office, &text.replace("edit = [\"author\", \"manager\"]", "edit = [\"crew\"]")).await;
     let truck = device(&office, folder.path(), "truck", Role::Operator).await;
@@ -347,9 +347,9 @@ async fn every_step_of_a_career_counts_for_what_was_written_before() {
     edit(&crew.truck, "P-1", "pressure=3").await;
     crew.sync(&crew.truck).await;
     assert_eq!(tags(&crew.office, false).await, ["P-2"], "what he created is his to approve");
-    promote(&crew, Role::Manager, 1);
+    promote(&crew, Role::Member, 1);
     assert_eq!(tags(&crew.office, true).await, ["P-1"]);
-    promote(&crew, Role::Admin, 2);
+    promote(&crew, Role::Manager, 2);
     assert_eq!(tags(&crew.office, false).await, ["P-1", "P-2"]);
     assert!(crew.office.verify().await.unwrap().faults.is_empty());
     crew.truck.shutdown().await.unwrap();
