@@ -15,7 +15,7 @@ use crate::api::{RelayOptions, RelayReport};
 use crate::clock;
 use crate::error::{Error, with_causes};
 use crate::home::Home;
-use crate::ledger::{Ledger, is_relay};
+use crate::ledger::Ledger;
 
 use super::enrol::{self, Decision};
 use super::{Builder, Node};
@@ -236,9 +236,8 @@ fn check_role(claim: &Claim, options: &RelayOptions) -> Result<(), Error> {
 /// The invitation that the relay of a claim is offered, the same person each time; remembered.
 fn invite_relay(ledger: &Ledger, claim: &Claim) -> Result<Invitation, Error> {
     enrol::check_authority(ledger, ADDING)?;
-    let mut secret = [0; 16];
-    secret.copy_from_slice(&derived(ledger, claim, "fieldmesh/claim-invitation/1")[..16]);
-    let secret = JoinSecret::from_bytes(secret);
+    let secret = invitation_secret(ledger, claim, claim.role);
+    let others = [Role::Relay, Role::Gateway].into_iter().filter(|role| *role != claim.role);
     let person = person(ledger, claim);
     let expires = clock::now().plus_millis(OFFER_MILLIS);
     let _enrolment = ledger.enrolment();
@@ -247,6 +246,10 @@ fn invite_relay(ledger: &Ledger, claim: &Claim) -> Result<Invitation, Error> {
     // the claim is tried, no second device does.
     let is_known = book.prolong(&secret.invitation(), expires);
     book.forget_expired(clock::now());
+    // What is said now counts: the relay was offered more, or less, by an earlier line of its own.
+    for other in others {
+        withdraw_unused(&mut book, invitation_secret(ledger, claim, other).invitation());
+    }
     if !is_known {
         let grant = Grant::new(person, claim.role);
         book.issue(secret.clone(), grant, expires, 1)
@@ -265,15 +268,30 @@ fn invite_relay(ledger: &Ledger, claim: &Claim) -> Result<Invitation, Error> {
     })
 }
 
+/// The secret of what the relay of a claim is offered in a role.
+fn invitation_secret(ledger: &Ledger, claim: &Claim, role: Role) -> JoinSecret {
+    let context = match role {
+        Role::Gateway => "fieldmesh/claim-invitation-of-gateway/1",
+        _ => "fieldmesh/claim-invitation/1",
+    };
+    let mut secret = [0; 16];
+    secret.copy_from_slice(&derived(ledger, claim, context)[..16]);
+    JoinSecret::from_bytes(secret)
+}
+
 /// Forgets an invitation that was refused, unless a device has used it: the use counts.
 fn withdraw(ledger: &Ledger, invitation: InvitationId) -> Result<(), Error> {
     let _enrolment = ledger.enrolment();
     let mut book: InvitationBook = enrol::read_book(ledger)?;
-    let is_unused = book.issued().any(|(id, known)| *id == invitation && known.used_by.is_empty());
-    if is_unused && book.withdraw(&invitation) {
+    if withdraw_unused(&mut book, invitation) {
         enrol::write_book(ledger, &book)?;
     }
     Ok(())
+}
+
+fn withdraw_unused(book: &mut InvitationBook, invitation: InvitationId) -> bool {
+    let is_unused = book.issued().any(|(id, known)| *id == invitation && known.used_by.is_empty());
+    is_unused && book.withdraw(&invitation)
 }
 
 /// What this tenant makes of a claim, the same each time. Who knows the claim must not know the
@@ -312,12 +330,21 @@ fn check_places(ledger: &Ledger, claim: &Claim, places: &[String]) -> Result<(),
 fn check_is_relay(ledger: &Ledger, claim: &Claim, relay: DeviceId) -> Result<(), Error> {
     let (policy, person) = (ledger.policy(), person(ledger, claim));
     let is_it = policy.known(&relay).is_some_and(|known| known.user == person);
-    if is_it && is_relay(&policy, relay) {
+    let role = policy.member(&relay).map(|member| member.role);
+    if is_it && role == Some(claim.role) {
         return Ok(());
     }
-    let reason = match is_it && policy.is_revoked(&relay) {
-        true => "the relay was taken in by this claim before and is revoked; ask for a new claim",
-        false => "what answers is no relay that was taken in by this claim; ask for a new claim",
+    let reason = match (is_it, is_it && policy.is_revoked(&relay)) {
+        (true, true) => {
+            "the relay was taken in by this claim before and is revoked; ask for a new claim"
+        }
+        (true, false) => {
+            "the relay was taken in by this claim before, in another role than the claim says now; \
+             to change that revoke it and ask for a new claim"
+        }
+        (false, _) => {
+            "what answers is no relay that was taken in by this claim; ask for a new claim"
+        }
     };
     Err(Error::Invitation { reason: reason.into() })
 }

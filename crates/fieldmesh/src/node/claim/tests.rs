@@ -300,3 +300,23 @@ async fn a_claim_takes_no_address_from_a_relay_in_use_and_names_no_other_relay()
     first.end().await;
     office.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_relay_that_was_offered_more_by_an_earlier_line_gets_what_was_said_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = office(folder.path(), "office").await;
+    let stand = Stand::new(&[]).await;
+    let gateway = stand.claim_for(1, Role::Gateway);
+    let relay = Claim { role: Role::Relay, ..gateway.clone() };
+    let mut offered = Vec::new();
+    for claim in [gateway, relay] {
+        let offer = office.blocking(move |ledger| invite_relay(ledger, &claim)).await.unwrap();
+        offered.push(offer.secret.invitation());
+        let book = office.blocking(enrol::read_book).await.unwrap();
+        let open: Vec<_> = book.issued().map(|(id, _)| *id).collect();
+        assert_eq!(open, [*offered.last().unwrap()]);
+    }
+    assert_ne!(offered[0], offered[1]);
+    office.shutdown().await.unwrap();
+    stand.end().await;
+}
