@@ -205,7 +205,9 @@ impl Task<'_> {
         if !rows.iter().all(is_own) {
             return Err(Failure::forbidden("This device belongs to another user"));
         }
-        for row in rows.into_iter().filter(|row| row.active) {
+        // What an admin takes off somebody else stays off, also where that one did so before.
+        let is_meant = |row: &DeviceRow| row.active || !self.caller.is(&row.user);
+        for row in rows.into_iter().filter(is_meant) {
             let shut_by = Some(self.caller.user.clone());
             self.note_row(&mut write, &DeviceRow { active: false, shut_by, ..row })?;
         }

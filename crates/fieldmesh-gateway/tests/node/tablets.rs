@@ -69,6 +69,8 @@ async fn a_tablet_that_an_admin_takes_off_stays_away_until_an_admin_allows_it() 
     }
     assert_eq!(unregister(&office, &chief, "T?userId=bob").await, 204);
     assert_eq!((syncs(&office, &ann).await, syncs(&office, &bob).await), (true, false));
+    // Whoever put it away himself does not bring it back either.
+    assert_eq!(unregister(&office, &ann, "T").await, 204);
     assert_eq!(unregister(&office, &chief, "T").await, 204);
     assert_eq!(unregister(&office, &chief, "T").await, 204);
     office.close().await;
