@@ -9,6 +9,7 @@ use fieldmesh_model::validate::validate_edit;
 use fieldmesh_model::{DocumentId, Edit, Moment, UserId, Value, input};
 use serde_json::Value as Json;
 
+use crate::alike::row::is_instead;
 use crate::api::{Edits, FieldChange, Record, Revision, Ruled, Safety};
 use crate::approval::may_approve;
 use crate::author::{Unsealed, priority_of};
@@ -130,6 +131,13 @@ impl Ledger {
     pub(crate) fn delete_if(&self, id: DocumentId, version: Option<&str>) -> Result<Record, Error> {
         let target = self.target(id, version);
         let (schema, record) = self.editable(&self.policy(), id)?;
+        if is_instead(self.view(), schema.number, id)? {
+            let reason = format!(
+                "{id} is deleted already: it counts only until somebody decides which of the \
+                 records that are alike stays; settle that with `fieldmesh conflicts`"
+            );
+            return Err(Error::Usage { reason });
+        }
         let user = self.user();
         let left = self.left_instead(id, &schema, &record, |id| self.kinship(id))?;
         self.change(target, &schema, |document, actor, at| document.delete(actor, at, user, left))
@@ -373,6 +381,8 @@ impl Ledger {
             }
             None => self.safety_of(id)?,
         };
+        let deleted = record.deleted && !is_instead(self.view(), schema.number, id)?;
+        let record = RecordRow { deleted, ..record };
         let record = self.to_record(id, schema, record, &mut Names::default());
         Ok(Record { safe: Some(safe), version: Some(version), ..record })
     }

@@ -174,6 +174,11 @@ async fn what_each_device_kept_is_asked_again_and_the_one_that_is_taken_comes_ba
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(open(&crew.truck).await, found);
     counted::counts_the_first(&crew, ids).await;
+    let deleted = crew.office.delete(&ids[0].to_string()).await.unwrap_err().to_string();
+    assert!(deleted.contains("counts only until somebody decides"), "{deleted}");
+    for node in [&crew.office, &crew.truck] {
+        assert!(node.verify().await.unwrap().faults.is_empty(), "its row says what counts");
+    }
     crew.truck.resolve(&found[0].id, take("b")).await.unwrap();
     crew.sync().await;
     for node in [&crew.office, &crew.truck] {
