@@ -63,9 +63,13 @@ impl Projection<'_> {
             return Ok(());
         };
         let live = |record: &RecordRow| i64::from(record.is_live());
-        let before = live(record);
+        let before = record.clone();
         record.deleted = is_deleted;
-        let growth = live(record) - before;
+        let growth = live(record) - live(&before);
+        // What waits for approval is found by a key of its own.
+        let schema = self.schemas.after(collection, &id);
+        let (old, new) = ((&*schema, Some(&before)), (&*schema, Some(&*record)));
+        index::update(old, new, id, self.sources.store, &mut self.writes);
         row.feed = self.sources.store.end().map_or(0, |place| rows::position_end(place) + 1);
         index::update_feed(id, Some((collection, stood)), &row, &mut self.writes);
         self.writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(&row));
