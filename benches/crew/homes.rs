@@ -20,6 +20,8 @@ use super::meter::{Cost, Meter};
 const EDITORS: usize = 64;
 const SYNC_TIMEOUT: Duration = Duration::from_secs(300);
 const SEAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it is looked whether everything is shown; a status costs a thousandth of that.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A tenant with 200 wells, the device that made it, and its address.
 pub(crate) struct Crew {
@@ -98,9 +100,12 @@ impl Crew {
 
     /// Waits until the lead shows everything it has received.
     pub(crate) async fn settle(&self) -> Result<(), Box<dyn Error>> {
-        // A status is told before the records are there.
+        // A list waits for records that are made anew, and only a moment for what has come.
         let collection = "field_entry".into();
         self.lead.list(ListQuery { collection, limit: Some(1), ..ListQuery::default() }).await?;
+        while self.lead.status().await?.behind > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
         Ok(())
     }
 

@@ -58,6 +58,12 @@ pub enum DecodeError {
         /// What is there.
         length: usize,
     },
+    /// A leaf was asked for that the batch does not have.
+    #[error("batch has no leaf {index}")]
+    NoLeaf {
+        /// Which.
+        index: usize,
+    },
     /// Bytes after the last leaf.
     #[error("batch is followed by {length} bytes")]
     Trailing {
@@ -84,13 +90,17 @@ pub enum SignatureError {
     Missing,
 }
 
-impl Batch {
-    /// Reads a batch, with or without a signature, and checks everything but that.
-    ///
-    /// # Errors
-    ///
-    /// Fails for bytes that [`Self::encode`] never writes; they can be dropped.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+/// What lies before the leaves.
+struct Head<'a> {
+    /// As they were signed.
+    header_bytes: [u8; HEADER_LENGTH],
+    header: Header,
+    signature: Option<[u8; SIGNATURE_LENGTH]>,
+    rest: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let (header_bytes, rest) = bytes.split_first_chunk().ok_or(DecodeError::Short)?;
         let mut header_bytes: [u8; HEADER_LENGTH] = *header_bytes;
         let is_signed = header_bytes[0] & UNSIGNED_FLAG == 0;
@@ -102,9 +112,34 @@ impl Batch {
             (None, rest)
         };
         let header = Header::from_bytes(&header_bytes)?;
+        Ok(Self { header_bytes, header, signature, rest })
+    }
+}
+
+impl Batch {
+    /// Reads a batch, with or without a signature, and checks everything but that.
+    ///
+    /// # Errors
+    ///
+    /// Fails for bytes that [`Self::encode`] never writes; they can be dropped.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let Head { header_bytes, header, signature, rest } = Head::decode(bytes)?;
         let body = Body::decode(rest, &header)?;
         let id = Header::id_of(&header_bytes);
         Ok(Self { header_bytes, header, id, signature, body })
+    }
+
+    /// Reads one leaf of a batch and what it came in, and none of the others: for whoever decoded
+    /// the whole batch when it came and has kept the bytes where nobody changes them, because what
+    /// the header commits to is not checked. An erased leaf is empty.
+    ///
+    /// # Errors
+    ///
+    /// The batch has no such leaf, or its bytes up to there are none that [`Self::encode`] writes.
+    pub fn decode_leaf(bytes: &[u8], index: usize) -> Result<(Header, BatchId, Leaf), DecodeError> {
+        let Head { header_bytes, header, rest, .. } = Head::decode(bytes)?;
+        let leaf = Body::decode_leaf(rest, &header, index)?;
+        Ok((header, Header::id_of(&header_bytes), leaf))
     }
 
     /// The bytes to store and send.

@@ -103,6 +103,27 @@ impl Body {
         Ok(body)
     }
 
+    /// Reads the leaf at `index` and nothing behind it; an erased one is empty.
+    pub(crate) fn decode_leaf(
+        bytes: &[u8],
+        header: &Header,
+        index: usize,
+    ) -> Result<Leaf, DecodeError> {
+        if index >= usize::from(header.change_count) {
+            return Err(DecodeError::NoLeaf { index });
+        }
+        let mut reader = Reader { rest: bytes };
+        let [kind] = reader.array()?;
+        if kind == SEALED {
+            reader.array::<SALT_LENGTH>()?;
+        }
+        for earlier in 0..index {
+            reader.marked_leaf(kind, earlier)?;
+        }
+        let (_, leaf) = reader.marked_leaf(kind, index)?;
+        Ok(leaf.map(LeafBytes::to_leaf).unwrap_or_default())
+    }
+
     /// The same body without the contents and the salt of the leaf at `index`.
     pub(crate) fn erase(&self, index: usize) -> Self {
         let hashes = self.hashes();
@@ -190,35 +211,59 @@ impl<'a> Reader<'a> {
 
     fn sealed(&mut self, count: usize) -> Result<Body, DecodeError> {
         let salting = Salting::Seed(self.array()?);
-        let leaves = (0..count).map(|index| self.leaf(index)).collect::<Result<_, _>>()?;
+        let leaf = |index| self.leaf(index).map(LeafBytes::to_leaf);
+        let leaves = (0..count).map(leaf).collect::<Result<_, _>>()?;
         Ok(Body { salting, leaves })
     }
 
     fn with_erased(&mut self, count: usize) -> Result<Body, DecodeError> {
         let (mut marks, mut leaves) = (Vec::new(), Vec::new());
         for index in 0..count {
-            match self.array()? {
-                [PRESENT] => {
-                    marks.push(Mark::Salt(self.array()?));
-                    leaves.push(self.leaf(index)?);
-                }
-                [ERASED] => {
-                    marks.push(Mark::ErasedHash(self.array()?));
-                    leaves.push(Leaf::default());
-                }
-                [kind] => return Err(DecodeError::BodyKind { kind }),
-            }
+            let (mark, leaf) = self.marked_leaf(WITH_ERASED, index)?;
+            marks.extend(mark);
+            leaves.push(leaf.map(LeafBytes::to_leaf).unwrap_or_default());
         }
         Ok(Body { salting: Salting::Marks(marks), leaves })
     }
 
-    fn leaf(&mut self, index: usize) -> Result<Leaf, DecodeError> {
+    /// A leaf of a body of this kind, unless it is erased, and the mark beside it.
+    fn marked_leaf(
+        &mut self,
+        kind: u8,
+        index: usize,
+    ) -> Result<(Option<Mark>, Option<LeafBytes<'a>>), DecodeError> {
+        if kind == SEALED {
+            return Ok((None, Some(self.leaf(index)?)));
+        }
+        if kind != WITH_ERASED {
+            return Err(DecodeError::BodyKind { kind });
+        }
+        match self.array()? {
+            [PRESENT] => Ok((Some(Mark::Salt(self.array()?)), Some(self.leaf(index)?))),
+            [ERASED] => Ok((Some(Mark::ErasedHash(self.array()?)), None)),
+            [kind] => Err(DecodeError::BodyKind { kind }),
+        }
+    }
+
+    fn leaf(&mut self, index: usize) -> Result<LeafBytes<'a>, DecodeError> {
         let document = DocumentId::from_bytes(self.array()?);
         let length = u32::from_be_bytes(self.array()?);
-        let change = self.take(usize::try_from(length).map_err(|_| DecodeError::Short)?)?.to_vec();
+        let change = self.take(usize::try_from(length).map_err(|_| DecodeError::Short)?)?;
         if change.is_empty() {
             return Err(DecodeError::EmptyChange { index });
         }
-        Ok(Leaf { document, change })
+        Ok(LeafBytes { document, change })
+    }
+}
+
+/// A leaf where it lies.
+struct LeafBytes<'a> {
+    document: DocumentId,
+    change: &'a [u8],
+}
+
+impl LeafBytes<'_> {
+    fn to_leaf(self) -> Leaf {
+        Leaf { document: self.document, change: self.change.to_vec() }
     }
 }

@@ -224,3 +224,18 @@ fn batches_sealed_one_after_another_form_a_chain() {
     assert!(matches!(chains.observe(other.header(), other.id()), Link::Gap(_)));
     assert_eq!((chains.heads().count(), chains.gaps().count()), (1, 1));
 }
+
+#[test]
+fn one_leaf_reads_as_it_does_among_all() {
+    let whole = sealed((1..=4).map(|byte| leaf(byte, 50)).collect());
+    for batch in [whole.clone(), whole.erase(1).expect("it has this leaf")] {
+        for bytes in [batch.encode(), batch.encode_unsigned()] {
+            for (index, expected) in batch.leaves().iter().enumerate() {
+                let (header, id, leaf) = Batch::decode_leaf(&bytes, index).unwrap();
+                assert_eq!((&header, id, &leaf), (batch.header(), batch.id(), expected));
+            }
+            assert_eq!(Batch::decode_leaf(&bytes, 4), Err(DecodeError::NoLeaf { index: 4 }));
+            assert_eq!(Batch::decode_leaf(&bytes[..bytes.len() - 1], 3), Err(DecodeError::Short));
+        }
+    }
+}

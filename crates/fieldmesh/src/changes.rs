@@ -11,7 +11,6 @@ use fieldmesh_store::{ReadError, Store};
 
 use crate::entry::{Entry, LocalChange};
 use crate::error::{Error, with_causes};
-use crate::places::decode_batch;
 use crate::rows::ChangeRef;
 
 /// A change and who wrote it.
@@ -46,16 +45,17 @@ pub(crate) fn read_change(
     me: DeviceId,
 ) -> Result<Source, Error> {
     let entry = store.read(reference.place).map_err(|error| unreadable(&error))?;
+    // The frame has kept the batch as it was decoded when it came; a copy of all its leaves, and
+    // their hashes again, would cost more than whatever one of them is read for.
+    if let Some(bytes) = Entry::as_batch(&entry) {
+        let leaf = Batch::decode_leaf(bytes, usize::from(reference.leaf));
+        let (header, id, leaf) = leaf.map_err(|error| Error::store(&error))?;
+        let Header { author, epoch, scope, .. } = header;
+        return Ok(Source { author, epoch, scope, batch: Some(id), change: leaf.change });
+    }
     match Entry::decode(&entry).map_err(|error| Error::store(&error))? {
         Entry::Change(local) => Ok(Source::of_local(local, me)),
-        Entry::Batch(bytes) => {
-            let batch = decode_batch(&bytes)?;
-            let leaf = batch.leaves().get(usize::from(reference.leaf)).ok_or_else(|| {
-                Error::Store { reason: format!("a batch in the log lacks leaf {}", reference.leaf) }
-            })?;
-            Ok(Source::of_leaf(&batch, leaf))
-        }
-        Entry::Item(_) | Entry::Fact(_) | Entry::Note(_) => {
+        Entry::Batch(_) | Entry::Item(_) | Entry::Fact(_) | Entry::Note(_) => {
             Err(Error::Store { reason: format!("no change lies at {:?}", reference.place) })
         }
     }

@@ -158,6 +158,11 @@ impl Entry {
         }
     }
 
+    /// The bytes of the batch that an entry is, without a copy of them.
+    pub(crate) fn as_batch(entry: &LogEntry) -> Option<&[u8]> {
+        (entry.kind == KIND_BATCH).then_some(entry.bytes.as_slice())
+    }
+
     pub(crate) fn decode(entry: &LogEntry) -> Result<Self, EntryError> {
         let kind = entry.kind;
         let malformed = EntryError::Malformed { kind };

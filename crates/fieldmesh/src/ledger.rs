@@ -333,6 +333,11 @@ impl Ledger {
         }
     }
 
+    /// How many entries of the log are on the disk and not in lists and numbers so far.
+    pub(crate) fn behind(&self) -> u64 {
+        self.projector.behind(self.store.end())
+    }
+
     /// Waits until everything that is durable at the moment is in the view, records apart.
     pub(crate) fn catch_up_noted(&self) -> Result<(), Error> {
         self.store.end().map_or(Ok(()), |place| self.projector.wait_noted(place))

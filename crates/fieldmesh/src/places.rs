@@ -44,15 +44,8 @@ impl Places {
 /// Reads the batch at `place`.
 pub(crate) fn read_batch(store: &Store, place: Place) -> Result<Batch, Error> {
     let entry = store.read(place).map_err(|error| Error::store(&error))?;
-    match Entry::decode(&entry).map_err(|error| Error::store(&error))? {
-        Entry::Batch(bytes) => decode_batch(&bytes),
-        Entry::Item(_) | Entry::Change(_) | Entry::Fact(_) | Entry::Note(_) => {
-            Err(Error::Store { reason: format!("no batch lies at {place:?}") })
-        }
+    match Entry::as_batch(&entry) {
+        Some(bytes) => Batch::decode(bytes).map_err(|error| Error::store(&error)),
+        None => Err(Error::Store { reason: format!("no batch lies at {place:?}") }),
     }
-}
-
-/// Decodes a batch that this node wrote.
-pub(crate) fn decode_batch(bytes: &[u8]) -> Result<Batch, Error> {
-    Batch::decode(bytes).map_err(|error| Error::store(&error))
 }

@@ -24,7 +24,8 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         true => "nowhere; `fieldmesh run` listens".into(),
         false => status.addresses.join(", "),
     };
-    let so_far = if status.remaking.is_some() { " so far" } else { "" };
+    let is_whole = status.remaking.is_none() && status.behind == 0;
+    let so_far = if is_whole { "" } else { " so far" };
     let records = if records.is_empty() { "none".into() } else { records.join(", ") };
     let root = status.root.get(..16).unwrap_or(&status.root);
     let mut about = vec![
@@ -42,6 +43,11 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
     ];
     if let Some(remaking) = status.remaking {
         about.insert(1, ("being made", style.paint(Tone::Doubtful, &remaking.words())));
+    }
+    if status.behind > 0 {
+        let entries = counted(status.behind, "entry", "entries");
+        let text = format!("{entries} of the log not in these numbers so far");
+        about.insert(1, ("arriving", style.paint(Tone::Doubtful, &text)));
     }
     if status.unsealed > 0 {
         about.push(("on the way", counted(status.unsealed, "change", "changes")));

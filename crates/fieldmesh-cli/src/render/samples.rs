@@ -391,6 +391,7 @@ pub(crate) fn status() -> StatusReport {
     StatusReport {
         state: "online".into(),
         remaking: None,
+        behind: 0,
         tenant: tenant(),
         role: Role::Admin,
         user: Some("Ana".into()),

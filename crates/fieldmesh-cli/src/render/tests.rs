@@ -466,6 +466,15 @@ fn a_rekey_under_way() {
 }
 
 #[test]
+fn what_has_come_and_is_not_counted_is_told() {
+    let status = fieldmesh::api::StatusReport { behind: 1_200, ..samples::status() };
+    let text = super::status(&status, &style());
+    assert!(text.contains("\narriving     1,200 entries of the log not in these"), "{text}");
+    assert!(text.contains(" so far\nwhere"), "{text}");
+    assert!(!super::status(&samples::status(), &style()).contains("arriving"));
+}
+
+#[test]
 fn what_is_open_is_told_before_what_was_healed() {
     assert_eq!(doctor(&DoctorReport::default(), &style()), "Nothing is open.\n");
     let lost = Finding {

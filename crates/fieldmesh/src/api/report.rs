@@ -219,6 +219,10 @@ pub struct StatusReport {
     /// records, places and conflicts are those of what is made so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaking: Option<Remaking>,
+    /// Entries of the log, of up to 64 changes each, that have come and are on the disk but not in
+    /// lists and numbers so far; more than none only for a moment, or behind a large sync.
+    #[serde(default)]
+    pub behind: u64,
     /// The tenant.
     pub tenant: TenantReport,
     /// This device's role.

@@ -222,22 +222,24 @@ impl Ledger {
         }
     }
 
-    /// Every item about a record.
+    /// Every item about a record, as far as the view is; who asks for many waits once.
     pub(crate) fn items_of(
         &self,
         id: DocumentId,
         names: &mut Names,
     ) -> Result<Vec<ConflictReport>, Error> {
-        let Some((document, row)) = self.document(id)?.zip(self.row(id)?) else {
+        let closure = self.closure(&self.desk(), id)?;
+        let Some(row) = self.row(id)?.filter(|_| !closure.is_empty()) else {
             return Ok(Vec::new());
         };
         let (schema, policy) = (self.schema(row.scope.collection), self.policy());
+        let document = closure.document(id, &policy)?;
         let telling = Telling {
             document: &document,
             schema: &schema,
             record: id,
             name: names.of(self, id).unwrap_or_else(|| id.short()),
-            authors: self.authors(&row)?,
+            authors: closure.authors(),
             policy: &policy,
         };
         let failed = |error: &fieldmesh_document::ReadError| Error::store(error);

@@ -169,10 +169,11 @@ impl Ledger {
     /// Every change of a record, oldest first.
     pub(crate) fn history(&self, id: DocumentId) -> Result<Vec<Revision>, Error> {
         let not_found = || self.no_record(id);
-        let document = self.document(id)?.ok_or_else(not_found)?;
-        let row = self.row(id)?.ok_or_else(not_found)?;
-        let authors = self.authors(&row)?;
-        let policy = self.policy();
+        self.settle()?;
+        let closure = self.closure(&self.desk(), id)?;
+        let row = self.row(id)?.filter(|_| !closure.is_empty()).ok_or_else(not_found)?;
+        let (policy, authors) = (self.policy(), closure.authors());
+        let document = closure.document(id, &policy)?;
         let schema = self.schema(row.scope.collection);
         let history = document.history(&schema).map_err(|error| Error::store(&error))?;
         let ended = rows::ended_of(&document, &schema);

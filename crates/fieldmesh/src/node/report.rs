@@ -41,6 +41,8 @@ impl Node {
         }
         self.blocking(move |ledger| {
             let remaking = ledger.settle_partly()?;
+            // Before the numbers are read, so that what it says is not less than what they lack.
+            let behind = if remaking.is_some() { 0 } else { ledger.behind() };
             let fault = ledger.remaking_fault();
             let policy = ledger.policy();
             let me = policy.known(&ledger.device()).ok_or_else(|| Error::NotAllowed {
@@ -64,6 +66,7 @@ impl Node {
             Ok(StatusReport {
                 state: state.into(),
                 remaking,
+                behind,
                 tenant,
                 role: me.role,
                 user: (!me.email.is_empty()).then(|| me.email.clone()),

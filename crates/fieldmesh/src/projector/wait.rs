@@ -28,6 +28,12 @@ impl Projector {
         self.wait_till(is_made, State::fault, Some(Instant::now() + patience))
     }
 
+    /// How many entries of the log up to `end` are not in the view so far.
+    pub(crate) fn behind(&self, end: Option<Place>) -> u64 {
+        let number = |place: Option<Place>| place.map_or(0, |place| place.0.saturating_add(1));
+        number(end).saturating_sub(number(self.lock().position.shown()))
+    }
+
     /// Whether nothing that was said is still to be noted in a view that was begun anew.
     pub(crate) fn is_known(&self) -> bool {
         let state = self.lock();
