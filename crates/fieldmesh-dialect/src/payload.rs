@@ -105,17 +105,15 @@ pub(crate) fn scalar(json: &Json) -> Option<Value> {
 
 /// The fields as the nested JSON that [`pack`] was given.
 pub(crate) fn unpack(fields: &Fields) -> Map<String, Json> {
-    let mut plain = Fields::new();
     let mut packed = Vec::new();
-    for (key, value) in fields {
-        match (key.strip_suffix(PACKED), value.as_text().map(serde_json::from_str::<Json>)) {
-            (Some(key), Some(Ok(json))) => packed.push((key, json)),
-            _ => {
-                plain.insert(key.clone(), value.clone());
-            }
-        }
-    }
-    let Json::Object(mut root) = fieldmesh_model::input::nest(&plain) else { return Map::new() };
+    let plain = fields.iter().filter(|(key, value)| {
+        let found = key.strip_suffix(PACKED).zip(value.as_text());
+        let read = found.and_then(|(key, text)| Some((key, serde_json::from_str(text).ok()?)));
+        let is_plain = read.is_none();
+        packed.extend(read);
+        is_plain
+    });
+    let Json::Object(mut root) = fieldmesh_model::input::nest(plain) else { return Map::new() };
     for (key, json) in packed {
         insert(&mut root, key, json);
     }

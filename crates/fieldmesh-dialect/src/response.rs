@@ -25,7 +25,8 @@ impl Response {
 
     /// A response with a JSON body.
     pub fn json(status: u16, body: &Json) -> Self {
-        let body = body.to_string().into_bytes();
+        // What `to_string` writes passes through a formatter first.
+        let body = serde_json::to_vec(body).expect("invariant: JSON is written as JSON");
         Self { status, headers: vec![("content-type", "application/json".to_owned())], body }
     }
 

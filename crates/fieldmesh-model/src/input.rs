@@ -180,9 +180,14 @@ fn check_key(key: &str, name: &str) -> Result<(), InputError> {
 ///
 /// Where a key is both a value and a prefix of others, which concurrent edits can bring about,
 /// the longer keys stay flat beside it, so that nothing is hidden.
-pub fn nest(fields: &Fields) -> serde_json::Value {
+pub fn nest<'a>(fields: impl IntoIterator<Item = (&'a String, &'a Value)>) -> serde_json::Value {
     let mut root = Map::new();
     for (key, value) in fields {
+        // Most keys have one part, written as it is.
+        if !key.contains(['.', '\\']) {
+            root.insert(key.clone(), value.to_json());
+            continue;
+        }
         let mut parts = split(key);
         let Some(last) = parts.pop() else { continue };
         insert(&mut root, &parts, last, value.to_json());

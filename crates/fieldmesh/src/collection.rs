@@ -278,11 +278,11 @@ fn differences(
     };
     let (before, after) = (flat(before.clone())?, flat(after)?);
     let null = fieldmesh_model::Value::Null;
-    let differs = |(key, value): &(String, fieldmesh_model::Value)| {
-        let held = before.get(key).unwrap_or(&null);
+    let differs = |(key, value): &(&String, &fieldmesh_model::Value)| {
+        let held = before.get(*key).unwrap_or(&null);
         !(held.is_same(value) || held.is_cleared() && value.is_cleared())
     };
-    match input::nest(&after.into_iter().filter(differs).collect()) {
+    match input::nest(after.iter().filter(differs)) {
         Json::Object(fields) => Ok(fields),
         _ => Ok(Map::new()),
     }

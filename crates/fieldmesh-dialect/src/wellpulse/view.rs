@@ -10,8 +10,8 @@ const ROLES: [&str; 3] = ["OPERATOR", "MANAGER", "ADMIN"];
 
 /// A well; `None` for one without coordinates, which the contract cannot express.
 pub(super) fn well(record: &Record) -> Option<Json> {
-    let fields = unpack(&record.fields);
-    let field = |key: &str| fields.get(key).cloned().unwrap_or(Json::Null);
+    let mut fields = unpack(&record.fields);
+    let mut field = |key: &str| fields.remove(key).unwrap_or(Json::Null);
     let (latitude, longitude) = (field("latitude"), field("longitude"));
     if latitude.is_null() || longitude.is_null() {
         return None;
