@@ -8,7 +8,7 @@ pub(crate) mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_document::Kinship;
+use fieldmesh_document::{Kinship, alike_id};
 use fieldmesh_model::DocumentId;
 
 /// Records of one group that are compared with each other; the item tells of more.
@@ -124,15 +124,7 @@ pub(crate) fn gone_for(members: &[Member], kept: DocumentId) -> Vec<DocumentId> 
 
 /// The id of an item: the same on every replica, whatever came first.
 pub(crate) fn item_id(collection: u16, unique: usize, members: &BTreeSet<DocumentId>) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/duplicate-id/1");
-    hasher.update(&collection.to_be_bytes());
-    hasher.update(&(unique as u64).to_be_bytes());
-    for id in members {
-        hasher.update(id.as_bytes());
-    }
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+    alike_id(collection, unique, members).to_string()
 }
 
 #[cfg(test)]

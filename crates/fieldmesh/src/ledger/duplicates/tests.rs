@@ -12,6 +12,7 @@ use crate::api::{
 use crate::{Node, TenantOptions};
 
 mod counted;
+mod settled;
 
 struct Crew {
     folder: tempfile::TempDir,
