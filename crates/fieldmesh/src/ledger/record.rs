@@ -141,6 +141,10 @@ impl Ledger {
             );
             return Err(Error::Usage { reason });
         }
+        if !record.deleted {
+            self.check_alike("deleting it", id, &schema, &record)?;
+        }
+        self.check_deletion("deleting it", id, &schema, &record)?;
         let user = self.user();
         let left = self.left_instead(id, &schema, &record, |id| self.kinship(id))?;
         self.change(target, &schema, |document, actor, at| match &left {
@@ -169,6 +173,10 @@ impl Ledger {
             Err(error) if !is_asked() => return Err(error),
             _ => {}
         }
+        if record.deleted || is_instead(self.view(), schema.number, id)? {
+            self.check_alike("bringing it back", id, &schema, &record)?;
+        }
+        self.check_deletion("bringing it back", id, &schema, &record)?;
         self.change(target, &schema, |document, actor, at| document.restore(actor, at))
     }
 
