@@ -38,8 +38,8 @@ pub(crate) struct Verdict {
     pub(crate) open: BTreeSet<DocumentId>,
     /// The records that do not count meanwhile, each with the one that is shown in its place.
     pub(crate) behind: BTreeMap<DocumentId, DocumentId>,
-    /// The record that counts meanwhile although it is deleted, since none is left.
-    pub(crate) instead: Option<DocumentId>,
+    /// The deleted records of which one counts meanwhile, since none is left.
+    pub(crate) instead: BTreeSet<DocumentId>,
 }
 
 /// Judges the records of a group, of which no two have one id.
@@ -68,7 +68,7 @@ pub(crate) fn judge(members: &[Member]) -> Verdict {
     // What was done was done once, whichever of the records it is that stays.
     let is_alone =
         |member: &&Member| lost.contains(&member.id) && live.iter().all(|it| it.is_apart(member));
-    verdict.instead = members.iter().filter(is_alone).map(|member| member.id).min();
+    verdict.instead = members.iter().filter(is_alone).map(|member| member.id).collect();
     verdict.open.extend(lost);
     for member in members.iter().filter(|member| !member.is_live()) {
         let is_contrary = |other: &&Member| {

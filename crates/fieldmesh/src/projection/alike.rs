@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_document::Kinship;
+use fieldmesh_document::{Approval, Kinship};
 use fieldmesh_model::natural_key::{extension, natural_key, unique_keys};
 use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
@@ -293,6 +293,13 @@ impl Projection<'_> {
         spot: &Spot,
         members: Vec<(DocumentId, DocumentRow)>,
     ) -> Result<Option<Judged>, Error> {
+        // Of those that are gone one that nobody has to approve counts before others.
+        let is_approved = |(_, row): &&(DocumentId, DocumentRow)| {
+            let approval = row.record.as_ref().and_then(|record| record.approval.as_ref());
+            approval.is_none_or(Approval::counts)
+        };
+        let approved = members.iter().filter(is_approved).map(|(id, _)| *id);
+        let approved: BTreeSet<DocumentId> = approved.collect();
         // What does not count is no duplicate of what does.
         let is_gone = |(id, row)| Ok((self.is_gone(id, &row)? || lacks_approval(&row), id, row));
         let mut members = members.into_iter().map(is_gone).collect::<Result<Vec<_>, Error>>()?;
@@ -316,7 +323,9 @@ impl Projection<'_> {
             more: u32::try_from(more).unwrap_or(u32::MAX),
             behind: verdict.behind.into_iter().filter(|_| spot.is_only).collect(),
         };
-        Ok(Some((group, verdict.instead)))
+        let instead = verdict.instead;
+        let counting = instead.intersection(&approved).next().or(instead.first()).copied();
+        Ok(Some((group, counting)))
     }
 
     /// The row of a document as this step leaves it.

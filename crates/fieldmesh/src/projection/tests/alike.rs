@@ -4,12 +4,17 @@
 //! in every combination of choices; the batches arrive in many orders and pieces. Then somebody who
 //! knows all settles what is open.
 
+use std::sync::atomic::AtomicBool;
+
 use fieldmesh_document::alike_id;
 
 use super::*;
 use crate::alike::row::{ALIKE_PREFIX, AlikeRow};
 use crate::alike::{Member, judge, left_instead};
 use crate::ledger::is_breach;
+use crate::made::MadeChanges;
+use crate::projection::{Projection, Reach, Sources, VANISHED_KEY};
+use crate::readers::Readers;
 
 type Changes = BTreeMap<DocumentId, Vec<Vec<u8>>>;
 
@@ -268,4 +273,54 @@ fn a_flood_of_records_of_one_thing_is_one_item_that_says_how_many_more_there_are
     assert_eq!((row.groups.len(), found.inbox.len()), (1, 1));
     assert_eq!((row.groups[0].members.len(), row.groups[0].more), (64, 36));
     assert_eq!(project_alike(&crew, &entries(&batches), || usize::MAX), found);
+}
+
+/// The log may have its end where it was when the record began to count.
+#[test]
+fn whoever_reads_the_feed_hears_that_a_record_counts_no_longer() {
+    let crew = Crew::new();
+    let made = wells_alike(&crew, 2);
+    let said = [Say::Keep(0), Say::Keep(1), Say::Nothing];
+    let Apart { known, mut log } = said_apart(&crew, &made, said);
+    let last = say(&crew, 20, &known, Say::Keep(1));
+    log.push(Entry::Batch(seal(&crew, 1, 20, last).encode()));
+    let stage = Stage::new();
+    // All of it is in the log before any of it is in the view.
+    let places: Vec<Place> =
+        log.iter().filter_map(|entry| stage.append(std::slice::from_ref(entry))).collect();
+    let (made_here, readers) = (MadeChanges::default(), Readers::default());
+    let sources = Sources {
+        store: &stage.store,
+        places: &stage.places,
+        policy: Arc::new(crew.policy.clone()),
+        me: crew.keys[0].device(),
+        forward_only: false,
+        is_stopped: &AtomicBool::new(false),
+        made: &made_here,
+        readers: &readers,
+        reach: Reach::All,
+    };
+    let mut entries = places.iter().copied().zip(log);
+    let mut step = |count: usize| {
+        let mut projection = Projection::new(&sources).unwrap();
+        let mut last = None;
+        for (place, entry) in entries.by_ref().take(count) {
+            projection.apply(place, entry).unwrap();
+            last = Some(place);
+        }
+        projection.finish(last.unwrap()).unwrap();
+    };
+    let feed = || {
+        let row =
+            rows::find(stage.store.view(), Tree::Document, known.keys().next().unwrap().as_bytes());
+        let row: DocumentRow = row.unwrap().unwrap();
+        let vanished = rows::find::<u64>(stage.store.view(), Tree::Meta, VANISHED_KEY).unwrap();
+        (row.record.unwrap().deleted, row.feed, vanished)
+    };
+    step(places.len() - 1);
+    let before = feed();
+    step(1);
+    let after = feed();
+    assert_eq!((before.0, after.0), (false, true));
+    assert!(after.1 > before.1 || after.2 > before.2, "{before:?} {after:?}");
 }
