@@ -83,6 +83,22 @@ impl Document {
         })
     }
 
+    /// The changes that do more than say something of the record.
+    ///
+    /// # Errors
+    ///
+    /// Automerge panicked on the document.
+    pub fn work(&self) -> Result<BTreeSet<[u8; 32]>, Panicked> {
+        if let Some(first) = &self.first {
+            return Ok(BTreeSet::from([first.hash()]));
+        }
+        guard(|| {
+            let remarks = self.remarks();
+            let hashes = self.metas().into_iter().map(|meta| meta.hash);
+            hashes.filter(|hash| !remarks.contains(hash)).collect()
+        })
+    }
+
     fn has_comments(&self) -> bool {
         self.inner().map_range(ROOT, keys::comments()).next().is_some()
     }

@@ -296,7 +296,8 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Whether this person has written in a record; what cannot be read says nothing.
+    /// Whether this person has written in a record; what cannot be read says nothing, and neither
+    /// does whoever only commented on it or said whether it counts.
     fn is_work_of_mine(&self, policy: &Policy, id: DocumentId) -> bool {
         let told = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(row) = self.row(id).ok().flatten() else { return false };
@@ -304,8 +305,11 @@ impl Ledger {
         if let Some((_, wrote)) = told().wrote.get(&id).filter(|(then, _)| *then == read_as) {
             return *wrote;
         }
-        let is_mine = |device: &DeviceId| self.is_own(policy, device);
-        let wrote = self.authors(&row).is_ok_and(|authors| authors.values().any(is_mine));
+        let work = self.document(id).ok().flatten().and_then(|document| document.work().ok());
+        let is_work = |hash: &[u8; 32]| work.as_ref().is_some_and(|work| work.contains(hash));
+        let wrote = self.authors(&row).is_ok_and(|authors| {
+            authors.iter().any(|(hash, device)| is_work(hash) && self.is_own(policy, device))
+        });
         let known = &mut told().wrote;
         if known.len() >= KEPT_MAX {
             known.clear();

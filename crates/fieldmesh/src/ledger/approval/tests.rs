@@ -412,3 +412,19 @@ async fn of_two_that_are_gone_apart_the_one_that_is_approved_counts_meanwhile() 
         assert_eq!(listed, [second.as_str()]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_said_that_a_record_counts_is_not_told_that_his_work_was_refused() {
+    let crew = Crew::new().await;
+    let manager = device(&crew.office, crew.folder.path(), "manager", Role::Manager).await;
+    round(&crew.truck, "P-1").await;
+    crew.sync(&crew.truck).await;
+    crew.sync(&manager).await;
+    manager.approve("P-1", NewRuling::default()).await.unwrap();
+    crew.sync(&manager).await;
+    crew.office.approve("P-1", refusal("pump 4 has no such pressure")).await.unwrap();
+    crew.sync(&manager).await;
+    crew.sync(&crew.truck).await;
+    assert_eq!(manager.notices(false).await.unwrap(), []);
+    assert_eq!(crew.truck.notices(false).await.unwrap().len(), 1);
+}
