@@ -7,7 +7,7 @@ use fieldmesh_model::{DocumentId, Moment, UserId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::alike::row::{
-    ALIKE_PREFIX, AlikeGroup, AlikeRow, alike_key, behind_id, behind_prefix, is_behind,
+    ALIKE_PREFIX, AlikeGroup, AlikeRow, alike_key, behind_id, behind_prefix, is_behind, is_instead,
 };
 use crate::alike::{Member, left_instead};
 use crate::error::Error;
@@ -149,6 +149,21 @@ impl Ledger {
             }
         }
         Ok(None)
+    }
+
+    /// Why there is nothing to delete of a record that counts only until somebody decides.
+    pub(super) fn counts_meanwhile(
+        &self,
+        collection: u16,
+        id: DocumentId,
+    ) -> Result<Option<String>, Error> {
+        let reason = || {
+            format!(
+                "{id} is deleted already: it counts only until somebody decides which of the \
+                 records that are alike stays; settle that with `fieldmesh conflicts`"
+            )
+        };
+        Ok(is_instead(self.view(), collection, id)?.then(reason))
     }
 
     /// What a record says of others; none where it is not there.

@@ -134,11 +134,7 @@ impl Ledger {
     pub(crate) fn delete_if(&self, id: DocumentId, version: Option<&str>) -> Result<Record, Error> {
         let target = self.target(id, version);
         let (schema, record) = self.editable(&self.policy(), id)?;
-        if is_instead(self.view(), schema.number, id)? {
-            let reason = format!(
-                "{id} is deleted already: it counts only until somebody decides which of the \
-                 records that are alike stays; settle that with `fieldmesh conflicts`"
-            );
+        if let Some(reason) = self.counts_meanwhile(schema.number, id)? {
             return Err(Error::Usage { reason });
         }
         if !record.deleted {

@@ -318,7 +318,7 @@ impl Write<'_> {
     ///
     /// # Errors
     ///
-    /// There is no such record.
+    /// There is no such record, or it is deleted already and counts only until somebody decides.
     pub fn delete(
         &mut self,
         id: DocumentId,
@@ -326,6 +326,14 @@ impl Write<'_> {
         at: Moment,
         user: &str,
     ) -> Result<Held, Error> {
+        // To the app nothing would be wrong, and the record would stay in every list.
+        let ledger = self.ledger;
+        if !self.settling.contains(&id)
+            && let Some(opened) = self.opened(id)?.filter(|opened| opened.record.deleted)
+            && let Some(reason) = ledger.counts_meanwhile(opened.scope.collection, id)?
+        {
+            return Err(Error::NotAllowed { reason });
+        }
         let by = self.ledger.creator(user);
         let settles = self.settling.remove(&id);
         let left = self.left_instead(id)?;
