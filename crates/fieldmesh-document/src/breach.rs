@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use fieldmesh_model::schema::{Collection, Kind};
 use fieldmesh_model::validate::{AnyReference, Fault, violations};
-use fieldmesh_model::{DocumentId, Fields};
+use fieldmesh_model::{DocumentId, Edit, Fields};
 use uuid::Uuid;
 
 use crate::conflict::{ConflictValue, distinct};
@@ -67,6 +67,23 @@ impl Document {
             };
             faults.into_iter().take(BREACHES_MAX).map(breach).collect()
         })?
+    }
+}
+
+impl Document {
+    /// Has the next change say which broken rules it puts right by these edits: those of a field
+    /// with which nothing is wrong after them.
+    pub fn mending(&mut self, collection: &Collection, edits: &[Edit]) {
+        let Ok(view) = self.view(collection) else { return };
+        let found = self.breaches(collection, &view).unwrap_or_default();
+        if found.is_empty() {
+            return;
+        }
+        let mut after = view.fields;
+        edits.iter().for_each(|edit| edit.apply(&mut after));
+        let left = faults(collection, &after);
+        let mended = found.into_iter().filter(|breach| !left.contains_key(&breach.key));
+        self.settling(mended.map(|breach| breach.id));
     }
 }
 

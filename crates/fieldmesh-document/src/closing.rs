@@ -10,9 +10,11 @@ use automerge::legacy::{Key, ObjectId};
 use automerge::{AutomergeError, Change, ROOT, ReadDoc};
 use fieldmesh_model::input::part_of;
 use fieldmesh_model::schema::Collection;
+use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{Moment, Value};
 use uuid::Uuid;
 
+use crate::breach::is_breach_id;
 use crate::conflict::{ConflictKind, ConflictValue, conflict_id, distinct};
 use crate::document::{Document, Meta, by_hash, hashes};
 use crate::guard::guard;
@@ -27,7 +29,7 @@ pub const CLOSINGS_LOOK_MAX: usize = 1_000;
 pub const CLOSINGS_FIELDS_MAX: usize = 256;
 /// The most ends of conflicts of a record that are told, the newest ones.
 pub const CLOSINGS_MAX: usize = 64;
-/// The most deletions and restorings of which is looked at what they ended.
+/// The most deletions, restorings and mended rules of which is looked at what they ended.
 const DELETIONS_MAX: usize = 16;
 
 /// The end of a conflict.
@@ -39,8 +41,10 @@ pub struct Closing {
     pub kind: ConflictKind,
     /// The field; of a deleted and edited record it is `_deletedAt`.
     pub key: String,
-    /// What there was to choose from.
+    /// What there was to choose from; of a broken rule, what stood in the field.
     pub values: Vec<ConflictValue>,
+    /// The rules that were broken.
+    pub faults: Vec<Fault>,
     /// The change that ended it.
     pub hash: [u8; 32],
     /// When it was made, by its author's clock.
@@ -100,8 +104,8 @@ impl Document {
 
     fn read_closings(&self, collection: &Collection) -> Result<Closings, ReadError> {
         let metas = self.metas();
-        // Where nobody has seen two strands at once nobody has ended anything.
-        if metas.iter().all(|meta| meta.deps.len() < 2) {
+        // Where nobody has seen two strands at once nobody has ended a conflict between them.
+        if metas.iter().all(|meta| meta.deps.len() < 2) && !self.has_mended() {
             return Ok(Closings::default());
         }
         let (hashed, ordered) = (by_hash(&metas), in_order(&metas));
@@ -109,8 +113,8 @@ impl Document {
         let changes = self.changes_after(older);
         let mut left_out = ordered.len();
         let mut search = Search::default();
-        // The document has to be made as it was before a deletion, which takes as long as the
-        // record has changes.
+        // The document has to be made as it was before these, which takes as long as the record has
+        // changes.
         if !older.is_empty() {
             search.deletions = DELETIONS_MAX;
         }
@@ -140,6 +144,16 @@ impl Document {
             }
             search.fields += 1;
             search.ended.extend(self.field_closing(collection, meta, key, hints, hashed)?);
+        }
+        for item in hints.settled.iter().filter(|item| is_breach_id(item)) {
+            if search.is_over() {
+                return Ok(false);
+            }
+            if search.deletions < DELETIONS_MAX {
+                search.deletions += 1;
+                search.fields += 1;
+                search.ended.extend(self.breach_closing(collection, meta, item, hashed)?);
+            }
         }
         if hints.is_deletion && search.deletions < DELETIONS_MAX {
             if search.is_over() {
@@ -182,6 +196,7 @@ impl Document {
             kind: ConflictKind::Field,
             key: key.to_owned(),
             values: distinct(candidates),
+            faults: Vec::new(),
             hash: meta.hash,
             at: meta.at,
             left,
@@ -205,11 +220,48 @@ impl Document {
             kind: found.kind,
             key: found.key,
             values: found.values,
+            faults: Vec::new(),
             hash: meta.hash,
             at: meta.at,
             left: self.deletion_at(&meta.hash),
             is_settled: hints.settled.contains(&found.id),
         }))
+    }
+
+    /// The broken rule that a change says it has put right, as the record was before it.
+    fn breach_closing(
+        &self,
+        collection: &Collection,
+        meta: &Meta,
+        item: &Uuid,
+        hashed: &BTreeMap<[u8; 32], &Meta>,
+    ) -> Result<Option<Closing>, ReadError> {
+        if meta.deps.is_empty() {
+            return Ok(None);
+        }
+        let before = Self::of(self.id, self.inner().fork_at(&hashes(&meta.deps))?);
+        let found = before.breaches(collection, &before.view(collection)?)?;
+        let Some(breach) = found.into_iter().find(|breach| breach.id == *item) else {
+            return Ok(None);
+        };
+        let left = self.value_at(collection, &breach.key, &hashes(&[meta.hash]), hashed)?;
+        Ok(Some(Closing {
+            item: breach.id,
+            kind: ConflictKind::RuleBroken,
+            key: breach.key,
+            values: breach.values,
+            faults: breach.faults,
+            hash: meta.hash,
+            at: meta.at,
+            left,
+            is_settled: true,
+        }))
+    }
+
+    /// Whether anybody says that he has put right what broke a rule.
+    fn has_mended(&self) -> bool {
+        let mut settled = self.inner().map_range(ROOT, keys::all_settled());
+        settled.any(|item| keys::settled_item(&item.key).is_some_and(|id| is_breach_id(&id)))
     }
 }
 

@@ -10,6 +10,7 @@ use automerge::{Change, ROOT, ReadDoc, ScalarValue};
 use fieldmesh_model::Moment;
 use uuid::Uuid;
 
+use crate::decision::only_decides;
 use crate::document::{Document, EditError, Meta, by_hash};
 use crate::guard::{Panicked, guard};
 use crate::history::in_order;
@@ -82,15 +83,31 @@ impl Document {
         })
     }
 
+    /// The changes that do more than say something of the record.
+    ///
+    /// # Errors
+    ///
+    /// Automerge panicked on the document.
+    pub fn work(&self) -> Result<BTreeSet<[u8; 32]>, Panicked> {
+        if let Some(first) = &self.first {
+            return Ok(BTreeSet::from([first.hash()]));
+        }
+        guard(|| {
+            let remarks = self.remarks();
+            let hashes = self.metas().into_iter().map(|meta| meta.hash);
+            hashes.filter(|hash| !remarks.contains(hash)).collect()
+        })
+    }
+
     fn has_comments(&self) -> bool {
         self.inner().map_range(ROOT, keys::comments()).next().is_some()
     }
 
-    /// The changes that write one comment, or over one, or that approve or refuse the record, and
-    /// do nothing else. Call it inside [`guard`] only.
+    /// The changes that write one comment, or over one, that approve or refuse the record, or that
+    /// keep it as it is where others are alike, and do nothing else. Call it inside [`guard`] only.
     pub(crate) fn remarks(&self) -> BTreeSet<[u8; 32]> {
         let mut remarks: BTreeSet<_> = self.said().into_keys().collect();
-        if self.has_comments() {
+        if self.has_comments() || self.names_others() {
             let changes = self.inner().get_changes(&[]).into_iter();
             remarks.extend(changes.filter(is_remark).map(|change| change.hash().0));
         }
@@ -139,11 +156,11 @@ fn comments_of(change: &Change) -> Vec<Comment> {
 
 fn is_remark(change: &Change) -> bool {
     let says = |operation: &Op| key_of(operation).is_some_and(keys::is_comment);
-    change.len() == 1 && change.decode().operations.iter().all(says)
+    (change.len() == 1 && change.decode().operations.iter().all(says)) || only_decides(change)
 }
 
 /// The key of the record that an operation writes.
-fn key_of(operation: &Op) -> Option<&str> {
+pub(crate) fn key_of(operation: &Op) -> Option<&str> {
     match (&operation.obj, &operation.key) {
         (ObjectId::Root, Key::Map(key)) => Some(key),
         _ => None,

@@ -26,6 +26,9 @@ pub enum ConflictKind {
     MergedAutomatically,
     /// A record was deleted and, by somebody who did not know, edited.
     DeletedAndEdited,
+    /// A field broke rules of its collection. It is told of what has ended alone; what is broken
+    /// stands in [`crate::Breach`].
+    RuleBroken,
 }
 
 /// One conflict.
@@ -87,7 +90,9 @@ impl FieldConflict {
     pub fn is_open(&self) -> bool {
         match self.kind {
             ConflictKind::Field | ConflictKind::DeletedAndEdited => true,
-            ConflictKind::SettledAutomatically | ConflictKind::MergedAutomatically => false,
+            ConflictKind::SettledAutomatically
+            | ConflictKind::MergedAutomatically
+            | ConflictKind::RuleBroken => false,
         }
     }
 
@@ -164,6 +169,7 @@ impl Document {
         let open = self.conflicts(collection).unwrap_or_default().into_iter();
         let is_settled = |one: &FieldConflict| edits.iter().any(|edit| edit.key() == one.key);
         self.settling(open.filter(is_settled).map(|one| one.id));
+        self.mending(collection, edits);
         self.edit_for(collection, actor, at, edits, user)
     }
 

@@ -21,8 +21,9 @@ pub struct Document {
     /// The only change of a document that was not loaded yet: most are read and never edited.
     pub(crate) first: Option<Box<First>>,
     inner: OnceLock<Automerge>,
-    /// The items of the inbox that the next change says it settles.
-    settling: Vec<Uuid>,
+    /// The items of the inbox that the next change says it settles, each with the records that it
+    /// is about where these are several.
+    settling: Vec<(Uuid, Vec<DocumentId>)>,
 }
 
 /// Changes that cannot be loaded together.
@@ -259,7 +260,18 @@ impl Document {
     /// Has the next change that is made here say that it settles these items of the inbox: what
     /// ends a conflict without that may be by somebody who never saw that there was one.
     pub fn settling(&mut self, items: impl IntoIterator<Item = Uuid>) {
-        self.settling.extend(items);
+        self.settling.extend(items.into_iter().map(|item| (item, Vec::new())));
+    }
+
+    /// Has the next change that is made here say that it settles an item about several records: it
+    /// is said in each of them, also where nothing else of it changes.
+    pub fn settling_alike(&mut self, item: Uuid, records: &[DocumentId]) {
+        self.settling.push((item, records.to_vec()));
+    }
+
+    /// Whether the next change decides about several records.
+    pub(crate) fn decides(&self) -> bool {
+        self.settling.iter().any(|(_, records)| !records.is_empty())
     }
 
     pub(crate) fn change(
@@ -274,7 +286,7 @@ impl Document {
             inner.set_actor(ActorId::from(actor));
             let mut transaction = inner.transaction();
             let settled = match write(&mut transaction) {
-                Ok(()) if edit::pending(&transaction) > 0 => {
+                Ok(()) if edit::pending(&transaction) > 0 || self.decides() => {
                     edit::settle(&mut transaction, &self.settling)
                 }
                 written => written,

@@ -164,12 +164,19 @@ pub(crate) fn sign_for(
     force(transaction, keys::EDITED_FOR, ScalarValue::Str(user.into()))
 }
 
-/// Says that the change settles these items of the inbox.
+/// Says that the change settles these items of the inbox, each with the records that it is about
+/// where these are several.
 pub(crate) fn settle(
     transaction: &mut Transaction<'_>,
-    items: &[Uuid],
+    items: &[(Uuid, Vec<DocumentId>)],
 ) -> Result<(), AutomergeError> {
-    items.iter().try_for_each(|item| force(transaction, &keys::settled(item), true.into()))
+    items.iter().try_for_each(|(item, records)| {
+        let said = match records.is_empty() {
+            true => true.into(),
+            false => ScalarValue::Bytes(records.iter().flat_map(|id| *id.as_bytes()).collect()),
+        };
+        force(transaction, &keys::settled(item), said)
+    })
 }
 
 /// Says something under a key of its own.

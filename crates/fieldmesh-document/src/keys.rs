@@ -57,6 +57,21 @@ pub(crate) fn settled_item(key: &str) -> Option<Uuid> {
     key.strip_prefix(SETTLED_PREFIX)?.parse().ok()
 }
 
+/// All keys under which changes say what they settle.
+pub(crate) fn all_settled() -> std::ops::Range<String> {
+    all_after(SETTLED_PREFIX)
+}
+
+/// All keys that say beside which others the record is meant.
+pub(crate) fn all_apart() -> std::ops::Range<String> {
+    all_after(APART_PREFIX)
+}
+
+fn all_after(prefix: &str) -> std::ops::Range<String> {
+    // The character after the point ends them.
+    prefix.to_owned()..prefix.replace('.', "/")
+}
+
 /// What the keys of comments begin with.
 const COMMENT_PREFIX: &str = "_comment.";
 
@@ -77,8 +92,7 @@ pub(crate) fn is_comment(key: &str) -> bool {
 
 /// All keys of comments.
 pub(crate) fn comments() -> std::ops::Range<String> {
-    // The character after the point ends them.
-    COMMENT_PREFIX.to_owned()..COMMENT_PREFIX.replace('.', "/")
+    all_after(COMMENT_PREFIX)
 }
 
 /// Whether `key` belongs to the system and not to a collection.

@@ -101,7 +101,15 @@ impl Document {
         let is_done = said.is_deleted
             && said.superseded_by == BTreeSet::from([kept])
             && !said.apart_from.contains(&kept);
-        if is_done { Ok(None) } else { self.delete(actor, at, user, Some(kept)) }
+        match is_done {
+            false => self.delete(actor, at, user, Some(kept)),
+            // Who decides the same once more deletes nothing anew.
+            true if self.decides() => self.change(actor, at, |transaction| {
+                let kept = ScalarValue::Bytes(kept.as_bytes().to_vec());
+                edit::force(transaction, keys::SUPERSEDED_BY, kept)
+            }),
+            true => Ok(None),
+        }
     }
 
     /// Takes the tombstone away, and what says that the record is meant beside `others`; `None` if

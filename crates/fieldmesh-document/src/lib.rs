@@ -13,6 +13,7 @@ mod closing;
 pub mod comment;
 pub mod conflict;
 pub mod create;
+mod decision;
 pub mod document;
 mod edit;
 mod first;
@@ -36,6 +37,7 @@ pub use closing::{CLOSINGS_FIELDS_MAX, CLOSINGS_LOOK_MAX, CLOSINGS_MAX, Closing,
 pub use comment::{COMMENT_MAX, COMMENTS_MAX, Comment};
 pub use conflict::{ConflictKind, ConflictValue, FieldConflict, Resolution};
 pub use create::{CreateError, CreateRecord, Identity, RootChange, identify, root_change};
+pub use decision::{Decision, Outcome, alike_id};
 pub use document::{Document, EditError, LoadError};
 pub use gate::{Accepted, Refusal, judge};
 pub use guard::Panicked;

@@ -20,6 +20,7 @@ mod comments;
 mod conflicts;
 mod convergence;
 mod corpus;
+mod decisions;
 mod gate;
 mod hostile;
 mod parallel;

@@ -8,7 +8,7 @@ pub(crate) mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_document::Kinship;
+use fieldmesh_document::{Kinship, alike_id};
 use fieldmesh_model::DocumentId;
 
 /// Records of one group that are compared with each other; the item tells of more.
@@ -38,8 +38,8 @@ pub(crate) struct Verdict {
     pub(crate) open: BTreeSet<DocumentId>,
     /// The records that do not count meanwhile, each with the one that is shown in its place.
     pub(crate) behind: BTreeMap<DocumentId, DocumentId>,
-    /// The record that counts meanwhile although it is deleted, since none is left.
-    pub(crate) instead: Option<DocumentId>,
+    /// The deleted records of which one counts meanwhile, since none is left.
+    pub(crate) instead: BTreeSet<DocumentId>,
 }
 
 /// Judges the records of a group, of which no two have one id.
@@ -68,7 +68,7 @@ pub(crate) fn judge(members: &[Member]) -> Verdict {
     // What was done was done once, whichever of the records it is that stays.
     let is_alone =
         |member: &&Member| lost.contains(&member.id) && live.iter().all(|it| it.is_apart(member));
-    verdict.instead = members.iter().filter(is_alone).map(|member| member.id).min();
+    verdict.instead = members.iter().filter(is_alone).map(|member| member.id).collect();
     verdict.open.extend(lost);
     for member in members.iter().filter(|member| !member.is_live()) {
         let is_contrary = |other: &&Member| {
@@ -124,15 +124,7 @@ pub(crate) fn gone_for(members: &[Member], kept: DocumentId) -> Vec<DocumentId> 
 
 /// The id of an item: the same on every replica, whatever came first.
 pub(crate) fn item_id(collection: u16, unique: usize, members: &BTreeSet<DocumentId>) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/duplicate-id/1");
-    hasher.update(&collection.to_be_bytes());
-    hasher.update(&(unique as u64).to_be_bytes());
-    for id in members {
-        hasher.update(id.as_bytes());
-    }
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+    alike_id(collection, unique, members).to_string()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod comments;
 mod conflicts;
 mod copies;
 mod create;
+mod decided;
 mod diagnosis;
 mod dispute;
 mod draft;

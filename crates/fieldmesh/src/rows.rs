@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::Error;
 
-pub(crate) use self::marks::{ended_of, inbox_id, inbox_items, inbox_key};
+pub(crate) use self::marks::{
+    decisions_of, ended_key, ended_of, ended_prefix, inbox_id, inbox_items, inbox_key,
+};
 pub(crate) use self::record::{ConflictMark, RecordRow};
 
 /// One document: where its changes lie, and its record as it reads at the moment.

@@ -100,7 +100,7 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
         text.push('\n');
     }
     for end in &conflict.ended {
-        text.push_str(&ended(end, style));
+        text.push_str(&ended(conflict, end, style));
         text.push('\n');
     }
     if let Some(advice) = advice(conflict) {
@@ -148,6 +148,9 @@ fn side_by_side(conflict: &ConflictReport, duplicate: &DuplicateReport, style: &
     if rest + u64::from(duplicate.more) > 0 {
         let more = counted(rest + u64::from(duplicate.more), "record", "records");
         text.push_str(&style.paint(Tone::Doubtful, &format!("and {more} more\n")));
+    }
+    if !conflict.open {
+        return text;
     }
     let advice = format!(
         "Keep one: fieldmesh conflicts resolve {} --take A|B|…, or both with --take both",
@@ -202,12 +205,33 @@ fn said(comment: &CommentReport, style: &Style) -> String {
 }
 
 /// How a conflict ended.
-fn ended(end: &EndReport, style: &Style) -> String {
+fn ended(conflict: &ConflictReport, end: &EndReport, style: &Style) -> String {
     let by = end.user.as_deref().map_or_else(|| "somebody unknown".to_owned(), one_line);
     let (at, left) = (style.time(end.at), style.value(&end.left));
+    if let Some(duplicate) = &conflict.duplicate {
+        return format!("Settled by {by}, {at}: {}", stayed(conflict, duplicate, end));
+    }
     match end.settled {
         true => format!("Settled by {by}, {at}: {left}"),
         false => format!("Overwritten by {by} without being settled, {at}: {left}"),
+    }
+}
+
+/// Which of several records that are alike stayed.
+fn stayed(conflict: &ConflictReport, duplicate: &DuplicateReport, end: &EndReport) -> String {
+    let ids: Vec<&str> =
+        end.left.as_array().into_iter().flatten().filter_map(|id| id.as_str()).collect();
+    let sides = || conflict.values.iter().zip(&duplicate.records);
+    let stays = |id: String| ids.iter().any(|left| *left == id);
+    let kept = sides().filter(|(_, record)| stays(record.id.to_string()));
+    let kept: Vec<&str> = kept.map(|(value, _)| value.label.as_str()).collect();
+    let merged: Vec<&str> = end.merged.iter().map(|key| short_field(key)).collect();
+    match (kept.len() == duplicate.records.len(), merged.is_empty()) {
+        (true, _) => "all of them stay".into(),
+        (false, true) => format!("{} stays", kept.join(", ")),
+        (false, false) => {
+            format!("{} stays, with another {}", kept.join(", "), one_line(&merged.join(", ")))
+        }
     }
 }
 
@@ -219,7 +243,7 @@ fn advice(conflict: &ConflictReport) -> Option<String> {
     };
     let how = match conflict.kind.as_str() {
         "field" if conflict.open => format!("--take A|B|…, or --set {field}=VALUE"),
-        "rule" => format!("--set {field}=VALUE"),
+        "rule" if conflict.open => format!("--set {field}=VALUE"),
         "deleted-and-edited" if conflict.open => "--adopt to bring it back, or --discard".into(),
         "quarantine" if conflict.open => "--discard to list it here no more".into(),
         "quarantine" if conflict.discarded.is_some() => "--reopen to list it again".into(),
@@ -263,5 +287,38 @@ fn author(value: &ConflictValue) -> String {
         (Some(user), None) => one_line(user),
         (None, Some(device)) => format!("device …{}", device.short()),
         (None, None) => "unknown".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::render::samples;
+    use crate::render::tests::style;
+
+    #[test]
+    fn of_records_that_are_alike_it_is_said_which_of_them_stayed() {
+        let records = vec![samples::record(), samples::other_record()];
+        let ids: Vec<String> = records.iter().map(|record| record.id.to_string()).collect();
+        let duplicate = DuplicateReport { records, differ: Vec::new(), more: 0 };
+        let alike = ConflictReport { duplicate: Some(duplicate), ..samples::conflict() };
+        let end = |left: &[String], merged: &[&str]| EndReport {
+            settled: true,
+            change: String::new(),
+            user: Some("Ana".into()),
+            device: None,
+            at: alike.values[0].at,
+            left: json!(left),
+            merged: merged.iter().map(|key| (*key).to_owned()).collect(),
+        };
+        let told = |end: EndReport| {
+            let said = ended(&alike, &end, &style());
+            said.rsplit(": ").next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(told(end(&ids, &[])), "all of them stay");
+        assert_eq!(told(end(&ids[1..], &[])), "B stays");
+        assert_eq!(told(end(&ids[..1], &["data.oilVolume"])), "A stays, with another oilVolume");
     }
 }

@@ -1,6 +1,7 @@
 //! The history of a record.
 
 use fieldmesh::api::Revision;
+use fieldmesh_model::DocumentId;
 
 use super::approval::ruled;
 use super::record::short_id;
@@ -27,6 +28,9 @@ pub(crate) fn history(revisions: &[Revision], style: &Style) -> String {
         if let Some(ruling) = &revision.ruling {
             text.push_str(&format!("  {}\n", ruled(ruling)));
         }
+        for line in decided(revision) {
+            text.push_str(&format!("  {line}\n"));
+        }
         for id in &revision.settled {
             text.push_str(&format!("  settled conflict {}\n", short_id(id)));
         }
@@ -36,6 +40,20 @@ pub(crate) fn history(revisions: &[Revision], style: &Style) -> String {
         }
     }
     text
+}
+
+/// What a change has decided about the record and others that are alike.
+fn decided(revision: &Revision) -> Vec<String> {
+    let short = |ids: &[DocumentId]| {
+        let ids: Vec<String> = ids.iter().map(|id| format!("…{}", id.short())).collect();
+        ids.join(", ")
+    };
+    let mut lines = Vec::new();
+    lines.extend(revision.superseded_by.map(|kept| format!("given up for {}", short(&[kept]))));
+    let several = [("kept instead of", &revision.replaces), ("meant beside", &revision.apart_from)];
+    let several = several.into_iter().filter(|(_, ids)| !ids.is_empty());
+    lines.extend(several.map(|(word, ids)| format!("{word} {}", short(ids))));
+    lines
 }
 
 /// Who made a change, and where.

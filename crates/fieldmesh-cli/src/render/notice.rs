@@ -32,6 +32,9 @@ fn sentence(notice: &Notice, style: &Style) -> String {
                 false => format!("{by} left it deleted, with what you had changed"),
             }
         }
+        NoticeKind::Overwritten if notice.field.is_empty() => {
+            format!("{} kept another record of the same instead of yours", by(notice))
+        }
         NoticeKind::Overwritten => {
             let field = one_line(short_field(&notice.field));
             let (wrote, left) = (style.value(&notice.wrote), style.value(&notice.left));

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use fieldmesh::api::{Record, Remaking, Safety};
+use fieldmesh_model::DocumentId;
 use serde_json::{Map, Value as Json};
 
 use super::table::{Side, Table, length, shortened};
@@ -61,6 +62,12 @@ pub(crate) fn record(record: &Record, style: &Style) -> String {
         let ids: Vec<String> =
             record.duplicates.iter().map(|id| format!("…{}", id.short())).collect();
         about.push(("alike", style.paint(Tone::Doubtful, &ids.join(", "))));
+    }
+    let short = |id: &DocumentId| format!("…{}", id.short());
+    about.extend(record.superseded_by.as_ref().map(|id| ("given up for", short(id))));
+    if !record.replaces.is_empty() {
+        let ids: Vec<String> = record.replaces.iter().map(short).collect();
+        about.push(("instead of", ids.join(", ")));
     }
     format!("{heading}\n{}{}", pairs(&fields, 2, style), pairs(&about, 0, style))
 }

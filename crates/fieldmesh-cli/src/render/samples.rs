@@ -55,6 +55,8 @@ pub(crate) fn record() -> Record {
         conflicts: vec!["77777777-7777-7777-7777-77777c21a9f0".into()],
         duplicates: Vec::new(),
         approval: None,
+        superseded_by: None,
+        replaces: Vec::new(),
         remaking: None,
     }
 }
@@ -91,6 +93,9 @@ pub(crate) fn revisions() -> Vec<Revision> {
         fields,
         settled: Vec::new(),
         overwritten: Vec::new(),
+        superseded_by: None,
+        replaces: Vec::new(),
+        apart_from: Vec::new(),
         ruling: None,
     };
     vec![

@@ -175,6 +175,8 @@ fn of_records() -> Json {
         ("version?", text()),
         ("conflicts", list(text())),
         ("duplicates?", list(text())),
+        ("supersededBy?", text()),
+        ("replaces?", list(text())),
         ("approval?", of("Approval")),
     ]);
     let ruling = object(&[
@@ -200,6 +202,9 @@ fn of_records() -> Json {
         ("fields", list(change)),
         ("settled?", list(text())),
         ("overwritten?", list(text())),
+        ("supersededBy?", text()),
+        ("replaces?", list(text())),
+        ("apartFrom?", list(text())),
         ("ruling?", ruled),
     ]);
     json!({
@@ -268,6 +273,7 @@ fn of_conflicts() -> Json {
         ("device", maybe(text())),
         ("at", time()),
         ("left", any()),
+        ("merged?", list(text())),
     ]);
     let comment = object(&[
         ("text", text()),

@@ -52,8 +52,11 @@ pub struct EndReport {
     pub device: Option<DeviceId>,
     /// When, by that device's clock.
     pub at: Moment,
-    /// What it left in the field.
+    /// What it left in the field; of records that are alike, the ids of those that stayed.
     pub left: Json,
+    /// The fields of the record that was kept that were given a value with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<String>,
 }
 
 /// What is to become of what is quarantined, or of a deleted record that somebody edited meanwhile.

@@ -9,7 +9,8 @@ use serde_json::Value as Json;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum NoticeKind {
-    /// Another value of the field was taken where his competed with it.
+    /// Another value of the field was taken where his competed with it or broke a rule; without a
+    /// field, another record was kept instead of his.
     Overwritten,
     /// His change could not be applied.
     Refused,
@@ -32,7 +33,7 @@ pub struct Notice {
     pub collection: String,
     /// What people call the record.
     pub name: String,
-    /// The field; empty where more than one is meant.
+    /// The field; empty where more than one, or the record, is meant.
     pub field: String,
     /// The item of the inbox that tells all of it; empty where the record does.
     pub item: String,

@@ -46,6 +46,13 @@ pub struct Record {
     /// counts have one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub duplicates: Vec<DocumentId>,
+    /// The record that was kept instead where this one was deleted for it; only of a record that is
+    /// shown by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<DocumentId>,
+    /// Records that were deleted for this one; only of a record that is shown by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<DocumentId>,
     /// Whether it counts, where its collection asks for approval; exports have only what does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalReport>,

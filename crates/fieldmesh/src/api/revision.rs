@@ -33,6 +33,15 @@ pub struct Revision {
     /// The conflicts that it wrote over without settling them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overwritten: Vec<String>,
+    /// The record that was kept instead, where this change gave this one up for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<DocumentId>,
+    /// The records that were given up for this one with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<DocumentId>,
+    /// The records beside which it says that this one is meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart_from: Vec<DocumentId>,
     /// What it says of the record, if it approves or refuses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ruling: Option<Ruled>,

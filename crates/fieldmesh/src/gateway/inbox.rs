@@ -69,7 +69,7 @@ impl Access {
     /// The store cannot be read.
     pub fn inbox_item(&self, id: &str) -> Result<Option<Competing>, Error> {
         let row: Option<ConflictRow> =
-            rows::find(self.ledger.view(), Tree::Inbox, &rows::inbox_key(id, true))?;
+            rows::find(self.ledger.view(), Tree::Inbox, &rows::inbox_key(id))?;
         match row {
             Some(row) => self.competing(id, row.document),
             None => Ok(None),

@@ -1,13 +1,13 @@
 //! Records that stand behind another one while nobody has decided about them: lists, counts and
 //! exports have the other one alone, and it says so.
 
-use fieldmesh_document::Kinship;
-use fieldmesh_model::DocumentId;
+use fieldmesh_document::{Document, EditError, Kinship};
 use fieldmesh_model::schema::Collection;
+use fieldmesh_model::{DocumentId, Moment, UserId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::alike::row::{
-    ALIKE_PREFIX, AlikeGroup, AlikeRow, alike_key, behind_id, behind_prefix, is_behind,
+    ALIKE_PREFIX, AlikeGroup, AlikeRow, alike_key, behind_id, behind_prefix, is_behind, is_instead,
 };
 use crate::alike::{Member, left_instead};
 use crate::error::Error;
@@ -16,6 +16,30 @@ use crate::readers::Kept;
 use crate::rows::{self, ConflictMark, RecordRow};
 
 use super::Ledger;
+
+/// The record that is left where another one that is like it is deleted, and the item that ends
+/// with that.
+pub(super) struct Left {
+    kept: DocumentId,
+    item: String,
+    members: Vec<DocumentId>,
+}
+
+impl Left {
+    /// Deletes the other one.
+    pub(super) fn delete(
+        &self,
+        document: &mut Document,
+        actor: [u8; 16],
+        at: Moment,
+        user: UserId,
+    ) -> Result<Option<Vec<u8>>, EditError> {
+        if let Ok(item) = self.item.parse() {
+            document.settling_alike(item, &self.members);
+        }
+        document.delete(actor, at, user, Some(self.kept))
+    }
+}
 
 impl Ledger {
     /// Whether any record of a collection stands behind another one, or did in the snapshot.
@@ -114,17 +138,32 @@ impl Ledger {
         schema: &Collection,
         record: &RecordRow,
         mut kinship_of: impl FnMut(DocumentId) -> Result<Option<Kinship>, Error>,
-    ) -> Result<Option<DocumentId>, Error> {
-        for group in self.groups_of(id, schema, record)? {
-            let mut members = Vec::with_capacity(group.members.len());
-            for id in group.members {
-                members.extend(kinship_of(id)?.map(|kinship| Member { id, kinship }));
+    ) -> Result<Option<Left>, Error> {
+        for AlikeGroup { item, members: ids, .. } in self.groups_of(id, schema, record)? {
+            let mut members = Vec::with_capacity(ids.len());
+            for id in &ids {
+                members.extend(kinship_of(*id)?.map(|kinship| Member { id: *id, kinship }));
             }
-            if let Some(left) = left_instead(&members, id) {
-                return Ok(Some(left));
+            if let Some(kept) = left_instead(&members, id) {
+                return Ok(Some(Left { kept, item, members: ids }));
             }
         }
         Ok(None)
+    }
+
+    /// Why there is nothing to delete of a record that counts only until somebody decides.
+    pub(super) fn counts_meanwhile(
+        &self,
+        collection: u16,
+        id: DocumentId,
+    ) -> Result<Option<String>, Error> {
+        let reason = || {
+            format!(
+                "{id} is deleted already: it counts only until somebody decides which of the \
+                 records that are alike stays; settle that with `fieldmesh conflicts`"
+            )
+        };
+        Ok(is_instead(self.view(), collection, id)?.then(reason))
     }
 
     /// What a record says of others; none where it is not there.

@@ -4,9 +4,10 @@
 //! out of a merge, is never refused for its content and stands here until the record keeps the
 //! rule. Whoever may edit the record may put it right, here or by any other edit.
 
-use fieldmesh_model::Edit;
+use fieldmesh_document::{Document, EditError};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::validate::{Fault, validate_edit};
+use fieldmesh_model::{Edit, Moment};
 
 use crate::api::{ConflictReport, Edits, Record, Resolution};
 use crate::error::Error;
@@ -21,6 +22,34 @@ use super::record::Target;
 /// Whether an item of the inbox is about broken rules, by its id.
 pub(crate) fn is_breach(id: &str) -> bool {
     id.parse().is_ok_and(|id| fieldmesh_document::is_breach_id(&id))
+}
+
+/// Whether a record breaks a rule.
+pub(super) fn breaks_rules(record: &RecordRow) -> bool {
+    record.conflicts.iter().any(|mark| mark.open && is_breach(&mark.id))
+}
+
+/// Edits of a record by somebody on this device.
+pub(super) struct Editing<'a> {
+    pub(super) schema: &'a Collection,
+    /// Whether the record breaks a rule.
+    pub(super) breaks: bool,
+    pub(super) edits: &'a [Edit],
+}
+
+impl Editing<'_> {
+    /// Writes them; where they put right what breaks a rule, the change says so.
+    pub(super) fn write(
+        &self,
+        document: &mut Document,
+        actor: [u8; 16],
+        at: Moment,
+    ) -> Result<Option<Vec<u8>>, EditError> {
+        if self.breaks {
+            document.mending(self.schema, self.edits);
+        }
+        document.edit(self.schema, actor, at, self.edits)
+    }
 }
 
 impl Telling<'_> {
@@ -66,7 +95,8 @@ impl Ledger {
         if !left.is_empty() {
             return Err(Error::Invalid { faults: left });
         }
-        self.change(target, schema, |document, actor, at| document.edit(schema, actor, at, &writes))
+        let editing = Editing { schema, breaks: true, edits: &writes };
+        self.change(target, schema, |document, actor, at| editing.write(document, actor, at))
     }
 }
 
@@ -81,3 +111,6 @@ fn faults_after(
     writes.iter().for_each(|edit| edit.apply(&mut fields));
     fieldmesh_document::faults(schema, &fields).remove(field).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::rows::RecordRow;
 
 use super::Ledger;
+use super::breaches::{Editing, breaks_rules};
 use super::names::{ViewReferences, record_name};
 use super::query::Read;
 use super::record::Target;
@@ -23,6 +24,8 @@ const RECORDS_MAX: usize = 10_000;
 struct Wanted {
     change: BulkChange,
     edits: Vec<Edit>,
+    /// Whether the record breaks a rule.
+    breaks: bool,
 }
 
 /// The records that were looked at, by id, if only those may change.
@@ -104,7 +107,7 @@ impl Ledger {
                 (Ok(edits), None) => {
                     let (name, fields) = (record_name(schema, &record), changes(&record, &edits));
                     let change = BulkChange { id, name, version, fields };
-                    wanted.push(Wanted { change, edits });
+                    wanted.push(Wanted { change, edits, breaks: breaks_rules(&record) });
                 }
             }
         }
@@ -126,11 +129,11 @@ impl Ledger {
         report: &mut BulkReport,
     ) -> Result<(), Error> {
         let mut wanted = wanted.into_iter();
-        for Wanted { change, edits } in wanted.by_ref() {
+        for Wanted { change, edits, breaks } in wanted.by_ref() {
             let target = Target { id: change.id, view, version: Some(&change.version) };
-            let written = self.change(target, schema, |document, actor, at| {
-                document.edit(schema, actor, at, &edits)
-            });
+            let editing = Editing { schema, breaks, edits: &edits };
+            let written = self
+                .change(target, schema, |document, actor, at| editing.write(document, actor, at));
             match written {
                 Ok(_) => report.changed.push(change),
                 Err(Error::Stale { id, .. }) => {

@@ -1,9 +1,10 @@
-//! Fields about which somebody has to decide who may.
+//! Fields and records about which somebody has to decide who may.
 
-use fieldmesh_document::FieldConflict;
+use fieldmesh_document::{ConflictKind, FieldConflict};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DocumentId, Edit};
 
+use crate::alike::row::AlikeGroup;
 use crate::error::Error;
 use crate::rows::RecordRow;
 
@@ -21,6 +22,12 @@ impl Ledger {
         record: &RecordRow,
         edits: &[Edit],
     ) -> Result<(), Error> {
+        let is_shared = |edit: &Edit| {
+            schema.unique.iter().any(|unique| unique.fields.iter().any(|key| key == edit.key()))
+        };
+        if edits.iter().any(is_shared) {
+            self.check_alike("changing what they share", id, schema, record)?;
+        }
         let may = |what: &str| self.check(&schema.resolve_by, record.created_by, what, schema);
         if !record.conflicts.iter().any(|conflict| conflict.open) || may("settle").is_ok() {
             return Ok(());
@@ -37,6 +44,50 @@ impl Ledger {
             None => Ok(()),
         }
     }
+
+    /// Fails if deleting a record, or bringing it back, would decide about edits by somebody who did
+    /// not know that it was deleted, and this device's user may not.
+    pub(super) fn check_deletion(
+        &self,
+        what: &str,
+        id: DocumentId,
+        schema: &Collection,
+        record: &RecordRow,
+    ) -> Result<(), Error> {
+        let may = |what: &str| self.check(&schema.resolve_by, record.created_by, what, schema);
+        if !record.conflicts.iter().any(|conflict| conflict.open) || may("settle").is_ok() {
+            return Ok(());
+        }
+        let Some(document) = self.document(id)? else { return Ok(()) };
+        let found = document.conflicts(schema).map_err(|error| Error::store(&error))?;
+        match found.iter().find(|one| one.kind == ConflictKind::DeletedAndEdited) {
+            Some(FieldConflict { id, .. }) => may(&decide(what, id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails if what is done to a record would decide about it and others that are alike, and this
+    /// device's user may not.
+    pub(super) fn check_alike(
+        &self,
+        what: &str,
+        id: DocumentId,
+        schema: &Collection,
+        record: &RecordRow,
+    ) -> Result<(), Error> {
+        for AlikeGroup { item, members, .. } in self.groups_of(id, schema, record)? {
+            for member in members {
+                let Some(other) = self.row(member)?.and_then(|row| row.record) else { continue };
+                self.check(&schema.resolve_by, other.created_by, &decide(what, &item), schema)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What somebody does who may not decide.
+fn decide(what: &str, item: &impl std::fmt::Display) -> String {
+    format!("decide conflict {item}, as {what} would, of")
 }
 
 #[cfg(test)]

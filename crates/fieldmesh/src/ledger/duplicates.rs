@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use fieldmesh_document::Document;
 use fieldmesh_document::conflict::label;
 use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::validate::validate_edit;
 use fieldmesh_model::{DocumentId, Edit, Fields, Value};
 use serde_json::{Map, Value as Json};
+use uuid::Uuid;
 
 use crate::alike::row::AlikeGroup;
 use crate::alike::{Member, gone_for};
@@ -27,6 +29,14 @@ use super::query::Names;
 use super::record::{Target, person};
 
 pub(super) const KIND_DUPLICATE: &str = "duplicate";
+
+/// One of several records that are compared.
+pub(super) struct ReadRecord {
+    pub(super) id: DocumentId,
+    pub(super) schema: Arc<Collection>,
+    pub(super) record: RecordRow,
+    version: String,
+}
 
 impl Ledger {
     /// The open items about records that are alike, of which this is one.
@@ -47,23 +57,45 @@ impl Ledger {
         names: &mut Names,
     ) -> Result<Option<ConflictReport>, Error> {
         let policy = self.policy();
-        let mut read = Vec::new();
-        for id in &group.members {
-            let Some(row) = self.row_by(&policy, *id)? else { continue };
-            let Some(record) = row.record else { continue };
-            let read_as = version(&row.changes);
-            read.push((*id, self.schema(row.scope.collection), record, read_as));
-        }
+        let read = self.read_alike(&policy, group.members.into_iter())?;
         // What was purged a moment ago may not be taken out so far.
-        let Some((first, schema, record, _)) = read.first().filter(|_| read.len() > 1) else {
-            return Ok(None);
-        };
+        let is_several = read.len() > 1;
+        let report = is_several.then_some((read, group.more));
+        Ok(report.and_then(|read| self.alike_report(&policy, group.item, read, names)))
+    }
+
+    /// Those of some records that are here.
+    pub(super) fn read_alike(
+        &self,
+        policy: &Arc<Policy>,
+        ids: impl Iterator<Item = DocumentId>,
+    ) -> Result<Vec<ReadRecord>, Error> {
+        let mut read = Vec::new();
+        for id in ids {
+            let Some(row) = self.row_by(policy, id)? else { continue };
+            let Some(record) = row.record else { continue };
+            let version = version(&row.changes);
+            let schema = self.schema(row.scope.collection);
+            read.push(ReadRecord { id, schema, record, version });
+        }
+        Ok(read)
+    }
+
+    /// An item about records that are alike, beside each other, and how many more there are; none
+    /// where there are no records.
+    pub(super) fn alike_report(
+        &self,
+        policy: &Policy,
+        item_id: String,
+        (read, more): (Vec<ReadRecord>, u32),
+        names: &mut Names,
+    ) -> Option<ConflictReport> {
+        let ReadRecord { id: first, schema, record, .. } = read.first()?;
         let name = names.of_unshown(self, schema, record).unwrap_or_else(|| first.short());
-        let (record, collection) = (*first, schema.name.clone());
-        let differ = differing(&read.iter().map(|(_, _, record, _)| &record.fields));
-        let mut report = item(group.item, KIND_DUPLICATE, record, collection, name);
+        let differ = differing(&read.iter().map(|read| &read.record.fields));
+        let mut report = item(item_id, KIND_DUPLICATE, *first, schema.name.clone(), name);
         let mut records = Vec::with_capacity(read.len());
-        for (number, (id, schema, record, read_as)) in read.into_iter().enumerate() {
+        for (number, ReadRecord { id, schema, record, version }) in read.into_iter().enumerate() {
             let device = record.device;
             let held = differ.iter().map(|key| {
                 let value = record.fields.get(key).map_or(Json::Null, Value::to_json);
@@ -79,16 +111,31 @@ impl Ledger {
                 saw: None,
             });
             let record = self.to_record(id, &schema, record, names);
-            records.push(Record { version: Some(read_as), ..record });
+            records.push(Record { version: Some(version), ..record });
         }
         let differ = differ.into_iter().collect();
-        report.duplicate = Some(DuplicateReport { records, differ, more: group.more });
-        Ok(Some(report))
+        report.duplicate = Some(DuplicateReport { records, differ, more });
+        Some(report)
     }
 }
 
 /// The records of an item, and what they are settled by.
-type Alike<'a> = (Arc<Policy>, Arc<Collection>, &'a [Record]);
+struct Alike<'a> {
+    policy: Arc<Policy>,
+    schema: Arc<Collection>,
+    view: u64,
+    records: &'a [Record],
+    /// The item, and all records that it is about.
+    item: Uuid,
+    members: Vec<DocumentId>,
+}
+
+impl Alike<'_> {
+    /// Has the next change of a record say what it settles.
+    fn name(&self, document: &mut Document) {
+        document.settling_alike(self.item, &self.members);
+    }
+}
 
 impl Ledger {
     /// Settles an item about records that are alike, read from the view of this number; gives the
@@ -103,28 +150,17 @@ impl Ledger {
         report: &ConflictReport,
         resolution: &Resolution,
     ) -> Result<Record, Error> {
-        let not_found = || Error::NotFound { kind: "conflict", name: report.id.clone() };
-        let (policy, schema, records) = self.alike_in(view, report)?;
-        let ids: Vec<DocumentId> = records.iter().map(|record| record.id).collect();
+        let alike = self.alike_in(view, report)?;
+        let ids: Vec<DocumentId> = alike.records.iter().map(|record| record.id).collect();
         let (kept, edits) = match resolution {
-            Resolution::Take(Choice::Both) => {
-                let apart = records.iter().map(|record| {
-                    let others = ids.iter().copied().filter(|other| *other != record.id);
-                    let others: Vec<DocumentId> = others.collect();
-                    self.change(as_read(record, view), &schema, |document, actor, at| {
-                        document.tell_apart(actor, at, &others)
-                    })
-                });
-                let apart = apart.collect::<Result<Vec<_>, _>>()?;
-                return apart.into_iter().next().ok_or_else(not_found);
-            }
+            Resolution::Take(Choice::Both) => return self.keep_all(&alike, report),
             Resolution::Take(choice) => (self.chosen(choice, &report.values, &ids)?, Vec::new()),
             Resolution::Set(assignments) => {
-                schema::known(&policy, schema.number)?;
-                (ids[0], self.merged(&schema, ids[0], assignments)?)
+                schema::known(&alike.policy, alike.schema.number)?;
+                (ids[0], self.merged(&alike.schema, ids[0], assignments)?)
             }
         };
-        let record = self.keep_one(view, &schema, (records, kept), &edits);
+        let record = self.keep_one(&alike, kept, &edits);
         record.map_err(|error| looked_at(error, report))
     }
 
@@ -139,7 +175,29 @@ impl Ledger {
             self.check_target(as_read(record, view)).map_err(|error| looked_at(error, report))?;
             self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
         }
-        Ok((policy, schema, records))
+        let first = self.row_by(&policy, records[0].id)?.and_then(|row| row.record);
+        let first = first.ok_or_else(not_found)?;
+        let mut groups = self.groups_of(records[0].id, &schema, &first)?.into_iter();
+        let group = groups.find(|group| group.item == report.id).ok_or_else(not_found)?;
+        let item = group.item.parse().map_err(|_| not_found())?;
+        let members = group.members;
+        Ok(Alike { policy, schema, view, records, item, members })
+    }
+
+    /// Says of each of these records that it is meant beside the others.
+    fn keep_all(&self, alike: &Alike<'_>, report: &ConflictReport) -> Result<Record, Error> {
+        let mut first = None;
+        for record in alike.records {
+            let others = alike.records.iter().map(|other| other.id);
+            let others: Vec<DocumentId> = others.filter(|other| *other != record.id).collect();
+            let target = as_read(record, alike.view);
+            let record = self.change(target, &alike.schema, |document, actor, at| {
+                alike.name(document);
+                document.tell_apart(actor, at, &others)
+            })?;
+            first.get_or_insert(record);
+        }
+        first.ok_or_else(|| Error::NotFound { kind: "conflict", name: report.id.clone() })
     }
 
     /// The record that a choice would keep, with its label; none where it keeps all.
@@ -148,11 +206,11 @@ impl Ledger {
         report: &ConflictReport,
         choice: &Choice,
     ) -> Result<Option<(String, DocumentId)>, Error> {
-        let (_, _, records) = self.alike_in(self.projector.view_number(), report)?;
+        let alike = self.alike_in(self.projector.view_number(), report)?;
         if *choice == Choice::Both {
             return Ok(None);
         }
-        let ids: Vec<DocumentId> = records.iter().map(|record| record.id).collect();
+        let ids: Vec<DocumentId> = alike.records.iter().map(|record| record.id).collect();
         let kept = self.chosen(choice, &report.values, &ids)?;
         let mut labels = report.values.iter().zip(ids);
         let label = labels.find(|(_, id)| *id == kept).map(|(value, _)| value.label.clone());
@@ -162,11 +220,12 @@ impl Ledger {
     /// Keeps one of these records, with these edits, and deletes the others for it.
     fn keep_one(
         &self,
-        view: u64,
-        schema: &Collection,
-        (records, kept): (&[Record], DocumentId),
+        alike: &Alike<'_>,
+        kept: DocumentId,
         edits: &[Edit],
     ) -> Result<Record, Error> {
+        let Alike { view, records, .. } = *alike;
+        let schema = &*alike.schema;
         let mut members = Vec::with_capacity(records.len());
         for Record { id, .. } in records {
             members.extend(self.kinship(*id)?.map(|kinship| Member { id: *id, kinship }));
@@ -176,15 +235,21 @@ impl Ledger {
         let first = records.iter().find(|record| record.id == kept);
         let first = first.ok_or_else(|| self.no_record(kept))?;
         let mut record = self.change(as_read(first, view), schema, |document, actor, at| {
+            if edits.is_empty() {
+                alike.name(document);
+            }
             document.keep_over(actor, at, &gone)
         })?;
         if !edits.is_empty() {
             record = self.change(as_read(&record, view), schema, |document, actor, at| {
+                alike.name(document);
+                document.mending(schema, edits);
                 document.edit(schema, actor, at, edits)
             })?;
         }
         for other in records.iter().filter(|record| gone.contains(&record.id)) {
             self.change(as_read(other, view), schema, |document, actor, at| {
+                alike.name(document);
                 document.give_way(actor, at, user, kept)
             })?;
         }

@@ -120,6 +120,10 @@ impl Ledger {
         for row in rows::scan(self.view(), Tree::Inbox, range, Direction::Ascending) {
             let (key, value) = row?;
             let (id, row): (String, ConflictRow) = (rows::inbox_id(&key), rows::decode(&value)?);
+            // Each of several records tells what was decided about them.
+            if reports.last().is_some_and(|last| last.id == id) {
+                continue;
+            }
             if kind.is_some_and(|kind| is_breach(&id) != (kind == KIND_RULE)) {
                 continue;
             }
@@ -168,11 +172,17 @@ impl Ledger {
     }
 
     fn find_item(&self, wanted: &str) -> Result<Option<(String, Found)>, Error> {
-        for open in [true, false] {
-            let key = rows::inbox_key(wanted, open);
-            if let Some(row) = rows::find::<ConflictRow>(self.view(), Tree::Inbox, &key)? {
-                return Ok(Some((wanted.to_owned(), Found::Record(row.document))));
-            }
+        let open = rows::find(self.view(), Tree::Inbox, &rows::inbox_key(wanted))?;
+        if let Some(ConflictRow { document, .. }) = open {
+            return Ok(Some((wanted.to_owned(), Found::Record(document))));
+        }
+        let range = KeyRange::prefix(&rows::ended_prefix(wanted));
+        if let Some((key, row)) =
+            rows::edge(self.view(), Tree::Inbox, &range, Direction::Ascending)?
+            && rows::inbox_id(&key) == wanted
+        {
+            let ConflictRow { document, .. } = rows::decode(&row)?;
+            return Ok(Some((wanted.to_owned(), Found::Record(document))));
         }
         let mut fitting: BTreeMap<String, Option<Found>> = BTreeMap::new();
         let all = KeyRange::all();
@@ -253,7 +263,9 @@ impl Ledger {
         items.extend(breaches.into_iter().map(|breach| telling.breach(breach)));
         telling.ended(rows::ended_of(&document, &schema), &mut items);
         if let Some(record) = &row.record {
-            items.extend(self.duplicates_of(id, &schema, record, names)?);
+            let open = self.duplicates_of(id, &schema, record, names)?;
+            let settled = self.decided(id, (&document, &schema), record, &open, names)?;
+            items.extend(open.into_iter().chain(settled));
         }
         let said = document.comments().map_err(|error| Error::store(&error))?;
         for comment in said {
@@ -262,6 +274,8 @@ impl Ledger {
                 item.comments.push(telling.comment(comment));
             }
         }
+        // What was said of several records stands in any of them.
+        items.iter_mut().for_each(|item| item.comments.sort_by_key(|comment| comment.at));
         Ok(items)
     }
 
@@ -355,6 +369,7 @@ impl Telling<'_> {
                 device,
                 at: closing.at,
                 left: closing.left.to_json(),
+                merged: Vec::new(),
             };
             if let Some(known) = items.iter_mut().find(|item| item.id == id) {
                 known.ended.push(end);
@@ -362,12 +377,14 @@ impl Telling<'_> {
             }
             let kind = match closing.kind {
                 ConflictKind::DeletedAndEdited => KIND_DELETED,
+                ConflictKind::RuleBroken => KIND_RULE,
                 _ => KIND_FIELD,
             };
             items.push(ConflictReport {
                 open: false,
                 field: closing.key,
                 values: self.sides(closing.values),
+                faults: closing.faults,
                 ended: vec![end],
                 ..self.item(&closing.item, kind)
             });

@@ -13,7 +13,7 @@ use fieldmesh_model::{DeviceId, DocumentId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 use serde_json::Value as Json;
 
-use crate::api::{ConflictReport, EndReport, Notice, NoticeKind};
+use crate::api::{ConflictReport, EndReport, Notice, NoticeKind, Record};
 use crate::changes::version;
 use crate::error::Error;
 use crate::rows::{self, ConflictRow, QuarantineRow};
@@ -43,8 +43,8 @@ pub(crate) struct Told {
     wrote: BTreeMap<DocumentId, (String, bool)>,
 }
 
-/// What there is to tell of each record, and what the record read as.
-type Known = BTreeMap<DocumentId, (String, Vec<Notice>)>;
+/// What there is to tell of each record, and what it and those that are alike read as.
+type Known = BTreeMap<DocumentId, (Vec<(DocumentId, String)>, Vec<Notice>)>;
 
 impl Ledger {
     /// What this person has to hear of, the newest first; with `all` also what was seen.
@@ -131,17 +131,23 @@ impl Ledger {
         known.retain(|id, _| records.contains(id));
         let mut found = Vec::new();
         for id in records {
-            let Some(row) = self.row(id)? else { continue };
-            let read_as = version(&row.changes);
             if let Some((then, notices)) = known.get(&id)
-                && *then == read_as
+                && self.reads_as(then)?
             {
                 found.extend(notices.iter().cloned());
                 continue;
             }
             let items = self.items_of(id, names)?;
+            let alike = items.iter().filter_map(|item| item.duplicate.as_ref());
+            let alike = alike.flat_map(|found| found.records.iter().map(|record| record.id));
+            let read: BTreeSet<DocumentId> = alike.chain([id]).collect();
+            let mut read_as = Vec::with_capacity(read.len());
+            for id in read {
+                read_as.extend(self.row(id)?.map(|row| (id, version(&row.changes))));
+            }
             let lost = items.iter().filter_map(|item| self.lost(policy, item));
-            let notices: Vec<Notice> = lost.collect();
+            let mut notices: Vec<Notice> = lost.collect();
+            notices.extend(items.iter().flat_map(|item| self.given_up(policy, item)));
             found.extend(notices.iter().cloned());
             if known.len() < KEPT_MAX {
                 known.insert(id, (read_as, notices));
@@ -150,6 +156,16 @@ impl Ledger {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         (told.by, told.records) = (Some((Arc::clone(policy), view)), known);
         Ok(found)
+    }
+
+    /// Whether these records read as they did.
+    fn reads_as(&self, then: &[(DocumentId, String)]) -> Result<bool, Error> {
+        for (id, read_as) in then {
+            if self.row(*id)?.is_none_or(|row| version(&row.changes) != *read_as) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What is known to tell, if that was found by this policy and in the view as it is.
@@ -161,8 +177,43 @@ impl Ledger {
         }
     }
 
+    /// Records of this person that somebody else gave up for others that are alike.
+    fn given_up(&self, policy: &Policy, item: &ConflictReport) -> Vec<Notice> {
+        let (Some(found), Some(end)) = (&item.duplicate, item.ended.last()) else {
+            return Vec::new();
+        };
+        if end.device.as_ref().is_some_and(|device| self.is_own(policy, device)) {
+            return Vec::new();
+        }
+        let sides = || found.records.iter().zip(&item.values);
+        let stays = |record: &Record| {
+            let left = end.left.as_array().into_iter().flatten();
+            left.filter_map(Json::as_str).any(|id| id == record.id.to_string())
+        };
+        let left = sides().find(|(record, _)| stays(record)).map(|(_, side)| side.value.clone());
+        let is_lost = |record: &Record| {
+            let is_mine =
+                record.created_by == self.user() || self.is_own(policy, &record.device_id);
+            is_mine && !stays(record)
+        };
+        let lost = sides().filter(|(record, _)| is_lost(record));
+        let told = lost.map(|(record, side)| Notice {
+            id: notice_id(NoticeKind::Overwritten, &format!("{} {}", item.id, record.id)),
+            record: record.id,
+            by: end.user.clone(),
+            at: Some(end.at),
+            wrote: side.value.clone(),
+            left: left.clone().unwrap_or_default(),
+            ..notice(NoticeKind::Overwritten, item)
+        });
+        told.collect()
+    }
+
     /// What this person lost where an item ended, if somebody else ended it.
     fn lost(&self, policy: &Policy, item: &ConflictReport) -> Option<Notice> {
+        if item.duplicate.is_some() {
+            return None;
+        }
         let is_own = |device: &Option<DeviceId>| {
             device.as_ref().is_some_and(|device| self.is_own(policy, device))
         };
@@ -245,7 +296,8 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Whether this person has written in a record; what cannot be read says nothing.
+    /// Whether this person has written in a record; what cannot be read says nothing, and neither
+    /// does whoever only commented on it or said whether it counts.
     fn is_work_of_mine(&self, policy: &Policy, id: DocumentId) -> bool {
         let told = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(row) = self.row(id).ok().flatten() else { return false };
@@ -253,8 +305,11 @@ impl Ledger {
         if let Some((_, wrote)) = told().wrote.get(&id).filter(|(then, _)| *then == read_as) {
             return *wrote;
         }
-        let is_mine = |device: &DeviceId| self.is_own(policy, device);
-        let wrote = self.authors(&row).is_ok_and(|authors| authors.values().any(is_mine));
+        let work = self.document(id).ok().flatten().and_then(|document| document.work().ok());
+        let is_work = |hash: &[u8; 32]| work.as_ref().is_some_and(|work| work.contains(hash));
+        let wrote = self.authors(&row).is_ok_and(|authors| {
+            authors.iter().any(|(hash, device)| is_work(hash) && self.is_own(policy, device))
+        });
         let known = &mut told().wrote;
         if known.len() >= KEPT_MAX {
             known.clear();

@@ -247,6 +247,8 @@ impl Ledger {
                 .chain(items.iter().cloned())
                 .collect(),
             duplicates,
+            superseded_by: None,
+            replaces: Vec::new(),
             approval,
             remaking: None,
         }

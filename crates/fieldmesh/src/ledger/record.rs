@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::rows::{self, RecordRow};
 use crate::schema;
 
+use super::breaches::{Editing, breaks_rules};
 use super::create::is_who;
 use super::names::ViewReferences;
 use super::query::Names;
@@ -67,7 +68,9 @@ impl Ledger {
         let record = row.record.take().ok_or_else(not_found)?;
         let schema = schema::numbered(&policy, row.scope.collection);
         let (safe, version) = (Some(self.safety(id, &row)), Some(version(&row.changes)));
-        Ok(Record { safe, version, ..self.to_record(id, &schema, record, &mut Names::default()) })
+        let (superseded_by, replaces) = self.succession(id, &schema, &record)?;
+        let record = self.to_record(id, &schema, record, &mut Names::default());
+        Ok(Record { safe, version, superseded_by, replaces, ..record })
     }
 
     /// The record of a collection that `name` means.
@@ -117,9 +120,9 @@ impl Ledger {
         let edits =
             references.judge(validate_edit(&schema, &record.fields, &edits, &references))?;
         self.check_disputes(id, &schema, &record, &edits)?;
-        self.change(target, &schema, |document, actor, at| {
-            document.edit(&schema, actor, at, &edits)
-        })
+        let breaks = breaks_rules(&record);
+        let editing = Editing { schema: &schema, breaks, edits: &edits };
+        self.change(target, &schema, |document, actor, at| editing.write(document, actor, at))
     }
 
     /// Deletes a record; it stays in the history and can be restored.
@@ -131,16 +134,19 @@ impl Ledger {
     pub(crate) fn delete_if(&self, id: DocumentId, version: Option<&str>) -> Result<Record, Error> {
         let target = self.target(id, version);
         let (schema, record) = self.editable(&self.policy(), id)?;
-        if is_instead(self.view(), schema.number, id)? {
-            let reason = format!(
-                "{id} is deleted already: it counts only until somebody decides which of the \
-                 records that are alike stays; settle that with `fieldmesh conflicts`"
-            );
+        if let Some(reason) = self.counts_meanwhile(schema.number, id)? {
             return Err(Error::Usage { reason });
         }
+        if !record.deleted {
+            self.check_alike("deleting it", id, &schema, &record)?;
+        }
+        self.check_deletion("deleting it", id, &schema, &record)?;
         let user = self.user();
         let left = self.left_instead(id, &schema, &record, |id| self.kinship(id))?;
-        self.change(target, &schema, |document, actor, at| document.delete(actor, at, user, left))
+        self.change(target, &schema, |document, actor, at| match &left {
+            Some(left) => left.delete(document, actor, at, user),
+            None => document.delete(actor, at, user, None),
+        })
     }
 
     /// Takes a deletion back.
@@ -163,6 +169,10 @@ impl Ledger {
             Err(error) if !is_asked() => return Err(error),
             _ => {}
         }
+        if record.deleted || is_instead(self.view(), schema.number, id)? {
+            self.check_alike("bringing it back", id, &schema, &record)?;
+        }
+        self.check_deletion("bringing it back", id, &schema, &record)?;
         self.change(target, &schema, |document, actor, at| document.restore(actor, at))
     }
 
@@ -178,7 +188,10 @@ impl Ledger {
         let history = document.history(&schema).map_err(|error| Error::store(&error))?;
         let ended = rows::ended_of(&document, &schema);
         let rulings = document.rulings().map_err(|error| Error::store(&error))?;
-        let created_by = row.record.as_ref().map(|record| record.created_by).unwrap_or_default();
+        let record = row.record.as_ref();
+        let created_by = record.map(|record| record.created_by).unwrap_or_default();
+        let decided = record.map(|record| self.decided_in(&document, &schema, record));
+        let mut decided = decided.transpose()?.unwrap_or_default();
         let ruled = |hash: [u8; 32]| {
             let device = authors.get(&hash)?;
             // Where nobody is asked any more, nothing is wrong with what was said then.
@@ -186,11 +199,12 @@ impl Ledger {
                 !schema.asks_for_approval() || may_approve(&policy, &schema, device, created_by);
             rulings.get(&hash).map(|answer| Ruled::new(answer, counts))
         };
-        let ended_by = |hash: [u8; 32], is_settled: bool| {
+        let ended_by = |hash: [u8; 32], is_settled: bool| -> Vec<String> {
             let ended = ended.iter().filter(|it| it.hash == hash && it.is_settled == is_settled);
             ended.map(|it| it.item.to_string()).collect()
         };
         let revision = |revision: fieldmesh_document::Revision| {
+            let decided = decided.remove(&revision.hash).unwrap_or_default();
             let device = authors.get(&revision.hash).copied();
             let member = device.and_then(|device| policy.known(&device));
             let made_for = revision.made_for.filter(|user| {
@@ -208,8 +222,11 @@ impl Ledger {
                     None => member.map(person),
                 },
                 made_for,
-                settled: ended_by(revision.hash, true),
+                settled: [ended_by(revision.hash, true), decided.settled].concat(),
                 overwritten: ended_by(revision.hash, false),
+                superseded_by: decided.superseded_by,
+                replaces: decided.replaces,
+                apart_from: decided.apart_from,
                 ruling: ruled(revision.hash),
                 fields: revision
                     .fields

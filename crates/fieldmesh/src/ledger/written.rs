@@ -23,6 +23,8 @@ use crate::gateway::{Access, Held, Mark, mark_at};
 use crate::rows::{DocumentRow, RecordRow};
 use crate::schema;
 
+use super::alike::Left;
+use super::breaches::breaks_rules;
 use super::write::Pending;
 use super::{Desk, Ledger};
 
@@ -298,8 +300,12 @@ impl Write<'_> {
     ) -> Result<Held, Error> {
         let policy = self.ledger.policy();
         let settles = self.settling.remove(&id);
+        let breaks = self.opened(id)?.is_some_and(|opened| breaks_rules(&opened.record));
         self.change(&policy, (id, settles), version, |document, schema, actor| {
             schema::known(&policy, schema.number)?;
+            if breaks && !settles {
+                document.mending(schema, edits);
+            }
             let written = match settles {
                 true => document.resolve_for(schema, actor, at, edits, Some(user)),
                 false => document.edit_for(schema, actor, at, edits, Some(user)),
@@ -312,7 +318,7 @@ impl Write<'_> {
     ///
     /// # Errors
     ///
-    /// There is no such record.
+    /// There is no such record, or it is deleted already and counts only until somebody decides.
     pub fn delete(
         &mut self,
         id: DocumentId,
@@ -320,6 +326,14 @@ impl Write<'_> {
         at: Moment,
         user: &str,
     ) -> Result<Held, Error> {
+        // To the app nothing would be wrong, and the record would stay in every list.
+        let ledger = self.ledger;
+        if !self.settling.contains(&id)
+            && let Some(opened) = self.opened(id)?.filter(|opened| opened.record.deleted)
+            && let Some(reason) = ledger.counts_meanwhile(opened.scope.collection, id)?
+        {
+            return Err(Error::NotAllowed { reason });
+        }
         let by = self.ledger.creator(user);
         let settles = self.settling.remove(&id);
         let left = self.left_instead(id)?;
@@ -327,12 +341,16 @@ impl Write<'_> {
             if settles {
                 document.settling_deletion(schema);
             }
-            document.delete(actor, at, by, left).map_err(|error| refused(&error))
+            let written = match &left {
+                Some(left) => left.delete(document, actor, at, by),
+                None => document.delete(actor, at, by, None),
+            };
+            written.map_err(|error| refused(&error))
         })
     }
 
     /// The record in whose favour this one is deleted, by what was written here too.
-    fn left_instead(&mut self, id: DocumentId) -> Result<Option<DocumentId>, Error> {
+    fn left_instead(&mut self, id: DocumentId) -> Result<Option<Left>, Error> {
         let ledger = self.ledger;
         let Some(opened) = self.opened(id)? else { return Ok(None) };
         let (schema, record) = (ledger.schema(opened.scope.collection), opened.record.clone());

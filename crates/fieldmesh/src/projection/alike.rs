@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_document::Kinship;
+use fieldmesh_document::{Approval, Kinship};
 use fieldmesh_model::natural_key::{extension, natural_key, unique_keys};
 use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
@@ -102,13 +102,13 @@ fn ways(
 /// A group, and the record of it that counts although it is deleted.
 type Judged = (AlikeGroup, Option<DocumentId>);
 
-/// Records of a collection that may share the values of a group that an import can tell apart, as
-/// its index has them.
+/// Records of a collection that may share the values of a group of unique fields, as its index has
+/// them; of groups that `is_meant`.
 pub(crate) fn beside(
-    store: &Store,
-    view: &View,
+    (store, view): (&Store, &View),
     schema: &Collection,
     fields: &Fields,
+    is_meant: impl Fn(&Unique) -> bool,
 ) -> Result<BTreeSet<DocumentId>, Error> {
     let mut found = BTreeSet::new();
     for (number, key) in unique_keys(schema, fields, &[]) {
@@ -117,7 +117,7 @@ pub(crate) fn beside(
         else {
             continue;
         };
-        if unique.extended {
+        if is_meant(unique) {
             let range = KeyRange::prefix(&way.prefix);
             let keys = view.keys(Tree::Index, &range, Direction::Ascending, LOOKED_AT_MAX);
             let keys = keys.map_err(|error| Error::store(&error))?;
@@ -220,7 +220,7 @@ impl Projection<'_> {
         // Records that move together take their item along.
         for (spot, before, _) in &found {
             for group in &before.groups {
-                self.writes.delete(Tree::Inbox, rows::inbox_key(&group.item, true));
+                self.writes.delete(Tree::Inbox, rows::inbox_key(&group.item));
                 for (id, _) in &group.behind {
                     self.writes.delete(Tree::Meta, behind_key(spot.collection, *id, &spot.hash));
                 }
@@ -230,7 +230,7 @@ impl Projection<'_> {
         for (spot, _, after) in found.iter().filter(|(_, _, after)| !after.groups.is_empty()) {
             for AlikeGroup { item, members, behind, .. } in &after.groups {
                 let row = ConflictRow { document: members[0], open: true };
-                self.writes.put(Tree::Inbox, rows::inbox_key(item, true), rows::encode(&row));
+                self.writes.put(Tree::Inbox, rows::inbox_key(item), rows::encode(&row));
                 for (id, first) in behind {
                     let key = behind_key(spot.collection, *id, &spot.hash);
                     self.writes.put(Tree::Meta, key, rows::encode(first));
@@ -293,6 +293,13 @@ impl Projection<'_> {
         spot: &Spot,
         members: Vec<(DocumentId, DocumentRow)>,
     ) -> Result<Option<Judged>, Error> {
+        // Of those that are gone one that nobody has to approve counts before others.
+        let is_approved = |(_, row): &&(DocumentId, DocumentRow)| {
+            let approval = row.record.as_ref().and_then(|record| record.approval.as_ref());
+            approval.is_none_or(Approval::counts)
+        };
+        let approved = members.iter().filter(is_approved).map(|(id, _)| *id);
+        let approved: BTreeSet<DocumentId> = approved.collect();
         // What does not count is no duplicate of what does.
         let is_gone = |(id, row)| Ok((self.is_gone(id, &row)? || lacks_approval(&row), id, row));
         let mut members = members.into_iter().map(is_gone).collect::<Result<Vec<_>, Error>>()?;
@@ -316,7 +323,9 @@ impl Projection<'_> {
             more: u32::try_from(more).unwrap_or(u32::MAX),
             behind: verdict.behind.into_iter().filter(|_| spot.is_only).collect(),
         };
-        Ok(Some((group, verdict.instead)))
+        let instead = verdict.instead;
+        let counting = instead.intersection(&approved).next().or(instead.first()).copied();
+        Ok(Some((group, counting)))
     }
 
     /// The row of a document as this step leaves it.

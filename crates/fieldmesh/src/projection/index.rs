@@ -8,7 +8,7 @@ use fieldmesh_model::schema::{Collection, Field, Kind, Unique};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 use fieldmesh_store::{Store, Tree, WriteSet};
 
-use crate::rows::{self, ConflictRow, DocumentRow, RecordRow};
+use crate::rows::{self, ConflictMark, ConflictRow, DocumentRow, RecordRow};
 
 /// The time by which a record is listed: its time field, or its creation.
 pub(crate) fn record_time(schema: &Collection, record: &RecordRow) -> Moment {
@@ -212,12 +212,16 @@ fn update_inbox(
     let conflicts = |record: Option<&RecordRow>| {
         record.map(|record| record.conflicts.clone()).unwrap_or_default()
     };
+    let key = |mark: &ConflictMark| match mark.open {
+        true => rows::inbox_key(&mark.id),
+        false => rows::ended_key(&mark.id, id),
+    };
     let (old, new) = (conflicts(before), conflicts(after));
     for gone in old.iter().filter(|conflict| !new.contains(conflict)) {
-        writes.delete(Tree::Inbox, rows::inbox_key(&gone.id, gone.open));
+        writes.delete(Tree::Inbox, key(gone));
     }
     for come in new.iter().filter(|conflict| !old.contains(conflict)) {
         let row = ConflictRow { document: id, open: come.open };
-        writes.put(Tree::Inbox, rows::inbox_key(&come.id, come.open), rows::encode(&row));
+        writes.put(Tree::Inbox, key(come), rows::encode(&row));
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use fieldmesh_document::{Closing, Document, ReadError, RecordView};
+use fieldmesh_document::{Closing, Decision, Document, ReadError, RecordView};
 use fieldmesh_model::schema::Collection;
+use fieldmesh_model::{DocumentId, Fields};
 use fieldmesh_store::KeyRange;
 
 use super::ConflictMark;
@@ -12,15 +13,32 @@ use super::ConflictMark;
 /// behind all that are open, so that nobody who wants those walks past the others.
 const ENDED_PREFIX: &[u8] = b"~";
 
-/// The key of an item.
-pub(crate) fn inbox_key(id: &str, open: bool) -> Vec<u8> {
-    let prefix = if open { &[][..] } else { ENDED_PREFIX };
-    [prefix, id.as_bytes()].concat()
+/// The length of an item's id.
+const ID_LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
+
+/// The key of an open item.
+pub(crate) fn inbox_key(id: &str) -> Vec<u8> {
+    id.as_bytes().to_vec()
+}
+
+/// The key of an item that has ended, as a record tells it: what was decided about several records
+/// each of them tells.
+pub(crate) fn ended_key(id: &str, document: DocumentId) -> Vec<u8> {
+    [&ended_prefix(id)[..], document.as_bytes()].concat()
+}
+
+/// The prefix of the keys of an item that has ended.
+pub(crate) fn ended_prefix(id: &str) -> Vec<u8> {
+    [ENDED_PREFIX, id.as_bytes()].concat()
 }
 
 /// The id of the item with this key.
 pub(crate) fn inbox_id(key: &[u8]) -> String {
-    String::from_utf8_lossy(key.strip_prefix(ENDED_PREFIX).unwrap_or(key)).into_owned()
+    let id = match key.strip_prefix(ENDED_PREFIX) {
+        Some(ended) => ended.get(..ID_LENGTH).unwrap_or(ended),
+        None => key,
+    };
+    String::from_utf8_lossy(id).into_owned()
 }
 
 /// The items behind the id `after` that are open, or those that are not.
@@ -29,7 +47,12 @@ pub(crate) fn inbox_items(open: bool, after: &str) -> KeyRange {
         true => KeyRange::all().before(ENDED_PREFIX),
         false => KeyRange::prefix(ENDED_PREFIX),
     };
-    if after.is_empty() { all } else { all.after(&inbox_key(after, open)) }
+    match (after, open) {
+        ("", _) => all,
+        (after, true) => all.after(&inbox_key(after)),
+        // Behind all records that tell of it.
+        (after, false) => all.after(&[&ended_prefix(after)[..], &[u8::MAX; 17]].concat()),
+    }
 }
 
 /// The marks of a record: what competes, what breaks rules, and what has come to an end.
@@ -53,7 +76,25 @@ pub(super) fn marks(
             marks.push(mark(closing.item, false));
         }
     }
+    for decision in decisions_of(document, schema, &view.fields) {
+        if ended.insert(decision.item) {
+            marks.push(mark(decision.item, false));
+        }
+    }
     Ok(marks)
+}
+
+/// What was decided about a record and others that are alike; nothing, and a line in the log, where
+/// that cannot be read.
+pub(crate) fn decisions_of(
+    document: &Document,
+    schema: &Collection,
+    fields: &Fields,
+) -> Vec<Decision> {
+    let found = document.decisions(schema, fields).inspect_err(|error| {
+        tracing::warn!(document = %document.id().short(), %error, "what was decided is unknown");
+    });
+    found.unwrap_or_default()
 }
 
 /// How the conflicts of a record ended; nothing, and a line in the log, where the past cannot be

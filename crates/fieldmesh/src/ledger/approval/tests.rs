@@ -374,3 +374,57 @@ fn promote(crew: &Crew, role: Role, version: u32) {
     office.add_item(&item).unwrap();
     assert_eq!(office.policy().member(&device).unwrap().role, role);
 }
+
+/// Two managers have each kept another one of two that are alike, and of one somebody has written
+/// what nobody has approved.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_are_gone_apart_the_one_that_is_approved_counts_meanwhile() {
+    let crew = Crew::new().await;
+    let field = |key: &str| format!("[[field]]\nkey = \"{key}\"\nkind = \"text\"\n");
+    let head = "name = \"valve\"\napprove = [\"manager\"]\n";
+    let unique = "[[unique]]\nfields = [\"code\"]\n";
+    apply(&crew.office, &[head, &field("code"), &field("tag"), unique].concat()).await;
+    let manager = device(&crew.office, crew.folder.path(), "manager", Role::Manager).await;
+    crew.sync(&crew.truck).await;
+    crew.sync(&manager).await;
+    let valve = |tag: &str| NewRecord {
+        collection: "valve".into(),
+        assignments: vec!["code=V-1".into(), format!("tag={tag}")],
+        ..NewRecord::default()
+    };
+    let first = crew.truck.record(valve("1")).await.unwrap().id.to_string();
+    crew.sync(&crew.truck).await;
+    crew.office.approve(&first, NewRuling::default()).await.unwrap();
+    let second = manager.record(valve("2")).await.unwrap().id.to_string();
+    crew.sync(&manager).await;
+    crew.sync(&crew.truck).await;
+    crew.office.delete(&second).await.unwrap();
+    manager.delete(&first).await.unwrap();
+    let assignments = vec!["tag=3".into()];
+    crew.truck.edit(&first, Edits { assignments, ..Edits::default() }).await.unwrap();
+    for node in [&crew.truck, &manager, &crew.truck] {
+        crew.sync(node).await;
+    }
+    for node in [&crew.office, &crew.truck, &manager] {
+        let list = ListQuery { collection: "valve".into(), ..ListQuery::default() };
+        let listed = node.list(list).await.unwrap();
+        let listed: Vec<String> = listed.into_iter().map(|it| it.id.to_string()).collect();
+        assert_eq!(listed, [second.as_str()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_said_that_a_record_counts_is_not_told_that_his_work_was_refused() {
+    let crew = Crew::new().await;
+    let manager = device(&crew.office, crew.folder.path(), "manager", Role::Manager).await;
+    round(&crew.truck, "P-1").await;
+    crew.sync(&crew.truck).await;
+    crew.sync(&manager).await;
+    manager.approve("P-1", NewRuling::default()).await.unwrap();
+    crew.sync(&manager).await;
+    crew.office.approve("P-1", refusal("pump 4 has no such pressure")).await.unwrap();
+    crew.sync(&manager).await;
+    crew.sync(&crew.truck).await;
+    assert_eq!(manager.notices(false).await.unwrap(), []);
+    assert_eq!(crew.truck.notices(false).await.unwrap().len(), 1);
+}

@@ -83,3 +83,60 @@ async fn who_may_not_settle_a_conflict_does_not_end_it_with_an_edit() {
     office.edit(&entry, edits("oilVolume=9")).await.unwrap();
     assert_eq!(office.conflicts(ConflictQuery::default()).await.unwrap(), []);
 }
+
+/// A conflict that is not decided, as the one who is told so is told of it.
+async fn is_refused(done: Result<crate::api::Record, Error>, item: &str) {
+    let refused = done.unwrap_err();
+    assert!(matches!(refused, Error::NotAllowed { .. }), "{refused:?}");
+    let refused = refused.to_string();
+    assert!(refused.contains(item) && refused.contains("manager may"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_settle_a_conflict_ends_it_by_no_deletion_and_by_bringing_nothing_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+    let builder = Node::builder(folder.path().join("office")).passphrase("one");
+    let (office, _) = builder.create_tenant(options).await.unwrap();
+    let address = office.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
+    let truck = join(&office, folder.path(), "truck", Role::Operator).await;
+    let well = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+    record(&office, "well", &well).await;
+    sync(&truck, &address).await;
+    let entry = |at: &'static str| ["wellId=Alder 1", "entryType=PRODUCTION", at, "oilVolume=1"];
+    let gone = record(&truck, "field_entry", &entry("recordedAt=2026-03-01T08:00:00Z")).await;
+    sync(&truck, &address).await;
+    office.delete(&gone).await.unwrap();
+    truck.edit(&gone, edits("oilVolume=7")).await.unwrap();
+    let mut twins = Vec::new();
+    for node in [&office, &truck] {
+        let twin = entry("recordedAt=2026-03-02T08:00:00Z");
+        twins.push(record(node, "field_entry", &twin).await);
+    }
+    sync(&truck, &address).await;
+    let open = truck.conflicts(ConflictQuery::default()).await.unwrap();
+    let item = |kind: &str| open.iter().find(|item| item.kind == kind).unwrap().id.clone();
+    is_refused(truck.restore(&gone).await, &item("deleted-and-edited")).await;
+    is_refused(truck.delete(&gone).await, &item("deleted-and-edited")).await;
+    let version = truck.show(&twins[1]).await.unwrap().version.unwrap();
+    is_refused(truck.delete(&twins[1]).await, &item("duplicate")).await;
+    is_refused(truck.delete_if(&twins[1], &version).await, &item("duplicate")).await;
+    assert_eq!(truck.conflicts(ConflictQuery::default()).await.unwrap(), open);
+
+    // Where nobody has to decide the author deletes what is his, and brings it back.
+    let own = record(&truck, "field_entry", &entry("recordedAt=2026-03-03T08:00:00Z")).await;
+    truck.delete(&own).await.unwrap();
+    truck.restore(&own).await.unwrap();
+    // What each of two managers kept counts meanwhile, and is not brought back by him.
+    let manager = join(&office, folder.path(), "manager", Role::Manager).await;
+    sync(&manager, &address).await;
+    for (node, twin) in [(&office, 0), (&manager, 1)] {
+        node.delete(&twins[twin]).await.unwrap();
+    }
+    sync(&manager, &address).await;
+    sync(&truck, &address).await;
+    is_refused(truck.restore(&twins[1]).await, &item("duplicate")).await;
+    manager.restore(&twins[1]).await.unwrap();
+    office.restore(&gone).await.unwrap();
+    assert_eq!(office.conflicts(ConflictQuery::default()).await.unwrap().len(), 1);
+}

@@ -12,6 +12,7 @@ use crate::api::{
 use crate::{Node, TenantOptions};
 
 mod counted;
+mod settled;
 
 struct Crew {
     folder: tempfile::TempDir,
@@ -176,6 +177,7 @@ async fn what_each_device_kept_is_asked_again_and_the_one_that_is_taken_comes_ba
     counted::counts_the_first(&crew, ids).await;
     let deleted = crew.office.delete(&ids[0].to_string()).await.unwrap_err().to_string();
     assert!(deleted.contains("counts only until somebody decides"), "{deleted}");
+    counted::is_not_deleted_by_an_app(&crew.office, ids[0]).await;
     for node in [&crew.office, &crew.truck] {
         assert!(node.verify().await.unwrap().faults.is_empty(), "its row says what counts");
     }

@@ -13,6 +13,7 @@ use crate::rows::RecordRow;
 use crate::schema;
 
 use super::{Outcome, Run, fields_hash, is_unsigned};
+use crate::ledger::breaches::{Editing, breaks_rules};
 
 impl Run<'_> {
     /// The record that a row is about, if there is one: it has the same natural key, or the same
@@ -102,8 +103,10 @@ impl Run<'_> {
         }
         ledger.check_disputes(id, &schema, &record, &edits)?;
         if !self.dry_run {
+            let breaks = breaks_rules(&record);
+            let editing = Editing { schema: &schema, breaks, edits: &edits };
             ledger.change(target, &schema, |document, actor, at| {
-                document.edit(&schema, actor, at, &edits)
+                editing.write(document, actor, at)
             })?;
         }
         Ok(Outcome::Updated(id))

@@ -71,6 +71,11 @@ impl Projection<'_> {
         let (old, new) = ((&*schema, Some(&before)), (&*schema, Some(&*record)));
         index::update(old, new, id, self.sources.store, &mut self.writes);
         row.feed = self.sources.store.end().map_or(0, |place| rows::position_end(place) + 1);
+        // Whoever has read up to there would never hear of it.
+        let known: Option<DocumentRow> = rows::find(self.view, Tree::Document, id.as_bytes())?;
+        if known.is_some_and(|known| known.feed >= row.feed) {
+            self.note_vanished();
+        }
         index::update_feed(id, Some((collection, stood)), &row, &mut self.writes);
         self.writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(&row));
         *self.counts.entry(collection).or_default() += growth;

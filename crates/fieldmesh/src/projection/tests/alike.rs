@@ -4,10 +4,17 @@
 //! in every combination of choices; the batches arrive in many orders and pieces. Then somebody who
 //! knows all settles what is open.
 
+use std::sync::atomic::AtomicBool;
+
+use fieldmesh_document::alike_id;
+
 use super::*;
 use crate::alike::row::{ALIKE_PREFIX, AlikeRow};
-use crate::alike::{Member, left_instead};
+use crate::alike::{Member, judge, left_instead};
 use crate::ledger::is_breach;
+use crate::made::MadeChanges;
+use crate::projection::{Projection, Reach, Sources, VANISHED_KEY};
+use crate::readers::Readers;
 
 type Changes = BTreeMap<DocumentId, Vec<Vec<u8>>>;
 
@@ -35,6 +42,8 @@ const SAYINGS: [Say; 8] = [
 #[derive(Debug, PartialEq)]
 struct Alike {
     inbox: Vec<Vec<u8>>,
+    /// What is told of items that have ended.
+    ended: Vec<Vec<u8>>,
     rows: Vec<AlikeRow>,
     behind: Vec<(Vec<u8>, Vec<u8>)>,
     live: usize,
@@ -56,8 +65,11 @@ fn alike(store: &Store) -> Alike {
     let counts = of(Tree::Meta, b"count/").into_iter();
     let counted: u64 = counts.map(|row| rows::decode::<u64>(&row.1).unwrap()).sum();
     assert_eq!(counted, live as u64);
+    let items = of(Tree::Inbox, &[]).into_iter().map(|row| row.0).filter(is_asked);
+    let (ended, inbox) = items.partition(|key| key.starts_with(b"~"));
     Alike {
-        inbox: of(Tree::Inbox, &[]).into_iter().map(|row| row.0).filter(is_asked).collect(),
+        inbox,
+        ended,
         rows: of(Tree::Meta, ALIKE_PREFIX)
             .iter()
             .map(|row| rows::decode(&row.1).unwrap())
@@ -134,9 +146,15 @@ fn say(crew: &Crew, epoch: u64, known: &Changes, say: Say) -> Vec<Leaf> {
     let ids: Vec<DocumentId> = known.keys().copied().collect();
     let actor = actor(crew.keys[1].device(), Epoch(epoch));
     let (at, user) = (at(usize::try_from(epoch).unwrap()), UserId::from_bytes([4; 16]));
+    let asked = judge(&members(known)).open;
+    let item = alike_id(wells().number, 0, &asked);
+    let asked: Vec<DocumentId> = asked.into_iter().collect();
     let write = |(id, changes): (&DocumentId, &Vec<Vec<u8>>)| {
         let mut document = load(*id, changes);
         let others: Vec<DocumentId> = ids.iter().copied().filter(|other| other != id).collect();
+        if asked.contains(id) {
+            document.settling_alike(item, &asked);
+        }
         let change = match say {
             Say::Keep(kept) if ids[kept] == *id => document.keep_over(actor, at, &others),
             Say::Keep(kept) => document.give_way(actor, at, user, ids[kept]),
@@ -229,6 +247,7 @@ fn what_people_settle_apart_is_asked_again_unless_they_agree_whatever_came_first
             let other = project_alike(&crew, &log, || 1 + dice.below(3));
             assert_eq!(other, expected, "{said:?}");
         }
+        let asked = rows::inbox_id(expected.inbox.first().unwrap_or_else(|| &expected.ended[0]));
         for last in [Say::Keep(0), Say::Keep(2), Say::All] {
             let leaves = say(&crew, 20, &known, last);
             let mut log = log.clone();
@@ -237,6 +256,8 @@ fn what_people_settle_apart_is_asked_again_unless_they_agree_whatever_came_first
             }
             let settled = project_alike(&crew, &log, || 1 + dice.below(3));
             assert_eq!((settled.inbox, settled.rows), (vec![], vec![]), "{said:?}, {last:?}");
+            let is_told = |key: &Vec<u8>| rows::inbox_id(key) == asked;
+            assert!(settled.ended.iter().any(is_told), "{said:?}, {last:?}");
             assert_eq!(settled.behind, vec![]);
             assert_eq!(settled.live, if last == Say::All { 3 } else { 1 });
         }
@@ -252,4 +273,54 @@ fn a_flood_of_records_of_one_thing_is_one_item_that_says_how_many_more_there_are
     assert_eq!((row.groups.len(), found.inbox.len()), (1, 1));
     assert_eq!((row.groups[0].members.len(), row.groups[0].more), (64, 36));
     assert_eq!(project_alike(&crew, &entries(&batches), || usize::MAX), found);
+}
+
+/// The log may have its end where it was when the record began to count.
+#[test]
+fn whoever_reads_the_feed_hears_that_a_record_counts_no_longer() {
+    let crew = Crew::new();
+    let made = wells_alike(&crew, 2);
+    let said = [Say::Keep(0), Say::Keep(1), Say::Nothing];
+    let Apart { known, mut log } = said_apart(&crew, &made, said);
+    let last = say(&crew, 20, &known, Say::Keep(1));
+    log.push(Entry::Batch(seal(&crew, 1, 20, last).encode()));
+    let stage = Stage::new();
+    // All of it is in the log before any of it is in the view.
+    let places: Vec<Place> =
+        log.iter().filter_map(|entry| stage.append(std::slice::from_ref(entry))).collect();
+    let (made_here, readers) = (MadeChanges::default(), Readers::default());
+    let sources = Sources {
+        store: &stage.store,
+        places: &stage.places,
+        policy: Arc::new(crew.policy.clone()),
+        me: crew.keys[0].device(),
+        forward_only: false,
+        is_stopped: &AtomicBool::new(false),
+        made: &made_here,
+        readers: &readers,
+        reach: Reach::All,
+    };
+    let mut entries = places.iter().copied().zip(log);
+    let mut step = |count: usize| {
+        let mut projection = Projection::new(&sources).unwrap();
+        let mut last = None;
+        for (place, entry) in entries.by_ref().take(count) {
+            projection.apply(place, entry).unwrap();
+            last = Some(place);
+        }
+        projection.finish(last.unwrap()).unwrap();
+    };
+    let feed = || {
+        let row =
+            rows::find(stage.store.view(), Tree::Document, known.keys().next().unwrap().as_bytes());
+        let row: DocumentRow = row.unwrap().unwrap();
+        let vanished = rows::find::<u64>(stage.store.view(), Tree::Meta, VANISHED_KEY).unwrap();
+        (row.record.unwrap().deleted, row.feed, vanished)
+    };
+    step(places.len() - 1);
+    let before = feed();
+    step(1);
+    let after = feed();
+    assert_eq!((before.0, after.0), (false, true));
+    assert!(after.1 > before.1 || after.2 > before.2, "{before:?} {after:?}");
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::api::{ExportQuery, ListQuery, LiveEvent, Record};
+use crate::gateway::Access;
+use crate::{Error, clock};
 
 fn entries(duplicates: bool) -> ListQuery {
     let collection = "field_entry".into();
@@ -33,6 +35,17 @@ pub(super) async fn counts_the_first(crew: &Crew, ids: [DocumentId; 2]) {
         let list = node.list(entries(false)).await.unwrap();
         assert_eq!((list[0].duplicates.as_slice(), list[0].conflicts.len()), (&ids[1..], 1));
     }
+}
+
+/// An app that deletes it is told that there is nothing to delete.
+pub(super) async fn is_not_deleted_by_an_app(node: &Node, id: DocumentId) {
+    let refused = tokio::task::block_in_place(|| {
+        let access = Access::new(node);
+        let mut write = access.write().unwrap();
+        write.delete(id, None, clock::now(), "ann").unwrap_err()
+    });
+    assert!(matches!(refused, Error::NotAllowed { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("counts only until somebody decides"), "{refused}");
 }
 
 pub(super) async fn counts_only(crew: &Crew, id: DocumentId) {
