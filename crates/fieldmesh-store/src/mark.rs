@@ -15,9 +15,9 @@ use crate::files::{Files, read_whole, write_whole};
 
 /// The newest version of a store's folder, and the one written.
 ///
-/// Version 5 says that the view is one of version 6, or on its way to be: an older program would
-/// count records that somebody has yet to approve.
-pub const STORE_VERSION: u16 = 5;
+/// Version 6 says that the view is one of version 7, or on its way to be: an older program would
+/// take what was decided about alike records for items of other records.
+pub const STORE_VERSION: u16 = 6;
 
 /// The file that says whose a store is.
 pub(crate) const STORE_NAME: &str = "store";

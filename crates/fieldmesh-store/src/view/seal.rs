@@ -34,9 +34,9 @@ const PIECE_SIZE: usize = 4000;
 const FORMAT: u8 = 2;
 /// The newest version of a view, and the one written.
 ///
-/// A program of version 5 does not know what was said of records that are to be approved, and counts
-/// all of them.
-pub(crate) const VIEW_VERSION: u8 = 6;
+/// A program of version 6 has one key for an item of the inbox that has ended; now there is one for
+/// each record that tells of it.
+pub(crate) const VIEW_VERSION: u8 = 7;
 const NONCE_LENGTH: usize = 12;
 
 /// Where the view says whose it is.

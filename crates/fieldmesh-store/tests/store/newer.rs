@@ -87,20 +87,20 @@ fn a_newer_segment_is_refused_and_left_alone() {
 fn a_newer_mark_is_refused_and_left_alone() {
     let (files, rows) = torn();
     let mut mark = files.contents()["store"].clone();
-    mark[9] = 6;
+    mark[9] = 7;
     let end = mark.len() - 4;
     reseal(&mut mark, 0..end);
     files.place("store", mark);
-    assert_refused(&files, &rows, "store has version 6, this program reads up to 5");
+    assert_refused(&files, &rows, "store has version 7, this program reads up to 6");
 }
 
 #[test]
 fn a_newer_view_is_refused_and_neither_made_anew_nor_is_the_log_mended() {
     let (files, rows) = torn();
-    set_view_version(&*rows.open().unwrap(), 7);
-    assert_refused(&files, &rows, "view has version 7, this program reads up to 6");
+    set_view_version(&*rows.open().unwrap(), 8);
+    assert_refused(&files, &rows, "view has version 8, this program reads up to 7");
     // The program that wrote it goes on with it.
-    set_view_version(&*rows.open().unwrap(), 6);
+    set_view_version(&*rows.open().unwrap(), 7);
     let store = try_open(&files, &rows).unwrap();
     assert_eq!(store.view().get(Tree::Meta, b"a").unwrap(), Some(b"1".to_vec()));
 }
