@@ -23,7 +23,7 @@ use self::claim::ClaimArgs;
 use self::fleet::FleetArgs;
 use self::http::HttpArgs;
 use self::user::UserCommand;
-use crate::settings::{LogFormat, TcpSaid};
+use crate::settings::{Grant, LogFormat, TcpSaid};
 
 /// Stores and forwards the batches of many tenants, and opens none of their documents.
 #[derive(Debug, Parser)]
@@ -158,6 +158,10 @@ pub(crate) struct RunArgs {
     /// opened when they are asked for [default: 500].
     #[arg(long, env = "SYNC_RELAY_OPEN_TENANTS_MAX", value_name = "COUNT")]
     pub(crate) open_tenants_max: Option<usize>,
+    /// How much of the disk a tenant may take, like `20 GiB`, of which the file may say otherwise
+    /// tenant by tenant; what would be more is refused and stays on the devices [default: none].
+    #[arg(long, env = "SYNC_RELAY_STORED_BYTES_MAX", value_name = "SIZE|none")]
+    pub(crate) stored_bytes_max: Option<Grant>,
     /// Say what is set and whether it can be used, and serve nothing.
     #[arg(long)]
     pub(crate) check_config: bool,

@@ -41,6 +41,8 @@ pub(crate) struct TenantMeasures {
     pub(crate) tenant: String,
     /// The size of its home on disk.
     pub(crate) stored_bytes: u64,
+    /// How large it may be, where that is limited.
+    pub(crate) stored_bytes_max: Option<u64>,
     /// The counts of its nodes; nothing while nobody has looked.
     pub(crate) vitals: Option<Vitals>,
     /// Whether it takes what comes.
@@ -62,7 +64,7 @@ struct PerTenant {
     value: fn(&TenantMeasures) -> Option<u64>,
 }
 
-const PER_TENANT: [PerTenant; 9] = [
+const PER_TENANT: [PerTenant; 11] = [
     PerTenant {
         name: "connections",
         kind: "gauge",
@@ -86,6 +88,18 @@ const PER_TENANT: [PerTenant; 9] = [
         kind: "gauge",
         help: "Bytes of the tenant's files on disk.",
         value: |tenant| Some(tenant.stored_bytes),
+    },
+    PerTenant {
+        name: "stored_bytes_max",
+        kind: "gauge",
+        help: "How many they may be, where that is limited.",
+        value: |tenant| tenant.stored_bytes_max,
+    },
+    PerTenant {
+        name: "quota_refusals_total",
+        kind: "counter",
+        help: "How often something was not taken because the tenant may take no more.",
+        value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.quota_refusals),
     },
     PerTenant {
         name: "received_bytes_total",
@@ -216,6 +230,8 @@ mod tests {
             bytes_received: 70_000,
             bytes_sent: 5,
             append_failures: 2,
+            quota_refusals: 4,
+            is_quota_used_up: true,
             fault: None,
             damaged: 3,
         };
@@ -228,6 +244,7 @@ mod tests {
                 TenantMeasures {
                     tenant: "a1a1a1a1".into(),
                     stored_bytes: 4_096,
+                    stored_bytes_max: Some(8_192),
                     vitals: Some(vitals),
                     is_up: false,
                     damaged: Some(4),
@@ -252,6 +269,8 @@ mod tests {
             "sync_relay_connections_over_tcp{tenant=\"a1a1a1a1\"} 1",
             "sync_relay_batches_stored{tenant=\"a1a1a1a1\"} 1200",
             "sync_relay_stored_bytes{tenant=\"a1a1a1a1\"} 4096",
+            "sync_relay_stored_bytes_max{tenant=\"a1a1a1a1\"} 8192",
+            "sync_relay_quota_refusals_total{tenant=\"a1a1a1a1\"} 4",
             "sync_relay_received_bytes_total{tenant=\"a1a1a1a1\"} 70000",
             "sync_relay_append_failures_total{tenant=\"a1a1a1a1\"} 2",
             "sync_relay_operations_total{tenant=\"a1a1a1a1\",answer=\"stored\"} 7",

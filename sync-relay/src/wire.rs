@@ -122,6 +122,15 @@ pub(crate) struct TenantSummary {
     /// How much of it is known to be damaged.
     #[serde(default)]
     pub(crate) damaged: u64,
+    /// Bytes of all its files.
+    #[serde(default)]
+    pub(crate) stored_bytes: u64,
+    /// How many they may be, where that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stored_bytes_max: Option<u64>,
+    /// Whether it takes nothing more for that reason.
+    #[serde(default, rename = "quotaUsedUp")]
+    pub(crate) is_quota_used_up: bool,
     /// Why the tenant is not served as it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,

@@ -8,6 +8,7 @@ use super::{Context, Reached, with_relay};
 use crate::args::TenantCreateArgs;
 use crate::exit::Failure;
 use crate::problem;
+use crate::relay::Relay;
 use crate::render;
 use crate::wire::{NewTenant, TenantSummary};
 
@@ -66,7 +67,13 @@ async fn admit(context: &Context<'_>, new: NewTenant) -> Result<(TenantSummary, 
 pub(super) async fn list(context: &Context<'_>) -> Result<(), Failure> {
     let list = match context.reach().await? {
         Reached::Running(client) => client.list().await?,
-        Reached::Here(data) => with_relay(data, async |relay| Ok(relay.list().await)).await?,
+        Reached::Here(data) => {
+            let listing = async |relay: &Relay| {
+                relay.set_quotas(context.settings.quotas.clone()).await;
+                Ok(relay.list().await)
+            };
+            with_relay(data, listing).await?
+        }
     };
     context.terminal.list(&list.tenants, render::tenants)?;
     for broken in &list.broken {

@@ -14,6 +14,7 @@ use fieldmesh::{Builder, Dormant, Listener, Node, RunOptions};
 use fieldmesh_model::TenantId;
 use tokio::task::JoinSet;
 
+use super::quota::Quotas;
 use super::slot::{self, Slot};
 use crate::problem;
 
@@ -37,6 +38,7 @@ pub(super) struct Inner {
     pub(super) key_file: PathBuf,
     listener: Option<Listener>,
     open_max: usize,
+    pub(super) quotas: RwLock<Quotas>,
     slots: RwLock<BTreeMap<TenantId, Arc<Slot>>>,
     open: AtomicUsize,
     uses: AtomicU64,
@@ -47,12 +49,18 @@ pub(super) struct Inner {
 }
 
 impl Pool {
-    pub(super) fn new(key_file: PathBuf, listener: Option<Listener>, open_max: usize) -> Self {
+    pub(super) fn new(
+        key_file: PathBuf,
+        listener: Option<Listener>,
+        open_max: usize,
+        quotas: Quotas,
+    ) -> Self {
         let open_max = fitting(open_max, fieldmesh_shell::limits::raise_open_files());
         let inner = Inner {
             key_file,
             listener,
             open_max: open_max.max(1),
+            quotas: RwLock::new(quotas),
             slots: RwLock::default(),
             open: AtomicUsize::new(0),
             uses: AtomicU64::new(0),
@@ -175,6 +183,7 @@ impl Pool {
         };
         let node = builder.listener(listener.clone()).open().await;
         let node = node.map_err(|error| error.problem())?;
+        self.grant(slot, &node).await;
         // What a tenant's admin signs does not say where the operator's machine connects to.
         let options = RunOptions { mdns: false, dials_signed: false, ..RunOptions::default() };
         node.run(options).await.map_err(|error| error.problem())?;

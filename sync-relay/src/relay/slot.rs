@@ -123,6 +123,9 @@ impl Slot {
         let Standing { vitals, fault, is_open } = self.standing().await;
         TenantSummary {
             damaged: vitals.as_ref().map_or(0, |vitals| vitals.damaged),
+            is_quota_used_up: vitals.as_ref().is_some_and(|vitals| vitals.is_quota_used_up),
+            stored_bytes: 0,
+            stored_bytes_max: None,
             short: self.tenant.tenant.short(),
             tenant: self.tenant.clone(),
             can_invite: self.can_invite,
@@ -151,6 +154,7 @@ fn after(before: Option<&Vitals>, now: &Vitals) -> Vitals {
         bytes_received: before.bytes_received + now.bytes_received,
         bytes_sent: before.bytes_sent + now.bytes_sent,
         append_failures: before.append_failures + now.append_failures,
+        quota_refusals: before.quota_refusals + now.quota_refusals,
         ..now.clone()
     }
 }
