@@ -63,6 +63,7 @@ pub(crate) async fn run(
                 tenant::join(&context, invitation, device).await
             }
             TenantCommand::List => tenant::list(&context).await,
+            TenantCommand::Remove(args) => tenant::remove(&context, args).await,
         },
         Command::Claim(args) => claim::claim(&context, args).await,
         Command::Invite(args) => invite::invite(&context, args).await,

@@ -13,6 +13,7 @@ mod fleet;
 mod people;
 mod pool;
 mod quota;
+mod removal;
 mod roster;
 mod slot;
 mod tenants;
@@ -207,6 +208,7 @@ impl Relay {
         let tenant = node.tenant().tenant;
         node.shutdown().await.map_err(|error| error.problem())?;
         let home = data.settle(home, tenant)?;
+        self.inner.accounts.welcome(tenant);
         let slot = tenants.add_home(home).await?;
         let _node = tenants.node(&slot).await?;
         tracing::info!(tenant = tenant.short(), "tenant added");

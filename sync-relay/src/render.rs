@@ -8,7 +8,7 @@ use fieldmesh::api::{DeviceReport, InvitationReport, RevokeReport, one_line};
 use fieldmesh_model::Moment;
 
 use crate::accounts::UserReport;
-use crate::wire::TenantSummary;
+use crate::wire::{RemovedTenant, TenantSummary};
 
 pub(crate) use self::claim::{claim, claim_advice, claims, revoked_claim};
 pub(crate) use self::fleet::fleet;
@@ -73,6 +73,21 @@ fn state(summary: &TenantSummary) -> String {
         (0, false) => "ok, closed until asked for".to_owned(),
         _ => format!("damaged: sync-relay verify --tenant {}", summary.short),
     }
+}
+
+/// A tenant that is served no more.
+pub(crate) fn removed_tenant(removed: &RemovedTenant) -> String {
+    let files = match &removed.folder {
+        Some(folder) => format!("Its files are in {}.", one_line(&folder.display().to_string())),
+        None => "Its files are erased.".to_owned(),
+    };
+    format!(
+        "Done: {} ({}) is not served here any more. {files}\nIts devices keep what they have. Where \
+         another relay or nobody takes this one's place, its lead says `fieldmesh relay remove` for \
+         each address of this one and `fieldmesh devices revoke` for its name.\n",
+        one_line(&removed.name),
+        removed.short
+    )
 }
 
 /// Devices, a line each.

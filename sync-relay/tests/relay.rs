@@ -36,6 +36,8 @@ mod operate;
 mod process;
 #[path = "relay/quota.rs"]
 mod quota;
+#[path = "relay/removal.rs"]
+mod removal;
 #[path = "relay/tenants.rs"]
 mod tenants;
 #[path = "relay/users.rs"]

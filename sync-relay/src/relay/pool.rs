@@ -229,6 +229,24 @@ impl Pool {
         }
     }
 
+    /// Leaves a tenant out of all that is served.
+    pub(super) fn forget(&self, tenant: &TenantId) {
+        if let Some(listener) = &self.inner.listener {
+            listener.forget(tenant);
+        }
+        self.inner.slots.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+
+    /// Closes the node of a tenant, whoever still has a handle on it.
+    pub(super) async fn closed(&self, slot: &Slot, node: &Node) {
+        self.keep_book(slot, node).await;
+        self.inner.open.fetch_sub(1, Ordering::Relaxed);
+        if let Err(error) = Node::clone(node).shutdown().await {
+            let tenant = slot.tenant.tenant.short();
+            tracing::error!(tenant, %error, "tenant not closed in order");
+        }
+    }
+
     /// Opens tenants, as many at once as may be open, until one is.
     ///
     /// # Errors
