@@ -118,6 +118,13 @@ impl Accounts {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&tenant)
     }
 
+    /// How many refresh tokens of a tenant's people came again when they were not good any more, or
+    /// from another device, since the start.
+    pub(crate) fn reused(&self, tenant: TenantId) -> u64 {
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.get(&tenant).map_or(0, |book| book.reused())
+    }
+
     /// Notes how reading the file went. A disk that does not answer is no damage.
     fn noted<T>(&self, tenant: TenantId, read: Result<T, Problem>) -> Result<T, Problem> {
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);

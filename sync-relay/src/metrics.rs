@@ -51,6 +51,8 @@ pub(crate) struct TenantMeasures {
     pub(crate) damaged: Option<u64>,
     /// How operations of its apps were answered, in the order of [`ANSWERS`].
     pub(crate) answers: [u64; ANSWERS.len()],
+    /// Refresh tokens that came again, or from another device.
+    pub(crate) tokens_reused: u64,
     /// Its devices.
     pub(crate) fleet: Figures,
 }
@@ -64,7 +66,7 @@ struct PerTenant {
     value: fn(&TenantMeasures) -> Option<u64>,
 }
 
-const PER_TENANT: [PerTenant; 11] = [
+const PER_TENANT: [PerTenant; 12] = [
     PerTenant {
         name: "connections",
         kind: "gauge",
@@ -118,6 +120,12 @@ const PER_TENANT: [PerTenant; 11] = [
         kind: "counter",
         help: "How often the store did not take what a peer sent.",
         value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.append_failures),
+    },
+    PerTenant {
+        name: "refresh_tokens_reused_total",
+        kind: "counter",
+        help: "Refresh tokens used again, or by another device; each ended its session.",
+        value: |tenant| Some(tenant.tokens_reused),
     },
     PerTenant {
         name: "store_up",
@@ -249,6 +257,7 @@ mod tests {
                     is_up: false,
                     damaged: Some(4),
                     answers: [7, 2, 0, 0],
+                    tokens_reused: 6,
                     fleet: Figures::default(),
                 },
                 TenantMeasures {
@@ -271,6 +280,7 @@ mod tests {
             "sync_relay_stored_bytes{tenant=\"a1a1a1a1\"} 4096",
             "sync_relay_stored_bytes_max{tenant=\"a1a1a1a1\"} 8192",
             "sync_relay_quota_refusals_total{tenant=\"a1a1a1a1\"} 4",
+            "sync_relay_refresh_tokens_reused_total{tenant=\"a1a1a1a1\"} 6",
             "sync_relay_received_bytes_total{tenant=\"a1a1a1a1\"} 70000",
             "sync_relay_append_failures_total{tenant=\"a1a1a1a1\"} 2",
             "sync_relay_operations_total{tenant=\"a1a1a1a1\",answer=\"stored\"} 7",

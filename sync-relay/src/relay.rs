@@ -326,6 +326,7 @@ impl Relay {
                 vitals,
                 is_up: fault.is_none(),
                 answers: slot.answers.counted(),
+                tokens_reused: self.inner.accounts.reused(slot.tenant.tenant),
                 fleet: slot.fleet().figures(accounts::now()),
             });
         }
