@@ -44,12 +44,28 @@ pub(crate) struct Accounts {
     books: Mutex<BTreeMap<TenantId, Arc<Book>>>,
     /// Tenants whose file was found damaged or missing when it was read last.
     damaged: Mutex<BTreeSet<TenantId>>,
+    /// Tenants that are served no more; nobody logs in to them.
+    dismissed: Mutex<BTreeSet<TenantId>>,
 }
 
 impl Accounts {
     /// Those whose files are in `folder`, sealed by the key in `key_file`; opens none so far.
     pub(crate) fn new(folder: PathBuf, key_file: PathBuf) -> Self {
-        Self { folder, key_file, books: Mutex::default(), damaged: Mutex::default() }
+        let (damaged, dismissed) = (Mutex::default(), Mutex::default());
+        Self { folder, key_file, books: Mutex::default(), damaged, dismissed }
+    }
+
+    /// Opens the people of a tenant no more: its files are about to go.
+    pub(crate) fn dismiss(&self, tenant: TenantId) {
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        self.dismissed.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant);
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+        books.remove(&tenant);
+    }
+
+    /// Opens them again: the tenant is served anew.
+    pub(crate) fn welcome(&self, tenant: TenantId) {
+        self.dismissed.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
     }
 
     /// Whether anybody was ever added to a tenant.
@@ -100,6 +116,13 @@ impl Accounts {
     /// Whether the file of a tenant's people was damaged or missing when it was read last.
     pub(crate) fn is_damaged(&self, tenant: TenantId) -> bool {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&tenant)
+    }
+
+    /// How many refresh tokens of a tenant's people came again when they were not good any more, or
+    /// from another device, since the start.
+    pub(crate) fn reused(&self, tenant: TenantId) -> u64 {
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.get(&tenant).map_or(0, |book| book.reused())
     }
 
     /// Notes how reading the file went. A disk that does not answer is no damage.
@@ -171,6 +194,9 @@ impl Accounts {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(book) = books.get(&tenant) {
             return Ok(Arc::clone(book));
+        }
+        if self.dismissed.lock().unwrap_or_else(PoisonError::into_inner).contains(&tenant) {
+            return Err(problem::not_found("the tenant was removed from this relay"));
         }
         let path = self.folder.join(tenant.short());
         self.refuse_missing(tenant)?;

@@ -23,7 +23,7 @@ use self::claim::ClaimArgs;
 use self::fleet::FleetArgs;
 use self::http::HttpArgs;
 use self::user::UserCommand;
-use crate::settings::{LogFormat, TcpSaid};
+use crate::settings::{Grant, LogFormat, TcpSaid};
 
 /// Stores and forwards the batches of many tenants, and opens none of their documents.
 #[derive(Debug, Parser)]
@@ -90,7 +90,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Serve every tenant of the data folder until stopped.
     Run(Box<RunArgs>),
-    /// Create, join and list tenants.
+    /// Create, join, list and remove tenants.
     Tenant {
         #[command(subcommand)]
         command: TenantCommand,
@@ -158,6 +158,10 @@ pub(crate) struct RunArgs {
     /// opened when they are asked for [default: 500].
     #[arg(long, env = "SYNC_RELAY_OPEN_TENANTS_MAX", value_name = "COUNT")]
     pub(crate) open_tenants_max: Option<usize>,
+    /// How much of the disk a tenant may take, like `20 GiB`, of which the file may say otherwise
+    /// tenant by tenant; what would be more is refused and stays on the devices [default: none].
+    #[arg(long, env = "SYNC_RELAY_STORED_BYTES_MAX", value_name = "SIZE|none")]
+    pub(crate) stored_bytes_max: Option<Grant>,
     /// Say what is set and whether it can be used, and serve nothing.
     #[arg(long)]
     pub(crate) check_config: bool,
@@ -193,6 +197,32 @@ pub(crate) enum TenantCommand {
     },
     /// List the tenants of the data folder.
     List,
+    /// Serve a tenant no more, and move its files aside.
+    Remove(TenantRemoveArgs),
+}
+
+/// `tenant remove …`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sync-relay tenant remove permian-west               says what would be done
+  sync-relay tenant remove permian-west --yes         its files lie in the folder `removed`
+
+Its devices are told that nobody here serves the tenant, and keep all they have, sent or not. It can be
+taken in again by a claim or an invitation, or by putting its files back.")]
+pub(crate) struct TenantRemoveArgs {
+    /// The tenant: its slug, its name, its id or the end of that.
+    #[arg(value_name = "TENANT")]
+    pub(crate) tenant: String,
+    /// Erase its files, and do not keep them aside.
+    #[arg(long)]
+    pub(crate) erase: bool,
+    /// With --erase: also what is nowhere but on this relay.
+    #[arg(long, requires = "erase")]
+    pub(crate) force: bool,
+    /// Without this nothing is done but to say what would be.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 /// `invite …`

@@ -24,7 +24,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
 use crate::problem::{running, silent};
-use crate::wire::{NewTenant, TenantList, TenantSummary, escape};
+use crate::wire::{NewTenant, RemoveOptions, RemovedTenant, TenantList, TenantSummary, escape};
 
 /// A relay behind its socket.
 #[derive(Debug, Clone)]
@@ -50,6 +50,15 @@ impl Client {
     /// See [`crate::relay::Relay::admit`].
     pub(crate) async fn admit(&self, new: &NewTenant) -> Result<TenantSummary, Problem> {
         self.post("/v1/tenants".into(), new).await
+    }
+
+    /// See [`crate::relay::Relay::remove`].
+    pub(crate) async fn remove(
+        &self,
+        tenant: &str,
+        options: &RemoveOptions,
+    ) -> Result<RemovedTenant, Problem> {
+        self.post(format!("/v1/tenants/{}/remove", escape(tenant)), options).await
     }
 
     /// See [`crate::relay::Relay::invite`].

@@ -24,7 +24,7 @@ use crate::client::Client;
 use crate::data::{DataFolder, NotHeld};
 use crate::exit::Failure;
 use crate::log::{Life, Lines};
-use crate::relay::{OPEN_TENANTS_MAX_DEFAULT, Relay};
+use crate::relay::{OPEN_TENANTS_MAX_DEFAULT, Quotas, Relay};
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
@@ -43,6 +43,7 @@ struct Context<'a> {
     settings: &'a Settings,
     lines: &'a Lines,
     terminal: &'a Terminal,
+    cli: &'a Cli,
 }
 
 /// Runs one command.
@@ -52,7 +53,7 @@ pub(crate) async fn run(
     lines: &Lines,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let context = Context { settings, lines, terminal };
+    let context = Context { settings, lines, terminal, cli };
     match &cli.command {
         Command::Run(args) if args.check_config => check::check(&context),
         Command::Run(_) => run::run(&context).await,
@@ -62,6 +63,7 @@ pub(crate) async fn run(
                 tenant::join(&context, invitation, device).await
             }
             TenantCommand::List => tenant::list(&context).await,
+            TenantCommand::Remove(args) => tenant::remove(&context, args).await,
         },
         Command::Claim(args) => claim::claim(&context, args).await,
         Command::Invite(args) => invite::invite(&context, args).await,
@@ -117,7 +119,8 @@ async fn with_relay<T>(
     data: DataFolder,
     work: impl AsyncFnOnce(&Relay) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
-    let relay = Relay::open(data, None, OPEN_TENANTS_MAX_DEFAULT, BTreeMap::new()).await?;
+    let (max, quotas) = (OPEN_TENANTS_MAX_DEFAULT, Quotas::default());
+    let relay = Relay::open(data, None, max, BTreeMap::new(), quotas).await?;
     let result = work(&relay).await;
     let closed = relay.shutdown().await;
     let value = result?;

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::log::Lines;
 use crate::problem;
 use crate::relay::Relay;
-use crate::wire::{NewTenant, PROBLEM, TenantList, TenantSummary};
+use crate::wire::{NewTenant, PROBLEM, RemoveOptions, RemovedTenant, TenantList, TenantSummary};
 use fieldmesh_shell::socket::Socket;
 
 /// How long requests may go on once the relay was told to stop.
@@ -57,6 +57,7 @@ pub(crate) async fn overdue(stop: &CancellationToken) {
 fn router(relay: Relay, lines: Lines) -> Router {
     Router::new()
         .route("/v1/tenants", get(tenants).post(admit))
+        .route("/v1/tenants/{tenant}/remove", post(remove))
         .route("/v1/tenants/{tenant}/invitations", post(invite))
         .route("/v1/tenants/{tenant}/devices", get(devices))
         .route("/v1/tenants/{tenant}/devices/{device}/revoke", post(revoke))
@@ -80,6 +81,15 @@ async fn admit(
 ) -> Result<(StatusCode, Json<TenantSummary>), Refusal> {
     let Json(new) = new?;
     Ok((StatusCode::CREATED, Json(relay.admit(new).await?)))
+}
+
+async fn remove(
+    State(relay): State<Relay>,
+    Path(tenant): Path<String>,
+    options: Result<Json<RemoveOptions>, JsonRejection>,
+) -> Result<Json<RemovedTenant>, Refusal> {
+    let Json(options) = options?;
+    Ok(Json(relay.remove(&tenant, options).await?))
 }
 
 async fn invite(

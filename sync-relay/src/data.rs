@@ -8,9 +8,11 @@
 //! data/claims             the claims by which tenants take this relay in
 //! data/accounts/<id>      the people who log in to the tenant
 //! data/acme/              the account with an authority, and the certificate of the port for HTTP
+//! data/removed/            tenants that are served no more
 //! data/restoring/         what a restore has made so far; gone when it is done
 //! ```
 
+mod removal;
 mod staging;
 mod whole;
 
@@ -24,6 +26,7 @@ use fieldmesh_model::TenantId;
 
 use crate::problem;
 
+pub(crate) use self::removal::Remains;
 pub(crate) use self::staging::Staging;
 pub(crate) use self::whole::write_whole;
 
@@ -92,7 +95,7 @@ impl DataFolder {
         }
         let data = Self { path, _lock: lock };
         data.check_key().map_err(NotHeld::Unusable)?;
-        data.clear().map_err(unusable)?;
+        data.clear().and_then(|()| data.clear_removals()).map_err(unusable)?;
         data.clear_staging().map_err(NotHeld::Unusable)?;
         Ok(data)
     }

@@ -41,6 +41,8 @@ pub(crate) struct TenantMeasures {
     pub(crate) tenant: String,
     /// The size of its home on disk.
     pub(crate) stored_bytes: u64,
+    /// How large it may be, where that is limited.
+    pub(crate) stored_bytes_max: Option<u64>,
     /// The counts of its nodes; nothing while nobody has looked.
     pub(crate) vitals: Option<Vitals>,
     /// Whether it takes what comes.
@@ -49,6 +51,8 @@ pub(crate) struct TenantMeasures {
     pub(crate) damaged: Option<u64>,
     /// How operations of its apps were answered, in the order of [`ANSWERS`].
     pub(crate) answers: [u64; ANSWERS.len()],
+    /// Refresh tokens that came again, or from another device.
+    pub(crate) tokens_reused: u64,
     /// Its devices.
     pub(crate) fleet: Figures,
 }
@@ -62,7 +66,7 @@ struct PerTenant {
     value: fn(&TenantMeasures) -> Option<u64>,
 }
 
-const PER_TENANT: [PerTenant; 9] = [
+const PER_TENANT: [PerTenant; 12] = [
     PerTenant {
         name: "connections",
         kind: "gauge",
@@ -88,6 +92,18 @@ const PER_TENANT: [PerTenant; 9] = [
         value: |tenant| Some(tenant.stored_bytes),
     },
     PerTenant {
+        name: "stored_bytes_max",
+        kind: "gauge",
+        help: "How many they may be, where that is limited.",
+        value: |tenant| tenant.stored_bytes_max,
+    },
+    PerTenant {
+        name: "quota_refusals_total",
+        kind: "counter",
+        help: "How often something was not taken because the tenant may take no more.",
+        value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.quota_refusals),
+    },
+    PerTenant {
         name: "received_bytes_total",
         kind: "counter",
         help: "Bytes of conversations received.",
@@ -104,6 +120,12 @@ const PER_TENANT: [PerTenant; 9] = [
         kind: "counter",
         help: "How often the store did not take what a peer sent.",
         value: |tenant| tenant.vitals.as_ref().map(|vitals| vitals.append_failures),
+    },
+    PerTenant {
+        name: "refresh_tokens_reused_total",
+        kind: "counter",
+        help: "Refresh tokens used again, or by another device; each ended its session.",
+        value: |tenant| Some(tenant.tokens_reused),
     },
     PerTenant {
         name: "store_up",
@@ -216,6 +238,8 @@ mod tests {
             bytes_received: 70_000,
             bytes_sent: 5,
             append_failures: 2,
+            quota_refusals: 4,
+            is_quota_used_up: true,
             fault: None,
             damaged: 3,
         };
@@ -228,10 +252,12 @@ mod tests {
                 TenantMeasures {
                     tenant: "a1a1a1a1".into(),
                     stored_bytes: 4_096,
+                    stored_bytes_max: Some(8_192),
                     vitals: Some(vitals),
                     is_up: false,
                     damaged: Some(4),
                     answers: [7, 2, 0, 0],
+                    tokens_reused: 6,
                     fleet: Figures::default(),
                 },
                 TenantMeasures {
@@ -252,6 +278,9 @@ mod tests {
             "sync_relay_connections_over_tcp{tenant=\"a1a1a1a1\"} 1",
             "sync_relay_batches_stored{tenant=\"a1a1a1a1\"} 1200",
             "sync_relay_stored_bytes{tenant=\"a1a1a1a1\"} 4096",
+            "sync_relay_stored_bytes_max{tenant=\"a1a1a1a1\"} 8192",
+            "sync_relay_quota_refusals_total{tenant=\"a1a1a1a1\"} 4",
+            "sync_relay_refresh_tokens_reused_total{tenant=\"a1a1a1a1\"} 6",
             "sync_relay_received_bytes_total{tenant=\"a1a1a1a1\"} 70000",
             "sync_relay_append_failures_total{tenant=\"a1a1a1a1\"} 2",
             "sync_relay_operations_total{tenant=\"a1a1a1a1\",answer=\"stored\"} 7",

@@ -25,6 +25,11 @@ pub(crate) fn not_found(detail: impl Into<String>) -> Problem {
     problem(Class::NotFound, detail)
 }
 
+/// Not so far.
+pub(crate) fn later(detail: impl Into<String>) -> Problem {
+    problem(Class::Later, detail)
+}
+
 /// What was given does not say enough.
 pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
     problem(Class::Invalid, detail)

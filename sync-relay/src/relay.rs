@@ -12,6 +12,8 @@ mod executor;
 mod fleet;
 mod people;
 mod pool;
+mod quota;
+mod removal;
 mod roster;
 mod slot;
 mod tenants;
@@ -32,7 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accounts::{self, Accounts};
 use crate::claims::ClaimsFile;
-use crate::data::{DataFolder, size_on_disk};
+use crate::data::DataFolder;
 use crate::metrics::{Measures, TenantMeasures};
 use crate::problem;
 use crate::wire::{BrokenTenant, NewTenant, TenantList, TenantSummary};
@@ -43,6 +45,7 @@ pub(crate) use self::directory::{Directory, Known};
 pub(crate) use self::people::Login;
 pub(crate) use self::pool::OPEN_TENANTS_MAX_DEFAULT;
 use self::pool::Pool;
+pub(crate) use self::quota::Quotas;
 use self::slot::{Slot, Standing};
 
 /// How long a tenant that is being made, or a backup, may delay the end.
@@ -85,7 +88,7 @@ struct Inner {
 impl Relay {
     /// Knows every tenant of a data folder, and serves them where there is a port: as many as may
     /// be open are opened at once, the others as soon as somebody asks for them. `known` is what the
-    /// operator says of them.
+    /// operator says of them, `quotas` how much of the disk each may take.
     ///
     /// # Errors
     ///
@@ -96,9 +99,10 @@ impl Relay {
         port: Option<Port>,
         open_max: usize,
         known: BTreeMap<String, Known>,
+        quotas: Quotas,
     ) -> Result<Self, Problem> {
         let listener = port.as_ref().map(|port| port.listener.clone());
-        let tenants = Pool::new(data.key_file(), listener, open_max);
+        let tenants = Pool::new(data.key_file(), listener, open_max, quotas);
         let mut broken = Vec::new();
         let mut first_problem = None;
         for (home, problem) in tenants.add_all(data.homes()?).await {
@@ -204,6 +208,7 @@ impl Relay {
         let tenant = node.tenant().tenant;
         node.shutdown().await.map_err(|error| error.problem())?;
         let home = data.settle(home, tenant)?;
+        self.inner.accounts.welcome(tenant);
         let slot = tenants.add_home(home).await?;
         let _node = tenants.node(&slot).await?;
         tracing::info!(tenant = tenant.short(), "tenant added");
@@ -220,6 +225,8 @@ impl Relay {
                 self.check_people(&slot).await;
             }
             let mut summary = slot.summary().await;
+            summary.stored_bytes = quota::size(&slot).await;
+            summary.stored_bytes_max = self.inner.tenants.bytes_max(&slot);
             summary.damaged += self.damaged_people(&slot);
             list.tenants.push(summary);
         }
@@ -309,17 +316,17 @@ impl Relay {
             let Standing { vitals, fault, is_open } = slot.standing().await;
             measures.served += 1;
             measures.open += usize::from(is_open);
-            let home = slot.home.clone();
-            let size = tokio::task::spawn_blocking(move || size_on_disk(&home)).await;
             let people = self.damaged_people(&slot);
             let entries = vitals.as_ref().map(|vitals| vitals.damaged);
             measures.tenants.push(TenantMeasures {
                 damaged: entries.map(|entries| entries + people).or((people > 0).then_some(people)),
                 tenant: slot.tenant.tenant.short(),
-                stored_bytes: size.unwrap_or_default(),
+                stored_bytes: quota::size(&slot).await,
+                stored_bytes_max: self.inner.tenants.bytes_max(&slot),
                 vitals,
                 is_up: fault.is_none(),
                 answers: slot.answers.counted(),
+                tokens_reused: self.inner.accounts.reused(slot.tenant.tenant),
                 fleet: slot.fleet().figures(accounts::now()),
             });
         }

@@ -8,10 +8,11 @@ use fieldmesh::api::{DeviceReport, InvitationReport, RevokeReport, one_line};
 use fieldmesh_model::Moment;
 
 use crate::accounts::UserReport;
-use crate::wire::TenantSummary;
+use crate::wire::{RemovedTenant, TenantSummary};
 
 pub(crate) use self::claim::{claim, claim_advice, claims, revoked_claim};
 pub(crate) use self::fleet::fleet;
+use self::upkeep::bytes;
 pub(crate) use self::upkeep::{
     after_restore, archived, checked_archives, compacted, restored, step, verified,
 };
@@ -45,20 +46,48 @@ pub(crate) fn tenants(summaries: &[TenantSummary]) -> String {
             role,
             summary.connections.to_string(),
             summary.batches.map_or_else(|| "—".into(), |batches| batches.to_string()),
+            stored(summary),
             summary.fault.as_deref().map_or_else(|| state(summary), one_line),
         ]
     });
-    let headings = ["id", "slug", "name", "authority", "role", "connections", "batches", "state"];
+    let headings =
+        ["id", "slug", "name", "authority", "role", "connections", "batches", "stored", "state"];
     table(headings, rows)
+}
+
+/// What a tenant takes of the disk, and of how much.
+fn stored(summary: &TenantSummary) -> String {
+    let taken = bytes(summary.stored_bytes);
+    summary
+        .stored_bytes_max
+        .map_or_else(|| taken.clone(), |max| format!("{taken} of {}", bytes(max)))
 }
 
 /// How a tenant without a fault is.
 fn state(summary: &TenantSummary) -> String {
+    if summary.damaged == 0 && summary.is_quota_used_up {
+        return "read only: quota used up".to_owned();
+    }
     match (summary.damaged, summary.is_open) {
         (0, true) => "ok".to_owned(),
         (0, false) => "ok, closed until asked for".to_owned(),
         _ => format!("damaged: sync-relay verify --tenant {}", summary.short),
     }
+}
+
+/// A tenant that is served no more.
+pub(crate) fn removed_tenant(removed: &RemovedTenant) -> String {
+    let files = match &removed.folder {
+        Some(folder) => format!("Its files are in {}.", one_line(&folder.display().to_string())),
+        None => "Its files are erased.".to_owned(),
+    };
+    format!(
+        "Done: {} ({}) is not served here any more. {files}\nIts devices keep what they have. Where \
+         another relay or nobody takes this one's place, its lead says `fieldmesh relay remove` for \
+         each address of this one and `fieldmesh devices revoke` for its name.\n",
+        one_line(&removed.name),
+        removed.short
+    )
 }
 
 /// Devices, a line each.
@@ -186,6 +215,9 @@ mod tests {
             batches: Some(1_200),
             is_open: true,
             damaged: 0,
+            stored_bytes: 18 << 20,
+            stored_bytes_max: Some(20 << 30),
+            is_quota_used_up: false,
             fault: None,
         }
     }
@@ -194,11 +226,13 @@ mod tests {
     fn a_tenants_columns_line_up_and_its_name_moves_no_cursor() {
         let text = tenants(&[summary()]);
         let expected = "\
-id        slug       name           authority  role     connections  batches  state
-a1a1a1a1  gulf-crew  Gulf [2J Crew  here       gateway  2            1200     ok
+id        slug       name           authority  role     connections  batches  stored            state
+a1a1a1a1  gulf-crew  Gulf [2J Crew  here       gateway  2            1200     18 MiB of 20 GiB  ok
 ";
         assert_eq!(text, expected);
         assert_eq!(tenants(&[]), "");
+        let full = tenants(&[TenantSummary { is_quota_used_up: true, ..summary() }]);
+        assert!(full.contains("read only: quota used up\n"), "{full}");
         let damaged = tenants(&[TenantSummary { damaged: 2, ..summary() }]);
         assert!(damaged.contains("damaged: sync-relay verify --tenant a1a1a1a1\n"), "{damaged}");
         assert!(tenant(&summary()).contains("this relay   relay-1 (b2b2b2b2)\n"));

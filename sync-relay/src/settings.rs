@@ -5,6 +5,7 @@
 mod acme;
 mod file;
 mod http;
+mod quota;
 mod tcp;
 mod warnings;
 
@@ -20,11 +21,12 @@ use serde::Deserialize;
 pub(crate) use self::acme::AcmeSettings;
 use self::http::HttpSaid;
 pub(crate) use self::http::{HttpSettings, TlsSettings};
+pub(crate) use self::quota::Grant;
 pub(crate) use self::tcp::{TcpPlan, TcpSaid, not_over_tcp};
 use crate::address;
 use crate::args::{Cli, Command};
 use crate::problem;
-use crate::relay::OPEN_TENANTS_MAX_DEFAULT;
+use crate::relay::{OPEN_TENANTS_MAX_DEFAULT, Quotas};
 
 /// The largest number of public addresses: each makes invitations longer.
 pub(crate) const PUBLIC_ADDRESSES_MAX: usize = 8;
@@ -55,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) public_addresses: Vec<String>,
     /// How many tenants are open at a time while nobody is connected to them.
     pub(crate) open_tenants_max: usize,
+    /// How much of the disk each tenant may take.
+    pub(crate) quotas: Quotas,
     /// Which log lines to write, if that was said.
     pub(crate) log: Option<String>,
     /// How they are written.
@@ -71,6 +75,7 @@ struct Said {
     http: HttpSaid,
     public_addresses: Option<Vec<String>>,
     open_tenants_max: Option<usize>,
+    stored_bytes_max: Option<Grant>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -106,13 +111,17 @@ impl Settings {
         if open_tenants_max == 0 {
             return Err(problem::usage("at least one tenant must be open; give 1 or more"));
         }
+        let http = said.http.merge(in_file.http)?;
+        let granted = said.stored_bytes_max.or(in_file.stored_bytes_max);
+        let quotas = Quotas::new(granted.unwrap_or_default(), &http.tenants);
         Ok(Self {
             data: said.data.or(in_file.data).unwrap_or_else(|| "data".into()),
             quic: said.quic.or(in_file.quic).unwrap_or_else(quic_default),
             tcp: TcpSaid::port(said.tcp.or(in_file.tcp)),
-            http: said.http.merge(in_file.http)?,
+            http,
             public_addresses,
             open_tenants_max,
+            quotas,
             log: said.log.or(in_file.log),
             log_format: said.log_format.or(in_file.log_format).unwrap_or_default(),
         })
@@ -139,6 +148,7 @@ impl Said {
             http: run.map(|args| HttpSaid::on(&args.http)).unwrap_or_default(),
             public_addresses: public_addresses.filter(|addresses| !addresses.is_empty()),
             open_tenants_max: run.and_then(|args| args.open_tenants_max),
+            stored_bytes_max: run.and_then(|args| args.stored_bytes_max),
             log: cli.global.log.clone(),
             log_format: cli.global.log_format,
         }
@@ -174,7 +184,8 @@ mod tests {
     #[test]
     fn the_command_line_wins_over_the_file_setting_by_setting() {
         let text = "data = '/srv/relay'\nquic = '0.0.0.0:99'\ntcp = 'off'\nhttp = '127.0.0.1:98'\n\
-                    public_addresses = ['a.example.org']\nopen_tenants_max = 20\nlog = 'info'\nlog_format = 'json'";
+                    public_addresses = ['a.example.org']\nopen_tenants_max = 20\n\
+                    stored_bytes_max = '20 GiB'\nlog = 'info'\nlog_format = 'json'";
         let line = "sync-relay --log warn run --quic 127.0.0.1:7 --public b.example.org";
         let settings = Settings::merge(on(line), file::parse(text).unwrap()).unwrap();
         let expected = Settings {
@@ -184,6 +195,7 @@ mod tests {
             http: settings.http.clone(),
             public_addresses: vec!["b.example.org".into()],
             open_tenants_max: 20,
+            quotas: Quotas::new(Grant::Bytes(20 << 30), &settings.http.tenants),
             log: Some("warn".into()),
             log_format: LogFormat::Json,
         };

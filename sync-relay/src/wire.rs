@@ -2,6 +2,8 @@
 
 mod upkeep;
 
+use std::path::PathBuf;
+
 use fieldmesh::api::TenantReport;
 use fieldmesh_model::{Moment, Role};
 use serde::{Deserialize, Serialize};
@@ -122,9 +124,42 @@ pub(crate) struct TenantSummary {
     /// How much of it is known to be damaged.
     #[serde(default)]
     pub(crate) damaged: u64,
+    /// Bytes of all its files.
+    #[serde(default)]
+    pub(crate) stored_bytes: u64,
+    /// How many they may be, where that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stored_bytes_max: Option<u64>,
+    /// Whether it takes nothing more for that reason.
+    #[serde(default, rename = "quotaUsedUp")]
+    pub(crate) is_quota_used_up: bool,
     /// Why the tenant is not served as it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
+}
+
+/// How a tenant is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RemoveOptions {
+    /// Whether it is to be done, and not to be asked about.
+    pub(crate) yes: bool,
+    /// Whether its files are erased and not moved aside.
+    pub(crate) erase: bool,
+    /// Whether that is done where something is nowhere else.
+    pub(crate) force: bool,
+}
+
+/// A tenant that is served no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RemovedTenant {
+    /// The last digits of its id.
+    pub(crate) short: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its slug.
+    pub(crate) slug: String,
+    /// Where its files are; nothing where they were erased.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// A home that could not be opened.

@@ -34,6 +34,10 @@ mod many;
 mod operate;
 #[path = "relay/process.rs"]
 mod process;
+#[path = "relay/quota.rs"]
+mod quota;
+#[path = "relay/removal.rs"]
+mod removal;
 #[path = "relay/tenants.rs"]
 mod tenants;
 #[path = "relay/users.rs"]

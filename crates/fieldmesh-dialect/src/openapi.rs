@@ -198,7 +198,8 @@ fn responses(endpoint: &Endpoint, described: &Described) -> Json {
     Json::Object(responses)
 }
 
-/// The statuses of refusals: of every endpoint, of those with a token or a body, and its own.
+/// The statuses of refusals: of every endpoint, of those with a token or a body, of those that
+/// write, and its own.
 fn refusals(endpoint: &Endpoint, described: &Described) -> Vec<u16> {
     let mut statuses = vec![403, 429, 500, 503];
     if endpoint.access != Access::Public {
@@ -206,6 +207,9 @@ fn refusals(endpoint: &Endpoint, described: &Described) -> Vec<u16> {
     }
     if described.body.is_some() {
         statuses.extend([400, 408, 413, 415]);
+    }
+    if endpoint.access != Access::Public && !matches!(endpoint.method, Method::Get | Method::Head) {
+        statuses.push(507);
     }
     if !described.parameters.is_empty() {
         statuses.push(400);

@@ -5,6 +5,9 @@ use serde::Deserialize;
 
 use crate::response::{ErrorForm, Response, problem};
 
+/// After how many seconds to come again where nothing more can be stored: people have to make room.
+const FULL_RETRY_AFTER_SECONDS: u32 = 300;
+
 /// Why a request is refused as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -56,6 +59,8 @@ pub enum Refusal {
         /// After how many seconds he may go on.
         retry_after: u32,
     },
+    /// Nothing more can be stored; what is here can be read.
+    Full,
     /// Something broke here.
     Failed,
     /// The server is starting or stopping.
@@ -101,6 +106,8 @@ impl Refusal {
             Self::TooMany { retry_after } => {
                 plain(429, "Too many requests").with_header("retry-after", retry_after.to_string())
             }
+            Self::Full => plain(507, "Storage is full; keep this and send it again later")
+                .with_header("retry-after", FULL_RETRY_AFTER_SECONDS.to_string()),
             Self::Failed => plain(500, "Internal server error"),
             Self::Unavailable { retry_after } => plain(503, "Service unavailable")
                 .with_header("retry-after", retry_after.to_string()),

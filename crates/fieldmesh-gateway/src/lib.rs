@@ -134,6 +134,10 @@ impl Gateway {
             Ok(Err(Failure::Broken(Error::NotAllowed { reason: why }))) => {
                 Outcome::Refused(Refusal::Forbidden { why })
             }
+            Ok(Err(Failure::Broken(error @ Error::Full { .. }))) => {
+                tracing::warn!(%error, "a command has to come again");
+                Outcome::Refused(Refusal::Full)
+            }
             Ok(Err(Failure::Broken(error @ Error::Remaking { .. }))) => {
                 tracing::warn!(%error, "a command has to come again");
                 Outcome::Refused(Refusal::Failed)

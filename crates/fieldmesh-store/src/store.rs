@@ -39,6 +39,7 @@ use crate::log::segments::Segments;
 use crate::log::upkeep::ClosedSegment;
 use crate::log::{self, BadFrame, Entry, LOG_FOLDER, Place, ReadError, segment_name};
 use crate::mark;
+use crate::quota::Quota;
 use crate::random::NoRandomness;
 use crate::reserve;
 use crate::view::rows::{Rows, RowsError, RowsSource};
@@ -202,6 +203,7 @@ pub struct Store {
     view_was_rebuilt: bool,
     report: OpenReport,
     free_bytes_min: u64,
+    quota: Quota,
     /// One segment at a time is written anew.
     rewriting: Mutex<()>,
     is_closing: AtomicBool,
@@ -310,6 +312,7 @@ impl Store {
             view_was_rebuilt,
             report,
             free_bytes_min: options.free_bytes_min,
+            quota: Quota::default(),
             rewriting: Mutex::new(()),
             is_closing: AtomicBool::new(false),
             damage_listener: OnceLock::new(),

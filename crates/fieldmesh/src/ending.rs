@@ -5,6 +5,7 @@
 
 use fieldmesh_net::{CloseCode, ClosedReason, DialError};
 use fieldmesh_replica::{CloseReason, SessionError};
+use fieldmesh_store::AppendError;
 
 use crate::error::with_causes;
 
@@ -88,9 +89,10 @@ fn reported(code: u16, is_revoked: bool) -> String {
         }
         15 => "it waited too long for this device",
         17 => {
-            return "it cannot store what this device sent: its disk is full or fails, or its store \
-                    is damaged. Nothing is lost, it is sent again; whoever runs it makes room and \
-                    runs `verify` there, and on a relay `sync-relay tenant list`"
+            return "it cannot store what this device sent: its disk is full or fails, its store is \
+                    damaged, or a relay may store no more for this tenant. Nothing is lost, it is \
+                    sent again; whoever runs it makes room and runs `verify` there, and on a relay \
+                    `sync-relay tenant list`, which says which it is"
                 .into();
         }
         20 => "it serves too many others at the moment",
@@ -168,10 +170,14 @@ pub(crate) fn of_dial(error: &DialError) -> String {
 }
 
 /// What a peer sent could not be stored here.
-pub(crate) fn not_stored(reason: &str) -> String {
+pub(crate) fn not_stored(error: &AppendError) -> String {
+    let what = "what it sent cannot be stored here";
+    if matches!(error, AppendError::QuotaUsed { .. }) {
+        return format!("{what}: {error}; it is kept there and sent again");
+    }
     format!(
-        "what it sent cannot be stored here: {reason}; make room on the disk, and run \
-         `fieldmesh verify`, on a relay `sync-relay verify`"
+        "{what}: {error}; make room on the disk, and run `fieldmesh verify`, on a relay \
+         `sync-relay verify`"
     )
 }
 
@@ -192,7 +198,7 @@ mod tests {
             let steps = ["update", "check", "ask", "run", "sync again", "runs `verify`"];
             assert!(steps.iter().any(|step| words.contains(step)), "{code}: {words}");
         }
-        assert!(told(17).contains("its store is damaged"), "{}", told(17));
+        assert!(told(17).contains("its store is damaged, or"), "{}", told(17));
         let gone = SessionError::Reported { code: 6, text: String::new() };
         assert!(of_link(&gone.into(), true).contains("revoked"));
         for fault in [SessionError::Silent, SessionError::NotStored, SessionError::NotMember] {

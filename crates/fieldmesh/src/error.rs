@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{DocumentId, Moment};
+use fieldmesh_store::AppendError;
 
 use crate::api::{Class, Problem};
 
@@ -63,6 +64,13 @@ pub enum Error {
     #[error("the store failed: {reason}")]
     Store {
         /// What failed and what to do.
+        reason: String,
+    },
+    /// Nothing more can be stored: the disk is full, or all is taken that is granted. Nothing of what
+    /// was given is lost where it came from; give it again when there is room.
+    #[error("nothing more can be stored: {reason}")]
+    Full {
+        /// How much there is, and what to do.
         reason: String,
     },
     /// A newer program wrote what should be opened, and nothing of it was changed: use that one.
@@ -303,6 +311,7 @@ impl Error {
             | Self::Damaged { .. }
             | Self::InUse { .. }
             | Self::Store { .. }
+            | Self::Full { .. }
             | Self::Newer { .. }
             | Self::Backup { .. } => Class::Store,
             Self::Remaking { .. } => Class::Later,
@@ -338,6 +347,15 @@ impl Error {
     /// A single fault of one field.
     pub(crate) fn fault(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid { faults: vec![Fault { field: field.into(), message: message.into() }] }
+    }
+
+    /// What was not appended, with the words of its cause.
+    pub(crate) fn append(error: &AppendError) -> Self {
+        let reason = with_causes(error);
+        match error {
+            AppendError::DiskFull { .. } | AppendError::QuotaUsed { .. } => Self::Full { reason },
+            _ => Self::Store { reason },
+        }
     }
 
     /// A failure of the store with the words of its cause.

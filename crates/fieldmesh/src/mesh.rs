@@ -27,13 +27,12 @@ use fieldmesh_identity::{DeviceKeys, Item, Policy};
 use fieldmesh_model::{BatchId, DeviceId, Filter, Moment, Scope};
 use fieldmesh_net::{Connection, Transport};
 use fieldmesh_replica::{Event, Fork, Input, LinkId, LinkStats, Proof, Replica};
-use fieldmesh_store::Store;
+use fieldmesh_store::{AppendError, Store};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::api::Dealings;
 use crate::clock;
-use crate::ending;
 use crate::harm::Harms;
 use crate::places::Places;
 use crate::projector::Projector;
@@ -80,7 +79,7 @@ pub(crate) enum Call {
     /// Ends a link that is not needed any more.
     Detach(LinkId),
     /// The store could not take what a link sent.
-    StoreFailed { link: LinkId, lost: Input, reason: String },
+    StoreFailed { link: LinkId, lost: Input, error: AppendError },
     /// The state, for people.
     Snapshot(oneshot::Sender<Snapshot>),
     /// What passed with each device since this was asked last.
@@ -470,12 +469,7 @@ impl MeshTask {
                 let _ = reply.send(link);
             }
             Call::Ended { link, reason } => self.drop_link(link, &reason),
-            Call::StoreFailed { link, lost, reason } => {
-                self.feed(lost);
-                tracing::error!(reason, "what a peer sent could not be stored");
-                self.tally.failed(&reason);
-                self.drop_link(link, &ending::not_stored(&reason));
-            }
+            Call::StoreFailed { link, lost, error } => self.store_failed(link, lost, &error),
             Call::Detach(link) => self.drop_link(link, "everything is in step"),
             Call::Snapshot(reply) => {
                 let _ = reply.send(self.snapshot());

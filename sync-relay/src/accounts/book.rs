@@ -7,6 +7,7 @@ mod passwords;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use fieldmesh_model::{Moment, UserId};
@@ -48,6 +49,7 @@ pub(crate) struct Book {
     file: Mutex<AccountsFile>,
     state: RwLock<State>,
     resets: Mutex<Resets>,
+    reused: AtomicU64,
 }
 
 #[derive(Default)]
@@ -105,6 +107,7 @@ impl Book {
             file: Mutex::new(file),
             state: RwLock::new(state),
             resets: Mutex::default(),
+            reused: AtomicU64::new(0),
         };
         if is_new {
             let first = vec![Entry::Succession(random()), Entry::Key(SigningKey::new(at))];
@@ -235,12 +238,19 @@ impl Book {
             Ok((entries, Some(Opened { account, access, refresh: successor.to_text() })))
         })?;
         if renewed.is_none() {
+            self.reused.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 tenant = names.short,
-                "a refresh token was used again; its session ended"
+                "a refresh token was used again, or by another device; its session ended"
             );
         }
         renewed.ok_or(BookError::NotGood)
+    }
+
+    /// How many refresh tokens came again when they were not good any more, or from another device,
+    /// since the book was opened.
+    pub(crate) fn reused(&self) -> u64 {
+        self.reused.load(Ordering::Relaxed)
     }
 
     /// Who an access token belongs to now, and its device.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::Context;
 use crate::exit::Failure;
 use crate::operations;
+use crate::relay::Quotas;
 use crate::settings::{HttpSettings, TlsSettings};
 
 /// What a relay would start with.
@@ -26,6 +27,7 @@ struct Checked {
     public_addresses: Vec<String>,
     open_tenants_max: usize,
     tenants: Vec<String>,
+    quotas: Vec<String>,
     log: String,
 }
 
@@ -54,9 +56,16 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
         public_addresses: settings.public_addresses.clone(),
         open_tenants_max: settings.open_tenants_max,
         tenants: http.tenants.keys().cloned().collect(),
+        quotas: quotas(&settings.quotas),
         log: context.lines.shown()?,
     };
     context.terminal.value(&checked, words)
+}
+
+/// What tenants may take of the disk.
+fn quotas(quotas: &Quotas) -> Vec<String> {
+    let said = quotas.said().map(|(name, grant)| format!("{name} {grant}"));
+    std::iter::once(quotas.others().to_string()).chain(said).collect()
 }
 
 /// Where the certificate is from.
@@ -94,6 +103,7 @@ fn words(checked: &Checked) -> String {
         ("domain", or(checked.domain.as_deref(), "none")),
         ("public", listed(&checked.public_addresses, "this machine's own addresses")),
         ("tenants", listed(&checked.tenants, "nothing said of any")),
+        ("quota of each", checked.quotas.join(", ")),
         ("open at a time", checked.open_tenants_max.to_string()),
         ("log", checked.log.clone()),
     ];

@@ -44,7 +44,8 @@ async fn here(
     let port = context.open_port().await?.port;
     let settings = context.settings;
     let known = settings.http.tenants.clone();
-    let relay = Relay::open(data, Some(port), settings.open_tenants_max, known).await?;
+    let (max, quotas) = (settings.open_tenants_max, settings.quotas.clone());
+    let relay = Relay::open(data, Some(port), max, known, quotas).await?;
     let result = serve(context, args, options, &relay, &mut signals).await;
     let closed = relay.shutdown().await;
     result?;

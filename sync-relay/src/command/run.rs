@@ -16,6 +16,7 @@ use crate::exit::Failure;
 use crate::operations::{self, Ports, Renewal};
 use crate::problem;
 use crate::relay::Relay;
+use crate::settings::Settings;
 use fieldmesh_shell::signal::{Hangups, Signals};
 use fieldmesh_shell::socket::Socket;
 
@@ -67,7 +68,7 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
             let renewal = ports.renewal();
             tokio::select! {
                 served = serve(context, &relay, ports, &mut socket, &mut signals) => served,
-                never = renew(&mut hangups, &renewal) => match never {},
+                never = renew(context, &relay, &mut hangups, &renewal) => match never {},
             }
         }
         Err(failure) => Err(failure),
@@ -93,7 +94,8 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
     let operations_address =
         ports.operations.as_ref().and_then(|operations| operations.local_addr().ok());
     let known = settings.http.tenants.clone();
-    let relay = Relay::open(data, Some(port), settings.open_tenants_max, known).await?;
+    let (max, quotas) = (settings.open_tenants_max, settings.quotas.clone());
+    let relay = Relay::open(data, Some(port), max, known, quotas).await?;
     let socket =
         Socket::bind(crate::PROGRAM, relay.data()).map_err(|error| cannot_serve(&error))?;
     let ready = Ready {
@@ -146,11 +148,26 @@ async fn ending<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> T
     result
 }
 
-/// Reads certificates again whenever somebody asks for it.
-async fn renew(hangups: &mut Hangups, renewal: &Renewal) -> Infallible {
+/// Reads certificates and quotas again whenever somebody asks for it.
+async fn renew(
+    context: &Context<'_>,
+    relay: &Relay,
+    hangups: &mut Hangups,
+    renewal: &Renewal,
+) -> Infallible {
     loop {
         hangups.next().await;
         renewal.renew();
+        match Settings::read(context.cli) {
+            Ok(settings) => {
+                relay.set_quotas(settings.quotas).await;
+                tracing::info!("quotas read again; other settings hold as they were at the start");
+            }
+            Err(problem) => {
+                let problem = problem.detail;
+                tracing::error!(problem, "settings not read again; the quotas of before hold on");
+            }
+        }
     }
 }
 

@@ -5,11 +5,12 @@ use std::io::Read as _;
 use fieldmesh::api::Problem;
 
 use super::{Context, Reached, with_relay};
-use crate::args::TenantCreateArgs;
+use crate::args::{TenantCreateArgs, TenantRemoveArgs};
 use crate::exit::Failure;
 use crate::problem;
+use crate::relay::Relay;
 use crate::render;
-use crate::wire::{NewTenant, TenantSummary};
+use crate::wire::{NewTenant, RemoveOptions, TenantSummary};
 
 /// The longest invitation that is read from standard input.
 const INVITATION_SIZE_MAX: u64 = 64 << 10;
@@ -66,7 +67,13 @@ async fn admit(context: &Context<'_>, new: NewTenant) -> Result<(TenantSummary, 
 pub(super) async fn list(context: &Context<'_>) -> Result<(), Failure> {
     let list = match context.reach().await? {
         Reached::Running(client) => client.list().await?,
-        Reached::Here(data) => with_relay(data, async |relay| Ok(relay.list().await)).await?,
+        Reached::Here(data) => {
+            let listing = async |relay: &Relay| {
+                relay.set_quotas(context.settings.quotas.clone()).await;
+                Ok(relay.list().await)
+            };
+            with_relay(data, listing).await?
+        }
     };
     context.terminal.list(&list.tenants, render::tenants)?;
     for broken in &list.broken {
@@ -76,6 +83,19 @@ pub(super) async fn list(context: &Context<'_>) -> Result<(), Failure> {
         context.terminal.say("No tenants so far; see `sync-relay tenant create|join`.");
     }
     Ok(())
+}
+
+/// `tenant remove`
+pub(super) async fn remove(context: &Context<'_>, args: &TenantRemoveArgs) -> Result<(), Failure> {
+    let TenantRemoveArgs { tenant, erase, force, yes } = args;
+    let options = RemoveOptions { yes: *yes, erase: *erase, force: *force };
+    let removed = match context.reach().await? {
+        Reached::Running(client) => client.remove(tenant, &options).await?,
+        Reached::Here(data) => {
+            with_relay(data, async |relay| relay.remove(tenant, options).await).await?
+        }
+    };
+    context.terminal.value(&removed, render::removed_tenant)
 }
 
 fn read_invitation() -> Result<String, Problem> {

@@ -9,6 +9,9 @@ pub(crate) const SILENT_HOURS: [u64; 3] = [24, 72, 168];
 /// The shares of failures by which devices are counted, in percent.
 pub(crate) const FAILING_PERCENTS: [u64; 3] = [5, 10, 25];
 
+/// How far a clock may be off before its device is counted.
+const CLOCK_OFF_MILLIS: u64 = 24 * 3_600_000;
+
 /// A fleet in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
@@ -18,6 +21,8 @@ pub(crate) struct Figures {
     pub(crate) silent: [u64; SILENT_HOURS.len()],
     /// Those of both of whose recent attempts more than each of [`FAILING_PERCENTS`] failed.
     pub(crate) failing: [u64; FAILING_PERCENTS.len()],
+    /// Devices whose clocks were off by more than [`CLOCK_OFF_MILLIS`] when they were heard last.
+    pub(crate) clock_off: u64,
     /// Conversations that came into step, and those that did not.
     pub(crate) conversations: [u64; 2],
     /// Operations that wait in the journal, and for how many seconds the oldest does; nothing where
@@ -40,12 +45,17 @@ impl Fleet {
             heard: [self.devices.len() as u64, self.apps.len() as u64],
             silent: SILENT_HOURS.map(|hours| count(&|known| known.is_silent(hours, now))),
             failing: FAILING_PERCENTS.map(|percent| count(&|known| known.is_failing(percent, now))),
+            clock_off: count(&|known| is_clock_off(known)),
             conversations: self.conversations,
             backlog: self.backlog.map(|backlog| (backlog.operations, backlog.waited(now))),
             delays: self.delays,
             durations: self.durations,
         }
     }
+}
+
+fn is_clock_off(known: &Known) -> bool {
+    known.clock_ahead.is_some_and(|ahead| ahead.unsigned_abs() > CLOCK_OFF_MILLIS)
 }
 
 impl Backlog {
@@ -60,6 +70,18 @@ impl Backlog {
 mod tests {
     use super::super::Served;
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_a_day_off_either_way_counts_and_no_other() {
+        let day = 24 * 3_600_000;
+        let off = |clock_ahead| {
+            let mut known = Known::default();
+            known.clock_ahead = clock_ahead;
+            known
+        };
+        assert!(is_clock_off(&off(Some(day + 1))) && is_clock_off(&off(Some(-day - 1))));
+        assert!(!is_clock_off(&off(Some(day))) && !is_clock_off(&off(None)));
+    }
 
     #[test]
     fn devices_are_counted_by_how_long_they_are_silent_and_how_much_fails() {

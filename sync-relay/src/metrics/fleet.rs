@@ -7,7 +7,7 @@ use crate::fleet::{Delays, Durations, FAILING_PERCENTS, SILENT_HOURS};
 
 /// How many measures there are.
 #[cfg(test)]
-pub(super) const COUNT: usize = 8;
+pub(super) const COUNT: usize = 9;
 
 /// Adds what is measured of fleets; of a tenant from which no device was heard there is nothing.
 pub(super) fn render(text: &mut String, tenants: &[TenantMeasures]) {
@@ -20,6 +20,12 @@ pub(super) fn render(text: &mut String, tenants: &[TenantMeasures]) {
     head(text, "devices_silent", "gauge", "Devices that were not heard for longer than that.");
     for tenant in &heard {
         labelled(text, "devices_silent", tenant, "hours", SILENT_HOURS, tenant.fleet.silent);
+    }
+    let help = "Devices whose clocks were more than a day off when they were heard last.";
+    head(text, "devices_clock_off", "gauge", help);
+    for tenant in &heard {
+        let labels = [("tenant", tenant.tenant.as_str())];
+        line(text, "devices_clock_off", &labels, tenant.fleet.clock_off);
     }
     let help = "Devices of whose attempts of today and yesterday more than that failed.";
     head(text, "devices_failing", "gauge", help);
@@ -115,6 +121,7 @@ mod tests {
             heard: [12, 3],
             silent: [5, 2, 0],
             failing: [4, 1, 0],
+            clock_off: 2,
             conversations: [90, 7],
             backlog: Some((11_000, 90_000)),
             delays,
@@ -130,6 +137,7 @@ mod tests {
             "sync_relay_devices{tenant=\"a1a1a1a1\",kind=\"app\"} 3",
             "sync_relay_devices_silent{tenant=\"a1a1a1a1\",hours=\"72\"} 2",
             "sync_relay_devices_failing{tenant=\"a1a1a1a1\",percent=\"10\"} 1",
+            "sync_relay_devices_clock_off{tenant=\"a1a1a1a1\"} 2",
             "sync_relay_conversations_total{tenant=\"a1a1a1a1\",end=\"cut_off\"} 7",
             "sync_relay_backlog_operations{tenant=\"a1a1a1a1\"} 11000",
             "sync_relay_backlog_oldest_seconds{tenant=\"a1a1a1a1\"} 90000",

@@ -329,6 +329,7 @@ mod tests {
 
     use super::*;
     use crate::data::DataFolder;
+    use crate::relay::Quotas;
     use crate::wire::Chosen;
 
     #[tokio::test(flavor = "multi_thread")]
@@ -336,7 +337,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = DataFolder::take(&folder.path().join("data")).unwrap();
         KeyFile::create(&data.key_file()).unwrap();
-        let relay = Relay::open(data, None, 1, BTreeMap::new()).await.unwrap();
+        let relay = Relay::open(data, None, 1, BTreeMap::new(), Quotas::default()).await.unwrap();
         let options = |name: &str| ArchiveOptions {
             file: folder.path().join(name),
             since: None,

@@ -1,14 +1,22 @@
-//! What is known to be damaged of a relay that serves all the same, for whoever watches over it.
+//! What is not well of a relay that serves all the same, for whoever watches over it.
 
 use super::Relay;
 use super::slot::Slot;
 
 impl Relay {
-    /// What is known to be damaged, a line a tenant; nothing where all is whole.
+    /// What is known to be damaged, or to have taken all that it may, a line each; nothing where all
+    /// is well.
     pub(crate) async fn damages(&self) -> Vec<String> {
         let mut damages = Vec::new();
         for slot in self.inner.tenants.slots() {
             let vitals = slot.standing().await.vitals;
+            if vitals.as_ref().is_some_and(|vitals| vitals.is_quota_used_up) {
+                let tenant = slot.tenant.tenant.short();
+                damages.push(format!(
+                    "tenant {tenant} is read and takes nothing more: its quota is used up, raise \
+                     stored_bytes_max and reload"
+                ));
+            }
             let entries = vitals.map_or(0, |vitals| vitals.damaged);
             if entries + self.damaged_people(&slot) > 0 {
                 let tenant = slot.tenant.tenant.short();

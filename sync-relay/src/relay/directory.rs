@@ -14,6 +14,7 @@ use super::executor::Executor;
 use super::slot::Slot;
 use crate::accounts;
 use crate::gateway::{Tenant, Tenants};
+use crate::settings::Grant;
 
 /// What the operator says of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) struct Known {
     pub(crate) aliases: BTreeSet<String>,
     /// The dialects that it uses.
     pub(crate) dialects: Dialects,
+    /// How much of the disk it may take, where that differs from the others.
+    pub(crate) granted: Option<Grant>,
 }
 
 /// The tenants of a relay.

@@ -41,6 +41,7 @@ impl Pool {
                 let node = slot.node.try_lock().ok().and_then(|node| node.clone());
                 if let Some(node) = node {
                     self.keep_book(&slot, &node).await;
+                    self.grant(&slot, &node).await;
                 }
             }
         }

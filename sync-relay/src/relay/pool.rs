@@ -14,6 +14,7 @@ use fieldmesh::{Builder, Dormant, Listener, Node, RunOptions};
 use fieldmesh_model::TenantId;
 use tokio::task::JoinSet;
 
+use super::quota::Quotas;
 use super::slot::{self, Slot};
 use crate::problem;
 
@@ -37,6 +38,7 @@ pub(super) struct Inner {
     pub(super) key_file: PathBuf,
     listener: Option<Listener>,
     open_max: usize,
+    pub(super) quotas: RwLock<Quotas>,
     slots: RwLock<BTreeMap<TenantId, Arc<Slot>>>,
     open: AtomicUsize,
     uses: AtomicU64,
@@ -47,12 +49,18 @@ pub(super) struct Inner {
 }
 
 impl Pool {
-    pub(super) fn new(key_file: PathBuf, listener: Option<Listener>, open_max: usize) -> Self {
+    pub(super) fn new(
+        key_file: PathBuf,
+        listener: Option<Listener>,
+        open_max: usize,
+        quotas: Quotas,
+    ) -> Self {
         let open_max = fitting(open_max, fieldmesh_shell::limits::raise_open_files());
         let inner = Inner {
             key_file,
             listener,
             open_max: open_max.max(1),
+            quotas: RwLock::new(quotas),
             slots: RwLock::default(),
             open: AtomicUsize::new(0),
             uses: AtomicU64::new(0),
@@ -175,6 +183,7 @@ impl Pool {
         };
         let node = builder.listener(listener.clone()).open().await;
         let node = node.map_err(|error| error.problem())?;
+        self.grant(slot, &node).await;
         // What a tenant's admin signs does not say where the operator's machine connects to.
         let options = RunOptions { mdns: false, dials_signed: false, ..RunOptions::default() };
         node.run(options).await.map_err(|error| error.problem())?;
@@ -216,6 +225,24 @@ impl Pool {
         let tenant = slot.tenant.tenant.short();
         tracing::debug!(tenant, "closed, as it was not used for longest");
         if let Err(error) = Node::clone(&node).shutdown().await {
+            tracing::error!(tenant, %error, "tenant not closed in order");
+        }
+    }
+
+    /// Leaves a tenant out of all that is served.
+    pub(super) fn forget(&self, tenant: &TenantId) {
+        if let Some(listener) = &self.inner.listener {
+            listener.forget(tenant);
+        }
+        self.inner.slots.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+
+    /// Closes the node of a tenant, whoever still has a handle on it.
+    pub(super) async fn closed(&self, slot: &Slot, node: &Node) {
+        self.keep_book(slot, node).await;
+        self.inner.open.fetch_sub(1, Ordering::Relaxed);
+        if let Err(error) = Node::clone(node).shutdown().await {
+            let tenant = slot.tenant.tenant.short();
             tracing::error!(tenant, %error, "tenant not closed in order");
         }
     }

@@ -1,7 +1,7 @@
 //! One tenant of a relay, whether or not its node is open.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub(super) struct Slot {
     pub(super) answers: Answers,
     fleet: Mutex<Fleet>,
     known: Mutex<Known>,
+    /// Whether nobody opens it any more.
+    is_dismissed: AtomicBool,
 }
 
 /// What is known of a tenant whose node is closed.
@@ -64,6 +66,7 @@ impl Slot {
             answers: Answers::default(),
             fleet: Mutex::new(fleet),
             known: Mutex::default(),
+            is_dismissed: AtomicBool::new(false),
         }
     }
 
@@ -71,8 +74,16 @@ impl Slot {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Fails for a while after an attempt to open it failed.
+    /// Lets nobody open it from here on.
+    pub(super) fn dismiss(&self) {
+        self.is_dismissed.store(true, Ordering::SeqCst);
+    }
+
+    /// Fails for a while after an attempt to open it failed, and for ever once it was removed.
     pub(super) fn check(&self) -> Result<(), Problem> {
+        if self.is_dismissed.load(Ordering::SeqCst) {
+            return Err(problem::not_found("the tenant was removed from this relay"));
+        }
         match &self.known().failure {
             Some((problem, at)) if at.elapsed() < RETRY_AFTER => Err(problem.clone()),
             _ => Ok(()),
@@ -123,6 +134,9 @@ impl Slot {
         let Standing { vitals, fault, is_open } = self.standing().await;
         TenantSummary {
             damaged: vitals.as_ref().map_or(0, |vitals| vitals.damaged),
+            is_quota_used_up: vitals.as_ref().is_some_and(|vitals| vitals.is_quota_used_up),
+            stored_bytes: 0,
+            stored_bytes_max: None,
             short: self.tenant.tenant.short(),
             tenant: self.tenant.clone(),
             can_invite: self.can_invite,
@@ -151,6 +165,7 @@ fn after(before: Option<&Vitals>, now: &Vitals) -> Vitals {
         bytes_received: before.bytes_received + now.bytes_received,
         bytes_sent: before.bytes_sent + now.bytes_sent,
         append_failures: before.append_failures + now.append_failures,
+        quota_refusals: before.quota_refusals + now.quota_refusals,
         ..now.clone()
     }
 }

@@ -61,7 +61,9 @@ impl Relay {
             let compacted = match self.inner.tenants.node(&slot).await {
                 Ok(node) => {
                     let told = told_of(tell, &short);
-                    node.compact(told).await.map_err(|error| error.problem())
+                    let compacted = node.compact(told).await.map_err(|error| error.problem());
+                    self.inner.tenants.grant(&slot, &node).await;
+                    compacted
                 }
                 Err(problem) => Err(problem),
             };

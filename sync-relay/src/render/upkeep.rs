@@ -165,7 +165,8 @@ fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn bytes(count: u64) -> String {
+/// A size, in the unit that leaves few digits.
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
     let (mut amount, mut unit) = (count, 0);
     while amount >= 10_240 && unit + 1 < UNITS.len() {

@@ -8,13 +8,14 @@ use super::Said;
 use crate::problem;
 
 /// Every key of the file; each but the last is also a setting of the environment and a flag.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "data",
     "quic",
     "tcp",
     "http",
     "public_addresses",
     "open_tenants_max",
+    "stored_bytes_max",
     "log",
     "log_format",
     "operations",

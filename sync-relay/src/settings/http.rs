@@ -10,6 +10,7 @@ use fieldmesh_http::{Origins, Rate};
 use serde::Deserialize;
 
 use super::acme::{AcmeSaid, AcmeSettings};
+use super::quota::Grant;
 use crate::args::http::HttpArgs;
 use crate::problem;
 use crate::relay::Known;
@@ -72,6 +73,7 @@ struct TenantSaid {
     #[serde(default)]
     aliases: BTreeSet<String>,
     dialects: Option<BTreeSet<String>>,
+    stored_bytes_max: Option<Grant>,
 }
 
 impl HttpSaid {
@@ -197,7 +199,7 @@ fn known(said: TenantSaid) -> Result<Known, Problem> {
         }
     };
     let aliases = said.aliases.iter().map(|alias| alias.trim().to_lowercase()).collect();
-    Ok(Known { aliases, dialects })
+    Ok(Known { aliases, dialects, granted: said.stored_bytes_max })
 }
 
 /// Fails where a name would lead to two tenants: then it leads to none of them.
@@ -270,6 +272,8 @@ mod tests {
             ("sync_requests_a_minute = 0", "lets nobody in"),
             ("[tenants.a]\ndialects = ['wells']", "there is no dialect \"wells\""),
             ("[tenants.a]\nalias = ['b']", "unknown field"),
+            ("[tenants.a]\nstored_bytes_max = 100", "at least 4 MiB"),
+            ("[tenants.a]\nstored_bytes_max = '2 rooms'", "write it like 20 GiB"),
             ("[tenants.a]\naliases = ['b']\n[tenants.b]", "a name of [tenants.b]"),
             ("[tenants.a]\naliases = ['c']\n[tenants.b]\naliases = ['C']", "for neither"),
         ] {

@@ -106,7 +106,7 @@ pub(super) fn parameter(place: &str, name: &str, schema: Json, about: &str) -> J
 }
 
 /// The statuses of refusals.
-const REFUSED: [u16; 11] = [400, 401, 403, 404, 408, 409, 413, 415, 429, 500, 503];
+const REFUSED: [u16; 12] = [400, 401, 403, 404, 408, 409, 413, 415, 429, 500, 503, 507];
 
 /// How a refusal is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub(super) fn all_refused() -> Json {
             (_, Form::Either) => json!({ JSON: error(), TEXT: text() }),
         };
         let mut refused = json!({ "description": meaning(status), "content": content });
-        if matches!(status, 429 | 503) {
+        if matches!(status, 429 | 503 | 507) {
             let seconds = json!({ "schema": schema::count(), "description": "Seconds to wait" });
             refused["headers"] = json!({ "Retry-After": seconds });
         }
@@ -178,6 +178,7 @@ pub(super) const fn meaning(status: u16) -> &'static str {
         415 => "The body is of another type",
         429 => "Too often; wait as long as Retry-After says",
         500 => "Something broke here",
+        507 => "Nothing more can be stored; keep it, and send it again when Retry-After is over",
         503 => "Not at the moment; wait as long as Retry-After says",
         _ => "An answer",
     }

@@ -35,6 +35,18 @@ pub enum AppendError {
         /// What must be free for this append.
         needed_bytes: u64,
     },
+    /// All is taken that the owner of the store grants it: ask the owner for more.
+    #[error(
+        "the quota is used up: {} of {} are taken; whoever set it can raise it",
+        amount::needed(*taken_bytes),
+        amount::needed(*bytes_max)
+    )]
+    QuotaUsed {
+        /// What is taken.
+        taken_bytes: u64,
+        /// What is granted.
+        bytes_max: u64,
+    },
     /// The disk reports an error.
     #[error("the log cannot be written")]
     Io {

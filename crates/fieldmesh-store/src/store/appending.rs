@@ -4,6 +4,7 @@ use super::Store;
 use crate::frame::{ENTRY_SIZE_MAX, Packed};
 use crate::log::append::{AppendError, Room};
 use crate::log::{Entry, Place};
+use crate::quota::Quota;
 use crate::writer::Appending;
 
 impl Store {
@@ -30,6 +31,28 @@ impl Store {
         self.writer.append_with(entries, Room::Ordinary, Box::new(done));
     }
 
+    /// As [`Store::append`], within the quota: for what people write.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::append`], or [`AppendError::QuotaUsed`].
+    pub fn append_granted(&self, entries: Vec<Entry>) -> Result<Vec<Place>, AppendError> {
+        self.quota.take(size_of(&entries))?;
+        self.append(entries)
+    }
+
+    /// As [`Store::append_with`], within the quota: for what people write.
+    pub fn append_granted_with(
+        &self,
+        entries: Vec<Entry>,
+        done: impl FnOnce(Result<Vec<Place>, AppendError>) + Send + 'static,
+    ) {
+        match self.quota.take(size_of(&entries)) {
+            Ok(()) => self.append_with(entries, done),
+            Err(error) => done(Err(error)),
+        }
+    }
+
     /// Compresses an entry for [`Store::append_later`], where no lock is held so far.
     ///
     /// # Errors
@@ -42,8 +65,21 @@ impl Store {
         }
     }
 
-    /// Lines an entry up; it is written when somebody waits for it, or does not wait any more.
+    /// Lines an entry up, within the quota; it is written when somebody waits for it, or does not
+    /// wait any more.
     pub fn append_later(&self, entry: Packed) -> Appending {
-        self.writer.append_later(entry)
+        match self.quota.take(entry.frame_length() as u64) {
+            Ok(()) => self.writer.append_later(entry),
+            Err(error) => self.writer.refuse(error),
+        }
     }
+
+    /// What the owner grants this store of the disk.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
+    }
+}
+
+fn size_of(entries: &[Entry]) -> u64 {
+    entries.iter().map(|entry| entry.bytes.len() as u64).sum()
 }

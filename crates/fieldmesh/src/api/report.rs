@@ -307,6 +307,12 @@ pub struct Vitals {
     pub bytes_sent: u64,
     /// How often the store did not take what a peer sent.
     pub append_failures: u64,
+    /// How often something was not taken because all is taken that is granted.
+    #[serde(default)]
+    pub quota_refusals: u64,
+    /// Whether what was refused last for that reason would be refused again.
+    #[serde(default)]
+    pub is_quota_used_up: bool,
     /// Why the store does not work at the moment.
     pub fault: Option<String>,
     /// Entries of the store that are known to be damaged, and are neither healed nor given up.

@@ -34,8 +34,10 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// What the disk says.
+    /// What the disk says, or that all is taken that is granted.
     pub fn write_sealed(&self, path: &Path, key: &[u8; 32], bytes: &[u8]) -> Result<(), Error> {
+        let granted = self.ledger.store.quota().take(bytes.len() as u64);
+        granted.map_err(|error| Error::append(&error))?;
         let sealed = DataKey::from_bytes(*key).seal(PURPOSE, bytes);
         write_durably(path, &sealed.map_err(|error| Error::store(&error))?)
     }

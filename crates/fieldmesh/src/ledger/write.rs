@@ -188,11 +188,11 @@ impl Ledger {
 
     /// Why nothing was recorded; on a full disk also what may make room.
     fn not_written(&self, error: &AppendError) -> Error {
-        let failed = Error::store(error);
+        let failed = Error::append(error);
         match (failed, error) {
-            (Error::Store { reason }, AppendError::DiskFull { .. }) if self.may_free() => {
+            (Error::Full { reason }, AppendError::DiskFull { .. }) if self.may_free() => {
                 let hint = "old months that are safe elsewhere can go: `fieldmesh evict`";
-                Error::Store { reason: format!("{reason}; {hint}") }
+                Error::Full { reason: format!("{reason}; {hint}") }
             }
             (failed, _) => failed,
         }
@@ -249,7 +249,7 @@ impl Ledger {
         desk.sealing -= 1;
         drop(desk);
         self.distrust(&error);
-        Err(Error::store(&error))
+        Err(Error::append(&error))
     }
 
     /// Seals until nothing waits and nothing is on its way, whoever has begun it.

@@ -6,7 +6,7 @@ use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::{Item, Statement};
 use fieldmesh_model::{BatchId, ItemId};
 use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output, SessionError};
-use fieldmesh_store::{Place, Tree};
+use fieldmesh_store::{AppendError, Place, Tree};
 
 use crate::clock;
 use crate::ending;
@@ -138,7 +138,7 @@ impl MeshTask {
         let written_at = |batch: &Batch| (batch.header().author, batch.header().last);
         let arrived = Call::Arrived(batches.iter().map(written_at).collect());
         let harms = Arc::clone(&self.harms);
-        self.store.append_with(entries, move |result| match result {
+        self.store.append_granted_with(entries, move |result| match result {
             Ok(written) => {
                 mesh.freights.received(link, changes);
                 places.insert_all(ids.iter().copied().zip(written.into_iter().skip(skipped)));
@@ -149,9 +149,23 @@ impl MeshTask {
             }
             Err(error) => {
                 let lost = Input::StoreFailed { batches: ids, items: Vec::new() };
-                mesh.urgent(Call::StoreFailed { link, lost, reason: error.to_string() });
+                mesh.urgent(Call::StoreFailed { link, lost, error });
             }
         });
+    }
+
+    /// The store did not take what a link sent.
+    pub(super) fn store_failed(&mut self, link: LinkId, lost: Input, error: &AppendError) {
+        self.feed(lost);
+        let reason = error.to_string();
+        if matches!(error, AppendError::QuotaUsed { .. }) {
+            // The store itself works, and whoever set the quota is told of it by its figures.
+            tracing::info!(reason, "what a peer sent was not taken");
+        } else {
+            tracing::error!(reason, "what a peer sent could not be stored");
+            self.tally.failed(&reason);
+        }
+        self.drop_link(link, &ending::not_stored(error));
     }
 
     fn store_items(&mut self, link: LinkId, items: &[Item]) {
@@ -178,7 +192,7 @@ impl MeshTask {
             }
             Err(error) => {
                 let lost = Input::StoreFailed { batches: Vec::new(), items: ids };
-                mesh.urgent(Call::StoreFailed { link, lost, reason: error.to_string() });
+                mesh.urgent(Call::StoreFailed { link, lost, error });
             }
         });
     }

@@ -124,6 +124,14 @@ impl Listener {
         Ok(())
     }
 
+    /// Serves a tenant no more, also one that is opened on demand: whoever dials it is told that
+    /// nobody here serves it.
+    pub fn forget(&self, tenant: &TenantId) {
+        let mut nodes = self.nodes.write().expect("no holder of this lock panics");
+        self.endpoint.remove_identity(tenant);
+        nodes.remove(tenant);
+    }
+
     /// Lets `handler` decide about whoever dials with a claim and knows the desk; takes the place of
     /// an earlier one.
     ///

@@ -21,6 +21,7 @@ impl Node {
         let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
         let tally = snapshot.tally;
         let damaged = self.blocking(Ledger::damaged_count).await?;
+        let quota = self.inner.ledger.store.quota();
         let over_tcp = snapshot.links.iter().filter(|link| link.transport == Transport::Tcp);
         Ok(Vitals {
             connections: snapshot.links.len() as u64,
@@ -29,9 +30,20 @@ impl Node {
             bytes_received: tally.bytes_received,
             bytes_sent: tally.bytes_sent,
             append_failures: tally.append_failures,
+            quota_refusals: quota.refusals(),
+            is_quota_used_up: quota.is_used_up(),
             fault: tally.fault.or_else(|| self.inner.ledger.projector.fault()),
             damaged,
         })
+    }
+
+    /// Grants so many bytes of the disk, of which `taken_bytes` are taken; everything where that is
+    /// `None`. To be said again now and then: this node counts what it takes itself, and neither what
+    /// it frees nor the files beside its store.
+    pub fn grant(&self, bytes_max: Option<u64>, taken_bytes: u64) {
+        let quota = self.inner.ledger.store.quota();
+        quota.measured(taken_bytes);
+        quota.grant(bytes_max);
     }
 
     /// What passed with each device since this was asked last; what nobody asks for is lost with the

@@ -67,8 +67,11 @@ async fn a_lost_answer_costs_no_session_and_a_copied_token_ends_it() {
     let third = refresh(&scene, &second["refreshToken"], None).await.json();
     let token = third["accessToken"].as_str().unwrap();
     assert_eq!(pull(&scene, token).await.status, 200);
+    let reused = || scene.accounts.reused(tenant(0));
+    assert_eq!(reused(), 0);
     // The first was copied by somebody, who comes too late.
     assert_eq!(refresh(&scene, &first, None).await.status, 401);
+    assert_eq!(reused(), 1);
     assert_eq!(refresh(&scene, &third["refreshToken"], None).await.status, 401);
     assert_eq!(pull(&scene, token).await.status, 401);
     // Other sessions of the person go on, and a new one can be opened.

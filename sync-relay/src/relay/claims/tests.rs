@@ -8,6 +8,7 @@ use fieldmesh::api::InviteOptions;
 
 use super::*;
 use crate::data::DataFolder;
+use crate::relay::Quotas;
 
 /// A relay without a port, and the device that made a tenant.
 struct Stand {
@@ -20,7 +21,7 @@ impl Stand {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = DataFolder::take(&folder.path().join("data")).unwrap();
-        let relay = Relay::open(data, None, 1, BTreeMap::new()).await.unwrap();
+        let relay = Relay::open(data, None, 1, BTreeMap::new(), Quotas::default()).await.unwrap();
         let options = TenantOptions { name: "Gulf Crew".into(), ..TenantOptions::default() };
         let builder = Node::builder(folder.path().join("office")).passphrase("one");
         let (office, _) = builder.create_tenant(options).await.unwrap();

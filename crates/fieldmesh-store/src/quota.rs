@@ -1,0 +1,103 @@
+//! How much of the disk the owner of a store grants it, whatever is free.
+//!
+//! What people write is taken within it; what only says how things stand is written beside it, so
+//! that a store that may take no more can still be read, governed and emptied. The owner measures
+//! what is taken, as files of its own may lie beside the store, and says so now and then; between
+//! two measurements each append counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::log::append::AppendError;
+
+/// No quota at all.
+const UNLIMITED: u64 = u64::MAX;
+
+/// The quota of a store; unlimited at first.
+#[derive(Debug)]
+pub struct Quota {
+    bytes_max: AtomicU64,
+    taken_bytes: AtomicU64,
+    refusals: AtomicU64,
+    /// The size of what was refused last; 0 once something was taken.
+    refused_bytes: AtomicU64,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self {
+            bytes_max: AtomicU64::new(UNLIMITED),
+            taken_bytes: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
+            refused_bytes: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Quota {
+    /// Grants so many bytes from here on; everything where that is `None`.
+    pub fn grant(&self, bytes_max: Option<u64>) {
+        self.bytes_max.store(bytes_max.unwrap_or(UNLIMITED), Ordering::Relaxed);
+    }
+
+    /// Says how much is taken.
+    pub fn measured(&self, taken_bytes: u64) {
+        self.taken_bytes.store(taken_bytes, Ordering::Relaxed);
+    }
+
+    /// How often something was refused since the store was opened.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
+    /// Whether what was refused last would be refused again.
+    pub fn is_used_up(&self) -> bool {
+        let refused = self.refused_bytes.load(Ordering::Relaxed);
+        let taken = self.taken_bytes.load(Ordering::Relaxed);
+        refused > 0 && taken.saturating_add(refused) > self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that are about to be written.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::QuotaUsed`], and nothing was counted.
+    pub fn take(&self, bytes: u64) -> Result<(), AppendError> {
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        let with = |taken: u64| Some(taken.saturating_add(bytes)).filter(|sum| *sum <= bytes_max);
+        match self.taken_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with) {
+            Ok(_) => {
+                self.refused_bytes.store(0, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(taken_bytes) => {
+                self.refused_bytes.store(bytes, Ordering::Relaxed);
+                self.refusals.fetch_add(1, Ordering::Relaxed);
+                Err(AppendError::QuotaUsed { taken_bytes, bytes_max })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_counts_for_nothing_until_more_is_granted() {
+        let quota = Quota::default();
+        quota.take(u64::MAX / 2).unwrap();
+        quota.measured(60);
+        quota.grant(Some(100));
+        quota.take(40).unwrap();
+        let refused = quota.take(1).unwrap_err();
+        assert!(matches!(refused, AppendError::QuotaUsed { taken_bytes: 100, bytes_max: 100 }));
+        assert_eq!((quota.refusals(), quota.is_used_up()), (1, true));
+        quota.measured(90);
+        assert!(!quota.is_used_up());
+        quota.take(10).unwrap();
+        assert!(quota.take(10).is_err());
+        quota.grant(None);
+        quota.take(10).unwrap();
+        assert_eq!(quota.refusals(), 2);
+    }
+}
