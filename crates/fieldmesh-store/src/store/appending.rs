@@ -2,7 +2,7 @@
 
 use super::Store;
 use crate::frame::{ENTRY_SIZE_MAX, Packed};
-use crate::log::append::{AppendError, Room};
+use crate::log::append::{AppendError, Room, Whole};
 use crate::log::{Entry, Place};
 use crate::writer::Appending;
 
@@ -44,6 +44,13 @@ impl Store {
 
     /// Lines an entry up; it is written when somebody waits for it, or does not wait any more.
     pub fn append_later(&self, entry: Packed) -> Appending {
-        self.writer.append_later(entry)
+        self.writer.append_later(vec![entry], Whole::Entry)
+    }
+
+    /// Lines entries up of which a crash leaves all or none; otherwise as [`Store::append_later`].
+    ///
+    /// Several cost a segment of their own, and are held in memory until they are durable.
+    pub fn append_together(&self, entries: Vec<Packed>) -> Appending {
+        self.writer.append_later(entries, Whole::Group)
     }
 }
