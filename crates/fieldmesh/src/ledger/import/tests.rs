@@ -4,12 +4,13 @@ use std::io::Cursor;
 
 use serde_json::Value as Json;
 
-use fieldmesh_model::Role;
+use fieldmesh_model::{Fields, Role, Value};
 
 use crate::api::{
     ExportFormat, ExportQuery, ImportOptions, ImportReport, InviteOptions, ListQuery, NewRecord,
     Record, SchemaOptions, SchemaStep, SyncOptions,
 };
+use crate::projection::alike::beside;
 use crate::{Error, Node, TenantOptions};
 
 const HEADER: &str = "name,apiNumber,status,operator\n";
@@ -151,6 +152,31 @@ async fn a_row_that_is_not_whole_edits_a_record_but_makes_none() {
         (&well.fields["name"], &well.fields["operator"]),
         (&"Alder 1".into(), &"Bell".into())
     );
+    office.node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_may_be_the_same_are_looked_at_however_many_there_are() {
+    let office = Office::new().await;
+    office.wells("Alder 1,42-227-30001,ACTIVE,Acme\n", update()).await;
+    let well = office.well("42-227-30001").await.id;
+    let at = "2026-02-01T08:00:00.000Z";
+    let row = |tablet| format!("{well},INSPECTION,{at},tablet {tablet},true\n");
+    let rows: String = (0..300).map(row).collect();
+    let rows = format!("wellId,entryType,recordedAt,deviceId,leaksDetected\n{rows}");
+    assert_eq!(office.take(&rows, "field_entry", ImportOptions::default()).await[0], 300);
+    tokio::task::block_in_place(|| {
+        let ledger = office.node.ledger();
+        let schema = ledger.schema_named("field_entry").unwrap();
+        let fields = Fields::from([
+            ("wellId".to_owned(), Value::Text(well.to_string())),
+            ("entryType".to_owned(), "INSPECTION".into()),
+            ("recordedAt".to_owned(), Value::Moment(at.parse().unwrap())),
+        ]);
+        ledger.catch_up().unwrap();
+        let found = beside(&ledger.store, ledger.view(), &schema, &fields).unwrap();
+        assert_eq!(found.len(), 300);
+    });
     office.node.shutdown().await.unwrap();
 }
 
