@@ -1,5 +1,8 @@
 //! Many records changed, and many conflicts settled, by one command.
 
+use std::time::Duration;
+
+use crate::process::eventually;
 use crate::site::Site;
 
 #[test]
@@ -31,6 +34,35 @@ fn many_records_are_shown_before_they_are_changed_and_only_as_many_as_expected()
     assert_eq!(edit(&["operator=Beech", "--yes"]).ok().json()["written"], true);
     daemon.stop();
     assert_eq!(operators().trim(), "0");
+}
+
+#[test]
+fn a_change_of_many_that_is_killed_is_made_of_all_or_of_none() {
+    const WELLS: usize = 150;
+    let site = Site::new();
+    let [lead] = site.crew(["lead"]);
+    let rows = (0..WELLS).map(|well| format!("Alder {well},42-227-{:05},ACTIVE\n", 30_000 + well));
+    let header = "name,apiNumber,status\n".to_owned();
+    let file = site.file("wells.csv", std::iter::once(header).chain(rows).collect::<String>());
+    lead.ok(&["import", &file, "--collection", "well"]);
+    let segments = || std::fs::read_dir(lead.home.join("store/log")).unwrap().count();
+    for operator in ["Beech", "Cedar", "Dogwood"] {
+        let before = segments();
+        let edit = ["edit", "--all", "well", &format!("operator={operator}"), "--yes"];
+        let mut running = lead.start(&edit);
+        eventually("something of it is being written", Duration::from_secs(60), || {
+            (segments() > before || !running.is_alive()).then_some(())
+        });
+        running.kill();
+        let operator = format!("operator={operator}");
+        let changed = lead.ok(&["list", "well", "--where", &operator, "--count"]).stdout;
+        let changed: usize = changed.trim().parse().unwrap();
+        assert!(changed == 0 || changed == WELLS, "{changed} of {WELLS}");
+        lead.verify();
+    }
+    lead.ok(&["edit", "--all", "well", "operator=Elm", "--yes"]);
+    let changed = lead.ok(&["list", "well", "--where", "operator=Elm", "--count"]).stdout;
+    assert_eq!(changed.trim(), WELLS.to_string());
 }
 
 #[test]

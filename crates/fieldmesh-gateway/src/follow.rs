@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use fieldmesh::Error;
-use fieldmesh::gateway::Mark;
+use fieldmesh::gateway::{Growth, Mark};
 use fieldmesh_dialect::command::Pull;
 use fieldmesh_dialect::outcome::Page;
 use fieldmesh_dialect::{Caller, Dialect, Since};
 use fieldmesh_model::Moment;
 use futures::{Stream, stream};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::{Failure, Inner, Task};
@@ -20,7 +19,7 @@ struct Follower {
     caller: Caller,
     dialect: Option<Dialect>,
     pull: Pull,
-    grown: watch::Receiver<u64>,
+    growth: Growth,
     /// Where the feed stood when the following began.
     begun: Option<JoinHandle<Result<Mark, Error>>>,
 }
@@ -32,13 +31,13 @@ pub(crate) fn pages(
     dialect: Option<Dialect>,
     pull: Pull,
 ) -> impl Stream<Item = Page> + Send + 'static {
-    let grown = inner.access.grown();
+    let growth = inner.access.growth();
     let is_now = pull.since == Since::Now;
     let begun = is_now.then(|| {
         let inner = Arc::clone(&inner);
         tokio::task::spawn_blocking(move || inner.access.on_one_view(|| inner.access.mark()))
     });
-    let follower = Follower { inner, caller, dialect, pull, grown, begun };
+    let follower = Follower { inner, caller, dialect, pull, growth, begun };
     stream::unfold(follower, |mut follower| async move {
         let page = follower.next().await?;
         Some((page, follower))
@@ -52,7 +51,7 @@ impl Follower {
         }
         loop {
             // What arrives while the page is read is seen by the next look.
-            self.grown.mark_unchanged();
+            self.growth.mark_seen();
             let page = match self.read().await {
                 Ok(page) => page,
                 Err(Failure::Refused(_)) => return None,
@@ -66,7 +65,7 @@ impl Follower {
                 return Some(page);
             }
             if !page.more {
-                self.grown.changed().await.ok()?;
+                self.growth.more().await.then_some(())?;
             }
         }
     }

@@ -36,7 +36,7 @@ pub type Fields = BTreeMap<String, Value>;
 const FLOAT_WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// What stands between the items of a list in a table.
-const LIST_SEPARATOR: &str = "; ";
+pub const LIST_SEPARATOR: &str = "; ";
 
 impl Value {
     /// This value in its one canonical form.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
 use crate::frame::{ENTRY_SIZE_MAX, Packed};
-use crate::log::append::{AppendError, Appender, Room};
+use crate::log::append::{AppendError, Appender, Room, Whole};
 use crate::log::{Entry, Place};
 
 /// The largest number of entries written with one sync, unless one request alone has more.
@@ -29,6 +29,7 @@ struct Request {
     packed: Vec<Packed>,
     bytes: usize,
     room: Room,
+    whole: Whole,
     done: Done,
 }
 
@@ -128,14 +129,15 @@ impl Writer {
         receiver.recv().unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Lines an entry up for whoever waits for it.
-    pub(crate) fn append_later(&self, packed: Packed) -> Appending {
+    /// Lines entries up for whoever waits for them.
+    pub(crate) fn append_later(&self, packed: Vec<Packed>, whole: Whole) -> Appending {
         let (sender, receiver) = sync_channel(1);
         let done = Box::new(move |result| {
             // Whoever waits may have been stopped; the entry is durable all the same.
             let _ = sender.send(result);
         });
-        self.queue(vec![packed], done, WhenFull::Refuse, Room::Ordinary);
+        let request = Request { bytes: 0, packed, room: Room::Ordinary, whole, done };
+        self.queue(request, WhenFull::Refuse);
         Appending { shared: Arc::clone(&self.shared), receiver, is_awaited: false }
     }
 
@@ -160,12 +162,14 @@ impl Writer {
             return done(Ok(Vec::new()));
         }
         // Compressing here uses the callers' cores and leaves the thread to write.
-        self.queue(entries.into_iter().map(Packed::new).collect(), done, when_full, room);
+        let packed = entries.into_iter().map(Packed::new).collect();
+        self.queue(Request { bytes: 0, packed, room, whole: Whole::Entry, done }, when_full);
         self.shared.filled.notify_one();
     }
 
-    fn queue(&self, packed: Vec<Packed>, done: Done, when_full: WhenFull, room: Room) {
-        let bytes = packed.iter().map(Packed::frame_length).sum();
+    fn queue(&self, mut request: Request, when_full: WhenFull) {
+        let bytes = request.packed.iter().map(Packed::frame_length).sum();
+        request.bytes = bytes;
         let mut queue = self.shared.queue();
         while queue.bytes > 0 && queue.bytes + bytes > QUEUE_BYTES_MAX && !queue.is_closed {
             if when_full == WhenFull::Refuse {
@@ -173,17 +177,17 @@ impl Writer {
                 drop(queue);
                 // What is lined up for somebody who waits later must not stand in others' way.
                 self.shared.filled.notify_one();
-                return done(Err(AppendError::QueueFull { queued_bytes }));
+                return (request.done)(Err(AppendError::QueueFull { queued_bytes }));
             }
             self.shared.filled.notify_one();
             queue = self.shared.drained.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         if queue.is_closed {
             drop(queue);
-            return done(Err(AppendError::Closed));
+            return (request.done)(Err(AppendError::Closed));
         }
         queue.bytes += bytes;
-        queue.requests.push_back(Request { packed, bytes, room, done });
+        queue.requests.push_back(request);
     }
 
     /// Ends the segment being written if it has grown to `bytes_min`; says whether it did.
@@ -272,7 +276,11 @@ impl Shared {
         while let Some(request) = queue.requests.front() {
             let is_full = entries + request.packed.len() > GROUP_ENTRIES_MAX
                 || bytes + request.bytes > GROUP_BYTES_MAX;
-            let is_other = group.first().is_some_and(|first| first.room != request.room);
+            // What is written whole is written alone.
+            let is_whole = |request: &Request| request.whole == Whole::Group;
+            let is_other = group.first().is_some_and(|first| {
+                first.room != request.room || is_whole(first) || is_whole(request)
+            });
             if is_other || (is_full && !group.is_empty()) {
                 break;
             }
@@ -292,14 +300,19 @@ fn write_group(appender: &mut Appender, group: Vec<Request>) {
         return;
     }
     // A group is of one kind, see `take_group`.
-    let room = group.first().map_or(Room::Ordinary, |request| request.room);
+    let kind = group.first().map(|request| (request.room, request.whole));
+    let (room, whole) = kind.unwrap_or((Room::Ordinary, Whole::Entry));
     let mut packed = Vec::new();
     let mut waiting = Vec::with_capacity(group.len());
     for mut request in group {
         waiting.push((request.packed.len(), request.done));
         packed.append(&mut request.packed);
     }
-    let result = appender.append(&packed, room);
+    let result = match whole {
+        // One frame is there or not, whatever else.
+        Whole::Group if packed.len() > 1 => appender.append_together(&packed, room),
+        Whole::Group | Whole::Entry => appender.append(&packed, room),
+    };
     let mut places = result.as_ref().map(|places| places.iter()).unwrap_or_default();
     for (count, done) in waiting {
         let answer = match &result {

@@ -39,7 +39,7 @@ pub use bulk::{BulkChange, BulkEdit, BulkRefusal, BulkReport, BulkSeen};
 pub use change::{ChangeKind, ChangeReport, ChangesPage, ChangesQuery};
 pub use conflict::{
     CommentReport, DiscardReport, EndReport, LeftItem, NewComment, NewVerdict, ResolveAll,
-    ResolveAllReport, SettledItem, SightReport, Verdict,
+    ResolveAllReport, SettledItem, SettledRecord, SightReport, Verdict,
 };
 pub use connectivity::{
     Cause, ConnectivityEvent, ConnectivityReport, Decision, Failing, Freight, Grade, HeldBack,

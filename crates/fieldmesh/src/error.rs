@@ -294,10 +294,10 @@ impl Error {
         match self {
             Self::NoHome { .. }
             | Self::NotFound { .. }
+            | Self::UnknownCollection { .. }
             | Self::LetGo { .. }
             | Self::Purged { .. } => Class::NotFound,
             Self::Ambiguous { .. }
-            | Self::UnknownCollection { .. }
             | Self::Invalid { .. }
             | Self::Schema { .. }
             | Self::Taken { .. }

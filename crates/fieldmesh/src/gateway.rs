@@ -305,9 +305,9 @@ impl Access {
         *hash.first_chunk().expect("32 bytes have a first sixteen")
     }
 
-    /// Changes whenever records can be read that could not be before.
-    pub fn grown(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.ledger.projector.grown()
+    /// Tells whenever records can be read that could not be before.
+    pub fn growth(&self) -> Growth {
+        Growth(self.ledger.projector.grown())
     }
 
     /// Every collection that the tenant may have records of.
@@ -326,6 +326,22 @@ impl Access {
         keys.map(|key| key.map(|key| rows::indexed_id(&key)))
             .filter_map(Result::transpose)
             .collect()
+    }
+}
+
+/// Tells that records can be read that could not be before.
+#[derive(Debug, Clone)]
+pub struct Growth(tokio::sync::watch::Receiver<u64>);
+
+impl Growth {
+    /// What can be read by now counts as seen.
+    pub fn mark_seen(&mut self) {
+        self.0.mark_unchanged();
+    }
+
+    /// Waits until there is more than was seen; false where no more will come.
+    pub async fn more(&mut self) -> bool {
+        self.0.changed().await.is_ok()
     }
 }
 

@@ -78,8 +78,8 @@ pub use expression::{
 };
 pub use mapped::{Block, Create, Mapped, MappedRecord, Reference};
 pub use mapping::{
-    BLOCKS_MAX, BoundMapping, FIELDS_MAX, KEY_PARTS_MAX, MAPPING_SIZE_MAX, Mapping, MappingError,
-    MappingFault, Place,
+    BLOCKS_MAX, BoundMapping, EXPORT_COLUMNS, FIELDS_MAX, KEY_PARTS_MAX, MAPPING_SIZE_MAX, Mapping,
+    MappingError, MappingFault, Place,
 };
 pub use reader::{COLUMNS_MAX, FileError, Format, ROW_SIZE_MAX, Reader};
 pub use row::{Cells, Fault, Row, RowFault, RowPlace};

@@ -20,7 +20,9 @@ Every refused row is reported with its number and everything that is wrong with 
 are imported, and the command then exits 6. A second import of the same file adds nothing. A row whose
 record is there already, by its natural key or unique values, with other contents is refused; with
 --update it edits that record, and what the row leaves blank stays. So is one that another device has
-recorded, unless the row itself says on which device it was made.")]
+recorded, unless the row itself says on which device it was made. A table that `export --format csv`
+wrote is read as well: its first seven columns are no fields, and a row is about the record it names,
+where that is here.")]
 pub(crate) struct ImportArgs {
     /// The file, or `-` for standard input.
     pub(crate) file: PathBuf,
@@ -55,7 +57,9 @@ Examples:
   fieldmesh export well field_entry --history > all.jsonl
   fieldmesh export field_entry --format csv --since 2026-03-01 > march.csv
 
-Records are written in order of id, so devices that are in step export equal bytes.")]
+Records are written in order of id, so devices that are in step export equal bytes. Of csv the first
+seven columns say which record it is, by whom and when, and in _conflicts and _duplicates what nobody
+has decided about it; `import` reads such a table as well.")]
 pub(crate) struct ExportArgs {
     /// The collection, `field_entry` or `well` for example.
     pub(crate) collection: String,

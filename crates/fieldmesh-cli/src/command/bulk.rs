@@ -80,14 +80,44 @@ async fn looked_at(
     Ok(BulkEdit { seen: Some(looked.seen()), ..bulk })
 }
 
-/// Which records kept all of them from being changed, and why.
+/// The records that are named where some cannot be changed.
+const NAMED_MAX: usize = 10;
+
+/// Which records kept all of them from being changed, and why; of many the first.
 fn refused(report: BulkReport) -> Problem {
-    let faults: Vec<Fault> = report
-        .refused
-        .into_iter()
-        .map(|BulkRefusal { id, reason }| Fault::new(id.short(), reason))
-        .collect();
-    let records = if faults.len() == 1 { "record" } else { "records" };
-    let detail = format!("{} {records} cannot be changed so, and none was", faults.len());
+    let count = report.refused.len();
+    let named = report.refused.into_iter().take(NAMED_MAX);
+    let faults: Vec<Fault> =
+        named.map(|BulkRefusal { id, reason }| Fault::new(id.short(), reason)).collect();
+    let records = render::counted(count as u64, "record", "records");
+    let rest = match count > NAMED_MAX {
+        true => format!("; the first {NAMED_MAX} are named, --dry-run names all"),
+        false => String::new(),
+    };
+    let detail = format!("{records} cannot be changed so, and none was{rest}");
     Problem { faults, ..problem::invalid(detail) }
+}
+
+#[cfg(test)]
+mod tests {
+    use fieldmesh_model::DocumentId;
+
+    use super::*;
+
+    #[test]
+    fn of_many_records_that_cannot_be_changed_the_first_are_named() {
+        let refusal = |byte| BulkRefusal {
+            id: DocumentId::from_bytes([byte; 16]),
+            reason: "only its author may".into(),
+        };
+        let told = |count| {
+            let refused = (0..count).map(refusal).collect();
+            super::refused(BulkReport { refused, ..BulkReport::default() })
+        };
+        let many = told(200);
+        assert_eq!(many.faults.len(), NAMED_MAX);
+        assert!(many.detail.contains("200 records") && many.detail.contains("--dry-run"));
+        let one = told(1);
+        assert_eq!((one.faults.len(), one.detail.contains("--dry-run")), (1, false));
+    }
 }

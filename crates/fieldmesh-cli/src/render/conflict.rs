@@ -3,13 +3,16 @@
 use fieldmesh::api::{
     AsideBatch, CommentReport, ConflictReport, ConflictValue, DuplicateReport, EndReport,
 };
+use serde_json::Value as Json;
 
-use super::record::short_id;
+use super::record::{LEFT_OUT, short_id};
 use super::table::{Side, Table};
 use super::{Style, Tone, counted, one_line, pairs, short_field};
 
 /// Records that are shown beside each other.
 const COLUMNS_MAX: usize = 4;
+/// The key under which deleting and restoring stand.
+const DELETED: &str = "_deletedAt";
 
 /// The inbox as a table.
 pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
@@ -22,7 +25,8 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
         ("values", Side::Left),
     ]);
     for conflict in conflicts {
-        let values: Vec<String> = conflict.values.iter().map(|value| brief(value, style)).collect();
+        let values: Vec<String> =
+            conflict.values.iter().map(|value| brief(conflict, value, style)).collect();
         let faults: Vec<String> =
             conflict.faults.iter().map(|fault| one_line(&fault.message)).collect();
         let values = match (&conflict.batch, &conflict.duplicate) {
@@ -36,7 +40,7 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
             (short_id(&conflict.id).to_owned(), Tone::Plain),
             (conflict.kind.clone(), Tone::Plain),
             (name(conflict), Tone::Plain),
-            (short_field(&conflict.field).to_owned(), Tone::Plain),
+            (field(conflict).to_owned(), Tone::Plain),
             (state.to_owned(), tone),
             (values, Tone::Plain),
         ]);
@@ -45,12 +49,32 @@ pub(crate) fn conflicts(conflicts: &[ConflictReport], style: &Style) -> String {
 }
 
 /// A side in a few words.
-fn brief(value: &ConflictValue, style: &Style) -> String {
-    let fields: Vec<&str> = value.fields.keys().map(|key| short_field(key)).collect();
-    match fields.is_empty() {
-        true => format!("{} {}", value.label, style.value(&value.value)),
-        false => format!("{} {}", value.label, fields.join(", ")),
-    }
+fn brief(conflict: &ConflictReport, value: &ConflictValue, style: &Style) -> String {
+    let name = |key: &str| short_field(key).to_owned();
+    let fields = value.fields.iter();
+    let fields: Vec<String> =
+        fields.map(|(key, it)| deletion(key, it).unwrap_or_else(|| name(key))).collect();
+    let did = match fields.is_empty() {
+        true => shown(&conflict.field, &value.value, style),
+        false => fields.join(", "),
+    };
+    format!("{} {did}", value.label)
+}
+
+/// The value of a field, or what somebody did with the whole record.
+fn shown(key: &str, value: &Json, style: &Style) -> String {
+    deletion(key, value).unwrap_or_else(|| style.value(value))
+}
+
+/// What somebody did with the whole record, in words.
+fn deletion(key: &str, value: &Json) -> Option<String> {
+    let word = if value.is_null() { "restored" } else { "deleted" };
+    (key == DELETED).then(|| word.to_owned())
+}
+
+/// The field that an item is about, as people type it; nothing where it is the whole record.
+fn field(conflict: &ConflictReport) -> &str {
+    if conflict.field == DELETED { "" } else { short_field(&conflict.field) }
 }
 
 /// One item with all its values.
@@ -61,8 +85,8 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
         ("kind", conflict.kind.clone()),
         ("record", format!("{} {} ({})", conflict.collection, name(conflict), conflict.record)),
     ];
-    if !conflict.field.is_empty() {
-        about.push(("field", one_line(short_field(&conflict.field))));
+    if !field(conflict).is_empty() {
+        about.push(("field", one_line(field(conflict))));
     }
     for fault in &conflict.faults {
         about.push(("broken", one_line(&fault.message)));
@@ -138,7 +162,7 @@ fn side_by_side(conflict: &ConflictReport, duplicate: &DuplicateReport, style: &
     }
     for key in &duplicate.differ {
         let cell = |value: &ConflictValue| match value.value.get(key) {
-            None | Some(serde_json::Value::Null) => "-".to_owned(),
+            None | Some(Json::Null) => "-".to_owned(),
             Some(value) => style.value(value),
         };
         row(&one_line(short_field(key)), shown().map(|(value, _)| cell(value)).collect());
@@ -149,15 +173,6 @@ fn side_by_side(conflict: &ConflictReport, duplicate: &DuplicateReport, style: &
         let more = counted(rest + u64::from(duplicate.more), "record", "records");
         text.push_str(&style.paint(Tone::Doubtful, &format!("and {more} more\n")));
     }
-    if !conflict.open {
-        return text;
-    }
-    let advice = format!(
-        "Keep one: fieldmesh conflicts resolve {} --take A|B|…, or both with --take both",
-        short_id(&conflict.id)
-    );
-    text.push_str(&style.paint(Tone::Quiet, &advice));
-    text.push('\n');
     text
 }
 
@@ -173,10 +188,13 @@ fn sides(conflict: &ConflictReport, style: &Style) -> String {
     let mut table = Table::new(columns);
     for value in &conflict.values {
         let written = match value.fields.is_empty() {
-            true => style.value(&value.value),
+            true => shown(&conflict.field, &value.value, style),
             false => {
                 let fields = value.fields.iter();
-                let fields = fields.map(|(key, it)| format!("{key} {}", style.value(it)));
+                let fields = fields.map(|(key, it)| match deletion(key, it) {
+                    Some(word) => word,
+                    None => format!("{} {}", one_line(short_field(key)), style.value(it)),
+                });
                 fields.collect::<Vec<_>>().join(", ")
             }
         };
@@ -207,7 +225,7 @@ fn said(comment: &CommentReport, style: &Style) -> String {
 /// How a conflict ended.
 fn ended(conflict: &ConflictReport, end: &EndReport, style: &Style) -> String {
     let by = end.user.as_deref().map_or_else(|| "somebody unknown".to_owned(), one_line);
-    let (at, left) = (style.time(end.at), style.value(&end.left));
+    let (at, left) = (style.time(end.at), shown(&conflict.field, &end.left, style));
     if let Some(duplicate) = &conflict.duplicate {
         return format!("Settled by {by}, {at}: {}", stayed(conflict, duplicate, end));
     }
@@ -237,11 +255,12 @@ fn stayed(conflict: &ConflictReport, duplicate: &DuplicateReport, end: &EndRepor
 
 /// What can be done about an item.
 fn advice(conflict: &ConflictReport) -> Option<String> {
-    let field = match short_field(&conflict.field) {
+    let field = match field(conflict) {
         "" => "FIELD",
         field => field,
     };
     let how = match conflict.kind.as_str() {
+        "duplicate" if conflict.open => return Some(keeping(conflict)),
         "field" if conflict.open => format!("--take A|B|…, or --set {field}=VALUE"),
         "rule" if conflict.open => format!("--set {field}=VALUE"),
         "deleted-and-edited" if conflict.open => "--adopt to bring it back, or --discard".into(),
@@ -250,6 +269,18 @@ fn advice(conflict: &ConflictReport) -> Option<String> {
         _ => return None,
     };
     Some(format!("Settle it: fieldmesh conflicts resolve {} {how}", short_id(&conflict.id)))
+}
+
+/// What can be done about records that are alike.
+fn keeping(conflict: &ConflictReport) -> String {
+    let differ = conflict.duplicate.iter().flat_map(|duplicate| &duplicate.differ);
+    let mut fields = differ.map(|key| short_field(key)).filter(|key| !LEFT_OUT.contains(key));
+    let field = one_line(fields.next().unwrap_or("FIELD"));
+    let resolve = format!("fieldmesh conflicts resolve {}", short_id(&conflict.id));
+    format!(
+        "Keep one: {resolve} --take A|B|…, or all with --take both\n\
+         Merge them: {resolve} --set {field}=VALUE … keeps A with these values"
+    )
 }
 
 /// Whose batch it is, from when, and how much is in it.

@@ -16,6 +16,8 @@ const COLUMN_WIDTH_MAX: usize = 24;
 const PLACE_WIDTH: usize = 14;
 /// How wide the column is that says whether a record is approved.
 const APPROVAL_WIDTH: usize = 10;
+/// The title of the column that says what of a record nobody has decided.
+const OPEN: &str = "conflicts";
 /// How many decimals a list shows.
 const DECIMALS_MAX: usize = 4;
 /// Fields that come first, where records have them.
@@ -24,7 +26,7 @@ const LEADING: [&str; 8] =
 /// Fields that come last.
 const TRAILING: [&str; 4] = ["latitude", "longitude", "notes", "photos"];
 /// Fields that say nothing a list should spend its width on.
-const LEFT_OUT: [&str; 4] = ["id", "deviceId", "createdBy", "createdAt"];
+pub(super) const LEFT_OUT: [&str; 4] = ["id", "deviceId", "createdBy", "createdAt"];
 
 /// One record in full.
 pub(crate) fn record(record: &Record, style: &Style) -> String {
@@ -84,20 +86,26 @@ pub(crate) fn records(records: &[Record], style: &Style) -> String {
     let shows_place = records.iter().any(|record| record.safe.is_some());
     let shows_approval =
         records.iter().filter_map(|record| record.approval.as_ref()).any(|it| !it.counts());
-    let taken =
-        PLACE_WIDTH * usize::from(shows_place) + APPROVAL_WIDTH * usize::from(shows_approval);
+    let open: Vec<String> = records.iter().map(undecided).collect();
+    let open_width = open.iter().map(|cell| length(cell)).max().unwrap_or_default();
+    let shows_open = open_width > 0;
+    let taken = PLACE_WIDTH * usize::from(shows_place)
+        + APPROVAL_WIDTH * usize::from(shows_approval)
+        + (open_width.max(length(OPEN)) + 2) * usize::from(shows_open);
     let width = style.width.saturating_sub(taken);
     let columns = chosen_columns(&rows, width);
     let mut table = Table::new(
         [("id", Side::Left)]
             .into_iter()
+            .chain(shows_open.then_some((OPEN, Side::Left)))
             .chain(shows_approval.then_some(("approval", Side::Left)))
             .chain(shows_place.then_some(("where", Side::Left)))
             .chain(columns.iter().map(|column| (column.as_str(), side(&rows, column)))),
     );
-    for (record, row) in records.iter().zip(&rows) {
+    for ((record, row), open) in records.iter().zip(&rows).zip(open) {
         let tone = if record.conflicts.is_empty() { Tone::Plain } else { Tone::Doubtful };
         let id = (record.id.short(), tone);
+        let open = shows_open.then_some((open, Tone::Doubtful));
         let standing = shows_approval.then(|| {
             let standing = record.approval.as_ref().map(|it| approval::state(it, record.deleted));
             let (word, tone) = standing.unwrap_or(("", Tone::Plain));
@@ -108,9 +116,18 @@ pub(crate) fn records(records: &[Record], style: &Style) -> String {
             let cell = row.get(column).cloned().unwrap_or_default();
             (shortened(&rounded(cell), COLUMN_WIDTH_MAX), Tone::Plain)
         });
-        table.toned_row([id].into_iter().chain(standing).chain(place).chain(cells));
+        table.toned_row([id].into_iter().chain(open).chain(standing).chain(place).chain(cells));
     }
     table.print(style)
+}
+
+/// How many conflicts of a record nobody has settled, and how many others were made for the same.
+fn undecided(record: &Record) -> String {
+    match (record.conflicts.len(), record.duplicates.len()) {
+        (0, 0) => String::new(),
+        (open, 0) => format!("{open} open"),
+        (open, alike) => format!("{open} open, {alike} alike"),
+    }
 }
 
 /// Where a record is, in words.

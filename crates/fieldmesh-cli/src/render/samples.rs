@@ -8,7 +8,7 @@ use fieldmesh::api::{
     TenantReport, Transport,
 };
 use fieldmesh::api::{Draft, RelayReport, RelayState, SchemaReport, SchemaShown, SchemaState};
-use fieldmesh::api::{LeftItem, ResolveAllReport, SettledItem};
+use fieldmesh::api::{DuplicateReport, LeftItem, ResolveAllReport, SettledItem, SettledRecord};
 use fieldmesh::api::{Notice, NoticeKind};
 use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{BatchId, DeviceId, DocumentId, Moment, Role, StoreId, TenantId, UserId};
@@ -143,6 +143,7 @@ pub(crate) fn settled() -> ResolveAllReport {
             before: json!(82.3),
             taken: "B".into(),
             after: json!(81),
+            alike: Vec::new(),
         }],
         left: vec![LeftItem {
             id: "0d3c-5d30e1aa".into(),
@@ -156,6 +157,58 @@ pub(crate) fn settled() -> ResolveAllReport {
         written: true,
         stopped: None,
     }
+}
+
+/// Two entries that are alike, of which the second is kept.
+pub(crate) fn settled_alike() -> ResolveAllReport {
+    let one = |label: &str, record, kept, volume: i64| SettledRecord {
+        label: label.into(),
+        record,
+        kept,
+        values: map(json!({ "data.oilVolume": volume, "deviceId": label })),
+    };
+    let item = SettledItem {
+        id: conflict().id,
+        kind: "duplicate".into(),
+        record: other_record().id,
+        field: String::new(),
+        before: Json::Null,
+        after: Json::Null,
+        alike: vec![one("A", record().id, false, 100), one("B", other_record().id, true, 101)],
+        ..settled().settled.remove(0)
+    };
+    ResolveAllReport { settled: vec![item], left: Vec::new(), ..settled() }
+}
+
+/// The same two before anybody has decided.
+pub(crate) fn alike() -> ConflictReport {
+    let mut alike = ConflictReport {
+        kind: "duplicate".into(),
+        field: String::new(),
+        duplicate: Some(DuplicateReport {
+            records: vec![record(), other_record()],
+            differ: vec!["deviceId".into(), "data.oilVolume".into()],
+            more: 0,
+        }),
+        ..conflict()
+    };
+    for (value, volume) in alike.values.iter_mut().zip([100, 101]) {
+        value.value = json!({ "data.oilVolume": volume, "deviceId": "tablet" });
+    }
+    alike
+}
+
+/// A record that one deleted and another, who did not know, restored.
+pub(crate) fn restored() -> ConflictReport {
+    let mut restored = ConflictReport {
+        kind: "deleted-and-edited".into(),
+        field: "_deletedAt".into(),
+        ..conflict()
+    };
+    restored.values[0].value = json!(at());
+    restored.values[1].value = Json::Null;
+    restored.values[1].fields = map(json!({ "_deletedAt": null }));
+    restored
 }
 
 /// A conflict over one field.

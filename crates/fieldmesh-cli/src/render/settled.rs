@@ -1,8 +1,8 @@
 //! What settling many conflicts alike comes to.
 
-use fieldmesh::api::{LeftItem, ResolveAllReport, SettledItem};
+use fieldmesh::api::{LeftItem, ResolveAllReport, SettledItem, SettledRecord};
 
-use super::record::short_id;
+use super::record::{LEFT_OUT, short_id};
 use super::table::{Side, Table};
 use super::{Style, counted, one_line, short_field};
 use crate::args::Kind;
@@ -11,7 +11,15 @@ use crate::args::Kind;
 pub(crate) fn settled(report: &ResolveAllReport, style: &Style) -> String {
     let titles = ["conflict", "record", "field", "shown", "taken", "value"];
     let mut settled = Table::new(titles.map(|title| (title, Side::Left)));
+    let titles = ["conflict", "record", "kept", "deleted"];
+    let mut alike = Table::new(titles.map(|title| (title, Side::Left)));
     for item in &report.settled {
+        if !item.alike.is_empty() {
+            let part = |kept| records(item.alike.iter().filter(|one| one.kept == kept), style);
+            let id = short_id(&item.id).to_owned();
+            alike.row([id, one_line(&item.name), part(true), part(false)]);
+            continue;
+        }
         let [field, before, after] = words(item, style);
         settled.row([
             short_id(&item.id).to_owned(),
@@ -31,8 +39,24 @@ pub(crate) fn settled(report: &ResolveAllReport, style: &Style) -> String {
         table.print(style)
     };
     let (left, ended) = (reasons("left", &report.left), reasons("ended", &report.ended));
-    let tables = [settled.print(style), left, ended];
+    let tables = [settled.print(style), alike.print(style), left, ended];
     tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// Records that are alike, with that in which they differ.
+fn records<'a>(records: impl Iterator<Item = &'a SettledRecord>, style: &Style) -> String {
+    let record = |one: &SettledRecord| {
+        let values = one.values.iter().map(|(key, value)| (short_field(key), value));
+        let values = values.filter(|(key, _)| !LEFT_OUT.contains(key));
+        let values: Vec<String> =
+            values.map(|(key, value)| format!("{key} {}", style.value(value))).collect();
+        match values.is_empty() {
+            true => format!("{} …{}", one.label, one.record.short()),
+            false => format!("{} {}", one.label, values.join(", ")),
+        }
+    };
+    let texts: Vec<String> = records.map(record).collect();
+    if texts.is_empty() { "none".into() } else { texts.join(" | ") }
 }
 
 /// The field, what was shown, and what is taken.

@@ -2,13 +2,15 @@
 //! Method: whole texts, in UTC and without colours.
 
 use fieldmesh::api::{
-    DeviceReport, DoctorReport, Finding, RefusedRow, RevokedReport, SchemaReport, SchemaState,
-    SchemaStep, VerifyReport,
+    DeviceReport, DoctorReport, Finding, Record, RefusedRow, RevokedReport, SchemaReport,
+    SchemaState, SchemaStep, VerifyReport,
 };
 use fieldmesh_model::validate::Fault;
 use serde_json::json;
 
 use super::*;
+
+mod conflicts;
 
 pub(super) fn style() -> Style {
     Style { width: 100, paint: Paint::None, zone: TimeZone::UTC }
@@ -42,11 +44,21 @@ fn records_in_columns_that_fit() {
     assert_eq!(
         super::records(&records, &Style { width: 72, ..style() }),
         "\
-id        where         wellId      entryType   recordedAt
-11111111  on 2 devices  State 12-4  PRODUCTION  2026-03-01 08:30
-12121212  safe          State 12-4  INSPECTION  2026-03-01 09:00
+id        conflicts  where         wellId      entryType
+11111111  1 open     on 2 devices  State 12-4  PRODUCTION
+12121212             safe          State 12-4  INSPECTION
 "
     );
+    let [decided, _] = records.map(|it| Record { conflicts: Vec::new(), ..it });
+    let table = super::records(std::slice::from_ref(&decided), &Style { width: 72, ..style() });
+    assert!(!table.contains("conflicts"), "{table}");
+    let alike = Record {
+        conflicts: vec!["77".into(), "78".into()],
+        duplicates: vec![samples::other_record().id],
+        ..decided
+    };
+    let table = super::records(&[alike], &Style { width: 72, ..style() });
+    assert!(table.contains("2 open, 1 alike"), "{table}");
     assert_eq!(super::records(&[], &style()), "");
 }
 
@@ -125,27 +137,6 @@ id        when              record      what
 }
 
 #[test]
-fn many_conflicts_settled_alike() {
-    let report = samples::settled();
-    assert_eq!(
-        settled(&report, &style()),
-        "\
-conflict  record      field      shown  taken  value
-7c21a9f0  State 12-4  oilVolume  82.3   B      81
-
-conflict  record   left
-5d30e1aa  Alder 1  only a manager may
-"
-    );
-    assert_eq!(settled_summary(&report), "Settled 1 conflict, 1 conflict left open.");
-    let looked = fieldmesh::api::ResolveAllReport { written: false, ..report };
-    assert_eq!(
-        settled_summary(&looked),
-        "1 conflict would be settled, 1 conflict left open. Nothing was written."
-    );
-}
-
-#[test]
 fn a_history() {
     assert_eq!(
         history(&samples::revisions(), &style()),
@@ -157,65 +148,6 @@ fn a_history() {
   notes: checked → —
 "
     );
-}
-
-#[test]
-fn the_conflict_inbox() {
-    assert_eq!(
-        conflicts(&[samples::conflict()], &Style { width: 120, ..style() }),
-        "\
-id        kind   record                 field      state  values
-7c21a9f0  field  State 12-4 PRODUCTION  oilVolume  open   A 82.3 | B 80
-"
-    );
-    assert_eq!(
-        conflict(&samples::conflict(), &style()),
-        "\
-conflict 77777777-7777-7777-7777-77777c21a9f0
-state   open
-kind    field
-record  field_entry State 12-4 PRODUCTION (11111111-1111-1111-1111-111111111111)
-field   oilVolume
-   value  written           by
-A  82.3   2026-03-01 08:30  Ana on …aaaaaaaa
-B  80     2026-03-01 08:30  device …bbbbbbbb
-Settle it: fieldmesh conflicts resolve 7c21a9f0 --take A|B|…, or --set oilVolume=VALUE
-"
-    );
-}
-
-#[test]
-fn a_broken_rule_says_what_is_wrong_and_who_wrote_it() {
-    let listed = conflicts(&[samples::breach()], &Style { width: 120, ..style() });
-    assert!(listed.contains("rule") && listed.contains("open   Oil volume cannot be negative"));
-    assert_eq!(
-        conflict(&samples::breach(), &style()),
-        "\
-conflict 77777777-7777-7777-7777-77777c21a9f0
-state   open
-kind    rule
-record  field_entry State 12-4 PRODUCTION (11111111-1111-1111-1111-111111111111)
-field   oilVolume
-broken  Oil volume cannot be negative
-   value  written           by
-A  82.3   2026-03-01 08:30  Ana on …aaaaaaaa
-Settle it: fieldmesh conflicts resolve 7c21a9f0 --set oilVolume=VALUE
-"
-    );
-}
-
-#[test]
-fn a_batch_that_does_not_count_says_whose_it_is_and_what_to_do() {
-    let shown = conflict(&samples::batch_aside(), &style());
-    for part in [
-        "reason     its device was revoked (stolen) before this was known",
-        "batch      12 changes by truck-7, 2026-03-01 08:30",
-        "to do      an admin can let it count again: fieldmesh devices adopt truck-7 abababab",
-    ] {
-        assert!(shown.contains(part), "{part:?} is not in\n{shown}");
-    }
-    let listed = conflicts(&[samples::batch_aside()], &Style { width: 140, ..style() });
-    assert!(listed.contains("12 changes by truck-7"), "{listed}");
 }
 
 #[test]

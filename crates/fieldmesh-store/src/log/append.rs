@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use fieldmesh_model::StoreId;
 
+use super::rewrite::{self, draft_name};
 use super::segments::{Segment, Segments};
 use super::{LOG_FOLDER, Place, segment_name};
 use crate::amount;
@@ -92,6 +93,15 @@ pub(crate) enum Room {
     HandOver,
 }
 
+/// What a crash may leave of entries that are appended with one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whole {
+    /// Each is there or not by itself.
+    Entry,
+    /// All are there or none is.
+    Group,
+}
+
 /// The part of the ordinary room that a hand-over leaves.
 pub(crate) const HAND_OVER_SHARE: u64 = 8;
 
@@ -138,23 +148,62 @@ impl Appender {
         match self.write(&mut active, &bytes) {
             Ok(()) => {
                 active.length += bytes.len() as u64;
-                self.next_sequence += group.len() as u64;
-                self.given_up = 0;
-                let segment = Segment { head: active.head.clone(), length: active.length };
-                self.segments.publish(segment, &frames);
-                self.active = Some(active);
-                Ok(frames.into_iter().map(|(sequence, _)| Place(sequence)).collect())
+                Ok(self.publish(active, &frames))
             }
             Err(error) => {
-                let may_survive = !self.abandon(active);
-                if may_survive {
-                    // Another entry with the place of one that survives would hide it.
-                    self.next_sequence += group.len() as u64;
-                    let count = u32::try_from(group.len()).unwrap_or(u32::MAX);
-                    self.given_up = self.given_up.saturating_add(count);
-                }
-                tracing::error!(%error, may_survive, "log segment abandoned");
-                Err(AppendError::Io { may_survive, source: Arc::new(error) })
+                let is_gone = self.abandon(active);
+                Err(self.refuse(error, group.len(), is_gone))
+            }
+        }
+    }
+
+    /// Says that these frames are durable, and goes on behind them.
+    fn publish(&mut self, active: Active, frames: &[(u64, u64)]) -> Vec<Place> {
+        self.next_sequence += frames.len() as u64;
+        self.given_up = 0;
+        let segment = Segment { head: active.head.clone(), length: active.length };
+        self.segments.publish(segment, frames);
+        self.active = Some(active);
+        frames.iter().map(|(sequence, _)| Place(*sequence)).collect()
+    }
+
+    /// Why so many entries were not appended; they are gone from the disk, or may not be.
+    fn refuse(&mut self, error: io::Error, count: usize, is_gone: bool) -> AppendError {
+        let may_survive = !is_gone;
+        if may_survive {
+            // Another entry with the place of one that survives would hide it.
+            self.next_sequence += count as u64;
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            self.given_up = self.given_up.saturating_add(count);
+        }
+        tracing::error!(%error, may_survive, "log segment abandoned");
+        AppendError::Io { may_survive, source: Arc::new(error) }
+    }
+
+    /// Appends a group of which a crash leaves all or nothing, and makes it durable: in a segment of
+    /// its own, which gets its name when all of it is on the disk. Others may follow there.
+    pub(crate) fn append_together(
+        &mut self,
+        group: &[Packed],
+        room: Room,
+    ) -> Result<Vec<Place>, AppendError> {
+        let needed: u64 = group.iter().map(|packed| packed.frame_length() as u64).sum();
+        self.check_space(needed, room)?;
+        self.active = None;
+        let mut active = self.begin_draft()?;
+        let number = active.head.number;
+        let (bytes, frames) = self.frames(&active, group);
+        let written = active.file.append(&bytes).and_then(|()| active.file.sync());
+        match written.and_then(|()| self.give_name(number)) {
+            Ok(()) => {
+                self.next_number = number.saturating_add(1);
+                active.length = bytes.len() as u64;
+                Ok(self.publish(active, &frames))
+            }
+            Err(error) => {
+                drop(active);
+                let is_gone = self.remove_draft(number).is_ok();
+                Err(self.refuse(error, group.len(), is_gone))
             }
         }
     }
@@ -189,7 +238,8 @@ impl Appender {
         Ok(())
     }
 
-    fn begin_segment(&mut self) -> Result<Active, AppendError> {
+    /// The head of the next segment, and the cipher of its frames.
+    fn next_head(&self) -> Result<(SegmentHead, FrameCipher), AppendError> {
         let key = self.keys.current();
         let head = SegmentHead {
             form: Form::Frames,
@@ -201,6 +251,37 @@ impl Appender {
             key_check: key.check(self.store),
             covered: 0,
         };
+        let cipher = FrameCipher::new(&key, &head);
+        Ok((head, cipher))
+    }
+
+    /// A segment without a name: until it has one it does not count, and an open removes it.
+    fn begin_draft(&mut self) -> Result<Active, AppendError> {
+        // Left by an attempt whose file could not be removed; nothing may take its place.
+        while self.files.open(&segment_name(self.next_number)).is_ok() {
+            self.next_number += 1;
+        }
+        let (head, cipher) = self.next_head()?;
+        let draft = draft_name(head.number);
+        let file = rewrite::remove(&*self.files, &draft).and_then(|()| self.files.create(&draft));
+        let failed = |source| AppendError::Io { may_survive: false, source: Arc::new(source) };
+        Ok(Active { head, cipher, file: file.map_err(failed)?, length: 0 })
+    }
+
+    fn give_name(&self, number: u64) -> io::Result<()> {
+        self.files.rename(&draft_name(number), &segment_name(number))?;
+        self.files.sync_folder(LOG_FOLDER)
+    }
+
+    /// Removes a draft under whichever name it has by now.
+    fn remove_draft(&self, number: u64) -> io::Result<()> {
+        rewrite::remove(&*self.files, &draft_name(number))?;
+        rewrite::remove(&*self.files, &segment_name(number))?;
+        self.files.sync_folder(LOG_FOLDER)
+    }
+
+    fn begin_segment(&mut self) -> Result<Active, AppendError> {
+        let (head, cipher) = self.next_head()?;
         let file = match self.files.create(&segment_name(head.number)) {
             Ok(file) => file,
             Err(error) => {
@@ -211,7 +292,6 @@ impl Appender {
                 return Err(AppendError::Io { may_survive: false, source: Arc::new(error) });
             }
         };
-        let cipher = FrameCipher::new(&key, &head);
         self.next_number += 1;
         Ok(Active { head, cipher, file, length: 0 })
     }

@@ -175,6 +175,11 @@ pub(crate) fn open(
         lost: Vec::new(),
     };
     let newest = numbers.first().copied();
+    if let Some(segment) = newest {
+        // After a killed process the name of a segment may be in memory only.
+        let synced = files.sync_folder(LOG_FOLDER);
+        synced.map_err(|source| ReadError::Io { segment, source })?;
+    }
     for number in numbers {
         if opened.verify_last(&**files, number, doubt)? {
             break;

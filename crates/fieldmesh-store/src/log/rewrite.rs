@@ -150,7 +150,7 @@ impl Rewriter<'_> {
         let old = self.closed(segment)?;
         self.check_space(old.segment.length)?;
         let head = self.head(&old)?;
-        let draft = format!("{}{DRAFT_SUFFIX}", segment_name(segment));
+        let draft = draft_name(segment);
         remove(&**self.files, &draft)?;
         let result = self.replace(&old, head, &draft, past, decide);
         if result.is_err()
@@ -344,6 +344,11 @@ impl Tally {
             | Damage::Index => {}
         }
     }
+}
+
+/// The name of a segment until it is complete.
+pub(crate) fn draft_name(number: u64) -> String {
+    format!("{}{DRAFT_SUFFIX}", segment_name(number))
 }
 
 /// Removes a draft, if there is one.

@@ -2,7 +2,7 @@
 
 use super::Store;
 use crate::frame::{ENTRY_SIZE_MAX, Packed};
-use crate::log::append::{AppendError, Room};
+use crate::log::append::{AppendError, Room, Whole};
 use crate::log::{Entry, Place};
 use crate::quota::Quota;
 use crate::writer::Appending;
@@ -69,7 +69,18 @@ impl Store {
     /// wait any more.
     pub fn append_later(&self, entry: Packed) -> Appending {
         match self.quota.take(entry.frame_length() as u64) {
-            Ok(()) => self.writer.append_later(entry),
+            Ok(()) => self.writer.append_later(vec![entry], Whole::Entry),
+            Err(error) => self.writer.refuse(error),
+        }
+    }
+
+    /// Lines entries up of which a crash leaves all or none; otherwise as [`Store::append_later`].
+    ///
+    /// Several cost a segment of their own, and are held in memory until they are durable.
+    pub fn append_together(&self, entries: Vec<Packed>) -> Appending {
+        let size = entries.iter().map(|entry| entry.frame_length() as u64).sum();
+        match self.quota.take(size) {
+            Ok(()) => self.writer.append_later(entries, Whole::Group),
             Err(error) => self.writer.refuse(error),
         }
     }

@@ -1,10 +1,12 @@
 //! The power goes at a random operation; what was acknowledged must be there afterwards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_store::memory::{Crash, Fault, MemoryFiles};
 use fieldmesh_store::view::memory::MemoryRows;
-use fieldmesh_store::{Direction, Entry, KeyRange, Place, ReadError, Store, Tree, WriteSet};
+use fieldmesh_store::{
+    AppendError, Direction, Entry, KeyRange, Place, ReadError, Store, Tree, WriteSet,
+};
 
 use super::{Dice, open, replay, try_open};
 
@@ -19,6 +21,8 @@ struct World {
     serial: u64,
     acknowledged: BTreeMap<Place, Entry>,
     attempted: Vec<Entry>,
+    /// Entries of which all are there or none, whenever the power goes.
+    together: Vec<Vec<Entry>>,
 }
 
 impl World {
@@ -30,6 +34,7 @@ impl World {
             serial: 0,
             acknowledged: BTreeMap::new(),
             attempted: Vec::new(),
+            together: Vec::new(),
         }
     }
 
@@ -39,10 +44,18 @@ impl World {
         self.files.fail_at(off_at, Fault::PowerOff);
         let Ok(store) = try_open(&self.files, &self.rows) else { return };
         loop {
-            let count = 1 + self.dice.below(4);
+            let is_whole = self.dice.below(4) == 0;
+            let count = 1 + self.dice.below(if is_whole { 12 } else { 4 });
             let entries: Vec<Entry> = (0..count).map(|_| self.entry()).collect();
             self.attempted.extend(entries.clone());
-            let Ok(places) = store.append(entries.clone()) else { break };
+            let appended = match is_whole {
+                true => {
+                    self.together.push(entries.clone());
+                    append_together(&store, &entries)
+                }
+                false => store.append(entries.clone()),
+            };
+            let Ok(places) = appended else { break };
             apply(&store, &places);
             self.acknowledged.extend(places.into_iter().zip(entries));
         }
@@ -69,6 +82,11 @@ impl World {
         for entry in replayed_entries.values() {
             assert!(self.attempted.contains(entry), "{context}: an entry nobody appended");
         }
+        let found: BTreeSet<&[u8]> = replayed_entries.values().map(|it| &it.bytes[..]).collect();
+        for group in &self.together {
+            let there = group.iter().filter(|entry| found.contains(&entry.bytes[..])).count();
+            assert!(there == 0 || there == group.len(), "{context}: {there} of {}", group.len());
+        }
         for bad_frame in replayed.bad_frames {
             let is_hit = |place: &&Place| bad_frame.sequences.contains(&place.0);
             let lost = self.acknowledged.keys().find(is_hit);
@@ -82,6 +100,11 @@ impl World {
         assert_eq!(in_view, in_log, "{context}");
         self.acknowledged = replayed_entries;
     }
+}
+
+fn append_together(store: &Store, entries: &[Entry]) -> Result<Vec<Place>, AppendError> {
+    let packed = entries.iter().map(|entry| store.pack(entry.clone()).unwrap()).collect();
+    store.append_together(packed).wait()
 }
 
 fn place_of(key: &[u8]) -> Place {
@@ -125,6 +148,46 @@ fn everything_acknowledged_survives_every_crash() {
                 world.rows.crash();
             }
             world.check(&format!("seed {seed}, life {life}, {crash:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_at_any_step_leaves_all_of_a_group_or_nothing() {
+    let entry = |kind| Entry { kind, bytes: vec![kind; 300] };
+    let group: Vec<Entry> = (2..9).map(entry).collect();
+    for fault in [Fault::Io, Fault::NoSpace] {
+        let mut steps = 0;
+        loop {
+            let (files, rows) = (MemoryFiles::new(), MemoryRows::new());
+            let store = open(&files, &rows);
+            store.append(vec![entry(1)]).unwrap();
+            let before = files.changes();
+            files.fail_at(before + steps, fault);
+            let appended = append_together(&store, &group);
+            let is_done = files.changes() <= before + steps;
+            if is_done {
+                assert!(steps > 3, "only {steps} steps");
+                break;
+            }
+            // The disk goes on, and so does the store.
+            let last = store.append(vec![entry(9)]).unwrap();
+            let held = |store: &Store| -> Vec<u8> {
+                replay(store).0.into_iter().map(|(_, entry)| entry.kind).collect()
+            };
+            let all: Vec<u8> = (1..10).collect();
+            let expected = if appended.is_ok() { all.clone() } else { vec![1, 9] };
+            assert_eq!(held(&store), expected, "step {steps}, {fault:?}");
+            drop(store);
+            files.crash(Crash::NothingUnsynced);
+            let store = open(&files, &MemoryRows::new());
+            let found = held(&store);
+            let may_survive =
+                matches!(appended, Err(AppendError::Io { may_survive: true, .. })) && found == all;
+            assert!(found == expected || may_survive, "step {steps}, {fault:?}: {found:?}");
+            assert_eq!(*store.read(last[0]).unwrap(), entry(9));
+            assert!(store.report().damage.is_empty(), "step {steps}: {:?}", store.report().damage);
+            steps += 1;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use fieldmesh_model::{DeviceId, DocumentId, Moment};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::{Choice, ConflictQuery, Problem};
 
@@ -164,6 +164,22 @@ pub struct SettledItem {
     pub taken: String,
     /// The value of that side.
     pub after: Json,
+    /// Records that are alike, all of them; empty where a field or one record is meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alike: Vec<SettledRecord>,
+}
+
+/// One of several records that are alike, and what is to become of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettledRecord {
+    /// The label of its side.
+    pub label: String,
+    /// The record.
+    pub record: DocumentId,
+    /// Whether it stays; the others are deleted for those that do.
+    pub kept: bool,
+    /// What it holds of that in which the records differ.
+    pub values: Map<String, Json>,
 }
 
 /// An item that was not settled.

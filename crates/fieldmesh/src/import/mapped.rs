@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fieldmesh_model::Fields;
+use fieldmesh_model::{DocumentId, Fields};
 
 use super::row::RowPlace;
 
@@ -32,6 +32,8 @@ pub struct MappedRecord {
     /// Each part is its length as four bytes, big endian, and its trimmed text in UTF-8, so equal
     /// parts and nothing else give equal bytes.
     pub key_extension: Vec<u8>,
+    /// The record that the row was exported from; none where the file is no export.
+    pub exported: Option<DocumentId>,
 }
 
 /// What all records of one block of a mapping have in common.

@@ -14,6 +14,11 @@ use super::mapped::{Block, Create};
 
 pub use apply::BoundMapping;
 
+/// The columns with which an export begins. They are no fields: none can be called like the last
+/// two, so no other file begins so.
+pub const EXPORT_COLUMNS: [&str; 7] =
+    ["id", "createdBy", "createdAt", "updatedAt", "device", "_conflicts", "_duplicates"];
+
 /// The longest text of a mapping, in bytes.
 pub const MAPPING_SIZE_MAX: usize = 256 * 1024;
 /// The largest number of `[[record]]` blocks.
@@ -181,7 +186,8 @@ impl Mapping {
 
     /// The mapping that takes each column as the field of the same name of one collection.
     ///
-    /// Dots in a column's name nest: `data.oilVolume`.
+    /// Dots in a column's name nest: `data.oilVolume`. Of a file that was exported as csv the first
+    /// columns say which record a row is about, and become no fields.
     pub fn identity(collection: &str) -> Self {
         let block = Arc::new(Block {
             name: collection.to_owned(),

@@ -1,4 +1,4 @@
-//! Changing many records alike, with a look at what would change first.
+//! Changing many records alike, with a look at what would change first: all of it or nothing.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,17 @@ use crate::changes::version as read_as;
 use crate::error::Error;
 use crate::rows::RecordRow;
 
-use super::Ledger;
 use super::breaches::{Editing, breaks_rules};
 use super::names::{ViewReferences, record_name};
 use super::query::Read;
-use super::record::Target;
+use super::record::{Changed, Target};
+use super::{Desk, Ledger};
 
 /// The most records that one call changes.
 const RECORDS_MAX: usize = 10_000;
+
+/// The most bytes of changes that one call writes: they are in memory and reach the disk together.
+const BYTES_MAX: usize = 16 * 1_048_576;
 
 /// A record and what is to be written of it.
 struct Wanted {
@@ -119,8 +122,8 @@ impl Ledger {
         (report, wanted)
     }
 
-    /// Writes record by record what was weighed, each as it was then. Fails only where nothing was
-    /// written; what comes after a failure is passed over and told.
+    /// Writes what was weighed, each record as it was then: all of it or nothing, also where the
+    /// power goes. Others wait for the desk meanwhile.
     fn write_all(
         &self,
         view: u64,
@@ -128,33 +131,47 @@ impl Ledger {
         wanted: Vec<Wanted>,
         report: &mut BulkReport,
     ) -> Result<(), Error> {
-        let mut wanted = wanted.into_iter();
-        for Wanted { change, edits, breaks } in wanted.by_ref() {
-            let target = Target { id: change.id, view, version: Some(&change.version) };
-            let editing = Editing { schema, breaks, edits: &edits };
-            let written = self
-                .change(target, schema, |document, actor, at| editing.write(document, actor, at));
-            match written {
-                Ok(_) => report.changed.push(change),
-                Err(Error::Stale { id, .. }) => {
-                    let reason = "it has changed since it was looked at".into();
-                    report.skipped.push(BulkRefusal { id, reason });
-                }
-                Err(error) if report.changed.is_empty() => return Err(error),
-                Err(error) => {
-                    report.stopped = Some(error.problem());
-                    let reason = reason(error);
-                    report.skipped.push(BulkRefusal { id: change.id, reason });
-                    break;
+        let pending = {
+            let desk: &mut Desk = &mut self.desk();
+            let (mut all, mut bytes) = (Vec::with_capacity(wanted.len()), 0);
+            for Wanted { change, edits, breaks } in wanted {
+                let target = Target { id: change.id, view, version: Some(&change.version) };
+                let editing = Editing { schema, breaks, edits: &edits };
+                let changed = self.changed(desk, target, schema, |document, actor, at| {
+                    editing.write(document, actor, at)
+                });
+                match changed {
+                    Ok((_, Changed::Written(written))) => {
+                        bytes += written.size();
+                        if bytes > BYTES_MAX {
+                            return Err(Error::Usage { reason: too_much() });
+                        }
+                        all.push(*written);
+                        report.changed.push(change);
+                    }
+                    Ok((_, Changed::Same(_))) => report.unchanged += 1,
+                    Err(Error::Stale { id, .. }) => {
+                        let reason = "it has changed since it was looked at".into();
+                        report.skipped.push(BulkRefusal { id, reason });
+                    }
+                    Err(error) => return Err(error),
                 }
             }
-        }
-        let reason = "nothing was tried after a failure at another record";
-        let rest = wanted.map(|it| BulkRefusal { id: it.change.id, reason: reason.into() });
-        report.skipped.extend(rest);
-        report.written = !report.changed.is_empty();
+            if all.is_empty() {
+                return Ok(());
+            }
+            self.submit_all(desk, all)
+        };
+        self.finish_all(pending)?;
+        report.written = true;
         Ok(())
     }
+}
+
+/// What to do with a change that is too large.
+fn too_much() -> String {
+    let most = BYTES_MAX / 1_048_576;
+    format!("these changes have more than the {most} MiB of one call; give --where, and call again")
 }
 
 /// Fails where several records would get one value that only one may have.

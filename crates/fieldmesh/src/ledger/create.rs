@@ -254,7 +254,7 @@ impl Ledger {
                 .map_err(|error| Error::fault("", error.to_string()))?;
             let record = RecordRow::of(&document, &ready.schema)?;
             let change = ready.unsealed(change);
-            let written = self.write_first(epoch, ready.scope, (&document, record), change)?;
+            let written = self.write_out(epoch, ready.scope, (&document, record), change)?;
             let mut desk = self.desk();
             if desk.author.epoch() != epoch {
                 continue;
@@ -264,7 +264,7 @@ impl Ledger {
                 return Err(Error::Taken { id: ready.id, collection, deleted: false });
             }
             self.check_held(ready.scope)?;
-            return Ok(self.submit_first(&mut desk, written));
+            return Ok(self.submit_written(&mut desk, written));
         }
     }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use fieldmesh_model::DocumentId;
 use fieldmesh_model::schema::Collection;
+use fieldmesh_model::value::LIST_SEPARATOR;
+use fieldmesh_model::{DocumentId, Value};
 
 use crate::api::{ExportFormat, ExportQuery, ListQuery, Record, Revision};
 use crate::error::Error;
+use crate::import::EXPORT_COLUMNS;
 use crate::readers::Kept;
-use crate::rows::RecordRow;
 
 use super::Ledger;
 use super::query::Names;
@@ -105,15 +106,18 @@ impl Ledger {
     ) -> Result<u64, Error> {
         let keys = self.columns(schema, ids, kept)?;
         let mut table = csv::Writer::from_writer(out);
-        let header = ["id", "createdBy", "createdAt", "updatedAt", "device"];
         let names = keys.iter().map(String::as_str);
-        table.write_record(header.into_iter().chain(names)).map_err(csv_error)?;
+        table.write_record(EXPORT_COLUMNS.into_iter().chain(names)).map_err(csv_error)?;
+        let mut names = Names::default();
         let mut written = 0;
         for id in ids {
-            let Some(record) = self.row_in(Some(kept), *id)?.and_then(|row| row.record) else {
-                continue;
-            };
-            table.write_record(cells(*id, &record, &keys)).map_err(csv_error)?;
+            let Some(row) = self.row_in(Some(kept), *id)? else { continue };
+            let Some(record) = row.record else { continue };
+            let schema = self.schema(row.scope.collection);
+            let cells = cells(&self.to_record(*id, &schema, record.clone(), &mut names));
+            let values = keys.iter().map(|key| record.fields.get(key).map(Value::to_cell));
+            let values = values.map(Option::unwrap_or_default);
+            table.write_record(cells.into_iter().chain(values)).map_err(csv_error)?;
             written += 1;
         }
         table.flush().map_err(write_error)?;
@@ -162,18 +166,18 @@ impl Ledger {
     }
 }
 
-fn cells(id: DocumentId, record: &RecordRow, keys: &[String]) -> Vec<String> {
-    let fixed = [
-        id.to_string(),
+/// What is told of a record beside its fields: by whom it is, and what nobody has decided so far.
+fn cells(record: &Record) -> [String; EXPORT_COLUMNS.len()] {
+    let alike: Vec<String> = record.duplicates.iter().map(DocumentId::to_string).collect();
+    [
+        record.id.to_string(),
         record.created_by.to_string(),
         record.created_at.to_string(),
         record.updated_at.to_string(),
-        record.device.to_string(),
-    ];
-    let values = keys
-        .iter()
-        .map(|key| record.fields.get(key).map(fieldmesh_model::Value::to_cell).unwrap_or_default());
-    fixed.into_iter().chain(values).collect()
+        record.device_id.to_string(),
+        record.conflicts.join(LIST_SEPARATOR),
+        alike.join(LIST_SEPARATOR),
+    ]
 }
 
 fn write_line<T: serde::Serialize>(out: &mut dyn Write, value: &T) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use fieldmesh_document::{CreateError, Document};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::validate::{Fault, References, validate};
+use fieldmesh_model::value::LIST_SEPARATOR;
 use fieldmesh_model::{DocumentId, Fields, Value, input};
 
 use crate::api::{ImportOptions, ImportReport, Progress, RefusedRow};
@@ -186,7 +187,12 @@ impl Run<'_> {
         earlier: &[Option<DocumentId>],
     ) -> Result<Outcome, Error> {
         let schema = &self.ledger.schema_named(&record.block.collection)?;
-        let mut fields = typed(schema, record.fields);
+        if let Some(id) = record.exported
+            && let Some(outcome) = self.exported(id, schema, &record.fields)?
+        {
+            return Ok(outcome);
+        }
+        let mut fields = typed(schema, record.fields, record.exported.map(|_| LIST_SEPARATOR));
         for reference in &record.references {
             if let Some(id) = earlier.get(reference.record).copied().flatten() {
                 fields.insert(reference.field.clone(), Value::Text(id.to_string()));
@@ -423,19 +429,35 @@ fn is_unsigned(schema: &Collection, fields: &Fields) -> bool {
     schema.device_field.as_ref().is_some_and(|device| !fields.contains_key(device))
 }
 
-/// Gives texts the types that the schema wants; blanks are no values.
-fn typed(schema: &Collection, fields: Fields) -> Fields {
+/// Gives texts the types that the schema wants; blanks are no values, and a list has several items
+/// only where something separates them.
+fn typed(schema: &Collection, fields: Fields, separator: Option<&str>) -> Fields {
     let assignment = input::Assignment { collection: schema, clock: clock::local() };
     let typed = |(key, value): (String, Value)| {
         let key = assignment.key(&key);
+        let field = schema.field(&key);
         let value = match value {
             Value::Text(text) if text.trim().is_empty() => return None,
-            Value::Text(text) => assignment.value(schema.field(&key), text.trim()),
+            Value::Text(text) => match (assignment.value(field, text.trim()), separator) {
+                (Value::List(_), Some(separator)) => {
+                    let items = text.trim().split(separator);
+                    let items = items.map(|item| assignment.value(field, item));
+                    Value::List(items.flat_map(items_of).collect())
+                }
+                (value, _) => value,
+            },
             value => value,
         };
         Some((key, value))
     };
     fields.into_iter().filter_map(typed).collect()
+}
+
+fn items_of(value: Value) -> Vec<Value> {
+    match value {
+        Value::List(items) => items,
+        value => vec![value],
+    }
 }
 
 /// The unique values that a record has, by group: of fields only, and those that have a value.

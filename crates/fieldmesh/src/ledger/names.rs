@@ -132,12 +132,37 @@ impl Ledger {
         Ok(held.unwrap_or_default())
     }
 
+    /// The deleted record of `collection` that is called `name`, if there is one.
+    pub(super) fn deleted_named(
+        &self,
+        collection: &Collection,
+        name: &str,
+    ) -> Result<Option<DocumentId>, Error> {
+        let wanted = Value::Text(name.trim().to_owned());
+        let mut found = BTreeSet::new();
+        for key in &collection.names {
+            found.extend(self.held(collection, key, &wanted, |record| record.deleted)?);
+        }
+        if found.is_empty() { Ok(None) } else { self.only(name, &found).map(Some) }
+    }
+
     /// Records of `collection` that hold `value` in the indexed field `key` and are not deleted.
     pub(super) fn holding(
         &self,
         collection: &Collection,
         key: &str,
         value: &Value,
+    ) -> Result<Vec<DocumentId>, Error> {
+        self.held(collection, key, value, |record| !record.deleted)
+    }
+
+    /// The same of those that are wanted.
+    fn held(
+        &self,
+        collection: &Collection,
+        key: &str,
+        value: &Value,
+        is_wanted: impl Fn(&RecordRow) -> bool,
     ) -> Result<Vec<DocumentId>, Error> {
         let number = collection.number;
         let hash = field_hash(&self.store, number, key, value);
@@ -158,7 +183,7 @@ impl Ledger {
                 let Some(id) = rows::indexed_id(&indexed?) else { continue };
                 let Some(record) = self.row(id)?.and_then(|row| row.record) else { continue };
                 // An earlier program may have left keys that this one does not know of.
-                if !record.deleted && record.fields.get(key).is_some_and(is_same) {
+                if is_wanted(&record) && record.fields.get(key).is_some_and(is_same) {
                     found.push(id);
                 }
             }

@@ -24,6 +24,7 @@ use super::create::is_who;
 use super::names::ViewReferences;
 use super::query::Names;
 use super::remaking::remaking_error;
+use super::write::Written;
 use super::{Desk, Ledger};
 
 /// A record that is to be changed, as it was looked at.
@@ -34,6 +35,14 @@ pub(super) struct Target<'a> {
     pub(super) view: u64,
     /// The version that was read, where only that may be changed.
     pub(super) version: Option<&'a str>,
+}
+
+/// What a change of a record comes to.
+pub(super) enum Changed {
+    /// It is to be written.
+    Written(Box<Written>),
+    /// There is nothing to write; the record stays as it is.
+    Same(Box<RecordRow>),
 }
 
 impl Ledger {
@@ -357,40 +366,14 @@ impl Ledger {
         let id = target.id;
         let (record, version, pending) = {
             let desk: &mut Desk = &mut self.desk();
-            let row = self.row(id)?;
-            let mut closure = self.closure(desk, id)?;
-            let Some(row) = row.filter(|_| !closure.is_empty()) else {
-                return Err(self.no_record(id));
-            };
-            self.check_view(target.view)?;
-            // Nobody else writes while the desk is held, so what is compared is what is changed.
-            let mut version = closure.version(None);
-            if target.version.is_some_and(|read| read != version) {
-                return Err(Error::Stale { id, version });
-            }
-            let policy = self.policy();
-            let mut document = closure.document(id, &policy)?;
-            self.check_held(row.scope)?;
-            let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));
-            let written = write(&mut document, actor, at)
-                .map_err(|error| Error::fault("", error.to_string()))?;
-            if let Some(change) = &written {
-                version = closure.version(Some(change));
-                if schema.asks_for_approval() {
-                    closure.add(change, self.device());
+            let (version, changed) = self.changed(desk, target, schema, write)?;
+            match changed {
+                Changed::Written(written) => {
+                    let (record, pending) = self.submit_written(desk, *written);
+                    (record, version, Some(pending))
                 }
+                Changed::Same(record) => (*record, version, None),
             }
-            let record = RecordRow::judged(&document, &closure, (&policy, schema))?;
-            let priority = priority_of(schema, &record.fields);
-            let pending = match written {
-                Some(change) => {
-                    self.note_made(desk, row.scope, &document, &record);
-                    let unsealed = Unsealed { document: id, at, priority, change };
-                    Some(self.submit(desk, row.scope, unsealed)?)
-                }
-                None => None,
-            };
-            (record, version, pending)
         };
         let safe = match pending {
             Some(pending) => {
@@ -403,6 +386,48 @@ impl Ledger {
         let record = RecordRow { deleted, ..record };
         let record = self.to_record(id, schema, record, &mut Names::default());
         Ok(Record { safe: Some(safe), version: Some(version), ..record })
+    }
+
+    /// Makes one change of an existing record that is as in `target`, and hands it to nobody so far;
+    /// gives the version that it makes.
+    pub(super) fn changed(
+        &self,
+        desk: &Desk,
+        target: Target<'_>,
+        schema: &Collection,
+        write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
+    ) -> Result<(String, Changed), Error> {
+        let id = target.id;
+        let row = self.row(id)?;
+        let mut closure = self.closure(desk, id)?;
+        let Some(row) = row.filter(|_| !closure.is_empty()) else {
+            return Err(self.no_record(id));
+        };
+        self.check_view(target.view)?;
+        // Nobody else writes while the desk is held, so what is compared is what is changed.
+        let mut version = closure.version(None);
+        if target.version.is_some_and(|read| read != version) {
+            return Err(Error::Stale { id, version });
+        }
+        let policy = self.policy();
+        let mut document = closure.document(id, &policy)?;
+        self.check_held(row.scope)?;
+        let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));
+        let written =
+            write(&mut document, actor, at).map_err(|error| Error::fault("", error.to_string()))?;
+        if let Some(change) = &written {
+            version = closure.version(Some(change));
+            if schema.asks_for_approval() {
+                closure.add(change, self.device());
+            }
+        }
+        let record = RecordRow::judged(&document, &closure, (&policy, schema))?;
+        let Some(change) = written else { return Ok((version, Changed::Same(Box::new(record)))) };
+        let priority = priority_of(schema, &record.fields);
+        let unsealed = Unsealed { document: id, at, priority, change };
+        let (epoch, made) = (desk.author.epoch(), (&document, record));
+        let written = self.write_out(epoch, row.scope, made, unsealed)?;
+        Ok((version, Changed::Written(Box::new(written))))
     }
 }
 

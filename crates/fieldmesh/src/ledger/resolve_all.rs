@@ -6,8 +6,8 @@ use fieldmesh_model::{DocumentId, Value};
 use serde_json::Value as Json;
 
 use crate::api::{
-    Choice, Class, ConflictQuery, ConflictReport, LeftItem, Resolution, ResolveAll,
-    ResolveAllReport, SettledItem,
+    Choice, Class, ConflictQuery, ConflictReport, ConflictValue, LeftItem, Record, Resolution,
+    ResolveAll, ResolveAllReport, SettledItem, SettledRecord,
 };
 use crate::error::Error;
 
@@ -160,9 +160,11 @@ impl Ledger {
             before: Json::Null,
             taken: String::new(),
             after: Json::Null,
+            alike: Vec::new(),
         };
         if item.kind == KIND_DUPLICATE {
             let kept = self.kept_by(item, choice)?;
+            settled.alike = sides(item, kept.as_ref().map(|(_, record)| *record));
             if let Some((label, record)) = kept {
                 (settled.taken, settled.record) = (label, record);
             }
@@ -185,6 +187,18 @@ impl Ledger {
         .unwrap_or_default();
         Ok(settled)
     }
+}
+
+/// The records of an item, of which only `kept` stays if there is such a one.
+fn sides(item: &ConflictReport, kept: Option<DocumentId>) -> Vec<SettledRecord> {
+    let records = item.duplicate.iter().flat_map(|found| &found.records);
+    let side = |(value, record): (&ConflictValue, &Record)| SettledRecord {
+        label: value.label.clone(),
+        record: record.id,
+        kept: kept.is_none_or(|kept| kept == record.id),
+        values: value.value.as_object().cloned().unwrap_or_default(),
+    };
+    item.values.iter().zip(records).map(side).collect()
 }
 
 fn left(item: &ConflictReport, reason: String) -> LeftItem {

@@ -1,5 +1,6 @@
 //! How a local change becomes durable, and how changes become batches.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -31,7 +32,13 @@ pub(super) struct Pending {
     appending: Appending,
 }
 
-/// A first change as it is handed to the store, and what the view takes from it.
+/// Changes that are on their way to the disk, of which all arrive or none.
+pub(super) struct PendingAll {
+    changes: Vec<((Epoch, Scope), Unsealed)>,
+    appending: Appending,
+}
+
+/// A change as it is handed to the store, and what the view takes from it.
 pub(super) struct Written {
     epoch: Epoch,
     scope: Scope,
@@ -39,6 +46,13 @@ pub(super) struct Written {
     record: RecordRow,
     packed: Packed,
     made: Option<([u8; 32], Made)>,
+}
+
+impl Written {
+    /// How many bytes the change has.
+    pub(super) fn size(&self) -> usize {
+        self.change.change.len()
+    }
 }
 
 impl Pending {
@@ -86,8 +100,8 @@ impl Ledger {
         Some((hash, Made::new(origin, starts.collect(), record)))
     }
 
-    /// Makes ready for the store what needs no desk: all but the order.
-    pub(super) fn write_first(
+    /// Makes a change ready for the store: all but the order, which alone needs the desk.
+    pub(super) fn write_out(
         &self,
         epoch: Epoch,
         scope: Scope,
@@ -105,13 +119,28 @@ impl Ledger {
         self.store.pack(Entry::Change(local).encode()).map_err(|error| Error::store(&error))
     }
 
-    /// Hands a first change to the store, by the epoch that the desk has.
-    pub(super) fn submit_first(&self, desk: &mut Desk, written: Written) -> (RecordRow, Pending) {
+    /// Hands such a change to the store, by the epoch that the desk has.
+    pub(super) fn submit_written(&self, desk: &mut Desk, written: Written) -> (RecordRow, Pending) {
         let Written { epoch, scope, change, record, packed, made } = written;
         if let Some((hash, made)) = made {
             self.projector.made().add(hash, made);
         }
         (record, self.line_up(desk, (epoch, scope), change, packed))
+    }
+
+    /// Hands changes to the store of which a crash leaves all or none; wait for them with
+    /// [`Ledger::finish_all`] once the desk is free.
+    pub(super) fn submit_all(&self, desk: &mut Desk, all: Vec<Written>) -> PendingAll {
+        let (mut changes, mut entries) = (Vec::with_capacity(all.len()), Vec::new());
+        for Written { epoch, scope, change, packed, made, .. } in all {
+            if let Some((hash, made)) = made {
+                self.projector.made().add(hash, made);
+            }
+            self.note_recent(desk, &change);
+            changes.push(((epoch, scope), change));
+            entries.push(packed);
+        }
+        PendingAll { changes, appending: self.store.append_together(entries) }
     }
 
     /// Hands a change to the store; wait for it with [`Ledger::finish`] once the desk is free.
@@ -145,45 +174,67 @@ impl Ledger {
         packed: Packed,
     ) -> Pending {
         let appending = self.store.append_later(packed);
+        self.note_recent(desk, &change);
+        Pending { chain, change, appending }
+    }
+
+    /// Keeps a change at hand until the view has it.
+    fn note_recent(&self, desk: &mut Desk, change: &Unsealed) {
         if desk.recent.len() >= RECENT_MAX.max(2 * desk.recent_kept) {
             self.forget_applied(desk);
         }
         let recent = Recent { change: change.change.clone(), place: None };
         desk.recent.entry(change.document).or_default().push(recent);
-        Pending { chain, change, appending }
     }
 
     /// Waits until the change is durable and lines it up for a batch.
     pub(super) fn finish(&self, pending: Pending) -> Result<Place, Error> {
         let Pending { chain, change, appending } = pending;
-        let (document, bytes) = (change.document, &change.change);
+        let last = self.finish_all(PendingAll { changes: vec![(chain, change)], appending })?;
+        last.ok_or(Error::ShuttingDown)
+    }
+
+    /// Waits until all of the changes are durable and lines them up for batches; gives the place of
+    /// the last. None of them was written where this fails.
+    pub(super) fn finish_all(&self, pending: PendingAll) -> Result<Option<Place>, Error> {
+        let PendingAll { changes, appending } = pending;
         let result = appending.wait();
         let mut desk = self.desk();
-        let place = match result {
-            Ok(places) => places.last().copied().ok_or(Error::ShuttingDown)?,
+        let places = match result {
+            Ok(places) => places,
             Err(error) => {
-                desk.forget(document, bytes);
+                for (_, change) in &changes {
+                    desk.forget(change.document, &change.change);
+                }
                 drop(desk);
                 self.distrust(&error);
                 return Err(self.not_written(&error));
             }
         };
-        desk.newest = desk.newest.max(Some(place));
-        for recent in desk.recent.get_mut(&document).into_iter().flatten() {
-            if recent.change == *bytes {
-                recent.place = Some(place);
+        let last = places.last().copied();
+        desk.newest = desk.newest.max(last);
+        let mut due = BTreeSet::new();
+        for ((chain, change), place) in changes.into_iter().zip(places) {
+            for recent in desk.recent.get_mut(&change.document).into_iter().flatten() {
+                if recent.change == change.change {
+                    recent.place = Some(place);
+                }
+            }
+            let is_critical = change.priority.is_critical();
+            desk.author.add(chain, change);
+            if is_critical || desk.author.is_full(&chain) {
+                due.insert(chain);
             }
         }
-        let is_critical = change.priority.is_critical();
-        desk.author.add(chain, change);
-        let is_due = is_critical || desk.author.is_full(&chain);
         drop(desk);
         self.projector.wake();
-        if is_due && let Err(error) = self.seal(Some(chain)) {
-            // The change itself is on disk, and whoever recorded it must not record it again.
-            tracing::error!(%error, "a batch could not be sealed; it is tried again");
+        for chain in due {
+            if let Err(error) = self.seal(Some(chain)) {
+                // The change itself is on disk, and whoever recorded it must not record it again.
+                tracing::error!(%error, "a batch could not be sealed; it is tried again");
+            }
         }
-        Ok(place)
+        Ok(last)
     }
 
     /// Why nothing was recorded; on a full disk also what may make room.

@@ -119,9 +119,9 @@ pub(crate) fn beside(
         };
         if is_meant(unique) {
             let range = KeyRange::prefix(&way.prefix);
-            let keys = view.keys(Tree::Index, &range, Direction::Ascending, LOOKED_AT_MAX);
-            let keys = keys.map_err(|error| Error::store(&error))?;
-            found.extend(keys.iter().filter_map(|key| rows::indexed_id(key)));
+            for key in rows::keys(view, Tree::Index, range, Direction::Ascending) {
+                found.extend(rows::indexed_id(&key?));
+            }
         }
     }
     Ok(found)

@@ -3,13 +3,13 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use fieldmesh_model::{Fields, Value};
+use fieldmesh_model::{DocumentId, Fields, Value};
 
 use super::super::expression::{self, EvaluationError, Expression};
 use super::super::mapped::{Mapped, MappedRecord, Reference};
 use super::super::reader::Format;
 use super::super::row::{Cells, Fault, Row, RowFault};
-use super::{FieldRule, Mapping, MappingError, MappingFault, Place, Rules};
+use super::{EXPORT_COLUMNS, FieldRule, Mapping, MappingError, MappingFault, Place, Rules};
 
 /// A mapping whose columns are found in a file.
 #[derive(Debug, Clone)]
@@ -25,8 +25,8 @@ enum Sources {
     Positions(Vec<usize>),
     /// Slot to name in a json line.
     Names(Vec<String>),
-    /// Each column of a csv file as it is.
-    EveryColumn(Vec<String>),
+    /// Each column of a csv file as it is, but for the first ones of an export.
+    EveryColumn { told: usize, fields: Vec<String> },
     /// Each field of a json line as it is.
     EveryField,
 }
@@ -35,8 +35,8 @@ enum Sources {
 enum Gathered {
     /// By slot, for the expressions.
     Cells(Vec<Value>),
-    /// By name, for a record as it is.
-    Fields(Fields),
+    /// By name, for a record as it is; with the id that an export tells.
+    Fields(Fields, Option<String>),
 }
 
 impl Mapping {
@@ -60,12 +60,15 @@ impl Mapping {
             }
             (None, Format::JsonLines) => Sources::EveryField,
             (None, Format::Csv { columns }) => {
-                if let Some(column) = columns.iter().find(|column| !is_field_name(column)) {
+                let is_export = columns.iter().take(EXPORT_COLUMNS.len()).eq(EXPORT_COLUMNS);
+                let told = if is_export { EXPORT_COLUMNS.len() } else { 0 };
+                let (told, fields) = columns.split_at(told);
+                if let Some(column) = fields.iter().find(|column| !is_field_name(column)) {
                     let item = Some(format!("column {column:?}"));
                     let place = Place { record: None, item };
                     return Err(MappingError::Faulty { place, fault: MappingFault::NoFieldName });
                 }
-                Sources::EveryColumn(columns.clone())
+                Sources::EveryColumn { told: told.len(), fields: fields.to_vec() }
             }
         };
         Ok(BoundMapping { blocks: self.blocks.clone(), sources })
@@ -112,7 +115,11 @@ impl BoundMapping {
     pub fn apply(&self, row: Row) -> Result<Mapped, RowFault> {
         let place = row.place;
         let records = match self.gather(row.cells) {
-            Some(Gathered::Fields(fields)) => self.whole(&fields),
+            Some(Gathered::Fields(fields, id)) => {
+                let id = id.map(|id| id.trim().parse()).transpose();
+                let no_id = |_| RowFault::whole(place, "the id of the row is none");
+                self.whole(&fields, id.map_err(no_id)?)
+            }
             Some(Gathered::Cells(cells)) => {
                 self.records(&cells).map_err(|faults| RowFault { place, faults })?
             }
@@ -131,25 +138,27 @@ impl BoundMapping {
                 let take = |name: &String| fields.remove(name).unwrap_or(Value::Null);
                 Gathered::Cells(names.iter().map(take).collect())
             }
-            (Sources::EveryColumn(columns), Cells::Texts(texts)) => {
-                let values = texts.into_iter().map(cell);
-                Gathered::Fields(columns.iter().cloned().zip(values).collect())
+            (Sources::EveryColumn { told, fields }, Cells::Texts(texts)) => {
+                let id = texts.first().filter(|id| *told > 0 && !id.trim().is_empty()).cloned();
+                let values = texts.into_iter().skip(*told).map(cell);
+                Gathered::Fields(fields.iter().cloned().zip(values).collect(), id)
             }
-            (Sources::EveryField, Cells::Fields(fields)) => Gathered::Fields(fields),
-            (Sources::Positions(_) | Sources::EveryColumn(_), Cells::Fields(_))
+            (Sources::EveryField, Cells::Fields(fields)) => Gathered::Fields(fields, None),
+            (Sources::Positions(_) | Sources::EveryColumn { .. }, Cells::Fields(_))
             | (Sources::Names(_) | Sources::EveryField, Cells::Texts(_)) => return None,
         };
         Some(gathered)
     }
 
     /// The fields of a row as one record of each block; there is only one without a mapping.
-    fn whole(&self, fields: &Fields) -> Vec<MappedRecord> {
+    fn whole(&self, fields: &Fields, exported: Option<DocumentId>) -> Vec<MappedRecord> {
         let given = |(_, value): &(&String, &Value)| **value != Value::Null;
         let record = |rules: &Rules| MappedRecord {
             block: Arc::clone(&rules.block),
             fields: fields.iter().filter(given).map(|(k, v)| (k.clone(), v.clone())).collect(),
             references: Vec::new(),
             key_extension: Vec::new(),
+            exported,
         };
         self.blocks.iter().map(record).collect()
     }
@@ -219,7 +228,8 @@ impl Rules {
                 Err(error) => faults.push(fault(None, format!("key part {}: {error}", index + 1))),
             }
         }
-        MappedRecord { block: Arc::clone(&self.block), fields, references, key_extension }
+        let block = Arc::clone(&self.block);
+        MappedRecord { block, fields, references, key_extension, exported: None }
     }
 }
 

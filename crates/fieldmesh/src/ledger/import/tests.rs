@@ -4,12 +4,13 @@ use std::io::Cursor;
 
 use serde_json::Value as Json;
 
-use fieldmesh_model::Role;
+use fieldmesh_model::{Fields, Role, Value};
 
 use crate::api::{
-    ImportOptions, ImportReport, InviteOptions, ListQuery, NewRecord, Record, SchemaOptions,
-    SchemaStep, SyncOptions,
+    ExportFormat, ExportQuery, ImportOptions, ImportReport, InviteOptions, ListQuery, NewRecord,
+    Record, SchemaOptions, SchemaStep, SyncOptions,
 };
+use crate::projection::alike::beside;
 use crate::{Error, Node, TenantOptions};
 
 const HEADER: &str = "name,apiNumber,status,operator\n";
@@ -152,6 +153,90 @@ async fn a_row_that_is_not_whole_edits_a_record_but_makes_none() {
         (&"Alder 1".into(), &"Bell".into())
     );
     office.node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_may_be_the_same_are_looked_at_however_many_there_are() {
+    let office = Office::new().await;
+    office.wells("Alder 1,42-227-30001,ACTIVE,Acme\n", update()).await;
+    let well = office.well("42-227-30001").await.id;
+    let at = "2026-02-01T08:00:00.000Z";
+    let row = |tablet| format!("{well},INSPECTION,{at},tablet {tablet},true\n");
+    let rows: String = (0..300).map(row).collect();
+    let rows = format!("wellId,entryType,recordedAt,deviceId,leaksDetected\n{rows}");
+    assert_eq!(office.take(&rows, "field_entry", ImportOptions::default()).await[0], 300);
+    tokio::task::block_in_place(|| {
+        let ledger = office.node.ledger();
+        let schema = ledger.schema_named("field_entry").unwrap();
+        let fields = Fields::from([
+            ("wellId".to_owned(), Value::Text(well.to_string())),
+            ("entryType".to_owned(), "INSPECTION".into()),
+            ("recordedAt".to_owned(), Value::Moment(at.parse().unwrap())),
+        ]);
+        ledger.catch_up().unwrap();
+        let found = beside(&ledger.store, ledger.view(), &schema, &fields).unwrap();
+        assert_eq!(found.len(), 300);
+    });
+    office.node.shutdown().await.unwrap();
+}
+
+impl Office {
+    fn export(&self, collection: &str) -> String {
+        let list = ListQuery { collection: collection.into(), ..ListQuery::default() };
+        let query = ExportQuery { list, format: ExportFormat::Csv, ..ExportQuery::default() };
+        let mut out = Vec::new();
+        self.node.ledger().export(&query, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Imported, updated, unchanged, refused.
+    async fn take(&self, file: &str, collection: &str, more: ImportOptions) -> [u64; 4] {
+        let options = ImportOptions { collection: Some(collection.into()), ..more };
+        let ImportReport { imported, updated, unchanged, refused, .. } =
+            self.import(file, options).await;
+        [imported, updated, unchanged, refused]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_exported_says_what_is_undecided_and_can_be_imported_again() {
+    let office = Office::new().await;
+    office.wells("Alder 1,42-227-30001,ACTIVE,Acme\n", update()).await;
+    let well = office.well("42-227-30001").await.id;
+    let at = "2026-02-01T08:00:00.000Z";
+    let rows = format!(
+        "wellId,entryType,recordedAt,deviceId,oilVolume\n\
+         {well},PRODUCTION,{at},tablet 1,100\n{well},PRODUCTION,{at},tablet 2,101\n"
+    );
+    assert_eq!(office.take(&rows, "field_entry", ImportOptions::default()).await, [2, 0, 0, 0]);
+    let list = ListQuery { collection: "field_entry".into(), ..ListQuery::default() };
+    let shown = office.node.list(list).await.unwrap().remove(0);
+    let table = office.export("field_entry");
+    let mut lines = table.lines();
+    let header = "id,createdBy,createdAt,updatedAt,device,_conflicts,_duplicates,";
+    assert!(lines.next().unwrap().starts_with(header), "{table}");
+    let line = lines.next().unwrap();
+    assert!(line.contains(&format!(",{},{},", shown.conflicts[0], shown.duplicates[0])), "{line}");
+
+    let plain = ImportOptions::default;
+    assert_eq!(office.take(&table, "field_entry", plain()).await, [0, 0, 1, 0]);
+    assert_eq!(office.take(&table, "field_entry", update()).await, [0, 0, 1, 0]);
+    let volume = shown.fields["data"]["oilVolume"].to_string();
+    let corrected = table.replacen(&format!(",{volume},"), ",99,", 1);
+    assert_ne!(corrected, table);
+    assert_eq!(office.take(&corrected, "field_entry", plain()).await, [0, 0, 0, 1]);
+    assert_eq!(office.take(&corrected, "field_entry", update()).await, [0, 1, 0, 0]);
+    let found = office.node.show(&shown.id.to_string()).await.unwrap();
+    assert_eq!(found.fields["data"]["oilVolume"], 99);
+
+    // Nobody there has the record, so it is a new one.
+    let other = Office::new().await;
+    let wells = office.export("well");
+    assert_eq!(other.take(&wells, "well", plain()).await, [1, 0, 0, 0]);
+    assert_eq!(other.take(&wells, "well", plain()).await, [0, 0, 1, 0]);
+    for office in [office, other] {
+        office.node.shutdown().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

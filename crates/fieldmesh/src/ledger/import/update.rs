@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::validate::{normal_form, validate_edit};
-use fieldmesh_model::{DocumentId, Edit, Fields};
+use fieldmesh_model::value::LIST_SEPARATOR;
+use fieldmesh_model::{DocumentId, Edit, Fields, Value};
 
 use crate::error::Error;
 use crate::ledger::names::ViewReferences;
@@ -12,7 +13,7 @@ use crate::projection::is_indexed;
 use crate::rows::RecordRow;
 use crate::schema;
 
-use super::{Outcome, Run, fields_hash, is_unsigned};
+use super::{Outcome, Run, fields_hash, is_unsigned, typed};
 use crate::ledger::breaches::{Editing, breaks_rules};
 
 impl Run<'_> {
@@ -67,6 +68,34 @@ impl Run<'_> {
             return Err(Error::fault("", text));
         }
         Ok(found.pop())
+    }
+
+    /// What becomes of the row of an export whose record is here; none where it is not.
+    pub(super) fn exported(
+        &mut self,
+        id: DocumentId,
+        schema: &Collection,
+        cells: &Fields,
+    ) -> Result<Option<Outcome>, Error> {
+        let row = self.ledger.row(id)?.filter(|row| row.scope.collection == schema.number);
+        let Some(record) = row.and_then(|row| row.record) else { return Ok(None) };
+        // As it was written out: what a cell cannot say in full is no other value.
+        let held = |key: &String| record.fields.get(key).map(Value::to_cell);
+        let mut changed = cells.clone();
+        changed.retain(|key, cell| held(key).is_none_or(|held| held != cell.to_cell()));
+        let mut changed = typed(schema, changed, Some(LIST_SEPARATOR));
+        self.ledger.resolve_references(schema, &mut changed)?;
+        match (changed.is_empty(), self.update) {
+            (true, _) => Ok(Some(Outcome::Unchanged(id))),
+            (false, true) => self.bring_up(id, &changed).map(Some),
+            (false, false) => {
+                let text = format!(
+                    "{} {id} exists already with other contents; --update edits it",
+                    schema.name
+                );
+                Err(Error::fault("", text))
+            }
+        }
     }
 
     /// Gives a record the values of a row; what the row says nothing of stays.

@@ -156,10 +156,13 @@ impl Ledger {
         let (key, target) = site.ok_or_else(|| Error::Usage {
             reason: format!("{} records are about no site; leave it out", schema.name),
         })?;
-        match self.resolve_in(&target, name)? {
-            Some(id) => Ok(Condition::refers(key, id.to_string())),
-            None => Err(Error::NotFound { kind: "site", name: name.to_owned() }),
-        }
+        // What was recorded about a site stays when the site itself is deleted.
+        let found = match self.resolve_in(&target, name)? {
+            None => self.deleted_named(&target, name)?,
+            found => found,
+        };
+        let not_found = || Error::NotFound { kind: "site", name: name.to_owned() };
+        found.map(|id| Condition::refers(key, id.to_string())).ok_or_else(not_found)
     }
 
     /// The people who are called `name`.

@@ -174,7 +174,12 @@ async fn people_devices_and_sites_are_found_by_what_people_call_them() {
     tokio::task::block_in_place(|| {
         let count = |list: ListQuery| node.ledger().count(&list);
         let all = || entries(&[]);
-        assert_eq!(count(ListQuery { site: Some("Alder 2".into()), ..all() }).unwrap(), 15);
+        let at_alder = || ListQuery { site: Some("Alder 2".into()), ..all() };
+        assert_eq!(count(at_alder()).unwrap(), 15);
+        // What was recorded about a well stays when the well goes.
+        let well = node.ledger().resolve("Alder 2").unwrap();
+        node.ledger().delete(well).unwrap();
+        assert_eq!(count(at_alder()).unwrap(), 15);
         assert_eq!(count(ListQuery { author: Some(user), ..all() }).unwrap(), 60);
         assert_eq!(count(ListQuery { device: Some(name), ..all() }).unwrap(), 60);
         assert_eq!(count(ListQuery { in_conflict: true, ..all() }).unwrap(), 0);
