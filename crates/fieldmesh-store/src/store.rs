@@ -185,16 +185,6 @@ impl OpenReport {
         self.lost.iter().map(|lost| lost.end.saturating_sub(lost.start)).sum()
     }
 
-    /// The lines of [`Self::damage`] about segments that are not there.
-    pub fn missing_lines(&self) -> Vec<String> {
-        self.missing_segments.iter().copied().map(doubt::of_missing_segment).collect()
-    }
-
-    /// The sequences of entries that are known to be lost.
-    pub fn lost(&self) -> &[Range<u64>] {
-        &self.lost
-    }
-
     /// Whether this entry is known to be lost.
     pub fn is_lost(&self, place: Place) -> bool {
         self.lost.iter().any(|lost| lost.contains(&place.0))

@@ -52,7 +52,7 @@ mod verify;
 mod write;
 mod written;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
@@ -283,27 +283,12 @@ impl Ledger {
         rows::find(self.view(), Tree::Meta, fact_key(example))
     }
 
-    /// Damage that was found and that no check has reported since. A segment that is not there is
-    /// none where each of its entries is here once more or was given up.
+    /// Damage that was found and that no check has reported since.
     pub(crate) fn known_damage(&self) -> Result<Vec<String>, Error> {
-        let Some(Fact::Found(mut lines)) = self.recall(&Fact::Found(Vec::new()))? else {
-            return Ok(Vec::new());
-        };
-        let missing = self.store.report().missing_lines();
-        if lines.iter().any(|line| missing.contains(line)) && self.holds_what_was_lost()? {
-            lines.retain(|line| !missing.contains(line));
+        match self.recall(&Fact::Found(Vec::new()))? {
+            Some(Fact::Found(lines)) => Ok(lines),
+            _ => Ok(Vec::new()),
         }
-        Ok(lines)
-    }
-
-    /// Whether all places that the log lacked when it was opened were looked at, and nothing is
-    /// lacking of any.
-    fn holds_what_was_lost(&self) -> Result<bool, Error> {
-        let harms = self.harms()?;
-        let ended = harms.iter().filter(|harm| !harm.is_open()).map(|harm| harm.place.0);
-        let ended: BTreeSet<u64> = ended.collect();
-        let mut lost = self.store.report().lost().iter().cloned().flatten();
-        Ok(lost.all(|place| ended.contains(&place)))
     }
 
     /// Whether this device has written anything in its present epoch.

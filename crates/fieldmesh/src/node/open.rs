@@ -113,18 +113,6 @@ async fn start(assembled: Assembled, listener: Option<super::Listener>) -> Resul
     Ok(node)
 }
 
-/// Damage that is come across from here on, and all of a segment that is gone: nobody comes across
-/// a fact that is not there.
-fn listen_for_damage(store: &Store) -> Arc<Harms> {
-    let harms = Arc::new(Harms::default());
-    let found = Arc::clone(&harms);
-    store.on_damage(move |places| found.note(places));
-    if !store.report().missing_segments.is_empty() {
-        store.report().lost().iter().for_each(|lost| harms.note(lost.clone()));
-    }
-    harms
-}
-
 fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<Assembled, Error> {
     let mut options = Options::default();
     if kind != Kind::Device {
@@ -132,7 +120,9 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
     }
     let store = Arc::new(open_store(&home, &options)?);
     home.mend();
-    let harms = listen_for_damage(&store);
+    let harms = Arc::new(Harms::default());
+    let found = Arc::clone(&harms);
+    store.on_damage(move |places| found.note(places));
     let mut damage = store.report().damage.clone();
     for line in &damage {
         tracing::warn!(line, "damage found at open");

@@ -105,44 +105,6 @@ async fn a_log_that_went_bad_while_it_was_closed_comes_back_from_the_office() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_segment_that_is_gone_is_told_until_all_of_it_is_here_once_more() {
-    let (crew, tablet) = crew().await;
-    let home = crew.home("tablet");
-    tablet.shutdown().await.unwrap();
-    // What the office wrote meanwhile lies in a segment of its own, and others follow.
-    let tablet = reopen(&home).await.unwrap();
-    entry(&crew.lead, "Alder 1", "2026-03-01T09:00:00Z").await;
-    sync(&tablet, &crew.address).await;
-    tablet.shutdown().await.unwrap();
-    let middle = segments(&home).pop().unwrap();
-    let tablet = reopen(&home).await.unwrap();
-    entry(&tablet, "Alder 1", "2026-03-01T10:00:00Z").await;
-    sync(&tablet, &crew.address).await;
-    tablet.shutdown().await.unwrap();
-    assert!(segments(&home).pop().unwrap() > middle);
-    fs::remove_file(middle).unwrap();
-
-    let tablet = reopen(&home).await.unwrap();
-    let is_told = |report: &DoctorReport| {
-        report.findings.iter().any(|finding| finding.what.contains("of the log is missing"))
-    };
-    let report = doctor(&tablet).await;
-    assert!(report.open && is_told(&report), "{report:#?}");
-    sync(&tablet, &crew.address).await;
-    let report = doctor(&tablet).await;
-    assert!(!report.open && !is_told(&report), "{report:#?}");
-    assert!(tablet.status().await.unwrap().damage.is_empty());
-    tablet.shutdown().await.unwrap();
-    let tablet = reopen(&home).await.unwrap();
-    let report = doctor(&tablet).await;
-    assert!(!report.open && !is_told(&report), "{report:#?}");
-    let verified = tablet.verify().await.unwrap();
-    assert!(verified.clean, "{:#?}", verified.faults);
-    tablet.shutdown().await.unwrap();
-    crew.lead.shutdown().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_goes_bad_under_a_running_node_is_found_by_verify_and_heals() {
     let (crew, tablet) = crew().await;
     let home = crew.home("tablet");
