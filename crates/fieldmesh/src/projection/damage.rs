@@ -48,13 +48,13 @@ impl<'a> Damage<'a> {
         Ok(ended)
     }
 
-    /// Whether the entry at `place` was found damaged, and is not here once more.
-    pub(super) fn lacks(&self, place: Place) -> Result<bool, Error> {
-        let found = match self.changed.get(&place) {
-            Some(harm) => Some(harm.clone()),
-            None => rows::find(self.view, Tree::Meta, &harm::key(place))?,
-        };
-        Ok(found.is_some_and(|harm| !matches!(harm.outcome, Outcome::Healed { .. })))
+    /// Whether the entry at `place` was found damaged.
+    pub(super) fn knows(&self, place: Place) -> Result<bool, Error> {
+        let is_known = |found: Option<Harm>| found.is_some();
+        match self.changed.contains_key(&place) {
+            true => Ok(true),
+            false => rows::find(self.view, Tree::Meta, &harm::key(place)).map(is_known),
+        }
     }
 
     /// Those of which an earlier pass has noted this outcome.
@@ -71,33 +71,5 @@ impl<'a> Damage<'a> {
         for (place, harm) in self.changed {
             writes.put(Tree::Meta, harm::key(place), rows::encode(&harm));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use fieldmesh_model::Moment;
-    use fieldmesh_store::memory::MemoryFiles;
-    use fieldmesh_store::view::memory::MemoryRows;
-    use fieldmesh_store::{DataKey, Options, Store};
-
-    use super::*;
-    use crate::harm::Harmed;
-
-    #[test]
-    fn what_is_here_once_more_can_be_given_up_for_what_it_waits_for() {
-        let options = Options { reserve_bytes: 0, ..Options::default() };
-        let (files, rows) = (Arc::new(MemoryFiles::new()), Arc::new(MemoryRows::new()));
-        let store = Store::open_on(files, rows, &DataKey::from_bytes([42; 32]), &options).unwrap();
-        let mut damage = Damage::new(store.view());
-        let at = Moment::from_millis(5);
-        let outcomes = [Outcome::Open, Outcome::Settled(at), Outcome::Healed { from: None, at }];
-        for (place, outcome) in (1..).map(Place).zip(outcomes) {
-            damage.keep(Harm { place, found: at, what: Harmed::Unknown, outcome });
-        }
-        let lacks = [1, 2, 3, 4].map(|place| damage.lacks(Place(place)).unwrap());
-        assert_eq!(lacks, [true, true, false, false]);
     }
 }

@@ -93,7 +93,7 @@ impl Projection<'_> {
     pub(super) fn give_up(&mut self, places: &[Place], at: Moment) -> Result<(), Error> {
         for place in places {
             // What is whole there waits for what is lost.
-            if !self.damage.lacks(*place)? {
+            if !self.damage.knows(*place)? {
                 self.writes.put(Tree::Meta, rows::given_up_key(*place), rows::encode(&at));
             }
         }
