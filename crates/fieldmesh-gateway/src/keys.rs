@@ -34,6 +34,12 @@ pub(crate) fn form(
     keyed(b"form/", access, &parts.collect::<Vec<_>>())
 }
 
+/// What the apps of a contract call a collection of the tenant's own.
+pub(crate) fn spelling(dialect: Option<Dialect>, collection: u16) -> Vec<u8> {
+    let dialect = dialect.map_or("", Dialect::as_str);
+    [b"spelling/", dialect.as_bytes(), b"/", &collection.to_be_bytes()].concat()
+}
+
 /// What a user wrote last of a record with a device.
 pub(crate) fn written(access: &Access, user: &str, device: &str, id: DocumentId) -> Vec<u8> {
     keyed(b"wrote-own/", access, &[user.as_bytes(), device.as_bytes(), id.as_bytes()])

@@ -9,6 +9,7 @@ mod cache;
 mod conflict;
 mod device;
 mod edit;
+mod entity;
 mod fleet;
 mod follow;
 mod journal;

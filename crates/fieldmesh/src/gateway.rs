@@ -27,6 +27,7 @@ use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::projection::{NoteRow, group_hashes, name_hash, number_of};
 use crate::rows;
+use crate::schema;
 
 pub(crate) use self::feed::mark_at;
 pub use self::feed::{Mark, Moments};
@@ -192,16 +193,23 @@ impl Access {
         Ok(Held::of_row(id, row))
     }
 
-    /// The record of `collection` that a client calls `name`; of several the oldest id.
+    /// The record of `collection` that a client calls `name`; of several the oldest id of those that
+    /// may be meant.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
-    pub fn named(&self, collection: u16, name: &Value) -> Result<Option<DocumentId>, Error> {
+    pub fn named(
+        &self,
+        collection: u16,
+        name: &Value,
+        is_meant: impl Fn(&Held) -> bool,
+    ) -> Result<Option<DocumentId>, Error> {
         let hash = name_hash(&self.ledger.store, collection, name);
         for id in self.indexed(&rows::name_prefix(hash))? {
-            let record = self.ledger.row(id)?.and_then(|row| row.record);
-            if record.is_some_and(|record| is_same_name(&record.name, name)) {
+            let held = self.held(id)?;
+            let is_so = |known: &Value| is_same_name(known, name);
+            if held.is_some_and(|held| held.name.as_ref().is_some_and(is_so) && is_meant(&held)) {
                 return Ok(Some(id));
             }
         }
@@ -310,9 +318,19 @@ impl Access {
         self.ledger.projector.grown()
     }
 
-    /// Every collection that the tenant may have records of.
-    pub fn collections(&self) -> &'static [Collection] {
-        fieldmesh_model::catalogue::collections()
+    /// Every collection that the tenant may have records of: the built-in ones and its own.
+    pub fn collections(&self) -> Vec<Arc<Collection>> {
+        schema::all(&self.ledger.policy())
+    }
+
+    /// The collection that people call `name`, built in or the tenant's own.
+    pub fn collection_named(&self, name: &str) -> Option<Arc<Collection>> {
+        schema::find(&self.ledger.policy(), name)
+    }
+
+    /// The collection that a field of the collection `of` means by `name`.
+    pub fn referred(&self, of: u16, name: &str) -> Option<Arc<Collection>> {
+        schema::referred(&self.ledger.policy(), of, name)
     }
 
     /// The schema of a collection.
