@@ -34,6 +34,8 @@ mod many;
 mod operate;
 #[path = "relay/process.rs"]
 mod process;
+#[path = "relay/rejected.rs"]
+mod rejected;
 #[path = "relay/tenants.rs"]
 mod tenants;
 #[path = "relay/users.rs"]

@@ -138,7 +138,7 @@ impl Task<'_> {
         let mut writing = self.writing(None, None)?;
         let mut retried = Retried { synced: 0, failed: 0, conflicts: 0 };
         for row in failed.into_iter().filter(is_meant) {
-            match writing.process_again(row)?.state {
+            match writing.as_sent(row, Writing::process_again)?.state {
                 StateRow::Synced(_) => retried.synced += 1,
                 StateRow::Conflict(_) => retried.conflicts += 1,
                 StateRow::Failed(_) | StateRow::Pending => retried.failed += 1,
@@ -270,6 +270,26 @@ impl Writing<'_> {
         }
     }
 
+    /// Works on an entry as its sender did: over his contract, and with his device. In `health` an
+    /// operation says itself whose it is.
+    fn as_sent<T>(
+        &mut self,
+        row: EntryRow,
+        work: impl FnOnce(&mut Self, EntryRow) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let sent_over = row.contract.as_deref().and_then(Dialect::named);
+        let Some(dialect) = sent_over.filter(|dialect| *dialect != Dialect::Health) else {
+            return work(self, row);
+        };
+        let before = (self.task.dialect, self.device.clone(), self.owner.clone());
+        self.task.dialect = Some(dialect);
+        self.device = Some(row.device.clone()).filter(|device| !device.is_empty());
+        self.owner = self.device.clone().unwrap_or_else(|| self.task.caller.user.clone());
+        let done = work(self, row);
+        (self.task.dialect, self.device, self.owner) = before;
+        done
+    }
+
     fn process_again(&mut self, row: EntryRow) -> Result<EntryRow, Failure> {
         let operation = Operation::from(&row.operation);
         self.hand = Hand { user: row.user.clone(), device: row.device.clone() };
@@ -337,14 +357,13 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Counts operations that were stored at once and leave no entry.
-    pub(crate) fn count_stored(&mut self, count: u64) -> Result<(), Failure> {
+    /// Counts what was done with at once and leaves no entry.
+    pub(crate) fn count_at_once(&mut self, state: u8, count: u64) -> Result<(), Failure> {
         let Some(contract) = self.contract().filter(|_| count > 0) else { return Ok(()) };
         let (access, user) = (self.task.access, self.task.caller.user.clone());
         for user in [None, Some(user.as_str())] {
             let (_, mut by_contract) = self.counts(user)?;
-            by_contract.entry(contract.clone()).or_default()[usize::from(StateRow::SYNCED)] +=
-                count;
+            by_contract.entry(contract.clone()).or_default()[usize::from(state)] += count;
             self.write.note(keys::tallies(access, user), Some(stored::encode(&by_contract)));
         }
         Ok(())
@@ -381,10 +400,12 @@ impl Writing<'_> {
             state: StateRow::Failed(reason.into()),
             contract: self.contract(),
         };
+        // A person asks when it came.
+        self.write.mark();
         self.keep_entry(None, &row)
     }
 
-    fn contract(&self) -> Option<String> {
+    pub(crate) fn contract(&self) -> Option<String> {
         self.task.dialect.map(|dialect| dialect.as_str().to_owned())
     }
 }

@@ -161,9 +161,20 @@ pub(crate) fn violation(id: DocumentId) -> Vec<u8> {
     [VIOLATIONS, id.as_bytes()].concat()
 }
 
-/// A part of a request that is no operation, kept for a person to look at.
-pub(crate) fn refused(access: &Access, content: &str) -> Vec<u8> {
-    keyed(b"refused/", access, &[content.as_bytes()])
+/// Parts of requests that are no operations, kept for a person to look at, in their order.
+pub(crate) const PARTS: &[u8] = b"refused-part/";
+/// Where the first gateways kept them, without saying whose they are.
+pub(crate) const FIRST_PARTS: &[u8] = b"refused/";
+/// Which of them are kept.
+pub(crate) const PARTS_KEPT: &[u8] = b"refused-parts";
+
+pub(crate) fn part(number: u64) -> Vec<u8> {
+    [PARTS, &number.to_be_bytes()].concat()
+}
+
+/// What says that a part of a user is kept already.
+pub(crate) fn part_known(access: &Access, user: &str, content: &str) -> Vec<u8> {
+    keyed(b"refused-known/", access, &[user.as_bytes(), content.as_bytes()])
 }
 
 fn keyed(kind: &[u8], access: &Access, parts: &[&[u8]]) -> Vec<u8> {

@@ -14,13 +14,11 @@ use fieldmesh_model::{DocumentId, Fault, Role, Value};
 use crate::entity::Entity;
 use crate::names::{ARRIVING, Showing, value};
 use crate::ready::Ready;
-use crate::stored::{self, FormRow, WrittenRow};
+use crate::stored::{self, FormRow, StateRow, WrittenRow};
 use crate::{Failure, Task, keys};
 
 /// Why an operation is not taken: it could neither be a record nor be kept to be looked at.
 pub(crate) const TOO_LARGE: &str = "this operation is larger than a record may be (256 KiB)";
-/// Bytes that are kept of a part of a request that is no operation.
-const REFUSED_SIZE_MAX: usize = 64 << 10;
 
 /// Who did something, and with which device, where that is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,15 +74,11 @@ impl Task<'_> {
             fates.push(fate);
         }
         for refused in &push.refused {
-            let key = keys::refused(self.access, &refused.content);
-            let faults: Vec<(String, String)> =
-                refused.faults.iter().cloned().map(|it| (it.field, it.message)).collect();
-            let content = start_of(&refused.content, REFUSED_SIZE_MAX);
-            writing.write.note(key, Some(stored::encode(&(content, faults))));
+            writing.keep_refused(refused, device.or(self.caller.device.as_deref()))?;
         }
         // The only contract that shows how many were taken at once.
         if self.dialect == Some(Dialect::Asset) {
-            writing.count_stored(stored)?;
+            writing.count_at_once(StateRow::SYNCED, stored)?;
         }
         if let Some(device) = &push.device {
             writing.note_device(device)?;
@@ -369,11 +363,6 @@ impl Writing<'_> {
     pub(crate) fn resolution(&self) -> Option<Resolution> {
         self.resolution
     }
-}
-
-/// The start of a text, whole characters.
-fn start_of(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 /// Whether the record says already what the operation makes of it.

@@ -15,6 +15,7 @@ mod live;
 mod names;
 mod photos;
 mod queue;
+mod rejected;
 mod restart;
 mod rights;
 mod stats;
