@@ -162,7 +162,7 @@ impl Writing<'_> {
         }
     }
 
-    fn own_edit(&self, version: u64, ready: &Ready<'_>) -> OwnEdit {
+    pub(crate) fn own_edit(&self, version: u64, ready: &Ready<'_>) -> OwnEdit {
         let content = self.task.access.hidden(&[b"own-edit", &stored::encode(&ready.fields)]);
         OwnEdit { version, at: ready.operation.at, content: content.to_vec() }
     }

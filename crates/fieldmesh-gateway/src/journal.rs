@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fieldmesh_dialect::command::{JournalQuery, Operation, Queue, Queued, Retry, Then, Whose};
 use fieldmesh_dialect::outcome::{Entry, Fate, Reason, Retried, State, Tally};
 use fieldmesh_dialect::{Dialect, Outcome, Refusal};
-use fieldmesh_model::Fault;
+use fieldmesh_model::{DocumentId, Fault};
 
 use crate::names::Showing;
 use crate::push::{Hand, TOO_LARGE, Writing};
@@ -266,7 +266,11 @@ impl Writing<'_> {
                     false => Ok(row),
                 }
             }
-            StateRow::Synced(_) | StateRow::Failed(_) => Ok(row),
+            StateRow::Synced(id) => {
+                self.show_again(&row, id)?;
+                Ok(row)
+            }
+            StateRow::Failed(_) => Ok(row),
         }
     }
 
@@ -297,7 +301,10 @@ impl Writing<'_> {
         let state = match fate {
             Fate::Stored(_) | Fate::Duplicate { .. } | Fate::Settled { .. } => {
                 match self.written_of(&operation)? {
-                    Some(id) => StateRow::Synced(id),
+                    Some(id) => {
+                        self.note_made(&row, id);
+                        StateRow::Synced(id)
+                    }
                     None => StateRow::Failed(ReasonRow::Failed),
                 }
             }
@@ -307,6 +314,31 @@ impl Writing<'_> {
         };
         let retries = row.retries + u32::from(matches!(state, StateRow::Failed(_)));
         self.move_entry(EntryRow { retries, ..row }, state)
+    }
+
+    /// Notes which version the edit of an entry made, if it made one.
+    fn note_made(&mut self, row: &EntryRow, id: DocumentId) {
+        let last = self.shown.get(&(self.hand.clone(), id)).and_then(|shown| shown.edits.last());
+        if let Some(edit) = last.filter(|edit| edit.at == row.operation.at) {
+            let note = stored::encode(&edit.version);
+            self.write.note(keys::made(self.task.access, &row.id), Some(note));
+        }
+    }
+
+    /// Lets the operations behind an edit that comes again know of it, as they did when it came
+    /// first: the answer was lost, and its author went on.
+    fn show_again(&mut self, row: &EntryRow, id: DocumentId) -> Result<(), Failure> {
+        let made = self.write.noted(self.task.access, &keys::made(self.task.access, &row.id))?;
+        let Some(made) = made else { return Ok(()) };
+        let operation = Operation::from(&row.operation);
+        let Ok(entity) = self.entity(&operation)? else { return Ok(()) };
+        let Ok(ready) = self.prepare(&operation, &entity)? else { return Ok(()) };
+        let edit = self.own_edit(stored::decode(&made)?, &ready);
+        let hand = Hand { user: row.user.clone(), device: row.device.clone() };
+        let shown = self.shown.entry((hand, id)).or_default();
+        shown.fields.extend(ready.fields);
+        shown.edits.push(edit);
+        Ok(())
     }
 
     /// Gives an entry another state.

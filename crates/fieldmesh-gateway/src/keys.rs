@@ -111,6 +111,11 @@ pub(crate) fn decided(access: &Access, id: &str) -> Vec<u8> {
     keyed(b"entry-decided/", access, &[id.as_bytes()])
 }
 
+/// The version of its record that the edit of an entry of the journal made.
+pub(crate) fn made(access: &Access, id: &str) -> Vec<u8> {
+    keyed(b"entry-made/", access, &[id.as_bytes()])
+}
+
 /// Entries of everybody, user by user.
 pub(crate) const ENTRIES: &[u8] = b"entry-of/";
 /// How much of the key of an entry says whose it is.
