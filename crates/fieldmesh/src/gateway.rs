@@ -174,7 +174,7 @@ impl Access {
     ///
     /// The store cannot be read.
     pub fn held(&self, id: DocumentId) -> Result<Option<Held>, Error> {
-        Ok(self.ledger.row(id)?.and_then(|row| Held::of_row(id, row)))
+        Ok(self.ledger.row(id)?.and_then(|row| Held::of_row(id, row, &self.ledger)))
     }
 
     /// The record as it was after the first `version` changes of it that arrived.
@@ -185,12 +185,12 @@ impl Access {
     pub fn held_at(&self, id: DocumentId, version: u64) -> Result<Option<Held>, Error> {
         let Some(mut row) = self.ledger.row(id)? else { return Ok(None) };
         if usize::try_from(version).is_ok_and(|version| version >= row.changes.len()) {
-            return Ok(Held::of_row(id, row));
+            return Ok(Held::of_row(id, row, &self.ledger));
         }
         row.changes.truncate(usize::try_from(version).unwrap_or(usize::MAX).max(1));
         row.arrived.truncate(row.changes.len());
         row.record = Some(self.ledger.record_of(id, &row)?);
-        Ok(Held::of_row(id, row))
+        Ok(Held::of_row(id, row, &self.ledger))
     }
 
     /// The record of `collection` that a client calls `name`; of several the oldest id of those that
