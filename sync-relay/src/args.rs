@@ -9,6 +9,7 @@ pub(crate) mod claim;
 mod duration;
 pub(crate) mod fleet;
 pub(crate) mod http;
+pub(crate) mod rejected;
 pub(crate) mod user;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use self::backup::{BackupArgs, ChosenArgs, RestoreArgs, VerifyArgs};
 use self::claim::ClaimArgs;
 use self::fleet::FleetArgs;
 use self::http::HttpArgs;
+use self::rejected::RejectedArgs;
 use self::user::UserCommand;
 use crate::settings::{Grant, LogFormat, TcpSaid};
 
@@ -106,6 +108,8 @@ pub(crate) enum Command {
     },
     /// List the devices of a tenant with how they fare: when they were heard, what fails, what waits.
     Fleet(FleetArgs),
+    /// List what the apps of a tenant sent and could not be stored, with its contents and the reason.
+    Rejected(RejectedArgs),
     /// Write a backup of everything, or of one tenant, while the relay runs.
     Backup(BackupArgs),
     /// Make a data folder of backups.

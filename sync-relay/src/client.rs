@@ -13,7 +13,7 @@ use axum::http::{Method, Request};
 use fieldmesh::api::{
     DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport,
 };
-use fieldmesh_dialect::outcome::FleetDevice;
+use fieldmesh_dialect::outcome::{FleetDevice, RejectedPage};
 use fieldmesh_shell::socket;
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http1::SendRequest;
@@ -78,6 +78,16 @@ impl Client {
     /// See [`crate::relay::Relay::fleet`].
     pub(crate) async fn fleet(&self, tenant: &str) -> Result<Vec<FleetDevice>, Problem> {
         self.get(format!("/v1/tenants/{}/fleet", escape(tenant))).await
+    }
+
+    /// See [`crate::relay::Relay::rejected`].
+    pub(crate) async fn rejected(
+        &self,
+        tenant: &str,
+        after: Option<&str>,
+    ) -> Result<RejectedPage, Problem> {
+        let behind = after.map(|after| format!("?after={}", escape(after))).unwrap_or_default();
+        self.get(format!("/v1/tenants/{}/rejected{behind}", escape(tenant))).await
     }
 
     /// See [`crate::relay::Relay::revoke`].

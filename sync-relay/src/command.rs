@@ -8,6 +8,7 @@ mod fleet;
 mod invite;
 mod log;
 mod port;
+mod rejected;
 mod run;
 mod tenant;
 mod upkeep;
@@ -72,6 +73,7 @@ pub(crate) async fn run(
             DeviceCommand::Revoke(args) => device::revoke(&context, args).await,
         },
         Command::Fleet(args) => fleet::list(&context, args).await,
+        Command::Rejected(args) => rejected::list(&context, args).await,
         Command::Backup(args) => backup::backup(&context, args).await,
         Command::Restore(args) => backup::restore(&context, args).await,
         Command::Verify(args) => upkeep::verify(&context, args).await,

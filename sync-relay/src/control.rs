@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -18,8 +18,8 @@ use axum::{Json, Router};
 use fieldmesh::api::{
     DeviceReport, InvitationReport, InviteOptions, Problem, RevokeOptions, RevokeReport,
 };
-use fieldmesh_dialect::outcome::FleetDevice;
-use serde::Serialize;
+use fieldmesh_dialect::outcome::{FleetDevice, RejectedPage};
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::log::Lines;
@@ -62,6 +62,7 @@ fn router(relay: Relay, lines: Lines) -> Router {
         .route("/v1/tenants/{tenant}/devices", get(devices))
         .route("/v1/tenants/{tenant}/devices/{device}/revoke", post(revoke))
         .route("/v1/tenants/{tenant}/fleet", get(fleet))
+        .route("/v1/tenants/{tenant}/rejected", get(rejected))
         .merge(claims::routes())
         .merge(users::routes())
         .merge(upkeep::routes())
@@ -113,6 +114,20 @@ async fn fleet(
     Path(tenant): Path<String>,
 ) -> Result<Json<Vec<FleetDevice>>, Refusal> {
     Ok(Json(relay.fleet(&tenant).await?))
+}
+
+/// Where a list goes on.
+#[derive(Deserialize)]
+struct Behind {
+    after: Option<String>,
+}
+
+async fn rejected(
+    State(relay): State<Relay>,
+    Path(tenant): Path<String>,
+    Query(Behind { after }): Query<Behind>,
+) -> Result<Json<RejectedPage>, Refusal> {
+    Ok(Json(relay.rejected(&tenant, after).await?))
 }
 
 async fn revoke(

@@ -2,6 +2,7 @@
 
 mod claim;
 mod fleet;
+mod rejected;
 mod upkeep;
 
 use fieldmesh::api::{DeviceReport, InvitationReport, RevokeReport, one_line};
@@ -12,6 +13,7 @@ use crate::wire::{RemovedTenant, TenantSummary};
 
 pub(crate) use self::claim::{claim, claim_advice, claims, revoked_claim};
 pub(crate) use self::fleet::fleet;
+pub(crate) use self::rejected::rejected;
 use self::upkeep::bytes;
 pub(crate) use self::upkeep::{
     after_restore, archived, checked_archives, compacted, restored, step, verified,

@@ -36,6 +36,8 @@ mod operate;
 mod process;
 #[path = "relay/quota.rs"]
 mod quota;
+#[path = "relay/rejected.rs"]
+mod rejected;
 #[path = "relay/removal.rs"]
 mod removal;
 #[path = "relay/tenants.rs"]

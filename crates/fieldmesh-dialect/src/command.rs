@@ -14,6 +14,7 @@ mod fleet;
 mod journal;
 mod pull;
 mod push;
+mod rejected;
 mod session;
 
 pub use conflict::{ConflictQuery, Resolution, Resolve};
@@ -23,6 +24,7 @@ pub use pull::{Condition, Pull, Test, Wanted};
 pub use push::{
     Action, Base, Copied, Device, Identity, NameForm, Operation, Push, Reference, Refused,
 };
+pub use rejected::RejectedQuery;
 pub use session::{
     Login, PasswordChange, PasswordReset, PhotoUpload, Refresh, ResetCodeOrder, Secret,
     TrafficQuery,
@@ -117,4 +119,6 @@ pub enum Command {
     Traffic(TrafficQuery),
     /// List the devices of the tenant.
     Fleet(FleetQuery),
+    /// List what devices sent and nobody could store.
+    Rejected(RejectedQuery),
 }

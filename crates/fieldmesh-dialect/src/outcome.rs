@@ -14,12 +14,14 @@ mod conflict;
 mod fleet;
 mod journal;
 mod record;
+mod rejected;
 mod session;
 
 pub use conflict::{Asked, Conflict, ConflictKind, ConflictPage, Resolved, Review, Side};
 pub use fleet::{FleetDevice, FleetKind, FleetPage};
 pub use journal::{Entry, Overview, Retried, State, Tally};
 pub use record::{Happened, Item, Page, Record};
+pub use rejected::{Rejected, RejectedContent, RejectedPage};
 pub use session::{DeviceState, Reading, Session, Traffic, Unread, User};
 
 /// What became of a command.
@@ -103,6 +105,8 @@ pub enum Outcome {
     Traffic(Vec<Traffic>),
     /// Devices of the tenant.
     Fleet(FleetPage),
+    /// What could not be stored.
+    Rejected(RejectedPage),
 }
 
 /// What became of what was written.

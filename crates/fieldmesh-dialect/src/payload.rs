@@ -10,8 +10,9 @@ use serde_json::{Map, Value as Json};
 
 /// The end of a key whose value is JSON as text.
 const PACKED: &str = "{}";
-/// The longest flat key; what lies deeper is packed.
-const KEY_SIZE_MAX: usize = fieldmesh_model::input::KEY_SIZE_MAX - PACKED.len();
+/// The longest flat key; what lies deeper is packed. A record of a type that no collection is made
+/// for is kept below a key of its own, for which there is room.
+const KEY_SIZE_MAX: usize = fieldmesh_model::input::KEY_SIZE_MAX - PACKED.len() - "payload.".len();
 
 /// The most bytes of keys that nested objects of one payload may bring. Beyond them an object stays
 /// JSON text: short members under a long path would grow many times over as flat fields.

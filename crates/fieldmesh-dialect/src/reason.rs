@@ -9,6 +9,11 @@ use crate::refusal::Refusal;
 pub(crate) type Nouns<'a> = &'a [(&'a str, &'a str)];
 
 impl Reason {
+    /// One sentence for people who know no contract.
+    pub fn sentence(&self) -> String {
+        self.text(&[])
+    }
+
     /// One sentence.
     pub(crate) fn text(&self, nouns: Nouns<'_>) -> String {
         match self {

@@ -4,11 +4,11 @@ use fieldmesh_model::Role;
 use serde_json::{Value as Json, json};
 
 use crate::command::{
-    Command, FleetQuery, Login, PasswordChange, PasswordReset, PhotoUpload, Refresh,
+    Command, FleetQuery, Login, PasswordChange, PasswordReset, PhotoUpload, Refresh, RejectedQuery,
     ResetCodeOrder, Secret,
 };
 use crate::form::{Form, object};
-use crate::outcome::{Outcome, Session};
+use crate::outcome::{Outcome, Rejected, Session};
 use crate::reason::MISFIT;
 use crate::refusal::Refusal;
 use crate::request::{Method, Request};
@@ -25,11 +25,11 @@ const PHOTO_CACHE: &str = "private, max-age=31536000, immutable";
 const CREW: &[Role] = &[Role::Operator, Role::Manager, Role::Admin];
 /// The roles that watch over devices.
 const LEADS: &[Role] = &[Role::Manager, Role::Admin];
-/// The most devices of one page of them.
-const FLEET_PAGE_MAX: usize = 1_000;
-/// How many there are unless the request says so.
-const FLEET_PAGE_DEFAULT: usize = 100;
-/// The roles that help people who forgot their password.
+/// The most of one page of a list.
+const PAGE_MAX: usize = 1_000;
+/// How much there is unless the request says so.
+const PAGE_DEFAULT: usize = 100;
+/// The roles that help people who forgot their password, and read what could not be stored.
 const ADMINS: &[Role] = &[Role::Admin];
 
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +43,7 @@ pub(crate) enum Endpoint {
     GivePhoto,
     Health,
     Fleet,
+    Rejected,
 }
 
 #[derive(Debug, Clone)]
@@ -55,6 +56,7 @@ pub(crate) enum Reply {
     Health,
     Alive,
     Fleet,
+    Rejected,
 }
 
 const fn endpoint(
@@ -101,6 +103,11 @@ pub(crate) const ENDPOINTS: &[route::Endpoint] = &[
         bucket: Bucket::Sync,
         ..endpoint("fleet", Method::Get, "/fleet", Endpoint::Fleet)
     },
+    route::Endpoint {
+        access: Access::Roles(ADMINS),
+        bucket: Bucket::Sync,
+        ..endpoint("rejected", Method::Get, "/rejected", Endpoint::Rejected)
+    },
     endpoint("E1-2", Method::Head, "/api/health", Endpoint::Health),
     endpoint("EX-2", Method::Get, "/api/health", Endpoint::Health),
 ];
@@ -131,6 +138,15 @@ pub(crate) fn read(
         Endpoint::Health if request.method == Method::Head => Ok((Command::Health, Reply::Alive)),
         Endpoint::Health => Ok((Command::Health, Reply::Health)),
         Endpoint::Fleet => Ok((Command::Fleet(fleet_query(request)?), Reply::Fleet)),
+        Endpoint::Rejected => {
+            let after = request.parameter("cursor");
+            let is_place = |text: &String| data_encoding::HEXLOWER.decode(text.as_bytes()).is_ok();
+            if !after.as_ref().is_none_or(is_place) {
+                return Err(Refusal::fault("cursor", "cursor is none of this endpoint"));
+            }
+            let query = RejectedQuery { after, count_max: page_max(request)? };
+            Ok((Command::Rejected(query), Reply::Rejected))
+        }
     }
 }
 
@@ -157,14 +173,7 @@ fn fleet_query(request: &Request) -> Result<FleetQuery, Refusal> {
         ),
         None => None,
     };
-    let devices_max = match request.parameter("limit") {
-        None => FLEET_PAGE_DEFAULT,
-        Some(text) => {
-            let limit = text.parse().ok().filter(|limit| (1..=FLEET_PAGE_MAX).contains(limit));
-            let message = format!("limit must be between 1 and {FLEET_PAGE_MAX}");
-            limit.ok_or_else(|| Refusal::fault("limit", &message))?
-        }
-    };
+    let devices_max = page_max(request)?;
     Ok(FleetQuery {
         silent_hours,
         failing: flag("failing")?,
@@ -172,6 +181,14 @@ fn fleet_query(request: &Request) -> Result<FleetQuery, Refusal> {
         after,
         devices_max: Some(devices_max),
     })
+}
+
+/// How much of a list a request wants at once.
+fn page_max(request: &Request) -> Result<usize, Refusal> {
+    let Some(text) = request.parameter("limit") else { return Ok(PAGE_DEFAULT) };
+    let limit = text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
+    let message = format!("limit must be between 1 and {PAGE_MAX}");
+    limit.ok_or_else(|| Refusal::fault("limit", &message))
 }
 
 /// The address in a body, as it is kept.
@@ -316,6 +333,14 @@ impl Reply {
                     cursor.map(|next| data_encoding::BASE64URL_NOPAD.encode(next.as_bytes()));
                 let body = json!({
                     "devices": page.devices, "nextCursor": cursor, "hasMore": page.next.is_some(),
+                });
+                Ok(Response::json(200, &body).with_header("cache-control", "no-store"))
+            }
+            (Self::Rejected, Outcome::Rejected(page)) => {
+                let rejected: Vec<Json> = page.rejected.iter().map(Rejected::to_json).collect();
+                let body = json!({
+                    "rejected": rejected, "nextCursor": page.next, "hasMore": page.next.is_some(),
+                    "dropped": page.dropped,
                 });
                 Ok(Response::json(200, &body).with_header("cache-control", "no-store"))
             }

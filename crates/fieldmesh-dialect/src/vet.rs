@@ -87,12 +87,15 @@ fn entity_type(collection: &str) -> &str {
     TYPES.iter().find(|(_, known)| *known == collection).map_or(collection, |(name, _)| name)
 }
 
+/// The collection of which the contract states more than it does of others.
+const APPOINTMENT: &str = "appointment";
+
 /// A field whose value is stored as a whole number and shown as its decimal text.
 const DURATION: &str = "durationMinutes";
 
 /// The fields of an entity as the app knows them.
 fn data(record: &crate::outcome::Record) -> serde_json::Value {
-    let mut data = shown(&record.fields);
+    let mut data = shown(&record.collection, &record.fields);
     data["id"] = record.name.to_json();
     if let Some(at) = record.created_at {
         data["createdAt"] = serde_json::json!(at);
@@ -101,10 +104,12 @@ fn data(record: &crate::outcome::Record) -> serde_json::Value {
     data
 }
 
-/// Fields as the app knows them.
-fn shown(fields: &fieldmesh_model::Fields) -> serde_json::Value {
+/// Fields of a record of `collection` as the app knows them.
+fn shown(collection: &str, fields: &fieldmesh_model::Fields) -> serde_json::Value {
     let mut data = crate::payload::unpack(fields);
-    if let Some(minutes) = data.get(DURATION).and_then(serde_json::Value::as_i64) {
+    if collection == APPOINTMENT
+        && let Some(minutes) = data.get(DURATION).and_then(serde_json::Value::as_i64)
+    {
         data.insert(DURATION.to_owned(), minutes.to_string().into());
     }
     serde_json::Value::Object(data)

@@ -10,6 +10,7 @@ use fieldmesh_dialect::outcome::{Conflict, ConflictKind, ConflictPage, Fate, Sid
 use fieldmesh_dialect::{Outcome, Refusal};
 use fieldmesh_model::{DocumentId, Fields, Moment};
 
+use crate::entity::shown_keys;
 use crate::names::Showing;
 use crate::push::Writing;
 use crate::ready::Ready;
@@ -54,7 +55,7 @@ impl Writing<'_> {
         let server = side_of(held);
         let at = ready.operation.at;
         let contest =
-            Contest { kind, client, server, keys: contested.to_vec(), at, schema: ready.schema };
+            Contest { kind, client, server, keys: contested.to_vec(), at, schema: &ready.schema };
         if let Some(known) = self.known(&contest)? {
             return self.fate(&known);
         }
@@ -93,7 +94,7 @@ impl Writing<'_> {
     ) -> Result<Option<Fate>, Failure> {
         let Some(first) = held.arrived.first() else { return Ok(None) };
         let mut alike = None;
-        for other in self.task.access.alike(ready.schema, &ready.fields)? {
+        for other in self.task.access.alike(&ready.schema, &ready.fields)? {
             let theirs = self.write.held(other)?.filter(|it| it.arrived.first() < Some(first));
             let Some(theirs) = theirs.filter(|it| !it.arrived.is_empty()) else { continue };
             if self.conflict_row(&Contest::of_two(held, &theirs, ready).id())?.is_some() {
@@ -258,7 +259,7 @@ impl Task<'_> {
                     superseded.rows.push(row);
                     continue;
                 }
-                if !is_seen || !self.is_asked(&row, query) {
+                if !is_seen || !self.is_asked(&row, query)? {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
@@ -280,7 +281,7 @@ impl Task<'_> {
                 // What came over the gateway is listed by its note.
                 let is_noted = !self.open_of(competing.document)?.is_empty();
                 let is_seen = self.is_shown(competing.document, &mut showing)?;
-                if is_noted || !is_seen || !self.is_asked(&row, query) {
+                if is_noted || !is_seen || !self.is_asked(&row, query)? {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
@@ -297,9 +298,11 @@ impl Task<'_> {
         self.access.held(id)?.map_or(Ok(false), |held| self.may_see(&held, showing))
     }
 
-    fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery) -> bool {
-        let schema = self.access.schema(row.collection);
-        query.collection.as_ref().is_none_or(|wanted| is_named(&schema.name, wanted))
+    fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery) -> Result<bool, Failure> {
+        let Some(wanted) = &query.collection else { return Ok(true) };
+        let named = self.access.collection_named(wanted);
+        let is_named = named.is_some_and(|schema| schema.number == row.collection);
+        Ok(is_named || self.type_name(row.collection, &row.server.fields)? == *wanted)
     }
 
     /// Whether somebody has decided by writing what the record now says, here or on a device.
@@ -388,11 +391,11 @@ impl Task<'_> {
                 Kind::Duplicate => ConflictKind::Duplicate,
                 Kind::DeletedAndEdited => ConflictKind::DeletedAndEdited,
             },
-            collection: self.access.schema(row.collection).name.clone(),
+            collection: self.type_name(row.collection, &row.server.fields)?,
             name: client.name.clone().unwrap_or_else(nameless),
             client,
             server,
-            keys: row.keys.clone(),
+            keys: shown_keys(row.collection, &row.keys),
             since: row.since,
             asked: self.asked(&row.id)?,
         })
@@ -428,10 +431,10 @@ impl Superseded<'_> {
 
 impl<'b> Contest<'b> {
     /// A record that says the same as another, which was there before it.
-    fn of_two(held: &Held, other: &Held, ready: &Ready<'b>) -> Self {
+    fn of_two(held: &Held, other: &Held, ready: &'b Ready<'_>) -> Self {
         let (client, server) = (side_of(held), side_of(other));
         let (kind, keys) = (Kind::Duplicate, Vec::new());
-        Self { kind, client, server, keys, at: held.created_at, schema: ready.schema }
+        Self { kind, client, server, keys, at: held.created_at, schema: &ready.schema }
     }
 
     /// The same for the same operation on the same record, whenever it comes.
@@ -493,9 +496,4 @@ fn side_of(held: &Held) -> SideRow {
         user: held.made_for.clone(),
         deleted: held.deleted,
     }
-}
-
-/// Whether people or dialects may call the collection `name` so.
-fn is_named(name: &str, wanted: &str) -> bool {
-    name == wanted || fieldmesh_model::catalogue::named(wanted).is_some_and(|it| it.name == name)
 }

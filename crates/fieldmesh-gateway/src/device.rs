@@ -230,9 +230,7 @@ impl Task<'_> {
         let mut backlog = 0;
         for row in &rows {
             let Some(place) = self.read_place(&row.device)? else { continue };
-            for collection in self.readable() {
-                backlog += self.access.behind(collection, place)?;
-            }
+            backlog += self.behind(place)?;
         }
         let tally =
             self.counted(&fieldmesh_dialect::command::Whose::User(self.caller.user.clone()))?;

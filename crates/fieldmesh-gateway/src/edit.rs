@@ -74,7 +74,7 @@ impl Writing<'_> {
         }
         let is_contested = |(key, field): &(&String, &Value)| {
             let theirs = held.fields.get(*key).unwrap_or(&null);
-            merges_by_choice(ready.schema, key)
+            merges_by_choice(&ready.schema, key)
                 && !theirs.is_same(known(key))
                 && !theirs.is_same(field)
         };
@@ -101,7 +101,7 @@ impl Writing<'_> {
         // replaced here, stands beside what replaces it.
         let sure_fields = self.fields_at(held, sure)?;
         let is_unsure = |key: &String| {
-            merges_by_choice(ready.schema, key)
+            merges_by_choice(&ready.schema, key)
                 && !is_same(sure_fields.get(key), base_fields.get(key))
                 && !is_same(wrote.fields.get(key), base_fields.get(key))
         };
@@ -162,7 +162,7 @@ impl Writing<'_> {
         }
     }
 
-    fn own_edit(&self, version: u64, ready: &Ready<'_>) -> OwnEdit {
+    pub(crate) fn own_edit(&self, version: u64, ready: &Ready<'_>) -> OwnEdit {
         let content = self.task.access.hidden(&[b"own-edit", &stored::encode(&ready.fields)]);
         OwnEdit { version, at: ready.operation.at, content: content.to_vec() }
     }

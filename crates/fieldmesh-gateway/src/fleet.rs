@@ -118,7 +118,7 @@ pub(crate) fn devices(access: &Access) -> Result<Vec<DeviceRow>, Error> {
 }
 
 /// What the keys of each user's entries begin with.
-fn users(access: &Access) -> Result<Vec<Vec<u8>>, Error> {
+pub(crate) fn users(access: &Access) -> Result<Vec<Vec<u8>>, Error> {
     let mut users: Vec<Vec<u8>> = Vec::new();
     let mut after: Option<Vec<u8>> = None;
     while let Some((key, _)) = access.notes(keys::ENTRIES, after.as_deref(), 1)?.into_iter().next()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fieldmesh_dialect::command::{JournalQuery, Operation, Queue, Queued, Retry, Then, Whose};
 use fieldmesh_dialect::outcome::{Entry, Fate, Reason, Retried, State, Tally};
 use fieldmesh_dialect::{Dialect, Outcome, Refusal};
-use fieldmesh_model::Fault;
+use fieldmesh_model::{DocumentId, Fault};
 
 use crate::names::Showing;
 use crate::push::{Hand, TOO_LARGE, Writing};
@@ -138,7 +138,7 @@ impl Task<'_> {
         let mut writing = self.writing(None, None)?;
         let mut retried = Retried { synced: 0, failed: 0, conflicts: 0 };
         for row in failed.into_iter().filter(is_meant) {
-            match writing.process_again(row)?.state {
+            match writing.as_sent(row, Writing::process_again)?.state {
                 StateRow::Synced(_) => retried.synced += 1,
                 StateRow::Conflict(_) => retried.conflicts += 1,
                 StateRow::Failed(_) | StateRow::Pending => retried.failed += 1,
@@ -266,8 +266,32 @@ impl Writing<'_> {
                     false => Ok(row),
                 }
             }
-            StateRow::Synced(_) | StateRow::Failed(_) => Ok(row),
+            StateRow::Synced(id) => {
+                self.show_again(&row, id)?;
+                Ok(row)
+            }
+            StateRow::Failed(_) => Ok(row),
         }
+    }
+
+    /// Works on an entry as its sender did: over his contract, and with his device. In `health` an
+    /// operation says itself whose it is.
+    fn as_sent<T>(
+        &mut self,
+        row: EntryRow,
+        work: impl FnOnce(&mut Self, EntryRow) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let sent_over = row.contract.as_deref().and_then(Dialect::named);
+        let Some(dialect) = sent_over.filter(|dialect| *dialect != Dialect::Health) else {
+            return work(self, row);
+        };
+        let before = (self.task.dialect, self.device.clone(), self.owner.clone());
+        self.task.dialect = Some(dialect);
+        self.device = Some(row.device.clone()).filter(|device| !device.is_empty());
+        self.owner = self.device.clone().unwrap_or_else(|| self.task.caller.user.clone());
+        let done = work(self, row);
+        (self.task.dialect, self.device, self.owner) = before;
+        done
     }
 
     fn process_again(&mut self, row: EntryRow) -> Result<EntryRow, Failure> {
@@ -277,7 +301,10 @@ impl Writing<'_> {
         let state = match fate {
             Fate::Stored(_) | Fate::Duplicate { .. } | Fate::Settled { .. } => {
                 match self.written_of(&operation)? {
-                    Some(id) => StateRow::Synced(id),
+                    Some(id) => {
+                        self.note_made(&row, id);
+                        StateRow::Synced(id)
+                    }
                     None => StateRow::Failed(ReasonRow::Failed),
                 }
             }
@@ -287,6 +314,31 @@ impl Writing<'_> {
         };
         let retries = row.retries + u32::from(matches!(state, StateRow::Failed(_)));
         self.move_entry(EntryRow { retries, ..row }, state)
+    }
+
+    /// Notes which version the edit of an entry made, if it made one.
+    fn note_made(&mut self, row: &EntryRow, id: DocumentId) {
+        let last = self.shown.get(&(self.hand.clone(), id)).and_then(|shown| shown.edits.last());
+        if let Some(edit) = last.filter(|edit| edit.at == row.operation.at) {
+            let note = stored::encode(&edit.version);
+            self.write.note(keys::made(self.task.access, &row.id), Some(note));
+        }
+    }
+
+    /// Lets the operations behind an edit that comes again know of it, as they did when it came
+    /// first: the answer was lost, and its author went on.
+    fn show_again(&mut self, row: &EntryRow, id: DocumentId) -> Result<(), Failure> {
+        let made = self.write.noted(self.task.access, &keys::made(self.task.access, &row.id))?;
+        let Some(made) = made else { return Ok(()) };
+        let operation = Operation::from(&row.operation);
+        let Ok(entity) = self.entity(&operation)? else { return Ok(()) };
+        let Ok(ready) = self.prepare(&operation, &entity)? else { return Ok(()) };
+        let edit = self.own_edit(stored::decode(&made)?, &ready);
+        let hand = Hand { user: row.user.clone(), device: row.device.clone() };
+        let shown = self.shown.entry((hand, id)).or_default();
+        shown.fields.extend(ready.fields);
+        shown.edits.push(edit);
+        Ok(())
     }
 
     /// Gives an entry another state.
@@ -337,14 +389,13 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Counts operations that were stored at once and leave no entry.
-    pub(crate) fn count_stored(&mut self, count: u64) -> Result<(), Failure> {
+    /// Counts what was done with at once and leaves no entry.
+    pub(crate) fn count_at_once(&mut self, state: u8, count: u64) -> Result<(), Failure> {
         let Some(contract) = self.contract().filter(|_| count > 0) else { return Ok(()) };
         let (access, user) = (self.task.access, self.task.caller.user.clone());
         for user in [None, Some(user.as_str())] {
             let (_, mut by_contract) = self.counts(user)?;
-            by_contract.entry(contract.clone()).or_default()[usize::from(StateRow::SYNCED)] +=
-                count;
+            by_contract.entry(contract.clone()).or_default()[usize::from(state)] += count;
             self.write.note(keys::tallies(access, user), Some(stored::encode(&by_contract)));
         }
         Ok(())
@@ -381,10 +432,12 @@ impl Writing<'_> {
             state: StateRow::Failed(reason.into()),
             contract: self.contract(),
         };
+        // A person asks when it came.
+        self.write.mark();
         self.keep_entry(None, &row)
     }
 
-    fn contract(&self) -> Option<String> {
+    pub(crate) fn contract(&self) -> Option<String> {
         self.task.dialect.map(|dialect| dialect.as_str().to_owned())
     }
 }

@@ -34,6 +34,12 @@ pub(crate) fn form(
     keyed(b"form/", access, &parts.collect::<Vec<_>>())
 }
 
+/// What the apps of a contract call a collection of the tenant's own.
+pub(crate) fn spelling(dialect: Option<Dialect>, collection: u16) -> Vec<u8> {
+    let dialect = dialect.map_or("", Dialect::as_str);
+    [b"spelling/", dialect.as_bytes(), b"/", &collection.to_be_bytes()].concat()
+}
+
 /// What a user wrote last of a record with a device.
 pub(crate) fn written(access: &Access, user: &str, device: &str, id: DocumentId) -> Vec<u8> {
     keyed(b"wrote-own/", access, &[user.as_bytes(), device.as_bytes(), id.as_bytes()])
@@ -105,6 +111,11 @@ pub(crate) fn decided(access: &Access, id: &str) -> Vec<u8> {
     keyed(b"entry-decided/", access, &[id.as_bytes()])
 }
 
+/// The version of its record that the edit of an entry of the journal made.
+pub(crate) fn made(access: &Access, id: &str) -> Vec<u8> {
+    keyed(b"entry-made/", access, &[id.as_bytes()])
+}
+
 /// Entries of everybody, user by user.
 pub(crate) const ENTRIES: &[u8] = b"entry-of/";
 /// How much of the key of an entry says whose it is.
@@ -155,9 +166,20 @@ pub(crate) fn violation(id: DocumentId) -> Vec<u8> {
     [VIOLATIONS, id.as_bytes()].concat()
 }
 
-/// A part of a request that is no operation, kept for a person to look at.
-pub(crate) fn refused(access: &Access, content: &str) -> Vec<u8> {
-    keyed(b"refused/", access, &[content.as_bytes()])
+/// Parts of requests that are no operations, kept for a person to look at, in their order.
+pub(crate) const PARTS: &[u8] = b"refused-part/";
+/// Where the first gateways kept them, without saying whose they are.
+pub(crate) const FIRST_PARTS: &[u8] = b"refused/";
+/// Which of them are kept.
+pub(crate) const PARTS_KEPT: &[u8] = b"refused-parts";
+
+pub(crate) fn part(number: u64) -> Vec<u8> {
+    [PARTS, &number.to_be_bytes()].concat()
+}
+
+/// What says that a part of a user is kept already.
+pub(crate) fn part_known(access: &Access, user: &str, content: &str) -> Vec<u8> {
+    keyed(b"refused-known/", access, &[user.as_bytes(), content.as_bytes()])
 }
 
 fn keyed(kind: &[u8], access: &Access, parts: &[&[u8]]) -> Vec<u8> {

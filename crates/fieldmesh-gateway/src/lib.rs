@@ -9,6 +9,7 @@ mod cache;
 mod conflict;
 mod device;
 mod edit;
+mod entity;
 mod fleet;
 mod follow;
 mod journal;
@@ -18,6 +19,7 @@ mod page;
 mod photo;
 mod push;
 mod ready;
+mod rejected;
 mod rights;
 mod settle;
 mod stored;
@@ -29,8 +31,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cache::Pages;
 use fieldmesh::gateway::Access;
 use fieldmesh::{Error, Node};
-use fieldmesh_dialect::command::Pull;
-use fieldmesh_dialect::outcome::Page;
+use fieldmesh_dialect::command::{Pull, RejectedQuery};
+use fieldmesh_dialect::outcome::{Page, RejectedPage};
 use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome, Refusal};
 use fieldmesh_model::{DocumentId, Moment};
 use futures::Stream;
@@ -191,6 +193,17 @@ impl Gateway {
         tokio::task::spawn_blocking(read).await.map_err(|_| Error::ShuttingDown)?
     }
 
+    /// What devices sent and nobody could store, of everybody in the tenant.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn rejected(&self, query: RejectedQuery) -> Result<RejectedPage, Error> {
+        let inner = Arc::clone(&self.inner);
+        let read = move || rejected::list(&inner.access, &query);
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::ShuttingDown)?
+    }
+
     /// Reads every photo that is whole; gives what is wrong with which, in words.
     ///
     /// # Errors
@@ -247,6 +260,7 @@ impl Task<'_> {
             Command::Unregister { device, user } => self.unregister(&device, user.as_deref()),
             Command::Conflicts(query) => self.conflicts(&query),
             Command::Resolve(resolve) => self.resolve(&resolve),
+            Command::Rejected(query) => self.rejected(&query),
             // A page holds records of several kinds, so all of them go.
             Command::Invalidate { .. } => Ok(Outcome::Invalidated { count: self.pages.forget() }),
             Command::StorePhoto(photo) => self.store_photo(&photo),

@@ -5,13 +5,15 @@
 //! time being are notes, and belong to a device or to a user.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fieldmesh::gateway::{Held, Write};
 use fieldmesh_dialect::outcome::Record;
 use fieldmesh_dialect::{Dialect, Name};
 use fieldmesh_model::schema::{Collection, Kind};
-use fieldmesh_model::{DocumentId, Fields, Moment, Value, catalogue};
+use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 
+use crate::entity::{Entity, shown_fields};
 use crate::stored::{self, FormRow};
 use crate::{Failure, Task, keys};
 
@@ -35,41 +37,44 @@ pub(crate) fn named_by(value: &Value) -> Option<Name> {
     }
 }
 
-/// The collection of which a field of `schema` names records.
-pub(crate) fn target(schema: &Collection, key: &str) -> Option<&'static Collection> {
-    match &schema.field(key)?.kind {
-        Kind::Reference { collection } => catalogue::named(collection),
-        _ => None,
-    }
-}
-
 impl Task<'_> {
-    /// The record of `collection` that everybody, or `owner` for the time being, calls `name`.
+    /// The collection of which a field of `schema` names records.
+    pub(crate) fn target(&self, schema: &Collection, key: &str) -> Option<Arc<Collection>> {
+        match &schema.field(key)?.kind {
+            Kind::Reference { collection } => self.access.referred(schema.number, collection),
+            _ => None,
+        }
+    }
+
+    /// The record of a type that everybody, or `owner` for the time being, calls `name`.
     pub(crate) fn find(
         &self,
-        collection: &Collection,
+        entity: &Entity,
         name: &Name,
         owner: &str,
     ) -> Result<Option<DocumentId>, Failure> {
         // A text may be the owner's own word, whatever others call so; a number never is.
         let is_text = matches!(name, Name::Text(_));
         let text = name.to_string();
-        let key = keys::temporary(self.access, self.dialect, owner, &collection.name, &text);
+        let number = entity.schema.number;
+        let key = keys::temporary(self.access, self.dialect, owner, &entity.key(), &text);
         let own = self.access.note(&key)?.map(|note| stored::decode(&note)).transpose()?;
         if let Some(id) = own.filter(|_| is_text) {
             return Ok(Some(id));
         }
-        if let Some(id) = self.access.named(collection.number, &value(name))? {
+        if let Some(id) = self.access.named(number, &value(name), |held| entity.holds(held))? {
             return Ok(Some(id));
         }
-        if let Ok(id) = text.parse::<DocumentId>() {
-            let held = self.access.held(id)?;
-            if held.is_some_and(|held| held.collection == collection.number) {
-                return Ok(Some(id));
-            }
+        let is_of =
+            |id| Ok::<_, Failure>(self.access.held(id)?.is_some_and(|it| entity.holds(&it)));
+        if let Ok(id) = text.parse::<DocumentId>()
+            && is_of(id)?
+        {
+            return Ok(Some(id));
         }
-        if let Ok(number) = text.parse::<i64>()
-            && let Some(id) = self.access.numbered(collection.number, number)?
+        if let Ok(wanted) = text.parse::<i64>()
+            && let Some(id) = self.access.numbered(number, wanted)?
+            && is_of(id)?
         {
             return Ok(Some(id));
         }
@@ -138,9 +143,9 @@ impl<'a> Showing<'a> {
         write: Option<&Write<'_>>,
     ) -> Result<Fields, Failure> {
         let schema = self.task.access.schema(collection);
-        let mut shown = fields.clone();
+        let mut shown = shown_fields(collection, fields).into_owned();
         for (key, field) in &mut shown {
-            if target(&schema, key).is_none() {
+            if self.task.target(&schema, key).is_none() {
                 continue;
             }
             let Some(id) = field.as_text().and_then(|text| text.parse().ok()) else { continue };
@@ -174,10 +179,9 @@ impl<'a> Showing<'a> {
         arrived_at: Moment,
         write: Option<&Write<'_>>,
     ) -> Result<Record, Failure> {
-        let schema = self.task.access.schema(held.collection);
         Ok(Record {
             name: self.name(held),
-            collection: schema.name.clone(),
+            collection: self.task.type_name(held.collection, &held.fields)?,
             fields: self.fields(held.collection, &held.fields, write)?,
             version: held.version,
             arrived_at,

@@ -6,9 +6,12 @@ use fieldmesh::gateway::{Held, Mark};
 use fieldmesh_dialect::command::{Condition, Pull, Push, Wanted};
 use fieldmesh_dialect::outcome::{Happened, Item, Page};
 use fieldmesh_dialect::{CursorError, Dialect, Outcome, Refusal, Since};
-use fieldmesh_model::catalogue::{self, assets, health, practice, wells};
+use fieldmesh_model::catalogue::BUILT_IN_END;
+use fieldmesh_model::catalogue::free::FREE_RECORD;
+use fieldmesh_model::catalogue::{assets, health, practice, wells};
 use fieldmesh_model::{DocumentId, Fields, Role, Value};
 
+use crate::entity::{Entity, field};
 use crate::names::Showing;
 use crate::stored::FormRow;
 use crate::{Failure, Task};
@@ -23,6 +26,8 @@ const LEAF_BITS: u32 = 16;
 /// The records of a collection, in order, as a page goes through them.
 struct Line<'a> {
     collection: u16,
+    /// The type that is wanted, where the collection holds several.
+    kind: Option<Entity>,
     wanted: Option<&'a Wanted>,
     ahead: VecDeque<(u64, DocumentId)>,
     after: u64,
@@ -61,13 +66,44 @@ impl Task<'_> {
 
     /// The collections of which a caller who names none may see records.
     pub(crate) fn readable(&self) -> Vec<u16> {
-        match self.dialect {
-            Some(Dialect::Wellpulse) => vec![wells::WELL, wells::USER, wells::FIELD_ENTRY],
-            Some(Dialect::Batch) => vec![wells::FIELD_EVENT],
+        let mut built_in = match self.dialect {
+            Some(Dialect::Wellpulse) => return vec![wells::WELL, wells::USER, wells::FIELD_ENTRY],
+            Some(Dialect::Batch) => return vec![wells::FIELD_EVENT],
+            None => return self.access.collections().iter().map(|it| it.number).collect(),
             Some(Dialect::Asset) => vec![assets::ASSET, assets::TASK, assets::SCHEDULE],
             Some(Dialect::Vet) => vec![practice::APPOINTMENT, practice::PET],
             Some(Dialect::Health) => health::collections().iter().map(|it| it.number).collect(),
-            None => catalogue::collections().iter().map(|it| it.number).collect(),
+        };
+        // The types of these contracts are open.
+        let own = self.access.collections().into_iter().filter(|it| it.number >= BUILT_IN_END);
+        built_in.extend(own.map(|it| it.number));
+        built_in.push(FREE_RECORD);
+        built_in
+    }
+
+    /// How many records that the caller's apps read stand behind a place of the feed.
+    pub(crate) fn behind(&self, place: u64) -> Result<u64, Failure> {
+        let mut count = 0;
+        for collection in self.readable() {
+            count += match (collection, self.dialect) {
+                (FREE_RECORD, Some(_)) => self.free_behind(place)?,
+                _ => self.access.behind(collection, place)?,
+            };
+        }
+        Ok(count)
+    }
+
+    /// The same of free records, of which those of other contracts do not count.
+    fn free_behind(&self, mut place: u64) -> Result<u64, Failure> {
+        let mut count = 0;
+        loop {
+            let found = self.access.feed(FREE_RECORD, place, u64::MAX, CHUNK)?;
+            let Some((last, _)) = found.last() else { return Ok(count) };
+            place = *last;
+            for (_, id) in found {
+                let held = self.access.held(id)?;
+                count += u64::from(held.is_some_and(|held| self.is_of_contract(&held)));
+            }
         }
     }
 
@@ -175,8 +211,9 @@ impl<'a> Reading<'a> {
     fn lines(&self) -> Vec<Line<'a>> {
         let pull = self.pull;
         let after = self.since.unwrap_or(0);
-        let line = |collection: u16, wanted: Option<&'a Wanted>| Line {
+        let line = |collection: u16, kind, wanted: Option<&'a Wanted>| Line {
             collection,
+            kind,
             wanted,
             ahead: VecDeque::new(),
             after,
@@ -184,12 +221,18 @@ impl<'a> Reading<'a> {
             taken: 0,
         };
         if pull.wanted.is_empty() {
-            return self.task.readable().into_iter().map(|number| line(number, None)).collect();
+            let all = self.task.readable().into_iter();
+            return all.map(|number| line(number, None, None)).collect();
         }
-        let known = |wanted: &'a Wanted| {
-            catalogue::named(&wanted.collection).map(|it| line(it.number, Some(wanted)))
+        let lines_of = |wanted: &'a Wanted| {
+            let entity = self.task.entity(&wanted.collection).ok();
+            // What came before the tenant defined a collection of that name.
+            let is_own = entity.as_ref().is_some_and(Entity::is_own);
+            let free = is_own.then(|| self.task.free_kind(&wanted.collection).ok()).flatten();
+            let found = entity.into_iter().chain(free);
+            found.map(move |it| line(it.schema.number, Some(it), Some(wanted)))
         };
-        pull.wanted.iter().filter_map(known).collect()
+        pull.wanted.iter().flat_map(lines_of).collect()
     }
 
     /// The line whose next record arrived first.
@@ -228,6 +271,13 @@ impl<'a> Reading<'a> {
     ) -> Result<Option<Item>, Failure> {
         let access = self.task.access;
         let Some(held) = access.held(id)? else { return Ok(None) };
+        let is_of_line = line
+            .kind
+            .as_ref()
+            .map_or_else(|| self.task.is_of_contract(&held), |kind| kind.holds(&held));
+        if !is_of_line {
+            return Ok(None);
+        }
         // It has moved on while the page was read; it comes with its newest change.
         if held.position != position || self.is_own(&held) {
             return Ok(None);
@@ -274,7 +324,7 @@ impl<'a> Reading<'a> {
 
     fn is_wanted(&mut self, line: &Line<'_>, held: &Held) -> Result<bool, Failure> {
         let fields = &held.fields;
-        if let Some(Value::Int(practice)) = fields.get("practiceId")
+        if let Some(Value::Int(practice)) = field(held, "practiceId")
             && self.pull.practice.is_some_and(|wanted| wanted != *practice)
         {
             return Ok(false);

@@ -7,19 +7,18 @@ use fieldmesh::gateway::{Held, Write};
 use fieldmesh_dialect::Dialect;
 use fieldmesh_dialect::command::{Action, Base, Identity, NameForm, Operation, Push, Resolution};
 use fieldmesh_dialect::outcome::{Fate, Pushed, Reason, Stored};
-use fieldmesh_model::schema::{Collection, Who};
+use fieldmesh_model::schema::Who;
 use fieldmesh_model::validate::{AnyReference, violations};
-use fieldmesh_model::{DocumentId, Fault, Role, Value, catalogue};
+use fieldmesh_model::{DocumentId, Fault, Role, Value};
 
+use crate::entity::Entity;
 use crate::names::{ARRIVING, Showing, value};
 use crate::ready::Ready;
-use crate::stored::{self, FormRow, WrittenRow};
+use crate::stored::{self, FormRow, StateRow, WrittenRow};
 use crate::{Failure, Task, keys};
 
 /// Why an operation is not taken: it could neither be a record nor be kept to be looked at.
 pub(crate) const TOO_LARGE: &str = "this operation is larger than a record may be (256 KiB)";
-/// Bytes that are kept of a part of a request that is no operation.
-const REFUSED_SIZE_MAX: usize = 64 << 10;
 
 /// Who did something, and with which device, where that is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +35,7 @@ pub(crate) struct Writing<'a> {
     /// How many changes of each record were written.
     pub(crate) wrote: BTreeMap<DocumentId, u64>,
     /// Names that were given just now.
-    pub(crate) names: BTreeMap<(u16, String), DocumentId>,
+    pub(crate) names: BTreeMap<(String, String), DocumentId>,
     /// To whom names for the time being belong.
     pub(crate) owner: String,
     /// The device that wrote, where it is known.
@@ -75,15 +74,11 @@ impl Task<'_> {
             fates.push(fate);
         }
         for refused in &push.refused {
-            let key = keys::refused(self.access, &refused.content);
-            let faults: Vec<(String, String)> =
-                refused.faults.iter().cloned().map(|it| (it.field, it.message)).collect();
-            let content = start_of(&refused.content, REFUSED_SIZE_MAX);
-            writing.write.note(key, Some(stored::encode(&(content, faults))));
+            writing.keep_refused(refused, device.or(self.caller.device.as_deref()))?;
         }
         // The only contract that shows how many were taken at once.
         if self.dialect == Some(Dialect::Asset) {
-            writing.count_stored(stored)?;
+            writing.count_at_once(StateRow::SYNCED, stored)?;
         }
         if let Some(device) = &push.device {
             writing.note_device(device)?;
@@ -147,18 +142,19 @@ impl Writing<'_> {
     }
 
     fn apply_one(&mut self, operation: &Operation) -> Result<Result<Fate, Reason>, Failure> {
-        let Some(schema) = catalogue::named(&operation.collection) else {
-            let fault = Fault::new("", format!("there is no type {}", operation.collection));
-            return Ok(Err(Reason::Invalid { faults: vec![fault] }));
-        };
-        if let Some(why) = self.may_not(schema) {
-            return Ok(Err(Reason::Forbidden { why }));
-        }
         if stored::is_too_large(operation) {
             return Ok(Err(Reason::Invalid { faults: vec![Fault::new("", TOO_LARGE)] }));
         }
+        let entity = match self.entity(operation)? {
+            Ok(entity) => entity,
+            Err(why) => return Ok(Err(Reason::Invalid { faults: vec![Fault::new("", why)] })),
+        };
+        if let Some(why) = self.may_not(&entity, operation) {
+            return Ok(Err(Reason::Forbidden { why }));
+        }
         self.note_form(operation)?;
-        let ready = match self.prepare(operation, schema)? {
+        self.note_spelling(&entity, operation)?;
+        let ready = match self.prepare(operation, &entity)? {
             Ok(ready) => ready,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -202,20 +198,38 @@ impl Writing<'_> {
         Ok(Ok(fate))
     }
 
-    /// Why the caller may not write records of `schema`, if so. Only what lets him write at all
-    /// counts: what the server of a source accepted is accepted.
-    fn may_not(&self, schema: &Collection) -> Option<String> {
+    /// Why the caller may not write records of a type, if so. Only what lets him write at all
+    /// counts: what the server of a source accepted is accepted. Who may create what the tenant has
+    /// defined no source knows, so the tenant's word counts.
+    fn may_not(&self, entity: &Entity, operation: &Operation) -> Option<String> {
         let role = self.task.caller.role;
-        let is_closed = schema.create_by == [Who::Admin] && role != Role::Admin;
+        let create_by = &entity.schema.create_by;
+        let is_closed = match entity.is_own() && operation.action == Action::Create {
+            true => !self.task.is_among(create_by, || true),
+            false => *create_by == [Who::Admin] && !entity.is_own() && role != Role::Admin,
+        };
         (is_closed || matches!(role, Role::Client | Role::Relay | Role::Gateway))
-            .then(|| format!("your role is not allowed to write {} records", schema.name))
+            .then(|| format!("your role is not allowed to write {} records", entity.noun()))
+    }
+
+    /// Remembers what the apps of a contract call a collection of the tenant's own, where that is
+    /// not its name: they are answered so.
+    fn note_spelling(&mut self, entity: &Entity, operation: &Operation) -> Result<(), Failure> {
+        if !entity.is_own() || operation.collection == entity.schema.name {
+            return Ok(());
+        }
+        let key = keys::spelling(self.task.dialect, entity.schema.number);
+        if self.write.noted(self.task.access, &key)?.is_none() {
+            self.write.note(key, Some(stored::encode(&operation.collection)));
+        }
+        Ok(())
     }
 
     /// Why the operation may not be about the record that it found, if so.
     fn may_not_take(&self, held: &Held, ready: &Ready<'_>) -> Option<String> {
         match ready.operation.action {
-            Action::Create => self.task.may_not_answer(ready.schema, held),
-            Action::Update | Action::Delete => self.task.may_not_touch(ready.schema, held),
+            Action::Create => self.task.may_not_answer(ready.entity, held),
+            Action::Update | Action::Delete => self.task.may_not_touch(ready.entity, held),
         }
     }
 
@@ -248,7 +262,7 @@ impl Writing<'_> {
         };
         let key = self.identity_key(ready);
         let new = self.new_document(ready, name.as_ref(), &key);
-        let others = self.task.access.alike(ready.schema, &ready.fields)?;
+        let others = self.task.access.alike(&ready.schema, &ready.fields)?;
         let held = self.write.create(&new)?;
         self.note_written(held.id);
         self.remember(&held, ready)?;
@@ -266,16 +280,16 @@ impl Writing<'_> {
 
     /// Lets later operations, of this request or another, find the record that this one made.
     pub(crate) fn remember(&mut self, held: &Held, ready: &Ready<'_>) -> Result<(), Failure> {
-        let number = ready.schema.number;
+        let kind = ready.entity.key().into_owned();
         for text in [
             self.showing.name(held).to_string(),
             held.id.to_string(),
             self.task.access.number_of(held.id).to_string(),
         ] {
-            self.names.insert((number, text), held.id);
+            self.names.insert((kind.clone(), text), held.id);
         }
         if let Identity::Temporary { name, .. } = &ready.operation.identity {
-            self.names.insert((number, name.clone()), held.id);
+            self.names.insert((kind, name.clone()), held.id);
             self.note_news(self.temporary_key(ready, name), Some(stored::encode(&held.id)))?;
         }
         Ok(())
@@ -296,7 +310,7 @@ impl Writing<'_> {
         ready: &Ready<'_>,
     ) -> Result<(), Failure> {
         let key = keys::violation(held.id);
-        let mut faults = violations(ready.schema, &held.fields, &AnyReference);
+        let mut faults = violations(&ready.schema, &held.fields, &AnyReference);
         faults.extend(ready.dangling.iter().cloned());
         let rows: Vec<(String, String)> =
             faults.into_iter().map(|it| (it.field, it.message)).collect();
@@ -349,11 +363,6 @@ impl Writing<'_> {
     pub(crate) fn resolution(&self) -> Option<Resolution> {
         self.resolution
     }
-}
-
-/// The start of a text, whole characters.
-fn start_of(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 /// Whether the record says already what the operation makes of it.

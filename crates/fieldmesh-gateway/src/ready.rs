@@ -1,21 +1,25 @@
 //! An operation whose records are found: what it refers to, and which record it is about.
 
+use std::sync::Arc;
+
 use fieldmesh::gateway::NewDocument;
 use fieldmesh_dialect::Name;
 use fieldmesh_dialect::command::{Action, Identity, Operation};
 use fieldmesh_dialect::outcome::Reason;
-use fieldmesh_model::schema::Collection;
+use fieldmesh_model::schema::{Collection, Kind};
 use fieldmesh_model::validate::{AnyReference, validate_stated};
-use fieldmesh_model::{DocumentId, Fault, Fields, Value, catalogue};
+use fieldmesh_model::{DocumentId, Fault, Fields, Value};
 
-use crate::names::{named_by, target};
+use crate::entity::Entity;
+use crate::names::named_by;
 use crate::push::Writing;
 use crate::{Failure, Task, keys, stored};
 
 /// An operation whose records are found.
 pub(crate) struct Ready<'a> {
     pub(crate) operation: &'a Operation,
-    pub(crate) schema: &'static Collection,
+    pub(crate) schema: Arc<Collection>,
+    pub(crate) entity: &'a Entity,
     /// With ids in the fields that refer to others.
     pub(crate) fields: Fields,
     /// The references that name no record.
@@ -30,23 +34,50 @@ impl Ready<'_> {
         let is_id = |text: &str| text.parse::<DocumentId>().is_ok();
         let was_dangling = || !known.and_then(Value::as_text).is_some_and(is_id);
         copied.any(|copied| copied.to == key)
-            || (known.is_some() && target(self.schema, key).is_some() && was_dangling())
+            || (known.is_some() && is_reference(&self.schema, key) && was_dangling())
     }
 }
 
+fn is_reference(schema: &Collection, key: &str) -> bool {
+    schema.field(key).is_some_and(|field| matches!(field.kind, Kind::Reference { .. }))
+}
+
 impl<'a> Writing<'a> {
+    /// The type of the records that an operation is about, or why there can be none. What came as a
+    /// free record stays one, though the tenant has defined a collection of that name since.
+    pub(crate) fn entity(
+        &mut self,
+        operation: &Operation,
+    ) -> Result<Result<Entity, String>, Failure> {
+        let entity = match self.task.entity(&operation.collection) {
+            Ok(entity) if entity.is_own() => entity,
+            found => return Ok(found),
+        };
+        if let Ok(free) = self.task.free_kind(&operation.collection)
+            && let Ok(ready) = self.prepare(operation, &free)?
+            && self.find_operation(&ready)?.is_some()
+        {
+            return Ok(Ok(free));
+        }
+        Ok(Ok(entity))
+    }
+
     /// Finds the records that the operation refers to, and brings its fields into their form.
     pub(crate) fn prepare<'b>(
         &mut self,
         operation: &'b Operation,
-        schema: &'static Collection,
+        entity: &'b Entity,
     ) -> Result<Result<Ready<'b>, Reason>, Failure> {
-        let mut fields = operation.fields.clone();
+        let schema = Arc::clone(&entity.schema);
+        let mut fields = entity.fields_of(operation);
         let mut dangling = Vec::new();
-        for reference in &operation.references {
+        // Nobody knows what the fields of a free record mean.
+        let known = operation.references.iter().filter(|_| !entity.is_free());
+        for reference in known {
             let Some(name) = fields.get(&reference.key).and_then(named_by) else { continue };
-            let Some(other) = catalogue::named(&reference.collection) else { continue };
-            let held = match self.find(other, &name)? {
+            let found = self.task.access.collection_named(&reference.collection);
+            let Some(other) = found.map(Entity::of) else { continue };
+            let held = match self.find(&other, &name)? {
                 Some(id) => self.write.held(id)?.filter(|held| !held.deleted),
                 None => None,
             };
@@ -54,7 +85,7 @@ impl<'a> Writing<'a> {
                 if reference.must_exist {
                     return Ok(Err(Reason::NoReference { key: reference.key.clone() }));
                 }
-                let message = format!("there is no {} {name}", other.name);
+                let message = format!("there is no {} {name}", other.noun());
                 dangling.push(Fault::new(reference.key.clone(), message));
                 continue;
             };
@@ -66,9 +97,9 @@ impl<'a> Writing<'a> {
                 fields.insert(copied.to.clone(), value.clone());
             }
         }
-        self.refer(schema, &mut fields)?;
+        self.refer(&schema, &mut fields)?;
         if operation.action == Action::Create {
-            if let Ok(taken) = validate_stated(schema, &fields, &AnyReference) {
+            if let Ok(taken) = validate_stated(&schema, &fields, &AnyReference) {
                 // Copied and derived fields stay as they are: nobody else knows them better.
                 let given = std::mem::replace(&mut fields, taken.content);
                 for (key, field) in given {
@@ -77,30 +108,26 @@ impl<'a> Writing<'a> {
             }
             fields.retain(|_, field| *field != Value::Null);
         }
-        Ok(Ok(Ready { operation, schema, fields, dangling }))
+        Ok(Ok(Ready { operation, schema, entity, fields, dangling }))
     }
 
     /// Puts ids into the fields that call other records by name.
     pub(crate) fn refer(&self, schema: &Collection, fields: &mut Fields) -> Result<(), Failure> {
         for (key, field) in fields {
-            let Some(other) = target(schema, key) else { continue };
+            let Some(other) = self.task.target(schema, key) else { continue };
             let Some(name) = named_by(field) else { continue };
-            if let Some(id) = self.find(other, &name)? {
+            if let Some(id) = self.find(&Entity::of(other), &name)? {
                 *field = Value::Text(id.to_string());
             }
         }
         Ok(())
     }
 
-    pub(crate) fn find(
-        &self,
-        collection: &Collection,
-        name: &Name,
-    ) -> Result<Option<DocumentId>, Failure> {
-        if let Some(id) = self.names.get(&(collection.number, name.to_string())) {
+    pub(crate) fn find(&self, entity: &Entity, name: &Name) -> Result<Option<DocumentId>, Failure> {
+        if let Some(id) = self.names.get(&(entity.key().into_owned(), name.to_string())) {
             return Ok(Some(*id));
         }
-        self.task.find(collection, name, &self.owner)
+        self.task.find(entity, name, &self.owner)
     }
 
     /// The record that the owner of names for the time being calls `name`.
@@ -111,13 +138,13 @@ impl<'a> Writing<'a> {
 
     pub(crate) fn temporary_key(&self, ready: &Ready<'_>, name: &str) -> Vec<u8> {
         let Task { access, dialect, .. } = self.task;
-        keys::temporary(access, dialect, &self.owner, &ready.schema.name, name)
+        keys::temporary(access, dialect, &self.owner, &ready.entity.key(), name)
     }
 
     /// Whether the operation would write a record that is not there so far.
     pub(crate) fn is_new(&mut self, operation: &Operation) -> Result<bool, Failure> {
-        let Some(schema) = catalogue::named(&operation.collection) else { return Ok(false) };
-        match self.prepare(operation, schema)? {
+        let Ok(entity) = self.entity(operation)? else { return Ok(false) };
+        match self.prepare(operation, &entity)? {
             Ok(ready) => Ok(self.find_operation(&ready)?.is_none()),
             Err(_) => Ok(false),
         }
@@ -125,11 +152,11 @@ impl<'a> Writing<'a> {
 
     pub(crate) fn find_operation(&self, ready: &Ready<'_>) -> Result<Option<DocumentId>, Failure> {
         let named = match &ready.operation.identity {
-            Identity::Named(name) => self.find(ready.schema, name)?,
+            Identity::Named(name) => self.find(ready.entity, name)?,
             Identity::Temporary { name, .. } => {
                 match (self.temporary(ready, name)?, ready.operation.action) {
                     (None, Action::Update | Action::Delete) => {
-                        self.find(ready.schema, &Name::Text(name.clone()))?
+                        self.find(ready.entity, &Name::Text(name.clone()))?
                     }
                     // Whatever others call so, this one is new.
                     (own, _) => own,
@@ -150,10 +177,11 @@ impl<'a> Writing<'a> {
         let Operation { identity, key, at, .. } = ready.operation;
         let owner = self.owner.as_str();
         let at = at.as_millis().to_string();
+        let kind = ready.entity.key();
         let parts: Vec<&str> = match (identity, key) {
             (Identity::Named(Name::Text(text)), _) => vec!["name", text],
             (Identity::Named(Name::Number(number)), _) => {
-                return hashed(&["name", &ready.schema.name, &number.to_string()]);
+                return hashed(&["name", &kind, &number.to_string()]);
             }
             (Identity::Temporary { name, .. }, _) => vec!["temporary", owner, name],
             (Identity::Unnamed { .. } | Identity::Key, Some(key)) => vec!["key", owner, key],
@@ -161,10 +189,10 @@ impl<'a> Writing<'a> {
             (Identity::Unnamed { .. } | Identity::Key, None) => {
                 let content = stored::encode(&ready.fields);
                 let content = data_encoding::HEXLOWER.encode(blake3::hash(&content).as_bytes());
-                return hashed(&["content", &ready.schema.name, owner, &at, &content]);
+                return hashed(&["content", &kind, owner, &at, &content]);
             }
         };
-        hashed(&[&[parts[0], ready.schema.name.as_str()], &parts[1..]].concat())
+        hashed(&[&[parts[0], &kind], &parts[1..]].concat())
     }
 
     pub(crate) fn new_document<'b>(
@@ -177,7 +205,7 @@ impl<'a> Writing<'a> {
         'a: 'b,
     {
         NewDocument {
-            collection: ready.schema,
+            collection: &ready.schema,
             name,
             key,
             fields: &ready.fields,
@@ -191,8 +219,8 @@ impl<'a> Writing<'a> {
         &mut self,
         operation: &Operation,
     ) -> Result<Option<DocumentId>, Failure> {
-        let Some(schema) = catalogue::named(&operation.collection) else { return Ok(None) };
-        match self.prepare(operation, schema)? {
+        let Ok(entity) = self.entity(operation)? else { return Ok(None) };
+        match self.prepare(operation, &entity)? {
             Ok(ready) => self.find_operation(&ready),
             Err(_) => Ok(None),
         }

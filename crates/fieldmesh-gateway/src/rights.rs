@@ -2,9 +2,10 @@
 
 use fieldmesh::gateway::Held;
 use fieldmesh_dialect::Dialect;
-use fieldmesh_model::schema::{Collection, Who};
+use fieldmesh_model::schema::Who;
 use fieldmesh_model::{Role, Value};
 
+use crate::entity::{Entity, field};
 use crate::names::Showing;
 use crate::{Failure, Task};
 
@@ -13,22 +14,37 @@ const OWNERS: [&str; 2] = ["ownerId", "clientId"];
 
 impl Task<'_> {
     /// Why the caller may not change the record, if so.
-    pub(crate) fn may_not_touch(&self, schema: &Collection, held: &Held) -> Option<String> {
-        if let Some(why) = self.may_not_answer(schema, held) {
+    pub(crate) fn may_not_touch(&self, entity: &Entity, held: &Held) -> Option<String> {
+        if let Some(why) = self.may_not_answer(entity, held) {
             return Some(why);
         }
         let is_manager = matches!(self.caller.role, Role::Manager | Role::Admin);
+        if entity.is_own() && !self.is_among(&entity.schema.edit_by, || self.is_author(held)) {
+            return Some(format!("your role is not allowed to change this {}", entity.noun()));
+        }
         // The other contracts let everybody who may write change what others made.
-        let is_closed =
-            self.dialect == Some(Dialect::Wellpulse) && schema.edit_by.contains(&Who::Author);
+        let is_closed = self.dialect == Some(Dialect::Wellpulse)
+            && entity.schema.edit_by.contains(&Who::Author);
         (is_closed && !is_manager && !self.is_author(held))
-            .then(|| format!("only its author or a manager may change this {}", schema.name))
+            .then(|| format!("only its author or a manager may change this {}", entity.noun()))
     }
 
     /// Why nothing of the record may be told to somebody who writes, if so.
-    pub(crate) fn may_not_answer(&self, schema: &Collection, held: &Held) -> Option<String> {
-        let why = || format!("this {} belongs to another practice", schema.name);
+    pub(crate) fn may_not_answer(&self, entity: &Entity, held: &Held) -> Option<String> {
+        let why = || format!("this {} belongs to another practice", entity.noun());
         (!self.is_of_practice(held)).then(why)
+    }
+
+    /// Whether the caller is one of those whom a collection names.
+    pub(crate) fn is_among(&self, people: &[Who], is_author: impl Fn() -> bool) -> bool {
+        let role = self.caller.role;
+        people.iter().any(|who| match who {
+            Who::Crew => !matches!(role, Role::Client | Role::Relay | Role::Gateway),
+            Who::Manager => matches!(role, Role::Manager | Role::Admin),
+            Who::Admin => role == Role::Admin,
+            Who::Author => is_author(),
+            _ => false,
+        })
     }
 
     /// Whether the caller may read the record.
@@ -53,7 +69,7 @@ impl Task<'_> {
     }
 
     fn is_of_practice(&self, held: &Held) -> bool {
-        match held.fields.get("practiceId") {
+        match field(held, "practiceId") {
             Some(Value::Int(practice)) => self.caller.belongs_to(*practice),
             _ => true,
         }

@@ -3,9 +3,10 @@
 use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::{Resolution, Resolve};
 use fieldmesh_dialect::outcome::{Asked, Resolved, Review};
-use fieldmesh_model::schema::Who;
+use fieldmesh_model::catalogue::free::FREE_RECORD;
 use fieldmesh_model::{DocumentId, Fields, Role, Value};
 
+use crate::entity::{Entity, below_payload};
 use crate::names::Showing;
 use crate::push::Writing;
 use crate::stored::{self, AskedRow, ConflictRow, EntryRow, Kind, Settled, StateRow};
@@ -39,12 +40,15 @@ impl Task<'_> {
         let emergency = resolve.emergency.clone();
         let keep = match &resolve.keep {
             Some(name) => {
-                let schema = self.access.schema(row.collection);
-                self.find(&schema, name, self.owner())?
+                let entity = Entity::of(self.access.schema(row.collection));
+                self.find(&entity, name, self.owner())?
             }
             None => None,
         };
-        let mut fields = resolve.fields.clone();
+        let mut fields = match row.collection {
+            FREE_RECORD => below_payload(&resolve.fields),
+            _ => resolve.fields.clone(),
+        };
         writing.refer(&self.access.schema(row.collection), &mut fields)?;
         writing.settle(&row, resolve.resolution, &fields, keep, emergency.clone())?;
         if let Some(entry) = entry {
@@ -94,21 +98,12 @@ impl Task<'_> {
     /// Whether the caller's role, or that it is his own, lets him settle it.
     fn check_may_settle(&self, row: &ConflictRow) -> Result<(), Failure> {
         let schema = self.access.schema(row.collection);
-        let (role, user) = (self.caller.role, &self.caller.user);
-        let is_who = |who: &Who| match who {
-            Who::Crew => !matches!(role, Role::Client | Role::Relay | Role::Gateway),
-            Who::Manager => matches!(role, Role::Manager | Role::Admin),
-            Who::Admin => role == Role::Admin,
-            Who::Author => [&row.client.user, &row.server.user]
-                .into_iter()
-                .flatten()
-                .any(|author| author == user),
-            _ => false,
-        };
-        let is_who = schema.resolve_by.iter().any(is_who);
+        let user = &self.caller.user;
+        let authors = || [&row.client.user, &row.server.user].into_iter().flatten();
+        let is_who = self.is_among(&schema.resolve_by, || authors().any(|author| author == user));
         for document in row.documents() {
             let Some(held) = self.access.held(document)? else { continue };
-            if let Some(why) = self.may_not_answer(&schema, &held) {
+            if let Some(why) = self.may_not_answer(&self.entity_of(&held), &held) {
                 return Err(Failure::forbidden(&why));
             }
             self.access.check_settles(&held)?;

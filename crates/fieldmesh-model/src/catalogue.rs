@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use crate::schema::Collection;
 
 pub mod assets;
+pub mod free;
 pub mod health;
 mod parts;
 pub mod practice;
@@ -14,8 +15,14 @@ pub mod wells;
 pub const BUILT_IN_END: u16 = 0x4000;
 
 static COLLECTIONS: LazyLock<Vec<Collection>> = LazyLock::new(|| {
-    [wells::collections(), assets::collections(), practice::collections(), health::collections()]
-        .concat()
+    [
+        wells::collections(),
+        assets::collections(),
+        practice::collections(),
+        health::collections(),
+        free::collections(),
+    ]
+    .concat()
 });
 
 /// Every built-in collection, by number.

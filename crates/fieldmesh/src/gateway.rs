@@ -27,6 +27,7 @@ use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::projection::{NoteRow, group_hashes, name_hash, number_of};
 use crate::rows;
+use crate::schema;
 
 pub(crate) use self::feed::mark_at;
 pub use self::feed::{Mark, Moments};
@@ -173,7 +174,7 @@ impl Access {
     ///
     /// The store cannot be read.
     pub fn held(&self, id: DocumentId) -> Result<Option<Held>, Error> {
-        Ok(self.ledger.row(id)?.and_then(|row| Held::of_row(id, row)))
+        Ok(self.ledger.row(id)?.and_then(|row| Held::of_row(id, row, &self.ledger)))
     }
 
     /// The record as it was after the first `version` changes of it that arrived.
@@ -184,24 +185,31 @@ impl Access {
     pub fn held_at(&self, id: DocumentId, version: u64) -> Result<Option<Held>, Error> {
         let Some(mut row) = self.ledger.row(id)? else { return Ok(None) };
         if usize::try_from(version).is_ok_and(|version| version >= row.changes.len()) {
-            return Ok(Held::of_row(id, row));
+            return Ok(Held::of_row(id, row, &self.ledger));
         }
         row.changes.truncate(usize::try_from(version).unwrap_or(usize::MAX).max(1));
         row.arrived.truncate(row.changes.len());
         row.record = Some(self.ledger.record_of(id, &row)?);
-        Ok(Held::of_row(id, row))
+        Ok(Held::of_row(id, row, &self.ledger))
     }
 
-    /// The record of `collection` that a client calls `name`; of several the oldest id.
+    /// The record of `collection` that a client calls `name`; of several the oldest id of those that
+    /// may be meant.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
-    pub fn named(&self, collection: u16, name: &Value) -> Result<Option<DocumentId>, Error> {
+    pub fn named(
+        &self,
+        collection: u16,
+        name: &Value,
+        is_meant: impl Fn(&Held) -> bool,
+    ) -> Result<Option<DocumentId>, Error> {
         let hash = name_hash(&self.ledger.store, collection, name);
         for id in self.indexed(&rows::name_prefix(hash))? {
-            let record = self.ledger.row(id)?.and_then(|row| row.record);
-            if record.is_some_and(|record| is_same_name(&record.name, name)) {
+            let held = self.held(id)?;
+            let is_so = |known: &Value| is_same_name(known, name);
+            if held.is_some_and(|held| held.name.as_ref().is_some_and(is_so) && is_meant(&held)) {
                 return Ok(Some(id));
             }
         }
@@ -310,9 +318,19 @@ impl Access {
         Growth(self.ledger.projector.grown())
     }
 
-    /// Every collection that the tenant may have records of.
-    pub fn collections(&self) -> &'static [Collection] {
-        fieldmesh_model::catalogue::collections()
+    /// Every collection that the tenant may have records of: the built-in ones and its own.
+    pub fn collections(&self) -> Vec<Arc<Collection>> {
+        schema::all(&self.ledger.policy())
+    }
+
+    /// The collection that people call `name`, built in or the tenant's own.
+    pub fn collection_named(&self, name: &str) -> Option<Arc<Collection>> {
+        schema::find(&self.ledger.policy(), name)
+    }
+
+    /// The collection that a field of the collection `of` means by `name`.
+    pub fn referred(&self, of: u16, name: &str) -> Option<Arc<Collection>> {
+        schema::referred(&self.ledger.policy(), of, name)
     }
 
     /// The schema of a collection.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use fieldmesh::Node;
 use fieldmesh::api::{ConflictQuery, DeviceReport, Problem};
-use fieldmesh_dialect::command::FleetQuery;
-use fieldmesh_dialect::outcome::{FleetDevice, FleetKind, FleetPage};
+use fieldmesh_dialect::command::{FleetQuery, RejectedQuery};
+use fieldmesh_dialect::outcome::{FleetDevice, FleetKind, FleetPage, RejectedPage};
 use fieldmesh_gateway::{AppDevice, Gateway};
 use fieldmesh_model::{DeviceId, Moment, TenantId};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -118,6 +118,32 @@ impl Relay {
             false => list(&slot, &node, None).await,
         };
         listed.map_err(|error| error.problem())
+    }
+}
+
+/// What of a list is read at once.
+const PAGE: usize = 100;
+
+impl Relay {
+    /// What the apps of a tenant sent and nobody could store: a page of it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such tenant, or its store cannot be read.
+    pub(crate) async fn rejected(
+        &self,
+        name: &str,
+        after: Option<String>,
+    ) -> Result<RejectedPage, Problem> {
+        let slot = self.named(name)?;
+        let node = self.inner.tenants.node(&slot).await?;
+        // Whoever only forwards for a tenant takes nothing from its apps.
+        if !node.is_gateway() {
+            return Ok(RejectedPage::default());
+        }
+        let query = RejectedQuery { after, count_max: PAGE };
+        let listed = async { Gateway::open(Node::clone(&node)).await?.rejected(query).await };
+        listed.await.map_err(|error: fieldmesh::Error| error.problem())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::users::http;
 const PASSWORD: &str = "tumbleweed 7";
 const FLEET: [&str; 3] = ["fleet", "--tenant", "permian-west"];
 
-async fn add_person(data: &std::path::Path, email: &str, role: &str) {
+pub(crate) async fn add_person(data: &std::path::Path, email: &str, role: &str) {
     let words = ["user", "add", "--tenant", "permian-west", email, "--role", role];
     let words = [&words[..], &["--password-stdin"]].concat();
     let added = command_with_input(data, &words, &format!("{PASSWORD}\n")).await;
@@ -17,7 +17,7 @@ async fn add_person(data: &std::path::Path, email: &str, role: &str) {
 }
 
 /// The header with the token of a person, whose app calls its device `device`, and his id.
-async fn log_in(relay: &Relay, email: &str, device: &str) -> (String, Json) {
+pub(crate) async fn log_in(relay: &Relay, email: &str, device: &str) -> (String, Json) {
     let body = json!({ "email": email, "password": PASSWORD }).to_string();
     let headers = format!("content-type: application/json\r\nx-device-id: {device}\r\n");
     let (status, session) = http(relay, "POST /auth/login", &headers, &body).await;

@@ -4,7 +4,8 @@ use serde_json::{Value as Json, json};
 
 use super::describe::Described;
 use super::schema::{
-    Named, count, filled, flag, list, maybe, object, of, page_size, text, time, whole, words,
+    Named, any, count, filled, flag, list, maybe, name, object, of, page_size, text, time, whole,
+    words,
 };
 use crate::service::Endpoint;
 
@@ -67,7 +68,29 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
             .query("limit?", page_size(), "The most devices of the answer")
             .query("cursor?", text(), "Where to go on")
             .gives(200, of("FleetPage")),
+        Endpoint::Rejected => Described::new("List what could not be stored, with its contents")
+            .query("limit?", page_size(), "The most of the answer")
+            .query("cursor?", text(), "Where to go on")
+            .gives(200, of("RejectedPage")),
     }
+}
+
+/// An operation that failed, or a part of a request that is none and has its content alone.
+fn rejected() -> Json {
+    object(&[
+        ("id", text()),
+        ("contract", maybe(text())),
+        ("userId", maybe(text())),
+        ("deviceId", maybe(text())),
+        ("receivedAt", maybe(time())),
+        ("reason", text()),
+        ("content", any()),
+        ("operation?", words(&["CREATE", "UPDATE", "DELETE"])),
+        ("type?", text()),
+        ("entityId?", maybe(name())),
+        ("timestamp?", time()),
+        ("retryCount?", count()),
+    ])
 }
 
 /// A device, of which what is null is not known.
@@ -145,6 +168,16 @@ pub(super) fn schemas() -> Named {
                 ("devices", list(of("FleetDevice"))),
                 ("nextCursor", maybe(text())),
                 ("hasMore", flag()),
+            ]),
+        ),
+        ("Rejected", rejected()),
+        (
+            "RejectedPage",
+            object(&[
+                ("rejected", list(of("Rejected"))),
+                ("nextCursor", maybe(text())),
+                ("hasMore", flag()),
+                ("dropped", count()),
             ]),
         ),
         ("Health", object(&[("status", text()), ("serverTime", time()), ("version", text())])),

@@ -3,14 +3,12 @@
 use fieldmesh_model::{Fault, Fields, Moment, Value};
 use serde_json::{Map, Value as Json};
 
-use super::{DURATION, collection};
+use super::{APPOINTMENT, DURATION, collection};
 use crate::caller::Caller;
 use crate::command::{Action, Base, Copied, Identity, NameForm, Operation, Reference};
 use crate::form::{self, Form};
 use crate::name::Name;
 use crate::payload::pack;
-
-const APPOINTMENT: &str = "appointment";
 
 /// Fields that only the server writes; what a client sends of them is ignored.
 const PROTECTED: [&str; 5] = ["id", "createdAt", "updatedAt", "version", "tenantId"];

@@ -188,13 +188,17 @@ fn name(fate: &Fate) -> Option<&Name> {
 }
 
 fn conflict_data(conflict: &Conflict) -> Json {
-    let kind = match conflict.kind {
-        ConflictKind::Field | ConflictKind::Duplicate => "timestamp",
-        ConflictKind::DeletedAndEdited => "delete",
-    };
+    let (kind, about) = (
+        &conflict.collection,
+        match conflict.kind {
+            ConflictKind::Field | ConflictKind::Duplicate => "timestamp",
+            ConflictKind::DeletedAndEdited => "delete",
+        },
+    );
     let keys = conflict.keys.iter().filter(|key| !UNCOMPARED.contains(&key.as_str()));
     json!({
-        "localData": shown(&conflict.client.fields), "serverData": shown(&conflict.server.fields),
-        "conflictType": kind, "affectedFields": keys.collect::<Vec<_>>(),
+        "localData": shown(kind, &conflict.client.fields),
+        "serverData": shown(kind, &conflict.server.fields),
+        "conflictType": about, "affectedFields": keys.collect::<Vec<_>>(),
     })
 }

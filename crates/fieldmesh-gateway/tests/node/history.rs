@@ -74,6 +74,42 @@ async fn a_history_names_the_person_and_not_the_gateway_that_wrote_for_him() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_no_gateway_makes_nobody_else_the_author_of_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TenantOptions { name: "Gulf Crew".into(), ..TenantOptions::default() };
+    let builder = Node::builder(folder.path().join("office")).gateway();
+    let office = Office::over(builder.create_tenant(options).await.unwrap().0).await;
+    let address = office.node.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
+    let valid = std::time::Duration::from_secs(600);
+    let options = InviteOptions { role: Role::Operator, user: None, valid, count: 1 };
+    let invited = office.node.invite_person_at(BOB, options, vec![address.clone()]).await.unwrap();
+    let builder = Node::builder(folder.path().join("device"));
+    let (device, _) = builder.join(&invited[0].invitation, Some("truck".into())).await.unwrap();
+    // Bob's device writes what a gateway would write for Ann.
+    let well = crate::well(&office.node, 1).await;
+    let tablet = Office::over(device).await;
+    sync(&tablet.node, &address).await;
+    let body = json!({ "deviceId": "T", "entries": [crate::entry(&well, 1, 2.0)] });
+    let ann = tablet.worker(&ANN.to_string());
+    let (status, pushed) = tablet.ask_as(&ann, Method::Post, "/sync/push", &body).await;
+    assert_eq!((status, &pushed["succeeded"]), (200, &json!(1)), "{pushed}");
+    sync(&tablet.node, &address).await;
+    let access = fieldmesh::gateway::Access::new(&office.node);
+    tokio::task::spawn_blocking(move || access.settle()).await.unwrap().unwrap();
+    let read = office.get("/sync/entries").await;
+    assert_eq!(read["entries"][0]["createdBy"], BOB.to_string(), "{read}");
+    // So she may not change it, though it says that it is hers.
+    let id = read["entries"][0]["id"].as_str().unwrap();
+    let target = format!("/sync/entries/{id}");
+    let edit = json!({ "data": { "oilVolume": 9 } });
+    let ann = office.worker(&ANN.to_string());
+    let (status, told) = office.ask_as(&ann, Method::Patch, &target, &edit).await;
+    assert_eq!(status, 403, "{told}");
+    tablet.close().await;
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_is_no_gateway_puts_nothing_down_to_somebody_else() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("home")).await;

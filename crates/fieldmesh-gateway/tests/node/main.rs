@@ -5,6 +5,7 @@
 
 mod apart;
 mod bases;
+mod entity;
 mod entries;
 mod figures;
 mod fleet;
@@ -14,6 +15,7 @@ mod live;
 mod names;
 mod photos;
 mod queue;
+mod rejected;
 mod restart;
 mod rights;
 mod stats;

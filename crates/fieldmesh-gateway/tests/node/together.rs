@@ -106,3 +106,32 @@ async fn people_whose_edits_come_in_one_batch_know_nothing_of_each_other() {
     assert_eq!(shown(&office, "patient", "name").await, "B");
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_comes_again_and_has_grown_contradicts_nothing_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let operation = |id: &str, kind: &str, data: Json, millis: i64| {
+        json!({ "id": id, "userId": "ann", "deviceId": "D", "operation": kind, "version": 1,
+            "resourceType": "patient", "resourceId": "p1", "data": data,
+            "createdAtClient": now().plus_millis(millis - 60_000) })
+    };
+    let statuses = async |operations: &[Json]| {
+        let answer = office.post("/api/v1/sync/batch", &json!({ "operations": operations })).await;
+        let results = answer["results"].as_array().unwrap().iter();
+        results.map(|it| it["status"].clone()).collect::<Vec<_>>()
+    };
+    let made = operation("o0", "CREATE", json!({ "name": "A", "village": "X" }), 0);
+    assert_eq!(statuses(&[made]).await, ["SYNCED"]);
+    let first = operation("o1", "UPDATE", json!({ "name": "B" }), 1);
+    let second = operation("o2", "UPDATE", json!({ "name": "C" }), 2);
+    assert_eq!(statuses(std::slice::from_ref(&first)).await, ["SYNCED"]);
+    // The answer was lost, and he went on working.
+    for _ in 0..2 {
+        assert_eq!(statuses(&[first.clone(), second.clone()]).await, ["SYNCED", "SYNCED"]);
+    }
+    // What comes by itself on an old version is a question still.
+    let alone = operation("o3", "UPDATE", json!({ "name": "D" }), 3);
+    assert_eq!(statuses(&[alone]).await, ["CONFLICT"]);
+    office.close().await;
+}

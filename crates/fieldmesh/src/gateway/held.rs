@@ -2,7 +2,7 @@
 
 use fieldmesh_model::{DocumentId, Fields, Moment, UserId, Value};
 
-use crate::ledger::is_breach;
+use crate::ledger::{Ledger, is_breach};
 use crate::rows::{ConflictMark, DocumentRow, RecordRow};
 
 /// A record as a gateway reads it.
@@ -37,13 +37,24 @@ pub struct Held {
 }
 
 impl Held {
-    pub(crate) fn of_row(id: DocumentId, row: DocumentRow) -> Option<Self> {
+    pub(crate) fn of_row(id: DocumentId, row: DocumentRow, ledger: &Ledger) -> Option<Self> {
         let DocumentRow { scope, changes, record, arrived, feed, .. } = row;
         let version = changes.len() as u64;
-        Some(Self { arrived, position: feed, ..Self::of(id, scope.collection, record?, version) })
+        let held = Self::of((id, scope.collection), record?, version, ledger);
+        Some(Self { arrived, position: feed, ..held })
     }
 
-    pub(crate) fn of(id: DocumentId, collection: u16, record: RecordRow, version: u64) -> Self {
+    pub(crate) fn of(
+        (id, collection): (DocumentId, u16),
+        record: RecordRow,
+        version: u64,
+        ledger: &Ledger,
+    ) -> Self {
+        let by = record.created_by;
+        let made_for = record.made_for.filter(|user| {
+            // Who writes for himself says nothing new.
+            user.parse() == Ok(by) || ledger.may_write_for_others(by)
+        });
         // A broken rule competes with nothing.
         let is_wanted = |mark: &ConflictMark| mark.open && !is_breach(&mark.id);
         let open = record.conflicts.into_iter().filter(is_wanted);
@@ -51,7 +62,7 @@ impl Held {
             id,
             collection,
             name: Some(record.name).filter(|name| *name != Value::Null),
-            made_for: record.made_for,
+            made_for,
             created_by: record.created_by,
             created_at: record.created_at,
             changed_at: record.updated_at,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{MutexGuard, PoisonError};
 
 use fieldmesh_document::{CreateRecord, Document, EditError};
-use fieldmesh_identity::Policy;
+use fieldmesh_identity::{Member, Policy};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{
     DeviceId, DocumentId, Edit, Epoch, Fields, Moment, Scope, UserId, Value, natural_key,
@@ -114,6 +114,13 @@ impl Ledger {
         RecordRow::of(&document, &self.schema(row.scope.collection))
     }
 
+    /// Whether what a record of this person says of for whom it was made counts: it is this device's
+    /// own, or a gateway's. Anybody can write the words.
+    pub(crate) fn may_write_for_others(&self, user: UserId) -> bool {
+        let is_gateway = |member: &Member| member.was_gateway && member.user == user;
+        user == self.user() || self.policy().everybody().any(is_gateway)
+    }
+
     /// The person whose records are those that `user` of a gateway creates: himself, where this
     /// device may say so and he has an id.
     fn creator(&self, user: &str) -> UserId {
@@ -162,9 +169,9 @@ impl Ledger {
 }
 
 impl Opened {
-    fn held(&self, id: DocumentId) -> Held {
+    fn held(&self, id: DocumentId, ledger: &Ledger) -> Held {
         let version = self.changes.len() as u64;
-        let held = Held::of(id, self.scope.collection, self.record.clone(), version);
+        let held = Held::of((id, self.scope.collection), self.record.clone(), version, ledger);
         Held { arrived: self.arrived.clone(), position: self.feed, ..held }
     }
 }
@@ -207,8 +214,8 @@ impl Write<'_> {
     /// The store cannot be read.
     pub fn held(&self, id: DocumentId) -> Result<Option<Held>, Error> {
         match self.open.get(&id) {
-            Some(opened) => Ok(Some(opened.held(id))),
-            None => Ok(self.ledger.row(id)?.and_then(|row| Held::of_row(id, row))),
+            Some(opened) => Ok(Some(opened.held(id, self.ledger))),
+            None => Ok(self.ledger.row(id)?.and_then(|row| Held::of_row(id, row, self.ledger))),
         }
     }
 
@@ -222,10 +229,10 @@ impl Write<'_> {
         let Some(opened) = self.opened(id)? else { return Ok(None) };
         let kept = usize::try_from(version).unwrap_or(usize::MAX).max(1);
         if kept >= opened.changes.len() {
-            return Ok(Some(opened.held(id)));
+            return Ok(Some(opened.held(id, ledger)));
         }
         let changes = opened.changes[..kept].to_vec();
-        ledger.open_changes(id, opened.scope, changes).map(|past| Some(past.held(id)))
+        ledger.open_changes(id, opened.scope, changes).map(|past| Some(past.held(id, ledger)))
     }
 
     /// Creates a record whose id nobody has so far; see [`Self::id_of`].
@@ -279,7 +286,7 @@ impl Write<'_> {
         let record = RecordRow::of(&document, new.collection)?;
         let changes = vec![Known { author: self.ledger.device(), change }];
         let opened = Opened { scope, document, changes, record, arrived: Vec::new(), feed: 0 };
-        let held = opened.held(id);
+        let held = opened.held(id, self.ledger);
         self.open.insert(id, opened);
         Ok(held)
     }
@@ -533,7 +540,7 @@ impl Write<'_> {
         };
         let (epoch, actor) = free_actor(&desk, ledger, behind)?;
         let written = write(&mut past, &schema, actor)?;
-        let Some(change) = written else { return Ok(opened.held(id)) };
+        let Some(change) = written else { return Ok(opened.held(id, ledger)) };
         let at = desk.author.change_time(scope);
         let priority = priority_of(&schema, &opened.record.fields);
         let unsealed = Unsealed { document: id, at, priority, change: change.clone() };
@@ -550,7 +557,7 @@ impl Write<'_> {
             false => Opened { arrived, feed, ..ledger.open_changes(id, scope, changes)? },
         };
         self.pending.push(pending);
-        let held = opened.held(id);
+        let held = opened.held(id, ledger);
         self.open.insert(id, opened);
         Ok(held)
     }

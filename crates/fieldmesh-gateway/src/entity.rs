@@ -1,0 +1,227 @@
+//! What an app calls the type of a record, and the collection that holds such records.
+//!
+//! A type is a built-in collection, else one of the tenant's own, else a kind of free records: the
+//! contracts of `asset`, `vet` and `health` leave their types open, and what the server of a source
+//! accepted is accepted.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use fieldmesh::gateway::Held;
+use fieldmesh_dialect::Dialect;
+use fieldmesh_dialect::command::{Action, Identity, Operation};
+use fieldmesh_model::catalogue::free::{EXTERNAL_ID, FREE_RECORD, KIND, KIND_MAX, SOURCE};
+use fieldmesh_model::schema::Collection;
+use fieldmesh_model::validate::{AnyReference, normal_form};
+use fieldmesh_model::{Fields, Value, catalogue};
+
+use crate::{Failure, Task, keys, stored};
+
+/// What the keys of fields lie below that an app sent of a free record.
+const BELOW: &str = "payload.";
+
+/// A type of records.
+#[derive(Debug, Clone)]
+pub(crate) struct Entity {
+    pub(crate) schema: Arc<Collection>,
+    kind: Option<FreeKind>,
+}
+
+/// A type that no collection is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FreeKind {
+    /// The contract over which such records come.
+    source: Dialect,
+    name: String,
+}
+
+impl Entity {
+    pub(crate) fn of(schema: Arc<Collection>) -> Self {
+        Self { schema, kind: None }
+    }
+
+    /// What tells names in it from those in others.
+    pub(crate) fn key(&self) -> Cow<'_, str> {
+        match &self.kind {
+            None => Cow::Borrowed(&self.schema.name),
+            // No name of a collection has a colon.
+            Some(FreeKind { source, name }) => {
+                Cow::Owned(format!("{}:{}:{name}", self.schema.name, source.as_str()))
+            }
+        }
+    }
+
+    /// What people call a record of it.
+    pub(crate) fn noun(&self) -> &str {
+        self.kind.as_ref().map_or(&self.schema.name, |kind| &kind.name)
+    }
+
+    /// Whether it is one that the tenant has defined.
+    pub(crate) fn is_own(&self) -> bool {
+        catalogue::numbered(self.schema.number).is_none()
+    }
+
+    pub(crate) fn is_free(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// Whether a record is of this type.
+    pub(crate) fn holds(&self, held: &Held) -> bool {
+        let is_kind = |kind: &FreeKind| {
+            is_from(held, kind.source) && text_of(held, KIND) == Some(kind.name.as_str())
+        };
+        held.collection == self.schema.number && self.kind.as_ref().is_none_or(is_kind)
+    }
+
+    /// The fields of an operation as the collection has them.
+    pub(crate) fn fields_of(&self, operation: &Operation) -> Fields {
+        let Some(kind) = &self.kind else {
+            let mut fields = operation.fields.clone();
+            if self.is_own() && operation.action == Action::Update {
+                normalise(&self.schema, &mut fields);
+            }
+            return fields;
+        };
+        let mut fields = below_payload(&operation.fields);
+        if operation.action == Action::Create {
+            fields.insert(SOURCE.to_owned(), kind.source.as_str().into());
+            fields.insert(KIND.to_owned(), kind.name.as_str().into());
+            if let Identity::Named(name) = &operation.identity {
+                fields.insert(EXTERNAL_ID.to_owned(), name.to_string().into());
+            }
+        }
+        fields
+    }
+}
+
+/// Brings each field by itself into the form in which a new record would have it.
+fn normalise(schema: &Collection, fields: &mut Fields) {
+    let mut normal = normal_form(schema, fields, &AnyReference);
+    for (key, field) in fields.iter_mut().filter(|(_, field)| **field != Value::Null) {
+        if let Some(value) = normal.remove(key) {
+            *field = value;
+        }
+    }
+}
+
+/// Fields of an app as a free record has them.
+pub(crate) fn below_payload(fields: &Fields) -> Fields {
+    fields.iter().map(|(key, field)| (format!("{BELOW}{key}"), field.clone())).collect()
+}
+
+/// The fields of a record, or some of them, as its app knows them.
+pub(crate) fn shown_fields(collection: u16, fields: &Fields) -> Cow<'_, Fields> {
+    if collection != FREE_RECORD {
+        return Cow::Borrowed(fields);
+    }
+    let mut shown = Fields::new();
+    for (key, field) in fields {
+        if let Some(key) = key.strip_prefix(BELOW) {
+            shown.insert(key.to_owned(), field.clone());
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// A field that a record holds under the key by which its app knows it.
+pub(crate) fn field<'a>(held: &'a Held, key: &str) -> Option<&'a Value> {
+    match held.collection {
+        FREE_RECORD => held.fields.get(&format!("{BELOW}{key}")),
+        _ => held.fields.get(key),
+    }
+}
+
+/// The keys of fields as the app of a record knows them.
+pub(crate) fn shown_keys(collection: u16, keys: &[String]) -> Vec<String> {
+    let shown = |key: &String| match collection {
+        FREE_RECORD => key.strip_prefix(BELOW).unwrap_or(key).to_owned(),
+        _ => key.clone(),
+    };
+    keys.iter().map(shown).collect()
+}
+
+/// Whether a free record came over a contract.
+fn is_from(held: &Held, source: Dialect) -> bool {
+    text_of(held, SOURCE) == Some(source.as_str())
+}
+
+fn text_of<'a>(held: &'a Held, key: &str) -> Option<&'a str> {
+    held.fields.get(key).and_then(Value::as_text)
+}
+
+/// Whether a contract leaves the types of its records open.
+const fn has_open_types(dialect: Dialect) -> bool {
+    match dialect {
+        Dialect::Asset | Dialect::Vet | Dialect::Health => true,
+        Dialect::Wellpulse | Dialect::Batch => false,
+    }
+}
+
+/// Whether an app may call a type so.
+fn is_name(name: &str) -> bool {
+    let is_inner = |it: char| it.is_alphanumeric() || matches!(it, ' ' | '_' | '-' | '.' | ':');
+    name.starts_with(char::is_alphabetic)
+        && name.ends_with(|it: char| it != ' ')
+        && name.chars().count() <= KIND_MAX
+        && name.chars().all(is_inner)
+}
+
+impl Task<'_> {
+    /// The type that an app calls `name`, or why there can be none.
+    pub(crate) fn entity(&self, name: &str) -> Result<Entity, String> {
+        match self.access.collection_named(name) {
+            // It is for kinds, and is none itself.
+            Some(schema) if schema.number != FREE_RECORD => Ok(Entity::of(schema)),
+            Some(_) | None => self.free_kind(name),
+        }
+    }
+
+    /// The kind of free records that an app calls `name`, or why there can be none.
+    pub(crate) fn free_kind(&self, name: &str) -> Result<Entity, String> {
+        let Some(source) = self.dialect.filter(|dialect| has_open_types(*dialect)) else {
+            return Err(format!("there is no type {name}"));
+        };
+        if !is_name(name) {
+            return Err(format!(
+                "{name:?} cannot be the name of a type; begin with a letter and use up to \
+                 {KIND_MAX} letters, digits, spaces and _ - . :"
+            ));
+        }
+        let kind = Some(FreeKind { source, name: name.to_owned() });
+        Ok(Entity { schema: self.access.schema(FREE_RECORD), kind })
+    }
+
+    /// The type of a record that is there.
+    pub(crate) fn entity_of(&self, held: &Held) -> Entity {
+        let schema = self.access.schema(held.collection);
+        let source = text_of(held, SOURCE).and_then(Dialect::named);
+        let kind = match (held.collection, source, text_of(held, KIND)) {
+            (FREE_RECORD, Some(source), Some(name)) => {
+                Some(FreeKind { source, name: name.to_owned() })
+            }
+            _ => None,
+        };
+        Entity { schema, kind }
+    }
+
+    /// What the apps of this contract call the type of records of `collection` that hold `fields`.
+    pub(crate) fn type_name(&self, collection: u16, fields: &Fields) -> Result<String, Failure> {
+        if collection == FREE_RECORD
+            && let Some(kind) = fields.get(KIND).and_then(Value::as_text)
+        {
+            return Ok(kind.to_owned());
+        }
+        let schema = self.access.schema(collection);
+        if catalogue::numbered(collection).is_none()
+            && let Some(note) = self.access.note(&keys::spelling(self.dialect, collection))?
+        {
+            return Ok(stored::decode(&note)?);
+        }
+        Ok(schema.name.clone())
+    }
+
+    /// Whether apps of this contract see free records that came over the same one as `held`.
+    pub(crate) fn is_of_contract(&self, held: &Held) -> bool {
+        held.collection != FREE_RECORD || self.dialect.is_none_or(|dialect| is_from(held, dialect))
+    }
+}

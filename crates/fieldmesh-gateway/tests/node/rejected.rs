@@ -1,0 +1,113 @@
+//! What devices sent and nobody could store: their apps take it for done, so a person has to find it.
+
+use fieldmesh_dialect::Method;
+use fieldmesh_model::Role;
+use serde_json::{Value as Json, json};
+
+use crate::{Office, now};
+
+fn change(id: &str, operation: &str, payload: &Json, at: &Json) -> Json {
+    json!({
+        "entityType": "task", "entityId": id, "operation": operation, "payload": payload,
+        "clientVersion": 1, "timestamp": at,
+    })
+}
+
+fn task(title: &str) -> Json {
+    json!({ "title": title, "status": "OPEN", "priority": "NORMAL" })
+}
+
+async fn sync(office: &Office, user: &str, changes: &[Json]) -> Json {
+    let body = json!({ "deviceId": format!("phone of {user}"), "changes": changes });
+    let (status, body) =
+        office.ask_as(&office.worker(user), Method::Post, "/api/sync", &body).await;
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+async fn failed(office: &Office, user: &str) -> Json {
+    let target = "/api/sync/queue/stats";
+    office.ask_as(&office.worker(user), Method::Get, target, &Json::Null).await.1["failed"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_in_form_or_failed_is_counted_and_read_by_an_admin() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let time = json!(now());
+    let bad = change("b", "CREATE", &task("Bad"), &json!("bad"));
+    let unknown = change("nobody", "UPDATE", &json!({ "title": "Lost" }), &time);
+    let queue = [change("a", "CREATE", &task("Good"), &time), bad.clone(), unknown];
+    for _ in 0..2 {
+        sync(&office, "ann", &queue).await;
+        assert_eq!(failed(&office, "ann").await, 2, "once each, though they came again");
+    }
+    assert_eq!(failed(&office, "bob").await, 0);
+    let page = office.get("/rejected").await;
+    assert_eq!((&page["dropped"], &page["hasMore"]), (&json!(0), &json!(false)));
+    let [part, operation] = &page["rejected"].as_array().unwrap()[..] else { panic!("{page}") };
+    assert_eq!(part["content"], bad);
+    assert!(part["reason"].as_str().unwrap().starts_with("timestamp: timestamp must be a time"));
+    for one in [part, operation] {
+        assert_eq!(
+            json!([one["userId"], one["deviceId"], one["contract"]]),
+            json!(["ann", "phone of ann", "asset"]),
+        );
+        assert!(one["receivedAt"].is_string(), "{one}");
+    }
+    assert_eq!(
+        json!([operation["operation"], operation["type"], operation["entityId"]]),
+        json!(["UPDATE", "task", "nobody"]),
+    );
+    assert_eq!(
+        json!([operation["content"], operation["reason"]]),
+        json!([{ "title": "Lost" }, "Record not found"]),
+    );
+    // Page by page it is the same.
+    let first = office.get("/rejected?limit=1").await;
+    let cursor = first["nextCursor"].as_str().unwrap();
+    let second = office.get(&format!("/rejected?limit=1&cursor={cursor}")).await;
+    assert_eq!((&first["rejected"][0], &second["rejected"][0]), (part, operation));
+    assert_eq!(second["nextCursor"], Json::Null);
+    let manager = office.caller(Role::Manager);
+    assert_eq!(office.ask_as(&manager, Method::Get, "/rejected", &Json::Null).await.0, 403);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_make_room_for_newer_ones_and_stay_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let time = json!(now());
+    let mut queue = vec![change("a", "CREATE", &task("Good"), &time)];
+    queue.extend((0..1_002).map(|n| change(&n.to_string(), "CREATE", &task("Bad"), &json!("bad"))));
+    sync(&office, "ann", &queue).await;
+    let page = office.get("/rejected?limit=1000").await;
+    let listed = page["rejected"].as_array().unwrap();
+    assert_eq!(
+        (listed.len(), &page["dropped"], &page["hasMore"]),
+        (1_000, &json!(2), &json!(false))
+    );
+    assert_eq!(listed[0]["content"]["entityId"], "2", "the oldest went");
+    assert_eq!(failed(&office, "ann").await, 1_002);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_that_is_tried_again_is_of_the_device_that_sent_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let at = |millis: i64| json!(now().plus_millis(millis - 60_000));
+    let edit = |title: &str, millis| change("t", "UPDATE", &json!({ "title": title }), &at(millis));
+    // It came before the record itself did.
+    sync(&office, "ann", &[edit("B", 1)]).await;
+    sync(&office, "bob", &[change("t", "CREATE", &task("A"), &at(0))]).await;
+    let ann = office.worker("ann");
+    let retried = office.ask_as(&ann, Method::Post, "/api/sync/queue/retry", &json!({})).await.1;
+    assert_eq!(retried, json!({ "retried": 1, "succeeded": 1, "failed": 0 }));
+    assert_eq!(failed(&office, "ann").await, 0);
+    // Her phone knows what it wrote, so its next edit contradicts nobody.
+    let next = sync(&office, "ann", &[edit("C", 2)]).await;
+    assert_eq!(next["conflicts"], json!([]), "{next}");
+    office.close().await;
+}
