@@ -54,6 +54,18 @@ impl Projection<'_> {
 
     /// Has the row of a record say whether it counts.
     pub(super) fn show_instead(&mut self, id: DocumentId) -> Result<(), Error> {
+        let known: Option<DocumentRow> = rows::find(self.view, Tree::Document, id.as_bytes())?;
+        self.set_instead(id)?;
+        let Some((known, row)) = known.zip(self.row_after(id)?) else { return Ok(()) };
+        let is_deleted = |row: &DocumentRow| row.record.as_ref().map(|record| record.deleted);
+        // Whoever has read up to there would never hear of it.
+        if known.feed >= row.feed && is_deleted(&known) != is_deleted(&row) {
+            self.note_vanished();
+        }
+        Ok(())
+    }
+
+    fn set_instead(&mut self, id: DocumentId) -> Result<(), Error> {
         let Some(mut row) = self.row_after(id)? else { return Ok(()) };
         let collection = row.scope.collection;
         let is_shown = stays_instead(self.view, &self.writes, collection, id)?;
@@ -71,11 +83,6 @@ impl Projection<'_> {
         let (old, new) = ((&*schema, Some(&before)), (&*schema, Some(&*record)));
         index::update(old, new, id, self.sources.store, &mut self.writes);
         row.feed = self.sources.store.end().map_or(0, |place| rows::position_end(place) + 1);
-        // Whoever has read up to there would never hear of it.
-        let known: Option<DocumentRow> = rows::find(self.view, Tree::Document, id.as_bytes())?;
-        if known.is_some_and(|known| known.feed >= row.feed) {
-            self.note_vanished();
-        }
         index::update_feed(id, Some((collection, stood)), &row, &mut self.writes);
         self.writes.put(Tree::Document, id.as_bytes().to_vec(), rows::encode(&row));
         *self.counts.entry(collection).or_default() += growth;
