@@ -117,7 +117,7 @@ fn a_newer_view_on_a_real_disk_is_left_alone() {
     assert!(before.0.contains_key(Path::new("clean")));
     for _ in 0..2 {
         let refused = Store::open(folder.path(), &key(), &options()).unwrap_err();
-        assert_eq!(refused.to_string(), "view has version 9, this program reads up to 6");
+        assert_eq!(refused.to_string(), "view has version 9, this program reads up to 7");
         assert!((contents(folder.path()), all_rows(&*source.open().unwrap())) == before);
     }
 }
