@@ -10,7 +10,7 @@ use crate::api::{
     ExportFormat, ExportQuery, ImportOptions, ImportReport, InviteOptions, ListQuery, NewRecord,
     Record, SchemaOptions, SchemaStep, SyncOptions,
 };
-use crate::projection::alike::beside;
+use crate::projection::alike::{LOOKED_AT_MAX, beside};
 use crate::{Error, Node, TenantOptions};
 
 const HEADER: &str = "name,apiNumber,status,operator\n";
@@ -174,8 +174,11 @@ async fn all_that_may_be_the_same_are_looked_at_however_many_there_are() {
             ("recordedAt".to_owned(), Value::Moment(at.parse().unwrap())),
         ]);
         ledger.catch_up().unwrap();
-        let found = beside(&ledger.store, ledger.view(), &schema, &fields).unwrap();
-        assert_eq!(found.len(), 300);
+        let found = |most| {
+            let held = (&*ledger.store, ledger.view());
+            beside(held, &schema, &fields, |_| true, most).unwrap().len()
+        };
+        assert_eq!((found(usize::MAX), found(LOOKED_AT_MAX)), (300, LOOKED_AT_MAX));
     });
     office.node.shutdown().await.unwrap();
 }
