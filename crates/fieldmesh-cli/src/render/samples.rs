@@ -144,6 +144,7 @@ pub(crate) fn settled() -> ResolveAllReport {
             taken: "B".into(),
             after: json!(81),
             alike: Vec::new(),
+            more: 0,
         }],
         left: vec![LeftItem {
             id: "0d3c-5d30e1aa".into(),
@@ -165,6 +166,7 @@ pub(crate) fn settled_alike() -> ResolveAllReport {
         label: label.into(),
         record,
         kept,
+        deleted: false,
         values: map(json!({ "data.oilVolume": volume, "deviceId": label })),
     };
     let item = SettledItem {
