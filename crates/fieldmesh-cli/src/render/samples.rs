@@ -127,7 +127,6 @@ pub(crate) fn bulk_report() -> BulkReport {
         refused: vec![BulkRefusal { id: other_record().id, reason: "only its author may".into() }],
         skipped: Vec::new(),
         written: false,
-        stopped: None,
     }
 }
 
