@@ -76,7 +76,7 @@ pub use expression::{
     EXPRESSION_DEPTH_MAX, EXPRESSION_NODES_MAX, EXPRESSION_SIZE_MAX, EvaluationError,
     ExpressionError, TEXT_SIZE_MAX,
 };
-pub use mapped::{Block, Create, Mapped, MappedRecord, Reference};
+pub use mapped::{Block, Create, Exported, Mapped, MappedRecord, Reference};
 pub use mapping::{
     BLOCKS_MAX, BoundMapping, EXPORT_COLUMNS, FIELDS_MAX, KEY_PARTS_MAX, MAPPING_SIZE_MAX, Mapping,
     MappingError, MappingFault, Place,

@@ -48,6 +48,11 @@ impl Made {
         Self { origin, builds_on, record: rows::encode(record), listed: None }
     }
 
+    /// The bytes of the record with it.
+    pub(crate) fn size(&self) -> usize {
+        self.record.len()
+    }
+
     /// The record with it.
     pub(crate) fn record(&self) -> Option<RecordRow> {
         rows::decode(&self.record).ok()

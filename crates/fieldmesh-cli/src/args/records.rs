@@ -59,7 +59,8 @@ Examples:
 With --all it shows what would change and asks. If one of these records cannot be changed, none is;
 only one that somebody else changes while you look at it is left as it is, and named. They are written
 together: after a crash or a power cut all of them are changed or none. One call changes at most 10,000
-records; where there are more, narrow it with --where, --since or --until and call again.";
+records, of 16 MiB with their changes; where there is more, narrow it with --where, --since or --until
+and call again.";
 
 /// `edit …`
 #[derive(Debug, Args)]

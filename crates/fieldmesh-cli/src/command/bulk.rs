@@ -46,9 +46,6 @@ pub(super) async fn edit_all(
                 context.terminal.value(&report, render::bulk)?;
                 context.terminal.say(&render::bulk_summary(&report));
             }
-            if let Some(problem) = report.stopped {
-                return Err(problem.into());
-            }
             match (report.refused.is_empty(), report.skipped.is_empty()) {
                 (false, _) => Err(refused(report).into()),
                 (true, false) => Err(Failure::Reported(Class::Invalid)),

@@ -127,7 +127,6 @@ pub(crate) fn bulk_report() -> BulkReport {
         refused: vec![BulkRefusal { id: other_record().id, reason: "only its author may".into() }],
         skipped: Vec::new(),
         written: false,
-        stopped: None,
     }
 }
 
@@ -144,6 +143,7 @@ pub(crate) fn settled() -> ResolveAllReport {
             taken: "B".into(),
             after: json!(81),
             alike: Vec::new(),
+            more: 0,
         }],
         left: vec![LeftItem {
             id: "0d3c-5d30e1aa".into(),
@@ -165,6 +165,7 @@ pub(crate) fn settled_alike() -> ResolveAllReport {
         label: label.into(),
         record,
         kept,
+        deleted: false,
         values: map(json!({ "data.oilVolume": volume, "deviceId": label })),
     };
     let item = SettledItem {

@@ -17,7 +17,11 @@ pub(crate) fn settled(report: &ResolveAllReport, style: &Style) -> String {
         if !item.alike.is_empty() {
             let part = |kept| records(item.alike.iter().filter(|one| one.kept == kept), style);
             let id = short_id(&item.id).to_owned();
-            alike.row([id, one_line(&item.name), part(true), part(false)]);
+            let mut kept = part(true);
+            if item.more > 0 {
+                kept.push_str(&format!(" | and {} more, left as they are", item.more));
+            }
+            alike.row([id, one_line(&item.name), kept, part(false)]);
             continue;
         }
         let [field, before, after] = words(item, style);
@@ -50,9 +54,14 @@ fn records<'a>(records: impl Iterator<Item = &'a SettledRecord>, style: &Style) 
         let values = values.filter(|(key, _)| !LEFT_OUT.contains(key));
         let values: Vec<String> =
             values.map(|(key, value)| format!("{key} {}", style.value(value))).collect();
+        let before = match (one.deleted, one.kept) {
+            (false, _) => "",
+            (true, true) => " (restored)",
+            (true, false) => " (already)",
+        };
         match values.is_empty() {
-            true => format!("{} …{}", one.label, one.record.short()),
-            false => format!("{} {}", one.label, values.join(", ")),
+            true => format!("{} …{}{before}", one.label, one.record.short()),
+            false => format!("{} {}{before}", one.label, values.join(", ")),
         }
     };
     let texts: Vec<String> = records.map(record).collect();

@@ -203,6 +203,9 @@ impl Appender {
             Err(error) => {
                 drop(active);
                 let is_gone = self.remove_draft(number).is_ok();
+                if !is_gone && !self.is_free(number).unwrap_or(false) {
+                    self.next_number = number.saturating_add(1);
+                }
                 Err(self.refuse(error, group.len(), is_gone))
             }
         }
@@ -257,15 +260,24 @@ impl Appender {
 
     /// A segment without a name: until it has one it does not count, and an open removes it.
     fn begin_draft(&mut self) -> Result<Active, AppendError> {
+        let failed = |source| AppendError::Io { may_survive: false, source: Arc::new(source) };
         // Left by an attempt whose file could not be removed; nothing may take its place.
-        while self.files.open(&segment_name(self.next_number)).is_ok() {
+        while !self.is_free(self.next_number).map_err(failed)? {
             self.next_number += 1;
         }
         let (head, cipher) = self.next_head()?;
         let draft = draft_name(head.number);
         let file = rewrite::remove(&*self.files, &draft).and_then(|()| self.files.create(&draft));
-        let failed = |source| AppendError::Io { may_survive: false, source: Arc::new(source) };
         Ok(Active { head, cipher, file: file.map_err(failed)?, length: 0 })
+    }
+
+    /// Whether no segment has this number; a rename would take the place of one that has.
+    fn is_free(&self, number: u64) -> io::Result<bool> {
+        match self.files.open(&segment_name(number)) {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     fn give_name(&self, number: u64) -> io::Result<()> {
@@ -275,8 +287,8 @@ impl Appender {
 
     /// Removes a draft under whichever name it has by now.
     fn remove_draft(&self, number: u64) -> io::Result<()> {
-        rewrite::remove(&*self.files, &draft_name(number))?;
-        rewrite::remove(&*self.files, &segment_name(number))?;
+        let draft = rewrite::remove(&*self.files, &draft_name(number));
+        rewrite::remove(&*self.files, &segment_name(number)).and(draft)?;
         self.files.sync_folder(LOG_FOLDER)
     }
 

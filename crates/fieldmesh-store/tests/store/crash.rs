@@ -154,42 +154,51 @@ fn everything_acknowledged_survives_every_crash() {
 
 #[test]
 fn a_disk_that_fails_at_any_step_leaves_all_of_a_group_or_nothing() {
-    let entry = |kind| Entry { kind, bytes: vec![kind; 300] };
-    let group: Vec<Entry> = (2..9).map(entry).collect();
     for fault in [Fault::Io, Fault::NoSpace] {
         let mut steps = 0;
-        loop {
-            let (files, rows) = (MemoryFiles::new(), MemoryRows::new());
-            let store = open(&files, &rows);
-            store.append(vec![entry(1)]).unwrap();
-            let before = files.changes();
-            files.fail_at(before + steps, fault);
-            let appended = append_together(&store, &group);
-            let is_done = files.changes() <= before + steps;
-            if is_done {
-                assert!(steps > 3, "only {steps} steps");
-                break;
+        while fails_whole(&[steps], fault) {
+            // What is written is taken away again, and that may fail too.
+            for further in 1..4 {
+                fails_whole(&[steps, steps + further], fault);
             }
-            // The disk goes on, and so does the store.
-            let last = store.append(vec![entry(9)]).unwrap();
-            let held = |store: &Store| -> Vec<u8> {
-                replay(store).0.into_iter().map(|(_, entry)| entry.kind).collect()
-            };
-            let all: Vec<u8> = (1..10).collect();
-            let expected = if appended.is_ok() { all.clone() } else { vec![1, 9] };
-            assert_eq!(held(&store), expected, "step {steps}, {fault:?}");
-            drop(store);
-            files.crash(Crash::NothingUnsynced);
-            let store = open(&files, &MemoryRows::new());
-            let found = held(&store);
-            let may_survive =
-                matches!(appended, Err(AppendError::Io { may_survive: true, .. })) && found == all;
-            assert!(found == expected || may_survive, "step {steps}, {fault:?}: {found:?}");
-            assert_eq!(*store.read(last[0]).unwrap(), entry(9));
-            assert!(store.report().damage.is_empty(), "step {steps}: {:?}", store.report().damage);
             steps += 1;
         }
+        assert!(steps > 3, "only {steps} steps");
     }
+}
+
+/// Appends a group while the disk fails at these steps; says whether it came to all of them.
+fn fails_whole(steps: &[u64], fault: Fault) -> bool {
+    let entry = |kind| Entry { kind, bytes: vec![kind; 300] };
+    let group: Vec<Entry> = (2..9).map(entry).collect();
+    let (files, rows) = (MemoryFiles::new(), MemoryRows::new());
+    let store = open(&files, &rows);
+    store.append(vec![entry(1)]).unwrap();
+    let before = files.changes();
+    steps.iter().for_each(|step| files.fail_at(before + step, fault));
+    let appended = append_together(&store, &group);
+    if steps.iter().any(|step| files.changes() <= before + step) {
+        return false;
+    }
+    // The disk goes on, and so does the store.
+    let context = format!("steps {steps:?}, {fault:?}");
+    let last = store.append(vec![entry(9)]).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let held = |store: &Store| -> Vec<u8> {
+        replay(store).0.into_iter().map(|(_, entry)| entry.kind).collect()
+    };
+    let all: Vec<u8> = (1..10).collect();
+    let expected = if appended.is_ok() { all.clone() } else { vec![1, 9] };
+    assert_eq!(held(&store), expected, "{context}");
+    drop(store);
+    files.crash(Crash::NothingUnsynced);
+    let store = open(&files, &MemoryRows::new());
+    let found = held(&store);
+    let may_survive =
+        matches!(appended, Err(AppendError::Io { may_survive: true, .. })) && found == all;
+    assert!(found == expected || may_survive, "{context}: {found:?}");
+    assert_eq!(*store.read(last[0]).unwrap(), entry(9));
+    assert!(store.report().damage.is_empty(), "{context}: {:?}", store.report().damage);
+    true
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use fieldmesh_model::DocumentId;
 use serde::{Deserialize, Serialize};
 
-use super::{Edits, FieldChange, ListQuery, Problem};
+use super::{Edits, FieldChange, ListQuery};
 
 /// A change of many records alike.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -49,9 +49,6 @@ pub struct BulkReport {
     pub skipped: Vec<BulkRefusal>,
     /// Whether anything was written.
     pub written: bool,
-    /// What kept the rest from being tried, after some were changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<Problem>,
 }
 
 impl BulkReport {

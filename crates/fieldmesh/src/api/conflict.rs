@@ -167,6 +167,9 @@ pub struct SettledItem {
     /// Records that are alike, all of them; empty where a field or one record is meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alike: Vec<SettledRecord>,
+    /// How many more of them there are, which are left as they are.
+    #[serde(default)]
+    pub more: u32,
 }
 
 /// One of several records that are alike, and what is to become of it.
@@ -178,6 +181,9 @@ pub struct SettledRecord {
     pub record: DocumentId,
     /// Whether it stays; the others are deleted for those that do.
     pub kept: bool,
+    /// Whether it is deleted as it is looked at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
     /// What it holds of that in which the records differ.
     pub values: Map<String, Json>,
 }

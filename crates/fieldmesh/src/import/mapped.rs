@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fieldmesh_model::{DocumentId, Fields};
+use fieldmesh_model::{DocumentId, Fields, Moment};
 
 use super::row::RowPlace;
 
@@ -33,7 +33,16 @@ pub struct MappedRecord {
     /// parts and nothing else give equal bytes.
     pub key_extension: Vec<u8>,
     /// The record that the row was exported from; none where the file is no export.
-    pub exported: Option<DocumentId>,
+    pub exported: Option<Exported>,
+}
+
+/// What the row of an export tells of the record that it was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exported {
+    /// The record.
+    pub id: DocumentId,
+    /// When it had last changed by then; none where the row does not say so any more.
+    pub updated_at: Option<Moment>,
 }
 
 /// What all records of one block of a mapping have in common.

@@ -20,7 +20,8 @@ use super::{Desk, Ledger};
 /// The most records that one call changes.
 const RECORDS_MAX: usize = 10_000;
 
-/// The most bytes of changes that one call writes: they are in memory and reach the disk together.
+/// The most bytes of changes and of what they make of their records that one call writes: they are
+/// in memory and reach the disk together.
 const BYTES_MAX: usize = 16 * 1_048_576;
 
 /// A record and what is to be written of it.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::api::{CommentReport, ConflictReport, EndReport};
 use crate::error::Error;
-use crate::projection::alike::beside;
+use crate::projection::alike::{LOOKED_AT_MAX, beside};
 use crate::rows::{self, RecordRow};
 
 use super::Ledger;
@@ -174,7 +174,8 @@ impl Ledger {
             false => None,
         };
         let mut replaced = Vec::new();
-        for other in beside((&self.store, self.view()), schema, &record.fields, |_| true)? {
+        let held = (&*self.store, self.view());
+        for other in beside(held, schema, &record.fields, |_| true, LOOKED_AT_MAX)? {
             let row = self.row(other)?.filter(|row| other != id && row.changes.len() > 1);
             if row.and_then(|row| row.record).is_some_and(|record| record.deleted) {
                 let said = self.kinship(other)?;

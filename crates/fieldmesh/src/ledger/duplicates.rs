@@ -119,6 +119,15 @@ impl Ledger {
     }
 }
 
+/// What keeping one of several records comes to.
+pub(super) struct Keeping {
+    /// The one that is kept, and the label of its side.
+    pub(super) label: String,
+    pub(super) kept: DocumentId,
+    /// Those that are deleted for it; others stay.
+    pub(super) gone: Vec<DocumentId>,
+}
+
 /// The records of an item, and what they are settled by.
 struct Alike<'a> {
     policy: Arc<Policy>,
@@ -200,12 +209,12 @@ impl Ledger {
         first.ok_or_else(|| Error::NotFound { kind: "conflict", name: report.id.clone() })
     }
 
-    /// The record that a choice would keep, with its label; none where it keeps all.
+    /// What a choice would keep and delete; none where it keeps all.
     pub(super) fn kept_by(
         &self,
         report: &ConflictReport,
         choice: &Choice,
-    ) -> Result<Option<(String, DocumentId)>, Error> {
+    ) -> Result<Option<Keeping>, Error> {
         let alike = self.alike_in(self.projector.view_number(), report)?;
         if *choice == Choice::Both {
             return Ok(None);
@@ -214,7 +223,17 @@ impl Ledger {
         let kept = self.chosen(choice, &report.values, &ids)?;
         let mut labels = report.values.iter().zip(ids);
         let label = labels.find(|(_, id)| *id == kept).map(|(value, _)| value.label.clone());
-        Ok(label.map(|label| (label, kept)))
+        let gone = self.gone_of(alike.records, kept)?;
+        Ok(label.map(|label| Keeping { label, kept, gone }))
+    }
+
+    /// Those of the records that go where this one is kept.
+    fn gone_of(&self, records: &[Record], kept: DocumentId) -> Result<Vec<DocumentId>, Error> {
+        let mut members = Vec::with_capacity(records.len());
+        for Record { id, .. } in records {
+            members.extend(self.kinship(*id)?.map(|kinship| Member { id: *id, kinship }));
+        }
+        Ok(gone_for(&members, kept))
     }
 
     /// Keeps one of these records, with these edits, and deletes the others for it.
@@ -226,11 +245,7 @@ impl Ledger {
     ) -> Result<Record, Error> {
         let Alike { view, records, .. } = *alike;
         let schema = &*alike.schema;
-        let mut members = Vec::with_capacity(records.len());
-        for Record { id, .. } in records {
-            members.extend(self.kinship(*id)?.map(|kinship| Member { id: *id, kinship }));
-        }
-        let gone = gone_for(&members, kept);
+        let gone = self.gone_of(records, kept)?;
         let user = self.user();
         let first = records.iter().find(|record| record.id == kept);
         let first = first.ok_or_else(|| self.no_record(kept))?;

@@ -187,10 +187,12 @@ impl Run<'_> {
         earlier: &[Option<DocumentId>],
     ) -> Result<Outcome, Error> {
         let schema = &self.ledger.schema_named(&record.block.collection)?;
-        if let Some(id) = record.exported
-            && let Some(outcome) = self.exported(id, schema, &record.fields)?
-        {
-            return Ok(outcome);
+        if let Some(exported) = record.exported {
+            // What was erased does not come back under another id.
+            self.ledger.check_key_not_purged(exported.id)?;
+            if let Some(outcome) = self.exported(exported, schema, &record.fields)? {
+                return Ok(outcome);
+            }
         }
         let mut fields = typed(schema, record.fields, record.exported.map(|_| LIST_SEPARATOR));
         for reference in &record.references {

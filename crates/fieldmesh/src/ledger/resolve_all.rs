@@ -13,7 +13,7 @@ use crate::error::Error;
 
 use super::Ledger;
 use super::conflicts::{Open, nothing_to_settle};
-use super::duplicates::KIND_DUPLICATE;
+use super::duplicates::{KIND_DUPLICATE, Keeping};
 use super::inbox::{KIND_DELETED, KIND_PARALLEL, KIND_QUARANTINE, KIND_RULE};
 
 /// What would come of many items, before anything is written.
@@ -130,10 +130,8 @@ impl Ledger {
         }
         match self.side(item, choice) {
             Ok(settled) => {
-                if !settled.taken.is_empty() {
-                    let gone = records.into_iter().filter(|id| *id != settled.record);
-                    plan.given.extend(gone);
-                }
+                let gone = settled.alike.iter().filter(|one| !one.kept);
+                plan.given.extend(gone.map(|one| one.record));
                 plan.report.settled.push(settled);
             }
             Err(Error::NotFound { kind: "conflict", .. }) => {
@@ -161,12 +159,13 @@ impl Ledger {
             taken: String::new(),
             after: Json::Null,
             alike: Vec::new(),
+            more: item.duplicate.as_ref().map_or(0, |found| found.more),
         };
         if item.kind == KIND_DUPLICATE {
             let kept = self.kept_by(item, choice)?;
-            settled.alike = sides(item, kept.as_ref().map(|(_, record)| *record));
-            if let Some((label, record)) = kept {
-                (settled.taken, settled.record) = (label, record);
+            settled.alike = sides(item, kept.as_ref());
+            if let Some(Keeping { label, kept, .. }) = kept {
+                (settled.taken, settled.record) = (label, kept);
             }
             return Ok(settled);
         }
@@ -189,13 +188,14 @@ impl Ledger {
     }
 }
 
-/// The records of an item, of which only `kept` stays if there is such a one.
-fn sides(item: &ConflictReport, kept: Option<DocumentId>) -> Vec<SettledRecord> {
+/// The records of an item, and which of them stay: all where none is kept for others.
+fn sides(item: &ConflictReport, keeping: Option<&Keeping>) -> Vec<SettledRecord> {
     let records = item.duplicate.iter().flat_map(|found| &found.records);
     let side = |(value, record): (&ConflictValue, &Record)| SettledRecord {
         label: value.label.clone(),
         record: record.id,
-        kept: kept.is_none_or(|kept| kept == record.id),
+        kept: keeping.is_none_or(|keeping| !keeping.gone.contains(&record.id)),
+        deleted: record.deleted,
         values: value.value.as_object().cloned().unwrap_or_default(),
     };
     item.values.iter().zip(records).map(side).collect()

@@ -49,9 +49,10 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// How many bytes the change has.
+    /// How many bytes the change has, with the record that is kept beside it for the view.
     pub(super) fn size(&self) -> usize {
-        self.change.change.len()
+        let made = self.made.as_ref().map_or(0, |(_, made)| made.size());
+        self.change.change.len() + made
     }
 }
 

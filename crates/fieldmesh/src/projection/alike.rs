@@ -22,7 +22,7 @@ use super::{Projection, index};
 mod instead;
 
 /// Index entries that are looked at for one place, however many there are.
-const LOOKED_AT_MAX: usize = 256;
+pub(crate) const LOOKED_AT_MAX: usize = 256;
 
 /// Where records of a collection are alike: the values of one group of unique fields, without the
 /// extension of their natural keys.
@@ -103,12 +103,13 @@ fn ways(
 type Judged = (AlikeGroup, Option<DocumentId>);
 
 /// Records of a collection that may share the values of a group of unique fields, as its index has
-/// them; of groups that `is_meant`.
+/// them; of groups that `is_meant`, and of each no more than `most`.
 pub(crate) fn beside(
     (store, view): (&Store, &View),
     schema: &Collection,
     fields: &Fields,
     is_meant: impl Fn(&Unique) -> bool,
+    most: usize,
 ) -> Result<BTreeSet<DocumentId>, Error> {
     let mut found = BTreeSet::new();
     for (number, key) in unique_keys(schema, fields, &[]) {
@@ -119,7 +120,7 @@ pub(crate) fn beside(
         };
         if is_meant(unique) {
             let range = KeyRange::prefix(&way.prefix);
-            for key in rows::keys(view, Tree::Index, range, Direction::Ascending) {
+            for key in rows::keys(view, Tree::Index, range, Direction::Ascending).take(most) {
                 found.extend(rows::indexed_id(&key?));
             }
         }

@@ -84,6 +84,11 @@ conflict  record      kept             deleted
     both.settled[0].alike[0].kept = true;
     let shown = settled(&both, &style());
     assert!(shown.contains("A oilVolume 100 | B oilVolume 101  none"), "{shown}");
+    both.settled[0].alike[0].deleted = true;
+    both.settled[0].more = 3;
+    let shown = settled(&both, &style());
+    let kept = "A oilVolume 100 (restored) | B oilVolume 101 | and 3 more, left as they are  none";
+    assert!(shown.contains(kept), "{shown}");
 }
 
 #[test]

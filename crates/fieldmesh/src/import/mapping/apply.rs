@@ -3,10 +3,10 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use fieldmesh_model::{DocumentId, Fields, Value};
+use fieldmesh_model::{Fields, Value};
 
 use super::super::expression::{self, EvaluationError, Expression};
-use super::super::mapped::{Mapped, MappedRecord, Reference};
+use super::super::mapped::{Exported, Mapped, MappedRecord, Reference};
 use super::super::reader::Format;
 use super::super::row::{Cells, Fault, Row, RowFault};
 use super::{EXPORT_COLUMNS, FieldRule, Mapping, MappingError, MappingFault, Place, Rules};
@@ -35,8 +35,8 @@ enum Sources {
 enum Gathered {
     /// By slot, for the expressions.
     Cells(Vec<Value>),
-    /// By name, for a record as it is; with the id that an export tells.
-    Fields(Fields, Option<String>),
+    /// By name, for a record as it is; with the id and the time that an export tells.
+    Fields(Fields, Option<[String; 2]>),
 }
 
 impl Mapping {
@@ -115,10 +115,13 @@ impl BoundMapping {
     pub fn apply(&self, row: Row) -> Result<Mapped, RowFault> {
         let place = row.place;
         let records = match self.gather(row.cells) {
-            Some(Gathered::Fields(fields, id)) => {
-                let id = id.map(|id| id.trim().parse()).transpose();
+            Some(Gathered::Fields(fields, told)) => {
                 let no_id = |_| RowFault::whole(place, "the id of the row is none");
-                self.whole(&fields, id.map_err(no_id)?)
+                let exported = told.map(|[id, updated_at]| {
+                    let id = id.trim().parse().map_err(no_id)?;
+                    Ok(Exported { id, updated_at: updated_at.parse().ok() })
+                });
+                self.whole(&fields, exported.transpose()?)
             }
             Some(Gathered::Cells(cells)) => {
                 self.records(&cells).map_err(|faults| RowFault { place, faults })?
@@ -139,9 +142,14 @@ impl BoundMapping {
                 Gathered::Cells(names.iter().map(take).collect())
             }
             (Sources::EveryColumn { told, fields }, Cells::Texts(texts)) => {
-                let id = texts.first().filter(|id| *told > 0 && !id.trim().is_empty()).cloned();
+                let cell_of = |name| {
+                    let at = EXPORT_COLUMNS.iter().position(|column| *column == name);
+                    at.and_then(|at| texts.get(at)).cloned().unwrap_or_default()
+                };
+                let exported = [cell_of("id"), cell_of("updatedAt")];
+                let exported = (*told > 0 && !exported[0].trim().is_empty()).then_some(exported);
                 let values = texts.into_iter().skip(*told).map(cell);
-                Gathered::Fields(fields.iter().cloned().zip(values).collect(), id)
+                Gathered::Fields(fields.iter().cloned().zip(values).collect(), exported)
             }
             (Sources::EveryField, Cells::Fields(fields)) => Gathered::Fields(fields, None),
             (Sources::Positions(_) | Sources::EveryColumn { .. }, Cells::Fields(_))
@@ -151,7 +159,7 @@ impl BoundMapping {
     }
 
     /// The fields of a row as one record of each block; there is only one without a mapping.
-    fn whole(&self, fields: &Fields, exported: Option<DocumentId>) -> Vec<MappedRecord> {
+    fn whole(&self, fields: &Fields, exported: Option<Exported>) -> Vec<MappedRecord> {
         let given = |(_, value): &(&String, &Value)| **value != Value::Null;
         let record = |rules: &Rules| MappedRecord {
             block: Arc::clone(&rules.block),

@@ -258,7 +258,15 @@ async fn what_is_meant_beside_the_one_that_is_kept_stays() {
     let records = &found.duplicate.as_ref().unwrap().records;
     assert_eq!(records.len(), 3);
     let label = records.iter().position(|it| it.id == ids[0]).unwrap();
-    crew.office.resolve(&found.id, take(&found.values[label].label)).await.unwrap();
+    let label = &found.values[label].label;
+    let query = ConflictQuery { kind: Some("duplicate".into()), ..ConflictQuery::default() };
+    let of = ResolveAll::of(Choice::Label(label.clone()));
+    let looked = ResolveAll { query, dry_run: true, ..of };
+    let looked = crew.office.resolve_all(looked).await.unwrap().settled.remove(0);
+    for one in looked.alike {
+        assert_eq!(one.kept, one.record != ids[2], "what is told before it is done");
+    }
+    crew.office.resolve(&found.id, take(label)).await.unwrap();
     assert_eq!(open(&crew.office).await, []);
     for (id, gone) in ids.into_iter().zip([false, false, true]) {
         assert_eq!(is_deleted(&crew.office, id).await, gone);

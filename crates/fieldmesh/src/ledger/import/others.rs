@@ -35,7 +35,9 @@ impl Run<'_> {
         let ledger = self.ledger;
         let keys = |fields: &Fields| unique_keys(schema, fields, &[]);
         let mut found = Vec::new();
-        for id in beside((&ledger.store, ledger.view()), schema, fields, |it| it.extended)? {
+        let held = (&*ledger.store, ledger.view());
+        // All of them: one that is not looked at would be made a second time.
+        for id in beside(held, schema, fields, |it| it.extended, usize::MAX)? {
             let record = ledger.row(id)?.and_then(|row| row.record).filter(|it| !it.deleted);
             let Some(record) = record else { continue };
             let held = keys(&record.fields);

@@ -8,9 +8,9 @@ use fieldmesh_model::{Fields, Role, Value};
 
 use crate::api::{
     ExportFormat, ExportQuery, ImportOptions, ImportReport, InviteOptions, ListQuery, NewRecord,
-    Record, SchemaOptions, SchemaStep, SyncOptions,
+    PurgeOptions, Record, SchemaOptions, SchemaStep, SyncOptions,
 };
-use crate::projection::alike::beside;
+use crate::projection::alike::{LOOKED_AT_MAX, beside};
 use crate::{Error, Node, TenantOptions};
 
 const HEADER: &str = "name,apiNumber,status,operator\n";
@@ -174,8 +174,11 @@ async fn all_that_may_be_the_same_are_looked_at_however_many_there_are() {
             ("recordedAt".to_owned(), Value::Moment(at.parse().unwrap())),
         ]);
         ledger.catch_up().unwrap();
-        let found = beside((&ledger.store, ledger.view()), &schema, &fields, |_| true).unwrap();
-        assert_eq!(found.len(), 300);
+        let found = |most| {
+            let held = (&*ledger.store, ledger.view());
+            beside(held, &schema, &fields, |_| true, most).unwrap().len()
+        };
+        assert_eq!((found(usize::MAX), found(LOOKED_AT_MAX)), (300, LOOKED_AT_MAX));
     });
     office.node.shutdown().await.unwrap();
 }
@@ -228,6 +231,12 @@ async fn a_table_that_was_exported_says_what_is_undecided_and_can_be_imported_ag
     assert_eq!(office.take(&corrected, "field_entry", update()).await, [0, 1, 0, 0]);
     let found = office.node.show(&shown.id.to_string()).await.unwrap();
     assert_eq!(found.fields["data"]["oilVolume"], 99);
+    // What others have written since the export is not taken back by it.
+    for options in [plain(), update()] {
+        assert_eq!(office.take(&table, "field_entry", options).await, [0, 0, 0, 1]);
+    }
+    let found = office.node.show(&shown.id.to_string()).await.unwrap();
+    assert_eq!(found.fields["data"]["oilVolume"], 99);
 
     // Nobody there has the record, so it is a new one.
     let other = Office::new().await;
@@ -237,6 +246,27 @@ async fn a_table_that_was_exported_says_what_is_undecided_and_can_be_imported_ag
     for office in [office, other] {
         office.node.shutdown().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_brings_back_nothing_that_is_deleted_or_erased() {
+    let office = Office::new().await;
+    office.wells("Alder 1,42-227-30001,ACTIVE,Acme\n", update()).await;
+    let well = office.well("42-227-30001").await.id;
+    let table = office.export("well");
+    let renamed = table.replace("42-227-30001", "42-227-30009");
+    office.node.delete(&well.to_string()).await.unwrap();
+    for (file, options) in [(&table, ImportOptions::default()), (&renamed, update())] {
+        assert_eq!(office.take(file, "well", options).await, [0, 0, 0, 1]);
+    }
+    let records = vec![well.to_string()];
+    let purge = PurgeOptions { records, reason: "asked for".into(), dry_run: false };
+    office.node.purge(purge).await.unwrap();
+    // Under another key it would be another record with the contents of this one.
+    for (file, options) in [(&table, ImportOptions::default()), (&renamed, update())] {
+        assert_eq!(office.take(file, "well", options).await, [0, 0, 0, 1]);
+    }
+    office.node.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

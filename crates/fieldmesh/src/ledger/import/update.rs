@@ -8,6 +8,7 @@ use fieldmesh_model::value::LIST_SEPARATOR;
 use fieldmesh_model::{DocumentId, Edit, Fields, Value};
 
 use crate::error::Error;
+use crate::import::Exported;
 use crate::ledger::names::ViewReferences;
 use crate::projection::is_indexed;
 use crate::rows::RecordRow;
@@ -73,18 +74,30 @@ impl Run<'_> {
     /// What becomes of the row of an export whose record is here; none where it is not.
     pub(super) fn exported(
         &mut self,
-        id: DocumentId,
+        exported: Exported,
         schema: &Collection,
         cells: &Fields,
     ) -> Result<Option<Outcome>, Error> {
+        let Exported { id, updated_at } = exported;
         let row = self.ledger.row(id)?.filter(|row| row.scope.collection == schema.number);
         let Some(record) = row.and_then(|row| row.record) else { return Ok(None) };
+        if record.deleted {
+            return Err(deleted(id));
+        }
         // As it was written out: what a cell cannot say in full is no other value.
         let held = |key: &String| record.fields.get(key).map(Value::to_cell);
         let mut changed = cells.clone();
         changed.retain(|key, cell| held(key).is_none_or(|held| held != cell.to_cell()));
         let mut changed = typed(schema, changed, Some(LIST_SEPARATOR));
         self.ledger.resolve_references(schema, &mut changed)?;
+        // What is otherwise may be what others have written since, and not what the row corrects.
+        if !changed.is_empty() && updated_at != Some(record.updated_at) {
+            let text = format!(
+                "{} {id} has changed since it was exported (updatedAt); export it again",
+                schema.name
+            );
+            return Err(Error::fault("", text));
+        }
         match (changed.is_empty(), self.update) {
             (true, _) => Ok(Some(Outcome::Unchanged(id))),
             (false, true) => self.bring_up(id, &changed).map(Some),
@@ -113,8 +126,7 @@ impl Run<'_> {
         let (schema, record) = ledger.editable(&policy, id)?;
         schema::known(&policy, schema.number)?;
         if record.deleted {
-            let name = format!("{id} (it is deleted; `restore-record` brings it back)");
-            return Err(Error::NotFound { kind: "record", name });
+            return Err(deleted(id));
         }
         let wanted = fields.iter().filter(|(key, value)| record.fields.get(*key) != Some(*value));
         let edits: Vec<Edit> = wanted
@@ -140,4 +152,10 @@ impl Run<'_> {
         }
         Ok(Outcome::Updated(id))
     }
+}
+
+/// What is said of a row whose record is deleted.
+fn deleted(id: DocumentId) -> Error {
+    let name = format!("{id} (it is deleted; `restore-record` brings it back)");
+    Error::NotFound { kind: "record", name }
 }
