@@ -174,7 +174,7 @@ async fn all_that_may_be_the_same_are_looked_at_however_many_there_are() {
             ("recordedAt".to_owned(), Value::Moment(at.parse().unwrap())),
         ]);
         ledger.catch_up().unwrap();
-        let found = beside(&ledger.store, ledger.view(), &schema, &fields).unwrap();
+        let found = beside((&ledger.store, ledger.view()), &schema, &fields, |_| true).unwrap();
         assert_eq!(found.len(), 300);
     });
     office.node.shutdown().await.unwrap();
