@@ -29,8 +29,10 @@ pub const CLOSINGS_LOOK_MAX: usize = 1_000;
 pub const CLOSINGS_FIELDS_MAX: usize = 256;
 /// The most ends of conflicts of a record that are told, the newest ones.
 pub const CLOSINGS_MAX: usize = 64;
-/// The most deletions, restorings and mended rules of which is looked at what they ended.
+/// The most deletions and restorings of which is looked at what they ended.
 const DELETIONS_MAX: usize = 16;
+/// The most changes that put broken rules right of which is looked at which these were.
+const MENDINGS_MAX: usize = 16;
 
 /// The end of a conflict.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +73,7 @@ struct Search {
     ended: Vec<Closing>,
     fields: usize,
     deletions: usize,
+    mendings: usize,
 }
 
 impl Search {
@@ -116,7 +119,7 @@ impl Document {
         // The document has to be made as it was before these, which takes as long as the record has
         // changes.
         if !older.is_empty() {
-            search.deletions = DELETIONS_MAX;
+            (search.deletions, search.mendings) = (DELETIONS_MAX, MENDINGS_MAX);
         }
         for meta in newer.iter().rev() {
             let hints = changes.get(&meta.hash).map(hints).unwrap_or_default();
@@ -145,14 +148,17 @@ impl Document {
             search.fields += 1;
             search.ended.extend(self.field_closing(collection, meta, key, hints, hashed)?);
         }
-        for item in hints.settled.iter().filter(|item| is_breach_id(item)) {
+        if hints.settled.iter().any(is_breach_id) && search.mendings < MENDINGS_MAX {
             if search.is_over() {
                 return Ok(false);
             }
-            if search.deletions < DELETIONS_MAX {
-                search.deletions += 1;
+            search.mendings += 1;
+            for closing in self.breach_closings(collection, meta, &hints.settled, hashed)? {
+                if search.is_over() {
+                    return Ok(false);
+                }
                 search.fields += 1;
-                search.ended.extend(self.breach_closing(collection, meta, item, hashed)?);
+                search.ended.push(closing);
             }
         }
         if hints.is_deletion && search.deletions < DELETIONS_MAX {
@@ -228,34 +234,36 @@ impl Document {
         }))
     }
 
-    /// The broken rule that a change says it has put right, as the record was before it.
-    fn breach_closing(
+    /// The broken rules that a change says it has put right, as the record was before it.
+    fn breach_closings(
         &self,
         collection: &Collection,
         meta: &Meta,
-        item: &Uuid,
+        settled: &BTreeSet<Uuid>,
         hashed: &BTreeMap<[u8; 32], &Meta>,
-    ) -> Result<Option<Closing>, ReadError> {
+    ) -> Result<Vec<Closing>, ReadError> {
         if meta.deps.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let before = Self::of(self.id, self.inner().fork_at(&hashes(&meta.deps))?);
-        let found = before.breaches(collection, &before.view(collection)?)?;
-        let Some(breach) = found.into_iter().find(|breach| breach.id == *item) else {
-            return Ok(None);
-        };
-        let left = self.value_at(collection, &breach.key, &hashes(&[meta.hash]), hashed)?;
-        Ok(Some(Closing {
-            item: breach.id,
-            kind: ConflictKind::RuleBroken,
-            key: breach.key,
-            values: breach.values,
-            faults: breach.faults,
-            hash: meta.hash,
-            at: meta.at,
-            left,
-            is_settled: true,
-        }))
+        let mut found = before.breaches(collection, &before.view(collection)?)?;
+        found.retain(|breach| settled.contains(&breach.id));
+        let mut closings = Vec::with_capacity(found.len());
+        for breach in found {
+            let left = self.value_at(collection, &breach.key, &hashes(&[meta.hash]), hashed)?;
+            closings.push(Closing {
+                item: breach.id,
+                kind: ConflictKind::RuleBroken,
+                key: breach.key,
+                values: breach.values,
+                faults: breach.faults,
+                hash: meta.hash,
+                at: meta.at,
+                left,
+                is_settled: true,
+            });
+        }
+        Ok(closings)
     }
 
     /// Whether anybody says that he has put right what broke a rule.

@@ -24,6 +24,8 @@ use crate::view::{ReadError, bytes};
 
 /// The most decisions of a record that are told, the newest ones.
 const DECISIONS_MAX: usize = 64;
+/// The most items that one change names; of what names more the others say nothing.
+pub(crate) const NAMED_MAX: usize = 8;
 /// The most records of one item.
 const MEMBERS_MAX: usize = 64;
 
@@ -102,18 +104,20 @@ impl Document {
         let changes = self.inner().get_changes(&[]).into_iter();
         let mut changes: BTreeMap<_, _> = changes.map(|change| (change.hash().0, change)).collect();
         let metas = self.metas();
-        let mut found = Vec::new();
+        let (mut found, mut looked) = (Vec::new(), 0);
         for meta in in_order(&metas).into_iter().rev().take(CLOSINGS_LOOK_MAX) {
             let Some(said) = changes.remove(&meta.hash).map(|change| said(&change)) else {
                 continue;
             };
+            // Names cost as much where they say nothing of this record.
+            looked += said.named.len();
             for (item, members) in said.about(self.id) {
                 let ids = groups
                     .iter()
                     .map(|unique| (*unique, alike_id(collection.number, *unique, &members)));
                 found.extend(said.decisions(meta, item, ids.collect(), &members));
             }
-            if found.len() >= DECISIONS_MAX {
+            if found.len().max(looked) >= DECISIONS_MAX {
                 break;
             }
         }
@@ -154,23 +158,22 @@ impl Said {
         named.map(|(item, members)| (Some(*item), members.clone())).collect()
     }
 
-    /// What it decides about the items with these ids, one for each group of unique fields.
+    /// What it decides about the items with these ids, one for each group of unique fields; where
+    /// it names one, about that alone.
     fn decisions(
         &self,
         meta: &Meta,
         item: Option<Uuid>,
-        ids: Vec<(usize, Uuid)>,
+        mut ids: Vec<(usize, Uuid)>,
         members: &BTreeSet<DocumentId>,
     ) -> Vec<Decision> {
         // Whoever names an item that these records never made says nothing.
-        if item.is_some_and(|item| ids.iter().all(|(_, id)| *id != item)) {
-            return Vec::new();
-        }
+        ids.retain(|(_, id)| item.is_none_or(|item| item == *id));
         let Some(outcome) = self.outcome() else { return Vec::new() };
         let decision = |(unique, id): (usize, Uuid)| Decision {
             item: id,
             unique,
-            is_named: item == Some(id),
+            is_named: item.is_some(),
             members: members.clone(),
             outcome,
             written: self.written.clone(),
@@ -195,7 +198,7 @@ fn said(change: &Change) -> Said {
                 said.gave_way = bytes(value).map(DocumentId::from_bytes);
             }
             (key, ScalarValue::Boolean(true)) => said.apart.extend(keys::apart_from(key)),
-            (key, ScalarValue::Bytes(members)) => {
+            (key, ScalarValue::Bytes(members)) if said.named.len() < NAMED_MAX => {
                 let item = keys::settled_item(key);
                 said.named.extend(item.and_then(|item| Some((item, members_of(members)?))));
             }
@@ -213,6 +216,10 @@ fn members_of(said: &[u8]) -> Option<BTreeSet<DocumentId>> {
 
 /// Whether a change names the records of items that it settles and does nothing else.
 pub(crate) fn only_decides(change: &Change) -> bool {
+    // Decoding costs, and a name that is written anew takes two operations.
+    if change.len() > 2 * NAMED_MAX {
+        return false;
+    }
     let operations = change.decode().operations;
     let is_name = |operation: &Op| {
         key_of(operation).is_some_and(|key| keys::settled_item(key).is_some())

@@ -243,13 +243,22 @@ fn stayed(conflict: &ConflictReport, duplicate: &DuplicateReport, end: &EndRepor
     let stays = |id: String| ids.iter().any(|left| *left == id);
     let kept = sides().filter(|(_, record)| stays(record.id.to_string()));
     let kept: Vec<&str> = kept.map(|(value, _)| value.label.as_str()).collect();
+    let elsewhere = ids.len().saturating_sub(kept.len());
+    let is_all = kept.len() == duplicate.records.len();
+    let named = match (kept.is_empty(), elsewhere) {
+        (true, 0) => return "none of them stays".into(),
+        (false, 0) if is_all => return "all of them stay".into(),
+        (false, 0) => kept.join(", "),
+        (true, 1) => "one that is not here".into(),
+        (true, _) => format!("{elsewhere} that are not here"),
+        (false, 1) => format!("{} and one that is not here", kept.join(", ")),
+        (false, _) => format!("{} and {elsewhere} that are not here", kept.join(", ")),
+    };
     let merged: Vec<&str> = end.merged.iter().map(|key| short_field(key)).collect();
-    match (kept.len() == duplicate.records.len(), merged.is_empty()) {
-        (true, _) => "all of them stay".into(),
-        (false, true) => format!("{} stays", kept.join(", ")),
-        (false, false) => {
-            format!("{} stays, with another {}", kept.join(", "), one_line(&merged.join(", ")))
-        }
+    let stay = if ids.len() == 1 { "stays" } else { "stay" };
+    match merged.is_empty() {
+        true => format!("{named} {stay}"),
+        false => format!("{named} {stay}, with another {}", one_line(&merged.join(", "))),
     }
 }
 
@@ -351,5 +360,10 @@ mod tests {
         assert_eq!(told(end(&ids, &[])), "all of them stay");
         assert_eq!(told(end(&ids[1..], &[])), "B stays");
         assert_eq!(told(end(&ids[..1], &["data.oilVolume"])), "A stays, with another oilVolume");
+        let elsewhere = ["f".repeat(32)];
+        assert_eq!(told(end(&elsewhere, &[])), "one that is not here stays");
+        let both = [ids[0].clone(), elsewhere[0].clone()];
+        assert_eq!(told(end(&both, &[])), "A and one that is not here stay");
+        assert_eq!(told(end(&[], &[])), "none of them stays");
     }
 }

@@ -2,7 +2,7 @@
 //! exports have the other one alone, and it says so.
 
 use fieldmesh_document::{Document, EditError, Kinship};
-use fieldmesh_model::schema::Collection;
+use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::{DocumentId, Moment, UserId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
@@ -117,11 +117,23 @@ impl Ledger {
         schema: &Collection,
         record: &RecordRow,
     ) -> Result<Vec<AlikeGroup>, Error> {
+        self.groups_in(id, schema, record, |_| true)
+    }
+
+    /// The groups that this record is in where these groups of unique fields are shared.
+    pub(super) fn groups_in(
+        &self,
+        id: DocumentId,
+        schema: &Collection,
+        record: &RecordRow,
+        is_meant: impl Fn(&Unique) -> bool,
+    ) -> Result<Vec<AlikeGroup>, Error> {
         let mut found = Vec::new();
         if !self.any_alike()? {
             return Ok(found);
         }
-        for spot in Spot::of(&self.store, schema, record) {
+        let spots = Spot::of(&self.store, schema, record).into_iter();
+        for spot in spots.filter(|spot| is_meant(&schema.unique[spot.unique])) {
             let row: Option<AlikeRow> =
                 rows::find(self.view(), Tree::Meta, &alike_key(&spot.hash))?;
             let groups = row.unwrap_or_default().groups.into_iter();

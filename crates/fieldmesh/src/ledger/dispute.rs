@@ -1,7 +1,7 @@
 //! Fields and records about which somebody has to decide who may.
 
 use fieldmesh_document::{ConflictKind, FieldConflict};
-use fieldmesh_model::schema::Collection;
+use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::{DocumentId, Edit};
 
 use crate::alike::row::AlikeGroup;
@@ -22,11 +22,13 @@ impl Ledger {
         record: &RecordRow,
         edits: &[Edit],
     ) -> Result<(), Error> {
-        let is_shared = |edit: &Edit| {
-            schema.unique.iter().any(|unique| unique.fields.iter().any(|key| key == edit.key()))
+        // What is shared in another group stays so.
+        let is_edited = |unique: &Unique| {
+            edits.iter().any(|edit| unique.fields.iter().any(|key| key == edit.key()))
         };
-        if edits.iter().any(is_shared) {
-            self.check_alike("changing what they share", id, schema, record)?;
+        if schema.unique.iter().any(is_edited) {
+            let what = "changing what they share";
+            self.check_groups(what, schema, self.groups_in(id, schema, record, is_edited)?)?;
         }
         let may = |what: &str| self.check(&schema.resolve_by, record.created_by, what, schema);
         if !record.conflicts.iter().any(|conflict| conflict.open) || may("settle").is_ok() {
@@ -75,7 +77,16 @@ impl Ledger {
         schema: &Collection,
         record: &RecordRow,
     ) -> Result<(), Error> {
-        for AlikeGroup { item, members, .. } in self.groups_of(id, schema, record)? {
+        self.check_groups(what, schema, self.groups_of(id, schema, record)?)
+    }
+
+    fn check_groups(
+        &self,
+        what: &str,
+        schema: &Collection,
+        groups: Vec<AlikeGroup>,
+    ) -> Result<(), Error> {
+        for AlikeGroup { item, members, .. } in groups {
             for member in members {
                 let Some(other) = self.row(member)?.and_then(|row| row.record) else { continue };
                 self.check(&schema.resolve_by, other.created_by, &decide(what, &item), schema)?;

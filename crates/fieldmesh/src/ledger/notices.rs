@@ -194,7 +194,7 @@ impl Ledger {
         let is_lost = |record: &Record| {
             let is_mine =
                 record.created_by == self.user() || self.is_own(policy, &record.device_id);
-            is_mine && !stays(record)
+            is_mine && record.deleted && !stays(record)
         };
         let lost = sides().filter(|(record, _)| is_lost(record));
         let told = lost.map(|(record, side)| Notice {

@@ -234,7 +234,7 @@ impl Ledger {
                 settled: [ended_by(revision.hash, true), decided.settled].concat(),
                 overwritten: ended_by(revision.hash, false),
                 superseded_by: decided.superseded_by,
-                replaces: decided.replaces,
+                replaces: decided.replaces.into_iter().collect(),
                 apart_from: decided.apart_from,
                 ruling: ruled(revision.hash),
                 fields: revision

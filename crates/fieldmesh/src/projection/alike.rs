@@ -30,7 +30,7 @@ pub(crate) const LOOKED_AT_MAX: usize = 256;
 pub(crate) struct Spot {
     pub(crate) hash: [u8; 16],
     collection: u16,
-    unique: usize,
+    pub(crate) unique: usize,
     key: Vec<u8>,
     ways: Vec<Way>,
     /// Whether records can be alike in no other way: what hides another one may be hidden itself

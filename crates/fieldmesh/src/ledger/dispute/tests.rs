@@ -7,7 +7,7 @@ use fieldmesh_model::Role;
 
 use crate::api::{
     BulkEdit, ConflictQuery, Edits, ImportOptions, InviteOptions, ListQuery, NewRecord,
-    SyncOptions, SyncResult,
+    SchemaOptions, SchemaStep, SyncOptions, SyncResult,
 };
 use crate::error::Error;
 use crate::{Node, TenantOptions};
@@ -139,4 +139,28 @@ async fn who_may_not_settle_a_conflict_ends_it_by_no_deletion_and_by_bringing_no
     manager.restore(&twins[1]).await.unwrap();
     office.restore(&gone).await.unwrap();
     assert_eq!(office.conflicts(ConflictQuery::default()).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shares_one_field_with_another_record_changes_what_nobody_shares() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+    let builder = Node::builder(folder.path().join("office")).passphrase("one");
+    let (office, _) = builder.create_tenant(options).await.unwrap();
+    let address = office.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
+    let truck = join(&office, folder.path(), "truck", Role::Operator).await;
+    let text = "name = \"valve\"\n[[field]]\nkey = \"code\"\nkind = \"text\"\n\
+                [[field]]\nkey = \"tag\"\nkind = \"text\"\n\
+                [[unique]]\nfields = [\"code\"]\n[[unique]]\nfields = [\"tag\"]\n";
+    let (text, step) = (text.to_owned(), SchemaStep::Apply);
+    office.schema(SchemaOptions { text, step, ..SchemaOptions::default() }).await.unwrap();
+    sync(&truck, &address).await;
+    let own = record(&truck, "valve", &["code=V-1", "tag=1"]).await;
+    record(&office, "valve", &["code=V-1", "tag=2"]).await;
+    sync(&truck, &address).await;
+    let open = truck.conflicts(ConflictQuery::default()).await.unwrap();
+    assert_eq!(open.len(), 1, "{open:?}");
+    is_refused(truck.edit(&own, edits("code=V-2")).await, &open[0].id).await;
+    truck.edit(&own, edits("tag=3")).await.unwrap();
+    assert_eq!(truck.conflicts(ConflictQuery::default()).await.unwrap().len(), 1);
 }

@@ -7,17 +7,23 @@ use fieldmesh_model::{DocumentId, Fields};
 use serde_json::{Map, Value as Json};
 
 use crate::ledger::Ledger;
+use crate::ledger::decided::Telling;
 use crate::ledger::names::record_name;
 use crate::rows::RecordRow;
 
-/// Names of referred records, looked up once each.
+/// Names of referred records, looked up once each, and what records tell of each other.
 #[derive(Default)]
-pub(crate) struct Names(BTreeMap<DocumentId, Option<String>>, Option<bool>);
+pub(crate) struct Names(BTreeMap<DocumentId, Option<String>>, Option<bool>, Telling);
 
 impl Names {
     /// Whether any records are alike, looked up once.
     pub(super) fn any_alike(&mut self, ledger: &Ledger) -> bool {
         *self.1.get_or_insert_with(|| ledger.any_alike().unwrap_or(false))
+    }
+
+    /// What records tell of items that are settled, as far as somebody asked.
+    pub(in crate::ledger) fn telling(&mut self) -> &mut Telling {
+        &mut self.2
     }
 
     pub(super) fn of_references(

@@ -120,6 +120,27 @@ async fn all_who_settled_one_item_apart_are_named_when_it_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fast_clock_does_not_bring_back_what_was_decided_otherwise() {
+    let crew = Crew::new().await;
+    let ids = crew.twins().await;
+    let item = open(&crew.office).await.remove(0).id;
+    let ledger = crew.office.ledger();
+    let schema = ledger.schema(ledger.row(ids[1]).unwrap().unwrap().scope.collection);
+    let user = ledger.user();
+    let write =
+        |document: &mut fieldmesh_document::Document, actor, at: fieldmesh_model::Moment| {
+            document.settling_alike(item.parse().unwrap(), &ids);
+            document.give_way(actor, at.plus_millis(3_600_000), user, ids[0])
+        };
+    ledger.change(ledger.target(ids[1], None), &schema, write).unwrap();
+    crew.truck.resolve(&item, take("B")).await.unwrap();
+    crew.sync().await;
+    crew.truck.resolve(&item, take("B")).await.unwrap();
+    let told = ended(&crew, &item).await;
+    assert_eq!(left(&told), [ids[1].to_string()], "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_that_is_deleted_ends_one_item_and_pages_go_on_behind_it() {
     let crew = Crew::new().await;
     crew.valves().await;
