@@ -28,8 +28,8 @@ impl Write<'_> {
         self.notes.insert(key, value);
     }
 
-    /// As [`Self::note`], for what only says how things stand: who reads how far, which app's device
-    /// may sync. It is noted also where nothing is left of what the store is granted.
+    /// As [`Self::note`], for what only says how things stand: who reads how far, which device may
+    /// sync. It is noted also where nothing is left of what the store is granted.
     pub fn note_standing(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.notes.insert(key, Some(value));
     }
