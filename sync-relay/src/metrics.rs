@@ -179,6 +179,8 @@ pub(crate) fn render_http(text: &mut String, measured: &Measured) {
     for (count, class) in measured.answered.iter().zip(["1xx", "2xx", "3xx", "4xx", "5xx"]) {
         line(text, "http_responses_total", &[("status", class)], count);
     }
+    // A tenant at its quota has alerts of its own.
+    line(text, "http_responses_total", &[("status", "507")], measured.full);
     head(text, "http_rate_limited_total", "counter", "Requests of who sent more than he may.");
     line(text, "http_rate_limited_total", &[], measured.refused_by_rate);
     head(text, "http_defects_total", "counter", "Panics of handlers; each has a line in the log.");

@@ -84,9 +84,10 @@ pub(crate) fn removed_tenant(removed: &RemovedTenant) -> String {
         None => "Its files are erased.".to_owned(),
     };
     format!(
-        "Done: {} ({}) is not served here any more. {files}\nIts devices keep what they have. Where \
-         another relay or nobody takes this one's place, its lead says `fieldmesh relay remove` for \
-         each address of this one and `fieldmesh devices revoke` for its name.\n",
+        "Done: {} ({}) is not served here any more. {files}\nIts devices keep what they have, and \
+         still count this relay among those that hold it. The crew has to revoke it: its lead says \
+         `fieldmesh relay remove` for each address and `fieldmesh devices revoke` for its name. \
+         Until then nobody should say `fieldmesh evict`.\n",
         one_line(&removed.name),
         removed.short
     )

@@ -95,9 +95,9 @@ impl Task<'_> {
                 write.note(keys::first_device(self.access, &row.device), None);
             }
             let key = keys::device_of(self.access, &row.user, &row.device);
-            write.note(key, Some(stored::encode(&row.device)));
+            write.note_standing(key, stored::encode(&row.device));
         }
-        write.note(key, Some(stored::encode(row)));
+        write.note_standing(key, stored::encode(row));
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl Task<'_> {
         }
         let mut write = self.access.write()?;
         let key = keys::read(self.access, &self.caller.user, device);
-        write.note(key, Some(stored::encode(&Read { feed, place, at, sure })));
+        write.note_standing(key, stored::encode(&Read { feed, place, at, sure }));
         match self.device_row(device)? {
             Some(_) => write.finish().map(|_| ()).map_err(Failure::from),
             None => self.keep_device(write, &DeviceRow::new(&self.caller.user, device)),

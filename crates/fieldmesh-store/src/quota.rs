@@ -18,7 +18,7 @@ pub struct Quota {
     bytes_max: AtomicU64,
     taken_bytes: AtomicU64,
     refusals: AtomicU64,
-    /// The size of what was refused last; 0 once something was taken.
+    /// The largest size that was refused; 0 once there is room for it.
     refused_bytes: AtomicU64,
 }
 
@@ -37,11 +37,13 @@ impl Quota {
     /// Grants so many bytes from here on; everything where that is `None`.
     pub fn grant(&self, bytes_max: Option<u64>) {
         self.bytes_max.store(bytes_max.unwrap_or(UNLIMITED), Ordering::Relaxed);
+        self.forget_what_fits();
     }
 
     /// Says how much is taken.
     pub fn measured(&self, taken_bytes: u64) {
         self.taken_bytes.store(taken_bytes, Ordering::Relaxed);
+        self.forget_what_fits();
     }
 
     /// How often something was refused since the store was opened.
@@ -49,7 +51,7 @@ impl Quota {
         self.refusals.load(Ordering::Relaxed)
     }
 
-    /// Whether what was refused last would be refused again.
+    /// Whether something that was refused would be refused again, though smaller things may fit.
     pub fn is_used_up(&self) -> bool {
         let refused = self.refused_bytes.load(Ordering::Relaxed);
         let taken = self.taken_bytes.load(Ordering::Relaxed);
@@ -65,15 +67,43 @@ impl Quota {
         let bytes_max = self.bytes_max.load(Ordering::Relaxed);
         let with = |taken: u64| Some(taken.saturating_add(bytes)).filter(|sum| *sum <= bytes_max);
         match self.taken_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with) {
-            Ok(_) => {
-                self.refused_bytes.store(0, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(taken_bytes) => {
-                self.refused_bytes.store(bytes, Ordering::Relaxed);
-                self.refusals.fetch_add(1, Ordering::Relaxed);
-                Err(AppendError::QuotaUsed { taken_bytes, bytes_max })
-            }
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.refuse(bytes)),
+        }
+    }
+
+    /// Fails where nothing is left: asked once for what is then taken as a whole, however large.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::QuotaUsed`].
+    pub fn admit(&self) -> Result<(), AppendError> {
+        let taken = self.taken_bytes.load(Ordering::Relaxed);
+        match taken < self.bytes_max.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(self.refuse(1)),
+        }
+    }
+
+    /// Counts bytes that are written in any case.
+    pub(crate) fn count(&self, bytes: u64) {
+        let with = |taken: u64| Some(taken.saturating_add(bytes));
+        // It gives a sum for every number.
+        let _ = self.taken_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with);
+    }
+
+    fn refuse(&self, bytes: u64) -> AppendError {
+        self.refused_bytes.fetch_max(bytes, Ordering::Relaxed);
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        AppendError::QuotaUsed {
+            taken_bytes: self.taken_bytes.load(Ordering::Relaxed),
+            bytes_max: self.bytes_max.load(Ordering::Relaxed),
+        }
+    }
+
+    fn forget_what_fits(&self) {
+        if !self.is_used_up() {
+            self.refused_bytes.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -99,5 +129,29 @@ mod tests {
         quota.grant(None);
         quota.take(10).unwrap();
         assert_eq!(quota.refusals(), 2);
+    }
+    #[test]
+    fn a_small_thing_that_fits_does_not_hide_that_a_large_one_waits() {
+        let quota = Quota::default();
+        quota.grant(Some(100));
+        assert!(quota.take(200).is_err());
+        quota.take(10).unwrap();
+        assert!(quota.is_used_up());
+        quota.measured(20);
+        assert!(quota.is_used_up());
+        quota.grant(Some(300));
+        assert!(!quota.is_used_up());
+        quota.grant(Some(100));
+        assert!(!quota.is_used_up());
+    }
+
+    #[test]
+    fn what_is_admitted_is_counted_and_never_refused() {
+        let quota = Quota::default();
+        quota.grant(Some(100));
+        quota.admit().unwrap();
+        quota.count(500);
+        assert!(matches!(quota.admit(), Err(AppendError::QuotaUsed { taken_bytes: 500, .. })));
+        assert!(quota.is_used_up());
     }
 }

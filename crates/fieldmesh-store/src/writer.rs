@@ -141,14 +141,6 @@ impl Writer {
         Appending { shared: Arc::clone(&self.shared), receiver, is_awaited: false }
     }
 
-    /// What [`Writer::append_later`] gives for an entry that is not taken.
-    pub(crate) fn refuse(&self, error: AppendError) -> Appending {
-        let (sender, receiver) = sync_channel(1);
-        // The receiver is below, and has room for one.
-        let _ = sender.send(Err(error));
-        Appending { shared: Arc::clone(&self.shared), receiver, is_awaited: false }
-    }
-
     /// Appends and calls `done` from the writing thread when everything is durable.
     pub(crate) fn append_with(&self, entries: Vec<Entry>, room: Room, done: Done) {
         self.pack(entries, done, WhenFull::Refuse, room);

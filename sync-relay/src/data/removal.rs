@@ -64,11 +64,21 @@ impl DataFolder {
         };
         for entry in entries {
             let folder = entry?.path();
-            if [REMOVING_FILE, ERASE_FILE].iter().any(|name| folder.join(name).exists()) {
-                self.finish_removal(&folder)?;
+            // No other tenant is to suffer from it.
+            if let Err(error) = self.clear_removal(&folder) {
+                let path = folder.display();
+                tracing::error!(%error, %path, "a removal could not be finished");
             }
         }
         Ok(())
+    }
+
+    fn clear_removal(&self, folder: &Path) -> io::Result<()> {
+        let is_marked = |name: &str| folder.join(name).try_exists();
+        match is_marked(REMOVING_FILE)? || is_marked(ERASE_FILE)? {
+            true => self.finish_removal(folder),
+            false => Ok(()),
+        }
     }
 
     /// Makes the folder into which a tenant is moved.
@@ -98,24 +108,49 @@ impl DataFolder {
 
     /// Does what is left to be done once a home was moved into `folder`, or finds that it was not.
     fn finish_removal(&self, folder: &Path) -> io::Result<()> {
-        if !folder.join(HOME).exists() {
-            return fs::remove_dir_all(folder);
+        let is_erased = folder.join(ERASE_FILE).try_exists()?;
+        // An erasure that was cut off may have no home any more, and people all the same.
+        if !folder.join(HOME).try_exists()? {
+            return match is_erased && folder.join(ACCOUNTS).try_exists()? {
+                true => erase(folder),
+                false => remove_marks(folder),
+            };
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let short = name.split('-').next().unwrap_or_default();
         let people = self.accounts().join(short);
         // Whoever has the id by now has people of his own.
-        if people.exists() && !self.path.join(TENANTS_FOLDER).join(short).exists() {
+        if people.try_exists()? && !self.path.join(TENANTS_FOLDER).join(short).try_exists()? {
             fs::rename(&people, folder.join(ACCOUNTS))?;
             sync(folder)?;
             sync(&self.accounts())?;
         }
-        if folder.join(ERASE_FILE).exists() {
-            return fs::remove_dir_all(folder);
+        if is_erased {
+            return erase(folder);
         }
         fs::remove_file(folder.join(REMOVING_FILE)).or_else(fine_if_missing)?;
         sync(folder)
     }
+}
+
+/// Erases the tenant and its people, and the marks last: whatever cuts it off is made good.
+fn erase(folder: &Path) -> io::Result<()> {
+    fs::remove_dir_all(folder.join(HOME)).or_else(fine_if_missing)?;
+    let accounts = folder.join(ACCOUNTS);
+    match accounts.is_dir() {
+        true => fs::remove_dir_all(&accounts)?,
+        false => fs::remove_file(&accounts).or_else(fine_if_missing)?,
+    }
+    sync(folder)?;
+    remove_marks(folder)
+}
+
+/// Removes a folder in which nothing but the marks is left; fails where there is more.
+fn remove_marks(folder: &Path) -> io::Result<()> {
+    for name in [REMOVING_FILE, ERASE_FILE] {
+        fs::remove_file(folder.join(name)).or_else(fine_if_missing)?;
+    }
+    fs::remove_dir(folder)
 }
 
 /// The moment at which a tenant is removed.
@@ -181,6 +216,34 @@ mod tests {
                 data.check_place(TENANT).unwrap_or_else(|_| assert!(is_served));
             }
         }
+    }
+
+    #[test]
+    fn an_erasure_that_was_cut_off_is_finished() {
+        for is_home_gone in [false, true] {
+            let (folder, data, home) = scene();
+            let aside = data.prepare(TENANT, Remains::Erased).unwrap();
+            move_home(&home, &aside).unwrap();
+            fs::rename(data.accounts().join("07070707"), aside.join(ACCOUNTS)).unwrap();
+            match is_home_gone {
+                true => fs::remove_dir_all(aside.join(HOME)).unwrap(),
+                false => fs::remove_file(aside.join("tenant/identity")).unwrap(),
+            }
+            drop(data);
+            DataFolder::take(folder.path()).unwrap();
+            assert!(!aside.exists(), "{is_home_gone}");
+        }
+    }
+
+    #[test]
+    fn a_removal_that_cannot_be_finished_keeps_nobody_from_starting() {
+        let (folder, data, _) = scene();
+        let aside = data.prepare(TENANT, Remains::Kept).unwrap();
+        fs::write(aside.join("somebody's"), "s").unwrap();
+        drop(data);
+        let data = DataFolder::take(folder.path()).unwrap();
+        assert_eq!(data.homes().unwrap().len(), 1);
+        assert_eq!(fs::read(aside.join("somebody's")).unwrap(), b"s");
     }
 
     #[test]

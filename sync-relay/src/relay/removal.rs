@@ -38,7 +38,7 @@ impl Relay {
         };
         let slot = self.named(name)?;
         let id = slot.tenant.tenant;
-        let only_here = self.only_here(&slot);
+        let only_here = self.only_here(&slot).await;
         if !options.yes {
             return Err(problem::usage(question(&slot, options, &only_here)));
         }
@@ -73,7 +73,8 @@ impl Relay {
     /// Serves the tenant on if its home is where it was.
     async fn after_failure(&self, slot: &Slot, problem: Problem) -> Problem {
         let short = slot.tenant.tenant.short();
-        if !slot.home.exists() {
+        // Where that cannot be told it is served on: whoever opens it then says what is wrong.
+        if matches!(slot.home.try_exists(), Ok(false)) {
             let detail = format!(
                 "{}; tenant {short} is removed, and the rest is done at the next start",
                 problem.detail
@@ -87,13 +88,17 @@ impl Relay {
         problem
     }
 
-    /// What of a tenant is nowhere but here, as far as is known.
-    fn only_here(&self, slot: &Slot) -> Vec<&'static str> {
+    /// What of a tenant is nowhere but here, or may be: which months devices let go no relay knows.
+    async fn only_here(&self, slot: &Slot) -> Vec<&'static str> {
         let has_people = self.inner.accounts.has(slot.tenant.tenant);
         let authority = "the tenant's authority, without which nobody can be invited";
         let people = "the people who log in, their photos and what their apps sent last";
         let authority = slot.can_invite.then_some(authority);
-        authority.into_iter().chain(has_people.then_some(people)).collect()
+        let vitals = slot.standing().await.vitals;
+        let has_records = vitals.is_none_or(|vitals| vitals.batches > 0);
+        let records = "perhaps records that its devices let go";
+        let parts = [authority, has_people.then_some(people), has_records.then_some(records)];
+        parts.into_iter().flatten().collect()
     }
 }
 

@@ -102,6 +102,17 @@ async fn write_in_each(relay: &Relay, (token, user): &Session, well: &Json) -> V
     answers
 }
 
+/// What asks for no room: reading with a device, an exchange without changes, and a revocation.
+fn reads() -> [(&'static str, String); 4] {
+    let nothing = json!({ "deviceId": "T2", "changes": [] }).to_string();
+    [
+        ("GET /sync/pull", String::new()),
+        ("GET /sync/pull?deviceId=T2", String::new()),
+        ("POST /api/sync", nothing),
+        ("DELETE /api/sync/devices/T2", String::new()),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_at_its_quota_is_read_and_takes_nothing_until_it_is_granted_more() {
     let scene = Scene::new().await;
@@ -123,8 +134,11 @@ async fn a_tenant_at_its_quota_is_read_and_takes_nothing_until_it_is_granted_mor
     let relay = scene.start().await;
     let session = log_in(&relay).await;
     crew::record_entries(&truck, "Alder 1", 2, 2).await;
-    let (status, pulled) = http(&relay, "GET /sync/pull", &session.0, "").await;
-    assert_eq!(status, 200, "{pulled}");
+    for (request, body) in reads() {
+        let headers = format!("{}{JSON}", session.0);
+        let (status, answer) = http(&relay, request, &headers, &body).await;
+        assert!((200..300).contains(&status), "{request}: {status} {answer}");
+    }
     let wells = crew::export(&office, "well").await;
     let well = serde_json::from_str::<Json>(&wells).unwrap()["id"].clone();
     for (status, answer) in write_in_each(&relay, &session, &well).await {

@@ -88,8 +88,13 @@ async fn a_tenant_that_was_removed_is_taken_in_again_by_a_new_claim() {
     claim().await.unwrap();
     crew::record_well(&office, "Alder 1").await;
     crew::sync(&office, &relay.address()).await;
-    // Nothing of it is here alone, so it goes for good without --force.
-    relay.ask(&["tenant", "remove", "office-made", "--erase", "--yes"]).await;
+    // Nobody knows whether the office will have let go what is here.
+    let erase = ["tenant", "remove", "office-made", "--erase", "--yes"];
+    let refused = command(&data, &erase).await;
+    assert_eq!(refused.code, Some(3));
+    assert!(refused.stderr.contains("records that its devices let go"), "{}", refused.stderr);
+    let removed = command(&data, &[&erase[..], &["--force"]].concat()).await;
+    assert!(removed.stdout.contains("nobody should say `fieldmesh evict`"), "{}", removed.stdout);
     assert_eq!(std::fs::read_dir(data.join("tenants")).unwrap().count(), 0);
     office.remove_relay(&relay.address()).await.unwrap();
     claim().await.unwrap();

@@ -65,24 +65,21 @@ impl Store {
         }
     }
 
-    /// Lines an entry up, within the quota; it is written when somebody waits for it, or does not
-    /// wait any more.
+    /// Lines an entry up; it is written when somebody waits for it, or does not wait any more.
+    ///
+    /// It counts in the quota and is never refused by it, as what is lined up behind may build on
+    /// it: [`Quota::admit`] is asked before the first.
     pub fn append_later(&self, entry: Packed) -> Appending {
-        match self.quota.take(entry.frame_length() as u64) {
-            Ok(()) => self.writer.append_later(vec![entry], Whole::Entry),
-            Err(error) => self.writer.refuse(error),
-        }
+        self.quota.count(entry.frame_length() as u64);
+        self.writer.append_later(vec![entry], Whole::Entry)
     }
 
     /// Lines entries up of which a crash leaves all or none; otherwise as [`Store::append_later`].
     ///
     /// Several cost a segment of their own, and are held in memory until they are durable.
     pub fn append_together(&self, entries: Vec<Packed>) -> Appending {
-        let size = entries.iter().map(|entry| entry.frame_length() as u64).sum();
-        match self.quota.take(size) {
-            Ok(()) => self.writer.append_later(entries, Whole::Group),
-            Err(error) => self.writer.refuse(error),
-        }
+        self.quota.count(entries.iter().map(|entry| entry.frame_length() as u64).sum());
+        self.writer.append_later(entries, Whole::Group)
     }
 
     /// What the owner grants this store of the disk.

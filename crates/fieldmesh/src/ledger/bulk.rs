@@ -161,6 +161,7 @@ impl Ledger {
             if all.is_empty() {
                 return Ok(());
             }
+            self.check_quota()?;
             self.submit_all(desk, all)
         };
         self.finish_all(pending)?;

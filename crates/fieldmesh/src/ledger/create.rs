@@ -264,6 +264,7 @@ impl Ledger {
                 return Err(Error::Taken { id: ready.id, collection, deleted: false });
             }
             self.check_held(ready.scope)?;
+            self.check_quota()?;
             return Ok(self.submit_written(&mut desk, written));
         }
     }

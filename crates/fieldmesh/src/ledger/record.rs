@@ -369,6 +369,7 @@ impl Ledger {
             let (version, changed) = self.changed(desk, target, schema, write)?;
             match changed {
                 Changed::Written(written) => {
+                    self.check_quota()?;
                     let (record, pending) = self.submit_written(desk, *written);
                     (record, version, Some(pending))
                 }

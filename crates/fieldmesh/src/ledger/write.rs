@@ -101,6 +101,13 @@ impl Ledger {
         Some((hash, Made::new(origin, starts.collect(), record)))
     }
 
+    /// Fails where nothing is left of what this store is granted. Asked before the first change of a
+    /// request is lined up: one that was refused behind that would be missing below those that
+    /// build on it.
+    pub(super) fn check_quota(&self) -> Result<(), Error> {
+        self.store.quota().admit().map_err(|error| Error::append(&error))
+    }
+
     /// Makes a change ready for the store: all but the order, which alone needs the desk.
     pub(super) fn write_out(
         &self,

@@ -3,6 +3,10 @@
 //! Nothing is looked up in the view for a record that was written a moment ago by the same writer,
 //! and the disk is waited for once. One gateway writes at a time, so what it has read still holds.
 
+mod notes;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{MutexGuard, PoisonError};
 
@@ -17,11 +21,12 @@ use fieldmesh_store::Place;
 use crate::author::{Unsealed, priority_of};
 use crate::changes::{Closure, Source, read_change};
 use crate::clock;
-use crate::entry::{Entry, Note};
 use crate::error::Error;
 use crate::gateway::{Access, Held, Mark, mark_at};
 use crate::rows::{DocumentRow, RecordRow};
 use crate::schema;
+
+pub use self::notes::NOTE_SIZE_MAX;
 
 use super::alike::Left;
 use super::breaches::breaks_rules;
@@ -31,11 +36,6 @@ use super::{Desk, Ledger};
 /// Changes that know nothing of each other and of this device's others, in one record. Each takes
 /// an actor of its own, and more of them in one record are a client's mistake.
 const ASIDE_MAX: u8 = 64;
-
-/// The most bytes of what a gateway notes under one key: the view keeps it as one value.
-pub const NOTE_SIZE_MAX: usize = 1 << 20;
-/// Bytes of notes in one entry of the log.
-const NOTES_SIZE_MAX: usize = 4 << 20;
 
 /// A record that a gateway creates.
 #[derive(Debug, Clone)]
@@ -64,7 +64,11 @@ pub struct Write<'a> {
     pending: Vec<Pending>,
     open: BTreeMap<DocumentId, Opened>,
     notes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Whether something of them is what people write, rather than how things stand.
+    is_news: bool,
     is_marked: bool,
+    /// Whether a change was taken, within what the store is granted: then all of this is.
+    is_granted: bool,
     /// Records of which the next change settles what competes in it.
     settling: BTreeSet<DocumentId>,
 }
@@ -100,9 +104,20 @@ impl Access {
         let view = self.ledger.projector.view_number();
         self.ledger.settle()?;
         let (pending, open, notes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let (is_marked, settling) = (false, BTreeSet::new());
+        let (is_news, is_marked, is_granted, settling) = (false, false, false, BTreeSet::new());
         let (ledger, _alone) = (&self.ledger, alone);
-        Ok(Write { ledger, view, _alone, pending, open, notes, is_marked, settling })
+        Ok(Write {
+            ledger,
+            view,
+            _alone,
+            pending,
+            open,
+            notes,
+            is_news,
+            is_marked,
+            is_granted,
+            settling,
+        })
     }
 }
 
@@ -174,23 +189,6 @@ impl Opened {
         let held = Held::of((id, self.scope.collection), self.record.clone(), version, ledger);
         Held { arrived: self.arrived.clone(), position: self.feed, ..held }
     }
-}
-
-/// Notes no larger than an entry of the log may be; the moment stands in the last of them.
-fn in_parts(rows: Vec<(Vec<u8>, Option<Vec<u8>>)>, at: Option<Moment>) -> Vec<Note> {
-    let mut notes = vec![Note { rows: Vec::new(), at: None }];
-    let mut size = 0;
-    for row in rows {
-        let bytes = row.0.len() + row.1.as_ref().map_or(0, Vec::len);
-        if size + bytes > NOTES_SIZE_MAX && size > 0 {
-            notes.push(Note { rows: Vec::new(), at: None });
-            size = 0;
-        }
-        size += bytes;
-        notes.last_mut().expect("invariant: there is one from the start").rows.push(row);
-    }
-    notes.last_mut().expect("invariant: there is one from the start").at = at;
-    notes
 }
 
 impl Write<'_> {
@@ -281,7 +279,11 @@ impl Write<'_> {
         let at = desk.author.change_time(scope);
         let priority = priority_of(new.collection, new.fields);
         let unsealed = Unsealed { document: id, at, priority, change: change.clone() };
+        if !self.is_granted {
+            self.ledger.check_quota()?;
+        }
         self.pending.push(self.ledger.submit(&mut desk, scope, unsealed)?);
+        self.is_granted = true;
         drop(desk);
         let record = RecordRow::of(&document, new.collection)?;
         let changes = vec![Known { author: self.ledger.device(), change }];
@@ -405,29 +407,6 @@ impl Write<'_> {
         Ok(earliest.plus_millis(-1))
     }
 
-    /// Wants a moment of arrival, also where no record is written.
-    pub fn mark(&mut self) {
-        self.is_marked = true;
-    }
-
-    /// Notes something that a restart must not lose, of at most [`NOTE_SIZE_MAX`] bytes; `None`
-    /// takes it back.
-    pub fn note(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
-        self.notes.insert(key, value);
-    }
-
-    /// What is noted under `key`, by this writer or before.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub fn noted(&self, access: &Access, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        match self.notes.get(key) {
-            Some(note) => Ok(note.clone()),
-            None => access.note(key),
-        }
-    }
-
     /// The keys of fields for which competing values stand in the record.
     ///
     /// # Errors
@@ -453,20 +432,8 @@ impl Write<'_> {
         // What is written needs a moment of arrival, and so does who asks for it next.
         let is_marked = self.is_marked || !self.pending.is_empty();
         let mut last = self.settle()?;
-        let rows: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
-        // The view could never go on behind an entry that does not fit into it.
-        if rows.iter().any(|(_, value)| value.as_ref().is_some_and(|it| it.len() > NOTE_SIZE_MAX)) {
-            let reason = format!("what is to be noted of it is larger than {NOTE_SIZE_MAX} bytes");
-            return Err(Error::fault("", reason));
-        }
-        let mut noted = None;
-        if is_marked || !rows.is_empty() {
-            let notes = in_parts(rows, is_marked.then(clock::now));
-            let entries = notes.into_iter().map(|note| Entry::Note(note).encode()).collect();
-            let places = self.ledger.store.append_granted(entries);
-            noted = places.map_err(|error| Error::append(&error))?.last().copied();
-            last = last.max(noted);
-        }
+        let noted = self.write_notes(is_marked)?;
+        last = last.max(noted);
         if let Some(place) = last {
             self.ledger.projector.wait(place)?;
         }
@@ -520,7 +487,7 @@ impl Write<'_> {
         write: impl FnOnce(&mut Document, &Collection, [u8; 16]) -> Result<Option<Vec<u8>>, Error>,
     ) -> Result<Held, Error> {
         let ledger = self.ledger;
-        let view = self.view;
+        let (view, is_granted) = (self.view, self.is_granted);
         let (opened, mut desk) = self.opened_at_desk(id)?;
         ledger.check_view(view)?;
         let (scope, total) = (opened.scope, opened.changes.len());
@@ -541,6 +508,9 @@ impl Write<'_> {
         let (epoch, actor) = free_actor(&desk, ledger, behind)?;
         let written = write(&mut past, &schema, actor)?;
         let Some(change) = written else { return Ok(opened.held(id, ledger)) };
+        if !is_granted {
+            ledger.check_quota()?;
+        }
         let at = desk.author.change_time(scope);
         let priority = priority_of(&schema, &opened.record.fields);
         let unsealed = Unsealed { document: id, at, priority, change: change.clone() };
@@ -557,6 +527,7 @@ impl Write<'_> {
             false => Opened { arrived, feed, ..ledger.open_changes(id, scope, changes)? },
         };
         self.pending.push(pending);
+        self.is_granted = true;
         let held = opened.held(id, ledger);
         self.open.insert(id, opened);
         Ok(held)

@@ -120,6 +120,8 @@ impl MeshTask {
     /// Writes batches, and before them what their counting depends on, in one piece.
     fn store_batches(&mut self, link: LinkId, batches: &[Batch], aside: bool) {
         let ids: Vec<BatchId> = batches.iter().map(Batch::id).collect();
+        let lacks = |id: &BatchId| !self.harms.lacking([*id.as_bytes()]).is_empty();
+        let is_again = ids.iter().all(|id| self.unheld.contains(id) || lacks(id));
         let standing = if aside {
             Some(Fact::Aside(ids.clone()))
         } else {
@@ -138,7 +140,7 @@ impl MeshTask {
         let written_at = |batch: &Batch| (batch.header().author, batch.header().last);
         let arrived = Call::Arrived(batches.iter().map(written_at).collect());
         let harms = Arc::clone(&self.harms);
-        self.store.append_granted_with(entries, move |result| match result {
+        let done = move |result: Result<Vec<Place>, AppendError>| match result {
             Ok(written) => {
                 mesh.freights.received(link, changes);
                 places.insert_all(ids.iter().copied().zip(written.into_iter().skip(skipped)));
@@ -151,7 +153,12 @@ impl MeshTask {
                 let lost = Input::StoreFailed { batches: ids, items: Vec::new() };
                 mesh.urgent(Call::StoreFailed { link, lost, error });
             }
-        });
+        };
+        // What was here before takes the room that it had.
+        match is_again {
+            true => self.store.append_with(entries, done),
+            false => self.store.append_granted_with(entries, done),
+        }
     }
 
     /// The store did not take what a link sent.
