@@ -121,7 +121,7 @@ impl Body {
             reader.marked_leaf(kind, earlier)?;
         }
         let (_, leaf) = reader.marked_leaf(kind, index)?;
-        Ok(leaf.map(LeafBytes::to_leaf).unwrap_or_default())
+        Ok(leaf.map(LeafBytes::into_leaf).unwrap_or_default())
     }
 
     /// The same body without the contents and the salt of the leaf at `index`.
@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
 
     fn sealed(&mut self, count: usize) -> Result<Body, DecodeError> {
         let salting = Salting::Seed(self.array()?);
-        let leaf = |index| self.leaf(index).map(LeafBytes::to_leaf);
+        let leaf = |index| self.leaf(index).map(LeafBytes::into_leaf);
         let leaves = (0..count).map(leaf).collect::<Result<_, _>>()?;
         Ok(Body { salting, leaves })
     }
@@ -221,7 +221,7 @@ impl<'a> Reader<'a> {
         for index in 0..count {
             let (mark, leaf) = self.marked_leaf(WITH_ERASED, index)?;
             marks.extend(mark);
-            leaves.push(leaf.map(LeafBytes::to_leaf).unwrap_or_default());
+            leaves.push(leaf.map(LeafBytes::into_leaf).unwrap_or_default());
         }
         Ok(Body { salting: Salting::Marks(marks), leaves })
     }
@@ -263,7 +263,7 @@ struct LeafBytes<'a> {
 }
 
 impl LeafBytes<'_> {
-    fn to_leaf(self) -> Leaf {
+    fn into_leaf(self) -> Leaf {
         Leaf { document: self.document, change: self.change.to_vec() }
     }
 }
