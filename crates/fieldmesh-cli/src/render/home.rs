@@ -44,9 +44,7 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
     if let Some(remaking) = status.remaking {
         about.insert(1, ("being made", style.paint(Tone::Doubtful, &remaking.words())));
     }
-    if status.behind > 0 {
-        let entries = counted(status.behind, "entry", "entries");
-        let text = format!("{entries} of the log not in these numbers so far");
+    if let Some(text) = arriving(status) {
         about.insert(1, ("arriving", style.paint(Tone::Doubtful, &text)));
     }
     if status.unsealed > 0 {
@@ -67,12 +65,7 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         let text = format!("{records} made here outside of what is exchanged");
         about.push(("not sent", style.paint(Tone::Doubtful, &text)));
     }
-    if !status.protocols.is_empty() {
-        let spoken = status.protocols.iter().rev().map(|(version, count)| {
-            format!("version {version} with {}", counted(*count, "peer", "peers"))
-        });
-        about.push(("protocol", spoken.collect::<Vec<_>>().join(", ")));
-    }
+    about.extend(protocols(status));
     about.extend(disk::disk(&status.disk, style));
     if let Some(report) = &status.rekey {
         about.push(("rekey", style.paint(Tone::Doubtful, &one_line(&rekey(report)))));
@@ -84,6 +77,21 @@ pub(crate) fn status(status: &StatusReport, style: &Style) -> String {
         about.push(("damage", style.paint(Tone::Bad, &one_line(damage))));
     }
     pairs(&about, 0, style)
+}
+
+/// What has come and is not counted so far.
+fn arriving(status: &StatusReport) -> Option<String> {
+    let entries = counted(status.behind, "entry", "entries");
+    (status.behind > 0).then(|| format!("{entries} of the log not in these numbers so far"))
+}
+
+/// Which versions of the protocol are spoken.
+fn protocols(status: &StatusReport) -> Option<(&'static str, String)> {
+    let spoken = status.protocols.iter().rev().map(|(version, count)| {
+        format!("version {version} with {}", counted(*count, "peer", "peers"))
+    });
+    let spoken: Vec<String> = spoken.collect();
+    (!spoken.is_empty()).then(|| ("protocol", spoken.join(", ")))
 }
 
 fn notices(status: &StatusReport, style: &Style) -> Option<(&'static str, String)> {

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::filter;
 use crate::ledger::revoker;
-use crate::mesh::{LinkState, sum};
+use crate::mesh::{LinkState, Watch, sum};
 
 use super::{Node, notes};
 
@@ -35,10 +35,7 @@ impl Node {
         let last_sync = self.inner.contacts.last_sync();
         let rekey = self.inner.rekey.report();
         let mut notes = notes::notes(&snapshot, &self.inner.mesh.policy());
-        let mut protocols: BTreeMap<u16, u64> = BTreeMap::new();
-        for greeted in snapshot.watch.greetings.values() {
-            *protocols.entry(greeted.version).or_default() += 1;
-        }
+        let protocols = protocols(&snapshot.watch);
         self.blocking(move |ledger| {
             let remaking = ledger.settle_partly()?;
             // Before the numbers are read, so that what it says is not less than what they lack.
@@ -265,6 +262,15 @@ impl Node {
         }
         state.is_dialled.then_some(state.address)
     }
+}
+
+/// How many peers speak which version of the protocol with this device.
+fn protocols(watch: &Watch) -> BTreeMap<u16, u64> {
+    let mut protocols = BTreeMap::new();
+    for greeted in watch.greetings.values() {
+        *protocols.entry(greeted.version).or_default() += 1;
+    }
+    protocols
 }
 
 /// Where a listener can be reached.
