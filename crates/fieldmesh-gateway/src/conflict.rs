@@ -295,7 +295,8 @@ impl Task<'_> {
     }
 
     fn is_shown(&self, id: DocumentId, showing: &mut Showing<'_>) -> Result<bool, Failure> {
-        self.access.held(id)?.map_or(Ok(false), |held| self.may_see(&held, showing))
+        let held = self.access.held(id)?.filter(|held| self.is_of_contract(held));
+        held.map_or(Ok(false), |held| self.may_see(&held, showing))
     }
 
     fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery) -> Result<bool, Failure> {

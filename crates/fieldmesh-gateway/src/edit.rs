@@ -3,7 +3,7 @@
 use fieldmesh::gateway::Held;
 use fieldmesh_dialect::Dialect;
 use fieldmesh_dialect::command::{Base, Operation};
-use fieldmesh_dialect::outcome::Fate;
+use fieldmesh_dialect::outcome::{Fate, Reason};
 use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DocumentId, Edit, Fields, Moment, Value};
 
@@ -47,6 +47,13 @@ impl Writing<'_> {
             .collect();
         if other.is_empty() {
             return self.stored(held, true);
+        }
+        // Other values for what is there are an edit of it. What a source's server accepted is taken
+        // all the same; of what the tenant has defined no source knows.
+        if ready.entity.is_own()
+            && let Some(why) = self.task.may_not_touch(ready.entity, held)
+        {
+            return Ok(Fate::Rejected(Reason::Forbidden { why }));
         }
         let contested: Vec<String> = other.keys().cloned().collect();
         self.contest(held, 1, &other, &contested, ready)

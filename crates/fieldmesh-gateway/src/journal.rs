@@ -282,13 +282,13 @@ impl Writing<'_> {
         work: impl FnOnce(&mut Self, EntryRow) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let sent_over = row.contract.as_deref().and_then(Dialect::named);
-        let Some(dialect) = sent_over.filter(|dialect| *dialect != Dialect::Health) else {
-            return work(self, row);
-        };
+        let Some(dialect) = sent_over else { return work(self, row) };
         let before = (self.task.dialect, self.device.clone(), self.owner.clone());
         self.task.dialect = Some(dialect);
-        self.device = Some(row.device.clone()).filter(|device| !device.is_empty());
-        self.owner = self.device.clone().unwrap_or_else(|| self.task.caller.user.clone());
+        if dialect != Dialect::Health {
+            self.device = Some(row.device.clone()).filter(|device| !device.is_empty());
+            self.owner = self.device.clone().unwrap_or_else(|| self.task.caller.user.clone());
+        }
         let done = work(self, row);
         (self.task.dialect, self.device, self.owner) = before;
         done

@@ -9,12 +9,12 @@ use fieldmesh_dialect::{CursorError, Dialect, Outcome, Refusal, Since};
 use fieldmesh_model::catalogue::BUILT_IN_END;
 use fieldmesh_model::catalogue::free::FREE_RECORD;
 use fieldmesh_model::catalogue::{assets, health, practice, wells};
-use fieldmesh_model::{DocumentId, Fields, Role, Value};
+use fieldmesh_model::{DocumentId, Fields, Role};
 
 use crate::entity::{Entity, field};
 use crate::names::Showing;
 use crate::stored::FormRow;
-use crate::{Failure, Task};
+use crate::{Failure, Task, rights};
 
 /// Records of one collection that are looked up at once.
 const CHUNK: usize = 256;
@@ -324,8 +324,8 @@ impl<'a> Reading<'a> {
 
     fn is_wanted(&mut self, line: &Line<'_>, held: &Held) -> Result<bool, Failure> {
         let fields = &held.fields;
-        if let Some(Value::Int(practice)) = field(held, "practiceId")
-            && self.pull.practice.is_some_and(|wanted| wanted != *practice)
+        if let Some(practice) = field(held, "practiceId").and_then(rights::practice)
+            && self.pull.practice.is_some_and(|wanted| wanted != practice)
         {
             return Ok(false);
         }

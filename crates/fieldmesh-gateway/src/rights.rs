@@ -70,8 +70,23 @@ impl Task<'_> {
 
     fn is_of_practice(&self, held: &Held) -> bool {
         match field(held, "practiceId") {
-            Some(Value::Int(practice)) => self.caller.belongs_to(*practice),
-            _ => true,
+            None | Some(Value::Null) => true,
+            // What no practice can be read from is for whoever is bound to none.
+            Some(value) => match practice(value) {
+                Some(practice) => self.caller.belongs_to(practice),
+                None => self.caller.practices.is_empty() || self.caller.is_admin(),
+            },
         }
+    }
+}
+
+/// The practice that a field names: a whole number, in whichever form an app sends it.
+pub(crate) fn practice(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(practice) => Some(*practice),
+        Value::Text(text) => text.trim().parse().ok(),
+        // What has no fraction is written without one.
+        Value::Float(number) => number.to_string().parse().ok(),
+        _ => None,
     }
 }

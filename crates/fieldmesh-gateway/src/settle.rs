@@ -106,6 +106,10 @@ impl Task<'_> {
             if let Some(why) = self.may_not_answer(&self.entity_of(&held), &held) {
                 return Err(Failure::forbidden(&why));
             }
+            if !self.is_of_contract(&held) {
+                let why = "this conflict is about a record of another contract's apps";
+                return Err(Failure::forbidden(why));
+            }
             self.access.check_settles(&held)?;
         }
         match is_who {

@@ -134,12 +134,13 @@ mod tests {
             format!("666d73746f726531{version}{body}")
         };
         let today = mark.encode();
-        assert_eq!(hex(&today[..today.len() - 4]), golden("0005"));
+        assert_eq!(hex(&today[..today.len() - 4]), golden("0006"));
         assert_eq!(StoreMark::decode(&today), Some(FoundMark::Good(mark)));
-        for (version, text) in [(1, "0001"), (2, "0002"), (3, "0003"), (4, "0004")] {
+        for version in 1..6 {
+            let text = format!("{version:04x}");
             let mut earlier = today[..today.len() - 4].to_vec();
             earlier[9] = version;
-            assert_eq!(hex(&earlier), golden(text));
+            assert_eq!(hex(&earlier), golden(&text));
             assert_eq!(StoreMark::decode(&with_checksum(earlier)), Some(FoundMark::Earlier(mark)));
         }
     }

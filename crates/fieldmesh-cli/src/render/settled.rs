@@ -19,7 +19,7 @@ pub(crate) fn settled(report: &ResolveAllReport, style: &Style) -> String {
             let id = short_id(&item.id).to_owned();
             let mut kept = part(true);
             if item.more > 0 {
-                kept.push_str(&format!(" | and {} more, left as they are", item.more));
+                kept.push_str(&format!(" | and {} more stay", item.more));
             }
             alike.row([id, one_line(&item.name), kept, part(false)]);
             continue;

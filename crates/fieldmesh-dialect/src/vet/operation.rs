@@ -3,7 +3,7 @@
 use fieldmesh_model::{Fault, Fields, Moment, Value};
 use serde_json::{Map, Value as Json};
 
-use super::{APPOINTMENT, DURATION, collection};
+use super::{APPOINTMENT, DURATION, collection, entity_type};
 use crate::caller::Caller;
 use crate::command::{Action, Base, Copied, Identity, NameForm, Operation, Reference};
 use crate::form::{self, Form};
@@ -68,6 +68,11 @@ pub(super) fn read(json: &Json, batch: &Batch<'_>) -> Result<Operation, Unfit> {
     if let Some(data) = data.filter(|_| action != Action::Delete) {
         pack(data, "", &mut fields);
         fields.retain(|key, _| !PROTECTED.contains(&key.as_str()));
+        // What no schema knows may say whose it is beside its data alone.
+        if action == Action::Create && entity_type(collection) == collection {
+            let practice = members.get("practiceId").and_then(form::whole).map(Value::Int);
+            practice.map(|practice| fields.entry("practiceId".to_owned()).or_insert(practice));
+        }
         if collection == APPOINTMENT {
             appointment(&mut fields).map_err(|fault| Unfit::Faults(vec![fault]))?;
         }

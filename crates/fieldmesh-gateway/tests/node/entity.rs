@@ -153,6 +153,34 @@ async fn an_app_is_shown_the_free_records_of_its_own_contract_and_practice() {
     office.close().await;
 }
 
+/// An app may write its practice as text, or beside the data alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_record_is_of_its_practice_however_the_app_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let vet =
+        |practice: i64, name: &str| Caller { practices: [practice].into(), ..office.worker(name) };
+    let beside = json!({ "operation": "create", "entityType": "medicalRecords", "tempId": "a",
+        "practiceId": 2, "data": { "text": "beside" } });
+    let mut operations = vec![beside];
+    for (name, practice) in [("b", json!("2")), ("c", json!(2.0)), ("d", json!("north"))] {
+        operations.push(json!({ "operation": "create", "entityType": "medicalRecords",
+            "tempId": name, "data": { "practiceId": practice, "text": name } }));
+    }
+    let push = json!({ "clientTimestamp": 1, "operations": operations });
+    let answer = office.ask_as(&vet(2, "ann"), Method::Post, "/api/sync/push", &push).await.1;
+    assert_eq!(answer["processed"], 4, "{answer}");
+    let pulled = async |caller: &Caller| {
+        let target = "/api/sync/pull?entityTypes=medicalRecords";
+        let pulled = office.ask_as(caller, Method::Get, target, &Json::Null).await.1;
+        pulled["changes"].as_array().unwrap().len()
+    };
+    let unbound = Caller { practices: [].into(), ..office.worker("eve") };
+    let read = (pulled(&vet(1, "bob")).await, pulled(&vet(2, "cam")).await, pulled(&unbound).await);
+    assert_eq!(read, (0, 3, 4));
+    office.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_can_be_no_type_is_refused_alone_and_in_words() {
     let folder = tempfile::tempdir().unwrap();

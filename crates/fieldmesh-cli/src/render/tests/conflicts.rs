@@ -87,7 +87,7 @@ conflict  record      kept             deleted
     both.settled[0].alike[0].deleted = true;
     both.settled[0].more = 3;
     let shown = settled(&both, &style());
-    let kept = "A oilVolume 100 (restored) | B oilVolume 101 | and 3 more, left as they are  none";
+    let kept = "A oilVolume 100 (restored) | B oilVolume 101 | and 3 more stay  none";
     assert!(shown.contains(kept), "{shown}");
 }
 
