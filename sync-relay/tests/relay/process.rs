@@ -173,12 +173,21 @@ impl Relay {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.into())
     }
 
-    /// What it measures under a name, of one tenant.
+    /// What it measures under a name, of one tenant, once it does: while the tenant is opened for
+    /// the first time nothing is known of it.
     pub(crate) async fn measure(&self, name: &str, tenant: &str) -> u64 {
-        let (_, text) = self.get("/metrics").await;
         let wanted = format!("sync_relay_{name}{{tenant=\"{tenant}\"}} ");
-        let value = text.lines().find_map(|line| line.strip_prefix(&wanted));
-        value.unwrap_or_else(|| panic!("{wanted} is not in {text}")).parse().unwrap()
+        let told = async {
+            loop {
+                let (_, text) = self.get("/metrics").await;
+                let value = text.lines().find_map(|line| line.strip_prefix(&wanted));
+                if let Some(value) = value {
+                    return value.parse().unwrap();
+                }
+            }
+        };
+        let told = timeout(PATIENCE, told).await;
+        told.unwrap_or_else(|_| panic!("{wanted} is not measured"))
     }
 
     /// Waits until a measure of a tenant has changed as wanted.
