@@ -337,8 +337,7 @@ impl Write<'_> {
     ) -> Result<Held, Error> {
         // To the app nothing would be wrong, and the record would stay in every list.
         let ledger = self.ledger;
-        if !self.settling.contains(&id)
-            && let Some(opened) = self.opened(id)?.filter(|opened| opened.record.deleted)
+        if let Some(opened) = self.opened(id)?.filter(|opened| opened.record.deleted)
             && let Some(reason) = ledger.counts_meanwhile(opened.scope.collection, id)?
         {
             return Err(Error::NotAllowed { reason });
