@@ -33,6 +33,13 @@ struct Contest<'b> {
     schema: &'b fieldmesh_model::Collection,
 }
 
+/// A conflict that was noted.
+enum Noted {
+    /// By the same operation, or by another one for the same values.
+    Before(ConflictRow),
+    Now(ConflictRow),
+}
+
 impl Writing<'_> {
     /// Stores fields beside others: as a change on `version`, with a note of what competes.
     pub(crate) fn contest(
@@ -43,6 +50,36 @@ impl Writing<'_> {
         contested: &[String],
         ready: &Ready<'_>,
     ) -> Result<Fate, Failure> {
+        let is_reserved = self.is_reserved(held, fields)?;
+        match self.stand_beside(held, version, fields, contested, ready)? {
+            Noted::Before(row) => self.fate(&row),
+            Noted::Now(row) if is_reserved => self.fate(&row),
+            Noted::Now(row) => self.settle_at_once(&row),
+        }
+    }
+
+    /// The same of what others than the caller have to decide, whatever his request wants to win.
+    pub(crate) fn beside(
+        &mut self,
+        held: &Held,
+        version: u64,
+        fields: &Fields,
+        contested: &[String],
+        ready: &Ready<'_>,
+    ) -> Result<Fate, Failure> {
+        let (Noted::Before(row) | Noted::Now(row)) =
+            self.stand_beside(held, version, fields, contested, ready)?;
+        self.fate(&row)
+    }
+
+    fn stand_beside(
+        &mut self,
+        held: &Held,
+        version: u64,
+        fields: &Fields,
+        contested: &[String],
+        ready: &Ready<'_>,
+    ) -> Result<Noted, Failure> {
         let kind = if held.deleted { Kind::DeletedAndEdited } else { Kind::Field };
         let client = SideRow {
             document: held.id,
@@ -57,7 +94,7 @@ impl Writing<'_> {
         let contest =
             Contest { kind, client, server, keys: contested.to_vec(), at, schema: &ready.schema };
         if let Some(known) = self.known(&contest)? {
-            return self.fate(&known);
+            return Ok(Noted::Before(known));
         }
         let quiet = self.write.before_unknown(held.id, version)?;
         let written_at = self.written_at(at).min(quiet);
@@ -69,8 +106,7 @@ impl Writing<'_> {
             let before: Fields = contested.iter().map(|key| (key.clone(), value(key))).collect();
             self.edit(held.id, None, &before, self.task.at)?;
         }
-        let row = self.open(contest)?;
-        self.settle_at_once(&row)
+        self.open(contest).map(Noted::Now)
     }
 
     /// Notes that two records say the same.
@@ -279,7 +315,8 @@ impl Task<'_> {
             for competing in page {
                 let Some(row) = self.row_of(&competing)? else { continue };
                 // What came over the gateway is listed by its note.
-                let is_noted = !self.open_of(competing.document)?.is_empty();
+                let mut notes = self.open_of(competing.document)?.into_iter();
+                let is_noted = notes.any(|note| note.tells_of(&row));
                 let is_seen = self.is_shown(competing.document, &mut showing)?;
                 if is_noted || !is_seen || !self.is_asked(&row, query)? {
                     continue;
@@ -462,6 +499,17 @@ impl ConflictRow {
             Kind::Duplicate => client.deleted || server.deleted,
             Kind::DeletedAndEdited => !server.deleted,
         }
+    }
+
+    /// Whether whoever reads it knows of `other`, which stands in a record of it.
+    fn tells_of(&self, other: &Self) -> bool {
+        let null = fieldmesh_model::Value::Null;
+        let is_told = |(key, value): (&String, &fieldmesh_model::Value)| {
+            let told = self.client.fields.get(key).unwrap_or(&null);
+            self.keys.contains(key) && told.is_same(value)
+        };
+        self.kind == other.kind
+            && (self.kind != Kind::Field || other.client.fields.iter().all(is_told))
     }
 
     /// The records that it is about.

@@ -79,6 +79,9 @@ impl Writing<'_> {
             self.show(held.id, taken, &knowledge, ready);
             return self.stored(held, true);
         }
+        if let Some(fate) = self.update_reserved(held, &changed, ready)? {
+            return Ok(fate);
+        }
         let is_contested = |(key, field): &(&String, &Value)| {
             let theirs = held.fields.get(*key).unwrap_or(&null);
             merges_by_choice(&ready.schema, key)
@@ -177,6 +180,9 @@ impl Writing<'_> {
     pub(crate) fn delete(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
         if held.deleted {
             return self.stored(held, true);
+        }
+        if let Some(why) = self.task.decides_alike(held, None)? {
+            return Ok(Fate::Rejected(Reason::Forbidden { why }));
         }
         let knowledge = self.knowledge(held, ready.operation)?;
         let Knowledge { version, sure, ref wrote, .. } = knowledge;

@@ -8,6 +8,7 @@
 mod cache;
 mod conflict;
 mod device;
+mod dispute;
 mod edit;
 mod entity;
 mod fleet;

@@ -16,6 +16,7 @@ use crate::push::Writing;
 use crate::{Failure, Task, keys, stored};
 
 /// An operation whose records are found.
+#[derive(Clone)]
 pub(crate) struct Ready<'a> {
     pub(crate) operation: &'a Operation,
     pub(crate) schema: Arc<Collection>,

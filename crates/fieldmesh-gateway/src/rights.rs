@@ -61,7 +61,7 @@ impl Task<'_> {
         Ok(owners.any(|owner| self.caller.is(&owner.to_cell())))
     }
 
-    fn is_author(&self, held: &Held) -> bool {
+    pub(crate) fn is_author(&self, held: &Held) -> bool {
         match &held.made_for {
             Some(user) => self.caller.is(user),
             None => self.caller.is(&held.created_by.to_string()),

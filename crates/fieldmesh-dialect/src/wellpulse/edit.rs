@@ -42,11 +42,14 @@ pub(super) fn answer(pushed: Pushed) -> Result<Response, Refusal> {
             let tag = format!("\"{}\"", stored.record.version);
             Ok(Response::json(200, &view::entry(&stored.record)).with_header("etag", tag))
         }
-        Some(Fate::Settled { .. } | Fate::Conflict(_) | Fate::Duplicate { .. }) => {
-            Err(Refusal::Contradiction {
-                why: "The entry was changed at the same time; read it and edit again".to_owned(),
-            })
-        }
+        Some(Fate::Conflict(_)) => Err(Refusal::Contradiction {
+            why: "The entry is in conflict; what you sent is kept beside what stands there, and a \
+                  manager decides"
+                .to_owned(),
+        }),
+        Some(Fate::Settled { .. } | Fate::Duplicate { .. }) => Err(Refusal::Contradiction {
+            why: "The entry was changed at the same time; read it and edit again".to_owned(),
+        }),
         Some(Fate::Rejected(Reason::NoRecord)) => Err(Refusal::missing("Entry")),
         Some(Fate::Rejected(reason)) => Err(reason.refusal(NOUNS)),
         Some(Fate::Deferred) | None => Err(Refusal::Failed),

@@ -5,6 +5,7 @@
 
 mod apart;
 mod bases;
+mod disputes;
 mod entity;
 mod entries;
 mod figures;

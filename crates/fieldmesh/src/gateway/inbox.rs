@@ -1,7 +1,8 @@
 //! Conflicts that every replica finds in the records by itself.
 
 use fieldmesh_model::input::value_from_json;
-use fieldmesh_model::{DocumentId, Moment, Value};
+use fieldmesh_model::schema::Unique;
+use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 use fieldmesh_store::{Direction, Tree};
 
 use crate::api::ConflictReport;
@@ -9,7 +10,7 @@ use crate::error::Error;
 use crate::ledger::{KIND_DELETED, Names, is_breach};
 use crate::rows::{self, ConflictRow};
 
-use super::Access;
+use super::{Access, Held};
 
 /// Values of which one has to be chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +75,30 @@ impl Access {
             Some(row) => self.competing(id, row.document),
             None => Ok(None),
         }
+    }
+
+    /// Records that are alike and of which nobody has decided, `id` among them; where `edited` is
+    /// given, only those that are so by one of these fields.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn undecided(&self, id: DocumentId, edited: Option<&Fields>) -> Result<Vec<Held>, Error> {
+        let Some(row) = self.ledger.row(id)? else { return Ok(Vec::new()) };
+        let (schema, record) = (self.schema(row.scope.collection), row.record);
+        let Some(record) = record.filter(|_| !schema.unique.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let is_meant = |unique: &Unique| {
+            edited.is_none_or(|edited| unique.fields.iter().any(|key| edited.contains_key(key)))
+        };
+        let mut found = Vec::new();
+        for group in self.ledger.groups_in(id, &schema, &record, is_meant)? {
+            for member in group.members {
+                found.extend(self.held(member)?);
+            }
+        }
+        Ok(found)
     }
 
     fn competing(&self, id: &str, document: DocumentId) -> Result<Option<Competing>, Error> {

@@ -121,7 +121,7 @@ impl Ledger {
     }
 
     /// The groups that this record is in where these groups of unique fields are shared.
-    pub(super) fn groups_in(
+    pub(crate) fn groups_in(
         &self,
         id: DocumentId,
         schema: &Collection,

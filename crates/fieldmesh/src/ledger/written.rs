@@ -3,6 +3,7 @@
 //! Nothing is looked up in the view for a record that was written a moment ago by the same writer,
 //! and the disk is waited for once. One gateway writes at a time, so what it has read still holds.
 
+mod beside;
 mod notes;
 #[cfg(test)]
 mod tests;
@@ -387,37 +388,6 @@ impl Write<'_> {
     /// competes in what it writes.
     pub fn settling(&mut self, ids: impl IntoIterator<Item = DocumentId>) {
         self.settling = ids.into_iter().collect();
-    }
-
-    /// A moment before every change of a record that somebody who knew its first `version` changes
-    /// did not know: what is written then stands back behind those.
-    ///
-    /// # Errors
-    ///
-    /// The record cannot be read.
-    pub fn before_unknown(&mut self, id: DocumentId, version: u64) -> Result<Moment, Error> {
-        let Some(opened) = self.opened(id)? else { return Ok(clock::now()) };
-        let known = usize::try_from(version).unwrap_or(usize::MAX).clamp(1, opened.changes.len());
-        let mut earliest = clock::now();
-        for Known { change, .. } in &opened.changes[known..] {
-            let peeked = fieldmesh_document::peek(change).map_err(|error| Error::store(&error))?;
-            earliest = earliest.min(peeked.at);
-        }
-        Ok(earliest.plus_millis(-1))
-    }
-
-    /// The keys of fields for which competing values stand in the record.
-    ///
-    /// # Errors
-    ///
-    /// The record cannot be read.
-    pub fn competing(&mut self, id: DocumentId) -> Result<Vec<String>, Error> {
-        let ledger = self.ledger;
-        let Some(opened) = self.opened(id)? else { return Ok(Vec::new()) };
-        let schema = ledger.schema(opened.scope.collection);
-        let found = opened.document.conflicts(&schema).map_err(|error| Error::store(&error))?;
-        let competing = found.into_iter().filter(|conflict| !conflict.key.is_empty());
-        Ok(competing.map(|conflict| conflict.key).collect())
     }
 
     /// Waits until everything is on disk and can be read; notes are written once the records are

@@ -1,0 +1,131 @@
+//! What somebody writes about which others have to decide: it is taken and ends nothing.
+
+use std::collections::BTreeSet;
+
+use fieldmesh::gateway::Held;
+use fieldmesh_dialect::outcome::{Fate, Reason};
+use fieldmesh_model::{Fields, Value};
+
+use crate::push::Writing;
+use crate::ready::Ready;
+use crate::stored::Kind;
+use crate::{Failure, Task};
+
+impl Task<'_> {
+    /// Whether the caller, and this device for him, may settle what competes in a record, also of
+    /// those who may because they wrote one of these sides.
+    fn may_settle<'u>(&self, held: &Held, sides: impl IntoIterator<Item = &'u String>) -> bool {
+        let schema = self.access.schema(held.collection);
+        let sides: Vec<&String> = sides.into_iter().collect();
+        let is_side = || sides.iter().any(|side| self.caller.is(side));
+        self.is_among(&schema.resolve_by, || self.is_author(held) || is_side())
+            && self.access.check_settles(held).is_ok()
+    }
+
+    /// Why what is done to the record would decide about others that are alike, which the caller may
+    /// not; `edited` are the fields that change, where it is not deleted. What several records may
+    /// not share is for the tenant to say: no contract lets apps change or delete such a thing.
+    pub(crate) fn decides_alike(
+        &self,
+        held: &Held,
+        edited: Option<&Fields>,
+    ) -> Result<Option<String>, Failure> {
+        let alike = self.access.undecided(held.id, edited)?;
+        let sides = || alike.iter().filter_map(|member| member.made_for.as_ref());
+        let is_closed = alike.iter().any(|member| !self.may_settle(member, sides()));
+        let noun = &self.access.schema(held.collection).name;
+        Ok(is_closed.then(|| {
+            format!(
+                "this would decide which {noun} of several that are alike stays, and your role is \
+                 not allowed to"
+            )
+        }))
+    }
+}
+
+impl Writing<'_> {
+    /// What becomes of an edit by which others than the caller have to decide; none where it decides
+    /// nothing that is theirs.
+    pub(crate) fn update_reserved(
+        &mut self,
+        held: &Held,
+        changed: &Fields,
+        ready: &Ready<'_>,
+    ) -> Result<Option<Fate>, Failure> {
+        if let Some(why) = self.task.decides_alike(held, Some(changed))? {
+            return Ok(Some(Fate::Rejected(Reason::Forbidden { why })));
+        }
+        let disputed = self.disputed(held, changed)?;
+        match disputed.is_empty() {
+            true => Ok(None),
+            false => self.update_beside(held, &disputed, ready).map(Some),
+        }
+    }
+
+    /// Whether others than the caller have to decide what competes in a record, so that no request
+    /// of his settles what he brings beside it.
+    pub(crate) fn is_reserved(&mut self, held: &Held, changed: &Fields) -> Result<bool, Failure> {
+        for id in held.conflicts.iter().filter(|_| !self.task.may_settle(held, [])) {
+            let found = self.task.access.inbox_item(id)?;
+            if found.is_some_and(|found| found.is_deletion) {
+                return Ok(true);
+            }
+        }
+        Ok(!self.disputed(held, changed)?.is_empty())
+    }
+
+    /// Those of `changed` about which others have to decide than the caller.
+    fn disputed(&mut self, held: &Held, changed: &Fields) -> Result<Fields, Failure> {
+        if changed.is_empty() || self.task.may_settle(held, []) {
+            return Ok(Fields::new());
+        }
+        let (mut open, mut own) = (BTreeSet::new(), BTreeSet::new());
+        if !held.conflicts.is_empty() {
+            open.extend(self.write.disputed(held.id)?);
+        }
+        for id in &held.conflicts {
+            let Some(found) = self.task.access.inbox_item(id)? else { continue };
+            let sides = found.values.iter().filter_map(|value| value.user.as_ref());
+            if self.task.may_settle(held, sides) {
+                own.insert(found.field);
+            }
+        }
+        for row in self.task.open_of(held.id)? {
+            let sides = [&row.client.user, &row.server.user];
+            if row.kind != Kind::Field || self.is_superseded(&row)? {
+                continue;
+            }
+            match self.task.may_settle(held, sides.into_iter().flatten()) {
+                true => own.extend(row.keys),
+                false => open.extend(row.keys),
+            }
+        }
+        let null = Value::Null;
+        let is_disputed = |(key, field): &(&String, &Value)| {
+            let is_news = !held.fields.get(*key).unwrap_or(&null).is_same(field);
+            is_news && open.contains(*key) && !own.contains(*key)
+        };
+        let found = changed.iter().filter(is_disputed);
+        Ok(found.map(|(key, field)| (key.clone(), field.clone())).collect())
+    }
+
+    /// Stores an edit of which these fields are disputed: they stand beside what competes, and the
+    /// others are edited as ever.
+    fn update_beside(
+        &mut self,
+        held: &Held,
+        disputed: &Fields,
+        ready: &Ready<'_>,
+    ) -> Result<Fate, Failure> {
+        let mut others = ready.fields.clone();
+        others.retain(|key, _| !disputed.contains_key(key));
+        if !others.is_empty() {
+            let rest = Ready { fields: others, ..ready.clone() };
+            self.update(held, &rest)?;
+        }
+        let Some(held) = self.write.held(held.id)? else { return Err(Failure::missing("Record")) };
+        let keys: Vec<String> = disputed.keys().cloned().collect();
+        let version = self.write.version_before(held.id, &keys)?;
+        self.beside(&held, version, disputed, &keys, ready)
+    }
+}

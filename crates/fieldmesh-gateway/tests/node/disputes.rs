@@ -1,0 +1,153 @@
+//! Conflicts that an app's person may not settle: what he writes is taken and ends none of them.
+
+use fieldmesh::api::{ConflictQuery, ConflictReport, Edits, ListQuery};
+use fieldmesh::gateway::Access;
+use fieldmesh_dialect::{Caller, Method};
+use fieldmesh_model::Role;
+use serde_json::{Value as Json, json};
+
+use crate::live::{join, sync};
+use crate::{Office, now};
+
+fn worker(office: &Office, user: &str) -> Caller {
+    Caller { role: Role::HealthWorker, ..office.worker(user) }
+}
+
+/// What a worker sends of the encounter, in knowledge of everything.
+async fn send(office: &Office, caller: &Caller, operation: &str, data: &Json) -> Json {
+    let operation = json!({ "userId": caller.user, "deviceId": "d", "operation": operation,
+        "resourceType": "encounter", "resourceId": "e1", "version": 9, "data": data,
+        "createdAtClient": now() });
+    let body = json!({ "operations": [operation] });
+    let (status, answer) = office.ask_as(caller, Method::Post, "/api/v1/sync/batch", &body).await;
+    assert_eq!(status, 200, "{answer}");
+    answer["results"][0].clone()
+}
+
+async fn open(office: &Office) -> Vec<ConflictReport> {
+    office.node.conflicts(ConflictQuery::default()).await.unwrap()
+}
+
+/// The values among which somebody has to choose.
+fn values(of: &ConflictReport) -> Vec<&str> {
+    let mut values: Vec<&str> = of.values.iter().filter_map(|it| it.value.as_str()).collect();
+    values.sort_unstable();
+    values
+}
+
+/// The fields of the encounter.
+async fn encounter(office: &Office) -> serde_json::Map<String, Json> {
+    let query = ListQuery { collection: "encounter".into(), ..ListQuery::default() };
+    office.node.list(query).await.unwrap().remove(0).fields
+}
+
+/// Ann's encounter, of which two devices tell the diagnosis differently.
+async fn dispute(office: &Office, folder: &std::path::Path) {
+    let (device, address) = join(&office.node, &folder.join("device")).await;
+    let made = json!({ "diagnosis": "cold", "notes": "x" });
+    let made = send(office, &worker(office, "ann"), "CREATE", &made).await;
+    assert_eq!(made["status"], "SYNCED", "{made}");
+    sync(&device, &address).await;
+    for (node, diagnosis) in [(&office.node, "flu"), (&device, "malaria")] {
+        let query = ListQuery { collection: "encounter".into(), ..ListQuery::default() };
+        let id = node.list(query).await.unwrap()[0].id.to_string();
+        let assignments = vec![format!("diagnosis={diagnosis}")];
+        node.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
+    }
+    sync(&device, &address).await;
+    let access = Access::new(&office.node);
+    tokio::task::spawn_blocking(move || access.settle()).await.unwrap().unwrap();
+    device.shutdown().await.unwrap();
+    let found = open(office).await;
+    let field: Vec<&ConflictReport> = found.iter().filter(|it| it.kind == "field").collect();
+    assert_eq!(field.len(), 1, "{found:?}");
+    assert_eq!(values(field[0]), ["flu", "malaria"]);
+}
+
+async fn disputed(office: &Office) -> Vec<ConflictReport> {
+    let mut found = open(office).await;
+    found.retain(|it| it.kind == "field");
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_diagnoses_wait_for_who_may_choose_whatever_an_app_writes_over_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    dispute(&office, folder.path()).await;
+    let shown = encounter(&office).await["diagnosis"].clone();
+    let (bob, admin) = (worker(&office, "bob"), office.caller(Role::Admin));
+    let edit = json!({ "diagnosis": "typhus", "prescription": "rest" });
+    let taken = send(&office, &bob, "UPDATE", &edit).await;
+    assert_eq!(taken["status"], "CONFLICT", "{taken}");
+    assert_eq!(taken["affectedFields"], json!(["diagnosis"]), "{taken}");
+    let after = disputed(&office).await;
+    assert_eq!(after.len(), 1, "{after:?}");
+    assert_eq!(values(&after[0]), ["flu", "malaria", "typhus"]);
+    // What nobody disputes is written, and what was shown still is.
+    let after = encounter(&office).await;
+    assert_eq!((&after["prescription"], &after["diagnosis"]), (&json!("rest"), &shown));
+    // Apps are told of all that competes.
+    let listed = office.get("/api/v1/sync/conflicts").await;
+    let text = listed.to_string();
+    for value in ["flu", "malaria", "typhus"] {
+        assert!(text.contains(value), "{value}: {listed}");
+    }
+    // A deletion decides nothing either.
+    let gone = send(&office, &bob, "DELETE", &json!({})).await;
+    assert_eq!(gone["status"], "SYNCED", "{gone}");
+    assert_eq!(values(&disputed(&office).await[0]), ["flu", "malaria", "typhus"]);
+    // Who made the encounter, or leads, ends it by an edit as ever.
+    let chosen = send(&office, &admin, "UPDATE", &json!({ "diagnosis": "dengue" })).await;
+    assert_eq!(chosen["status"], "SYNCED", "{chosen}");
+    assert_eq!(disputed(&office).await, []);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_made_a_record_settles_what_competes_in_it_with_an_edit_of_his_app() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    dispute(&office, folder.path()).await;
+    let ann = worker(&office, "ann");
+    let chosen = send(&office, &ann, "UPDATE", &json!({ "diagnosis": "dengue" })).await;
+    assert_eq!(chosen["status"], "SYNCED", "{chosen}");
+    assert_eq!(disputed(&office).await, []);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_wants_to_win_ends_no_conflict_that_a_manager_has_to_settle() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    let well = crate::well(&office.node, 1).await;
+    let (device, address) = join(&office.node, &folder.path().join("device")).await;
+    let push = async |user: &str, oil: f64| {
+        let entries = json!([crate::entry(&well, 0, oil)]);
+        let body =
+            json!({ "deviceId": "T1", "entries": entries, "conflictResolution": "CLIENT_WINS" });
+        let caller = office.worker(user);
+        let (status, answer) = office.ask_as(&caller, Method::Post, "/sync/push", &body).await;
+        assert_eq!((status, &answer["succeeded"]), (200, &json!(1)), "{answer}");
+        answer["results"][0]["status"].clone()
+    };
+    assert_eq!(push("ann", 80.0).await, "STORED");
+    // What nobody disputes his request settles, as the contract has it.
+    assert_eq!(push("ann", 81.0).await, "CONFLICT");
+    assert_eq!(disputed(&office).await, []);
+    sync(&device, &address).await;
+    for (node, oil) in [(&office.node, 82), (&device, 83)] {
+        let query = ListQuery { collection: "field_entry".into(), ..ListQuery::default() };
+        let id = node.list(query).await.unwrap()[0].id.to_string();
+        let assignments = vec![format!("oilVolume={oil}")];
+        node.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
+    }
+    sync(&device, &address).await;
+    device.shutdown().await.unwrap();
+    let access = Access::new(&office.node);
+    tokio::task::spawn_blocking(move || access.settle()).await.unwrap().unwrap();
+    assert_eq!(disputed(&office).await[0].values.len(), 2);
+    assert_eq!(push("bob", 90.0).await, "CONFLICT");
+    assert_eq!(disputed(&office).await[0].values.len(), 3);
+    office.close().await;
+}
