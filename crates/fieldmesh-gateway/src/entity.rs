@@ -1,8 +1,9 @@
 //! What an app calls the type of a record, and the collection that holds such records.
 //!
-//! A type is a built-in collection, else one of the tenant's own, else a kind of free records: the
-//! contracts of `asset`, `vet` and `health` leave their types open, and what the server of a source
-//! accepted is accepted.
+//! A type is a collection that is built in for the contract, else one of the tenant's own, else a
+//! kind of free records: the contracts of `asset`, `vet` and `health` leave their types open, and
+//! what the server of a source accepted is accepted. What is built in for another contract is a type
+//! like any other, so that an app is given what it wrote.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use fieldmesh::gateway::Held;
 use fieldmesh_dialect::Dialect;
 use fieldmesh_dialect::command::{Action, Identity, Operation};
 use fieldmesh_model::catalogue::free::{EXTERNAL_ID, FREE_RECORD, KIND, KIND_MAX, SOURCE};
-use fieldmesh_model::schema::Collection;
+use fieldmesh_model::catalogue::{assets, health, practice, wells};
+use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::{AnyReference, normal_form};
 use fieldmesh_model::{Fields, Value, catalogue};
 
@@ -150,10 +152,21 @@ fn text_of<'a>(held: &'a Held, key: &str) -> Option<&'a str> {
 }
 
 /// Whether a contract leaves the types of its records open.
-const fn has_open_types(dialect: Dialect) -> bool {
+pub(crate) const fn has_open_types(dialect: Dialect) -> bool {
     match dialect {
         Dialect::Asset | Dialect::Vet | Dialect::Health => true,
         Dialect::Wellpulse | Dialect::Batch => false,
+    }
+}
+
+/// The collections that are built in for the apps of a contract.
+pub(crate) fn built_in(dialect: Dialect) -> Vec<u16> {
+    match dialect {
+        Dialect::Wellpulse => vec![wells::WELL, wells::USER, wells::FIELD_ENTRY],
+        Dialect::Batch => vec![wells::FIELD_EVENT],
+        Dialect::Asset => vec![assets::ASSET, assets::TASK, assets::SCHEDULE],
+        Dialect::Vet => vec![practice::APPOINTMENT, practice::PET],
+        Dialect::Health => health::collections().iter().map(|it| it.number).collect(),
     }
 }
 
@@ -189,6 +202,16 @@ impl Task<'_> {
         }
         let kind = Some(FreeKind { source, name: name.to_owned() });
         Ok(Entity { schema: self.access.schema(FREE_RECORD), kind })
+    }
+
+    /// Whether a type is built in for the apps of other contracts alone. What admins look after is
+    /// the same thing for everybody.
+    pub(crate) fn is_foreign(&self, entity: &Entity) -> bool {
+        let is_built_in = |dialect| built_in(dialect).contains(&entity.schema.number);
+        !entity.is_own()
+            && !entity.is_free()
+            && entity.schema.create_by != [Who::Admin]
+            && self.dialect.is_some_and(|dialect| has_open_types(dialect) && !is_built_in(dialect))
     }
 
     /// The type of a record that is there.

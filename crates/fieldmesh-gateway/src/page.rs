@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use fieldmesh::gateway::{Held, Mark};
 use fieldmesh_dialect::command::{Condition, Pull, Push, Wanted};
 use fieldmesh_dialect::outcome::{Happened, Item, Page};
-use fieldmesh_dialect::{CursorError, Dialect, Outcome, Refusal, Since};
+use fieldmesh_dialect::{CursorError, Outcome, Refusal, Since};
 use fieldmesh_model::catalogue::BUILT_IN_END;
 use fieldmesh_model::catalogue::free::FREE_RECORD;
-use fieldmesh_model::catalogue::{assets, health, practice, wells};
 use fieldmesh_model::{DocumentId, Fields, Role};
 
-use crate::entity::{Entity, field};
+use crate::entity::{Entity, built_in, field, has_open_types};
 use crate::names::Showing;
 use crate::stored::FormRow;
 use crate::{Failure, Task, rights};
@@ -66,19 +65,17 @@ impl Task<'_> {
 
     /// The collections of which a caller who names none may see records.
     pub(crate) fn readable(&self) -> Vec<u16> {
-        let mut built_in = match self.dialect {
-            Some(Dialect::Wellpulse) => return vec![wells::WELL, wells::USER, wells::FIELD_ENTRY],
-            Some(Dialect::Batch) => return vec![wells::FIELD_EVENT],
-            None => return self.access.collections().iter().map(|it| it.number).collect(),
-            Some(Dialect::Asset) => vec![assets::ASSET, assets::TASK, assets::SCHEDULE],
-            Some(Dialect::Vet) => vec![practice::APPOINTMENT, practice::PET],
-            Some(Dialect::Health) => health::collections().iter().map(|it| it.number).collect(),
+        let Some(dialect) = self.dialect else {
+            return self.access.collections().iter().map(|it| it.number).collect();
         };
-        // The types of these contracts are open.
+        let mut readable = built_in(dialect);
+        if !has_open_types(dialect) {
+            return readable;
+        }
         let own = self.access.collections().into_iter().filter(|it| it.number >= BUILT_IN_END);
-        built_in.extend(own.map(|it| it.number));
-        built_in.push(FREE_RECORD);
-        built_in
+        readable.extend(own.map(|it| it.number));
+        readable.push(FREE_RECORD);
+        readable
     }
 
     /// How many records that the caller's apps read stand behind a place of the feed.
@@ -226,9 +223,11 @@ impl<'a> Reading<'a> {
         }
         let lines_of = |wanted: &'a Wanted| {
             let entity = self.task.entity(&wanted.collection).ok();
-            // What came before the tenant defined a collection of that name.
-            let is_own = entity.as_ref().is_some_and(Entity::is_own);
-            let free = is_own.then(|| self.task.free_kind(&wanted.collection).ok()).flatten();
+            // What came before the tenant defined a collection of that name, or is of a type that
+            // other contracts have.
+            let may_be_free = |it: &Entity| it.is_own() || self.task.is_foreign(it);
+            let free = entity.as_ref().is_some_and(may_be_free);
+            let free = free.then(|| self.task.free_kind(&wanted.collection).ok()).flatten();
             let found = entity.into_iter().chain(free);
             found.map(move |it| line(it.schema.number, Some(it), Some(wanted)))
         };

@@ -45,22 +45,30 @@ fn is_reference(schema: &Collection, key: &str) -> bool {
 
 impl<'a> Writing<'a> {
     /// The type of the records that an operation is about, or why there can be none. What came as a
-    /// free record stays one, though the tenant has defined a collection of that name since.
+    /// free record stays one, though the tenant has defined a collection of that name since; and
+    /// what lies in a collection that is built in for other contracts lies there for this one, too.
     pub(crate) fn entity(
         &mut self,
         operation: &Operation,
     ) -> Result<Result<Entity, String>, Failure> {
         let entity = match self.task.entity(&operation.collection) {
-            Ok(entity) if entity.is_own() => entity,
+            Ok(entity) if entity.is_own() || self.task.is_foreign(&entity) => entity,
             found => return Ok(found),
         };
-        if let Ok(free) = self.task.free_kind(&operation.collection)
-            && let Ok(ready) = self.prepare(operation, &free)?
-            && self.find_operation(&ready)?.is_some()
-        {
+        let Ok(free) = self.task.free_kind(&operation.collection) else { return Ok(Ok(entity)) };
+        if self.is_there(operation, &free)? {
             return Ok(Ok(free));
         }
-        Ok(Ok(entity))
+        let is_meant = entity.is_own() || self.is_there(operation, &entity)?;
+        Ok(Ok(if is_meant { entity } else { free }))
+    }
+
+    /// Whether an operation finds a record of a type.
+    fn is_there(&mut self, operation: &Operation, entity: &Entity) -> Result<bool, Failure> {
+        match self.prepare(operation, entity)? {
+            Ok(ready) => Ok(self.find_operation(&ready)?.is_some()),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Finds the records that the operation refers to, and brings its fields into their form.

@@ -306,3 +306,33 @@ async fn what_breaks_a_rule_of_the_tenants_own_is_listed_and_its_rights_hold() {
     assert_eq!(fields, ["pressure", "tag"]);
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_is_given_what_it_wrote_of_a_type_that_another_contract_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    // A patient of the clinic, which is no other app's business.
+    let operation = json!({ "userId": "ann", "deviceId": "D", "operation": "CREATE",
+        "resourceType": "patient", "resourceId": "p1", "data": { "name": "Rosa" },
+        "createdAtClient": now() });
+    let answer = office.post("/api/v1/sync/batch", &json!({ "operations": [operation] })).await;
+    assert_eq!(answer["results"][0]["status"], "SYNCED", "{answer}");
+    let made = json!({ "name": "Pump 3", "waits": [1, { "for": "oil" }] });
+    let made = [change("patient", "x7", "CREATE", &made, 1)];
+    let ann = sync(&office, "ann", &Json::Null, &made).await;
+    assert_eq!(ann["results"][0]["status"], "COMPLETED", "{ann}");
+    let edit = [change("patient", "x7", "UPDATE", &json!({ "name": "Pump 4" }), 1)];
+    assert_eq!(sync(&office, "ann", &Json::Null, &edit).await["results"][0]["version"], 2);
+    let read = sync(&office, "bob", &Json::Null, &[]).await["changes"].clone();
+    assert_eq!(read.as_array().unwrap().len(), 1, "{read}");
+    let told = (&read[0]["entityType"], &read[0]["entityId"], &read[0]["payload"]);
+    let payload = json!({ "name": "Pump 4", "waits": [1, { "for": "oil" }] });
+    assert_eq!(told, (&json!("patient"), &json!("x7"), &payload));
+    // One that it named and wrote before stays where it is.
+    let known = [change("patient", "p1", "UPDATE", &json!({ "phone": "5" }), 9)];
+    let known = sync(&office, "ann", &Json::Null, &known).await;
+    assert_eq!(known["results"][0]["status"], "COMPLETED", "{known}");
+    let patients = listed(&office, "patient").await;
+    assert_eq!((patients.len(), &patients[0]["phone"]), (1, &json!("5")));
+    office.close().await;
+}
