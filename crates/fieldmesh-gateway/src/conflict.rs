@@ -275,7 +275,7 @@ impl Task<'_> {
     /// Lists open conflicts, oldest first.
     pub(crate) fn conflicts(&self, query: &ConflictQuery) -> Result<Outcome, Failure> {
         self.access.settle()?;
-        let mut showing = Showing::new(*self, self.form()?);
+        let mut showing = Showing::new(*self, None)?;
         let mut after = query.after.map(keys::open);
         let (mut conflicts, mut next) = (Vec::new(), None);
         let mut superseded = Superseded { task: *self, rows: Vec::new() };
@@ -295,7 +295,7 @@ impl Task<'_> {
                     superseded.rows.push(row);
                     continue;
                 }
-                if !is_seen || !self.is_asked(&row, query)? {
+                if !is_seen || !self.is_asked(&row, query, &showing) {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
@@ -318,7 +318,7 @@ impl Task<'_> {
                 let mut notes = self.open_of(competing.document)?.into_iter();
                 let is_noted = notes.any(|note| note.tells_of(&row));
                 let is_seen = self.is_shown(competing.document, &mut showing)?;
-                if is_noted || !is_seen || !self.is_asked(&row, query)? {
+                if is_noted || !is_seen || !self.is_asked(&row, query, &showing) {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
@@ -336,11 +336,13 @@ impl Task<'_> {
         held.map_or(Ok(false), |held| self.may_see(&held, showing))
     }
 
-    fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery) -> Result<bool, Failure> {
-        let Some(wanted) = &query.collection else { return Ok(true) };
-        let named = self.access.collection_named(wanted);
-        let is_named = named.is_some_and(|schema| schema.number == row.collection);
-        Ok(is_named || self.type_name(row.collection, &row.server.fields)? == *wanted)
+    /// Whether a conflict is about records of a type that is asked for, if any is.
+    fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery, showing: &Showing<'_>) -> bool {
+        query.collection.as_ref().is_none_or(|wanted| {
+            let named = self.access.collection_named(wanted);
+            named.is_some_and(|schema| schema.number == row.collection)
+                || showing.type_name(row.collection, &row.server.fields) == *wanted
+        })
     }
 
     /// Whether somebody has decided by writing what the record now says, here or on a device.
@@ -429,7 +431,7 @@ impl Task<'_> {
                 Kind::Duplicate => ConflictKind::Duplicate,
                 Kind::DeletedAndEdited => ConflictKind::DeletedAndEdited,
             },
-            collection: self.type_name(row.collection, &row.server.fields)?,
+            collection: showing.type_name(row.collection, &row.server.fields),
             name: client.name.clone().unwrap_or_else(nameless),
             client,
             server,

@@ -6,11 +6,13 @@
 //! like any other, so that an app is given what it wrote.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fieldmesh::gateway::Held;
 use fieldmesh_dialect::Dialect;
 use fieldmesh_dialect::command::{Action, Identity, Operation};
+use fieldmesh_model::catalogue::BUILT_IN_END;
 use fieldmesh_model::catalogue::free::{EXTERNAL_ID, FREE_RECORD, KIND, KIND_MAX, SOURCE};
 use fieldmesh_model::catalogue::{assets, health, practice, wells};
 use fieldmesh_model::schema::{Collection, Who};
@@ -227,20 +229,30 @@ impl Task<'_> {
         Entity { schema, kind }
     }
 
-    /// What the apps of this contract call the type of records of `collection` that hold `fields`.
-    pub(crate) fn type_name(&self, collection: u16, fields: &Fields) -> Result<String, Failure> {
-        if collection == FREE_RECORD
-            && let Some(kind) = fields.get(KIND).and_then(Value::as_text)
-        {
-            return Ok(kind.to_owned());
+    /// What the caller's app calls the tenant's own collections, where that is not their name; on a
+    /// device, or as he has shown anywhere.
+    pub(crate) fn spellings(&self, device: Option<&str>) -> Result<BTreeMap<u16, String>, Failure> {
+        let Task { access, dialect, caller, .. } = *self;
+        let mut spellings = BTreeMap::new();
+        if !dialect.is_some_and(has_open_types) {
+            return Ok(spellings);
         }
-        let schema = self.access.schema(collection);
-        if catalogue::numbered(collection).is_none()
-            && let Some(note) = self.access.note(&keys::spelling(self.dialect, collection))?
-        {
-            return Ok(stored::decode(&note)?);
+        for schema in access.collections().iter().filter(|it| it.number >= BUILT_IN_END) {
+            let spelled =
+                |device| keys::spelled(access, dialect, &caller.user, device, schema.number);
+            let places = [
+                device.map(|device| spelled(Some(device))),
+                Some(spelled(None)),
+                Some(keys::spelling(dialect, schema.number)),
+            ];
+            for key in places.into_iter().flatten() {
+                if let Some(note) = access.note(&key)? {
+                    spellings.insert(schema.number, stored::decode(&note)?);
+                    break;
+                }
+            }
         }
-        Ok(schema.name.clone())
+        Ok(spellings)
     }
 
     /// Whether apps of this contract see free records that came over the same one as `held`.

@@ -80,7 +80,7 @@ impl Task<'_> {
             });
         }
         writing.write.finish()?;
-        let mut showing = Showing::new(*self, self.form()?);
+        let mut showing = Showing::new(*self, None)?;
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
             entries.push(match row {
@@ -97,7 +97,7 @@ impl Task<'_> {
         rows: Vec<(EntryRow, bool)>,
     ) -> Result<Outcome, Failure> {
         writing.write.finish()?;
-        let mut showing = Showing::new(*self, self.form()?);
+        let mut showing = Showing::new(*self, None)?;
         let mut entries = Vec::with_capacity(rows.len());
         for (row, known) in rows {
             entries.push(Some(self.show_entry(&row, known, &mut showing)?));
@@ -111,7 +111,7 @@ impl Task<'_> {
 
     pub(crate) fn pending(&self, query: &JournalQuery) -> Result<Outcome, Failure> {
         let rows = self.entries_in(&query.user, StateRow::PENDING)?;
-        let mut showing = Showing::new(*self, self.form()?);
+        let mut showing = Showing::new(*self, None)?;
         let mut entries = Vec::new();
         for row in rows.iter().filter(|row| row.device == query.device) {
             entries.push(Some(self.show_entry(row, true, &mut showing)?));

@@ -34,7 +34,21 @@ pub(crate) fn form(
     keyed(b"form/", access, &parts.collect::<Vec<_>>())
 }
 
-/// What the apps of a contract call a collection of the tenant's own.
+/// What a user's app calls a collection of the tenant's own: on a device, or wherever none is known.
+pub(crate) fn spelled(
+    access: &Access,
+    dialect: Option<Dialect>,
+    user: &str,
+    device: Option<&str>,
+    collection: u16,
+) -> Vec<u8> {
+    let dialect = dialect.map_or("", Dialect::as_str).as_bytes();
+    let number = collection.to_be_bytes();
+    let named = [dialect, &number, user.as_bytes()].into_iter().chain(device.map(str::as_bytes));
+    keyed(b"spelled/", access, &named.collect::<Vec<_>>())
+}
+
+/// Where the first gateways noted what all apps of a contract call it, by the first that did so.
 pub(crate) fn spelling(dialect: Option<Dialect>, collection: u16) -> Vec<u8> {
     let dialect = dialect.map_or("", Dialect::as_str);
     [b"spelling/", dialect.as_bytes(), b"/", &collection.to_be_bytes()].concat()

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use fieldmesh::gateway::{Held, Write};
 use fieldmesh_dialect::outcome::Record;
 use fieldmesh_dialect::{Dialect, Name};
+use fieldmesh_model::catalogue::free::{FREE_RECORD, KIND};
 use fieldmesh_model::schema::{Collection, Kind};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 
@@ -109,12 +110,36 @@ impl Task<'_> {
 pub(crate) struct Showing<'a> {
     task: Task<'a>,
     form: FormRow,
+    /// What the client's app calls the tenant's own collections, where that is not their name.
+    spellings: BTreeMap<u16, String>,
     names: BTreeMap<DocumentId, Option<Name>>,
 }
 
 impl<'a> Showing<'a> {
-    pub(crate) fn new(task: Task<'a>, form: FormRow) -> Self {
-        Self { task, form, names: BTreeMap::new() }
+    /// In the words of the caller's app, on a device where one is known.
+    pub(crate) fn new(task: Task<'a>, device: Option<&str>) -> Result<Self, Failure> {
+        let (form, names) = (task.form()?, BTreeMap::new());
+        let spellings = task.spellings(device.or(task.caller.device.as_deref()))?;
+        Ok(Self { task, form, spellings, names })
+    }
+
+    /// What two clients have in common who are shown the same.
+    pub(crate) fn words(&self) -> (FormRow, &BTreeMap<u16, String>) {
+        (self.form, &self.spellings)
+    }
+
+    /// What the client's app calls the type of records of `collection` that hold `fields`.
+    pub(crate) fn type_name(&self, collection: u16, fields: &Fields) -> String {
+        let kind = fields.get(KIND).and_then(Value::as_text).filter(|_| collection == FREE_RECORD);
+        match kind.or(self.spellings.get(&collection).map(String::as_str)) {
+            Some(name) => name.to_owned(),
+            None => self.task.access.schema(collection).name.clone(),
+        }
+    }
+
+    /// Remembers what the client's app calls a collection.
+    pub(crate) fn set_spelling(&mut self, collection: u16, name: &str) {
+        self.spellings.insert(collection, name.to_owned());
     }
 
     pub(crate) fn set_form(&mut self, form: FormRow) {
@@ -181,7 +206,7 @@ impl<'a> Showing<'a> {
     ) -> Result<Record, Failure> {
         Ok(Record {
             name: self.name(held),
-            collection: self.task.type_name(held.collection, &held.fields)?,
+            collection: self.type_name(held.collection, &held.fields),
             fields: self.fields(held.collection, &held.fields, write)?,
             version: held.version,
             arrived_at,

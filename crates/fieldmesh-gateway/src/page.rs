@@ -12,7 +12,6 @@ use fieldmesh_model::{DocumentId, Fields, Role};
 
 use crate::entity::{Entity, built_in, field, has_open_types};
 use crate::names::Showing;
-use crate::stored::FormRow;
 use crate::{Failure, Task, rights};
 
 /// Records of one collection that are looked up at once.
@@ -122,8 +121,8 @@ impl Task<'_> {
             Since::Place(place) => Some(place),
             Since::Arrival(at) => Some(self.access.position_at(at)?),
         };
-        let form = self.form()?;
-        let seen = (since, own_behind, self.dialect, form, self.caller.role);
+        let showing = Showing::new(*self, pull.device.as_deref())?;
+        let seen = (since, own_behind, self.dialect, showing.words(), self.caller.role);
         // A client of a practice sees what is his own, and nobody else does so.
         let whose = Some(&self.caller.user).filter(|_| self.caller.role == Role::Client);
         let question = format!("{pull:?} {seen:?} {whose:?} {:?} {mark:?}", self.caller.practices);
@@ -133,7 +132,7 @@ impl Task<'_> {
         let page = match kept {
             Some(page) => page,
             None => {
-                let page = self.read_page(pull, since, mark, (own, own_behind), form)?;
+                let page = self.read_page(pull, since, mark, (own, own_behind), showing)?;
                 // What changed while it was read is none of this moment.
                 if own.is_empty() && self.access.stamp()? == stamp {
                     self.pages.keep(question, stamp, &page);
@@ -153,9 +152,8 @@ impl Task<'_> {
         since: Option<u64>,
         mark: Mark,
         (own, own_behind): (&BTreeMap<DocumentId, u64>, u64),
-        form: FormRow,
+        showing: Showing<'_>,
     ) -> Result<Page, Failure> {
-        let showing = Showing::new(*self, form);
         let until = mark.position;
         let mut reading = Reading { task: *self, pull, since, until, own, own_behind, showing };
         reading.page(mark)
@@ -305,7 +303,12 @@ impl<'a> Reading<'a> {
             (false, true) => Happened::Created,
             (false, false) => Happened::Updated,
         };
-        let record = self.showing.record(&held, self.task.at, None)?;
+        let mut record = self.showing.record(&held, self.task.at, None)?;
+        // Who asks for a type by its name is told that one.
+        if let (Some(wanted), true) = (line.wanted, line.kind.as_ref().is_some_and(Entity::is_own))
+        {
+            record.collection.clone_from(&wanted.collection);
+        }
         Ok(Some(Item { happened, place: position, record }))
     }
 

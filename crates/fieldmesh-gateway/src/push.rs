@@ -9,7 +9,7 @@ use fieldmesh_dialect::command::{Action, Base, Identity, NameForm, Operation, Pu
 use fieldmesh_dialect::outcome::{Fate, Pushed, Reason, Stored};
 use fieldmesh_model::schema::Who;
 use fieldmesh_model::validate::{AnyReference, violations};
-use fieldmesh_model::{DocumentId, Fault, Role, Value};
+use fieldmesh_model::{DocumentId, Fault, Fields, Role, Value};
 
 use crate::entity::Entity;
 use crate::names::{ARRIVING, Showing, value};
@@ -109,7 +109,7 @@ impl Task<'_> {
         Ok(Writing {
             task: *self,
             write: self.access.write()?,
-            showing: Showing::new(*self, self.form()?),
+            showing: Showing::new(*self, device)?,
             wrote: BTreeMap::new(),
             names: BTreeMap::new(),
             owner: device.unwrap_or_else(|| self.owner()).to_owned(),
@@ -212,16 +212,23 @@ impl Writing<'_> {
             .then(|| format!("your role is not allowed to write {} records", entity.noun()))
     }
 
-    /// Remembers what the apps of a contract call a collection of the tenant's own, where that is
-    /// not its name: they are answered so.
+    /// Remembers what an app calls a collection of the tenant's own: it is answered so, and so are
+    /// the other devices of its user that have shown nothing.
     fn note_spelling(&mut self, entity: &Entity, operation: &Operation) -> Result<(), Failure> {
-        if !entity.is_own() || operation.collection == entity.schema.name {
+        let (number, name) = (entity.schema.number, operation.collection.as_str());
+        if !entity.is_own() || self.showing.type_name(number, &Fields::new()) == name {
             return Ok(());
         }
-        let key = keys::spelling(self.task.dialect, entity.schema.number);
-        if self.write.noted(self.task.access, &key)?.is_none() {
-            self.write.note(key, Some(stored::encode(&operation.collection)));
+        let Task { access, dialect, caller, .. } = self.task;
+        let of = |device| keys::spelled(access, dialect, &caller.user, device, number);
+        let note = stored::encode(&name);
+        if self.device.is_none() || self.write.noted(access, &of(None))?.is_none() {
+            self.write.note(of(None), Some(note.clone()));
         }
+        if let Some(device) = self.device.as_deref() {
+            self.write.note(of(Some(device)), Some(note));
+        }
+        self.showing.set_spelling(number, name);
         Ok(())
     }
 

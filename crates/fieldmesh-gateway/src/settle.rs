@@ -147,7 +147,7 @@ impl Task<'_> {
             Some(held) => Some(held),
             None => self.access.held(row.server.document)?,
         };
-        let mut showing = Showing::new(*self, self.form()?);
+        let mut showing = Showing::new(*self, None)?;
         let record = match held {
             Some(held) => {
                 let at = self.access.moments().of(held.position)?;

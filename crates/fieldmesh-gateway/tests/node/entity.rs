@@ -336,3 +336,40 @@ async fn an_app_is_given_what_it_wrote_of_a_type_that_another_contract_has() {
     assert_eq!((patients.len(), &patients[0]["phone"]), (1, &json!("5")));
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_app_finds_the_records_of_a_collection_under_the_name_that_it_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let office = Office::create(&home).await;
+    define(&office, PUMP).await;
+    for (device, name) in [("ann", "Pump_Checks"), ("bob", "pump_checks"), ("cam", "pump_check")] {
+        let made = change(name, device, "CREATE", &json!({ "tag": "P1" }), 1);
+        let answer = sync(&office, device, &Json::Null, &[made]).await;
+        assert_eq!(answer["results"][0]["status"], "COMPLETED", "{answer}");
+    }
+    office.close().await;
+    let office = Office::open(&home).await;
+    for (device, name) in [
+        ("ann", "Pump_Checks"),
+        ("bob", "pump_checks"),
+        ("cam", "pump_check"),
+        // Who has never said how it calls them is told the name that the tenant gave.
+        ("eve", "pump_check"),
+    ] {
+        let read = sync(&office, device, &Json::Null, &[]).await;
+        let told: Vec<&str> = read["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["entityType"].as_str().unwrap())
+            .collect();
+        assert_eq!(told, [name; 3], "{device}");
+    }
+    // Whoever asks by a name is answered by it.
+    let body = json!({ "deviceId": "eve", "entityTypes": ["pump_checks"] });
+    let eve = office.worker("eve");
+    let read = office.ask_as(&eve, Method::Post, "/api/sync/delta", &body).await.1;
+    assert_eq!(read["changes"][0]["entityType"], "pump_checks", "{read}");
+    office.close().await;
+}
