@@ -30,6 +30,7 @@ pub mod tenancy;
 mod asset;
 mod batch;
 mod caller;
+mod canonical;
 mod cursor;
 mod device;
 mod form;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::legacy::{Key, ObjectId, OpId, OpType};
-use automerge::{AutomergeError, Change, ChangeHash, ScalarValue};
+use automerge::{AutomergeError, Change, ChangeHash, ExpandedChange, ScalarValue};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{Moment, UserId, Value};
 
@@ -58,7 +58,7 @@ impl Document {
         let hashed = by_hash(&metas);
         let touched = self.touched_keys();
         let changes = self.inner().get_changes(&[]);
-        let named = |change: &Change| Some((change.hash().0, made_for(change)?));
+        let named = |change: &Change| Some((change.hash().0, made_for(&change.decode())?));
         let mut made_for: BTreeMap<[u8; 32], String> = changes.iter().filter_map(named).collect();
         let mut revisions = Vec::with_capacity(metas.len());
         for meta in in_order(&metas) {
@@ -111,9 +111,8 @@ impl Document {
 }
 
 /// The user in whose name a change says that it was made.
-fn made_for(change: &Change) -> Option<String> {
-    let expanded = change.decode();
-    let said = expanded.operations.iter().filter_map(|operation| {
+pub(crate) fn made_for(change: &ExpandedChange) -> Option<String> {
+    let said = change.operations.iter().filter_map(|operation| {
         match (&operation.obj, &operation.key, &operation.action) {
             (ObjectId::Root, Key::Map(key), OpType::Put(value)) => Some((key.as_str(), value)),
             _ => None,

@@ -46,7 +46,7 @@ pub use kinship::Kinship;
 pub use merge::LATEST_SPREAD_MAX_MILLIS;
 pub use parallel::{STRANDS_MAX, Sight};
 pub use view::{Deletion, ReadError, RecordView};
-pub use written::written;
+pub use written::{written, written_for};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use automerge::legacy::{Key, ObjectId, OpType};
 use fieldmesh_model::Value;
 
 use crate::first::First;
+use crate::history::made_for;
 use crate::{keys, part, peek, scalar};
 
 /// The fields that a change writes, by key: with the value it leaves, null if it clears the field,
@@ -31,6 +32,13 @@ pub fn written(change: &[u8]) -> BTreeMap<String, Option<Value>> {
         fields.insert(field.to_owned(), value);
     }
     fields
+}
+
+/// The user in whose name a change says that it was made, read from the change alone; none where it
+/// says nothing, and whoever signed it made it.
+pub fn written_for(change: &[u8]) -> Option<String> {
+    let decoded = peek(change).ok().and_then(|_| First::decode(change))?;
+    made_for(&decoded)
 }
 
 #[cfg(test)]

@@ -204,6 +204,11 @@ impl<'a> Showing<'a> {
         arrived_at: Moment,
         write: Option<&Write<'_>>,
     ) -> Result<Record, Failure> {
+        // One contract alone tells it, and of what is being written only what was decided.
+        let changed_by = match (self.task.dialect, write) {
+            (Some(Dialect::Asset), None) => self.task.access.changed_by(held)?,
+            _ => None,
+        };
         Ok(Record {
             name: self.name(held),
             collection: self.type_name(held.collection, &held.fields),
@@ -211,6 +216,7 @@ impl<'a> Showing<'a> {
             version: held.version,
             arrived_at,
             changed_at: Some(held.changed_at),
+            changed_by,
             created_at: Some(held.created_at),
             created_by: Some(held.made_for.clone().unwrap_or_else(|| held.created_by.to_string())),
         })

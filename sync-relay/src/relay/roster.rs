@@ -56,6 +56,7 @@ fn item(person: &UserReport, page: &Page, at: Moment) -> Item {
             version: 1,
             arrived_at: at,
             changed_at: None,
+            changed_by: None,
             created_at: Some(person.created_at),
             created_by: None,
         },

@@ -3,10 +3,11 @@
 use fieldmesh_model::{Fault, Fields, Moment};
 use serde_json::{Value as Json, json};
 
+use crate::canonical::checksum;
 use crate::command::{Action, Base, Identity, Operation};
 use crate::form::{self, Form};
 use crate::name::Name;
-use crate::outcome::{Happened, Item};
+use crate::outcome::{Happened, Item, Record};
 use crate::payload::{pack, unpack};
 
 /// The operation that `change` means; without a time it was made when it arrived.
@@ -60,10 +61,20 @@ pub(super) fn show(item: &Item) -> Json {
         Happened::Updated => Action::Update,
         Happened::Removed => Action::Delete,
     };
+    let mut shown = entity(record);
+    shown["operation"] = operation.as_str().into();
+    shown["clientVersion"] = record.version.into();
+    shown["timestamp"] = shown["lastModifiedAt"].clone();
+    shown
+}
+
+/// An entity as it stands, with what tells whether it arrived as it was sent.
+pub(super) fn entity(record: &Record) -> Json {
+    let payload = unpack(&record.fields);
     json!({
         "entityType": record.collection, "entityId": record.name.to_json(),
-        "operation": operation.as_str(), "payload": unpack(&record.fields),
-        "clientVersion": record.version,
-        "timestamp": record.changed_at.unwrap_or(record.arrived_at),
+        "checksum": checksum(&payload), "payload": payload,
+        "lastModifiedBy": record.changed_by,
+        "lastModifiedAt": record.changed_at.unwrap_or(record.arrived_at),
     })
 }

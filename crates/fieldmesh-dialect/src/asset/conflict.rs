@@ -3,6 +3,7 @@
 use fieldmesh_model::Fields;
 use serde_json::{Value as Json, json};
 
+use super::change;
 use crate::command::{Resolution, Resolve};
 use crate::cursor::FeedId;
 use crate::form::{Form, object};
@@ -81,10 +82,9 @@ pub(super) fn settled(resolved: &Resolved) -> Response {
         "resolvedBy": resolved.by, "resolvedAt": resolved.at,
     });
     if let Some(record) = &resolved.record {
-        body["entity"] = json!({
-            "entityType": record.collection, "entityId": record.name.to_json(),
-            "version": record.version, "payload": unpack(&record.fields),
-        });
+        let mut entity = change::entity(record);
+        entity["version"] = record.version.into();
+        body["entity"] = entity;
     }
     Response::json(200, &body)
 }

@@ -1,5 +1,7 @@
 //! Assets, tasks and schedules.
 
+use serde_json::Value as Json;
+
 use super::describe::Described;
 use super::schema::{
     Named, count, filled, flag, free, list, maybe, name, object, of, page_size, text, time, whole,
@@ -69,14 +71,9 @@ fn of_changes() -> Named {
         ("clientVersion?", count()),
         ("timestamp?", time()),
     ];
-    let shown = [
-        ("entityType", text()),
-        ("entityId", name()),
-        ("operation", words(&OPERATIONS)),
-        ("payload", free()),
-        ("clientVersion", count()),
-        ("timestamp", time()),
-    ];
+    let change =
+        [("operation", words(&OPERATIONS)), ("clientVersion", count()), ("timestamp", time())];
+    let shown = [&entity()[..], &change].concat();
     let sync = [
         ("deviceId", filled()),
         ("deviceName?", text()),
@@ -117,6 +114,18 @@ fn of_changes() -> Named {
     ]
 }
 
+/// An entity as it stands; its checksum is the SHA-256 of its payload as canonical JSON (RFC 8785).
+fn entity() -> [(&'static str, Json); 6] {
+    [
+        ("entityType", text()),
+        ("entityId", name()),
+        ("payload", free()),
+        ("checksum", text()),
+        ("lastModifiedBy", maybe(text())),
+        ("lastModifiedAt", time()),
+    ]
+}
+
 fn of_conflicts() -> Named {
     let conflict = [
         ("id", text()),
@@ -129,12 +138,7 @@ fn of_conflicts() -> Named {
         ("suggestedResolution", words(&RESOLUTIONS)),
     ];
     let listed = [&conflict[..], &[("affectedFields", list(text())), ("createdAt", time())]];
-    let entity = object(&[
-        ("entityType", text()),
-        ("entityId", name()),
-        ("version", count()),
-        ("payload", free()),
-    ]);
+    let entity = object(&[&entity()[..], &[("version", count())]].concat());
     let resolution =
         [("conflictId", filled()), ("resolution", words(&RESOLUTIONS)), ("resolvedData?", free())];
     let resolved = [

@@ -24,6 +24,9 @@ pub struct Record {
     /// When the newest of them was made, by the clock of its device.
     #[serde(default)]
     pub changed_at: Option<Moment>,
+    /// By whom.
+    #[serde(default)]
+    pub changed_by: Option<String>,
     /// When it was made.
     #[serde(default)]
     pub created_at: Option<Moment>,

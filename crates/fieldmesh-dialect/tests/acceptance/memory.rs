@@ -550,6 +550,7 @@ impl Memory {
             version: document.versions.len() as u64,
             arrived_at: document.versions.last().map_or(self.clock, |version| version.arrived),
             changed_at: None,
+            changed_by: None,
             created_at: None,
             created_by: None,
         }

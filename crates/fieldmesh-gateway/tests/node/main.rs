@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
 mod apart;
+mod authors;
 mod bases;
 mod disputes;
 mod entity;

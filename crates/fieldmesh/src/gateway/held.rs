@@ -2,8 +2,12 @@
 
 use fieldmesh_model::{DocumentId, Fields, Moment, UserId, Value};
 
+use crate::changes::{Source, read_change};
+use crate::error::Error;
 use crate::ledger::{Ledger, is_breach};
 use crate::rows::{ConflictMark, DocumentRow, RecordRow};
+
+use super::Access;
 
 /// A record as a gateway reads it.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +38,36 @@ pub struct Held {
     pub version: u64,
     /// The open conflicts of it that every replica knows.
     pub conflicts: Vec<String>,
+}
+
+impl Access {
+    /// Who changed a record last: the user in whose name a gateway did, else whose device did.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn changed_by(&self, held: &Held) -> Result<Option<String>, Error> {
+        let created_by = || held.made_for.clone().unwrap_or_else(|| held.created_by.to_string());
+        if held.version <= 1 {
+            return Ok(Some(created_by()));
+        }
+        let (ledger, policy) = (&self.ledger, self.ledger.policy());
+        let Some(row) = ledger.row(held.id)? else { return Ok(None) };
+        // The change of that moment is the one that arrived last, as a rule.
+        for reference in row.changes.iter().rev() {
+            let Source { author, change, .. } =
+                read_change(&ledger.store, *reference, ledger.device())?;
+            let peeked = fieldmesh_document::peek(&change).map_err(|error| Error::store(&error))?;
+            if peeked.at != held.changed_at {
+                continue;
+            }
+            let Some(member) = policy.known(&author) else { return Ok(None) };
+            let said = fieldmesh_document::written_for(&change);
+            let said = said.filter(|_| ledger.may_write_for_others(member.user));
+            return Ok(Some(said.unwrap_or_else(|| member.user.to_string())));
+        }
+        Ok(None)
+    }
 }
 
 impl Held {
