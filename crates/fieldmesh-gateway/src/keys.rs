@@ -54,6 +54,20 @@ pub(crate) fn spelling(dialect: Option<Dialect>, collection: u16) -> Vec<u8> {
     [b"spelling/", dialect.as_bytes(), b"/", &collection.to_be_bytes()].concat()
 }
 
+/// That the records of a collection are listed which were there before apps were given any.
+pub(crate) fn listed(collection: u16) -> Vec<u8> {
+    [&b"late-listed/"[..], &collection.to_be_bytes()].concat()
+}
+
+/// The lists of them, in order.
+pub(crate) fn late(collection: u16) -> Vec<u8> {
+    [&b"late/"[..], &collection.to_be_bytes(), b"/"].concat()
+}
+
+pub(crate) fn late_part(collection: u16, number: u64) -> Vec<u8> {
+    [&late(collection)[..], &number.to_be_bytes()].concat()
+}
+
 /// What a user wrote last of a record with a device.
 pub(crate) fn written(access: &Access, user: &str, device: &str, id: DocumentId) -> Vec<u8> {
     keyed(b"wrote-own/", access, &[user.as_bytes(), device.as_bytes(), id.as_bytes()])

@@ -15,6 +15,7 @@ mod fleet;
 mod follow;
 mod journal;
 mod keys;
+mod late;
 mod names;
 mod page;
 mod photo;

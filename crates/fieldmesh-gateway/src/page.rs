@@ -1,6 +1,7 @@
 //! Pages of the feed: what a client has not seen, in the order of arrival.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use fieldmesh::gateway::{Held, Mark};
 use fieldmesh_dialect::command::{Condition, Pull, Push, Wanted};
@@ -11,6 +12,7 @@ use fieldmesh_model::catalogue::free::FREE_RECORD;
 use fieldmesh_model::{DocumentId, Fields, Role};
 
 use crate::entity::{Entity, built_in, field, has_open_types};
+use crate::late::Late;
 use crate::names::Showing;
 use crate::{Failure, Task, rights};
 
@@ -27,10 +29,20 @@ struct Line<'a> {
     /// The type that is wanted, where the collection holds several.
     kind: Option<Entity>,
     wanted: Option<&'a Wanted>,
+    origin: Origin,
     ahead: VecDeque<(u64, DocumentId)>,
     after: u64,
     is_read: bool,
     taken: usize,
+}
+
+/// Where the records of a line stand.
+#[derive(Clone)]
+enum Origin {
+    /// In the feed, but for those that stand where they were listed.
+    Feed(Rc<Late>),
+    /// Where they were listed.
+    Listed(Rc<Late>),
 }
 
 /// A page in the making.
@@ -49,12 +61,14 @@ struct Reading<'a> {
 impl Task<'_> {
     pub(crate) fn pull(&self, pull: &Pull) -> Result<Page, Failure> {
         self.check_device(pull.device.as_deref())?;
+        self.list_late()?;
         let mark = self.access.mark()?;
         self.pull_until(pull, mark, &BTreeMap::new(), u64::MAX)
     }
 
     /// Writes first; the page leaves out what was just written, and nothing else.
     pub(crate) fn exchange(&self, push: &Push, pull: &Pull) -> Result<Outcome, Failure> {
+        self.list_late()?;
         let before = self.access.mark()?;
         let (pushed, own) = self.push(push)?;
         let mark = self.access.mark()?;
@@ -83,6 +97,9 @@ impl Task<'_> {
         for collection in self.readable() {
             count += match (collection, self.dialect) {
                 (FREE_RECORD, Some(_)) => self.free_behind(place)?,
+                (BUILT_IN_END.., Some(_)) => {
+                    self.access.behind(collection, place)? + self.late_behind(collection, place)?
+                }
                 _ => self.access.behind(collection, place)?,
             };
         }
@@ -162,7 +179,7 @@ impl Task<'_> {
 
 impl<'a> Reading<'a> {
     fn page(&mut self, mark: Mark) -> Result<Page, Failure> {
-        let mut lines = self.lines();
+        let mut lines = self.lines()?;
         let mut items: Vec<Item> = Vec::new();
         let mut last: Option<u64> = None;
         let mut more = false;
@@ -203,33 +220,61 @@ impl<'a> Reading<'a> {
         Ok(Page { items, place, until, more, at: mark.at })
     }
 
-    fn lines(&self) -> Vec<Line<'a>> {
+    fn lines(&self) -> Result<Vec<Line<'a>>, Failure> {
         let pull = self.pull;
-        let after = self.since.unwrap_or(0);
-        let line = |collection: u16, kind, wanted: Option<&'a Wanted>| Line {
-            collection,
-            kind,
-            wanted,
-            ahead: VecDeque::new(),
-            after,
-            is_read: false,
-            taken: 0,
-        };
+        let mut lines = Vec::new();
         if pull.wanted.is_empty() {
-            let all = self.task.readable().into_iter();
-            return all.map(|number| line(number, None, None)).collect();
+            for number in self.task.readable() {
+                self.add_lines(&mut lines, number, None, None)?;
+            }
+            return Ok(lines);
         }
-        let lines_of = |wanted: &'a Wanted| {
+        for wanted in &pull.wanted {
             let entity = self.task.entity(&wanted.collection).ok();
             // What came before the tenant defined a collection of that name, or is of a type that
             // other contracts have.
             let may_be_free = |it: &Entity| it.is_own() || self.task.is_foreign(it);
             let free = entity.as_ref().is_some_and(may_be_free);
             let free = free.then(|| self.task.free_kind(&wanted.collection).ok()).flatten();
-            let found = entity.into_iter().chain(free);
-            found.map(move |it| line(it.schema.number, Some(it), Some(wanted)))
+            for entity in entity.into_iter().chain(free) {
+                self.add_lines(&mut lines, entity.schema.number, Some(entity), Some(wanted))?;
+            }
+        }
+        Ok(lines)
+    }
+
+    fn add_lines(
+        &self,
+        lines: &mut Vec<Line<'a>>,
+        collection: u16,
+        kind: Option<Entity>,
+        wanted: Option<&'a Wanted>,
+    ) -> Result<(), Failure> {
+        let after = self.since.unwrap_or(0);
+        let late = match self.task.dialect {
+            Some(_) if collection >= BUILT_IN_END => Rc::new(self.task.late(collection, after)?),
+            _ => Rc::default(),
         };
-        pull.wanted.iter().flat_map(lines_of).collect()
+        let listed =
+            late.places.iter().filter(|(place, _)| (after + 1..=self.until).contains(place));
+        let listed: VecDeque<_> = listed.copied().collect();
+        let feed = Line {
+            collection,
+            kind,
+            wanted,
+            origin: Origin::Feed(Rc::clone(&late)),
+            ahead: VecDeque::new(),
+            after,
+            is_read: false,
+            taken: 0,
+        };
+        if !listed.is_empty() {
+            let origin = Origin::Listed(late);
+            let kind = feed.kind.clone();
+            lines.push(Line { origin, kind, ahead: listed, is_read: true, ..feed });
+        }
+        lines.push(feed);
+        Ok(())
     }
 
     /// The line whose next record arrived first.
@@ -268,6 +313,10 @@ impl<'a> Reading<'a> {
     ) -> Result<Option<Item>, Failure> {
         let access = self.task.access;
         let Some(held) = access.held(id)? else { return Ok(None) };
+        let is_here = match &line.origin {
+            Origin::Feed(late) => held.position == position && !late.holds(position, &id),
+            Origin::Listed(late) => held.position <= late.until,
+        };
         let is_of_line = line
             .kind
             .as_ref()
@@ -276,11 +325,12 @@ impl<'a> Reading<'a> {
             return Ok(None);
         }
         // It has moved on while the page was read; it comes with its newest change.
-        if held.position != position || self.is_own(&held) {
+        if !is_here || self.is_own(&held) {
             return Ok(None);
         }
         let since = self.since.unwrap_or(0);
-        let is_new = held.arrived.first().is_none_or(|first| *first > since);
+        let is_listed = matches!(line.origin, Origin::Listed(_));
+        let is_new = is_listed || held.arrived.first().is_none_or(|first| *first > since);
         let is_wanted = self.is_wanted(line, &held)?;
         let is_gone = held.deleted || !is_wanted;
         let happened = match (is_gone, is_new) {

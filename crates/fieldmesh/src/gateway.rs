@@ -271,6 +271,22 @@ impl Access {
         Ok(Some(NoteAt { value: row.value, at }))
     }
 
+    /// What the gateway noted under keys that begin with `prefix`, with the first position of the
+    /// entry of the log in which it did.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn placed_notes(&self, prefix: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        let range = KeyRange::prefix(&rows::note_key(prefix));
+        let rows = rows::scan(self.ledger.view(), Tree::Meta, range, Direction::Ascending);
+        let placed = |row: Result<Noted, Error>| {
+            let NoteRow { place, value } = rows::decode(&row?.1)?;
+            Ok((rows::position(place, rows::LOCAL_LEAF), value))
+        };
+        rows.map(placed).collect()
+    }
+
     /// What changes whenever anything that can be read does.
     ///
     /// # Errors

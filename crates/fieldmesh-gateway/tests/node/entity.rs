@@ -203,7 +203,7 @@ async fn a_name_that_can_be_no_type_is_refused_alone_and_in_words() {
     office.close().await;
 }
 
-const PUMP: &str = r#"
+pub(crate) const PUMP: &str = r#"
 name = "pump_check"
 create = ["crew"]
 edit = ["crew"]
@@ -225,7 +225,7 @@ key = "checkedAt"
 kind = "moment"
 "#;
 
-async fn define(office: &Office, text: &str) {
+pub(crate) async fn define(office: &Office, text: &str) {
     let options =
         SchemaOptions { text: text.into(), step: SchemaStep::Apply, ..SchemaOptions::default() };
     office.node.schema(options).await.unwrap();

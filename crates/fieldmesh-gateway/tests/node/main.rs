@@ -13,6 +13,7 @@ mod figures;
 mod fleet;
 mod halfway;
 mod history;
+mod late;
 mod live;
 mod names;
 mod photos;
