@@ -16,6 +16,7 @@ mod journal;
 mod keys;
 mod names;
 mod page;
+mod part;
 mod photo;
 mod push;
 mod ready;

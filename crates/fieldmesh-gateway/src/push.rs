@@ -73,9 +73,7 @@ impl Task<'_> {
             }
             fates.push(fate);
         }
-        for refused in &push.refused {
-            writing.keep_refused(refused, device.or(self.caller.device.as_deref()))?;
-        }
+        writing.keep_refused(&push.refused, device.or(self.caller.device.as_deref()))?;
         // The only contract that shows how many were taken at once.
         if self.dialect == Some(Dialect::Asset) {
             writing.count_at_once(StateRow::SYNCED, stored)?;

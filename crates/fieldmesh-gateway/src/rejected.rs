@@ -4,83 +4,13 @@
 use fieldmesh::Error;
 use fieldmesh::gateway::Access;
 use fieldmesh_dialect::Outcome;
-use fieldmesh_dialect::command::{Refused, RejectedQuery};
+use fieldmesh_dialect::command::RejectedQuery;
 use fieldmesh_dialect::outcome::{Reason, Rejected, RejectedContent, RejectedPage};
 use fieldmesh_model::Moment;
-use serde::{Deserialize, Serialize};
 
-use crate::push::Writing;
+use crate::part::{Kept, PartRow};
 use crate::stored::{self, EntryRow, StateRow};
 use crate::{Failure, Task, fleet, keys};
-
-/// Parts of requests that are kept; further ones take the places of the oldest, which stay counted.
-const PARTS_MAX: u64 = 1_000;
-/// Bytes that are kept of one.
-const PART_SIZE_MAX: usize = 64 << 10;
-
-/// Which parts are kept: those with the numbers from `first` on, up to `next`.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct PartsRow {
-    first: u64,
-    next: u64,
-}
-
-/// A part of a request that is no operation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct PartRow {
-    user: String,
-    device: String,
-    contract: Option<String>,
-    at: Moment,
-    content: String,
-    faults: Vec<(String, String)>,
-    /// Under which key it is known when it comes again.
-    known: Vec<u8>,
-}
-
-/// What the first gateways kept of one: the content and what is wrong with it.
-type FirstRow = (String, Vec<(String, String)>);
-
-impl Writing<'_> {
-    /// Keeps a part of a request that is no operation, once.
-    pub(crate) fn keep_refused(
-        &mut self,
-        refused: &Refused,
-        device: Option<&str>,
-    ) -> Result<(), Failure> {
-        let access = self.task.access;
-        let user = self.task.caller.user.clone();
-        let known = keys::part_known(access, &user, &refused.content);
-        if self.write.noted(access, &known)?.is_some() {
-            return Ok(());
-        }
-        let parts = self.write.noted(access, keys::PARTS_KEPT)?;
-        let mut parts: PartsRow =
-            parts.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default();
-        let row = PartRow {
-            user,
-            device: device.unwrap_or_default().to_owned(),
-            contract: self.contract(),
-            at: self.task.at,
-            content: start_of(&refused.content, PART_SIZE_MAX).to_owned(),
-            faults: refused.faults.iter().cloned().map(|it| (it.field, it.message)).collect(),
-            known: known.clone(),
-        };
-        self.write.note(keys::part(parts.next), Some(stored::encode(&row)));
-        self.write.note(known, Some(stored::encode(&parts.next)));
-        parts.next += 1;
-        if parts.next - parts.first > PARTS_MAX {
-            let oldest = keys::part(parts.first);
-            if let Some(note) = self.write.noted(access, &oldest)? {
-                self.write.note(stored::decode::<PartRow>(&note)?.known, None);
-            }
-            self.write.note(oldest, None);
-            parts.first += 1;
-        }
-        self.write.note(keys::PARTS_KEPT.to_vec(), Some(stored::encode(&parts)));
-        self.count_at_once(StateRow::FAILED, 1)
-    }
-}
 
 impl Task<'_> {
     pub(crate) fn rejected(&self, query: &RejectedQuery) -> Result<Outcome, Failure> {
@@ -92,11 +22,9 @@ impl Task<'_> {
     }
 }
 
-/// A page of what could not be stored: parts first, then operations by user.
+/// A page of what could not be stored: parts first, then operations, both person by person.
 pub(crate) fn list(access: &Access, query: &RejectedQuery) -> Result<RejectedPage, Error> {
-    let parts = access.note(keys::PARTS_KEPT)?;
-    let parts: Option<PartsRow> = parts.map(|note| stored::decode(&note)).transpose()?;
-    let dropped = parts.unwrap_or_default().first;
+    let dropped = Kept::read(|key| access.note(key))?.dropped;
     let mut prefixes = vec![keys::PARTS.to_vec(), keys::FIRST_PARTS.to_vec()];
     for user in fleet::users(access)? {
         prefixes.push(keys::of_state(&user, StateRow::FAILED));
@@ -135,13 +63,7 @@ fn shown(
     let id = data_encoding::HEXLOWER.encode(&key[prefix.len()..]);
     match prefix {
         keys::PARTS => stored::decode(note).map(|row| Some(of_part(id, row))),
-        keys::FIRST_PARTS => {
-            let (content, faults): FirstRow = stored::decode(note)?;
-            let (user, device, known) = (String::new(), String::new(), Vec::new());
-            let (contract, at) = (None, Moment::ZERO);
-            let row = PartRow { user, device, contract, at, content, faults, known };
-            Ok(Some(of_part(id, row)))
-        }
+        keys::FIRST_PARTS => PartRow::decode_first(note).map(|row| Some(of_part(id, row))),
         _ => {
             let id: String = stored::decode(note)?;
             let noted = access.note_and_moment(&keys::entry(access, &id))?;
@@ -190,9 +112,4 @@ fn of_entry(row: EntryRow, at: Option<Moment>) -> Option<Rejected> {
 
 fn something(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
-}
-
-/// The start of a text, whole characters.
-fn start_of(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
 }

@@ -111,3 +111,37 @@ async fn an_operation_that_is_tried_again_is_of_the_device_that_sent_it() {
     assert_eq!(next["conflicts"], json!([]), "{next}");
     office.close().await;
 }
+
+/// Everything that is listed, read page by page, and the number and the size of the pages.
+async fn all(office: &Office) -> (Vec<Json>, Vec<usize>) {
+    let (mut rejected, mut sizes) = (Vec::new(), Vec::new());
+    let mut target = "/rejected?limit=1000".to_owned();
+    loop {
+        let mut page = office.get(&target).await;
+        sizes.push(page.to_string().len());
+        rejected.append(page["rejected"].as_array_mut().unwrap());
+        let Some(cursor) = page["nextCursor"].as_str() else { return (rejected, sizes) };
+        target = format!("/rejected?limit=1000&cursor={cursor}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_sends_nonsense_does_not_push_out_what_another_person_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let time = json!(now());
+    let good = |id: &str| change(id, "CREATE", &task("Good"), &time);
+    let bad = |id: &str| change(id, "CREATE", &task("Bad"), &json!("bad"));
+    sync(&office, "bob", &[good("b"), bad("inspection")]).await;
+    for from in [0, 900] {
+        let mut nonsense = vec![good("a")];
+        nonsense.extend((from..from + 900).map(|n: i32| bad(&n.to_string())));
+        sync(&office, "ann", &nonsense).await;
+    }
+    let (parts, _) = all(&office).await;
+    let of_bob = parts.iter().find(|part| part["userId"] == "bob");
+    assert_eq!(of_bob.map(|part| &part["content"]), Some(&bad("inspection")));
+    assert_eq!(parts.len(), 1_001);
+    assert_eq!(office.get("/rejected?limit=1").await["dropped"], 800);
+    office.close().await;
+}
