@@ -19,6 +19,8 @@ const PARTS_OF_PERSON_MAX: u64 = 1_000;
 const PARTS_MAX: u64 = 4_000;
 /// Bytes that are kept of one.
 const PART_SIZE_MAX: usize = 64 << 10;
+/// Bytes that are kept of what it calls its device, which nobody has checked.
+const DEVICE_SIZE_MAX: usize = 256;
 
 /// A part of a request that is no operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -149,9 +151,10 @@ impl Writing<'_> {
             return Ok(false);
         }
         let person = keys::person_of_parts(access, &user);
+        let device = refused.device.as_deref().or(device).unwrap_or_default();
         let row = PartRow {
             user,
-            device: device.unwrap_or_default().to_owned(),
+            device: start_of(device, DEVICE_SIZE_MAX).to_owned(),
             contract: self.contract(),
             at: self.task.at,
             content: start_of(&refused.content, PART_SIZE_MAX).to_owned(),
