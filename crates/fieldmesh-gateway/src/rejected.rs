@@ -6,11 +6,16 @@ use fieldmesh::gateway::Access;
 use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::RejectedQuery;
 use fieldmesh_dialect::outcome::{Reason, Rejected, RejectedContent, RejectedPage};
-use fieldmesh_model::Moment;
+use fieldmesh_model::{Fault, Moment};
 
 use crate::part::{Kept, PartRow};
 use crate::stored::{self, EntryRow, StateRow};
 use crate::{Failure, Task, fleet, keys};
+
+/// Entries of the list that are read at a time.
+const READ_AT_ONCE: usize = 16;
+/// The most bytes of one page, beyond its first entry.
+const PAGE_SIZE_MAX: usize = 1 << 20;
 
 impl Task<'_> {
     pub(crate) fn rejected(&self, query: &RejectedQuery) -> Result<Outcome, Failure> {
@@ -29,29 +34,48 @@ pub(crate) fn list(access: &Access, query: &RejectedQuery) -> Result<RejectedPag
     for user in fleet::users(access)? {
         prefixes.push(keys::of_state(&user, StateRow::FAILED));
     }
+    let (start, after) = match &query.after {
+        Some(place) => {
+            let (start, after) = place_in(&prefixes, place)?;
+            (start, Some(after))
+        }
+        None => (0, None),
+    };
     let mut page = RejectedPage { dropped, ..RejectedPage::default() };
-    let after = query.after.as_ref().map(|after| decoded(after));
-    let begun = |prefix: &Vec<u8>| after.as_ref().is_none_or(|after| after.starts_with(prefix));
-    let Some(start) = prefixes.iter().position(begun) else { return Ok(page) };
-    let mut last = None;
+    let (mut size, mut last) = (0, None);
     for (index, prefix) in prefixes.iter().enumerate().skip(start) {
-        let after = after.as_deref().filter(|_| index == start);
-        // One more tells whether there are any.
-        let wanted = query.count_max - page.rejected.len() + 1;
-        for (key, note) in access.notes(prefix, after, wanted)? {
-            if page.rejected.len() >= query.count_max {
-                page.next = last;
-                return Ok(page);
+        let mut after = after.clone().filter(|_| index == start);
+        loop {
+            let notes = access.notes(prefix, after.as_deref(), READ_AT_ONCE)?;
+            let Some((behind, _)) = notes.last() else { break };
+            after = Some(behind.clone());
+            for (key, note) in notes {
+                let Some(one) = shown(access, prefix, &key, &note)? else { continue };
+                size += one.to_json().to_string().len();
+                let has_room = page.rejected.is_empty()
+                    || (page.rejected.len() < query.count_max && size <= PAGE_SIZE_MAX);
+                if !has_room {
+                    page.next = last;
+                    return Ok(page);
+                }
+                page.rejected.push(one);
+                last = Some(data_encoding::HEXLOWER.encode(&key));
             }
-            page.rejected.extend(shown(access, prefix, &key, &note)?);
-            last = Some(data_encoding::HEXLOWER.encode(&key));
         }
     }
     Ok(page)
 }
 
-fn decoded(place: &str) -> Vec<u8> {
-    data_encoding::HEXLOWER.decode(place.as_bytes()).unwrap_or_default()
+/// Where `place` is: in the list with which of `prefixes`, behind which key.
+fn place_in(prefixes: &[Vec<u8>], place: &str) -> Result<(usize, Vec<u8>), Error> {
+    let key = data_encoding::HEXLOWER.decode(place.as_bytes()).unwrap_or_default();
+    match prefixes.iter().position(|prefix| key.starts_with(prefix)) {
+        Some(start) => Ok((start, key)),
+        None => {
+            let faults = vec![Fault::new("cursor", "cursor is none of this endpoint")];
+            Err(Error::Invalid { faults })
+        }
+    }
 }
 
 fn shown(

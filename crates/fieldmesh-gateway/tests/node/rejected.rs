@@ -146,6 +146,40 @@ async fn a_phone_that_sends_nonsense_does_not_push_out_what_another_person_lost(
     office.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_long_parts_is_read_in_pages_that_can_be_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let long = |n: usize| change(&n.to_string(), "CREATE", &task(&"x".repeat(60_000)), &json!(n));
+    let mut queue = vec![change("a", "CREATE", &task("Good"), &json!(now()))];
+    queue.extend((0..40).map(long));
+    sync(&office, "ann", &queue).await;
+    let (parts, sizes) = all(&office).await;
+    let ids: Vec<&str> =
+        parts.iter().map(|part| part["content"]["entityId"].as_str().unwrap()).collect();
+    assert_eq!(ids, (0..40).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(sizes.iter().all(|size| *size < 1_200_000), "{sizes:?}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_another_list_is_told_so_instead_of_being_the_end_of_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let time = json!(now());
+    let bad = change("b", "CREATE", &task("Bad"), &json!("bad"));
+    sync(&office, "ann", &[change("a", "CREATE", &task("Good"), &time), bad]).await;
+    let admin = office.caller(Role::Admin);
+    for cursor in ["ab", "a", "AB", "656e7472"] {
+        let target = format!("/rejected?cursor={cursor}");
+        let (status, body) = office.ask_as(&admin, Method::Get, &target, &Json::Null).await;
+        assert_eq!(status, 400, "{cursor}: {body}");
+    }
+    let (_, body) = office.ask_as(&admin, Method::Get, "/rejected?cursor=ab", &Json::Null).await;
+    assert_eq!(body["errors"][0]["message"], "cursor is none of this endpoint");
+    office.close().await;
+}
+
 /// What is listed after `body` was sent to `target` twice, of the answer to the first time.
 async fn listed_after(office: &Office, target: &str, body: &Json) -> Vec<Json> {
     for _ in 0..2 {
