@@ -7,6 +7,7 @@ use fieldmesh_dialect::outcome::{Fate, Reason};
 use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DocumentId, Edit, Fields, Moment, Value};
 
+use crate::free::{is_nothing, replacing};
 use crate::push::Writing;
 use crate::ready::Ready;
 use crate::stored::{self, OwnEdit, WrittenRow};
@@ -34,10 +35,13 @@ impl Writing<'_> {
             0..=1 => held.fields.clone(),
             _ => self.write.held_at(held.id, 1)?.map(|first| first.fields).unwrap_or_default(),
         };
+        let says_nothing =
+            |key: &str, field: &Value| ready.entity.is_free() && is_nothing(key, field, &first);
         let differs = |(key, field): &(&String, &Value)| {
             !is_same(first.get(*key), Some(field))
                 && !is_same(held.fields.get(*key), Some(field))
                 && !ready.follows(key, first.get(*key))
+                && !says_nothing(key, field)
         };
         let other: Fields = ready
             .fields
@@ -67,12 +71,11 @@ impl Writing<'_> {
         let null = Value::Null;
         // What the device wrote itself it knows as it wrote it, whatever others made of it since.
         let known = |key: &str| own.fields.get(key).or(base_fields.get(key)).unwrap_or(&null);
-        let changed: Fields = ready
-            .fields
-            .iter()
-            .filter(|(key, field)| !known(key).is_same(field))
-            .map(|(key, field)| (key.clone(), field.clone()))
-            .collect();
+        let mut changed = match ready.entity.is_free() {
+            true => replacing(&ready.fields, &held.fields),
+            false => ready.fields.clone(),
+        };
+        changed.retain(|key, field| !known(key).is_same(field));
         if !changed.is_empty()
             && let Some(taken) = self.taken(held, &knowledge, ready)
         {

@@ -12,6 +12,7 @@ mod edit;
 mod entity;
 mod fleet;
 mod follow;
+mod free;
 mod journal;
 mod keys;
 mod names;

@@ -11,7 +11,8 @@ use fieldmesh_model::catalogue::free::FREE_RECORD;
 use fieldmesh_model::catalogue::{assets, health, practice, wells};
 use fieldmesh_model::{DocumentId, Fields, Role};
 
-use crate::entity::{Entity, field};
+use crate::entity::Entity;
+use crate::free::field;
 use crate::names::Showing;
 use crate::stored::FormRow;
 use crate::{Failure, Task, rights};

@@ -1,5 +1,5 @@
-//! Parts of requests that are no operations, kept for a person to look at: of each person the last ones,
-//! so that a phone which sends nonsense pushes out nothing of anybody else's.
+//! Parts of requests that are no operations, kept for a person to look at: of each sender the last
+//! ones, so that a phone which sends nonsense pushes out nothing of anybody else's.
 
 use std::collections::BTreeMap;
 
