@@ -151,6 +151,7 @@ impl Writing<'_> {
         let row = match memory {
             Memory::Device(_) => WrittenRow { fields, edits: with(sent.edits) },
             Memory::Person(_) | Memory::Request => {
+                self.made = Some(after.version);
                 let row = WrittenRow { fields, edits: with(wrote.edits) };
                 self.shown.insert((self.hand.clone(), after.id), row);
                 WrittenRow { fields: Fields::new(), edits: with(sent.edits) }
@@ -167,7 +168,7 @@ impl Writing<'_> {
         let mut row = known.wrote.clone();
         row.fields.extend(ready.fields.clone());
         row.edits = known.sent.edits.iter().filter(|it| it.version <= version).cloned().collect();
-        if let Memory::Person(_) | Memory::Request = self.memory(id, ready.operation) {
+        if let Memory::Person(_) = self.memory(id, ready.operation) {
             self.shown.insert((self.hand.clone(), id), row);
         }
     }
@@ -277,6 +278,10 @@ impl Writing<'_> {
     /// can tell. One that the device has read since is meant once more, unless all that follows it
     /// is its own as well.
     fn taken(&self, held: &Held, known: &Knowledge, ready: &Ready<'_>) -> Option<u64> {
+        // What the journal has comes no further than there, so another of this request is meant.
+        if let Memory::Request = self.memory(held.id, ready.operation) {
+            return None;
+        }
         let edit = self.own_edit(held.version, ready);
         let is_open = |version: u64| match ready.operation.base {
             Base::Seen { .. } => {

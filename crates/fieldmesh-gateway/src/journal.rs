@@ -308,12 +308,13 @@ impl Writing<'_> {
     fn process_again(&mut self, row: EntryRow) -> Result<EntryRow, Failure> {
         let operation = Operation::from(&row.operation);
         self.hand = Hand { user: row.user.clone(), device: row.device.clone() };
+        self.made = None;
         let fate = self.apply(&operation)?;
         let state = match fate {
             Fate::Stored(_) | Fate::Duplicate { .. } | Fate::Settled { .. } => {
                 match self.written_of(&operation)? {
                     Some(id) => {
-                        self.note_made(&row, id);
+                        self.note_made(&row);
                         StateRow::Synced(id)
                     }
                     None => StateRow::Failed(ReasonRow::Failed),
@@ -327,11 +328,11 @@ impl Writing<'_> {
         self.move_entry(EntryRow { retries, ..row }, state)
     }
 
-    /// Notes which version the edit of an entry made, if it made one.
-    fn note_made(&mut self, row: &EntryRow, id: DocumentId) {
-        let last = self.shown.get(&(self.hand.clone(), id)).and_then(|shown| shown.edits.last());
-        if let Some(edit) = last.filter(|edit| edit.at == row.operation.at) {
-            let note = stored::encode(&edit.version);
+    /// Notes which version the edit of an entry made, if it made one: what it brought may have been
+    /// there, also by another of the same millisecond.
+    fn note_made(&mut self, row: &EntryRow) {
+        if let Some(version) = self.made.take() {
+            let note = stored::encode(&version);
             self.write.note(keys::made(self.task.access, &row.id), Some(note));
         }
     }

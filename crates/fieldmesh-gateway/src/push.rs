@@ -48,6 +48,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) hand: Hand,
     /// What this request has shown that it knows: the edits that came before in it.
     pub(crate) shown: BTreeMap<(Hand, DocumentId), WrittenRow>,
+    /// The version that the last edit made, where it is remembered.
+    pub(crate) made: Option<u64>,
     resolution: Option<Resolution>,
 }
 
@@ -122,6 +124,7 @@ impl Task<'_> {
             device: device.map(str::to_owned),
             hand,
             shown: BTreeMap::new(),
+            made: None,
             resolution,
         })
     }
