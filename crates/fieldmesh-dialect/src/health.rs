@@ -1,10 +1,10 @@
 //! Dialect 4: rural health, whose app puts each operation into a journal and has it processed.
 
-use fieldmesh_model::Role;
+use fieldmesh_model::{Fault, Role};
 use serde_json::{Value as Json, json};
 
 use crate::caller::{Caller, Dialect};
-use crate::command::{Command, JournalQuery, Queue, Retry, Then, Whose};
+use crate::command::{Command, JournalQuery, Queue, Refused, Retry, Then, Whose};
 use crate::cursor::FeedId;
 use crate::form::{Form, object};
 use crate::inbox;
@@ -99,7 +99,7 @@ pub(crate) fn read(
         Endpoint::Queue => {
             let body = Json::Object(object(request)?);
             let queued = operation::read(&body, caller)?;
-            let queue = Queue { operations: vec![queued], then: Then::Wait };
+            let queue = Queue { operations: vec![queued], refused: Vec::new(), then: Then::Wait };
             Ok((Command::Queue(queue), Reply::Queue))
         }
         Endpoint::Batch => batch(request, caller),
@@ -134,7 +134,7 @@ pub(crate) fn read(
 /// The user and the device in the query: the caller's own, unless he is an admin.
 fn owner(request: &Request, caller: &Caller) -> Result<(String, String), Refusal> {
     let (user, device) = (request.parameter("userId"), request.parameter("deviceId"));
-    let missing = |name: &str| fieldmesh_model::Fault::new(name, format!("{name} is required"));
+    let missing = |name: &str| Fault::new(name, format!("{name} is required"));
     let (Some(user), Some(device)) = (&user, &device) else {
         let absent = [("deviceId", device.is_none()), ("userId", user.is_none())];
         let faults = absent.iter().filter(|(_, absent)| *absent).map(|(name, _)| missing(name));
@@ -154,22 +154,24 @@ fn batch(request: &Request, caller: &Caller) -> Result<(Command, Reply), Refusal
         form.fault("operations", format!("A batch can have at most {OPERATIONS_MAX} operations"));
     }
     form.finish().map_err(|faults| Refusal::Invalid { faults })?;
-    let (mut operations, mut errors) = (Vec::new(), Vec::new());
+    let (mut operations, mut errors, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for json in list.into_iter().flatten() {
-        match operation::read(json, caller) {
+        let faults = match operation::read(json, caller) {
             Ok(queued) => {
                 operations.push(queued);
                 errors.push(None);
+                continue;
             }
-            Err(Refusal::Invalid { faults }) => {
-                let texts: Vec<String> = faults.into_iter().map(|fault| fault.message).collect();
-                errors.push(Some(texts.join("; ")));
-            }
-            Err(Refusal::Forbidden { why }) => errors.push(Some(why)),
+            Err(Refusal::Invalid { faults }) => faults,
+            Err(Refusal::Forbidden { why }) => vec![Fault::new("", why)],
             Err(other) => return Err(other),
-        }
+        };
+        let texts: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
+        errors.push(Some(texts.join("; ")));
+        let device = json.get("deviceId").and_then(Json::as_str).map(str::to_owned);
+        refused.push(Refused { device, ..Refused::new(json, faults) });
     }
-    let queue = Queue { operations, then: Then::Process };
+    let queue = Queue { operations, refused, then: Then::Process };
     Ok((Command::Queue(queue), Reply::Batch { errors }))
 }
 

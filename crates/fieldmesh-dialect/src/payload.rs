@@ -4,6 +4,7 @@
 //! sends in a free part is kept as well: as JSON text, under its key with `{}` at the end. So every
 //! payload comes back as it was sent, though its known fields merge one by one.
 
+use fieldmesh_model::input::{PART_SUFFIX, part_of};
 use fieldmesh_model::limits::NESTING_DEPTH_MAX;
 use fieldmesh_model::{Fields, Value};
 use serde_json::{Map, Value as Json};
@@ -53,6 +54,10 @@ impl Packer<'_> {
             },
             other => (key, scalar(other).unwrap_or(Value::Null)),
         };
+        let (key, value) = match is_part(&key) {
+            true => (packed(&key), Value::Text(json.to_string())),
+            false => (key, value),
+        };
         self.fields.insert(key, value);
     }
 
@@ -66,6 +71,13 @@ impl Packer<'_> {
         self.keys_left -= size;
         true
     }
+}
+
+/// Whether the store would take a field of this key for a part of another one: what a device added
+/// to a sum, or an item of a set.
+fn is_part(key: &str) -> bool {
+    // It may come to lie below another key.
+    key.len() >= PART_SUFFIX && part_of(&format!(".{key}")).is_some()
 }
 
 fn is_plain_key(key: &str, name: &str) -> bool {
@@ -202,13 +214,15 @@ mod tests {
         let input = json!({
             "name": "Pump", "data": {"oilVolume": 82.3, "odd.key": 1, "deep": {"x": null}},
             "parts": [{"n": 1}, [2]], "_own": 1, "a{}": true, "": 2, "empty": {},
-            "inner": {"": 1, "b": 2}
+            "inner": {"": 1, "b": 2}, "stock+0123456789abcdef0123456789abcdef": 3,
+            "+0123456789abcdef0123456789abcdef": [4],
+            "of": {"tags*0123456789abcdef0123456789abcdef": "x"}
         });
         let mut fields = Fields::new();
         pack(input.as_object().unwrap(), "", &mut fields);
         assert_eq!(fields["data.oilVolume"], Value::Float(82.3));
         assert_eq!(fields["parts{}"], Value::Text("[{\"n\":1},[2]]".to_owned()));
-        assert!(fields.keys().all(|key| !key.starts_with('_')));
+        assert!(fields.keys().all(|key| !key.starts_with('_') && !is_part(key)), "{fields:?}");
         assert_eq!(back(&input), input);
     }
 

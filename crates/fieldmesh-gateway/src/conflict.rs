@@ -10,7 +10,7 @@ use fieldmesh_dialect::outcome::{Conflict, ConflictKind, ConflictPage, Fate, Sid
 use fieldmesh_dialect::{Outcome, Refusal};
 use fieldmesh_model::{DocumentId, Fields, Moment};
 
-use crate::entity::shown_keys;
+use crate::free::shown_keys;
 use crate::names::Showing;
 use crate::push::Writing;
 use crate::ready::Ready;

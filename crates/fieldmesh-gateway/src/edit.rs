@@ -7,6 +7,7 @@ use fieldmesh_dialect::outcome::{Fate, Reason};
 use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DocumentId, Edit, Fields, Moment, Value};
 
+use crate::free::{is_nothing, replacing};
 use crate::push::Writing;
 use crate::ready::Ready;
 use crate::stored::{self, OwnEdit, WrittenRow};
@@ -34,10 +35,13 @@ impl Writing<'_> {
             0..=1 => held.fields.clone(),
             _ => self.write.held_at(held.id, 1)?.map(|first| first.fields).unwrap_or_default(),
         };
+        let says_nothing =
+            |key: &str, field: &Value| ready.entity.is_free() && is_nothing(key, field, &first);
         let differs = |(key, field): &(&String, &Value)| {
             !is_same(first.get(*key), Some(field))
                 && !is_same(held.fields.get(*key), Some(field))
                 && !ready.follows(key, first.get(*key))
+                && !says_nothing(key, field)
         };
         let other: Fields = ready
             .fields
@@ -67,12 +71,11 @@ impl Writing<'_> {
         let null = Value::Null;
         // What the device wrote itself it knows as it wrote it, whatever others made of it since.
         let known = |key: &str| own.fields.get(key).or(base_fields.get(key)).unwrap_or(&null);
-        let changed: Fields = ready
-            .fields
-            .iter()
-            .filter(|(key, field)| !known(key).is_same(field))
-            .map(|(key, field)| (key.clone(), field.clone()))
-            .collect();
+        let mut changed = match ready.entity.is_free() {
+            true => replacing(&ready.fields, &held.fields),
+            false => ready.fields.clone(),
+        };
+        changed.retain(|key, field| !known(key).is_same(field));
         if !changed.is_empty()
             && let Some(taken) = self.taken(held, &knowledge, ready)
         {
@@ -151,6 +154,7 @@ impl Writing<'_> {
         let row = match memory {
             Memory::Device(_) => WrittenRow { fields, edits: with(sent.edits) },
             Memory::Person(_) | Memory::Request => {
+                self.made = Some(after.version);
                 let row = WrittenRow { fields, edits: with(wrote.edits) };
                 self.shown.insert((self.hand.clone(), after.id), row);
                 WrittenRow { fields: Fields::new(), edits: with(sent.edits) }
@@ -167,7 +171,7 @@ impl Writing<'_> {
         let mut row = known.wrote.clone();
         row.fields.extend(ready.fields.clone());
         row.edits = known.sent.edits.iter().filter(|it| it.version <= version).cloned().collect();
-        if let Memory::Person(_) | Memory::Request = self.memory(id, ready.operation) {
+        if let Memory::Person(_) = self.memory(id, ready.operation) {
             self.shown.insert((self.hand.clone(), id), row);
         }
     }
@@ -280,6 +284,10 @@ impl Writing<'_> {
     /// can tell. One that the device has read since is meant once more, unless all that follows it
     /// is its own as well.
     fn taken(&self, held: &Held, known: &Knowledge, ready: &Ready<'_>) -> Option<u64> {
+        // What the journal has comes no further than there, so another of this request is meant.
+        if let Memory::Request = self.memory(held.id, ready.operation) {
+            return None;
+        }
         let edit = self.own_edit(held.version, ready);
         let is_open = |version: u64| match ready.operation.base {
             Base::Seen { .. } => {

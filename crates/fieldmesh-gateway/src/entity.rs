@@ -19,10 +19,8 @@ use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::{AnyReference, normal_form};
 use fieldmesh_model::{Fields, Value, catalogue};
 
+use crate::free::below_payload;
 use crate::{Failure, Task, keys, stored};
-
-/// What the keys of fields lie below that an app sent of a free record.
-const BELOW: &str = "payload.";
 
 /// A type of records.
 #[derive(Debug, Clone)]
@@ -106,42 +104,6 @@ fn normalise(schema: &Collection, fields: &mut Fields) {
             *field = value;
         }
     }
-}
-
-/// Fields of an app as a free record has them.
-pub(crate) fn below_payload(fields: &Fields) -> Fields {
-    fields.iter().map(|(key, field)| (format!("{BELOW}{key}"), field.clone())).collect()
-}
-
-/// The fields of a record, or some of them, as its app knows them.
-pub(crate) fn shown_fields(collection: u16, fields: &Fields) -> Cow<'_, Fields> {
-    if collection != FREE_RECORD {
-        return Cow::Borrowed(fields);
-    }
-    let mut shown = Fields::new();
-    for (key, field) in fields {
-        if let Some(key) = key.strip_prefix(BELOW) {
-            shown.insert(key.to_owned(), field.clone());
-        }
-    }
-    Cow::Owned(shown)
-}
-
-/// A field that a record holds under the key by which its app knows it.
-pub(crate) fn field<'a>(held: &'a Held, key: &str) -> Option<&'a Value> {
-    match held.collection {
-        FREE_RECORD => held.fields.get(&format!("{BELOW}{key}")),
-        _ => held.fields.get(key),
-    }
-}
-
-/// The keys of fields as the app of a record knows them.
-pub(crate) fn shown_keys(collection: u16, keys: &[String]) -> Vec<String> {
-    let shown = |key: &String| match collection {
-        FREE_RECORD => key.strip_prefix(BELOW).unwrap_or(key).to_owned(),
-        _ => key.clone(),
-    };
-    keys.iter().map(shown).collect()
 }
 
 /// Whether a free record came over a contract.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use fieldmesh_dialect::command::{JournalQuery, Operation, Queue, Queued, Retry, Then, Whose};
+use fieldmesh_dialect::command::{
+    JournalQuery, Operation, Queue, Queued, Refused, Retry, Then, Whose,
+};
 use fieldmesh_dialect::outcome::{Entry, Fate, Reason, Retried, State, Tally};
 use fieldmesh_dialect::{Dialect, Outcome, Refusal};
 use fieldmesh_model::{DocumentId, Fault};
 
 use crate::names::Showing;
-use crate::push::{Hand, TOO_LARGE, Writing};
+use crate::push::{Hand, Writing, too_large_fault};
 use crate::stored::{self, EntryRow, OperationRow, ReasonRow, StateRow};
 use crate::{Failure, Task, keys};
 
@@ -48,15 +50,21 @@ impl Task<'_> {
         let mut writing = self.writing(None, None)?;
         let mut entries = Vec::with_capacity(queue.operations.len());
         let is_single = queue.then == Then::Wait;
+        let mut refused = Vec::new();
+        let mut refuse = |queued: &Queued, faults: Vec<Fault>, reason: &Reason| {
+            let device = Some(queued.device.clone());
+            refused.push(Refused { device, ..Refused::of(&queued.operation, faults) });
+            (EntryRow::refused(queued, reason.into()), false)
+        };
         for queued in &queue.operations {
             let (row, known) = match writing.take_in(queued) {
                 // The others of a batch are processed all the same.
                 Err(Failure::Refused(Refusal::Forbidden { why })) if !is_single => {
-                    (EntryRow::refused(queued, ReasonRow::Forbidden(why)), false)
+                    let faults = vec![Fault::new("", &why)];
+                    refuse(queued, faults, &Reason::Forbidden { why })
                 }
                 Err(Failure::Refused(Refusal::Invalid { faults })) if !is_single => {
-                    let reason = ReasonRow::from(&Reason::Invalid { faults });
-                    (EntryRow::refused(queued, reason), false)
+                    refuse(queued, faults.clone(), &Reason::Invalid { faults })
                 }
                 taken => taken?,
             };
@@ -65,6 +73,9 @@ impl Task<'_> {
                 Then::Process => writing.process(row)?,
             };
             entries.push((row, known));
+        }
+        for refused in [&queue.refused, &refused] {
+            writing.keep_refused(refused, self.caller.device.as_deref())?;
         }
         self.finish(writing, entries)
     }
@@ -238,7 +249,7 @@ impl Writing<'_> {
             return Ok((row, true));
         }
         if stored::is_too_large(&queued.operation) {
-            return Err(Failure::Refused(Refusal::fault("", TOO_LARGE)));
+            return Err(Failure::Refused(Refusal::Invalid { faults: vec![too_large_fault()] }));
         }
         let row = EntryRow {
             id,
@@ -297,12 +308,13 @@ impl Writing<'_> {
     fn process_again(&mut self, row: EntryRow) -> Result<EntryRow, Failure> {
         let operation = Operation::from(&row.operation);
         self.hand = Hand { user: row.user.clone(), device: row.device.clone() };
+        self.made = None;
         let fate = self.apply(&operation)?;
         let state = match fate {
             Fate::Stored(_) | Fate::Duplicate { .. } | Fate::Settled { .. } => {
                 match self.written_of(&operation)? {
                     Some(id) => {
-                        self.note_made(&row, id);
+                        self.note_made(&row);
                         StateRow::Synced(id)
                     }
                     None => StateRow::Failed(ReasonRow::Failed),
@@ -316,11 +328,11 @@ impl Writing<'_> {
         self.move_entry(EntryRow { retries, ..row }, state)
     }
 
-    /// Notes which version the edit of an entry made, if it made one.
-    fn note_made(&mut self, row: &EntryRow, id: DocumentId) {
-        let last = self.shown.get(&(self.hand.clone(), id)).and_then(|shown| shown.edits.last());
-        if let Some(edit) = last.filter(|edit| edit.at == row.operation.at) {
-            let note = stored::encode(&edit.version);
+    /// Notes which version the edit of an entry made, if it made one: what it brought may have been
+    /// there, also by another of the same millisecond.
+    fn note_made(&mut self, row: &EntryRow) {
+        if let Some(version) = self.made.take() {
+            let note = stored::encode(&version);
             self.write.note(keys::made(self.task.access, &row.id), Some(note));
         }
     }
@@ -443,7 +455,7 @@ impl Writing<'_> {
 }
 
 impl EntryRow {
-    /// What is answered for an operation that the journal does not take; it is kept nowhere.
+    /// What is answered for an operation that the journal does not take; it is no entry.
     fn refused(queued: &Queued, why: ReasonRow) -> Self {
         Self {
             id: queued.id.clone().or(queued.operation.key.clone()).unwrap_or_default(),

@@ -194,15 +194,24 @@ pub(crate) fn violation(id: DocumentId) -> Vec<u8> {
     [VIOLATIONS, id.as_bytes()].concat()
 }
 
-/// Parts of requests that are no operations, kept for a person to look at, in their order.
+/// Parts of requests that are no operations, kept for a person to look at: by whoever sent them, in
+/// their order.
 pub(crate) const PARTS: &[u8] = b"refused-part/";
 /// Where the first gateways kept them, without saying whose they are.
 pub(crate) const FIRST_PARTS: &[u8] = b"refused/";
-/// Which of them are kept.
-pub(crate) const PARTS_KEPT: &[u8] = b"refused-parts";
+/// Which of them are kept, person by person.
+pub(crate) const PARTS_KEPT: &[u8] = b"refused-parts-of";
+/// The same while they were kept without telling people apart.
+pub(crate) const PARTS_KEPT_BEFORE: &[u8] = b"refused-parts";
 
-pub(crate) fn part(number: u64) -> Vec<u8> {
-    [PARTS, &number.to_be_bytes()].concat()
+/// A part of whoever `person` stands for; nothing stands for all while nobody told people apart.
+pub(crate) fn part(person: &[u8], number: u64) -> Vec<u8> {
+    [PARTS, person, &number.to_be_bytes()].concat()
+}
+
+/// What stands for a user in the keys of his parts.
+pub(crate) fn person_of_parts(access: &Access, user: &str) -> Vec<u8> {
+    keyed(b"", access, &[PARTS, user.as_bytes()])
 }
 
 /// What says that a part of a user is kept already.

@@ -14,7 +14,8 @@ use fieldmesh_model::catalogue::free::{FREE_RECORD, KIND};
 use fieldmesh_model::schema::{Collection, Kind};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 
-use crate::entity::{Entity, shown_fields};
+use crate::entity::Entity;
+use crate::free::shown_fields;
 use crate::stored::{self, FormRow};
 use crate::{Failure, Task, keys};
 

@@ -11,7 +11,8 @@ use fieldmesh_model::catalogue::BUILT_IN_END;
 use fieldmesh_model::catalogue::free::FREE_RECORD;
 use fieldmesh_model::{DocumentId, Fields, Role};
 
-use crate::entity::{Entity, built_in, field, has_open_types};
+use crate::entity::{Entity, built_in, has_open_types};
+use crate::free::field;
 use crate::late::Late;
 use crate::names::Showing;
 use crate::{Failure, Task, rights};

@@ -70,8 +70,15 @@ impl Task<'_> {
             parts: Vec::new(),
             complete: false,
         };
-        let is_coming = |row: &PhotoRow| row.size == whole && !row.complete;
-        let mut row = known.filter(is_coming).unwrap_or_else(fresh);
+        let mut row = match known {
+            Some(row) if row.size == whole && !row.complete => row,
+            Some(mut other) => {
+                // Its parts are in nobody's way, but nobody would remove them.
+                self.drop_parts(&folder, &id, &mut other);
+                fresh()
+            }
+            None => fresh(),
+        };
         self.keep_part(&folder, &id, &mut row, first, &photo.bytes)?;
         if row.is_covered() && !self.put_together(&folder, &id, &mut row)? {
             write.note(keys::photo(&id), None);
@@ -148,11 +155,15 @@ impl Task<'_> {
             self.access.write_sealed(&folder.join(id), &row.key, &whole)?;
             row.complete = true;
         }
+        self.drop_parts(folder, id, row);
+        Ok(is_it)
+    }
+
+    fn drop_parts(&self, folder: &Path, id: &str, row: &mut PhotoRow) {
         for (first, _) in std::mem::take(&mut row.parts) {
             // What is left over is sealed and is written over when it comes again.
-            let _ = std::fs::remove_file(part_file(folder, id, first));
+            let _ = self.access.remove_sealed(&part_file(folder, id, first));
         }
-        Ok(is_it)
     }
 
     pub(crate) fn load_photo(&self, id: &str) -> Result<Outcome, Failure> {

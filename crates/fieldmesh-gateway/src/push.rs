@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use fieldmesh::Error;
 use fieldmesh::gateway::{Held, Write};
 use fieldmesh_dialect::Dialect;
-use fieldmesh_dialect::command::{Action, Base, Identity, NameForm, Operation, Push, Resolution};
+use fieldmesh_dialect::command::{
+    Action, Base, Identity, NameForm, Operation, Push, Refused, Resolution,
+};
 use fieldmesh_dialect::outcome::{Fate, Pushed, Reason, Stored};
 use fieldmesh_model::schema::Who;
 use fieldmesh_model::validate::{AnyReference, violations};
@@ -17,8 +19,10 @@ use crate::ready::Ready;
 use crate::stored::{self, FormRow, StateRow, WrittenRow};
 use crate::{Failure, Task, keys};
 
-/// Why an operation is not taken: it could neither be a record nor be kept to be looked at.
-pub(crate) const TOO_LARGE: &str = "this operation is larger than a record may be (256 KiB)";
+/// Why an operation is not taken: it could neither be a record nor be kept to be tried again.
+pub(crate) fn too_large_fault() -> Fault {
+    Fault::new("", "this operation is larger than a record may be (256 KiB)")
+}
 
 /// Who did something, and with which device, where that is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +48,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) hand: Hand,
     /// What this request has shown that it knows: the edits that came before in it.
     pub(crate) shown: BTreeMap<(Hand, DocumentId), WrittenRow>,
+    /// The version that the last edit made, where it is remembered.
+    pub(crate) made: Option<u64>,
     resolution: Option<Resolution>,
 }
 
@@ -54,6 +60,7 @@ impl Task<'_> {
         self.check_device(device)?;
         let mut writing = self.writing(device, push.resolution)?;
         let mut fates = Vec::with_capacity(push.operations.len());
+        let mut too_large = Vec::new();
         let mut stored = 0;
         let mut stores_left = push.stores_max.unwrap_or(usize::MAX);
         for operation in &push.operations {
@@ -66,14 +73,15 @@ impl Task<'_> {
             let has_written = writing.wrote.values().sum::<u64>() > before;
             stores_left -= usize::from(has_written);
             stored += u64::from(has_written && !matches!(fate, Fate::Conflict(_)));
-            if let Fate::Rejected(reason) = &fate
-                && !stored::is_too_large(operation)
-            {
-                writing.keep_rejected(operation, reason, device)?;
+            if let Fate::Rejected(reason) = &fate {
+                match stored::is_too_large(operation) {
+                    true => too_large.push(Refused::of(operation, vec![too_large_fault()])),
+                    false => writing.keep_rejected(operation, reason, device)?,
+                }
             }
             fates.push(fate);
         }
-        for refused in &push.refused {
+        for refused in [&push.refused, &too_large] {
             writing.keep_refused(refused, device.or(self.caller.device.as_deref()))?;
         }
         // The only contract that shows how many were taken at once.
@@ -116,6 +124,7 @@ impl Task<'_> {
             device: device.map(str::to_owned),
             hand,
             shown: BTreeMap::new(),
+            made: None,
             resolution,
         })
     }
@@ -143,7 +152,7 @@ impl Writing<'_> {
 
     fn apply_one(&mut self, operation: &Operation) -> Result<Result<Fate, Reason>, Failure> {
         if stored::is_too_large(operation) {
-            return Ok(Err(Reason::Invalid { faults: vec![Fault::new("", TOO_LARGE)] }));
+            return Ok(Err(Reason::Invalid { faults: vec![too_large_fault()] }));
         }
         let entity = match self.entity(operation)? {
             Ok(entity) => entity,

@@ -108,7 +108,10 @@ impl<'a> Writing<'a> {
         }
         self.refer(&schema, &mut fields)?;
         if operation.action == Action::Create {
-            if let Ok(taken) = validate_stated(&schema, &fields, &AnyReference) {
+            // What an app of a free record sent stays as it is.
+            if !entity.is_free()
+                && let Ok(taken) = validate_stated(&schema, &fields, &AnyReference)
+            {
                 // Copied and derived fields stay as they are: nobody else knows them better.
                 let given = std::mem::replace(&mut fields, taken.content);
                 for (key, field) in given {

@@ -4,83 +4,18 @@
 use fieldmesh::Error;
 use fieldmesh::gateway::Access;
 use fieldmesh_dialect::Outcome;
-use fieldmesh_dialect::command::{Refused, RejectedQuery};
+use fieldmesh_dialect::command::RejectedQuery;
 use fieldmesh_dialect::outcome::{Reason, Rejected, RejectedContent, RejectedPage};
-use fieldmesh_model::Moment;
-use serde::{Deserialize, Serialize};
+use fieldmesh_model::{Fault, Moment};
 
-use crate::push::Writing;
+use crate::part::{Kept, PartRow};
 use crate::stored::{self, EntryRow, StateRow};
 use crate::{Failure, Task, fleet, keys};
 
-/// Parts of requests that are kept; further ones take the places of the oldest, which stay counted.
-const PARTS_MAX: u64 = 1_000;
-/// Bytes that are kept of one.
-const PART_SIZE_MAX: usize = 64 << 10;
-
-/// Which parts are kept: those with the numbers from `first` on, up to `next`.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct PartsRow {
-    first: u64,
-    next: u64,
-}
-
-/// A part of a request that is no operation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct PartRow {
-    user: String,
-    device: String,
-    contract: Option<String>,
-    at: Moment,
-    content: String,
-    faults: Vec<(String, String)>,
-    /// Under which key it is known when it comes again.
-    known: Vec<u8>,
-}
-
-/// What the first gateways kept of one: the content and what is wrong with it.
-type FirstRow = (String, Vec<(String, String)>);
-
-impl Writing<'_> {
-    /// Keeps a part of a request that is no operation, once.
-    pub(crate) fn keep_refused(
-        &mut self,
-        refused: &Refused,
-        device: Option<&str>,
-    ) -> Result<(), Failure> {
-        let access = self.task.access;
-        let user = self.task.caller.user.clone();
-        let known = keys::part_known(access, &user, &refused.content);
-        if self.write.noted(access, &known)?.is_some() {
-            return Ok(());
-        }
-        let parts = self.write.noted(access, keys::PARTS_KEPT)?;
-        let mut parts: PartsRow =
-            parts.map(|note| stored::decode(&note)).transpose()?.unwrap_or_default();
-        let row = PartRow {
-            user,
-            device: device.unwrap_or_default().to_owned(),
-            contract: self.contract(),
-            at: self.task.at,
-            content: start_of(&refused.content, PART_SIZE_MAX).to_owned(),
-            faults: refused.faults.iter().cloned().map(|it| (it.field, it.message)).collect(),
-            known: known.clone(),
-        };
-        self.write.note(keys::part(parts.next), Some(stored::encode(&row)));
-        self.write.note(known, Some(stored::encode(&parts.next)));
-        parts.next += 1;
-        if parts.next - parts.first > PARTS_MAX {
-            let oldest = keys::part(parts.first);
-            if let Some(note) = self.write.noted(access, &oldest)? {
-                self.write.note(stored::decode::<PartRow>(&note)?.known, None);
-            }
-            self.write.note(oldest, None);
-            parts.first += 1;
-        }
-        self.write.note(keys::PARTS_KEPT.to_vec(), Some(stored::encode(&parts)));
-        self.count_at_once(StateRow::FAILED, 1)
-    }
-}
+/// Entries of the list that are read at a time.
+const READ_AT_ONCE: usize = 16;
+/// The most bytes of one page, beyond its first entry.
+const PAGE_SIZE_MAX: usize = 1 << 20;
 
 impl Task<'_> {
     pub(crate) fn rejected(&self, query: &RejectedQuery) -> Result<Outcome, Failure> {
@@ -92,38 +27,55 @@ impl Task<'_> {
     }
 }
 
-/// A page of what could not be stored: parts first, then operations by user.
+/// A page of what could not be stored: parts first, then operations, both person by person.
 pub(crate) fn list(access: &Access, query: &RejectedQuery) -> Result<RejectedPage, Error> {
-    let parts = access.note(keys::PARTS_KEPT)?;
-    let parts: Option<PartsRow> = parts.map(|note| stored::decode(&note)).transpose()?;
-    let dropped = parts.unwrap_or_default().first;
+    let dropped = Kept::read(|key| access.note(key))?.dropped;
     let mut prefixes = vec![keys::PARTS.to_vec(), keys::FIRST_PARTS.to_vec()];
     for user in fleet::users(access)? {
         prefixes.push(keys::of_state(&user, StateRow::FAILED));
     }
+    let (start, after) = match &query.after {
+        Some(place) => {
+            let (start, after) = place_in(&prefixes, place)?;
+            (start, Some(after))
+        }
+        None => (0, None),
+    };
     let mut page = RejectedPage { dropped, ..RejectedPage::default() };
-    let after = query.after.as_ref().map(|after| decoded(after));
-    let begun = |prefix: &Vec<u8>| after.as_ref().is_none_or(|after| after.starts_with(prefix));
-    let Some(start) = prefixes.iter().position(begun) else { return Ok(page) };
-    let mut last = None;
+    let (mut size, mut last) = (0, None);
     for (index, prefix) in prefixes.iter().enumerate().skip(start) {
-        let after = after.as_deref().filter(|_| index == start);
-        // One more tells whether there are any.
-        let wanted = query.count_max - page.rejected.len() + 1;
-        for (key, note) in access.notes(prefix, after, wanted)? {
-            if page.rejected.len() >= query.count_max {
-                page.next = last;
-                return Ok(page);
+        let mut after = after.clone().filter(|_| index == start);
+        loop {
+            let notes = access.notes(prefix, after.as_deref(), READ_AT_ONCE)?;
+            let Some((behind, _)) = notes.last() else { break };
+            after = Some(behind.clone());
+            for (key, note) in notes {
+                let Some(one) = shown(access, prefix, &key, &note)? else { continue };
+                size += one.to_json().to_string().len();
+                let has_room = page.rejected.is_empty()
+                    || (page.rejected.len() < query.count_max && size <= PAGE_SIZE_MAX);
+                if !has_room {
+                    page.next = last;
+                    return Ok(page);
+                }
+                page.rejected.push(one);
+                last = Some(data_encoding::HEXLOWER.encode(&key));
             }
-            page.rejected.extend(shown(access, prefix, &key, &note)?);
-            last = Some(data_encoding::HEXLOWER.encode(&key));
         }
     }
     Ok(page)
 }
 
-fn decoded(place: &str) -> Vec<u8> {
-    data_encoding::HEXLOWER.decode(place.as_bytes()).unwrap_or_default()
+/// Where `place` is: in the list with which of `prefixes`, behind which key.
+fn place_in(prefixes: &[Vec<u8>], place: &str) -> Result<(usize, Vec<u8>), Error> {
+    let key = data_encoding::HEXLOWER.decode(place.as_bytes()).unwrap_or_default();
+    match prefixes.iter().position(|prefix| key.starts_with(prefix)) {
+        Some(start) => Ok((start, key)),
+        None => {
+            let faults = vec![Fault::new("cursor", "cursor is none of this endpoint")];
+            Err(Error::Invalid { faults })
+        }
+    }
 }
 
 fn shown(
@@ -135,13 +87,7 @@ fn shown(
     let id = data_encoding::HEXLOWER.encode(&key[prefix.len()..]);
     match prefix {
         keys::PARTS => stored::decode(note).map(|row| Some(of_part(id, row))),
-        keys::FIRST_PARTS => {
-            let (content, faults): FirstRow = stored::decode(note)?;
-            let (user, device, known) = (String::new(), String::new(), Vec::new());
-            let (contract, at) = (None, Moment::ZERO);
-            let row = PartRow { user, device, contract, at, content, faults, known };
-            Ok(Some(of_part(id, row)))
-        }
+        keys::FIRST_PARTS => PartRow::decode_first(note).map(|row| Some(of_part(id, row))),
         _ => {
             let id: String = stored::decode(note)?;
             let noted = access.note_and_moment(&keys::entry(access, &id))?;
@@ -190,9 +136,4 @@ fn of_entry(row: EntryRow, at: Option<Moment>) -> Option<Rejected> {
 
 fn something(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
-}
-
-/// The start of a text, whole characters.
-fn start_of(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
 }

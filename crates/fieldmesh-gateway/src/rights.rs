@@ -5,7 +5,8 @@ use fieldmesh_dialect::Dialect;
 use fieldmesh_model::schema::Who;
 use fieldmesh_model::{Role, Value};
 
-use crate::entity::{Entity, field};
+use crate::entity::Entity;
+use crate::free::field;
 use crate::names::Showing;
 use crate::{Failure, Task};
 

@@ -6,7 +6,8 @@ use fieldmesh_dialect::outcome::{Asked, Resolved, Review};
 use fieldmesh_model::catalogue::free::FREE_RECORD;
 use fieldmesh_model::{DocumentId, Fields, Role, Value};
 
-use crate::entity::{Entity, below_payload};
+use crate::entity::Entity;
+use crate::free::{below_payload, replacing};
 use crate::names::Showing;
 use crate::push::Writing;
 use crate::stored::{self, AskedRow, ConflictRow, EntryRow, Kind, Settled, StateRow};
@@ -282,6 +283,9 @@ impl Writing<'_> {
         }
         if matches!(resolution, Resolution::Merge | Resolution::Manual) {
             chosen.extend(given.clone());
+        }
+        if row.collection == FREE_RECORD {
+            chosen = replacing(&chosen, &held.fields);
         }
         self.edit(id, None, &chosen, self.task.at)?;
         Ok(())

@@ -1,5 +1,7 @@
 //! What the gateway's notes say: the disk format of conflicts, devices and the journal.
 
+use std::collections::BTreeSet;
+
 use fieldmesh::gateway::NOTE_SIZE_MAX;
 use fieldmesh_dialect::Name;
 use fieldmesh_dialect::command::{
@@ -197,8 +199,9 @@ impl WrittenRow {
 
     /// Whether it made every version after `from`, up to `to`.
     pub(crate) fn is_own(&self, from: u64, to: u64) -> bool {
-        let own = self.edits.iter().filter(|edit| from < edit.version && edit.version <= to);
-        own.count() as u64 == to.saturating_sub(from)
+        let own = self.edits.iter().map(|edit| edit.version);
+        let own: BTreeSet<u64> = own.filter(|version| from < *version && *version <= to).collect();
+        own.len() as u64 == to.saturating_sub(from)
     }
 }
 

@@ -72,6 +72,14 @@ impl Quota {
         }
     }
 
+    /// Counts bytes no longer that were taken: what they were taken for is gone, or was not written.
+    pub fn give_back(&self, bytes: u64) {
+        let without = |taken: u64| Some(taken.saturating_sub(bytes));
+        // It gives a difference for every number.
+        let _ = self.taken_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without);
+        self.forget_what_fits();
+    }
+
     /// Fails where nothing is left: asked once for what is then taken as a whole, however large.
     ///
     /// # Errors
@@ -130,6 +138,7 @@ mod tests {
         quota.take(10).unwrap();
         assert_eq!(quota.refusals(), 2);
     }
+
     #[test]
     fn a_small_thing_that_fits_does_not_hide_that_a_large_one_waits() {
         let quota = Quota::default();
@@ -143,6 +152,19 @@ mod tests {
         assert!(!quota.is_used_up());
         quota.grant(Some(100));
         assert!(!quota.is_used_up());
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_and_is_never_more_than_was_taken() {
+        let quota = Quota::default();
+        quota.grant(Some(100));
+        quota.take(80).unwrap();
+        assert!(quota.take(30).is_err());
+        quota.give_back(10);
+        assert!(!quota.is_used_up());
+        quota.take(30).unwrap();
+        quota.give_back(1_000);
+        quota.take(100).unwrap();
     }
 
     #[test]

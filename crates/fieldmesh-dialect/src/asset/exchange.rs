@@ -57,7 +57,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Pull, Se
                 None
             }
             Err(faults) => {
-                refused.push(Refused { content: json.to_string(), faults: faults.clone() });
+                refused.push(Refused::new(json, faults.clone()));
                 Some(faults)
             }
         };

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::event;
 use super::spelling::{Spelling, unified};
 use crate::caller::Caller;
-use crate::command::{Device, Push};
+use crate::command::{Device, Push, Refused};
 use crate::form::{Form, object};
 use crate::outcome::{Fate, Pushed};
 use crate::refusal::Refusal;
@@ -45,11 +45,12 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
         None => Device::default(),
     };
     let device = Device { id: named(&device.id, request), ..device };
-    let (mut operations, mut errors) = (Vec::new(), Vec::new());
+    let (mut operations, mut errors, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for (position, json) in events.into_iter().flatten().enumerate() {
         match event::read(json, &device.id, caller) {
             Ok(operation) => operations.push((operation.at, operation, id(json, position))),
             Err(faults) => {
+                refused.push(Refused::new(json, faults.clone()));
                 let texts = faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>();
                 errors.push(format!("Event {}: {}", id(json, position), texts.join("; ")));
             }
@@ -60,7 +61,8 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
     let (operations, ids) =
         operations.into_iter().map(|(_, operation, id)| (operation, id)).unzip();
     let device = (!device.id.is_empty()).then_some(device);
-    let push = Push { device, operations, stores_max: Some(EVENTS_MAX), ..Push::default() };
+    let stores_max = Some(EVENTS_MAX);
+    let push = Push { device, operations, refused, stores_max, ..Push::default() };
     Ok((push, Sent { spelling, ids, errors }))
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Operation;
+use super::{Operation, Refused};
 
 /// Puts operations into the journal.
 ///
@@ -12,6 +12,9 @@ use super::Operation;
 pub struct Queue {
     /// The operations.
     pub operations: Vec<Queued>,
+    /// What of the request is no operation, to be kept once and listed for a person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
     /// What to do next.
     pub then: Then,
 }

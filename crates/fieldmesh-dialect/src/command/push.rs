@@ -2,10 +2,11 @@
 
 use fieldmesh_model::{Fault, Fields, Moment};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::Resolution;
 use crate::name::Name;
-use crate::payload::plain;
+use crate::payload::{plain, unpack};
 
 /// What a device did, in the order in which it is to be written.
 ///
@@ -27,8 +28,8 @@ pub struct Push {
     /// does not count, so a long queue gets on though its first part stays in conflict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stores_max: Option<usize>,
-    /// What of the request is no operation, to be kept once and listed for a person: the documented
-    /// clients of two dialects do not read which part was refused, and take all of it for stored.
+    /// What of the request is no operation, to be kept once and listed for a person: documented
+    /// clients do not read which part was refused, and take all of it for stored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refused>,
 }
@@ -40,6 +41,44 @@ pub struct Refused {
     pub content: String,
     /// What is wrong with it.
     pub faults: Vec<Fault>,
+    /// With which device it was made, where it says so itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+}
+
+impl Refused {
+    /// A part of a request, and what is wrong with it.
+    pub(crate) fn new(json: &Json, faults: Vec<Fault>) -> Self {
+        Self { content: json.to_string(), faults, device: None }
+    }
+
+    /// An operation that no journal takes. What names it comes first, because the end may be cut off.
+    pub fn of(operation: &Operation, faults: Vec<Fault>) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Shown<'a> {
+            operation: Action,
+            r#type: &'a str,
+            entity_id: Option<Json>,
+            timestamp: Moment,
+            content: Json,
+        }
+        let text = |text: &String| Json::from(text.as_str());
+        let shown = Shown {
+            operation: operation.action,
+            r#type: &operation.collection,
+            entity_id: match &operation.identity {
+                Identity::Named(name) => Some(name.to_json()),
+                Identity::Temporary { name, .. } => Some(text(name)),
+                Identity::Key | Identity::Unnamed { .. } => operation.key.as_ref().map(text),
+            },
+            timestamp: operation.at,
+            content: Json::Object(unpack(&operation.fields)),
+        };
+        // Nothing of it is a map with other keys than texts, so it can be written.
+        let content = serde_json::to_string(&shown).unwrap_or_default();
+        Self { content, faults, device: None }
+    }
 }
 
 /// A device as its app describes it.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Which of it to list, oldest first.
+/// Which of it to list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RejectedQuery {

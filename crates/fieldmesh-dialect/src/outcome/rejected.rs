@@ -55,7 +55,7 @@ pub enum RejectedContent {
     },
 }
 
-/// A page of it, oldest first.
+/// A page of it: parts of requests, then operations, both person by person and oldest first.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RejectedPage {
@@ -63,7 +63,8 @@ pub struct RejectedPage {
     pub rejected: Vec<Rejected>,
     /// Where to go on, if there is more.
     pub next: Option<String>,
-    /// How many parts of requests made room for newer ones, so that they are listed no more.
+    /// How many parts of requests made room for newer ones, so that they are listed no more. One that
+    /// comes again after that counts again.
     pub dropped: u64,
 }
 

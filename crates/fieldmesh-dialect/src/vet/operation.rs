@@ -32,11 +32,17 @@ pub(super) enum Unfit {
 
 impl Unfit {
     pub(super) fn text(&self) -> String {
+        let faults = self.faults();
+        faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
+    /// What is wrong with it.
+    pub(super) fn faults(&self) -> Vec<Fault> {
         match self {
-            Self::Faults(faults) => {
-                faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("; ")
+            Self::Faults(faults) => faults.clone(),
+            Self::Foreign(what) => {
+                vec![Fault::new(*what, format!("{what} does not match the token"))]
             }
-            Self::Foreign(what) => format!("{what} does not match the token"),
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::operation::{self, Batch, Unfit};
 use super::shown;
 use crate::caller::Caller;
-use crate::command::{Device, NameForm, Push};
+use crate::command::{Device, NameForm, Push, Refused};
 use crate::form::{Form, object, whole};
 use crate::name::Name;
 use crate::outcome::{Conflict, ConflictKind, Fate, Pushed};
@@ -48,6 +48,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
     let at = at.map_or(request.at, fieldmesh_model::Moment::from_millis);
     let batch = Batch { caller, at, wants: wanted_names(&list) };
     let (mut operations, mut sent, mut unfit) = (Vec::new(), Vec::new(), Vec::new());
+    let mut refused = Vec::new();
     for json in list {
         let error = match operation::read(json, &batch) {
             Ok(operation) => {
@@ -56,6 +57,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
             }
             Err(reason) => {
                 let text = reason.text();
+                refused.push(Refused::new(json, reason.faults()));
                 unfit.push(reason);
                 Some(text)
             }
@@ -66,7 +68,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
         nothing_fits(&unfit)?;
     }
     let device = caller.device.as_deref().map(Device::new);
-    Ok((Push { device, operations, ..Push::default() }, Sent { operations: sent }))
+    Ok((Push { device, operations, refused, ..Push::default() }, Sent { operations: sent }))
 }
 
 /// Refuses a push of which nothing can be done: bad requests, or all of a foreign practice. One of

@@ -54,7 +54,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
                 None
             }
             Err(faults) => {
-                refused.push(Refused { content: json.to_string(), faults: faults.clone() });
+                refused.push(Refused::new(json, faults.clone()));
                 Some(faults)
             }
         };

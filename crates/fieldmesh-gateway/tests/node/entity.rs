@@ -153,6 +153,100 @@ async fn an_app_is_shown_the_free_records_of_its_own_contract_and_practice() {
     office.close().await;
 }
 
+/// What the app reads of the only widget.
+async fn widget(office: &Office) -> Json {
+    let body = json!({ "deviceId": "reader", "entityTypes": ["widget"] });
+    office.post("/api/sync/delta", &body).await["changes"][0]["payload"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_called_like_a_share_of_a_sum_comes_back_and_changes_no_stock() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (share, item) = (format!("stock+{}", "0a".repeat(16)), format!("tags*{}", "b".repeat(32)));
+    let mut payload = json!({ "stock": 5, "tags": ["a"], "inner": { "stock": 2 } });
+    payload[&share] = 7.into();
+    payload[&item] = "b".into();
+    payload[&format!("+{}", "1".repeat(32))] = 3.into();
+    payload["inner"][&share] = 4.into();
+    sync(&office, "ann", &Json::Null, &[change("widget", "7", "CREATE", &payload, 1)]).await;
+    assert_eq!(widget(&office).await, payload);
+    let edit = json!({ &share: 8 });
+    sync(&office, "ann", &Json::Null, &[change("widget", "7", "UPDATE", &edit, 1)]).await;
+    payload[&share] = 8.into();
+    assert_eq!(widget(&office).await, payload);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_becomes_something_of_another_shape_is_read_back_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let made = json!({ "x": { "a": { "b": 1 }, "c": 2 }, "other": "stays" });
+    sync(&office, "ann", &Json::Null, &[change("widget", "7", "CREATE", &made, 1)]).await;
+    let shapes = [
+        json!(5),
+        json!({ "a": { "b": 3 } }),
+        json!([{ "n": 1 }]),
+        json!("text"),
+        json!({ "": 1 }),
+        json!({ "a": 4 }),
+        json!({}),
+        json!([1, null]),
+        json!([]),
+        json!(true),
+    ];
+    for x in shapes {
+        let edit = change("widget", "7", "UPDATE", &json!({ "x": x }), 99);
+        let answer = sync(&office, "ann", &Json::Null, &[edit]).await;
+        assert_eq!(answer["conflicts"], json!([]), "{answer}");
+        assert_eq!(widget(&office).await, json!({ "x": x, "other": "stays" }));
+    }
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_reads_back_the_nulls_and_the_empty_things_that_it_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let payload = json!({
+        "name": null, "title": " Valve ", "a": null, "deep": { "x": null, "y": { "z": null } }, "list": [], "text": "",
+        "object": {}, "lists": [null, 1], "padded": " x ", "time": "2026-03-01T08:30:00Z",
+        "half": 0.5, "a.b": null, "_own": null, "b{}": null, "": null,
+    });
+    sync(&office, "ann", &Json::Null, &[change("widget", "7", "CREATE", &payload, 1)]).await;
+    assert_eq!(widget(&office).await, payload);
+    // A null gives way to a value, and takes its place again.
+    for name in [json!("Valve"), Json::Null, json!("Gate"), json!([{ "n": 1 }]), Json::Null] {
+        let edit = change("widget", "7", "UPDATE", &json!({ "name": name }), 9);
+        let answer = sync(&office, "ann", &Json::Null, &[edit]).await;
+        assert_eq!(answer["conflicts"], json!([]), "{answer}");
+        assert_eq!(widget(&office).await["name"], name);
+    }
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_shapes_of_a_member_the_one_that_was_decided_for_stands_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let made = json!({ "x": { "a": 1 } });
+    sync(&office, "ann", &Json::Null, &[change("widget", "7", "CREATE", &made, 1)]).await;
+    let mut version = 1;
+    let decided = [("SERVER_WINS", json!({ "a": 2 })), ("CLIENT_WINS", json!(5))];
+    for (number, (resolution, x)) in decided.iter().enumerate() {
+        let edit = |x: Json| [change("widget", "7", "UPDATE", &json!({ "x": x }), version)];
+        sync(&office, "ann", &Json::Null, &edit(json!({ "a": 2 + number }))).await;
+        let against = sync(&office, "bob", &Json::Null, &edit(json!(5))).await;
+        let conflict = &against["conflicts"][0]["id"];
+        let body = json!({ "conflictId": conflict, "resolution": resolution });
+        let settled = office.post("/api/sync/conflicts/resolve", &body).await;
+        version = settled["entity"]["version"].as_u64().unwrap();
+        assert_eq!(widget(&office).await, json!({ "x": x }), "{against}");
+    }
+    office.close().await;
+}
+
 /// An app may write its practice as text, or beside the data alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_free_record_is_of_its_practice_however_the_app_says_so() {

@@ -2,6 +2,7 @@
 
 use fieldmesh_dialect::{Method, Request, Response, understand};
 use fieldmesh_model::Role;
+use sha2::{Digest, Sha256};
 
 use crate::{Office, now};
 
@@ -103,5 +104,40 @@ async fn a_part_that_a_restored_home_has_lost_is_taken_again() {
     assert_eq!(send(&office, get()).await.status, 404);
     assert_eq!(send(&office, upload(None, None)).await.status, 201);
     assert_eq!(send(&office, get()).await.body, BYTES.to_vec());
+    office.close().await;
+}
+
+/// Bytes of one part of a photo that is sent within a quota.
+const PART: usize = 200_000;
+
+/// Sends a photo of two parts under the hash of another one, or its own; gives the statuses.
+async fn send_in_two(office: &Office, photo: &[u8], hash: &str) -> [u16; 2] {
+    let mut statuses = [0; 2];
+    for (index, status) in statuses.iter_mut().enumerate() {
+        let (first, last) = (index * PART, (index + 1) * PART);
+        let request = Request::new(Method::Post, "/upload", now())
+            .with_header("content-type", "image/jpeg")
+            .with_header("content-range", &format!("bytes {first}-{}/{}", last - 1, 2 * PART))
+            .with_header("x-content-sha256", hash)
+            .with_body(photo[first..last].to_vec());
+        *status = send(office, request).await.status;
+    }
+    statuses
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn photos_that_are_refused_or_came_in_parts_leave_room_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    office.node.grant(Some(10 * PART as u64), 0);
+    let photo = |fill: u8| vec![fill; 2 * PART];
+    for round in 0..8 {
+        let statuses = send_in_two(&office, &photo(1), &"0".repeat(64)).await;
+        assert_eq!(statuses, [202, 400], "{round}");
+    }
+    for fill in [2, 3, 4] {
+        let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(photo(fill)));
+        assert_eq!(send_in_two(&office, &photo(fill), &hash).await, [202, 201], "{fill}");
+    }
     office.close().await;
 }

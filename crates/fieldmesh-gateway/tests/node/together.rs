@@ -2,7 +2,7 @@
 
 use fieldmesh::api::ListQuery;
 use fieldmesh_dialect::{Caller, Method};
-use fieldmesh_model::Role;
+use fieldmesh_model::{Moment, Role};
 use serde_json::{Value as Json, json};
 
 use crate::{Office, now};
@@ -133,5 +133,69 @@ async fn a_batch_that_comes_again_and_has_grown_contradicts_nothing_of_itself() 
     // What comes by itself on an old version is a question still.
     let alone = operation("o3", "UPDATE", json!({ "name": "D" }), 3);
     assert_eq!(statuses(&[alone]).await, ["CONFLICT"]);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_millisecond_brought_stays_apart_when_the_batch_comes_again_grown() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let operation = |id: &str, kind: &str, data: Json, millis: i64| {
+        json!({ "id": id, "userId": "ann", "deviceId": "D", "operation": kind, "version": 1,
+            "resourceType": "patient", "resourceId": "p1", "data": data,
+            "createdAtClient": Moment::from_millis(1_761_399_000_000 + millis) })
+    };
+    let statuses = async |operations: &[Json]| {
+        let answer = office.post("/api/v1/sync/batch", &json!({ "operations": operations })).await;
+        let results = answer["results"].as_array().unwrap().iter();
+        results.map(|it| it["status"].clone()).collect::<Vec<_>>()
+    };
+    let made = operation("o0", "CREATE", json!({ "name": "A", "village": "X" }), 0);
+    assert_eq!(statuses(&[made]).await, ["SYNCED"]);
+    // Two of one millisecond, of which the second brings nothing new, and what followed them.
+    let queue = [
+        operation("o1", "UPDATE", json!({ "name": "B" }), 1),
+        operation("o2", "UPDATE", json!({ "name": "B" }), 1),
+        operation("o3", "UPDATE", json!({ "village": "Y" }), 1),
+        operation("o4", "UPDATE", json!({ "name": "C" }), 1),
+        // Meant once more, in the same millisecond.
+        operation("o5", "UPDATE", json!({ "name": "B" }), 1),
+        operation("o6", "DELETE", json!({}), 2),
+    ];
+    for count in 1..queue.len() {
+        assert_eq!(statuses(&queue[..count]).await, vec!["SYNCED"; count], "{count}");
+        let name = if count == 4 { "C" } else { "B" };
+        assert_eq!(shown(&office, "patient", "name").await, name, "{count}");
+        let village = if count < 3 { "X" } else { "Y" };
+        assert_eq!(shown(&office, "patient", "village").await, village, "{count}");
+    }
+    assert_eq!(statuses(&queue).await, vec!["SYNCED"; queue.len()]);
+    let open = office.node.conflicts(fieldmesh::api::ConflictQuery::default()).await.unwrap();
+    assert!(open.is_empty(), "{open:?}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_is_meant_once_more_is_written_though_the_clock_went_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let operation = |id: &str, kind: &str, name: &str, millis: i64| {
+        let mut operation = operation("ann", kind, id, name);
+        operation["createdAtClient"] = json!(Moment::from_millis(1_761_399_000_000 + millis));
+        operation
+    };
+    let ann = Caller { role: Role::HealthWorker, ..office.worker("ann") };
+    let queue = [
+        operation("o0", "CREATE", "A", 0),
+        operation("o1", "UPDATE", "B", 1),
+        operation("o2", "UPDATE", "C", 2),
+        operation("o3", "UPDATE", "B", 1),
+    ];
+    for _ in 0..2 {
+        let states: Vec<Json> =
+            batch(&office, &ann, &queue).await.into_iter().map(|(state, _)| state).collect();
+        assert_eq!(states, ["SYNCED"; 4]);
+        assert_eq!(shown(&office, "patient", "name").await, "B");
+    }
     office.close().await;
 }

@@ -1,5 +1,6 @@
 //! Files of a gateway beside the store: sealed, each with a key that the gateway notes.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fieldmesh_store::key::DataKey;
@@ -36,10 +37,33 @@ impl Access {
     ///
     /// What the disk says, or that all is taken that is granted.
     pub fn write_sealed(&self, path: &Path, key: &[u8; 32], bytes: &[u8]) -> Result<(), Error> {
-        let granted = self.ledger.store.quota().take(bytes.len() as u64);
-        granted.map_err(|error| Error::append(&error))?;
         let sealed = DataKey::from_bytes(*key).seal(PURPOSE, bytes);
-        write_durably(path, &sealed.map_err(|error| Error::store(&error))?)
+        let sealed = sealed.map_err(|error| Error::store(&error))?;
+        let quota = self.ledger.store.quota();
+        quota.take(sealed.len() as u64).map_err(|error| Error::append(&error))?;
+        let before = size_of(path);
+        let written = write_durably(path, &sealed);
+        quota.give_back(if written.is_ok() { before } else { sealed.len() as u64 });
+        written
+    }
+
+    /// Removes a file that was written so, if it is there; what it took is there to be taken.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub fn remove_sealed(&self, path: &Path) -> Result<(), Error> {
+        let size = size_of(path);
+        match std::fs::remove_file(path) {
+            Ok(()) => {
+                self.ledger.store.quota().give_back(size);
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(source) => {
+                Err(Error::File { what: format!("cannot remove {}", path.display()), source })
+            }
+        }
     }
 
     /// Reads a file that was sealed with `key`.
@@ -58,4 +82,8 @@ impl Access {
     pub fn unseal(&self, key: &[u8; 32], sealed: &[u8]) -> Option<Vec<u8>> {
         DataKey::from_bytes(*key).unseal(PURPOSE, sealed)
     }
+}
+
+fn size_of(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }
