@@ -103,8 +103,10 @@ impl Ledger {
         lost.extend(self.stranded_places()?);
         let at = clock::now();
         let fact = |places: &[Place]| Fact::Settled { places: places.to_vec(), at };
-        let found = (!self.known_damage()?.is_empty()).then(|| Fact::Found(Vec::new()));
-        self.remember_all(lost.chunks(PLACES_PER_FACT).map(fact).chain(found))?;
+        let at_open = (!self.damage_at_open()?.is_empty()).then(|| Fact::Found(Vec::new()));
+        let by_check = (!self.damage_by_check()?.is_empty()).then(|| Fact::Checked(Vec::new()));
+        let told = at_open.into_iter().chain(by_check);
+        self.remember_all(lost.chunks(PLACES_PER_FACT).map(fact).chain(told))?;
         Ok(lost.len() as u64)
     }
 

@@ -255,6 +255,34 @@ async fn a_change_that_only_this_device_had_is_told_with_what_was_shown_of_it() 
     crew.lead.shutdown().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_went_with_the_end_of_the_log_is_told_until_its_loss_is_accepted() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    tablet.shutdown().await.unwrap();
+    let last = segments(&home).pop().unwrap();
+    let mut bytes = fs::read(&last).unwrap();
+    let near_the_end = bytes.len() - 60;
+    bytes[near_the_end] ^= 1;
+    fs::write(&last, bytes).unwrap();
+    fs::remove_dir_all(home.join("store/view")).unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    assert_eq!(count(&tablet, "field_entry").await, 9, "nothing shows the record any more");
+    for _ in 0..2 {
+        let report = doctor(&tablet).await;
+        assert!(report.open && find(&report, "damage").open, "{report:#?}");
+        assert_eq!(tablet.status().await.unwrap().state, "damaged");
+        assert!(!tablet.verify().await.unwrap().clean);
+    }
+    tablet.accept_losses().await.unwrap();
+    assert!(!doctor(&tablet).await.open && tablet.verify().await.unwrap().clean);
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
 /// A tablet with three edits of one record that were sent to nobody, each in a segment of its own,
 /// of which the first is damaged.
 async fn damaged_first_edit(home: &Path, view: View) -> (Node, String) {
