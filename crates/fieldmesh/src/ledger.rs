@@ -24,6 +24,7 @@ mod export;
 mod feed;
 mod import;
 mod inbox;
+mod lacking;
 mod live;
 mod membership;
 mod mend;
