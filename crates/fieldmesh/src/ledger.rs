@@ -121,6 +121,8 @@ pub(crate) struct Ledger {
     upkeep: upkeep::Upkeep,
     /// Damage that waits to be looked at.
     pub(crate) damaged: Arc<Harms>,
+    /// Held by whoever looks at it, so that whoever asks what is damaged waits for that.
+    mending: Mutex<()>,
     seen: Seen,
     scrubbed: scrub::Scrubbed,
     naming: Mutex<purge::Naming>,
@@ -216,6 +218,7 @@ impl Ledger {
             unproven: unproven::Unproven::default(),
             upkeep: upkeep::Upkeep::default(),
             damaged: harms,
+            mending: Mutex::default(),
             seen,
             scrubbed: scrub::Scrubbed::default(),
             naming: Mutex::default(),

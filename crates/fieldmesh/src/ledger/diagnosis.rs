@@ -15,7 +15,7 @@ use crate::harm::{Harm, Harmed, LostChange, Outcome};
 use crate::rows::RecordRow;
 
 use super::Ledger;
-use super::lacking::{lacking_items, unknown};
+use super::lacking::{LATER, lacking_items, put_off, unknown, unread};
 use super::names::record_name;
 use super::query::Names;
 
@@ -30,6 +30,7 @@ impl Ledger {
         findings.extend(self.lacking_batches(&harms)?);
         findings.extend(lacking_items(&harms));
         findings.extend(unknown(&harms));
+        findings.extend(put_off(self.damaged.put_off_count()));
         findings.extend(self.waiting_findings()?);
         findings.extend(self.told_at_open()?);
         findings.extend(self.stuck_view());
@@ -56,13 +57,16 @@ impl Ledger {
 
     /// What is damaged, in a few lines.
     pub(crate) fn damage_lines(&self) -> Result<Vec<String>, Error> {
+        let unnoted = self.mend().err();
         let mut lines = self.known_damage()?;
+        lines.extend(unnoted.map(|error| format!("found damage could not be noted: {error}")));
         let open = self.harms()?.iter().filter(|harm| harm.is_open()).count();
         if open > 0 {
-            lines.push(format!(
-                "{} of the log cannot be read; `fieldmesh doctor` says what is missing",
-                counted(open, "entry", "entries")
-            ));
+            lines.push(format!("{}; `fieldmesh doctor` says what is missing", unread(open)));
+        }
+        let later = self.damaged.put_off_count();
+        if later > 0 {
+            lines.push(format!("{}; {LATER}", unread(later)));
         }
         lines.extend(self.stranded_lines()?);
         Ok(lines)
@@ -71,7 +75,7 @@ impl Ledger {
     /// How many entries are known to be damaged, and are neither healed nor given up.
     pub(crate) fn damaged_count(&self) -> Result<u64, Error> {
         let open = self.harms()?.iter().filter(|harm| harm.is_open()).count();
-        Ok((open + self.known_damage()?.len()) as u64)
+        Ok((open + self.damaged.put_off_count() + self.known_damage()?.len()) as u64)
     }
 
     /// Changes that nobody else can bring.

@@ -17,6 +17,8 @@ use super::query::Names;
 
 /// Records that one finding names.
 const NAMED_MAX: usize = 10;
+/// When it is known what an entry was that cannot be read.
+pub(super) const LATER: &str = "what was in them is told once all records are there";
 
 impl Ledger {
     /// Batches that are lacking, by who may have them.
@@ -124,6 +126,19 @@ pub(super) fn lacking_items(harms: &[Harm]) -> Option<Finding> {
     })
 }
 
+/// Entries of which nobody can say what they were before all records are there.
+pub(super) fn put_off(count: usize) -> Option<Finding> {
+    (count > 0).then(|| Finding {
+        kind: "unknown-entries".into(),
+        open: true,
+        what: unread(count),
+        means: "Something that was recorded may be missing.".into(),
+        done: format!("The records are being made again; {LATER}."),
+        next: "Ask again once they are made.".into(),
+        record: None,
+    })
+}
+
 /// Entries that were damaged before anything was known of them.
 pub(super) fn unknown(harms: &[Harm]) -> Option<Finding> {
     let is_unknown = |harm: &&Harm| harm.is_open() && harm.what == Harmed::Unknown;
@@ -142,6 +157,11 @@ pub(super) fn unknown(harms: &[Harm]) -> Option<Finding> {
             .into(),
         record: None,
     })
+}
+
+/// That so many entries cannot be read.
+pub(super) fn unread(count: usize) -> String {
+    format!("{} of the log cannot be read", counted(count, "entry", "entries"))
 }
 
 /// Records by name, at most [`NAMED_MAX`] of them.

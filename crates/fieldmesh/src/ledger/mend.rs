@@ -4,6 +4,7 @@
 //! change that no batch holds is nowhere else: what the view shows of it is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use fieldmesh_model::{BatchId, DocumentId};
 use fieldmesh_replica::Input;
@@ -59,6 +60,10 @@ impl Ledger {
     ///
     /// While records are made anew, what needs them is put off; what others may hold is not.
     pub(crate) fn mend(&self) -> Result<(), Error> {
+        let _alone = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.remaking().is_none() {
+            self.damaged.resume();
+        }
         let places = self.damaged.take();
         let (gone, sound): (BTreeSet<Place>, BTreeSet<Place>) =
             places.into_iter().partition(|place| self.is_gone(*place));

@@ -26,10 +26,7 @@ impl Node {
                     _ = turned.changed(), if harms.has_put_off() => false,
                 };
                 let Some(inner) = weak.upgrade() else { return };
-                let is_whole = inner.ledger.remaking().is_none();
-                if is_whole {
-                    harms.resume();
-                } else if !is_found {
+                if !is_found && inner.ledger.remaking().is_some() {
                     continue;
                 }
                 // What could not be noted is found again by the next reading.

@@ -310,6 +310,27 @@ enum View {
     Lost,
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_lost_with_the_view_is_told_by_the_first_command_that_is_asked() {
+    for asks_status in [false, true] {
+        let (crew, tablet) = crew().await;
+        let home = crew.home("tablet");
+        tablet.shutdown().await.unwrap();
+        let (tablet, _) = damaged_first_edit(&home, View::Lost).await;
+        if asks_status {
+            let status = tablet.status().await.unwrap();
+            assert!(!status.damage.is_empty() && status.state == "damaged", "{status:#?}");
+        } else {
+            let report = doctor(&tablet).await;
+            assert!(report.open, "{report:#?}");
+            let meets_itself = |it: &Finding| it.next.contains("Meet tablet");
+            assert!(!report.findings.iter().any(meets_itself), "{report:#?}");
+        }
+        tablet.shutdown().await.unwrap();
+        crew.lead.shutdown().await.unwrap();
+    }
+}
+
 /// What is said of the two edits behind the damaged one, and that nothing calls them safe.
 async fn assert_stranded(crew: &Crew, tablet: &Node, id: &str) {
     sync(tablet, &crew.address).await;
