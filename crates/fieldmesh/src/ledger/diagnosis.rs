@@ -93,7 +93,12 @@ impl Ledger {
         findings
     }
 
-    fn lost_change(&self, harm: &Harm, lost: &LostChange, names: &mut Names) -> Finding {
+    /// A lost change as it was shown last, and what it was in words.
+    pub(super) fn lost_words(
+        &self,
+        lost: &LostChange,
+        names: &mut Names,
+    ) -> (Option<Record>, String) {
         let schema = self.schema(lost.collection);
         let record =
             lost.shown.clone().map(|shown| self.to_record(lost.document, &schema, shown, names));
@@ -107,6 +112,11 @@ impl Ledger {
                 values.map(|(key, value)| format!("{key} {}", value.to_cell())).collect();
             format!(", {}", values.join(", "))
         });
+        (record, format!("{when}{title}{values}"))
+    }
+
+    fn lost_change(&self, harm: &Harm, lost: &LostChange, names: &mut Names) -> Finding {
+        let (record, words) = self.lost_words(lost, names);
         let is_open = harm.is_open();
         let done = match (&harm.outcome, &record) {
             (Outcome::Settled(at), _) => {
@@ -118,13 +128,13 @@ impl Ledger {
         Finding {
             kind: "lost-change".into(),
             open: is_open,
-            what: format!("{when}{title}{values}: this change is lost in the log"),
+            what: format!("{words}: this change is lost in the log"),
             means:
                 "It was not sent to any other device before it was damaged, so nobody can bring \
                     it back."
                     .into(),
             done,
-            next: again(&schema, lost, is_open),
+            next: again(&self.schema(lost.collection), lost, is_open),
             record: record.map(Box::new),
         }
     }
@@ -421,7 +431,7 @@ pub(super) fn of_record(record: &Record) -> String {
 }
 
 /// How to record a lost change once more.
-fn again(schema: &Collection, lost: &LostChange, is_open: bool) -> String {
+pub(super) fn again(schema: &Collection, lost: &LostChange, is_open: bool) -> String {
     let accept = if is_open { "Say `fieldmesh doctor --accept`, then " } else { "" };
     let Some(shown) = &lost.shown else {
         return format!("{accept}record it again if you know what it was.");

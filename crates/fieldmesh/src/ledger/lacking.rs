@@ -7,45 +7,130 @@ use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
 use crate::api::Finding;
 use crate::error::Error;
-use crate::harm::{Harm, Harmed};
+use crate::harm::{Harm, Harmed, LostChange};
 use crate::rows::{self, DocumentRow};
 
 use super::Ledger;
-use super::diagnosis::{counted, of_record};
+use super::diagnosis::{again, counted, of_record};
 use super::names::record_name;
 use super::query::Names;
 
 /// Records that one finding names.
 const NAMED_MAX: usize = 10;
+/// Lost records that have a finding of their own.
+const TOLD_MAX: usize = 1_000;
+const UNCONFIRMED: &str = "This device recorded it, and nobody has confirmed to hold it: unless \
+                           somebody does all the same, nobody can bring it back.";
+const FIRST_SYNC: &str = "Run `fieldmesh sync` with everybody this device has met. If this stays";
 /// When it is known what an entry was that cannot be read.
 pub(super) const LATER: &str = "what was in them is told once all records are there";
 
+/// Batches that are lacking.
+#[derive(Default)]
+pub(super) struct Lacking {
+    /// Where those of this device lay that nobody has confirmed to hold.
+    pub(super) unconfirmed: BTreeSet<Place>,
+    /// Where the others lay, by who may have them.
+    held: BTreeMap<Vec<DeviceId>, BTreeSet<Place>>,
+}
+
 impl Ledger {
-    /// Batches that are lacking, by who may have them.
+    /// Batches that are lacking, in words.
     pub(super) fn lacking_batches(&self, harms: &[Harm]) -> Result<Vec<Finding>, Error> {
-        let mut open = BTreeMap::new();
+        let Lacking { unconfirmed, held } = self.lacking(harms);
+        let mut findings = Vec::new();
+        if !unconfirmed.is_empty() {
+            findings.extend(self.lost_batches(&unconfirmed)?);
+        }
+        if !held.is_empty() {
+            let records = self.records_at(&held.values().flatten().copied().collect())?;
+            let found = held.iter().map(|(who, places)| self.lacking_of(who, places, &records));
+            findings.extend(found);
+        }
+        Ok(findings)
+    }
+
+    /// Batches that are lacking, by who may have them.
+    pub(super) fn lacking(&self, harms: &[Harm]) -> Lacking {
+        let (mut open, mut lacking) = (BTreeMap::new(), Lacking::default());
         for harm in harms.iter().filter(|harm| harm.is_open()) {
             if let Harmed::Batch { id, author, .. } = &harm.what {
                 open.insert(harm.place, (*id, *author));
             }
         }
         if open.is_empty() {
-            return Ok(Vec::new());
+            return lacking;
         }
         let ids = open.values().map(|(id, _)| *id).collect();
         let holders = self.mesh.get().map_or_else(Vec::new, |mesh| mesh.holders(ids));
-        let mut parts: BTreeMap<Vec<DeviceId>, BTreeSet<Place>> = BTreeMap::new();
         for (index, (place, (_, author))) in open.iter().enumerate() {
             let mut who: BTreeSet<DeviceId> =
                 holders.get(index).into_iter().flatten().copied().collect();
-            who.extend(author.filter(|author| *author != self.device()));
-            parts.entry(who.into_iter().collect()).or_default().insert(*place);
+            let is_own = *author == Some(self.device());
+            // Where nobody could be asked who holds it, it is not called lost.
+            if is_own && holders.get(index).is_some_and(Vec::is_empty) {
+                lacking.unconfirmed.insert(*place);
+                continue;
+            }
+            who.extend(author.filter(|_| !is_own));
+            lacking.held.entry(who.into_iter().collect()).or_default().insert(*place);
         }
-        let records = self.records_at(&open.keys().copied().collect())?;
-        Ok(parts.iter().map(|(who, places)| self.lacking(who, places, &records)).collect())
+        lacking
     }
 
-    fn lacking(
+    /// What lay in batches of this device that nobody has confirmed to hold.
+    fn lost_batches(&self, places: &BTreeSet<Place>) -> Result<Vec<Finding>, Error> {
+        let (policy, mut names) = (self.policy(), Names::default());
+        let (mut findings, mut untold) = (Vec::new(), 0);
+        for row in rows::scan(self.view(), Tree::Document, KeyRange::all(), Direction::Ascending) {
+            let (key, value) = row?;
+            let row: DocumentRow = rows::decode(&value)?;
+            let count = row.changes.iter().filter(|it| places.contains(&it.place)).count();
+            let Some(document) = rows::indexed_id(&key).filter(|_| count > 0) else { continue };
+            if findings.len() >= TOLD_MAX {
+                untold += 1;
+            } else if !policy.is_purged(&document) {
+                let (collection, hash) = (row.scope.collection, [0; 8]);
+                let (is_whole, shown) = (count == row.changes.len(), row.record);
+                let lost = LostChange { document, hash, collection, is_whole, shown };
+                findings.push(self.lost_with_batch(&lost, &mut names));
+            }
+        }
+        if findings.is_empty() || untold > 0 {
+            let batches = counted(places.len(), "batch", "batches");
+            let of_what = match untold {
+                0 => "no record shows anything of it".to_owned(),
+                _ => format!("it holds changes of {untold} more records"),
+            };
+            findings.push(Finding {
+                kind: "lost-batch".into(),
+                open: true,
+                what: format!("{batches} by this device cannot be read any more; {of_what}"),
+                means: UNCONFIRMED.into(),
+                next: format!("{FIRST_SYNC}, say `fieldmesh doctor --accept`."),
+                ..Finding::default()
+            });
+        }
+        Ok(findings)
+    }
+
+    fn lost_with_batch(&self, lost: &LostChange, names: &mut Names) -> Finding {
+        let (record, words) = self.lost_words(lost, names);
+        let again = again(&self.schema(lost.collection), lost, false);
+        Finding {
+            kind: "lost-batch".into(),
+            open: true,
+            what: format!("{words}: changes of it are lost in the log"),
+            means: UNCONFIRMED.into(),
+            done: "What was shown of it is kept here until it is given up.".into(),
+            next: format!(
+                "{FIRST_SYNC}, note this down, say `fieldmesh doctor --accept`, then {again}"
+            ),
+            record: record.map(Box::new),
+        }
+    }
+
+    fn lacking_of(
         &self,
         who: &[DeviceId],
         places: &BTreeSet<Place>,

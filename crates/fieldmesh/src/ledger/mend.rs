@@ -103,9 +103,16 @@ impl Ledger {
         let is_lost = |harm: &Harm| {
             harm.is_open() && matches!(harm.what, Harmed::Change(_) | Harmed::Unknown)
         };
+        let harms = self.harms()?;
         let mut lost: Vec<Place> =
-            self.harms()?.iter().filter(|it| is_lost(it)).map(|harm| harm.place).collect();
+            harms.iter().filter(|it| is_lost(it)).map(|harm| harm.place).collect();
         lost.extend(self.stranded_places()?);
+        let unconfirmed = self.lacking(&harms).unconfirmed;
+        if !unconfirmed.is_empty() {
+            // Nobody takes for whole what follows in their chains.
+            self.start_epoch()?;
+        }
+        lost.extend(unconfirmed);
         let at = clock::now();
         let fact = |places: &[Place]| Fact::Settled { places: places.to_vec(), at };
         let at_open = (!self.damage_at_open()?.is_empty()).then(|| Fact::Found(Vec::new()));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fieldmesh::Node;
-use fieldmesh::api::{DoctorReport, Edits, Finding, Safety};
+use fieldmesh::api::{BackupOptions, DoctorReport, Edits, Finding, Safety};
 use fieldmesh_model::Role;
 
 use super::{Crew, count, entry, export, listen, reopen, sync, well};
@@ -329,6 +329,51 @@ async fn an_edit_lost_with_the_view_is_told_by_the_first_command_that_is_asked()
         tablet.shutdown().await.unwrap();
         crew.lead.shutdown().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_nobody_else_has_is_told_as_lost_and_can_be_recorded_once_more() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    entry(&tablet, "Alder 1", "2026-03-03T09:00:00Z").await;
+    let file = crew.home("x.bk");
+    tablet.backup(BackupOptions { file, since: None }, |_| {}).await.unwrap();
+    tablet.shutdown().await.unwrap();
+    let sealed = segments(&home).pop().unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    entry(&tablet, "Alder 1", "2026-03-04T08:00:00Z").await;
+    tablet.shutdown().await.unwrap();
+    spoil(&sealed, 150);
+    let tablet = reopen(&home).await.unwrap();
+    assert!(!tablet.verify().await.unwrap().clean);
+    sync(&tablet, &crew.address).await;
+    let report = doctor(&tablet).await;
+    assert!(report.open, "{report:#?}");
+    let promises = |it: &Finding| it.next.contains("whoever was in step");
+    assert!(!report.findings.iter().any(promises), "{report:#?}");
+    let told = find(&report, "lost-batch").clone();
+    assert!(told.open && told.what.contains("oilVolume 10"), "{}", told.what);
+    assert!(told.next.contains("fieldmesh record field_entry"), "{}", told.next);
+
+    assert!(tablet.accept_losses().await.unwrap() > 0);
+    let report = doctor(&tablet).await;
+    assert!(!report.open, "{report:#?}");
+    for hour in ["08", "09"] {
+        entry(&tablet, "Alder 1", &format!("2026-03-03T{hour}:00:00Z")).await;
+    }
+    sync(&tablet, &crew.address).await;
+    assert_whole(&tablet, &crew.lead).await;
+    assert_eq!(count(&crew.lead, "field_entry").await, 12);
+    tablet.shutdown().await.unwrap();
+    // What was given up is not taken for held by the next run.
+    let tablet = reopen(&home).await.unwrap();
+    sync(&tablet, &crew.address).await;
+    assert_whole(&tablet, &crew.lead).await;
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
 }
 
 /// What is said of the two edits behind the damaged one, and that nothing calls them safe.
