@@ -110,6 +110,8 @@ pub(crate) enum Fact {
     Swept(Sweep),
     /// What the last check found damaged that does not mend by itself, in words.
     Checked(Vec<String>),
+    /// When a relay was last found to have lost something; the last fact holds.
+    RelayLost(Moment),
 }
 
 /// A search of the log for what was purged that came to its end.
@@ -293,7 +295,7 @@ mod tests {
         let (gone, let_go) = let_go(device, at);
         let swept = format!("16{}03", "09".repeat(32));
         let sweep = Sweep { purges: [9; 32], until: Place(3) };
-        let written: [(&str, Fact); 24] = [
+        let written: [(&str, Fact); 25] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -318,6 +320,7 @@ mod tests {
             (&gone, Fact::LetGo(let_go)),
             (&swept, Fact::Swept(sweep)),
             ("1701026869", Fact::Checked(vec!["hi".into()])),
+            ("180a", Fact::RelayLost(Moment::from_millis(5))),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

@@ -252,7 +252,8 @@ impl<'a> Projection<'a> {
             | Fact::Scrubbed(_)
             | Fact::Kept(_)
             | Fact::Swept(_)
-            | Fact::Checked(_)) => {
+            | Fact::Checked(_)
+            | Fact::RelayLost(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -525,6 +526,7 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Kept(_) => b"fact/kept",
         Fact::Swept(_) => b"fact/swept",
         Fact::Checked(_) => b"fact/checked",
+        Fact::RelayLost(_) => b"fact/relay-lost",
         Fact::Aside(_)
         | Fact::Admitted(_)
         | Fact::Receipt(_)

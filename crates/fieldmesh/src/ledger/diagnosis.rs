@@ -32,6 +32,7 @@ impl Ledger {
         findings.extend(unknown(&harms));
         findings.extend(put_off(self.damaged.put_off_count()));
         findings.extend(self.waiting_findings()?);
+        findings.extend(self.missed_findings()?);
         findings.extend(self.told_at_open()?);
         findings.extend(self.stuck_view());
         findings.extend(self.full_disk());

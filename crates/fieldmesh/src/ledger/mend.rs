@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
-use fieldmesh_model::{BatchId, DocumentId};
+use fieldmesh_model::{BatchId, DocumentId, Moment};
 use fieldmesh_replica::Input;
 use fieldmesh_store::{Direction, KeyRange, Place, ReadError, Store, Tree};
 use fieldmesh_trie::Key;
@@ -113,11 +113,13 @@ impl Ledger {
             self.start_epoch()?;
         }
         lost.extend(unconfirmed);
+        lost.extend(self.wanted_back()?.into_iter().flat_map(|missed| missed.places));
+        let relay = self.doubted()?.map(|_| Fact::RelayLost(Moment::ZERO));
         let at = clock::now();
         let fact = |places: &[Place]| Fact::Settled { places: places.to_vec(), at };
         let at_open = (!self.damage_at_open()?.is_empty()).then(|| Fact::Found(Vec::new()));
         let by_check = (!self.damage_by_check()?.is_empty()).then(|| Fact::Checked(Vec::new()));
-        let told = at_open.into_iter().chain(by_check);
+        let told = at_open.into_iter().chain(by_check).chain(relay);
         self.remember_all(lost.chunks(PLACES_PER_FACT).map(fact).chain(told))?;
         Ok(lost.len() as u64)
     }

@@ -48,6 +48,7 @@ impl Ledger {
         self.verify_view(&mut report)?;
         self.verify_records(&mut report)?;
         report.faults.extend(self.stranded_lines()?);
+        report.faults.extend(self.missed_lines()?);
         report.let_go = self.let_go_count()?;
         report.since = self.kept()?.since;
         report.clean = report.faults.is_empty();
