@@ -72,7 +72,7 @@ pub(crate) enum Fact {
     LastSync(Moment),
     /// A hash of the damage that this device knows of and has drawn the consequences from.
     Damage([u8; 16]),
-    /// Damage that was found and that no check has reported since, in words.
+    /// Damage that was found at an open, in words, until the user accepts it.
     Found(Vec<String>),
     /// Batches that do not count from here on, whether they lie before this or behind it.
     Aside(Vec<BatchId>),
@@ -108,6 +108,12 @@ pub(crate) enum Fact {
     LetGo(LetGo),
     /// What these purges name is in no entry up to this one; the last fact holds.
     Swept(Sweep),
+    /// What the last check found damaged that does not mend by itself, in words.
+    Checked(Vec<String>),
+    /// When a relay was last found to have lost something; the last fact holds.
+    RelayLost(Moment),
+    /// What was found wrong with files of the home and was mended, and when; the last fact holds.
+    Mended(Vec<(String, Moment)>),
 }
 
 /// A search of the log for what was purged that came to its end.
@@ -291,7 +297,7 @@ mod tests {
         let (gone, let_go) = let_go(device, at);
         let swept = format!("16{}03", "09".repeat(32));
         let sweep = Sweep { purges: [9; 32], until: Place(3) };
-        let written: [(&str, Fact); 23] = [
+        let written: [(&str, Fact); 26] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -315,6 +321,9 @@ mod tests {
             ("14030a010201", Fact::Kept(kept)),
             (&gone, Fact::LetGo(let_go)),
             (&swept, Fact::Swept(sweep)),
+            ("1701026869", Fact::Checked(vec!["hi".into()])),
+            ("180a", Fact::RelayLost(Moment::from_millis(5))),
+            ("19010268690a", Fact::Mended(vec![("hi".into(), at)])),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

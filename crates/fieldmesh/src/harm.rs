@@ -168,7 +168,12 @@ impl Harms {
 
     /// Whether some were put off.
     pub(crate) fn has_put_off(&self) -> bool {
-        !self.lock().put_off.is_empty()
+        self.put_off_count() > 0
+    }
+
+    /// How many were put off.
+    pub(crate) fn put_off_count(&self) -> usize {
+        self.lock().put_off.len()
     }
 
     /// Has those looked at that were put off.

@@ -139,18 +139,22 @@ pub(crate) fn end_of_scope(view: &View, scope: Scope) -> Result<Option<Place>, E
     rows::find(view, Tree::Meta, &end_key(scope))
 }
 
-/// Every piece of what was let go.
-fn pieces(view: &View) -> impl Iterator<Item = Result<LetGo, Error>> {
+/// Every piece of what was let go, and where its fact lies in the log.
+pub(crate) fn pieces(view: &View) -> impl Iterator<Item = Result<(Place, LetGo), Error>> {
     let range = KeyRange::prefix(PREFIX);
     let rows = rows::scan(view, Tree::Meta, range, Direction::Ascending);
-    rows.map(|row| rows::decode(&row?.1))
+    rows.map(|row| {
+        let (key, value) = row?;
+        let place = key.last_chunk().map_or(Place(0), |bytes| Place::from_bytes(*bytes));
+        Ok((place, rows::decode(&value)?))
+    })
 }
 
 /// What was let go with the record `id`, the last time.
 pub(crate) fn find(view: &View, id: &DocumentId) -> Result<Option<LetGo>, Error> {
     let mut found: Option<LetGo> = None;
     for piece in pieces(view) {
-        let piece = piece?;
+        let (_, piece) = piece?;
         if piece.names(id) && found.as_ref().is_none_or(|known| known.at <= piece.at) {
             found = Some(piece);
         }
@@ -162,7 +166,7 @@ pub(crate) fn find(view: &View, id: &DocumentId) -> Result<Option<LetGo>, Error>
 pub(crate) fn count(view: &View, since: u32) -> Result<u64, Error> {
     let mut ends: BTreeSet<[u8; 8]> = BTreeSet::new();
     for piece in pieces(view) {
-        let piece = piece?;
+        let (_, piece) = piece?;
         if piece.scope.month < since {
             ends.extend(piece.records);
         }
@@ -174,7 +178,7 @@ pub(crate) fn count(view: &View, since: u32) -> Result<u64, Error> {
 pub(crate) fn heads(view: &View, author: DeviceId) -> Result<BTreeMap<Chain, LetGoChain>, Error> {
     let mut heads: BTreeMap<Chain, LetGoChain> = BTreeMap::new();
     for piece in pieces(view) {
-        let LetGo { scope, chains, .. } = piece?;
+        let (_, LetGo { scope, chains, .. }) = piece?;
         for head in chains.into_iter().filter(|head| head.author == author) {
             let known = heads.entry(Chain { author, epoch: head.epoch, scope }).or_insert(head);
             if known.sequence < head.sequence {

@@ -24,9 +24,11 @@ mod export;
 mod feed;
 mod import;
 mod inbox;
+mod lacking;
 mod live;
 mod membership;
 mod mend;
+mod mended;
 mod names;
 mod notices;
 mod past;
@@ -120,6 +122,8 @@ pub(crate) struct Ledger {
     upkeep: upkeep::Upkeep,
     /// Damage that waits to be looked at.
     pub(crate) damaged: Arc<Harms>,
+    /// Held by whoever looks at it, so that whoever asks what is damaged waits for that.
+    mending: Mutex<()>,
     seen: Seen,
     scrubbed: scrub::Scrubbed,
     naming: Mutex<purge::Naming>,
@@ -215,6 +219,7 @@ impl Ledger {
             unproven: unproven::Unproven::default(),
             upkeep: upkeep::Upkeep::default(),
             damaged: harms,
+            mending: Mutex::default(),
             seen,
             scrubbed: scrub::Scrubbed::default(),
             naming: Mutex::default(),
@@ -283,10 +288,29 @@ impl Ledger {
         rows::find(self.view(), Tree::Meta, fact_key(example))
     }
 
-    /// Damage that was found and that no check has reported since.
+    /// Damage that was found, and that nobody has accepted and no check has seen mended.
     pub(crate) fn known_damage(&self) -> Result<Vec<String>, Error> {
+        let mut lines = self.damage_at_open()?;
+        for line in self.damage_by_check()? {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        Ok(lines)
+    }
+
+    /// What opens have found: what it took along is in no log any more, so no check sees it mended.
+    fn damage_at_open(&self) -> Result<Vec<String>, Error> {
         match self.recall(&Fact::Found(Vec::new()))? {
             Some(Fact::Found(lines)) => Ok(lines),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// What the last check has found.
+    fn damage_by_check(&self) -> Result<Vec<String>, Error> {
+        match self.recall(&Fact::Checked(Vec::new()))? {
+            Some(Fact::Checked(lines)) => Ok(lines),
             _ => Ok(Vec::new()),
         }
     }

@@ -251,7 +251,10 @@ impl<'a> Projection<'a> {
             | Fact::Twice(_)
             | Fact::Scrubbed(_)
             | Fact::Kept(_)
-            | Fact::Swept(_)) => {
+            | Fact::Swept(_)
+            | Fact::Checked(_)
+            | Fact::RelayLost(_)
+            | Fact::Mended(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -523,6 +526,9 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Scrubbed(_) => b"fact/scrubbed",
         Fact::Kept(_) => b"fact/kept",
         Fact::Swept(_) => b"fact/swept",
+        Fact::Checked(_) => b"fact/checked",
+        Fact::RelayLost(_) => b"fact/relay-lost",
+        Fact::Mended(_) => b"fact/mended",
         Fact::Aside(_)
         | Fact::Admitted(_)
         | Fact::Receipt(_)

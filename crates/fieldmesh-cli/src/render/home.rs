@@ -153,9 +153,8 @@ pub(crate) fn verify(report: &VerifyReport, style: &Style) -> String {
     ));
     if let Some(since) = &report.since {
         let records = counted(report.let_go, "record", "records");
-        text.push_str(&format!(
-            "{records} from before {since} let go; nothing is wrong with that\n"
-        ));
+        let fine = if report.clean { "; nothing is wrong with that" } else { "" };
+        text.push_str(&format!("{records} from before {since} let go{fine}\n"));
     }
     if report.purged > 0 {
         let changes = counted(report.purged, "change", "changes");

@@ -1,10 +1,10 @@
 //! What was found wrong with this home, in words for the people who use it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use fieldmesh_model::schema::Collection;
-use fieldmesh_model::{DeviceId, DocumentId, Moment, Value};
-use fieldmesh_store::{Direction, KeyRange, Place, Tree, ViewCondition};
+use fieldmesh_model::{DeviceId, Moment, Value};
+use fieldmesh_store::ViewCondition;
 
 use crate::api::{DoctorReport, Finding, Record};
 use crate::backup::restore::RESTORED_MIN;
@@ -12,14 +12,13 @@ use crate::clock::minute;
 use crate::entry::Fact;
 use crate::error::Error;
 use crate::harm::{Harm, Harmed, LostChange, Outcome};
-use crate::rows::{self, DocumentRow, RecordRow};
+use crate::rows::RecordRow;
 
 use super::Ledger;
+use super::lacking::{LATER, lacking_items, put_off, unknown, unread};
 use super::names::record_name;
 use super::query::Names;
 
-/// Records that one finding names.
-const NAMED_MAX: usize = 10;
 impl Ledger {
     /// Everything that is known to be wrong, or was and is healed; `notes` are what the mesh says.
     pub(crate) fn diagnose(&self, notes: Vec<String>) -> Result<DoctorReport, Error> {
@@ -31,7 +30,9 @@ impl Ledger {
         findings.extend(self.lacking_batches(&harms)?);
         findings.extend(lacking_items(&harms));
         findings.extend(unknown(&harms));
+        findings.extend(put_off(self.damaged.put_off_count()));
         findings.extend(self.waiting_findings()?);
+        findings.extend(self.missed_findings()?);
         findings.extend(self.told_at_open()?);
         findings.extend(self.stuck_view());
         findings.extend(self.full_disk());
@@ -57,13 +58,16 @@ impl Ledger {
 
     /// What is damaged, in a few lines.
     pub(crate) fn damage_lines(&self) -> Result<Vec<String>, Error> {
+        let unnoted = self.mend().err();
         let mut lines = self.known_damage()?;
+        lines.extend(unnoted.map(|error| format!("found damage could not be noted: {error}")));
         let open = self.harms()?.iter().filter(|harm| harm.is_open()).count();
         if open > 0 {
-            lines.push(format!(
-                "{} of the log cannot be read; `fieldmesh doctor` says what is missing",
-                counted(open, "entry", "entries")
-            ));
+            lines.push(format!("{}; `fieldmesh doctor` says what is missing", unread(open)));
+        }
+        let later = self.damaged.put_off_count();
+        if later > 0 {
+            lines.push(format!("{}; {LATER}", unread(later)));
         }
         lines.extend(self.stranded_lines()?);
         Ok(lines)
@@ -72,7 +76,7 @@ impl Ledger {
     /// How many entries are known to be damaged, and are neither healed nor given up.
     pub(crate) fn damaged_count(&self) -> Result<u64, Error> {
         let open = self.harms()?.iter().filter(|harm| harm.is_open()).count();
-        Ok((open + self.known_damage()?.len()) as u64)
+        Ok((open + self.damaged.put_off_count() + self.known_damage()?.len()) as u64)
     }
 
     /// Changes that nobody else can bring.
@@ -90,7 +94,12 @@ impl Ledger {
         findings
     }
 
-    fn lost_change(&self, harm: &Harm, lost: &LostChange, names: &mut Names) -> Finding {
+    /// A lost change as it was shown last, and what it was in words.
+    pub(super) fn lost_words(
+        &self,
+        lost: &LostChange,
+        names: &mut Names,
+    ) -> (Option<Record>, String) {
         let schema = self.schema(lost.collection);
         let record =
             lost.shown.clone().map(|shown| self.to_record(lost.document, &schema, shown, names));
@@ -104,6 +113,11 @@ impl Ledger {
                 values.map(|(key, value)| format!("{key} {}", value.to_cell())).collect();
             format!(", {}", values.join(", "))
         });
+        (record, format!("{when}{title}{values}"))
+    }
+
+    fn lost_change(&self, harm: &Harm, lost: &LostChange, names: &mut Names) -> Finding {
+        let (record, words) = self.lost_words(lost, names);
         let is_open = harm.is_open();
         let done = match (&harm.outcome, &record) {
             (Outcome::Settled(at), _) => {
@@ -115,104 +129,15 @@ impl Ledger {
         Finding {
             kind: "lost-change".into(),
             open: is_open,
-            what: format!("{when}{title}{values}: this change is lost in the log"),
+            what: format!("{words}: this change is lost in the log"),
             means:
                 "It was not sent to any other device before it was damaged, so nobody can bring \
                     it back."
                     .into(),
             done,
-            next: again(&schema, lost, is_open),
+            next: again(&self.schema(lost.collection), lost, is_open),
             record: record.map(Box::new),
         }
-    }
-
-    /// Batches that are lacking, by who may have them.
-    fn lacking_batches(&self, harms: &[Harm]) -> Result<Vec<Finding>, Error> {
-        let mut open = BTreeMap::new();
-        for harm in harms.iter().filter(|harm| harm.is_open()) {
-            if let Harmed::Batch { id, author, .. } = &harm.what {
-                open.insert(harm.place, (*id, *author));
-            }
-        }
-        if open.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids = open.values().map(|(id, _)| *id).collect();
-        let holders = self.mesh.get().map_or_else(Vec::new, |mesh| mesh.holders(ids));
-        let mut parts: BTreeMap<Vec<DeviceId>, BTreeSet<Place>> = BTreeMap::new();
-        for (index, (place, (_, author))) in open.iter().enumerate() {
-            let mut who: BTreeSet<DeviceId> =
-                holders.get(index).into_iter().flatten().copied().collect();
-            who.extend(author.filter(|author| *author != self.device()));
-            parts.entry(who.into_iter().collect()).or_default().insert(*place);
-        }
-        let records = self.records_at(&open.keys().copied().collect())?;
-        Ok(parts.iter().map(|(who, places)| self.lacking(who, places, &records)).collect())
-    }
-
-    fn lacking(
-        &self,
-        who: &[DeviceId],
-        places: &BTreeSet<Place>,
-        records: &BTreeMap<DocumentId, (BTreeSet<Place>, String)>,
-    ) -> Finding {
-        let touched = records.values().filter(|(at, _)| !at.is_disjoint(places));
-        let titles: Vec<&str> = touched.map(|(_, title)| title.as_str()).collect();
-        let policy = self.policy();
-        let name = |device: &DeviceId| match policy.known(device) {
-            Some(member) => member.name.clone(),
-            None => format!("…{}", device.short()),
-        };
-        let who = match who {
-            [] => "whoever was in step with this device".to_owned(),
-            devices => devices.iter().map(name).collect::<Vec<_>>().join(" or "),
-        };
-        Finding {
-            kind: "lacking-batches".into(),
-            open: true,
-            what: format!(
-                "{} of the log cannot be read any more; {}",
-                counted(places.len(), "batch", "batches"),
-                named(&titles),
-            ),
-            means:
-                "Those records are shown as they were read last; changes of them wait until the \
-                    damaged part is back."
-                    .into(),
-            done: "This device asks everybody it meets for them.".into(),
-            next: format!("Meet {who}: `fieldmesh sync` brings them back."),
-            record: None,
-        }
-    }
-
-    /// Which records have changes at these places, and what they are called.
-    fn records_at(
-        &self,
-        places: &BTreeSet<Place>,
-    ) -> Result<BTreeMap<DocumentId, (BTreeSet<Place>, String)>, Error> {
-        let mut records = BTreeMap::new();
-        let (view, mut names) = (self.view(), Names::default());
-        for row in rows::scan(view, Tree::Document, KeyRange::all(), Direction::Ascending) {
-            let (key, value) = row?;
-            let Some(id) = rows::indexed_id(&key) else { continue };
-            let row: DocumentRow = rows::decode(&value)?;
-            let at = row.changes.iter().map(|it| it.place).filter(|it| places.contains(it));
-            let at: BTreeSet<Place> = at.collect();
-            if at.is_empty() {
-                continue;
-            }
-            let schema = self.schema(row.scope.collection);
-            let own = row.record.as_ref().and_then(|record| record_name(&schema, record));
-            let record = row.record.map(|it| self.to_record(id, &schema, it, &mut names));
-            let title = match (own, record) {
-                (Some(name), _) => format!("{} {name}", schema.name),
-                // Several of them may be of the same.
-                (None, Some(record)) => format!("{} ({})", of_record(&record), id.short()),
-                (None, None) => format!("{} {}", schema.name, id.short()),
-            };
-            records.insert(id, (at, title));
-        }
-        Ok(records)
     }
 
     fn healed(&self, harms: &[Harm]) -> Vec<Finding> {
@@ -441,41 +366,6 @@ impl Ledger {
     }
 }
 
-/// Policy items that are lacking.
-fn lacking_items(harms: &[Harm]) -> Option<Finding> {
-    let is_lacking = |harm: &&Harm| harm.is_open() && matches!(harm.what, Harmed::Item(_));
-    let count = harms.iter().filter(is_lacking).count();
-    (count > 0).then(|| Finding {
-        kind: "lacking-items".into(),
-        open: true,
-        what: format!("{} of the crew's policy cannot be read", counted(count, "item", "items")),
-        means: "This device may not know every member or right of the crew.".into(),
-        done: "It asks everybody it meets for them.".into(),
-        next: "Meet any other device or the relay: `fieldmesh sync` brings them back.".into(),
-        record: None,
-    })
-}
-
-/// Entries that were damaged before anything was known of them.
-fn unknown(harms: &[Harm]) -> Option<Finding> {
-    let is_unknown = |harm: &&Harm| harm.is_open() && harm.what == Harmed::Unknown;
-    let count = harms.iter().filter(is_unknown).count();
-    (count > 0).then(|| Finding {
-        kind: "unknown-entries".into(),
-        open: true,
-        what: format!(
-            "damage in {} of the log, found before anything was read of it",
-            counted(count, "entry", "entries")
-        ),
-        means: "What others hold of them comes back by itself; what was only here is lost.".into(),
-        done: "This device asks everybody it meets for what it lacks.".into(),
-        next: "Run `fieldmesh sync`, look whether your last records are there, then say \
-               `fieldmesh doctor --accept`."
-            .into(),
-        record: None,
-    })
-}
-
 fn of_this_device(note: String) -> Finding {
     Finding {
         kind: "this-device".into(),
@@ -542,7 +432,7 @@ pub(super) fn of_record(record: &Record) -> String {
 }
 
 /// How to record a lost change once more.
-fn again(schema: &Collection, lost: &LostChange, is_open: bool) -> String {
+pub(super) fn again(schema: &Collection, lost: &LostChange, is_open: bool) -> String {
     let accept = if is_open { "Say `fieldmesh doctor --accept`, then " } else { "" };
     let Some(shown) = &lost.shown else {
         return format!("{accept}record it again if you know what it was.");
@@ -571,17 +461,4 @@ pub(super) fn assignments<'a>(
 
 pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
-}
-
-/// Records by name, at most [`NAMED_MAX`] of them.
-fn named(titles: &[&str]) -> String {
-    match titles.len() {
-        0 => "no record shows anything of it".into(),
-        count if count <= NAMED_MAX => format!("it holds changes of {}", titles.join(", ")),
-        count => format!(
-            "it holds changes of {} and {} more records",
-            titles[..NAMED_MAX].join(", "),
-            count - NAMED_MAX
-        ),
-    }
 }

@@ -4,6 +4,7 @@
 //! Then all is looked at once more, and it is said in the log what is gone. The rows go with that;
 //! the log itself is written anew at leisure. A crash leaves a home that holds a month or does not.
 
+mod missed;
 mod plan;
 
 use std::collections::BTreeSet;
@@ -43,6 +44,9 @@ const MONTHS_MAX: u16 = 1_200;
 pub(super) struct Keeping {
     /// The first month of what goes by time.
     since: AtomicU32,
+    /// The first month since which nothing is missed of what was let go before; none where that is
+    /// not known.
+    whole_since: AtomicU32,
     /// The collections of the crew's own of which it has said that it wants all.
     own: Mutex<Vec<u16>>,
     /// Held by whoever changes it.
@@ -53,7 +57,8 @@ pub(super) struct Keeping {
 impl Keeping {
     pub(super) fn new(since: u32, policy: &Policy) -> Self {
         let own = Mutex::new(keep::own(policy));
-        Self { since: AtomicU32::new(since), own, ..Self::default() }
+        let whole_since = AtomicU32::new(u32::MAX);
+        Self { since: AtomicU32::new(since), whole_since, own, ..Self::default() }
     }
 
     fn since(&self) -> u32 {
@@ -174,11 +179,11 @@ impl Ledger {
         };
         let back = match piece.scope.month < self.keeping.since() {
             true => way_back(piece.scope.month),
-            false => "the next sync brings it back".to_owned(),
+            false => "a sync brings it back, if any of them still holds it".to_owned(),
         };
         let others = match piece.holders {
-            0 | 1 => "a relay holds it".to_owned(),
-            count => format!("{count} other devices hold it, a relay among them"),
+            0 | 1 => "a relay had signed for it".to_owned(),
+            count => format!("{count} other devices had signed for it, a relay among them"),
         };
         Error::LetGo {
             reason: format!(
@@ -390,6 +395,7 @@ impl Ledger {
             // Whoever writes holds the desk and has looked before, or looks after this.
             let _desk = self.desk();
             self.keeping.since.store(since, Ordering::SeqCst);
+            self.keeping.whole_since.store(u32::MAX, Ordering::SeqCst);
         }
         self.want(since);
     }

@@ -4,8 +4,9 @@
 //! change that no batch holds is nowhere else: what the view shows of it is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
-use fieldmesh_model::{BatchId, DocumentId};
+use fieldmesh_model::{BatchId, DocumentId, Moment};
 use fieldmesh_replica::Input;
 use fieldmesh_store::{Direction, KeyRange, Place, ReadError, Store, Tree};
 use fieldmesh_trie::Key;
@@ -59,6 +60,10 @@ impl Ledger {
     ///
     /// While records are made anew, what needs them is put off; what others may hold is not.
     pub(crate) fn mend(&self) -> Result<(), Error> {
+        let _alone = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.remaking().is_none() {
+            self.damaged.resume();
+        }
         let places = self.damaged.take();
         let (gone, sound): (BTreeSet<Place>, BTreeSet<Place>) =
             places.into_iter().partition(|place| self.is_gone(*place));
@@ -98,13 +103,24 @@ impl Ledger {
         let is_lost = |harm: &Harm| {
             harm.is_open() && matches!(harm.what, Harmed::Change(_) | Harmed::Unknown)
         };
+        let harms = self.harms()?;
         let mut lost: Vec<Place> =
-            self.harms()?.iter().filter(|it| is_lost(it)).map(|harm| harm.place).collect();
+            harms.iter().filter(|it| is_lost(it)).map(|harm| harm.place).collect();
         lost.extend(self.stranded_places()?);
+        let unconfirmed = self.lacking(&harms).unconfirmed;
+        if !unconfirmed.is_empty() {
+            // Nobody takes for whole what follows in their chains.
+            self.start_epoch()?;
+        }
+        lost.extend(unconfirmed);
+        lost.extend(self.wanted_back()?.into_iter().flat_map(|missed| missed.places));
+        let relay = self.doubted()?.map(|_| Fact::RelayLost(Moment::ZERO));
         let at = clock::now();
         let fact = |places: &[Place]| Fact::Settled { places: places.to_vec(), at };
-        let found = (!self.known_damage()?.is_empty()).then(|| Fact::Found(Vec::new()));
-        self.remember_all(lost.chunks(PLACES_PER_FACT).map(fact).chain(found))?;
+        let at_open = (!self.damage_at_open()?.is_empty()).then(|| Fact::Found(Vec::new()));
+        let by_check = (!self.damage_by_check()?.is_empty()).then(|| Fact::Checked(Vec::new()));
+        let told = at_open.into_iter().chain(by_check).chain(relay);
+        self.remember_all(lost.chunks(PLACES_PER_FACT).map(fact).chain(told))?;
         Ok(lost.len() as u64)
     }
 

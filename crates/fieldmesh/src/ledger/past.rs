@@ -102,7 +102,7 @@ fn damage_mark(damage: &[String]) -> [u8; 16] {
     *hash.as_bytes().first_chunk().expect("32 bytes have a first sixteen")
 }
 
-/// What is kept in mind until a check reports it.
+/// What is kept in mind until the user accepts it.
 fn with_found(before: &[String], damage: &[String]) -> Vec<String> {
     let mut lines = before.to_vec();
     for line in damage {

@@ -218,6 +218,18 @@ impl Ledger {
         if records > NAMED_MAX {
             titles.push(format!("{} more records", records - NAMED_MAX));
         }
+        // No device meets itself.
+        devices.remove(&self.device());
+        let next = match devices.is_empty() {
+            true => "Meet whoever was in step with this device: `fieldmesh sync`. What stays may \
+                     be lost here: `fieldmesh verify` reads everything."
+                .to_owned(),
+            false => format!(
+                "Meet {}: `fieldmesh sync`. What stays may be lost there: `fieldmesh doctor` \
+                 says so on the device that wrote it.",
+                devices.iter().map(name).collect::<Vec<_>>().join(" and ")
+            ),
+        };
         Ok(Some(Finding {
             kind: "waiting-changes".into(),
             what: format!(
@@ -227,10 +239,7 @@ impl Ledger {
             ),
             means: "They are whole and kept, and shown once what they build on is here.".into(),
             done: "This device asks everybody it meets for what it lacks.".into(),
-            next: format!(
-                "Meet {from}: `fieldmesh sync`. What stays may be lost there: \
-                 `fieldmesh doctor` says so on the device that wrote it."
-            ),
+            next,
             ..Finding::default()
         }))
     }

@@ -20,7 +20,7 @@ use crate::projection::schemas::Stand;
 use crate::rows::{self, DocumentRow, RecordRow};
 use crate::schema;
 
-use super::{DAMAGE_LINES_MAX, Ledger};
+use super::{DAMAGE_LINES_MAX, Ledger, is_relay};
 
 /// Faults that are written out; more are counted.
 const FAULTS_MAX: usize = 200;
@@ -28,25 +28,27 @@ const FAULTS_MAX: usize = 200;
 const LOOKS_MAX: u32 = 8;
 
 impl Ledger {
-    /// Reads and checks everything, and reports what was found damaged since the last check.
+    /// Reads and checks everything; what an open found lost is reported until the user accepts it.
     pub(crate) fn verify(&self) -> Result<VerifyReport, Error> {
         self.settle()?;
-        let known = self.known_damage()?;
+        let at_open = self.damage_at_open()?;
         let mut report = VerifyReport::default();
         let tracked = self.verify_log(&mut report)?;
-        // What is still damaged stays in mind; the rest has been reported with this.
+        let kept: Vec<String> = report.faults.iter().take(DAMAGE_LINES_MAX).cloned().collect();
         let now = report.faults.clone();
         report.faults.extend(tracked);
-        report.faults.extend(known.iter().filter(|line| !now.contains(line)).cloned());
-        if now != known {
-            let kept = now.into_iter().take(DAMAGE_LINES_MAX).collect();
-            if let Err(error) = self.remember(Fact::Found(kept)) {
-                tracing::warn!(%error, "what was found could not be noted");
-            }
+        // The operator of a relay has no other word for what it lost, and it brings nothing first.
+        let is_told = !at_open.is_empty() && is_relay(&self.policy(), self.device());
+        report.faults.extend(at_open.into_iter().filter(|line| !now.contains(line)));
+        let checked = (kept != self.damage_by_check()?).then_some(Fact::Checked(kept));
+        let found = is_told.then(|| Fact::Found(Vec::new()));
+        if let Err(error) = self.remember_all(checked.into_iter().chain(found)) {
+            tracing::warn!(%error, "what was found could not be noted");
         }
         self.verify_view(&mut report)?;
         self.verify_records(&mut report)?;
         report.faults.extend(self.stranded_lines()?);
+        report.faults.extend(self.missed_lines()?);
         report.let_go = self.let_go_count()?;
         report.since = self.kept()?.since;
         report.clean = report.faults.is_empty();

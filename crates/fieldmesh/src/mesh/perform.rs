@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fieldmesh_batch::{Batch, Receipt};
 use fieldmesh_identity::{Item, Statement};
-use fieldmesh_model::{BatchId, ItemId};
+use fieldmesh_model::{BatchId, DeviceId, ItemId};
 use fieldmesh_replica::{CloseReason, Doubt, Event, Input, LinkId, Output, SessionError};
 use fieldmesh_store::{AppendError, Place, Tree};
 
@@ -309,6 +309,7 @@ impl MeshTask {
             Event::StoreRestored { device, store, epoch } => {
                 let (device, store, epoch) = (*device, *store, *epoch);
                 self.note_first(&Fact::Restored { device, store, epoch });
+                self.note_relay_lost(&device);
                 self.proofs_changed();
                 self.mesh.marks.void();
             }
@@ -317,6 +318,7 @@ impl MeshTask {
                 if let Some(until) = *until {
                     self.note_first(&Fact::Doubted { device, store, epoch, until });
                 }
+                self.note_relay_lost(&device);
                 self.watch.doubted(device);
                 self.proofs_changed();
                 self.mesh.marks.void();
@@ -342,6 +344,14 @@ impl MeshTask {
     /// Has the view count batches otherwise than before.
     fn note_standing(&mut self, batches: &[BatchId], fact: impl Fn(Vec<BatchId>) -> Fact) {
         self.note(batches.chunks(FACT_BATCHES_MAX).map(|ids| fact(ids.to_vec())).collect());
+    }
+
+    /// What was let go before rests on what relays had signed for.
+    fn note_relay_lost(&self, device: &DeviceId) {
+        let member = self.replica.policy().member(device);
+        if member.is_some_and(|member| member.role.is_relay()) {
+            self.note_first(&Fact::RelayLost(clock::now()));
+        }
     }
 
     /// Writes facts. What is lost of them, the next open makes good.

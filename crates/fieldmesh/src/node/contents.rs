@@ -12,7 +12,7 @@ use fieldmesh_trie::Key;
 
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
 use crate::error::Error;
-use crate::harm::{self, Harms, Outcome};
+use crate::harm::{self, Harmed, Harms, Outcome};
 use crate::keep::{self, Kept};
 use crate::ledger::read_item;
 use crate::making::Position;
@@ -64,8 +64,15 @@ impl Contents {
     fn read_harms(&mut self, store: &Store, harms: &Harms) -> Result<(), Error> {
         for harm in harm::all(store.view())? {
             harms.learn(&harm);
-            if harm.outcome != Outcome::Open {
-                continue;
+            let is_batch = matches!(harm.what, Harmed::Batch { .. });
+            match harm.outcome {
+                Outcome::Open => {}
+                // It is not here, whoever has given it up.
+                Outcome::Settled(_) if is_batch && store.read(harm.place).is_err() => {
+                    self.damaged.insert(harm.place);
+                    continue;
+                }
+                Outcome::Settled(_) | Outcome::Healed { .. } => continue,
             }
             match store.read(harm.place) {
                 Ok(entry) if !is_gapped(&entry) => self.recovered.push(harm.place),

@@ -58,6 +58,7 @@ impl Node {
             let whereabouts = ledger.whereabouts()?;
             notes.splice(0..0, ledger.own_notes().into_iter().chain(ledger.checking()));
             notes.splice(0..0, fault);
+            notes.extend(ledger.missed_lines()?);
             notes.extend(ledger.upkeep_fault());
             notes.extend(ledger.sweep_note()?);
             Ok(StatusReport {

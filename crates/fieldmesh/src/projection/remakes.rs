@@ -38,9 +38,8 @@ impl Projection<'_> {
                 self.rejudge_healed(place, healed, &outcome)?;
             }
             Fact::Settled { places, at } => {
-                for harm in self.damage.ended(&places, &Outcome::Settled(at))? {
-                    self.do_without(harm)?;
-                }
+                let ended = self.damage.ended(&places, &Outcome::Settled(at))?;
+                self.do_without(ended)?;
             }
             Fact::LetGo(let_go) => self.gone.push((place, let_go)),
             _ => {}
@@ -97,27 +96,55 @@ impl Projection<'_> {
                 self.writes.put(Tree::Meta, rows::given_up_key(*place), rows::encode(&at));
             }
         }
-        for harm in self.damage.end(places, &Outcome::Settled(at), |_| true)? {
+        let ended = self.damage.end(places, &Outcome::Settled(at), |_| true)?;
+        for harm in &ended {
             if let Harmed::Change(lost) = &harm.what {
                 self.writes.delete(Tree::Meta, rows::unsealed_key(lost.document, lost.hash));
             }
-            self.do_without(harm)?;
+        }
+        self.do_without(ended)
+    }
+
+    /// Has the records made anew that lack what is lost.
+    fn do_without(&mut self, lost: Vec<Harm>) -> Result<(), Error> {
+        if !self.sources.reach.has_records() {
+            return Ok(());
+        }
+        let mut batches: BTreeSet<Place> = BTreeSet::new();
+        for harm in lost {
+            match harm.what {
+                Harmed::Change(lost) => {
+                    let id = lost.document;
+                    let row = rows::find(self.view, Tree::Document, id.as_bytes())?;
+                    if let Some(row) = row {
+                        self.remake_without(id, &row, harm.place);
+                    }
+                }
+                Harmed::Batch { .. } => {
+                    batches.insert(harm.place);
+                }
+                Harmed::Nothing | Harmed::Unknown | Harmed::Item(_) => {}
+            }
+        }
+        if batches.is_empty() {
+            return Ok(());
+        }
+        for row in rows::scan(self.view, Tree::Document, KeyRange::all(), Direction::Ascending) {
+            let (key, value) = row?;
+            let row: DocumentRow = rows::decode(&value)?;
+            let Some(id) = rows::indexed_id(&key) else { continue };
+            for change in row.changes.iter().filter(|it| batches.contains(&it.place)) {
+                self.remake_without(id, &row, change.place);
+            }
         }
         Ok(())
     }
 
-    /// Has the record made anew that lacks a lost change.
-    fn do_without(&mut self, harm: Harm) -> Result<(), Error> {
-        let Harmed::Change(lost) = harm.what else { return Ok(()) };
-        let id = lost.document;
-        let row: Option<DocumentRow> = rows::find(self.view, Tree::Document, id.as_bytes())?;
-        if let Some(row) = row.filter(|_| self.sources.reach.has_records()) {
-            self.changes += 1;
-            let work = self.documents.entry(id).or_insert_with(|| Work::new(id, row.scope));
-            work.is_remade = true;
-            work.given_up.insert(harm.place);
-        }
-        Ok(())
+    fn remake_without(&mut self, id: DocumentId, row: &DocumentRow, place: Place) {
+        self.changes += 1;
+        let work = self.documents.entry(id).or_insert_with(|| Work::new(id, row.scope));
+        work.is_remade = true;
+        work.given_up.insert(place);
     }
 
     /// Has every document of `batch` made anew from those of its changes that count.

@@ -1,8 +1,8 @@
 //! Old records that a device lets go: only what a relay holds, whole months, and they come back.
 
 use fieldmesh::api::{
-    Class, Edits, Evict, EvictOptions, EvictReport, RevokeOptions, SchemaOptions, SchemaStep,
-    SyncOptions, SyncReport,
+    BackupOptions, Class, Edits, Evict, EvictOptions, EvictReport, RevokeOptions, SchemaOptions,
+    SchemaStep, SyncOptions, SyncReport,
 };
 use fieldmesh::{Error, Node};
 use fieldmesh_model::Role;
@@ -148,6 +148,65 @@ async fn what_a_relay_holds_goes_stays_gone_and_comes_back_as_it_was() {
         assert_clean(node).await;
         assert_eq!(node.status().await.unwrap().notes, Vec::<String>::new());
     }
+    season.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_wanted_back_and_that_nobody_brings_are_missed() {
+    let season = Season::new().await;
+    assert_eq!(let_go(&season.hand, "2026-03").await.records, 4);
+    assert_clean(&season.hand).await;
+    want_back(&season.hand, "2026-02").await;
+    let words = "1 record that was let go is wanted back and is not here";
+    let status = season.hand.status().await.unwrap();
+    assert!(status.notes.iter().any(|note| note.starts_with(words)), "{:?}", status.notes);
+    let told = season.hand.doctor().await.unwrap();
+    let missed = told.findings.iter().find(|it| it.kind == "wanted-back").unwrap();
+    assert!(told.open && missed.open && missed.what.starts_with(words), "{told:#?}");
+    let report = season.hand.verify().await.unwrap();
+    assert!(!report.clean && report.let_go == 3, "{report:?}");
+    assert!(report.faults.iter().any(|fault| fault.starts_with(words)), "{report:?}");
+    season.meet().await;
+    assert_clean(&season.hand).await;
+    want_back(&season.hand, "2026-01").await;
+    season.meet().await;
+    season.assert_equal().await;
+    assert_clean(&season.hand).await;
+    season.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_rest_on_a_relay_that_was_put_back_from_an_older_copy_are_in_doubt() {
+    let mut season = Season::new().await;
+    let file = season.crew.home("older");
+    let options = BackupOptions { file: file.clone(), since: None };
+    season.relay.backup(options, |_| {}).await.unwrap();
+    entry(&season.hand, "Alder 1", "2026-01-08T08:00:00Z").await;
+    season.meet().await;
+    assert_eq!(let_go(&season.hand, "2026-03").await.records, 5);
+    assert_clean(&season.hand).await;
+    season.relay.clone().shutdown().await.unwrap();
+    let builder = || Node::builder(season.crew.home("relay-2")).passphrase("two").forward_only();
+    builder().restore(vec![file], |_| {}).await.unwrap();
+    season.relay = builder().open().await.unwrap();
+    season.address = listen(&season.relay).await;
+
+    sync(&season.hand, &season.address).await;
+    sync(&season.hand, &season.address).await;
+    let told = season.hand.doctor().await.unwrap();
+    let doubted = told.findings.iter().find(|it| it.kind == "let-go-in-doubt").unwrap();
+    assert!(told.open && doubted.open && doubted.what.starts_with("5 records"), "{told:#?}");
+    assert!(!season.hand.verify().await.unwrap().clean);
+    // It brings back what it has, and what it has lost is missed until another device is met.
+    want_back(&season.hand, "2026-01").await;
+    sync(&season.hand, &season.address).await;
+    let told = season.hand.doctor().await.unwrap();
+    let missed = told.findings.iter().find(|it| it.kind == "wanted-back").unwrap();
+    assert!(missed.open && missed.what.starts_with("1 record that was let go"), "{told:#?}");
+    season.meet().await;
+    season.assert_equal().await;
+    assert!(!season.hand.doctor().await.unwrap().open);
+    assert!(season.hand.verify().await.unwrap().clean);
     season.end().await;
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fieldmesh::Node;
-use fieldmesh::api::{DoctorReport, Edits, Finding, Safety};
+use fieldmesh::api::{BackupOptions, DoctorReport, Edits, Finding, Safety, SafetyCounts};
 use fieldmesh_model::Role;
 
 use super::{Crew, count, entry, export, listen, reopen, sync, well};
@@ -255,6 +255,34 @@ async fn a_change_that_only_this_device_had_is_told_with_what_was_shown_of_it() 
     crew.lead.shutdown().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_went_with_the_end_of_the_log_is_told_until_its_loss_is_accepted() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    tablet.shutdown().await.unwrap();
+    let last = segments(&home).pop().unwrap();
+    let mut bytes = fs::read(&last).unwrap();
+    let near_the_end = bytes.len() - 60;
+    bytes[near_the_end] ^= 1;
+    fs::write(&last, bytes).unwrap();
+    fs::remove_dir_all(home.join("store/view")).unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    assert_eq!(count(&tablet, "field_entry").await, 9, "nothing shows the record any more");
+    for _ in 0..2 {
+        let report = doctor(&tablet).await;
+        assert!(report.open && find(&report, "damage").open, "{report:#?}");
+        assert_eq!(tablet.status().await.unwrap().state, "damaged");
+        assert!(!tablet.verify().await.unwrap().clean);
+    }
+    tablet.accept_losses().await.unwrap();
+    assert!(!doctor(&tablet).await.open && tablet.verify().await.unwrap().clean);
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
 /// A tablet with three edits of one record that were sent to nobody, each in a segment of its own,
 /// of which the first is damaged.
 async fn damaged_first_edit(home: &Path, view: View) -> (Node, String) {
@@ -280,6 +308,93 @@ async fn damaged_first_edit(home: &Path, view: View) -> (Node, String) {
 enum View {
     Kept,
     Lost,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_lost_with_the_view_is_told_by_the_first_command_that_is_asked() {
+    for asks_status in [false, true] {
+        let (crew, tablet) = crew().await;
+        let home = crew.home("tablet");
+        tablet.shutdown().await.unwrap();
+        let (tablet, _) = damaged_first_edit(&home, View::Lost).await;
+        if asks_status {
+            let status = tablet.status().await.unwrap();
+            assert!(!status.damage.is_empty() && status.state == "damaged", "{status:#?}");
+        } else {
+            let report = doctor(&tablet).await;
+            assert!(report.open, "{report:#?}");
+            let meets_itself = |it: &Finding| it.next.contains("Meet tablet");
+            assert!(!report.findings.iter().any(meets_itself), "{report:#?}");
+        }
+        tablet.shutdown().await.unwrap();
+        crew.lead.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_nobody_else_has_is_told_as_lost_and_can_be_recorded_once_more() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    entry(&tablet, "Alder 1", "2026-03-03T09:00:00Z").await;
+    let file = crew.home("x.bk");
+    tablet.backup(BackupOptions { file, since: None }, |_| {}).await.unwrap();
+    tablet.shutdown().await.unwrap();
+    let sealed = segments(&home).pop().unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    entry(&tablet, "Alder 1", "2026-03-04T08:00:00Z").await;
+    tablet.shutdown().await.unwrap();
+    spoil(&sealed, 150);
+    let tablet = reopen(&home).await.unwrap();
+    assert!(!tablet.verify().await.unwrap().clean);
+    sync(&tablet, &crew.address).await;
+    let report = doctor(&tablet).await;
+    assert!(report.open, "{report:#?}");
+    let promises = |it: &Finding| it.next.contains("whoever was in step");
+    assert!(!report.findings.iter().any(promises), "{report:#?}");
+    let told = find(&report, "lost-batch").clone();
+    assert!(told.open && told.what.contains("oilVolume 10"), "{}", told.what);
+    assert!(told.next.contains("fieldmesh record field_entry"), "{}", told.next);
+
+    assert!(tablet.accept_losses().await.unwrap() > 0);
+    let report = doctor(&tablet).await;
+    assert!(!report.open, "{report:#?}");
+    for hour in ["08", "09"] {
+        entry(&tablet, "Alder 1", &format!("2026-03-03T{hour}:00:00Z")).await;
+    }
+    sync(&tablet, &crew.address).await;
+    assert_whole(&tablet, &crew.lead).await;
+    assert_eq!(count(&crew.lead, "field_entry").await, 12);
+    tablet.shutdown().await.unwrap();
+    // What was given up is not taken for held by the next run.
+    let tablet = reopen(&home).await.unwrap();
+    sync(&tablet, &crew.address).await;
+    assert_whole(&tablet, &crew.lead).await;
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_healed_counts_again_as_one_that_holds_all() {
+    let (crew, tablet) = crew().await;
+    let safe = |places: SafetyCounts| (places.here, places.on_devices);
+    entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await;
+    sync(&tablet, &crew.address).await;
+    assert_eq!(safe(crew.lead.status().await.unwrap().places), (0, 11));
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    spoil_all(&home);
+    let tablet = reopen(&home).await.unwrap();
+    assert!(!tablet.verify().await.unwrap().clean);
+    for _ in 0..3 {
+        sync(&tablet, &crew.address).await;
+    }
+    assert_whole(&tablet, &crew.lead).await;
+    assert_eq!(safe(crew.lead.status().await.unwrap().places), (0, 11));
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
 }
 
 /// What is said of the two edits behind the damaged one, and that nothing calls them safe.
