@@ -171,6 +171,40 @@ async fn one_of_three_that_is_deleted_ends_one_item_and_pages_go_on_behind_it() 
     assert_eq!(paged, items);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_like_two_others_and_is_deleted_ends_both_items() {
+    let crew = Crew::new().await;
+    crew.valves().await;
+    let make = |node: &Node, code: &'static str, tag: &'static str| {
+        let node = node.clone();
+        async move { node.record(record("valve", &[code, tag])).await.unwrap().id }
+    };
+    let by_code = make(&crew.office, "code=V-1", "tag=1").await;
+    let by_tag = make(&crew.office, "code=V-2", "tag=2").await;
+    let both = make(&crew.truck, "code=V-1", "tag=2").await;
+    crew.sync().await;
+    let mut items: Vec<String> = open(&crew.truck).await.into_iter().map(|it| it.id).collect();
+    assert_eq!(items.len(), 2);
+    crew.truck.delete(&both.to_string()).await.unwrap();
+    crew.sync().await;
+    items.sort();
+    let mut remains = vec![by_code.to_string(), by_tag.to_string()];
+    remains.sort();
+    for node in [&crew.office, &crew.truck] {
+        assert_eq!(open(node).await, []);
+        let told = closed(node).await;
+        let found: Vec<&String> = told.iter().map(|it| &it.id).collect();
+        assert_eq!(found, items.iter().collect::<Vec<_>>());
+        let mut kept: Vec<String> = told.iter().flat_map(left).collect();
+        kept.sort();
+        assert_eq!(kept, remains, "{told:#?}");
+        let mut settled = history(node, both).await.pop().unwrap().settled;
+        settled.sort();
+        assert_eq!(settled, items);
+        assert!(node.verify().await.unwrap().faults.is_empty());
+    }
+}
+
 /// As earlier versions settled: no change names the item.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_settled_before_items_were_named_is_told_by_what_the_records_say() {
