@@ -112,7 +112,8 @@ fn inspected() -> Vec<Field> {
         stated(INSPECTED, "equipmentId", name(1, 128)).label("Equipment").required(),
         stated(INSPECTED, "inspectionType", words(&["ROUTINE", "SAFETY", "REPAIR"])).required(),
         stated(INSPECTED, "status", words(&["PASS", "FAIL", "NEEDS_ATTENTION"])).required(),
-        // The source wants it, and lets it be empty: an empty text is an absent one here.
+        // The source wants it, and lets it be empty. A record reads the same with an empty text and
+        // with none, so no rule can want it here; the form of the app's contract does.
         stated(INSPECTED, "notes", notes()).policy(MergePolicy::Text),
         when(INSPECTED, "inspectedAt", stated),
     ]
