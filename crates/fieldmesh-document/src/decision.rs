@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::legacy::{Op, OpType};
 use automerge::{AutomergeError, Change, ROOT, ReadDoc, ScalarValue, ScalarValueRef, ValueRef};
-use fieldmesh_model::natural_key::unique_keys;
+use fieldmesh_model::natural_key::{sharing, unique_keys};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DocumentId, Fields, Moment};
 use uuid::Uuid;
@@ -112,9 +112,15 @@ impl Document {
             // Names cost as much where they say nothing of this record.
             looked += said.named.len();
             for (item, members) in said.about(self.id) {
-                let ids = groups
-                    .iter()
-                    .map(|unique| (*unique, alike_id(collection.number, *unique, &members)));
+                let called = |unique: &usize| match item {
+                    // An item about records of several collections is called one of the first.
+                    Some(_) => sharing(collection, *unique),
+                    None => vec![(collection.number, *unique)],
+                };
+                let ids = groups.iter().flat_map(|unique| {
+                    let called = called(unique).into_iter();
+                    called.map(|(number, group)| (*unique, alike_id(number, group, &members)))
+                });
                 found.extend(said.decisions(meta, item, ids.collect(), &members));
             }
             if found.len().max(looked) >= DECISIONS_MAX {

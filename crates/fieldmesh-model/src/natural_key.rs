@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::schema::Collection;
-use crate::{Fields, Value};
+use crate::schema::{Collection, Shared};
+use crate::{Fields, Value, catalogue};
 
 /// The canonical bytes of the natural key of a record, followed by `extension`.
 ///
@@ -44,6 +44,54 @@ pub fn unique_keys(
         Some((number, bytes))
     };
     collection.unique.iter().enumerate().filter_map(group).collect()
+}
+
+/// The groups of unique fields of other collections whose records tell of the same thing as a record
+/// with these fields does in the group `unique` of its own: each with the fields that such a record
+/// holds.
+pub fn shared_groups(
+    collection: &Collection,
+    unique: usize,
+    fields: &Fields,
+) -> Vec<(&'static Collection, usize, Fields)> {
+    let is_about = |shared: &&Shared| {
+        let (key, wanted) = &shared.when;
+        fields.get(key).is_some_and(|value| value.is_same(wanted))
+    };
+    let group = collection.unique.get(unique).and_then(|group| group.shared.as_ref());
+    let Some(shared) = group.filter(is_about) else { return Vec::new() };
+    let held = |theirs: &Shared| {
+        let values = shared.fields.iter().map(|key| fields.get(key).cloned());
+        let held = theirs.fields.iter().cloned().zip(values);
+        let held = held.map(|(key, value)| Some((key, value?)));
+        held.chain([Some(theirs.when.clone())]).collect::<Option<Fields>>()
+    };
+    others_sharing(collection.number, shared.thing)
+        .filter_map(|(other, number, theirs)| Some((other, number, held(theirs)?)))
+        .collect()
+}
+
+/// The groups of unique fields that share what they tell of with this one, of all collections: by
+/// number, with its own.
+pub fn sharing(collection: &Collection, unique: usize) -> Vec<(u16, usize)> {
+    let shared = collection.unique.get(unique).and_then(|group| group.shared.as_ref());
+    let others = shared.map(|shared| others_sharing(collection.number, shared.thing));
+    let others = others.into_iter().flatten().map(|(other, number, _)| (other.number, number));
+    let mut all: Vec<(u16, usize)> = others.chain([(collection.number, unique)]).collect();
+    all.sort_unstable();
+    all
+}
+
+fn others_sharing(
+    number: u16,
+    thing: &'static str,
+) -> impl Iterator<Item = (&'static Collection, usize, &'static Shared)> {
+    let others = catalogue::collections().iter().filter(move |other| other.number != number);
+    let groups = others.flat_map(|other| {
+        let groups = other.unique.iter().enumerate();
+        groups.filter_map(move |(group, it)| Some((other, group, it.shared.as_ref()?)))
+    });
+    groups.filter(move |(_, _, shared)| shared.thing == thing)
 }
 
 fn encode<'a>(values: impl Iterator<Item = Option<&'a Value>>) -> Option<Vec<u8>> {
@@ -93,7 +141,7 @@ fn length(length: usize) -> [u8; 4] {
 mod tests {
     use super::*;
     use crate::Moment;
-    use crate::catalogue::{self, wells};
+    use crate::catalogue::wells;
 
     #[test]
     fn a_key_depends_on_the_key_fields_and_the_extension_alone() {
@@ -116,5 +164,35 @@ mod tests {
         assert_eq!(natural_key(collection, &fields, b""), None);
         let well = catalogue::numbered(wells::WELL).unwrap();
         assert_eq!(natural_key(well, &fields, b""), None);
+    }
+
+    #[test]
+    fn production_that_is_logged_tells_of_the_same_as_an_entry_of_production() {
+        let of = |number| catalogue::numbered(number).unwrap();
+        let (entry, event) = (of(wells::FIELD_ENTRY), of(wells::FIELD_EVENT));
+        let pairs = |pairs: &[(&str, Value)]| -> Fields {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+        };
+        let (well, at) = (Value::from("alder"), Value::from(Moment::from_millis(5)));
+        let produced = pairs(&[
+            ("wellId", well.clone()),
+            ("recordedAt", at.clone()),
+            ("entryType", "PRODUCTION".into()),
+        ]);
+        let logged = pairs(&[
+            ("payload.wellId", well),
+            ("payload.recordedAt", at),
+            ("type", "PRODUCTION_LOGGED".into()),
+        ]);
+        assert_eq!(shared_groups(entry, 0, &produced), [(event, 0, logged.clone())]);
+        assert_eq!(shared_groups(event, 0, &logged), [(entry, 0, produced.clone())]);
+        assert_eq!(sharing(event, 0), sharing(entry, 0));
+        let inspected = Fields::from([("entryType".to_owned(), "INSPECTION".into())]);
+        assert_eq!(
+            shared_groups(entry, 0, &[produced, inspected].into_iter().flatten().collect()),
+            []
+        );
+        let wells = of(wells::WELL);
+        assert_eq!((shared_groups(wells, 0, &logged), sharing(wells, 0)), (vec![], vec![(1, 0)]));
     }
 }

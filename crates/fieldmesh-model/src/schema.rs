@@ -23,7 +23,7 @@ pub use file::{
     Definition, SCHEMA_SIZE_MAX, SchemaError, SchemaFault, decode, has_number_before, line_of,
     parse, tenant_number,
 };
-pub use rule::{Origin, Rule, Unique, Variants};
+pub use rule::{Origin, Rule, Shared, Unique, Variants};
 
 /// What the name of a collection of which only the number is known begins with.
 const UNKNOWN_PREFIX: &str = "collection_";

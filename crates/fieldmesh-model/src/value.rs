@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Moment;
+use crate::input::value_from_json;
 
 /// The value of one field.
 ///
@@ -37,6 +38,22 @@ const FLOAT_WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// What stands between the items of a list in a table.
 pub const LIST_SEPARATOR: &str = "; ";
+
+/// The items of the list that stands in a cell of an export, as texts where they are not JSON.
+pub fn items_of_cell(cell: &str) -> Vec<Value> {
+    let cell = cell.trim();
+    let json: Option<Vec<serde_json::Value>> =
+        cell.starts_with('[').then(|| serde_json::from_str(cell).ok()).flatten();
+    let items = json.and_then(|items| {
+        items.iter().map(|item| value_from_json("", item).ok()).collect::<Option<Vec<_>>>()
+    });
+    match items {
+        // Lists in lists are no list of a record, and so they are the text of one item.
+        Some(items) if items.iter().all(|item| item.as_list().is_none()) => items,
+        _ if cell.is_empty() => Vec::new(),
+        _ => cell.split(LIST_SEPARATOR).map(Value::from).collect(),
+    }
+}
 
 impl Value {
     /// This value in its one canonical form.
@@ -161,6 +178,18 @@ impl Value {
         }
     }
 
+    /// The value as one cell of an export, from which [`items_of_cell`] reads a list again: where
+    /// `; ` between its items would not tell them apart, the list stands there as JSON.
+    pub fn to_export_cell(&self) -> String {
+        let cell = self.to_cell();
+        let Self::List(items) = self else { return cell };
+        let texts = |items: &[Self]| items.iter().map(Self::to_cell).collect::<Vec<_>>();
+        match items.is_empty() || texts(&items_of_cell(&cell)) == texts(items) {
+            true => cell,
+            false => self.to_json().to_string(),
+        }
+    }
+
     /// Orders two values for lists and sorting: by kind, numbers by their numeric value.
     pub fn order(&self, other: &Self) -> Ordering {
         match (self, other) {
@@ -255,5 +284,30 @@ mod tests {
         assert_eq!(Value::from(vec!["seal", "gasket"]).to_cell(), "seal; gasket");
         assert_eq!(Value::Null.to_cell(), "");
         assert_eq!(Value::Float(82.3).to_cell(), "82.3");
+    }
+
+    #[test]
+    fn a_list_is_read_from_a_cell_as_it_was_written_there() {
+        for items in [
+            vec!["seal", "gasket"],
+            vec!["seal; old", "gasket"],
+            vec!["seal;", "gasket"],
+            vec!["; "],
+            vec!["seal "],
+            vec!["", "gasket"],
+            vec![""],
+            vec!["a, \"b\"", "[c]"],
+            vec!["[\"a\"]"],
+            vec!["[1, 2]"],
+            vec!["line\nline; 2"],
+        ] {
+            let cell = Value::from(items.clone()).to_export_cell();
+            assert_eq!(Value::List(items_of_cell(&cell)), Value::from(items), "{cell}");
+        }
+        assert_eq!(Value::from(vec!["seal", "gasket"]).to_export_cell(), "seal; gasket");
+        let numbers = Value::List(vec![3.into(), 5.into()]);
+        assert_eq!(numbers.to_export_cell(), "3; 5");
+        // As earlier versions wrote it.
+        assert_eq!(items_of_cell("[a; \"b\"; c"), ["[a", "\"b\"", "c"].map(Value::from));
     }
 }

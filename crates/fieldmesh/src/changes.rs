@@ -72,6 +72,11 @@ pub(crate) fn version(changes: &[ChangeRef]) -> String {
     version_of(changes.iter().map(|change| change.hash).collect())
 }
 
+/// The same with further changes, of which some may be among them.
+pub(crate) fn version_with(changes: &[ChangeRef], more: impl Iterator<Item = [u8; 8]>) -> String {
+    version_of(changes.iter().map(|change| change.hash).chain(more).collect())
+}
+
 fn version_of(hashes: BTreeSet<[u8; 8]>) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("fieldmesh/record-version/1");
     for hash in hashes {

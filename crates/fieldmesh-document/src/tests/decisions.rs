@@ -90,3 +90,62 @@ fn what_names_no_item_is_about_the_records_that_it_names() {
         assert!(decided.iter().all(|it| !it.is_named));
     }
 }
+
+#[test]
+fn a_change_that_names_many_items_says_something_of_the_first_few() {
+    let [mut one, _] = crew();
+    let mut document = one.document();
+    let before = document.view(entries()).unwrap();
+    let name = |document: &mut Document, others: std::ops::Range<u8>| {
+        others
+            .map(|number| {
+                let other = DocumentId::from_bytes([number; 16]);
+                let members = BTreeSet::from([one.id, other]);
+                let item = alike_id(wells::FIELD_ENTRY, 0, &members);
+                document.settling_alike(item, &members.into_iter().collect::<Vec<_>>());
+                item
+            })
+            .collect::<BTreeSet<_>>()
+    };
+    let named = name(&mut document, 20..60);
+    let change = document.keep_over(one.actor(), at(3), &[]).unwrap();
+    assert!(one.keep(change));
+    let told: BTreeSet<_> = one.decided().into_iter().map(|it| it.item).collect();
+    assert_eq!(told.len(), crate::decision::NAMED_MAX);
+    assert!(told.is_subset(&named));
+    // Naming many is more than deciding, so it makes the record newer.
+    assert!(one.document().view(entries()).unwrap().updated_at > before.updated_at);
+}
+
+#[test]
+fn an_item_of_more_records_than_are_compared_or_of_broken_ids_is_none() {
+    let [mut one, _] = crew();
+    let others = |count: u8| (0..count).map(|number| DocumentId::from_bytes([number + 50; 16]));
+    for (hours, count, is_told) in [(3, 64, false), (4, 63, true)] {
+        let members: BTreeSet<DocumentId> = others(count).chain([one.id]).collect();
+        let item = alike_id(wells::FIELD_ENTRY, 0, &members);
+        let ids: Vec<DocumentId> = members.into_iter().collect();
+        one.decide(hours, item, &ids, None);
+        let is_item = |it: &Decision| it.item == item;
+        assert_eq!(one.decided().iter().any(is_item), is_told, "{count} others");
+    }
+}
+
+#[test]
+fn of_many_decisions_the_newest_are_told_in_a_bounded_look() {
+    let [mut one, _] = crew();
+    for round in 0..12_u8 {
+        let mut document = one.document();
+        for number in 0..8 {
+            let other = DocumentId::from_bytes([30 + round * 8 + number; 16]);
+            let members = BTreeSet::from([one.id, other]);
+            let item = alike_id(wells::FIELD_ENTRY, 0, &members);
+            document.settling_alike(item, &members.into_iter().collect::<Vec<_>>());
+        }
+        let change = document.keep_over(one.actor(), at(i64::from(round) + 3), &[]).unwrap();
+        assert!(one.keep(change));
+    }
+    let decided = one.decided();
+    assert_eq!(decided.len(), 64);
+    assert_eq!((decided[0].at, decided[63].at), (at(7), at(14)), "the newest eight changes");
+}

@@ -5,7 +5,8 @@ use super::parts::{
 };
 use crate::Value;
 use crate::schema::{
-    Collection, Field, Form, Kind, MergePolicy, Origin, Range, Rule, Stated, Unique, Variants, Who,
+    Collection, Field, Form, Kind, MergePolicy, Origin, Range, Rule, Shared, Stated, Unique,
+    Variants, Who,
 };
 
 mod event;
@@ -27,6 +28,9 @@ pub const LIST_ITEMS_MAX: usize = 100;
 pub const LIST_ITEM_MAX: usize = 1_000;
 /// The most photos of an entry.
 pub const PHOTOS_MAX: usize = 50;
+
+/// What a well produced at a moment, whichever app it was told to.
+const PRODUCED: &str = "production of a well";
 
 const PRODUCTION: &str = "PRODUCTION";
 const INSPECTION: &str = "INSPECTION";
@@ -60,6 +64,7 @@ fn well() -> Collection {
             message: "API number is already in use".to_owned(),
             when: None,
             origin: Origin::Proposed,
+            shared: None,
         }],
         names: texts(&["apiNumber", "name"]),
         proposed: vec![both_or_neither()],
@@ -90,6 +95,7 @@ fn user() -> Collection {
             message: "Email is already in use".to_owned(),
             when: None,
             origin: Origin::Proposed,
+            shared: None,
         }],
         names: texts(&["email", "name"]),
         create_by: vec![Who::Admin],
@@ -138,6 +144,11 @@ fn field_entry() -> Collection {
             message: "Well has an entry of this type and time already".to_owned(),
             when: None,
             origin: Origin::Source,
+            shared: Some(Shared {
+                thing: PRODUCED,
+                fields: texts(&["wellId", "recordedAt"]),
+                when: ("entryType".to_owned(), PRODUCTION.into()),
+            }),
         }],
         time_field: Some("recordedAt".to_owned()),
         device_field: Some("deviceId".to_owned()),

@@ -442,7 +442,7 @@ impl<'a> Reader<'a> {
         let message = self.text(table, "message");
         let message = message.unwrap_or_else(|| format!("{} is taken", fields.join(" and ")));
         let when = self.conditions(table, "when").into_iter().next();
-        Unique { fields, extended: false, message, when, origin: Origin::Source }
+        Unique { fields, extended: false, message, when, origin: Origin::Source, shared: None }
     }
 
     fn rule(&mut self, table: &Table<'_, '_>) -> Rule {

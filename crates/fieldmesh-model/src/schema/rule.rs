@@ -21,6 +21,20 @@ pub struct Unique {
     /// Where it comes from.
     #[serde(default)]
     pub origin: Origin,
+    /// What its records have in common with those of another built-in collection.
+    #[serde(skip)]
+    pub shared: Option<Shared>,
+}
+
+/// Values that no two records of several collections share, though each calls its fields otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shared {
+    /// What the records of all of these collections tell of.
+    pub thing: &'static str,
+    /// The fields, in the order of all these collections.
+    pub fields: Vec<String>,
+    /// The field and the value of it that a record must hold for this to be about it.
+    pub when: (String, Value),
 }
 
 /// Where a rule comes from.

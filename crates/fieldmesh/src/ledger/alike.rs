@@ -17,12 +17,11 @@ use crate::rows::{self, ConflictMark, RecordRow};
 
 use super::Ledger;
 
-/// The record that is left where another one that is like it is deleted, and the item that ends
-/// with that.
+/// The record that is left where another one that is like it is deleted, and the items that end
+/// with that, each with its records: what is deleted may be like others in several ways.
 pub(super) struct Left {
     kept: DocumentId,
-    item: String,
-    members: Vec<DocumentId>,
+    items: Vec<(String, Vec<DocumentId>)>,
 }
 
 impl Left {
@@ -34,8 +33,10 @@ impl Left {
         at: Moment,
         user: UserId,
     ) -> Result<Option<Vec<u8>>, EditError> {
-        if let Ok(item) = self.item.parse() {
-            document.settling_alike(item, &self.members);
+        for (item, members) in &self.items {
+            if let Ok(item) = item.parse() {
+                document.settling_alike(item, members);
+            }
         }
         document.delete(actor, at, user, Some(self.kept))
     }
@@ -151,16 +152,18 @@ impl Ledger {
         record: &RecordRow,
         mut kinship_of: impl FnMut(DocumentId) -> Result<Option<Kinship>, Error>,
     ) -> Result<Option<Left>, Error> {
+        let (mut first, mut items) = (None, Vec::new());
         for AlikeGroup { item, members: ids, .. } in self.groups_of(id, schema, record)? {
             let mut members = Vec::with_capacity(ids.len());
             for id in &ids {
                 members.extend(kinship_of(*id)?.map(|kinship| Member { id: *id, kinship }));
             }
             if let Some(kept) = left_instead(&members, id) {
-                return Ok(Some(Left { kept, item, members: ids }));
+                first.get_or_insert(kept);
+                items.push((item, ids));
             }
         }
-        Ok(None)
+        Ok(first.map(|kept| Left { kept, items }))
     }
 
     /// Why there is nothing to delete of a record that counts only until somebody decides.

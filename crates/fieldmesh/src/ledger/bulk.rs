@@ -1,6 +1,7 @@
 //! Changing many records alike, with a look at what would change first: all of it or nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::validate::validate_edit;
@@ -9,12 +10,13 @@ use fieldmesh_model::{DocumentId, Edit, Value};
 use crate::api::{BulkChange, BulkEdit, BulkRefusal, BulkReport, BulkSeen, FieldChange};
 use crate::changes::version as read_as;
 use crate::error::Error;
-use crate::rows::RecordRow;
+use crate::rows::{self, RecordRow};
 
 use super::breaches::{Editing, breaks_rules};
 use super::names::{ViewReferences, record_name};
 use super::query::Read;
 use super::record::{Changed, Target};
+use super::write::{PendingAll, Written};
 use super::{Desk, Ledger};
 
 /// The most records that one call changes.
@@ -24,13 +26,30 @@ const RECORDS_MAX: usize = 10_000;
 /// in memory and reach the disk together.
 const BYTES_MAX: usize = 16 * 1_048_576;
 
+/// About how many bytes a change has beside what it writes.
+const CHANGE_SIZE: usize = 256;
+
 /// A record and what is to be written of it.
 struct Wanted {
     change: BulkChange,
     edits: Vec<Edit>,
     /// Whether the record breaks a rule.
     breaks: bool,
+    /// About how many bytes the record and what is written of it have.
+    size: usize,
 }
+
+/// What becomes of a record that is to be changed.
+enum Made {
+    Written(Box<Written>),
+    /// It has these values already.
+    Same,
+    /// It is another than was looked at.
+    Stale,
+}
+
+/// What is said of a record that somebody has changed meanwhile.
+const CHANGED: &str = "it has changed since it was looked at";
 
 /// The records that were looked at, by id, if only those may change.
 type Looked<'a> = Option<BTreeMap<DocumentId, &'a str>>;
@@ -41,8 +60,56 @@ impl Ledger {
     /// A record that changes after it was looked at is passed over: here between the query and the
     /// write, and with `seen` since whoever asks has seen it.
     pub(crate) fn edit_all(&self, bulk: &BulkEdit) -> Result<BulkReport, Error> {
+        self.edit_within(bulk, BYTES_MAX)
+    }
+
+    /// The same where one call writes no more than `most` bytes.
+    fn edit_within(&self, bulk: &BulkEdit, most: usize) -> Result<BulkReport, Error> {
         let view = self.projector.view_number();
         self.settle()?;
+        let (schema, mut report, wanted) = self.looked_over(bulk)?;
+        if !report.refused.is_empty() || bulk.dry_run {
+            // Making the changes takes as long as writing them, so a preview does it only where they
+            // may be too much.
+            if report.refused.is_empty()
+                && wanted.iter().map(|it| it.size).sum::<usize>() > most / 2
+            {
+                self.make_all(view, &schema, &wanted, most)?;
+            }
+            report.changed = wanted.into_iter().map(|it| it.change).collect();
+            return Ok(report);
+        }
+        let found = wanted.len() as u64;
+        if let Some(expected) = bulk.expect.filter(|expected| *expected != found) {
+            return Err(Error::Unexpected { expected, found });
+        }
+        let (made, mut desk) = loop {
+            let made = self.make_all(view, &schema, &wanted, most)?;
+            let desk = self.desk();
+            let epoch = desk.author.epoch();
+            let is_current = |made: &Made| match made {
+                Made::Written(written) => written.chain().0 == epoch,
+                Made::Same | Made::Stale => true,
+            };
+            if made.iter().all(is_current) {
+                break (made, desk);
+            }
+        };
+        let pending =
+            self.line_up_all(&mut desk, view, wanted.into_iter().zip(made), &mut report)?;
+        drop(desk);
+        if let Some(pending) = pending {
+            self.finish_all(pending)?;
+            report.written = true;
+        }
+        Ok(report)
+    }
+
+    /// What would become of each record that a query asks for.
+    fn looked_over(
+        &self,
+        bulk: &BulkEdit,
+    ) -> Result<(Arc<Collection>, BulkReport, Vec<Wanted>), Error> {
         if bulk.list.deleted {
             let reason = "deleted records are not edited; restore them first";
             return Err(Error::Usage { reason: reason.into() });
@@ -58,17 +125,8 @@ impl Ledger {
             return Err(Error::Usage { reason });
         }
         check_unique(schema, &edits, found.len())?;
-        let (mut report, wanted) = self.weigh(schema, found, &edits, bulk.seen.as_deref());
-        if !report.refused.is_empty() || bulk.dry_run {
-            report.changed = wanted.into_iter().map(|it| it.change).collect();
-            return Ok(report);
-        }
-        let found = wanted.len() as u64;
-        if let Some(expected) = bulk.expect.filter(|expected| *expected != found) {
-            return Err(Error::Unexpected { expected, found });
-        }
-        self.write_all(view, schema, wanted, &mut report)?;
-        Ok(report)
+        let (report, wanted) = self.weigh(schema, found, &edits, bulk.seen.as_deref());
+        Ok((plan.schema, report, wanted))
     }
 
     /// What would become of each record.
@@ -87,7 +145,7 @@ impl Ledger {
             let version = read_as(&row.changes);
             let other = looked.as_mut().and_then(|looked| match looked.remove(&id) {
                 None => Some("it was not there when it was looked at"),
-                Some(then) => (then != version).then_some("it has changed since it was looked at"),
+                Some(then) => (then != version).then_some(CHANGED),
             });
             let allowed = self
                 .check(&schema.edit_by, record.created_by, "change", schema)
@@ -110,8 +168,10 @@ impl Ledger {
                 }
                 (Ok(edits), None) => {
                     let (name, fields) = (record_name(schema, &record), changes(&record, &edits));
+                    let given = fields.iter().map(|field| field.after.to_string().len());
+                    let size = CHANGE_SIZE + rows::encode(&record).len() + given.sum::<usize>();
                     let change = BulkChange { id, name, version, fields };
-                    wanted.push(Wanted { change, edits, breaks: breaks_rules(&record) });
+                    wanted.push(Wanted { change, edits, breaks: breaks_rules(&record), size });
                 }
             }
         }
@@ -123,50 +183,77 @@ impl Ledger {
         (report, wanted)
     }
 
-    /// Writes what was weighed, each record as it was then: all of it or nothing, also where the
-    /// power goes. Others wait for the desk meanwhile.
-    fn write_all(
+    /// Makes the changes of what was weighed, each of its record as it was then. Each record takes
+    /// the desk for a moment only, so that others write meanwhile.
+    fn make_all(
         &self,
         view: u64,
         schema: &Collection,
-        wanted: Vec<Wanted>,
-        report: &mut BulkReport,
-    ) -> Result<(), Error> {
-        let pending = {
-            let desk: &mut Desk = &mut self.desk();
-            let (mut all, mut bytes) = (Vec::with_capacity(wanted.len()), 0);
-            for Wanted { change, edits, breaks } in wanted {
-                let target = Target { id: change.id, view, version: Some(&change.version) };
-                let editing = Editing { schema, breaks, edits: &edits };
-                let changed = self.changed(desk, target, schema, |document, actor, at| {
+        wanted: &[Wanted],
+        most: usize,
+    ) -> Result<Vec<Made>, Error> {
+        let (mut all, mut bytes) = (Vec::with_capacity(wanted.len()), 0);
+        for Wanted { change, edits, breaks, .. } in wanted {
+            let target = Target { id: change.id, view, version: Some(&change.version) };
+            let editing = Editing { schema, breaks: *breaks, edits };
+            let taken = self.taken_up(&self.desk(), target);
+            let made = taken.and_then(|taken| {
+                self.made_of(taken, schema, |document, actor, at| {
                     editing.write(document, actor, at)
-                });
-                match changed {
-                    Ok((_, Changed::Written(written))) => {
-                        bytes += written.size();
-                        if bytes > BYTES_MAX {
-                            return Err(Error::Usage { reason: too_much() });
-                        }
-                        all.push(*written);
-                        report.changed.push(change);
+                })
+            });
+            all.push(match made {
+                Ok((_, Changed::Written(written))) => {
+                    bytes += written.size();
+                    if bytes > most {
+                        return Err(Error::Usage { reason: too_much() });
                     }
-                    Ok((_, Changed::Same(_))) => report.unchanged += 1,
-                    Err(Error::Stale { id, .. }) => {
-                        let reason = "it has changed since it was looked at".into();
-                        report.skipped.push(BulkRefusal { id, reason });
-                    }
-                    Err(error) => return Err(error),
+                    Made::Written(written)
                 }
-            }
-            if all.is_empty() {
-                return Ok(());
-            }
-            self.check_quota()?;
-            self.submit_all(desk, all)
-        };
-        self.finish_all(pending)?;
-        report.written = true;
-        Ok(())
+                Ok((_, Changed::Same(_))) => Made::Same,
+                Err(Error::Stale { .. }) => Made::Stale,
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(all)
+    }
+
+    /// Hands what was made to the store, all of it or nothing, also where the power goes; nothing of
+    /// a record that was changed meanwhile.
+    fn line_up_all(
+        &self,
+        desk: &mut Desk,
+        view: u64,
+        made: impl Iterator<Item = (Wanted, Made)>,
+        report: &mut BulkReport,
+    ) -> Result<Option<PendingAll>, Error> {
+        self.check_view(view)?;
+        let mut all = Vec::new();
+        for (Wanted { change, .. }, made) in made {
+            let written = match made {
+                Made::Same => {
+                    report.unchanged += 1;
+                    continue;
+                }
+                Made::Stale => None,
+                Made::Written(written) => {
+                    let version = self.version_at(desk, change.id)?;
+                    Some(written).filter(|_| version.as_ref() == Some(&change.version))
+                }
+            };
+            let Some(written) = written else {
+                report.skipped.push(BulkRefusal { id: change.id, reason: CHANGED.into() });
+                continue;
+            };
+            self.check_held(written.chain().1)?;
+            all.push(*written);
+            report.changed.push(change);
+        }
+        if all.is_empty() {
+            return Ok(None);
+        }
+        self.check_quota()?;
+        Ok(Some(self.submit_all(desk, all)))
     }
 }
 
@@ -218,3 +305,6 @@ fn changes(record: &RecordRow, edits: &[Edit]) -> Vec<FieldChange> {
     }
     fields
 }
+
+#[cfg(test)]
+mod tests;

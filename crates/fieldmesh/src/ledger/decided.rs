@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fieldmesh_document::{Comment, Decision, Document, Outcome};
 use fieldmesh_identity::Policy;
-use fieldmesh_model::natural_key::unique_keys;
+use fieldmesh_model::natural_key::{shared_groups, unique_keys};
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DeviceId, DocumentId};
 use serde_json::Value as Json;
@@ -240,7 +240,13 @@ impl Ledger {
         };
         let mut replaced = Vec::new();
         let held = (&*self.store, self.view());
-        for other in beside(held, schema, &record.fields, |_| true, LOOKED_AT_MAX)? {
+        let mut others = beside(held, schema, &record.fields, |_| true, LOOKED_AT_MAX)?;
+        for number in 0..schema.unique.len() {
+            for (theirs, _, fields) in shared_groups(schema, number, &record.fields) {
+                others.extend(beside(held, theirs, &fields, |_| true, LOOKED_AT_MAX)?);
+            }
+        }
+        for other in others {
             let row = self.row(other)?.filter(|row| other != id && row.changes.len() > 1);
             if row.and_then(|row| row.record).is_some_and(|record| record.deleted) {
                 let said = self.kinship(other)?;

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::rows::RecordRow;
 
 use super::Ledger;
+use super::duplicates::ReadRecord;
 
 impl Ledger {
     /// Fails if one of these edits would end an open conflict that this device's user may not
@@ -28,7 +29,7 @@ impl Ledger {
         };
         if schema.unique.iter().any(is_edited) {
             let what = "changing what they share";
-            self.check_groups(what, schema, self.groups_in(id, schema, record, is_edited)?)?;
+            self.check_groups(what, self.groups_in(id, schema, record, is_edited)?)?;
         }
         let may = |what: &str| self.check(&schema.resolve_by, record.created_by, what, schema);
         if !record.conflicts.iter().any(|conflict| conflict.open) || may("settle").is_ok() {
@@ -77,19 +78,17 @@ impl Ledger {
         schema: &Collection,
         record: &RecordRow,
     ) -> Result<(), Error> {
-        self.check_groups(what, schema, self.groups_of(id, schema, record)?)
+        self.check_groups(what, self.groups_of(id, schema, record)?)
     }
 
-    fn check_groups(
-        &self,
-        what: &str,
-        schema: &Collection,
-        groups: Vec<AlikeGroup>,
-    ) -> Result<(), Error> {
+    fn check_groups(&self, what: &str, groups: Vec<AlikeGroup>) -> Result<(), Error> {
+        let policy = self.policy();
         for AlikeGroup { item, members, .. } in groups {
-            for member in members {
-                let Some(other) = self.row(member)?.and_then(|row| row.record) else { continue };
-                self.check(&schema.resolve_by, other.created_by, &decide(what, &item), schema)?;
+            for ReadRecord { schema, record, .. } in
+                self.read_alike(&policy, members.into_iter())?
+            {
+                let what = decide(what, &item);
+                self.check(&schema.resolve_by, record.created_by, &what, &schema)?;
             }
         }
         Ok(())

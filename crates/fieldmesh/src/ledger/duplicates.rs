@@ -131,15 +131,19 @@ pub(super) struct Keeping {
 /// The records of an item, and what they are settled by.
 struct Alike<'a> {
     policy: Arc<Policy>,
-    schema: Arc<Collection>,
     view: u64,
-    records: &'a [Record],
+    /// Each with the schema of its collection; at least one.
+    records: Vec<(&'a Record, Arc<Collection>)>,
     /// The item, and all records that it is about.
     item: Uuid,
     members: Vec<DocumentId>,
 }
 
 impl Alike<'_> {
+    fn ids(&self) -> Vec<DocumentId> {
+        self.records.iter().map(|(record, _)| record.id).collect()
+    }
+
     /// Has the next change of a record say what it settles.
     fn name(&self, document: &mut Document) {
         document.settling_alike(self.item, &self.members);
@@ -160,13 +164,14 @@ impl Ledger {
         resolution: &Resolution,
     ) -> Result<Record, Error> {
         let alike = self.alike_in(view, report)?;
-        let ids: Vec<DocumentId> = alike.records.iter().map(|record| record.id).collect();
+        let ids = alike.ids();
         let (kept, edits) = match resolution {
             Resolution::Take(Choice::Both) => return self.keep_all(&alike, report),
             Resolution::Take(choice) => (self.chosen(choice, &report.values, &ids)?, Vec::new()),
             Resolution::Set(assignments) => {
-                schema::known(&alike.policy, alike.schema.number)?;
-                (ids[0], self.merged(&alike.schema, ids[0], assignments)?)
+                let (first, schema) = &alike.records[0];
+                schema::known(&alike.policy, schema.number)?;
+                (first.id, self.merged(schema, first.id, assignments)?)
             }
         };
         let record = self.keep_one(&alike, kept, &edits);
@@ -177,30 +182,33 @@ impl Ledger {
     fn alike_in<'a>(&self, view: u64, report: &'a ConflictReport) -> Result<Alike<'a>, Error> {
         let found = report.duplicate.as_ref().filter(|found| !found.records.is_empty());
         let not_found = || Error::NotFound { kind: "conflict", name: report.id.clone() };
-        let records = &found.ok_or_else(not_found)?.records;
+        let found = &found.ok_or_else(not_found)?.records;
         let policy = self.policy();
-        let schema = schema::named(&policy, &report.collection)?;
-        for record in records {
+        let mut records = Vec::with_capacity(found.len());
+        for record in found {
             self.check_target(as_read(record, view)).map_err(|error| looked_at(error, report))?;
+            let schema = schema::named(&policy, &record.collection)?;
             self.check(&schema.resolve_by, record.created_by, "settle conflicts of", &schema)?;
+            records.push((record, schema));
         }
-        let first = self.row_by(&policy, records[0].id)?.and_then(|row| row.record);
-        let first = first.ok_or_else(not_found)?;
-        let mut groups = self.groups_of(records[0].id, &schema, &first)?.into_iter();
+        let (first, schema) = &records[0];
+        let row = self.row_by(&policy, first.id)?.and_then(|row| row.record);
+        let row = row.ok_or_else(not_found)?;
+        let mut groups = self.groups_of(first.id, schema, &row)?.into_iter();
         let group = groups.find(|group| group.item == report.id).ok_or_else(not_found)?;
         let item = group.item.parse().map_err(|_| not_found())?;
         let members = group.members;
-        Ok(Alike { policy, schema, view, records, item, members })
+        Ok(Alike { policy, view, records, item, members })
     }
 
     /// Says of each of these records that it is meant beside the others.
     fn keep_all(&self, alike: &Alike<'_>, report: &ConflictReport) -> Result<Record, Error> {
         let mut first = None;
-        for record in alike.records {
-            let others = alike.records.iter().map(|other| other.id);
-            let others: Vec<DocumentId> = others.filter(|other| *other != record.id).collect();
+        for (record, schema) in &alike.records {
+            let others = alike.ids().into_iter().filter(|other| *other != record.id);
+            let others: Vec<DocumentId> = others.collect();
             let target = as_read(record, alike.view);
-            let record = self.change(target, &alike.schema, |document, actor, at| {
+            let record = self.change(target, schema, |document, actor, at| {
                 alike.name(document);
                 document.tell_apart(actor, at, &others)
             })?;
@@ -219,18 +227,18 @@ impl Ledger {
         if *choice == Choice::Both {
             return Ok(None);
         }
-        let ids: Vec<DocumentId> = alike.records.iter().map(|record| record.id).collect();
+        let ids = alike.ids();
         let kept = self.chosen(choice, &report.values, &ids)?;
-        let mut labels = report.values.iter().zip(ids);
-        let label = labels.find(|(_, id)| *id == kept).map(|(value, _)| value.label.clone());
-        let gone = self.gone_of(alike.records, kept)?;
+        let mut labels = report.values.iter().zip(&ids);
+        let label = labels.find(|(_, id)| **id == kept).map(|(value, _)| value.label.clone());
+        let gone = self.gone_of(&ids, kept)?;
         Ok(label.map(|label| Keeping { label, kept, gone }))
     }
 
     /// Those of the records that go where this one is kept.
-    fn gone_of(&self, records: &[Record], kept: DocumentId) -> Result<Vec<DocumentId>, Error> {
-        let mut members = Vec::with_capacity(records.len());
-        for Record { id, .. } in records {
+    fn gone_of(&self, ids: &[DocumentId], kept: DocumentId) -> Result<Vec<DocumentId>, Error> {
+        let mut members = Vec::with_capacity(ids.len());
+        for id in ids {
             members.extend(self.kinship(*id)?.map(|kinship| Member { id: *id, kinship }));
         }
         Ok(gone_for(&members, kept))
@@ -243,12 +251,12 @@ impl Ledger {
         kept: DocumentId,
         edits: &[Edit],
     ) -> Result<Record, Error> {
-        let Alike { view, records, .. } = *alike;
-        let schema = &*alike.schema;
-        let gone = self.gone_of(records, kept)?;
+        let Alike { view, records, .. } = alike;
+        let view = *view;
+        let gone = self.gone_of(&alike.ids(), kept)?;
         let user = self.user();
-        let first = records.iter().find(|record| record.id == kept);
-        let first = first.ok_or_else(|| self.no_record(kept))?;
+        let first = records.iter().find(|(record, _)| record.id == kept);
+        let (first, schema) = first.ok_or_else(|| self.no_record(kept))?;
         let mut record = self.change(as_read(first, view), schema, |document, actor, at| {
             if edits.is_empty() {
                 alike.name(document);
@@ -262,7 +270,7 @@ impl Ledger {
                 document.edit(schema, actor, at, edits)
             })?;
         }
-        for other in records.iter().filter(|record| gone.contains(&record.id)) {
+        for (other, schema) in records.iter().filter(|(record, _)| gone.contains(&record.id)) {
             self.change(as_read(other, view), schema, |document, actor, at| {
                 alike.name(document);
                 document.give_way(actor, at, user, kept)

@@ -115,7 +115,7 @@ impl Ledger {
             let Some(record) = row.record else { continue };
             let schema = self.schema(row.scope.collection);
             let cells = cells(&self.to_record(*id, &schema, record.clone(), &mut names));
-            let values = keys.iter().map(|key| record.fields.get(key).map(Value::to_cell));
+            let values = keys.iter().map(|key| record.fields.get(key).map(Value::to_export_cell));
             let values = values.map(Option::unwrap_or_default);
             table.write_record(cells.into_iter().chain(values)).map_err(csv_error)?;
             written += 1;

@@ -12,7 +12,7 @@ use fieldmesh_document::{CreateError, Document};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::validate::{Fault, References, validate};
-use fieldmesh_model::value::LIST_SEPARATOR;
+use fieldmesh_model::value::items_of_cell;
 use fieldmesh_model::{DocumentId, Fields, Value, input};
 
 use crate::api::{ImportOptions, ImportReport, Progress, RefusedRow};
@@ -194,7 +194,8 @@ impl Run<'_> {
                 return Ok(outcome);
             }
         }
-        let mut fields = typed(schema, record.fields, record.exported.map(|_| LIST_SEPARATOR));
+        let cells = if record.exported.is_some() { Cells::Exported } else { Cells::Given };
+        let mut fields = typed(schema, record.fields, cells);
         for reference in &record.references {
             if let Some(id) = earlier.get(reference.record).copied().flatten() {
                 fields.insert(reference.field.clone(), Value::Text(id.to_string()));
@@ -431,19 +432,29 @@ fn is_unsigned(schema: &Collection, fields: &Fields) -> bool {
     schema.device_field.as_ref().is_some_and(|device| !fields.contains_key(device))
 }
 
-/// Gives texts the types that the schema wants; blanks are no values, and a list has several items
-/// only where something separates them.
-fn typed(schema: &Collection, fields: Fields, separator: Option<&str>) -> Fields {
+/// What is known of the cells of a row.
+#[derive(Debug, Clone, Copy)]
+enum Cells {
+    /// Somebody else wrote them: a cell for a list is its only item.
+    Given,
+    /// An export did, so that a list may have several items.
+    Exported,
+}
+
+/// Gives texts the types that the schema wants; blanks are no values.
+fn typed(schema: &Collection, fields: Fields, cells: Cells) -> Fields {
     let assignment = input::Assignment { collection: schema, clock: clock::local() };
     let typed = |(key, value): (String, Value)| {
         let key = assignment.key(&key);
         let field = schema.field(&key);
         let value = match value {
             Value::Text(text) if text.trim().is_empty() => return None,
-            Value::Text(text) => match (assignment.value(field, text.trim()), separator) {
-                (Value::List(_), Some(separator)) => {
-                    let items = text.trim().split(separator);
-                    let items = items.map(|item| assignment.value(field, item));
+            Value::Text(text) => match (assignment.value(field, text.trim()), cells) {
+                (Value::List(_), Cells::Exported) => {
+                    let items = items_of_cell(&text).into_iter().map(|item| match item {
+                        Value::Text(item) => assignment.value(field, &item),
+                        item => item,
+                    });
                     Value::List(items.flat_map(items_of).collect())
                 }
                 (value, _) => value,

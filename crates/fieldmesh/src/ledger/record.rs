@@ -6,14 +6,14 @@ use fieldmesh_document::{Document, EditError};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::{Collection, Who};
 use fieldmesh_model::validate::validate_edit;
-use fieldmesh_model::{DocumentId, Edit, Moment, UserId, Value, input};
+use fieldmesh_model::{DocumentId, Edit, Epoch, Moment, Scope, UserId, Value, input};
 use serde_json::Value as Json;
 
 use crate::alike::row::is_instead;
 use crate::api::{Edits, FieldChange, Record, Revision, Ruled, Safety};
 use crate::approval::may_approve;
 use crate::author::{Unsealed, priority_of};
-use crate::changes::version;
+use crate::changes::{Closure, version, version_with};
 use crate::clock;
 use crate::error::Error;
 use crate::rows::{self, RecordRow};
@@ -35,6 +35,17 @@ pub(super) struct Target<'a> {
     pub(super) view: u64,
     /// The version that was read, where only that may be changed.
     pub(super) version: Option<&'a str>,
+}
+
+/// A record that is to be changed, as it stood while the desk was held.
+pub(super) struct TakenUp {
+    id: DocumentId,
+    scope: Scope,
+    closure: Closure,
+    version: String,
+    epoch: Epoch,
+    actor: [u8; 16],
+    at: Moment,
 }
 
 /// What a change of a record comes to.
@@ -398,22 +409,40 @@ impl Ledger {
         schema: &Collection,
         write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
     ) -> Result<(String, Changed), Error> {
+        // Nobody else writes while the desk is held, so what is compared is what is changed.
+        self.made_of(self.taken_up(desk, target)?, schema, write)
+    }
+
+    /// A record as in `target`, with all that a change of it is made of.
+    pub(super) fn taken_up(&self, desk: &Desk, target: Target<'_>) -> Result<TakenUp, Error> {
         let id = target.id;
         let row = self.row(id)?;
-        let mut closure = self.closure(desk, id)?;
+        let closure = self.closure(desk, id)?;
         let Some(row) = row.filter(|_| !closure.is_empty()) else {
             return Err(self.no_record(id));
         };
         self.check_view(target.view)?;
-        // Nobody else writes while the desk is held, so what is compared is what is changed.
-        let mut version = closure.version(None);
+        let version = closure.version(None);
         if target.version.is_some_and(|read| read != version) {
             return Err(Error::Stale { id, version });
         }
+        self.check_held(row.scope)?;
+        let Desk { author, .. } = desk;
+        let (epoch, actor, at) = (author.epoch(), author.actor(), author.change_time(row.scope));
+        Ok(TakenUp { id, scope: row.scope, closure, version, epoch, actor, at })
+    }
+
+    /// Makes a change of a record, which needs no desk: whoever writes it looks whether the record
+    /// is as it was taken up.
+    pub(super) fn made_of(
+        &self,
+        taken: TakenUp,
+        schema: &Collection,
+        write: impl FnOnce(&mut Document, [u8; 16], Moment) -> Result<Option<Vec<u8>>, EditError>,
+    ) -> Result<(String, Changed), Error> {
+        let TakenUp { id, scope, mut closure, mut version, epoch, actor, at } = taken;
         let policy = self.policy();
         let mut document = closure.document(id, &policy)?;
-        self.check_held(row.scope)?;
-        let (actor, at) = (desk.author.actor(), desk.author.change_time(row.scope));
         let written =
             write(&mut document, actor, at).map_err(|error| Error::fault("", error.to_string()))?;
         if let Some(change) = &written {
@@ -426,9 +455,18 @@ impl Ledger {
         let Some(change) = written else { return Ok((version, Changed::Same(Box::new(record)))) };
         let priority = priority_of(schema, &record.fields);
         let unsealed = Unsealed { document: id, at, priority, change };
-        let (epoch, made) = (desk.author.epoch(), (&document, record));
-        let written = self.write_out(epoch, row.scope, made, unsealed)?;
+        let written = self.write_out(epoch, scope, (&document, record), unsealed)?;
         Ok((version, Changed::Written(Box::new(written))))
+    }
+
+    /// What stands for a record as it reads with everything that was written here, without reading
+    /// its changes.
+    pub(super) fn version_at(&self, desk: &Desk, id: DocumentId) -> Result<Option<String>, Error> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        let recent = desk.recent.get(&id).into_iter().flatten();
+        let recent = recent.filter_map(|recent| fieldmesh_document::peek(&recent.change).ok());
+        let hashes = recent.filter_map(|peeked| peeked.hash.first_chunk().copied());
+        Ok(Some(version_with(&row.changes, hashes)))
     }
 }
 

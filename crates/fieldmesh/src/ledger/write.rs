@@ -54,6 +54,11 @@ impl Written {
         let made = self.made.as_ref().map_or(0, |(_, made)| made.size());
         self.change.change.len() + made
     }
+
+    /// The epoch by whose actor it was made, and the scope in which it travels.
+    pub(super) fn chain(&self) -> (Epoch, Scope) {
+        (self.epoch, self.scope)
+    }
 }
 
 impl Pending {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_document::{Approval, Kinship};
-use fieldmesh_model::natural_key::{extension, natural_key, unique_keys};
+use fieldmesh_model::natural_key::{extension, natural_key, shared_groups, unique_keys};
 use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 use fieldmesh_store::{Direction, KeyRange, Store, Tree, View};
@@ -24,18 +24,27 @@ mod instead;
 /// Index entries that are looked at for one place, however many there are.
 pub(crate) const LOOKED_AT_MAX: usize = 256;
 
-/// Where records of a collection are alike: the values of one group of unique fields, without the
-/// extension of their natural keys.
+/// Where records are alike: the values of one group of unique fields, without the extension of their
+/// natural keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Spot {
     pub(crate) hash: [u8; 16],
-    collection: u16,
+    /// The group of the record that the place was found by.
     pub(crate) unique: usize,
-    key: Vec<u8>,
-    ways: Vec<Way>,
+    /// The groups whose records stand here, by collection.
+    groups: Vec<Group>,
     /// Whether records can be alike in no other way: what hides another one may be hidden itself
     /// by a third that is not like the first.
     is_only: bool,
+}
+
+/// A group of unique fields of a collection, and the values that its records share at a place.
+#[derive(Debug, Clone)]
+struct Group {
+    collection: u16,
+    unique: usize,
+    key: Vec<u8>,
+    ways: Vec<Way>,
 }
 
 /// The beginning of index keys under which all records of a place stand.
@@ -50,23 +59,53 @@ impl Spot {
     /// The places where a record stands.
     pub(crate) fn of(store: &Store, schema: &Collection, record: &RecordRow) -> Vec<Self> {
         let spot = |(unique, key): (usize, Vec<u8>)| {
-            let ways = ways(store, schema, &schema.unique[unique], (unique, &key), &record.fields);
-            let number = schema.number.to_be_bytes();
-            let parts = [&number[..], &(unique as u64).to_be_bytes(), &key];
+            let own = Group::of(store, schema, (unique, key), &record.fields);
+            let others = shared_groups(schema, unique, &record.fields).into_iter();
+            let others = others.filter_map(|(other, number, fields)| {
+                let mut keys = unique_keys(other, &fields, &[]).into_iter();
+                let key = keys.find(|(unique, _)| *unique == number)?;
+                Some(Group::of(store, other, key, &fields))
+            });
+            let mut groups: Vec<Group> = others.chain([own]).collect();
+            groups.sort_by_key(|group| group.collection);
+            let Group { collection, unique: first, ref key, .. } = groups[0];
+            let parts = [&collection.to_be_bytes()[..], &(first as u64).to_be_bytes(), key];
             let hash = *store.keyed_hash("alike", &parts).first_chunk().expect("32 bytes have 16");
-            let is_only = schema.unique.len() == 1;
-            Self { hash, collection: schema.number, unique, key, ways, is_only }
+            Self { hash, unique, groups, is_only: schema.unique.len() == 1 }
         };
         unique_keys(schema, &record.fields, &[]).into_iter().map(spot).collect()
+    }
+
+    /// The group by which records of a collection stand here.
+    fn group_of(&self, collection: u16) -> Option<&Group> {
+        self.groups.iter().find(|group| group.collection == collection)
+    }
+
+    /// The collections whose records may stand here.
+    fn collections(&self) -> impl Iterator<Item = u16> + '_ {
+        self.groups.iter().map(|group| group.collection)
     }
 
     /// Whether a record stands here.
     fn has(&self, schema: &Collection, row: &DocumentRow) -> bool {
         let Some(record) = &row.record else { return false };
-        row.scope.collection == self.collection
-            && unique_keys(schema, &record.fields, &[])
+        self.group_of(row.scope.collection).is_some_and(|group| {
+            unique_keys(schema, &record.fields, &[])
                 .iter()
-                .any(|(unique, key)| *unique == self.unique && *key == self.key)
+                .any(|(unique, key)| *unique == group.unique && *key == group.key)
+        })
+    }
+}
+
+impl Group {
+    fn of(
+        store: &Store,
+        schema: &Collection,
+        (unique, key): (usize, Vec<u8>),
+        fields: &Fields,
+    ) -> Self {
+        let ways = ways(store, schema, &schema.unique[unique], (unique, &key), fields);
+        Self { collection: schema.number, unique, key, ways }
     }
 }
 
@@ -99,7 +138,7 @@ fn ways(
     ways
 }
 
-/// A group, and the record of it that counts although it is deleted.
+/// Records that are alike, and the one of them that counts although it is deleted.
 type Judged = (AlikeGroup, Option<DocumentId>);
 
 /// Records of a collection that may share the values of a group of unique fields, as its index has
@@ -132,8 +171,8 @@ pub(crate) fn beside(
 #[derive(Default)]
 pub(super) struct Touched(BTreeMap<[u8; 16], (Spot, Standing)>);
 
-/// Records that stood at a place or stand there, with their times if they do.
-type Standing = BTreeMap<DocumentId, Option<Moment>>;
+/// Records that stood at a place or stand there, with their collections and times if they do.
+type Standing = BTreeMap<DocumentId, Option<(u16, Moment)>>;
 
 impl Touched {
     /// A record stood at these places before the step.
@@ -144,14 +183,14 @@ impl Touched {
         }
     }
 
-    /// It stands at these after it.
-    pub(super) fn enter(&mut self, id: DocumentId, time: Moment, spots: Vec<Spot>) {
+    /// It stands at these after it, as a record of this collection and time.
+    pub(super) fn enter(&mut self, id: DocumentId, at: (u16, Moment), spots: Vec<Spot>) {
         for spot in spots {
             let place = self.0.entry(spot.hash);
             let (known, moved) = place.or_insert_with(|| (spot.clone(), Standing::new()));
             // It is found by the schema of now.
             *known = spot;
-            moved.insert(id, Some(time));
+            moved.insert(id, Some(at));
         }
     }
 }
@@ -160,7 +199,7 @@ impl Touched {
 #[derive(Default)]
 pub(super) struct Moved {
     pub(super) before: Vec<Spot>,
-    pub(super) after: Option<(Moment, Vec<Spot>)>,
+    pub(super) after: Option<((u16, Moment), Vec<Spot>)>,
 }
 
 impl Moved {
@@ -172,8 +211,8 @@ impl Moved {
         let spots = |(schema, record): (&Collection, Option<&RecordRow>)| {
             record.map(|record| Spot::of(store, schema, record)).unwrap_or_default()
         };
-        let time = after.1.map(|record| index::record_time(after.0, record));
-        Self { before: spots(before), after: time.map(|time| (time, spots(after))) }
+        let at = after.1.map(|record| (after.0.number, index::record_time(after.0, record)));
+        Self { before: spots(before), after: at.map(|at| (at, spots(after))) }
     }
 }
 
@@ -181,8 +220,8 @@ impl Projection<'_> {
     /// Notes where a record stood and stands.
     pub(super) fn note_alike(&mut self, id: DocumentId, moved: Moved) {
         self.alike.leave(id, moved.before);
-        if let Some((time, spots)) = moved.after {
-            self.alike.enter(id, time, spots);
+        if let Some((at, spots)) = moved.after {
+            self.alike.enter(id, at, spots);
         }
     }
 
@@ -222,8 +261,8 @@ impl Projection<'_> {
         for (spot, before, _) in &found {
             for group in &before.groups {
                 self.writes.delete(Tree::Inbox, rows::inbox_key(&group.item));
-                for (id, _) in &group.behind {
-                    self.writes.delete(Tree::Meta, behind_key(spot.collection, *id, &spot.hash));
+                for ((id, _), collection) in cross(&group.behind, spot) {
+                    self.writes.delete(Tree::Meta, behind_key(collection, *id, &spot.hash));
                 }
             }
             self.writes.delete(Tree::Meta, alike_key(&spot.hash));
@@ -233,7 +272,7 @@ impl Projection<'_> {
                 let row = ConflictRow { document: members[0], open: true };
                 self.writes.put(Tree::Inbox, rows::inbox_key(item), rows::encode(&row));
                 for (id, first) in behind {
-                    let key = behind_key(spot.collection, *id, &spot.hash);
+                    let key = behind_key(self.collection_at(spot, *id)?, *id, &spot.hash);
                     self.writes.put(Tree::Meta, key, rows::encode(first));
                 }
             }
@@ -242,11 +281,29 @@ impl Projection<'_> {
         judged.into_iter().try_for_each(|id| self.show_instead(id))
     }
 
-    /// The records that may stand at a place after this step, in the order of the index.
+    /// The collection of a record that stands at a place.
+    fn collection_at(&self, spot: &Spot, id: DocumentId) -> Result<u16, Error> {
+        let first = spot.groups[0].collection;
+        match spot.groups.len() {
+            1 => Ok(first),
+            _ => Ok(self.row_after(id)?.map_or(first, |row| row.scope.collection)),
+        }
+    }
+
+    /// The records that may stand at a place after this step: those of each collection in the order
+    /// of its index.
     fn standing_at(&self, spot: &Spot, moved: &Standing) -> Result<Vec<DocumentId>, Error> {
+        let mut all = Vec::new();
+        for group in &spot.groups {
+            all.extend(self.standing_in(group, moved)?);
+        }
+        Ok(all)
+    }
+
+    fn standing_in(&self, group: &Group, moved: &Standing) -> Result<Vec<DocumentId>, Error> {
         let count = LOOKED_AT_MAX + moved.len();
         let mut found: Option<(Vec<Vec<u8>>, bool)> = None;
-        for Way { prefix, has_time } in &spot.ways {
+        for Way { prefix, has_time } in &group.ways {
             let range = KeyRange::prefix(prefix);
             let keys = self.view.keys(Tree::Index, &range, Direction::Ascending, count);
             let keys = keys.map_err(|error| Error::store(&error))?;
@@ -264,8 +321,8 @@ impl Projection<'_> {
             let id = rows::indexed_id(key).filter(|id| !moved.contains_key(id))?;
             Some(placed(rows::indexed_time(key), id))
         });
-        let come = moved.iter().filter_map(|(id, time)| {
-            let time = (*time)?;
+        let come = moved.iter().filter_map(|(id, at)| {
+            let (_, time) = at.filter(|(collection, _)| *collection == group.collection)?;
             Some(placed(Some(rows::sortable(time)), *id))
         });
         let all: BTreeSet<_> = stayed.chain(come).collect();
@@ -278,7 +335,7 @@ impl Projection<'_> {
         let mut kin: BTreeMap<Vec<u8>, Vec<(DocumentId, DocumentRow)>> = BTreeMap::new();
         for id in ids {
             let Some(row) = self.row_after(id)? else { continue };
-            let schema = self.schemas.after(spot.collection, &id);
+            let schema = self.schemas.after(row.scope.collection, &id);
             if spot.has(&schema, &row) {
                 let extension = self.extension_of(&schema, spot, id, &row);
                 kin.entry(extension).or_default().push((id, row));
@@ -294,6 +351,8 @@ impl Projection<'_> {
         spot: &Spot,
         members: Vec<(DocumentId, DocumentRow)>,
     ) -> Result<Option<Judged>, Error> {
+        let collections = members.iter().map(|(id, row)| (*id, row.scope.collection));
+        let collections: BTreeMap<DocumentId, u16> = collections.collect();
         // Of those that are gone one that nobody has to approve counts before others.
         let is_approved = |(_, row): &&(DocumentId, DocumentRow)| {
             let approval = row.record.as_ref().and_then(|record| record.approval.as_ref());
@@ -315,14 +374,16 @@ impl Projection<'_> {
             })
             .collect();
         let verdict = judge(&judged);
-        if verdict.open.is_empty() {
-            return Ok(None);
-        }
+        // Records of several collections are called an item of the first.
+        let is_open = |group: &&Group| {
+            verdict.open.iter().any(|id| collections.get(id) == Some(&group.collection))
+        };
+        let Some(first) = spot.groups.iter().find(is_open) else { return Ok(None) };
         let group = AlikeGroup {
-            item: item_id(spot.collection, spot.unique, &verdict.open),
+            item: item_id(first.collection, first.unique, &verdict.open),
+            behind: behind(spot, &judged, &collections),
             members: verdict.open.into_iter().collect(),
             more: u32::try_from(more).unwrap_or(u32::MAX),
-            behind: verdict.behind.into_iter().filter(|_| spot.is_only).collect(),
         };
         let instead = verdict.instead;
         let counting = instead.intersection(&approved).next().or(instead.first()).copied();
@@ -345,7 +406,8 @@ impl Projection<'_> {
         id: DocumentId,
         row: &DocumentRow,
     ) -> Vec<u8> {
-        let is_extended = schema.unique.get(spot.unique).is_some_and(|unique| unique.extended);
+        let unique = spot.group_of(schema.number).and_then(|group| schema.unique.get(group.unique));
+        let is_extended = unique.is_some_and(|unique| unique.extended);
         let Some(record) = row.record.as_ref().filter(|_| is_extended) else { return Vec::new() };
         let Some(plain) = natural_key(schema, &record.fields, &[]) else { return Vec::new() };
         if id.is_derived_from(record.created_by, id.moment(), &plain) {
@@ -370,6 +432,27 @@ impl Projection<'_> {
         let (closure, _) = Closure::read_readable(store, &row.changes, me);
         closure.document(id, &self.sources.policy).ok()
     }
+}
+
+/// The records that do not count meanwhile. Lists and counts are of one collection each, so none is
+/// hidden by a record of another one.
+fn behind(
+    spot: &Spot,
+    members: &[Member],
+    collections: &BTreeMap<DocumentId, u16>,
+) -> Vec<(DocumentId, DocumentId)> {
+    let mut behind = BTreeMap::new();
+    for collection in spot.collections().filter(|_| spot.is_only) {
+        let is_own = |member: &&Member| collections.get(&member.id) == Some(&collection);
+        let own: Vec<Member> = members.iter().filter(is_own).cloned().collect();
+        behind.extend(judge(&own).behind);
+    }
+    behind.into_iter().collect()
+}
+
+/// Each of these with each collection of a place.
+fn cross<'a, T>(all: &'a [T], spot: &'a Spot) -> impl Iterator<Item = (&'a T, u16)> {
+    all.iter().flat_map(|one| spot.collections().map(move |collection| (one, collection)))
 }
 
 fn lacks_approval(row: &DocumentRow) -> bool {

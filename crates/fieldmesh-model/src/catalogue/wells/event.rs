@@ -3,13 +3,13 @@
 //! A payload belongs to the type of its event. Types share keys (`payload.unit`) with rules of
 //! their own, and an event of a type that is not listed keeps its payload as it is.
 
-use super::{FIELD_EVENT, NOTES_MAX};
+use super::{FIELD_EVENT, NOTES_MAX, PRODUCED};
 use crate::Value;
 use crate::catalogue::parts::{
     name, notes, plain, positive, proposed, reference, set, texts, words,
 };
 use crate::schema::{
-    Collection, Field, Form, Kind, MergePolicy, Origin, Range, Rule, Unique, Variants, Who,
+    Collection, Field, Form, Kind, MergePolicy, Origin, Range, Rule, Shared, Unique, Variants, Who,
 };
 
 const READING: &str = "WELL_READING_RECORDED";
@@ -47,6 +47,11 @@ pub(super) fn field_event() -> Collection {
             message: "Production data already exists for this well and timestamp".to_owned(),
             when: Some(("type".to_owned(), LOGGED.into())),
             origin: Origin::Source,
+            shared: Some(Shared {
+                thing: PRODUCED,
+                fields: texts(&["payload.wellId", "payload.recordedAt"]),
+                when: ("type".to_owned(), LOGGED.into()),
+            }),
         }],
         time_field: Some("timestamp".to_owned()),
         device_field: Some("deviceId".to_owned()),
@@ -107,7 +112,8 @@ fn inspected() -> Vec<Field> {
         stated(INSPECTED, "equipmentId", name(1, 128)).label("Equipment").required(),
         stated(INSPECTED, "inspectionType", words(&["ROUTINE", "SAFETY", "REPAIR"])).required(),
         stated(INSPECTED, "status", words(&["PASS", "FAIL", "NEEDS_ATTENTION"])).required(),
-        // The source wants it, and lets it be empty: an empty text is an absent one here.
+        // The source wants it, and lets it be empty. A record reads the same with an empty text and
+        // with none, so no rule can want it here; the form of the app's contract does.
         stated(INSPECTED, "notes", notes()).policy(MergePolicy::Text),
         when(INSPECTED, "inspectedAt", stated),
     ]

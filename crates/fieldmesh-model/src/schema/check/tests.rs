@@ -130,6 +130,7 @@ fn what_contradicts_in_rules_and_keys_is_told_with_a_way_out() {
                     message,
                     when: None,
                     origin: Default::default(),
+                    shared: None,
                 });
             },
             "unique 1",

@@ -73,6 +73,15 @@ fn every_type_of_event_has_its_payload() {
     }
 }
 
+/// An inspection without notes reads as one whose notes are empty, which an app may send.
+#[test]
+fn an_inspection_may_have_nothing_to_note() {
+    let [_, mut inspected, ..] = samples();
+    assert_eq!(inspected["payload.notes"], "".into());
+    inspected.remove("payload.notes");
+    assert_eq!(faults(FIELD_EVENT, &inspected), []);
+}
+
 #[test]
 fn a_temperature_may_be_below_zero_and_a_pressure_may_not() {
     let [reading, ..] = samples();

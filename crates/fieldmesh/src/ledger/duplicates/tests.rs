@@ -11,6 +11,7 @@ use crate::api::{
 };
 use crate::{Node, TenantOptions};
 
+mod across;
 mod counted;
 mod settled;
 

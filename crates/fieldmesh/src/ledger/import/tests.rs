@@ -249,6 +249,54 @@ async fn a_table_that_was_exported_says_what_is_undecided_and_can_be_imported_ag
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lists_come_back_from_a_table_with_the_items_that_they_had() {
+    let (office, other) = (Office::new().await, Office::new().await);
+    office.wells("Alder 1,42-227-30001,ACTIVE,Acme\n", update()).await;
+    let well = office.well("42-227-30001").await.id;
+    let lists = [
+        serde_json::json!(["tightened; checked", "oiled"]),
+        serde_json::json!(["oiled", "greased"]),
+        serde_json::json!([" rod \"A\"", "[seal]"]),
+    ];
+    for (minute, work) in lists.iter().enumerate() {
+        let assignments = vec![
+            format!("wellId={well}"),
+            "entryType=MAINTENANCE".to_owned(),
+            format!("recordedAt=2026-02-01T08:{minute:02}:00Z"),
+            "deviceId=tablet 1".to_owned(),
+            format!("workPerformed:={work}"),
+        ];
+        let collection = "field_entry".to_owned();
+        let new = NewRecord { collection, assignments, ..NewRecord::default() };
+        office.node.record(new).await.unwrap();
+    }
+    let table = office.export("field_entry");
+    assert!(table.contains(",oiled; greased,"), "{table}");
+    for options in [ImportOptions::default(), update()] {
+        assert_eq!(office.take(&table, "field_entry", options).await, [0, 0, 3, 0]);
+    }
+    // An earlier version wrote it so; what it cannot say is no correction.
+    let cell = "\"[\"\"tightened; checked\"\",\"\"oiled\"\"]\"";
+    let earlier = table.replacen(cell, "tightened; checked; oiled", 1);
+    assert_ne!(earlier, table);
+    assert_eq!(office.take(&earlier, "field_entry", update()).await, [0, 0, 3, 0]);
+
+    let wells = office.export("well");
+    assert_eq!(other.take(&wells, "well", ImportOptions::default()).await, [1, 0, 0, 0]);
+    let there = other.well("42-227-30001").await.id.to_string();
+    let table = table.replace(&well.to_string(), &there);
+    assert_eq!(other.take(&table, "field_entry", ImportOptions::default()).await, [3, 0, 0, 0]);
+    let query = ListQuery { collection: "field_entry".into(), ..ListQuery::default() };
+    let mut found = other.node.list(query).await.unwrap();
+    found.sort_by(|a, b| a.fields["recordedAt"].as_str().cmp(&b.fields["recordedAt"].as_str()));
+    let found: Vec<&Json> = found.iter().map(|it| &it.fields["data"]["workPerformed"]).collect();
+    assert_eq!(found, lists.iter().collect::<Vec<_>>());
+    for office in [office, other] {
+        office.node.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_export_brings_back_nothing_that_is_deleted_or_erased() {
     let office = Office::new().await;
     office.wells("Alder 1,42-227-30001,ACTIVE,Acme\n", update()).await;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::validate::{normal_form, validate_edit};
-use fieldmesh_model::value::LIST_SEPARATOR;
-use fieldmesh_model::{DocumentId, Edit, Fields, Value};
+use fieldmesh_model::{DocumentId, Edit, Fields};
 
 use crate::error::Error;
 use crate::import::Exported;
@@ -14,7 +13,7 @@ use crate::projection::is_indexed;
 use crate::rows::RecordRow;
 use crate::schema;
 
-use super::{Outcome, Run, fields_hash, is_unsigned, typed};
+use super::{Cells, Outcome, Run, fields_hash, is_unsigned, typed};
 use crate::ledger::breaches::{Editing, breaks_rules};
 
 impl Run<'_> {
@@ -84,11 +83,15 @@ impl Run<'_> {
         if record.deleted {
             return Err(deleted(id));
         }
-        // As it was written out: what a cell cannot say in full is no other value.
-        let held = |key: &String| record.fields.get(key).map(Value::to_cell);
+        // As it was written out, by earlier versions too: what a cell cannot say in full is no other
+        // value.
+        let is_held = |key: &String, cell: &str| {
+            let held = record.fields.get(key);
+            held.is_some_and(|held| held.to_export_cell() == cell || held.to_cell() == cell)
+        };
         let mut changed = cells.clone();
-        changed.retain(|key, cell| held(key).is_none_or(|held| held != cell.to_cell()));
-        let mut changed = typed(schema, changed, Some(LIST_SEPARATOR));
+        changed.retain(|key, cell| !is_held(key, &cell.to_cell()));
+        let mut changed = typed(schema, changed, Cells::Exported);
         self.ledger.resolve_references(schema, &mut changed)?;
         // What is otherwise may be what others have written since, and not what the row corrects.
         if !changed.is_empty() && updated_at != Some(record.updated_at) {

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::projection::{Projection, index};
 use crate::rows::{self, DocumentRow, RecordRow};
 
-use super::Spot;
+use super::{Spot, cross};
 
 impl Projection<'_> {
     /// Notes which records of a place count although they are deleted; gives all of which that may
@@ -30,15 +30,17 @@ impl Projection<'_> {
         let members: BTreeSet<DocumentId> =
             groups.flat_map(|group| group.members.iter().copied()).collect();
         let mut judged = Vec::new();
-        for id in members {
-            let key = instead_key(spot.collection, id, &spot.hash);
-            let (is, was) = (instead.contains(&id), is_instead(self.view, spot.collection, id)?);
+        let members: Vec<DocumentId> = members.into_iter().collect();
+        for (id, collection) in cross(&members, spot) {
+            let key = instead_key(collection, *id, &spot.hash);
+            let is = instead.contains(id) && self.collection_at(spot, *id)? == collection;
+            let was = is_instead(self.view, collection, *id)?;
             match is {
                 true => self.writes.put(Tree::Meta, key, Vec::new()),
                 false if was => self.writes.delete(Tree::Meta, key),
                 false => {}
             }
-            judged.extend((is || was).then_some(id));
+            judged.extend((is || was).then_some(*id));
         }
         Ok(judged)
     }

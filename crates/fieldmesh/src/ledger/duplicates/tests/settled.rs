@@ -171,6 +171,104 @@ async fn one_of_three_that_is_deleted_ends_one_item_and_pages_go_on_behind_it() 
     assert_eq!(paged, items);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_back_and_corrected_is_not_told_to_be_gone() {
+    let crew = Crew::new().await;
+    crew.valves().await;
+    for (node, tag) in [(&crew.office, "tag=1"), (&crew.truck, "tag=2")] {
+        node.record(record("valve", &["code=V-1", tag])).await.unwrap();
+    }
+    crew.sync().await;
+    let item = open(&crew.office).await.remove(0);
+    let own = crew.office.ledger().device();
+    let records = &item.duplicate.as_ref().unwrap().records;
+    let ids: Vec<String> = records.iter().map(|record| record.id.to_string()).collect();
+    let kept = records.iter().position(|record| record.device_id == own).unwrap();
+    crew.office.resolve(&item.id, take(&item.values[kept].label)).await.unwrap();
+    crew.sync().await;
+    assert_eq!(crew.truck.notices(false).await.unwrap().len(), 1);
+    crew.truck.restore(&ids[1 - kept]).await.unwrap();
+    let edits = Edits { assignments: vec!["code=V-2".into()], ..Edits::default() };
+    crew.truck.edit(&ids[1 - kept], edits).await.unwrap();
+    assert_eq!(left(&ended(&crew, &item.id).await), ids);
+    assert_eq!(crew.truck.notices(false).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_like_two_others_and_is_deleted_ends_both_items() {
+    let crew = Crew::new().await;
+    crew.valves().await;
+    let make = |node: &Node, code: &'static str, tag: &'static str| {
+        let node = node.clone();
+        async move { node.record(record("valve", &[code, tag])).await.unwrap().id }
+    };
+    let by_code = make(&crew.office, "code=V-1", "tag=1").await;
+    let by_tag = make(&crew.office, "code=V-2", "tag=2").await;
+    let both = make(&crew.truck, "code=V-1", "tag=2").await;
+    crew.sync().await;
+    let mut items: Vec<String> = open(&crew.truck).await.into_iter().map(|it| it.id).collect();
+    assert_eq!(items.len(), 2);
+    crew.truck.delete(&both.to_string()).await.unwrap();
+    crew.sync().await;
+    items.sort();
+    let mut remains = vec![by_code.to_string(), by_tag.to_string()];
+    remains.sort();
+    for node in [&crew.office, &crew.truck] {
+        assert_eq!(open(node).await, []);
+        let told = closed(node).await;
+        let found: Vec<&String> = told.iter().map(|it| &it.id).collect();
+        assert_eq!(found, items.iter().collect::<Vec<_>>());
+        let mut kept: Vec<String> = told.iter().flat_map(left).collect();
+        kept.sort();
+        assert_eq!(kept, remains, "{told:#?}");
+        let mut settled = history(node, both).await.pop().unwrap().settled;
+        settled.sort();
+        assert_eq!(settled, items);
+        assert!(node.verify().await.unwrap().faults.is_empty());
+    }
+}
+
+/// Whoever names many records that nobody has costs others a bounded look at each of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_record_that_names_hundreds_of_others_the_newest_items_are_told() {
+    let crew = Crew::new().await;
+    let id = crew.entry(&crew.truck, 0, 80).await;
+    let ledger = crew.truck.ledger();
+    ledger.settle().unwrap();
+    let schema = ledger.schema(ledger.row(id).unwrap().unwrap().scope.collection);
+    let mut items = Vec::new();
+    for number in 0..6_u8 {
+        let others = (0..63_u8).map(|other| {
+            DocumentId::from_bytes([number, other, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+        });
+        let mut members: Vec<DocumentId> = others.chain([id]).collect();
+        members.sort();
+        let all = members.iter().copied().collect();
+        let item = fieldmesh_document::alike_id(schema.number, 0, &all);
+        let write = |document: &mut fieldmesh_document::Document, actor, at| {
+            document.settling_alike(item, &members);
+            document.keep_over(actor, at, &[])
+        };
+        ledger.change(ledger.target(id, None), &schema, write).unwrap();
+        items.push(item.to_string());
+    }
+    crew.sync().await;
+    // Four times 63 others are within the 256 that are looked at, and a fifth 63 are not.
+    let mut newest = items.split_off(2);
+    newest.sort();
+    for node in [&crew.office, &crew.truck] {
+        let found: Vec<String> = closed(node).await.into_iter().map(|it| it.id).collect();
+        assert_eq!(found, newest);
+        assert_eq!(open(node).await, []);
+        for item in &items {
+            assert!(node.conflict(item).await.is_err(), "it is not told of");
+        }
+        let settled = history(node, id).await.into_iter().map(|it| it.settled.len());
+        assert_eq!(settled.sum::<usize>(), 6, "each change says what it names");
+        assert!(node.verify().await.unwrap().faults.is_empty());
+    }
+}
+
 /// As earlier versions settled: no change names the item.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_settled_before_items_were_named_is_told_by_what_the_records_say() {
