@@ -20,6 +20,8 @@ mod rewrite;
 mod rewrite_damage;
 mod rotation;
 mod view;
+#[cfg(target_os = "linux")]
+mod waiting;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
