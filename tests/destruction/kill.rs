@@ -23,7 +23,7 @@ const LIFE_MAX_MS: usize = 120;
 
 pub(crate) const THEME: Theme = Theme {
     name: "kill",
-    fault: "kill -9 while recording, importing, syncing, as a daemon, while opening after a kill",
+    fault: "kill -9 while recording, importing, syncing, merging, as a daemon, while opening after a kill",
     prepare: |_| {
         let stage = Stage::new();
         if !stage.has_shim() {
@@ -78,12 +78,13 @@ impl Fault for Kills {
 impl Loop<'_> {
     /// Kills something once, then looks whether all that was printed is there.
     fn kill(&mut self, numbers: &mut Numbers) -> Result<(), String> {
-        let what = match numbers.below(6) {
+        let what = match numbers.below(7) {
             0 => self.record(1, numbers),
             1 => self.record(30, numbers),
             2 => self.edit(numbers),
             3 => self.import(numbers),
             4 => self.sync(numbers),
+            5 => self.compact(numbers),
             _ => self.daemon(numbers),
         };
         let named = |words| format!("killed while {what}: {words}");
@@ -149,6 +150,12 @@ impl Loop<'_> {
             self.acknowledged.nameless.extend(&values);
         }
         "importing"
+    }
+
+    /// What the commands of before have left is merged.
+    fn compact(&mut self, numbers: &mut Numbers) -> &'static str {
+        self.dying(&self.lead, numbers).run(&["compact"]);
+        "making the home smaller"
     }
 
     /// Either side of a sync is killed; both have recorded before.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use crate::account::{Account, held, open, some_of, sound};
@@ -11,11 +12,13 @@ use crate::disk::Cut;
 use crate::numbers::Numbers;
 use crate::process::skipped;
 use crate::round::{Fault, Theme};
-use crate::stage::Stage;
+use crate::stage::{Stage, rows};
 use crate::tally::{Ending, Tally};
 
 /// Disks that a round makes of each day, by each model.
 const CUTS: usize = 32;
+/// What commands record, one each, before the segments that they leave are merged.
+const COMMANDS: RangeInclusive<usize> = 600..=608;
 
 pub(crate) const NOTHING_LEFT: Theme = Theme {
     name: "power",
@@ -46,7 +49,8 @@ fn prepare(seed: u64, model: Model) -> Option<Box<dyn Fault>> {
         return None;
     }
     let mut numbers = Numbers::of(seed, "days", 0);
-    let days = vec![first_day(&mut numbers), alone(&mut numbers), daemon(), crew(&mut numbers)];
+    let days =
+        vec![first_day(&mut numbers), alone(&mut numbers), daemon(), crew(&mut numbers), merging()];
     Some(Box::new(PowerCuts { model, days }))
 }
 
@@ -97,6 +101,24 @@ fn crew(numbers: &mut Numbers) -> (Stage, Day) {
         work(&mut day, &hand, numbers, 1);
         day.meet(&hand, &lead);
     }
+    let day = day.end();
+    (stage, day)
+}
+
+/// Many commands have left many small segments, which become one.
+fn merging() -> (Stage, Day) {
+    let (stage, mut accounts) = settled();
+    let lead = stage.device("lead");
+    for number in COMMANDS {
+        let file = stage.file(&format!("rows-{number}"), rows(number..=number));
+        lead.ok(&["record", "field_entry", "--from", &file]);
+    }
+    accounts.insert(lead.name.clone(), held(&lead).unwrap().0);
+    let mut day = Living::begin(&stage, "merging", accounts);
+    let lead = day.watched(&lead);
+    lead.ok(&["compact"]);
+    day.record(&lead, 1);
+    lead.ok(&["compact"]);
     let day = day.end();
     (stage, day)
 }

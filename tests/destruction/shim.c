@@ -9,6 +9,8 @@
  * DISK_HALF     if set, a write that is to fail writes its first half before
  * DISK_WHILE    if set, calls count and fail only while this file exists
  * DISK_FIRED    the file that is made when the fault happens
+ * DISK_UNTIL    a named pipe: the call that fails waits until somebody opens it for writing, and
+ *               others pass meanwhile
  * DISK_DENIED   the file or folder that may neither be read nor written, as by its permissions
  * CLOCK_FILE    the file with the seconds that the time of day is moved by; read at every look
  *
@@ -111,6 +113,13 @@ static enum outcome meet(enum ability ability) {
     if (fired) {
         int file = (int)syscall(SYS_openat, AT_FDCWD, fired, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         if (file >= 0) syscall(SYS_close, file);
+    }
+    const char *until = getenv("DISK_UNTIL");
+    if (until) {
+        pthread_mutex_unlock(&lock);
+        int pipe = (int)syscall(SYS_openat, AT_FDCWD, until, O_RDONLY | O_CLOEXEC, 0);
+        if (pipe >= 0) syscall(SYS_close, pipe);
+        pthread_mutex_lock(&lock);
     }
     if (!strcmp(fault, "KILL")) { kill(getpid(), SIGKILL); for (;;) pause(); }
     errno = strcmp(fault, "EIO") ? ENOSPC : EIO;

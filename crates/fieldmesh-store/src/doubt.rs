@@ -100,8 +100,14 @@ pub(crate) fn of_torn_tail(tail: &TornTail) -> String {
     )
 }
 
-pub(crate) fn of_missing_segment(segment: u64) -> String {
-    format!("segment {segment} of the log is missing")
+/// One line for those that follow each other: a file may have held several.
+pub(crate) fn of_missing_segments(missing: &[u64]) -> impl Iterator<Item = String> {
+    let rows = missing.chunk_by(|before, next| before.checked_add(1) == Some(*next));
+    rows.filter_map(|row| match row {
+        [] => None,
+        [segment] => Some(format!("segment {segment} of the log is missing")),
+        [first, .., last] => Some(format!("segments {first} to {last} of the log are missing")),
+    })
 }
 
 /// The same log found a second time behind a view that has seen more is another loss, so the line
@@ -127,6 +133,15 @@ mod tests {
         assert_eq!(Doubt::read(&files).unwrap().into_lines(), ["a", "b"]);
         settle(&files).unwrap();
         assert_eq!(Doubt::read(&files).unwrap(), Doubt::default());
+    }
+
+    #[test]
+    fn segments_that_are_missing_in_a_row_take_one_line() {
+        let lines: Vec<String> = of_missing_segments(&[1, 2, 3, 5]).collect();
+        let expected =
+            ["segments 1 to 3 of the log are missing", "segment 5 of the log is missing"];
+        assert_eq!(lines, expected);
+        assert_eq!(of_missing_segments(&[]).count(), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! head   80 bytes at 0, the same again at 4096, zeros between; frames begin at 4176
-//!        magic "fmeshlog" | version u16 | zero u16 | number u64 | first sequence u64
+//!        magic "fmeshlog" | version u16 | merged u16 | number u64 | first sequence u64
 //!        | segment id 16 | store id 16 | key check 8 | given up u32 | covered u32 | CRC32
 //! frame  magic "FMf1" | sequence u64 | length u32 | kind u8 | flags u8
 //!        | CRC32 of these 18 bytes and the segment id | ciphertext | tag 16
@@ -19,7 +19,9 @@
 //! A segment of version 1 has one entry in a frame and covers 0. `sequence` counts the frames of a
 //! store, so that a hole of whole frames is noticed too; those given up, right before the first
 //! sequence of a segment, were never promised to anybody and are not missing. A segment of version
-//! 2 was written anew and has blocks of entries, see [`crate::log::block`].
+//! 2 was written anew and has blocks of entries, see [`crate::log::block`]; so has one of version 3,
+//! which took the place of several: its own number is the last of them, `merged` says how many come
+//! before it. In all others that is 0.
 
 use fieldmesh_model::StoreId;
 use ring::aead::{Aad, LessSafeKey, Nonce};
@@ -32,9 +34,9 @@ use crate::zstd_context;
 pub const ENTRY_SIZE_MAX: usize = 16 * 1024 * 1024;
 /// Entries up to this size are not compressed: it does not pay.
 pub const COMPRESS_ABOVE: usize = 512;
-/// The newest log format this crate reads; segments begin with version 1 and are written anew with
-/// this one.
-pub const LOG_VERSION: u16 = 2;
+/// The newest log format this crate reads; segments begin with version 1, are written anew with
+/// version 2, and with this one where several become one.
+pub const LOG_VERSION: u16 = 3;
 
 /// Where the frames of a segment begin.
 pub(crate) const FRAMES_START: u64 = 4096 + HEAD_LENGTH as u64;
@@ -60,6 +62,8 @@ pub(crate) const PAYLOAD_SIZE_MAX: usize = ENTRY_SIZE_MAX + 1024 * 1024;
 
 /// The version of a segment whose frames hold one entry each.
 const VERSION_FRAMES: u16 = 1;
+/// The version of a segment that was written anew by itself.
+const VERSION_BLOCKS: u16 = 2;
 const SEGMENT_MAGIC: [u8; 8] = *b"fmeshlog";
 const TAG_LENGTH: usize = 16;
 const COMPRESSION_LEVEL: i32 = 3;
@@ -88,6 +92,8 @@ pub(crate) struct SegmentHead {
     pub(crate) key_check: [u8; 8],
     /// How many sequences from the first on a rewritten segment answers for.
     pub(crate) covered: u32,
+    /// The entries of so many segments, numbered right before this one, are in this one.
+    pub(crate) merged: u16,
 }
 
 /// What one copy of a segment head turned out to be.
@@ -104,6 +110,11 @@ impl SegmentHead {
         self.first_sequence.saturating_sub(u64::from(self.given_up))
     }
 
+    /// The number of the first segment whose entries are in this one.
+    pub(crate) fn first_number(&self) -> u64 {
+        self.number.saturating_sub(u64::from(self.merged))
+    }
+
     /// The sequence behind those that a rewritten segment answers for.
     pub(crate) fn covered_end(&self) -> u64 {
         self.first_sequence.saturating_add(u64::from(self.covered))
@@ -115,10 +126,11 @@ impl SegmentHead {
         copy.extend(SEGMENT_MAGIC);
         let version = match self.form {
             Form::Frames => VERSION_FRAMES,
+            Form::Blocks if self.merged == 0 => VERSION_BLOCKS,
             Form::Blocks => LOG_VERSION,
         };
         copy.extend(version.to_be_bytes());
-        copy.extend([0; 2]);
+        copy.extend(self.merged.to_be_bytes());
         copy.extend(self.number.to_be_bytes());
         copy.extend(self.first_sequence.to_be_bytes());
         copy.extend(self.id);
@@ -142,7 +154,7 @@ impl SegmentHead {
         let version = u16::from_be_bytes(array(body, 8));
         let form = match version {
             VERSION_FRAMES => Form::Frames,
-            LOG_VERSION => Form::Blocks,
+            VERSION_BLOCKS | LOG_VERSION => Form::Blocks,
             0 => return HeadCopy::Bad,
             _ => return HeadCopy::Newer { version },
         };
@@ -155,6 +167,7 @@ impl SegmentHead {
             key_check: array(body, 60),
             given_up: u32::from_be_bytes(array(body, 68)),
             covered: u32::from_be_bytes(array(body, 72)),
+            merged: if version == LOG_VERSION { u16::from_be_bytes(array(body, 10)) } else { 0 },
         })
     }
 }
@@ -364,6 +377,7 @@ mod tests {
             store: StoreId::from_bytes([0x22; 16]),
             key_check: [0x33; 8],
             covered: 0,
+            merged: 0,
         }
     }
 

@@ -9,7 +9,7 @@
 //!
 //! A [`Place`] is the number of an entry for ever. [`Store::rewrite`] makes closed segments smaller
 //! without moving anything that refers to them: many entries in one compressed block, and without
-//! those that their owner drops.
+//! those that their owner drops. [`Store::merge`] makes one of several.
 //!
 //! Everything blocks and everything is [`Send`] and [`Sync`]. The two seams are
 //! [`files::Files`], below the log, and [`view::rows::RowsSource`], below the view; both have an
@@ -43,7 +43,9 @@ pub use log::append::AppendError;
 pub use log::open::TornTail;
 pub use log::quarantine::ResealError;
 pub use log::rewrite::{Fate, Past, RewriteError, Rewritten};
-pub use log::upkeep::{ClosedSegment, DEAD_PERCENT_MAX, REWRITE_SIZE_MIN, worth_rewriting};
+pub use log::upkeep::{
+    ClosedSegment, DEAD_PERCENT_MAX, MERGE_SIZE_MAX, REWRITE_SIZE_MIN, neighbours, worth_rewriting,
+};
 pub use log::{BadFrame, Damage, Entry, Place, ReadError, Replayed};
 pub use mark::STORE_VERSION;
 pub use quota::Quota;

@@ -156,16 +156,23 @@ pub(crate) fn replay(
     mut visit: impl FnMut(Place, Entry) -> ControlFlow<()>,
 ) -> Result<Replayed, ReadError> {
     let mut replayed = Replayed::default();
-    let mut tally = Tally { expected: None, bad_frames: Vec::new() };
-    let first = after.and_then(|after| segments.number_of(after)).unwrap_or(0);
-    for number in segments.numbers_from(first) {
+    let begun = after.and_then(|after| segments.number_of(after));
+    let expected = begun.and(after).map(|after| after.0.saturating_add(1));
+    let mut tally = Tally { expected, bad_frames: Vec::new() };
+    let first = begun.unwrap_or(0);
+    let last = segments.last_number().unwrap_or(0);
+    let mut from = first;
+    while let Some(number) = segments.next_number(from) {
+        from = number.saturating_add(1);
         let io_error = |source| ReadError::Io { segment: number, source };
         let after = after.filter(|_| number == first);
+        // What was merged meanwhile lies in a later one, behind the last as well.
         let Some(mut scan) = segments.scan(number, after).map_err(io_error)? else { continue };
-        match (after, segments.head(number)) {
-            (Some(after), _) => tally.expected = Some(after.0.saturating_add(1)),
-            (None, Some(head)) => tally.begin(&head),
-            (None, None) => {}
+        scan.go_on_from(tally.expected.unwrap_or(0));
+        if after.is_none()
+            && let Some(head) = segments.head(number)
+        {
+            tally.begin(&head);
         }
         while let Some(found) = scan.next().map_err(io_error)? {
             match found {
@@ -181,6 +188,9 @@ pub(crate) fn replay(
                 Found::Dropped(sequences) => tally.dropped((number, scan.offset()), &sequences),
                 Found::Bad(bad_frame) => tally.bad(bad_frame),
             }
+        }
+        if number >= last {
+            break;
         }
     }
     tally.bad_frames.extend(segments.unreadable_from(first));

@@ -10,6 +10,7 @@
 
 mod appending;
 mod kinds;
+mod merging;
 mod owner;
 mod reading;
 pub(crate) mod rekey;
@@ -258,7 +259,7 @@ impl Store {
         for<'a> &'a K: Into<DataKeys>,
     {
         let keys: DataKeys = keys.into();
-        let survey = survey(&*files)?;
+        let mut survey = survey(&*files)?;
         let owner = owner::identify(&*files, &survey, &keys)?;
         let found = rows.open();
         refuse_newer(&found)?;
@@ -267,12 +268,12 @@ impl Store {
         let clean = mark::take_clean(&*files).map_err(io_error("removing the clean mark"))?;
         reserve::keep(&*files, options);
         let mut doubt = Doubt::read(&*files).map_err(io_error("reading what was found before"))?;
-        let missing_segments = survey.missing.clone();
+        let missing_segments = survey.leave_out_merged(id);
         let in_use = KeysInUse::new(keys.clone());
         let mut opened =
             log::open::open(&files, &in_use, survey, options.cache_bytes_max, &mut doubt)?;
         let bad_frames = opened.bad_frames.iter().map(doubt::of_bad_frame);
-        let missing = missing_segments.iter().copied().map(doubt::of_missing_segment);
+        let missing = doubt::of_missing_segments(&missing_segments);
         log::open::note(&*files, &mut doubt, bad_frames.chain(missing));
         let log_end = opened.segments.end();
         let belonging = Belonging { keys: &keys, store: id, log_end, trusted_build: clean };
@@ -356,14 +357,14 @@ impl Store {
         past: Past,
         mut decide: impl FnMut(Place, &Entry) -> Fate,
     ) -> Result<Rewritten, RewriteError> {
-        self.rewrite_unless(&|| false, segment, past, &mut decide)
+        self.rewrite_unless(&|| false, &[segment], past, &mut decide)
     }
 
-    /// As [`Store::rewrite`], but breaks off when `stop` says so.
+    /// As [`Store::rewrite`], of several segments at once, and breaks off when `stop` says so.
     fn rewrite_unless(
         &self,
         stop: &dyn Fn() -> bool,
-        segment: u64,
+        segments: &[u64],
         past: Past,
         decide: &mut dyn FnMut(Place, &Entry) -> Fate,
     ) -> Result<Rewritten, RewriteError> {
@@ -378,7 +379,7 @@ impl Store {
             free_bytes_min: self.free_bytes_min / HAND_OVER_SHARE,
             stop: &|| self.is_closing.load(Ordering::Relaxed) || stop(),
         };
-        rewriter.rewrite(segment, past, decide)
+        rewriter.rewrite(segments, past, decide)
     }
 
     /// Removes what was put into the quarantine of the log and of the view, damaged as it is: what

@@ -253,6 +253,7 @@ impl Appender {
             store: self.store,
             key_check: key.check(self.store),
             covered: 0,
+            merged: 0,
         };
         let cipher = FrameCipher::new(&key, &head);
         Ok((head, cipher))

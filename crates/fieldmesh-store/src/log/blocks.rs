@@ -150,6 +150,14 @@ impl BlockScan {
         Self { frames, blocks, next, from, offset, pending, damage, is_unreadable: false }
     }
 
+    /// Steps over the entries before a sequence.
+    pub(crate) fn go_on_from(&mut self, sequence: u64) {
+        if sequence > self.from {
+            self.from = sequence;
+            self.next = self.next.max(self.blocks.index.number_of(sequence));
+        }
+    }
+
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }

@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
     use crate::files::Files as _;
-    use crate::frame::{FRAMES_START, Form, HEAD_LENGTH};
+    use crate::frame::{FRAMES_START, Form, HEAD_LENGTH, HeadCopy};
     use crate::key::DataKey;
     use crate::log::blocks::{BlockScan, Blocks};
     use crate::log::scan::{Found, Frames};
@@ -152,6 +152,7 @@ mod tests {
             store: StoreId::from_bytes([0x22; 16]),
             key_check: [0x33; 8],
             covered: 7,
+            merged: 0,
         }
     }
 
@@ -225,6 +226,16 @@ mod tests {
         let (dropped, lost) = (Read::Dropped(1001..1004), Read::Lost(1004..1005));
         let [first, second, third] = [1000, 1005, 1006].map(|at| Read::Entry(at, ewes()));
         assert_eq!(read(bytes), [first, dropped, lost, second, third]);
+    }
+
+    #[test]
+    fn the_head_of_several_segments_that_became_one_is_written_byte_by_byte_as_ever() {
+        let head = SegmentHead { merged: 2, ..head() };
+        let bytes = head.encode();
+        assert_eq!(hex(&bytes[..12]), "666d6573686c6f6700030002");
+        assert_eq!(hex(&bytes[12..76]), GOLDEN_HEAD[24..152]);
+        let copy = bytes[..HEAD_LENGTH].try_into().unwrap();
+        assert_eq!(SegmentHead::decode(copy), HeadCopy::Good(head));
     }
 
     #[test]

@@ -40,7 +40,10 @@ pub struct TornTail {
 pub(crate) struct Survey {
     pub(crate) segments: BTreeMap<u64, Segment>,
     pub(crate) unreadable: Vec<BadFrame>,
-    pub(crate) missing: Vec<u64>,
+    /// The numbers of all files, in order.
+    numbers: Vec<u64>,
+    /// The numbers of files that others have taken the place of, and their heads if they have any.
+    leftovers: BTreeMap<u64, Option<Segment>>,
     next_number: u64,
 }
 
@@ -61,17 +64,51 @@ impl Survey {
         let mut survey = Self {
             segments: BTreeMap::new(),
             unreadable: Vec::new(),
-            missing: Vec::new(),
+            leftovers: BTreeMap::new(),
             next_number: numbers.last().map_or(1, |last| last.saturating_add(1)),
+            numbers: Vec::new(),
         };
-        let mut expected = 1;
-        for number in numbers {
-            // Bounded: a stray file with a huge number must not fill the list.
-            survey.missing.extend((expected..number).take(1_000));
-            expected = number.saturating_add(1);
-            survey.add(files, number)?;
+        for number in &numbers {
+            survey.add(files, *number)?;
         }
+        survey.numbers = numbers;
         Ok(survey)
+    }
+
+    /// Leaves out the segments that `store` has merged to later ones, which a crash may have left;
+    /// gives the numbers of those that are gone.
+    pub(crate) fn leave_out_merged(&mut self, store: StoreId) -> Vec<u64> {
+        let heads = self.segments.values().map(|segment| segment.head.clone());
+        let merges: Vec<SegmentHead> =
+            heads.filter(|head| head.merged > 0 && head.store == store).collect();
+        for merge in &merges {
+            let is_leftover = |number: &u64| {
+                let is_named = (merge.first_number()..merge.number).contains(number);
+                is_named && self.segments.get(number).is_none_or(|it| is_within(merge, &it.head))
+            };
+            let found = self.numbers.iter().copied().filter(is_leftover);
+            let found = found.map(|number| (number, self.segments.get(&number).cloned()));
+            self.leftovers.extend(found.collect::<Vec<_>>());
+        }
+        let leftovers = &self.leftovers;
+        self.segments.retain(|number, _| !leftovers.contains_key(number));
+        self.unreadable.retain(|bad| !leftovers.contains_key(&bad.segment));
+        self.missing(&merges)
+    }
+
+    fn missing(&self, merges: &[SegmentHead]) -> Vec<u64> {
+        let mut missing = Vec::new();
+        let mut expected = 1;
+        for number in &self.numbers {
+            let merge =
+                merges.iter().rev().find(|it| (it.first_number()..=it.number).contains(number));
+            let (first, last) =
+                merge.map_or((*number, *number), |it| (it.first_number(), it.number));
+            // Bounded: a stray file with a huge number must not fill the list.
+            missing.extend((expected..first).take(1_000));
+            expected = expected.max(last.saturating_add(1));
+        }
+        missing
     }
 
     fn add(&mut self, files: &dyn Files, number: u64) -> Result<(), SurveyError> {
@@ -115,6 +152,12 @@ impl Survey {
                 .any(|segment| keys.named(segment.head.store, segment.head.key_check).is_some()),
         )
     }
+}
+
+/// Whether the entries of a segment are in one that says so; a stray file may have any number.
+fn is_within(merge: &SegmentHead, head: &SegmentHead) -> bool {
+    let sequences = merge.first_sequence..=merge.covered_end();
+    head.store == merge.store && sequences.contains(&head.first_sequence)
 }
 
 fn read_head(file: &dyn ReadFile) -> io::Result<HeadCopy> {
@@ -179,6 +222,7 @@ pub(crate) fn open(
         // After a killed process the name of a segment may be in memory only.
         let synced = files.sync_folder(LOG_FOLDER);
         synced.map_err(|source| ReadError::Io { segment, source })?;
+        opened.bad_frames.extend(opened.segments.clear_leftovers(survey.leftovers));
     }
     for number in numbers {
         if opened.verify_last(&**files, number, doubt)? {

@@ -1,8 +1,11 @@
-//! Writes a closed segment anew: compressed in blocks, without what its owner drops.
+//! Writes closed segments anew: compressed in blocks, without what their owner drops, and several
+//! neighbours as one.
 //!
 //! The new segment is complete, read back and durable under another name before it takes the place
 //! of the old one, so that a crash or a failing disk at any moment leaves one of the two. Readers
-//! see the one or the other, never a mixture.
+//! see the one or the other, never a mixture. Of several it takes the place, and the number, of the
+//! last; only once that is durable are the files of the others removed. Where a crash leaves some,
+//! the head of the new one says what they are.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use super::blocks::{BlockScan, Blocks};
 use super::coverage::Fortune;
 use super::draft::{Digest, Draft, Drafted};
 use super::scan::{Found, Frames};
-use super::segments::{Segment, Segments, Snapshot};
+use super::segments::{Segment, Segments};
 use super::{BadFrame, Damage, Entry, LOG_FOLDER, Place, quarantine, segment_name};
 use crate::amount;
 use crate::files::Files;
@@ -97,11 +100,17 @@ pub enum RewriteError {
         /// Its size in bytes.
         size: usize,
     },
-    /// The segment has too many entries for one index.
+    /// The segment has too many entries for one index, or would be made of too many others.
     #[error("a segment covers {count} entries, too many to be written anew")]
     TooMany {
         /// How many.
         count: u64,
+    },
+    /// A segment does not go on where the one before it ends, so they cannot become one.
+    #[error("segment {segment} of the log does not go on where the one before it ends")]
+    NotNeighbours {
+        /// The number.
+        segment: u64,
     },
     /// What was written reads otherwise than it should.
     #[error("segment {segment} of the log reads otherwise than it was written")]
@@ -131,26 +140,38 @@ pub(crate) struct Rewriter<'a> {
     pub(crate) stop: &'a dyn Fn() -> bool,
 }
 
-/// What was found in the old segment on the way.
-#[derive(Default)]
+/// A segment that is written anew.
+struct Old {
+    head: SegmentHead,
+    length: u64,
+    /// The sequence behind those that it answers for.
+    end: u64,
+}
+
+/// What was found in the old segments on the way.
 struct Tally {
+    past: Past,
     kept: u64,
     dropped: u64,
     damaged: Vec<BadFrame>,
 }
 
 impl Rewriter<'_> {
-    /// Writes a segment anew, asking what becomes of each of its entries.
+    /// Writes segments that follow each other anew as one, asking what becomes of each entry.
     pub(crate) fn rewrite(
         &self,
-        segment: u64,
+        segments: &[u64],
         past: Past,
         decide: &mut dyn FnMut(Place, &Entry) -> Fate,
     ) -> Result<Rewritten, RewriteError> {
-        let old = self.closed(segment)?;
-        self.check_space(old.segment.length)?;
+        // Nothing of what is dropped may be left in a file.
+        self.segments.remove_leftovers()?;
+        let old: Result<Vec<Old>, RewriteError> =
+            segments.iter().map(|segment| self.closed(*segment)).collect();
+        let old = old?;
         let head = self.head(&old)?;
-        let draft = draft_name(segment);
+        self.check_space(old.iter().map(|old| old.length).sum())?;
+        let draft = draft_name(head.number);
         remove(&**self.files, &draft)?;
         let result = self.replace(&old, head, &draft, past, decide);
         if result.is_err()
@@ -159,21 +180,24 @@ impl Rewriter<'_> {
             tracing::warn!(%error, draft, "unfinished segment left until the next open");
         }
         let rewritten = result?;
-        // Until this is durable, a crash may bring the old segment back, which is as good.
+        // Until this is durable, a crash may bring the old segments back, which is as good.
         self.files.sync_folder(LOG_FOLDER)?;
+        self.segments.remove_leftovers()?;
         Ok(rewritten)
     }
 
-    fn closed(&self, segment: u64) -> Result<Snapshot, RewriteError> {
+    fn closed(&self, segment: u64) -> Result<Old, RewriteError> {
         if self.segments.is_active(segment) {
             return Err(RewriteError::NotClosed { segment });
         }
         let old = self.segments.snapshot(segment)?.ok_or(RewriteError::NotFound { segment })?;
+        let Segment { head, length } = old.segment;
         // What lies behind the end was not set aside, because the disk refused.
-        if self.files.open(&segment_name(segment))?.length()? > old.segment.length {
+        if self.files.open(&segment_name(segment))?.length()? > length {
             return Err(RewriteError::Unreadable { segment });
         }
-        Ok(old)
+        let end = self.segments.covered_end(&head)?;
+        Ok(Old { head, length, end })
     }
 
     fn check_space(&self, needed: u64) -> Result<(), RewriteError> {
@@ -186,17 +210,31 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    fn head(&self, old: &Snapshot) -> Result<SegmentHead, RewriteError> {
-        let old = &old.segment.head;
-        let count = self.segments.covered_end(old)?.saturating_sub(old.first_sequence);
+    fn head(&self, old: &[Old]) -> Result<SegmentHead, RewriteError> {
+        for (before, next) in old.iter().zip(old.iter().skip(1)) {
+            let is_next = next.head.first_number() == before.head.number.saturating_add(1)
+                && next.head.store == before.head.store
+                && next.head.first_sequence >= before.end;
+            if !is_next {
+                return Err(RewriteError::NotNeighbours { segment: next.head.number });
+            }
+        }
+        let (Some(first), Some(last)) = (old.first(), old.last()) else {
+            return Err(RewriteError::NotFound { segment: 0 });
+        };
+        let count = last.end.saturating_sub(first.head.first_sequence);
         let covered = u32::try_from(count).map_err(|_| RewriteError::TooMany { count })?;
-        let (id, key_check) = (random::bytes()?, self.key.check(old.store));
-        Ok(SegmentHead { form: Form::Blocks, id, key_check, covered, ..old.clone() })
+        let count = last.head.number.saturating_sub(first.head.first_number());
+        let merged = u16::try_from(count).map_err(|_| RewriteError::TooMany { count })?;
+        let (id, key_check) = (random::bytes()?, self.key.check(first.head.store));
+        let number = last.head.number;
+        let form = Form::Blocks;
+        Ok(SegmentHead { form, number, id, key_check, covered, merged, ..first.head.clone() })
     }
 
     fn replace(
         &self,
-        old: &Snapshot,
+        old: &[Old],
         head: SegmentHead,
         draft: &str,
         past: Past,
@@ -204,7 +242,13 @@ impl Rewriter<'_> {
     ) -> Result<Rewritten, RewriteError> {
         let cipher = Arc::new(FrameCipher::new(self.key, &head));
         let mut writing = Draft::new(self.files.create(draft)?, &cipher, &head);
-        let tally = self.write(&mut writing, &head, past, decide)?;
+        let mut tally = Tally { past, kept: 0, dropped: 0, damaged: Vec::new() };
+        for old in old {
+            // What the one before has lost of its end; behind that, what nobody was promised.
+            writing.add_absent(tally.lost(), old.head.promised_end())?;
+            writing.add_absent(Fortune::Dropped, old.head.first_sequence)?;
+            self.write(&mut writing, old, &mut tally, decide)?;
+        }
         let count = u64::from(head.covered);
         let drafted = writing.finish()?.ok_or(RewriteError::TooMany { count })?;
         self.verify(&head, cipher, draft, &drafted)?;
@@ -216,29 +260,25 @@ impl Rewriter<'_> {
             kept: tally.kept,
             dropped: tally.dropped,
             lost: drafted.index.coverage.count(Fortune::Lost),
-            bytes_before: old.segment.length,
+            bytes_before: old.iter().map(|old| old.length).sum(),
             bytes_after: drafted.length,
         };
         let name = segment_name(head.number);
         let segment = Segment { head, length: drafted.length };
-        self.segments.replace(segment, || self.files.rename(draft, &name))?;
+        let old: Vec<u64> = old.iter().map(|old| old.head.number).collect();
+        self.segments.replace(segment, &old, || self.files.rename(draft, &name))?;
         Ok(rewritten)
     }
 
-    /// Writes what stays of the old segment, in order.
+    /// Writes what stays of an old segment, in order.
     fn write(
         &self,
         draft: &mut Draft<'_>,
-        head: &SegmentHead,
-        past: Past,
+        old: &Old,
+        tally: &mut Tally,
         decide: &mut dyn FnMut(Place, &Entry) -> Fate,
-    ) -> Result<Tally, RewriteError> {
-        let segment = head.number;
-        let mut tally = Tally::default();
-        let lost = match past {
-            Past::Named => Fortune::Lost,
-            Past::Settled => Fortune::Dropped,
-        };
+    ) -> Result<(), RewriteError> {
+        let (segment, lost) = (old.head.number, tally.lost());
         let scan = self.segments.scan(segment, None)?;
         let mut scan = scan.ok_or(RewriteError::NotFound { segment })?;
         while let Some(found) = scan.next()? {
@@ -258,18 +298,18 @@ impl Rewriter<'_> {
                     draft.add_absent(Fortune::Dropped, run.end)?;
                 }
                 Found::Bad(bad) => {
-                    draft.add_absent(lost, bad.sequences.end.min(head.covered_end()))?;
-                    if past == Past::Named {
+                    draft.add_absent(lost, bad.sequences.end.min(old.end))?;
+                    if tally.past == Past::Named {
                         tally.note(bad);
                     }
                 }
             }
         }
-        draft.add_absent(lost, head.covered_end())?;
+        draft.add_absent(lost, old.end)?;
         if scan.is_unreadable() {
             return Err(RewriteError::Unreadable { segment });
         }
-        Ok(tally)
+        Ok(())
     }
 
     /// Reads back what was written.
@@ -307,6 +347,14 @@ impl Rewriter<'_> {
 }
 
 impl Tally {
+    /// What an entry counts as that cannot be read.
+    fn lost(&self) -> Fortune {
+        match self.past {
+            Past::Named => Fortune::Lost,
+            Past::Settled => Fortune::Dropped,
+        }
+    }
+
     fn take(
         &mut self,
         draft: &mut Draft<'_>,

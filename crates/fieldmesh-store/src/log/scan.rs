@@ -62,6 +62,15 @@ impl Scan {
         }
     }
 
+    /// Steps over what lies before a sequence, where several segments were merged to this one and
+    /// some of them have been gone through.
+    pub(crate) fn go_on_from(&mut self, sequence: u64) {
+        match self {
+            Self::Frames(_) => {}
+            Self::Blocks(scan) => scan.go_on_from(sequence),
+        }
+    }
+
     /// Where the frame of what was found last begins.
     pub(crate) fn offset(&self) -> u64 {
         match self {

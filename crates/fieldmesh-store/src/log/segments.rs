@@ -1,14 +1,17 @@
-//! The segments of a log that are readable, and reading one entry by its place.
+//! The segments of a log that are readable.
 //!
 //! Shared by every reader and the one appender, which publishes here what is durable.
 
-use std::collections::BTreeMap;
+mod entry;
+mod replaced;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::block::Block;
-use super::blocks::{BlockScan, Blocks, read_block};
+use super::blocks::{BlockScan, Blocks};
 use super::cache::Cache;
 use super::coverage::Fortune;
 use super::index::FrameIndex;
@@ -16,7 +19,7 @@ use super::scan::{FrameScan, Frames, Scan, Step, Walk};
 use super::upkeep::ClosedSegment;
 use super::{BadFrame, Entry, Place, ReadError, segment_name};
 use crate::files::{Files, ReadFile};
-use crate::frame::{FRAME_HEAD_LENGTH, Form, FrameCipher, FrameHead, SegmentHead};
+use crate::frame::{Form, FrameCipher, SegmentHead};
 use crate::keys::KeysInUse;
 
 /// The largest number of segments kept open for reading.
@@ -24,10 +27,6 @@ const OPEN_SEGMENTS_MAX: usize = 64;
 /// The memory for the indexes of segments that are not written any more, unless one alone needs
 /// more; four bytes an entry.
 const INDEX_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Bytes read at once for one entry; most frames fit.
-const READ_AHEAD: usize = 4096;
-/// What an entry in memory costs beside its bytes.
-const ENTRY_OVERHEAD_BYTES: usize = 200;
 
 /// One segment as far as it is durable.
 #[derive(Debug, Clone)]
@@ -50,6 +49,8 @@ pub(crate) struct Segments {
     cache: Mutex<Cache<Place, Arc<Entry>>>,
     /// The blocks read last, so that entries that are read in order cost one decoding together.
     blocks: Mutex<Cache<(SegmentId, usize), Arc<Block>>>,
+    /// See [`Segments::remove_leftovers`].
+    leftovers: Mutex<BTreeSet<u64>>,
 }
 
 /// The random id of a segment; a segment that is written anew gets another.
@@ -83,6 +84,8 @@ struct OpenSegment {
 #[derive(Clone)]
 pub(crate) struct Snapshot {
     pub(crate) segment: Segment,
+    /// The sequence where the next segment begins.
+    end_sequence: u64,
     open: OpenSegment,
 }
 
@@ -105,6 +108,7 @@ impl Segments {
             making: Mutex::new(()),
             cache: Mutex::new(Cache::new(cache_bytes_max / 2)),
             blocks: Mutex::new(Cache::new(cache_bytes_max / 2)),
+            leftovers: Mutex::default(),
         }
     }
 
@@ -170,26 +174,6 @@ impl Segments {
         }
     }
 
-    /// Puts a segment that was written anew in the place of the old one, between two readers.
-    pub(crate) fn replace(
-        &self,
-        segment: Segment,
-        rename: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<()> {
-        let number = segment.head.number;
-        // No file is opened by name while name and head do not fit together.
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        rename()?;
-        open.remove(&number);
-        let old = self.index_mut().segments.insert(number, segment);
-        drop(open);
-        if let Some(old) = old {
-            let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-            positions.remove(old.head.id);
-        }
-        Ok(())
-    }
-
     /// Whether a segment is being written.
     pub(crate) fn is_active(&self, number: u64) -> bool {
         self.index().active.as_ref().is_some_and(|(active, _)| *active == number)
@@ -208,7 +192,9 @@ impl Segments {
                 Some(blocks) => blocks.index.coverage.count(Fortune::Present),
                 None => places.end.saturating_sub(places.start),
             };
-            closed.push(ClosedSegment { number, places, entries, bytes: length, form: head.form });
+            let (first_number, form) = (head.first_number(), head.form);
+            let bytes = length;
+            closed.push(ClosedSegment { number, first_number, places, entries, bytes, form });
         }
         Ok(closed)
     }
@@ -231,8 +217,10 @@ impl Segments {
         let number = head.number;
         let (next, limit) = {
             let index = self.index();
-            let next = index.segments.get(&number.saturating_add(1));
-            (next.map(|next| next.head.promised_end()), index.end_sequence(number))
+            let behind = number.saturating_add(1);
+            let next = index.segments.range(behind..).next().map(|(_, next)| &next.head);
+            let next = next.filter(|next| next.first_number() == behind);
+            (next.map(SegmentHead::promised_end), index.end_sequence(number))
         };
         // The next one tells without a look into this one, unless frames survived that it gave up.
         let end = match next {
@@ -246,12 +234,22 @@ impl Segments {
         self.index().segments.range(number..).map(|(number, _)| *number).collect()
     }
 
+    /// The first number of a segment from this one on.
+    pub(crate) fn next_number(&self, number: u64) -> Option<u64> {
+        self.index().segments.range(number..).next().map(|(number, _)| *number)
+    }
+
+    /// The number of the last segment.
+    pub(crate) fn last_number(&self) -> Option<u64> {
+        self.index().segments.last_key_value().map(|(number, _)| *number)
+    }
+
     /// The number of the segment where an entry lies, if it lies anywhere.
     pub(crate) fn number_of(&self, place: Place) -> Option<u64> {
         self.index().number_of(place)
     }
 
-    /// The head of a segment; all of it but id and form stays when the segment is written anew.
+    /// The head of a segment as it is at this moment.
     pub(crate) fn head(&self, number: u64) -> Option<SegmentHead> {
         self.index().segments.get(&number).map(|segment| segment.head.clone())
     }
@@ -265,9 +263,13 @@ impl Segments {
     /// A segment as it is at this moment.
     pub(crate) fn snapshot(&self, number: u64) -> io::Result<Option<Snapshot>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(segment) = self.index().segments.get(&number).cloned() else { return Ok(None) };
+        let (segment, end_sequence) = {
+            let index = self.index();
+            let Some(segment) = index.segments.get(&number).cloned() else { return Ok(None) };
+            (segment, index.end_sequence(number))
+        };
         if let Some(open) = open.get(&number) {
-            return Ok(Some(Snapshot { segment, open: open.clone() }));
+            return Ok(Some(Snapshot { segment, end_sequence, open: open.clone() }));
         }
         let opened = OpenSegment {
             file: self.files.open(&segment_name(number))?,
@@ -277,7 +279,7 @@ impl Segments {
             open.pop_first();
         }
         open.insert(number, opened.clone());
-        Ok(Some(Snapshot { segment, open: opened }))
+        Ok(Some(Snapshot { segment, end_sequence, open: opened }))
     }
 
     /// With the wrong key nothing in the segment opens, which is damage like any other.
@@ -333,84 +335,6 @@ impl Segments {
         Walk::new(self.frames(snapshot))
     }
 
-    /// Reads the entry at a place.
-    pub(crate) fn read(&self, place: Place) -> Result<Arc<Entry>, ReadError> {
-        let found = self.index().find(place);
-        let Some((number, form)) = found else { return Err(self.absent(place)) };
-        if form == Form::Frames
-            && let Some(entry) = self.cache().get(place)
-        {
-            return Ok(entry);
-        }
-        let io_error = |source| ReadError::Io { segment: number, source };
-        if let Some(offset) = self.active(number, |frames| frames.find(place.0))
-            && let Some(snapshot) = self.frames_snapshot(number).map_err(io_error)?
-        {
-            return self.read_frame(&snapshot, place, offset);
-        }
-        let found = self.positions(number).map_err(io_error)?;
-        let Some((snapshot, positions)) = found else { return Err(self.absent(place)) };
-        match positions {
-            Positions::Frames(frames) => self.read_frame(&snapshot, place, frames.find(place.0)),
-            Positions::Blocks(blocks) => match blocks.index.coverage.find(place.0) {
-                Some(Fortune::Present) => self.read_in_block(&snapshot, &blocks, place),
-                Some(Fortune::Dropped) => Err(ReadError::NotFound { place }),
-                Some(Fortune::Lost) => Err(ReadError::Damaged { place }),
-                None => Err(self.absent(place)),
-            },
-        }
-    }
-
-    fn read_frame(
-        &self,
-        snapshot: &Snapshot,
-        place: Place,
-        offset: Option<u64>,
-    ) -> Result<Arc<Entry>, ReadError> {
-        let Some(offset) = offset else { return Err(self.absent(place)) };
-        let segment = snapshot.segment.head.number;
-        let entry = read_frame(snapshot, offset)
-            .map_err(|source| ReadError::Io { segment, source })?
-            .ok_or(ReadError::Damaged { place })?;
-        let entry = Arc::new(entry);
-        let bytes = entry.bytes.len() + ENTRY_OVERHEAD_BYTES;
-        self.cache().put(place, Arc::clone(&entry), bytes);
-        Ok(entry)
-    }
-
-    fn read_in_block(
-        &self,
-        snapshot: &Snapshot,
-        blocks: &Blocks,
-        place: Place,
-    ) -> Result<Arc<Entry>, ReadError> {
-        let SegmentHead { number: segment, id, .. } = snapshot.segment.head;
-        let number = blocks.index.number_of(place.0);
-        let damaged = ReadError::Damaged { place };
-        let kept = self.blocks().get((id, number));
-        let block = match (kept, blocks.index.spots.get(number)) {
-            (Some(block), _) => block,
-            (None, None) => return Err(damaged),
-            (None, Some(spot)) => {
-                let read = read_block(&self.frames(snapshot), spot);
-                let read = read.map_err(|source| ReadError::Io { segment, source })?;
-                let Ok(block) = read.map(Arc::new) else { return Err(damaged) };
-                let bytes = block.memory_bytes();
-                self.blocks().put((id, number), Arc::clone(&block), bytes);
-                block
-            }
-        };
-        block.find(place).map(Arc::new).ok_or(damaged)
-    }
-
-    fn absent(&self, place: Place) -> ReadError {
-        if self.index().was_promised(place) {
-            ReadError::Damaged { place }
-        } else {
-            ReadError::NotFound { place }
-        }
-    }
-
     /// A segment that is not being written, and where its entries lie.
     fn positions(&self, number: u64) -> io::Result<Option<(Snapshot, Positions)>> {
         let Some(snapshot) = self.snapshot(number)? else { return Ok(None) };
@@ -437,7 +361,7 @@ impl Segments {
         let mut lost = Vec::new();
         let mut before: Option<&SegmentHead> = None;
         for head in &heads {
-            if before.map_or(1, |before| before.number.saturating_add(1)) < head.number {
+            if before.map_or(1, |before| before.number.saturating_add(1)) < head.first_number() {
                 lost.push(self.end_of(before)?..head.promised_end());
             }
             before = Some(head);
@@ -488,7 +412,7 @@ impl Segments {
             segment: head.number,
             first_sequence: head.first_sequence,
             end_sequence: match head.form {
-                Form::Frames => self.index().end_sequence(head.number),
+                Form::Frames => snapshot.end_sequence,
                 Form::Blocks => head.covered_end(),
             },
             length: snapshot.segment.length,
@@ -560,34 +484,4 @@ fn find_frames(mut walk: Walk) -> io::Result<FrameIndex> {
         }
     }
     Ok(frames)
-}
-
-fn read_frame(snapshot: &Snapshot, offset: u64) -> io::Result<Option<Entry>> {
-    let OpenSegment { file, cipher } = &snapshot.open;
-    let rest = snapshot.segment.length.saturating_sub(offset);
-    let rest = usize::try_from(rest).unwrap_or(usize::MAX);
-    let ahead = read(&**file, offset, rest.min(READ_AHEAD));
-    // A dead sector behind a frame must not cost the frame.
-    let mut bytes = match ahead {
-        Ok(bytes) => bytes,
-        Err(_) => read(&**file, offset, rest.min(FRAME_HEAD_LENGTH))?,
-    };
-    let Some(head) = FrameHead::decode(&bytes, cipher.segment()) else { return Ok(None) };
-    let length = head.frame_length();
-    if length > rest {
-        return Ok(None);
-    }
-    if length > bytes.len() {
-        let have = bytes.len();
-        bytes.extend(read(&**file, offset + have as u64, length - have)?);
-    }
-    let body = bytes.get(FRAME_HEAD_LENGTH..length);
-    Ok(body.and_then(|body| cipher.open(&head, body)))
-}
-
-fn read(file: &dyn ReadFile, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    let count = file.read_at(offset, &mut bytes)?;
-    bytes.truncate(count);
-    Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! Which closed segment is worth writing anew.
+//! Which closed segment is worth writing anew, and which should become one.
 
 use std::ops::Range;
 
@@ -9,6 +9,12 @@ use crate::frame::Form;
 pub const REWRITE_SIZE_MIN: u64 = 2 * 4 * 1024 + 1;
 /// More dead entries than this, in a hundred, make a segment in blocks worth writing anew.
 pub const DEAD_PERCENT_MAX: u64 = 25;
+/// Segments smaller than this become one with neighbours as small: each takes a head of 4 KiB, an
+/// open file and a name, however little is in it.
+pub const MERGE_SIZE_MAX: u64 = 256 * 1024;
+/// What becomes one has at most so many bytes, so that a part of the log that is written anew
+/// stays small beside the disk.
+const MERGED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// What is expected to stay of a hundred bytes of frames when they become blocks.
 const KEPT_PERCENT: u64 = 50;
 /// Frames that are larger on average compress as well by themselves as in blocks.
@@ -19,6 +25,8 @@ const SMALL_FRAME_SIZE_MAX: u64 = 4 * 1024;
 pub struct ClosedSegment {
     /// Its number.
     pub number: u64,
+    /// The first of the numbers whose entries it holds; another one where it was made of several.
+    pub first_number: u64,
     /// The places of its entries, present or not.
     pub places: Range<u64>,
     /// How many entries it holds.
@@ -42,6 +50,37 @@ pub fn worth_rewriting(
     best.filter(|(gain, _)| *gain > 0).map(|(_, number)| number)
 }
 
+/// Cuts segments into those that should become one: neighbours of which each is small, and all
+/// together not too large. Every other one stands alone.
+pub fn neighbours(segments: &[ClosedSegment]) -> Vec<&[ClosedSegment]> {
+    let mut runs = Vec::new();
+    for run in segments.chunk_by(|before, next| {
+        before.bytes.max(next.bytes) < MERGE_SIZE_MAX && before.is_right_before(next)
+    }) {
+        let mut rest = run;
+        while !rest.is_empty() {
+            let mut bytes: u64 = 0;
+            let fits = rest.iter().take_while(|segment| {
+                bytes = bytes.saturating_add(segment.bytes);
+                bytes <= MERGED_BYTES_MAX
+            });
+            let count = fits.count().max(1);
+            let (together, behind) = rest.split_at(count);
+            runs.push(together);
+            rest = behind;
+        }
+    }
+    runs
+}
+
+impl ClosedSegment {
+    /// Whether no segment is between them, missing or not.
+    fn is_right_before(&self, next: &Self) -> bool {
+        self.number.checked_add(1) == Some(next.first_number)
+            && self.places.end <= next.places.start
+    }
+}
+
 /// The bytes that are expected to be freed.
 fn gain(segment: &ClosedSegment, dead: u64) -> u64 {
     let entries = segment.entries.max(1);
@@ -60,7 +99,34 @@ mod tests {
     use super::*;
 
     fn segment(number: u64, form: Form, bytes: u64) -> ClosedSegment {
-        ClosedSegment { number, places: 0..1000, entries: 1000, bytes, form }
+        let first_number = number;
+        ClosedSegment { number, first_number, places: 0..1000, entries: 1000, bytes, form }
+    }
+
+    fn small(number: u64, first_number: u64, bytes: u64) -> ClosedSegment {
+        let places = first_number * 10..number * 10 + 10;
+        ClosedSegment { number, first_number, places, entries: 10, bytes, form: Form::Frames }
+    }
+
+    #[test]
+    fn small_neighbours_become_one_and_nothing_that_is_missing_between_others_is_passed_over() {
+        let counts = |segments: &[ClosedSegment]| -> Vec<usize> {
+            neighbours(segments).iter().map(|run| run.len()).collect()
+        };
+        let few = |numbers: &[u64]| -> Vec<ClosedSegment> {
+            numbers.iter().map(|number| small(*number, *number, 5_000)).collect()
+        };
+        assert_eq!(counts(&[]), [0; 0]);
+        assert_eq!(counts(&few(&[1, 2, 3, 5, 6])), [3, 2]);
+        let merged = [small(4, 1, 9_000), small(5, 5, 5_000), small(9, 7, 5_000)];
+        assert_eq!(counts(&merged), [2, 1]);
+        let large = [small(1, 1, 5_000), small(2, 2, MERGE_SIZE_MAX), small(3, 3, 5_000)];
+        assert_eq!(counts(&large), [1, 1, 1]);
+        let many: Vec<_> = (1..=40).map(|at| small(at, at, MERGE_SIZE_MAX - 1)).collect();
+        assert_eq!(counts(&many), [32, 8]);
+        let mut stray = few(&[1, 2]);
+        stray[1].places = 5..15;
+        assert_eq!(counts(&stray), [1, 1]);
     }
 
     #[test]

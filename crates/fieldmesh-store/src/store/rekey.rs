@@ -112,8 +112,9 @@ impl Store {
             self.writer.end_segment(0);
         }
         for segment in rest.segments {
-            match self.rewrite_unless(&stop, segment, Past::Named, &mut |_, _| Fate::Keep) {
-                Ok(_) => told(self.rest(&keys)?.progress()),
+            match self.rewrite_unless(&stop, &[segment], Past::Named, &mut |_, _| Fate::Keep) {
+                // One that was merged meanwhile lies in another.
+                Ok(_) | Err(RewriteError::NotFound { .. }) => told(self.rest(&keys)?.progress()),
                 Err(RewriteError::Closed) => return Err(RewriteError::Closed.into()),
                 Err(error) => {
                     failed.get_or_insert(error.into());

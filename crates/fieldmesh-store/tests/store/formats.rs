@@ -118,6 +118,16 @@ fn a_log_of_version_2_holds_what_was_put_in() {
 }
 
 #[test]
+fn a_log_of_version_3_holds_what_was_put_in() {
+    let files = files("log-3.zst");
+    assert!(files.contents().contains_key("log/0000000000000003.log"));
+    let store = open(&files, &MemoryRows::new());
+    let [one] = &store.closed_segments().unwrap()[..] else { panic!("three are one") };
+    assert_eq!((one.form, one.first_number, one.places.clone()), (Form::Blocks, 1, 0..9));
+    assert_whole(&store, &left());
+}
+
+#[test]
 fn a_view_of_an_earlier_version_gives_way_to_one_that_older_programs_leave_alone() {
     for earlier in ["view-2.zst", "view-3.zst", "view-4.zst", "view-5.zst", "view-6.zst"] {
         let disk = files("log-2.zst");
@@ -206,6 +216,22 @@ fn write_the_fixtures() {
     }
     let bytes = writer.finish(Some(Place(8)), 3).unwrap().0;
     std::fs::write(path("backup-1.bin"), bytes).unwrap();
+}
+
+#[test]
+#[ignore = "writes the fixture of today's merged log anew"]
+fn write_the_merged_log() {
+    let disk = MemoryFiles::new();
+    for part in entries().chunks(3) {
+        let store = open(&disk, &MemoryRows::new());
+        store.append(part.iter().map(|(_, entry)| entry.clone()).collect()).unwrap();
+        store.close().unwrap();
+    }
+    let store = open(&disk, &MemoryRows::new());
+    store.merge(&[1, 2, 3], |place, _| DROPPED.contains(&place.0)).unwrap();
+    store.close().unwrap();
+    let contents = disk.contents().into_iter();
+    write("log-3.zst", contents.map(|(name, content)| (name.into_bytes(), content)));
 }
 
 /// Of the log that lies there, so that older views of it stay beside this one.

@@ -13,6 +13,7 @@ mod damage;
 mod fault;
 mod folder;
 mod formats;
+mod merge;
 mod newer;
 mod paged;
 mod rekey;
@@ -20,6 +21,8 @@ mod rewrite;
 mod rewrite_damage;
 mod rotation;
 mod view;
+#[cfg(target_os = "linux")]
+mod waiting;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

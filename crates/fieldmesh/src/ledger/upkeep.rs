@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fieldmesh_store::{
-    ClosedSegment, DiskUsage, Fate, Form, Past, Place, REWRITE_SIZE_MIN, RewriteError,
+    ClosedSegment, DiskUsage, Fate, Form, Place, REWRITE_SIZE_MIN, RewriteError, Rewritten,
+    neighbours,
 };
 
 use crate::api::{CompactReport, DiskReport, Progress};
@@ -77,10 +78,10 @@ impl Ledger {
                 shrunk.err().map(|error| with_cause(&error))
             }
             Err((_, RewriteError::Closed)) => return false,
-            Err((segment, error)) => {
+            Err((segments, error)) => {
                 // Room may come back; a segment that cannot be read is for `verify` to tell.
                 if !matches!(error, RewriteError::DiskFull { .. } | RewriteError::Io(_)) {
-                    state.passed_over.extend(segment);
+                    state.passed_over.extend(segments);
                 }
                 Some(with_cause(&error))
             }
@@ -138,18 +139,16 @@ impl Ledger {
         });
         let closed = self.store.closed_segments().map_err(|error| Error::store(&error))?;
         let mut report = CompactReport::default();
-        let of = closed.len() as u64;
-        for (done, segment) in (1..).zip(&closed) {
-            if self.is_worth_it(segment, extent)? {
-                match self.rewrite(segment) {
-                    Ok(rewritten) => {
-                        report.segments += 1;
-                        report.dropped += rewritten.dropped;
-                    }
-                    Err(RewriteError::Closed) => return Err(Error::ShuttingDown),
-                    Err(error) => report.faults.push(with_cause(&error)),
+        let (mut done, of) = (0, closed.len() as u64);
+        for run in neighbours(&closed) {
+            let is_one = run.len() > 1 && self.rewrite_into(run, &mut report)?;
+            // One that cannot be read keeps the others from becoming one, and from nothing else.
+            for segment in run.iter().filter(|_| !is_one) {
+                if self.is_worth_it(segment, extent)? {
+                    self.rewrite_into(std::slice::from_ref(segment), &mut report)?;
                 }
             }
+            done += run.len() as u64;
             progress(Progress::Compact { done, of });
         }
         self.store.compact_idle_view().map_err(|error| Error::store(&error))?;
@@ -159,34 +158,64 @@ impl Ledger {
         Ok(report)
     }
 
-    /// Writes anew the segment by which most is gained; says whether there was one.
-    fn rewrite_next(
-        &self,
-        passed_over: &BTreeSet<u64>,
-    ) -> Result<bool, (Option<u64>, RewriteError)> {
+    /// Writes anew the segment by which most is gained, or makes one of many small ones; says
+    /// whether there was anything to do.
+    fn rewrite_next(&self, passed_over: &BTreeSet<u64>) -> Result<bool, (Vec<u64>, RewriteError)> {
         // A log that cannot be read is for `verify` to tell.
         let Ok(closed) = self.store.closed_segments() else { return Ok(false) };
         if self.store.rotate(upkeep::rotate_at(&closed)) {
             return Ok(true);
         }
-        let Ok(Some(segment)) = upkeep::next(&self.store, closed, passed_over) else {
+        let run = upkeep::next(&self.store, closed, passed_over).unwrap_or_default();
+        if run.is_empty() {
             return Ok(false);
-        };
-        match self.rewrite(&segment) {
+        }
+        match self.rewrite(&run) {
             Ok(rewritten) => {
-                let (number, before) = (segment.number, rewritten.bytes_before);
+                let (segments, before) = (run.len(), rewritten.bytes_before);
                 let (after, dropped) = (rewritten.bytes_after, rewritten.dropped);
-                tracing::debug!(number, before, after, dropped, "log segment written anew");
+                tracing::debug!(segments, before, after, dropped, "log segments written anew");
                 Ok(true)
             }
-            Err(error) => Err((Some(segment.number), error)),
+            Err(error) => Err((run.iter().map(|segment| segment.number).collect(), error)),
         }
     }
 
-    fn rewrite(&self, segment: &ClosedSegment) -> Result<fieldmesh_store::Rewritten, RewriteError> {
-        let worth = Worth::read(&self.store, self.device(), &segment.places);
+    /// As [`Ledger::rewrite`], and says in the report what came of it; whether it is done.
+    fn rewrite_into(
+        &self,
+        run: &[ClosedSegment],
+        report: &mut CompactReport,
+    ) -> Result<bool, Error> {
+        match self.rewrite(run) {
+            Ok(rewritten) => {
+                report.segments += run.len() as u64;
+                report.dropped += rewritten.dropped;
+                return Ok(true);
+            }
+            Err(RewriteError::Closed) => return Err(Error::ShuttingDown),
+            // One after the other they need less of it.
+            Err(RewriteError::DiskFull { .. }) if run.len() > 1 => {}
+            Err(error) => {
+                let fault = with_cause(&error);
+                if !report.faults.contains(&fault) {
+                    report.faults.push(fault);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes a segment anew, or several neighbours as one.
+    fn rewrite(&self, run: &[ClosedSegment]) -> Result<Rewritten, RewriteError> {
+        let numbers: Vec<u64> = run.iter().map(|segment| segment.number).collect();
+        let (Some(first), Some(last)) = (run.first(), run.last()) else {
+            return Err(RewriteError::NotFound { segment: 0 });
+        };
+        let places = first.places.start..last.places.end;
+        let worth = Worth::read(&self.store, self.device(), &places);
         let mut worth = worth.map_err(std::io::Error::other)?;
-        self.store.rewrite(segment.number, Past::Named, |place, entry| worth.decide(place, entry))
+        self.store.merge(&numbers, |place, entry| worth.decide(place, entry) == Fate::Drop)
     }
 
     /// Whether a segment is to be written anew.
@@ -367,6 +396,61 @@ mod tests {
             assert_all_here(&node, RUNS * ENTRIES).await;
             node.shutdown().await.unwrap();
         }
+    }
+
+    fn files_of_the_log(folder: &std::path::Path) -> usize {
+        std::fs::read_dir(folder.join("lead/store/log")).unwrap().count()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_many_commands_recorded_does_not_stay_in_a_file_for_each() {
+        const COMMANDS: usize = 12;
+        for is_asked_for in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let node = runs(folder.path(), COMMANDS, 1).await;
+            let before = (files_of_the_log(folder.path()), node.ledger().disk().unwrap().log);
+            if is_asked_for {
+                let report = node.compact(|_| {}).await.unwrap();
+                assert!(report.segments as usize >= COMMANDS, "{report:?}");
+                let again = node.compact(|_| {}).await.unwrap();
+                assert_eq!((again.segments, again.log_after), (0, report.log_after));
+            } else {
+                keep_up(&node);
+                assert_eq!(node.ledger().upkeep_fault(), None);
+            }
+            let after = (files_of_the_log(folder.path()), node.ledger().disk().unwrap().log);
+            assert!(before.0 > COMMANDS && after.0 <= 2, "{before:?}, then {after:?}");
+            assert!(after.1 * 4 < before.1, "{before:?}, then {after:?}");
+            assert_all_here(&node, COMMANDS).await;
+            node.shutdown().await.unwrap();
+            let node = Node::builder(folder.path().join("lead")).passphrase("one");
+            let node = node.open().await.unwrap();
+            assert_all_here(&node, COMMANDS).await;
+            node.shutdown().await.unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_waits_for_a_batch_becomes_one_only_once_it_has_it() {
+        const COMMANDS: usize = 10;
+        let folder = tempfile::tempdir().unwrap();
+        let mut node = tenant(folder.path()).await;
+        entries(&node, 0).await;
+        for number in 0..COMMANDS {
+            record(&node, number).await;
+            node.shutdown().await.unwrap();
+            let builder = Node::builder(folder.path().join("lead")).passphrase("one");
+            node = builder.open().await.unwrap();
+        }
+        let before = files_of_the_log(folder.path());
+        keep_up(&node);
+        assert!(before > COMMANDS && files_of_the_log(folder.path()) >= COMMANDS, "{before}");
+        node.ledger().seal(None).unwrap();
+        keep_up(&node);
+        let after = files_of_the_log(folder.path());
+        assert!(after <= 2, "{before}, then {after}");
+        assert_all_here(&node, COMMANDS).await;
+        node.shutdown().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]
