@@ -320,6 +320,11 @@ impl Ledger {
         self.desk().author.has_written()
     }
 
+    /// As [`Self::start_epoch`], if anything was written in the present one.
+    pub(crate) fn leave_epoch(&self) -> Result<(), Error> {
+        if self.has_written() { self.start_epoch() } else { Ok(()) }
+    }
+
     /// Leaves this device's chains behind: a batch of its own turned up that it does not know,
     /// because it was restored from a backup or cloned, or a write may or may not have happened.
     pub(crate) fn start_epoch(&self) -> Result<(), Error> {

@@ -128,7 +128,9 @@ impl Node {
 
     /// Seals changes that have waited long enough for others, if there is anybody to offer them to.
     async fn seal_what_waits(&self) {
-        let (_, oldest) = self.inner.ledger.unsealed();
+        // Whoever writes much at once keeps others from the answer for a while: no thread that
+        // serves sockets may wait for it.
+        let Ok((_, oldest)) = self.blocking(|ledger| Ok(ledger.unsealed())).await else { return };
         let due = oldest.is_some_and(|since| since.elapsed() >= SEAL_AFTER);
         if !due {
             return;
@@ -186,8 +188,7 @@ impl Node {
     async fn act_on(&self, known: &News, latest: &News) {
         // One new epoch is enough for all the batches that it does not know.
         if latest.unknown_own_batches != known.unknown_own_batches
-            && self.inner.ledger.has_written()
-            && let Err(error) = self.blocking(Ledger::start_epoch).await
+            && let Err(error) = self.blocking(Ledger::leave_epoch).await
         {
             tracing::error!(%error, "no new epoch could be written");
         }
