@@ -125,6 +125,8 @@ async fn inbox(crew: &Crew, truck: &Node, ids: &[String]) -> Result<Vec<Row>, Bo
     homes::edit(&crew.lead, ids, 2_001.0).await?;
     homes::edit(truck, ids, 2_002.0).await?;
     crew.seal().await?;
+    // The first status of a process counts where every record is, and this one is the truck's.
+    truck.status().await?;
     tokio::time::sleep(QUIET).await;
     let meter = Meter::start();
     crew.sync(truck).await?;

@@ -1,5 +1,7 @@
 //! Dialect 2: the assets, tasks and schedules of a web app that writes and reads in one request.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
 use crate::caller::{Caller, Dialect};
@@ -186,7 +188,7 @@ impl Reply {
 
     pub(crate) fn frames(&self, page: &Page) -> Vec<String> {
         let Self::Live { feed } = self else { return Vec::new() };
-        let frame = |item: &Item| {
+        let frame = |item: &Arc<Item>| {
             let cursor = delta::token(*feed, item.place, "");
             let frame = json!({ "type": "change", "change": change::show(item), "cursor": cursor });
             frame.to_string()

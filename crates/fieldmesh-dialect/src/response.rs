@@ -1,6 +1,7 @@
 //! An HTTP response as a dialect states it; compression and request ids are added outside.
 
 use fieldmesh_model::Fault;
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 /// The most faults that one answer lists.
@@ -24,7 +25,7 @@ impl Response {
     }
 
     /// A response with a JSON body.
-    pub fn json(status: u16, body: &Json) -> Self {
+    pub fn json(status: u16, body: &impl Serialize) -> Self {
         // What `to_string` writes passes through a formatter first.
         let body = serde_json::to_vec(body).expect("invariant: JSON is written as JSON");
         Self { status, headers: vec![("content-type", "application/json".to_owned())], body }

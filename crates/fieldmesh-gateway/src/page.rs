@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use fieldmesh::gateway::{Held, Mark};
 use fieldmesh_dialect::command::{Condition, Pull, Push, Wanted};
@@ -218,6 +219,7 @@ impl<'a> Reading<'a> {
         // A millisecond that goes on is not delivered.
         let goes_on = more && !self.pull.by_time;
         let until = if goes_on { until.plus_millis(-1) } else { until };
+        let items = items.into_iter().map(Arc::new).collect();
         Ok(Page { items, place, until, more, at: mark.at })
     }
 
@@ -360,7 +362,7 @@ impl<'a> Reading<'a> {
         {
             record.collection.clone_from(&wanted.collection);
         }
-        Ok(Some(Item { happened, place: position, record }))
+        Ok(Some(Item::new(happened, position, record)))
     }
 
     /// Whether everything of a record that arrived since then was written by this request.

@@ -37,7 +37,8 @@ pub(super) async fn add(outcome: Outcome, accounts: Arc<Accounts>, tenant: Tenan
         }
         Err(_) => return Outcome::Refused(Refusal::Failed),
     };
-    let items: Vec<Item> = people.iter().map(|person| item(person, &page, at)).collect();
+    let items: Vec<Arc<Item>> =
+        people.iter().map(|person| Arc::new(item(person, &page, at))).collect();
     page.items.extend(items);
     Outcome::Page(page)
 }
@@ -46,19 +47,17 @@ fn item(person: &UserReport, page: &Page, at: Moment) -> Item {
     let text = |key: &str, text: &str| (key.to_owned(), Value::Text(text.to_owned()));
     let role = person.role.as_str().to_uppercase();
     let fields = [text("email", &person.email), text("name", &person.name), text("role", &role)];
-    Item {
-        happened: if person.active { Happened::Updated } else { Happened::Removed },
-        place: page.place,
-        record: Record {
-            name: Name::Text(person.id.to_string()),
-            collection: USER.to_owned(),
-            fields: Fields::from(fields),
-            version: 1,
-            arrived_at: at,
-            changed_at: None,
-            changed_by: None,
-            created_at: Some(person.created_at),
-            created_by: None,
-        },
-    }
+    let record = Record {
+        name: Name::Text(person.id.to_string()),
+        collection: USER.to_owned(),
+        fields: Fields::from(fields),
+        version: 1,
+        arrived_at: at,
+        changed_at: None,
+        changed_by: None,
+        created_at: Some(person.created_at),
+        created_by: None,
+    };
+    let happened = if person.active { Happened::Updated } else { Happened::Removed };
+    Item::new(happened, page.place, record)
 }

@@ -100,7 +100,7 @@ pub(super) fn token(feed: FeedId, place: u64, question: &str) -> String {
 
 impl Asked {
     pub(super) fn answer(&self, page: &Page) -> Response {
-        let changes: Vec<Json> = page.items.iter().map(change::show).collect();
+        let changes: Vec<Json> = page.items.iter().map(|item| change::show(item)).collect();
         let mut body = json!({ "changes": changes, "hasMore": page.more });
         if page.more {
             body["nextPageToken"] = token(self.feed, page.place, &self.question).into();

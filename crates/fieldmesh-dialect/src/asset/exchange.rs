@@ -115,7 +115,7 @@ impl Sent {
             .into();
             results.push(result);
         }
-        let changes: Vec<Json> = page.items.iter().map(change::show).collect();
+        let changes: Vec<Json> = page.items.iter().map(|item| change::show(item)).collect();
         let body = json!({
             "syncToken": delta::token(self.feed, page.place, ""), "changes": changes,
             "conflicts": conflicts, "serverTime": page.at, "results": results,

@@ -37,7 +37,7 @@ pub(super) fn pending(entries: &[Option<Entry>]) -> Response {
             "retryCount": entry.retries, "createdAtClient": entry.at,
         })
     };
-    Response::json(200, &entries.iter().map(show).collect())
+    Response::json(200, &entries.iter().map(show).collect::<Json>())
 }
 
 /// What became of an entry; a temporary failure is an error of the server.

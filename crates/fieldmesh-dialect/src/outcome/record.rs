@@ -1,7 +1,11 @@
 //! Records and pages of the feed.
 
+use std::sync::{Arc, OnceLock};
+
 use fieldmesh_model::{Fields, Moment};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value as Json;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::name::Name;
 use crate::payload::plain;
@@ -56,15 +60,43 @@ pub struct Item {
     pub place: u64,
     /// The record; of a removed one what was known last.
     pub record: Record,
+    #[serde(skip)]
+    shown: Shown,
+}
+
+/// The text of an item in the dialect that it was read for. Whoever remembers a page has it written
+/// once for all who ask.
+#[derive(Debug, Clone, Default)]
+struct Shown(OnceLock<Option<Box<RawValue>>>);
+
+impl PartialEq for Shown {
+    fn eq(&self, _: &Self) -> bool {
+        // It follows from the record.
+        true
+    }
+}
+
+impl Item {
+    /// An item of a page.
+    pub fn new(happened: Happened, place: u64, record: Record) -> Self {
+        Self { happened, place, record, shown: Shown::default() }
+    }
+
+    /// The record as JSON, which `show` makes where nobody has asked before; `None` for one that
+    /// the dialect cannot express.
+    pub(crate) fn shown(&self, show: impl FnOnce(&Record) -> Option<Json>) -> Option<&RawValue> {
+        let make = || to_raw_value(&show(&self.record)?).ok();
+        self.shown.0.get_or_init(make).as_deref()
+    }
 }
 
 /// A page of the feed, in order of arrival.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Page {
-    /// The records.
-    #[serde(default)]
-    pub items: Vec<Item>,
+    /// The records, shared with whoever remembers the page.
+    #[serde(default, deserialize_with = "shared")]
+    pub items: Vec<Arc<Item>>,
     /// The place behind the page.
     pub place: u64,
     /// Everything that arrived until then, and that was wanted, is delivered.
@@ -74,4 +106,9 @@ pub struct Page {
     pub more: bool,
     /// When the page was read.
     pub at: Moment,
+}
+
+fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Item>>, D::Error> {
+    let items = Vec::<Item>::deserialize(deserializer)?;
+    Ok(items.into_iter().map(Arc::new).collect())
 }

@@ -1,5 +1,7 @@
 //! Gives out what arrived since a time, a hundred records of each type at once.
 
+use std::sync::Arc;
+
 use fieldmesh_model::Moment;
 use serde_json::{Value as Json, json};
 
@@ -52,7 +54,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<Pull, Refusal> 
 }
 
 pub(super) fn answer(page: &Page) -> Response {
-    let change = |item: &Item| {
+    let change = |item: &Arc<Item>| {
         let record = &item.record;
         let operation = match item.happened {
             Happened::Created => "create",

@@ -1,7 +1,12 @@
 //! Gives out wells, users and entries: all of them, what changed since, or page by page.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use fieldmesh_model::Moment;
-use serde_json::{Map, Value as Json, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
 
 use super::{ENTRY, USER, WELL, view};
 use crate::caller::Caller;
@@ -184,61 +189,49 @@ pub(super) fn time(request: &Request, name: &str) -> Result<Option<Moment>, Refu
 
 impl Pulled {
     pub(super) fn answer(&self, page: &Page) -> Response {
-        let shown = |collection: &str, show: &dyn Fn(&Item) -> Option<Json>| -> Vec<Json> {
-            let kept = |item: &&Item| {
-                item.record.collection == collection && item.happened != Happened::Removed
-            };
-            page.items.iter().filter(kept).filter_map(show).collect()
-        };
-        let mut body = Map::new();
-        let mut put = |key: &str, value: Json| body.insert(key.to_owned(), value);
-        put("wells", shown(WELL, &|item| view::well(&item.record)).into());
-        put("users", shown(USER, &|item| view::user(&item.record)).into());
-        put("lastSyncTimestamp", json!(page.until));
-        put("tenantId", self.tenant.clone().into());
+        let mut body = Body::default();
+        body.list("wells", shown(page, WELL));
+        body.list("users", shown(page, USER));
+        body.put("lastSyncTimestamp", json!(page.until));
+        body.put("tenantId", self.tenant.clone().into());
         if self.is_plain {
-            return Response::json(200, &Json::Object(body))
+            return Response::json(200, &body)
                 .with_header("cache-control", "private, max-age=60")
                 .with_header("vary", "Authorization, X-Tenant-Subdomain");
         }
         if self.is_delta {
-            put("removedWellIds", removed(page, WELL));
-            put("removedUserIds", removed(page, USER));
+            body.put("removedWellIds", removed(page, WELL));
+            body.put("removedUserIds", removed(page, USER));
         }
         if self.parts.contains(&ENTRY) {
-            put("entries", shown(ENTRY, &|item| Some(view::entry(&item.record))).into());
+            body.list("entries", shown(page, ENTRY));
             if self.is_delta {
-                put("removedEntryIds", removed(page, ENTRY));
+                body.put("removedEntryIds", removed(page, ENTRY));
             }
         }
-        put("nextCursor", self.cursor(page.place).into());
-        put("hasMore", page.more.into());
-        Response::json(200, &Json::Object(body)).with_header("cache-control", "no-store")
+        body.put("nextCursor", self.cursor(page.place).into());
+        body.put("hasMore", page.more.into());
+        Response::json(200, &body).with_header("cache-control", "no-store")
     }
 
     pub(super) fn answer_entries(&self, page: &Page) -> Response {
-        let entries: Vec<Json> = page
-            .items
-            .iter()
-            .filter(|item| item.happened != Happened::Removed)
-            .map(|item| view::entry(&item.record))
-            .collect();
-        let mut body = json!({
-            "entries": entries, "nextCursor": self.cursor(page.place), "hasMore": page.more,
-        });
+        let mut body = Body::default();
+        body.list("entries", shown(page, ENTRY));
+        body.put("nextCursor", self.cursor(page.place).into());
+        body.put("hasMore", page.more.into());
         if self.is_delta {
-            body["removedEntryIds"] = removed(page, ENTRY);
+            body.put("removedEntryIds", removed(page, ENTRY));
         }
         Response::json(200, &body).with_header("cache-control", "no-store")
     }
 
     /// The messages for a client that listens, each with the cursor to go on from.
     pub(super) fn frames(&self, page: &Page) -> Vec<String> {
-        let frame = |item: &Item| {
+        let frame = |item: &Arc<Item>| {
             let (kind, gone, shown) = match item.record.collection.as_str() {
                 WELL => ("well", "removedWellId", view::well(&item.record)),
                 USER => ("user", "removedUserId", view::user(&item.record)),
-                _ => ("entry", "removedEntryId", Some(view::entry(&item.record))),
+                _ => ("entry", "removedEntryId", view::entry(&item.record)),
             };
             let (key, value) = match item.happened {
                 Happened::Removed => (gone, item.record.name.to_json()),
@@ -254,6 +247,40 @@ impl Pulled {
     fn cursor(&self, place: u64) -> String {
         Cursor { feed: self.feed, place, question: self.question.clone() }.to_text()
     }
+}
+
+/// An answer whose records may have been written before.
+#[derive(Default, Serialize)]
+struct Body<'a> {
+    #[serde(flatten)]
+    lists: BTreeMap<&'static str, Vec<&'a RawValue>>,
+    #[serde(flatten)]
+    others: BTreeMap<&'static str, Json>,
+}
+
+impl<'a> Body<'a> {
+    fn list(&mut self, key: &'static str, records: Vec<&'a RawValue>) {
+        self.lists.insert(key, records);
+    }
+
+    fn put(&mut self, key: &'static str, value: Json) {
+        self.others.insert(key, value);
+    }
+}
+
+/// The records of a collection that are there.
+fn shown<'a>(page: &'a Page, collection: &str) -> Vec<&'a RawValue> {
+    let show = match collection {
+        WELL => view::well,
+        USER => view::user,
+        _ => view::entry,
+    };
+    page.items
+        .iter()
+        .filter(|item| item.record.collection == collection)
+        .filter(|item| item.happened != Happened::Removed)
+        .filter_map(|item| item.shown(show))
+        .collect()
 }
 
 fn removed(page: &Page, collection: &str) -> Json {

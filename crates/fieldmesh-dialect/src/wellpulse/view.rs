@@ -36,8 +36,8 @@ pub(super) fn user(record: &Record) -> Option<Json> {
     }))
 }
 
-/// A field entry.
-pub(super) fn entry(record: &Record) -> Json {
+/// A field entry; each can be expressed.
+pub(super) fn entry(record: &Record) -> Option<Json> {
     let mut entry: Map<String, Json> = unpack(&record.fields);
     entry.insert("id".to_owned(), record.name.to_json());
     entry.entry("data").or_insert_with(|| json!({}));
@@ -49,5 +49,5 @@ pub(super) fn entry(record: &Record) -> Json {
     }
     entry.insert("syncedAt".to_owned(), json!(record.arrived_at));
     entry.insert("version".to_owned(), record.version.into());
-    Json::Object(entry)
+    Some(Json::Object(entry))
 }

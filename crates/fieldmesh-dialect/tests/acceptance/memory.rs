@@ -4,6 +4,7 @@
 //! texts and no restart; it shows that the commands say enough, and plays the acceptance checks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fieldmesh_dialect::command::{
     Action, Base, Identity, NameForm, Operation, Pull, Push, Queue, Resolution, Resolve, Then,
@@ -353,7 +354,7 @@ impl Memory {
             let entry = self.read.entry(device.clone()).or_insert((self.clock, None));
             *entry = (self.clock, Some(place));
         }
-        let items = found.iter().map(|(place, _, id)| self.item(*id, *place)).collect();
+        let items = found.iter().map(|(place, _, id)| Arc::new(self.item(*id, *place))).collect();
         Page { items, place, until, more, at: self.clock }
     }
 
@@ -396,7 +397,7 @@ impl Memory {
             (false, 1) => Happened::Created,
             (false, _) => Happened::Updated,
         };
-        Item { happened, place, record: self.record(id) }
+        Item::new(happened, place, self.record(id))
     }
 
     fn reading(&self, device: &str) -> Reading {

@@ -108,8 +108,8 @@ impl Executor for Real {
         };
         let outcome = self.ask(&self.office(), None, Command::Pull(pull));
         let Outcome::Page(page) = outcome else { panic!("{outcome:?}") };
-        let mut items = page.items.into_iter();
-        items.find(|item| item.record.name.to_string() == name).unwrap().record.fields
+        let mut items = page.items.iter();
+        items.find(|item| item.record.name.to_string() == name).unwrap().record.fields.clone()
     }
 
     fn set_pace(&mut self, _millis: i64) {
