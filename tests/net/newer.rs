@@ -60,7 +60,7 @@ fn a_home_of_a_newer_program_is_refused_and_left_alone() {
         raise(&mut wrapped, 0, 2, end);
         bytes.extend(wrapped);
     };
-    let mark = |bytes: &mut Vec<u8>| raise(bytes, 9, 7, 34);
+    let mark = |bytes: &mut Vec<u8>| raise(bytes, 9, 8, 34);
     let segment = |bytes: &mut Vec<u8>| {
         raise(&mut bytes[..80], 9, 4, 76);
         raise(&mut bytes[4096..4176], 9, 4, 76);
@@ -69,7 +69,7 @@ fn a_home_of_a_newer_program_is_refused_and_left_alone() {
     let cases: [(&str, Change<'_>, u8, u8); 4] = [
         ("profile", &profile, 3, 2),
         ("profile", &key, 2, 1),
-        ("store/store", &mark, 7, 6),
+        ("store/store", &mark, 8, 7),
         (SEGMENT, &segment, 4, 3),
     ];
     for (name, change, version, reads) in cases {

@@ -34,9 +34,9 @@ const PIECE_SIZE: usize = 4000;
 const FORMAT: u8 = 2;
 /// The newest version of a view, and the one written.
 ///
-/// A program of version 6 has one key for an item of the inbox that has ended; now there is one for
-/// each record that tells of it.
-pub(crate) const VIEW_VERSION: u8 = 7;
+/// A program of version 7 looks for what is alike within a collection alone; now records of two can
+/// share a place.
+pub(crate) const VIEW_VERSION: u8 = 8;
 const NONCE_LENGTH: usize = 12;
 
 /// Where the view says whose it is.

@@ -129,7 +129,9 @@ fn a_log_of_version_3_holds_what_was_put_in() {
 
 #[test]
 fn a_view_of_an_earlier_version_gives_way_to_one_that_older_programs_leave_alone() {
-    for earlier in ["view-2.zst", "view-3.zst", "view-4.zst", "view-5.zst", "view-6.zst"] {
+    for earlier in
+        ["view-2.zst", "view-3.zst", "view-4.zst", "view-5.zst", "view-6.zst", "view-7.zst"]
+    {
         let disk = files("log-2.zst");
         let mark = |disk: &MemoryFiles| disk.contents()["store"][8..10].to_vec();
         assert_eq!(mark(&disk), [0, 1]);
@@ -137,14 +139,14 @@ fn a_view_of_an_earlier_version_gives_way_to_one_that_older_programs_leave_alone
         let store = open(&disk, &rows);
         assert_eq!(store.report().view, ViewCondition::EarlierVersion);
         assert_eq!(store.view().applied().unwrap(), None);
-        assert_eq!(mark(&disk), [0, 6]);
-        assert_eq!(rows.open().unwrap().get(b"\0head").unwrap().unwrap()[0], 7);
+        assert_eq!(mark(&disk), [0, 7]);
+        assert_eq!(rows.open().unwrap().get(b"\0head").unwrap().unwrap()[0], 8);
     }
 }
 
 #[test]
-fn a_view_of_version_7_holds_what_was_put_in() {
-    let store = open(&files("log-2.zst"), &rows("view-7.zst"));
+fn a_view_of_version_8_holds_what_was_put_in() {
+    let store = open(&files("log-2.zst"), &rows("view-8.zst"));
     assert_eq!(store.report().view, ViewCondition::Kept);
     assert_eq!(store.view().applied().unwrap(), Some(Place(8)));
     let all = KeyRange::all();
@@ -250,5 +252,5 @@ fn write_the_view() {
     store.close().unwrap();
     let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
     let below = rows.open().unwrap();
-    write("view-7.zst", below.scan(&all, Direction::Ascending, usize::MAX).unwrap());
+    write("view-8.zst", below.scan(&all, Direction::Ascending, usize::MAX).unwrap());
 }

@@ -87,20 +87,20 @@ fn a_newer_segment_is_refused_and_left_alone() {
 fn a_newer_mark_is_refused_and_left_alone() {
     let (files, rows) = torn();
     let mut mark = files.contents()["store"].clone();
-    mark[9] = 7;
+    mark[9] = 8;
     let end = mark.len() - 4;
     reseal(&mut mark, 0..end);
     files.place("store", mark);
-    assert_refused(&files, &rows, "store has version 7, this program reads up to 6");
+    assert_refused(&files, &rows, "store has version 8, this program reads up to 7");
 }
 
 #[test]
 fn a_newer_view_is_refused_and_neither_made_anew_nor_is_the_log_mended() {
     let (files, rows) = torn();
-    set_view_version(&*rows.open().unwrap(), 8);
-    assert_refused(&files, &rows, "view has version 8, this program reads up to 7");
+    set_view_version(&*rows.open().unwrap(), 9);
+    assert_refused(&files, &rows, "view has version 9, this program reads up to 8");
     // The program that wrote it goes on with it.
-    set_view_version(&*rows.open().unwrap(), 7);
+    set_view_version(&*rows.open().unwrap(), 8);
     let store = try_open(&files, &rows).unwrap();
     assert_eq!(store.view().get(Tree::Meta, b"a").unwrap(), Some(b"1".to_vec()));
 }
@@ -117,7 +117,7 @@ fn a_newer_view_on_a_real_disk_is_left_alone() {
     assert!(before.0.contains_key(Path::new("clean")));
     for _ in 0..2 {
         let refused = Store::open(folder.path(), &key(), &options()).unwrap_err();
-        assert_eq!(refused.to_string(), "view has version 9, this program reads up to 7");
+        assert_eq!(refused.to_string(), "view has version 9, this program reads up to 8");
         assert!((contents(folder.path()), all_rows(&*source.open().unwrap())) == before);
     }
 }
@@ -125,7 +125,7 @@ fn a_newer_view_on_a_real_disk_is_left_alone() {
 #[test]
 fn a_view_that_is_newer_under_another_key_is_the_wrong_key() {
     let (files, rows) = torn();
-    set_view_version(&*rows.open().unwrap(), 7);
+    set_view_version(&*rows.open().unwrap(), 8);
     let other = fieldmesh_store::DataKey::from_bytes([1; 32]);
     let shared = (std::sync::Arc::new(files), std::sync::Arc::new(rows));
     let refused = Store::open_on(shared.0, shared.1, &other, &options());

@@ -251,7 +251,7 @@ fn a_view_of_an_earlier_version_is_made_anew() {
     let below = rows.open().unwrap();
     let head = b"\0head".to_vec();
     let mut stored = below.get(&head).unwrap().unwrap();
-    assert_eq!(stored[0], 7);
+    assert_eq!(stored[0], 8);
     stored[0] = 1;
     below.write([(head, Some(stored))].into()).unwrap();
 
