@@ -99,10 +99,15 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
         let at = style.time(discard.at);
         about.push(("discarded", format!("by {by}, {at}; on this device alone, and kept")));
     }
+    if let Some(by) = &conflict.adopted_by {
+        let by = one_line(by);
+        about.push(("adopted", format!("by {by}; it counts on every device that hears of it")));
+    }
     if let Some(batch) = &conflict.batch {
         about.push(("batch", aside(batch, style)));
         about.push(("device id", batch.device.to_string()));
-        about.push(("to do", one_line(&batch.advice)));
+        let advice = Some(&batch.advice).filter(|advice| !advice.is_empty());
+        about.extend(advice.map(|advice| ("to do", one_line(advice))));
         about.extend(conflict.discarded.is_some().then(|| {
             let id = short_id(&conflict.id);
             ("or", format!("fieldmesh conflicts resolve {id} --reopen lists it here again"))
@@ -306,7 +311,7 @@ fn state(conflict: &ConflictReport) -> (&'static str, Tone) {
     match conflict.ended.last() {
         _ if conflict.open => ("open", Tone::Doubtful),
         _ if conflict.discarded.is_some() => ("discarded", Tone::Quiet),
-        None if conflict.kind == "quarantine" => ("adopted", Tone::Quiet),
+        _ if conflict.adopted_by.is_some() => ("adopted", Tone::Quiet),
         Some(end) if end.settled => ("settled", Tone::Quiet),
         Some(_) => ("overwritten", Tone::Quiet),
         None => ("merged", Tone::Quiet),

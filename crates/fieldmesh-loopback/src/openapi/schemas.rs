@@ -205,6 +205,7 @@ fn of_records() -> Json {
         ("supersededBy?", text()),
         ("replaces?", list(text())),
         ("apartFrom?", list(text())),
+        ("adoptedBy?", text()),
         ("ruling?", ruled),
     ]);
     json!({
@@ -298,6 +299,7 @@ fn of_conflicts() -> Json {
         ("reason?", text()),
         ("discarded?", object(&[("user", maybe(text())), ("at", time())])),
         ("duplicate?", duplicate),
+        ("adoptedBy?", text()),
     ]);
     let kind =
         json!({ "type": "string", "enum": ["overwritten", "refused", "excluded", "declined"] });

@@ -481,7 +481,10 @@ pub struct ConflictReport {
     /// Who discarded what is quarantined, on this device alone; it is kept all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discarded: Option<DiscardReport>,
-    /// A whole batch that does not count.
+    /// Who had what was quarantined count again, on every device. The statement says no time.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "adoptedBy")]
+    pub adopted_by: Option<String>,
+    /// A whole batch that does not count, or did not until it was adopted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<AsideBatch>,
     /// Records that were made for the same thing.
@@ -503,7 +506,7 @@ pub struct AsideBatch {
     pub at: Moment,
     /// How many changes it holds.
     pub changes: u64,
-    /// What can be done, as a command.
+    /// What can be done, as a command; nothing once it was adopted.
     pub advice: String,
 }
 

@@ -227,6 +227,9 @@ pub(super) fn nothing_to_settle(report: &ConflictReport) -> Option<String> {
         return Some(format!("a batch that does not count has no value: {}", batch.advice));
     }
     match report.kind.as_str() {
+    if let Some(by) = &report.adopted_by {
+        return Some(format!("there is nothing left to settle: adopted by {by}"));
+    }
         KIND_QUARANTINE => {
             Some("a quarantined change cannot be settled by choosing a value; discard it".into())
         }

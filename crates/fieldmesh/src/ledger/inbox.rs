@@ -51,6 +51,8 @@ pub(super) enum Found {
 }
 
 /// What the items of one record are told with.
+    /// A batch that counts since somebody adopted it, and who.
+    Adopted(BatchId, String),
 pub(super) struct Telling<'a> {
     pub(super) document: &'a Document,
     pub(super) schema: &'a Collection,
@@ -85,7 +87,10 @@ impl Ledger {
         }
         if kind.is_none_or(|kind| kind == KIND_QUARANTINE) {
             let after = query.after.as_deref().unwrap_or_default();
-            let (others, discarded) = (self.others_behind(after)?, self.discarded()?);
+            let (mut others, discarded) = (self.others_behind(after)?, self.discarded()?);
+            if query.closed {
+                others.extend(self.adopted_behind(after)?);
+            }
             let mut left = count;
             for (id, found) in others {
                 let item = self.found_item(&id, &found, &mut names)?;
@@ -192,7 +197,7 @@ impl Ledger {
                 fitting.insert(id, None);
             }
         }
-        let others = self.others_behind("")?.into_iter();
+        let others = self.others_behind("")?.into_iter().chain(self.adopted_behind("")?);
         fitting.extend(
             others.filter(|(id, _)| id.ends_with(wanted)).map(|(id, found)| (id, Some(found))),
         );
@@ -228,6 +233,13 @@ impl Ledger {
                 Ok(self.items_of(*record, names)?.into_iter().find(|item| item.id == id))
             }
             Found::Refused(key) => self.report_refused(id, key, names),
+    /// What was quarantined until somebody adopted it, by id.
+    fn adopted_behind(&self, after: &str) -> Result<BTreeMap<String, Found>, Error> {
+        let adopted = self.adopted()?.into_iter();
+        let found = adopted.map(|(id, by)| (id.to_string(), Found::Adopted(id, by)));
+        Ok(found.filter(|(id, _)| id.as_str() > after).collect())
+    }
+
             Found::Aside(batch) => self.batch_aside(batch, names),
         }
     }
@@ -240,6 +252,7 @@ impl Ledger {
     ) -> Result<Vec<ConflictReport>, Error> {
         let closure = self.closure(&self.desk(), id)?;
         let Some(row) = self.row(id)?.filter(|_| !closure.is_empty()) else {
+            Found::Adopted(batch, by) => self.report_adopted(batch, by, names),
             return Ok(Vec::new());
         };
         let (schema, policy) = (self.schema(row.scope.collection), self.policy());
@@ -337,6 +350,7 @@ impl Telling<'_> {
             _ => KIND_FIELD,
         };
         let sides: Vec<_> = found.values.iter().map(|side| side.hash).collect();
+        adopted_by: None,
         let sights = self.document.sights(&sides).map_err(|error| Error::store(&error))?;
         let labels: Vec<_> = found.values.iter().map(|side| side.label.clone()).collect();
         let mut report = ConflictReport { open: found.is_open(), ..self.item(&found.id, kind) };
