@@ -50,10 +50,19 @@ impl Document {
         collection: &Collection,
         view: &RecordView,
     ) -> Result<Vec<Breach>, ReadError> {
-        if view.deleted.is_some() {
-            return Ok(Vec::new());
+        match view.deleted {
+            Some(_) => Ok(Vec::new()),
+            None => self.broken(collection, &view.fields),
         }
-        let faults = faults(collection, &view.fields);
+    }
+
+    /// As [`Self::breaches`], of a record with these fields, deleted or not.
+    pub(crate) fn broken(
+        &self,
+        collection: &Collection,
+        fields: &Fields,
+    ) -> Result<Vec<Breach>, ReadError> {
+        let faults = faults(collection, fields);
         if faults.is_empty() {
             return Ok(Vec::new());
         }

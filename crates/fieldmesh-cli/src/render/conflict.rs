@@ -239,6 +239,9 @@ fn ended(conflict: &ConflictReport, end: &EndReport, style: &Style) -> String {
         false => format!("Overwritten by {by} without being settled, {at}: {left}"),
     }
 }
+        _ if end.deleted => {
+            format!("Ended by {by}, {at}: the record was deleted; brought back it is open again")
+        }
 
 /// Which of several records that are alike stayed.
 fn stayed(conflict: &ConflictReport, duplicate: &DuplicateReport, end: &EndReport) -> String {
@@ -316,6 +319,7 @@ fn state(conflict: &ConflictReport) -> (&'static str, Tone) {
         Some(_) => ("overwritten", Tone::Quiet),
         None => ("merged", Tone::Quiet),
     }
+        Some(end) if end.deleted => ("deleted", Tone::Quiet),
 }
 
 fn name(conflict: &ConflictReport) -> String {
@@ -360,6 +364,7 @@ mod tests {
         };
         let told = |end: EndReport| {
             let said = ended(&alike, &end, &style());
+            deleted: false,
             said.rsplit(": ").next().unwrap_or_default().to_owned()
         };
         assert_eq!(told(end(&ids, &[])), "all of them stay");

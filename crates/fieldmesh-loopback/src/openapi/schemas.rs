@@ -274,6 +274,7 @@ fn of_conflicts() -> Json {
         ("device", maybe(text())),
         ("at", time()),
         ("left", any()),
+        ("deleted?", flag()),
         ("merged?", list(text())),
     ]);
     let comment = object(&[

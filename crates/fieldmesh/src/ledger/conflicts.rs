@@ -239,8 +239,16 @@ pub(super) fn nothing_to_settle(report: &ConflictReport) -> Option<String> {
         _ => {
             let end = report.ended.last()?;
             let who = end.user.clone().unwrap_or_else(|| "somebody".into());
-            let how = if end.settled { "settled" } else { "overwritten" };
-            Some(format!("there is nothing left to settle: {how} by {who} at {}", end.at))
+            let at = end.at;
+            Some(match (end.deleted, end.settled) {
+                (true, _) => {
+                    format!("the record was deleted by {who} at {at}; bring it back first")
+                }
+                (_, true) => format!("there is nothing left to settle: settled by {who} at {at}"),
+                (_, false) => {
+                    format!("there is nothing left to settle: overwritten by {who} at {at}")
+                }
+            })
         }
     }
 }

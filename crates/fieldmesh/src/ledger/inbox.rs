@@ -400,6 +400,7 @@ impl Telling<'_> {
                 values: self.sides(closing.values),
                 faults: closing.faults,
                 ended: vec![end],
+                deleted: closing.is_deletion,
                 ..self.item(&closing.item, kind)
             });
         }

@@ -245,6 +245,10 @@ impl Ledger {
             at: Some(end.at),
             wrote: side.value.clone(),
             left: end.left.clone(),
+        // Who gave it up for one that is alike is told already.
+        if end.deleted && items.iter().any(|item| item.duplicate.is_some()) {
+            return None;
+        }
             ..notice(NoticeKind::Overwritten, item)
         })
     }
@@ -252,6 +256,7 @@ impl Ledger {
     /// Changes of this person that could not be applied, and batches that do not count.
     fn not_counted(&self, policy: &Policy, names: &mut Names) -> Result<Vec<Notice>, Error> {
         let mut found = Vec::new();
+            reason: end.deleted.then(|| "the record was deleted".into()),
         for (id, key) in self.refused()? {
             let row: Option<QuarantineRow> = rows::find(self.view(), Tree::Quarantine, &key)?;
             if row.is_none_or(|row| !self.is_own(policy, &row.author)) {
