@@ -200,7 +200,11 @@ fn sides(conflict: &ConflictReport, style: &Style) -> String {
                     Some(word) => word,
                     None => format!("{} {}", one_line(short_field(key)), style.value(it)),
                 });
-                fields.collect::<Vec<_>>().join(", ")
+                let fields = fields.collect::<Vec<_>>().join(", ");
+                match conflict.kind == "rule" && !value.value.is_null() {
+                    true => format!("{}, with {fields}", style.value(&value.value)),
+                    false => fields,
+                }
             }
         };
         let mut row = vec![value.label.clone(), written, style.time(value.at), author(value)];

@@ -464,7 +464,8 @@ pub struct ConflictReport {
     /// Whether somebody has to decide.
     pub open: bool,
     /// The competing values, two or more; where rules are broken what stands in the field, if
-    /// anything does.
+    /// anything does, for each who put it there: with his own part in `fields` where several did,
+    /// and with no value where he wrote another field that the rule looks at.
     pub values: Vec<ConflictValue>,
     /// The rules that are broken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

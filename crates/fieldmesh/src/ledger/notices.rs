@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::rows::{self, ConflictRow, QuarantineRow};
 
 use super::Ledger;
-use super::inbox::KIND_DELETED;
+use super::inbox::{KIND_DELETED, KIND_RULE};
 use super::query::Names;
 use super::record::{hex, person};
 
@@ -229,13 +229,24 @@ impl Ledger {
         if is_own(&end.device) || later.iter().any(has_part) {
             return None;
         }
-        let own: Vec<_> = item.values.iter().filter(|side| is_own(&side.device)).collect();
+        // Beside what broke a rule stands what else the rule looked at.
+        let is_value = |side: &ConflictValue| {
+            item.kind != KIND_RULE
+                || side.fields.is_empty()
+                || side.fields.contains_key(&item.field)
+        };
+        let sides = item.values.iter().filter(|side| is_value(side));
+        let own: Vec<_> = sides.filter(|side| is_own(&side.device)).collect();
         // When it was deleted is no matter, and the edits of one who changed it are all kept.
         let is_left = |value: &Json| match item.kind.as_str() {
             KIND_DELETED => value.is_null() == end.left.is_null(),
             _ => *value == end.left,
         };
         if own.iter().any(|side| is_left(&side.value)) {
+            return None;
+        }
+        // Who gave it up for one that is alike is told already.
+        if end.deleted && items.iter().any(|item| item.duplicate.is_some()) {
             return None;
         }
         let side = own.first()?;
@@ -245,10 +256,7 @@ impl Ledger {
             at: Some(end.at),
             wrote: side.value.clone(),
             left: end.left.clone(),
-        // Who gave it up for one that is alike is told already.
-        if end.deleted && items.iter().any(|item| item.duplicate.is_some()) {
-            return None;
-        }
+            reason: end.deleted.then(|| "the record was deleted".into()),
             ..notice(NoticeKind::Overwritten, item)
         })
     }
@@ -256,7 +264,6 @@ impl Ledger {
     /// Changes of this person that could not be applied, and batches that do not count.
     fn not_counted(&self, policy: &Policy, names: &mut Names) -> Result<Vec<Notice>, Error> {
         let mut found = Vec::new();
-            reason: end.deleted.then(|| "the record was deleted".into()),
         for (id, key) in self.refused()? {
             let row: Option<QuarantineRow> = rows::find(self.view(), Tree::Quarantine, &key)?;
             if row.is_none_or(|row| !self.is_own(policy, &row.author)) {
@@ -333,18 +340,6 @@ impl Ledger {
     }
 }
 
-/// A notice about an item of the inbox.
-fn notice(kind: NoticeKind, item: &ConflictReport) -> Notice {
-    Notice {
-        id: notice_id(kind, &item.id),
-        kind,
-        record: item.record,
-        collection: item.collection.clone(),
-        name: item.name.clone(),
-        field: item.field.clone(),
-        item: item.id.clone(),
-        by: None,
-        at: None,
 /// The end of an item that holds, and the items that came of it in between: people may have ended
 /// it apart, or somebody wrote beside them. None while one of these is open.
 fn held_end<'a>(
@@ -377,6 +372,18 @@ fn held_end<'a>(
     None
 }
 
+/// A notice about an item of the inbox.
+fn notice(kind: NoticeKind, item: &ConflictReport) -> Notice {
+    Notice {
+        id: notice_id(kind, &item.id),
+        kind,
+        record: item.record,
+        collection: item.collection.clone(),
+        name: item.name.clone(),
+        field: item.field.clone(),
+        item: item.id.clone(),
+        by: None,
+        at: None,
         wrote: serde_json::Value::Null,
         left: serde_json::Value::Null,
         reason: item.reason.clone(),

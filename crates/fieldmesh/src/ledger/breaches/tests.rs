@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use fieldmesh_model::Role;
+use serde_json::Value as Json;
 
 use crate::api::{
     BulkEdit, ConflictQuery, ConflictReport, Edits, InviteOptions, ListQuery, NewRecord,
@@ -115,6 +116,10 @@ async fn a_rule_that_was_put_right_is_told_on_every_device_whichever_way_it_was(
     let crew = Crew::new().await;
     for (number, way) in ["resolve", "edit", "bulk", "other field"].into_iter().enumerate() {
         let (pump, item) = crew.broken().await;
+        let who = [crew.truck.ledger().device(), crew.office.ledger().device()].map(Some);
+        let sides: Vec<_> = item.values.iter().map(|it| (it.value.clone(), it.device)).collect();
+        assert_eq!(sides, [(500.into(), who[0]), (Json::Null, who[1])], "{item:#?}");
+        assert_eq!(item.values[1].fields["mode"], "LOW", "who made it slow is told beside");
         crew.truck.comment(&item.id, "it was wide open").await.unwrap();
         crew.sync().await;
         match way {
