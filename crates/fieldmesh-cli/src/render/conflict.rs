@@ -239,13 +239,13 @@ fn ended(conflict: &ConflictReport, end: &EndReport, style: &Style) -> String {
         return format!("Settled by {by}, {at}: {}", stayed(conflict, duplicate, end));
     }
     match end.settled {
+        _ if end.deleted => {
+            format!("Ended by {by}, {at}: the record was deleted; brought back it is open again")
+        }
         true => format!("Settled by {by}, {at}: {left}"),
         false => format!("Overwritten by {by} without being settled, {at}: {left}"),
     }
 }
-        _ if end.deleted => {
-            format!("Ended by {by}, {at}: the record was deleted; brought back it is open again")
-        }
 
 /// Which of several records that are alike stayed.
 fn stayed(conflict: &ConflictReport, duplicate: &DuplicateReport, end: &EndReport) -> String {
@@ -319,11 +319,11 @@ fn state(conflict: &ConflictReport) -> (&'static str, Tone) {
         _ if conflict.open => ("open", Tone::Doubtful),
         _ if conflict.discarded.is_some() => ("discarded", Tone::Quiet),
         _ if conflict.adopted_by.is_some() => ("adopted", Tone::Quiet),
+        Some(end) if end.deleted => ("deleted", Tone::Quiet),
         Some(end) if end.settled => ("settled", Tone::Quiet),
         Some(_) => ("overwritten", Tone::Quiet),
         None => ("merged", Tone::Quiet),
     }
-        Some(end) if end.deleted => ("deleted", Tone::Quiet),
 }
 
 fn name(conflict: &ConflictReport) -> String {
@@ -364,11 +364,11 @@ mod tests {
             device: None,
             at: alike.values[0].at,
             left: json!(left),
+            deleted: false,
             merged: merged.iter().map(|key| (*key).to_owned()).collect(),
         };
         let told = |end: EndReport| {
             let said = ended(&alike, &end, &style());
-            deleted: false,
             said.rsplit(": ").next().unwrap_or_default().to_owned()
         };
         assert_eq!(told(end(&ids, &[])), "all of them stay");

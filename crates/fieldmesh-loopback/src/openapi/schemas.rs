@@ -299,8 +299,8 @@ fn of_conflicts() -> Json {
         ("comments?", list(comment)),
         ("reason?", text()),
         ("discarded?", object(&[("user", maybe(text())), ("at", time())])),
-        ("duplicate?", duplicate),
         ("adoptedBy?", text()),
+        ("duplicate?", duplicate),
     ]);
     let kind =
         json!({ "type": "string", "enum": ["overwritten", "refused", "excluded", "declined"] });

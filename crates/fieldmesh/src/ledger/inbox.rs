@@ -40,6 +40,9 @@ const CANDIDATES_MAX: usize = 5;
 /// Records whose items are kept at hand while a page is made.
 const RECORDS_MAX: usize = 256;
 
+/// The fewest characters of a whole id; what people type of one is shorter.
+const ID_LENGTH_MIN: usize = 18;
+
 /// Where an item is found.
 pub(super) enum Found {
     /// About a record.
@@ -48,11 +51,11 @@ pub(super) enum Found {
     Refused(Vec<u8>),
     /// A batch that does not count.
     Aside(BatchId),
+    /// A batch that counts since somebody adopted it, and who.
+    Adopted(BatchId, String),
 }
 
 /// What the items of one record are told with.
-    /// A batch that counts since somebody adopted it, and who.
-    Adopted(BatchId, String),
 pub(super) struct Telling<'a> {
     pub(super) document: &'a Document,
     pub(super) schema: &'a Collection,
@@ -68,6 +71,14 @@ impl Ledger {
         if let Some(kind) = query.kind.as_deref().filter(|kind| !KINDS.contains(kind)) {
             return Err(Error::Usage {
                 reason: format!("there is no conflict kind {kind:?}; choose {}", KINDS.join(", ")),
+            });
+        }
+        if let Some(after) = query.after.as_deref().filter(|after| !is_whole_id(after)) {
+            return Err(Error::Usage {
+                reason: format!(
+                    "{after:?} is no id of a conflict; give the whole id of the last one of the \
+                     page before"
+                ),
             });
         }
         self.settle()?;
@@ -222,6 +233,13 @@ impl Ledger {
         Ok(found)
     }
 
+    /// What was quarantined until somebody adopted it, by id.
+    fn adopted_behind(&self, after: &str) -> Result<BTreeMap<String, Found>, Error> {
+        let adopted = self.adopted()?.into_iter();
+        let found = adopted.map(|(id, by)| (id.to_string(), Found::Adopted(id, by)));
+        Ok(found.filter(|(id, _)| id.as_str() > after).collect())
+    }
+
     pub(super) fn found_item(
         &self,
         id: &str,
@@ -233,14 +251,8 @@ impl Ledger {
                 Ok(self.items_of(*record, names)?.into_iter().find(|item| item.id == id))
             }
             Found::Refused(key) => self.report_refused(id, key, names),
-    /// What was quarantined until somebody adopted it, by id.
-    fn adopted_behind(&self, after: &str) -> Result<BTreeMap<String, Found>, Error> {
-        let adopted = self.adopted()?.into_iter();
-        let found = adopted.map(|(id, by)| (id.to_string(), Found::Adopted(id, by)));
-        Ok(found.filter(|(id, _)| id.as_str() > after).collect())
-    }
-
             Found::Aside(batch) => self.batch_aside(batch, names),
+            Found::Adopted(batch, by) => self.report_adopted(batch, by, names),
         }
     }
 
@@ -252,7 +264,6 @@ impl Ledger {
     ) -> Result<Vec<ConflictReport>, Error> {
         let closure = self.closure(&self.desk(), id)?;
         let Some(row) = self.row(id)?.filter(|_| !closure.is_empty()) else {
-            Found::Adopted(batch, by) => self.report_adopted(batch, by, names),
             return Ok(Vec::new());
         };
         let (schema, policy) = (self.schema(row.scope.collection), self.policy());
@@ -310,6 +321,12 @@ impl Ledger {
     }
 }
 
+/// Whether this may be the whole id of an item: a UUID, a batch, or where what cannot be read lies.
+fn is_whole_id(text: &str) -> bool {
+    let is_of_id = |byte: u8| byte == b'-' || matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() >= ID_LENGTH_MIN && text.bytes().all(is_of_id)
+}
+
 /// An open item of which nothing more is told.
 pub(super) fn item(
     id: String,
@@ -333,6 +350,7 @@ pub(super) fn item(
         reason: None,
         batch: None,
         discarded: None,
+        adopted_by: None,
         duplicate: None,
     }
 }
@@ -350,7 +368,6 @@ impl Telling<'_> {
             _ => KIND_FIELD,
         };
         let sides: Vec<_> = found.values.iter().map(|side| side.hash).collect();
-        adopted_by: None,
         let sights = self.document.sights(&sides).map_err(|error| Error::store(&error))?;
         let labels: Vec<_> = found.values.iter().map(|side| side.label.clone()).collect();
         let mut report = ConflictReport { open: found.is_open(), ..self.item(&found.id, kind) };
@@ -383,6 +400,7 @@ impl Telling<'_> {
                 device,
                 at: closing.at,
                 left: closing.left.to_json(),
+                deleted: closing.is_deletion,
                 merged: Vec::new(),
             };
             if let Some(known) = items.iter_mut().find(|item| item.id == id) {
@@ -400,7 +418,6 @@ impl Telling<'_> {
                 values: self.sides(closing.values),
                 faults: closing.faults,
                 ended: vec![end],
-                deleted: closing.is_deletion,
                 ..self.item(&closing.item, kind)
             });
         }

@@ -42,7 +42,7 @@ impl Ledger {
     pub(crate) fn decide(&self, id: &str, verdict: Verdict) -> Result<ConflictReport, Error> {
         let report = self.conflict(id)?;
         if let Some(reason) = nothing_to_settle(&report).filter(|_| report.adopted_by.is_some()) {
-            return Err(Error::Usage { reason });
+            return Err(Error::Settled { reason });
         }
         match (report.kind.as_str(), verdict) {
             (KIND_DELETED, Verdict::Adopt | Verdict::Discard) => {

@@ -77,6 +77,10 @@ impl Ledger {
         for text in &query.filters {
             conditions.push(self.condition(&schema, text)?);
         }
+        if query.limit == Some(0) {
+            let reason = "a limit of 0 asks for nothing; give 1 or more, or count what there is";
+            return Err(Error::Usage { reason: reason.into() });
+        }
         if query.awaiting && query.deleted {
             let reason = "what awaits approval is asked for apart from what is deleted; leave one \
                           of the two out";
