@@ -4,16 +4,18 @@
 //! there or holds the same values depends on what a replica has received so far. A breach is there
 //! until the record keeps the rule; nothing of it is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_model::schema::{Collection, Kind};
+use automerge::AutomergeError;
+use fieldmesh_model::schema::{Collection, Kind, MergePolicy, Rule};
 use fieldmesh_model::validate::{AnyReference, Fault, violations};
-use fieldmesh_model::{DocumentId, Edit, Fields};
+use fieldmesh_model::{DocumentId, Edit, Fields, Value};
 use uuid::Uuid;
 
-use crate::conflict::{ConflictValue, distinct};
-use crate::document::{Document, by_hash};
+use crate::conflict::{ConflictValue, distinct, side};
+use crate::document::{Document, Meta, by_hash};
 use crate::guard::guard;
+use crate::merge::{Candidate, as_set};
 use crate::view::{ReadError, RecordView};
 
 /// The most fields of a record that are listed with what is wrong with them; once these are
@@ -22,6 +24,9 @@ pub const BREACHES_MAX: usize = 64;
 /// The most fields that a collection does not know and that are looked at one by one: what each of
 /// them may mean is searched for, and anybody can write any number of them.
 const UNKNOWN_MAX: usize = 16;
+
+/// The most of those who have put a value together that are named, the latest ones.
+const SIDES_MAX: usize = 64;
 
 /// A field that breaks rules.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +37,9 @@ pub struct Breach {
     pub key: String,
     /// Everything that is wrong with it, at least one thing.
     pub faults: Vec<Fault>,
-    /// The values that stand there; none where one is missing.
+    /// What stands there, and who put it there; none where a value is missing. What several have
+    /// put together stands in the side of each, with what is its own among its edits. Behind them
+    /// stand, with no value, those who wrote what else the rule looks at.
     pub values: Vec<ConflictValue>,
 }
 
@@ -50,10 +57,19 @@ impl Document {
         collection: &Collection,
         view: &RecordView,
     ) -> Result<Vec<Breach>, ReadError> {
-        if view.deleted.is_some() {
-            return Ok(Vec::new());
+        match view.deleted {
+            Some(_) => Ok(Vec::new()),
+            None => self.broken(collection, &view.fields),
         }
-        let faults = faults(collection, &view.fields);
+    }
+
+    /// As [`Self::breaches`], of a record with these fields, deleted or not.
+    pub(crate) fn broken(
+        &self,
+        collection: &Collection,
+        fields: &Fields,
+    ) -> Result<Vec<Breach>, ReadError> {
+        let faults = faults(collection, fields);
         if faults.is_empty() {
             return Ok(Vec::new());
         }
@@ -63,7 +79,14 @@ impl Document {
             let breach = |(key, faults): (String, Vec<Fault>)| {
                 let candidates = self.candidates(&key, &hashed)?;
                 let id = breach_id(self.id(), &key, candidates.iter().map(|one| one.hash));
-                Ok(Breach { id, key, faults, values: distinct(candidates) })
+                let mut values = self.standing(collection, fields, (&key, candidates), &hashed)?;
+                for other in looked_at(collection, fields, &key, &faults) {
+                    let written = self.candidates(other, &hashed)?.pop();
+                    let value = fields.get(other).cloned().unwrap_or(Value::Null);
+                    let edits = Fields::from([(other.to_owned(), value)]);
+                    values.extend(written.map(|it| by(values.len(), Value::Null, edits, &it)));
+                }
+                Ok(Breach { id, key, faults, values })
             };
             faults.into_iter().take(BREACHES_MAX).map(breach).collect()
         })?
@@ -71,6 +94,45 @@ impl Document {
 }
 
 impl Document {
+    /// The sides of what stands in a field; `candidates` stand under its own key.
+    fn standing(
+        &self,
+        collection: &Collection,
+        fields: &Fields,
+        (key, mut candidates): (&str, Vec<Candidate>),
+        hashed: &BTreeMap<[u8; 32], &Meta>,
+    ) -> Result<Vec<ConflictValue>, AutomergeError> {
+        let present = fields.get(key).cloned().unwrap_or(Value::Null);
+        match collection.policy(key) {
+            MergePolicy::Max | MergePolicy::Min => {
+                candidates.retain(|one| one.value.is_same(&present));
+                return Ok(distinct(candidates));
+            }
+            MergePolicy::Sum | MergePolicy::Union => {}
+            _ => return Ok(distinct(candidates)),
+        }
+        candidates.extend(self.part_candidates(collection, key, hashed)?);
+        let mut own: BTreeMap<_, (Vec<Value>, Candidate)> = BTreeMap::new();
+        for one in candidates {
+            let (values, _) =
+                own.entry((one.at, one.hash)).or_insert_with(|| (Vec::new(), one.clone()));
+            values.push(one.value);
+        }
+        let latest = own.into_values().rev().take(SIDES_MAX).collect::<Vec<_>>().into_iter().rev();
+        let side = |(number, (mut values, one)): (usize, (Vec<Value>, Candidate))| {
+            let value = match values.len() {
+                1 => values.remove(0),
+                _ => as_set(Value::List(values)),
+            };
+            let mut edits = Fields::new();
+            if !value.is_same(&present) {
+                edits.insert(key.to_owned(), value);
+            }
+            by(number, present.clone(), edits, &one)
+        };
+        Ok(latest.enumerate().map(side).collect())
+    }
+
     /// Has the next change say which broken rules it puts right by these edits: those of a field
     /// with which nothing is wrong after them.
     pub fn mending(&mut self, collection: &Collection, edits: &[Edit]) {
@@ -85,6 +147,40 @@ impl Document {
         let mended = found.into_iter().filter(|breach| !left.contains_key(&breach.key));
         self.settling(mended.map(|breach| breach.id));
     }
+}
+
+/// A side that somebody wrote.
+fn by(number: usize, value: Value, edits: Fields, one: &Candidate) -> ConflictValue {
+    side(number, value, edits, one.actor.clone(), one.at, one.hash)
+}
+
+/// The other fields with values for which the rules that `key` breaks do not let it stand.
+fn looked_at<'a>(
+    collection: &'a Collection,
+    fields: &Fields,
+    key: &str,
+    faults: &[Fault],
+) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    let is_said = |message: &String| faults.iter().any(|fault| fault.message == *message);
+    for (rule, _) in collection.all_rules() {
+        match rule {
+            Rule::RangeWhen { field, when, message, .. } if field == key && is_said(message) => {
+                let holds = |(key, wanted): &&(String, Value)| {
+                    fields.get(key).is_some_and(|value| value.is_same(wanted))
+                };
+                found.extend(when.iter().filter(holds).map(|(key, _)| key.as_str()));
+            }
+            Rule::NotBeforeDayOf { field, earlier, message }
+                if field == key && is_said(message) =>
+            {
+                found.insert(earlier.as_str());
+            }
+            _ => {}
+        }
+    }
+    found.remove(key);
+    found
 }
 
 /// What is wrong with the fields of a record, by field.

@@ -14,7 +14,7 @@ use fieldmesh_model::validate::Fault;
 use fieldmesh_model::{Moment, Value};
 use uuid::Uuid;
 
-use crate::breach::is_breach_id;
+use crate::breach::{Breach, is_breach_id};
 use crate::conflict::{ConflictKind, ConflictValue, conflict_id, distinct};
 use crate::document::{Document, Meta, by_hash, hashes};
 use crate::guard::guard;
@@ -55,6 +55,8 @@ pub struct Closing {
     pub left: Value,
     /// Whether its author settled the conflict; otherwise he only wrote.
     pub is_settled: bool,
+    /// Whether it ended as the record was deleted, and is there again once that is taken back.
+    pub is_deletion: bool,
 }
 
 /// The ends of the newest conflicts of a record, the earliest first.
@@ -94,6 +96,7 @@ struct Hints {
 impl Document {
     /// How the conflicts of the record ended, as the last [`CLOSINGS_LOOK_MAX`] changes tell: no
     /// more than [`CLOSINGS_MAX`] of them, for which [`CLOSINGS_FIELDS_MAX`] fields are looked up.
+    /// Behind them stand the broken rules of a record that is deleted.
     ///
     /// # Errors
     ///
@@ -102,7 +105,40 @@ impl Document {
         if self.first.is_some() {
             return Ok(Closings::default());
         }
-        guard(|| self.read_closings(collection))?
+        guard(|| {
+            let mut closings = self.read_closings(collection)?;
+            closings.ended.extend(self.deleted_breaches(collection)?);
+            Ok(closings)
+        })?
+    }
+
+    /// The broken rules that nobody has to put right as the record is deleted.
+    fn deleted_breaches(&self, collection: &Collection) -> Result<Vec<Closing>, ReadError> {
+        let tombstones = self.tombstones();
+        if tombstones.is_empty() {
+            return Ok(Vec::new());
+        }
+        let metas = self.metas();
+        let hashed = by_hash(&metas);
+        let known = tombstones.iter().filter_map(|hash| hashed.get(hash));
+        let latest = known.max_by_key(|meta| (meta.at, &meta.actor, meta.hash));
+        let view = self.view(collection)?;
+        let Some(latest) = latest.filter(|_| view.deleted.is_some()) else {
+            return Ok(Vec::new());
+        };
+        let closing = |breach: Breach| Closing {
+            item: breach.id,
+            kind: ConflictKind::RuleBroken,
+            key: breach.key,
+            values: breach.values,
+            faults: breach.faults,
+            hash: latest.hash,
+            at: latest.at,
+            left: Value::Null,
+            is_settled: false,
+            is_deletion: true,
+        };
+        Ok(self.broken(collection, &view.fields)?.into_iter().map(closing).collect())
     }
 
     fn read_closings(&self, collection: &Collection) -> Result<Closings, ReadError> {
@@ -207,6 +243,7 @@ impl Document {
             at: meta.at,
             left,
             is_settled: hints.settled.contains(&item),
+            is_deletion: false,
         }))
     }
 
@@ -231,6 +268,7 @@ impl Document {
             at: meta.at,
             left: self.deletion_at(&meta.hash),
             is_settled: hints.settled.contains(&found.id),
+            is_deletion: false,
         }))
     }
 
@@ -261,6 +299,7 @@ impl Document {
                 at: meta.at,
                 left,
                 is_settled: true,
+                is_deletion: false,
             });
         }
         Ok(closings)

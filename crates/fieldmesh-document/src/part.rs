@@ -13,9 +13,9 @@ use fieldmesh_model::schema::{Collection, Kind, MergePolicy};
 use fieldmesh_model::validate::rounded;
 use fieldmesh_model::{Fields, Value};
 
-use crate::document::Document;
+use crate::document::{Document, Meta};
 use crate::edit::{Transaction, read_list};
-use crate::merge::as_set;
+use crate::merge::{Candidate, as_set};
 use crate::scalar;
 
 /// The greatest share that counts: beyond it sums of whole numbers lose digits.
@@ -174,6 +174,27 @@ impl Document {
             None => self.inner().get_all(ROOT, key)?,
         };
         Ok(chosen(part, values))
+    }
+
+    /// What stands under the keys of the parts of a field, as far as it counts.
+    pub(crate) fn part_candidates(
+        &self,
+        collection: &Collection,
+        key: &str,
+        metas: &BTreeMap<[u8; 32], &Meta>,
+    ) -> Result<Vec<Candidate>, AutomergeError> {
+        let mut found = Vec::new();
+        for kind in [Part::Share, Part::Item] {
+            let keys = self.inner().map_range(ROOT, range(key, kind));
+            let keys: Vec<_> = keys.map(|item| item.key.into_owned()).collect();
+            for own in keys.iter().filter(|own| part_of(own) == Some((key, kind))) {
+                let value = self.part(own, None)?;
+                let mut written = self.candidates(own, metas)?;
+                written.retain(|one| one.value.is_same(&value) && is_part(collection, own, &value));
+                found.extend(written.pop());
+            }
+        }
+        Ok(found)
     }
 
     /// The value of a field of which `base` stands under its own key, with its parts at earlier

@@ -27,6 +27,7 @@ pub(crate) enum Kind {
     Method,
     Taken,
     Ambiguous,
+    Settled,
     Gone,
     Stale,
     TooLarge,
@@ -43,7 +44,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Usage,
         Self::Unauthenticated,
         Self::Refused,
@@ -52,6 +53,7 @@ impl Kind {
         Self::Method,
         Self::Taken,
         Self::Ambiguous,
+        Self::Settled,
         Self::Gone,
         Self::Stale,
         Self::TooLarge,
@@ -78,6 +80,7 @@ impl Kind {
             Self::Slow => ("slow", "Not in time", 408),
             Self::Taken => ("taken", "Exists already", 409),
             Self::Ambiguous => ("ambiguous", "More than one", 409),
+            Self::Settled => ("settled", "Settled already", 409),
             Self::Gone => ("gone", "Not here any more", 410),
             Self::Stale => ("stale", "Changed meanwhile", 412),
             Self::TooLarge => ("too-large", "Too large", 413),
@@ -132,6 +135,7 @@ impl From<Error> for Refusal {
             Error::Stale { .. } => Kind::Stale,
             Error::Taken { .. } => Kind::Taken,
             Error::Ambiguous { .. } => Kind::Ambiguous,
+            Error::Settled { .. } => Kind::Settled,
             Error::Purged { .. } | Error::LetGo { .. } => Kind::Gone,
             // What is not known by name is a mistake of the one who asks.
             Error::Condition { .. } => Kind::Usage,

@@ -160,6 +160,12 @@ pub enum Error {
         /// How many it would be.
         found: u64,
     },
+    /// The conflict has ended, or was settled by somebody meanwhile: look how, then change the record.
+    #[error("{reason}")]
+    Settled {
+        /// Who ended it, and when.
+        reason: String,
+    },
     /// Nothing has this id or name.
     #[error("there is no {kind} {name:?}")]
     NotFound {
@@ -319,7 +325,10 @@ impl Error {
                 Class::Refused
             }
             Self::Unreachable { .. } => Class::Unreachable,
-            Self::HomeExists { .. } | Self::Cursor { .. } | Self::Usage { .. } => Class::Usage,
+            Self::HomeExists { .. }
+            | Self::Cursor { .. }
+            | Self::Settled { .. }
+            | Self::Usage { .. } => Class::Usage,
             Self::Folder { .. }
             | Self::File { .. }
             | Self::Listen { .. }

@@ -4,6 +4,7 @@
 //! changes are built one at a time under the author's lock and handed to the store in that order;
 //! the wait for the disk happens outside, so that many writers share one sync of the disk.
 
+mod adopted;
 mod alike;
 mod approval;
 mod aside;

@@ -9,12 +9,14 @@ mod behind;
 mod kept;
 mod queue;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use fieldmesh_model::DocumentId;
 use fieldmesh_store::{Tree, View, WriteSet};
 
+use crate::alike::row::beside_others;
 use crate::error::Error;
 use crate::projection::schemas;
 use crate::rows::{self, DocumentRow};
@@ -89,17 +91,19 @@ impl Readers {
             }
             behind.moved().for_each(|(id, was)| kept.keep_behind(id, was));
         }
+        let mut alike = listed.alike(view)?;
         view.apply(writes).map_err(|error| Error::store(&error))?;
         if listed.queues.is_empty() {
             return Ok(());
         }
+        alike.append(&mut listed.alike(view)?);
         for Touched { id, before, after } in &touched {
             let (before, after) = (read(before.as_ref())?, read(after.as_ref())?);
             let scope = before.as_ref().or(after.as_ref()).map(|row| row.scope);
             let collection = scope.unwrap_or_default().collection;
             let (was, is) = behind.of(view, collection, *id)?;
             for queue in listed.queues.iter().filter_map(Weak::upgrade) {
-                queue.push(*id, (before.as_ref(), was), (after.as_ref(), is));
+                queue.push(*id, (before.as_ref(), was), (after.as_ref(), is), alike.contains(id));
             }
         }
         Ok(())
@@ -144,6 +148,18 @@ impl Listed {
         self.kept.iter().filter_map(Weak::upgrade).for_each(|kept| kept.lose_collection(number));
         let queues = self.queues.iter().filter_map(Weak::upgrade);
         queues.filter(|queue| queue.number() == number).for_each(|queue| queue.lag());
+    }
+
+    /// The records that are like others, where a live query may have another one than the first.
+    fn alike(&self, view: &View) -> Result<BTreeSet<DocumentId>, Error> {
+        let queues = self.queues.iter().filter_map(Weak::upgrade);
+        let numbers = queues.filter(|queue| queue.tells_alike_apart()).map(|it| it.number());
+        let numbers: BTreeSet<u16> = numbers.collect();
+        let mut alike = BTreeSet::new();
+        for number in numbers {
+            alike.append(&mut beside_others(view, number)?);
+        }
+        Ok(alike)
     }
 
     fn forget_gone(&mut self) {

@@ -171,8 +171,8 @@ pub(crate) struct ListArgs {
     /// Only records that have an open conflict.
     #[arg(long)]
     pub(crate) conflict: bool,
-    /// Also records that stand behind another one that was made for the same thing; where only one
-    /// of them may fit, they are listed anyway.
+    /// Also records that stand behind another one that was made for the same thing; otherwise the
+    /// first of those that fit is listed.
     #[arg(long)]
     pub(crate) duplicates: bool,
     /// Records that do not count, as nobody has approved them or somebody has refused them, instead

@@ -98,8 +98,15 @@ pub(super) async fn edit(context: &Context<'_>, args: &EditArgs) -> Result<(), F
     }
     context
         .with_home(async |home| {
+            // What cannot be shown is refused by the edit, in its words.
+            let before = home.show(args.id.clone()).await.ok().and_then(|record| record.version);
             let record = home.edit(args.id.clone(), edits).await?;
-            done(context, &record, "Changed")
+            let is_same = before.is_some() && before == record.version;
+            done(
+                context,
+                &record,
+                if is_same { "As it was, nothing changed in" } else { "Changed" },
+            )
         })
         .await
 }

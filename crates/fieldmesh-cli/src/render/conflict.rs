@@ -99,10 +99,15 @@ pub(crate) fn conflict(conflict: &ConflictReport, style: &Style) -> String {
         let at = style.time(discard.at);
         about.push(("discarded", format!("by {by}, {at}; on this device alone, and kept")));
     }
+    if let Some(by) = &conflict.adopted_by {
+        let by = one_line(by);
+        about.push(("adopted", format!("by {by}; it counts on every device that hears of it")));
+    }
     if let Some(batch) = &conflict.batch {
         about.push(("batch", aside(batch, style)));
         about.push(("device id", batch.device.to_string()));
-        about.push(("to do", one_line(&batch.advice)));
+        let advice = Some(&batch.advice).filter(|advice| !advice.is_empty());
+        about.extend(advice.map(|advice| ("to do", one_line(advice))));
         about.extend(conflict.discarded.is_some().then(|| {
             let id = short_id(&conflict.id);
             ("or", format!("fieldmesh conflicts resolve {id} --reopen lists it here again"))
@@ -195,7 +200,11 @@ fn sides(conflict: &ConflictReport, style: &Style) -> String {
                     Some(word) => word,
                     None => format!("{} {}", one_line(short_field(key)), style.value(it)),
                 });
-                fields.collect::<Vec<_>>().join(", ")
+                let fields = fields.collect::<Vec<_>>().join(", ");
+                match conflict.kind == "rule" && !value.value.is_null() {
+                    true => format!("{}, with {fields}", style.value(&value.value)),
+                    false => fields,
+                }
             }
         };
         let mut row = vec![value.label.clone(), written, style.time(value.at), author(value)];
@@ -230,6 +239,9 @@ fn ended(conflict: &ConflictReport, end: &EndReport, style: &Style) -> String {
         return format!("Settled by {by}, {at}: {}", stayed(conflict, duplicate, end));
     }
     match end.settled {
+        _ if end.deleted => {
+            format!("Ended by {by}, {at}: the record was deleted; brought back it is open again")
+        }
         true => format!("Settled by {by}, {at}: {left}"),
         false => format!("Overwritten by {by} without being settled, {at}: {left}"),
     }
@@ -306,7 +318,8 @@ fn state(conflict: &ConflictReport) -> (&'static str, Tone) {
     match conflict.ended.last() {
         _ if conflict.open => ("open", Tone::Doubtful),
         _ if conflict.discarded.is_some() => ("discarded", Tone::Quiet),
-        None if conflict.kind == "quarantine" => ("adopted", Tone::Quiet),
+        _ if conflict.adopted_by.is_some() => ("adopted", Tone::Quiet),
+        Some(end) if end.deleted => ("deleted", Tone::Quiet),
         Some(end) if end.settled => ("settled", Tone::Quiet),
         Some(_) => ("overwritten", Tone::Quiet),
         None => ("merged", Tone::Quiet),
@@ -351,6 +364,7 @@ mod tests {
             device: None,
             at: alike.values[0].at,
             left: json!(left),
+            deleted: false,
             merged: merged.iter().map(|key| (*key).to_owned()).collect(),
         };
         let told = |end: EndReport| {

@@ -50,6 +50,7 @@ fn decided(revision: &Revision) -> Vec<String> {
     };
     let mut lines = Vec::new();
     lines.extend(revision.superseded_by.map(|kept| format!("given up for {}", short(&[kept]))));
+    lines.extend(revision.adopted_by.iter().map(|by| format!("adopted by {}", one_line(by))));
     let several = [("kept instead of", &revision.replaces), ("meant beside", &revision.apart_from)];
     let several = several.into_iter().filter(|(_, ids)| !ids.is_empty());
     lines.extend(several.map(|(word, ids)| format!("{word} {}", short(ids))));

@@ -35,6 +35,11 @@ fn sentence(notice: &Notice, style: &Style) -> String {
         NoticeKind::Overwritten if notice.field.is_empty() => {
             format!("{} kept another record of the same instead of yours", by(notice))
         }
+        NoticeKind::Overwritten if notice.reason.is_some() => {
+            let field = one_line(short_field(&notice.field));
+            let wrote = style.value(&notice.wrote);
+            format!("{field}: {} deleted the record, with your {wrote}", by(notice))
+        }
         NoticeKind::Overwritten => {
             let field = one_line(short_field(&notice.field));
             let (wrote, left) = (style.value(&notice.wrote), style.value(&notice.left));

@@ -96,6 +96,7 @@ pub(crate) fn revisions() -> Vec<Revision> {
         superseded_by: None,
         replaces: Vec::new(),
         apart_from: Vec::new(),
+        adopted_by: None,
         ruling: None,
     };
     vec![
@@ -238,6 +239,7 @@ pub(crate) fn conflict() -> ConflictReport {
         reason: None,
         batch: None,
         discarded: None,
+        adopted_by: None,
         duplicate: None,
     }
 }

@@ -307,3 +307,29 @@ proptest! {
         prop_assert!(view.contested.is_empty());
     }
 }
+
+#[test]
+fn what_several_have_added_beyond_a_bound_names_each_of_them_and_what_he_added() {
+    let mut stores = stores();
+    stores.version = 2;
+    let range = Range { max: Some(100.0), ..Range::default() };
+    stores.fields[0].kind = Kind::Number { range, decimals: None };
+    let mut crew = crew_of(&[(STOCK, Value::Int(40))]);
+    crew[0].add(30);
+    crew[1].add(50);
+    meet(&mut crew);
+    let found = |replica: &Replica| {
+        let document = replica.document();
+        document.breaches(&stores, &document.view(&stores).unwrap()).unwrap()
+    };
+    let broken = found(&crew[2]);
+    assert_eq!((broken.len(), broken[0].key.as_str()), (1, STOCK), "{broken:?}");
+    let sides = &broken[0].values;
+    assert!(sides.iter().all(|side| side.value.is_same(&Value::Int(120))), "{sides:?}");
+    // What its maker began with is his.
+    let own: BTreeSet<_> = sides.iter().map(|side| side.edits[STOCK].to_cell()).collect();
+    assert_eq!(own, BTreeSet::from(["50".to_owned(), "70".to_owned()]), "{sides:?}");
+    let writers: BTreeSet<_> = sides.iter().map(|side| (&side.actor, side.hash)).collect();
+    assert_eq!(writers.len(), sides.len(), "each by the change that wrote it");
+    assert_eq!(found(&crew[0]), broken);
+}

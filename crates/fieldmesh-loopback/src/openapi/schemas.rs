@@ -205,6 +205,7 @@ fn of_records() -> Json {
         ("supersededBy?", text()),
         ("replaces?", list(text())),
         ("apartFrom?", list(text())),
+        ("adoptedBy?", text()),
         ("ruling?", ruled),
     ]);
     json!({
@@ -273,6 +274,7 @@ fn of_conflicts() -> Json {
         ("device", maybe(text())),
         ("at", time()),
         ("left", any()),
+        ("deleted?", flag()),
         ("merged?", list(text())),
     ]);
     let comment = object(&[
@@ -297,6 +299,7 @@ fn of_conflicts() -> Json {
         ("comments?", list(comment)),
         ("reason?", text()),
         ("discarded?", object(&[("user", maybe(text())), ("at", time())])),
+        ("adoptedBy?", text()),
         ("duplicate?", duplicate),
     ]);
     let kind =

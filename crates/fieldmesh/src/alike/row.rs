@@ -1,5 +1,7 @@
 //! What the view keeps of records that are alike.
 
+use std::collections::BTreeSet;
+
 use fieldmesh_model::DocumentId;
 use fieldmesh_store::{Direction, KeyRange, Tree, View, WriteSet};
 use serde::{Deserialize, Serialize};
@@ -63,6 +65,18 @@ fn of_record(collection: u16, id: DocumentId) -> Vec<u8> {
 pub(crate) fn is_behind(view: &View, collection: u16, id: DocumentId) -> Result<bool, Error> {
     let range = KeyRange::prefix(&of_record(collection, id));
     Ok(rows::edge(view, Tree::Meta, &range, Direction::Ascending)?.is_some())
+}
+
+/// The records of a collection that stand behind another one, and those before them.
+pub(crate) fn beside_others(view: &View, collection: u16) -> Result<BTreeSet<DocumentId>, Error> {
+    let mut found = BTreeSet::new();
+    let range = KeyRange::prefix(&behind_prefix(collection));
+    for row in rows::scan(view, Tree::Meta, range, Direction::Ascending) {
+        let (key, first) = row?;
+        found.extend(behind_id(&key).map(|(_, id)| id));
+        found.insert(rows::decode(&first)?);
+    }
+    Ok(found)
 }
 
 /// The key that says that a record counts although it is deleted, because of one place.

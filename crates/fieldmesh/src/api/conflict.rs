@@ -54,6 +54,9 @@ pub struct EndReport {
     pub at: Moment,
     /// What it left in the field; of records that are alike, the ids of those that stayed.
     pub left: Json,
+    /// Whether it ended as the record was deleted: it is there again once that is brought back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
     /// The fields of the record that was kept that were given a value with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<String>,

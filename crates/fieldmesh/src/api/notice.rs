@@ -45,7 +45,7 @@ pub struct Notice {
     pub wrote: Json,
     /// What the field holds since.
     pub left: Json,
-    /// Why, for what does not count.
+    /// Why, for what does not count, and that the record was deleted where a broken rule ended so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Whether it was marked as seen, on this device.

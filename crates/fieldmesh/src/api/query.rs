@@ -56,8 +56,8 @@ pub struct ListQuery {
     #[serde(default)]
     pub partial: bool,
     /// Also records that stand behind another one which was made for the same thing, while nobody
-    /// has decided about them. Queries by device, author, safety or a field in which such records
-    /// may differ have them anyway.
+    /// has decided about them. Otherwise the first of those that fit is given; queries for what is
+    /// not safe or awaits approval have them all.
     #[serde(default)]
     pub duplicates: bool,
     /// The records that do not count because nobody has approved them or somebody has refused them,

@@ -464,7 +464,8 @@ pub struct ConflictReport {
     /// Whether somebody has to decide.
     pub open: bool,
     /// The competing values, two or more; where rules are broken what stands in the field, if
-    /// anything does.
+    /// anything does, for each who put it there: with his own part in `fields` where several did,
+    /// and with no value where he wrote another field that the rule looks at.
     pub values: Vec<ConflictValue>,
     /// The rules that are broken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -481,7 +482,10 @@ pub struct ConflictReport {
     /// Who discarded what is quarantined, on this device alone; it is kept all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discarded: Option<DiscardReport>,
-    /// A whole batch that does not count.
+    /// Who had what was quarantined count again, on every device. The statement says no time.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "adoptedBy")]
+    pub adopted_by: Option<String>,
+    /// A whole batch that does not count, or did not until it was adopted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<AsideBatch>,
     /// Records that were made for the same thing.
@@ -503,7 +507,7 @@ pub struct AsideBatch {
     pub at: Moment,
     /// How many changes it holds.
     pub changes: u64,
-    /// What can be done, as a command.
+    /// What can be done, as a command; nothing once it was adopted.
     pub advice: String,
 }
 

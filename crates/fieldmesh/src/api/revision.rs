@@ -42,6 +42,9 @@ pub struct Revision {
     /// The records beside which it says that this one is meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apart_from: Vec<DocumentId>,
+    /// Who had it count again after its device was shut out before anybody knew of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_by: Option<String>,
     /// What it says of the record, if it approves or refuses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ruling: Option<Ruled>,

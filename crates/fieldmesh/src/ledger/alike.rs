@@ -143,6 +143,35 @@ impl Ledger {
         Ok(found)
     }
 
+    /// The records that are shown rather than this one, which stands behind another: that one, and
+    /// those behind it that come before, unless both are meant.
+    pub(super) fn shown_before(
+        &self,
+        id: DocumentId,
+        schema: &Collection,
+        record: &RecordRow,
+    ) -> Result<Vec<DocumentId>, Error> {
+        let mut before = Vec::new();
+        for AlikeGroup { behind, .. } in self.groups_of(id, schema, record)? {
+            let Some((_, first)) = behind.iter().find(|(other, _)| *other == id) else { continue };
+            before.push(*first);
+            let mut said = None;
+            for (other, _) in behind.iter().filter(|(other, it)| it == first && *other < id) {
+                if said.is_none() {
+                    said = self.kinship(id)?;
+                }
+                let theirs = self.kinship(*other)?;
+                let is_apart = |said: &Option<Kinship>, from: DocumentId| {
+                    said.as_ref().is_some_and(|said| said.apart_from.contains(&from))
+                };
+                if !is_apart(&said, *other) && !is_apart(&theirs, id) {
+                    before.push(*other);
+                }
+            }
+        }
+        Ok(before)
+    }
+
     /// The record in whose favour this one is deleted, where they are alike and nobody has decided
     /// about them; `kinship_of` tells what the records say of each other.
     pub(super) fn left_instead(

@@ -41,7 +41,11 @@ impl Ledger {
         let report = self.conflict(id)?;
         let target = Target { id: report.record, view, version: None };
         if let Some(reason) = nothing_to_settle(&report) {
-            return Err(Error::Usage { reason });
+            let has_ended = report.adopted_by.is_some() || !report.ended.is_empty();
+            return Err(match has_ended {
+                true => Error::Settled { reason },
+                false => Error::Usage { reason },
+            });
         }
         if report.kind == KIND_DUPLICATE {
             return self.settle_duplicate(view, &report, resolution);
@@ -103,7 +107,7 @@ impl Ledger {
         })?;
         match is_gone.get() {
             false => Ok(record),
-            true => Err(Error::Usage {
+            true => Err(Error::Settled {
                 reason: format!("{} has been settled or changed meanwhile; look again", found.id),
             }),
         }
@@ -223,6 +227,9 @@ fn gone(report: &ConflictReport) -> Error {
 
 /// Why there is nothing to settle about an item, if so.
 pub(super) fn nothing_to_settle(report: &ConflictReport) -> Option<String> {
+    if let Some(by) = &report.adopted_by {
+        return Some(format!("there is nothing left to settle: adopted by {by}"));
+    }
     if let Some(batch) = &report.batch {
         return Some(format!("a batch that does not count has no value: {}", batch.advice));
     }
@@ -236,8 +243,16 @@ pub(super) fn nothing_to_settle(report: &ConflictReport) -> Option<String> {
         _ => {
             let end = report.ended.last()?;
             let who = end.user.clone().unwrap_or_else(|| "somebody".into());
-            let how = if end.settled { "settled" } else { "overwritten" };
-            Some(format!("there is nothing left to settle: {how} by {who} at {}", end.at))
+            let at = end.at;
+            Some(match (end.deleted, end.settled) {
+                (true, _) => {
+                    format!("the record was deleted by {who} at {at}; bring it back first")
+                }
+                (_, true) => format!("there is nothing left to settle: settled by {who} at {at}"),
+                (_, false) => {
+                    format!("there is nothing left to settle: overwritten by {who} at {at}")
+                }
+            })
         }
     }
 }

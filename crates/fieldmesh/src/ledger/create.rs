@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fieldmesh_document::{Approval, CreateRecord, Document, identify};
 use fieldmesh_model::schema::{Collection, Who};
-use fieldmesh_model::validate::validate;
+use fieldmesh_model::validate::{Fault, validate};
 use fieldmesh_model::{DocumentId, Fields, Moment, Role, Scope, Value, input};
 use serde_json::Value as Json;
 
@@ -60,6 +60,7 @@ impl Seed {
 impl Ledger {
     /// Creates a record; it is on disk when this returns.
     pub(crate) fn create(&self, new: &NewRecord) -> Result<Record, Error> {
+        self.check_not_derived(new)?;
         self.create_from(new, &Seed::new(), None)
     }
 
@@ -116,6 +117,26 @@ impl Ledger {
     }
 
     /// The fields that the input means, not yet checked.
+    /// Fails where somebody gives what is looked up in another record: it would not be kept.
+    fn check_not_derived(&self, new: &NewRecord) -> Result<(), Error> {
+        let schema = self.schema_named(&new.collection)?;
+        if !schema.fields.iter().any(|field| schema.is_derived(&field.key)) {
+            return Ok(());
+        }
+        let stated = self.stated_fields(&schema, new)?;
+        let given = schema.fields.iter().filter(|field| {
+            let value = stated.get(&field.key);
+            schema.is_derived(&field.key) && value.is_some_and(|value| !value.is_cleared())
+        });
+        let faults: Vec<Fault> = given
+            .map(|field| {
+                let text = "follows from another field and cannot be set; leave it out";
+                Fault::new(&field.key, format!("{} {text}", field.label))
+            })
+            .collect();
+        if faults.is_empty() { Ok(()) } else { Err(Error::Invalid { faults }) }
+    }
+
     fn read_fields(&self, schema: &Collection, new: &NewRecord) -> Result<Fields, Error> {
         let mut fields = self.stated_fields(schema, new)?;
         self.complete_fields(schema, &mut fields, None);

@@ -324,6 +324,7 @@ fn endings(policy: &Policy, told: &[Arc<Told>], item: Uuid) -> Vec<Ending> {
             device,
             at: decision.at,
             left: Json::Null,
+            deleted: false,
             merged: Vec::new(),
         };
         let known = endings.entry((device, kept));

@@ -40,6 +40,9 @@ const CANDIDATES_MAX: usize = 5;
 /// Records whose items are kept at hand while a page is made.
 const RECORDS_MAX: usize = 256;
 
+/// The fewest characters of a whole id; what people type of one is shorter.
+const ID_LENGTH_MIN: usize = 18;
+
 /// Where an item is found.
 pub(super) enum Found {
     /// About a record.
@@ -48,6 +51,8 @@ pub(super) enum Found {
     Refused(Vec<u8>),
     /// A batch that does not count.
     Aside(BatchId),
+    /// A batch that counts since somebody adopted it, and who.
+    Adopted(BatchId, String),
 }
 
 /// What the items of one record are told with.
@@ -68,6 +73,14 @@ impl Ledger {
                 reason: format!("there is no conflict kind {kind:?}; choose {}", KINDS.join(", ")),
             });
         }
+        if let Some(after) = query.after.as_deref().filter(|after| !is_whole_id(after)) {
+            return Err(Error::Usage {
+                reason: format!(
+                    "{after:?} is no id of a conflict; give the whole id of the last one of the \
+                     page before"
+                ),
+            });
+        }
         self.settle()?;
         let count = query.limit.unwrap_or(CONFLICTS_MAX).clamp(1, CONFLICTS_MAX);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
@@ -85,7 +98,10 @@ impl Ledger {
         }
         if kind.is_none_or(|kind| kind == KIND_QUARANTINE) {
             let after = query.after.as_deref().unwrap_or_default();
-            let (others, discarded) = (self.others_behind(after)?, self.discarded()?);
+            let (mut others, discarded) = (self.others_behind(after)?, self.discarded()?);
+            if query.closed {
+                others.extend(self.adopted_behind(after)?);
+            }
             let mut left = count;
             for (id, found) in others {
                 let item = self.found_item(&id, &found, &mut names)?;
@@ -192,7 +208,7 @@ impl Ledger {
                 fitting.insert(id, None);
             }
         }
-        let others = self.others_behind("")?.into_iter();
+        let others = self.others_behind("")?.into_iter().chain(self.adopted_behind("")?);
         fitting.extend(
             others.filter(|(id, _)| id.ends_with(wanted)).map(|(id, found)| (id, Some(found))),
         );
@@ -217,6 +233,13 @@ impl Ledger {
         Ok(found)
     }
 
+    /// What was quarantined until somebody adopted it, by id.
+    fn adopted_behind(&self, after: &str) -> Result<BTreeMap<String, Found>, Error> {
+        let adopted = self.adopted()?.into_iter();
+        let found = adopted.map(|(id, by)| (id.to_string(), Found::Adopted(id, by)));
+        Ok(found.filter(|(id, _)| id.as_str() > after).collect())
+    }
+
     pub(super) fn found_item(
         &self,
         id: &str,
@@ -229,6 +252,7 @@ impl Ledger {
             }
             Found::Refused(key) => self.report_refused(id, key, names),
             Found::Aside(batch) => self.batch_aside(batch, names),
+            Found::Adopted(batch, by) => self.report_adopted(batch, by, names),
         }
     }
 
@@ -297,6 +321,12 @@ impl Ledger {
     }
 }
 
+/// Whether this may be the whole id of an item: a UUID, a batch, or where what cannot be read lies.
+fn is_whole_id(text: &str) -> bool {
+    let is_of_id = |byte: u8| byte == b'-' || matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() >= ID_LENGTH_MIN && text.bytes().all(is_of_id)
+}
+
 /// An open item of which nothing more is told.
 pub(super) fn item(
     id: String,
@@ -320,6 +350,7 @@ pub(super) fn item(
         reason: None,
         batch: None,
         discarded: None,
+        adopted_by: None,
         duplicate: None,
     }
 }
@@ -369,6 +400,7 @@ impl Telling<'_> {
                 device,
                 at: closing.at,
                 left: closing.left.to_json(),
+                deleted: closing.is_deletion,
                 merged: Vec::new(),
             };
             if let Some(known) = items.iter_mut().find(|item| item.id == id) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fieldmesh_identity::Policy;
 use fieldmesh_model::DocumentId;
 
+use crate::alike::row::beside_others;
 use crate::api::{ListQuery, LiveEvent, Record};
 use crate::changes::version;
 use crate::error::Error;
@@ -46,7 +47,16 @@ impl Ledger {
     ) -> Result<(Followed<()>, VecDeque<LiveEvent>), Error> {
         let Followed { present, queue, cursor: reached } = self.follow(query)?;
         let collection = self.schema_named(&query.collection)?.number;
-        let events = match self.changed_since(collection, cursor)? {
+        let changed = self.changed_since(collection, cursor)?;
+        let changed = match self.plan(query)?.tells_alike_apart() {
+            // Another one may be shown now of those that are like what has changed.
+            true => {
+                let alike = beside_others(self.view(), collection)?;
+                changed.filter(|changed| changed.iter().all(|id| !alike.contains(id)))
+            }
+            false => changed,
+        };
+        let events = match changed {
             None => [LiveEvent::Resync(present)].into(),
             Some(changed) => {
                 let mut held: BTreeMap<DocumentId, Record> =
@@ -114,10 +124,10 @@ impl Ledger {
 }
 
 fn admits(plan: Plan) -> Admits {
-    Box::new(move |row, is_behind| {
-        let is_shown = !is_behind || plan.shows_all_alike();
-        is_shown && row.record.as_ref().is_some_and(|record| plan.admits(row, record))
-    })
+    let tells_alike_apart = plan.tells_alike_apart();
+    let fits =
+        move |row: &DocumentRow| row.record.as_ref().is_some_and(|record| plan.admits(row, record));
+    Admits { fits: Box::new(fits), tells_alike_apart }
 }
 
 /// What is asked of a live query must follow from each record alone.

@@ -13,13 +13,13 @@ use fieldmesh_model::{DeviceId, DocumentId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 use serde_json::Value as Json;
 
-use crate::api::{ConflictReport, EndReport, Notice, NoticeKind, Record};
+use crate::api::{ConflictReport, ConflictValue, EndReport, Notice, NoticeKind, Record};
 use crate::changes::version;
 use crate::error::Error;
 use crate::rows::{self, ConflictRow, QuarantineRow};
 
 use super::Ledger;
-use super::inbox::KIND_DELETED;
+use super::inbox::{KIND_DELETED, KIND_RULE};
 use super::query::Names;
 use super::record::{hex, person};
 
@@ -145,7 +145,7 @@ impl Ledger {
             for id in read {
                 read_as.extend(self.row(id)?.map(|row| (id, version(&row.changes))));
             }
-            let lost = items.iter().filter_map(|item| self.lost(policy, item));
+            let lost = items.iter().filter_map(|item| self.lost(policy, item, &items));
             let mut notices: Vec<Notice> = lost.collect();
             notices.extend(items.iter().flat_map(|item| self.given_up(policy, item)));
             found.extend(notices.iter().cloned());
@@ -209,24 +209,44 @@ impl Ledger {
         told.collect()
     }
 
-    /// What this person lost where an item ended, if somebody else ended it.
-    fn lost(&self, policy: &Policy, item: &ConflictReport) -> Option<Notice> {
+    /// What this person lost where an item ended, if somebody else ended it; `items` are those of
+    /// the record.
+    fn lost(
+        &self,
+        policy: &Policy,
+        item: &ConflictReport,
+        items: &[ConflictReport],
+    ) -> Option<Notice> {
         if item.duplicate.is_some() {
             return None;
         }
         let is_own = |device: &Option<DeviceId>| {
             device.as_ref().is_some_and(|device| self.is_own(policy, device))
         };
-        let by_other = |end: &&EndReport| !is_own(&end.device);
-        let ends = item.ended.iter().filter(by_other);
-        let end = ends.max_by(|a, b| (a.at, &a.change).cmp(&(b.at, &b.change)))?;
-        let own: Vec<_> = item.values.iter().filter(|side| is_own(&side.device)).collect();
+        let (later, end) = held_end(item, items)?;
+        // Whoever had a part in what came of it is told of that alone.
+        let has_part = |item: &&ConflictReport| item.values.iter().any(|side| is_own(&side.device));
+        if is_own(&end.device) || later.iter().any(has_part) {
+            return None;
+        }
+        // Beside what broke a rule stands what else the rule looked at.
+        let is_value = |side: &ConflictValue| {
+            item.kind != KIND_RULE
+                || side.fields.is_empty()
+                || side.fields.contains_key(&item.field)
+        };
+        let sides = item.values.iter().filter(|side| is_value(side));
+        let own: Vec<_> = sides.filter(|side| is_own(&side.device)).collect();
         // When it was deleted is no matter, and the edits of one who changed it are all kept.
         let is_left = |value: &Json| match item.kind.as_str() {
             KIND_DELETED => value.is_null() == end.left.is_null(),
             _ => *value == end.left,
         };
         if own.iter().any(|side| is_left(&side.value)) {
+            return None;
+        }
+        // Who gave it up for one that is alike is told already.
+        if end.deleted && items.iter().any(|item| item.duplicate.is_some()) {
             return None;
         }
         let side = own.first()?;
@@ -236,6 +256,7 @@ impl Ledger {
             at: Some(end.at),
             wrote: side.value.clone(),
             left: end.left.clone(),
+            reason: end.deleted.then(|| "the record was deleted".into()),
             ..notice(NoticeKind::Overwritten, item)
         })
     }
@@ -317,6 +338,38 @@ impl Ledger {
         known.insert(id, (read_as, wrote));
         wrote
     }
+}
+
+/// The end of an item that holds, and the items that came of it in between: people may have ended
+/// it apart, or somebody wrote beside them. None while one of these is open.
+fn held_end<'a>(
+    item: &'a ConflictReport,
+    items: &'a [ConflictReport],
+) -> Option<(Vec<&'a ConflictReport>, &'a EndReport)> {
+    let (mut last, mut later) = (item, Vec::new());
+    // No item comes of itself, so there are no more steps than items.
+    while later.len() <= items.len() {
+        if last.open {
+            return None;
+        }
+        let competes = |side: &ConflictValue| {
+            let mut ends = last.ended.iter();
+            ends.any(|end| end.device.is_some() && (end.device, end.at) == (side.device, side.at))
+        };
+        let came_of_it = |other: &&ConflictReport| {
+            other.id != last.id
+                && (&other.kind, &other.field) == (&last.kind, &last.field)
+                && other.values.iter().any(competes)
+        };
+        let Some(next) = items.iter().find(came_of_it) else {
+            let ends = last.ended.iter();
+            let end = ends.max_by(|a, b| (a.at, &a.change).cmp(&(b.at, &b.change)))?;
+            return Some((later, end));
+        };
+        later.push(next);
+        last = next;
+    }
+    None
 }
 
 /// A notice about an item of the inbox.

@@ -212,6 +212,7 @@ impl Ledger {
         let created_by = record.map(|record| record.created_by).unwrap_or_default();
         let decided = record.map(|record| self.decided_in(&document, &schema, record));
         let mut decided = decided.transpose()?.unwrap_or_default();
+        let adopters = self.adopters(&row.changes, authors.values().copied())?;
         let ruled = |hash: [u8; 32]| {
             let device = authors.get(&hash)?;
             // Where nobody is asked any more, nothing is wrong with what was said then.
@@ -247,6 +248,7 @@ impl Ledger {
                 superseded_by: decided.superseded_by,
                 replaces: decided.replaces.into_iter().collect(),
                 apart_from: decided.apart_from,
+                adopted_by: revision.hash.first_chunk().and_then(|it| adopters.get(it)).cloned(),
                 ruling: ruled(revision.hash),
                 fields: revision
                     .fields

@@ -20,6 +20,7 @@ use crate::projection::NoteRow;
 use crate::rows::{self, QuarantineRow};
 
 use super::Ledger;
+use super::conflicts::nothing_to_settle;
 use super::inbox::{Found, KIND_DELETED, KIND_QUARANTINE};
 use super::query::Names;
 use super::record::person;
@@ -40,6 +41,9 @@ impl Ledger {
     /// Adopts or discards an item, or lists it again; gives it as it is then.
     pub(crate) fn decide(&self, id: &str, verdict: Verdict) -> Result<ConflictReport, Error> {
         let report = self.conflict(id)?;
+        if let Some(reason) = nothing_to_settle(&report).filter(|_| report.adopted_by.is_some()) {
+            return Err(Error::Settled { reason });
+        }
         match (report.kind.as_str(), verdict) {
             (KIND_DELETED, Verdict::Adopt | Verdict::Discard) => {
                 self.settle_conflict(&report.id, &Resolution::Take(side_of(&report, verdict)?))?;
@@ -77,8 +81,7 @@ impl Ledger {
         if report.discarded.is_some() {
             self.set_discarded(&report, false)?;
         }
-        let reason = "adopted: it counts on every device that hears of it, with all before it";
-        Ok(ConflictReport { open: false, discarded: None, reason: Some(reason.into()), ..report })
+        Ok(self.just_adopted(report))
     }
 
     /// Fails unless this device's user may decide about conflicts of the record.
@@ -102,7 +105,7 @@ impl Ledger {
                 let place = self.places.find(&batch).ok_or_else(not_found)?;
                 Ok(read_batch(&self.store, place)?.header().scope.collection)
             }
-            Found::Record(_) => Err(not_found()),
+            Found::Record(_) | Found::Adopted(..) => Err(not_found()),
         }
     }
 
@@ -155,6 +158,8 @@ impl Ledger {
         discarded: &BTreeMap<String, DiscardRow>,
     ) -> ConflictReport {
         let row = discarded.get(&report.id).filter(|row| row.reason == reason_hash(&report));
+        // What counts is hidden nowhere.
+        let row = row.filter(|_| report.adopted_by.is_none());
         let Some(row) = row else { return report };
         let policy = self.policy();
         let user = policy.everybody().find(|member| member.user == row.by).map(person);

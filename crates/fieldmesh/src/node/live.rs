@@ -113,7 +113,8 @@ impl Node {
     /// change once and in the order in which records can be read.
     ///
     /// A reader who is more than a thousand changes behind gets the whole answer anew, said as
-    /// [`LiveEvent::Resync`].
+    /// [`LiveEvent::Resync`], and so does one who asks for what only some of several records that
+    /// are alike may have, when one of these changes.
     ///
     /// # Errors
     ///

@@ -11,8 +11,14 @@ use crate::rows::DocumentRow;
 /// The most changes that wait for one reader; whoever reads more slowly begins again.
 pub(crate) const CHANGES_WAITING_MAX: usize = 1_024;
 
-/// Whether a live query's answer has a document.
-pub(crate) type Admits = Box<dyn Fn(&DocumentRow, bool) -> bool + Send + Sync>;
+/// Which documents are part of a live query's answer.
+pub(crate) struct Admits {
+    /// Whether a document fits.
+    pub(crate) fits: Box<dyn Fn(&DocumentRow) -> bool + Send + Sync>,
+    /// Whether of records that are alike some may fit and others not: which of them is shown then
+    /// does not follow from each alone.
+    pub(crate) tells_alike_apart: bool,
+}
 
 /// One change of an answer.
 pub(crate) enum Change {
@@ -56,21 +62,36 @@ impl Queue {
         self.number
     }
 
+    /// Whether the answer may have another one of records that are alike than the first of them.
+    pub(super) fn tells_alike_apart(&self) -> bool {
+        self.lock().admits.tells_alike_apart
+    }
+
     /// Adds what the writing of one document changes of the answer: the rows before and after it,
-    /// each with whether the record stood behind another one.
+    /// each with whether the record stood behind another one. With `is_alike` it is like others.
     pub(super) fn push(
         &self,
         id: DocumentId,
         (before, was_behind): (Option<&DocumentRow>, bool),
         (after, is_behind): (Option<&DocumentRow>, bool),
+        is_alike: bool,
     ) {
         let mut state = self.lock();
         if state.is_lagging {
             return;
         }
-        let admitted = |row: Option<&DocumentRow>, is_behind| {
-            row.is_some_and(|row| (state.admits)(row, is_behind))
-        };
+        let fits = |row: Option<&DocumentRow>| row.is_some_and(|row| (state.admits.fits)(row));
+        if is_alike && state.admits.tells_alike_apart {
+            // Where its changes lie in the log is nobody's business.
+            let is_same = was_behind == is_behind
+                && before.map(|row| &row.record) == after.map(|row| &row.record);
+            if !is_same && (fits(before) || fits(after)) {
+                drop(state);
+                self.lag();
+            }
+            return;
+        }
+        let admitted = |row, is_behind: bool| !is_behind && fits(row);
         let after = after.filter(|_| admitted(after, is_behind));
         let change = match (admitted(before, was_behind), after) {
             (false, None) => return,

@@ -29,6 +29,13 @@ async fn an_appointment_belongs_to_the_owner_of_its_pet() {
     ];
     let made = record(&crew.lead, "appointment", &values(&appointment)).await;
     assert_eq!(made.fields["clientId"], json!(owner.id.to_string()));
+    // What somebody else would be given is not dropped without a word.
+    let client = ["date=2026-12-02T09:00:00Z", "clientId=Vera"];
+    let assignments = values(&[&appointment[..], &client[..]].concat());
+    let collection = "appointment".into();
+    let new = NewRecord { collection, assignments, ..NewRecord::default() };
+    let refused = crew.lead.record(new).await.unwrap_err();
+    assert!(refused.to_string().contains("follows from another field"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Revoking a device, adopting what it did, and the end of its home.
 
 use fieldmesh::Node;
-use fieldmesh::api::{Class, RevokeOptions};
+use fieldmesh::api::{Class, ConflictQuery, ConflictReport, ListQuery, RevokeOptions, Verdict};
 use fieldmesh_model::Role;
 
 use super::{Crew, count, entry, export, listen, quarantine, reopen, sync, try_sync, well};
@@ -67,6 +67,45 @@ async fn honest_work_of_a_revoked_device_is_kept_listed_and_can_be_adopted() {
     }
     assert_eq!(export(&tablet, "field_entry").await, export(&crew.lead, "field_entry").await);
     truck.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_looks_for_what_was_adopted_still_finds_it_and_who_adopted_it() {
+    let Scene { crew, truck, tablet } = scene().await;
+    let entries = ListQuery { collection: "field_entry".into(), ..ListQuery::default() };
+    let before = tablet.list(entries).await.unwrap();
+    let late = before.iter().max_by_key(|record| record.created_at).unwrap().id.to_string();
+    crew.lead.revoke("truck", reason("stolen")).await.unwrap();
+    while quarantine(&crew.lead).await.is_empty() {
+        sync(&tablet, &crew.address).await;
+    }
+    let item = quarantine(&crew.lead).await.remove(0).id;
+    assert_eq!(closed(&tablet).await.len(), 1, "what counted before was not adopted");
+    let adopted = crew.lead.decide(&item, Verdict::Adopt).await.unwrap();
+    let advice = adopted.batch.as_ref().map(|batch| batch.advice.as_str());
+    assert_eq!((adopted.open, advice), (false, Some("")), "{adopted:#?}");
+    sync(&tablet, &crew.address).await;
+    for node in [&crew.lead, &tablet] {
+        let shown = node.conflict(&item).await.unwrap();
+        assert!(!shown.open, "{shown:#?}");
+        assert_eq!(shown.adopted_by.as_deref(), Some("the tenant's authority"), "{shown:#?}");
+        assert_eq!(closed(node).await, [shown]);
+        assert_eq!(quarantine(node).await, []);
+        let again = node.decide(&item, Verdict::Adopt).await.unwrap_err();
+        assert!(again.to_string().contains("adopted by the tenant's authority"), "{again}");
+        let history = node.history(&late).await.unwrap();
+        let by = history.iter().map(|it| it.adopted_by.as_deref());
+        assert_eq!(by.collect::<Vec<_>>(), [Some("the tenant's authority")], "{history:#?}");
+    }
+    for node in [truck, tablet, crew.lead] {
+        node.shutdown().await.unwrap();
+    }
+}
+
+async fn closed(node: &Node) -> Vec<ConflictReport> {
+    let kind = Some("quarantine".into());
+    let query = ConflictQuery { kind, closed: true, ..ConflictQuery::default() };
+    node.conflicts(query).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,6 +80,7 @@ async fn mistakes_are_told_all_at_once_with_their_fields() {
     assert_eq!(scene.get("/v1/records/nothing").await.status, 404);
     assert_eq!(scene.get("/v1/changes?after=nothing").await.status, 400);
     assert_eq!(scene.get("/v1/conflicts?kind=nothing").await.status, 400);
+    assert_eq!(scene.get("/v1/conflicts?after=nothing").await.status, 400);
     assert_eq!(scene.get("/v1/conflicts/nothing").await.status, 404);
     assert_eq!(
         scene.sent("POST", "/v1/sync", &json!({ "timeout": 0 })).await.faults(),

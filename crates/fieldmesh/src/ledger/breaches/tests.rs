@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use fieldmesh_model::Role;
+use serde_json::Value as Json;
 
 use crate::api::{
     BulkEdit, ConflictQuery, ConflictReport, Edits, InviteOptions, ListQuery, NewRecord,
     NoticeKind, Resolution, SchemaOptions, SchemaStep, SyncOptions, SyncResult,
 };
-use crate::{Node, TenantOptions};
+use crate::{Error, Node, TenantOptions};
 
 struct Crew {
     _folder: tempfile::TempDir,
@@ -76,10 +77,49 @@ async fn rules(node: &Node, closed: bool) -> Vec<ConflictReport> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broken_rule_and_what_was_said_of_it_stay_told_when_the_record_is_deleted() {
+    let crew = Crew::new().await;
+    let (pump, item) = crew.broken().await;
+    crew.truck.comment(&item.id, "it was wide open").await.unwrap();
+    crew.sync().await;
+    crew.office.delete(&pump).await.unwrap();
+    crew.sync().await;
+    assert_eq!(rules(&crew.office, false).await, []);
+    let told = rules(&crew.office, true).await;
+    assert_eq!((told.len(), &told), (1, &rules(&crew.truck, true).await), "{told:#?}");
+    assert_eq!((&told[0].id, &told[0].faults), (&item.id, &item.faults));
+    assert_eq!((told[0].open, told[0].comments.len()), (false, 1), "{told:#?}");
+    let end = &told[0].ended[0];
+    let by = crew.office.ledger().device();
+    assert_eq!((end.deleted, end.settled, end.device), (true, false, Some(by)));
+    assert_eq!(crew.truck.conflict(&item.id).await.unwrap(), told[0]);
+    let again = Resolution::Set(vec!["speed=98".into()]);
+    let again = crew.truck.resolve(&item.id, again).await.unwrap_err().to_string();
+    assert!(again.contains("the record was deleted by"), "{again}");
+    let notices = crew.truck.notices(false).await.unwrap();
+    assert_eq!((notices.len(), &notices[0].wrote), (1, &500.into()), "{notices:#?}");
+    assert_eq!(notices[0].reason.as_deref(), Some("the record was deleted"));
+    assert_eq!(crew.office.notices(false).await.unwrap(), []);
+
+    crew.office.restore(&pump).await.unwrap();
+    crew.sync().await;
+    for node in [&crew.office, &crew.truck] {
+        let open = rules(node, false).await;
+        assert_eq!((open.len(), &open[0].id, open[0].comments.len()), (1, &item.id, 1));
+        assert_eq!(open[0].ended, []);
+        assert_eq!(node.notices(false).await.unwrap(), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_was_put_right_is_told_on_every_device_whichever_way_it_was() {
     let crew = Crew::new().await;
     for (number, way) in ["resolve", "edit", "bulk", "other field"].into_iter().enumerate() {
         let (pump, item) = crew.broken().await;
+        let who = [crew.truck.ledger().device(), crew.office.ledger().device()].map(Some);
+        let sides: Vec<_> = item.values.iter().map(|it| (it.value.clone(), it.device)).collect();
+        assert_eq!(sides, [(500.into(), who[0]), (Json::Null, who[1])], "{item:#?}");
+        assert_eq!(item.values[1].fields["mode"], "LOW", "who made it slow is told beside");
         crew.truck.comment(&item.id, "it was wide open").await.unwrap();
         crew.sync().await;
         match way {
@@ -112,8 +152,9 @@ async fn a_rule_that_was_put_right_is_told_on_every_device_whichever_way_it_was(
         assert_eq!((end.settled, end.left.as_i64(), told.ended.len()), (true, Some(left), 1));
         assert_eq!(told.comments.len(), 1);
         let again = Resolution::Set(vec!["speed=98".into()]);
-        let again = crew.truck.resolve(&item.id, again).await.unwrap_err().to_string();
-        assert!(again.contains("nothing left to settle: settled by"), "{again}");
+        let again = crew.truck.resolve(&item.id, again).await.unwrap_err();
+        assert!(matches!(again, Error::Settled { .. }), "{again:?}");
+        assert!(again.to_string().contains("nothing left to settle: settled by"), "{again}");
         let last = crew.truck.history(&pump).await.unwrap().pop();
         assert_eq!(last.unwrap().settled, [item.id]);
     }

@@ -198,6 +198,54 @@ async fn nobody_is_told_of_what_he_settled_himself_or_won() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_a_loss_while_two_who_settled_it_apart_are_asked_again() {
+    let crew = Crew::new().await;
+    let phone = join(&crew.office, crew.folder.path(), "phone", "cid@example.org").await;
+    crew.sync(&phone).await;
+    let entry = crew.entry(&crew.office, "2026-03-01T08:00:00Z").await;
+    crew.sync(&crew.truck).await;
+    crew.sync(&phone).await;
+    for (node, oil) in [(&crew.office, 6), (&crew.truck, 7), (&phone, 8)] {
+        let assignments = vec![format!("oilVolume={oil}")];
+        node.edit(&entry, Edits { assignments, ..Edits::default() }).await.unwrap();
+    }
+    let all = || async {
+        for node in [&crew.truck, &phone, &crew.truck] {
+            crew.sync(node).await;
+        }
+    };
+    all().await;
+    let open = |node: Node| async move {
+        let mut open = node.conflicts(ConflictQuery::default()).await.unwrap();
+        assert_eq!(open.len(), 1, "{open:#?}");
+        open.remove(0).id
+    };
+    let first = open(crew.office.clone()).await;
+    for node in [&crew.office, &crew.truck] {
+        node.resolve(&first, Resolution::Take(Choice::Client)).await.unwrap();
+    }
+    all().await;
+    let second = open(crew.office.clone()).await;
+    assert_ne!(first, second);
+    for node in [&crew.office, &crew.truck, &phone] {
+        assert_eq!(unseen(node).await, [], "nobody has lost anything so far");
+    }
+
+    crew.office.resolve(&second, Resolution::Take(Choice::Client)).await.unwrap();
+    all().await;
+    assert_eq!(unseen(&crew.office).await, []);
+    for (node, wrote) in [(&crew.truck, 7), (&phone, 8)] {
+        let told = unseen(node).await;
+        assert_eq!(told.len(), 1, "once, and of the last end: {told:#?}");
+        assert_eq!((&told[0].wrote, &told[0].left), (&wrote.into(), &6.into()));
+        assert_eq!(told[0].by.as_deref(), Some("lead@example.org"));
+    }
+    for node in [phone, crew.truck, crew.office] {
+        node.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_author_hears_that_a_change_of_his_was_refused_and_nobody_else_does() {
     let crew = Crew::new().await;
     let ledger = crew.truck.ledger();

@@ -77,6 +77,10 @@ impl Ledger {
         for text in &query.filters {
             conditions.push(self.condition(&schema, text)?);
         }
+        if query.limit == Some(0) {
+            let reason = "a limit of 0 asks for nothing; give 1 or more, or count what there is";
+            return Err(Error::Usage { reason: reason.into() });
+        }
         if query.awaiting && query.deleted {
             let reason = "what awaits approval is asked for apart from what is deleted; leave one \
                           of the two out";
@@ -209,18 +213,20 @@ impl Plan {
             && !is_picky
     }
 
-    /// Whether records that stand behind another one are shown as well: where they are asked for,
-    /// and where the other one may not fit although they do.
-    pub(in crate::ledger) fn shows_all_alike(&self) -> bool {
+    /// Whether records that stand behind another one are shown as well.
+    pub(in crate::ledger) const fn shows_all_alike(&self) -> bool {
+        self.duplicates || self.awaiting || self.not_safe
+    }
+
+    /// Whether of records that are alike some may fit and others not, so that another one than the
+    /// first of them is the first that fits.
+    pub(in crate::ledger) fn tells_alike_apart(&self) -> bool {
         let is_shared = |key: &str| {
             self.schema.unique.iter().all(|unique| unique.fields.iter().any(|field| field == key))
         };
         let has_bounds = self.since.is_some() || self.until.is_some();
         let is_timely = !has_bounds || self.schema.time_field.as_deref().is_some_and(is_shared);
-        self.duplicates
-            || self.awaiting
-            || self.not_safe
-            || self.authors.is_some()
+        self.authors.is_some()
             || self.devices.is_some()
             || !is_timely
             || !self.conditions.iter().all(|condition| is_shared(&condition.key))

@@ -94,6 +94,17 @@ fn entry(ledger: &Ledger, well: &str, oil: f64, minute: i64) -> DocumentId {
     ledger.create(&new).unwrap().id
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_nothing_is_refused_rather_than_said_to_be_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+    let builder = Node::builder(folder.path().join("home")).passphrase("one");
+    let (node, _) = builder.create_tenant(options).await.unwrap();
+    let none = ListQuery { limit: Some(0), ..query(&[], false) };
+    let refused = node.list(none).await.unwrap_err();
+    assert!(refused.to_string().contains("limit of 0"), "{refused}");
+}
+
 fn entries(filters: &[&str]) -> ListQuery {
     ListQuery { collection: "field_entry".into(), ..query(filters, false) }
 }

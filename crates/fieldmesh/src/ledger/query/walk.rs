@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::projection::record_time;
 use crate::readers::Kept;
-use crate::rows::{self, DocumentRow};
+use crate::rows::{self, DocumentRow, RecordRow};
 
 use super::{Plan, Read};
 
@@ -56,7 +56,7 @@ impl Ledger {
             let is_current = rows::indexed_time(&key) == Some(rows::sortable(time));
             if is_current && plan.admits(&row, &record) && plan.is_behind(id, &record) {
                 last = Some(id);
-                if is_sifted && self.is_behind_another(kept, number, id)? {
+                if is_sifted && self.stands_behind(plan, kept, (id, &record))? {
                     continue;
                 }
                 if take((id, row, record))?.is_break() {
@@ -87,6 +87,31 @@ impl Ledger {
         (Box::new(keys) as Box<dyn Iterator<Item = _>>).peekable()
     }
 
+    /// Whether a record is left out for another one that is like it: for the first of them that is
+    /// part of the answer.
+    fn stands_behind(
+        &self,
+        plan: &Plan,
+        kept: Option<&Kept>,
+        (id, record): (DocumentId, &RecordRow),
+    ) -> Result<bool, Error> {
+        let is_behind = self.is_behind_another(kept, plan.schema.number, id)?;
+        if !is_behind || !plan.tells_alike_apart() {
+            return Ok(is_behind);
+        }
+        for other in self.shown_before(id, &plan.schema, record)? {
+            let Some(mut row) = self.row_in(kept, other)? else { continue };
+            let Some(mut record) = row.record.take() else { continue };
+            if plan.in_conflict {
+                self.mark_alike(other, &plan.schema, &mut record)?;
+            }
+            if plan.admits(&row, &record) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Adds those records of a snapshot that were written since; gives how many were read.
     pub(super) fn add_kept(
         &self,
@@ -95,7 +120,7 @@ impl Ledger {
         walked: &BTreeSet<DocumentId>,
         waiting: &mut Vec<Read>,
     ) -> Result<u64, Error> {
-        let (mut read, number) = (0, plan.schema.number);
+        let mut read = 0;
         for id in kept.ids()? {
             let Some(bytes) = kept.find(&id)?.flatten().filter(|_| !walked.contains(&id)) else {
                 continue;
@@ -104,10 +129,12 @@ impl Ledger {
             let mut row: DocumentRow = rows::decode(&bytes)?;
             let Some(record) = row.record.take() else { continue };
             let is_purged = self.policy().is_purged(&id);
-            let is_shown =
-                plan.shows_all_alike() || !self.is_behind_another(Some(kept), number, id)?;
-            let is_wanted = is_shown && !is_purged && plan.admits(&row, &record);
-            if is_wanted && plan.is_behind(id, &record) {
+            let is_wanted = !is_purged && plan.admits(&row, &record);
+            let is_shown = |ledger: &Self| {
+                let is_all = plan.shows_all_alike();
+                Ok::<_, Error>(is_all || !ledger.stands_behind(plan, Some(kept), (id, &record))?)
+            };
+            if is_wanted && plan.is_behind(id, &record) && is_shown(self)? {
                 waiting.push((id, row, record));
             }
         }

@@ -287,7 +287,7 @@ async fn what_was_settled_before_items_were_named_is_told_by_what_the_records_sa
     let shown = crew.truck.show(&ids[0].to_string()).await.unwrap();
     assert_eq!(shown.replaces, [ids[1]]);
     let refused = crew.truck.resolve(&item, take("A")).await;
-    assert!(matches!(refused, Err(Error::Usage { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Settled { .. })), "{refused:?}");
     let key = rows::ended_key(&item, ids[1]);
     assert_eq!(rows::inbox_id(&key), item);
 }
