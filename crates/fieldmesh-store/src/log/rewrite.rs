@@ -380,7 +380,7 @@ impl Tally {
 
     /// Remembers damaged bytes that would be gone with the old segment.
     fn note(&mut self, bad: BadFrame) {
-        let is_told = self.damaged.last().is_some_and(|last| last.offset == bad.offset);
+        let is_told = self.damaged.last().is_some_and(|last| last.position() == bad.position());
         match bad.damage {
             Damage::Head | Damage::Body if bad.length > 0 && !is_told => self.damaged.push(bad),
             Damage::Head

@@ -51,7 +51,7 @@ pub fn worth_rewriting(
 }
 
 /// Cuts segments into those that should become one: neighbours of which each is small, and all
-/// together not too large. Every other one stands alone.
+/// together not too large and not too many for the head of one. Every other one stands alone.
 pub fn neighbours(segments: &[ClosedSegment]) -> Vec<&[ClosedSegment]> {
     let mut runs = Vec::new();
     for run in segments.chunk_by(|before, next| {
@@ -62,7 +62,7 @@ pub fn neighbours(segments: &[ClosedSegment]) -> Vec<&[ClosedSegment]> {
             let mut bytes: u64 = 0;
             let fits = rest.iter().take_while(|segment| {
                 bytes = bytes.saturating_add(segment.bytes);
-                bytes <= MERGED_BYTES_MAX
+                bytes <= MERGED_BYTES_MAX && rest[0].can_begin_with(segment)
             });
             let count = fits.count().max(1);
             let (together, behind) = rest.split_at(count);
@@ -78,6 +78,13 @@ impl ClosedSegment {
     fn is_right_before(&self, next: &Self) -> bool {
         self.number.checked_add(1) == Some(next.first_number)
             && self.places.end <= next.places.start
+    }
+
+    /// Whether the head of one segment can say that it has all from this one to `last`.
+    fn can_begin_with(&self, last: &Self) -> bool {
+        let numbers = last.number.saturating_sub(self.first_number);
+        let places = last.places.end.saturating_sub(self.places.start);
+        numbers <= u64::from(u16::MAX) && places <= u64::from(u32::MAX)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Several segments of the log made one.
 
+use std::sync::PoisonError;
+
 use super::Store;
 use crate::log::rewrite::{Fate, Past, RewriteError, Rewritten};
 use crate::log::{Entry, Place};
@@ -26,5 +28,16 @@ impl Store {
             false => Fate::Keep,
         };
         self.rewrite_unless(&|| false, segments, Past::Named, &mut decide)
+    }
+
+    /// Removes the files of segments that others have taken the place of and that could not be
+    /// removed so far. Whoever says that something is gone for good asks for this first.
+    ///
+    /// # Errors
+    ///
+    /// The disk reports an error; some of them may be left.
+    pub fn remove_merged(&self) -> Result<(), RewriteError> {
+        let _rewriting = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.segments.remove_leftovers()?)
     }
 }

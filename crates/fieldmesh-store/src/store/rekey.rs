@@ -135,6 +135,7 @@ impl Store {
         if let Some(error) = failed {
             return Err(error);
         }
+        self.remove_merged()?;
         // Parts of segments may have been set aside on the way.
         self.rekey_quarantine(&keys)?;
         let key_check = keys.current().check(self.id);

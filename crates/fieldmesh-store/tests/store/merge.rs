@@ -205,6 +205,31 @@ fn what_a_crash_left_of_those_that_became_one_is_removed() {
 }
 
 #[test]
+fn what_is_damaged_in_the_one_is_not_removed_where_it_is_whole() {
+    let (files, written) = half_removed(&[1, 2, 3]);
+    let whole = files.contents()[&name(4)].clone();
+    let mut kept = 0;
+    for at in (4_176..whole.len()).step_by(11) {
+        let files = files.fork();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        files.place(&name(4), bytes);
+        let store = open(&files, &MemoryRows::new());
+        let is_lost = |(place, entry): &(&Place, &Entry)| {
+            !store.read(**place).is_ok_and(|there| *there == **entry)
+        };
+        // Three entries came by each command.
+        for (number, entries) in (1..4).zip(written.iter().collect::<Vec<_>>().chunks(3)) {
+            if entries.iter().any(is_lost) {
+                assert!(logs(&files).contains(&name(number)), "segment {number}, byte {at}");
+                kept += 1;
+            }
+        }
+    }
+    assert!(kept > 0, "no byte of the one mattered");
+}
+
+#[test]
 fn a_leftover_that_the_disk_does_not_give_up_is_tried_again_before_anything_is_dropped() {
     let (files, written) = half_removed(&[2]);
     let mut at = 0;

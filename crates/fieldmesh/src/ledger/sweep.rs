@@ -74,6 +74,7 @@ impl Ledger {
             self.store.discard_quarantine().map_err(|error| Error::store(&error))?;
             self.store.compact_view().map_err(|error| Error::store(&error))?;
         }
+        self.store.remove_merged().map_err(|error| Error::store(&error))?;
         if !remains.gapped.is_empty() {
             self.keep_harms(&remains.gapped)?;
         }

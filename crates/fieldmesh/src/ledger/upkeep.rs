@@ -151,6 +151,8 @@ impl Ledger {
             done += run.len() as u64;
             progress(Progress::Compact { done, of });
         }
+        let removed = self.store.remove_merged();
+        report.faults.extend(removed.err().map(|error| with_cause(&error)));
         self.store.compact_idle_view().map_err(|error| Error::store(&error))?;
         let after = self.usage()?;
         (report.log_before, report.log_after) = (before.log_bytes, after.log_bytes);

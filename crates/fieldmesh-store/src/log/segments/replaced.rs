@@ -9,7 +9,7 @@ use crate::frame::Form;
 use crate::log::blocks::{BlockScan, Blocks};
 use crate::log::rewrite::remove;
 use crate::log::scan::{Found, FrameScan, Frames, Scan};
-use crate::log::{BadFrame, Damage, LOG_FOLDER, Place, segment_name};
+use crate::log::{BadFrame, Damage, LOG_FOLDER, Place, ReadError, segment_name};
 
 impl Segments {
     /// Puts a segment that was written anew in the place of the `old` ones, between two readers.
@@ -45,7 +45,7 @@ impl Segments {
         for (segment, leftover) in found {
             // What cannot be read is only in the one that says it has it.
             let length = leftover.as_ref().map_or(0, |leftover| leftover.length);
-            if leftover.is_none_or(|leftover| self.repeats(&leftover).unwrap_or(true)) {
+            if leftover.is_none_or(|leftover| self.repeats(&leftover).unwrap_or(false)) {
                 self.leftovers().insert(segment);
                 continue;
             }
@@ -82,8 +82,13 @@ impl Segments {
             let Found::Entry { sequence, entry } = found else { continue };
             let owner = self.number_of(Place(sequence)).and_then(|number| self.head(number));
             let is_covered = owner.is_some_and(|owner| sequence < owner.covered_end());
-            let is_other = self.read(Place(sequence)).is_ok_and(|there| *there != entry);
-            if is_other || !is_covered {
+            let is_there = match self.read(Place(sequence)) {
+                Ok(there) => *there == entry,
+                Err(ReadError::NotFound { .. }) => true,
+                // What is damaged there may be whole here alone.
+                Err(ReadError::Damaged { .. } | ReadError::Io { .. }) => false,
+            };
+            if !is_there || !is_covered {
                 return Ok(false);
             }
         }
