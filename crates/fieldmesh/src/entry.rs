@@ -112,6 +112,8 @@ pub(crate) enum Fact {
     Checked(Vec<String>),
     /// When a relay was last found to have lost something; the last fact holds.
     RelayLost(Moment),
+    /// What was found wrong with files of the home and was mended, and when; the last fact holds.
+    Mended(Vec<(String, Moment)>),
 }
 
 /// A search of the log for what was purged that came to its end.
@@ -295,7 +297,7 @@ mod tests {
         let (gone, let_go) = let_go(device, at);
         let swept = format!("16{}03", "09".repeat(32));
         let sweep = Sweep { purges: [9; 32], until: Place(3) };
-        let written: [(&str, Fact); 25] = [
+        let written: [(&str, Fact); 26] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -321,6 +323,7 @@ mod tests {
             (&swept, Fact::Swept(sweep)),
             ("1701026869", Fact::Checked(vec!["hi".into()])),
             ("180a", Fact::RelayLost(Moment::from_millis(5))),
+            ("19010268690a", Fact::Mended(vec![("hi".into(), at)])),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

@@ -28,6 +28,7 @@ mod lacking;
 mod live;
 mod membership;
 mod mend;
+mod mended;
 mod names;
 mod notices;
 mod past;

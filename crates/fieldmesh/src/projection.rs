@@ -253,7 +253,8 @@ impl<'a> Projection<'a> {
             | Fact::Kept(_)
             | Fact::Swept(_)
             | Fact::Checked(_)
-            | Fact::RelayLost(_)) => {
+            | Fact::RelayLost(_)
+            | Fact::Mended(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -527,6 +528,7 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Swept(_) => b"fact/swept",
         Fact::Checked(_) => b"fact/checked",
         Fact::RelayLost(_) => b"fact/relay-lost",
+        Fact::Mended(_) => b"fact/mended",
         Fact::Aside(_)
         | Fact::Admitted(_)
         | Fact::Receipt(_)

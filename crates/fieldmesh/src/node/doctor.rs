@@ -1,6 +1,7 @@
 //! What is wrong with this home, and what was done about it.
 
 use crate::api::{DoctorReport, Finding};
+use crate::clock::minute;
 use crate::error::Error;
 use crate::home::Mended;
 
@@ -15,8 +16,18 @@ impl Node {
     pub async fn doctor(&self) -> Result<DoctorReport, Error> {
         let snapshot = self.inner.mesh.snapshot().await.ok_or(Error::ShuttingDown)?;
         let notes = notes::notes(&snapshot, &self.inner.mesh.policy());
-        let mut report = self.blocking(move |ledger| ledger.diagnose(notes)).await?;
-        report.findings.extend(self.inner.home.mended().iter().map(of_the_home));
+        let diagnosed =
+            self.blocking(move |ledger| Ok((ledger.diagnose(notes)?, ledger.mended()?)));
+        let (mut report, before) = diagnosed.await?;
+        let mended = self.inner.home.mended();
+        let is_told = |what: &str| mended.iter().any(|mended| mended.what == what);
+        let earlier = before.into_iter().filter(|(what, _)| !is_told(what)).map(|(what, at)| {
+            of_the_home(&Mended { what: format!("{what}, found at {}", minute(at)), failed: None })
+        });
+        let found: Vec<Finding> = mended.iter().map(of_the_home).chain(earlier).collect();
+        report.open |= found.iter().any(|finding| finding.open);
+        report.findings.extend(found);
+        report.findings.sort_by_key(|finding| !finding.open);
         Ok(report)
     }
 
@@ -57,6 +68,26 @@ fn of_the_home(mended: &Mended) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TenantOptions;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_profile_that_was_mended_by_an_earlier_run_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let (node, _) =
+            Node::builder(&home).passphrase("one").create_tenant(options).await.unwrap();
+        node.shutdown().await.unwrap();
+        std::fs::remove_file(home.join("profile")).unwrap();
+        for _ in 0..2 {
+            let node = Node::builder(&home).passphrase("one").open().await.unwrap();
+            let report = node.doctor().await.unwrap();
+            let told: Vec<_> = report.findings.iter().filter(|it| it.kind == "home-file").collect();
+            assert!(told.len() == 1 && !report.open, "{report:#?}");
+            assert!(told[0].what.contains("profile was lost or damaged"), "{told:?}");
+            node.shutdown().await.unwrap();
+        }
+    }
 
     #[test]
     fn a_file_that_could_not_be_written_anew_stays_open() {

@@ -182,6 +182,7 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
     };
     let ledger = Arc::new(Ledger::open(parts, past.epoch)?);
     conclude(&ledger, &past, &recovered);
+    note_mended(&ledger, &home);
     ledger.try_sweep();
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
 }
@@ -205,6 +206,15 @@ fn conclude(ledger: &Ledger, past: &Past, recovered: &[Place]) {
         Ok(()) if is_whole => past.settle(store, projector),
         Ok(()) => past.note(store, projector),
         Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
+    }
+}
+
+/// Keeps in mind which files of the home were mended: whoever opened it may not be who asks.
+fn note_mended(ledger: &Ledger, home: &Home) {
+    let mended = home.mended().iter().filter(|mended| mended.failed.is_none());
+    let found: Vec<String> = mended.map(|mended| mended.what.clone()).collect();
+    if let Err(error) = ledger.note_mended(&found) {
+        tracing::warn!(%error, "that files were mended could not be noted");
     }
 }
 
