@@ -298,7 +298,9 @@ impl Ledger {
             what: what.into(),
             means: "What it had confirmed to others before does not count as a copy any more."
                 .into(),
-            done: "It confirms anew what it holds, as soon as it meets them.".into(),
+            done: "It confirms anew what it holds: to others what they wrote, as soon as it meets \
+                   them; what it holds of third parties may stay unconfirmed."
+                .into(),
             ..Finding::default()
         }))
     }
