@@ -268,6 +268,15 @@ impl Document {
         Ok(Some(FieldConflict { id, kind, key, shown: label(0), values }))
     }
 
+    /// The changes by which the record is deleted, if it is.
+    ///
+    /// # Errors
+    ///
+    /// The document cannot be read; that of gated changes always can.
+    pub fn deletions(&self) -> Result<Vec<[u8; 32]>, ReadError> {
+        Ok(guard(|| self.tombstones())?)
+    }
+
     /// The changes that wrote the tombstones in force.
     pub(crate) fn tombstones(&self) -> Vec<[u8; 32]> {
         let values = self.inner().get_all(ROOT, keys::DELETED_AT).unwrap_or_default();

@@ -82,6 +82,9 @@ impl Writing<'_> {
             self.show(held.id, taken, &knowledge, ready);
             return self.stored(held, true);
         }
+        if held.deleted {
+            return self.update_deleted(held, knowledge.reach(), &changed, ready);
+        }
         if let Some(fate) = self.update_reserved(held, &changed, ready)? {
             return Ok(fate);
         }
@@ -93,10 +96,6 @@ impl Writing<'_> {
         };
         let contested: Vec<String> =
             changed.iter().filter(is_contested).map(|(key, _)| key.clone()).collect();
-        let before = self.write.held_at(held.id, on)?;
-        if held.deleted && !before.is_some_and(|known| known.deleted) && !changed.is_empty() {
-            return self.contest(held, on, &changed, &[], ready);
-        }
         if !contested.is_empty() {
             return self.contest(held, version, &changed, &contested, ready);
         }

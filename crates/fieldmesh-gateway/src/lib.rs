@@ -7,6 +7,7 @@
 
 mod cache;
 mod conflict;
+mod deletion;
 mod device;
 mod dispute;
 mod edit;

@@ -188,6 +188,12 @@ impl Writing<'_> {
                 return Ok(Err(Reason::NoRecord));
             }
             (Some(held), Action::Create) => self.again(&held, &ready)?,
+            // Whoever edits what he reads now finds nothing there.
+            (Some(held), Action::Update)
+                if held.deleted && matches!(operation.base, Base::Current | Base::Exactly(_)) =>
+            {
+                return Ok(Err(Reason::NoRecord));
+            }
             (Some(held), Action::Update | Action::Delete) => {
                 if let Base::Exactly(version) = operation.base
                     && version != held.version

@@ -6,6 +6,7 @@
 mod apart;
 mod authors;
 mod bases;
+mod deleted;
 mod disputes;
 mod entity;
 mod entries;

@@ -47,10 +47,27 @@ impl Write<'_> {
         let competing = self.competing(id)?.into_iter().filter(|found| keys.contains(&found.key));
         let values: Vec<[u8; 32]> =
             competing.flat_map(|found| found.values).map(|value| value.hash).collect();
+        self.count_before(id, &values)
+    }
+
+    /// How many changes of a record had arrived before anybody deleted it, at least one; all of them
+    /// where it is not deleted. What is written on them is by somebody who knows of no deletion.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be read.
+    pub fn version_before_deletion(&mut self, id: DocumentId) -> Result<u64, Error> {
+        let Some(opened) = self.opened(id)? else { return Ok(1) };
+        let deletions = opened.document.deletions().map_err(|error| Error::store(&error))?;
+        self.count_before(id, &deletions)
+    }
+
+    /// How many changes of a record had arrived before the first of these.
+    fn count_before(&mut self, id: DocumentId, hashes: &[[u8; 32]]) -> Result<u64, Error> {
         let Some(opened) = self.opened(id)? else { return Ok(1) };
         for (count, Known { change, .. }) in opened.changes.iter().enumerate().skip(1) {
             let peeked = fieldmesh_document::peek(change).map_err(|error| Error::store(&error))?;
-            if values.contains(&peeked.hash) {
+            if hashes.contains(&peeked.hash) {
                 return Ok(count as u64);
             }
         }

@@ -1,0 +1,162 @@
+//! Where a deletion meets an edit: nothing is taken that is shown nowhere and that nobody is asked
+//! about, over whichever contract it comes.
+
+use fieldmesh::api::ConflictQuery;
+use fieldmesh_dialect::{Caller, Method};
+use fieldmesh_model::Role;
+use serde_json::{Value as Json, json};
+
+use crate::{Office, entry, now, well};
+
+const NOTHING: [Json; 0] = [];
+
+/// A change of the task, `millis` after it was made.
+fn change(operation: &str, payload: &Json, version: u64, millis: i64) -> Json {
+    json!({
+        "entityType": "task", "entityId": "t", "operation": operation, "payload": payload,
+        "clientVersion": version, "timestamp": now().plus_millis(millis - 60_000),
+    })
+}
+
+/// What an app of the asset contract is answered to one change.
+async fn sync(office: &Office, user: &str, change: &Json) -> Json {
+    let body = json!({ "deviceId": format!("phone of {user}"), "changes": [change] });
+    let (status, body) =
+        office.ask_as(&office.worker(user), Method::Post, "/api/sync", &body).await;
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+/// The titles of the tasks that are given to a device which has nothing.
+async fn titles(office: &Office) -> Vec<Json> {
+    let body = json!({ "deviceId": "fresh", "entityTypes": ["task"] });
+    let delta = office.post("/api/sync/delta", &body).await;
+    let changes = delta["changes"].as_array().unwrap().iter();
+    let there = changes.filter(|it| it["operation"] != "DELETE");
+    there.map(|it| it["payload"]["title"].clone()).collect()
+}
+
+fn tablet(office: &Office, user: &str) -> Caller {
+    Caller { device: Some(format!("tablet of {user}")), ..office.worker(user) }
+}
+
+/// What an app of a practice is answered for one operation on the pet.
+async fn push(office: &Office, caller: &Caller, kind: &str, id: &Json, more: Json) -> Json {
+    let mut operation = json!({ "operation": kind, "entityType": "pets", "entityId": id });
+    operation.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let body = json!({ "clientTimestamp": now().as_millis(), "operations": [operation] });
+    let (status, body) = office.ask_as(caller, Method::Post, "/api/sync/push", &body).await;
+    assert_eq!(status, 200, "{body}");
+    body["results"][0].clone()
+}
+
+async fn pet(office: &Office, caller: &Caller, name: &str) -> Json {
+    let data = json!({ "data": { "name": name, "species": "dog", "ownerId": 7 } });
+    push(office, caller, "create", &json!(name), data).await["realId"].clone()
+}
+
+async fn pets(office: &Office, caller: &Caller) -> Vec<Json> {
+    let target = "/api/sync/pull?entityTypes=pets";
+    let (_, pulled) = office.ask_as(caller, Method::Get, target, &Json::Null).await;
+    let changes = pulled["changes"].as_array().unwrap().iter();
+    let there = changes.filter(|it| it["operation"] != "delete");
+    there.map(|it| it["data"]["name"].clone()).collect()
+}
+
+/// How many deletions people at devices are asked about.
+async fn asked(office: &Office) -> usize {
+    let kind = Some("deleted-and-edited".to_owned());
+    let query = ConflictQuery { kind, ..ConflictQuery::default() };
+    office.node.conflicts(query).await.unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_a_deleted_asset_is_asked_about_whatever_version_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    sync(&office, "ann", &change("CREATE", &json!({ "title": "A" }), 1, 0)).await;
+    sync(&office, "ann", &change("DELETE", &json!({}), 1, 1)).await;
+    for (version, title) in [(1, "B"), (2, "C"), (9, "D")] {
+        let edit = change("UPDATE", &json!({ "title": title }), version, 2);
+        let told = sync(&office, "bob", &edit).await;
+        assert_eq!(told["results"][0]["status"], "CONFLICT", "{version}: {told}");
+        let conflict = &told["conflicts"][0];
+        assert_eq!(conflict["clientData"]["title"], title, "{told}");
+        assert_eq!(titles(&office).await, NOTHING);
+        assert_eq!(asked(&office).await, 1);
+        // The answer was lost: the same question once more.
+        let again = sync(&office, "bob", &edit).await;
+        assert_eq!(again["conflicts"][0]["id"], conflict["id"], "{again}");
+        let listed = office.get("/api/sync/conflicts").await;
+        assert!(listed.to_string().contains(conflict["id"].as_str().unwrap()), "{listed}");
+    }
+    // What changes nothing of it is asked of nobody, and nobody is told that it is there.
+    let same = change("UPDATE", &json!({ "title": "A" }), 2, 3);
+    let told = sync(&office, "eve", &same).await;
+    assert_eq!(told["results"][0]["error"], "Record not found", "{told}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_a_pet_that_a_colleague_deleted_is_asked_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (ann, bob) = (tablet(&office, "ann"), tablet(&office, "bob"));
+    let edits = [("A", &ann, None), ("B", &bob, None), ("C", &bob, Some(2)), ("D", &ann, Some(7))];
+    for (index, (name, caller, version)) in edits.into_iter().enumerate() {
+        let id = pet(&office, &ann, name).await;
+        let deleted = push(&office, &bob, "delete", &id, json!({})).await;
+        assert_eq!(deleted["success"], true, "{deleted}");
+        let mut edit = json!({ "data": { "name": "Max" } });
+        if let Some(version) = version {
+            edit["version"] = version.into();
+        }
+        let told = push(&office, caller, "update", &id, edit).await;
+        assert_eq!(told["conflictData"]["conflictType"], "delete", "{version:?}: {told}");
+        assert_eq!(pets(&office, &ann).await, NOTHING);
+        assert_eq!(asked(&office).await, index + 1);
+    }
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_a_device_deleted_cannot_be_edited() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let well = well(&office.node, 1).await;
+    let body = json!({ "deviceId": "T1", "entries": [entry(&well, 0, 80.0)] });
+    let pushed = office.post("/sync/push", &body).await;
+    let id = pushed["results"][0]["entryId"].as_str().unwrap().to_owned();
+    office.node.delete(&id).await.unwrap();
+    let target = format!("/sync/entries/{id}");
+    let edit = json!({ "data": { "oilVolume": 9 } });
+    let admin = office.caller(Role::Admin);
+    let (status, told) = office.ask_as(&admin, Method::Patch, &target, &edit).await;
+    assert_eq!(status, 404, "{told}");
+    let read = office.get("/sync/entries").await;
+    assert_eq!(read["entries"], json!([]), "{read}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_a_device_deleted_is_asked_about_where_it_comes_again_with_other_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let well = well(&office.node, 1).await;
+    let event = |volume: f64| {
+        json!({ "tenantId": "acme", "events": [{ "id": "a", "type": "PRODUCTION_LOGGED",
+            "timestamp": "2025-10-25T09:30:00.000Z", "deviceId": "T1", "userId": "ann",
+            "payload": { "wellId": well, "volume": volume } }] })
+    };
+    office.post("/field-data/sync", &event(1.0)).await;
+    let query = fieldmesh::api::ListQuery {
+        collection: "field_event".into(),
+        ..fieldmesh::api::ListQuery::default()
+    };
+    let id = office.node.list(query).await.unwrap()[0].id.to_string();
+    office.node.delete(&id).await.unwrap();
+    let told = office.post("/field-data/sync", &event(2.0)).await;
+    assert_eq!(told["conflicts"][0]["reason"], "Event was deleted", "{told}");
+    assert_eq!((&told["syncedEventIds"], asked(&office).await), (&json!([]), 1));
+    office.close().await;
+}
