@@ -109,6 +109,32 @@ impl Writing<'_> {
         self.open(contest).map(Noted::Now)
     }
 
+    /// Notes that somebody wants a record deleted who does not know what others wrote of it. Nothing
+    /// is written: everybody goes on seeing that, and a tombstone would hide it.
+    pub(crate) fn contest_deletion(
+        &mut self,
+        held: &Held,
+        version: u64,
+        ready: &Ready<'_>,
+    ) -> Result<Fate, Failure> {
+        let at = ready.operation.at;
+        let client = SideRow {
+            document: held.id,
+            version,
+            fields: Fields::new(),
+            at: Some(at),
+            user: Some(self.task.caller.user.clone()),
+            deleted: true,
+        };
+        let (kind, server, keys) = (Kind::DeletedAndEdited, side_of(held), Vec::new());
+        let contest = Contest { kind, client, server, keys, at, schema: &ready.schema };
+        if let Some(row) = self.known(&contest)? {
+            return self.fate(&row);
+        }
+        let row = self.open(contest)?;
+        self.settle_at_once(&row)
+    }
+
     /// Notes that two records say the same.
     pub(crate) fn duplicate(
         &mut self,
@@ -499,7 +525,7 @@ impl ConflictRow {
                 !now.unwrap_or(&null).is_same(then.unwrap_or(&null))
             }),
             Kind::Duplicate => client.deleted || server.deleted,
-            Kind::DeletedAndEdited => !server.deleted,
+            Kind::DeletedAndEdited => server.deleted == self.client.deleted,
         }
     }
 

@@ -1,12 +1,14 @@
-//! Where a deletion meets an edit: which of them stands until somebody decides.
+//! Where a deletion meets an edit: which of them stands until somebody decides, and afterwards.
 
 use fieldmesh::gateway::Held;
+use fieldmesh_dialect::command::Resolution;
 use fieldmesh_dialect::outcome::{Fate, Reason};
 use fieldmesh_model::Fields;
 
 use crate::Failure;
 use crate::push::Writing;
 use crate::ready::Ready;
+use crate::stored::ConflictRow;
 
 impl Writing<'_> {
     /// What becomes of an edit of a record that is deleted: it stands beside the deletion until
@@ -27,5 +29,36 @@ impl Writing<'_> {
         }
         let on = self.write.version_before_deletion(held.id)?.min(on);
         self.contest(held, on, changed, &[], ready)
+    }
+
+    pub(crate) fn settle_deleted(
+        &mut self,
+        row: &ConflictRow,
+        resolution: Resolution,
+        given: &Fields,
+    ) -> Result<(), Failure> {
+        let id = row.client.document;
+        let is_of_client = match resolution {
+            Resolution::ClientWins => true,
+            Resolution::ServerWins => false,
+            Resolution::LastWriteWins => row.client.at > row.server.at,
+            // Whoever puts a record together wants it to be there.
+            Resolution::Merge | Resolution::Manual => !row.client.deleted,
+        };
+        if is_of_client == row.client.deleted {
+            // A tombstone that knows of the edit.
+            self.write.delete(id, None, self.task.at, &self.task.caller.user)?;
+            self.note_written(id);
+            return Ok(());
+        }
+        if self.write.held(id)?.is_some_and(|held| held.deleted) {
+            self.write.restore(id, self.task.at)?;
+            self.note_written(id);
+        }
+        if !given.is_empty() {
+            self.write.settling([id]);
+            self.edit(id, None, given, self.task.at)?;
+        }
+        Ok(())
     }
 }

@@ -188,9 +188,14 @@ impl Writing<'_> {
             return Ok(Fate::Rejected(Reason::Forbidden { why }));
         }
         let knowledge = self.knowledge(held, ready.operation)?;
-        let Knowledge { version, sure, ref wrote, .. } = knowledge;
+        let Knowledge { version, sure, ref own, ref wrote, .. } = knowledge;
         let (base_fields, sure_fields) =
             (self.fields_at(held, version)?, self.fields_at(held, sure)?);
+        let known = |key: &String| own.fields.get(key).or(base_fields.get(key));
+        let mut keys = held.fields.keys().chain(base_fields.keys()).chain(own.fields.keys());
+        if keys.any(|key| !is_same(held.fields.get(key), known(key))) {
+            return self.contest_deletion(held, version, ready);
+        }
         let is_known = |(key, field): (&String, &Value)| {
             is_same(sure_fields.get(key), Some(field))
                 || is_same(wrote.fields.get(key), Some(field))

@@ -215,6 +215,7 @@ impl<'a> Showing<'a> {
             collection: self.type_name(held.collection, &held.fields),
             fields: self.fields(held.collection, &held.fields, write)?,
             version: held.version,
+            deleted: held.deleted,
             arrived_at,
             changed_at: Some(held.changed_at),
             changed_by,

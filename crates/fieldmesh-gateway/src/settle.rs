@@ -311,31 +311,4 @@ impl Writing<'_> {
         self.note_written(gone);
         Ok(())
     }
-
-    fn settle_deleted(
-        &mut self,
-        row: &ConflictRow,
-        resolution: Resolution,
-        given: &Fields,
-    ) -> Result<(), Failure> {
-        let id = row.client.document;
-        let is_kept = match resolution {
-            Resolution::ServerWins => false,
-            Resolution::LastWriteWins => row.client.at > row.server.at,
-            Resolution::ClientWins | Resolution::Merge | Resolution::Manual => true,
-        };
-        if is_kept {
-            self.write.restore(id, self.task.at)?;
-            self.note_written(id);
-            if !given.is_empty() {
-                self.write.settling([id]);
-                self.edit(id, None, given, self.task.at)?;
-            }
-        } else {
-            // A tombstone that knows of the edit.
-            self.write.delete(id, None, self.task.at, &self.task.caller.user)?;
-            self.note_written(id);
-        }
-        Ok(())
-    }
 }

@@ -52,6 +52,7 @@ fn item(person: &UserReport, page: &Page, at: Moment) -> Item {
         collection: USER.to_owned(),
         fields: Fields::from(fields),
         version: 1,
+        deleted: !person.active,
         arrived_at: at,
         changed_at: None,
         changed_by: None,

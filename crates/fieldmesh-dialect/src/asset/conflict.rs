@@ -30,14 +30,20 @@ fn suggested(conflict: &Conflict) -> Resolution {
 }
 
 pub(super) fn show(conflict: &Conflict) -> Json {
-    json!({
+    let mut shown = json!({
         "id": conflict.id, "entityType": conflict.collection,
         "entityId": conflict.name.to_json(),
         "clientVersion": conflict.client.version, "serverVersion": conflict.server.version,
         "clientData": unpack(&conflict.client.fields),
         "serverData": unpack(&conflict.server.fields),
         "suggestedResolution": suggested(conflict).as_str(),
-    })
+    });
+    for (key, side) in [("clientDeleted", &conflict.client), ("serverDeleted", &conflict.server)] {
+        if side.deleted {
+            shown[key] = true.into();
+        }
+    }
+    shown
 }
 
 pub(super) fn listed(page: &ConflictPage, feed: FeedId) -> Response {
@@ -84,6 +90,9 @@ pub(super) fn settled(resolved: &Resolved) -> Response {
     if let Some(record) = &resolved.record {
         let mut entity = change::entity(record);
         entity["version"] = record.version.into();
+        if record.deleted {
+            entity["deleted"] = true.into();
+        }
         body["entity"] = entity;
     }
     Response::json(200, &body)

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::outcome::{Entry, Reason, Record, State};
+use crate::outcome::{Conflict, Entry, Reason, Record, State};
 use crate::payload::unpack;
 use crate::refusal::Refusal;
 use crate::response::Response;
@@ -47,13 +47,17 @@ pub(super) fn processed(entry: &Entry) -> Result<Json, Refusal> {
             "status": "SYNCED", "message": "Operation synced successfully",
             "result": resource(record),
         })),
-        State::Conflict(conflict) => Ok(json!({
-            "status": "CONFLICT", "message": "Version conflict detected",
-            "error": "Resource was modified on server",
-            "resolutionOptions": ["CLIENT_WINS", "SERVER_WINS", "MANUAL"],
-            "id": entry.id, "localData": unpack(&conflict.client.fields),
-            "serverData": unpack(&conflict.server.fields), "affectedFields": conflict.keys,
-        })),
+        State::Conflict(conflict) => {
+            let mut body = json!({
+                "status": "CONFLICT", "message": "Version conflict detected",
+                "error": "Resource was modified on server",
+                "resolutionOptions": ["CLIENT_WINS", "SERVER_WINS", "MANUAL"],
+                "id": entry.id, "localData": unpack(&conflict.client.fields),
+                "serverData": unpack(&conflict.server.fields), "affectedFields": conflict.keys,
+            });
+            tell_deleted(conflict, &mut body);
+            Ok(body)
+        }
         State::Failed(Reason::Failed) => Err(Refusal::Failed),
         State::Failed(reason) => Ok(failed(&reason.text(&[("patientId", "Patient")]))),
         State::Pending => Ok(json!({ "status": "PENDING", "message": QUEUED, "id": entry.id })),
@@ -65,9 +69,21 @@ pub(super) fn failed(error: &str) -> Json {
     json!({ "status": "FAILED", "message": "Operation failed", "error": error })
 }
 
-/// A resource with its id.
+/// Says of a conflict that is shown which of its sides is a deletion, if one is.
+pub(super) fn tell_deleted(conflict: &Conflict, shown: &mut Json) {
+    for (key, side) in [("localDeleted", &conflict.client), ("serverDeleted", &conflict.server)] {
+        if side.deleted {
+            shown[key] = true.into();
+        }
+    }
+}
+
+/// A resource with its id, and whether it is deleted, where it is.
 pub(super) fn resource(record: &Record) -> Json {
     let mut fields = unpack(&record.fields);
+    if record.deleted {
+        fields.insert("deleted".to_owned(), true.into());
+    }
     fields.insert("id".to_owned(), record.name.to_json());
     Json::Object(fields)
 }

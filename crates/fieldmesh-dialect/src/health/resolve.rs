@@ -3,7 +3,7 @@
 use fieldmesh_model::Fields;
 use serde_json::{Value as Json, json};
 
-use super::entry::resource;
+use super::entry::{self, resource};
 use crate::command::{Resolution, Resolve};
 use crate::cursor::FeedId;
 use crate::form::{self, Form, object_or_nothing};
@@ -78,6 +78,7 @@ pub(super) fn listed(page: &ConflictPage, feed: FeedId) -> Response {
             "userId": conflict.client.user, "serverUserId": conflict.server.user,
             "createdAt": conflict.since,
         });
+        entry::tell_deleted(conflict, &mut shown);
         if let Some(asked) = &conflict.asked {
             shown["reviewStatus"] = status_of(asked.review).into();
             shown["requestedBy"] = asked.by.clone().into();

@@ -135,10 +135,13 @@ fn of_conflicts() -> Named {
         ("serverVersion", count()),
         ("clientData", free()),
         ("serverData", free()),
+        ("clientDeleted?", flag()),
+        ("serverDeleted?", flag()),
         ("suggestedResolution", words(&RESOLUTIONS)),
     ];
     let listed = [&conflict[..], &[("affectedFields", list(text())), ("createdAt", time())]];
-    let entity = object(&[&entity()[..], &[("version", count())]].concat());
+    let more = [("version", count()), ("deleted?", flag())];
+    let entity = object(&[&entity()[..], &more].concat());
     let resolution =
         [("conflictId", filled()), ("resolution", words(&RESOLUTIONS)), ("resolvedData?", free())];
     let resolved = [

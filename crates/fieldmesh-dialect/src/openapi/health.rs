@@ -1,9 +1,11 @@
 //! Rural health: a journal of operations.
 
+use serde_json::Value as Json;
+
 use super::describe::Described;
 use super::schema::{
-    Named, count, filled, free, list, maybe, name, object, of, open, page_size, text, time, whole,
-    words,
+    Named, count, filled, flag, free, list, maybe, name, object, of, open, page_size, text, time,
+    whole, words,
 };
 use crate::health::Endpoint;
 
@@ -83,11 +85,13 @@ pub(super) fn schemas() -> Named {
         ("id?", text()),
         ("status", words(&STATES)),
         ("message", text()),
-        ("result?", open(&[("id", name())])),
+        ("result?", resource()),
         ("error?", text()),
         ("resolutionOptions?", list(words(&RESOLUTIONS))),
         ("localData?", free()),
         ("serverData?", free()),
+        ("localDeleted?", flag()),
+        ("serverDeleted?", flag()),
         ("affectedFields?", list(text())),
     ];
     let mut all = vec![
@@ -101,6 +105,10 @@ pub(super) fn schemas() -> Named {
     all
 }
 
+fn resource() -> Json {
+    open(&[("id", name()), ("deleted?", flag())])
+}
+
 fn of_conflicts() -> Named {
     let resolved = [
         ("id", text()),
@@ -110,7 +118,7 @@ fn of_conflicts() -> Named {
         ("resolvedBy?", text()),
         ("resolvedAt?", time()),
         ("emergency?", text()),
-        ("result?", open(&[("id", name())])),
+        ("result?", resource()),
     ];
     let retried =
         [("retried", count()), ("synced", count()), ("failed", count()), ("conflicts", count())];
@@ -128,6 +136,8 @@ fn of_conflicts() -> Named {
         ("resourceId", name()),
         ("localData", free()),
         ("serverData", free()),
+        ("localDeleted?", flag()),
+        ("serverDeleted?", flag()),
         ("affectedFields", list(text())),
         ("userId", maybe(text())),
         ("serverUserId", maybe(text())),

@@ -23,6 +23,9 @@ pub struct Record {
     pub fields: Fields,
     /// How many changes of it have arrived.
     pub version: u64,
+    /// Whether it is deleted: then its fields are what was known last.
+    #[serde(default)]
+    pub deleted: bool,
     /// When the newest of them arrived.
     pub arrived_at: Moment,
     /// When the newest of them was made, by the clock of its device.

@@ -549,6 +549,7 @@ impl Memory {
             collection: document.collection.clone(),
             fields: self.current(id),
             version: document.versions.len() as u64,
+            deleted: document.deleted,
             arrived_at: document.versions.last().map_or(self.clock, |version| version.arrived),
             changed_at: None,
             changed_by: None,

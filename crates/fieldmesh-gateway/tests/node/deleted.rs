@@ -36,6 +36,31 @@ async fn titles(office: &Office) -> Vec<Json> {
     there.map(|it| it["payload"]["title"].clone()).collect()
 }
 
+async fn resolve(office: &Office, conflict: &Json, resolution: &str) -> Json {
+    let body = json!({ "conflictId": conflict, "resolution": resolution });
+    office.post("/api/sync/conflicts/resolve", &body).await
+}
+
+/// Queues an operation of the health contract on a patient and processes it.
+async fn send(office: &Office, user: &str, kind: &str, name: &str, version: u64) -> Json {
+    let mut operation = json!({ "userId": user, "deviceId": "d", "operation": kind,
+        "resourceType": "patient", "data": { "id": "p", "name": name }, "version": version,
+        "createdAtClient": now() });
+    if kind != "CREATE" {
+        operation["resourceId"] = "p".into();
+    }
+    let body = json!({ "operations": [operation] });
+    let caller = health_worker(office, user);
+    let target = "/api/v1/sync/batch";
+    let (status, body) = office.ask_as(&caller, Method::Post, target, &body).await;
+    assert_eq!(status, 200, "{body}");
+    body["results"][0].clone()
+}
+
+fn health_worker(office: &Office, user: &str) -> Caller {
+    Caller { role: Role::HealthWorker, ..office.worker(user) }
+}
+
 fn tablet(office: &Office, user: &str) -> Caller {
     Caller { device: Some(format!("tablet of {user}")), ..office.worker(user) }
 }
@@ -120,6 +145,26 @@ async fn an_edit_of_a_pet_that_a_colleague_deleted_is_asked_about() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_a_deleted_patient_is_on_the_list_of_an_admin() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    send(&office, "ann", "CREATE", "A", 1).await;
+    let deleted = send(&office, "ann", "DELETE", "A", 1).await;
+    assert_eq!(
+        (&deleted["status"], &deleted["result"]["deleted"]),
+        (&json!("SYNCED"), &json!(true))
+    );
+    let told = send(&office, "bob", "UPDATE", "bp 180/110", 2).await;
+    assert_eq!(told["status"], "CONFLICT", "{told}");
+    assert_eq!((&told["serverDeleted"], &told["localDeleted"]), (&json!(true), &Json::Null));
+    let listed = office.get("/api/v1/sync/conflicts").await["conflicts"].clone();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(listed[0]["localData"]["name"], "bp 180/110", "{listed}");
+    assert_eq!(listed[0]["serverDeleted"], true, "{listed}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_a_device_deleted_cannot_be_edited() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("home")).await;
@@ -158,5 +203,76 @@ async fn an_event_that_a_device_deleted_is_asked_about_where_it_comes_again_with
     let told = office.post("/field-data/sync", &event(2.0)).await;
     assert_eq!(told["conflicts"][0]["reason"], "Event was deleted", "{told}");
     assert_eq!((&told["syncedEventIds"], asked(&office).await), (&json!([]), 1));
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_deletion_of_an_asset_leaves_what_a_colleague_wrote_until_somebody_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    sync(&office, "ann", &change("CREATE", &json!({ "title": "A" }), 1, 0)).await;
+    sync(&office, "ann", &change("UPDATE", &json!({ "title": "B" }), 1, 1)).await;
+    let stale = change("DELETE", &json!({}), 1, 2);
+    let told = sync(&office, "bob", &stale).await;
+    assert_eq!(told["results"][0]["status"], "CONFLICT", "{told}");
+    let conflict = &told["conflicts"][0];
+    let sides = (&conflict["clientDeleted"], &conflict["serverData"]["title"]);
+    assert_eq!(sides, (&json!(true), &json!("B")));
+    assert_eq!(sync(&office, "bob", &stale).await["conflicts"][0]["id"], conflict["id"]);
+    assert_eq!(titles(&office).await, ["B"]);
+    let listed = office.get("/api/sync/conflicts").await;
+    assert_eq!(listed["conflicts"].as_array().unwrap().len(), 1, "{listed}");
+    // Kept, and nothing is asked any more.
+    let settled = resolve(&office, &conflict["id"], "SERVER_WINS").await;
+    let entity = &settled["entity"];
+    assert_eq!((&entity["payload"]["title"], &entity["deleted"]), (&json!("B"), &Json::Null));
+    assert_eq!(titles(&office).await, ["B"]);
+    assert_eq!(office.get("/api/sync/conflicts").await["conflicts"], json!([]));
+    // Who has been told of it means it.
+    let told = sync(&office, "eve", &change("DELETE", &json!({}), 1, 3)).await;
+    let settled = resolve(&office, &told["conflicts"][0]["id"], "CLIENT_WINS").await;
+    assert_eq!(settled["entity"]["deleted"], true, "{settled}");
+    assert_eq!(titles(&office).await, NOTHING);
+    assert_eq!(asked(&office).await, 0);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_deletion_of_a_pet_or_a_patient_is_a_conflict() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (ann, bob) = (tablet(&office, "ann"), tablet(&office, "bob"));
+    let id = pet(&office, &ann, "Rex").await;
+    pets(&office, &bob).await;
+    let edit = json!({ "data": { "name": "Max" } });
+    assert_eq!(push(&office, &ann, "update", &id, edit).await["success"], true);
+    for more in [json!({}), json!({ "version": 1 })] {
+        let told = push(&office, &bob, "delete", &id, more).await;
+        let data = &told["conflictData"];
+        let said = (&data["conflictType"], &data["serverData"]["name"]);
+        assert_eq!(said, (&json!("delete"), &json!("Max")), "{told}");
+        assert_eq!(pets(&office, &ann).await, ["Max"]);
+    }
+    // By then he has read it.
+    pets(&office, &bob).await;
+    pets(&office, &bob).await;
+    assert_eq!(push(&office, &bob, "delete", &id, json!({})).await["success"], true);
+    assert_eq!(pets(&office, &ann).await, NOTHING);
+
+    send(&office, "ann", "CREATE", "A", 1).await;
+    send(&office, "ann", "UPDATE", "important", 1).await;
+    let told = send(&office, "bob", "DELETE", "A", 1).await;
+    assert_eq!((&told["status"], &told["localDeleted"]), (&json!("CONFLICT"), &json!(true)));
+    assert_eq!(told["serverData"]["name"], "important", "{told}");
+    // It leaves the state when somebody deletes it, knowing all of it.
+    let deleted = send(&office, "ann", "DELETE", "A", 2).await;
+    assert_eq!(
+        (&deleted["status"], &deleted["result"]["deleted"]),
+        (&json!("SYNCED"), &json!(true))
+    );
+    let target = format!("/api/v1/sync/process/{}", told["id"].as_str().unwrap());
+    let bob = health_worker(&office, "bob");
+    let (_, decided) = office.ask_as(&bob, Method::Post, &target, &Json::Null).await;
+    assert_eq!(decided["status"], "SYNCED", "{decided}");
     office.close().await;
 }

@@ -121,10 +121,13 @@ async fn a_queue_that_deletes_asks_about_what_somebody_else_wrote_before_it() {
     bob.sync(&[change("UPDATE", &json!({ "priority": "HIGH" }), 1, 1)]).await;
     let queue =
         [change("UPDATE", &json!({ "title": "B" }), 1, 2), change("DELETE", &json!({}), 1, 3)];
-    ann.sync(&queue).await;
-    let open = office.node.conflicts(fieldmesh::api::ConflictQuery::default()).await.unwrap();
-    let kinds: Vec<&str> = open.iter().map(|it| it.kind.as_str()).collect();
-    assert_eq!(kinds, ["deleted-and-edited"]);
+    let answer = ann.sync(&queue).await;
+    let statuses = [0, 1].map(|index| &answer["results"][index]["status"]);
+    assert_eq!(statuses, ["COMPLETED", "CONFLICT"], "{answer}");
+    // Until somebody decides, everybody sees what she would have deleted.
+    assert_eq!(titles(&office).await, ["B"]);
+    let listed = office.get("/api/sync/conflicts").await;
+    assert_eq!(listed["conflicts"][0]["id"], answer["conflicts"][0]["id"], "{listed}");
     office.close().await;
 }
 
