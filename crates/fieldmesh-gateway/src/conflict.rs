@@ -246,7 +246,7 @@ impl Writing<'_> {
             return Ok(Fate::Conflict(Box::new(conflict)));
         }
         match self.write.held(row.client.document)? {
-            Some(held) => self.stored(&held, true),
+            Some(held) => self.stored(&row.decided(held), true),
             None => Err(Failure::missing("Record")),
         }
     }

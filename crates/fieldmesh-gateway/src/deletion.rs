@@ -8,7 +8,7 @@ use fieldmesh_model::Fields;
 use crate::Failure;
 use crate::push::Writing;
 use crate::ready::Ready;
-use crate::stored::ConflictRow;
+use crate::stored::{ConflictRow, Kind};
 
 impl Writing<'_> {
     /// What becomes of an edit of a record that is deleted: it stands beside the deletion until
@@ -60,5 +60,18 @@ impl Writing<'_> {
             self.edit(id, None, given, self.task.at)?;
         }
         Ok(())
+    }
+}
+
+impl ConflictRow {
+    /// A record as it is told to whoever was in this conflict: where the deletion stands, without
+    /// what was written by somebody who did not know of it.
+    pub(crate) fn decided(&self, held: Held) -> Held {
+        let is_discarded =
+            self.kind == Kind::DeletedAndEdited && self.server.deleted && held.deleted;
+        match is_discarded {
+            true => Held { fields: self.server.fields.clone(), ..held },
+            false => held,
+        }
     }
 }

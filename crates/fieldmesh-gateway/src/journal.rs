@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fieldmesh::gateway::Held;
 use fieldmesh_dialect::command::{
     JournalQuery, Operation, Queue, Queued, Refused, Retry, Then, Whose,
 };
@@ -11,7 +12,7 @@ use fieldmesh_model::{DocumentId, Fault};
 
 use crate::names::Showing;
 use crate::push::{Hand, Writing, too_large_fault};
-use crate::stored::{self, EntryRow, OperationRow, ReasonRow, StateRow};
+use crate::stored::{self, ConflictRow, EntryRow, OperationRow, ReasonRow, StateRow};
 use crate::{Failure, Task, keys};
 
 /// Entries that are listed or processed again at once.
@@ -207,6 +208,7 @@ impl Task<'_> {
             StateRow::Pending => State::Pending,
             StateRow::Synced(id) => match self.access.held(*id)? {
                 Some(held) => {
+                    let held = self.as_decided(row, held)?;
                     let at = self.access.moments().of(held.position)?;
                     State::Synced(Box::new(showing.record(&held, at, None)?))
                 }
@@ -230,6 +232,25 @@ impl Task<'_> {
             retries: row.retries,
             known,
             state,
+        })
+    }
+}
+
+impl Task<'_> {
+    /// A record as it is told to whoever sent an entry, which may have been in a conflict.
+    fn as_decided(&self, row: &EntryRow, held: Held) -> Result<Held, Failure> {
+        if !held.deleted {
+            return Ok(held);
+        }
+        let Some(note) = self.access.note(&keys::decided(self.access, &row.id))? else {
+            return Ok(held);
+        };
+        let note =
+            self.access.note(&keys::conflict(self.access, &stored::decode::<String>(&note)?))?;
+        let conflict = note.map(|note| stored::decode::<ConflictRow>(&note)).transpose()?;
+        Ok(match conflict {
+            Some(conflict) => conflict.decided(held),
+            None => held,
         })
     }
 }

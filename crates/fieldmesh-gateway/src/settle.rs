@@ -151,6 +151,7 @@ impl Task<'_> {
         let mut showing = Showing::new(*self, None)?;
         let record = match held {
             Some(held) => {
+                let held = row.decided(held);
                 let at = self.access.moments().of(held.position)?;
                 Some(showing.record(&held, at, None)?)
             }

@@ -61,6 +61,13 @@ fn health_worker(office: &Office, user: &str) -> Caller {
     Caller { role: Role::HealthWorker, ..office.worker(user) }
 }
 
+async fn patch(office: &Office, caller: &Caller, id: &Json, resolution: &str) -> Json {
+    let target = format!("/api/v1/sync/resolve/{}?resolution={resolution}", id.as_str().unwrap());
+    let (status, body) = office.ask_as(caller, Method::Patch, &target, &Json::Null).await;
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
 fn tablet(office: &Office, user: &str) -> Caller {
     Caller { device: Some(format!("tablet of {user}")), ..office.worker(user) }
 }
@@ -274,5 +281,37 @@ async fn a_stale_deletion_of_a_pet_or_a_patient_is_a_conflict() {
     let bob = health_worker(&office, "bob");
     let (_, decided) = office.ask_as(&bob, Method::Post, &target, &Json::Null).await;
     assert_eq!(decided["status"], "SYNCED", "{decided}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_stands_is_answered_with_what_the_server_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    sync(&office, "ann", &change("CREATE", &json!({ "title": "A" }), 1, 0)).await;
+    sync(&office, "ann", &change("DELETE", &json!({}), 1, 1)).await;
+    let edit = change("UPDATE", &json!({ "title": "B" }), 1, 2);
+    let told = sync(&office, "bob", &edit).await["conflicts"][0].clone();
+    let said = (&told["serverData"]["title"], &told["serverDeleted"], &told["clientDeleted"]);
+    assert_eq!(said, (&json!("A"), &json!(true), &Json::Null), "{told}");
+    for _ in 0..2 {
+        let settled = resolve(&office, &told["id"], "SERVER_WINS").await;
+        let entity = &settled["entity"];
+        let said = (&entity["payload"]["title"], &entity["deleted"]);
+        assert_eq!(said, (&json!("A"), &json!(true)), "{settled}");
+        assert_eq!(titles(&office).await, NOTHING);
+    }
+
+    send(&office, "ann", "CREATE", "A", 1).await;
+    send(&office, "ann", "DELETE", "A", 1).await;
+    let told = send(&office, "bob", "UPDATE", "Z", 1).await;
+    let bob = health_worker(&office, "bob");
+    let settled = patch(&office, &bob, &told["id"], "SERVER_WINS").await;
+    let target = format!("/api/v1/sync/process/{}", told["id"].as_str().unwrap());
+    let (_, again) = office.ask_as(&bob, Method::Post, &target, &Json::Null).await;
+    for answer in [settled, again] {
+        let said = (&answer["status"], &answer["result"]["name"], &answer["result"]["deleted"]);
+        assert_eq!(said, (&json!("SYNCED"), &json!("A"), &json!(true)), "{answer}");
+    }
     office.close().await;
 }
