@@ -31,7 +31,7 @@ impl Task<'_> {
         if row.settled.is_some() {
             return self.resolved_before(resolve, &row);
         }
-        if let Some(review) = self.review(resolve, &row) {
+        if let Some(review) = self.review(resolve) {
             return self.ask(writing, resolve, &row, review);
         }
         if self.is_superseded(&row)? && !self.is_so(resolve.resolution, &row)? {
@@ -120,14 +120,13 @@ impl Task<'_> {
     }
 
     /// For what a resolution has to wait, if it does.
-    fn review(&self, resolve: &Resolve, row: &ConflictRow) -> Option<Review> {
+    fn review(&self, resolve: &Resolve) -> Option<Review> {
         match resolve.resolution {
             Resolution::Manual if resolve.fields.is_empty() && resolve.keep.is_none() => {
                 Some(Review::Manual)
             }
             Resolution::ClientWins
                 if self.dialect == Some(fieldmesh_dialect::Dialect::Health)
-                    && row.kind == Kind::Field
                     && !self.caller.is_admin()
                     && resolve.emergency.is_none() =>
             {

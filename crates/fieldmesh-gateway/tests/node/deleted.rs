@@ -315,3 +315,28 @@ async fn a_deletion_that_stands_is_answered_with_what_the_server_had() {
     }
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_worker_brings_nothing_back_and_deletes_nothing_without_an_admin() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (bob, admin) = (health_worker(&office, "bob"), office.caller(Role::Admin));
+    send(&office, "ann", "CREATE", "A", 1).await;
+    send(&office, "ann", "DELETE", "A", 1).await;
+    let edited = send(&office, "bob", "UPDATE", "B", 1).await;
+    let asked = patch(&office, &bob, &edited["id"], "CLIENT_WINS").await;
+    let said = (&asked["status"], &asked["reviewStatus"]);
+    assert_eq!(said, (&json!("CONFLICT"), &json!("AWAITING_APPROVAL")));
+    let settled = patch(&office, &admin, &edited["id"], "CLIENT_WINS").await;
+    let said = (&settled["status"], &settled["result"]["name"], &settled["result"]["deleted"]);
+    assert_eq!(said, (&json!("SYNCED"), &json!("B"), &Json::Null));
+
+    let deleted = send(&office, "bob", "DELETE", "B", 1).await;
+    assert_eq!(deleted["status"], "CONFLICT", "{deleted}");
+    let asked = patch(&office, &bob, &deleted["id"], "CLIENT_WINS").await;
+    assert_eq!(asked["reviewStatus"], "AWAITING_APPROVAL", "{asked}");
+    let settled = patch(&office, &admin, &deleted["id"], "CLIENT_WINS").await;
+    let said = (&settled["status"], &settled["result"]["deleted"]);
+    assert_eq!(said, (&json!("SYNCED"), &json!(true)), "{settled}");
+    office.close().await;
+}
