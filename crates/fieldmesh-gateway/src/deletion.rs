@@ -27,7 +27,12 @@ impl Writing<'_> {
         if let Some(why) = self.task.decides_alike(held, Some(changed))? {
             return Ok(Fate::Rejected(Reason::Forbidden { why }));
         }
-        let on = self.write.version_before_deletion(held.id)?.min(on);
+        let mut on = self.write.version_before_deletion(held.id)?.min(on);
+        let disputed: Vec<String> = self.disputed(held, changed)?.into_keys().collect();
+        if !disputed.is_empty() {
+            // It stands beside what competes there as well, of which others have to decide.
+            on = on.min(self.write.version_before(held.id, &disputed)?);
+        }
         self.contest(held, on, changed, &[], ready)
     }
 

@@ -75,7 +75,7 @@ impl Writing<'_> {
     }
 
     /// Those of `changed` about which others have to decide than the caller.
-    fn disputed(&mut self, held: &Held, changed: &Fields) -> Result<Fields, Failure> {
+    pub(crate) fn disputed(&mut self, held: &Held, changed: &Fields) -> Result<Fields, Failure> {
         if changed.is_empty() || self.task.may_settle(held, []) {
             return Ok(Fields::new());
         }

@@ -35,18 +35,16 @@ impl Writing<'_> {
             0..=1 => held.fields.clone(),
             _ => self.write.held_at(held.id, 1)?.map(|first| first.fields).unwrap_or_default(),
         };
-        let says_nothing =
-            |key: &str, field: &Value| ready.entity.is_free() && is_nothing(key, field, &first);
-        let differs = |(key, field): &(&String, &Value)| {
-            !is_same(first.get(*key), Some(field))
-                && !is_same(held.fields.get(*key), Some(field))
-                && !ready.follows(key, first.get(*key))
-                && !says_nothing(key, field)
+        let is_there = |key: &String, field: &Value| {
+            is_same(first.get(key), Some(field))
+                || is_same(held.fields.get(key), Some(field))
+                || ready.follows(key, first.get(key))
+                || (ready.entity.is_free() && is_nothing(key, field, &first))
         };
         let other: Fields = ready
             .fields
             .iter()
-            .filter(differs)
+            .filter(|(key, field)| !is_there(key, field))
             .map(|(key, field)| (key.clone(), field.clone()))
             .collect();
         if other.is_empty() {

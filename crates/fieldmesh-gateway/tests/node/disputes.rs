@@ -97,7 +97,16 @@ async fn two_diagnoses_wait_for_who_may_choose_whatever_an_app_writes_over_them(
     let gone = send(&office, &bob, "DELETE", &json!({})).await;
     assert_eq!(gone["status"], "SYNCED", "{gone}");
     assert_eq!(values(&disputed(&office).await[0]), ["flu", "malaria", "typhus"]);
-    // Who made the encounter, or leads, ends it by an edit as ever.
+    // Nor does what somebody edits of it then who wrote none of these.
+    let edit = json!({ "diagnosis": "mumps" });
+    let beside = send(&office, &worker(&office, "eve"), "UPDATE", &edit).await;
+    assert_eq!(beside["status"], "CONFLICT", "{beside}");
+    assert_eq!(values(&disputed(&office).await[0]), ["flu", "malaria", "mumps", "typhus"]);
+    // Who made the encounter, or leads, ends it by an edit as ever, once it is back.
+    let id = beside["id"].as_str().unwrap();
+    let target = format!("/api/v1/sync/resolve/{id}?resolution=CLIENT_WINS");
+    let back = office.ask(Method::Patch, &target, &Json::Null).await;
+    assert_eq!(back["status"], "SYNCED", "{back}");
     let chosen = send(&office, &admin, "UPDATE", &json!({ "diagnosis": "dengue" })).await;
     assert_eq!(chosen["status"], "SYNCED", "{chosen}");
     assert_eq!(disputed(&office).await, []);
