@@ -157,8 +157,8 @@ export class Assets {
     await this.store.change((cache) => {
       cache.conflicts = cache.conflicts.filter(({ id }) => id !== conflictId);
       if (answer.entity === undefined) return;
-      const { entityType, entityId, version, payload } = answer.entity;
-      cache.entities[`${entityType}/${entityId}`] = { version, data: payload, deleted: false };
+      const { entityType, entityId, version, payload, deleted = false } = answer.entity;
+      cache.entities[`${entityType}/${entityId}`] = { version, data: payload, deleted };
     });
     return answer;
   }

@@ -142,7 +142,10 @@ export class Health {
   #done({ id, resourceType }, result) {
     return this.store.change((clinic) => {
       clinic.queue = clinic.queue.filter((one) => one.id !== id);
-      if (result?.id !== undefined) clinic.resources[`${resourceType}/${result.id}`] = result;
+      if (result?.id === undefined) return;
+      const place = `${resourceType}/${result.id}`;
+      if (result.deleted === true) delete clinic.resources[place];
+      else clinic.resources[place] = result;
     });
   }
 
