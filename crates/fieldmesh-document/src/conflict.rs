@@ -277,6 +277,27 @@ impl Document {
         Ok(guard(|| self.tombstones())?)
     }
 
+    /// The fields that somebody edited who did not know of a deletion, as they were to whoever
+    /// deleted; null where one was not there.
+    ///
+    /// # Errors
+    ///
+    /// The document cannot be read; that of gated changes always can.
+    pub fn as_deleted(&self, collection: &Collection) -> Result<Fields, ReadError> {
+        Ok(guard(|| self.read_as_deleted(collection))??)
+    }
+
+    fn read_as_deleted(&self, collection: &Collection) -> Result<Fields, AutomergeError> {
+        let (metas, heads) = (self.metas(), crate::document::hashes(&self.tombstones()));
+        let hashed = by_hash(&metas);
+        let keys: BTreeSet<String> = self.unaware_edits().into_values().flatten().collect();
+        let field = |key: String| {
+            let value = self.value_at(collection, &key, &heads, &hashed)?;
+            Ok((key, value))
+        };
+        keys.into_iter().map(field).collect()
+    }
+
     /// The changes that wrote the tombstones in force.
     pub(crate) fn tombstones(&self) -> Vec<[u8; 32]> {
         let values = self.inner().get_all(ROOT, keys::DELETED_AT).unwrap_or_default();

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use automerge::legacy::{Key, ObjectId, OpType};
+use automerge::{ChangeHash, ReadDoc};
 use fieldmesh_model::Value;
 
+use crate::document::Document;
 use crate::first::First;
+use crate::guard::guard;
 use crate::history::made_for;
 use crate::{keys, part, peek, scalar};
 
@@ -39,6 +42,17 @@ pub fn written(change: &[u8]) -> BTreeMap<String, Option<Value>> {
 pub fn written_for(change: &[u8]) -> Option<String> {
     let decoded = peek(change).ok().and_then(|_| First::decode(change))?;
     made_for(&decoded)
+}
+
+impl Document {
+    /// The user in whose name a change of the record says that it was made, as [`written_for`].
+    pub fn change_for(&self, change: &[u8; 32]) -> Option<String> {
+        let said = guard(|| {
+            let change = self.inner().get_change_by_hash(&ChangeHash(*change))?;
+            made_for(&change.decode())
+        });
+        said.ok().flatten()
+    }
 }
 
 #[cfg(test)]

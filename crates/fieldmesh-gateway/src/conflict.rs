@@ -414,11 +414,13 @@ impl Task<'_> {
             user: other.user.clone(),
             deleted: false,
         };
-        let server = SideRow {
+        let mut server = SideRow {
             at: of_store.map(|it| it.at),
             user: of_store.and_then(|it| it.user.clone()),
             ..side_of(&held)
         };
+        server.fields.extend(competing.before.clone());
+        server.fields.retain(|_, field| *field != null);
         Ok(Some(ConflictRow {
             id: competing.id.clone(),
             sequence: 0,

@@ -5,6 +5,7 @@ use fieldmesh::api::{
 };
 use serde_json::Value as Json;
 
+use super::history::ending;
 use super::record::{LEFT_OUT, short_id};
 use super::table::{Side, Table};
 use super::{Style, Tone, counted, one_line, pairs, short_field};
@@ -335,8 +336,11 @@ fn name(conflict: &ConflictReport) -> String {
 }
 
 fn author(value: &ConflictValue) -> String {
-    match (&value.user, &value.device) {
-        (Some(user), Some(device)) => format!("{} on …{}", one_line(user), device.short()),
+    // Whom a gateway names without anybody here knowing the name.
+    let unnamed = value.made_for.as_deref().map(|id| format!("user …{}", ending(id)));
+    let word = if value.made_for.is_some() { "over" } else { "on" };
+    match (value.user.as_ref().or(unnamed.as_ref()), &value.device) {
+        (Some(user), Some(device)) => format!("{} {word} …{}", one_line(user), device.short()),
         (Some(user), None) => one_line(user),
         (None, Some(device)) => format!("device …{}", device.short()),
         (None, None) => "unknown".into(),

@@ -74,7 +74,7 @@ fn author(revision: &Revision) -> String {
 }
 
 /// The last letters of an id, as many as of any that is shown.
-fn ending(id: &str) -> &str {
+pub(super) fn ending(id: &str) -> &str {
     id.char_indices().rev().nth(7).map_or(id, |(at, _)| &id[at..])
 }
 

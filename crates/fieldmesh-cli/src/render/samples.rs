@@ -219,6 +219,7 @@ pub(crate) fn conflict() -> ConflictReport {
         label: label.into(),
         value,
         user: user.map(Into::into),
+        made_for: None,
         device: Some(device_id(device)),
         at: at(),
         fields: Map::new(),

@@ -1,12 +1,13 @@
 //! Where a deletion meets an edit: nothing is taken that is shown nowhere and that nobody is asked
 //! about, over whichever contract it comes.
 
-use fieldmesh::api::ConflictQuery;
+use fieldmesh::api::{ConflictQuery, Edits, ListQuery};
+use fieldmesh::{Node, TenantOptions, UserId};
 use fieldmesh_dialect::{Caller, Method};
 use fieldmesh_model::Role;
 use serde_json::{Value as Json, json};
 
-use crate::{Office, entry, now, well};
+use crate::{Office, entry, live, now, well};
 
 const NOTHING: [Json; 0] = [];
 
@@ -201,10 +202,7 @@ async fn an_event_that_a_device_deleted_is_asked_about_where_it_comes_again_with
             "payload": { "wellId": well, "volume": volume } }] })
     };
     office.post("/field-data/sync", &event(1.0)).await;
-    let query = fieldmesh::api::ListQuery {
-        collection: "field_event".into(),
-        ..fieldmesh::api::ListQuery::default()
-    };
+    let query = ListQuery { collection: "field_event".into(), ..ListQuery::default() };
     let id = office.node.list(query).await.unwrap()[0].id.to_string();
     office.node.delete(&id).await.unwrap();
     let told = office.post("/field-data/sync", &event(2.0)).await;
@@ -338,5 +336,40 @@ async fn a_health_worker_brings_nothing_back_and_deletes_nothing_without_an_admi
     let settled = patch(&office, &admin, &deleted["id"], "CLIENT_WINS").await;
     let said = (&settled["status"], &settled["result"]["deleted"]);
     assert_eq!(said, (&json!("SYNCED"), &json!(true)), "{settled}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_deleted_and_who_edited_is_told_with_what_each_of_them_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TenantOptions { name: "Gulf Crew".into(), ..TenantOptions::default() };
+    let builder = Node::builder(folder.path().join("office")).gateway();
+    let office = Office::over(builder.create_tenant(options).await.unwrap().0).await;
+    let (device, address) = live::join(&office.node, &folder.path().join("device")).await;
+    let ann = UserId::from_bytes([0x11; 16]).to_string();
+    send(&office, &ann, "CREATE", "A", 1).await;
+    live::sync(&device, &address).await;
+    let query = ListQuery { collection: "patient".into(), ..ListQuery::default() };
+    let id = device.list(query).await.unwrap()[0].id.to_string();
+    let edits = Edits { assignments: vec!["name=B".into()], ..Edits::default() };
+    device.edit(&id, edits).await.unwrap();
+    send(&office, &ann, "DELETE", "A", 1).await;
+    live::sync(&device, &address).await;
+
+    let listed = office.get("/api/v1/sync/conflicts").await["conflicts"][0].clone();
+    let said = (&listed["localData"]["name"], &listed["serverData"]["name"]);
+    assert_eq!(said, (&json!("B"), &json!("A")), "{listed}");
+    assert_eq!((&listed["serverDeleted"], &listed["localDeleted"]), (&json!(true), &Json::Null));
+    assert_eq!(listed["serverUserId"], ann.as_str(), "{listed}");
+    let editor = listed["userId"].as_str().unwrap();
+    assert!(editor.parse::<UserId>().is_ok() && editor != ann, "{listed}");
+    let kind = Some("deleted-and-edited".to_owned());
+    let query = ConflictQuery { kind, ..ConflictQuery::default() };
+    for node in [&device, &office.node] {
+        let items = node.conflicts(query.clone()).await.unwrap();
+        let made_for: Vec<_> = items[0].values.iter().map(|it| it.made_for.as_deref()).collect();
+        assert_eq!(made_for, [Some(ann.as_str()), None]);
+    }
+    device.shutdown().await.unwrap();
     office.close().await;
 }

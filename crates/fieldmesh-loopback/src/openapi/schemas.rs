@@ -262,6 +262,7 @@ fn of_conflicts() -> Json {
         ("label", text()),
         ("value", any()),
         ("user", maybe(text())),
+        ("madeFor?", text()),
         ("device", maybe(text())),
         ("at", time()),
         ("fields?", fields()),

@@ -518,8 +518,11 @@ pub struct ConflictValue {
     pub label: String,
     /// The value.
     pub value: Json,
-    /// Who wrote it.
+    /// Who wrote it: what a gateway wrote for somebody, that one.
     pub user: Option<String>,
+    /// The id of the person for whom a gateway wrote it.
+    #[serde(default, rename = "madeFor", skip_serializing_if = "Option::is_none")]
+    pub made_for: Option<String>,
     /// On which device.
     pub device: Option<DeviceId>,
     /// When, by that device's clock.

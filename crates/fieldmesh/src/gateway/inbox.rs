@@ -25,6 +25,9 @@ pub struct Competing {
     pub is_deletion: bool,
     /// The values, by time.
     pub values: Vec<CompetingValue>,
+    /// Of a deletion: the fields that were edited as they were to whoever deleted; null where one
+    /// was not there.
+    pub before: Fields,
 }
 
 /// One of several values.
@@ -34,7 +37,7 @@ pub struct CompetingValue {
     pub value: Value,
     /// When it was written, by the clock of the device.
     pub at: Moment,
-    /// Who wrote it.
+    /// The id of who wrote it: of the person for whom a gateway did, where it did so.
     pub user: Option<String>,
 }
 
@@ -107,15 +110,22 @@ impl Access {
         let Some(report) = items.find(is_it) else {
             return Ok(None);
         };
+        let policy = self.ledger.policy();
+        let author = |device| policy.known(&device).map(|member| member.user.to_string());
         let value = |value: crate::api::ConflictValue| CompetingValue {
             value: value_from_json(&report.field, &value.value).unwrap_or(Value::Null),
             at: value.at,
-            user: value.user,
+            user: value.made_for.or_else(|| value.device.and_then(author)),
         };
+        let is_deletion = report.kind == KIND_DELETED;
         Ok(Some(Competing {
             id: report.id,
             document,
-            is_deletion: report.kind == KIND_DELETED,
+            is_deletion,
+            before: match is_deletion {
+                true => self.ledger.as_deleted(document)?,
+                false => Fields::new(),
+            },
             values: report.values.into_iter().map(value).collect(),
             field: report.field,
         }))

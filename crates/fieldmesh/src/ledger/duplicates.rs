@@ -26,7 +26,7 @@ use super::Ledger;
 use super::inbox::item;
 use super::names::ViewReferences;
 use super::query::Names;
-use super::record::{Target, person};
+use super::record::{Target, person, person_with};
 
 pub(super) const KIND_DUPLICATE: &str = "duplicate";
 
@@ -101,10 +101,18 @@ impl Ledger {
                 let value = record.fields.get(key).map_or(Json::Null, Value::to_json);
                 (key.clone(), value)
             });
+            let member = policy.known(&device);
+            let made_for = record.made_for.clone().filter(|user| {
+                member.is_some_and(|it| it.was_gateway && it.user.to_string() != *user)
+            });
             report.values.push(ConflictValue {
                 label: label(number),
                 value: Json::Object(held.collect::<Map<_, _>>()),
-                user: policy.known(&device).map(person),
+                user: match &made_for {
+                    Some(user) => person_with(policy, user),
+                    None => member.map(person),
+                },
+                made_for,
                 device: Some(device),
                 at: record.updated_at,
                 fields: Map::new(),

@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use fieldmesh_document::{Closing, Comment, ConflictKind, Document, FieldConflict};
 use fieldmesh_identity::Policy;
 use fieldmesh_model::schema::Collection;
-use fieldmesh_model::{BatchId, DeviceId, DocumentId};
+use fieldmesh_model::{BatchId, DeviceId, DocumentId, Fields};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
 use crate::api::{
@@ -23,7 +23,7 @@ use super::Ledger;
 use super::breaches::is_breach;
 use super::duplicates::KIND_DUPLICATE;
 use super::query::Names;
-use super::record::{hex, person};
+use super::record::{hex, person, person_with};
 
 pub(super) const KIND_FIELD: &str = "field";
 pub(crate) const KIND_DELETED: &str = "deleted-and-edited";
@@ -303,6 +303,18 @@ impl Ledger {
         Ok(items)
     }
 
+    /// The fields that somebody edited who did not know that the record was deleted, as they were
+    /// then; null where one was not there.
+    pub(crate) fn as_deleted(&self, id: DocumentId) -> Result<Fields, Error> {
+        let closure = self.closure(&self.desk(), id)?;
+        let Some(row) = self.row(id)?.filter(|_| !closure.is_empty()) else {
+            return Ok(Fields::new());
+        };
+        let document = closure.document(id, &self.policy())?;
+        let schema = self.schema(row.scope.collection);
+        document.as_deleted(&schema).map_err(|error| Error::store(&error))
+    }
+
     pub(super) fn report_refused(
         &self,
         id: &str,
@@ -433,6 +445,13 @@ impl Telling<'_> {
         (device.and_then(|device| self.policy.known(&device)).map(person), device)
     }
 
+    /// For whom a gateway made a change; nobody else's word counts for that.
+    fn made_for(&self, change: &[u8; 32]) -> Option<String> {
+        let member = self.policy.known(self.authors.get(change)?)?;
+        let said = self.document.change_for(change)?;
+        (member.was_gateway && member.user.to_string() != said).then_some(said)
+    }
+
     /// Values with who wrote them.
     pub(super) fn sides(
         &self,
@@ -440,10 +459,15 @@ impl Telling<'_> {
     ) -> Vec<ConflictValue> {
         let side = |side: fieldmesh_document::ConflictValue| {
             let (user, device) = self.author(&side.hash);
+            let made_for = self.made_for(&side.hash);
             ConflictValue {
                 label: side.label,
                 value: side.value.to_json(),
-                user,
+                user: match &made_for {
+                    Some(user) => person_with(self.policy, user),
+                    None => user,
+                },
+                made_for,
                 device,
                 at: side.at,
                 fields: side.edits.iter().map(|(key, it)| (key.clone(), it.to_json())).collect(),

@@ -484,7 +484,7 @@ pub(super) fn person(member: &fieldmesh_identity::Member) -> String {
 }
 
 /// What to call the person with an id, if one of its devices was ever here.
-fn person_with(policy: &Policy, id: &str) -> Option<String> {
+pub(super) fn person_with(policy: &Policy, id: &str) -> Option<String> {
     let id: UserId = id.parse().ok()?;
     policy.everybody().find(|member| member.user == id).map(person)
 }
