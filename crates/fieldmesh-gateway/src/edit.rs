@@ -329,6 +329,7 @@ impl Writing<'_> {
 
     pub(crate) fn note_written(&mut self, id: DocumentId) {
         *self.wrote.entry(id).or_default() += 1;
+        self.unsorted.push(id);
     }
 }
 

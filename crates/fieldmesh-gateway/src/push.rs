@@ -1,6 +1,6 @@
 //! Writes what a device did and says what became of each operation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh::Error;
 use fieldmesh::gateway::{Held, Write};
@@ -38,6 +38,10 @@ pub(crate) struct Writing<'a> {
     pub(crate) showing: Showing<'a>,
     /// How many changes of each record were written.
     pub(crate) wrote: BTreeMap<DocumentId, u64>,
+    /// Those of them that are in no group yet, each as often as it was written.
+    pub(crate) unsorted: Vec<DocumentId>,
+    /// The others by the values of which one of a kind is wanted, as they were when they came here.
+    groups: BTreeMap<[u8; 16], BTreeSet<DocumentId>>,
     /// Names that were given just now.
     pub(crate) names: BTreeMap<(String, String), DocumentId>,
     /// To whom names for the time being belong.
@@ -119,6 +123,8 @@ impl Task<'_> {
             write: self.access.write()?,
             showing: Showing::new(*self, device)?,
             wrote: BTreeMap::new(),
+            unsorted: Vec::new(),
+            groups: BTreeMap::new(),
             names: BTreeMap::new(),
             owner: device.unwrap_or_else(|| self.owner()).to_owned(),
             device: device.map(str::to_owned),
@@ -289,9 +295,7 @@ impl Writing<'_> {
         self.note_written(held.id);
         self.remember(&held, ready)?;
         self.note_violations(&held, ready)?;
-        let written = self.wrote.keys().copied();
-        let groups_alike = written.filter(|id| *id != held.id).collect::<Vec<_>>();
-        for other in others.into_iter().chain(self.alike_here(ready, &groups_alike)?) {
+        for other in others.into_iter().chain(self.alike_here(ready)?) {
             let Some(theirs) = self.write.held(other)? else { continue };
             if other != held.id && !theirs.deleted {
                 return self.duplicate(&held, &theirs, ready);
@@ -339,35 +343,27 @@ impl Writing<'_> {
         self.note_news(key, (!rows.is_empty()).then(|| stored::encode(&rows)))
     }
 
-    /// Those of `ids`, written a moment ago, that say the same where one of a kind is wanted.
-    fn alike_here(
-        &self,
-        ready: &Ready<'_>,
-        ids: &[DocumentId],
-    ) -> Result<Vec<DocumentId>, Failure> {
-        let wanted: Vec<_> = ready
-            .schema
-            .unique
-            .iter()
-            .filter(|unique| ready.schema.natural_key.is_empty() && unique.fields.len() > 1)
-            .filter(|unique| unique.applies_to(&ready.fields))
-            .collect();
-        let mut alike = Vec::new();
-        if wanted.is_empty() {
-            return Ok(alike);
+    /// What this request wrote before that says the same where one of a kind is wanted.
+    fn alike_here(&mut self, ready: &Ready<'_>) -> Result<Vec<DocumentId>, Failure> {
+        let access = self.task.access;
+        let wanted = access.groups(&ready.schema, &ready.fields);
+        if wanted.is_empty() || !ready.schema.natural_key.is_empty() {
+            return Ok(Vec::new());
         }
-        for id in ids {
-            let Some(held) = self.write.held(*id)? else { continue };
-            let same = |key: &String| {
-                let ours = ready.fields.get(key);
-                ours.is_some() && ours == held.fields.get(key)
-            };
-            if held.collection == ready.schema.number
-                && wanted
-                    .iter()
-                    .any(|unique| unique.applies_to(&held.fields) && unique.fields.iter().all(same))
-            {
-                alike.push(*id);
+        for id in std::mem::take(&mut self.unsorted) {
+            let Some(held) = self.write.held(id)? else { continue };
+            for group in access.groups(&access.schema(held.collection), &held.fields) {
+                self.groups.entry(group).or_default().insert(id);
+            }
+        }
+        let found = wanted.iter().filter_map(|group| self.groups.get(group)).flatten();
+        let mut alike = Vec::new();
+        for id in found.copied().collect::<BTreeSet<_>>() {
+            // It may have been edited since.
+            let Some(held) = self.write.held(id)? else { continue };
+            let groups = access.groups(&access.schema(held.collection), &held.fields);
+            if groups.iter().any(|group| wanted.contains(group)) {
+                alike.push(id);
             }
         }
         Ok(alike)

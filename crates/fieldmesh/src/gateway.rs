@@ -241,10 +241,20 @@ impl Access {
         fields: &fieldmesh_model::Fields,
     ) -> Result<Vec<DocumentId>, Error> {
         let mut alike = Vec::new();
-        for hash in group_hashes(&self.ledger.store, collection, fields) {
+        for hash in self.groups(collection, fields) {
             alike.extend(self.indexed(&rows::group_prefix(hash))?);
         }
         Ok(alike)
+    }
+
+    /// What stands for the values of which the collection wants one of a kind: two records that
+    /// share one of these are alike.
+    pub fn groups(
+        &self,
+        collection: &Collection,
+        fields: &fieldmesh_model::Fields,
+    ) -> Vec<[u8; 16]> {
+        group_hashes(&self.ledger.store, collection, fields)
     }
 
     /// What the gateway noted under `key`.
