@@ -41,8 +41,6 @@ struct Acknowledged {
     epoch: u64,
     /// Whether it was a relay's when it became known.
     is_relay: bool,
-    /// Whether anything that it had acknowledged was voided.
-    is_voided: bool,
     /// What it signed up to this moment proves nothing.
     doubted: Option<Moment>,
     /// The latest moment that it has signed.
@@ -79,8 +77,7 @@ impl Proofs {
             return false;
         }
         let is_relay = acknowledged.is_relay;
-        let fresh = Acknowledged { epoch, is_relay, is_voided: true, ..Acknowledged::default() };
-        *acknowledged = fresh;
+        *acknowledged = Acknowledged { epoch, is_relay, ..Acknowledged::default() };
         self.relayed.retain(|(_, it, _), _| it != place);
         true
     }
@@ -109,7 +106,6 @@ impl Proofs {
         let is_risen = self.note_epoch(&place, doubt.epoch);
         let fresh = Acknowledged { epoch: doubt.epoch, is_relay, ..Acknowledged::default() };
         let acknowledged = self.stores.entry(place).or_insert(fresh);
-        acknowledged.is_voided = true;
         let until = doubt.until.filter(|_| acknowledged.epoch == doubt.epoch);
         let Some(until) = until.filter(|until| acknowledged.doubted < Some(*until)) else {
             return is_risen;
@@ -234,11 +230,6 @@ impl Proofs {
                 acknowledged.take(index, &key, at);
             }
         }
-    }
-
-    /// Whether the store has to acknowledge anew what it had acknowledged once.
-    pub(crate) fn is_voided(&self, place: &Place) -> bool {
-        self.stores.get(place).is_some_and(|it| it.is_voided)
     }
 
     /// When the store acknowledged the batch at `spot`, if it did.

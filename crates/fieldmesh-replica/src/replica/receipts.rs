@@ -190,8 +190,7 @@ impl Replica {
     }
 
     /// Asks the peer about heads that its store has not acknowledged: a relay about all, a device
-    /// about this device's own and those of chains that it brought, and about what is late; about
-    /// all, too, once anything that it had acknowledged was voided. A relay
+    /// about this device's own and those of chains that it brought, and about what is late. A relay
     /// is asked to sign for the moment if it has not for long.
     pub(super) fn ask(&mut self, now: Moment, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
@@ -477,8 +476,6 @@ impl Replica {
     fn unproven(&self, id: LinkId, place: &Place, after: Option<Turn>, limit: usize) -> Vec<Head> {
         let Some(link) = self.links.get(&id) else { return Vec::new() };
         let is_relay = self.is_relay(&link.peer);
-        // What a device had acknowledged of others is nothing that it would bring once more.
-        let is_asked_for_all = is_relay || self.proofs.is_voided(place);
         let index = &self.holdings.index;
         let heads = [false, true].into_iter().flat_map(|is_foreign| {
             let mut count = (None, 0);
@@ -486,7 +483,7 @@ impl Replica {
                 let (line, chain) = (index.line(tip), index.chain(tip));
                 count = (Some(line), if count.0 == Some(line) { count.1 + 1 } else { 1 });
                 let is_own = chain.author == self.config.device;
-                let is_wanted = is_asked_for_all || is_own || link.receipts.lines.contains(&line);
+                let is_wanted = is_relay || is_own || link.receipts.lines.contains(&line);
                 let turn = Turn { is_foreign, line, tip };
                 let is_due = is_own != is_foreign
                     && is_wanted
