@@ -91,12 +91,13 @@ impl Readers {
             }
             behind.moved().for_each(|(id, was)| kept.keep_behind(id, was));
         }
-        let mut alike = listed.alike(view)?;
+        let written = collections(&touched, &listed)?;
+        let mut alike = listed.alike(view, &written)?;
         view.apply(writes).map_err(|error| Error::store(&error))?;
         if listed.queues.is_empty() {
             return Ok(());
         }
-        alike.append(&mut listed.alike(view)?);
+        alike.append(&mut listed.alike(view, &written)?);
         for Touched { id, before, after } in &touched {
             let (before, after) = (read(before.as_ref())?, read(after.as_ref())?);
             let scope = before.as_ref().or(after.as_ref()).map(|row| row.scope);
@@ -150,14 +151,18 @@ impl Listed {
         queues.filter(|queue| queue.number() == number).for_each(|queue| queue.lag());
     }
 
-    /// The records that are like others, where a live query may have another one than the first.
-    fn alike(&self, view: &View) -> Result<BTreeSet<DocumentId>, Error> {
+    /// The collections of which a live query may have another record than the first of those that
+    /// are alike.
+    fn told_apart(&self) -> BTreeSet<u16> {
         let queues = self.queues.iter().filter_map(Weak::upgrade);
-        let numbers = queues.filter(|queue| queue.tells_alike_apart()).map(|it| it.number());
-        let numbers: BTreeSet<u16> = numbers.collect();
+        queues.filter(|queue| queue.tells_alike_apart()).map(|it| it.number()).collect()
+    }
+
+    /// The records of these collections that are like others, where that is asked for.
+    fn alike(&self, view: &View, written: &BTreeSet<u16>) -> Result<BTreeSet<DocumentId>, Error> {
         let mut alike = BTreeSet::new();
-        for number in numbers {
-            alike.append(&mut beside_others(view, number)?);
+        for number in self.told_apart().intersection(written) {
+            alike.append(&mut beside_others(view, *number)?);
         }
         Ok(alike)
     }
@@ -194,6 +199,19 @@ fn read_touched(view: &View, writes: &WriteSet, behind: &Behind) -> Result<Vec<T
         touched.push(Touched { id, before, after: value.map(<[u8]>::to_vec) });
     }
     Ok(touched)
+}
+
+/// Of which collections records are written, where anybody has to know.
+fn collections(touched: &[Touched], listed: &Listed) -> Result<BTreeSet<u16>, Error> {
+    let mut numbers = BTreeSet::new();
+    if listed.told_apart().is_empty() {
+        return Ok(numbers);
+    }
+    for Touched { before, after, .. } in touched {
+        let row = read(before.as_ref().or(after.as_ref()))?;
+        numbers.extend(row.map(|row| row.scope.collection));
+    }
+    Ok(numbers)
 }
 
 fn read(row: Option<&Vec<u8>>) -> Result<Option<DocumentRow>, Error> {

@@ -116,7 +116,6 @@ impl Ledger {
         Ok(Record { safe: Some(Safety::Here), version, ..record })
     }
 
-    /// The fields that the input means, not yet checked.
     /// Fails where somebody gives what is looked up in another record: it would not be kept.
     fn check_not_derived(&self, new: &NewRecord) -> Result<(), Error> {
         let schema = self.schema_named(&new.collection)?;
@@ -137,6 +136,7 @@ impl Ledger {
         if faults.is_empty() { Ok(()) } else { Err(Error::Invalid { faults }) }
     }
 
+    /// The fields that the input means, not yet checked.
     fn read_fields(&self, schema: &Collection, new: &NewRecord) -> Result<Fields, Error> {
         let mut fields = self.stated_fields(schema, new)?;
         self.complete_fields(schema, &mut fields, None);

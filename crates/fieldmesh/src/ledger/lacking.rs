@@ -91,7 +91,10 @@ impl Ledger {
                 untold += 1;
             } else if !policy.is_purged(&document) {
                 let (collection, hash) = (row.scope.collection, [0; 8]);
-                let (is_whole, shown) = (count == row.changes.len(), row.record);
+                // Without its first change nothing is left that could be edited.
+                let first = row.changes.first();
+                let is_whole = first.is_some_and(|it| places.contains(&it.place));
+                let shown = row.record;
                 let lost = LostChange { document, hash, collection, is_whole, shown };
                 findings.push(self.lost_with_batch(&lost, &mut names));
             }

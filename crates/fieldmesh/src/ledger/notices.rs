@@ -246,7 +246,9 @@ impl Ledger {
             return None;
         }
         // Who gave it up for one that is alike is told already.
-        if end.deleted && items.iter().any(|item| item.duplicate.is_some()) {
+        let is_same = |it: &EndReport| (it.device, it.at) == (end.device, end.at);
+        let mut alike = items.iter().filter(|item| item.duplicate.is_some());
+        if end.deleted && alike.any(|item| item.ended.iter().any(is_same)) {
             return None;
         }
         let side = own.first()?;

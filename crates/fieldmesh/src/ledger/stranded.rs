@@ -42,6 +42,8 @@ impl Losses {
                     losses.changes.insert((lost.document, lost.hash));
                 }
                 Harmed::Unknown => losses.any_unknown = true,
+                // Once it was given up, nothing says any more which changes lay in it.
+                Harmed::Batch { .. } if !harm.is_open() => losses.any_unknown = true,
                 Harmed::Nothing | Harmed::Batch { .. } | Harmed::Item(_) => {}
             }
         }

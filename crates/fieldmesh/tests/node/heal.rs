@@ -376,6 +376,39 @@ async fn a_batch_that_nobody_else_has_is_told_as_lost_and_can_be_recorded_once_m
     crew.lead.shutdown().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_behind_a_batch_that_was_given_up_are_told() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    let id = entry(&tablet, "Alder 1", "2026-03-03T08:00:00Z").await.id;
+    let file = crew.home("x.bk");
+    tablet.backup(BackupOptions { file, since: None }, |_| {}).await.unwrap();
+    tablet.shutdown().await.unwrap();
+    let sealed = segments(&home).pop().unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    let assignments = vec!["oilVolume=99".to_owned()];
+    tablet.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
+    tablet.shutdown().await.unwrap();
+    spoil(&sealed, 150);
+    let tablet = reopen(&home).await.unwrap();
+    assert!(!tablet.verify().await.unwrap().clean);
+    let told = find(&doctor(&tablet).await, "lost-batch").clone();
+    assert!(told.next.contains("fieldmesh record field_entry"), "{}", told.next);
+
+    assert!(tablet.accept_losses().await.unwrap() > 0);
+    let report = doctor(&tablet).await;
+    let told = find(&report, "stranded-changes");
+    assert!(report.open && told.open, "{report:#?}");
+    assert!(told.what.contains("data.oilVolume 99"), "{}", told.what);
+    assert!(tablet.accept_losses().await.unwrap() > 0);
+    let report = doctor(&tablet).await;
+    assert!(!report.open, "{report:#?}");
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
 /// What is said of the two edits behind the damaged one, and that nothing calls them safe.
 async fn assert_stranded(crew: &Crew, tablet: &Node, id: &str) {
     sync(tablet, &crew.address).await;
