@@ -389,7 +389,7 @@ async fn edits_behind_a_batch_that_was_given_up_are_told() {
     let sealed = segments(&home).pop().unwrap();
     let tablet = reopen(&home).await.unwrap();
     let assignments = vec!["oilVolume=99".to_owned()];
-    tablet.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
+    tablet.edit(&id.to_string(), Edits { assignments, ..Edits::default() }).await.unwrap();
     tablet.shutdown().await.unwrap();
     spoil(&sealed, 150);
     let tablet = reopen(&home).await.unwrap();
