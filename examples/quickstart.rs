@@ -10,8 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use fieldmesh::api::{InviteOptions, ListQuery, NewRecord, Progress, SyncOptions};
-use fieldmesh::{Node, TenantOptions};
-use fieldmesh_model::Role;
+use fieldmesh::{Node, Role, TenantOptions};
 
 #[tokio::main]
 pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
