@@ -4,7 +4,7 @@
 //! before what he did not know, so that everybody goes on seeing what the store had until somebody
 //! decides. The note of a conflict says what both sides were.
 
-use fieldmesh::gateway::{Competing, CompetingValue, Held};
+use fieldmesh::gateway::{Competing, CompetingValue, Held, Write};
 use fieldmesh_dialect::command::{ConflictQuery, Resolution};
 use fieldmesh_dialect::outcome::{Conflict, ConflictKind, ConflictPage, Fate, Side};
 use fieldmesh_dialect::{Outcome, Refusal};
@@ -15,13 +15,11 @@ use crate::names::Showing;
 use crate::push::Writing;
 use crate::ready::Ready;
 use crate::stored::{self, ConflictRow, Kind, SideRow};
+use crate::superseded::Superseded;
 use crate::{Failure, Task, keys};
 
 /// Conflicts of one record that are looked at.
 const OF_RECORD_MAX: usize = 256;
-
-/// Conflicts that nobody has to settle any more and that a listing goes past.
-const SUPERSEDED_MAX: usize = 64;
 
 /// What a client brought that contradicts the store.
 struct Contest<'b> {
@@ -261,13 +259,6 @@ impl Writing<'_> {
         }
     }
 
-    /// Whether somebody has decided, also by what is being written.
-    pub(crate) fn is_superseded(&self, row: &ConflictRow) -> Result<bool, Failure> {
-        let client = self.write.held(row.client.document)?;
-        let server = self.write.held(row.server.document)?;
-        Ok(row.is_superseded(client.as_ref(), server.as_ref()))
-    }
-
     /// The conflict `id` as [`Task::conflict_named`] gives it, also one that came up just now.
     pub(crate) fn conflict_named(&self, id: &str) -> Result<ConflictRow, Failure> {
         match self.conflict_row(id)? {
@@ -340,9 +331,7 @@ impl Task<'_> {
             after.clone_from(&last.id);
             for competing in page {
                 let Some(row) = self.row_of(&competing)? else { continue };
-                // What came over the gateway is listed by its note.
-                let mut notes = self.open_of(competing.document)?.into_iter();
-                let is_noted = notes.any(|note| note.tells_of(&row));
+                let is_noted = self.is_noted(&row)?;
                 let is_seen = self.is_shown(competing.document, &mut showing)?;
                 if is_noted || !is_seen || !self.is_asked(&row, query, &showing) {
                     continue;
@@ -369,13 +358,6 @@ impl Task<'_> {
             named.is_some_and(|schema| schema.number == row.collection)
                 || showing.type_name(row.collection, &row.server.fields) == *wanted
         })
-    }
-
-    /// Whether somebody has decided by writing what the record now says, here or on a device.
-    pub(crate) fn is_superseded(&self, row: &ConflictRow) -> Result<bool, Failure> {
-        let client = self.access.held(row.client.document)?;
-        let server = self.access.held(row.server.document)?;
-        Ok(row.is_superseded(client.as_ref(), server.as_ref()))
     }
 
     /// The conflict `id` as it was noted, or as it stands in a record.
@@ -438,7 +420,7 @@ impl Task<'_> {
         &self,
         row: &ConflictRow,
         showing: &mut Showing<'_>,
-        write: Option<&fieldmesh::gateway::Write<'_>>,
+        write: Option<&Write<'_>>,
     ) -> Result<Conflict, Failure> {
         let mut side = |side: &SideRow| {
             Ok::<_, Failure>(Side {
@@ -470,33 +452,6 @@ impl Task<'_> {
     }
 }
 
-/// Conflicts that a listing went past because somebody has decided by writing. Once they are many
-/// they leave the lists, so that who lists next goes past them no more.
-struct Superseded<'a> {
-    task: Task<'a>,
-    rows: Vec<ConflictRow>,
-}
-
-impl Superseded<'_> {
-    fn leave(&self) {
-        // They are left out of every answer, on the lists or not.
-        if self.rows.len() >= SUPERSEDED_MAX && self.take_off_lists().is_err() {
-            tracing::warn!("conflicts that are decided stay on the lists: nothing can be written");
-        }
-    }
-
-    fn take_off_lists(&self) -> Result<(), Failure> {
-        let mut writing = self.task.writing(None, None)?;
-        for row in &self.rows {
-            if self.task.is_superseded(row)? {
-                writing.take_off_lists(row);
-            }
-        }
-        writing.write.finish()?;
-        Ok(())
-    }
-}
-
 impl<'b> Contest<'b> {
     /// A record that says the same as another, which was there before it.
     fn of_two(held: &Held, other: &Held, ready: &'b Ready<'_>) -> Self {
@@ -517,31 +472,6 @@ impl<'b> Contest<'b> {
 }
 
 impl ConflictRow {
-    /// Whether its records, as they are, say that somebody has decided by writing.
-    fn is_superseded(&self, client: Option<&Held>, server: Option<&Held>) -> bool {
-        let (Some(client), Some(server)) = (client, server) else { return false };
-        let null = fieldmesh_model::Value::Null;
-        match self.kind {
-            Kind::Field => self.keys.iter().any(|key| {
-                let (now, then) = (server.fields.get(key), self.server.fields.get(key));
-                !now.unwrap_or(&null).is_same(then.unwrap_or(&null))
-            }),
-            Kind::Duplicate => client.deleted || server.deleted,
-            Kind::DeletedAndEdited => server.deleted == self.client.deleted,
-        }
-    }
-
-    /// Whether whoever reads it knows of `other`, which stands in a record of it.
-    fn tells_of(&self, other: &Self) -> bool {
-        let null = fieldmesh_model::Value::Null;
-        let is_told = |(key, value): (&String, &fieldmesh_model::Value)| {
-            let told = self.client.fields.get(key).unwrap_or(&null);
-            self.keys.contains(key) && told.is_same(value)
-        };
-        self.kind == other.kind
-            && (self.kind != Kind::Field || other.client.fields.iter().all(is_told))
-    }
-
     /// The records that it is about.
     pub(crate) fn documents(&self) -> Vec<DocumentId> {
         let mut documents = vec![self.client.document, self.server.document];

@@ -293,7 +293,7 @@ impl Writing<'_> {
             // It leaves this state when anybody has decided, wherever that was.
             StateRow::Conflict(ref id) => {
                 let conflict = self.conflict_named(id)?;
-                match conflict.settled.is_some() || self.is_superseded(&conflict)? {
+                match conflict.settled.is_some() || self.is_over(&conflict)? {
                     true => self.move_entry(row, StateRow::Synced(conflict.client.document)),
                     false => Ok(row),
                 }

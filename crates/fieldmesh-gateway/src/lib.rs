@@ -28,6 +28,7 @@ mod rejected;
 mod rights;
 mod settle;
 mod stored;
+mod superseded;
 mod violation;
 
 use std::sync::Arc;

@@ -160,3 +160,45 @@ async fn a_push_that_wants_to_win_ends_no_conflict_that_a_manager_has_to_settle(
     assert_eq!(disputed(&office).await[0].values.len(), 3);
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_competes_in_a_record_is_listed_though_what_was_beside_it_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    let (device, address) = join(&office.node, &folder.path().join("device")).await;
+    let (ann, bob) = (worker(&office, "ann"), worker(&office, "bob"));
+    send(&office, &ann, "CREATE", &json!({ "diagnosis": "cold" })).await;
+    send(&office, &ann, "UPDATE", &json!({ "diagnosis": "flu" })).await;
+    sync(&device, &address).await;
+    let stale = json!({ "userId": "bob", "deviceId": "d", "operation": "UPDATE",
+        "resourceType": "encounter", "resourceId": "e1", "version": 1,
+        "data": { "diagnosis": "malaria" }, "createdAtClient": now() });
+    let body = json!({ "operations": [stale] });
+    let (_, answer) = office.ask_as(&bob, Method::Post, "/api/v1/sync/batch", &body).await;
+    let entry = answer["results"][0].clone();
+    assert_eq!(entry["status"], "CONFLICT", "{entry}");
+    // A device that has not heard of it replaces the other side.
+    let query = ListQuery { collection: "encounter".into(), ..ListQuery::default() };
+    let id = device.list(query).await.unwrap()[0].id.to_string();
+    let assignments = vec!["diagnosis=typhus".to_owned()];
+    device.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
+    sync(&device, &address).await;
+    device.shutdown().await.unwrap();
+    let listed = office.get("/api/v1/sync/conflicts").await["conflicts"].clone();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    let sides = (&listed[0]["localData"]["diagnosis"], &listed[0]["serverData"]["diagnosis"]);
+    assert_eq!(sides, (&json!("malaria"), &json!("typhus")), "{listed}");
+    // Nobody has decided, and the entry does not say so.
+    let process = format!("/api/v1/sync/process/{}", entry["id"].as_str().unwrap());
+    let again = office.ask_as(&bob, Method::Post, &process, &Json::Null).await.1;
+    assert_eq!(again["status"], "CONFLICT", "{again}");
+    let target = format!(
+        "/api/v1/sync/resolve/{}?resolution=SERVER_WINS",
+        listed[0]["id"].as_str().unwrap()
+    );
+    office.ask(Method::Patch, &target, &Json::Null).await;
+    let decided = office.ask_as(&bob, Method::Post, &process, &Json::Null).await.1;
+    let said = (&decided["status"], &decided["result"]["diagnosis"]);
+    assert_eq!(said, (&json!("SYNCED"), &json!("typhus")), "{decided}");
+    office.close().await;
+}
