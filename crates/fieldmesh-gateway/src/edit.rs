@@ -2,7 +2,7 @@
 
 use fieldmesh::gateway::Held;
 use fieldmesh_dialect::Dialect;
-use fieldmesh_dialect::command::{Base, Operation};
+use fieldmesh_dialect::command::{Action, Base, Operation};
 use fieldmesh_dialect::outcome::{Fate, Reason};
 use fieldmesh_model::schema::{Collection, MergePolicy};
 use fieldmesh_model::{DocumentId, Edit, Fields, Moment, Value};
@@ -234,7 +234,11 @@ impl Writing<'_> {
             Some(read) => (read.place, read.sure),
             None => (access.position_at(at)?, u64::MAX),
         };
-        let told = self.told(held.id, at)?;
+        // A deletion that comes again because its answer was lost means no more than it did.
+        let told = match operation.action {
+            Action::Delete => 0,
+            Action::Create | Action::Update => self.told(held.id, at)?,
+        };
         let version = |position| held.version_at(position).max(told).clamp(1, held.version);
         let (sure, version) = (version(sure.min(position)), version(position));
         self.with_own(Knowledge { sure, ..Knowledge::of(version) }, held, operation)

@@ -340,6 +340,24 @@ async fn a_health_worker_brings_nothing_back_and_deletes_nothing_without_an_admi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_was_asked_about_and_comes_again_deletes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (ann, bob) = (tablet(&office, "ann"), tablet(&office, "bob"));
+    let id = pet(&office, &ann, "Rex").await;
+    pets(&office, &bob).await;
+    let edit = json!({ "data": { "name": "Max" } });
+    assert_eq!(push(&office, &ann, "update", &id, edit).await["success"], true);
+    // The answer is lost each time, so he has read nothing of it.
+    for _ in 0..3 {
+        let told = push(&office, &bob, "delete", &id, json!({})).await;
+        assert_eq!(told["conflictData"]["serverData"]["name"], "Max", "{told}");
+        assert_eq!(pets(&office, &ann).await, ["Max"]);
+    }
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_deleted_and_who_edited_is_told_with_what_each_of_them_had() {
     let folder = tempfile::tempdir().unwrap();
     let options = TenantOptions { name: "Gulf Crew".into(), ..TenantOptions::default() };
