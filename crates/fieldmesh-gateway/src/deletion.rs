@@ -43,13 +43,7 @@ impl Writing<'_> {
         given: &Fields,
     ) -> Result<(), Failure> {
         let id = row.client.document;
-        let is_of_client = match resolution {
-            Resolution::ClientWins => true,
-            Resolution::ServerWins => false,
-            Resolution::LastWriteWins => row.client.at > row.server.at,
-            // Whoever puts a record together wants it to be there.
-            Resolution::Merge | Resolution::Manual => !row.client.deleted,
-        };
+        let is_of_client = row.is_for_client(resolution);
         if is_of_client == row.client.deleted {
             // A tombstone that knows of the edit.
             self.write.delete(id, None, self.task.at, &self.task.caller.user)?;
@@ -69,6 +63,17 @@ impl Writing<'_> {
 }
 
 impl ConflictRow {
+    /// Whether a record that one side deleted is there or gone as the client wanted it.
+    pub(crate) fn is_for_client(&self, resolution: Resolution) -> bool {
+        match resolution {
+            Resolution::ClientWins => true,
+            Resolution::ServerWins => false,
+            Resolution::LastWriteWins => self.client.at > self.server.at,
+            // Whoever puts a record together wants it to be there.
+            Resolution::Merge | Resolution::Manual => !self.client.deleted,
+        }
+    }
+
     /// A record as it is told to whoever was in this conflict: where the deletion stands, without
     /// what was written by somebody who did not know of it.
     pub(crate) fn decided(&self, held: Held) -> Held {

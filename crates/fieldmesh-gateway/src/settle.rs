@@ -31,7 +31,7 @@ impl Task<'_> {
         if row.settled.is_some() {
             return self.resolved_before(resolve, &row);
         }
-        if let Some(review) = self.review(resolve) {
+        if let Some(review) = self.review(resolve, &row) {
             return self.ask(writing, resolve, &row, review);
         }
         if self.is_superseded(&row)? && !self.is_so(resolve.resolution, &row)? {
@@ -120,20 +120,20 @@ impl Task<'_> {
     }
 
     /// For what a resolution has to wait, if it does.
-    fn review(&self, resolve: &Resolve) -> Option<Review> {
-        match resolve.resolution {
-            Resolution::Manual if resolve.fields.is_empty() && resolve.keep.is_none() => {
-                Some(Review::Manual)
-            }
-            Resolution::ClientWins
-                if self.dialect == Some(fieldmesh_dialect::Dialect::Health)
-                    && !self.caller.is_admin()
-                    && resolve.emergency.is_none() =>
-            {
-                Some(Review::Approval)
-            }
-            _ => None,
+    fn review(&self, resolve: &Resolve, row: &ConflictRow) -> Option<Review> {
+        let resolution = resolve.resolution;
+        if resolution == Resolution::Manual && resolve.fields.is_empty() && resolve.keep.is_none() {
+            return Some(Review::Manual);
         }
+        // Whatever word brings a patient back or deletes it, the client has won by it.
+        let is_for_client = match row.kind {
+            Kind::Field | Kind::Duplicate => resolution == Resolution::ClientWins,
+            Kind::DeletedAndEdited => row.is_for_client(resolution),
+        };
+        let is_bound = self.dialect == Some(fieldmesh_dialect::Dialect::Health)
+            && !self.caller.is_admin()
+            && resolve.emergency.is_none();
+        (is_for_client && is_bound).then_some(Review::Approval)
     }
 
     fn resolved(

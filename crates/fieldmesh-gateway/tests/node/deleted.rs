@@ -358,6 +358,33 @@ async fn a_deletion_that_was_asked_about_and_comes_again_deletes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_health_worker_puts_no_deleted_patient_together_without_an_admin() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (bob, admin) = (health_worker(&office, "bob"), office.caller(Role::Admin));
+    send(&office, "ann", "CREATE", "A", 1).await;
+    send(&office, "ann", "DELETE", "A", 1).await;
+    let edited = send(&office, "bob", "UPDATE", "B", 1).await;
+    let put_together = async |caller: &Caller| {
+        let id = edited["id"].as_str().unwrap();
+        let target = format!("/api/v1/sync/resolve/{id}?resolution=MANUAL");
+        let body = json!({ "data": { "name": "B" } });
+        let (status, body) = office.ask_as(caller, Method::Patch, &target, &body).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    };
+    let asked = put_together(&bob).await;
+    let said = (&asked["status"], &asked["reviewStatus"]);
+    assert_eq!(said, (&json!("CONFLICT"), &json!("AWAITING_APPROVAL")), "{asked}");
+    let query = ListQuery { collection: "patient".into(), ..ListQuery::default() };
+    assert!(office.node.list(query).await.unwrap().is_empty());
+    let settled = put_together(&admin).await;
+    let said = (&settled["status"], &settled["result"]["name"], &settled["result"]["deleted"]);
+    assert_eq!(said, (&json!("SYNCED"), &json!("B"), &Json::Null), "{settled}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_deleted_and_who_edited_is_told_with_what_each_of_them_had() {
     let folder = tempfile::tempdir().unwrap();
     let options = TenantOptions { name: "Gulf Crew".into(), ..TenantOptions::default() };
