@@ -30,7 +30,13 @@ impl Task<'_> {
         held: &Held,
         edited: Option<&Fields>,
     ) -> Result<Option<String>, Failure> {
-        let alike = self.access.undecided(held.id, edited)?;
+        // What stands there already decides nothing.
+        let news = edited.map(|edited| {
+            let mut news = edited.clone();
+            news.retain(|key, field| !held.fields.get(key).unwrap_or(&Value::Null).is_same(field));
+            news
+        });
+        let alike = self.access.undecided(held.id, news.as_ref())?;
         let sides = || alike.iter().filter_map(|member| member.made_for.as_ref());
         let is_closed = alike.iter().any(|member| !self.may_settle(member, sides()));
         let noun = &self.access.schema(held.collection).name;

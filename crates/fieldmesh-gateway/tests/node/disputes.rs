@@ -6,6 +6,7 @@ use fieldmesh_dialect::{Caller, Method};
 use fieldmesh_model::Role;
 use serde_json::{Value as Json, json};
 
+use crate::entity::{PUMP, define};
 use crate::live::{join, sync};
 use crate::{Office, now};
 
@@ -200,5 +201,41 @@ async fn what_competes_in_a_record_is_listed_though_what_was_beside_it_is_replac
     let decided = office.ask_as(&bob, Method::Post, &process, &Json::Null).await.1;
     let said = (&decided["status"], &decided["result"]["diagnosis"]);
     assert_eq!(said, (&json!("SYNCED"), &json!("typhus")), "{decided}");
+    office.close().await;
+}
+
+/// A change of an asset app to a check of a pump.
+fn check(id: &str, operation: &str, payload: &Json) -> Json {
+    json!({ "entityType": "pump_check", "entityId": id, "operation": operation,
+        "payload": payload, "clientVersion": 1, "timestamp": now().plus_millis(-60_000) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_says_what_is_there_decides_nothing_about_what_is_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    let unique = "\n[[unique]]\nfields = [\"tag\"]\nmessage = \"tag is taken\"\n";
+    define(&office, &format!("{PUMP}{unique}")).await;
+    let sync = async |user: &str, change: Json| {
+        let body = json!({ "deviceId": user, "changes": [change] });
+        let caller = office.worker(user);
+        let answer = office.ask_as(&caller, Method::Post, "/api/sync", &body).await.1;
+        answer["results"][0].clone()
+    };
+    let tag = |tag: &str| json!({ "tag": tag });
+    for (id, name) in [("a", "P1"), ("b", "P2")] {
+        let made = sync("eve", check(id, "CREATE", &tag(name))).await;
+        assert_eq!(made["status"], "COMPLETED", "{made}");
+    }
+    let alike = sync("eve", check("b", "UPDATE", &tag("P1"))).await;
+    assert_eq!(alike["status"], "COMPLETED", "{alike}");
+    // He did not know of it and says the same, and something else.
+    let edit = json!({ "tag": "P1", "pressure": 7 });
+    let same = sync("bob", check("b", "UPDATE", &edit)).await;
+    assert_eq!(same["status"], "COMPLETED", "{same}");
+    let other = sync("bob", check("b", "UPDATE", &tag("P3"))).await;
+    assert_eq!(other["status"], "FAILED", "{other}");
+    let why = other["error"].as_str().unwrap();
+    assert!(why.contains("of several that are alike"), "{other}");
     office.close().await;
 }
