@@ -3,9 +3,11 @@
 use fieldmesh::gateway::Held;
 use fieldmesh_dialect::command::Resolution;
 use fieldmesh_dialect::outcome::{Fate, Reason};
-use fieldmesh_model::Fields;
+use fieldmesh_model::catalogue::free::FREE_RECORD;
+use fieldmesh_model::{Fields, Value};
 
 use crate::Failure;
+use crate::free::replacing;
 use crate::push::Writing;
 use crate::ready::Ready;
 use crate::stored::{ConflictRow, Kind};
@@ -54,11 +56,31 @@ impl Writing<'_> {
             self.write.restore(id, self.task.at)?;
             self.note_written(id);
         }
-        if !given.is_empty() {
+        let words = match resolution {
+            Resolution::ClientWins | Resolution::LastWriteWins if is_of_client => {
+                self.words_of_client(row)?
+            }
+            _ => given.clone(),
+        };
+        if !words.is_empty() {
             self.write.settling([id]);
-            self.edit(id, None, given, self.task.at)?;
+            self.edit(id, None, &words, self.task.at)?;
         }
         Ok(())
+    }
+
+    /// What the client wrote that is not shown once the record is back: others wrote the same fields
+    /// between what he knew and the deletion. Of what is disputed there others have to decide.
+    fn words_of_client(&mut self, row: &ConflictRow) -> Result<Fields, Failure> {
+        let Some(held) = self.write.held(row.client.document)? else { return Ok(Fields::new()) };
+        let mut words = match row.collection {
+            FREE_RECORD => replacing(&row.client.fields, &held.fields),
+            _ => row.client.fields.clone(),
+        };
+        let disputed = self.disputed(&held, &words)?;
+        let shown = |key: &String| held.fields.get(key).unwrap_or(&Value::Null);
+        words.retain(|key, field| !disputed.contains_key(key) && !shown(key).is_same(field));
+        Ok(words)
     }
 }
 

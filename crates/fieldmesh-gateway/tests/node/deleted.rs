@@ -385,6 +385,31 @@ async fn a_health_worker_puts_no_deleted_patient_together_without_an_admin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_wins_over_a_deletion_has_his_words_there_whatever_was_written_before_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    for (kind, id) in [("task", "t"), ("widget", "w")] {
+        let of = |operation: &str, title: &str, version: u64, millis: i64| {
+            let payload = if title.is_empty() { json!({}) } else { json!({ "title": title }) };
+            let mut change = change(operation, &payload, version, millis);
+            change["entityType"] = kind.into();
+            change["entityId"] = id.into();
+            change
+        };
+        sync(&office, "ann", &of("CREATE", "A", 1, 0)).await;
+        sync(&office, "ann", &of("UPDATE", "X", 1, 1)).await;
+        sync(&office, "ann", &of("DELETE", "", 2, 2)).await;
+        let told = sync(&office, "bob", &of("UPDATE", "B", 1, 3)).await;
+        let settled = resolve(&office, &told["conflicts"][0]["id"], "CLIENT_WINS").await;
+        let entity = &settled["entity"];
+        let said = (&entity["payload"]["title"], &entity["deleted"]);
+        assert_eq!(said, (&json!("B"), &Json::Null), "{settled}");
+    }
+    assert_eq!((titles(&office).await, asked(&office).await), (vec![json!("B")], 0));
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_deleted_and_who_edited_is_told_with_what_each_of_them_had() {
     let folder = tempfile::tempdir().unwrap();
     let options = TenantOptions { name: "Gulf Crew".into(), ..TenantOptions::default() };
