@@ -416,6 +416,16 @@ impl Task<'_> {
         }))
     }
 
+    /// Whether a record belongs to another practice, so that nothing of it may be told but that it
+    /// is there.
+    fn is_closed(&self, id: DocumentId, write: Option<&Write<'_>>) -> Result<bool, Failure> {
+        let held = match write {
+            Some(write) => write.held(id)?,
+            None => self.access.held(id)?,
+        };
+        Ok(held.is_some_and(|held| self.may_not_answer(&self.entity_of(&held), &held).is_some()))
+    }
+
     pub(crate) fn show_conflict(
         &self,
         row: &ConflictRow,
@@ -423,6 +433,11 @@ impl Task<'_> {
         write: Option<&Write<'_>>,
     ) -> Result<Conflict, Failure> {
         let mut side = |side: &SideRow| {
+            if row.kind == Kind::Duplicate && self.is_closed(side.document, write)? {
+                let (version, deleted) = (side.version, side.deleted);
+                let (name, fields, at, user) = (None, Fields::new(), None, None);
+                return Ok(Side { name, version, fields, at, user, deleted });
+            }
             Ok::<_, Failure>(Side {
                 name: showing.name_of(side.document, write)?,
                 version: side.version,
