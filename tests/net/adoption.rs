@@ -206,5 +206,5 @@ fn a_batch_is_discarded_on_one_device_and_adopted_on_all_from_the_inbox() {
     third.meet(&lead);
     assert_eq!((aside(&lead).len(), aside(&third).len()), (0, 0));
     assert_in_step(&[&lead, &third]);
-    resolve(&lead, "--adopt").code(4);
+    resolve(&lead, "--adopt").code(2).says(&["adopted"]);
 }
