@@ -279,7 +279,12 @@ impl Pool {
                 outcomes.push(outcome.unwrap_or_else(ended));
             }
             let pool = self.clone();
-            visits.spawn(async move { pool.node(&slot).await.map(drop) });
+            visits.spawn(async move {
+                let opened = pool.node(&slot).await.map(drop);
+                // Opening is faster than closing: the next one waits until there is room for it.
+                pool.make_room(&slot.tenant.tenant).await;
+                opened
+            });
         }
         while let Some(outcome) = visits.join_next().await {
             outcomes.push(outcome.unwrap_or_else(ended));

@@ -10,6 +10,8 @@ use tokio::task::JoinSet;
 use crate::crew;
 use crate::process::{PATIENCE, Relay};
 
+/// How many tenants a relay opens at once.
+const OPENING_MAX: usize = 4;
 /// How many tenants a test makes; `FIELDMESH_TENANTS` says otherwise.
 const TENANTS: usize = 60;
 /// How many of them may be open.
@@ -52,6 +54,29 @@ fn anonymous_bytes(pid: u32) -> u64 {
     kib * 1024
 }
 
+/// How many tenants are open, and the metrics that say so.
+async fn open_now(relay: &Relay) -> (usize, String) {
+    let (_, metrics) = relay.get("/metrics").await;
+    let open = metrics.lines().find_map(|line| line.strip_prefix("sync_relay_tenants_open "));
+    (open.unwrap().parse().unwrap(), metrics)
+}
+
+/// The most tenants that are open until all were looked at; those that are closed say what they
+/// hold.
+async fn most_open(relay: &Relay) -> usize {
+    let is_known = |tenant: &serde_json::Value| tenant["batches"].is_u64();
+    let looked = async {
+        let mut most = 0;
+        while !relay.ask(&["tenant", "list"]).await.iter().all(is_known) {
+            for _ in 0..10 {
+                most = most.max(open_now(relay).await.0);
+            }
+        }
+        most
+    };
+    tokio::time::timeout(PATIENCE * 5, looked).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn crews_of_more_tenants_than_may_be_open_all_hand_over_their_work() {
     let folder = tempfile::tempdir().unwrap();
@@ -64,6 +89,7 @@ async fn crews_of_more_tenants_than_may_be_open_all_hand_over_their_work() {
     let open_max = OPEN_MAX.to_string();
     let relay = Relay::start_with(&data, &["--open-tenants-max", &open_max]).await;
     assert_eq!(relay.ready["tenants"], count);
+    assert!(most_open(&relay).await <= OPEN_MAX + OPENING_MAX + 1);
     let mut crews = Vec::new();
     for number in 0..CREWS {
         let slug = format!("crew-{number}");
@@ -89,17 +115,8 @@ async fn crews_of_more_tenants_than_may_be_open_all_hand_over_their_work() {
     }
     let list = relay.ask(&["tenant", "list"]).await;
     assert_eq!(list.len(), count);
-    // All were looked at, and those that are closed say what they hold.
-    let is_known = |tenant: &serde_json::Value| tenant["batches"].is_u64();
-    let looked = async {
-        while !relay.ask(&["tenant", "list"]).await.iter().all(is_known) {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE * 5, looked).await.unwrap();
-    let (_, metrics) = relay.get("/metrics").await;
-    let open = metrics.lines().find_map(|line| line.strip_prefix("sync_relay_tenants_open "));
-    assert!(open.unwrap().parse::<usize>().unwrap() <= OPEN_MAX, "{metrics}");
+    let (open, metrics) = open_now(&relay).await;
+    assert!(open <= OPEN_MAX, "{metrics}");
     assert_eq!(relay.get("/healthz").await, (200, "ok\n".into()));
     eprintln!("{count} tenants, {OPEN_MAX} open: {} MB", anonymous_bytes(relay.pid()) / 1_000_000);
     assert!(names.iter().all(|name| metrics.contains(name.as_str())));
