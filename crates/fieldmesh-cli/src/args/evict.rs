@@ -16,7 +16,7 @@ Examples:
   fieldmesh evict --auto 4                 from here on by itself: this month and the three
                                            before it stay, whatever is safe of older ones goes
   fieldmesh evict --auto off
-  fieldmesh evict --back-to 2026-01        the next sync brings it back")]
+  fieldmesh evict --back-to 2026-01        the next sync brings back what the relay still holds")]
 pub(crate) struct EvictArgs {
     /// Let go what is older than this month, or than the month of this date.
     #[arg(long, value_name = "MONTH", group = "what")]

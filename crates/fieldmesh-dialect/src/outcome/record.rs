@@ -88,8 +88,8 @@ impl Item {
     /// The record as JSON, which `show` makes where nobody has asked before; `None` for one that
     /// the dialect cannot express.
     pub(crate) fn shown(&self, show: impl FnOnce(&Record) -> Option<Json>) -> Option<&RawValue> {
-        let make = || to_raw_value(&show(&self.record)?).ok();
-        self.shown.0.get_or_init(make).as_deref()
+        let write = |shown| to_raw_value(&shown).expect("invariant: JSON is written as JSON");
+        self.shown.0.get_or_init(|| show(&self.record).map(write)).as_deref()
     }
 }
 
