@@ -14,7 +14,7 @@ use fieldmesh_identity::{
 use fieldmesh_model::{
     BatchId, DocumentId, Epoch, Filter, ItemId, Moment, Role, Scope, StoreId, TenantId, UserId,
 };
-use fieldmesh_replica::{Config, Held, Input, Lane, LinkId, Output, Replica, Side};
+use fieldmesh_replica::{Config, Held, Input, Lane, LinkId, Output, Replica, Side, Unstored};
 use fieldmesh_session as session;
 use fieldmesh_trie::{Key, Trie};
 
@@ -161,7 +161,7 @@ impl World {
             self.disk.remove(id);
         }
         self.has_failed = true;
-        self.handle(Input::StoreFailed { batches, items });
+        self.handle(Input::StoreFailed { batches, items, why: Unstored::Failed });
     }
 
     /// A connection to the peer, which introduces itself.

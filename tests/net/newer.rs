@@ -62,15 +62,15 @@ fn a_home_of_a_newer_program_is_refused_and_left_alone() {
     };
     let mark = |bytes: &mut Vec<u8>| raise(bytes, 9, 8, 34);
     let segment = |bytes: &mut Vec<u8>| {
-        raise(&mut bytes[..80], 9, 4, 76);
-        raise(&mut bytes[4096..4176], 9, 4, 76);
+        raise(&mut bytes[..80], 9, 5, 76);
+        raise(&mut bytes[4096..4176], 9, 5, 76);
     };
     type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
     let cases: [(&str, Change<'_>, u8, u8); 4] = [
         ("profile", &profile, 3, 2),
         ("profile", &key, 2, 1),
         ("store/store", &mark, 8, 7),
-        (SEGMENT, &segment, 4, 3),
+        (SEGMENT, &segment, 5, 4),
     ];
     for (name, change, version, reads) in cases {
         let path = lead.home.join(name);

@@ -73,7 +73,7 @@ fn a_home_of_the_first_program_is_written_in_the_formats_of_today() {
     assert!(fs::read(lead.home.join("profile")).unwrap().starts_with(b"fmh2"));
     let segments = fs::read_dir(lead.home.join("store/log")).unwrap().map(|it| it.unwrap().path());
     let segment = fs::read(segments.min().unwrap()).unwrap();
-    assert_eq!(segment[8..10], [0, 3]);
+    assert_eq!(segment[8..10], [0, 4]);
     lead.verify();
     assert_eq!(exports(&lead), before);
     // And through a backup.

@@ -89,16 +89,16 @@ impl First {
 
     // `None` if a sequence was not written from its first item to its last.
     fn entries(&self) -> Option<(BTreeMap<&str, Entry<'_>>, Vec<Sequence<'_>>)> {
-        let mut entries = BTreeMap::new();
+        let mut entries = Vec::new();
         let mut sequences: Vec<Sequence<'_>> = Vec::new();
         let counters = self.change.start_op.get()..;
         for (operation, counter) in self.change.operations.iter().zip(counters) {
             match (&operation.obj, &operation.key, &operation.action) {
                 (ObjectId::Root, Key::Map(key), OpType::Put(value)) => {
-                    entries.insert(key.as_str(), Entry::Scalar(value));
+                    entries.push((key.as_str(), Entry::Scalar(value)));
                 }
                 (ObjectId::Root, Key::Map(key), OpType::Make(kind)) => {
-                    entries.insert(key.as_str(), Entry::Sequence(sequences.len()));
+                    entries.push((key.as_str(), Entry::Sequence(sequences.len())));
                     let items = Vec::new();
                     sequences.push(Sequence { counter, kind: *kind, last: None, items });
                 }
@@ -118,11 +118,12 @@ impl First {
                 _ => return None,
             }
         }
-        Some((entries, sequences))
+        // Of several with one key the last counts.
+        Some((entries.into_iter().collect(), sequences))
     }
 }
 
-impl Sequence<'_> {
+impl<'a> Sequence<'a> {
     // An empty text or list is a cleared one.
     fn value(&self) -> Value {
         if self.items.is_empty() {
@@ -130,11 +131,11 @@ impl Sequence<'_> {
         }
         match self.kind {
             ObjType::Text => {
-                let character = |item: &&ScalarValue| match item {
-                    ScalarValue::Str(text) => text.to_string(),
-                    _ => String::new(),
+                let character = |item: &&'a ScalarValue| match item {
+                    ScalarValue::Str(text) => Some(text.as_str()),
+                    _ => None,
                 };
-                let text: String = self.items.iter().map(character).collect();
+                let text: String = self.items.iter().filter_map(character).collect();
                 if text.is_empty() { Value::Null } else { Value::Text(text) }
             }
             ObjType::List => {

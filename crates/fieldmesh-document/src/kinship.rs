@@ -72,6 +72,21 @@ impl Document {
         at: Moment,
         others: &[DocumentId],
     ) -> Result<Option<Vec<u8>>, EditError> {
+        self.tell_apart_for(actor, at, others, None)
+    }
+
+    /// As [`Self::tell_apart`], in the name of a user of the gateway that writes.
+    ///
+    /// # Errors
+    ///
+    /// The change cannot be written; the document is as before.
+    pub fn tell_apart_for(
+        &mut self,
+        actor: [u8; 16],
+        at: Moment,
+        others: &[DocumentId],
+        user: Option<&str>,
+    ) -> Result<Option<Vec<u8>>, EditError> {
         let is_deleted = !guard(|| self.tombstones())?.is_empty();
         self.change(actor, at, |transaction| {
             if is_deleted {
@@ -80,7 +95,10 @@ impl Document {
             for other in others {
                 edit::force(transaction, &keys::apart(*other), ScalarValue::Boolean(true))?;
             }
-            Ok(())
+            match user.filter(|_| edit::pending(transaction) > 0) {
+                Some(user) => edit::sign_for(transaction, user),
+                None => Ok(()),
+            }
         })
     }
 

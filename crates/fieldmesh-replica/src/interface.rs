@@ -111,6 +111,15 @@ pub struct Fork {
     pub other: BatchId,
 }
 
+/// Why something cannot be made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unstored {
+    /// The disk is full or fails, or the store is damaged.
+    Failed,
+    /// The tenant may take no more room than it has taken.
+    NotGranted,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
@@ -183,6 +192,8 @@ pub enum Input {
         batches: Vec<BatchId>,
         /// Which policy items.
         items: Vec<ItemId>,
+        /// Why.
+        why: Unstored,
     },
     /// Batches that [`Output::Load`] asked for.
     BatchesLoaded {

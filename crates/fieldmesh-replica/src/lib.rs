@@ -25,7 +25,9 @@ mod replica;
 mod signing;
 
 pub use fieldmesh_session::{CloseReason, Lane, LinkId, LinkStats, SessionError, Side, WireError};
-pub use interface::{Config, Doubt, Event, Fork, Held, Input, Output, Proof, ReplicaError};
+pub use interface::{
+    Config, Doubt, Event, Fork, Held, Input, Output, Proof, ReplicaError, Unstored,
+};
 pub use judge::{RefuseReason, has_known_gaps, without_purged};
 pub use replica::Replica;
 

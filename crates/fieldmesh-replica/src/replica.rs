@@ -227,7 +227,9 @@ impl Replica {
             }
             Input::BatchesStored { ids } => self.batches_stored(now, &ids),
             Input::ItemsStored { ids } => self.items_stored(now, &ids),
-            Input::StoreFailed { batches, items } => self.store_failed(now, &batches, &items),
+            Input::StoreFailed { batches, items, why } => {
+                self.store_failed(now, (&batches, &items), why);
+            }
             Input::BatchesLoaded { link, batches } => self.batches_loaded(now, link, batches),
             Input::LoadFailed { link, ids } => {
                 let ids = ids.iter().map(|id| *id.as_bytes()).collect();
@@ -304,7 +306,7 @@ impl Replica {
     fn close(&mut self, now: Moment, id: LinkId, reason: CloseReason) {
         let Some(link) = self.links.remove(&id) else { return };
         if !matches!(reason, CloseReason::Bye) {
-            let bytes = Session::farewell(&reason);
+            let bytes = link.session.farewell(&reason);
             self.outputs.push_back(Output::Control { link: id, bytes });
         }
         self.outputs.push_back(Output::Close { link: id, reason });

@@ -149,6 +149,9 @@ pub enum SessionError {
     /// This side cannot store what the peer sent.
     #[error("what the peer sent cannot be stored here")]
     NotStored,
+    /// This side may store no more for the tenant.
+    #[error("what the peer sent is more than this tenant may store here")]
+    NotGranted,
     /// A batch of this side is too large to be sent.
     #[error("batch of {length} bytes, limit is {DATA_FRAME_MAX}")]
     BatchTooLarge {
@@ -225,6 +228,7 @@ impl CloseReason {
                 SessionError::Unread { .. } => 18,
                 SessionError::TooOften { .. } => 19,
                 SessionError::TooManyGrants { .. } => 20,
+                SessionError::NotGranted => 21,
             },
         }
     }

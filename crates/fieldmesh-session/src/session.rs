@@ -88,6 +88,8 @@ enum Phase {
 struct Peer {
     is_live: bool,
     version: u16,
+    /// Whether it knows the fault that a tenant may store no more.
+    knows_quota: bool,
 }
 
 /// Data that came before the sets were granted.
@@ -203,6 +205,17 @@ impl Session {
         matches!(self.phase, Phase::Resting)
     }
 
+    /// Whether the peer has for good whatever it is known to lack: nothing is being found out, nor
+    /// on its way there.
+    pub fn owes_nothing(&self) -> bool {
+        let is_known = match &self.phase {
+            Phase::Resting => true,
+            Phase::Exchanging(exchange) => exchange.is_over(),
+            Phase::Greeting | Phase::Checking => false,
+        };
+        is_known && self.offers.is_empty() && self.sender.is_idle()
+    }
+
     /// Whether the peer has introduced itself.
     pub const fn is_greeted(&self) -> bool {
         self.peer.is_some()
@@ -250,10 +263,10 @@ impl Session {
     }
 
     /// The last bytes for the peer's control stream.
-    pub fn farewell(reason: &CloseReason) -> Vec<u8> {
+    pub fn farewell(&self, reason: &CloseReason) -> Vec<u8> {
         let message = if reason.is_fault() {
             let text = printable(&reason.to_string());
-            Message::Error { code: reason.code(), text }
+            Message::Error { code: self.code_for_peer(reason), text }
         } else {
             Message::Bye { code: reason.code() }
         };
@@ -261,6 +274,17 @@ impl Session {
         let written = control::write(&message, &mut bytes);
         debug_assert!(written.is_ok(), "a farewell is far below the frame limit");
         bytes
+    }
+
+    /// The number of a reason, or of the nearest one that the peer has words for.
+    fn code_for_peer(&self, reason: &CloseReason) -> u16 {
+        let knows_quota = self.peer.is_some_and(|peer| peer.knows_quota);
+        match reason {
+            CloseReason::Fault(SessionError::NotGranted) if !knows_quota => {
+                CloseReason::Fault(SessionError::NotStored).code()
+            }
+            reason => reason.code(),
+        }
     }
 
     fn take_control(

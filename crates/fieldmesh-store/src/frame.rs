@@ -13,15 +13,17 @@
 //! Integers are big endian. The head lies twice, one disk sector apart, because no frame can be
 //! read without it. A frame's head has its own checksum so that a reader can step over a bad body.
 //! The cipher is AES-256-GCM under a key of the segment; the nonce is the sequence, the associated
-//! data is all of both heads that matters. A compressed frame (flag 1) is its raw length, u32, then
+//! data is of both heads what says which frame it is. A compressed frame (flag 1) is its raw length, u32, then
 //! zstd.
 //!
 //! A segment of version 1 has one entry in a frame and covers 0. `sequence` counts the frames of a
 //! store, so that a hole of whole frames is noticed too; those given up, right before the first
 //! sequence of a segment, were never promised to anybody and are not missing. A segment of version
-//! 2 was written anew and has blocks of entries, see [`crate::log::block`]; so has one of version 3,
-//! which took the place of several: its own number is the last of them, `merged` says how many come
-//! before it. In all others that is 0.
+//! 2 was written anew and has blocks of entries, see [`crate::log::block`]; so has one of version 3
+//! or 4, which took the place of several: its own number is the last of them, `merged` says how many
+//! come before it. In all others that is 0. In version 4 the associated data ends with the whole
+//! head but for its checksum, so that nothing opens under a head that somebody without the key has
+//! changed: what it says to have taken over is not believed then.
 
 use fieldmesh_model::StoreId;
 use ring::aead::{Aad, LessSafeKey, Nonce};
@@ -32,11 +34,12 @@ use crate::zstd_context;
 
 /// The largest entry in bytes.
 pub const ENTRY_SIZE_MAX: usize = 16 * 1024 * 1024;
-/// Entries up to this size are not compressed: it does not pay.
-pub const COMPRESS_ABOVE: usize = 512;
+/// Entries up to this size are not compressed: a usual one would lose a seventh of its bytes, until
+/// its segment is written anew and compressed with others, and take a tenth longer to record.
+pub const COMPRESS_ABOVE: usize = 1024;
 /// The newest log format this crate reads; segments begin with version 1, are written anew with
 /// version 2, and with this one where several become one.
-pub const LOG_VERSION: u16 = 3;
+pub const LOG_VERSION: u16 = 4;
 
 /// Where the frames of a segment begin.
 pub(crate) const FRAMES_START: u64 = 4096 + HEAD_LENGTH as u64;
@@ -64,8 +67,12 @@ pub(crate) const PAYLOAD_SIZE_MAX: usize = ENTRY_SIZE_MAX + 1024 * 1024;
 const VERSION_FRAMES: u16 = 1;
 /// The version of a segment that was written anew by itself.
 const VERSION_BLOCKS: u16 = 2;
+/// The version of a segment of several whose head is guarded by its checksum alone.
+const VERSION_UNBOUND: u16 = 3;
 const SEGMENT_MAGIC: [u8; 8] = *b"fmeshlog";
 const TAG_LENGTH: usize = 16;
+/// The bytes of what says which frame it is: store, segment, and the frame's head.
+const ASSOCIATED_LENGTH: usize = 46;
 const COMPRESSION_LEVEL: i32 = 3;
 
 /// How the entries of a segment lie in it.
@@ -94,6 +101,8 @@ pub(crate) struct SegmentHead {
     pub(crate) covered: u32,
     /// The entries of so many segments, numbered right before this one, are in this one.
     pub(crate) merged: u16,
+    /// Whether its frames open only under this very head.
+    pub(crate) is_bound: bool,
 }
 
 /// What one copy of a segment head turned out to be.
@@ -115,6 +124,11 @@ impl SegmentHead {
         self.number.saturating_sub(u64::from(self.merged))
     }
 
+    /// Whether it says that the entries of the segment with this number are in this one.
+    pub(crate) fn has_taken_over(&self, number: u64) -> bool {
+        (self.first_number()..self.number).contains(&number)
+    }
+
     /// The sequence behind those that a rewritten segment answers for.
     pub(crate) fn covered_end(&self) -> u64 {
         self.first_sequence.saturating_add(u64::from(self.covered))
@@ -122,12 +136,23 @@ impl SegmentHead {
 
     /// Everything before the first frame.
     pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut copy = self.body();
+        copy.extend(crc32fast::hash(&copy).to_be_bytes());
+        let mut bytes = copy.clone();
+        bytes.resize(FRAMES_START as usize - HEAD_LENGTH, 0);
+        bytes.extend(copy);
+        bytes
+    }
+
+    /// One copy of it without the checksum.
+    fn body(&self) -> Vec<u8> {
         let mut copy = Vec::with_capacity(HEAD_LENGTH);
         copy.extend(SEGMENT_MAGIC);
         let version = match self.form {
             Form::Frames => VERSION_FRAMES,
+            Form::Blocks if self.is_bound => LOG_VERSION,
             Form::Blocks if self.merged == 0 => VERSION_BLOCKS,
-            Form::Blocks => LOG_VERSION,
+            Form::Blocks => VERSION_UNBOUND,
         };
         copy.extend(version.to_be_bytes());
         copy.extend(self.merged.to_be_bytes());
@@ -138,11 +163,7 @@ impl SegmentHead {
         copy.extend(self.key_check);
         copy.extend(self.given_up.to_be_bytes());
         copy.extend(self.covered.to_be_bytes());
-        copy.extend(crc32fast::hash(&copy).to_be_bytes());
-        let mut bytes = copy.clone();
-        bytes.resize(FRAMES_START as usize - HEAD_LENGTH, 0);
-        bytes.extend(copy);
-        bytes
+        copy
     }
 
     /// Reads one copy.
@@ -154,7 +175,7 @@ impl SegmentHead {
         let version = u16::from_be_bytes(array(body, 8));
         let form = match version {
             VERSION_FRAMES => Form::Frames,
-            VERSION_BLOCKS | LOG_VERSION => Form::Blocks,
+            VERSION_BLOCKS | VERSION_UNBOUND | LOG_VERSION => Form::Blocks,
             0 => return HeadCopy::Bad,
             _ => return HeadCopy::Newer { version },
         };
@@ -167,7 +188,11 @@ impl SegmentHead {
             key_check: array(body, 60),
             given_up: u32::from_be_bytes(array(body, 68)),
             covered: u32::from_be_bytes(array(body, 72)),
-            merged: if version == LOG_VERSION { u16::from_be_bytes(array(body, 10)) } else { 0 },
+            merged: match version {
+                VERSION_UNBOUND | LOG_VERSION => u16::from_be_bytes(array(body, 10)),
+                _ => 0,
+            },
+            is_bound: version == LOG_VERSION,
         })
     }
 }
@@ -268,11 +293,14 @@ pub(crate) struct FrameCipher {
     key: LessSafeKey,
     segment: [u8; 16],
     store: StoreId,
+    /// What every frame is bound to of the head of its segment, beside id and store.
+    bound_to: Vec<u8>,
 }
 
 impl FrameCipher {
     pub(crate) fn new(key: &DataKey, head: &SegmentHead) -> Self {
-        Self { key: key.of_segment(&head.id), segment: head.id, store: head.store }
+        let bound_to = if head.is_bound { head.body() } else { Vec::new() };
+        Self { key: key.of_segment(&head.id), segment: head.id, store: head.store, bound_to }
     }
 
     /// The id of the segment, which every frame's checksum covers.
@@ -315,14 +343,14 @@ impl FrameCipher {
         Some(())
     }
 
-    fn associated(&self, head: &FrameHead) -> Aad<[u8; 46]> {
-        let mut bytes = [0; 46];
-        bytes[..16].copy_from_slice(self.store.as_bytes());
-        bytes[16..32].copy_from_slice(&self.segment);
-        bytes[32..40].copy_from_slice(&head.sequence.to_be_bytes());
-        bytes[40..44].copy_from_slice(&head.length.to_be_bytes());
-        bytes[44] = head.kind;
-        bytes[45] = head.flags;
+    fn associated(&self, head: &FrameHead) -> Aad<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(ASSOCIATED_LENGTH + self.bound_to.len());
+        bytes.extend(self.store.as_bytes());
+        bytes.extend(self.segment);
+        bytes.extend(head.sequence.to_be_bytes());
+        bytes.extend(head.length.to_be_bytes());
+        bytes.extend([head.kind, head.flags]);
+        bytes.extend(&self.bound_to);
         Aad::from(bytes)
     }
 }
@@ -378,6 +406,7 @@ mod tests {
             key_check: [0x33; 8],
             covered: 0,
             merged: 0,
+            is_bound: false,
         }
     }
 
@@ -425,6 +454,32 @@ mod tests {
         let other = SegmentHead { id: [0x12; 16], ..head() };
         assert!(FrameHead::decode(&frame, &other.id).is_none());
         assert!(FrameCipher::new(&key, &other).open(&good, body).is_none());
+    }
+
+    #[test]
+    fn nothing_opens_under_a_head_of_several_that_was_changed_without_the_key() {
+        let key = DataKey::from_bytes([0x44; 32]);
+        let bound = SegmentHead { form: Form::Blocks, covered: 9, merged: 2, ..head() };
+        let bound = SegmentHead { is_bound: true, ..bound };
+        let cipher = FrameCipher::new(&key, &bound);
+        let mut frame = Vec::new();
+        cipher.seal(1000, &Packed::new(Entry { kind: 0, bytes: vec![9; 20] }), &mut frame);
+        let good = FrameHead::decode(&frame, cipher.segment()).unwrap();
+        let opens = |head: SegmentHead| {
+            let cipher = FrameCipher::new(&key, &head);
+            cipher.open(&good, &frame[FRAME_HEAD_LENGTH..]).is_some()
+        };
+        assert!(opens(bound.clone()));
+        for changed in [
+            SegmentHead { merged: 3, ..bound.clone() },
+            SegmentHead { number: 4, ..bound.clone() },
+            SegmentHead { first_sequence: 999, ..bound.clone() },
+            SegmentHead { given_up: 1, ..bound.clone() },
+            SegmentHead { covered: 10, ..bound.clone() },
+            SegmentHead { is_bound: false, ..bound },
+        ] {
+            assert!(!opens(changed.clone()), "{changed:?}");
+        }
     }
 
     #[test]

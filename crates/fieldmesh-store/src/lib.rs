@@ -30,6 +30,7 @@ pub mod memory;
 mod quota;
 mod random;
 mod reserve;
+mod returned;
 mod sealed;
 mod store;
 pub mod view;
@@ -43,6 +44,7 @@ pub use log::append::AppendError;
 pub use log::open::TornTail;
 pub use log::quarantine::ResealError;
 pub use log::rewrite::{Fate, Past, RewriteError, Rewritten};
+pub use log::segments::Kept;
 pub use log::upkeep::{
     ClosedSegment, DEAD_PERCENT_MAX, MERGE_SIZE_MAX, REWRITE_SIZE_MIN, neighbours, worth_rewriting,
 };

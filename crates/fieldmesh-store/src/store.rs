@@ -4,6 +4,7 @@
 //! lock        held while the store is open      store       whose folder this is
 //! clean       there while the store is closed   reserve     room to close on a full disk
 //! uncertain   there until found damage is settled
+//! returned    there until whoever erases from the log has looked again
 //! log/        the segments                      view/       sled
 //! quarantine/ what was damaged
 //! ```
@@ -18,6 +19,7 @@ mod room;
 mod slimming;
 mod usage;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -43,6 +45,7 @@ use crate::mark;
 use crate::quota::Quota;
 use crate::random::NoRandomness;
 use crate::reserve;
+use crate::returned;
 use crate::view::rows::{Rows, RowsError, RowsSource};
 use crate::view::seal::VIEW_VERSION;
 use crate::view::sled::SledSource;
@@ -208,6 +211,8 @@ pub struct Store {
     /// One segment at a time is written anew.
     rewriting: Mutex<()>,
     is_closing: AtomicBool,
+    /// See [`Store::has_returned`].
+    has_returned: AtomicBool,
     damage_listener: OnceLock<DamageListener>,
     lock: Mutex<Option<FolderLock>>,
 }
@@ -268,13 +273,14 @@ impl Store {
         let clean = mark::take_clean(&*files).map_err(io_error("removing the clean mark"))?;
         reserve::keep(&*files, options);
         let mut doubt = Doubt::read(&*files).map_err(io_error("reading what was found before"))?;
-        let missing_segments = survey.leave_out_merged(id);
+        let missing_segments = survey.leave_out_merged(&*files, &keys, id);
         let in_use = KeysInUse::new(keys.clone());
         let mut opened =
             log::open::open(&files, &in_use, survey, options.cache_bytes_max, &mut doubt)?;
         let bad_frames = opened.bad_frames.iter().map(doubt::of_bad_frame);
         let missing = doubt::of_missing_segments(&missing_segments);
         log::open::note(&*files, &mut doubt, bad_frames.chain(missing));
+        let has_returned = returned::is_marked(&*files);
         let log_end = opened.segments.end();
         let belonging = Belonging { keys: &keys, store: id, log_end, trusted_build: clean };
         let (view, condition) = View::open(&*rows, found, &belonging)?;
@@ -316,6 +322,7 @@ impl Store {
             quota: Quota::default(),
             rewriting: Mutex::new(()),
             is_closing: AtomicBool::new(false),
+            has_returned: AtomicBool::new(has_returned),
             damage_listener: OnceLock::new(),
             lock: Mutex::new(None),
         })
@@ -376,6 +383,7 @@ impl Store {
             files: &self.files,
             key: &self.keys.current(),
             segments: &self.segments,
+            elsewhere: &BTreeMap::new(),
             free_bytes_min: self.free_bytes_min / HAND_OVER_SHARE,
             stop: &|| self.is_closing.load(Ordering::Relaxed) || stop(),
         };

@@ -22,6 +22,18 @@ pub(crate) fn of_link(reason: &CloseReason, is_revoked: bool) -> String {
     }
 }
 
+/// Whether the next conversation is likely to end as this one did, so that it is to wait.
+pub(crate) fn is_likely_again(reason: &CloseReason) -> bool {
+    let code = match reason {
+        CloseReason::Fault(SessionError::Reported { code, .. }) => *code,
+        CloseReason::Fault(_) => reason.code(),
+        _ => return false,
+    };
+    // Who is a member is asked once more, and a line that was lost is to be used as it is back.
+    let passing = [SessionError::NotMember, SessionError::Silent].map(CloseReason::from);
+    !passing.iter().any(|passing| passing.code() == code)
+}
+
 /// A fault that this side found with the peer.
 fn found(fault: &SessionError) -> String {
     let breach = format!(
@@ -45,6 +57,11 @@ fn found(fault: &SessionError) -> String {
         SessionError::NotStored => {
             "what it sent cannot be stored here: the disk is full or fails, or the store is \
              damaged; make room, and run `fieldmesh verify`, on a relay `sync-relay verify`"
+                .into()
+        }
+        SessionError::NotGranted => {
+            "what it sent is not taken: its tenant has used up what it may store here; it is kept \
+             there and sent again"
                 .into()
         }
         SessionError::BatchTooLarge { .. } => {
@@ -89,6 +106,7 @@ fn reported(code: u16, is_revoked: bool) -> String {
         }
         15 => "it waited too long for this device",
         17 => {
+            // Relays of before say it of a quota too.
             return "it cannot store what this device sent: its disk is full or fails, its store is \
                     damaged, or a relay may store no more for this tenant. Nothing is lost, it is \
                     sent again; whoever runs it makes room and runs `verify` there, and on a relay \
@@ -96,6 +114,13 @@ fn reported(code: u16, is_revoked: bool) -> String {
                 .into();
         }
         20 => "it serves too many others at the moment",
+        21 => {
+            return "it may store no more for this tenant: the quota of the tenant there is used up. \
+                    Nothing is lost: what was recorded stays here, is sent again by itself, and \
+                    goes to other devices as ever; ask whoever runs the relay to grant more \
+                    (`stored_bytes_max`) or to free space"
+                .into();
+        }
         14 => {
             return "a batch there is too large to be sent; run `verify` on the other side and \
                     report what it says"
@@ -198,12 +223,25 @@ mod tests {
             let steps = ["update", "check", "ask", "run", "sync again", "runs `verify`"];
             assert!(steps.iter().any(|step| words.contains(step)), "{code}: {words}");
         }
-        assert!(told(17).contains("its store is damaged, or"), "{}", told(17));
+        assert!(told(17).contains("its store is damaged, or a relay may"), "{}", told(17));
+        assert!(told(21).contains("the quota of the tenant there is used up"), "{}", told(21));
         let gone = SessionError::Reported { code: 6, text: String::new() };
         assert!(of_link(&gone.into(), true).contains("revoked"));
         for fault in [SessionError::Silent, SessionError::NotStored, SessionError::NotMember] {
             assert!(found(&fault).contains("; ") || found(&fault).contains(". "), "{fault}");
         }
+    }
+
+    #[test]
+    fn whoever_is_refused_for_a_reason_that_lasts_waits_before_it_asks_again() {
+        let reported = |code| SessionError::Reported { code, text: String::new() };
+        for waits in [reported(17), reported(20), reported(21), SessionError::TooManyRefused] {
+            assert!(is_likely_again(&waits.into()));
+        }
+        for soon in [reported(6), reported(15), SessionError::NotMember, SessionError::Silent] {
+            assert!(!is_likely_again(&soon.into()));
+        }
+        assert!(!is_likely_again(&CloseReason::Bye) && !is_likely_again(&CloseReason::Duplicate));
     }
 
     #[test]

@@ -114,6 +114,9 @@ pub(crate) enum Fact {
     RelayLost(Moment),
     /// What was found wrong with files of the home and was mended, and when; the last fact holds.
     Mended(Vec<(String, Moment)>),
+    /// When devices of which changes wait here held the same as this one, and up to where the log
+    /// was read for that; the last fact holds.
+    Agreed(Vec<(DeviceId, Moment, Place)>),
 }
 
 /// A search of the log for what was purged that came to its end.
@@ -297,7 +300,8 @@ mod tests {
         let (gone, let_go) = let_go(device, at);
         let swept = format!("16{}03", "09".repeat(32));
         let sweep = Sweep { purges: [9; 32], until: Place(3) };
-        let written: [(&str, Fact); 26] = [
+        let agreed = format!("1a01{}0a03", "07".repeat(32));
+        let written: [(&str, Fact); 27] = [
             ("0007", Fact::Epoch(7)),
             ("01020102", Fact::Invitations(vec![1, 2])),
             ("020103", Fact::Addresses(vec![3])),
@@ -324,6 +328,7 @@ mod tests {
             ("1701026869", Fact::Checked(vec!["hi".into()])),
             ("180a", Fact::RelayLost(Moment::from_millis(5))),
             ("19010268690a", Fact::Mended(vec![("hi".into(), at)])),
+            (&agreed, Fact::Agreed(vec![(device, at, Place(3))])),
         ];
         for (hex, fact) in written {
             let entry = Entry::Fact(fact).encode();

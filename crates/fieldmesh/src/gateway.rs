@@ -17,7 +17,7 @@ mod inbox;
 
 use std::sync::Arc;
 
-use fieldmesh_model::schema::Collection;
+use fieldmesh_model::schema::{Collection, Unique};
 use fieldmesh_model::{DocumentId, Moment, Role, TenantId, UserId, Value};
 use fieldmesh_store::{Direction, KeyRange, Tree};
 
@@ -25,7 +25,8 @@ use crate::Node;
 use crate::error::Error;
 use crate::home::Home;
 use crate::ledger::Ledger;
-use crate::projection::{NoteRow, group_hashes, name_hash, number_of};
+use crate::projection::alike::{LOOKED_AT_MAX, beside};
+use crate::projection::{NoteRow, alike_hashes, is_covered, name_hash, number_of};
 use crate::rows;
 use crate::schema;
 
@@ -240,9 +241,17 @@ impl Access {
         collection: &Collection,
         fields: &fieldmesh_model::Fields,
     ) -> Result<Vec<DocumentId>, Error> {
-        let mut alike = Vec::new();
-        for hash in self.groups(collection, fields) {
-            alike.extend(self.indexed(&rows::group_prefix(hash))?);
+        let (wanted, mut alike) = (self.groups(collection, fields), Vec::new());
+        if wanted.is_empty() {
+            return Ok(alike);
+        }
+        let index = (&*self.ledger.store, self.ledger.view());
+        let is_meant = |unique: &Unique| !is_covered(collection, unique);
+        for id in beside(index, collection, fields, is_meant, LOOKED_AT_MAX)? {
+            let Some(held) = self.held(id)? else { continue };
+            if self.groups(collection, &held.fields).iter().any(|group| wanted.contains(group)) {
+                alike.push(id);
+            }
         }
         Ok(alike)
     }
@@ -254,7 +263,7 @@ impl Access {
         collection: &Collection,
         fields: &fieldmesh_model::Fields,
     ) -> Vec<[u8; 16]> {
-        group_hashes(&self.ledger.store, collection, fields)
+        alike_hashes(&self.ledger.store, collection, fields)
     }
 
     /// What the gateway noted under `key`.

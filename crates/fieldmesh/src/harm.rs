@@ -96,6 +96,29 @@ impl Harm {
     }
 }
 
+/// The prefix of the rows of what a step could not read, in [`Tree::Meta`].
+const PASSED_OVER_PREFIX: &[u8] = b"passed-over/";
+
+/// The key of a row that says that a step has passed over these places: what the view does not list
+/// of them may have been anything.
+pub(crate) fn passed_over_key(places: &Range<u64>) -> Vec<u8> {
+    [PASSED_OVER_PREFIX, &places.start.to_be_bytes(), &places.end.to_be_bytes()].concat()
+}
+
+/// All places that steps have passed over.
+pub(crate) fn passed_over(view: &View) -> Result<Vec<Range<u64>>, Error> {
+    let range = KeyRange::prefix(PASSED_OVER_PREFIX);
+    let mut places = Vec::new();
+    for key in rows::keys(view, Tree::Meta, range, Direction::Ascending) {
+        let key = key?;
+        let end = key.split_last_chunk::<8>().map(|(rest, end)| (rest.last_chunk::<8>(), end));
+        if let Some((Some(start), end)) = end {
+            places.push(u64::from_be_bytes(*start)..u64::from_be_bytes(*end));
+        }
+    }
+    Ok(places)
+}
+
 /// The key of the row of a damaged entry.
 pub(crate) fn key(place: Place) -> Vec<u8> {
     [PREFIX, &place.to_bytes()].concat()

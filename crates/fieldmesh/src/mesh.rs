@@ -14,6 +14,7 @@ mod perform;
 mod published;
 mod raising;
 mod refusals;
+mod refusing;
 mod tally;
 mod watch;
 
@@ -39,8 +40,10 @@ use crate::projector::Projector;
 
 use self::dealings::Books;
 use self::link::Link;
+pub(crate) use self::link::Parting;
 use self::raising::Raising;
 use self::refusals::Refusals;
+use self::refusing::{Lost, Refusing};
 use self::tally::Tally;
 
 pub(crate) use self::carried::Carried;
@@ -75,11 +78,11 @@ pub(crate) enum Call {
         reply: oneshot::Sender<LinkId>,
     },
     /// A link ended by itself.
-    Ended { link: LinkId, reason: String },
+    Ended { link: LinkId, reason: String, parting: Parting },
     /// Ends a link that is not needed any more.
     Detach(LinkId),
     /// The store could not take what a link sent.
-    StoreFailed { link: LinkId, lost: Input, error: AppendError },
+    StoreFailed { link: LinkId, lost: Lost, error: AppendError },
     /// The state, for people.
     Snapshot(oneshot::Sender<Snapshot>),
     /// What passed with each device since this was asked last.
@@ -115,8 +118,8 @@ pub(crate) enum MeshEvent {
         /// Whether this device lets it carry only a part.
         is_part: bool,
     },
-    /// A link ended.
-    Unlinked { link: LinkId, reason: String },
+    /// A link ended; named is the address that this device dialled, where it is to wait there.
+    Unlinked { link: LinkId, reason: String, refused_at: Option<String> },
     /// The replica says.
     Replica(Event),
 }
@@ -245,6 +248,7 @@ impl Mesh {
             books: Books::default(),
             watch: Watch::default(),
             refusals: Refusals::default(),
+            refusing: Refusing::default(),
             raising: Raising::default(),
             tasks: JoinSet::new(),
         };
@@ -264,9 +268,9 @@ impl Mesh {
     }
 
     /// Reports the end of a link.
-    async fn ended(&self, link: LinkId, reason: String) {
+    async fn ended(&self, link: LinkId, reason: String, parting: Parting) {
         // The task is gone only while the node stops; its links are gone with it.
-        let _ = self.inbox.send(Call::Ended { link, reason }).await;
+        let _ = self.inbox.send(Call::Ended { link, reason, parting }).await;
     }
 
     /// Drives `connection`; `None` once the task is gone.
@@ -408,6 +412,7 @@ struct MeshTask {
     books: Books,
     watch: Watch,
     refusals: Refusals,
+    refusing: Refusing,
     raising: Raising,
     tasks: JoinSet<()>,
 }
@@ -433,6 +438,7 @@ impl MeshTask {
                     return self.stop();
                 }
                 self.handle(call);
+                self.refuse_due();
                 turn += 1;
                 next = if turn < TURN_MAX { urgent.try_recv().ok() } else { None };
             }
@@ -442,7 +448,8 @@ impl MeshTask {
 
     fn time_to_deadline(&self) -> Duration {
         const IDLE: Duration = Duration::from_secs(3_600);
-        let deadlines = [self.replica.deadline(), self.raising.deadline()];
+        let deadlines =
+            [self.replica.deadline(), self.raising.deadline(), self.refusing.deadline()];
         let Some(deadline) = deadlines.into_iter().flatten().min() else { return IDLE };
         let millis = u64::try_from(deadline.millis_since(clock::steady())).unwrap_or(0);
         Duration::from_millis(millis).min(IDLE)
@@ -468,7 +475,7 @@ impl MeshTask {
                 let link = self.attach(connection, address, part);
                 let _ = reply.send(link);
             }
-            Call::Ended { link, reason } => self.drop_link(link, &reason),
+            Call::Ended { link, reason, parting } => self.ended(link, &reason, parting),
             Call::StoreFailed { link, lost, error } => self.store_failed(link, lost, &error),
             Call::Detach(link) => self.drop_link(link, "everything is in step"),
             Call::Snapshot(reply) => {
@@ -514,6 +521,7 @@ impl MeshTask {
                     self.books.received(link.device, bytes.len(), clock::now());
                 }
             }
+            Input::DataWritten { link, .. } => self.refusing.moved(*link, now),
             Input::BatchesLoaded { link, batches } => {
                 self.mesh.freights.sent(*link, changes(batches));
             }

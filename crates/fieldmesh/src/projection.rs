@@ -20,6 +20,7 @@ mod touched;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,7 +33,7 @@ use fieldmesh_store::{Place, Store, Tree, View, WriteSet};
 use crate::changes::Source;
 use crate::entry::{Entry, Fact, LocalChange};
 use crate::error::Error;
-use crate::harm::{Harm, Harmed, Outcome};
+use crate::harm::{self, Harm, Harmed, Outcome};
 use crate::keep::LetGo;
 use crate::made::MadeChanges;
 use crate::making::{self, Made};
@@ -43,8 +44,8 @@ use crate::rows::{self, ChainRow, ChangeRef, LOCAL_LEAF, LeafRow, QuarantineRow}
 use self::damage::Damage;
 pub(crate) use self::gone::{ARRIVALS_KEY, VANISHED_KEY};
 pub(crate) use self::index::{
-    field_hash, group_hashes, is_declared, is_indexed, name_hash, number_of, record_time,
-    waiting_prefix,
+    alike_hashes, field_hash, is_covered, is_declared, is_indexed, name_hash, number_of,
+    record_time, waiting_prefix,
 };
 use self::notes::Notes;
 pub(crate) use self::notes::{NoteRow, is_superseded, last_mark, read_mark};
@@ -162,6 +163,14 @@ impl<'a> Projection<'a> {
         self.changes > 0 && lets_go == self.gone.is_empty()
     }
 
+    /// Says that what lies at these places could not be read. Whoever looks at them later, be it
+    /// another process, must not take them for something that the view has read and does not need.
+    pub(crate) fn pass_over(&mut self, places: &Range<u64>) {
+        if !places.is_empty() {
+            self.writes.put(Tree::Meta, harm::passed_over_key(places), Vec::new());
+        }
+    }
+
     /// Says that the next step follows at once.
     pub(crate) fn expect_more(&mut self) {
         self.writes.expect_more();
@@ -254,7 +263,8 @@ impl<'a> Projection<'a> {
             | Fact::Swept(_)
             | Fact::Checked(_)
             | Fact::RelayLost(_)
-            | Fact::Mended(_)) => {
+            | Fact::Mended(_)
+            | Fact::Agreed(_)) => {
                 self.writes.put(Tree::Meta, fact_key(&fact).to_vec(), rows::encode(&fact));
             }
         }
@@ -266,9 +276,12 @@ impl<'a> Projection<'a> {
     pub(crate) fn finish(mut self, applied: Place) -> Result<Vec<DocumentId>, Error> {
         self.list_refused()?;
         let mut written = self.let_go()?;
-        for done in self.merge()? {
-            written.push(done.id);
-            self.write(done)?;
+        for (share, writes) in self.merge()? {
+            self.writes.merge(writes);
+            for done in share {
+                written.push(done.id);
+                self.write(done)?;
+            }
         }
         self.write_alike()?;
         self.write_counts()?;
@@ -418,8 +431,9 @@ impl<'a> Projection<'a> {
         hash
     }
 
-    /// Works on every document that changes have arrived for, on all cores.
-    fn merge(&mut self) -> Result<Vec<Done>, Error> {
+    /// Works on every document that changes have arrived for, on all cores; gives what each core has
+    /// done, and the rows of it.
+    fn merge(&mut self) -> Result<Vec<(Vec<Done>, WriteSet)>, Error> {
         let work: Vec<Work> = std::mem::take(&mut self.documents).into_values().collect();
         let (sources, standing, schemas) = (self.sources, &self.standing, &self.schemas);
         let any_waits = waiting::is_any(self.view)?;
@@ -427,10 +441,15 @@ impl<'a> Projection<'a> {
             true => Err(Error::ShuttingDown),
             false => touched::apply(work, sources, standing, schemas, any_waits),
         };
+        let all = |share: Vec<Work>| {
+            let mut done = share.into_iter().map(one).collect::<Result<Vec<Done>, Error>>()?;
+            let writes = WriteSet::gather(done.iter_mut().map(|it| std::mem::take(&mut it.writes)));
+            Ok((done, writes))
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX);
         let share = work.len().div_ceil(cores).max(SHARE_MIN);
         if work.len() <= share {
-            return work.into_iter().map(one).collect();
+            return Ok(vec![all(work)?]);
         }
         let mut shares = Vec::new();
         let mut rest = work.into_iter();
@@ -438,24 +457,19 @@ impl<'a> Projection<'a> {
             shares.push(rest.by_ref().take(share).collect::<Vec<_>>());
         }
         std::thread::scope(|scope| {
-            let workers: Vec<_> = shares
-                .into_iter()
-                .map(|share| scope.spawn(|| share.into_iter().map(one).collect::<Vec<_>>()))
-                .collect();
-            workers
-                .into_iter()
-                .flat_map(|worker| match worker.join() {
-                    Ok(done) => done,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
-                .collect()
+            let spawn = |share| scope.spawn(|| all(share));
+            let workers: Vec<_> = shares.into_iter().map(spawn).collect();
+            let join = |worker: std::thread::ScopedJoinHandle<'_, _>| match worker.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            workers.into_iter().map(join).collect()
         })
     }
 
     /// Writes what has changed of a document.
     fn write(&mut self, done: Done) -> Result<(), Error> {
-        let Done { id, scope, growth, has_vanished, writes, refused, twins, moved, .. } = done;
-        self.writes.merge(writes);
+        let Done { id, scope, growth, has_vanished, refused, twins, moved, .. } = done;
         self.note_alike(id, done.alike);
         if has_vanished {
             self.note_vanished();
@@ -529,6 +543,7 @@ pub(crate) const fn fact_key(fact: &Fact) -> &'static [u8] {
         Fact::Checked(_) => b"fact/checked",
         Fact::RelayLost(_) => b"fact/relay-lost",
         Fact::Mended(_) => b"fact/mended",
+        Fact::Agreed(_) => b"fact/agreed",
         Fact::Aside(_)
         | Fact::Admitted(_)
         | Fact::Receipt(_)

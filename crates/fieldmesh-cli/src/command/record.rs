@@ -8,7 +8,7 @@ use fieldmesh::api::{Edits, ListQuery, NewRecord, Page, Problem, Record};
 use fieldmesh_model::catalogue;
 use serde_json::{Map, Value as Json};
 
-use super::{Context, bulk, draft};
+use super::{Context, bulk, draft, progress};
 use crate::args::{EditArgs, IdArgs, ListArgs, RecordArgs, ShowArgs};
 use crate::backend::Backend;
 use crate::exit::Failure;
@@ -186,6 +186,9 @@ pub(super) async fn list(context: &Context<'_>, args: &ListArgs) -> Result<(), F
     };
     context
         .with_home(async |home| {
+            if args.count || !query.partial {
+                progress::until_all(context.terminal, home, &query.collection).await;
+            }
             if args.count {
                 let count = home.count(query).await?;
                 return context.terminal.value(&count, |count, _| count.to_string());

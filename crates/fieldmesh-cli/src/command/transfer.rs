@@ -80,6 +80,7 @@ pub(super) async fn export(context: &Context<'_>, args: &ExportArgs) -> Result<(
     };
     context
         .with_home(async |home| {
+            progress::until_all(context.terminal, home, &query.list.collection).await;
             let output = Output::default();
             let sink = io::BufWriter::with_capacity(PIECE_SIZE, output.clone());
             let exported = home.export(query, Box::new(sink)).await;

@@ -1,5 +1,6 @@
 //! A backend for tests: it answers with samples and remembers what it was asked.
 
+use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 
@@ -9,8 +10,8 @@ use fieldmesh::api::{
     EvictOptions, EvictReport, ExportQuery, ImportOptions, ImportReport, InvitationReport,
     InviteOptions, KeptReport, ListQuery, NewRecord, Page, PeerReport, Problem, Progress,
     PurgeOptions, PurgeReport, PurgedRecord, Record, RefusedRow, RekeyOptions, RekeyReport,
-    Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow, SyncOptions,
-    SyncReport, SyncSettingsChange, VerifyReport,
+    Remaking, Resolution, Revision, RevokeOptions, RevokeReport, StatusReport, SyncNow,
+    SyncOptions, SyncReport, SyncSettingsChange, VerifyReport,
 };
 use fieldmesh::api::{Draft, DraftChange, NewRuling};
 use fieldmesh::api::{Notice, SeenNotices};
@@ -30,12 +31,19 @@ pub(crate) const LARGE_EXPORT_SIZE: usize = 3 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
     asked: Mutex<Vec<String>>,
+    /// How far its records have come, one for each page until they are there.
+    made: Mutex<VecDeque<u64>>,
 }
 
 impl Fake {
     /// What it was asked so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// Has its next pages say that the records are so far.
+    pub(crate) fn make(&self, percents: impl IntoIterator<Item = u64>) {
+        self.made.lock().unwrap().extend(percents);
     }
 
     fn answer<T: Send + 'static>(&self, asked: impl std::fmt::Debug, answer: T) -> Answer<'_, T> {
@@ -94,7 +102,9 @@ impl Backend for Fake {
 
     fn page(&self, query: ListQuery) -> Answer<'_, Page> {
         let records = vec![samples::record(), samples::other_record()];
-        self.answer(("page", query), Page { records, next: Some("01ab".into()), remaking: None })
+        let made = self.made.lock().unwrap().pop_front();
+        let remaking = made.map(|done| Remaking { done, of: 100 });
+        self.answer(("page", query), Page { records, next: Some("01ab".into()), remaking })
     }
 
     fn count(&self, query: ListQuery) -> Answer<'_, u64> {

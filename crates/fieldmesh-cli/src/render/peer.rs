@@ -27,7 +27,7 @@ pub(crate) fn peers(peers: &[PeerReport], style: &Style) -> String {
         };
         let tone = match peer.state.as_str() {
             "in-step" => Tone::Good,
-            "unreachable" => Tone::Doubtful,
+            "unreachable" | "refused" => Tone::Doubtful,
             _ => Tone::Plain,
         };
         table.toned_row([

@@ -15,7 +15,7 @@ use super::runs::Unnamed;
 use super::waiting::Copy;
 use super::{Replica, item_key};
 use crate::index::{Mark, Spot};
-use crate::interface::{Event, Held, Output};
+use crate::interface::{Event, Held, Output, Unstored};
 use crate::judge::{Evidence, RefuseReason, judge, without_purged};
 use crate::limits::{QUARANTINE_MAX, QUARANTINE_PER_AUTHOR_MAX, SURPLUS_MAX};
 
@@ -186,7 +186,16 @@ impl Replica {
     }
 
     /// Forgets what cannot be made durable, and closes the links that wait for it.
-    pub(super) fn store_failed(&mut self, now: Moment, batches: &[BatchId], items: &[ItemId]) {
+    pub(super) fn store_failed(
+        &mut self,
+        now: Moment,
+        (batches, items): (&[BatchId], &[ItemId]),
+        why: Unstored,
+    ) {
+        let fault = match why {
+            Unstored::Failed => SessionError::NotStored,
+            Unstored::NotGranted => SessionError::NotGranted,
+        };
         let mut frames: Vec<Frame> = Vec::new();
         let mut was_refused = false;
         for writing in batches.iter().filter_map(|id| self.ledger.take_batch(id)) {
@@ -199,7 +208,7 @@ impl Replica {
         }
         let links: BTreeSet<LinkId> = frames.into_iter().map(|(link, _)| link).collect();
         for link in links {
-            self.close(now, link, SessionError::NotStored.into());
+            self.close(now, link, fault.clone().into());
         }
         if was_refused {
             self.rejudge(now);

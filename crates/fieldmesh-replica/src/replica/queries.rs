@@ -178,6 +178,11 @@ impl Replica {
         self.links.get(&link).is_some_and(is_finishing)
     }
 
+    /// Whether the peer has for good whatever it is known to lack, or the link is gone.
+    pub fn owes_nothing(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_none_or(|link| link.session.owes_nothing())
+    }
+
     /// The number of batches that wait in memory for a policy under which they count.
     pub fn waiting_count(&self) -> usize {
         self.waiting.len()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use fieldmesh_model::Role;
 
 use super::crew::{Author, Crew, Node, Office, at, key_of, keys};
-use crate::{Event, Held, Input, Replica};
+use crate::{Event, Held, Input, Replica, Unstored};
 
 fn differing(ours: usize, theirs: usize, common: usize) -> Crew {
     differing_in(ours, theirs, common).0
@@ -153,7 +153,7 @@ fn what_cannot_be_stored_closes_the_link_and_comes_again() {
     crew.run();
     let batches = std::mem::take(&mut crew.nodes[0].writing);
     crew.nodes[0].disk.clear();
-    crew.input(0, Input::StoreFailed { batches, items: Vec::new() });
+    crew.input(0, Input::StoreFailed { batches, items: Vec::new(), why: Unstored::Failed });
     crew.run();
     assert_eq!(crew.nodes[0].closed.len(), 1);
     assert_eq!(crew.nodes[0].replica.len(), 0);

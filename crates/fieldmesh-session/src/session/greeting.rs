@@ -11,6 +11,8 @@ use crate::wire::{Hello, Message};
 
 /// The feature bit of a side that will name begun batches with `Resume`.
 const FEATURE_RESUMES: u64 = 1;
+/// The feature bit of a side that knows the fault [`SessionError::NotGranted`].
+const FEATURE_QUOTA: u64 = 2;
 
 impl Session {
     /// Takes what comes before the peer has introduced itself.
@@ -76,11 +78,15 @@ impl Session {
         };
         let (version_min, version_max) = self.settings.versions;
         let chosen = dialler.map_or(version_max, |hello| hello.versions.1.min(version_max));
-        let resumes = chosen >= VERSION_LANES && !self.receiver.kept().is_empty();
+        let features = match (chosen >= VERSION_LANES, self.receiver.kept().is_empty()) {
+            (false, _) => 0,
+            (true, true) => FEATURE_QUOTA,
+            (true, false) => FEATURE_QUOTA | FEATURE_RESUMES,
+        };
         let conversation = dialler.map_or(self.settings.conversation, |hello| hello.conversation);
         Hello {
             versions: (version_min, chosen),
-            features: if resumes { FEATURE_RESUMES } else { 0 },
+            features,
             tenant: self.settings.tenant,
             conversation,
             store: (*self.settings.store.as_bytes(), self.settings.store_epoch),
@@ -125,7 +131,8 @@ impl Session {
         let filter = Filter::decode(&hello.filter).map_err(WireError::from)?;
         let version = hello.versions.1.min(self.settings.versions.1);
         let has_lanes = version >= VERSION_LANES;
-        self.peer = Some(Peer { is_live: hello.live, version });
+        let knows_quota = hello.features & FEATURE_QUOTA != 0;
+        self.peer = Some(Peer { is_live: hello.live, version, knows_quota });
         // What came on the data streams may have overtaken the greeting.
         self.held.get_or_insert_default();
         let waits_for_resume = has_lanes && hello.features & FEATURE_RESUMES != 0;

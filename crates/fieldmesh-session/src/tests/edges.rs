@@ -2,7 +2,7 @@
 
 use fieldmesh_trie::{Form, KEY_LENGTH, Node, Prefix, encode};
 
-use super::ends::{End, at, content, key_of, pair, say, settle, start};
+use super::ends::{End, at, content, first_hello, key_of, pair, say, settle, start};
 use super::transcript::{Entry, Thing};
 use crate::limits::*;
 use crate::wire::control::{self, ControlReader};
@@ -158,13 +158,6 @@ fn the_length_of_a_prefix() {
         let hello = Hello { filter: vec![vec![0; length]], ..hello.clone() };
         assert_eq!(Message::decode(&Message::Hello(hello).encode()).is_ok(), is_read);
     }
-}
-
-fn first_hello(end: &mut End) -> Hello {
-    let mut reader = ControlReader::default();
-    reader.extend(&end.wires[0].pop_front().unwrap());
-    let Ok(Some(Message::Hello(hello))) = reader.next() else { panic!("no hello") };
-    hello
 }
 
 #[test]

@@ -6,7 +6,7 @@ use fieldmesh_model::{Filter, Moment, StoreId, TenantTag};
 use fieldmesh_trie::{KEY_LENGTH, Key, Trie};
 
 use super::transcript::Entry;
-use crate::wire::{Message, control};
+use crate::wire::{ControlReader, Hello, Message, control};
 use crate::{
     CloseReason, Disk, Input, Lane, Loaded, Manner, Output, Reader, Session, Set, Sets, Settings,
     Settled, Side, Verdict,
@@ -278,6 +278,14 @@ pub(super) fn start(ends: &mut [End; 2]) {
         end.step(Input::Start);
     }
     settle(ends);
+}
+
+/// The hello with which a dialling side that was started begins.
+pub(super) fn first_hello(end: &mut End) -> Hello {
+    let mut reader = ControlReader::default();
+    reader.extend(&end.wires[0].pop_front().unwrap());
+    let Ok(Some(Message::Hello(hello))) = reader.next() else { panic!("no hello") };
+    hello
 }
 
 /// Tells `end` something that a peer of no honesty could say.

@@ -1,10 +1,10 @@
 //! What holds a conversation back, what it compares last, and what it survives.
 
-use super::ends::{at, content, key_of, pair, say, settle, start};
+use super::ends::{at, content, first_hello, key_of, pair, say, settle, start};
 use super::transcript::{Entry, Thing};
 use crate::limits::QUARANTINE_EARLIEST_MILLIS;
-use crate::wire::Message;
 use crate::wire::message::WireSet;
+use crate::wire::{ControlReader, Hello, Message};
 use crate::{CloseReason, Input, Output, SessionError, Set};
 
 #[test]
@@ -70,6 +70,42 @@ fn a_question_or_a_receipt_while_the_disk_delays_the_greeting_does_not_cost_the_
         ends[1].step(Input::Granted);
         settle(&mut ends);
         assert!(ends.iter().all(|end| end.fault.is_none()), "{:?}", ends[0].fault);
+    }
+}
+
+#[test]
+fn something_is_owed_until_the_peer_has_all_that_it_lacks_for_good() {
+    let mut ends = pair();
+    for number in 0..40 {
+        ends[1].hold(Set::Data, content(number, 4_000));
+    }
+    ends[0].is_slow = true;
+    start(&mut ends);
+    // Everything was handed over and written, and nothing of it is durable there.
+    assert!(!ends[0].unsettled.is_empty() && !ends[1].session.owes_nothing());
+    while let Some(settled) = ends[0].unsettled.pop() {
+        ends[0].step(settled);
+        settle(&mut ends);
+    }
+    assert!(ends[1].session.owes_nothing() && ends[0].data.len() == 40);
+    // A hello alone says nothing of what is lacking.
+    let mut early = pair();
+    early[0].step(Input::Start);
+    assert!(!early[0].session.owes_nothing());
+}
+
+#[test]
+fn a_peer_is_told_of_a_quota_by_a_number_that_it_knows() {
+    for (features, code) in [(0, 17), (1, 17), (2, 21), (u64::MAX, 21)] {
+        let mut ends = pair();
+        ends[0].step(Input::Start);
+        let hello = first_hello(&mut ends[0]);
+        assert_eq!(hello.features & 2, 2);
+        say(&mut ends[1], &Message::Hello(Hello { features, ..hello }));
+        let mut reader = ControlReader::default();
+        reader.extend(&ends[1].session.farewell(&SessionError::NotGranted.into()));
+        let said = reader.next().unwrap();
+        assert!(matches!(said, Some(Message::Error { code: it, .. }) if it == code), "{said:?}");
     }
 }
 

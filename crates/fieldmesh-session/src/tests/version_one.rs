@@ -1,7 +1,8 @@
 //! Conversations of version 1 as they were recorded, held again with this program at one side.
 //!
 //! What the recorded side is told stays as it was, so every byte this side gives back has to be
-//! the recorded one, except that its hello says that it knows version 2 as well.
+//! the recorded one, except that its hello says that it knows version 2 and its faults
+//! as well.
 
 use super::ends::End;
 use super::transcript::{Entry, decode};
@@ -42,6 +43,8 @@ fn in_version_one(message: Message) -> Message {
         Message::Hello(mut hello) => {
             assert_eq!(hello.versions, (1, 2));
             hello.versions = (1, 1);
+            assert_eq!(hello.features, 2);
+            hello.features = 0;
             Message::Hello(hello)
         }
         other => other,

@@ -1,7 +1,7 @@
 //! P14: a critical batch arrives before any other one that was not yet on its way, old or new.
 
 use fieldmesh_batch::Batch;
-use fieldmesh_model::BatchId;
+use fieldmesh_model::{BatchId, Scope};
 use fieldmesh_replica::LinkId;
 
 use crate::cable::End;
@@ -16,6 +16,7 @@ const HANDOVER_BYTES: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Alarm {
     batch: BatchId,
+    scope: Scope,
     cable: usize,
     side: usize,
     /// Bytes of others that may arrive before it: those that have left.
@@ -32,7 +33,8 @@ pub(crate) fn sealed(world: &mut World<'_>, node: usize, batch: &Batch) {
     for (cable, state) in world.cables.iter().enumerate().filter(|(_, cable)| cable.is_up) {
         let Some(side) = state.ends.iter().position(|end| end.node == node) else { continue };
         let limit = state.ways[side].unhurried() + HANDOVER_BYTES;
-        world.alarms.push(Alarm { batch: batch.id(), cable, side, limit });
+        let (batch, scope) = (batch.id(), batch.header().scope);
+        world.alarms.push(Alarm { batch, scope, cable, side, limit });
     }
 }
 
@@ -61,12 +63,14 @@ pub(crate) fn arrives(
     }
 }
 
-/// No connection that stayed up still owes a critical batch.
+/// No connection that stayed up still owes a critical batch. Nobody owes one to a device that has let
+/// its month go.
 pub(crate) fn overtaken(world: &World<'_>) -> Result<(), Violation> {
     let is_owed = |alarm: &&Alarm| {
         let cable = &world.cables[alarm.cable];
-        let end = cable.ends[1 - alarm.side].node;
-        cable.is_up && world.nodes[end].is_honest() && !world.nodes[end].replica.holds(&alarm.batch)
+        let end = &world.nodes[cable.ends[1 - alarm.side].node];
+        let is_wanted = end.is_honest() && end.filter.admits(&alarm.scope);
+        cable.is_up && is_wanted && !end.replica.holds(&alarm.batch)
     };
     match world.alarms.iter().find(is_owed) {
         Some(alarm) => Err(Violation::Overtaken { batch: alarm.batch, bytes: 0 }),

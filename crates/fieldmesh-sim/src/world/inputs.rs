@@ -2,7 +2,7 @@
 
 use fieldmesh_batch::Batch;
 use fieldmesh_identity::Item;
-use fieldmesh_replica::{Held, Input, LinkId, Output, Side};
+use fieldmesh_replica::{Held, Input, LinkId, Output, Side, Unstored};
 
 use super::World;
 use crate::cable::{End, Stream};
@@ -78,7 +78,7 @@ impl World<'_> {
             Write::Batches(batches) => (batches.iter().map(Batch::id).collect(), Vec::new()),
             Write::Items(items) => (Vec::new(), items.iter().map(Item::id).collect()),
         };
-        self.input(node, Input::StoreFailed { batches, items });
+        self.input(node, Input::StoreFailed { batches, items, why: Unstored::Failed });
     }
 
     pub(super) fn tell_item(&mut self, node: usize, item: Item) {

@@ -254,6 +254,7 @@ impl Appender {
             key_check: key.check(self.store),
             covered: 0,
             merged: 0,
+            is_bound: false,
         };
         let cipher = FrameCipher::new(&key, &head);
         Ok((head, cipher))

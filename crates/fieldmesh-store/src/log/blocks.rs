@@ -68,6 +68,12 @@ impl Blocks {
         Ok(Self { index, damage: Some(damage) })
     }
 
+    /// Whether the index, or else a block, could be decrypted.
+    pub(crate) fn is_any_readable(&self) -> bool {
+        let coverage = &self.index.coverage;
+        self.damage.is_none() || coverage.count(Fortune::Lost) < coverage.end() - coverage.start()
+    }
+
     /// The memory this takes.
     pub(crate) fn bytes(&self) -> usize {
         self.index.bytes()

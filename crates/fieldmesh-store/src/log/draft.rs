@@ -153,6 +153,7 @@ mod tests {
             key_check: [0x33; 8],
             covered: 7,
             merged: 0,
+            is_bound: false,
         }
     }
 
@@ -230,12 +231,14 @@ mod tests {
 
     #[test]
     fn the_head_of_several_segments_that_became_one_is_written_byte_by_byte_as_ever() {
-        let head = SegmentHead { merged: 2, ..head() };
-        let bytes = head.encode();
-        assert_eq!(hex(&bytes[..12]), "666d6573686c6f6700030002");
-        assert_eq!(hex(&bytes[12..76]), GOLDEN_HEAD[24..152]);
-        let copy = bytes[..HEAD_LENGTH].try_into().unwrap();
-        assert_eq!(SegmentHead::decode(copy), HeadCopy::Good(head));
+        for (is_bound, version) in [(false, "0003"), (true, "0004")] {
+            let head = SegmentHead { merged: 2, is_bound, ..head() };
+            let bytes = head.encode();
+            assert_eq!(hex(&bytes[..12]), format!("666d6573686c6f67{version}0002"));
+            assert_eq!(hex(&bytes[12..76]), GOLDEN_HEAD[24..152]);
+            let copy = bytes[..HEAD_LENGTH].try_into().unwrap();
+            assert_eq!(SegmentHead::decode(copy), HeadCopy::Good(head));
+        }
     }
 
     #[test]

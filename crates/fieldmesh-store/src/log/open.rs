@@ -9,19 +9,24 @@ use std::sync::Arc;
 
 use fieldmesh_model::StoreId;
 
+use super::blocks::Blocks;
 use super::index::FrameIndex;
 use super::rewrite::{self, DRAFT_SUFFIX};
-use super::scan::Step;
-use super::segments::{Segment, Segments, Snapshot};
+use super::scan::{Frames, Step};
+use super::segments::{Left, Segment, Segments, Snapshot};
 use super::{
     BadFrame, Damage, LOG_FOLDER, Place, ReadError, quarantine, segment_name, segment_number,
 };
 use crate::doubt::{self, Doubt};
 use crate::files::{Files, ReadFile};
 use crate::frame::{
-    FRAME_LENGTH_MIN, FRAMES_START, Form, HEAD_LENGTH, HEAD_OFFSETS, HeadCopy, SegmentHead,
+    FRAME_LENGTH_MIN, FRAMES_START, Form, FrameCipher, HEAD_LENGTH, HEAD_OFFSETS, HeadCopy,
+    SegmentHead,
 };
 use crate::keys::{DataKeys, KeysInUse};
+
+/// Segments that are missing in a row and are named one by one.
+pub(crate) const MISSING_SEGMENTS_MAX: usize = 1_000;
 
 /// An end of the log that could not be read: written while the power went, or damaged later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +47,13 @@ pub(crate) struct Survey {
     pub(crate) unreadable: Vec<BadFrame>,
     /// The numbers of all files, in order.
     numbers: Vec<u64>,
-    /// The numbers of files that others have taken the place of, and their heads if they have any.
-    leftovers: BTreeMap<u64, Option<Segment>>,
+    /// The files that have no head, or none that the disk gives.
+    headless: BTreeMap<u64, Left>,
+    /// What is left of segments that others have taken the place of.
+    leftovers: BTreeMap<u64, Left>,
     next_number: u64,
+    /// Behind what segments say to have under whose heads nothing opens.
+    said_end: u64,
 }
 
 /// Why a log cannot be surveyed.
@@ -64,9 +73,11 @@ impl Survey {
         let mut survey = Self {
             segments: BTreeMap::new(),
             unreadable: Vec::new(),
+            headless: BTreeMap::new(),
             leftovers: BTreeMap::new(),
             next_number: numbers.last().map_or(1, |last| last.saturating_add(1)),
             numbers: Vec::new(),
+            said_end: 0,
         };
         for number in &numbers {
             survey.add(files, *number)?;
@@ -77,18 +88,37 @@ impl Survey {
 
     /// Leaves out the segments that `store` has merged to later ones, which a crash may have left;
     /// gives the numbers of those that are gone.
-    pub(crate) fn leave_out_merged(&mut self, store: StoreId) -> Vec<u64> {
+    pub(crate) fn leave_out_merged(
+        &mut self,
+        files: &dyn Files,
+        keys: &DataKeys,
+        store: StoreId,
+    ) -> Vec<u64> {
+        self.segments.retain(|number, segment| {
+            let is_believed = segment.head.store != store || is_vouched_for(files, keys, segment);
+            if !is_believed {
+                // What is unreadable today may be readable tomorrow.
+                self.said_end = self.said_end.max(segment.head.covered_end());
+                self.unreadable.push(unreadable(*number, segment.length));
+                self.headless.insert(*number, Left::Headless { length: segment.length });
+            }
+            is_believed
+        });
         let heads = self.segments.values().map(|segment| segment.head.clone());
         let merges: Vec<SegmentHead> =
             heads.filter(|head| head.merged > 0 && head.store == store).collect();
         for merge in &merges {
             let is_leftover = |number: &u64| {
-                let is_named = (merge.first_number()..merge.number).contains(number);
-                is_named && self.segments.get(number).is_none_or(|it| is_within(merge, &it.head))
+                merge.has_taken_over(*number)
+                    && self.segments.get(number).is_none_or(|it| is_within(merge, &it.head))
             };
             let found = self.numbers.iter().copied().filter(is_leftover);
-            let found = found.map(|number| (number, self.segments.get(&number).cloned()));
-            self.leftovers.extend(found.collect::<Vec<_>>());
+            let left = |number: u64| {
+                let headed = self.segments.get(&number).cloned().map(Left::Headed);
+                Some((number, headed.or_else(|| self.headless.get(&number).cloned())?))
+            };
+            let found: Vec<(u64, Left)> = found.filter_map(left).collect();
+            self.leftovers.extend(found);
         }
         let leftovers = &self.leftovers;
         self.segments.retain(|number, _| !leftovers.contains_key(number));
@@ -105,7 +135,7 @@ impl Survey {
             let (first, last) =
                 merge.map_or((*number, *number), |it| (it.first_number(), it.number));
             // Bounded: a stray file with a huge number must not fill the list.
-            missing.extend((expected..first).take(1_000));
+            missing.extend((expected..first).take(MISSING_SEGMENTS_MAX));
             expected = expected.max(last.saturating_add(1));
         }
         missing
@@ -114,25 +144,24 @@ impl Survey {
     fn add(&mut self, files: &dyn Files, number: u64) -> Result<(), SurveyError> {
         let file = files.open(&segment_name(number))?;
         let length = file.length()?;
-        match read_head(&*file)? {
-            HeadCopy::Good(head) if head.number == number => {
+        let left = match read_head(&*file) {
+            Ok(HeadCopy::Good(head)) if head.number == number => {
                 self.segments.insert(number, Segment { head, length });
+                return Ok(());
             }
-            HeadCopy::Newer { version } => {
+            Ok(HeadCopy::Newer { version }) => {
                 return Err(SurveyError::Newer { segment: number, version });
             }
-            HeadCopy::Good(_) | HeadCopy::Bad => {
-                // Shorter than a head: its first append was never acknowledged.
-                if length > FRAMES_START {
-                    self.unreadable.push(BadFrame {
-                        segment: number,
-                        offset: 0,
-                        length,
-                        sequences: 0..0,
-                        damage: Damage::SegmentHead,
-                    });
-                }
+            Ok(HeadCopy::Good(_) | HeadCopy::Bad) => Left::Headless { length },
+            Err(error) => {
+                tracing::warn!(%error, segment = number, "the head of a segment is unreadable");
+                Left::Unread { length }
             }
+        };
+        self.headless.insert(number, left);
+        // Shorter than a head: its first append was never acknowledged.
+        if length > FRAMES_START {
+            self.unreadable.push(unreadable(number, length));
         }
         Ok(())
     }
@@ -154,27 +183,63 @@ impl Survey {
     }
 }
 
+fn unreadable(segment: u64, length: u64) -> BadFrame {
+    let (offset, sequences, damage) = (0, 0..0, Damage::SegmentHead);
+    BadFrame { segment, offset, length, sequences, damage }
+}
+
+/// Whether anything in a segment opens under its head, where that says so much; the head of an
+/// earlier version is guarded by its checksum alone.
+fn is_vouched_for(files: &dyn Files, keys: &DataKeys, segment: &Segment) -> bool {
+    let head = &segment.head;
+    if !head.is_bound {
+        return true;
+    }
+    let key = keys.named(head.store, head.key_check).unwrap_or(keys.current());
+    let Ok(file) = files.open(&segment_name(head.number)) else { return true };
+    let frames = Frames {
+        file,
+        cipher: Arc::new(FrameCipher::new(key, head)),
+        segment: head.number,
+        first_sequence: head.first_sequence,
+        end_sequence: head.covered_end(),
+        length: segment.length,
+    };
+    // A disk that fails says nothing about the head.
+    let is_vouched_for = Blocks::read(&frames).map_or(true, |blocks| blocks.is_any_readable());
+    if !is_vouched_for {
+        tracing::warn!(segment = head.number, "nothing opens under the head of a segment");
+    }
+    is_vouched_for
+}
+
 /// Whether the entries of a segment are in one that says so; a stray file may have any number.
 fn is_within(merge: &SegmentHead, head: &SegmentHead) -> bool {
     let sequences = merge.first_sequence..=merge.covered_end();
     head.store == merge.store && sequences.contains(&head.first_sequence)
 }
 
+/// The copy of a head that is good; an error only where none is, and the disk did not give one.
 fn read_head(file: &dyn ReadFile) -> io::Result<HeadCopy> {
-    let mut newest = HeadCopy::Bad;
+    let mut newest = Ok(HeadCopy::Bad);
     for offset in HEAD_OFFSETS {
         let mut copy = [0; HEAD_LENGTH];
-        // An unreadable sector is damage like any other; the copy lies in the next one.
-        if file.read_at(offset, &mut copy).unwrap_or(0) < HEAD_LENGTH {
-            continue;
+        match file.read_at(offset, &mut copy) {
+            Ok(read) if read < HEAD_LENGTH => continue,
+            Ok(_) => {}
+            // The copy lies in the next sector.
+            Err(error) => {
+                newest = newest.and(Err(error));
+                continue;
+            }
         }
         match SegmentHead::decode(&copy) {
             HeadCopy::Bad => {}
             HeadCopy::Good(head) => return Ok(HeadCopy::Good(head)),
-            HeadCopy::Newer { version } => newest = HeadCopy::Newer { version },
+            HeadCopy::Newer { version } => newest = Ok(HeadCopy::Newer { version }),
         }
     }
-    Ok(newest)
+    newest
 }
 
 /// An opened log: what to read, and where to go on.
@@ -200,7 +265,7 @@ pub(crate) fn open(
 ) -> Result<Opened, ReadError> {
     remove_drafts(&**files);
     let numbers: Vec<u64> = survey.segments.keys().rev().copied().collect();
-    let unreadable = survey.unreadable.clone();
+    let (unreadable, said_end) = (survey.unreadable.clone(), survey.said_end);
     let segments = Arc::new(Segments::new(
         Arc::clone(files),
         keys.clone(),
@@ -229,6 +294,7 @@ pub(crate) fn open(
             break;
         }
     }
+    opened.next_sequence = opened.next_sequence.max(said_end);
     let behind = opened.bad_frames.iter().filter(|bad| Some(bad.segment) > newest);
     let unknown_bytes: u64 = behind.map(|bad| bad.length).sum();
     opened.give_up(unknown_bytes);

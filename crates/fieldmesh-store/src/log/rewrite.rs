@@ -7,6 +7,7 @@
 //! last; only once that is durable are the files of the others removed. Where a crash leaves some,
 //! the head of the new one says what they are.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -112,12 +113,15 @@ pub enum RewriteError {
         /// The number.
         segment: u64,
     },
-    /// What was written reads otherwise than it should.
+    /// An entry of a segment has another place than it should.
     #[error("segment {segment} of the log reads otherwise than it was written")]
     Mismatch {
         /// The number.
         segment: u64,
     },
+    /// What was written anew reads otherwise than it was written.
+    #[error("what was written anew of the log reads otherwise than it was written")]
+    ReadBack,
     /// The disk reports an error.
     #[error("the log cannot be written anew")]
     Io(#[from] io::Error),
@@ -129,11 +133,33 @@ pub enum RewriteError {
     Closed,
 }
 
+impl RewriteError {
+    /// The segment that cannot be written anew whatever else is, if it is one.
+    pub fn segment(&self) -> Option<u64> {
+        match self {
+            Self::NotFound { segment }
+            | Self::NotClosed { segment }
+            | Self::Unreadable { segment }
+            | Self::NotNeighbours { segment }
+            | Self::Mismatch { segment } => Some(*segment),
+            Self::DiskFull { .. }
+            | Self::TooLarge { .. }
+            | Self::TooMany { .. }
+            | Self::ReadBack
+            | Self::Io(_)
+            | Self::NoRandomness(_)
+            | Self::Closed => None,
+        }
+    }
+}
+
 /// What is needed to write segments anew.
 pub(crate) struct Rewriter<'a> {
     pub(crate) files: &'a Arc<dyn Files>,
     pub(crate) key: &'a DataKey,
     pub(crate) segments: &'a Segments,
+    /// Entries that take the place of those that are damaged.
+    pub(crate) elsewhere: &'a BTreeMap<Place, Arc<Entry>>,
     /// So many bytes stay free.
     pub(crate) free_bytes_min: u64,
     /// Whether to break off, as when the store is being closed.
@@ -228,8 +254,9 @@ impl Rewriter<'_> {
         let merged = u16::try_from(count).map_err(|_| RewriteError::TooMany { count })?;
         let (id, key_check) = (random::bytes()?, self.key.check(first.head.store));
         let number = last.head.number;
-        let form = Form::Blocks;
-        Ok(SegmentHead { form, number, id, key_check, covered, merged, ..first.head.clone() })
+        let (form, is_bound) = (Form::Blocks, merged > 0);
+        let written = SegmentHead { form, number, id, key_check, ..first.head.clone() };
+        Ok(SegmentHead { covered, merged, is_bound, ..written })
     }
 
     fn replace(
@@ -245,7 +272,7 @@ impl Rewriter<'_> {
         let mut tally = Tally { past, kept: 0, dropped: 0, damaged: Vec::new() };
         for old in old {
             // What the one before has lost of its end; behind that, what nobody was promised.
-            writing.add_absent(tally.lost(), old.head.promised_end())?;
+            self.lose(&mut writing, &mut tally, old.head.promised_end(), decide)?;
             writing.add_absent(Fortune::Dropped, old.head.first_sequence)?;
             self.write(&mut writing, old, &mut tally, decide)?;
         }
@@ -278,7 +305,7 @@ impl Rewriter<'_> {
         tally: &mut Tally,
         decide: &mut dyn FnMut(Place, &Entry) -> Fate,
     ) -> Result<(), RewriteError> {
-        let (segment, lost) = (old.head.number, tally.lost());
+        let segment = old.head.number;
         let scan = self.segments.scan(segment, None)?;
         let mut scan = scan.ok_or(RewriteError::NotFound { segment })?;
         while let Some(found) = scan.next()? {
@@ -287,28 +314,45 @@ impl Rewriter<'_> {
             }
             match found {
                 Found::Entry { sequence, entry } => {
-                    draft.add_absent(lost, sequence)?;
+                    self.lose(draft, tally, sequence, decide)?;
                     if sequence != draft.end() {
                         return Err(RewriteError::Mismatch { segment });
                     }
                     tally.take(draft, entry, decide)?;
                 }
                 Found::Dropped(run) => {
-                    draft.add_absent(lost, run.start)?;
+                    self.lose(draft, tally, run.start, decide)?;
                     draft.add_absent(Fortune::Dropped, run.end)?;
                 }
                 Found::Bad(bad) => {
-                    draft.add_absent(lost, bad.sequences.end.min(old.end))?;
+                    self.lose(draft, tally, bad.sequences.end.min(old.end), decide)?;
                     if tally.past == Past::Named {
                         tally.note(bad);
                     }
                 }
             }
         }
-        draft.add_absent(lost, old.end)?;
+        self.lose(draft, tally, old.end, decide)?;
         if scan.is_unreadable() {
             return Err(RewriteError::Unreadable { segment });
         }
+        Ok(())
+    }
+
+    /// Writes what can be had elsewhere of the entries up to `end`, which cannot be read.
+    fn lose(
+        &self,
+        draft: &mut Draft<'_>,
+        tally: &mut Tally,
+        end: u64,
+        decide: &mut dyn FnMut(Place, &Entry) -> Fate,
+    ) -> Result<(), RewriteError> {
+        let lost = Place(draft.end())..Place(end.max(draft.end()));
+        for (place, entry) in self.elsewhere.range(lost) {
+            draft.add_absent(tally.lost(), place.0)?;
+            tally.take(draft, (**entry).clone(), decide)?;
+        }
+        draft.add_absent(tally.lost(), end)?;
         Ok(())
     }
 
@@ -342,7 +386,7 @@ impl Rewriter<'_> {
         if is_same && digest.finish() == drafted.digest {
             return Ok(());
         }
-        Err(RewriteError::Mismatch { segment: head.number })
+        Err(RewriteError::ReadBack)
     }
 }
 

@@ -5,6 +5,9 @@
 mod entry;
 mod replaced;
 
+pub use self::replaced::Kept;
+pub(crate) use self::replaced::Left;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
@@ -51,6 +54,8 @@ pub(crate) struct Segments {
     blocks: Mutex<Cache<(SegmentId, usize), Arc<Block>>>,
     /// See [`Segments::remove_leftovers`].
     leftovers: Mutex<BTreeSet<u64>>,
+    /// See [`Segments::kept_leftovers`].
+    kept: Mutex<BTreeMap<u64, Kept>>,
 }
 
 /// The random id of a segment; a segment that is written anew gets another.
@@ -109,6 +114,7 @@ impl Segments {
             cache: Mutex::new(Cache::new(cache_bytes_max / 2)),
             blocks: Mutex::new(Cache::new(cache_bytes_max / 2)),
             leftovers: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::{LOG_FOLDER, OpenError, QUARANTINE_FOLDER, VIEW_FOLDER};
-use crate::{doubt, lock, mark, reserve};
+use crate::{doubt, lock, mark, reserve, returned};
 
-const FILES: [&str; 5] =
-    [mark::STORE_NAME, mark::CLEAN_NAME, lock::NAME, reserve::NAME, doubt::NAME];
+const FILES: [&str; 6] =
+    [mark::STORE_NAME, mark::CLEAN_NAME, lock::NAME, reserve::NAME, doubt::NAME, returned::NAME];
 const FOLDERS: [&str; 3] = [LOG_FOLDER, VIEW_FOLDER, QUARANTINE_FOLDER];
 
 /// Says what stands in the way, where that may be why the store in `folder` is not opened: what the

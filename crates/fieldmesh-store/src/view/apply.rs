@@ -163,16 +163,15 @@ struct Draft<'a> {
 impl Draft<'_> {
     /// The contents of a set, by physical keys; pieces of large values are written.
     fn contents(&mut self, set: WriteSet) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ViewError> {
-        let mut contents = BTreeMap::new();
-        for ((tree, key), value) in set.changes {
+        let content = |((tree, key), value): ((_, Vec<u8>), Option<Vec<u8>>)| {
             let key = physical(tree, &key);
             let content = match value {
                 None => Content::Deleted.encode(),
                 Some(value) => self.content(&key, &value)?,
             };
-            contents.insert(key, content);
-        }
-        Ok(contents)
+            Ok((key, content))
+        };
+        set.changes.into_iter().map(content).collect()
     }
 
     fn content(&mut self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, ViewError> {

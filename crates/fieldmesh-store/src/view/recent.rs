@@ -18,6 +18,10 @@ pub(crate) const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// a page costs is shared by all changes that wait for it.
 const MORE_FOLLOWS_FACTOR: usize = 4;
 
+/// Changes that are fewer than one in so many rows are put in their places one by one: going
+/// through all rows takes longer then.
+const FEW: usize = 16;
+
 /// The newest contents by key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Recent {
@@ -49,10 +53,14 @@ impl Recent {
     }
 
     /// Takes in what lies on the disk in front of number `end`.
-    pub(crate) fn add(&mut self, changes: BTreeMap<Vec<u8>, Vec<u8>>, end: u64) {
+    pub(crate) fn add(&mut self, mut changes: BTreeMap<Vec<u8>, Vec<u8>>, end: u64) {
         self.changes += changes.len();
         self.bytes += changes.iter().map(size).sum::<usize>();
-        self.rows.extend(changes);
+        if changes.len() < self.rows.len() / FEW {
+            self.rows.extend(changes);
+        } else {
+            self.rows.append(&mut changes);
+        }
         self.numbers.end = end;
     }
 
@@ -64,11 +72,8 @@ impl Recent {
 
     /// Everything with further changes on top.
     pub(crate) fn with<'a>(&'a self, changes: &'a BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<RowRef<'a>> {
-        let mut rows: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
-        for (key, content) in self.rows.iter().chain(changes) {
-            rows.insert(key, content);
-        }
-        rows.into_iter().collect()
+        let rows = self.rows.iter().chain(changes).map(|(key, content)| (&key[..], &content[..]));
+        rows.collect::<BTreeMap<&[u8], &[u8]>>().into_iter().collect()
     }
 
     /// Begins with what lies on the disk from number `start` on.

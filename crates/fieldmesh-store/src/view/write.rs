@@ -38,9 +38,24 @@ impl WriteSet {
     }
 
     /// Adds the changes of another set; where both change a key, those count.
-    pub fn merge(&mut self, other: Self) {
-        self.changes.extend(other.changes);
+    ///
+    /// Takes time for the changes of both: [`Self::gather`] is for many small sets.
+    pub fn merge(&mut self, mut other: Self) {
+        self.changes.append(&mut other.changes);
         self.applied = other.applied.or(self.applied);
+    }
+
+    /// One set with the changes of many; where several change a key, those of the last one count.
+    ///
+    /// All are sorted at once, which takes less than looking for the place of each.
+    pub fn gather(sets: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::new();
+        let changes = sets.into_iter().flat_map(|set| {
+            all.applied = set.applied.or(all.applied);
+            set.changes
+        });
+        all.changes = changes.collect();
+        all
     }
 
     /// Says that the view now contains the log up to this entry.

@@ -118,13 +118,19 @@ fn a_log_of_version_2_holds_what_was_put_in() {
 }
 
 #[test]
-fn a_log_of_version_3_holds_what_was_put_in() {
-    let files = files("log-3.zst");
-    assert!(files.contents().contains_key("log/0000000000000003.log"));
-    let store = open(&files, &MemoryRows::new());
-    let [one] = &store.closed_segments().unwrap()[..] else { panic!("three are one") };
-    assert_eq!((one.form, one.first_number, one.places.clone()), (Form::Blocks, 1, 0..9));
-    assert_whole(&store, &left());
+fn a_log_of_version_3_or_4_holds_what_was_put_in_and_is_version_4_once_it_is_written_anew() {
+    for (name, version) in [("log-3.zst", 3), ("log-4.zst", 4)] {
+        let files = files(name);
+        let written = || files.contents()["log/0000000000000003.log"][8..10].to_vec();
+        assert_eq!(written(), [0, version]);
+        let store = open(&files, &MemoryRows::new());
+        let [one] = &store.closed_segments().unwrap()[..] else { panic!("three are one") };
+        assert_eq!((one.form, one.first_number, one.places.clone()), (Form::Blocks, 1, 0..9));
+        assert_whole(&store, &left());
+        store.rewrite(3, Past::Named, |_, _| Fate::Keep).unwrap();
+        assert_eq!(written(), [0, 4]);
+        assert_eq!(replay(&store).0[..7], left());
+    }
 }
 
 #[test]
@@ -233,7 +239,7 @@ fn write_the_merged_log() {
     store.merge(&[1, 2, 3], |place, _| DROPPED.contains(&place.0)).unwrap();
     store.close().unwrap();
     let contents = disk.contents().into_iter();
-    write("log-3.zst", contents.map(|(name, content)| (name.into_bytes(), content)));
+    write("log-4.zst", contents.map(|(name, content)| (name.into_bytes(), content)));
 }
 
 /// Of the log that lies there, so that older views of it stay beside this one.

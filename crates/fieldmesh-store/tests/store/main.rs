@@ -13,6 +13,7 @@ mod damage;
 mod fault;
 mod folder;
 mod formats;
+mod leftover;
 mod merge;
 mod newer;
 mod paged;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fieldmesh_store::memory::{Crash, Fault, MemoryFiles};
 use fieldmesh_store::view::memory::MemoryRows;
 use fieldmesh_store::{
-    ClosedSegment, Damage, DataKeys, Entry, Fate, Form, Past, Place, Replayed, RewriteError, Store,
+    ClosedSegment, Damage, DataKeys, Entry, Fate, Form, Kept, Past, Place, Replayed, RewriteError,
+    Store,
 };
 
 use super::rewrite::{Contents, assert_holds};
@@ -16,7 +17,7 @@ use super::{Dice, key, open, options, replay, try_open};
 const FOLDER: &str = "log/";
 
 /// A closed store that was opened once for each segment, as by commands, and what it holds.
-fn commands(count: u64) -> (MemoryFiles, Contents) {
+pub(super) fn commands(count: u64) -> (MemoryFiles, Contents) {
     let files = MemoryFiles::new();
     let mut dice = Dice(9);
     let mut written = Contents::new();
@@ -35,15 +36,15 @@ fn numbers(store: &Store) -> Vec<u64> {
 }
 
 /// The files of the log.
-fn logs(files: &MemoryFiles) -> Vec<String> {
+pub(super) fn logs(files: &MemoryFiles) -> Vec<String> {
     files.contents().into_keys().filter(|name| name.starts_with(FOLDER)).collect()
 }
 
-fn name(number: u64) -> String {
+pub(super) fn name(number: u64) -> String {
     format!("{FOLDER}{number:016}.log")
 }
 
-fn keep(_: Place, _: &Entry) -> bool {
+pub(super) fn keep(_: Place, _: &Entry) -> bool {
     false
 }
 
@@ -180,7 +181,7 @@ fn what_was_lost_between_two_segments_stays_named_and_what_was_never_promised_is
 }
 
 /// What a crash leaves between the renaming of the new one and the end of the removals.
-fn half_removed(left: &[u64]) -> (MemoryFiles, Contents) {
+pub(super) fn half_removed(left: &[u64]) -> (MemoryFiles, Contents) {
     let (files, written) = commands(4);
     let before = files.contents();
     let store = open(&files, &MemoryRows::new());
@@ -205,28 +206,63 @@ fn what_a_crash_left_of_those_that_became_one_is_removed() {
 }
 
 #[test]
-fn what_is_damaged_in_the_one_is_not_removed_where_it_is_whole() {
+fn what_is_damaged_in_the_one_comes_back_from_what_a_crash_left() {
     let (files, written) = half_removed(&[1, 2, 3]);
     let whole = files.contents()[&name(4)].clone();
-    let mut kept = 0;
+    let mut mended = 0;
     for at in (4_176..whole.len()).step_by(11) {
         let files = files.fork();
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
-        files.place(&name(4), bytes);
+        files.place(&name(4), bytes.clone());
         let store = open(&files, &MemoryRows::new());
-        let is_lost = |(place, entry): &(&Place, &Entry)| {
-            !store.read(**place).is_ok_and(|there| *there == **entry)
-        };
-        // Three entries came by each command.
-        for (number, entries) in (1..4).zip(written.iter().collect::<Vec<_>>().chunks(3)) {
-            if entries.iter().any(is_lost) {
-                assert!(logs(&files).contains(&name(number)), "segment {number}, byte {at}");
-                kept += 1;
-            }
+        assert!(store.kept_leftovers().is_empty(), "byte {at}");
+        assert_eq!(logs(&files), [name(4)], "byte {at}");
+        mended += u64::from(files.contents()[&name(4)] != bytes);
+        // Three entries came by each command, and those of the last are in no other file.
+        for (place, entry) in written.range(..Place(9)) {
+            assert_eq!(*store.read(*place).unwrap(), *entry, "{place}, byte {at}");
         }
+        assert_eq!(store.report().damage, [""; 0], "byte {at}");
+        drop(store);
+        let store = open(&files, &MemoryRows::new());
+        assert!(written.range(..Place(9)).all(|(place, _)| store.read(*place).is_ok()));
     }
-    assert!(kept > 0, "no byte of the one mattered");
+    assert!(mended > 0, "no byte of the one mattered");
+}
+
+#[test]
+fn where_the_disk_fails_while_damage_is_mended_nothing_whole_is_removed() {
+    let (source, written) = half_removed(&[1, 2, 3]);
+    let mut bytes = source.contents()[&name(4)].clone();
+    bytes[4_300] ^= 1;
+    source.place(&name(4), bytes);
+    let mut at = 0;
+    let mut kept = 0;
+    loop {
+        let files = source.fork();
+        let step = files.changes() + at;
+        files.fail_at(step, Fault::Io);
+        let opened = try_open(&files, &MemoryRows::new());
+        let is_reached = files.changes() > step;
+        if let Ok(store) = &opened {
+            let left = store.kept_leftovers();
+            assert!(left.values().all(|why| *why == Kept::Needed), "{left:?}, step {at}");
+            kept += left.len();
+        }
+        drop(opened);
+        files.crash(Crash::NothingUnsynced);
+        let store = open(&files, &MemoryRows::new());
+        assert!(store.kept_leftovers().is_empty(), "step {at}");
+        for (place, entry) in written.range(..Place(9)) {
+            assert_eq!(*store.read(*place).unwrap(), *entry, "{place}, step {at}");
+        }
+        if !is_reached {
+            break;
+        }
+        at += 1;
+    }
+    assert!(kept > 0, "in none of {at} steps a file was kept");
 }
 
 #[test]
@@ -278,11 +314,64 @@ fn what_is_in_no_other_segment_is_no_leftover_whatever_its_number() {
                 let [stray] = &replayed.bad_frames[..] else { panic!("{replayed:?}") };
                 assert_eq!((stray.segment, stray.damage), (1, Damage::Stray));
                 assert!(store.report().past_is_uncertain());
+                assert_eq!(store.kept_leftovers(), [(name(1), Kept::Other)].into());
             }
             store.rewrite(4, Past::Named, |_, _| Fate::Keep).unwrap();
         }
         assert_eq!(logs(&files), [name(1), name(4)]);
     }
+}
+
+/// The bytes of a segment under a head that says it has taken over one segment more.
+fn with_another_head(mut bytes: Vec<u8>) -> Vec<u8> {
+    for at in [0, 4_096] {
+        let copy = &mut bytes[at..at + 80];
+        copy[11] += 1;
+        let checksum = crc32fast::hash(&copy[..76]).to_be_bytes();
+        copy[76..].copy_from_slice(&checksum);
+    }
+    bytes
+}
+
+#[test]
+fn nobody_without_the_key_can_say_that_a_segment_which_is_gone_was_taken_over() {
+    let (files, written) = commands(5);
+    let store = open(&files, &MemoryRows::new());
+    store.merge(&[2, 3, 4], keep).unwrap();
+    store.close().unwrap();
+    for is_gone in [true, false] {
+        let disk = MemoryFiles::new();
+        for (file, content) in files.contents() {
+            match file {
+                file if file == name(1) && is_gone => {}
+                file if file == name(4) => disk.place(&file, with_another_head(content)),
+                file => disk.place(&file, content),
+            }
+        }
+        let store = open(&disk, &MemoryRows::new());
+        let missing: &[u64] = if is_gone { &[1, 2, 3] } else { &[2, 3] };
+        assert_eq!(store.report().missing_segments, missing);
+        assert_eq!(store.report().bad_frames[0].damage, Damage::SegmentHead);
+        assert!((3..12).all(|place| store.report().is_lost(Place(place))));
+        assert_eq!(store.report().is_lost(Place(0)), is_gone);
+        let entries = replay(&store).0;
+        let whole = written.iter().filter(|(place, _)| !(3..12).contains(&place.0));
+        let whole = whole.filter(|(place, _)| !is_gone || place.0 >= 3);
+        assert!(whole.map(|(place, entry)| (*place, entry.clone())).eq(entries));
+    }
+}
+
+#[test]
+fn what_nothing_opens_of_at_the_end_of_the_log_keeps_its_places() {
+    let (files, _) = commands(4);
+    let store = open(&files, &MemoryRows::new());
+    store.merge(&[2, 3, 4], keep).unwrap();
+    store.close().unwrap();
+    files.place(&name(4), with_another_head(files.contents()[&name(4)].clone()));
+    let store = open(&files, &MemoryRows::new());
+    assert!((3..12).all(|place| store.report().is_lost(Place(place))));
+    let entry = Entry { kind: 1, bytes: vec![1] };
+    assert!(store.append(vec![entry]).unwrap()[0] >= Place(12));
 }
 
 /// Makes one of several with a fault on the way; says whether the fault was reached.

@@ -76,11 +76,11 @@ fn a_newer_segment_is_refused_and_left_alone() {
     let (files, rows) = torn();
     let mut content = files.contents()[FIRST].clone();
     for copy in [0, 4096] {
-        content[copy + 9] = 4;
+        content[copy + 9] = 5;
         reseal(&mut content, copy..copy + 76);
     }
     files.place(FIRST, content);
-    assert_refused(&files, &rows, &format!("{FIRST} has version 4, this program reads up to 3"));
+    assert_refused(&files, &rows, &format!("{FIRST} has version 5, this program reads up to 4"));
 }
 
 #[test]

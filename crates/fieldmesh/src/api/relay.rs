@@ -52,7 +52,7 @@ pub struct RelayReport {
     pub since: Moment,
     /// When this device was last in step with it at that address.
     pub last_in_step: Option<Moment>,
-    /// Why it could not be reached, as far as is known.
+    /// Why it could not be reached, or what it said at the last try, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Whose address it was until it was signed for this relay, in words; told when it is signed.

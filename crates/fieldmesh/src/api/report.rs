@@ -329,7 +329,8 @@ pub struct PeerReport {
     /// Its name.
     pub name: Option<String>,
     /// One word: `in-step`, `in-part` where the class of the link holds the rest back, `syncing`,
-    /// `connected`, `nearby`, `unreachable`, `remembered`.
+    /// `connected`, `nearby`, `unreachable`, `refused` where the last conversation ended by a fault
+    /// that lasts, `remembered`.
     pub state: String,
     /// Where it was reached last, or is said to be.
     pub addresses: Vec<String>,
@@ -340,7 +341,7 @@ pub struct PeerReport {
     pub transport: Option<Transport>,
     /// When it was last in step.
     pub last_in_step: Option<Moment>,
-    /// Why it cannot be reached.
+    /// Why it cannot be reached, or what the last conversation ended with unless it is in step.
     pub error: Option<String>,
     /// The version of the protocol that both speak, once they have met.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,8 +19,13 @@ impl Retry {
     /// Counts a failure and says how long to wait: anything up to the doubled wait of before, so
     /// that a fleet does not come back in one wave. `random` is drawn by the caller.
     pub(crate) fn failed(&mut self, random: u64) -> Duration {
-        let doublings = self.attempts.min(ATTEMPTS_MAX);
         self.attempts = self.attempts.saturating_add(1);
+        self.wait(random)
+    }
+
+    /// How long to wait after the failure that was counted last, where that shows only later.
+    pub(crate) fn wait(self, random: u64) -> Duration {
+        let doublings = self.attempts.saturating_sub(1).min(ATTEMPTS_MAX);
         let most = DELAY_FIRST.saturating_mul(1 << doublings).min(DELAY_MAX);
         let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(random % (millis + 1))

@@ -1,5 +1,7 @@
 //! Conflicts that every replica finds in the records by itself.
 
+use std::collections::BTreeSet;
+
 use fieldmesh_model::input::value_from_json;
 use fieldmesh_model::schema::Unique;
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
@@ -28,6 +30,9 @@ pub struct Competing {
     /// Of a deletion: the fields that were edited as they were to whoever deleted; null where one
     /// was not there.
     pub before: Fields,
+    /// Of records that are alike: all of them that are there, the one that is shown first. Nothing
+    /// competes in a field of theirs.
+    pub alike: Vec<DocumentId>,
 }
 
 /// One of several values.
@@ -42,8 +47,8 @@ pub struct CompetingValue {
 }
 
 impl Access {
-    /// Open conflicts that stand in records, by id, from behind `after` on: of at most `count`
-    /// items of the inbox. Records that are alike are not among them: apps see both.
+    /// Open conflicts that stand in records, or between records that are alike, by id, from behind
+    /// `after` on: of at most `count` items of the inbox.
     ///
     /// # Errors
     ///
@@ -104,9 +109,18 @@ impl Access {
         Ok(found)
     }
 
+    /// The records beside which a record says that it is meant.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn apart_from(&self, id: DocumentId) -> Result<BTreeSet<DocumentId>, Error> {
+        Ok(self.ledger.kinship(id)?.map(|said| said.apart_from).unwrap_or_default())
+    }
+
     fn competing(&self, id: &str, document: DocumentId) -> Result<Option<Competing>, Error> {
         let mut items = self.ledger.items_of(document, &mut Names::default())?.into_iter();
-        let is_it = |item: &ConflictReport| item.id == id && item.open && item.duplicate.is_none();
+        let is_it = |item: &ConflictReport| item.id == id && item.open;
         let Some(report) = items.find(is_it) else {
             return Ok(None);
         };
@@ -118,6 +132,7 @@ impl Access {
             user: value.made_for.or_else(|| value.device.and_then(author)),
         };
         let is_deletion = report.kind == KIND_DELETED;
+        let alike = report.duplicate.map(|found| found.records).unwrap_or_default();
         Ok(Some(Competing {
             id: report.id,
             document,
@@ -126,8 +141,12 @@ impl Access {
                 true => self.ledger.as_deleted(document)?,
                 false => Fields::new(),
             },
-            values: report.values.into_iter().map(value).collect(),
+            values: match alike.is_empty() {
+                true => report.values.into_iter().map(value).collect(),
+                false => Vec::new(),
+            },
             field: report.field,
+            alike: alike.into_iter().filter(|it| !it.deleted).map(|it| it.id).collect(),
         }))
     }
 }

@@ -112,7 +112,7 @@ impl Ledger {
     }
 
     /// The groups that this record is in.
-    pub(super) fn groups_of(
+    pub(crate) fn groups_of(
         &self,
         id: DocumentId,
         schema: &Collection,
@@ -211,7 +211,7 @@ impl Ledger {
     }
 
     /// What a record says of others; none where it is not there.
-    pub(super) fn kinship(&self, id: DocumentId) -> Result<Option<Kinship>, Error> {
+    pub(crate) fn kinship(&self, id: DocumentId) -> Result<Option<Kinship>, Error> {
         let document = self.document(id)?;
         let said = document.map(|document| document.kinship()).transpose();
         said.map_err(|error| Error::store(&error))

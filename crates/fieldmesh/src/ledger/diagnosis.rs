@@ -319,10 +319,15 @@ impl Ledger {
         if count == 0 {
             return Ok(None);
         }
-        let done = match self.is_unswept()? {
-            true => "What is left of it here is being erased.",
-            false => {
+        let note = match self.sweep_note()? {
+            None => self.note_of_left(&policy)?,
+            note => note,
+        };
+        let done = match note {
+            Some(note) => format!("Not all of it is erased here: {note}."),
+            None => {
                 "Nothing of it is left in what this home can read. Backups made before keep it."
+                    .into()
             }
         };
         let what = match count {
@@ -333,7 +338,7 @@ impl Ledger {
             kind: "purged".into(),
             what,
             means: "What was purged is meant to be missing, and nobody is asked for it.".into(),
-            done: done.into(),
+            done,
             next: "`fieldmesh purge --list` says which, by whom and why.".into(),
             ..Finding::default()
         }))

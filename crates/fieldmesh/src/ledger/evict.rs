@@ -123,6 +123,11 @@ impl Ledger {
         }
     }
 
+    /// Whether there are records that this device does not exchange, or not any more.
+    pub(super) fn exchanges_a_part(&self) -> bool {
+        !self.only.is_everything() || self.keeping.since() > 0
+    }
+
     /// Wants all of what the crew has defined since this device last said what it wants. Blocks.
     pub(crate) fn want_what_is_defined(&self) {
         // Whoever lets something go says it as well.

@@ -4,6 +4,7 @@
 //! change that no batch holds is nowhere else: what the view shows of it is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::PoisonError;
 
 use fieldmesh_model::{BatchId, DocumentId, Moment};
@@ -53,6 +54,8 @@ struct Listed {
     batches: BTreeMap<Place, Harmed>,
     items: BTreeMap<Place, [u8; 32]>,
     unsealed: BTreeMap<Place, (DocumentId, [u8; 8])>,
+    /// What it has passed over.
+    passed_over: Vec<Range<u64>>,
 }
 
 impl Ledger {
@@ -134,7 +137,7 @@ impl Ledger {
     }
 
     /// Writes facts durably.
-    pub(super) fn remember_all(&self, facts: impl Iterator<Item = Fact>) -> Result<(), Error> {
+    pub(crate) fn remember_all(&self, facts: impl Iterator<Item = Fact>) -> Result<(), Error> {
         let entries: Vec<_> = facts.map(|fact| Entry::Fact(fact).encode()).collect();
         if entries.is_empty() {
             return Ok(());
@@ -233,7 +236,8 @@ impl Ledger {
 
     /// What the view lists at these places.
     fn listed(&self, places: &BTreeSet<Place>) -> Result<Listed, Error> {
-        let mut listed = Listed::default();
+        let passed_over = harm::passed_over(self.view())?;
+        let mut listed = Listed { passed_over, ..Listed::default() };
         let (view, up) = (self.view(), Direction::Ascending);
         for row in rows::scan(view, Tree::Leaf, KeyRange::all(), up) {
             let (key, value) = row?;
@@ -282,7 +286,9 @@ impl Ledger {
         // A view that was made anew meanwhile may not have come to it.
         let is_batch = self.places.batch_at(place).is_some();
         let is_first = self.projector.view_number() == 0;
-        let is_nothing = !is_batch && is_first && self.seen.has_read(place);
+        let has_read = self.seen.has_read(place)
+            && listed.passed_over.iter().all(|places| !places.contains(&place.0));
+        let is_nothing = !is_batch && is_first && has_read;
         Ok(if is_nothing { Harmed::Nothing } else { Harmed::Unknown })
     }
 }

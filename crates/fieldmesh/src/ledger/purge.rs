@@ -21,6 +21,7 @@ use crate::purge;
 use crate::rows;
 
 use super::Ledger;
+use super::diagnosis::counted;
 use super::membership::named;
 use super::query::Names;
 use super::revoke::check_reason;
@@ -81,7 +82,7 @@ impl Ledger {
     pub(crate) fn purges_said(&self) -> Result<Vec<PurgedRecord>, Error> {
         self.settle()?;
         let policy = self.policy();
-        let left = self.left_of_purged(&policy)?;
+        let (left, is_kept) = (self.left_of_purged(&policy)?, self.kept_beside().is_some());
         let mut purged: Vec<PurgedRecord> = Vec::new();
         for id in policy.purged_documents() {
             let Some(said) = policy.purged(&id) else { continue };
@@ -90,7 +91,7 @@ impl Ledger {
                 by: named(&policy, &said.by),
                 at: said.at,
                 reason: said.reason.clone(),
-                erased: !left.contains(&id),
+                erased: !is_kept && !left.contains(&id),
             });
         }
         purged.sort_by_key(|record| std::cmp::Reverse((record.at, record.id)));
@@ -218,6 +219,13 @@ impl Ledger {
         });
         replayed.map_err(|error| Error::store(&error))?;
         Ok(found)
+    }
+
+    /// That the log has something again of what was purged, in words.
+    pub(super) fn note_of_left(&self, policy: &Policy) -> Result<Option<String>, Error> {
+        let count = self.left_of_purged(policy)?.len();
+        let note = || format!("the log has something of {}", counted(count, "record", "records"));
+        Ok((count > 0).then(note))
     }
 
     /// The purged documents of which the log still has something.

@@ -4,9 +4,11 @@
 //! Changes also wait in the ordinary course of a sync, for others that are on their way. What is
 //! said here of those is a note: only what is known to be lost on this device strands others.
 
+mod elsewhere;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_model::{DeviceId, DocumentId, Moment, Value};
+use fieldmesh_model::{DocumentId, Moment, Value};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 
 use crate::api::Finding;
@@ -19,11 +21,6 @@ use crate::rows::{self, ChangeRef};
 use super::Ledger;
 use super::diagnosis::{assignments, counted, of_record, title_by_name};
 use super::query::Names;
-
-/// Waiting changes that are looked at for a note.
-const NOTED_MAX: usize = 1_000;
-/// Records that a note names.
-const NAMED_MAX: usize = 10;
 
 /// What is lost on this device, as far as other changes may wait for it.
 #[derive(Debug, Default)]
@@ -133,7 +130,7 @@ impl Ledger {
         for one in stranded {
             findings.push(self.stranded_finding(&one, &mut names)?);
         }
-        findings.extend(self.waiting_note(&told, &mut names)?);
+        findings.extend(self.waiting_notes(&told, &mut names)?);
         Ok(findings)
     }
 
@@ -186,64 +183,6 @@ impl Ledger {
         };
         let first = if one.is_certain { "Record" } else { "Run `fieldmesh sync`, or record" };
         Ok(format!("{first} it again with: {command}; then say `fieldmesh doctor --accept`"))
-    }
-
-    /// What waits for changes that may be on their way.
-    fn waiting_note(
-        &self,
-        told: &BTreeSet<DocumentId>,
-        names: &mut Names,
-    ) -> Result<Option<Finding>, Error> {
-        let (mut titles, mut devices) = (Vec::new(), BTreeSet::new());
-        let (mut records, mut changes) = (0, 0);
-        for (id, first) in self.waiting_documents(NOTED_MAX)? {
-            if told.contains(&id) || self.is_told_as_lacking(id)? {
-                continue;
-            }
-            records += 1;
-            changes += self.waits_in(id)?.len();
-            if records <= NAMED_MAX {
-                titles.push(self.title_of(id, names)?);
-                let read = read_change(&self.store, first, self.device());
-                devices.extend(read.map(|source| source.author));
-            }
-        }
-        if changes == 0 {
-            return Ok(None);
-        }
-        let policy = self.policy();
-        let name = |device: &DeviceId| match policy.known(device) {
-            Some(member) => member.name.clone(),
-            None => format!("…{}", device.short()),
-        };
-        let from = devices.iter().map(name).collect::<Vec<_>>().join(" and ");
-        if records > NAMED_MAX {
-            titles.push(format!("{} more records", records - NAMED_MAX));
-        }
-        // No device meets itself.
-        devices.remove(&self.device());
-        let next = match devices.is_empty() {
-            true => "Meet whoever was in step with this device: `fieldmesh sync`. What stays may \
-                     be lost here: `fieldmesh verify` reads everything."
-                .to_owned(),
-            false => format!(
-                "Meet {}: `fieldmesh sync`. What stays may be lost there: `fieldmesh doctor` \
-                 says so on the device that wrote it.",
-                devices.iter().map(name).collect::<Vec<_>>().join(" and ")
-            ),
-        };
-        Ok(Some(Finding {
-            kind: "waiting-changes".into(),
-            what: format!(
-                "{} by {from} wait for others that have not come, of {}",
-                counted(changes, "change", "changes"),
-                titles.join(", "),
-            ),
-            means: "They are whole and kept, and shown once what they build on is here.".into(),
-            done: "This device asks everybody it meets for what it lacks.".into(),
-            next,
-            ..Finding::default()
-        }))
     }
 
     /// Whether what a record lacks is damage here that others may bring again.

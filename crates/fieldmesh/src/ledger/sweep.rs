@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use fieldmesh_batch::Batch;
 use fieldmesh_identity::Policy;
 use fieldmesh_replica::{has_known_gaps, without_purged};
-use fieldmesh_store::{Entry as LogEntry, Fate, Past, Place, RewriteError, Tree};
+use fieldmesh_store::{Damage, Entry as LogEntry, Fate, Kept, Past, Place, RewriteError, Tree};
 
 use crate::clock;
 use crate::entry::{Entry, Fact, LocalChange, Sweep};
@@ -37,13 +37,30 @@ impl Ledger {
         let policy = self.policy();
         let Some(last) = self.last_sweep()? else { return Ok(policy.has_purges()) };
         let unswept: Option<Place> = rows::find(self.view(), Tree::Meta, UNSWEPT_KEY)?;
-        Ok(last.purges != purge::digest(&policy) || unswept > Some(last.until))
+        let is_new = last.purges != purge::digest(&policy) || unswept > Some(last.until);
+        Ok(is_new || (policy.has_purges() && self.store.has_returned()))
     }
 
     /// That something is still to be erased, in words.
     pub(crate) fn sweep_note(&self) -> Result<Option<String>, Error> {
         let note = "a purge is under way: what was purged is not erased here so far";
-        Ok(self.is_unswept()?.then(|| note.into()))
+        Ok(if self.is_unswept()? { Some(note.into()) } else { self.kept_beside() })
+    }
+
+    /// What keeps anybody from saying that all is erased which was purged, and what to do about it:
+    /// a file that the store does not write any more and whose entries are not all in the log, or
+    /// one of the log that cannot be read at all.
+    pub(super) fn kept_beside(&self) -> Option<String> {
+        let leftover = self.store.kept_leftovers().into_iter().next();
+        let note = leftover.map(|(name, why)| note_of_kept(&name, why));
+        let note = note.or_else(|| self.headless().map(note_of_headless))?;
+        self.policy().has_purges().then_some(note)
+    }
+
+    /// A segment of the log of which nothing can be decrypted, as the open found.
+    fn headless(&self) -> Option<u64> {
+        let bad = &self.store.report().bad_frames;
+        bad.iter().find(|bad| bad.damage == Damage::SegmentHead).map(|bad| bad.segment)
     }
 
     /// Erases from the log and the view what purges name, if there may be any of it. Blocks.
@@ -52,6 +69,11 @@ impl Ledger {
     ///
     /// Something is left, and the next try goes on with it.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
+        self.sweep_log()?;
+        self.kept_beside().map_or(Ok(()), |reason| Err(Error::Store { reason }))
+    }
+
+    fn sweep_log(&self) -> Result<(), Error> {
         if !self.is_unswept()? {
             return Ok(());
         }
@@ -69,8 +91,9 @@ impl Ledger {
         let digest = purge::digest(&policy);
         let is_new = self.last_sweep()?.is_none_or(|last| last.purges != digest);
         self.settle_lost(&policy)?;
-        if is_new || !remains.places.is_empty() {
-            self.erase(&policy, &remains.places)?;
+        let mut is_all_read = false;
+        if is_new || self.store.has_returned() || !remains.places.is_empty() {
+            is_all_read = self.erase(&policy, &remains.places)?;
             self.store.discard_quarantine().map_err(|error| Error::store(&error))?;
             self.store.compact_view().map_err(|error| Error::store(&error))?;
         }
@@ -80,12 +103,16 @@ impl Ledger {
         }
         self.check_view(view)?;
         tracing::info!(entries = remains.places.len(), "what was purged is erased from this home");
-        self.remember(Fact::Swept(Sweep { purges: digest, until }))
+        self.remember(Fact::Swept(Sweep { purges: digest, until }))?;
+        if is_all_read {
+            self.store.settle_returned().map_err(|error| Error::store(&error))?;
+        }
+        Ok(())
     }
 
-    /// As [`Ledger::sweep`]; what fails is tried again by whoever calls this next.
+    /// Erases what can be erased; what fails is tried again by whoever calls this next.
     pub(crate) fn try_sweep(&self) {
-        if let Err(error) = self.sweep() {
+        if let Err(error) = self.sweep_log() {
             tracing::warn!(%error, "what was purged is not erased so far");
         }
     }
@@ -181,8 +208,10 @@ impl Ledger {
     }
 
     /// Writes those parts of the log anew that hold entries at `places`, and those with damage:
-    /// nobody can say that nothing of the record is in what cannot be read.
-    pub(super) fn erase(&self, policy: &Policy, places: &BTreeSet<Place>) -> Result<(), Error> {
+    /// nobody can say that nothing of the record is in what cannot be read. Says whether the disk
+    /// gave all of it; what it did not is looked at when the home is opened again.
+    pub(super) fn erase(&self, policy: &Policy, places: &BTreeSet<Place>) -> Result<bool, Error> {
+        let mut is_all_read = self.headless().is_none();
         let damaged: BTreeSet<Place> = self.harms()?.iter().map(|harm| harm.place).collect();
         self.store.rotate(0);
         for segment in self.store.closed_segments().map_err(|error| Error::store(&error))? {
@@ -199,11 +228,41 @@ impl Ledger {
                 Err(RewriteError::Closed) => return Err(Error::ShuttingDown),
                 Err(error) if is_named => return Err(Error::store(&error)),
                 // It may be readable tomorrow, and holds nothing that is known to be purged.
-                Err(error) => tracing::warn!(%error, "a damaged part of the log stays as it is"),
+                Err(error) => {
+                    tracing::warn!(%error, "a damaged part of the log stays as it is");
+                    is_all_read = false;
+                }
             }
         }
-        Ok(())
+        if !is_all_read {
+            self.store.look_again().map_err(|error| Error::store(&error))?;
+        }
+        Ok(is_all_read)
     }
+}
+
+/// What is said of a file that is kept, and may hold what was purged.
+pub(super) fn note_of_kept(name: &str, why: Kept) -> String {
+    match why {
+        Kept::Other => format!(
+            "what was purged may lie in store/{name}, encrypted: the log goes on without that \
+             file, which is kept because its entries are not all in the log; once nobody needs it, \
+             remove it while no fieldmesh runs"
+        ),
+        Kept::Needed => format!(
+            "what was purged may lie in store/{name}, encrypted: the log is damaged, or the disk \
+             fails, and that file may have the only whole copy of some of it; do not remove it, \
+             but make room on the disk or mend it, and start fieldmesh again"
+        ),
+    }
+}
+
+/// What is said of a part of the log that may hold what was purged, and that nobody can look into.
+fn note_of_headless(segment: u64) -> String {
+    format!(
+        "what was purged may lie in segment {segment} of the log, encrypted: the beginning of that \
+         file is damaged, so nobody can tell; once nobody needs it, remove it while no fieldmesh runs"
+    )
 }
 
 /// What becomes of an entry that holds what purges name.

@@ -81,7 +81,9 @@ impl Ledger {
             Err((segments, error)) => {
                 // Room may come back; a segment that cannot be read is for `verify` to tell.
                 if !matches!(error, RewriteError::DiskFull { .. } | RewriteError::Io(_)) {
-                    state.passed_over.extend(segments);
+                    // Those on each side of it may become one all the same.
+                    let at_fault = error.segment().filter(|segment| segments.contains(segment));
+                    state.passed_over.extend(at_fault.map_or(segments, |segment| vec![segment]));
                 }
                 Some(with_cause(&error))
             }
@@ -141,13 +143,7 @@ impl Ledger {
         let mut report = CompactReport::default();
         let (mut done, of) = (0, closed.len() as u64);
         for run in neighbours(&closed) {
-            let is_one = run.len() > 1 && self.rewrite_into(run, &mut report)?;
-            // One that cannot be read keeps the others from becoming one, and from nothing else.
-            for segment in run.iter().filter(|_| !is_one) {
-                if self.is_worth_it(segment, extent)? {
-                    self.rewrite_into(std::slice::from_ref(segment), &mut report)?;
-                }
-            }
+            self.rewrite_run(run, extent, &mut report)?;
             done += run.len() as u64;
             progress(Progress::Compact { done, of });
         }
@@ -183,29 +179,55 @@ impl Ledger {
         }
     }
 
-    /// As [`Ledger::rewrite`], and says in the report what came of it; whether it is done.
+    /// Makes one segment of neighbours; where one of them stands in the way, of those before it and
+    /// of those behind it.
+    fn rewrite_run(
+        &self,
+        run: &[ClosedSegment],
+        extent: Extent,
+        report: &mut CompactReport,
+    ) -> Result<(), Error> {
+        let mut left = vec![run];
+        while let Some(run) = left.pop() {
+            if let [segment] = run {
+                if self.is_worth_it(segment, extent)? {
+                    self.rewrite_into(run, report)?;
+                }
+                continue;
+            }
+            let Some(error) = self.rewrite_into(run, report)? else { continue };
+            let at = run.iter().position(|segment| Some(segment.number) == error.segment());
+            match at {
+                Some(at) => left.extend([&run[at + 1..], &run[at..=at], &run[..at]]),
+                None => left.extend(run.chunks(1).rev()),
+            }
+            left.retain(|run| !run.is_empty());
+        }
+        Ok(())
+    }
+
+    /// As [`Ledger::rewrite`], and says in the report what came of it; what stands in the way.
     fn rewrite_into(
         &self,
         run: &[ClosedSegment],
         report: &mut CompactReport,
-    ) -> Result<bool, Error> {
-        match self.rewrite(run) {
+    ) -> Result<Option<RewriteError>, Error> {
+        let error = match self.rewrite(run) {
             Ok(rewritten) => {
                 report.segments += run.len() as u64;
                 report.dropped += rewritten.dropped;
-                return Ok(true);
+                return Ok(None);
             }
             Err(RewriteError::Closed) => return Err(Error::ShuttingDown),
-            // One after the other they need less of it.
-            Err(RewriteError::DiskFull { .. }) if run.len() > 1 => {}
-            Err(error) => {
-                let fault = with_cause(&error);
-                if !report.faults.contains(&fault) {
-                    report.faults.push(fault);
-                }
-            }
+            Err(error) => error,
+        };
+        // One after the other they need less of the disk.
+        let may_fit = run.len() > 1 && matches!(error, RewriteError::DiskFull { .. });
+        let fault = with_cause(&error);
+        if !may_fit && !report.faults.contains(&fault) {
+            report.faults.push(fault);
         }
-        Ok(false)
+        Ok(Some(error))
     }
 
     /// Writes a segment anew, or several neighbours as one.
@@ -428,6 +450,32 @@ mod tests {
             let node = Node::builder(folder.path().join("lead")).passphrase("one");
             let node = node.open().await.unwrap();
             assert_all_here(&node, COMMANDS).await;
+            node.shutdown().await.unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_segment_that_cannot_be_read_keeps_none_on_either_side_from_becoming_one() {
+        const COMMANDS: usize = 22;
+        for is_asked_for in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let node = runs(folder.path(), COMMANDS, 1).await;
+            let closed = node.ledger().store.closed_segments().unwrap();
+            let bad = closed[closed.len() / 2].number;
+            // As an end looks that the disk did not give when the home was opened.
+            let name = format!("lead/store/log/{bad:016}.log");
+            let mut file =
+                std::fs::OpenOptions::new().append(true).open(folder.path().join(name)).unwrap();
+            std::io::Write::write_all(&mut file, &[7; 9]).unwrap();
+            if is_asked_for {
+                let report = node.compact(|_| {}).await.unwrap();
+                assert_eq!(report.faults.len(), 1, "{report:?}");
+            } else {
+                keep_up(&node);
+            }
+            let left = node.ledger().store.closed_segments().unwrap();
+            let numbers: Vec<u64> = left.iter().map(|segment| segment.number).collect();
+            assert!(numbers.contains(&bad) && numbers.len() <= 4, "{bad} of {numbers:?}");
             node.shutdown().await.unwrap();
         }
     }

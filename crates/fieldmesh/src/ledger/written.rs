@@ -3,6 +3,7 @@
 //! Nothing is looked up in the view for a record that was written a moment ago by the same writer,
 //! and the disk is waited for once. One gateway writes at a time, so what it has read still holds.
 
+mod apart;
 mod beside;
 mod notes;
 #[cfg(test)]
@@ -35,7 +36,7 @@ use super::write::Pending;
 use super::{Desk, Ledger};
 
 /// Changes that know nothing of each other and of this device's others, in one record. Each takes
-/// an actor of its own, and more of them in one record are a client's mistake.
+/// an actor of its own; a gateway keeps what more of them brought in notes.
 const ASIDE_MAX: u8 = 64;
 
 /// A record that a gateway creates.
@@ -534,6 +535,8 @@ fn free_actor(desk: &Desk, ledger: &Ledger, behind: &[Known]) -> Result<(Epoch, 
         .map(|epoch| (epoch, fieldmesh_document::actor(ledger.device(), epoch)))
         .find(|(_, actor)| !taken.iter().any(|other| other == actor))
         .ok_or_else(|| Error::Usage {
-            reason: format!("more than {ASIDE_MAX} people edited one version of a record apart"),
+            reason: format!(
+                "more than {ASIDE_MAX} people edited one version of a record apart; read it again"
+            ),
         })
 }

@@ -1,5 +1,6 @@
 //! Drives one connection: readers feed the replica, a writer sends what it says.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use fieldmesh_model::{DeviceId, Filter, Moment};
@@ -27,6 +28,15 @@ const fn goodbye_timeout(transport: Transport) -> Duration {
     }
 }
 
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// The peer closed it and has nothing to complain of.
+    InOrder,
+    /// In any other way.
+    Broken,
+}
+
 /// A connection that is driven; dropping it lets what is queued go out and then ends it.
 pub(super) struct Link {
     pub(super) device: DeviceId,
@@ -39,8 +49,12 @@ pub(super) struct Link {
     pub(super) stats: LinkStats,
     /// Whether the peer has brought the end of this device's membership over it.
     pub(super) has_told_end: bool,
+    /// Whether the peer has introduced itself.
+    pub(super) has_spoken: bool,
     /// Whether both held the same at some time, or nobody is to blame that they did not.
     pub(super) has_agreed: bool,
+    /// Whether a fault ends it that the next conversation is likely to end with too.
+    pub(super) is_refused: bool,
     /// When it began, by the steady clock.
     pub(super) begun: Moment,
     // A queue each, because a control message must not wait behind data that the peer cannot take
@@ -105,7 +119,9 @@ impl MeshTask {
             part,
             stats,
             has_told_end: false,
+            has_spoken: false,
             has_agreed: false,
+            is_refused: false,
             begun: clock::steady(),
             control,
             data,
@@ -144,19 +160,22 @@ enum LinkEnd {
 
 /// Runs the readers and the writers until one of them ends, then reports the end of the link.
 async fn drive(link: LinkId, connection: Connection, queues: Queues, mesh: Mesh) {
-    let (reason, code) = match converse(link, &connection, queues, &mesh).await {
+    let ended = converse(link, &connection, queues, &mesh).await;
+    let why = connection.close_reason();
+    let (reason, code) = match ended {
         Ok(()) => ("it ended the conversation; sync again".to_owned(), CloseCode::Done),
         Err(end @ LinkEnd::Unread(_)) => (end.to_string(), CloseCode::Protocol),
         Err(end) => {
-            let why = connection.close_reason();
-            (
-                why.map_or_else(|| end.to_string(), |why| ending::of_connection(&why)),
-                CloseCode::Done,
-            )
+            let why = why.as_ref();
+            (why.map_or_else(|| end.to_string(), ending::of_connection), CloseCode::Done)
         }
     };
+    let parting = match why {
+        Some(ClosedReason::There { code: CloseCode::Done, .. }) => Parting::InOrder,
+        _ => Parting::Broken,
+    };
     connection.close(code, if code == CloseCode::Done { "" } else { &reason });
-    mesh.ended(link, reason).await;
+    mesh.ended(link, reason, parting).await;
 }
 
 async fn converse(
@@ -168,15 +187,21 @@ async fn converse(
     let (control_sender, control) = connection.control().await?;
     let [urgent, recent, backfill] = queues.data;
     let patience = goodbye_timeout(connection.transport());
-    tokio::select! {
-        ended = read_control(link, control, mesh) => ended,
+    let mut reading = pin!(read_control(link, control, mesh));
+    let ended = tokio::select! {
+        ended = reading.as_mut() => return ended,
         ended = read_lanes(link, connection, mesh) => ended,
         ended = write_control(link, control_sender, queues.control, mesh, patience) => ended,
         ended = queues.ending.come() => ended.map_err(LinkEnd::from),
         ended = write_lane(link, connection, Lane::Urgent, urgent, mesh) => ended,
         ended = write_lane(link, connection, Lane::Recent, recent, mesh) => ended,
         ended = write_lane(link, connection, Lane::Backfill, backfill, mesh) => ended,
+    };
+    if connection.close_reason().is_some() {
+        // What the peer said last may say why it closed, and may have come and not been read.
+        let _ = reading.await;
     }
+    ended
 }
 
 async fn read_control(

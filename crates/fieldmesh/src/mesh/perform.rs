@@ -16,9 +16,10 @@ use crate::projection::fact_key;
 use crate::rows;
 
 use super::carried::changes;
-use super::link::Link;
+use super::link::{Link, Parting};
 use super::mending::hash_of;
 use super::refusals::Refused;
+use super::refusing::Lost;
 use super::tally::sum;
 use super::{Call, MeshEvent, MeshTask};
 
@@ -150,7 +151,7 @@ impl MeshTask {
                 projector.wake();
             }
             Err(error) => {
-                let lost = Input::StoreFailed { batches: ids, items: Vec::new() };
+                let lost = Lost { batches: ids, items: Vec::new() };
                 mesh.urgent(Call::StoreFailed { link, lost, error });
             }
         };
@@ -159,20 +160,6 @@ impl MeshTask {
             true => self.store.append_with(entries, done),
             false => self.store.append_granted_with(entries, done),
         }
-    }
-
-    /// The store did not take what a link sent.
-    pub(super) fn store_failed(&mut self, link: LinkId, lost: Input, error: &AppendError) {
-        self.feed(lost);
-        let reason = error.to_string();
-        if matches!(error, AppendError::QuotaUsed { .. }) {
-            // The store itself works, and whoever set the quota is told of it by its figures.
-            tracing::info!(reason, "what a peer sent was not taken");
-        } else {
-            tracing::error!(reason, "what a peer sent could not be stored");
-            self.tally.failed(&reason);
-        }
-        self.drop_link(link, &ending::not_stored(error));
     }
 
     fn store_items(&mut self, link: LinkId, items: &[Item]) {
@@ -198,7 +185,7 @@ impl MeshTask {
                 projector.wake();
             }
             Err(error) => {
-                let lost = Input::StoreFailed { batches: Vec::new(), items: ids };
+                let lost = Lost { batches: Vec::new(), items: ids };
                 mesh.urgent(Call::StoreFailed { link, lost, error });
             }
         });
@@ -231,6 +218,9 @@ impl MeshTask {
         {
             self.refused(link);
         }
+        if let Some(link) = self.links.get_mut(&link) {
+            link.is_refused = ending::is_likely_again(reason);
+        }
         tracing::debug!(link = link.0, reason = %reason, "the replica closes a link");
         let is_revoked = self.replica.policy().is_revoked(&self.keys.device());
         self.unlink(link, &ending::of_link(reason, is_revoked));
@@ -254,6 +244,16 @@ impl MeshTask {
         }
     }
 
+    /// A link ended by itself. Whoever dials, sees who answers and leaves in order before a word is
+    /// said has failed in nothing: so does a device that looks whether an address is the relay's.
+    pub(super) fn ended(&mut self, link: LinkId, reason: &str, parting: Parting) {
+        let has_spoken = self.links.get(&link).is_some_and(|link| link.has_spoken);
+        if parting == Parting::InOrder && !has_spoken {
+            self.spare(link);
+        }
+        self.drop_link(link, reason);
+    }
+
     /// Has the end of a link count as nobody's failure.
     pub(super) fn spare(&mut self, link: LinkId) {
         if let Some(link) = self.links.get_mut(&link) {
@@ -272,13 +272,23 @@ impl MeshTask {
             self.books.failed(link.device, reason, clock::now());
         }
         tracing::info!(link = id.0, peer = %link.device.short(), reason, "link closed");
-        self.announce(MeshEvent::Unlinked { link: id, reason: reason.into() });
+        let refused_at = (link.is_dialled && link.is_refused).then_some(link.address);
+        self.announce(MeshEvent::Unlinked { link: id, reason: reason.into(), refused_at });
+        if let Some(lost) = self.refusing.leave(id) {
+            self.feed(lost);
+        }
     }
 
     fn tell(&mut self, event: Event) {
         match &event {
-            Event::InStep { link, .. } => {
+            Event::InStep { link, stats } => {
                 self.in_step.insert(*link);
+                if let Some(link) = self.links.get(link)
+                    && link.part.is_none()
+                    && stats.refused == 0
+                {
+                    self.watch.agreed(link.device, clock::now(), self.store.end());
+                }
                 if let Some(link) = self.links.get_mut(link) {
                     let is_first = !std::mem::replace(&mut link.has_agreed, true);
                     let took = clock::steady().millis_since(link.begun);
@@ -323,7 +333,10 @@ impl MeshTask {
                 self.proofs_changed();
                 self.mesh.marks.void();
             }
-            Event::Greeted { device, skew_millis, version, .. } => {
+            Event::Greeted { link, device, skew_millis, version, .. } => {
+                if let Some(link) = self.links.get_mut(link) {
+                    link.has_spoken = true;
+                }
                 self.watch.greeted(*device, *skew_millis, *version);
                 self.books.greeted(*device, *skew_millis, *version, clock::now());
             }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_model::{BatchId, DeviceId};
+use fieldmesh_model::{BatchId, DeviceId, Moment};
+use fieldmesh_store::Place;
 
 /// Devices of which something is kept; a tenant has fewer.
 const DEVICES_MAX: usize = 4_096;
@@ -16,6 +17,8 @@ pub(crate) struct Watch {
     pub(crate) withheld: BTreeMap<DeviceId, (u64, BatchId)>,
     /// Devices that lack what they acknowledged, or forgot that they did.
     pub(crate) doubted: BTreeSet<DeviceId>,
+    /// When each device held the same as this one last, and up to where the log was read for that.
+    pub(crate) agreed: BTreeMap<DeviceId, (Moment, Place)>,
 }
 
 /// How a peer introduced itself.
@@ -31,6 +34,13 @@ impl Watch {
     pub(super) fn greeted(&mut self, device: DeviceId, skew_millis: i64, version: u16) {
         if self.greetings.len() < DEVICES_MAX || self.greetings.contains_key(&device) {
             self.greetings.insert(device, Greeted { skew_millis, version });
+        }
+    }
+
+    pub(super) fn agreed(&mut self, device: DeviceId, at: Moment, end: Option<Place>) {
+        let Some(end) = end else { return };
+        if self.agreed.len() < DEVICES_MAX || self.agreed.contains_key(&device) {
+            self.agreed.insert(device, (at, end));
         }
     }
 

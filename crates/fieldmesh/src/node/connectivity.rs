@@ -16,7 +16,7 @@ use crate::api::{
 };
 use crate::connectivity::{Asked, Input, Outcome, Token};
 use crate::error::{Error, with_causes};
-use crate::mesh::{Call, Carried, LinkState};
+use crate::mesh::{Call, Carried, LinkState, Parting};
 
 use super::Node;
 use super::sync::Passed;
@@ -103,7 +103,11 @@ impl Node {
         {
             for link in snapshot.links {
                 let reason = PAUSED.to_owned();
-                self.inner.mesh.urgent(Call::Ended { link: link.id, reason });
+                self.inner.mesh.urgent(Call::Ended {
+                    link: link.id,
+                    reason,
+                    parting: Parting::Broken,
+                });
             }
         }
         let node = self.clone();

@@ -15,6 +15,11 @@ use crate::ledger::Ledger;
 /// The key of an address whose device is not known so far.
 const UNKNOWN: DeviceId = DeviceId::from_bytes([0; 32]);
 
+/// Refusals that are kept on the disk; a device knows of few relays.
+const REFUSALS_KEPT_MAX: usize = 64;
+/// The longest words of a refusal that are kept, in characters.
+const WORDS_LENGTH_MAX: usize = 600;
+
 /// Where peers were reached, and what came of the last try.
 pub(super) struct Contacts {
     book: Mutex<Book>,
@@ -23,8 +28,8 @@ pub(super) struct Contacts {
 #[derive(Default)]
 struct Book {
     remembered: Remembered,
-    /// Why an address could not be reached, however it was written.
-    errors: BTreeMap<String, String>,
+    /// What the last try of an address came to, however it was written, where it failed.
+    failures: BTreeMap<String, Failure>,
     /// Whether the book differs from what is on disk.
     is_changed: bool,
     /// Whether it has an address that the disk has not.
@@ -36,13 +41,22 @@ struct Book {
     met: BTreeMap<DeviceId, Moment>,
 }
 
+/// Why the last try of an address failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// For people.
+    pub(super) words: String,
+    /// Whether somebody answered and ended the conversation for a reason that lasts.
+    pub(super) is_refusal: bool,
+}
+
 /// An address to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Contact {
     pub(super) device: Option<DeviceId>,
     pub(super) address: String,
     pub(super) last_success: Option<Moment>,
-    pub(super) error: Option<String>,
+    pub(super) failure: Option<Failure>,
 }
 
 impl Contacts {
@@ -50,7 +64,14 @@ impl Contacts {
         let mut book = Book::default();
         if let Some(Fact::Addresses(bytes)) = ledger.recall(&Fact::Addresses(Vec::new()))? {
             // Addresses are a convenience: an unreadable book is an empty one.
-            book.remembered = postcard::from_bytes(&bytes).unwrap_or_default();
+            let read = postcard::take_from_bytes(&bytes);
+            let (remembered, rest) = read.unwrap_or_default();
+            book.remembered = remembered;
+            // Books of before end here, and programs of before read no further.
+            let refusals: Vec<(String, String)> = postcard::from_bytes(rest).unwrap_or_default();
+            let failure = |words| Failure { words, is_refusal: true };
+            let refusals = refusals.into_iter().map(|(place, words)| (place, failure(words)));
+            book.failures = refusals.collect();
         }
         if let Some(Fact::LastSync(at)) = ledger.recall(&Fact::LastSync(Moment::ZERO))? {
             book.last_sync = Some(at);
@@ -76,7 +97,7 @@ impl Contacts {
             book.remembered.addresses(&device).iter().any(|known| known.address == address);
         book.has_news |= !is_known;
         book.remembered.succeeded(device, address, clock::now());
-        book.errors.remove(&comparable(address));
+        book.agreed(device, address);
         book.last_sync = Some(clock::now());
         book.is_changed = true;
     }
@@ -85,7 +106,7 @@ impl Contacts {
     pub(super) fn answered(&self, device: DeviceId, address: &str) {
         let is_known = {
             let mut book = self.lock();
-            book.errors.remove(&comparable(address));
+            book.agreed(device, address);
             book.remembered.addresses(&device).iter().any(|known| known.address == address)
         };
         if !is_known {
@@ -125,12 +146,28 @@ impl Contacts {
     pub(super) fn failed(&self, device: Option<DeviceId>, address: &str, error: &str) {
         let mut book = self.lock();
         book.remembered.failed(device.unwrap_or(UNKNOWN), address, clock::now());
-        book.errors.insert(comparable(address), error.into());
+        let failure = Failure { words: error.into(), is_refusal: false };
+        let before = book.failures.insert(comparable(address), failure);
+        book.is_changed |= before.is_some_and(|before| before.is_refusal);
+    }
+
+    /// Who answered at an address ended the conversation for a reason that lasts.
+    pub(super) fn refused(&self, address: &str, reason: &str) {
+        let words = reason.chars().take(WORDS_LENGTH_MAX).collect();
+        let failure = Failure { words, is_refusal: true };
+        let mut book = self.lock();
+        let before = book.failures.insert(comparable(address), failure.clone());
+        book.is_changed |= before.is_none_or(|before| before != failure);
+    }
+
+    /// Whether the last conversation at an address was refused.
+    pub(super) fn is_refused(&self, address: &str) -> bool {
+        self.failure(address).is_some_and(|failure| failure.is_refusal)
     }
 
     /// Why the last try of an address failed, if it did.
-    pub(super) fn error(&self, address: &str) -> Option<String> {
-        self.lock().errors.get(&comparable(address)).cloned()
+    pub(super) fn failure(&self, address: &str) -> Option<Failure> {
+        self.lock().failures.get(&comparable(address)).cloned()
     }
 
     pub(super) fn last_sync(&self) -> Option<Moment> {
@@ -147,7 +184,7 @@ impl Contacts {
                     device: (*device != UNKNOWN).then_some(*device),
                     address: known.address.clone(),
                     last_success: known.last_success,
-                    error: book.errors.get(&comparable(&known.address)).cloned(),
+                    failure: book.failures.get(&comparable(&known.address)).cloned(),
                 });
             }
         }
@@ -175,7 +212,14 @@ impl Contacts {
                 return Ok(());
             }
             book.has_news = false;
-            let bytes = postcard::to_allocvec(&book.remembered)
+            let refusals: Vec<(&String, &String)> = book
+                .failures
+                .iter()
+                .filter(|(_, failure)| failure.is_refusal)
+                .map(|(place, failure)| (place, &failure.words))
+                .take(REFUSALS_KEPT_MAX)
+                .collect();
+            let bytes = postcard::to_allocvec(&(&book.remembered, refusals))
                 .expect("an address book holds nothing unserialisable");
             let met: Vec<_> = book.met.iter().map(|(device, at)| (*device, *at)).collect();
             (bytes, book.last_sync, met)
@@ -184,10 +228,28 @@ impl Contacts {
         if !met.is_empty() {
             ledger.remember(Fact::Met(met))?;
         }
-        last_sync.map_or(Ok(()), |at| ledger.remember(Fact::LastSync(at)))
+        if let Some(at) = last_sync {
+            ledger.remember(Fact::LastSync(at))?;
+        }
+        ledger.note_agreed()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
         self.book.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Book {
+    /// Both held the same: what `address` came to before is over, and so is every refusal.
+    fn agreed(&mut self, device: DeviceId, address: &str) {
+        let others = self.remembered.addresses(&device).iter();
+        for place in others.map(|known| comparable(&known.address)) {
+            if self.failures.get(&place).is_some_and(|failure| failure.is_refusal) {
+                self.failures.remove(&place);
+                self.is_changed = true;
+            }
+        }
+        let failure = self.failures.remove(&comparable(address));
+        self.is_changed |= failure.is_some_and(|failure| failure.is_refusal);
     }
 }

@@ -436,6 +436,9 @@ impl Keeper {
             Ok(MeshEvent::Replica(Event::InStep { link, .. })) => {
                 self.in_step(&node, link).await;
             }
+            Ok(MeshEvent::Unlinked { refused_at: Some(address), .. }) => {
+                self.refused(&node, &address);
+            }
             // Who is in step by now says the state.
             Err(RecvError::Lagged(_)) => {
                 let Some(snapshot) = node.inner.mesh.snapshot().await else { return };
@@ -452,6 +455,21 @@ impl Keeper {
         let worked = node.remember_in_step(link).await;
         if let Some(wait) = worked.and_then(|address| self.waits.get_mut(&address)) {
             wait.failures.reset();
+        }
+    }
+
+    /// Whoever refused a conversation is not dialled before a pause, at none of its addresses.
+    fn refused(&mut self, node: &Node, address: &str) {
+        let ways = node.ways();
+        let known = ways.iter().find(|way| way.address == address).and_then(|way| way.device);
+        let others = ways.iter().filter(|way| known.is_some() && way.device == known);
+        let others = others.map(|way| way.address.as_str()).filter(|other| *other != address);
+        let failures = self.waits.get(address).map(|wait| wait.failures).unwrap_or_default();
+        let next = Instant::now() + failures.wait(u64::from_be_bytes(clock::random()));
+        for address in others.chain([address]) {
+            let none = Wait { failures: Retry::default(), next, is_dialling: false };
+            let wait = self.waits.entry(address.to_owned()).or_insert(none);
+            wait.next = wait.next.max(next);
         }
     }
 
@@ -492,6 +510,39 @@ mod tests {
     /// More than a slow listener may lag behind.
     const FLOOD: u64 = 5_000;
 
+    fn unlinked(link: u64, refused_at: Option<&str>) -> MeshEvent {
+        let refused_at = refused_at.map(str::to_owned);
+        MeshEvent::Unlinked { link: LinkId(link), reason: "no room".into(), refused_at }
+    }
+
+    #[tokio::test]
+    async fn a_device_that_is_refused_waits_at_every_address_of_who_refused_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("home")).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        let (relay, places) = (DeviceId::from_bytes([9; 32]), ["192.0.2.7:1", "192.0.2.8:1"]);
+        let began = Instant::now();
+        let mut waits = BTreeMap::new();
+        for place in places {
+            node.inner.contacts.succeeded(relay, place);
+            let mut wait = Wait { failures: Retry::default(), next: began, is_dialling: false };
+            wait.failures.failed(0);
+            waits.insert(place.to_owned(), wait);
+        }
+        let (dials, nearby) = (JoinSet::new(), BTreeMap::new());
+        let node_of = Arc::downgrade(&node.inner);
+        let mut keeper = Keeper { node: node_of, waits, dials, nearby, port: 0 };
+        keeper.happened(Ok(unlinked(1, None))).await;
+        assert!(keeper.waits.values().all(|wait| wait.next == began));
+        let failures = keeper.waits[places[0]].failures;
+        keeper.happened(Ok(unlinked(2, Some(places[0])))).await;
+        assert!(keeper.waits.values().all(|wait| wait.next > began));
+        // The pause is that of the dial that led there; a refusal does not count twice.
+        assert!(keeper.waits.values().all(|wait| wait.failures == failures));
+        node.shutdown().await.unwrap();
+    }
+
     #[tokio::test]
     async fn a_batch_signed_elsewhere_is_heeded_also_among_thousands_of_events() {
         let folder = tempfile::tempdir().unwrap();
@@ -508,7 +559,7 @@ mod tests {
         let batch = BatchId::from_bytes([1; 32]);
         mesh.announce(MeshEvent::Replica(Event::OwnBatchUnknown { batch }));
         for link in 0..FLOOD {
-            mesh.announce(MeshEvent::Unlinked { link: LinkId(link), reason: String::new() });
+            mesh.announce(unlinked(link, None));
         }
         let heeded = async {
             while node.inner.ledger.has_written() {

@@ -43,11 +43,13 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use fieldmesh_store::{Direction, KeyRange, Place, Tree};
+    use fieldmesh_store::{Direction, KeyRange, Place, Tree, WriteSet};
 
     use super::*;
     use crate::TenantOptions;
     use crate::api::NewRecord;
+    use crate::entry::Fact;
+    use crate::harm::{Harmed, passed_over, passed_over_key};
     use crate::rows;
 
     /// Where the one change lies that no batch holds.
@@ -60,6 +62,63 @@ mod tests {
     fn last_segment(home: &Path) -> std::path::PathBuf {
         let log = fs::read_dir(home.join("store").join("log")).unwrap();
         log.map(|entry| entry.unwrap().path()).max().unwrap()
+    }
+
+    /// A home of its own with a fact in its log that cannot be read any more; and the place of it.
+    async fn with_a_damaged_fact(home: &Path) -> (Node, Place) {
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(home).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        let ledger = node.ledger();
+        ledger.remember_all([Fact::Restores(7)].into_iter()).unwrap();
+        // Otherwise the view might come to it after the damage.
+        ledger.catch_up().unwrap();
+        let (segment, place) = (last_segment(home), ledger.store.end().unwrap());
+        let end = fs::read(&segment).unwrap().len();
+        // Behind the last entry nobody would know that it is damage and not an end.
+        ledger.remember_all([Fact::Restores(8)].into_iter()).unwrap();
+        let mut bytes = fs::read(&segment).unwrap();
+        bytes[end - 1] ^= 1;
+        fs::write(&segment, bytes).unwrap();
+        (node, place)
+    }
+
+    async fn what_lay_at(node: &Node, place: Place) -> Harmed {
+        node.ledger().damaged.note(place.0..place.0 + 1);
+        node.doctor().await.unwrap();
+        let harms = node.ledger().harms().unwrap();
+        harms.into_iter().find(|harm| harm.place == place).expect("it is damaged").what
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn damage_that_a_program_saw_and_had_no_time_to_note_is_not_nothing_to_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let (node, place) = with_a_damaged_fact(&folder.path().join("one")).await;
+        assert_eq!(what_lay_at(&node, place).await, Harmed::Nothing, "the view has read it");
+        node.shutdown().await.unwrap();
+
+        let (node, place) = with_a_damaged_fact(&folder.path().join("other")).await;
+        let mut writes = WriteSet::new();
+        let places = place.0..place.0 + 1;
+        writes.put(Tree::Meta, passed_over_key(&places), Vec::new());
+        node.ledger().view().apply(writes).unwrap();
+        assert_eq!(what_lay_at(&node, place).await, Harmed::Unknown, "the view has not read it");
+        node.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_view_made_anew_says_what_it_has_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let (node, place) = with_a_damaged_fact(&home).await;
+        node.shutdown().await.unwrap();
+        fs::remove_dir_all(home.join("store").join("view")).unwrap();
+
+        let node = Node::builder(&home).passphrase("one").open().await.unwrap();
+        node.ledger().catch_up().unwrap();
+        let passed = passed_over(node.ledger().view()).unwrap();
+        assert!(passed.iter().any(|places| places.contains(&place.0)), "{passed:?}");
+        node.shutdown().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

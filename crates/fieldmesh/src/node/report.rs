@@ -14,6 +14,7 @@ use crate::filter;
 use crate::ledger::revoker;
 use crate::mesh::{LinkState, Watch, sum};
 
+use super::contacts::Failure;
 use super::{Node, notes};
 
 impl Node {
@@ -129,6 +130,7 @@ impl Node {
             });
             if let Some(peer) = known {
                 peer.last_in_step = peer.last_in_step.max(contact.last_success);
+                tell_refusal(peer, contact.failure);
                 if !peer.addresses.contains(&contact.address) {
                     peer.addresses.push(contact.address);
                 }
@@ -140,12 +142,12 @@ impl Node {
             peers.push(PeerReport {
                 device: contact.device,
                 name: name(contact.device),
-                state: if contact.error.is_some() { "unreachable" } else { "remembered" }.into(),
+                state: state_of_contact(contact.failure.as_ref()).into(),
                 addresses: vec![contact.address],
                 found_by: if is_signed { "policy" } else { "remembered" }.into(),
                 transport: None,
                 last_in_step: contact.last_success,
-                error: contact.error,
+                error: contact.failure.map(|failure| failure.words),
                 protocol: greeted.map(|greeted| greeted.version),
                 clock_ahead: greeted.map(|greeted| greeted.skew_millis),
                 traffic: None,
@@ -289,6 +291,27 @@ const fn state_of(link: &LinkState) -> &'static str {
         (true, None) => "in-step",
         (true, Some(_)) => "in-part",
     }
+}
+
+fn state_of_contact(failure: Option<&Failure>) -> &'static str {
+    match failure {
+        Some(failure) if failure.is_refusal => "refused",
+        Some(_) => "unreachable",
+        None => "remembered",
+    }
+}
+
+/// Says why the last conversation with a peer ended, at whichever of its addresses, unless both
+/// are in step by now.
+fn tell_refusal(peer: &mut PeerReport, failure: Option<Failure>) {
+    let Some(failure) = failure.filter(|failure| failure.is_refusal) else { return };
+    if matches!(peer.state.as_str(), "in-step" | "in-part") {
+        return;
+    }
+    if peer.transport.is_none() {
+        peer.state = state_of_contact(Some(&failure)).into();
+    }
+    peer.error = Some(failure.words);
 }
 
 const fn traffic(stats: &LinkStats) -> Traffic {

@@ -156,9 +156,17 @@ fn is_numbered(collection: u16) -> bool {
 
 /// The keyed hashes of the groups of fields by which duplicates of a record are found, apart from
 /// those that are found by other entries.
-pub(crate) fn group_hashes(store: &Store, schema: &Collection, fields: &Fields) -> Vec<[u8; 16]> {
+fn group_hashes(store: &Store, schema: &Collection, fields: &Fields) -> Vec<[u8; 16]> {
     let groups = unique_keys(schema, fields, &[]).into_iter();
     groups.filter_map(|(number, bytes)| group_hash(store, schema, number, &bytes)).collect()
+}
+
+/// What stands for the values of each group of unique fields by which records are alike that have
+/// no id in common, whichever entries find them.
+pub(crate) fn alike_hashes(store: &Store, schema: &Collection, fields: &Fields) -> Vec<[u8; 16]> {
+    let groups = unique_keys(schema, fields, &[]).into_iter();
+    let groups = groups.filter(|(number, _)| !is_covered(schema, &schema.unique[*number]));
+    groups.map(|(number, bytes)| values_hash(store, schema, number, &bytes)).collect()
 }
 
 /// Whether records that share all values of a group stand next to each other in the index.
@@ -166,9 +174,13 @@ pub(crate) fn group_hashes(store: &Store, schema: &Collection, fields: &Fields) 
 /// One field tells as much alone. Where the natural key covers the group, a record's id does; a
 /// time among the values is found by any other of them and the time, which costs no row more.
 fn has_group_entries(schema: &Collection, unique: &Unique) -> bool {
+    unique.fields.len() > 1 && !is_covered(schema, unique)
+}
+
+/// Whether records that share all values of a group are found by the natural key of the collection.
+pub(crate) fn is_covered(schema: &Collection, unique: &Unique) -> bool {
     let has_time = schema.time_field.as_ref().is_some_and(|field| unique.fields.contains(field));
-    let is_covered = !schema.natural_key.is_empty() && (unique.extended || has_time);
-    unique.fields.len() > 1 && !is_covered
+    !schema.natural_key.is_empty() && (unique.extended || has_time)
 }
 
 /// The keyed hash of one of these groups by its canonical bytes; none where it has no such entries.
@@ -178,11 +190,13 @@ pub(super) fn group_hash(
     number: usize,
     bytes: &[u8],
 ) -> Option<[u8; 16]> {
-    if !has_group_entries(schema, &schema.unique[number]) {
-        return None;
-    }
+    let has_entries = has_group_entries(schema, &schema.unique[number]);
+    has_entries.then(|| values_hash(store, schema, number, bytes))
+}
+
+fn values_hash(store: &Store, schema: &Collection, number: usize, bytes: &[u8]) -> [u8; 16] {
     let parts = [&schema.number.to_be_bytes()[..], &[u8::try_from(number).unwrap_or(0)], bytes];
-    store.keyed_hash("group", &parts).first_chunk().copied()
+    *store.keyed_hash("group", &parts).first_chunk().expect("32 bytes have a first sixteen")
 }
 
 fn gateway_keys(

@@ -226,6 +226,7 @@ impl Pass {
         for bad in &replayed.bad_frames {
             let (segment, offset) = (bad.segment, bad.offset);
             tracing::warn!(segment, offset, bytes = bad.length, "damage in the log is passed over");
+            projection.pass_over(&bad.sequences);
         }
         failed.map_or(Ok((last, is_cut)), Err)
     }

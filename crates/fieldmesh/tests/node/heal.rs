@@ -405,8 +405,18 @@ async fn edits_behind_a_batch_that_was_given_up_are_told() {
     assert!(tablet.accept_losses().await.unwrap() > 0);
     let report = doctor(&tablet).await;
     assert!(!report.open, "{report:#?}");
-    tablet.shutdown().await.unwrap();
+    // The office hears that the tablet does not have it either, and does not forget that.
+    let at_tablet = listen(&tablet).await;
+    sync(&crew.lead, &at_tablet).await;
+    let at_office = crew.home("office");
     crew.lead.shutdown().await.unwrap();
+    let office = Node::builder(&at_office).passphrase("one").open().await.unwrap();
+    let report = doctor(&office).await;
+    let told = find(&report, "lost-elsewhere");
+    assert!(!told.open && told.what.contains("1 change by tablet waits"), "{told:#?}");
+    assert!(report.findings.iter().all(|it| it.kind != "waiting-changes"), "{report:#?}");
+    tablet.shutdown().await.unwrap();
+    office.shutdown().await.unwrap();
 }
 
 /// What is said of the two edits behind the damaged one, and that nothing calls them safe.
@@ -432,8 +442,8 @@ async fn edits_behind_one_that_was_lost_before_anything_was_read_of_it_are_told(
     tablet.shutdown().await.unwrap();
     let (tablet, id) = damaged_first_edit(&home, View::Lost).await;
     assert_stranded(&crew, &tablet, &id).await;
-    // To the others they are changes that may still be on their way of something.
-    let note = find(&doctor(&crew.lead).await, "waiting-changes").clone();
+    // The office held the same as the tablet, which does not have what they build on either.
+    let note = find(&doctor(&crew.lead).await, "lost-elsewhere").clone();
     assert!(!note.open && note.what.contains("2 changes by tablet wait"), "{}", note.what);
 
     let assignments = ["gasVolume=5", "waterVolume=6"].map(String::from).to_vec();

@@ -7,9 +7,45 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use super::{Segment, Segments, starts};
 use crate::frame::Form;
 use crate::log::blocks::{BlockScan, Blocks};
-use crate::log::rewrite::remove;
+use crate::log::rewrite::{Fate, Past, Rewriter, remove};
 use crate::log::scan::{Found, FrameScan, Frames, Scan};
-use crate::log::{BadFrame, Damage, LOG_FOLDER, Place, ReadError, segment_name};
+use crate::log::{BadFrame, Damage, Entry, LOG_FOLDER, Place, ReadError, segment_name};
+use crate::returned;
+
+/// The file of a segment that another one has taken the place of.
+#[derive(Debug, Clone)]
+pub(crate) enum Left {
+    Headed(Segment),
+    /// Nothing says which segment it is.
+    Headless {
+        length: u64,
+    },
+    /// The disk does not give its head.
+    Unread {
+        length: u64,
+    },
+}
+
+/// Why the file of a segment stays although another one has taken its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It holds something that is in no other segment.
+    Other,
+    /// It may be the only one that has whole what is damaged in the other: there was no room to mend
+    /// that, or the disk failed. The next open tries again.
+    Needed,
+}
+
+/// What a segment turns out to hold that another one has taken the place of.
+enum Leftover {
+    /// What the other one holds, but for entries that are damaged in that.
+    Whole { lacking: Lacking },
+    /// Something that is in no other segment.
+    Other,
+}
+
+/// Entries that are whole in a segment that is left out, and damaged where they belong.
+type Lacking = BTreeMap<Place, Arc<Entry>>;
 
 impl Segments {
     /// Puts a segment that was written anew in the place of the `old` ones, between two readers.
@@ -38,20 +74,32 @@ impl Segments {
         Ok(())
     }
 
-    /// Removes what a crash left of segments that others have taken the place of; names those that
-    /// hold something else, which stay where they are.
-    pub(crate) fn clear_leftovers(&self, found: BTreeMap<u64, Option<Segment>>) -> Vec<BadFrame> {
-        let mut stray = Vec::new();
-        for (segment, leftover) in found {
-            // What cannot be read is only in the one that says it has it.
-            let length = leftover.as_ref().map_or(0, |leftover| leftover.length);
-            if leftover.is_none_or(|leftover| self.repeats(&leftover).unwrap_or(false)) {
+    /// Removes what a crash left of segments that others have taken the place of, after mending
+    /// those from it; names those that may hold something else, which stay where they are.
+    pub(crate) fn clear_leftovers(&self, found: BTreeMap<u64, Left>) -> Vec<BadFrame> {
+        let mut lacking = BTreeMap::new();
+        for (number, left) in &found {
+            let Left::Headed(segment) = left else { continue };
+            if let Ok(Leftover::Whole { lacking: of_this }) = self.compare(segment) {
+                lacking.insert(*number, of_this);
+            }
+        }
+        let disputed = disputed(&lacking);
+        lacking.retain(|number, _| !disputed.contains(number));
+        self.mend(&lacking.into_values().flatten().collect());
+        let (mut kept, mut stray) = (BTreeMap::new(), Vec::new());
+        for (segment, left) in found {
+            let why = self.why_kept(segment, &left);
+            let why = if disputed.contains(&segment) { Some(Kept::Other) } else { why };
+            let Some(why) = why else {
                 self.leftovers().insert(segment);
                 continue;
-            }
-            let (offset, sequences, damage) = (0, 0..0, Damage::Stray);
-            stray.push(BadFrame { segment, offset, length, sequences, damage });
+            };
+            kept.insert(segment, why);
+            let (offset, length, sequences) = (0, left.length(), 0..0);
+            stray.push(BadFrame { segment, offset, length, sequences, damage: Damage::Stray });
         }
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         self.index_mut().unreadable.extend(stray.iter().cloned());
         // They cost room only, and whatever must be gone for good asks for it again.
         if let Err(error) = self.remove_leftovers() {
@@ -60,8 +108,74 @@ impl Segments {
         stray
     }
 
-    /// Whether every entry of a segment that is left out is in the others, or was dropped there.
-    fn repeats(&self, segment: &Segment) -> io::Result<bool> {
+    /// Why a segment that is left out stays; `None` if it is to be removed, as it holds nothing but
+    /// what the others hold.
+    fn why_kept(&self, number: u64, left: &Left) -> Option<Kept> {
+        match left {
+            Left::Headed(segment) => match self.compare(segment) {
+                Ok(Leftover::Whole { lacking }) if lacking.is_empty() => None,
+                Ok(Leftover::Whole { .. }) | Err(_) => Some(Kept::Needed),
+                Ok(Leftover::Other) => Some(Kept::Other),
+            },
+            // What cannot be opened is only in the one that says it has it.
+            Left::Headless { .. } => match self.is_whole_in_place_of(number) {
+                Ok(true) => None,
+                Ok(false) | Err(_) => Some(Kept::Needed),
+            },
+            Left::Unread { .. } => Some(Kept::Needed),
+        }
+    }
+
+    /// Whether everything can be read of the segments that say to have taken the place of this one.
+    fn is_whole_in_place_of(&self, number: u64) -> io::Result<bool> {
+        let heads = self.numbers_from(number).into_iter().filter_map(|other| self.head(other));
+        for head in heads.filter(|head| head.has_taken_over(number)) {
+            let Some(mut scan) = self.scan(head.number, None)? else { return Ok(false) };
+            while let Some(found) = scan.next()? {
+                if matches!(found, Found::Bad(_)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes segments anew with the entries that are damaged in them and whole `elsewhere`. One
+    /// for which that does not work stays as it is, and so does what holds its entries.
+    fn mend(&self, elsewhere: &Lacking) {
+        let damaged = elsewhere.keys().filter_map(|place| self.number_of(*place));
+        let damaged: BTreeSet<u64> = damaged.collect();
+        if damaged.is_empty() {
+            return;
+        }
+        // Entries may be among them that were erased, and a crash may come at any moment.
+        if let Err(error) = returned::mark(&*self.files) {
+            tracing::warn!(%error, "damaged segments are not mended");
+            return;
+        }
+        let keys = self.keys.all();
+        for segment in &damaged {
+            let rewriter = Rewriter {
+                files: &self.files,
+                key: keys.current(),
+                segments: self,
+                elsewhere,
+                // What the leftovers take is given back.
+                free_bytes_min: 0,
+                stop: &|| false,
+            };
+            match rewriter.rewrite(&[*segment], Past::Named, &mut |_, _| Fate::Keep) {
+                Ok(_) => {
+                    let entries = elsewhere.len();
+                    tracing::warn!(segment, entries, "damage mended from what was merged");
+                }
+                Err(error) => tracing::warn!(%error, segment, "damaged segment is not mended"),
+            }
+        }
+    }
+
+    /// What of a segment that is left out is in the others, or was dropped there.
+    fn compare(&self, segment: &Segment) -> io::Result<Leftover> {
         let Segment { head, length } = segment;
         let frames = Frames {
             file: self.files.open(&segment_name(head.number))?,
@@ -78,21 +192,38 @@ impl Segments {
                 Scan::Blocks(BlockScan::new(frames, blocks, 0))
             }
         };
+        let mut lacking = BTreeMap::new();
         while let Some(found) = scan.next()? {
             let Found::Entry { sequence, entry } = found else { continue };
-            let owner = self.number_of(Place(sequence)).and_then(|number| self.head(number));
-            let is_covered = owner.is_some_and(|owner| sequence < owner.covered_end());
-            let is_there = match self.read(Place(sequence)) {
-                Ok(there) => *there == entry,
-                Err(ReadError::NotFound { .. }) => true,
-                // What is damaged there may be whole here alone.
-                Err(ReadError::Damaged { .. } | ReadError::Io { .. }) => false,
-            };
-            if !is_there || !is_covered {
-                return Ok(false);
+            let place = Place(sequence);
+            let owner = self.number_of(place).and_then(|number| self.head(number));
+            let owner = owner.filter(|owner| sequence < owner.covered_end());
+            // Another history may have written what lies under this number.
+            if owner.is_none_or(|owner| !owner.has_taken_over(head.number)) {
+                return Ok(Leftover::Other);
+            }
+            match self.read(place) {
+                Ok(there) if *there == entry => {}
+                Err(ReadError::NotFound { .. }) => {}
+                // What is damaged there is whole here alone.
+                Err(ReadError::Damaged { .. }) => {
+                    lacking.insert(place, Arc::new(entry));
+                }
+                Err(ReadError::Io { source, .. }) => return Err(source),
+                Ok(_) => return Ok(Leftover::Other),
             }
         }
-        Ok(true)
+        // What the disk does not give today may be what is damaged there.
+        if scan.is_unreadable() && !self.is_whole_in_place_of(head.number)? {
+            return Err(io::Error::other("part of a segment that was merged is unreadable"));
+        }
+        Ok(Leftover::Whole { lacking })
+    }
+
+    /// The files that stay although another segment has taken their place, and why.
+    pub(crate) fn kept_leftovers(&self) -> BTreeMap<String, Kept> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().map(|(number, why)| (segment_name(*number), *why)).collect()
     }
 
     /// Removes the files of segments that others have taken the place of, durably.
@@ -116,4 +247,28 @@ impl Segments {
     fn leftovers(&self) -> MutexGuard<'_, BTreeSet<u64>> {
         self.leftovers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Left {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Headed(segment) => segment.length,
+            Self::Headless { length } | Self::Unread { length } => *length,
+        }
+    }
+}
+
+/// The segments that say different things of one place: nobody knows which of them to believe.
+fn disputed(lacking: &BTreeMap<u64, Lacking>) -> BTreeSet<u64> {
+    let mut said: BTreeMap<Place, (u64, &Arc<Entry>)> = BTreeMap::new();
+    let mut disputed = BTreeSet::new();
+    for (number, lacking) in lacking {
+        for (place, entry) in lacking {
+            let (first, other) = *said.entry(*place).or_insert((*number, entry));
+            if other != entry {
+                disputed.extend([first, *number]);
+            }
+        }
+    }
+    disputed
 }

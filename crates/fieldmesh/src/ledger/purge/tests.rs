@@ -3,6 +3,7 @@
 //! Real nodes in one process; what is gone is looked for in each entry of each log and in each row
 //! of each view, where nothing is encrypted.
 
+mod beside;
 mod leftovers;
 mod remade;
 

@@ -6,7 +6,7 @@ use fieldmesh_model::{DocumentId, Moment};
 use crate::clock;
 use crate::error::Error;
 
-use super::{Known, Write};
+use super::{Known, Write, free_actor};
 
 impl Write<'_> {
     /// A moment before every change of a record that somebody who knew its first `version` changes
@@ -24,6 +24,23 @@ impl Write<'_> {
             earliest = earliest.min(peeked.at);
         }
         Ok(earliest.plus_millis(-1))
+    }
+
+    /// Whether one more change can stand beside those that somebody did not know who knew the first
+    /// `version` changes of a record: each such change is by an actor of its own.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be read.
+    pub fn has_room_beside(&mut self, id: DocumentId, version: u64) -> Result<bool, Error> {
+        let ledger = self.ledger;
+        let Some(opened) = self.opened(id)? else { return Ok(true) };
+        let known = usize::try_from(version).unwrap_or(usize::MAX).clamp(1, opened.changes.len());
+        match free_actor(&ledger.desk(), ledger, &opened.changes[known..]) {
+            Ok(_) => Ok(true),
+            Err(Error::Usage { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The fields of a record in which values compete until a person decides.

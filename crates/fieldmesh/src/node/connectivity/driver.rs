@@ -133,7 +133,11 @@ impl Driver {
                 }
                 self.links.insert(link, relays);
             }
-            Some(MeshEvent::Unlinked { link, .. }) => {
+            Some(MeshEvent::Unlinked { link, reason, refused_at }) => {
+                // Before it is asked whether the relay is still there, which is to dial none.
+                if let (Some(address), Some(node)) = (refused_at, self.node()) {
+                    node.inner.contacts.refused(&address, &reason);
+                }
                 for relay in self.links.remove(&link).unwrap_or_default() {
                     // Of two links to one relay the other one is still there.
                     if !self.links.values().flatten().any(|other| *other == relay) {
@@ -219,7 +223,8 @@ impl Node {
         let link = links.iter().find(|link| relay.is_at(&policy, &link.address, link.device));
         let answer = match link {
             Some(link) => self.round_trip(link.id, link.stats.control_bytes_in).await,
-            None if self.inner.watch.may_dial() => {
+            // Who was refused there dials after a pause, which a probe does not shorten.
+            None if self.inner.watch.may_dial() && !self.inner.contacts.is_refused(&address) => {
                 self.inner.watch.urge(address);
                 return;
             }
@@ -275,5 +280,31 @@ impl Node {
             state.id == link && (stats.control_bytes_in > bytes_before || !state.in_step)
         });
         if heard { Answer::Ok { millis: None } } else { Answer::Lost }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TenantOptions;
+
+    #[tokio::test]
+    async fn a_relay_that_refused_a_conversation_is_asked_without_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("home")).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        let address = "127.0.0.1:9";
+        let mut driver = Driver::new(&node);
+        driver.links.insert(LinkId(1), vec![address.to_owned()]);
+        let refused_at = Some(address.to_owned());
+        let reason = "no room".to_owned();
+        driver.happened(Some(MeshEvent::Unlinked { link: LinkId(1), reason, refused_at }));
+        node.probe(address.to_owned()).await;
+        assert!(node.inner.watch.take_urged().is_empty());
+        node.inner.contacts.failed(None, address, "no answer");
+        node.probe(address.to_owned()).await;
+        assert_eq!(node.inner.watch.take_urged(), [address.to_owned()].into());
+        node.shutdown().await.unwrap();
     }
 }

@@ -4,7 +4,7 @@ use fieldmesh_model::Filter;
 
 use crate::api::{HeldBack, LinkClass};
 use crate::connectivity::part;
-use crate::mesh::{Call, LinkState, Snapshot};
+use crate::mesh::{Call, LinkState, Parting, Snapshot};
 use crate::{clock, filter};
 
 use super::super::Node;
@@ -60,7 +60,7 @@ impl Node {
     /// Ends a link that is to carry another part.
     pub(in super::super) fn reopen(&self, link: &LinkState) {
         let reason = REOPENED.to_owned();
-        self.inner.mesh.urgent(Call::Ended { link: link.id, reason });
+        self.inner.mesh.urgent(Call::Ended { link: link.id, reason, parting: Parting::Broken });
         if link.is_dialled {
             self.inner.watch.urge(link.address.clone());
         }

@@ -98,8 +98,9 @@ impl Seen<'_> {
             };
             return (RelayState::NotDialled, Some(reason));
         }
-        match (self.node.inner.contacts.error(address), last_in_step) {
-            (Some(error), _) => (RelayState::Unreachable, Some(error)),
+        match (self.node.inner.contacts.failure(address), last_in_step) {
+            (Some(failure), _) if failure.is_refusal => (RelayState::Reached, Some(failure.words)),
+            (Some(failure), _) => (RelayState::Unreachable, Some(failure.words)),
             (None, Some(_)) => (RelayState::Reached, None),
             (None, None) => (RelayState::Untried, None),
         }

@@ -76,9 +76,9 @@ impl Node {
         }
         for (place, relay) in signed.dialled {
             if known.insert((place.clone(), Some(relay))) {
-                let error = self.inner.contacts.error(&place);
+                let failure = self.inner.contacts.failure(&place);
                 let (device, address) = (Some(relay), place.clone());
-                ways.push((place, Contact { device, address, last_success: None, error }));
+                ways.push((place, Contact { device, address, last_success: None, failure }));
             }
         }
         // One that is matched to a device needs no second, nameless entry.

@@ -8,7 +8,7 @@ use fieldmesh_replica::{Event, Input, LinkId, LinkStats};
 
 use crate::api::Progress;
 use crate::connectivity::Input::Moved;
-use crate::mesh::{Call, Carried, MeshEvent};
+use crate::mesh::{Call, Carried, MeshEvent, Parting};
 
 use super::super::connectivity::REOPENED;
 use super::attempt::{Attempt, Life, Seen, State};
@@ -53,7 +53,7 @@ impl Pass<'_> {
             // Everything is asked for, and this link was made before it was.
             Life::InStep(_) if seen.is_part && self.node.inner.watch.is_lifted() => {
                 let reason = REOPENED.to_owned();
-                self.node.inner.mesh.urgent(Call::Ended { link, reason });
+                self.node.inner.mesh.urgent(Call::Ended { link, reason, parting: Parting::Broken });
                 // Where it cannot be dialled, it dials again.
                 let _ = self.redial(index);
             }
@@ -152,7 +152,14 @@ impl Pass<'_> {
                 self.links.entry(link).or_insert(seen);
                 self.linked(link, device, address);
             }
-            MeshEvent::Unlinked { link, reason, .. } => self.became(link, Life::Down(reason)),
+            MeshEvent::Unlinked { link, reason, refused_at } => {
+                if let (Some(address), Some(seen)) = (refused_at, self.links.get(&link)) {
+                    // Whoever is named is known from here on: it has proved who it is.
+                    self.node.inner.contacts.heard(Some(seen.device), &address);
+                    self.node.inner.contacts.refused(&address, &reason);
+                }
+                self.became(link, Life::Down(reason));
+            }
             MeshEvent::Replica(Event::InStep { link, stats }) => {
                 self.became(link, Life::InStep(stats));
                 let Carried { received, sent } = self.carried();
@@ -349,7 +356,10 @@ mod tests {
             let address = address.clone();
             MeshEvent::Linked { link, device, address, is_part: false }
         };
-        let ended = |link| MeshEvent::Unlinked { link, reason: "another link is kept".into() };
+        let ended = |link| {
+            let reason = "another link is kept".into();
+            MeshEvent::Unlinked { link, reason, refused_at: None }
+        };
         let stats = LinkStats { batches_received: 3, ..LinkStats::default() };
         for event in [
             linked(first),

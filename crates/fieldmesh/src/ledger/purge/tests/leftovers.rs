@@ -72,7 +72,7 @@ fn assert_forgotten(node: &Node, home: &Path) {
     assert!(!names.any(|name| name.ends_with(".new")));
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
