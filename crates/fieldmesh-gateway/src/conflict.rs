@@ -4,13 +4,16 @@
 //! before what he did not know, so that everybody goes on seeing what the store had until somebody
 //! decides. The note of a conflict says what both sides were.
 
-use fieldmesh::gateway::{Competing, CompetingValue, Held, Write};
+use fieldmesh::gateway::{Held, Write};
 use fieldmesh_dialect::command::{ConflictQuery, Resolution};
 use fieldmesh_dialect::outcome::{Conflict, ConflictKind, ConflictPage, Fate, Side};
 use fieldmesh_dialect::{Outcome, Refusal};
-use fieldmesh_model::{DocumentId, Fields, Moment};
+use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 
+use crate::alike::item_of;
+use crate::dispute::together;
 use crate::free::shown_keys;
+use crate::inbox::{inbox_place, place_in_inbox};
 use crate::names::Showing;
 use crate::push::Writing;
 use crate::ready::Ready;
@@ -89,22 +92,56 @@ impl Writing<'_> {
         };
         let server = side_of(held);
         let at = ready.operation.at;
-        let contest =
-            Contest { kind, client, server, keys: contested.to_vec(), at, schema: &ready.schema };
+        let has_room = self.write.has_room_beside(held.id, version)?;
+        let mut keys = contested.to_vec();
+        if !has_room && kind == Kind::Field {
+            keys.extend(self.changed_since(held, version, fields)?);
+            keys.sort_unstable();
+            keys.dedup();
+        }
+        let contest = Contest { kind, client, server, keys, at, schema: &ready.schema };
         if let Some(known) = self.known(&contest)? {
             return Ok(Noted::Before(known));
         }
+        if !has_room {
+            return self.note_unwritten(held, contest).map(Noted::Now);
+        }
         let quiet = self.write.before_unknown(held.id, version)?;
         let written_at = self.written_at(at).min(quiet);
-        self.edit(held.id, Some(version), fields, written_at)?;
-        if version >= held.version && kind == Kind::Field {
-            // There is nothing to stand beside, so what was there is written once more.
-            let null = || fieldmesh_model::Value::Null;
-            let value = |key: &String| held.fields.get(key).cloned().unwrap_or_else(null);
-            let before: Fields = contested.iter().map(|key| (key.clone(), value(key))).collect();
+        let after = self.edit(held.id, Some(version), fields, written_at)?;
+        // Beside what nobody else changed there is nothing to stand, so it is written once more.
+        let value = |fields: &Fields, key: &String| fields.get(key).cloned().unwrap_or(Value::Null);
+        let is_replaced =
+            |key: &&String| !value(&after.fields, key).is_same(&value(&held.fields, key));
+        let replaced = contested.iter().filter(is_replaced);
+        let before: Fields = replaced.map(|key| (key.clone(), value(&held.fields, key))).collect();
+        if kind == Kind::Field && !before.is_empty() {
             self.edit(held.id, None, &before, self.task.at)?;
         }
-        self.open(contest).map(Noted::Now)
+        let row = self.open(contest)?;
+        let is_open = |held: Held| !held.conflicts.is_empty();
+        if version < held.version && self.write.held(held.id)?.is_some_and(is_open) {
+            self.note_stood(&row);
+        }
+        Ok(Noted::Now(row))
+    }
+
+    /// Notes what a client brought where no more changes can stand beside each other in the record:
+    /// what nobody else changed is written, and the rest waits in the note.
+    fn note_unwritten(
+        &mut self,
+        held: &Held,
+        contest: Contest<'_>,
+    ) -> Result<ConflictRow, Failure> {
+        let mut plain = contest.client.fields.clone();
+        plain.retain(|key, _| contest.kind == Kind::Field && !contest.keys.contains(key));
+        if !plain.is_empty() {
+            self.edit(held.id, None, &plain, self.written_at(contest.at))?;
+        }
+        let row = self.open(contest)?;
+        let key = keys::unwritten(self.task.access, &row.id);
+        self.write.note(key, Some(stored::encode(&row.client.user)));
+        Ok(row)
     }
 
     /// Notes that somebody wants a record deleted who does not know what others wrote of it. Nothing
@@ -133,13 +170,28 @@ impl Writing<'_> {
         self.settle_at_once(&row)
     }
 
-    /// Notes that two records say the same.
-    pub(crate) fn duplicate(
+    /// Notes that a record says the same as others, once for each group of values that it shares.
+    pub(crate) fn duplicates(
         &mut self,
         held: &Held,
-        other: &Held,
+        others: Vec<Held>,
         ready: &Ready<'_>,
-    ) -> Result<Fate, Failure> {
+    ) -> Result<Option<Fate>, Failure> {
+        let (access, mut fate) = (self.task.access, None);
+        let mut wanted = access.groups(&ready.schema, &held.fields);
+        for other in others {
+            let shared = access.groups(&ready.schema, &other.fields);
+            let count = wanted.len();
+            wanted.retain(|group| !shared.contains(group));
+            if wanted.len() < count {
+                fate = Some(together(fate, self.duplicate(held, &other, ready)?));
+            }
+        }
+        Ok(fate)
+    }
+
+    /// Notes that two records say the same.
+    fn duplicate(&mut self, held: &Held, other: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
         let contest = Contest::of_two(held, other, ready);
         let row = self.open(contest)?;
         self.settle_at_once(&row)
@@ -153,16 +205,16 @@ impl Writing<'_> {
         ready: &Ready<'_>,
     ) -> Result<Option<Fate>, Failure> {
         let Some(first) = held.arrived.first() else { return Ok(None) };
-        let mut alike = None;
+        let mut alike = Vec::new();
         for other in self.task.access.alike(&ready.schema, &ready.fields)? {
             let theirs = self.write.held(other)?.filter(|it| it.arrived.first() < Some(first));
             let Some(theirs) = theirs.filter(|it| !it.arrived.is_empty()) else { continue };
             if self.conflict_row(&Contest::of_two(held, &theirs, ready).id())?.is_some() {
                 return Ok(None);
             }
-            alike = alike.or(Some(theirs).filter(|it| !it.deleted));
+            alike.extend(Some(theirs).filter(|it| !it.deleted));
         }
-        alike.map(|theirs| self.duplicate(held, &theirs, ready)).transpose()
+        self.duplicates(held, alike, ready)
     }
 
     /// The conflict, if it is known: by the same operation, or open by the same values.
@@ -199,14 +251,19 @@ impl Writing<'_> {
             since: self.task.at,
             settled: None,
         };
+        self.list(&row);
+        Ok(row)
+    }
+
+    /// Puts a conflict on the lists of those that are open.
+    pub(crate) fn list(&mut self, row: &ConflictRow) {
         let access = self.task.access;
-        self.write.note(keys::conflict(access, &row.id), Some(stored::encode(&row)));
+        self.write.note(keys::conflict(access, &row.id), Some(stored::encode(row)));
         self.write.note(keys::open(row.sequence), Some(stored::encode(&row.id)));
         for document in row.documents() {
             let key = keys::conflict_of(document, row.sequence);
             self.write.note(key, Some(stored::encode(&row.id)));
         }
-        Ok(row)
     }
 
     /// The next number of the gateway.
@@ -238,9 +295,9 @@ impl Writing<'_> {
     }
 
     /// What to say of an operation that is in this conflict.
-    fn fate(&mut self, row: &ConflictRow) -> Result<Fate, Failure> {
-        if row.settled.is_none() && !self.is_superseded(row)? {
-            let conflict = self.task.show_conflict(row, &mut self.showing, Some(&self.write))?;
+    pub(crate) fn fate(&mut self, row: &ConflictRow) -> Result<Fate, Failure> {
+        if let Some(row) = self.standing(row)? {
+            let conflict = self.task.show_conflict(&row, &mut self.showing, Some(&self.write))?;
             return Ok(Fate::Conflict(Box::new(conflict)));
         }
         match self.write.held(row.client.document)? {
@@ -249,14 +306,16 @@ impl Writing<'_> {
         }
     }
 
-    /// The open conflict about the very existence of a record.
+    /// The open conflicts about the very existence of a record.
     pub(crate) fn open_conflict(&mut self, id: DocumentId) -> Result<Option<Fate>, Failure> {
         let is_it = |row: &ConflictRow| row.kind == Kind::Duplicate && row.client.document == id;
-        match self.task.open_of(id)?.into_iter().find(is_it) {
-            Some(row) if self.is_superseded(&row)? => Ok(None),
-            Some(row) => self.fate(&row).map(Some),
-            None => Ok(None),
+        let mut fate = None;
+        for row in self.task.open_of(id)?.iter().filter(|row| is_it(row)) {
+            if !self.is_superseded(row)? {
+                fate = Some(together(fate, self.fate(row)?));
+            }
         }
+        Ok(fate)
     }
 
     /// The conflict `id` as [`Task::conflict_named`] gives it, also one that came up just now.
@@ -307,14 +366,15 @@ impl Task<'_> {
                 };
                 let row: ConflictRow = stored::decode(&note)?;
                 // Of a purged record nothing is shown.
-                let is_seen = self.is_shown(row.client.document, &mut showing)?;
-                if self.is_superseded(&row)? {
+                if !self.is_asked(&row, query, &showing)
+                    || !self.is_shown(row.client.document, &mut showing)?
+                {
+                    continue;
+                }
+                let Some(row) = self.as_seen(&row)? else {
                     superseded.rows.push(row);
                     continue;
-                }
-                if !is_seen || !self.is_asked(&row, query, &showing) {
-                    continue;
-                }
+                };
                 if conflicts.len() >= query.conflicts_max {
                     superseded.leave();
                     return Ok(Outcome::Conflicts(ConflictPage { conflicts, next }));
@@ -331,9 +391,10 @@ impl Task<'_> {
             after.clone_from(&last.id);
             for competing in page {
                 let Some(row) = self.row_of(&competing)? else { continue };
-                let is_noted = self.is_noted(&row)?;
-                let is_seen = self.is_shown(competing.document, &mut showing)?;
-                if is_noted || !is_seen || !self.is_asked(&row, query, &showing) {
+                if !self.is_asked(&row, query, &showing)
+                    || !self.is_shown(row.client.document, &mut showing)?
+                    || self.is_noted(&row)?
+                {
                     continue;
                 }
                 if conflicts.len() >= query.conflicts_max {
@@ -353,11 +414,17 @@ impl Task<'_> {
 
     /// Whether a conflict is about records of a type that is asked for, if any is.
     fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery, showing: &Showing<'_>) -> bool {
-        query.collection.as_ref().is_none_or(|wanted| {
-            let named = self.access.collection_named(wanted);
-            named.is_some_and(|schema| schema.number == row.collection)
-                || showing.type_name(row.collection, &row.server.fields) == *wanted
-        })
+        let Some(wanted) = &query.collection else {
+            // What apps of other contracts write is in their lists, unless this one took part in it.
+            let is_side = [&row.client.user, &row.server.user].into_iter().flatten();
+            // Two records of which devices found that they are alike are no doing of his.
+            let is_doing = row.sequence != 0 || row.kind != Kind::Duplicate;
+            let is_side = || is_doing && is_side.clone().any(|user| self.caller.is(user));
+            return self.readable().contains(&row.collection) || is_side();
+        };
+        let named = self.access.collection_named(wanted);
+        named.is_some_and(|schema| schema.number == row.collection)
+            || showing.type_name(row.collection, row.told_fields()) == *wanted
     }
 
     /// The conflict `id` as it was noted, or as it stands in a record.
@@ -366,54 +433,13 @@ impl Task<'_> {
             return Ok(stored::decode(&note)?);
         }
         let missing = || Failure::Refused(Refusal::Missing { what: "Conflict".into() });
-        let competing = self.access.inbox_item(id)?.ok_or_else(missing)?;
-        self.row_of(&competing)?.ok_or_else(missing)
-    }
-
-    /// What competes in a record, told as a conflict: what is shown is the store's.
-    fn row_of(&self, competing: &Competing) -> Result<Option<ConflictRow>, Failure> {
-        let Some(held) = self.access.held(competing.document)? else { return Ok(None) };
-        let null = fieldmesh_model::Value::Null;
-        let shown = held.fields.get(&competing.field).unwrap_or(&null);
-        let is_other = |it: &&CompetingValue| {
-            if competing.is_deletion { it.value == null } else { !it.value.is_same(shown) }
-        };
-        let Some(other) = competing.values.iter().rev().find(is_other) else { return Ok(None) };
-        let of_store = competing.values.iter().find(|it| !is_other(it));
-        let (kind, keys) = match competing.is_deletion {
-            true => (Kind::DeletedAndEdited, Vec::new()),
-            false => (Kind::Field, vec![competing.field.clone()]),
-        };
-        let fields = match competing.is_deletion {
-            true => held.fields.clone(),
-            false => Fields::from([(competing.field.clone(), other.value.clone())]),
-        };
-        let client = SideRow {
-            document: held.id,
-            version: held.version,
-            fields,
-            at: Some(other.at),
-            user: other.user.clone(),
-            deleted: false,
-        };
-        let mut server = SideRow {
-            at: of_store.map(|it| it.at),
-            user: of_store.and_then(|it| it.user.clone()),
-            ..side_of(&held)
-        };
-        server.fields.extend(competing.before.clone());
-        server.fields.retain(|_, field| *field != null);
-        Ok(Some(ConflictRow {
-            id: competing.id.clone(),
-            sequence: 0,
-            kind,
-            collection: held.collection,
-            client,
-            server,
-            keys,
-            since: competing.values.iter().map(|it| it.at).max().unwrap_or(self.at),
-            settled: None,
-        }))
+        let competing = self.access.inbox_item(item_of(id))?.ok_or_else(missing)?;
+        let row = self.row_of(&competing)?.ok_or_else(missing)?;
+        if row.id != id {
+            let why = "Somebody has edited or settled these records meanwhile; read the list again";
+            return Err(Failure::contradiction(why));
+        }
+        Ok(row)
     }
 
     /// Whether a record belongs to another practice, so that nothing of it may be told but that it
@@ -433,15 +459,21 @@ impl Task<'_> {
         write: Option<&Write<'_>>,
     ) -> Result<Conflict, Failure> {
         let mut side = |side: &SideRow| {
-            if row.kind == Kind::Duplicate && self.is_closed(side.document, write)? {
-                let (version, deleted) = (side.version, side.deleted);
-                let (name, fields, at, user) = (None, Fields::new(), None, None);
-                return Ok(Side { name, version, fields, at, user, deleted });
+            let mut collection = row.collection;
+            if row.kind == Kind::Duplicate {
+                if self.is_closed(side.document, write)? {
+                    let (version, deleted) = (side.version, side.deleted);
+                    let (name, fields, at, user) = (None, Fields::new(), None, None);
+                    return Ok(Side { name, version, fields, at, user, deleted });
+                }
+                // What an event tells of an entry may tell, too.
+                let other = self.access.held(side.document)?;
+                collection = other.map_or(collection, |held| held.collection);
             }
             Ok::<_, Failure>(Side {
                 name: showing.name_of(side.document, write)?,
                 version: side.version,
-                fields: showing.fields(row.collection, &side.fields, write)?,
+                fields: showing.fields(collection, &side.fields, write)?,
                 at: side.at,
                 user: side.user.clone(),
                 deleted: side.deleted,
@@ -456,13 +488,17 @@ impl Task<'_> {
                 Kind::Duplicate => ConflictKind::Duplicate,
                 Kind::DeletedAndEdited => ConflictKind::DeletedAndEdited,
             },
-            collection: showing.type_name(row.collection, &row.server.fields),
+            collection: showing.type_name(row.collection, row.told_fields()),
             name: client.name.clone().unwrap_or_else(nameless),
             client,
             server,
-            keys: shown_keys(row.collection, &row.keys),
+            keys: match row.kind {
+                Kind::Duplicate => self.keys_shared(row),
+                Kind::Field | Kind::DeletedAndEdited => shown_keys(row.collection, &row.keys),
+            },
             since: row.since,
-            asked: self.asked(&row.id)?,
+            asked: self.asked_about(row)?,
+            beside: Vec::new(),
         })
     }
 }
@@ -495,23 +531,7 @@ impl ConflictRow {
     }
 }
 
-/// Places in the list behind all that have a number: those of the inbox, by the start of their ids.
-const INBOX: u64 = 1 << 63;
-
-fn place_in_inbox(id: &str) -> u64 {
-    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
-    INBOX | (u64::from_str_radix(&digits, 16).unwrap_or(0) >> 1)
-}
-
-/// The id behind which such a place goes on.
-fn inbox_place(place: u64) -> Option<String> {
-    let start = (place & !INBOX) << 1;
-    let digits = format!("{:016x}", start | 1);
-    let text = format!("{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16]);
-    (place & INBOX != 0).then(|| format!("{text}-ffff"))
-}
-
-fn side_of(held: &Held) -> SideRow {
+pub(crate) fn side_of(held: &Held) -> SideRow {
     SideRow {
         document: held.id,
         version: held.version,

@@ -8,8 +8,8 @@ use fieldmesh_model::{Fields, Value};
 
 use crate::push::Writing;
 use crate::ready::Ready;
-use crate::stored::Kind;
-use crate::{Failure, Task};
+use crate::stored::{self, ConflictRow, Kind};
+use crate::{Failure, Task, keys};
 
 impl Task<'_> {
     /// Whether the caller, and this device for him, may settle what competes in a record, also of
@@ -61,11 +61,73 @@ impl Writing<'_> {
         if let Some(why) = self.task.decides_alike(held, Some(changed))? {
             return Ok(Some(Fate::Rejected(Reason::Forbidden { why })));
         }
+        if let Some(fate) = self.update_again(held, changed, ready)? {
+            return Ok(Some(fate));
+        }
         let disputed = self.disputed(held, changed)?;
         match disputed.is_empty() {
             true => Ok(None),
             false => self.update_beside(held, &disputed, ready).map(Some),
         }
+    }
+
+    /// What becomes of an edit that comes once more and is in conflicts about which others have to
+    /// decide: it is told of the same ones, and decides nothing though what it says stands there by
+    /// now. What of it is in none is edited as ever.
+    fn update_again(
+        &mut self,
+        held: &Held,
+        changed: &Fields,
+        ready: &Ready<'_>,
+    ) -> Result<Option<Fate>, Failure> {
+        if self.task.may_settle(held, []) {
+            return Ok(None);
+        }
+        let (mut others, mut fate) = (ready.fields.clone(), None);
+        for row in self.made_before(held, changed, ready)? {
+            others.retain(|key, _| !row.client.fields.contains_key(key));
+            fate = Some(together(fate, self.fate(&row)?));
+        }
+        match fate {
+            Some(fate) if !others.is_empty() => {
+                let last = self.update(held, &Ready { fields: others, ..ready.clone() })?;
+                Ok(Some(together(Some(fate), last)))
+            }
+            fate => Ok(fate),
+        }
+    }
+
+    /// The conflicts that the same edit has made: those that were noted of it, decided or not, or
+    /// those that are open.
+    fn made_before(
+        &self,
+        held: &Held,
+        changed: &Fields,
+        ready: &Ready<'_>,
+    ) -> Result<Vec<ConflictRow>, Failure> {
+        if let Some(note) = self.write.noted(self.task.access, &self.parts_key(held, ready))? {
+            let ids: Vec<String> = stored::decode(&note)?;
+            let rows = ids.iter().map(|id| self.conflict_row(id));
+            return rows.filter_map(Result::transpose).collect();
+        }
+        let is_same = |(key, field): (&String, &Value)| {
+            changed.get(key).is_some_and(|known| known.is_same(field))
+        };
+        let mut open = self.task.open_of(held.id)?;
+        open.retain(|row| {
+            row.kind == Kind::Field
+                && row.client.user.as_ref() == Some(&self.task.caller.user)
+                && row.client.at == Some(ready.operation.at)
+                && row.client.fields.iter().all(is_same)
+        });
+        Ok(open)
+    }
+
+    /// Where the conflicts of an edit are noted that was taken in parts.
+    fn parts_key(&self, held: &Held, ready: &Ready<'_>) -> Vec<u8> {
+        let Task { access, caller, .. } = self.task;
+        let at = ready.operation.at.as_millis().to_be_bytes();
+        keys::parts(access, &caller.user, held.id, &[&at, &stored::encode(&ready.fields)])
     }
 
     /// Whether others than the caller have to decide what competes in a record, so that no request
@@ -125,13 +187,39 @@ impl Writing<'_> {
     ) -> Result<Fate, Failure> {
         let mut others = ready.fields.clone();
         others.retain(|key, _| !disputed.contains_key(key));
-        if !others.is_empty() {
-            let rest = Ready { fields: others, ..ready.clone() };
-            self.update(held, &rest)?;
-        }
+        let first = match others.is_empty() {
+            true => None,
+            false => Some(self.update(held, &Ready { fields: others, ..ready.clone() })?),
+        };
+        let is_part = first.is_some();
         let Some(held) = self.write.held(held.id)? else { return Err(Failure::missing("Record")) };
         let keys: Vec<String> = disputed.keys().cloned().collect();
         let version = self.write.version_before(held.id, &keys)?;
-        self.beside(&held, version, disputed, &keys, ready)
+        let last = self.beside(&held, version, disputed, &keys, ready)?;
+        let fate = together(first, last);
+        if let Fate::Conflict(conflict) = &fate
+            && is_part
+        {
+            // Once they are decided nothing else says that it is this edit which comes again.
+            let ids: Vec<&String> =
+                [&conflict.id].into_iter().chain(conflict.beside.iter().map(|it| &it.id)).collect();
+            let key = self.parts_key(&held, ready);
+            self.write.note(key, Some(stored::encode(&ids)));
+        }
+        Ok(fate)
+    }
+}
+
+/// What became of an operation that met several conflicts: it is told of all that are open.
+pub(crate) fn together(first: Option<Fate>, last: Fate) -> Fate {
+    match (first, last) {
+        (Some(Fate::Conflict(mut first)), Fate::Conflict(mut last)) => {
+            let beside = std::mem::take(&mut last.beside);
+            first.beside.push(*last);
+            first.beside.extend(beside);
+            Fate::Conflict(first)
+        }
+        (Some(first @ Fate::Conflict(_)), _) => first,
+        (_, last) => last,
     }
 }

@@ -48,7 +48,7 @@ impl Writing<'_> {
             .map(|(key, field)| (key.clone(), field.clone()))
             .collect();
         if other.is_empty() {
-            return self.stored(held, true);
+            return self.stored_as(held, 1);
         }
         // Other values for what is there are an edit of it. What a source's server accepted is taken
         // all the same; of what the tenant has defined no source knows.
@@ -74,11 +74,12 @@ impl Writing<'_> {
             false => ready.fields.clone(),
         };
         changed.retain(|key, field| !known(key).is_same(field));
+        let taken = self.taken(held, &knowledge, ready);
         if !changed.is_empty()
-            && let Some(taken) = self.taken(held, &knowledge, ready)
+            && let Some(taken) = taken
         {
             self.show(held.id, taken, &knowledge, ready);
-            return self.stored(held, true);
+            return self.stored_as(held, taken);
         }
         if held.deleted {
             return self.update_deleted(held, knowledge.reach(), &changed, ready);
@@ -102,9 +103,10 @@ impl Writing<'_> {
             .filter(|(key, field)| !is_same(held.fields.get(key), Some(field)))
             .collect();
         if news.is_empty() {
-            return match self.open_conflict(held.id)? {
-                Some(conflict) => Ok(conflict),
-                None => self.stored(held, false),
+            return match (self.open_conflict(held.id)?, taken) {
+                (Some(conflict), _) => Ok(conflict),
+                (None, Some(taken)) => self.stored_as(held, taken),
+                (None, None) => self.stored(held, false),
             };
         }
         // Nobody is asked because of a page that may have been lost; but what came with it, and is
@@ -125,6 +127,26 @@ impl Writing<'_> {
                 if news.keys().all(is_known) { last } else { on }
             }
             false => on,
+        };
+        self.write_news(held, on, news, knowledge, ready)
+    }
+
+    /// Writes fields that contradict nothing, as an edit on a version.
+    fn write_news(
+        &mut self,
+        held: &Held,
+        on: u64,
+        news: Fields,
+        knowledge: Knowledge,
+        ready: &Ready<'_>,
+    ) -> Result<Fate, Failure> {
+        let on = match self.write.has_room_beside(held.id, on)? {
+            true => on,
+            // What nobody else changed stands beside nothing; of the rest somebody decides.
+            false => match self.changed_since(held, on, &news)? {
+                apart if apart.is_empty() => held.version,
+                apart => return self.contest(held, on, &news, &apart, ready),
+            },
         };
         let at = self.written_at(ready.operation.at);
         let total = self.write.held(held.id)?.map_or(held.version, |held| held.version);
@@ -207,6 +229,21 @@ impl Writing<'_> {
         let after = self.write.delete(held.id, Some(on), at, &self.task.caller.user)?;
         self.note_written(held.id);
         self.stored(&after, false)
+    }
+
+    /// Those of these fields that were changed after the first `version` changes, to something else.
+    pub(crate) fn changed_since(
+        &mut self,
+        held: &Held,
+        version: u64,
+        fields: &Fields,
+    ) -> Result<Vec<String>, Failure> {
+        let before = self.fields_at(held, version)?;
+        let is_so = |(key, field): &(&String, &Value)| {
+            let theirs = held.fields.get(*key);
+            !is_same(theirs, before.get(*key)) && !is_same(theirs, Some(field))
+        };
+        Ok(fields.iter().filter(is_so).map(|(key, _)| key.clone()).collect())
     }
 
     /// The fields of the record as it was after its first `version` changes.

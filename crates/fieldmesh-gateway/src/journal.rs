@@ -217,7 +217,13 @@ impl Task<'_> {
             },
             StateRow::Conflict(id) => {
                 let conflict = self.conflict_named(id)?;
-                State::Conflict(Box::new(self.show_conflict(&conflict, showing, None)?))
+                let mut shown = self.show_conflict(&conflict, showing, None)?;
+                let note = self.access.note(&keys::beside(self.access, &row.id))?;
+                for id in row.conflicts(note)?.iter().skip(1) {
+                    let conflict = self.conflict_named(id)?;
+                    shown.beside.push(self.show_conflict(&conflict, showing, None)?);
+                }
+                State::Conflict(Box::new(shown))
             }
             StateRow::Failed(reason) => State::Failed(reason.into()),
         };
@@ -291,19 +297,39 @@ impl Writing<'_> {
         match row.state {
             StateRow::Pending | StateRow::Failed(ReasonRow::Failed) => self.process_again(row),
             // It leaves this state when anybody has decided, wherever that was.
-            StateRow::Conflict(ref id) => {
-                let conflict = self.conflict_named(id)?;
-                match conflict.settled.is_some() || self.is_over(&conflict)? {
-                    true => self.move_entry(row, StateRow::Synced(conflict.client.document)),
-                    false => Ok(row),
-                }
-            }
+            StateRow::Conflict(_) => self.follow(row),
             StateRow::Synced(id) => {
                 self.show_again(&row, id)?;
                 Ok(row)
             }
             StateRow::Failed(_) => Ok(row),
         }
+    }
+
+    /// Gives an entry that is in conflicts those of them that are open, as they stand now.
+    fn follow(&mut self, row: EntryRow) -> Result<EntryRow, Failure> {
+        let access = self.task.access;
+        let ids = row.conflicts(self.write.noted(access, &keys::beside(access, &row.id))?)?;
+        let (mut about, mut standing) = (None, Vec::new());
+        for id in &ids {
+            let conflict = self.conflict_named(id)?;
+            about.get_or_insert(conflict.client.document);
+            standing.extend(self.standing(&conflict)?.map(|conflict| conflict.id));
+        }
+        match (standing.first().cloned(), about) {
+            (None, Some(about)) => self.move_entry(row, StateRow::Synced(about)),
+            (Some(first), _) if standing != ids => {
+                self.note_beside(&row.id, &standing[1..]);
+                self.move_entry(row, StateRow::Conflict(first))
+            }
+            _ => Ok(row),
+        }
+    }
+
+    /// Notes in which conflicts an entry is beside that of its state.
+    fn note_beside(&mut self, entry: &str, beside: &[String]) {
+        let note = (!beside.is_empty()).then(|| stored::encode(&beside));
+        self.write.note(keys::beside(self.task.access, entry), note);
     }
 
     /// Works on an entry as its sender did: over his contract, and with his device. In `health` an
@@ -341,7 +367,13 @@ impl Writing<'_> {
                     None => StateRow::Failed(ReasonRow::Failed),
                 }
             }
-            Fate::Conflict(conflict) => StateRow::Conflict(conflict.id.clone()),
+            Fate::Conflict(conflict) => {
+                let beside: Vec<String> = conflict.beside.into_iter().map(|it| it.id).collect();
+                if !beside.is_empty() {
+                    self.note_beside(&row.id, &beside);
+                }
+                StateRow::Conflict(conflict.id)
+            }
             Fate::Rejected(reason) => StateRow::Failed((&reason).into()),
             _ => StateRow::Failed(ReasonRow::Failed),
         };
@@ -476,6 +508,13 @@ impl Writing<'_> {
 }
 
 impl EntryRow {
+    /// The conflicts that it is in, by the note of those beside that of its state.
+    pub(crate) fn conflicts(&self, beside: Option<Vec<u8>>) -> Result<Vec<String>, Failure> {
+        let StateRow::Conflict(first) = &self.state else { return Ok(Vec::new()) };
+        let beside: Option<Vec<String>> = beside.map(|note| stored::decode(&note)).transpose()?;
+        Ok([vec![first.clone()], beside.unwrap_or_default()].concat())
+    }
+
     /// What is answered for an operation that the journal does not take; it is no entry.
     fn refused(queued: &Queued, why: ReasonRow) -> Self {
         Self {

@@ -87,6 +87,22 @@ pub(crate) fn asked(access: &Access, id: &str) -> Vec<u8> {
     keyed(b"conflict-asked/", access, &[id.as_bytes()])
 }
 
+/// That what the client of a conflict brought stands in no record.
+pub(crate) fn unwritten(access: &Access, id: &str) -> Vec<u8> {
+    keyed(b"conflict-unwritten/", access, &[id.as_bytes()])
+}
+
+/// That what the client of a conflict brought competes in the record, as devices see it.
+pub(crate) fn stood(access: &Access, id: &str) -> Vec<u8> {
+    keyed(b"conflict-stood/", access, &[id.as_bytes()])
+}
+
+/// The conflicts that an edit of a user made in a record which was taken in parts.
+pub(crate) fn parts(access: &Access, user: &str, id: DocumentId, edit: &[&[u8]]) -> Vec<u8> {
+    let named = [user.as_bytes(), id.as_bytes()];
+    keyed(b"conflict-parts/", access, &[&named, edit].concat())
+}
+
 /// Open conflicts in the order in which they came.
 pub(crate) const OPEN: &[u8] = b"conflict-open/";
 
@@ -137,6 +153,11 @@ pub(crate) fn entry(access: &Access, id: &str) -> Vec<u8> {
 /// The conflict in which an entry of the journal was before it was decided.
 pub(crate) fn decided(access: &Access, id: &str) -> Vec<u8> {
     keyed(b"entry-decided/", access, &[id.as_bytes()])
+}
+
+/// The other conflicts in which an entry of the journal is, beside that of its state.
+pub(crate) fn beside(access: &Access, id: &str) -> Vec<u8> {
+    keyed(b"entry-beside/", access, &[id.as_bytes()])
 }
 
 /// The version of its record that the edit of an entry of the journal made.

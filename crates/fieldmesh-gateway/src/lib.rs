@@ -5,6 +5,7 @@
 //! is on disk before, and the same request again is answered alike, also by a process that was
 //! started anew in between. See the README for where each thing is kept.
 
+mod alike;
 mod cache;
 mod conflict;
 mod deletion;
@@ -15,6 +16,7 @@ mod entity;
 mod fleet;
 mod follow;
 mod free;
+mod inbox;
 mod journal;
 mod keys;
 mod late;

@@ -295,13 +295,14 @@ impl Writing<'_> {
         self.note_written(held.id);
         self.remember(&held, ready)?;
         self.note_violations(&held, ready)?;
+        let mut theirs = Vec::new();
         for other in others.into_iter().chain(self.alike_here(ready)?) {
-            let Some(theirs) = self.write.held(other)? else { continue };
-            if other != held.id && !theirs.deleted {
-                return self.duplicate(&held, &theirs, ready);
-            }
+            theirs.extend(self.write.held(other)?.filter(|it| it.id != held.id && !it.deleted));
         }
-        self.stored(&held, false)
+        match self.duplicates(&held, theirs, ready)? {
+            Some(fate) => Ok(fate),
+            None => self.stored(&held, false),
+        }
     }
 
     /// Lets later operations, of this request or another, find the record that this one made.
@@ -347,7 +348,7 @@ impl Writing<'_> {
     fn alike_here(&mut self, ready: &Ready<'_>) -> Result<Vec<DocumentId>, Failure> {
         let access = self.task.access;
         let wanted = access.groups(&ready.schema, &ready.fields);
-        if wanted.is_empty() || !ready.schema.natural_key.is_empty() {
+        if wanted.is_empty() {
             return Ok(Vec::new());
         }
         for id in std::mem::take(&mut self.unsorted) {
@@ -376,6 +377,16 @@ impl Writing<'_> {
         };
         let record = self.showing.record(held, arrived_at, Some(&self.write))?;
         Ok(Fate::Stored(Box::new(Stored { record, again })))
+    }
+
+    /// The same answer once more to the operation that made `version`: whoever goes on from there
+    /// has not read what others wrote since.
+    pub(crate) fn stored_as(&mut self, held: &Held, version: u64) -> Result<Fate, Failure> {
+        let mut fate = self.stored(held, true)?;
+        if let Fate::Stored(stored) = &mut fate {
+            stored.record.version = version.min(held.version);
+        }
+        Ok(fate)
     }
 
     pub(crate) fn resolution(&self) -> Option<Resolution> {

@@ -101,6 +101,7 @@ impl Sent {
                 Fate::Duplicate { .. } | Fate::Settled { .. } => "COMPLETED",
                 Fate::Conflict(found) => {
                     conflicts.push(conflict::show(found));
+                    conflicts.extend(found.beside.iter().map(conflict::show));
                     "CONFLICT"
                 }
                 Fate::Rejected(reason) => {

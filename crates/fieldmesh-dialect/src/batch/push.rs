@@ -101,7 +101,7 @@ impl Sent {
                 Fate::Stored(_) | Fate::Duplicate { .. } | Fate::Settled { .. } => {
                     synced.push(id.clone());
                 }
-                Fate::Conflict(conflict) => conflicts.push(event::conflict(conflict)),
+                Fate::Conflict(conflict) => conflicts.push(event::conflict(&conflict.whole())),
                 Fate::Rejected(reason) => {
                     errors.push(format!("Event {id}: {}", reason.text(&[])));
                 }

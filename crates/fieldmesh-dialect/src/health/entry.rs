@@ -48,6 +48,7 @@ pub(super) fn processed(entry: &Entry) -> Result<Json, Refusal> {
             "result": resource(record),
         })),
         State::Conflict(conflict) => {
+            let conflict = conflict.whole();
             let mut body = json!({
                 "status": "CONFLICT", "message": "Version conflict detected",
                 "error": "Resource was modified on server",
@@ -55,7 +56,7 @@ pub(super) fn processed(entry: &Entry) -> Result<Json, Refusal> {
                 "id": entry.id, "localData": unpack(&conflict.client.fields),
                 "serverData": unpack(&conflict.server.fields), "affectedFields": conflict.keys,
             });
-            tell_deleted(conflict, &mut body);
+            tell_deleted(&conflict, &mut body);
             Ok(body)
         }
         State::Failed(Reason::Failed) => Err(Refusal::Failed),

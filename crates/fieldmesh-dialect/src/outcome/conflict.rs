@@ -1,5 +1,7 @@
 //! Conflicts as they are shown, and what became of settling them.
 
+use std::borrow::Cow;
+
 use fieldmesh_model::{Fields, Moment};
 use serde::Deserialize;
 
@@ -44,6 +46,26 @@ pub struct Conflict {
     /// What somebody asked others to do about it.
     #[serde(default)]
     pub asked: Option<Asked>,
+    /// The other conflicts that the same operation met.
+    #[serde(default)]
+    pub beside: Vec<Self>,
+}
+
+impl Conflict {
+    /// This one and those beside it as one, for contracts that tell of one for each operation. Of
+    /// several records that say the same one is told, and the others are listed.
+    pub(crate) fn whole(&self) -> Cow<'_, Self> {
+        let mut whole = Cow::Borrowed(self);
+        let is_field = |it: &&Self| it.kind == ConflictKind::Field && self.kind == it.kind;
+        for other in self.beside.iter().filter(is_field) {
+            let one = whole.to_mut();
+            one.client.fields.extend(other.client.fields.clone());
+            one.server.fields.extend(other.server.fields.clone());
+            let news = other.keys.iter().filter(|key| !self.keys.contains(key));
+            one.keys.extend(news.cloned());
+        }
+        whole
+    }
 }
 
 /// A wish that others settle a conflict.
@@ -108,6 +130,9 @@ pub struct Resolved {
     /// When it was settled.
     #[serde(default)]
     pub at: Option<Moment>,
+    /// Since when it was open; nothing where it was settled before it was asked for.
+    #[serde(default)]
+    pub since: Option<Moment>,
     /// Why it took effect without the approval that it would have needed.
     #[serde(default)]
     pub emergency: Option<String>,

@@ -154,7 +154,7 @@ impl Sent {
                 (Some(Fate::Conflict(conflict)), _) => {
                     conflicts += 1;
                     result["conflict"] = true.into();
-                    result["conflictData"] = conflict_data(conflict);
+                    result["conflictData"] = conflict_data(&conflict.whole());
                 }
                 (Some(Fate::Rejected(reason)), _) => fail(&mut result, reason.text(NOUNS)),
                 (Some(Fate::Deferred) | None, None) => {

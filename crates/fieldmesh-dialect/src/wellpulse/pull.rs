@@ -20,7 +20,7 @@ use crate::response::Response;
 
 /// The most wells or entries of one answer.
 const RECORDS_MAX: usize = 1_000;
-/// The most users of one answer; the contract states no limit.
+/// The most users of an answer to a client that knows no paging; the contract states no limit.
 const USERS_MAX: usize = 10_000;
 
 /// The parts of a pull that a client can ask for.
@@ -53,7 +53,8 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Pull, Pulled),
                 let active = Test::Is("ACTIVE".to_owned());
                 Wanted::new(WELL).at_most(limit).only("status", active)
             }
-            USER => Wanted::new(USER).at_most(USERS_MAX),
+            USER if is_plain => Wanted::new(USER).at_most(USERS_MAX),
+            USER => Wanted::new(USER).at_most(limit),
             _ => entries(request)?.at_most(limit),
         });
     }

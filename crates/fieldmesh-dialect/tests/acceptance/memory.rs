@@ -321,6 +321,7 @@ impl Memory {
             keys,
             since: self.clock,
             asked: None,
+            beside: Vec::new(),
         };
         let open = Open { document: id, fields, conflict: conflict.clone() };
         self.open.insert(conflict.id.clone(), open);
@@ -486,6 +487,7 @@ impl Memory {
             review: None,
             by: Some(self.user.clone()),
             at: Some(self.clock),
+            since: None,
             emergency: resolve.emergency.clone(),
             record: Some(record),
         })

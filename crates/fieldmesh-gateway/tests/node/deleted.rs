@@ -375,7 +375,7 @@ async fn a_health_worker_puts_no_deleted_patient_together_without_an_admin() {
     };
     let asked = put_together(&bob).await;
     let said = (&asked["status"], &asked["reviewStatus"]);
-    assert_eq!(said, (&json!("CONFLICT"), &json!("AWAITING_APPROVAL")), "{asked}");
+    assert_eq!(said, (&json!("CONFLICT"), &json!("MANUAL_REVIEW")), "{asked}");
     let query = ListQuery { collection: "patient".into(), ..ListQuery::default() };
     assert!(office.node.list(query).await.unwrap().is_empty());
     let settled = put_together(&admin).await;

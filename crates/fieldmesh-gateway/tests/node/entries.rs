@@ -216,3 +216,76 @@ async fn an_entry_is_edited_by_its_author_and_managers_alone() {
     assert_eq!(body["createdBy"], "ann");
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_come_page_by_page_and_each_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    for name in ["Ann", "Bob", "Cam", "Dee", "Eve"] {
+        let assignments = vec![
+            format!("name={name}"),
+            format!("email={name}@example.org"),
+            "role=OPERATOR".to_owned(),
+        ];
+        let new = fieldmesh::api::NewRecord {
+            collection: "user".into(),
+            assignments,
+            ..fieldmesh::api::NewRecord::default()
+        };
+        office.node.record(new).await.unwrap();
+    }
+    let (mut names, mut pages, mut cursor) = (Vec::new(), Vec::new(), String::new());
+    loop {
+        let page = office.get(&format!("/sync/pull?include=users&limit=2{cursor}")).await;
+        let users = page["users"].as_array().unwrap();
+        pages.push(users.len());
+        names.extend(users.iter().map(|user| user["name"].as_str().unwrap().to_owned()));
+        if page["hasMore"] == false {
+            break;
+        }
+        cursor = format!("&cursor={}", page["nextCursor"].as_str().unwrap());
+    }
+    assert_eq!(names, ["Ann", "Bob", "Cam", "Dee", "Eve"]);
+    assert_eq!(pages, [2, 2, 1]);
+    // Who knows no pages is given all at once.
+    assert_eq!(office.get("/sync/pull").await["users"].as_array().unwrap().len(), 5);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_contradicts_an_edited_one_is_a_conflict_each_time_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let well = well(&office.node, 1).await;
+    let (ben, mia) = (office.worker("ben"), office.caller(Role::Manager));
+    let sent = |oil: f64, notes: &str| {
+        let mut entry = entry(&well, 0, oil);
+        entry["notes"] = notes.into();
+        of_tablet(&[entry])
+    };
+    let stored = push(&office, &ben, &sent(1.0, "a")).await;
+    assert_eq!(stored["results"][0]["status"], "STORED", "{stored}");
+    let target = format!("/sync/entries/{}", stored["results"][0]["entryId"].as_str().unwrap());
+    let body = json!({ "data": { "oilVolume": 41 } });
+    assert_eq!(office.ask_as(&mia, Method::Patch, &target, &body).await.0, 200);
+    for _ in 0..3 {
+        let told = push(&office, &ben, &sent(51.0, "z")).await;
+        let said = (&told["results"][0]["status"], &told["conflicts"][0]["resolution"]);
+        assert_eq!(said, (&json!("CONFLICT"), &json!("SERVER_WINS")), "{told}");
+        assert_eq!(told["conflicts"].as_array().unwrap().len(), 1, "{told}");
+        // What the store had is what everybody sees, also where nobody else had changed it.
+        let entry = office.get("/sync/entries").await["entries"][0].clone();
+        let shown = (&entry["data"]["oilVolume"], &entry["notes"]);
+        assert_eq!(shown, (&json!(41), &json!("a")), "{entry}");
+    }
+    // Whoever lets it win later has all of it.
+    let listed = office.get("/api/sync/conflicts?entityType=field_entry").await;
+    let open = listed["conflicts"].as_array().unwrap();
+    assert_eq!(open.len(), 1, "{listed}");
+    let body = json!({ "conflictId": open[0]["id"], "resolution": "CLIENT_WINS" });
+    office.post("/api/sync/conflicts/resolve", &body).await;
+    let entry = office.get("/sync/entries").await["entries"][0].clone();
+    let shown = (&entry["data"]["oilVolume"], &entry["notes"]);
+    assert_eq!(shown, (&json!(51), &json!("z")), "{entry}");
+    office.close().await;
+}

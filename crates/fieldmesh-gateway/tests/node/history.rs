@@ -1,12 +1,14 @@
 //! Who changed what, told at devices that were not there when an app wrote it over a gateway.
 
-use fieldmesh::api::{InviteOptions, Revision};
+use fieldmesh::api::{InviteOptions, ListQuery, Revision};
 use fieldmesh::{Node, TenantOptions, UserId};
 use fieldmesh_dialect::{Caller, Method};
 use fieldmesh_model::Role;
 use serde_json::{Value as Json, json};
 
 use crate::Office;
+use crate::disputes::check;
+use crate::entity::{PUMP, define};
 use crate::live::sync;
 
 const ANN: UserId = UserId::from_bytes([0x11; 16]);
@@ -35,11 +37,7 @@ async fn work(office: &Office) -> String {
         let result = &answer["results"][0]["status"];
         assert!(status == 200 && result != "FAILED" && result != "CONFLICT", "{answer}");
     }
-    let query = fieldmesh::api::ListQuery {
-        collection: "task".into(),
-        deleted: true,
-        ..fieldmesh::api::ListQuery::default()
-    };
+    let query = ListQuery { collection: "task".into(), deleted: true, ..ListQuery::default() };
     office.node.list(query).await.unwrap()[0].id.to_string()
 }
 
@@ -118,5 +116,36 @@ async fn a_device_that_is_no_gateway_puts_nothing_down_to_somebody_else() {
     let own = history[0].user.as_deref();
     assert!(own.is_some());
     assert_eq!(people(&history), [(None, own); 3]);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_keeps_both_of_two_records_is_named_as_who_changed_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TenantOptions { name: "Gulf Crew".into(), ..TenantOptions::default() };
+    let builder = Node::builder(folder.path().join("office")).gateway();
+    let office = Office::over(builder.create_tenant(options).await.unwrap().0).await;
+    let unique = "\n[[unique]]\nfields = [\"tag\"]\nmessage = \"tag is taken\"\n";
+    define(&office, &format!("{PUMP}{unique}")).await;
+    let ann = office.worker(&ANN.to_string());
+    for id in ["a", "b"] {
+        let change = check(id, "CREATE", &json!({ "tag": "P1" }));
+        let body = json!({ "deviceId": "d", "changes": [change] });
+        assert_eq!(office.ask_as(&ann, Method::Post, "/api/sync", &body).await.0, 200);
+    }
+    let listed = office.get("/api/sync/conflicts").await["conflicts"].clone();
+    let bob = Caller { role: Role::Manager, ..office.worker(&BOB.to_string()) };
+    let body = json!({ "conflictId": listed[0]["id"], "resolution": "MERGE" });
+    let target = "/api/sync/conflicts/resolve";
+    let (status, kept) = office.ask_as(&bob, Method::Post, target, &body).await;
+    assert_eq!(status, 200, "{kept}");
+    let query = ListQuery { collection: "pump_check".into(), ..ListQuery::default() };
+    let records = office.node.list(query).await.unwrap();
+    assert_eq!(records.len(), 2);
+    for record in records {
+        let history = office.node.history(&record.id.to_string()).await.unwrap();
+        let last = history.last().unwrap();
+        assert_eq!((history.len(), &last.made_for), (2, &Some(BOB.to_string())), "{history:?}");
+    }
     office.close().await;
 }

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
+mod alike;
 mod apart;
 mod authors;
 mod bases;
+mod crowd;
 mod deleted;
 mod disputes;
 mod entity;
@@ -14,6 +16,7 @@ mod figures;
 mod fleet;
 mod halfway;
 mod history;
+mod kept;
 mod late;
 mod live;
 mod names;

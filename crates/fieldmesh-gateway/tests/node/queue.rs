@@ -239,3 +239,47 @@ async fn two_edits_without_versions_that_come_again_are_written_once() {
     assert_eq!(shown().await.0, "D");
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_are_named_are_processed_together_and_one_that_is_unknown_stops_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    for (id, operation, data) in [
+        ("o1", "CREATE", json!({ "id": "p1", "name": "Rosa" })),
+        ("o2", "UPDATE", json!({ "phone": "5" })),
+    ] {
+        let mut queued = json!({ "id": id, "userId": "ann", "deviceId": "d",
+            "operation": operation, "resourceType": "patient", "data": data, "version": 1,
+            "createdAtClient": "2025-10-25T08:00:00.000Z" });
+        if operation == "UPDATE" {
+            queued["resourceId"] = "p1".into();
+        }
+        assert_eq!(office.post("/api/v1/sync/queue", &queued).await["status"], "PENDING");
+    }
+    let ids = json!({ "ids": ["o1", "nobody's", "o2"] });
+    for _ in 0..2 {
+        let told = office.post("/api/v1/sync/process", &ids).await;
+        let one = |it: &Json| json!([it["status"], it["result"]["phone"]]);
+        let told: Vec<Json> = told["results"].as_array().unwrap().iter().map(one).collect();
+        assert_eq!(told[1], json!(["FAILED", null]), "{told:?}");
+        assert_eq!(told[2], json!(["SYNCED", "5"]), "{told:?}");
+        assert_eq!(told[0][0], "SYNCED", "{told:?}");
+    }
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_are_kept_are_dropped_and_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let well = crate::well(&office.node, 1).await;
+    let invalidate = async || {
+        let told = office.post("/api/sync/cache/invalidate", &json!({})).await;
+        told["invalidated"].as_u64().unwrap()
+    };
+    let first = office.get("/sync/pull").await;
+    assert_eq!(first["wells"][0]["id"], json!(well));
+    assert_eq!((invalidate().await, invalidate().await), (1, 0));
+    assert_eq!(office.get("/sync/pull").await["wells"], first["wells"]);
+    office.close().await;
+}

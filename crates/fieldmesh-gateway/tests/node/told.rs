@@ -202,6 +202,39 @@ async fn what_somebody_asks_others_to_decide_is_on_their_list_with_who_asked_and
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_admin_gets_around_him_by_no_other_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let ([ann, bob], admin) = (workers(&office), office.caller(Role::Admin));
+    send(&office, &ann, &operation("ann", "CREATE", "o1", "p1", "1")).await;
+    send(&office, &bob, &operation("bob", "UPDATE", "o2", "p1", "2")).await;
+    send(&office, &ann, &operation("ann", "UPDATE", "o3", "p1", "3")).await;
+    let patch = async |caller: &Caller, resolution: &str, body: &Json| {
+        let target = format!("/api/v1/sync/resolve/o3?resolution={resolution}");
+        ask(&office, caller, Method::Patch, &target, body).await
+    };
+    let data = json!({ "data": { "phone": "3" } });
+    let urgent = json!({ "data": { "phone": "3" }, "emergency": "shock" });
+    let waits = [
+        ("CLIENT_WINS", &Json::Null, "AWAITING_APPROVAL"),
+        ("MANUAL", &data, "MANUAL_REVIEW"),
+        ("MANUAL", &urgent, "MANUAL_REVIEW"),
+    ];
+    for caller in [ann.clone(), Caller { role: Role::Operator, ..ann.clone() }] {
+        for (resolution, body, review) in waits {
+            let told = patch(&caller, resolution, body).await;
+            let said = (&told["status"], &told["reviewStatus"], &told["resolvedBy"]);
+            assert_eq!(said, (&json!("CONFLICT"), &json!(review), &Json::Null), "{told}");
+        }
+    }
+    let query = ListQuery { collection: "patient".into(), ..ListQuery::default() };
+    assert_eq!(office.node.list(query).await.unwrap()[0].fields["phone"], "2");
+    let settled = patch(&admin, "MANUAL", &data).await;
+    assert_eq!((&settled["status"], &settled["result"]["phone"]), (&json!("SYNCED"), &json!("3")));
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn why_somebody_decided_without_an_admin_is_told_to_whoever_asks() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("home")).await;
@@ -269,5 +302,56 @@ async fn an_app_gives_itself_no_rights() {
         let found = office.node.list(query).await.unwrap();
         assert!(found.iter().all(|record| record.fields["name"] != payload["name"]), "{found:?}");
     }
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_is_shown_the_conflicts_of_the_contract_that_he_asks_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let admin = Caller { user: "chief".into(), ..office.caller(Role::Admin) };
+    let [ann, bob] = workers(&office);
+    send(&office, &ann, &operation("ann", "CREATE", "o1", "p1", "1")).await;
+    send(&office, &bob, &operation("bob", "CREATE", "o2", "p1", "2")).await;
+    let title = |title: &str| task("CREATE", "t1", &json!({ "title": title, "status": "OPEN" }));
+    for (caller, name) in [(&ann, "Oil"), (&bob, "Grease")] {
+        let body = json!({ "deviceId": caller.user, "changes": [title(name)] });
+        ask(&office, caller, Method::Post, "/api/sync", &body).await;
+    }
+    for (target, key, kind) in [
+        ("/api/v1/sync/conflicts", "resourceType", "patient"),
+        ("/api/sync/conflicts", "entityType", "task"),
+    ] {
+        let listed = ask(&office, &admin, Method::Get, target, &Json::Null).await;
+        let listed = listed["conflicts"].as_array().unwrap();
+        let kinds: Vec<&Json> = listed.iter().map(|it| &it[key]).collect();
+        assert_eq!(kinds, [kind], "{listed:?}");
+    }
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_comes_again_is_told_the_version_that_it_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let [ann, bob] = ["ann", "bob"].map(|user| office.worker(user));
+    let sync = async |caller: &Caller, changes: &[Json]| {
+        let body = json!({ "deviceId": caller.user, "changes": changes });
+        let told = ask(&office, caller, Method::Post, "/api/sync", &body).await;
+        let one = |it: &Json| json!([it["status"], it["version"]]);
+        told["results"].as_array().unwrap().iter().map(one).collect::<Vec<Json>>()
+    };
+    let make = task("CREATE", "t1", &json!({ "title": "Oil", "status": "OPEN" }));
+    let sent = [make, task("UPDATE", "t1", &json!({ "title": "Grease" }))];
+    let first = sync(&ann, &sent).await;
+    assert_eq!(first, [json!(["COMPLETED", 1]), json!(["COMPLETED", 2])]);
+    let mut other = task("UPDATE", "t1", &json!({ "status": "DONE" }));
+    other["clientVersion"] = 2.into();
+    assert_eq!(sync(&bob, &[other]).await, [json!(["COMPLETED", 3])]);
+    // Ann's answer was lost; what Bob wrote she has not read.
+    assert_eq!(sync(&ann, &sent).await, first);
+    let mut next = task("UPDATE", "t1", &json!({ "status": "LATE" }));
+    next["clientVersion"] = 2.into();
+    assert_eq!(sync(&ann, &[next]).await[0][0], "CONFLICT");
     office.close().await;
 }
