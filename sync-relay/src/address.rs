@@ -69,7 +69,8 @@ fn split(text: &str) -> Split<'_> {
     }
 }
 
-fn with_port(text: &str, port: u16) -> String {
+/// An address with a port: its own, or this one.
+pub(crate) fn with_port(text: &str, port: u16) -> String {
     match split(text) {
         Split::Address(Literal::WithPort(address)) => address.to_string(),
         Split::Address(Literal::Bare(address)) => SocketAddr::new(address, port).to_string(),

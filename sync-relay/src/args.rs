@@ -7,6 +7,7 @@ pub(crate) mod acme;
 pub(crate) mod backup;
 pub(crate) mod claim;
 mod duration;
+pub(crate) mod environment;
 pub(crate) mod fleet;
 pub(crate) mod http;
 pub(crate) mod rejected;

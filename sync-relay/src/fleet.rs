@@ -7,6 +7,7 @@
 mod figures;
 pub(crate) mod file;
 mod known;
+mod patterns;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use fieldmesh_model::{DeviceId, Moment};
 
 pub(crate) use self::figures::{FAILING_PERCENTS, Figures, SILENT_HOURS};
 pub(crate) use self::known::Known;
+pub(crate) use self::patterns::{Noticed, Patterns};
 use self::traffic::Days;
 use crate::accounts::DEVICE_LENGTH_MAX;
 
@@ -38,13 +40,15 @@ pub(crate) struct Fleet {
     conversations: [u64; 2],
     delays: Delays,
     durations: Durations,
+    /// How long conflicts were open that apps settled here.
+    settlements: Delays,
     /// What apps have put into the journal and nobody has processed; nothing where nobody looked.
     backlog: Option<Backlog>,
     /// Whether it differs from what is on disk.
     is_changed: bool,
 }
 
-/// How long what was written took to arrive, by [`DELAY_BOUNDS`].
+/// How long something took, like what was written to arrive, by [`DELAY_BOUNDS`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Delays {
     /// How many took so long; those of the last took longer than any bound.
@@ -113,6 +117,12 @@ impl Fleet {
             }
         }
         self.forget_apps_beyond();
+    }
+
+    /// Notes that an app settled a conflict.
+    pub(crate) fn settle(&mut self, since: Moment, at: Moment) {
+        self.is_changed = true;
+        self.settlements.add(since, at);
     }
 
     /// What is known of an app's device, to be changed; nothing where its name can be none.
@@ -233,6 +243,17 @@ mod tests {
         assert_eq!(known.last_delay_seconds, Some(200));
         assert_eq!(fleet.delays.seconds, 7_400);
         assert_eq!(fleet.delays.counts, [0, 0, 0, 1, 0, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_conflict_that_is_settled_counts_by_how_long_it_was_open() {
+        let mut fleet = Fleet::default();
+        fleet.settle(at(0), at(30));
+        fleet.settle(at(0), at(90_000));
+        assert!(fleet.is_changed());
+        let settlements = fleet.figures(at(90_000)).settlements;
+        assert_eq!(settlements.seconds, 90_030);
+        assert_eq!(settlements.counts, [0, 0, 1, 0, 0, 0, 0, 1, 0]);
     }
 
     #[test]

@@ -32,9 +32,9 @@ mod wire;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
-use args::Cli;
+use args::{Cli, environment};
 use exit::Failure;
 use settings::Settings;
 use terminal::Terminal;
@@ -51,6 +51,13 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Nobody is left to tell where this cannot be printed.
             let _ = error.print();
+            let typed: Vec<_> = std::env::args_os().collect();
+            let command = Cli::command();
+            if let Some(words) =
+                environment::blamed(&error, &command, &typed, |name| std::env::var_os(name))
+            {
+                terminal::hint(&words);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };

@@ -6,14 +6,16 @@
 
 mod fleet;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use fieldmesh::api::Vitals;
 use fieldmesh_http::{Measured, Validity};
+use fieldmesh_model::TenantId;
 
 use crate::acme::Counted;
-use crate::fleet::Figures;
+use crate::fleet::{Figures, Noticed};
 use crate::relay::ANSWERS;
 
 /// Media type of the text.
@@ -53,6 +55,8 @@ pub(crate) struct TenantMeasures {
     pub(crate) answers: [u64; ANSWERS.len()],
     /// Refresh tokens that came again, or from another device.
     pub(crate) tokens_reused: u64,
+    /// What was noticed of its apps.
+    pub(crate) noticed: Noticed,
     /// Its devices.
     pub(crate) fleet: Figures,
 }
@@ -66,7 +70,7 @@ struct PerTenant {
     value: fn(&TenantMeasures) -> Option<u64>,
 }
 
-const PER_TENANT: [PerTenant; 12] = [
+const PER_TENANT: [PerTenant; 16] = [
     PerTenant {
         name: "connections",
         kind: "gauge",
@@ -128,6 +132,30 @@ const PER_TENANT: [PerTenant; 12] = [
         value: |tenant| Some(tenant.tokens_reused),
     },
     PerTenant {
+        name: "devices_changed_hands_total",
+        kind: "counter",
+        help: "How often the device of an app came with another person than the last time.",
+        value: |tenant| Some(tenant.noticed.changed_hands),
+    },
+    PerTenant {
+        name: "many_new_devices_total",
+        kind: "counter",
+        help: "Devices of apps that one person brought beyond five in a day.",
+        value: |tenant| Some(tenant.noticed.many_new),
+    },
+    PerTenant {
+        name: "deletions_total",
+        kind: "counter",
+        help: "Deletions by apps that were stored.",
+        value: |tenant| Some(tenant.noticed.deleted),
+    },
+    PerTenant {
+        name: "forbidden_operations_total",
+        kind: "counter",
+        help: "Operations of apps that whoever sent them may not do.",
+        value: |tenant| Some(tenant.noticed.forbidden),
+    },
+    PerTenant {
         name: "store_up",
         kind: "gauge",
         help: "Whether the store takes what comes.",
@@ -173,14 +201,41 @@ pub(crate) fn render(measures: &Measures) -> String {
     text
 }
 
-/// Adds what is measured of requests over HTTP.
-pub(crate) fn render_http(text: &mut String, measured: &Measured) {
+/// The label of what is counted for no tenant that is served.
+const OTHER: &str = "other";
+
+/// Counts by tenant as they are shown: each label once, however many ids it may stand for, and all
+/// that is of nobody who is served together.
+pub(crate) fn by_label(
+    counts: &[(String, u64)],
+    served: &BTreeSet<String>,
+) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for (tenant, count) in counts {
+        let label = tenant.parse().ok().map(|id: TenantId| id.short());
+        let label = label.filter(|label| served.contains(label));
+        *sums.entry(label.unwrap_or_else(|| OTHER.to_owned())).or_default() += count;
+    }
+    sums
+}
+
+/// Adds what is measured of requests over HTTP; of failures by tenant what [`by_label`] gives.
+pub(crate) fn render_http(
+    text: &mut String,
+    measured: &Measured,
+    failures: &BTreeMap<String, u64>,
+) {
     head(text, "http_responses_total", "counter", "Answers by the class of their status.");
     for (count, class) in measured.answered.iter().zip(["1xx", "2xx", "3xx", "4xx", "5xx"]) {
         line(text, "http_responses_total", &[("status", class)], count);
     }
     // A tenant at its quota has alerts of its own.
     line(text, "http_responses_total", &[("status", "507")], measured.full);
+    let help = "Answers of 5xx but 507 to requests whose token was of the tenant.";
+    head(text, "http_failures_total", "counter", help);
+    for (tenant, count) in failures {
+        line(text, "http_failures_total", &[("tenant", tenant)], count);
+    }
     head(text, "http_rate_limited_total", "counter", "Requests of who sent more than he may.");
     line(text, "http_rate_limited_total", &[], measured.refused_by_rate);
     head(text, "http_defects_total", "counter", "Panics of handlers; each has a line in the log.");
@@ -260,6 +315,7 @@ mod tests {
                     damaged: Some(4),
                     answers: [7, 2, 0, 0],
                     tokens_reused: 6,
+                    noticed: Noticed { changed_hands: 1, many_new: 2, deleted: 3, forbidden: 4 },
                     fleet: Figures::default(),
                 },
                 TenantMeasures {
@@ -283,6 +339,10 @@ mod tests {
             "sync_relay_stored_bytes_max{tenant=\"a1a1a1a1\"} 8192",
             "sync_relay_quota_refusals_total{tenant=\"a1a1a1a1\"} 4",
             "sync_relay_refresh_tokens_reused_total{tenant=\"a1a1a1a1\"} 6",
+            "sync_relay_devices_changed_hands_total{tenant=\"a1a1a1a1\"} 1",
+            "sync_relay_many_new_devices_total{tenant=\"a1a1a1a1\"} 2",
+            "sync_relay_deletions_total{tenant=\"a1a1a1a1\"} 3",
+            "sync_relay_forbidden_operations_total{tenant=\"a1a1a1a1\"} 4",
             "sync_relay_received_bytes_total{tenant=\"a1a1a1a1\"} 70000",
             "sync_relay_append_failures_total{tenant=\"a1a1a1a1\"} 2",
             "sync_relay_operations_total{tenant=\"a1a1a1a1\",answer=\"stored\"} 7",
@@ -300,20 +360,78 @@ mod tests {
     }
 
     #[test]
-    fn every_alert_asks_for_what_is_measured() {
+    fn each_tenant_that_is_served_has_one_line_and_all_others_share_one() {
+        let ends_alike = |front: u8| {
+            let mut id = [7; 32];
+            id[0] = front;
+            TenantId::from_bytes(id)
+        };
+        let (one, two) = (ends_alike(1), ends_alike(2));
+        assert_eq!(one.short(), two.short());
+        let removed = TenantId::from_bytes([9; 32]).to_string();
+        let counts = [
+            (one.to_string(), 3),
+            (two.to_string(), 4),
+            (removed, 5),
+            ("odd".into(), 6),
+            (String::new(), 7),
+        ];
+        let failures = by_label(&counts, &[one.short()].into());
+        let mut text = String::new();
+        render_http(&mut text, &Measured::default(), &failures);
+        let lines = text.lines().filter(|line| line.starts_with("sync_relay_http_failures_total"));
+        let expected = [
+            format!("sync_relay_http_failures_total{{tenant=\"{}\"}} 7", one.short()),
+            "sync_relay_http_failures_total{tenant=\"other\"} 18".into(),
+        ];
+        assert_eq!(lines.collect::<Vec<_>>(), expected);
+    }
+
+    /// Every measure, by what it is.
+    fn kinds() -> BTreeMap<String, String> {
         let mut text = render(&Measures::default());
-        render_http(&mut text, &Measured::default());
+        render_http(&mut text, &Measured::default(), &BTreeMap::new());
         render_certificate(&mut text, None);
         render_acme(&mut text, &Counted::default());
-        let rules = include_str!("../packaging/alerts.yaml");
+        let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        kinds.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+    }
+
+    /// The measures that a text names.
+    fn named(text: &str) -> BTreeSet<&str> {
         let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-        let asked: Vec<&str> = rules
-            .split(|letter| !is_name(letter))
-            .filter(|it| it.starts_with("sync_relay_"))
-            .collect();
+        let words = text.split(|letter| !is_name(letter));
+        words.filter(|word| word.starts_with("sync_relay_")).collect()
+    }
+
+    #[test]
+    fn every_alert_asks_for_what_is_measured() {
+        let (kinds, asked) = (kinds(), named(include_str!("../packaging/alerts.yaml")));
         assert!(asked.len() > 5, "{asked:?}");
         for name in asked {
-            assert!(text.contains(&format!("# TYPE {name} ")), "nothing measures {name}");
+            assert!(kinds.contains_key(name), "nothing measures {name}");
         }
+    }
+
+    #[test]
+    fn the_dashboard_shows_everything_that_is_measured_and_nothing_else() {
+        let dashboard = include_str!("../packaging/dashboard.json");
+        let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+        let asked: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+        let (kinds, asked) = (kinds(), asked.join("\n"));
+        let mut shown = BTreeSet::new();
+        for name in named(&asked) {
+            let of_histogram = name.strip_suffix("_bucket").filter(|_| !kinds.contains_key(name));
+            let kind = kinds.get(of_histogram.unwrap_or(name));
+            let kind = kind.unwrap_or_else(|| panic!("nothing measures {name}"));
+            assert_eq!(kind == "histogram", of_histogram.is_some(), "{name} is a {kind}");
+            shown.insert(of_histogram.unwrap_or(name).to_owned());
+        }
+        // The alert says when it is due, by how long the certificate is good in all.
+        shown.insert("sync_relay_certificate_begins_timestamp_seconds".into());
+        let all: BTreeSet<String> = kinds.into_keys().collect();
+        assert_eq!(all.difference(&shown).collect::<Vec<_>>(), [] as [&String; 0], "not shown");
     }
 }

@@ -3,16 +3,21 @@
 //!
 //! `/healthz` and `/readyz` are for everybody and say no more than whether. Reasons and `/metrics`
 //! are for the operator: for requests from this machine that no proxy passed on, or for a port of
-//! their own, which belongs on loopback or in a network of one's own.
+//! their own, which belongs on loopback or in a network of one's own. Neither is for a page of another
+//! site, whose name shows in `Host`.
 
+mod host;
+
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, RETRY_AFTER};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -31,7 +36,13 @@ use crate::metrics;
 use crate::problem;
 use crate::reader;
 use crate::relay::{Directory, Relay};
-use crate::settings::{HttpSettings, TlsSettings};
+use crate::settings::{HttpSettings, Settings, TlsSettings};
+
+/// What is answered to a name that may be another site's.
+const FOREIGN_NAME: &str = "ask by an address, by localhost, by a name without a dot, or by one of \
+                            operations_names, public_addresses, domain or acme_domains\n";
+/// So much of such a name is shown in the log.
+const NAME_MAX: usize = 255;
 
 /// What a proxy says that it passes a request on.
 const FORWARDED: [&str; 3] = ["x-forwarded-for", "forwarded", "via"];
@@ -165,6 +176,10 @@ struct Watched {
     relay: Relay,
     shell: Shell,
     has_own_port: bool,
+    /// The names of the relay.
+    names: Arc<[String]>,
+    /// Whether the log says that somebody asked by another one.
+    has_told: Arc<AtomicBool>,
     source: Source,
     stop: CancellationToken,
 }
@@ -173,28 +188,44 @@ struct Watched {
 pub(crate) async fn serve(
     ports: Ports,
     relay: Relay,
-    settings: &HttpSettings,
+    settings: &Settings,
     stop: CancellationToken,
 ) {
+    let names = host::names(settings).into();
+    let settings = &settings.http;
     let directory = Directory::new(relay.clone());
     let gateway = Arc::new(Gateway::new(directory, relay.accounts()));
     let shell = Shell::new(gateway, settings.shell.clone(), stop.clone());
     let Ports { http, operations, source, keeper } = ports;
     let certificates = source.certificates().cloned();
     let has_own_port = operations.is_some();
-    let watched = Watched { relay, shell: shell.clone(), has_own_port, source, stop: stop.clone() };
+    let watched = Watched {
+        relay,
+        shell: shell.clone(),
+        has_own_port,
+        names,
+        has_told: Arc::default(),
+        source,
+        stop: stop.clone(),
+    };
     let apps = shell.router().merge(routes(&watched, &WATCHING));
     let describing = routes(&watched, &DESCRIBING)
         .layer(axum::middleware::from_fn_with_state(shell.clone(), limited));
     let apps = apps.merge(dressed(describing, &settings.shell));
-    let served = fieldmesh_http::serve(http, apps, &settings.shell, certificates, stop.clone());
+    let apps_ended = CancellationToken::new();
+    let served = async {
+        // However it ends.
+        let _ended = apps_ended.clone().drop_guard();
+        fieldmesh_http::serve(http, apps, &settings.shell, certificates, stop.clone()).await;
+    };
     // A task of its own, so that nobody who connects waits for its disk.
     let kept = keeper.map(|keeper| tokio::spawn(keeper.keep(stop.clone())));
     let kept = OptionFuture::from(kept);
     let watching = OptionFuture::from(operations.map(|operations| {
         let own = routes(&Watched { has_own_port: false, ..watched }, &WATCHING)
             .layer(axum::middleware::from_fn(as_operator));
-        fieldmesh_http::serve(operations, own, &settings.shell, None, stop)
+        // Whoever asks there hears for as long as apps are answered that the relay is stopping.
+        fieldmesh_http::serve(operations, own, &settings.shell, None, apps_ended.clone())
     }));
     let _ = tokio::join!(served, watching, kept);
 }
@@ -219,7 +250,7 @@ const fn route(
 const WATCHING: [Route; 3] = [
     route("/healthz", "Whether everything works", &[200, 503], TEXT, || get(health)),
     route("/readyz", "Whether requests are taken", &[200, 503], TEXT, || get(ready)),
-    route("/metrics", "Figures for the operator alone", &[200, 404], TEXT, || get(measures)),
+    route("/metrics", "Figures for the operator alone", &[200, 403, 404], TEXT, || get(measures)),
 ];
 
 /// What says what can be asked.
@@ -280,14 +311,37 @@ async fn as_operator(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+fn is_own(request: &Request) -> bool {
+    request.extensions().get::<OwnPort>().is_some()
+}
+
 impl Watched {
+    /// Answers who asks on the operator's port by a name that may be another site's; the first time
+    /// the log says so as well, because a scrape that fails looks like a relay that is down.
+    fn refuse_name(&self, request: &Request) -> Response {
+        if !self.has_told.swap(true, Ordering::Relaxed) {
+            let host = request.headers().get(HOST).map(|host| host.as_bytes());
+            let host = host.map(|host| String::from_utf8_lossy(&host[..host.len().min(NAME_MAX)]));
+            let host = host.unwrap_or_default();
+            tracing::warn!(
+                ?host,
+                "figures were asked for by a name that is not the relay's, and refused; if it is, \
+                 add it to operations_names"
+            );
+        }
+        (StatusCode::FORBIDDEN, FOREIGN_NAME).into_response()
+    }
+
     /// Whether a request is the operator's.
     fn is_operators(&self, request: &Request) -> bool {
         let peer = request.extensions().get::<Peer>();
         let is_here = peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
         let is_passed_on = FORWARDED.iter().any(|name| request.headers().contains_key(*name));
-        let is_own = request.extensions().get::<OwnPort>().is_some();
-        is_own || (!self.has_own_port && is_here && !is_passed_on)
+        if is_own(request) {
+            return host::is_ours(request, &self.names);
+        }
+        let is_alone = !self.has_own_port && is_here && !is_passed_on;
+        is_alone && host::is_this_machine(request)
     }
 }
 
@@ -328,10 +382,18 @@ async fn ready(State(watched): State<Watched>, request: Request) -> Response {
 
 async fn measures(State(watched): State<Watched>, request: Request) -> Response {
     if !watched.is_operators(&request) {
-        return StatusCode::NOT_FOUND.into_response();
+        return match is_own(&request) {
+            true => watched.refuse_name(&request),
+            false => StatusCode::NOT_FOUND.into_response(),
+        };
     }
-    let mut text = metrics::render(&watched.relay.measures().await);
-    metrics::render_http(&mut text, &watched.shell.counts().measured());
+    let measures = watched.relay.measures().await;
+    let mut text = metrics::render(&measures);
+    let counts = watched.shell.counts();
+    let served: BTreeSet<String> =
+        measures.tenants.into_iter().map(|tenant| tenant.tenant).collect();
+    let failures = metrics::by_label(&counts.failures(), &served);
+    metrics::render_http(&mut text, &counts.measured(), &failures);
     if let Some(certificates) = watched.source.certificates() {
         metrics::render_certificate(&mut text, certificates.validity());
     }

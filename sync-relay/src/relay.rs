@@ -327,6 +327,7 @@ impl Relay {
                 is_up: fault.is_none(),
                 answers: slot.answers.counted(),
                 tokens_reused: self.inner.accounts.reused(slot.tenant.tenant),
+                noticed: slot.patterns().noticed(),
                 fleet: slot.fleet().figures(accounts::now()),
             });
         }

@@ -76,3 +76,8 @@ fn print(text: &str) -> Result<(), Failure> {
     out.flush()?;
     Ok(())
 }
+
+/// Adds what to do to an error that was printed; nobody is left to tell where that fails.
+pub(crate) fn hint(words: &str) {
+    let _ = writeln!(io::stderr(), "\nhint: {words}");
+}

@@ -1,6 +1,8 @@
-//! What a shell counts, for metrics; no label names a tenant or a person.
+//! What a shell counts, for metrics.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The status that says that nothing more can be stored.
 const FULL: u16 = 507;
@@ -13,7 +15,11 @@ pub struct Counts {
     refused_by_rate: AtomicU64,
     defects: AtomicU64,
     live: AtomicU64,
+    failures: Mutex<BTreeMap<String, u64>>,
 }
+
+/// Of so many tenants failures are counted each by itself; a server has fewer.
+const TENANTS_MAX: usize = 10_000;
 
 /// The counters at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,6 +50,28 @@ impl Counts {
         }
     }
 
+    /// Answers of 5xx but 507 to requests whose token was of a tenant, by the tenant's id; without
+    /// one those of tenants beyond the first ten thousand.
+    pub fn failures(&self) -> Vec<(String, u64)> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.iter().map(|(tenant, count)| (tenant.clone(), *count)).collect()
+    }
+
+    /// Counts the answer to a request whose token is of `tenant`.
+    pub(crate) fn answered_to(&self, tenant: &str, status: u16) {
+        if status < 500 || status == FULL {
+            return;
+        }
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = failures.get_mut(tenant) {
+            *count += 1;
+            return;
+        }
+        let is_room = failures.len() < TENANTS_MAX;
+        let counted = if is_room { tenant } else { "" };
+        *failures.entry(counted.to_owned()).or_default() += 1;
+    }
+
     pub(crate) fn answered(&self, status: u16) {
         if status == FULL {
             self.full.fetch_add(1, Ordering::Relaxed);
@@ -67,5 +95,23 @@ impl Counts {
 
     pub(crate) fn closed(&self) {
         self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_counted_however_many_tenants_there_are() {
+        let counts = Counts::default();
+        for tenant in 0..TENANTS_MAX + 5 {
+            counts.answered_to(&tenant.to_string(), 500);
+        }
+        let failures = counts.failures();
+        assert_eq!(failures.len(), TENANTS_MAX + 1);
+        assert_eq!(failures[0], (String::new(), 5));
+        counts.answered_to("3", 500);
+        assert!(counts.failures().contains(&("3".into(), 2)));
     }
 }

@@ -5,6 +5,7 @@
 //! connections there are.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,11 +27,9 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::peer::{Network, Peer, counted};
-use crate::settings::Settings;
+use crate::settings::{Latecomers, Settings};
 use crate::tls::Certificates;
 
-/// How long requests may go on once the server was told to stop.
-pub const LAST_REQUESTS_MAX: Duration = Duration::from_secs(2);
 /// The largest head of a request.
 const HEAD_SIZE_MAX: usize = 64 * 1024;
 /// How long to wait when the system accepts nothing, for want of files.
@@ -55,22 +54,23 @@ pub async fn serve(
         proxies: settings.proxies.clone(),
         tasks: TaskTracker::new(),
     };
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, address)) => server.take(stream, Peer(address)),
-            Err(error) => {
-                tracing::debug!(%error, "no connection accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+    tokio::select! {
+        never = server.accept(&listener, Came::InTime) => match never {},
+        () = stop.cancelled() => {}
     }
-    drop(listener);
     server.tasks.close();
-    if timeout(LAST_REQUESTS_MAX, server.tasks.wait()).await.is_err() {
+    let last = timeout(settings.last_requests, server.tasks.wait());
+    let ended = match settings.latecomers {
+        Latecomers::Unheard => {
+            drop(listener);
+            last.await
+        }
+        Latecomers::Answered => tokio::select! {
+            ended = last => ended,
+            never = server.accept(&listener, Came::Late) => match never {},
+        },
+    };
+    if ended.is_err() {
         tracing::debug!("connections were cut off at the end");
     }
 }
@@ -87,9 +87,30 @@ struct Server {
     tasks: TaskTracker,
 }
 
+/// When a connection was made.
+#[derive(Clone, Copy)]
+enum Came {
+    InTime,
+    /// The server was told to stop before, and waits for nobody who comes then.
+    Late,
+}
+
 impl Server {
+    /// Takes every connection.
+    async fn accept(&self, listener: &TcpListener, came: Came) -> Infallible {
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => self.take(stream, Peer(address), came),
+                Err(error) => {
+                    tracing::debug!(%error, "no connection accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
     /// Serves a connection, or closes it where there are too many.
-    fn take(&self, stream: TcpStream, peer: Peer) {
+    fn take(&self, stream: TcpStream, peer: Peer, came: Came) {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return };
         let address = peer.0.ip();
         // Behind a proxy are many, and it is a proxy's own affair how many connections it makes.
@@ -106,17 +127,21 @@ impl Server {
         let stream = Box::pin(stream);
         let (router, patience) = (self.router.clone(), self.head_patience);
         let certificates = self.certificates.clone();
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+        // Who comes late is told to stop by nobody: there is one answer, and then the end.
+        let (stop, tasks) = match came {
+            Came::InTime => (self.stop.clone(), self.tasks.clone()),
+            Came::Late => (CancellationToken::new(), TaskTracker::new()),
+        };
+        tasks.spawn(async move {
             let _held = (slot, place);
             match certificates {
-                None => converse(stream, router, peer, patience, stop).await,
+                None => converse(stream, router, peer, patience, came, stop).await,
                 Some(certificates) => {
                     let shaking = timeout(patience, certificates.shake(stream));
                     let Some(Ok(Some(stream))) = stop.run_until_cancelled(shaking).await else {
                         return;
                     };
-                    converse(stream, router, peer, patience, stop).await;
+                    converse(stream, router, peer, patience, came, stop).await;
                 }
             }
         });
@@ -128,6 +153,7 @@ async fn converse(
     router: Router,
     peer: Peer,
     patience: Duration,
+    came: Came,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -140,6 +166,7 @@ async fn converse(
             .timer(TokioTimer::new())
             .header_read_timeout(patience)
             .max_buf_size(HEAD_SIZE_MAX)
+            .keep_alive(matches!(came, Came::InTime))
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
     );

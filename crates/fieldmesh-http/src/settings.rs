@@ -40,8 +40,22 @@ pub struct Settings {
     pub answer_patience: Duration,
     /// How often a live stream shows that it is alive, and asks whether its token still is.
     pub heartbeat: Duration,
+    /// How long requests may go on once the server was told to stop.
+    pub last_requests: Duration,
+    /// What becomes of who connects meanwhile.
+    pub latecomers: Latecomers,
     /// Whether the port speaks TLS, so that browsers shall use nothing else.
     pub is_secure: bool,
+}
+
+/// What becomes of who connects while the last requests end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latecomers {
+    /// Nobody listens to them.
+    Unheard,
+    /// Each is answered one request, so that a load balancer hears that it is to go elsewhere; the
+    /// dialects take nothing more.
+    Answered,
 }
 
 /// Which pages of other origins may send requests from a browser.
@@ -72,6 +86,8 @@ impl Default for Settings {
             body_patience: Duration::from_secs(30),
             answer_patience: Duration::from_secs(60),
             heartbeat: Duration::from_secs(30),
+            last_requests: Duration::from_secs(2),
+            latecomers: Latecomers::Unheard,
             is_secure: false,
         }
     }

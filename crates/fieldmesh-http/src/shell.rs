@@ -184,6 +184,9 @@ impl Inner {
                 answer::whole(route.refuse(&request, &Refusal::Failed))
             }
         };
+        if let Some(tenant) = passing.tenant() {
+            self.counts.answered_to(tenant, answer.status().as_u16());
+        }
         passing.tell(self.host.as_ref(), &answer);
         answer
     }
@@ -261,6 +264,9 @@ impl Inner {
         address: IpAddr,
         passing: &mut Passing,
     ) -> Result<(Proof, Option<Caller>), Refusal> {
+        if self.stop.is_cancelled() {
+            return Err(Refusal::Unavailable { retry_after: BUSY_RETRY });
+        }
         let two = |_| Refusal::Forbidden { why: "Header and host name two tenants".to_owned() };
         let tenant = tenancy::named(request, self.settings.domain.as_deref()).map_err(two)?;
         let device = request.header("x-device-id").filter(|id| !id.is_empty()).map(str::to_owned);

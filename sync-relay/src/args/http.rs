@@ -17,6 +17,15 @@ pub(crate) struct HttpArgs {
     /// for requests from this machine].
     #[arg(long, env = "SYNC_RELAY_OPERATIONS", value_name = "ADDR")]
     pub(crate) operations: Option<SocketAddr>,
+    /// A name by which the operator asks on that port, besides those of the relay; may be given
+    /// again.
+    #[arg(
+        long = "operations-name",
+        env = "SYNC_RELAY_OPERATIONS_NAMES",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub(crate) operations_names: Vec<String>,
     /// The domain below which each tenant is reached by its slug.
     #[arg(long, env = "SYNC_RELAY_DOMAIN", value_name = "NAME")]
     pub(crate) domain: Option<String>,

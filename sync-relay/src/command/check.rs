@@ -51,7 +51,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
         secure: http.tls.is_some(),
         certificate: http.tls.as_ref().map(certificate),
         certificate_warning: certificate_warning(http),
-        warnings: http.warnings(),
+        warnings: settings.warnings(),
         domain: http.shell.domain.clone(),
         public_addresses: settings.public_addresses.clone(),
         open_tenants_max: settings.open_tenants_max,

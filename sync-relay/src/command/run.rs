@@ -63,21 +63,28 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let told = context.terminal.value(&ready, words);
-    let served = match told {
-        Ok(()) => {
-            let renewal = ports.renewal();
-            tokio::select! {
-                served = serve(context, &relay, ports, &mut socket, &mut signals) => served,
-                never = renew(context, &relay, &mut hangups, &renewal) => match never {},
+    let stop = CancellationToken::new();
+    let work = async {
+        let served = match told {
+            Ok(()) => {
+                let serving = serve(context, &relay, ports, &mut socket, &mut hangups, &stop);
+                Box::pin(serving).await
             }
-        }
-        Err(failure) => Err(failure),
+            Err(failure) => Err(failure),
+        };
+        let closed = relay.shutdown().await;
+        served.and(closed.map_err(Failure::from))
     };
-    let closed = close(relay, &mut signals).await;
+    let ended = tokio::select! {
+        ended = work => ended,
+        () = told_twice(&mut signals, &stop) => {
+            Err(problem::failed("ended before everything was closed").into())
+        }
+    };
     // The file goes last, so whoever waits for that finds the data folder free.
     drop(socket);
     tracing::info!("stopped");
-    served.and(closed)
+    ended
 }
 
 async fn start(context: &Context<'_>) -> Result<Running, Problem> {
@@ -104,7 +111,7 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
         quic,
         tcp,
         tcp_warning,
-        warnings: [settings.http.warnings(), relay.name_warnings()].concat(),
+        warnings: [settings.warnings(), relay.name_warnings()].concat(),
         http: http_address,
         operations: operations_address,
         secure: settings.http.tls.is_some(),
@@ -115,31 +122,35 @@ async fn start(context: &Context<'_>) -> Result<Running, Problem> {
     Ok(Running { relay, ports, socket, ready })
 }
 
-/// Serves until a signal.
+/// Serves until `stop`, and until requests under way have ended.
 async fn serve(
     context: &Context<'_>,
     relay: &Relay,
     ports: Ports,
     socket: &mut Socket,
-    signals: &mut Signals,
+    hangups: &mut Hangups,
+    stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let stop = CancellationToken::new();
-    // Whichever ends first, for whatever reason, ends the others.
-    let end = stop.clone().drop_guard();
     let lines = context.lines.clone();
-    let controlled = ending(&stop, control::serve(socket, relay.clone(), lines, stop.clone()));
-    let http = &context.settings.http;
-    let operated = ending(&stop, operations::serve(ports, relay.clone(), http, stop.clone()));
-    let signalled = async {
-        tokio::select! {
-            () = signals.next() => tracing::info!("told to stop"),
-            () = stop.cancelled() => {}
-        }
-        drop(end);
-    };
-    let (controlled, (), ()) = tokio::join!(controlled, operated, signalled);
-    controlled?;
-    Ok(())
+    let renewal = ports.renewal();
+    // Whichever ends first, for whatever reason, ends the other.
+    let controlled = ending(stop, control::serve(socket, relay.clone(), lines, stop.clone()));
+    let settings = context.settings;
+    let operated = ending(stop, operations::serve(ports, relay.clone(), settings, stop.clone()));
+    tokio::select! {
+        (controlled, ()) = async { tokio::join!(controlled, operated) } => Ok(controlled?),
+        never = renew(context, relay, hangups, &renewal) => match never {},
+    }
+}
+
+/// Says `stop` at the first signal, and ends at the second: then nothing is waited for any more.
+async fn told_twice(signals: &mut Signals, stop: &CancellationToken) {
+    tokio::select! {
+        () = signals.next() => tracing::info!("told to stop"),
+        () = stop.cancelled() => {}
+    }
+    stop.cancel();
+    signals.next().await;
 }
 
 async fn ending<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> T {
@@ -168,14 +179,6 @@ async fn renew(
                 tracing::error!(problem, "settings not read again; the quotas of before hold on");
             }
         }
-    }
-}
-
-/// Closes the relay; a second signal ends the wait.
-async fn close(relay: Relay, signals: &mut Signals) -> Result<(), Failure> {
-    tokio::select! {
-        closed = relay.shutdown() => Ok(closed?),
-        () = signals.next() => Err(problem::failed("ended before everything was closed").into()),
     }
 }
 

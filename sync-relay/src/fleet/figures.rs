@@ -30,6 +30,8 @@ pub(crate) struct Figures {
     pub(crate) backlog: Option<(u64, u64)>,
     /// How late things came.
     pub(crate) delays: Delays,
+    /// How long conflicts were open that apps settled.
+    pub(crate) settlements: Delays,
     /// How long conversations took.
     pub(crate) durations: Durations,
 }
@@ -49,6 +51,7 @@ impl Fleet {
             conversations: self.conversations,
             backlog: self.backlog.map(|backlog| (backlog.operations, backlog.waited(now))),
             delays: self.delays,
+            settlements: self.settlements,
             durations: self.durations,
         }
     }

@@ -26,6 +26,7 @@ enum Row {
     Conversations([u64; 2]),
     Traffic(String, Days),
     Durations([u64; 8], u64),
+    Settlements([u64; 9], u64),
 }
 
 /// Where the book of the tenant of a home lies.
@@ -69,10 +70,11 @@ impl Fleet {
         let traffic = self.traffic.iter();
         let traffic = traffic.map(|(app, days)| Row::Traffic(app.clone(), days.clone()));
         let durations = Row::Durations(self.durations.counts, self.durations.millis);
+        let settled = Row::Settlements(self.settlements.counts, self.settlements.seconds);
         let talks = Row::Conversations(self.conversations);
         let backlog = self.backlog.map(|backlog| Row::Backlog(backlog.operations, backlog.oldest));
-        let rows =
-            devices.chain(apps).chain([delays, talks, durations]).chain(backlog).chain(traffic);
+        let rows = devices.chain(apps).chain([delays, talks, durations, settled]).chain(backlog);
+        let rows = rows.chain(traffic);
         let encode = |row: Row| {
             postcard::to_allocvec(&row).expect("invariant: a row holds nothing unserialisable")
         };
@@ -109,6 +111,7 @@ fn restored(entries: &[Vec<u8>]) -> Fleet {
                 fleet.traffic.insert(app, days);
             }
             Ok(Row::Durations(counts, millis)) => fleet.durations = Durations { counts, millis },
+            Ok(Row::Settlements(counts, seconds)) => fleet.settlements = Delays { counts, seconds },
             Err(_) => tracing::debug!("a row of the fleet is of another version"),
         }
     }
@@ -140,6 +143,7 @@ mod tests {
         fleet.serve("phone", &Served { stored: 1, rejected: 0, written: vec![now] }, now);
         let passed = Passed { bytes_in: 7, bytes_out: 9, millis: 3, is_success: true };
         fleet.pass("phone", &passed, now);
+        fleet.settle(Moment::ZERO, now);
         fleet.wait(Backlog { operations: 2, oldest: Some(now) });
         write(folder.path(), &key, &fleet.unsaved().unwrap()).unwrap();
         assert_eq!(fleet.unsaved(), None);

@@ -7,7 +7,7 @@ use crate::fleet::{Delays, Durations, FAILING_PERCENTS, SILENT_HOURS};
 
 /// How many measures there are.
 #[cfg(test)]
-pub(super) const COUNT: usize = 9;
+pub(super) const COUNT: usize = 10;
 
 /// Adds what is measured of fleets; of a tenant from which no device was heard there is nothing.
 pub(super) fn render(text: &mut String, tenants: &[TenantMeasures]) {
@@ -49,6 +49,13 @@ pub(super) fn render(text: &mut String, tenants: &[TenantMeasures]) {
         let Delays { counts, seconds } = tenant.fleet.delays;
         let bounds = DELAY_BOUNDS.map(|bound| bound as f64);
         histogram(text, "sync_delay_seconds", tenant, &bounds, &counts, seconds as f64);
+    }
+    let help = "How long conflicts were open that apps settled.";
+    head(text, "conflict_open_seconds", "histogram", help);
+    for tenant in &heard {
+        let Delays { counts, seconds } = tenant.fleet.settlements;
+        let bounds = DELAY_BOUNDS.map(|bound| bound as f64);
+        histogram(text, "conflict_open_seconds", tenant, &bounds, &counts, seconds as f64);
     }
     let help = "How long conversations took until both held the same.";
     head(text, "conversation_seconds", "histogram", help);
@@ -125,6 +132,7 @@ mod tests {
             conversations: [90, 7],
             backlog: Some((11_000, 90_000)),
             delays,
+            settlements: Delays { counts: [0, 0, 3, 0, 0, 0, 0, 0, 1], seconds: 300_000 },
             durations: Durations { counts: [2, 0, 3, 0, 0, 0, 0, 0], millis: 1_850 },
         };
         let tenants = [
@@ -146,6 +154,8 @@ mod tests {
             "sync_relay_sync_delay_seconds_bucket{tenant=\"a1a1a1a1\",le=\"+Inf\"} 5",
             "sync_relay_sync_delay_seconds_sum{tenant=\"a1a1a1a1\"} 700000",
             "sync_relay_sync_delay_seconds_count{tenant=\"a1a1a1a1\"} 5",
+            "sync_relay_conflict_open_seconds_bucket{tenant=\"a1a1a1a1\",le=\"60\"} 3",
+            "sync_relay_conflict_open_seconds_count{tenant=\"a1a1a1a1\"} 4",
             "sync_relay_conversation_seconds_bucket{tenant=\"a1a1a1a1\",le=\"0.05\"} 2",
             "sync_relay_conversation_seconds_bucket{tenant=\"a1a1a1a1\",le=\"+Inf\"} 5",
             "sync_relay_conversation_seconds_sum{tenant=\"a1a1a1a1\"} 1.85",

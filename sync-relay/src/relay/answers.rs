@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fieldmesh_dialect::command::Operation;
-use fieldmesh_dialect::outcome::{Entry, Fate, State};
-use fieldmesh_dialect::{Caller, Command, Outcome};
+use fieldmesh_dialect::command::{Action, Operation};
+use fieldmesh_dialect::outcome::{Entry, Fate, Reason, State};
+use fieldmesh_dialect::{Caller, Command, Outcome, Refusal};
 use fieldmesh_model::Moment;
 
 use crate::fleet::Served;
@@ -46,14 +46,15 @@ fn answers_in(outcome: &Outcome) -> [u64; ANSWERS.len()] {
 /// A request of an app, as far as the book of the fleet is concerned.
 pub(super) struct Asked {
     device: Option<String>,
-    /// When each operation of it was made.
-    made: Vec<Moment>,
+    /// When each operation of it was made, and what it does.
+    made: Vec<(Moment, Action)>,
 }
 
 impl Asked {
     /// Notes what `command` says of its device before it is executed.
     pub(super) fn new(caller: &Caller, command: &Command) -> Self {
-        let made = |operations: &[Operation]| operations.iter().map(|it| it.at).collect();
+        let made =
+            |operations: &[Operation]| operations.iter().map(|it| (it.at, it.action)).collect();
         let (named, made) = match command {
             Command::Push(push) | Command::Exchange { push, .. } => {
                 (push.device.as_ref().map(|device| &device.id), made(&push.operations))
@@ -68,24 +69,67 @@ impl Asked {
         Self { device: named.or(caller.device.as_ref()).cloned(), made }
     }
 
+    /// The device that it names.
+    pub(super) fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
+    /// How many deletions were stored for the first time, and how many operations whoever sent
+    /// them may not do.
+    pub(super) fn noticed(&self, outcome: &Outcome) -> (u64, u64) {
+        let is_forbidden = |reason: &Reason| matches!(reason, Reason::Forbidden { .. });
+        let count = |are: Vec<bool>| are.into_iter().filter(|is| *is).count() as u64;
+        match outcome {
+            Outcome::Refused(Refusal::Forbidden { .. }) => (0, 1),
+            Outcome::Pushed(pushed) | Outcome::Exchanged { pushed, .. } => {
+                let fates = pushed.fates.iter().zip(&self.made);
+                let deleted =
+                    fates.map(|(fate, (_, action))| is_first(fate) && is_deletion(action));
+                let refused =
+                    |fate: &Fate| matches!(fate, Fate::Rejected(reason) if is_forbidden(reason));
+                (count(deleted.collect()), count(pushed.fates.iter().map(refused).collect()))
+            }
+            Outcome::Entries(entries) => {
+                let deleted = |entry: &Entry| is_new(entry) && is_deletion(&entry.action);
+                let refused = |entry: &Entry| matches!(&entry.state, State::Failed(reason) if is_forbidden(reason));
+                let all = || entries.iter().flatten();
+                (count(all().map(deleted).collect()), count(all().map(refused).collect()))
+            }
+            _ => (0, 0),
+        }
+    }
+
     /// The device, and what became of its operations; nothing where it may not ask or is not named.
     pub(super) fn served(self, outcome: &Outcome) -> Option<(String, Served)> {
-        let is_first = |fate: &Fate| matches!(fate, Fate::Stored(stored) if !stored.again);
         let written = match outcome {
             Outcome::Refused(_) => return None,
             Outcome::Pushed(pushed) | Outcome::Exchanged { pushed, .. } => {
                 let fates = pushed.fates.iter().zip(&self.made);
-                fates.filter(|(fate, _)| is_first(fate)).map(|(_, made)| *made).collect()
+                fates.filter(|(fate, _)| is_first(fate)).map(|(_, (made, _))| *made).collect()
             }
-            Outcome::Entries(entries) => {
-                let is_new = |entry: &&Entry| !entry.known && of_entry(entry) == Some(0);
-                entries.iter().flatten().filter(is_new).map(|entry| entry.at).collect()
-            }
+            Outcome::Entries(entries) => entries
+                .iter()
+                .flatten()
+                .filter(|entry| is_new(entry))
+                .map(|entry| entry.at)
+                .collect(),
             _ => Vec::new(),
         };
         let [stored, conflicts, rejected, _] = answers_in(outcome);
         Some((self.device?, Served { stored: stored + conflicts, rejected, written }))
     }
+}
+
+fn is_first(fate: &Fate) -> bool {
+    matches!(fate, Fate::Stored(stored) if !stored.again)
+}
+
+fn is_new(entry: &Entry) -> bool {
+    !entry.known && of_entry(entry) == Some(0)
+}
+
+const fn is_deletion(action: &Action) -> bool {
+    matches!(action, Action::Delete)
 }
 
 fn of_fate(fate: &Fate) -> usize {
@@ -109,7 +153,7 @@ fn of_entry(entry: &Entry) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use fieldmesh_dialect::outcome::{Pushed, Reason};
+    use fieldmesh_dialect::outcome::Pushed;
     use fieldmesh_model::Moment;
 
     use super::*;
@@ -121,5 +165,19 @@ mod tests {
         answers.count(&Outcome::Pushed(Pushed { fates, at: Moment::ZERO }));
         answers.count(&Outcome::Done);
         assert_eq!(answers.counted(), [0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn what_somebody_may_not_do_is_told_apart_from_what_is_wrong() {
+        let asked = Asked { device: None, made: vec![(Moment::ZERO, Action::Delete); 2] };
+        let why = || "only an admin may".to_owned();
+        let fates = vec![
+            Fate::Rejected(Reason::Forbidden { why: why() }),
+            Fate::Rejected(Reason::NoRecord),
+        ];
+        let pushed = Outcome::Pushed(Pushed { fates, at: Moment::ZERO });
+        assert_eq!(asked.noticed(&pushed), (0, 1));
+        assert_eq!(asked.noticed(&Outcome::Refused(Refusal::Forbidden { why: why() })), (0, 1));
+        assert_eq!(asked.noticed(&Outcome::Refused(Refusal::Failed)), (0, 0));
     }
 }

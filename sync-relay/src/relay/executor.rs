@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fieldmesh::Node;
 use fieldmesh_dialect::command::{FleetQuery, Pull};
-use fieldmesh_dialect::outcome::Page;
+use fieldmesh_dialect::outcome::{Page, Resolved};
 use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome, Refusal};
 use fieldmesh_gateway::Gateway;
 use fieldmesh_http::Executes;
@@ -67,6 +67,24 @@ async fn list_fleet(
     }
 }
 
+/// Counts what became of a request of an app.
+fn note(slot: &Slot, caller: &Caller, asked: Asked, outcome: &Outcome) {
+    let now = accounts::now();
+    slot.answers.count(outcome);
+    let (deleted, forbidden) = asked.noticed(outcome);
+    slot.patterns().act(deleted, forbidden);
+    if let Some(device) = asked.device() {
+        let is_new = slot.fleet().app(device).is_none();
+        slot.patterns().come(&caller.user, device, is_new, now);
+    }
+    if let Outcome::Resolved(Resolved { since: Some(since), at: Some(at), .. }) = outcome {
+        slot.fleet().settle(*since, *at);
+    }
+    if let Some((device, served)) = asked.served(outcome) {
+        slot.fleet().serve(&device, &served, now);
+    }
+}
+
 impl Executes for Executor {
     fn feed(&self) -> FeedId {
         self.gateway.feed()
@@ -99,10 +117,7 @@ impl Executes for Executor {
             if names_people {
                 outcome = roster::add(outcome, accounts, slot.tenant.tenant).await;
             }
-            slot.answers.count(&outcome);
-            if let Some((device, served)) = asked.served(&outcome) {
-                slot.fleet().serve(&device, &served, accounts::now());
-            }
+            note(&slot, &caller, asked, &outcome);
             drop(node);
             outcome
         });

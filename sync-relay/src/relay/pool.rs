@@ -25,6 +25,12 @@ pub(crate) const OPEN_TENANTS_MAX_DEFAULT: usize = 500;
 const FILES_PER_TENANT: u64 = 80;
 /// Files that are left for everything else.
 const FILES_LEFT: u64 = 256;
+/// Threads of an open tenant: that of its log, that of its view, that which brings the view up to
+/// date, and room for one that makes something anew.
+const THREADS_PER_TENANT: u64 = 4;
+/// Threads that are left for everything else: those that serve sockets, and those that wait for
+/// disks and stretch passwords, of which there may be 512.
+const THREADS_LEFT: u64 = 600;
 /// How many homes are looked at or opened at the same time.
 const OPENING_MAX: usize = 4;
 
@@ -55,7 +61,8 @@ impl Pool {
         open_max: usize,
         quotas: Quotas,
     ) -> Self {
-        let open_max = fitting(open_max, fieldmesh_shell::limits::raise_open_files());
+        let files = fieldmesh_shell::limits::raise_open_files();
+        let open_max = fitting(open_max, files, fieldmesh_shell::limits::threads());
         let inner = Inner {
             key_file,
             listener,
@@ -321,15 +328,27 @@ impl Pool {
     }
 }
 
-/// How many tenants can be open where so many files can be.
-fn fitting(open_max: usize, files: Option<u64>) -> usize {
-    let Some(files) = files else { return open_max };
-    let fitting = usize::try_from(files.saturating_sub(FILES_LEFT) / FILES_PER_TENANT);
-    let fitting = fitting.unwrap_or(usize::MAX).max(1);
+/// How many tenants can be open where there can be so many files and threads.
+fn fitting(open_max: usize, files: Option<u64>, threads: Option<u64>) -> usize {
+    let by_files = room(files, FILES_LEFT, FILES_PER_TENANT);
+    let by_threads = room(threads, THREADS_LEFT, THREADS_PER_TENANT);
+    let fitting = by_files.min(by_threads);
     if fitting < open_max {
-        tracing::warn!(files, fitting, "fewer tenants are kept open: the system allows few files");
+        let few = if by_files < by_threads { "files" } else { "threads" };
+        tracing::warn!(
+            files,
+            threads,
+            fitting,
+            "fewer tenants are kept open: the system allows few {few}"
+        );
     }
     open_max.min(fitting)
+}
+
+/// For how many tenants a limit has room; for one at the least.
+fn room(limit: Option<u64>, left: u64, per_tenant: u64) -> usize {
+    let Some(limit) = limit else { return usize::MAX };
+    usize::try_from(limit.saturating_sub(left) / per_tenant).unwrap_or(usize::MAX).max(1)
 }
 
 /// Opens the tenant of `slot` for somebody who connected.
@@ -344,10 +363,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_tenants_are_open_as_the_system_has_files_for() {
-        assert_eq!(fitting(500, None), 500);
-        assert_eq!(fitting(500, Some(1 << 20)), 500);
-        assert_eq!(fitting(500, Some(4_096)), 48);
-        assert_eq!(fitting(500, Some(64)), 1);
+    fn as_many_tenants_are_open_as_the_system_has_files_and_threads_for() {
+        assert_eq!(fitting(500, None, None), 500);
+        assert_eq!(fitting(500, Some(1 << 20), Some(1 << 20)), 500);
+        assert_eq!(fitting(500, Some(4_096), None), 48);
+        assert_eq!(fitting(500, Some(64), None), 1);
+        assert_eq!(fitting(500, None, Some(1_000)), 100);
+        assert_eq!(fitting(500, Some(4_096), Some(1_000)), 48);
+        assert_eq!(fitting(500, Some(1 << 20), Some(100)), 1);
     }
 }

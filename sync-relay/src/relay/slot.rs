@@ -10,7 +10,7 @@ use fieldmesh::{Dormant, Node, Role};
 use tokio::time::{Instant, timeout};
 
 use super::answers::Answers;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Patterns};
 use crate::problem;
 use crate::wire::TenantSummary;
 
@@ -31,6 +31,7 @@ pub(super) struct Slot {
     /// Of its apps.
     pub(super) answers: Answers,
     fleet: Mutex<Fleet>,
+    patterns: Mutex<Patterns>,
     known: Mutex<Known>,
     /// Whether nobody opens it any more.
     is_dismissed: AtomicBool,
@@ -65,6 +66,7 @@ impl Slot {
             used: AtomicU64::new(0),
             answers: Answers::default(),
             fleet: Mutex::new(fleet),
+            patterns: Mutex::default(),
             known: Mutex::default(),
             is_dismissed: AtomicBool::new(false),
         }
@@ -146,6 +148,11 @@ impl Slot {
             is_open,
             fault,
         }
+    }
+
+    /// What was noticed of its apps.
+    pub(super) fn patterns(&self) -> MutexGuard<'_, Patterns> {
+        self.patterns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of its devices.

@@ -8,7 +8,7 @@ use super::Said;
 use crate::problem;
 
 /// Every key of the file; each but the last is also a setting of the environment and a flag.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 26] = [
     "data",
     "quic",
     "tcp",
@@ -19,6 +19,7 @@ const KEYS: [&str; 25] = [
     "log",
     "log_format",
     "operations",
+    "operations_names",
     "domain",
     "tls_certificate",
     "tls_key",

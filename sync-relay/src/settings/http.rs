@@ -1,22 +1,29 @@
 //! What can be set of the port for HTTP.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fieldmesh::api::Problem;
 use fieldmesh_dialect::{Dialect, Dialects};
-use fieldmesh_http::{Origins, Rate};
+use fieldmesh_http::{Latecomers, Origins, Rate};
 use serde::Deserialize;
 
 use super::acme::{AcmeSaid, AcmeSettings};
 use super::quota::Grant;
+use super::tcp::overlap;
+use super::warnings::doubled;
 use crate::args::http::HttpArgs;
 use crate::problem;
 use crate::relay::Known;
 
 /// The TCP port for HTTP unless told otherwise.
 pub(crate) const HTTP_PORT_DEFAULT: u16 = 7880;
+
+/// How long requests may go on once the relay was told to stop: well within what service managers
+/// allow, and long enough for a load balancer to look at `/readyz` meanwhile.
+const LAST_REQUESTS_MAX: Duration = Duration::from_secs(10);
 
 /// Everything that is set of the port for HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +32,16 @@ pub(crate) struct HttpSettings {
     pub(crate) address: SocketAddr,
     /// That of operations, where it is another one.
     pub(crate) operations: Option<SocketAddr>,
+    /// Names by which the operator asks there, besides those of the relay.
+    pub(crate) operations_names: Vec<String>,
     /// Where its certificate is from, where the port speaks TLS.
     pub(crate) tls: Option<TlsSettings>,
     /// What is set of the shell.
     pub(crate) shell: fieldmesh_http::Settings,
     /// What is said of single tenants, by slug or end of the id.
     pub(crate) tenants: BTreeMap<String, Known>,
+    /// What is said of them more than once, in words.
+    pub(super) doubled: Vec<String>,
 }
 
 /// Where a certificate is from.
@@ -52,6 +63,7 @@ pub(crate) enum TlsSettings {
 pub(super) struct HttpSaid {
     pub(super) http: Option<SocketAddr>,
     operations: Option<SocketAddr>,
+    operations_names: Option<Vec<String>>,
     domain: Option<String>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
@@ -71,9 +83,19 @@ pub(super) struct HttpSaid {
 #[serde(deny_unknown_fields)]
 struct TenantSaid {
     #[serde(default)]
-    aliases: BTreeSet<String>,
-    dialects: Option<BTreeSet<String>>,
+    aliases: Vec<String>,
+    dialects: Option<Vec<String>>,
     stored_bytes_max: Option<Grant>,
+}
+
+impl TenantSaid {
+    /// What is said of the tenant `name` more than once.
+    fn doubled(&self, name: &str) -> Vec<String> {
+        let of = |setting: &str| format!("{setting} of [tenants.{name}]");
+        let dialects = self.dialects.as_deref().unwrap_or_default();
+        let dialects = doubled(&of("dialects"), dialects, str::to_owned);
+        [doubled(&of("aliases"), &self.aliases, meant), dialects].concat()
+    }
 }
 
 impl HttpSaid {
@@ -83,6 +105,7 @@ impl HttpSaid {
         Self {
             http: args.http,
             operations: args.operations,
+            operations_names: listed(&args.operations_names),
             domain: args.domain.clone(),
             tls_certificate: args.tls_certificate.clone(),
             tls_key: args.tls_key.clone(),
@@ -101,6 +124,8 @@ impl HttpSaid {
     pub(super) fn merge(self, in_file: Self) -> Result<HttpSettings, Problem> {
         let mut shell = fieldmesh_http::Settings {
             domain: self.domain.or(in_file.domain).map(|name| name.to_lowercase()),
+            last_requests: LAST_REQUESTS_MAX,
+            latecomers: Latecomers::Answered,
             ..fieldmesh_http::Settings::default()
         };
         for text in self.trusted_proxies.or(in_file.trusted_proxies).unwrap_or_default() {
@@ -132,16 +157,22 @@ impl HttpSaid {
         let tls = tls(certificate, key, self.acme.merge(in_file.acme)?)?;
         shell.is_secure = tls.is_some();
         let tenants = self.tenants.or(in_file.tenants).unwrap_or_default();
+        let doubled = tenants.iter().flat_map(|(name, said)| said.doubled(name)).collect();
         let tenants = tenants.into_iter().map(|(name, said)| Ok((name, known(said)?)));
         let tenants = tenants.collect::<Result<_, Problem>>()?;
         check_names(&tenants)?;
-        Ok(HttpSettings {
-            address: self.http.or(in_file.http).unwrap_or_else(address_default),
-            operations: self.operations.or(in_file.operations),
-            tls,
-            shell,
-            tenants,
-        })
+        let address = self.http.or(in_file.http).unwrap_or_else(address_default);
+        let operations = self.operations.or(in_file.operations);
+        if let Some(operations) = operations.filter(|operations| overlap(*operations, address)) {
+            return Err(problem::usage(format!(
+                "http ({address}) and operations ({operations}) cannot both listen there; give \
+                 operations a port of its own, or leave it out: then the operator asks on the port \
+                 of http, from this machine"
+            )));
+        }
+        let names = self.operations_names.or(in_file.operations_names).unwrap_or_default();
+        let operations_names = checked_names(names)?;
+        Ok(HttpSettings { address, operations, operations_names, tls, shell, tenants, doubled })
     }
 }
 
@@ -184,6 +215,25 @@ fn checked_origins(origins: Vec<String>) -> Result<Vec<String>, Problem> {
     Ok(origins)
 }
 
+fn checked_names(names: Vec<String>) -> Result<Vec<String>, Problem> {
+    let is_name = |name: &String| {
+        let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+        !name.is_empty() && name.chars().all(is_letter)
+    };
+    if let Some(name) = names.iter().find(|name| !is_name(name)) {
+        return Err(problem::usage(format!(
+            "operations_names: {name:?} is no name of a machine; write it like \
+             relay.internal.example.org, without a port"
+        )));
+    }
+    Ok(names)
+}
+
+/// The name that an alias is, however it was written.
+fn meant(alias: &str) -> String {
+    alias.trim().to_lowercase()
+}
+
 fn known(said: TenantSaid) -> Result<Known, Problem> {
     let dialects = match said.dialects {
         None => Dialects::all(),
@@ -194,11 +244,12 @@ fn known(said: TenantSaid) -> Result<Known, Problem> {
                     "there is no dialect {name:?}; choose of {all}"
                 )));
             }
-            let unused = Dialect::ALL.into_iter().filter(|one| !names.contains(one.as_str()));
+            let is_unused = |one: &Dialect| names.iter().all(|name| name != one.as_str());
+            let unused = Dialect::ALL.into_iter().filter(is_unused);
             unused.fold(Dialects::all(), Dialects::without)
         }
     };
-    let aliases = said.aliases.iter().map(|alias| alias.trim().to_lowercase()).collect();
+    let aliases = said.aliases.iter().map(|alias| meant(alias)).collect();
     Ok(Known { aliases, dialects, granted: said.stored_bytes_max })
 }
 
@@ -237,7 +288,12 @@ mod tests {
     fn the_documented_limits_hold_unless_others_are_said() {
         let settings = merged("").unwrap();
         assert_eq!(settings.address.to_string(), "127.0.0.1:7880");
-        assert_eq!(settings.shell, fieldmesh_http::Settings::default());
+        let drained = fieldmesh_http::Settings {
+            last_requests: LAST_REQUESTS_MAX,
+            latecomers: Latecomers::Answered,
+            ..fieldmesh_http::Settings::default()
+        };
+        assert_eq!(settings.shell, drained);
         assert!(settings.shell.proxies.is_empty());
         let text = "address_requests_a_second = 50\nsync_requests_a_minute = 60\n\
                     domain = 'Relay.Example.org'\ntrusted_proxies = ['10.0.0.0/8']";
@@ -266,6 +322,10 @@ mod tests {
             ),
             ("acme_contact = 'ops@example.org'", "acme_domains and acme_directory"),
             ("tls_key = 'key.pem'", "go together"),
+            ("operations = '127.0.0.1:7880'", "cannot both listen there"),
+            ("http = '[::]:80'\noperations = '10.0.0.1:80'", "a port of its own"),
+            ("operations_names = ['relay.internal:7881']", "without a port"),
+            ("operations_names = ['']", "no name of a machine"),
             ("trusted_proxies = ['relay']", "no address"),
             ("allowed_origins = ['app.example.org']", "no origin"),
             ("allowed_origins = ['*']", "no origin"),

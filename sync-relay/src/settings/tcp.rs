@@ -1,6 +1,6 @@
 //! Where devices in networks that let no UDP through reach the relay.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use fieldmesh::api::Problem;
@@ -87,9 +87,13 @@ pub(crate) fn not_over_tcp(reason: &str) -> String {
 }
 
 /// Whether two sockets cannot have both addresses.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() != 0 && one.port() == other.port() && (is_any || one.ip() == other.ip())
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    // Every address of IPv6 takes those of IPv4 with it.
+    let takes = |one: IpAddr, other: IpAddr| {
+        one == other || (one.is_unspecified() && (one.is_ipv6() || other.is_ipv4()))
+    };
+    let (ip, other_ip) = (one.ip(), other.ip());
+    one.port() != 0 && one.port() == other.port() && (takes(ip, other_ip) || takes(other_ip, ip))
 }
 
 impl FromStr for TcpSaid {
@@ -149,6 +153,27 @@ mod tests {
         let asked = TcpPort::At("[::]:7880".parse().unwrap());
         let error = plan("[::]:7843", asked, "127.0.0.1:7880").unwrap_err();
         assert!(error.detail.contains("with --tcp"), "{}", error.detail);
+    }
+
+    #[test]
+    fn every_address_takes_those_of_its_kind_and_of_ipv6_all() {
+        let both = |one: &str, other: &str| overlap(one.parse().unwrap(), other.parse().unwrap());
+        for (one, other) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "127.0.0.1:1"),
+            ("[::]:1", "0.0.0.0:1"),
+        ] {
+            assert!(both(one, other) && both(other, one), "{one} {other}");
+        }
+        for (one, other) in [
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("127.0.0.1:1", "127.0.0.1:2"),
+            ("127.0.0.1:1", "127.0.0.2:1"),
+            ("0.0.0.0:1", "[::1]:1"),
+        ] {
+            assert!(!both(one, other) && !both(other, one), "{one} {other}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use fieldmesh::api::{Class, RelayState};
+use fieldmesh::api::{Class, RelayOptions, RelayState};
 use fieldmesh_identity::Claim;
 use fieldmesh_net::Endpoint;
 
@@ -34,8 +34,15 @@ async fn a_relay_that_is_claimed_serves_the_tenant_at_once_and_after_a_crash() {
     assert_eq!(taken[0].address, relay.address());
     assert_eq!(taken[0].state, RelayState::Untried);
     assert_eq!(states(&relay).await, ["used"]);
+    // Who looks whether the relay answers at an address fails in nothing.
+    let again = RelayOptions { address: relay.address(), ..RelayOptions::default() };
+    assert!(office.add_relay(again).await.is_err());
     crew::record_well(&office, "Alder 1").await;
     crew::sync(&office, &relay.address()).await;
+    let fleet = relay.ask(&["fleet", "--tenant", "office-made"]).await;
+    let known =
+        fleet.iter().find(|one| one["attempts"] == 1).unwrap_or_else(|| panic!("{fleet:?}"));
+    assert_eq!(known["failures"], 0, "{known}");
     let hand = crew::invite(&office, fieldmesh::Role::Operator).await;
     let hand = crew::join(folder.path(), "hand", &hand).await;
     crew::sync(&hand, &relay.address()).await;

@@ -17,6 +17,13 @@ pub(crate) async fn join(folder: &Path, name: &str, invitation: &str) -> Node {
     node
 }
 
+/// Ends a device and opens it anew, as from one command to the next.
+pub(crate) async fn reopen(folder: &Path, name: &str, node: Node) -> Node {
+    node.shutdown().await.unwrap();
+    let builder = Node::builder(folder.join(name)).key_file(folder.join("devices.key"));
+    builder.open().await.unwrap()
+}
+
 /// A device that makes a tenant, and listens.
 pub(crate) async fn found(folder: &Path, name: &str) -> Node {
     let builder = Node::builder(folder.join(name)).key_file(folder.join("devices.key"));

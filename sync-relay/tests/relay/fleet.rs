@@ -123,3 +123,62 @@ async fn what_is_known_of_devices_is_listed_and_outlives_the_relay() {
     let shown = command(&data, &FLEET).await;
     assert!(shown.stdout.contains("last in step"), "{}", shown.stdout);
 }
+
+/// What the app of an asset register is answered to one change.
+async fn change(relay: &Relay, (token, device): (&str, &str), change: &Json) -> Json {
+    let body = json!({ "deviceId": device, "changes": [change] }).to_string();
+    let headers = format!("{token}content-type: application/json\r\n");
+    let (status, answer) = http(relay, "POST /api/sync", &headers, &body).await;
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
+
+fn task(id: &str, operation: &str, title: &str) -> Json {
+    json!({ "entityType": "task", "entityId": id, "operation": operation, "clientVersion": 1,
+        "payload": { "title": title }, "timestamp": "2026-03-07T08:00:00.000Z" })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_apps_do_that_somebody_should_look_at_and_how_long_conflicts_last_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let made = ["--json", "tenant", "create", "Permian West", "--gateway"];
+    let short = command(&data, &made).await.json()[0]["short"].as_str().unwrap().to_owned();
+    add_person(&data, "ana@example.org", "manager").await;
+    add_person(&data, "ben@example.org", "manager").await;
+    let relay = Relay::start_with(&data, &["--address-requests-a-second", "1000"]).await;
+    let (ana, _) = log_in(&relay, "ana@example.org", "").await;
+    let (ben, _) = log_in(&relay, "ben@example.org", "").await;
+
+    // One tablet, two people, and what they disagree about.
+    change(&relay, (&ana, "T1"), &task("t1", "CREATE", "Look at it")).await;
+    change(&relay, (&ben, "T1"), &task("t1", "UPDATE", "Mend it")).await;
+    let told = change(&relay, (&ana, "T1"), &task("t1", "UPDATE", "Paint it")).await;
+    let conflict = &told["conflicts"][0]["id"];
+    assert!(conflict.is_string(), "{told}");
+    let body = json!({ "conflictId": conflict, "resolution": "SERVER_WINS" }).to_string();
+    let headers = format!("{ana}content-type: application/json\r\n");
+    for _ in 0..2 {
+        let resolve = "POST /api/sync/conflicts/resolve";
+        let (status, answer) = http(&relay, resolve, &headers, &body).await;
+        assert!((200..300).contains(&status), "{answer}");
+    }
+    change(&relay, (&ana, "T1"), &task("t2", "CREATE", "Burn it")).await;
+    change(&relay, (&ana, "T1"), &task("t2", "DELETE", "Burn it")).await;
+    // T1 is the first device that she brings.
+    for number in 2..=7 {
+        let device = format!("T{number}");
+        change(&relay, (&ana, &device), &task(&device, "CREATE", "Walk round it")).await;
+    }
+    for (name, count) in [
+        ("devices_changed_hands_total", 2),
+        ("many_new_devices_total", 2),
+        ("deletions_total", 1),
+        ("forbidden_operations_total", 0),
+        // Asked for twice, and settled once.
+        ("conflict_open_seconds_count", 1),
+    ] {
+        assert_eq!(relay.measure(name, &short).await, count, "{name}");
+    }
+    relay.stop().await;
+}

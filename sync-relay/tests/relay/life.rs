@@ -3,6 +3,9 @@
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt as _;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::crew;
 use crate::process::{Relay, Running, command, program};
 
@@ -37,6 +40,53 @@ async fn a_relay_that_is_told_to_stop_in_the_middle_of_a_sync_loses_nothing() {
     crew::sync(&hand, &relay.address()).await;
     crew::assert_equal(&[&lead, &hand], 180).await;
     relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_hears_that_a_relay_stops_while_its_last_request_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Relay::start_with(folder.path(), &["--operations", "127.0.0.1:0"]).await;
+    let mut last = begin_request(&relay).await;
+
+    relay.terminate().await;
+    relay.stopping().await;
+    for port in ["http", "operations"] {
+        assert_eq!(relay.get_at(port, "/readyz").await, (503, "stopping\n".into()));
+        assert_eq!(relay.get_at(port, "/healthz").await.0, 200);
+    }
+    assert_eq!(relay.get("/sync/pull").await.0, 503);
+
+    last.write_all(b"{}").await.unwrap();
+    let mut answer = String::new();
+    last.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("HTTP/1.1 400"), "{answer}");
+    relay.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_a_relay_whatever_it_waits_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Relay::start(folder.path()).await;
+    let _last = begin_request(&relay).await;
+    relay.terminate().await;
+    relay.stopping().await;
+    relay.terminate().await;
+    let (code, log) = relay.ended().await;
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("ended before everything was closed"), "{log}");
+}
+
+/// A request that the relay has begun to read, and that ends with the two bytes of its body.
+async fn begin_request(relay: &Relay) -> TcpStream {
+    let mut stream = TcpStream::connect(relay.ready["http"].as_str().unwrap()).await.unwrap();
+    let head = "POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                content-length: 2\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // Whoever asks for the body has begun with the request.
+    let mut asked = [0; 12];
+    stream.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100");
+    stream
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::process::{Relay, command};
+use crate::process::{Relay, command, program};
 
 /// Writes a certificate of its own and its key.
 fn write_certificate(chain: &Path, key: &Path) -> CertificateDer<'static> {
@@ -121,4 +121,92 @@ async fn a_configuration_is_checked_without_serving_anything() {
     let shipped = command(&data, &arguments).await;
     assert_eq!(shipped.code, Some(0), "{}", shipped.stderr);
     assert!(shipped.stdout.contains("can be used"), "{}", shipped.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_list_has_twice_is_told_however_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, config) = (folder.path().join("data"), folder.path().join("relay.toml"));
+    let told = async |text: &str| {
+        std::fs::write(&config, text).unwrap();
+        let arguments = ["--config", config.to_str().unwrap(), "run", "--check-config"];
+        let checked = command(&data, &arguments).await;
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        let lines = checked.stdout.lines().filter(|line| line.starts_with("Attention: "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for usual in [
+        "public_addresses = ['a.example', 'a.example:443', '192.0.2.7']",
+        "allowed_origins = ['https://a.example', 'http://a.example', 'https://a.example:80']",
+        "trusted_proxies = ['10.0.0.0/8', '10.0.0.0']",
+        "[tenants.a]\naliases = ['c']\ndialects = ['vet', 'health']",
+    ] {
+        assert_eq!(told(usual).await, [] as [&str; 0], "{usual}");
+    }
+    for (odd, words) in [
+        ("public_addresses = ['a.example', 'A.example.']", "which are the same"),
+        ("public_addresses = ['a.example', 'a.example:7843']", "which are the same"),
+        ("quic = '[::]:9'\npublic_addresses = ['192.0.2.7', '192.0.2.7:9']", "keep one"),
+        ("public_addresses = ['a.example', 'a.example']", "more than once"),
+        ("trusted_proxies = ['10.0.0.1', '10.0.0.1/32']", "trusted_proxies has"),
+        ("allowed_origins = ['https://a.example', 'https://A.example.:443']", "keep one"),
+        ("operations_names = ['relay', 'Relay.']", "operations_names has"),
+        ("[tenants.a]\naliases = ['c', ' C']", "aliases of [tenants.a] has"),
+        ("[tenants.a]\ndialects = ['vet', 'vet']", "dialects of [tenants.a] has"),
+    ] {
+        let told = told(odd).await;
+        assert!(told.len() == 1 && told[0].contains(words), "{odd}: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_site_reads_no_figures_whatever_its_name_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let relay = Relay::start(&data).await;
+    for (host, status) in [("evil.example", 404), ("localhost:9", 200), ("127.0.0.1", 200)] {
+        assert_eq!(relay.get_as("http", "/metrics", host).await.0, status, "{host}");
+    }
+    relay.stop().await;
+    let own = ["--operations", "127.0.0.1:0", "--public", "relay.example.org"];
+    let own = [&own[..], &["--operations-name", "relay.cluster.internal"]].concat();
+    let relay = Relay::start_with(&data, &own).await;
+    for (host, status) in [
+        ("evil.example", 403),
+        ("other.example", 403),
+        ("relay:9", 200),
+        ("relay.example.org:7881", 200),
+        ("relay.cluster.internal.:7881", 200),
+        ("[::1]", 200),
+    ] {
+        assert_eq!(relay.get_as("operations", "/metrics", host).await.0, status, "{host}");
+        // Whether it is well is no secret, and balancers ask by any name.
+        assert_eq!(relay.get_as("operations", "/readyz", host).await.0, 200, "{host}");
+    }
+    let (_, told) = relay.get_as("operations", "/metrics", "evil.example").await;
+    assert!(told.contains("operations_names, public_addresses, domain or acme_domains"), "{told}");
+    // Once, so that nobody fills a disk with it.
+    let log = relay.stop().await;
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("operations_names")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("evil.example"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_of_the_environment_that_makes_no_sense_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value, words) in [
+        ("SYNC_RELAY_CONFIG", "", "SYNC_RELAY_CONFIG is set in the environment and empty"),
+        ("SYNC_RELAY_QUIC", "", "SYNC_RELAY_QUIC is set in the environment and empty"),
+        ("SYNC_RELAY_HTTP", "7880", "SYNC_RELAY_HTTP in the environment says this"),
+    ] {
+        let mut check = program(folder.path());
+        check.env(name, value).args(["run", "--check-config"]);
+        let ended = check.output().await.unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.code() == Some(2) && told.contains(words), "{name}: {told}");
+    }
+    let twice = ["run", "--check-config", "--http", "127.0.0.1:80", "--operations", "127.0.0.1:80"];
+    let ended = command(folder.path(), &twice).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("cannot both listen there"), "{}", ended.stderr);
 }

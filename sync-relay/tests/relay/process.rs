@@ -163,14 +163,34 @@ impl Relay {
 
     /// The status and body that one of its ports answers.
     pub(crate) async fn get_at(&self, port: &str, path: &str) -> (u16, String) {
-        let address: SocketAddr = self.ready[port].as_str().unwrap().parse().unwrap();
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let address = self.ready[port].as_str().unwrap();
+        self.get_as(port, path, address).await
+    }
+
+    /// The same, asked by a name.
+    pub(crate) async fn get_as(&self, port: &str, path: &str, host: &str) -> (u16, String) {
+        let answer = self.answer(port, path, host).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.into())
+    }
+
+    /// Waits until it says that it stops; who connected just before may be answered nothing.
+    pub(crate) async fn stopping(&self) {
+        let told = async {
+            while !self.answer("http", "/readyz", "x").await.starts_with("HTTP/1.1 503") {}
+        };
+        timeout(PATIENCE, told).await.unwrap();
+    }
+
+    async fn answer(&self, port: &str, path: &str, host: &str) -> String {
+        let address: SocketAddr = self.ready[port].as_str().unwrap().parse().unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let mut answer = String::new();
+        // Where it is closed meanwhile there is no answer.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
     }
 
     /// What it measures under a name, of one tenant, once it does: while the tenant is opened for
@@ -216,6 +236,11 @@ impl Relay {
     /// Asks it to stop and does not wait.
     pub(crate) async fn terminate(&self) {
         self.running.signal("-TERM").await;
+    }
+
+    /// Waits until it has ended, in whatever way.
+    pub(crate) async fn ended(self) -> (Option<i32>, String) {
+        self.running.end().await
     }
 
     /// Waits until it has ended well; gives what it logged.

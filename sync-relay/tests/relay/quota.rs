@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fieldmesh::api::SyncResult;
+use fieldmesh::{Node, RunOptions};
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
@@ -113,6 +114,51 @@ fn reads() -> [(&'static str, String); 4] {
     ]
 }
 
+/// What `fieldmesh peers` says of the relay where it is not in step.
+async fn why_not(node: &Node) -> Option<(String, String)> {
+    let mut peers = node.peers().await.unwrap().into_iter();
+    peers.find_map(|peer| Some((peer.state, peer.error?)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_runs_beside_a_full_relay_says_what_it_waits_for() {
+    let scene = Scene::new().await;
+    scene.grant("4 MiB");
+    let relay = scene.start().await;
+    let invitation = relay.invite("permian-west", "admin").await;
+    let truck = crew::join(scene.path(), "truck", &invitation).await;
+    std::fs::write(scene.filler(), vec![0; 5 << 20]).unwrap();
+    scene.grant("5 MiB");
+    relay.hang_up().await;
+    crew::record_well(&truck, "Alder 1").await;
+    let listen = Some(([127, 0, 0, 1], 0).into());
+    truck.run(RunOptions { listen, mdns: false, ..RunOptions::default() }).await.unwrap();
+    let refused = async {
+        loop {
+            match why_not(&truck).await {
+                Some((_, words)) => return words,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let words = timeout(PATIENCE, refused).await.unwrap();
+    assert!(words.contains("the quota of the tenant there is used up"), "{words}");
+    // The relay is there, whatever it takes.
+    let online = async {
+        while !truck.is_online() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, online).await.unwrap();
+    std::fs::remove_file(scene.filler()).unwrap();
+    scene.grant("64 MiB");
+    relay.hang_up().await;
+    crew::sync(&truck, &relay.address()).await;
+    assert_eq!(why_not(&truck).await, None);
+    truck.shutdown().await.unwrap();
+    relay.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_at_its_quota_is_read_and_takes_nothing_until_it_is_granted_more() {
     let scene = Scene::new().await;
@@ -148,7 +194,9 @@ async fn a_tenant_at_its_quota_is_read_and_takes_nothing_until_it_is_granted_mor
     let refused = crew::try_sync(&truck, &relay.address()).await;
     assert_ne!(refused.result, SyncResult::Ok);
     let told = refused.peers[0].error.clone().unwrap();
-    assert!(told.contains("may store no more for this tenant"), "{told}");
+    assert!(told.contains("the quota of the tenant there is used up"), "{told}");
+    let truck = crew::reopen(scene.path(), "truck", truck).await;
+    assert_eq!(why_not(&truck).await, Some(("refused".to_owned(), told.clone())));
     // Who has nothing new is served as ever, and the relay is well.
     crew::sync(&office, &relay.address()).await;
     assert!(relay.measure("quota_refusals_total", &scene.short).await > 0);
@@ -173,6 +221,7 @@ async fn a_tenant_at_its_quota_is_read_and_takes_nothing_until_it_is_granted_mor
     }
     crew::sync(&office, &relay.address()).await;
     crew::sync(&truck, &relay.address()).await;
+    assert_eq!(why_not(&truck).await, None);
     crew::assert_equal(&[&office, &truck], 4).await;
     let log = relay.stop().await;
     assert!(log.contains("write it like 20 GiB"), "{log}");
@@ -190,7 +239,7 @@ async fn a_device_with_something_unsent_still_gets_what_others_stored_before() {
     crew::record_well(&office, "Alder 1").await;
     crew::sync(&office, &relay.address()).await;
     crew::sync(&truck, &relay.address()).await;
-    crew::record_entries(&office, "Alder 1", 1, 20).await;
+    crew::record_entries(&office, "Alder 1", 1, 500).await;
     crew::sync(&office, &relay.address()).await;
     relay.stop().await;
 
@@ -198,19 +247,18 @@ async fn a_device_with_something_unsent_still_gets_what_others_stored_before() {
     std::fs::write(scene.filler(), vec![0; 5 << 20]).unwrap();
     let relay = scene.start().await;
     crew::record_entries(&truck, "Alder 1", 2, 3).await;
-    let received = async {
-        while crew::export(&truck, "field_entry").await.lines().count() < 23 {
-            let refused = crew::try_sync(&truck, &relay.address()).await;
-            assert_ne!(refused.result, SyncResult::Ok);
-        }
-    };
-    timeout(PATIENCE, received).await.unwrap();
+    // What others stored comes in the very conversation that is refused, and the device is told.
+    let refused = crew::try_sync(&truck, &relay.address()).await;
+    assert_ne!(refused.result, SyncResult::Ok);
+    let told = refused.peers[0].error.clone().unwrap();
+    assert!(told.contains("quota of the tenant") && told.contains("Nothing is lost"), "{told}");
+    assert_eq!(crew::export(&truck, "field_entry").await.lines().count(), 503);
 
     // Space that is freed is noticed as soon as the store was made smaller.
     std::fs::remove_file(scene.filler()).unwrap();
     relay.ask(&["compact", "--tenant", "permian-west"]).await;
     crew::sync(&truck, &relay.address()).await;
     crew::sync(&office, &relay.address()).await;
-    crew::assert_equal(&[&office, &truck], 23).await;
+    crew::assert_equal(&[&office, &truck], 503).await;
     relay.stop().await;
 }

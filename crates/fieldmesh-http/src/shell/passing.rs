@@ -52,6 +52,11 @@ impl Passing {
         self.device = self.device.take().or(device);
     }
 
+    /// The tenant of who sends it, once that is proven.
+    pub(super) fn tenant(&self) -> Option<&str> {
+        self.caller.as_ref().map(|caller| caller.tenant.as_str())
+    }
+
     /// Nothing where it is no sync, or nobody knows of whom or of which device.
     pub(super) fn tell(self, host: &dyn Host, answer: &Response) {
         let (true, Some(caller), Some(device)) = (self.is_sync, self.caller, self.device) else {

@@ -305,6 +305,10 @@ async fn a_panic_is_a_500_a_count_and_the_end_of_nothing() {
     Ask::post("/field-data/sync", &batch).token(&token).send(scene.address).await;
     assert_eq!(Ask::get("/sync/pull").token(&token).send(scene.address).await.status, 200);
     assert!(scene.shell.counts().measured().defects >= 1);
+    // Of the tenant alone whose token it was.
+    let failures = scene.shell.counts().failures();
+    let [(tenant, count)] = failures.as_slice() else { panic!("{failures:?}") };
+    assert!(*tenant == super::scene::tenant(0).to_string() && *count >= 1, "{failures:?}");
 }
 
 #[tokio::test]
