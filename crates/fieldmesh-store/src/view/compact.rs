@@ -3,6 +3,7 @@
 //! The database below keeps what was overwritten until half of a segment is dead, and fills the
 //! rest with its own; a view that only ever grew takes several times what is in it.
 
+use std::collections::VecDeque;
 use std::ops::Bound;
 
 use fieldmesh_model::StoreId;
@@ -22,7 +23,7 @@ use crate::random;
 pub(crate) struct Allowance {
     /// A view of less than this stays as it is.
     bytes_min: u64,
-    /// In percent of its content; one written anew takes 150 to 190.
+    /// In percent of its content; one written anew takes some 110.
     percent_max: u64,
 }
 
@@ -32,6 +33,8 @@ pub(crate) const BUSY: Allowance = Allowance { bytes_min: 8 * 1024 * 1024, perce
 pub(crate) const AT_REST: Allowance = Allowance { bytes_min: 1024 * 1024, percent_max: 200 };
 /// Rows that are packed at a time.
 const COPY_ROWS: usize = 4_096;
+/// How many keys come before a value does: a leaf of more is split by the next one.
+const KEYS_AHEAD: usize = 16;
 
 /// Whether a view wastes so much of the disk that it should be written anew.
 pub fn is_wasteful(disk_bytes: u64, content_bytes: u64) -> bool {
@@ -62,7 +65,8 @@ pub(crate) fn copy(
 ) -> Result<[u8; 16], ViewError> {
     let build = random::bytes()?;
     let mut copy = Copy {
-        fresh,
+        pages: Trail::new(fresh),
+        pieces: Trail::new(fresh),
         sealer: Sealer::new(key, build),
         tally: Tally::new(view.tally.applied),
         next_key: page_key(&[]),
@@ -82,12 +86,13 @@ pub(crate) fn copy(
         waiting.drain(..written);
     }
     copy.write(&waiting, true)?;
-    copy.finish(store)?;
+    copy.finish(fresh, store)?;
     Ok(build)
 }
 
 struct Copy<'a> {
-    fresh: &'a dyn Rows,
+    pages: Trail<'a>,
+    pieces: Trail<'a>,
     sealer: Sealer,
     tally: Tally,
     /// Where the next page begins.
@@ -97,9 +102,7 @@ struct Copy<'a> {
 impl Copy<'_> {
     fn content(&mut self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, ViewError> {
         let (content, pieces) = content_of(&self.sealer, key, value)?;
-        if !pieces.is_empty() {
-            self.put(pieces)?;
-        }
+        pieces.into_iter().try_for_each(|piece| self.pieces.put(piece, &mut self.tally))?;
         Ok(content)
     }
 
@@ -115,29 +118,58 @@ impl Copy<'_> {
             written = rows.partition_point(|(row, _)| *row < &key[1..]);
             self.next_key = key;
         }
-        self.put(pages)?;
+        pages.into_iter().try_for_each(|page| self.pages.put(page, &mut self.tally))?;
         Ok(written)
     }
 
-    /// Writes rows in the way that wastes least: sled splits a leaf and so writes it twice, and
-    /// once more after ten changes, so it first gets the keys and then each value once.
-    fn put(&mut self, rows: Vec<Row>) -> Result<(), ViewError> {
-        let keys = rows.iter().map(|(key, _)| (key.clone(), Some(Vec::new())));
-        self.fresh.write(keys.collect())?;
-        for (key, stored) in &rows {
-            self.tally.add(key, stored);
-        }
-        self.fresh.write(rows.into_iter().map(|(key, stored)| (key, Some(stored))).collect())?;
-        Ok(())
-    }
-
-    fn finish(self, store: StoreId) -> Result<(), ViewError> {
+    fn finish(mut self, fresh: &dyn Rows, store: StoreId) -> Result<(), ViewError> {
+        self.pages.end()?;
+        self.pieces.end()?;
         let mut batch = RowBatch::new();
         let head = seal::head(store, self.sealer.build());
         batch.insert(seal::HEAD_KEY.to_vec(), Some(head));
         batch.insert(tally::KEY.to_vec(), Some(self.tally.encode(&self.sealer)?));
-        self.fresh.write(batch)?;
-        self.fresh.flush()?;
+        fresh.write(batch)?;
+        fresh.flush()?;
         Ok(())
+    }
+}
+
+/// Rows that are written in the way that wastes least, if they come in order.
+///
+/// Sled writes a leaf anew that has more than sixteen keys, in halves, and once it has changed ten
+/// times. So keys go ahead, each by itself and without a value. Behind the last sixteen leaves have
+/// nine keys and are split no more; each gets its values then, nine changes, and no value is
+/// written twice.
+struct Trail<'a> {
+    fresh: &'a dyn Rows,
+    waiting: VecDeque<Row>,
+}
+
+impl<'a> Trail<'a> {
+    fn new(fresh: &'a dyn Rows) -> Self {
+        Self { fresh, waiting: VecDeque::new() }
+    }
+
+    fn put(&mut self, (key, stored): Row, tally: &mut Tally) -> Result<(), ViewError> {
+        tally.add(&key, &stored);
+        self.write(key.clone(), Vec::new())?;
+        self.waiting.push_back((key, stored));
+        if self.waiting.len() > KEYS_AHEAD
+            && let Some((key, stored)) = self.waiting.pop_front()
+        {
+            self.write(key, stored)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits.
+    fn end(&mut self) -> Result<(), ViewError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().try_for_each(|(key, stored)| self.write(key, stored))
+    }
+
+    fn write(&self, key: Vec<u8>, stored: Vec<u8>) -> Result<(), ViewError> {
+        Ok(self.fresh.write(RowBatch::from([(key, Some(stored))]))?)
     }
 }

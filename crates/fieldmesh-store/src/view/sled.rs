@@ -183,7 +183,19 @@ impl Rows for SledRows {
         })
     }
 
-    fn write(&self, batch: RowBatch) -> Result<(), RowsError> {
+    fn write(&self, mut batch: RowBatch) -> Result<(), RowsError> {
+        // One row needs no note in sled's log of what belongs together.
+        if batch.len() == 1
+            && let Some((key, value)) = batch.pop_first()
+        {
+            return self.run(|database| {
+                let write = match value {
+                    Some(value) => database.insert(key, value),
+                    None => database.remove(key),
+                };
+                write.map(drop)
+            });
+        }
         let mut writes = Batch::default();
         for (key, value) in batch {
             match value {

@@ -66,6 +66,30 @@ fn a_worn_view_is_much_smaller_when_it_is_written_anew() {
     assert!(!store.compact_wasteful_view().unwrap());
 }
 
+/// Of 5 MiB that do not get smaller.
+#[test]
+fn a_view_that_is_written_anew_takes_little_more_than_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut dice = Dice(2);
+    let mut content = 0;
+    for round in 0..5_u8 {
+        let place = store.append(vec![Entry { kind: 1, bytes: vec![round] }]).unwrap()[0];
+        let mut set = WriteSet::new();
+        for _ in 0..2_000 {
+            let value: Vec<u8> = (0..500).map(|_| dice.below(256) as u8).collect();
+            content += value.len() as u64;
+            set.put(Tree::Document, dice.below(u64::MAX).to_be_bytes(), value);
+        }
+        set.set_applied(place);
+        store.view().apply(set).unwrap();
+    }
+    store.compact_view().unwrap();
+    let disk = size(&folder.path().join("view"));
+    assert!(disk < content * 5 / 4, "{disk} bytes for {content}");
+    store.view().verify().unwrap();
+}
+
 #[test]
 fn a_crash_while_a_view_takes_the_place_of_another_loses_neither_rows_nor_room() {
     let folder = tempfile::tempdir().unwrap();
