@@ -11,7 +11,8 @@ pub(super) type DamageListener = Box<dyn Fn(Range<u64>) + Send + Sync>;
 
 impl Store {
     /// Has `listener` told of each place whose entry a read or a replay finds damaged, as often as
-    /// it is found. It must be quick and not read. The first listener stays.
+    /// it is found, and of those that lie in one damaged block with it. It must be quick and not
+    /// read. The first listener stays.
     pub fn on_damage(&self, listener: impl Fn(Range<u64>) + Send + Sync + 'static) {
         // A second one would be a mistake of the caller.
         let _ = self.damage_listener.set(Box::new(listener));
@@ -26,7 +27,9 @@ impl Store {
         let read = self.segments.read(place);
         match &read {
             Err(ReadError::Damaged { .. } | ReadError::Io { .. }) => {
-                self.tell_damage(place.0..place.0.saturating_add(1));
+                for places in self.segments.damaged_with(place) {
+                    self.tell_damage(places);
+                }
             }
             Ok(_) | Err(ReadError::NotFound { .. }) => {}
         }

@@ -1,8 +1,9 @@
 //! A segment that was written anew is damaged; what is lost is one block, and it is named.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use fieldmesh_store::files::{Files, ReadFile, WriteFile};
 use fieldmesh_store::memory::{Crash, Fault, MemoryFiles};
@@ -116,6 +117,28 @@ fn a_damaged_index_is_made_again_and_a_rewriting_heals_it() {
     store.rewrite(1, Past::Named, |_, _| Fate::Keep).unwrap();
     assert_holds(&store, &contents, &contents, "healed");
     assert!(files.contents().keys().all(|name| !name.starts_with("quarantine/")));
+}
+
+#[test]
+fn whoever_reads_one_entry_of_a_damaged_block_hears_of_all_that_went_with_it() {
+    let (files, _) = rewritten();
+    let segment = files.contents()[REWRITTEN].clone();
+    let mut heard = Vec::new();
+    // The last block holds the entries 4, 6 and 7; the index behind it is damaged or is not.
+    for hit in [vec![segment.len() - 300], vec![segment.len() - 300, segment.len() - 30]] {
+        let damaged = files.fork();
+        let mut bytes = segment.clone();
+        hit.iter().for_each(|at| bytes[*at] ^= 1);
+        damaged.place(REWRITTEN, bytes);
+        let store = open(&damaged, &MemoryRows::new());
+        let told = Arc::new(Mutex::new(BTreeSet::new()));
+        let listener = Arc::clone(&told);
+        store.on_damage(move |places| listener.lock().unwrap().extend(places));
+        assert!(matches!(store.read(Place(6)), Err(ReadError::Damaged { .. })));
+        heard.push(told.lock().unwrap().clone());
+    }
+    // Without the index nobody knows that the entry 5 was dropped before.
+    assert_eq!(heard, [[4, 6, 7].into(), BTreeSet::from([4, 5, 6, 7])]);
 }
 
 #[test]

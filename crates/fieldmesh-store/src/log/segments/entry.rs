@@ -1,6 +1,7 @@
 //! Reading one entry by its place.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{OpenSegment, Positions, Segments, Snapshot};
@@ -103,6 +104,23 @@ impl Segments {
             }
         };
         block.find(place).map(Arc::new).ok_or(damaged)
+    }
+
+    /// The places of all entries that cannot be read where the one at `place` cannot: those of its
+    /// block.
+    pub(crate) fn damaged_with(&self, place: Place) -> Vec<Range<u64>> {
+        let alone = place.0..place.0.saturating_add(1);
+        let positions = self.number_of(place).map(|number| self.positions(number));
+        let Some(Ok(Some((_, Positions::Blocks(blocks))))) = positions else { return vec![alone] };
+        let index = &blocks.index;
+        let fortune = index.coverage.find(place.0);
+        let Some(spot) = index.spots.get(index.number_of(place.0)).filter(|_| fortune.is_some())
+        else {
+            return vec![alone];
+        };
+        // Where the index was made again, what a damaged block held counts as lost in it.
+        let runs = index.coverage.runs(spot.start..spot.end);
+        runs.filter(|(_, found)| Some(*found) == fortune).map(|(run, _)| run).collect()
     }
 
     fn absent(&self, place: Place) -> ReadError {
