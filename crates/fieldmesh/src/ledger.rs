@@ -26,6 +26,7 @@ mod feed;
 mod import;
 mod inbox;
 mod lacking;
+mod indexes;
 mod live;
 mod membership;
 mod mend;

@@ -194,13 +194,23 @@ impl Segments {
             let Some(Segment { head, length }) = segment else { continue };
             let io_error = |source| ReadError::Io { segment: number, source };
             let places = head.first_sequence..self.covered_end(&head).map_err(io_error)?;
-            let entries = match self.blocks_of(&head).map_err(io_error)? {
-                Some(blocks) => blocks.index.coverage.count(Fortune::Present),
-                None => places.end.saturating_sub(places.start),
+            let (entries, has_index) = match self.blocks_of(&head).map_err(io_error)? {
+                Some(blocks) => {
+                    (blocks.index.coverage.count(Fortune::Present), blocks.damage.is_none())
+                }
+                None => (places.end.saturating_sub(places.start), true),
             };
             let (first_number, form) = (head.first_number(), head.form);
             let bytes = length;
-            closed.push(ClosedSegment { number, first_number, places, entries, bytes, form });
+            closed.push(ClosedSegment {
+                number,
+                first_number,
+                places,
+                entries,
+                bytes,
+                form,
+                has_index,
+            });
         }
         Ok(closed)
     }

@@ -35,6 +35,9 @@ pub struct ClosedSegment {
     pub bytes: u64,
     /// How its entries lie.
     pub form: Form,
+    /// Whether it can be read where they lie, if that is written down in it: else it is found out
+    /// each time anew, and a rewriting mends it.
+    pub has_index: bool,
 }
 
 /// The segment by which most is gained: one that is not in blocks, or one with too many entries
@@ -107,12 +110,14 @@ mod tests {
 
     fn segment(number: u64, form: Form, bytes: u64) -> ClosedSegment {
         let first_number = number;
-        ClosedSegment { number, first_number, places: 0..1000, entries: 1000, bytes, form }
+        let (places, has_index) = (0..1000, true);
+        ClosedSegment { number, first_number, places, entries: 1000, bytes, form, has_index }
     }
 
     fn small(number: u64, first_number: u64, bytes: u64) -> ClosedSegment {
         let places = first_number * 10..number * 10 + 10;
-        ClosedSegment { number, first_number, places, entries: 10, bytes, form: Form::Frames }
+        let (form, has_index) = (Form::Frames, true);
+        ClosedSegment { number, first_number, places, entries: 10, bytes, form, has_index }
     }
 
     #[test]

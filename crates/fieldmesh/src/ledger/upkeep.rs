@@ -231,7 +231,7 @@ impl Ledger {
     }
 
     /// Writes a segment anew, or several neighbours as one.
-    fn rewrite(&self, run: &[ClosedSegment]) -> Result<Rewritten, RewriteError> {
+    pub(super) fn rewrite(&self, run: &[ClosedSegment]) -> Result<Rewritten, RewriteError> {
         let numbers: Vec<u64> = run.iter().map(|segment| segment.number).collect();
         let (Some(first), Some(last)) = (run.first(), run.last()) else {
             return Err(RewriteError::NotFound { segment: 0 });
@@ -239,13 +239,21 @@ impl Ledger {
         let places = first.places.start..last.places.end;
         let worth = Worth::read(&self.store, self.device(), &places);
         let mut worth = worth.map_err(std::io::Error::other)?;
-        self.store.merge(&numbers, |place, entry| worth.decide(place, entry) == Fate::Drop)
+        let is_dead = |place, entry: &_| worth.decide(place, entry) == Fate::Drop;
+        let rewritten = self.store.merge(&numbers, is_dead)?;
+        self.note_indexes(run);
+        Ok(rewritten)
+    }
+
+    /// Keeps entries from being dropped for as long as the guard is held.
+    pub(super) fn pause_upkeep(&self) -> MutexGuard<'_, ()> {
+        self.upkeep.pause()
     }
 
     /// Whether a segment is to be written anew.
     fn is_worth_it(&self, segment: &ClosedSegment, extent: Extent) -> Result<bool, Error> {
         let is_large = segment.bytes >= REWRITE_SIZE_MIN;
-        if is_large && segment.form == Form::Frames {
+        if !segment.has_index || (is_large && segment.form == Form::Frames) {
             return Ok(true);
         }
         Ok((is_large || extent == Extent::EveryDead) && self.has_dead(segment)?)
@@ -501,6 +509,38 @@ mod tests {
         assert!(after <= 2, "{before}, then {after}");
         assert_all_here(&node, COMMANDS).await;
         node.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_damaged_index_of_the_log_is_told_as_no_loss_and_mended() {
+        for is_asked_for in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let node = tenant(folder.path()).await;
+            entries(&node, 20).await;
+            node.compact(|_| {}).await.unwrap();
+            let merged = node.ledger().store.closed_segments().unwrap()[0].number;
+            node.shutdown().await.unwrap();
+            let path = folder.path().join(format!("lead/store/log/{merged:016}.log"));
+            let mut bytes = std::fs::read(&path).unwrap();
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+            for run in 0..2 {
+                let builder = Node::builder(folder.path().join("lead")).passphrase("one");
+                let node = builder.open().await.unwrap();
+                if !is_asked_for {
+                    keep_up(&node);
+                }
+                assert_all_here(&node, 20).await;
+                assert!(node.status().await.unwrap().damage.is_empty(), "run {run}");
+                let report = node.doctor().await.unwrap();
+                let is_told = report.findings.iter().any(|it| it.what.contains("index"));
+                assert!(!report.open && is_told, "run {run}: {report:#?}");
+                let replayed = node.ledger().store.replay(None, |_, _| ControlFlow::Continue(()));
+                assert_eq!(replayed.unwrap().bad_frames, []);
+                node.shutdown().await.unwrap();
+            }
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ use crate::projection::schemas::Stand;
 use crate::rows::{self, DocumentRow, RecordRow};
 use crate::schema;
 
+use super::indexes::costs_nothing;
 use super::{DAMAGE_LINES_MAX, Ledger, is_relay};
 
 /// Faults that are written out; more are counted.
@@ -102,7 +103,9 @@ impl Ledger {
             let is_batch = matches!(harm.what, Harmed::Batch { .. });
             tracked.extend(is_batch.then(|| at(harm.place, "a batch lacks what nobody purged")));
         }
-        for bad in replayed.bad_frames {
+        let indexes = replayed.bad_frames.iter().filter(|bad| costs_nothing(bad));
+        report.faults.extend(self.mend_indexes(indexes)?);
+        for bad in replayed.bad_frames.into_iter().filter(|bad| !costs_nothing(bad)) {
             let fault = unreadable(&bad);
             if bad.sequences.is_empty() {
                 report.faults.push(fault);

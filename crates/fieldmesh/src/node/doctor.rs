@@ -48,8 +48,8 @@ fn of_the_home(mended: &Mended) -> Finding {
         Finding { kind: "home-file".into(), what: mended.what.clone(), ..Finding::default() };
     match &mended.failed {
         None => Finding {
-            means: "Nothing is lost: this home keeps two of it.".into(),
-            done: "It is written anew from the other one.".into(),
+            means: "Nothing is lost: what is in it is kept twice.".into(),
+            done: "It is written anew.".into(),
             next: "If it happens again, replace the disk.".into(),
             ..found
         },

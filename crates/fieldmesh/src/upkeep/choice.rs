@@ -34,6 +34,10 @@ pub(crate) fn next(
     passed_over: &BTreeSet<u64>,
 ) -> Result<Vec<ClosedSegment>, Error> {
     closed.retain(|segment| !passed_over.contains(&segment.number));
+    // Until then each look into it costs a walk through all of it.
+    if let Some(at) = closed.iter().position(|segment| !segment.has_index) {
+        return Ok(vec![closed.swap_remove(at)]);
+    }
     if many(&closed).is_none() && closed.iter().all(|segment| segment.form != Form::Frames) {
         return Ok(Vec::new());
     }
