@@ -68,6 +68,11 @@ impl Doubt {
         write_whole(files, NAME, &with_checksum(body))
     }
 
+    /// Whether there is nothing in it but what was found so just now.
+    pub(crate) fn is_within(&self, found: &[String]) -> bool {
+        self.lines.iter().all(|line| found.contains(line))
+    }
+
     pub(crate) fn into_lines(self) -> Vec<String> {
         self.lines
     }
@@ -80,6 +85,11 @@ pub(crate) fn settle(files: &dyn Files) -> io::Result<()> {
         result => result?,
     }
     files.sync_folder("")
+}
+
+/// What an open says of a log, in words.
+pub(crate) fn of_log(bad_frames: &[BadFrame], missing: &[u64]) -> Vec<String> {
+    bad_frames.iter().map(of_bad_frame).chain(of_missing_segments(missing)).collect()
 }
 
 pub(crate) fn of_bad_frame(bad: &BadFrame) -> String {

@@ -175,6 +175,7 @@ pub struct OpenReport {
     /// and nobody settled.
     pub damage: Vec<String>,
     lost: Vec<Range<u64>>,
+    names_each_loss: bool,
 }
 
 impl OpenReport {
@@ -187,6 +188,17 @@ impl OpenReport {
     /// How many entries are known to be lost.
     pub fn lost_count(&self) -> u64 {
         self.lost.iter().map(|lost| lost.end.saturating_sub(lost.start)).sum()
+    }
+
+    /// The places of entries that are known to be lost.
+    pub fn lost(&self) -> &[Range<u64>] {
+        &self.lost
+    }
+
+    /// Whether [`OpenReport::lost`] is all that [`OpenReport::damage`] is about: there is no end of
+    /// the log of which nobody knows what it held.
+    pub fn names_each_loss(&self) -> bool {
+        self.names_each_loss
     }
 
     /// Whether this entry is known to be lost.
@@ -277,9 +289,8 @@ impl Store {
         let in_use = KeysInUse::new(keys.clone());
         let mut opened =
             log::open::open(&files, &in_use, survey, options.cache_bytes_max, &mut doubt)?;
-        let bad_frames = opened.bad_frames.iter().map(doubt::of_bad_frame);
-        let missing = doubt::of_missing_segments(&missing_segments);
-        log::open::note(&*files, &mut doubt, bad_frames.chain(missing));
+        let lines = doubt::of_log(&opened.bad_frames, &missing_segments);
+        log::open::note(&*files, &mut doubt, lines.clone());
         let has_returned = returned::is_marked(&*files);
         let log_end = opened.segments.end();
         let belonging = Belonging { keys: &keys, store: id, log_end, trusted_build: clean };
@@ -292,6 +303,7 @@ impl Store {
             opened.go_on_behind(seen);
         }
         let report = OpenReport {
+            names_each_loss: doubt.is_within(&lines) && opened.has_named_each_loss(),
             was_closed: clean.is_some(),
             bad_frames: opened.bad_frames.clone(),
             torn_tail: opened.torn_tail.clone(),
@@ -300,11 +312,7 @@ impl Store {
             damage: doubt.into_lines(),
             lost: opened.lost.clone(),
         };
-        let view_was_rebuilt = match condition {
-            ViewCondition::Kept | ViewCondition::AheadOfLog => false,
-            ViewCondition::Created => belonging.log_end.is_some(),
-            ViewCondition::Damaged | ViewCondition::Foreign | ViewCondition::EarlierVersion => true,
-        };
+        let view_was_rebuilt = was_rebuilt(condition, belonging.log_end);
         let segments = Arc::clone(&opened.segments);
         let appender = appender(&files, &in_use, id, options, opened);
         let writer = Writer::start(appender).map_err(io_error("starting the log's thread"))?;
@@ -507,6 +515,14 @@ impl fmt::Debug for Store {
 
 fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Io { doing, source }
+}
+
+fn was_rebuilt(view: ViewCondition, log_end: Option<Place>) -> bool {
+    match view {
+        ViewCondition::Kept | ViewCondition::AheadOfLog => false,
+        ViewCondition::Created => log_end.is_some(),
+        ViewCondition::Damaged | ViewCondition::Foreign | ViewCondition::EarlierVersion => true,
+    }
 }
 
 fn survey(files: &dyn Files) -> Result<Survey, OpenError> {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::rows::{self, RecordRow};
 
 /// Places that wait to be looked at; a check finds those beyond it again.
-const WAITING_MAX: usize = 65_536;
+pub(crate) const WAITING_MAX: usize = 65_536;
 
 /// The prefix of the rows of damaged entries in [`Tree::Meta`].
 const PREFIX: &[u8] = b"harm/";

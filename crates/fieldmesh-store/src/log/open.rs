@@ -336,6 +336,19 @@ impl Opened {
         self.given_up = u32::try_from(self.next_sequence - promised).unwrap_or(u32::MAX);
     }
 
+    /// Whether all that is lost is known by place.
+    pub(crate) fn has_named_each_loss(&self) -> bool {
+        let is_named = |bad: &BadFrame| match bad.damage {
+            // What lay in it follows from its neighbours.
+            Damage::SegmentHead => true,
+            Damage::Head | Damage::Body | Damage::Missing | Damage::Earlier => {
+                !bad.sequences.is_empty()
+            }
+            Damage::Stray | Damage::Index => false,
+        };
+        self.torn_tail.is_none() && self.bad_frames.iter().all(is_named)
+    }
+
     /// Verifies one segment at the end of the log; says whether it holds an entry.
     fn verify_last(
         &mut self,

@@ -15,7 +15,7 @@ use fieldmesh_trie::Key;
 use crate::clock;
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
-use crate::harm::{self, Harm, Harmed, LostChange, Outcome};
+use crate::harm::{self, Harm, Harmed, LostChange, Outcome, WAITING_MAX};
 use crate::making::Position;
 use crate::mesh::Call;
 use crate::rows::{self, DocumentRow, LeafRow};
@@ -39,6 +39,19 @@ pub(crate) struct Seen {
 impl Seen {
     pub(crate) fn of(store: &Store) -> Result<Self, Error> {
         Ok(Self { applied: Position::read(store.view())?.shown(), end: store.end() })
+    }
+
+    /// Whether each entry that the open has found to be lost is told by itself: the view had read
+    /// it, or it was known to be damaged.
+    pub(crate) fn knows_all_lost(&self, store: &Store) -> Result<bool, Error> {
+        let report = store.report();
+        if !report.names_each_loss() || report.lost_count() > WAITING_MAX as u64 {
+            return Ok(false);
+        }
+        let known: BTreeSet<Place> =
+            harm::all(store.view())?.into_iter().map(|harm| harm.place).collect();
+        let is_known = |place: Place| Some(place) <= self.applied || known.contains(&place);
+        Ok(report.lost().iter().cloned().flatten().map(Place).all(is_known))
     }
 
     /// Whether the entry at `place` had been read once, so that what the view does not list is

@@ -29,8 +29,9 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    /// What follows from what the view knows and from `damage`, which was found at this open.
-    pub(crate) fn read(store: &Store, damage: &[String]) -> Result<Self, Error> {
+    /// What follows from what the view knows and from `damage`, which was found at this open and of
+    /// which `told` stays on the list until somebody has read it.
+    pub(crate) fn read(store: &Store, damage: &[String], told: &[String]) -> Result<Self, Error> {
         let known = |example: &Fact| rows::find(store.view(), Tree::Meta, fact_key(example));
         let mark = damage_mark(damage);
         let is_fresh = store.report().past_is_uncertain()
@@ -56,7 +57,7 @@ impl Past {
             Some(Fact::Found(lines)) => lines,
             _ => Vec::new(),
         };
-        let found = with_found(&before, damage);
+        let found = with_found(&before, told);
         // What only the view has noticed is told without drawing other consequences.
         let is_told = is_fresh || !store.report().past_is_uncertain();
         if is_told && found != before {
@@ -158,7 +159,7 @@ mod tests {
             let home = unlock(&path);
             let store = open_store(&home, &Options::default()).unwrap();
             let damage = store.report().damage.clone();
-            let facts = Past::read(&store, &damage).unwrap().facts;
+            let facts = Past::read(&store, &damage, &damage).unwrap().facts;
             assert_eq!(facts.len(), 4);
             let entries = facts[..written].iter().map(|fact| Entry::Fact(fact.clone()).encode());
             store.append(entries.collect()).unwrap();

@@ -53,6 +53,7 @@ impl Contents {
             damaged: BTreeSet::new(),
         };
         contents.read_harms(store, harms)?;
+        tell_all_lost(store, harms)?;
         contents.read_items(store, harms, damage)?;
         contents.read_leaves(store, harms)?;
         contents.read_unsealed(store, harms)?;
@@ -199,6 +200,17 @@ impl Contents {
         self.places.insert_all([(held.id, place)]);
         self.held.insert(held.id, held);
     }
+}
+
+/// Tells `harms` of all that the view has read and no segment has any more, whatever it was: what
+/// is in no other list of the view is written once more from it, and the rest is told.
+fn tell_all_lost(store: &Store, harms: &Harms) -> Result<(), Error> {
+    let noted = Position::read(store.view())?.noted;
+    let end = noted.map_or(0, |place| place.0.saturating_add(1));
+    for lost in store.report().lost() {
+        harms.note(lost.start..lost.end.min(end));
+    }
+    Ok(())
 }
 
 /// The receipts that the view keeps.

@@ -148,7 +148,7 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         step_changes: STEP_CHANGES_MAX,
     })?;
     wait_for_view(&store, &projector, kind)?;
-    let past = Past::read(&store, &damage)?;
+    let past = Past::read(&store, &damage, told(&store, seen, kind, &damage)?)?;
     let config = Config {
         tenant: identity.tenant,
         device: identity.keys().device(),
@@ -185,6 +185,21 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
     note_mended(&ledger, &home);
     ledger.try_sweep();
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
+}
+
+/// What of `damage`, which an open has found, stays on the list until somebody has read it.
+fn told<'d>(
+    store: &Store,
+    seen: Seen,
+    kind: Kind,
+    damage: &'d [String],
+) -> Result<&'d [String], Error> {
+    Ok(match kind {
+        // Each of the entries is told by itself, and is no matter any more once it is here again.
+        Kind::Device if seen.knows_all_lost(store)? => &damage[store.report().damage.len()..],
+        // Nobody reads such a list on a relay.
+        Kind::Device | Kind::Relay | Kind::Gateway => damage,
+    })
 }
 
 /// Waits until the view knows of everything that the log has; a device does not wait for its
