@@ -58,6 +58,8 @@ pub(crate) enum Cause {
     Secret,
     /// Another process holds it.
     InUse,
+    /// A newer program wrote it.
+    Newer,
     /// Anything else.
     Other,
 }
@@ -73,6 +75,7 @@ impl From<Error> for Unopened {
         let cause = match error {
             Error::Locked { .. } => Cause::Secret,
             Error::InUse { .. } => Cause::InUse,
+            Error::Newer { .. } => Cause::Newer,
             _ => Cause::Other,
         };
         Self { problem: error.problem(), cause }

@@ -72,6 +72,10 @@ fn unopened(folder: &Path, missing: &[Part], unopened: &Unopened) -> DoctorRepor
             "Nothing is wrong with what is recorded here.",
             "Wait until the other process has ended, or end it.",
         ),
+        Cause::Newer => (
+            "Nothing is wrong with what is recorded here: this program is too old to read it.",
+            "Update fieldmesh on this device, then try again; the home stays as it is.",
+        ),
         Cause::Other if missing.is_empty() => (UNREADABLE, REPLACE),
         Cause::Other => (UNREADABLE, "See below what is missing."),
     };
@@ -113,6 +117,8 @@ mod tests {
         assert!(wrong.contains("right passphrase") && !wrong.contains("join"), "{wrong}");
         let in_use = Error::InUse { folder: "home".into(), pid: None };
         assert!(next(in_use).contains("other process"));
+        let newer = next(Error::Newer { what: "store".into(), version: 9, reads: 8 });
+        assert!(newer.contains("pdate fieldmesh") && !newer.contains("invitation"), "{newer}");
         for damaged in [Error::Store { reason: reason() }, Error::Damaged { reason: reason() }] {
             let told = next(damaged);
             let place = |words| told.find(words).unwrap();
