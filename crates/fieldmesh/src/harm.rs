@@ -86,6 +86,23 @@ impl Harm {
         }
     }
 
+    /// Whether no record needs it, and this device may, once its view is made anew.
+    pub(crate) fn may_be_needed(&self) -> bool {
+        self.outcome == Outcome::Open && self.what == Harmed::Nothing
+    }
+
+    /// The lost change of which something is shown, if it is one.
+    pub(crate) fn shown(&self) -> Option<&LostChange> {
+        match &self.what {
+            Harmed::Change(lost) if lost.shown.is_some() => Some(lost),
+            Harmed::Change(_)
+            | Harmed::Nothing
+            | Harmed::Unknown
+            | Harmed::Batch { .. }
+            | Harmed::Item(_) => None,
+        }
+    }
+
     /// What tells another copy of it: the id of a batch, the hash of a policy item.
     pub(crate) fn id(&self) -> Option<[u8; 32]> {
         match &self.what {

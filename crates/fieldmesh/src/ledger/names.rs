@@ -245,11 +245,11 @@ impl Ledger {
 }
 
 /// The end of an id as people give it.
-struct Ending(String);
+pub(super) struct Ending(String);
 
 impl Ending {
     /// None if the text can be none.
-    fn of(text: &str) -> Option<Self> {
+    pub(super) fn of(text: &str) -> Option<Self> {
         let letters = text.trim().chars().filter(|letter| *letter != '-');
         let ending: String = letters.flat_map(char::to_lowercase).collect();
         let is_hex = ending.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -257,7 +257,7 @@ impl Ending {
         (is_hex && is_long).then_some(Self(ending))
     }
 
-    fn fits(&self, id: &DocumentId) -> bool {
+    pub(super) fn fits(&self, id: &DocumentId) -> bool {
         id.uuid().simple().to_string().ends_with(&self.0)
     }
 }

@@ -15,7 +15,7 @@ use crate::api::{PurgeOptions, PurgeReport, PurgedRecord};
 use crate::clock;
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
-use crate::harm::Harmed;
+use crate::harm::{Harm, Harmed};
 use crate::projection::UNNAMED_KEY;
 use crate::purge;
 use crate::rows;
@@ -23,6 +23,7 @@ use crate::rows;
 use super::Ledger;
 use super::diagnosis::counted;
 use super::membership::named;
+use super::names::Ending;
 use super::query::Names;
 use super::revoke::check_reason;
 
@@ -163,11 +164,42 @@ impl Ledger {
                 format!("{count} records are named; a purge takes 1 to {RECORDS_MAX} at a time");
             return Err(Error::Usage { reason });
         }
-        records.iter().map(|record| self.resolve(record)).collect()
+        let meant = |record: &String| match self.resolve(record) {
+            Err(refused @ Error::NotFound { .. }) => self.resolve_lost(record)?.ok_or(refused),
+            resolved => resolved,
+        };
+        records.iter().map(meant).collect()
+    }
+
+    /// The record that is meant among those of which only what was lost is shown.
+    fn resolve_lost(&self, record: &str) -> Result<Option<DocumentId>, Error> {
+        let Some(ending) = Ending::of(record) else { return Ok(None) };
+        let mut meant: BTreeSet<DocumentId> =
+            self.waiting_documents(usize::MAX)?.into_keys().collect();
+        meant.extend(self.harms()?.iter().filter_map(Harm::shown).map(|lost| lost.document));
+        meant.retain(|id| ending.fits(id));
+        match (meant.pop_first(), meant.is_empty()) {
+            (found, true) => Ok(found),
+            (_, false) => Ok(None),
+        }
+    }
+
+    /// A record of which only what was lost is shown.
+    fn report_of_lost(&self, id: DocumentId) -> Result<PurgeReport, Error> {
+        let harms = self.harms()?;
+        let mut lost = harms.iter().filter_map(Harm::shown).filter(|lost| lost.document == id);
+        let schema = lost.next().map(|lost| self.schema(lost.collection));
+        let is_waiting = self.waiting_documents(usize::MAX)?.contains_key(&id);
+        if schema.is_none() && !is_waiting {
+            return Err(self.no_record(id));
+        }
+        let collection = schema.map_or_else(String::new, |schema| schema.name.clone());
+        let (name, changes) = (String::new(), 0);
+        Ok(PurgeReport { id, collection, name, changes, purged: false, erased: false })
     }
 
     fn purge_report(&self, id: DocumentId) -> Result<PurgeReport, Error> {
-        let row = self.row(id)?.ok_or_else(|| self.no_record(id))?;
+        let Some(row) = self.row(id)? else { return self.report_of_lost(id) };
         let changes = row.changes.len() as u64;
         let schema = self.schema(row.scope.collection);
         let shown = row.record.as_ref();

@@ -206,7 +206,10 @@ impl Ledger {
     }
 
     /// Documents of which changes wait, each with one of those.
-    fn waiting_documents(&self, most: usize) -> Result<BTreeMap<DocumentId, ChangeRef>, Error> {
+    pub(super) fn waiting_documents(
+        &self,
+        most: usize,
+    ) -> Result<BTreeMap<DocumentId, ChangeRef>, Error> {
         let mut found = BTreeMap::new();
         let range = KeyRange::prefix(rows::WAITING_PREFIX);
         for row in rows::scan(self.view(), Tree::Meta, range, Direction::Ascending).take(most) {

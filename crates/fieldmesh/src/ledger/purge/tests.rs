@@ -4,6 +4,7 @@
 //! of each view, where nothing is encrypted.
 
 mod beside;
+mod given_up;
 mod leftovers;
 mod remade;
 
