@@ -5,6 +5,7 @@
 //! the wait for the disk happens outside, so that many writers share one sync of the disk.
 
 mod adopted;
+mod again;
 mod alike;
 mod approval;
 mod aside;
@@ -25,8 +26,8 @@ mod export;
 mod feed;
 mod import;
 mod inbox;
-mod lacking;
 mod indexes;
+mod lacking;
 mod live;
 mod membership;
 mod mend;

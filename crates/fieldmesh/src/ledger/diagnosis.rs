@@ -41,6 +41,7 @@ impl Ledger {
         findings.extend(self.runs_twice().map(|note| of_two_homes(note, is_restored)));
         findings.extend(notes.into_iter().map(of_others));
         findings.extend(self.healed(&harms));
+        findings.extend(of_no_record(&harms));
         findings.extend(self.how_it_opened());
         findings.extend(self.epochs(&harms)?);
         findings.extend(self.kept_aside());
@@ -142,7 +143,7 @@ impl Ledger {
 
     fn healed(&self, harms: &[Harm]) -> Vec<Finding> {
         let mut healed: BTreeMap<Option<DeviceId>, (usize, Moment)> = BTreeMap::new();
-        for harm in harms.iter().filter(|harm| harm.what != Harmed::Nothing) {
+        for harm in harms {
             if let Outcome::Healed { from, at } = &harm.outcome {
                 let (count, last) = healed.entry(*from).or_insert((0, *at));
                 *count += 1;
@@ -156,6 +157,11 @@ impl Ledger {
                 None => format!("…{}", device.short()),
             });
             let done = match name {
+                Some(_) if from == Some(self.device()) => format!(
+                    "What is needed of them this device had kept and wrote once more, the last on \
+                     {}.",
+                    minute(last)
+                ),
                 Some(name) => format!("{name} brought them again, the last on {}.", minute(last)),
                 None => format!("Another copy was here, the last one found on {}.", minute(last)),
             };
@@ -371,6 +377,18 @@ impl Ledger {
             ..Finding::default()
         })
     }
+}
+
+/// Damage by which no record has lost anything, and that was found since the last start.
+fn of_no_record(harms: &[Harm]) -> Option<Finding> {
+    let count = harms.iter().filter(|harm| harm.may_be_needed()).count();
+    (count > 0).then(|| Finding {
+        kind: "needless-entries".into(),
+        what: format!("damage in {} of the log", counted(count, "entry", "entries")),
+        means: "No record needs them, and what this device needs of them it knows.".into(),
+        done: "It is written once more at the next start.".into(),
+        ..Finding::default()
+    })
 }
 
 fn of_this_device(note: String) -> Finding {

@@ -25,9 +25,9 @@ use super::Ledger;
 /// What a disk says that cannot read a sector; the same number on every Unix.
 const EIO: i32 = 5;
 /// Damaged entries that one fact names.
-const HARMS_PER_FACT: usize = 16;
+pub(super) const HARMS_PER_FACT: usize = 16;
 /// Places that one fact names.
-const PLACES_PER_FACT: usize = 1_024;
+pub(super) const PLACES_PER_FACT: usize = 1_024;
 
 /// How much of the log the view had read when the store was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -195,7 +195,13 @@ impl Ledger {
         let found = clock::now();
         let mut harms = Vec::with_capacity(places.len());
         let mut later = BTreeSet::new();
+        let noted = self.write_notes_again(places)?;
         for place in places {
+            if noted.contains(place) {
+                let outcome = Outcome::Healed { from: Some(self.device()), at: found };
+                harms.push(Harm { place: *place, found, what: Harmed::Nothing, outcome });
+                continue;
+            }
             let what = self.what_lay_at(*place, &mut listed)?;
             if !is_whole && matches!(what, Harmed::Change(_) | Harmed::Unknown | Harmed::Nothing) {
                 later.insert(*place);
@@ -210,7 +216,11 @@ impl Ledger {
     /// Notes damage durably, and asks for what is lacking.
     pub(super) fn keep_harms(&self, harms: &[Harm]) -> Result<(), Error> {
         for harm in harms {
-            tracing::warn!(place = harm.place.0, open = harm.is_open(), "damage in the log");
+            let place = harm.place.0;
+            match harm.is_open() {
+                true => tracing::warn!(place, "damage in the log"),
+                false => tracing::debug!(place, "damage in the log by which nothing is missing"),
+            }
         }
         let is_held = |harm: &Harm| matches!(harm.what, Harmed::Batch { .. });
         let restores = if harms.iter().any(is_held) {

@@ -29,6 +29,7 @@ use crate::rows::{DocumentRow, RecordRow};
 use crate::schema;
 
 pub use self::notes::NOTE_SIZE_MAX;
+pub(super) use self::notes::in_parts;
 
 use super::alike::Left;
 use super::breaches::breaks_rules;

@@ -1,16 +1,25 @@
 //! Drafts on real homes: nothing that was typed is lost, and nothing is recorded twice.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fieldmesh_model::{Moment, Scope};
+use fieldmesh_store::{Direction, KeyRange, Place, Tree};
 use serde_json::json;
 
-use crate::api::{Draft, DraftChange, Edits, ListQuery, NewRecord};
+use crate::api::{Draft, DraftChange, Edits, Finding, ListQuery, NewRecord};
+use crate::entry::Fact;
+use crate::keep::{self, LetGo};
+use crate::projection::NoteRow;
+use crate::rows;
 use crate::{Error, Node, TenantOptions};
 
-async fn node(path: &std::path::Path) -> Node {
+async fn node(path: &Path) -> Node {
     let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
     Node::builder(path).passphrase("one").create_tenant(options).await.unwrap().0
 }
 
-async fn again(node: Node, path: &std::path::Path) -> Node {
+async fn again(node: Node, path: &Path) -> Node {
     node.shutdown().await.unwrap();
     Node::builder(path).passphrase("one").open().await.unwrap()
 }
@@ -147,5 +156,170 @@ async fn what_cannot_be_a_draft_is_refused_in_words_and_changes_none() {
     let left = crew.drafts().await.unwrap();
     assert_eq!(left.iter().map(|it| &it.id).collect::<Vec<_>>(), [&draft.id]);
     assert_eq!(crew.draft(&draft.id).await.unwrap(), left[0]);
+    crew.shutdown().await.unwrap();
+}
+
+fn segments(home: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(home.join("store").join("log")).unwrap();
+    let mut paths: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+fn flip(segment: &Path, at: impl Fn(usize) -> usize) {
+    let mut bytes = fs::read(segment).unwrap();
+    let at = at(bytes.len());
+    bytes[at] ^= 1;
+    fs::write(segment, bytes).unwrap();
+}
+
+/// A home of which nothing is written by itself any more.
+async fn quiet(path: &Path) -> Node {
+    let node = node(path).await;
+    while node.ledger().scrub_state().unwrap().finished.is_none() {
+        tokio::task::yield_now().await;
+    }
+    node
+}
+
+/// Where the drafts of the view lie in the log.
+fn places(node: &Node) -> Vec<Place> {
+    let prefix = rows::note_key(super::PREFIX);
+    let range = KeyRange::prefix(&prefix);
+    let rows = rows::scan(node.ledger().view(), Tree::Meta, range, Direction::Ascending);
+    rows.map(|row| rows::decode::<NoteRow>(&row.unwrap().1).unwrap().place).collect()
+}
+
+/// That damage was found by which nothing is missing.
+async fn assert_healed(node: &Node) {
+    let report = node.doctor().await.unwrap();
+    let is_told = |it: &Finding| it.kind == "healed" && it.done.contains("wrote once more");
+    assert!(!report.open && report.findings.iter().any(is_told), "{report:#?}");
+    assert!(node.status().await.unwrap().damage.is_empty());
+}
+
+async fn without_view(node: Node, home: &Path) -> Node {
+    node.shutdown().await.unwrap();
+    fs::remove_dir_all(home.join("store").join("view")).unwrap();
+    Node::builder(home).passphrase("one").open().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_whose_place_in_the_log_goes_bad_is_not_lost_with_the_view() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let crew = quiet(&home).await;
+    let draft = begin(&crew, "well", &["name=Alder 1"]).await.unwrap();
+    crew.ledger().catch_up().unwrap();
+    let segment = segments(&home).pop().unwrap();
+    let end = fs::read(&segment).unwrap().len();
+    // Behind the last entry nobody would know that it is damage and not an end.
+    let other = begin(&crew, "well", &["name=Alder 2"]).await.unwrap();
+    flip(&segment, |_| end - 1);
+    crew.verify().await.unwrap();
+    assert_healed(&crew).await;
+    assert!(crew.verify().await.unwrap().clean);
+    // What was typed since holds.
+    let draft = edit(&crew, &draft.id, &["status=ACTIVE"]).await.unwrap();
+    let crew = without_view(crew, &home).await;
+    let mut drafts = crew.drafts().await.unwrap();
+    drafts.sort_by_key(|draft| draft.begun_at);
+    assert_eq!(drafts, [draft, other]);
+    assert_healed(&crew).await;
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_that_went_with_a_file_of_the_log_is_not_lost_with_the_view() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let crew = again(node(&home).await, &home).await;
+    let draft = begin(&crew, "well", &["name=Alder 1"]).await.unwrap();
+    let lost = segments(&home).pop().unwrap();
+    let crew = again(crew, &home).await;
+    let other = begin(&crew, "well", &["name=Alder 2"]).await.unwrap();
+    assert!(segments(&home).pop().unwrap() > lost);
+    crew.shutdown().await.unwrap();
+    fs::remove_file(&lost).unwrap();
+    let crew = Node::builder(&home).passphrase("one").open().await.unwrap();
+    assert_healed(&crew).await;
+    let crew = without_view(crew, &home).await;
+    let mut drafts = crew.drafts().await.unwrap();
+    drafts.sort_by_key(|draft| draft.begun_at);
+    assert_eq!(drafts, [draft, other]);
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drafts_in_a_damaged_block_are_written_once_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let mut crew = node(&home).await;
+    for number in 0..3 {
+        crew = again(crew, &home).await;
+        begin(&crew, "well", &[&format!("name=Alder {number}")]).await.unwrap();
+    }
+    crew = again(crew, &home).await;
+    crew.compact(|_| {}).await.unwrap();
+    let (drafts, end) = (crew.drafts().await.unwrap(), crew.ledger().store.end());
+    let merged = segments(&home).remove(0);
+    crew.shutdown().await.unwrap();
+    flip(&merged, |_| 4_300);
+    let crew = Node::builder(&home).passphrase("one").open().await.unwrap();
+    // An open needs other entries of the block, so it has come across the damage.
+    crew.ledger().mend().unwrap();
+    let written = places(&crew);
+    assert!(written.iter().all(|place| Some(*place) > end), "{written:?} behind {end:?}");
+    assert_eq!(crew.drafts().await.unwrap(), drafts);
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_this_device_knows_is_not_lost_with_a_damaged_entry_and_the_view() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let crew = quiet(&home).await;
+    let (at, scope) = (Moment::from_millis(7), Scope { collection: 3, partition: 0, month: 7 });
+    let (known, records) = (Fact::LastSync(at), Vec::new());
+    let piece = LetGo { scope, at, holders: 2, chains: Vec::new(), records, is_last: false };
+    let segment = segments(&home).pop().unwrap();
+    let mut ends = Vec::new();
+    for fact in [Fact::LetGo(piece.clone()), known.clone(), Fact::Restores(0)] {
+        crew.ledger().remember(fact).unwrap();
+        crew.ledger().catch_up().unwrap();
+        ends.push(fs::read(&segment).unwrap().len());
+    }
+    ends[..2].iter().for_each(|end| flip(&segment, |_| end - 1));
+    crew.verify().await.unwrap();
+    let report = crew.doctor().await.unwrap();
+    assert!(report.findings.iter().any(|it| it.done.contains("at the next start")), "{report:#?}");
+    let crew = again(crew, &home).await;
+    assert_healed(&crew).await;
+    let crew = without_view(crew, &home).await;
+    assert_eq!(crew.ledger().recall(&known).unwrap(), Some(known));
+    let pieces = keep::pieces(crew.ledger().view()).map(|found| found.unwrap().1);
+    assert_eq!(pieces.collect::<Vec<_>>(), [piece]);
+    assert!(!crew.doctor().await.unwrap().open);
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_with_a_damaged_entry_and_the_view_before_the_next_start_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let crew = quiet(&home).await;
+    let segment = segments(&home).pop().unwrap();
+    crew.ledger().remember(Fact::LastSync(Moment::from_millis(7))).unwrap();
+    crew.ledger().catch_up().unwrap();
+    let end = fs::read(&segment).unwrap().len();
+    crew.ledger().remember(Fact::Restores(0)).unwrap();
+    flip(&segment, |_| end - 1);
+    crew.verify().await.unwrap();
+    assert!(!crew.doctor().await.unwrap().open);
+    let crew = without_view(crew, &home).await;
+    let report = crew.doctor().await.unwrap();
+    assert!(report.open && report.findings.iter().any(|it| it.kind == "unknown-entries"));
+    crew.accept_losses().await.unwrap();
+    assert!(!crew.doctor().await.unwrap().open);
     crew.shutdown().await.unwrap();
 }

@@ -69,7 +69,10 @@ impl Write<'_> {
 }
 
 /// Notes no larger than an entry of the log may be; the moment stands in the last of them.
-fn in_parts(rows: Vec<(Vec<u8>, Option<Vec<u8>>)>, at: Option<Moment>) -> Vec<Note> {
+pub(in crate::ledger) fn in_parts(
+    rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    at: Option<Moment>,
+) -> Vec<Note> {
     let mut notes = vec![Note { rows: Vec::new(), at: None }];
     let mut size = 0;
     for row in rows {
