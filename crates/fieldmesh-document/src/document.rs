@@ -251,10 +251,27 @@ impl Document {
     ///
     /// The change cannot be written; the document is as before.
     pub fn restore(&mut self, actor: [u8; 16], at: Moment) -> Result<Option<Vec<u8>>, EditError> {
+        self.restore_for(actor, at, None)
+    }
+
+    /// As [`Self::restore`], in the name of a user of the gateway that writes.
+    ///
+    /// # Errors
+    ///
+    /// The change cannot be written; the document is as before.
+    pub fn restore_for(
+        &mut self,
+        actor: [u8; 16],
+        at: Moment,
+        user: Option<&str>,
+    ) -> Result<Option<Vec<u8>>, EditError> {
         if guard(|| self.tombstones())?.is_empty() {
             return Ok(None);
         }
-        self.change(actor, at, edit::restore)
+        self.change(actor, at, |transaction| {
+            edit::restore(transaction)?;
+            user.map_or(Ok(()), |user| edit::sign_for(transaction, user))
+        })
     }
 
     /// Has the next change that is made here say that it settles these items of the inbox: what

@@ -53,7 +53,7 @@ impl Writing<'_> {
             return Ok(());
         }
         if self.write.held(id)?.is_some_and(|held| held.deleted) {
-            self.write.restore(id, self.task.at)?;
+            self.write.restore(id, self.task.at, &self.task.caller.user)?;
             self.note_written(id);
         }
         let words = match resolution {

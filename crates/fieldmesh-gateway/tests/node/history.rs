@@ -149,3 +149,25 @@ async fn who_keeps_both_of_two_records_is_named_as_who_changed_them() {
     }
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_a_deletion_back_over_an_app_is_named_as_who_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TenantOptions { name: "Gulf Crew".into(), ..TenantOptions::default() };
+    let builder = Node::builder(folder.path().join("office")).gateway();
+    let office = Office::over(builder.create_tenant(options).await.unwrap().0).await;
+    let id = work(&office).await;
+    let ann = office.worker(&ANN.to_string());
+    let mut stale = change("UPDATE", &json!({ "status": "DONE" }), 1);
+    stale["deviceId"] = "phone".into();
+    let told = office.ask_as(&ann, Method::Post, "/api/sync", &stale).await.1;
+    assert_eq!(told["results"][0]["status"], "CONFLICT", "{told}");
+    let body = json!({ "conflictId": told["conflicts"][0]["id"], "resolution": "MERGE" });
+    let target = "/api/sync/conflicts/resolve";
+    let (status, settled) = office.ask_as(&ann, Method::Post, target, &body).await;
+    assert_eq!(status, 200, "{settled}");
+    assert_eq!(settled["entity"]["deleted"], Json::Null, "{settled}");
+    let history = office.node.history(&id).await.unwrap();
+    assert_eq!(history.last().unwrap().made_for, Some(ANN.to_string()), "{history:?}");
+    office.close().await;
+}

@@ -371,18 +371,18 @@ impl Write<'_> {
         })
     }
 
-    /// Takes a deletion back.
+    /// Takes a deletion back, as `user` did.
     ///
     /// # Errors
     ///
     /// There is no such record.
-    pub fn restore(&mut self, id: DocumentId, at: Moment) -> Result<Held, Error> {
+    pub fn restore(&mut self, id: DocumentId, at: Moment, user: &str) -> Result<Held, Error> {
         let settles = self.settling.remove(&id);
         self.change(&self.ledger.policy(), (id, settles), None, |document, schema, actor| {
             if settles {
                 document.settling_deletion(schema);
             }
-            document.restore(actor, at).map_err(|error| refused(&error))
+            document.restore_for(actor, at, Some(user)).map_err(|error| refused(&error))
         })
     }
 
