@@ -142,12 +142,31 @@ impl Document {
         at: Moment,
         others: &[DocumentId],
     ) -> Result<Option<Vec<u8>>, EditError> {
+        self.keep_over_for(actor, at, others, None)
+    }
+
+    /// As [`Self::keep_over`], in the name of a user of the gateway that writes.
+    ///
+    /// # Errors
+    ///
+    /// The change cannot be written; the document is as before.
+    pub fn keep_over_for(
+        &mut self,
+        actor: [u8; 16],
+        at: Moment,
+        others: &[DocumentId],
+        user: Option<&str>,
+    ) -> Result<Option<Vec<u8>>, EditError> {
         let is_deleted = !guard(|| self.tombstones())?.is_empty();
         self.change(actor, at, |transaction| {
             if is_deleted {
                 edit::restore(transaction)?;
             }
-            others.iter().try_for_each(|other| rejoin(transaction, *other))
+            others.iter().try_for_each(|other| rejoin(transaction, *other))?;
+            match user.filter(|_| edit::pending(transaction) > 0) {
+                Some(user) => edit::sign_for(transaction, user),
+                None => Ok(()),
+            }
         })
     }
 }

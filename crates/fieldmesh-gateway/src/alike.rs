@@ -24,24 +24,43 @@ pub(crate) fn item_of(id: &str) -> &str {
 
 impl Task<'_> {
     /// Records about which devices ask which of them stay: of several the newest two of which nobody
-    /// said that both are meant and which no note lists already. Where they lie in different
-    /// collections, that with the higher number is the client's, whoever asks.
+    /// said that both are meant and which no note lists already, else of which one is deleted. Where
+    /// they lie in different collections, that with the higher number is the client's, whoever asks.
     pub(crate) fn row_of_alike(
         &self,
         competing: &Competing,
     ) -> Result<Option<ConflictRow>, Failure> {
         let (mut held, mut apart) = (Vec::with_capacity(competing.alike.len()), BTreeMap::new());
         for id in &competing.alike {
-            held.extend(self.access.held(*id)?.filter(|held| !held.deleted));
+            held.extend(self.access.held(*id)?);
             apart.insert(*id, self.access.apart_from(*id)?);
         }
         held.sort_by_key(|held| (held.collection, held.created_at, held.id));
         let says = |id: DocumentId, other| apart.get(&id).is_some_and(|it| it.contains(&other));
+        let is_open = |one: &Held, other: &Held| {
+            let is_gone = one.deleted || other.deleted;
+            !is_gone && !says(one.id, other.id) && !says(other.id, one.id)
+        };
+        // Where both of any two that are there are meant, people have said contrary things of those
+        // that are gone: each deleted another one, or one deleted what another kept.
+        let is_contrary = |one: &Held, other: &Held| one.deleted || other.deleted;
+        match self.newest_two(&competing.id, &held, is_open)? {
+            Some(row) => Ok(Some(row)),
+            None => self.newest_two(&competing.id, &held, is_contrary),
+        }
+    }
+
+    /// The newest two of which it is asked which stays, and which no note lists.
+    fn newest_two(
+        &self,
+        item: &str,
+        held: &[Held],
+        is_asked: impl Fn(&Held, &Held) -> bool,
+    ) -> Result<Option<ConflictRow>, Failure> {
         for (place, client) in held.iter().enumerate().rev() {
-            let is_meant =
-                |server: &&Held| !says(client.id, server.id) && !says(server.id, client.id);
-            let Some(server) = held[..place].iter().find(is_meant) else { continue };
-            let row = row_of_two(&competing.id, client, server);
+            let server = held[..place].iter().find(|server| is_asked(client, server));
+            let Some(server) = server else { continue };
+            let row = row_of_two(item, client, server);
             if !self.is_noted(&row)? {
                 return Ok(Some(row));
             }
@@ -57,7 +76,8 @@ impl Task<'_> {
         client: &Held,
         server: &Held,
     ) -> Result<bool, Failure> {
-        if row.kind != Kind::Duplicate {
+        // Of what is deleted as well people have said contrary things, that both are meant among them.
+        if row.kind != Kind::Duplicate || row.tells_of_deletion() {
             return Ok(false);
         }
         // What devices found is so as long as they say so.
@@ -119,6 +139,11 @@ fn row_of_two(item: &str, client: &Held, server: &Held) -> ConflictRow {
 }
 
 impl ConflictRow {
+    /// Whether it tells of records of which people have deleted one for the other.
+    pub(crate) fn tells_of_deletion(&self) -> bool {
+        self.kind == Kind::Duplicate && (self.client.deleted || self.server.deleted)
+    }
+
     /// The fields that say of which type the record is that the conflict is listed by.
     pub(crate) fn told_fields(&self) -> &Fields {
         match self.kind {

@@ -401,9 +401,16 @@ impl Writing<'_> {
             (None, Resolution::LastWriteWins) if row.client.at > row.server.at => server,
             (None, Resolution::ServerWins | Resolution::LastWriteWins) => client,
             (None, Resolution::Merge | Resolution::Manual) => {
-                return self.keep_both(client, server, fields);
+                return self.keep_both(row, fields);
             }
         };
+        if row.tells_of_deletion() {
+            let kept = if gone == client { server } else { client };
+            self.write.keep_one(kept, gone, self.task.at, &self.task.caller.user)?;
+            self.note_written(kept);
+            self.note_written(gone);
+            return Ok(());
+        }
         // It may be like others in several ways.
         if self.write.held(gone)?.is_some_and(|held| !held.deleted) {
             self.write.delete(gone, None, self.task.at, &self.task.caller.user)?;
@@ -414,25 +421,30 @@ impl Writing<'_> {
 
     /// Keeps two records that are alike, the client's with what somebody wrote of it. Where they are
     /// alike all the same devices ask no more.
-    fn keep_both(
-        &mut self,
-        client: DocumentId,
-        server: DocumentId,
-        fields: &Fields,
-    ) -> Result<(), Failure> {
+    fn keep_both(&mut self, row: &ConflictRow, fields: &Fields) -> Result<(), Failure> {
+        let (client, server) = (row.client.document, row.server.document);
         let share = |writing: &Self| -> Result<bool, Failure> {
             let two = (writing.write.held(client)?, writing.write.held(server)?);
             let (Some(client), Some(server)) = two else { return Ok(false) };
             Ok(writing.task.share_values(&client, &server))
         };
+        // What is deleted comes back by what says that it is meant.
+        let is_back = row.tells_of_deletion();
+        if is_back {
+            self.tell_apart(client, server)?;
+        }
         let was_alike = share(self)?;
         if !fields.is_empty() {
             self.edit(client, None, fields, self.task.at)?;
         }
         // What else devices look at is not in these values.
-        if was_alike && !share(self)? {
+        if is_back || (was_alike && !share(self)?) {
             return Ok(());
         }
+        self.tell_apart(client, server)
+    }
+
+    fn tell_apart(&mut self, client: DocumentId, server: DocumentId) -> Result<(), Failure> {
         self.write.keep_both([client, server], self.task.at, &self.task.caller.user)?;
         self.note_written(client);
         self.note_written(server);

@@ -224,7 +224,9 @@ impl ConflictRow {
                 let (now, then) = (server.fields.get(key), self.server.fields.get(key));
                 !now.unwrap_or(&null).is_same(then.unwrap_or(&null))
             }),
-            Kind::Duplicate => client.deleted || server.deleted,
+            Kind::Duplicate => {
+                (client.deleted, server.deleted) != (self.client.deleted, self.server.deleted)
+            }
             Kind::DeletedAndEdited => server.deleted == self.client.deleted,
         }
     }

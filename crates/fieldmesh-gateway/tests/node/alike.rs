@@ -1,12 +1,13 @@
 //! Records that say the same: an app is told of what is there already, and devices ask the same.
 
-use fieldmesh::api::{ConflictQuery, ListQuery};
+use fieldmesh::api::{Choice, ConflictQuery, ListQuery, Resolution};
 use fieldmesh_dialect::Method;
 use fieldmesh_model::Role;
 use serde_json::{Value as Json, json};
 
 use crate::disputes::check;
 use crate::entity::{PUMP, define};
+use crate::live::{join, sync};
 use crate::{Office, entry, well};
 
 /// How many items about records that are alike devices show.
@@ -154,4 +155,65 @@ async fn records_that_an_edit_made_alike_are_listed_and_both_can_be_kept() {
     let query = ListQuery { collection: "pump_check".into(), ..ListQuery::default() };
     assert_eq!(office.node.list(query).await.unwrap().len(), 2);
     office.close().await;
+}
+
+/// Two checks of one tag about which the office and a device decide contrary things.
+async fn decided_contrary(office: &Office, home: &std::path::Path, choices: [Choice; 2]) {
+    let unique = "\n[[unique]]\nfields = [\"tag\"]\nmessage = \"tag is taken\"\n";
+    define(office, &format!("{PUMP}{unique}")).await;
+    for id in ["a", "b"] {
+        for (operation, tag) in [("CREATE", id), ("UPDATE", "P1")] {
+            let change = check(id, operation, &json!({ "tag": tag }));
+            let body = json!({ "deviceId": "d", "changes": [change] });
+            let told = office.post("/api/sync", &body).await;
+            assert_eq!(told["results"][0]["status"], "COMPLETED", "{told}");
+        }
+    }
+    let (device, address) = join(&office.node, home).await;
+    for (node, choice) in [&office.node, &device].into_iter().zip(choices) {
+        let item = node.conflicts(ConflictQuery::default()).await.unwrap().remove(0);
+        node.resolve(&item.id, Resolution::Take(choice)).await.unwrap();
+    }
+    sync(&device, &address).await;
+    device.shutdown().await.unwrap();
+}
+
+async fn is_settled_by_an_app(choices: [Choice; 2], resolution: &str, left: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    decided_contrary(&office, &folder.path().join("device"), choices).await;
+    assert_eq!(asked(&office).await, 1);
+    let listed = office.get("/api/sync/conflicts").await["conflicts"].clone();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    let one = &listed[0];
+    let is_deleted = |key: &str| one[key] == true;
+    assert!(is_deleted("clientDeleted") || is_deleted("serverDeleted"), "{one}");
+    let of_client = one["entityId"].as_str().unwrap().to_owned();
+    let body = json!({ "conflictId": one["id"], "resolution": resolution });
+    let (status, settled) = office
+        .ask_as(&office.caller(Role::Manager), Method::Post, "/api/sync/conflicts/resolve", &body)
+        .await;
+    assert_eq!(status, 200, "{settled}");
+    let listed = office.get("/api/sync/conflicts").await["conflicts"].clone();
+    assert_eq!((&listed, asked(&office).await), (&json!([]), 0), "{resolution}");
+    let query = json!({ "deviceId": "fresh", "entityTypes": ["pump_check"] });
+    let read = office.post("/api/sync/delta", &query).await;
+    let there = read["changes"].as_array().unwrap().iter().filter(|it| it["operation"] != "DELETE");
+    let there: Vec<&str> = there.map(|it| it["entityId"].as_str().unwrap()).collect();
+    assert_eq!(there.len(), left.len(), "{read}");
+    let is_client = there.contains(&of_client.as_str());
+    assert_eq!(is_client, left.contains(&"client"), "{resolution} of {one}: {read}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_two_people_deleted_for_each_other_come_back_as_an_app_decides() {
+    let label = |label: &str| Choice::Label(label.to_owned());
+    for (resolution, left) in [
+        ("CLIENT_WINS", &["client"][..]),
+        ("SERVER_WINS", &["server"]),
+        ("MERGE", &["client", "server"]),
+    ] {
+        is_settled_by_an_app([label("A"), label("B")], resolution, left).await;
+        is_settled_by_an_app([Choice::Both, label("B")], resolution, left).await;
+    }
 }

@@ -30,8 +30,8 @@ pub struct Competing {
     /// Of a deletion: the fields that were edited as they were to whoever deleted; null where one
     /// was not there.
     pub before: Fields,
-    /// Of records that are alike: all of them that are there, the one that is shown first. Nothing
-    /// competes in a field of theirs.
+    /// Of records that are alike: all of which somebody has to say which stays, deleted ones too,
+    /// where people have deleted them for each other. Nothing competes in a field of theirs.
     pub alike: Vec<DocumentId>,
 }
 
@@ -146,7 +146,7 @@ impl Access {
                 false => Vec::new(),
             },
             field: report.field,
-            alike: alike.into_iter().filter(|it| !it.deleted).map(|it| it.id).collect(),
+            alike: alike.into_iter().map(|it| it.id).collect(),
         }))
     }
 }
