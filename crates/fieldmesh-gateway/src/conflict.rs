@@ -5,20 +5,18 @@
 //! decides. The note of a conflict says what both sides were.
 
 use fieldmesh::gateway::{Held, Write};
-use fieldmesh_dialect::command::{ConflictQuery, Resolution};
-use fieldmesh_dialect::outcome::{Conflict, ConflictKind, ConflictPage, Fate, Side};
-use fieldmesh_dialect::{Outcome, Refusal};
+use fieldmesh_dialect::Refusal;
+use fieldmesh_dialect::command::Resolution;
+use fieldmesh_dialect::outcome::{Conflict, ConflictKind, Fate, Side};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 
 use crate::alike::item_of;
 use crate::dispute::together;
 use crate::free::shown_keys;
-use crate::inbox::{inbox_place, place_in_inbox};
 use crate::names::Showing;
 use crate::push::Writing;
 use crate::ready::Ready;
 use crate::stored::{self, ConflictRow, Kind, SideRow};
-use crate::superseded::Superseded;
 use crate::{Failure, Task, keys};
 
 /// Conflicts of one record that are looked at.
@@ -346,85 +344,6 @@ impl Task<'_> {
             }
         }
         Ok(rows)
-    }
-
-    /// Lists open conflicts, oldest first.
-    pub(crate) fn conflicts(&self, query: &ConflictQuery) -> Result<Outcome, Failure> {
-        self.access.settle()?;
-        let mut showing = Showing::new(*self, None)?;
-        let mut after = query.after.map(keys::open);
-        let (mut conflicts, mut next) = (Vec::new(), None);
-        let mut superseded = Superseded { task: *self, rows: Vec::new() };
-        loop {
-            let page = self.access.notes(keys::OPEN, after.as_deref(), OF_RECORD_MAX)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (_, note) in &page {
-                let id: String = stored::decode(note)?;
-                let Some(note) = self.access.note(&keys::conflict(self.access, &id))? else {
-                    continue;
-                };
-                let row: ConflictRow = stored::decode(&note)?;
-                // Of a purged record nothing is shown.
-                if !self.is_asked(&row, query, &showing)
-                    || !self.is_shown(row.client.document, &mut showing)?
-                {
-                    continue;
-                }
-                let Some(row) = self.as_seen(&row)? else {
-                    superseded.rows.push(row);
-                    continue;
-                };
-                if conflicts.len() >= query.conflicts_max {
-                    superseded.leave();
-                    return Ok(Outcome::Conflicts(ConflictPage { conflicts, next }));
-                }
-                next = Some(row.sequence);
-                conflicts.push(self.show_conflict(&row, &mut showing, None)?);
-            }
-        }
-        superseded.leave();
-        let mut after = query.after.and_then(inbox_place).unwrap_or_default();
-        loop {
-            let page = self.access.inbox(&after, OF_RECORD_MAX)?;
-            let Some(last) = page.last() else { break };
-            after.clone_from(&last.id);
-            for competing in page {
-                let Some(row) = self.row_of(&competing)? else { continue };
-                if !self.is_asked(&row, query, &showing)
-                    || !self.is_shown(row.client.document, &mut showing)?
-                    || self.is_noted(&row)?
-                {
-                    continue;
-                }
-                if conflicts.len() >= query.conflicts_max {
-                    return Ok(Outcome::Conflicts(ConflictPage { conflicts, next }));
-                }
-                next = Some(place_in_inbox(&competing.id));
-                conflicts.push(self.show_conflict(&row, &mut showing, None)?);
-            }
-        }
-        Ok(Outcome::Conflicts(ConflictPage { conflicts, next: None }))
-    }
-
-    fn is_shown(&self, id: DocumentId, showing: &mut Showing<'_>) -> Result<bool, Failure> {
-        let held = self.access.held(id)?.filter(|held| self.is_of_contract(held));
-        held.map_or(Ok(false), |held| self.may_see(&held, showing))
-    }
-
-    /// Whether a conflict is about records of a type that is asked for, if any is.
-    fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery, showing: &Showing<'_>) -> bool {
-        let Some(wanted) = &query.collection else {
-            // What apps of other contracts write is in their lists, unless this one took part in it.
-            let is_side = [&row.client.user, &row.server.user].into_iter().flatten();
-            // Two records of which devices found that they are alike are no doing of his.
-            let is_doing = row.sequence != 0 || row.kind != Kind::Duplicate;
-            let is_side = || is_doing && is_side.clone().any(|user| self.caller.is(user));
-            return self.readable().contains(&row.collection) || is_side();
-        };
-        let named = self.access.collection_named(wanted);
-        named.is_some_and(|schema| schema.number == row.collection)
-            || showing.type_name(row.collection, row.told_fields()) == *wanted
     }
 
     /// The conflict `id` as it was noted, or as it stands in a record.

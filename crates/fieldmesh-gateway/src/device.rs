@@ -6,7 +6,7 @@
 use fieldmesh::gateway::{NoteAt, Write};
 use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::Device;
-use fieldmesh_dialect::outcome::{DeviceState, Overview, Reading, Tally, Unread};
+use fieldmesh_dialect::outcome::{DeviceState, Overview, Reading, Unread};
 use fieldmesh_model::Moment;
 use fieldmesh_model::catalogue::wells;
 
@@ -233,29 +233,14 @@ impl Task<'_> {
             backlog += self.behind(place)?;
         }
         let tally =
-            self.counted(&fieldmesh_dialect::command::Whose::User(self.caller.user.clone()))?;
-        let conflicts = self.own_conflicts()?;
-        let tally = Tally { conflicts, ..tally };
+            self.tally(&fieldmesh_dialect::command::Whose::User(self.caller.user.clone()))?;
         Ok(Outcome::Overview(Overview {
             devices: rows.iter().map(|row| self.show_device(row)).collect(),
+            conflicts: tally.conflicts,
             tally,
-            conflicts,
             backlog,
             at: self.at,
         }))
-    }
-
-    /// How many conflicts of the caller are open.
-    pub(crate) fn own_conflicts(&self) -> Result<u64, Failure> {
-        let query = fieldmesh_dialect::command::ConflictQuery {
-            collection: None,
-            after: None,
-            conflicts_max: usize::MAX,
-        };
-        let Outcome::Conflicts(page) = self.conflicts(&query)? else { return Ok(0) };
-        let user = Some(&self.caller.user);
-        let own = page.conflicts.iter().filter(|conflict| conflict.client.user.as_ref() == user);
-        Ok(own.count() as u64)
     }
 
     fn show_device(&self, row: &DeviceRow) -> DeviceState {

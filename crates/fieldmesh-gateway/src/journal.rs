@@ -160,17 +160,8 @@ impl Task<'_> {
         Ok(Outcome::Retried(retried))
     }
 
-    pub(crate) fn tally(&self, whose: &Whose) -> Result<Tally, Failure> {
-        let tally = self.counted(whose)?;
-        match self.dialect {
-            // An app of this contract is told at once of a conflict, so no entry waits for it.
-            Some(Dialect::Asset) => Ok(Tally { conflicts: self.own_conflicts()?, ..tally }),
-            _ => Ok(tally),
-        }
-    }
-
     /// The entries of the asking contract, by state.
-    pub(crate) fn counted(&self, whose: &Whose) -> Result<Tally, Failure> {
+    pub(crate) fn tally(&self, whose: &Whose) -> Result<Tally, Failure> {
         let user = match whose {
             Whose::User(user) => Some(user.as_str()),
             Whose::Tenant => None,

@@ -110,6 +110,11 @@ pub(crate) fn open(sequence: u64) -> Vec<u8> {
     [OPEN, &sequence.to_be_bytes()].concat()
 }
 
+/// The number of an open conflict, by its key.
+pub(crate) fn sequence_of(key: &[u8]) -> u64 {
+    key.last_chunk().map_or(0, |sequence| u64::from_be_bytes(*sequence))
+}
+
 /// The open conflicts of a record.
 pub(crate) fn of_record(id: DocumentId) -> Vec<u8> {
     [&b"conflict-of/"[..], id.as_bytes(), b"/"].concat()

@@ -20,7 +20,9 @@ mod inbox;
 mod journal;
 mod keys;
 mod late;
+mod listing;
 mod names;
+mod own;
 mod page;
 mod part;
 mod photo;
@@ -71,6 +73,21 @@ struct Task<'a> {
     at: Moment,
 }
 
+/// Who asks for something, over which contract and when.
+#[derive(Clone)]
+struct Asking {
+    caller: Caller,
+    dialect: Option<Dialect>,
+    at: Moment,
+}
+
+impl Asking {
+    fn task<'a>(&'a self, inner: &'a Inner) -> Task<'a> {
+        let (access, pages) = (&inner.access, &inner.pages);
+        Task { access, pages, caller: &self.caller, dialect: self.dialect, at: self.at }
+    }
+}
+
 /// Why a command is not executed.
 enum Failure {
     /// The caller is told why.
@@ -119,48 +136,26 @@ impl Gateway {
         command: Command,
         at: Moment,
     ) -> Outcome {
-        let (inner, caller) = (Arc::clone(&self.inner), caller.clone());
-        let done = tokio::task::spawn_blocking(move || {
-            let task =
-                Task { access: &inner.access, pages: &inner.pages, caller: &caller, dialect, at };
-            match writes(&command) {
-                // What is written is bound to the view that was looked at where that happens.
-                true => task
-                    .access
-                    .await_records()
-                    .map_err(Failure::Broken)
-                    .and_then(|()| task.execute(command)),
-                false => task.access.on_one_view(|| task.execute(command)),
-            }
-        });
-        match done.await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(Failure::Refused(refusal))) => Outcome::Refused(refusal),
-            // What the caller gave cannot be stored so.
-            Ok(Err(Failure::Broken(Error::Invalid { faults }))) => {
-                Outcome::Refused(Refusal::Invalid { faults })
-            }
-            // The device itself may not.
-            Ok(Err(Failure::Broken(Error::NotAllowed { reason: why }))) => {
-                Outcome::Refused(Refusal::Forbidden { why })
-            }
-            Ok(Err(Failure::Broken(error @ Error::Full { .. }))) => {
-                tracing::warn!(%error, "a command has to come again");
-                Outcome::Refused(Refusal::Full)
-            }
-            Ok(Err(Failure::Broken(error @ Error::Remaking { .. }))) => {
-                tracing::warn!(%error, "a command has to come again");
-                Outcome::Refused(Refusal::Failed)
-            }
-            Ok(Err(Failure::Broken(error))) => {
-                tracing::error!(%error, "a command could not be executed");
-                Outcome::Refused(Refusal::Failed)
-            }
-            Err(error) => {
-                tracing::error!(%error, "a command ended without an outcome");
-                Outcome::Refused(Refusal::Failed)
-            }
-        }
+        let asking = Asking { caller: caller.clone(), dialect, at };
+        let done = match self.on_thread(&asking, move |task| task.run(command)).await {
+            Ok(outcome) => self.with_own_conflicts(&asking, outcome).await,
+            failed => failed,
+        };
+        done.unwrap_or_else(Failure::outcome)
+    }
+
+    /// Does work on a thread for what blocks.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        asking: &Asking,
+        work: impl FnOnce(Task<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (inner, asking) = (Arc::clone(&self.inner), asking.clone());
+        let done = tokio::task::spawn_blocking(move || work(asking.task(&inner)));
+        done.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a command ended without an outcome");
+            Err(Failure::Refused(Refusal::Failed))
+        })
     }
 
     /// Records that came over a dialect and break rules which no source states, by id, from behind
@@ -245,6 +240,18 @@ impl Gateway {
 }
 
 impl Task<'_> {
+    /// Executes a command where all records are there.
+    fn run(&self, command: Command) -> Result<Outcome, Failure> {
+        match writes(&command) {
+            // What is written is bound to the view that was looked at where that happens.
+            true => {
+                self.access.await_records()?;
+                self.execute(command)
+            }
+            false => self.access.on_one_view(|| self.execute(command)),
+        }
+    }
+
     fn execute(&self, command: Command) -> Result<Outcome, Failure> {
         match command {
             Command::Health => {
@@ -302,6 +309,29 @@ const fn writes(command: &Command) -> bool {
 }
 
 impl Failure {
+    /// What the caller is told.
+    fn outcome(self) -> Outcome {
+        Outcome::Refused(match self {
+            Self::Refused(refusal) => refusal,
+            // What the caller gave cannot be stored so.
+            Self::Broken(Error::Invalid { faults }) => Refusal::Invalid { faults },
+            // The device itself may not.
+            Self::Broken(Error::NotAllowed { reason: why }) => Refusal::Forbidden { why },
+            Self::Broken(error @ Error::Full { .. }) => {
+                tracing::warn!(%error, "a command has to come again");
+                Refusal::Full
+            }
+            Self::Broken(error @ Error::Remaking { .. }) => {
+                tracing::warn!(%error, "a command has to come again");
+                Refusal::Failed
+            }
+            Self::Broken(error) => {
+                tracing::error!(%error, "a command could not be executed");
+                Refusal::Failed
+            }
+        })
+    }
+
     fn missing(what: &str) -> Self {
         Self::Refused(Refusal::Missing { what: what.to_owned() })
     }

@@ -33,7 +33,7 @@ use crate::schema;
 pub(crate) use self::feed::mark_at;
 pub use self::feed::{Mark, Moments};
 pub use self::held::Held;
-pub use self::inbox::{Competing, CompetingValue};
+pub use self::inbox::{Competing, CompetingValue, InboxPart};
 pub use crate::ledger::{NOTE_SIZE_MAX, NewDocument, Write};
 
 /// A note of a gateway: what it lies under, and what it says.

@@ -35,6 +35,17 @@ pub struct Competing {
     pub alike: Vec<DocumentId>,
 }
 
+/// Some items of the inbox that follow each other.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct InboxPart {
+    /// Those of them of which somebody has to choose something.
+    pub found: Vec<Competing>,
+    /// How many items these were.
+    pub looked_at: usize,
+    /// The id of the last of them.
+    pub last: Option<String>,
+}
+
 /// One of several values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompetingValue {
@@ -48,27 +59,27 @@ pub struct CompetingValue {
 
 impl Access {
     /// Open conflicts that stand in records, or between records that are alike, by id, from behind
-    /// `after` on: of at most `count` items of the inbox.
+    /// `after` on: those among the next `count` items of the inbox.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
-    pub fn inbox(&self, after: &str, count: usize) -> Result<Vec<Competing>, Error> {
+    pub fn inbox(&self, after: &str, count: usize) -> Result<InboxPart, Error> {
         let range = rows::inbox_items(true, after);
-        let mut found = Vec::new();
-        for row in rows::scan(self.ledger.view(), Tree::Inbox, range, Direction::Ascending) {
+        let items = rows::scan(self.ledger.view(), Tree::Inbox, range, Direction::Ascending);
+        let mut part = InboxPart::default();
+        for row in items.take(count) {
             let (key, value) = row?;
             let row: ConflictRow = rows::decode(&value)?;
             let id = rows::inbox_id(&key);
             // Of a broken rule there is nothing to choose.
             if !is_breach(&id) {
-                found.extend(self.competing(&id, row.document)?);
+                part.found.extend(self.competing(&id, row.document)?);
             }
-            if found.len() >= count {
-                break;
-            }
+            part.looked_at += 1;
+            part.last = Some(id);
         }
-        Ok(found)
+        Ok(part)
     }
 
     /// The open conflict `id`, if it stands in a record.
