@@ -135,6 +135,7 @@ fn row_of_two(item: &str, client: &Held, server: &Held) -> ConflictRow {
         keys: Vec::new(),
         since: client.created_at.max(server.created_at),
         settled: None,
+        contract: None,
     }
 }
 

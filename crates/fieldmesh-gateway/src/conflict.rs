@@ -233,7 +233,7 @@ impl Writing<'_> {
     pub(crate) fn conflict_row(&self, id: &str) -> Result<Option<ConflictRow>, Failure> {
         let key = keys::conflict(self.task.access, id);
         let note = self.write.noted(self.task.access, &key)?;
-        Ok(note.map(|note| stored::decode(&note)).transpose()?)
+        Ok(note.map(|note| ConflictRow::decode(&note)).transpose()?)
     }
 
     /// Notes a conflict as open.
@@ -248,6 +248,7 @@ impl Writing<'_> {
             keys: contest.keys,
             since: self.task.at,
             settled: None,
+            contract: self.contract(),
         };
         self.list(&row);
         Ok(row)
@@ -340,7 +341,7 @@ impl Task<'_> {
         for (_, note) in self.access.notes(&keys::of_record(id), None, OF_RECORD_MAX)? {
             let conflict: String = stored::decode(&note)?;
             if let Some(note) = self.access.note(&keys::conflict(self.access, &conflict))? {
-                rows.push(stored::decode(&note)?);
+                rows.push(ConflictRow::decode(&note)?);
             }
         }
         Ok(rows)
@@ -349,7 +350,7 @@ impl Task<'_> {
     /// The conflict `id` as it was noted, or as it stands in a record.
     pub(crate) fn conflict_named(&self, id: &str) -> Result<ConflictRow, Failure> {
         if let Some(note) = self.access.note(&keys::conflict(self.access, id))? {
-            return Ok(stored::decode(&note)?);
+            return Ok(ConflictRow::decode(&note)?);
         }
         let missing = || Failure::Refused(Refusal::Missing { what: "Conflict".into() });
         let competing = self.access.inbox_item(item_of(id))?.ok_or_else(missing)?;

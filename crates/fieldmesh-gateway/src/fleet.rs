@@ -154,7 +154,7 @@ fn conflicts(access: &Access) -> Result<BTreeMap<String, u64>, Error> {
         }
         let id: String = stored::decode(note)?;
         let Some(note) = access.note(&keys::conflict(access, &id))? else { return Ok(()) };
-        let row: ConflictRow = stored::decode(&note)?;
+        let row = ConflictRow::decode(&note)?;
         let of = BTreeSet::from([row.client.user, row.server.user]);
         for user in of.into_iter().flatten() {
             *users.entry(user).or_default() += 1;

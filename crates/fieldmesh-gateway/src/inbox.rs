@@ -70,6 +70,7 @@ impl Task<'_> {
             keys,
             since: competing.values.iter().map(|it| it.at).max().unwrap_or(self.at),
             settled: None,
+            contract: None,
         }))
     }
 }

@@ -244,7 +244,7 @@ impl Task<'_> {
         };
         let note =
             self.access.note(&keys::conflict(self.access, &stored::decode::<String>(&note)?))?;
-        let conflict = note.map(|note| stored::decode::<ConflictRow>(&note)).transpose()?;
+        let conflict = note.map(|note| ConflictRow::decode(&note)).transpose()?;
         Ok(match conflict {
             Some(conflict) => conflict.decided(held),
             None => held,

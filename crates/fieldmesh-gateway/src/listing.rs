@@ -3,10 +3,11 @@
 
 use std::ops::ControlFlow;
 
-use fieldmesh_dialect::Outcome;
 use fieldmesh_dialect::command::ConflictQuery;
 use fieldmesh_dialect::outcome::ConflictPage;
+use fieldmesh_dialect::{Dialect, Outcome};
 use fieldmesh_model::DocumentId;
+use fieldmesh_model::catalogue::BUILT_IN_END;
 
 use crate::inbox::{inbox_place, place_in_inbox};
 use crate::names::Showing;
@@ -86,19 +87,35 @@ impl Task<'_> {
         held.map_or(Ok(false), |held| self.may_see(&held, showing))
     }
 
-    /// Whether a conflict is about records of a type that is asked for, if any is.
+    /// Whether a conflict is about records of a type that is asked for, if any is, and for the apps
+    /// of this contract. What apps of other contracts write is in their lists, unless the caller
+    /// took part in it.
     fn is_asked(&self, row: &ConflictRow, query: &ConflictQuery, showing: &Showing<'_>) -> bool {
+        let is_caller =
+            |user: &Option<String>| user.as_ref().is_some_and(|user| self.caller.is(user));
+        let is_elsewhere = self.is_listed_elsewhere(row);
+        // His own app of the other contract lists what he sent over that.
+        let is_client = || !is_elsewhere && is_caller(&row.client.user);
+        // Two records of which devices found that they are alike are no doing of his.
+        let is_doing = row.sequence != 0 || row.kind != Kind::Duplicate;
+        let is_side = || is_doing && (is_client() || is_caller(&row.server.user));
         let Some(wanted) = &query.collection else {
-            // What apps of other contracts write is in their lists, unless this one took part in it.
-            let is_side = [&row.client.user, &row.server.user].into_iter().flatten();
-            // Two records of which devices found that they are alike are no doing of his.
-            let is_doing = row.sequence != 0 || row.kind != Kind::Duplicate;
-            let is_side = || is_doing && is_side.clone().any(|user| self.caller.is(user));
-            return self.readable().contains(&row.collection) || is_side();
+            return !is_elsewhere && self.readable().contains(&row.collection) || is_side();
         };
         let named = self.access.collection_named(wanted);
-        named.is_some_and(|schema| schema.number == row.collection)
-            || showing.type_name(row.collection, row.told_fields()) == *wanted
+        let is_type = named.is_some_and(|schema| schema.number == row.collection)
+            || showing.type_name(row.collection, row.told_fields()) == *wanted;
+        is_type && (!is_elsewhere || is_side())
+    }
+
+    /// Whether a conflict in a collection of the tenant's own, which apps of several contracts read,
+    /// came over another contract than the caller's, the apps of which are given a list.
+    fn is_listed_elsewhere(&self, row: &ConflictRow) -> bool {
+        let over = row.contract.as_deref().and_then(Dialect::named);
+        let has_list = |over: &Dialect| matches!(over, Dialect::Asset | Dialect::Health);
+        row.collection >= BUILT_IN_END
+            && self.dialect.is_some()
+            && over.filter(has_list).is_some_and(|over| Some(over) != self.dialect)
     }
 }
 
@@ -116,7 +133,7 @@ impl Look<'_, '_> {
             for (key, note) in &page {
                 let id: String = stored::decode(note)?;
                 let row = match access.note(&keys::conflict(access, &id))? {
-                    Some(note) => Some(stored::decode(&note)?),
+                    Some(note) => Some(ConflictRow::decode(&note)?),
                     None => None,
                 };
                 ended = self.take_noted(keys::sequence_of(key), row, &mut superseded)?;

@@ -43,6 +43,32 @@ pub(crate) struct ConflictRow {
     pub(crate) keys: Vec<String>,
     pub(crate) since: Moment,
     pub(crate) settled: Option<Settled>,
+    /// The contract over which it came; none where devices found it, or where the first gateways,
+    /// which did not note that, did.
+    pub(crate) contract: Option<String>,
+}
+
+impl ConflictRow {
+    /// Decodes a note, also one of the first gateways.
+    pub(crate) fn decode(note: &[u8]) -> Result<Self, fieldmesh::Error> {
+        decode(note).or_else(|_| {
+            let (id, sequence, kind, collection, client, server, keys, since, settled) =
+                decode(note)?;
+            let contract = None;
+            Ok(Self {
+                id,
+                sequence,
+                kind,
+                collection,
+                client,
+                server,
+                keys,
+                since,
+                settled,
+                contract,
+            })
+        })
+    }
 }
 
 /// How a conflict was settled.
@@ -485,5 +511,32 @@ mod tests {
         assert_eq!((&row.operation, &row.state, &row.contract), (&operation, &state, &None));
         let noted = EntryRow { contract: Some("health".into()), ..row };
         assert_eq!(EntryRow::decode(&encode(&noted)).unwrap(), noted);
+    }
+
+    #[test]
+    fn a_conflict_that_was_noted_before_contracts_were_is_read() {
+        let side = SideRow {
+            document: DocumentId::from_bytes([7; 16]),
+            version: 3,
+            fields: Fields::from([("title".to_owned(), "Oil".into())]),
+            at: Some(Moment::from_millis(5)),
+            user: Some("ann".into()),
+            deleted: false,
+        };
+        let settled = Settled {
+            by: "bob".into(),
+            resolution: Word::Merge,
+            at: Moment::from_millis(9),
+            emergency: None,
+        };
+        for settled in [None, Some(settled)] {
+            let (keys, since) = (vec!["title".to_owned()], Moment::from_millis(8));
+            let before = ("c1", 4_u64, Kind::Field, 64_u16, &side, &side, &keys, since, &settled);
+            let row = ConflictRow::decode(&encode(&before)).unwrap();
+            assert_eq!((row.id.as_str(), row.sequence, &row.contract), ("c1", 4, &None));
+            assert_eq!((&row.client, &row.keys, &row.settled), (&side, &keys, &settled));
+            let noted = ConflictRow { contract: Some("asset".into()), ..row };
+            assert_eq!(ConflictRow::decode(&encode(&noted)).unwrap(), noted);
+        }
     }
 }

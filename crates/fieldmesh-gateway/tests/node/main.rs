@@ -7,6 +7,7 @@ mod alike;
 mod apart;
 mod authors;
 mod bases;
+mod contracts;
 mod crowd;
 mod deleted;
 mod disputes;
