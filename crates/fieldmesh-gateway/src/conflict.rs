@@ -16,7 +16,7 @@ use crate::free::shown_keys;
 use crate::names::Showing;
 use crate::push::Writing;
 use crate::ready::Ready;
-use crate::stored::{self, ConflictRow, Kind, SideRow};
+use crate::stored::{self, ConflictRow, Kind, Settled, SideRow};
 use crate::{Failure, Task, keys};
 
 /// Conflicts of one record that are looked at.
@@ -50,11 +50,36 @@ impl Writing<'_> {
         ready: &Ready<'_>,
     ) -> Result<Fate, Failure> {
         let is_reserved = self.is_reserved(held, fields)?;
-        match self.stand_beside(held, version, fields, contested, ready)? {
-            Noted::Before(row) => self.fate(&row),
-            Noted::Now(row) if is_reserved => self.fate(&row),
-            Noted::Now(row) => self.settle_at_once(&row),
+        let row = match self.stand_beside(held, version, fields, contested, ready)? {
+            Noted::Now(row) if is_reserved => return self.fate(&row),
+            Noted::Now(row) => row,
+            Noted::Before(row) => match self.settled_now(held, fields, &row, ready)? {
+                Some(row) => row,
+                None => return self.fate(&row),
+            },
+        };
+        self.settle_at_once(&row)
+    }
+
+    /// A conflict that was noted before as it stands, where the request settles it: it came without
+    /// the word by which its author wants that.
+    fn settled_now(
+        &mut self,
+        held: &Held,
+        fields: &Fields,
+        row: &ConflictRow,
+        ready: &Ready<'_>,
+    ) -> Result<Option<ConflictRow>, Failure> {
+        let has_word = self.resolution().is_some_and(|word| word != Resolution::Manual);
+        if !has_word || row.client.user.as_ref() != Some(&self.task.caller.user) {
+            return Ok(None);
         }
+        let Some(row) = self.standing(row)? else { return Ok(None) };
+        if self.is_reserved_beside(held, fields, &row)? {
+            return Ok(None);
+        }
+        self.note_contested(&row, ready);
+        Ok(Some(row))
     }
 
     /// The same of what others than the caller have to decide, whatever his request wants to win.
@@ -98,11 +123,11 @@ impl Writing<'_> {
             keys.dedup();
         }
         let contest = Contest { kind, client, server, keys, at, schema: &ready.schema };
-        if let Some(known) = self.known(&contest)? {
+        if let Some(known) = self.known(&contest, ready)? {
             return Ok(Noted::Before(known));
         }
         if !has_room {
-            return self.note_unwritten(held, contest).map(Noted::Now);
+            return self.note_unwritten(held, contest, ready).map(Noted::Now);
         }
         let quiet = self.write.before_unknown(held.id, version)?;
         let written_at = self.written_at(at).min(quiet);
@@ -116,7 +141,7 @@ impl Writing<'_> {
         if kind == Kind::Field && !before.is_empty() {
             self.edit(held.id, None, &before, self.task.at)?;
         }
-        let row = self.open(contest)?;
+        let row = self.open(contest, ready)?;
         let is_open = |held: Held| !held.conflicts.is_empty();
         if version < held.version && self.write.held(held.id)?.is_some_and(is_open) {
             self.note_stood(&row);
@@ -130,13 +155,14 @@ impl Writing<'_> {
         &mut self,
         held: &Held,
         contest: Contest<'_>,
+        ready: &Ready<'_>,
     ) -> Result<ConflictRow, Failure> {
         let mut plain = contest.client.fields.clone();
         plain.retain(|key, _| contest.kind == Kind::Field && !contest.keys.contains(key));
         if !plain.is_empty() {
             self.edit(held.id, None, &plain, self.written_at(contest.at))?;
         }
-        let row = self.open(contest)?;
+        let row = self.open(contest, ready)?;
         let key = keys::unwritten(self.task.access, &row.id);
         self.write.note(key, Some(stored::encode(&row.client.user)));
         Ok(row)
@@ -161,10 +187,10 @@ impl Writing<'_> {
         };
         let (kind, server, keys) = (Kind::DeletedAndEdited, side_of(held), Vec::new());
         let contest = Contest { kind, client, server, keys, at, schema: &ready.schema };
-        if let Some(row) = self.known(&contest)? {
+        if let Some(row) = self.known(&contest, ready)? {
             return self.fate(&row);
         }
-        let row = self.open(contest)?;
+        let row = self.open(contest, ready)?;
         self.settle_at_once(&row)
     }
 
@@ -191,7 +217,7 @@ impl Writing<'_> {
     /// Notes that two records say the same.
     fn duplicate(&mut self, held: &Held, other: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
         let contest = Contest::of_two(held, other, ready);
-        let row = self.open(contest)?;
+        let row = self.open(contest, ready)?;
         self.settle_at_once(&row)
     }
 
@@ -216,8 +242,18 @@ impl Writing<'_> {
     }
 
     /// The conflict, if it is known: by the same operation, or open by the same values.
-    fn known(&self, contest: &Contest<'_>) -> Result<Option<ConflictRow>, Failure> {
+    fn known(
+        &self,
+        contest: &Contest<'_>,
+        ready: &Ready<'_>,
+    ) -> Result<Option<ConflictRow>, Failure> {
         if let Some(row) = self.conflict_row(&contest.id())? {
+            return Ok(Some(row));
+        }
+        // Whoever put the record together may have left less of it that contradicts, or more.
+        if let Some((row, _)) = self.settled_before(contest.client.document, ready)?
+            && row.kind == contest.kind
+        {
             return Ok(Some(row));
         }
         let open = self.task.open_of(contest.client.document)?;
@@ -236,8 +272,8 @@ impl Writing<'_> {
         Ok(note.map(|note| ConflictRow::decode(&note)).transpose()?)
     }
 
-    /// Notes a conflict as open.
-    fn open(&mut self, contest: Contest<'_>) -> Result<ConflictRow, Failure> {
+    /// Notes a conflict as open, and which operation came to it.
+    fn open(&mut self, contest: Contest<'_>, ready: &Ready<'_>) -> Result<ConflictRow, Failure> {
         let row = ConflictRow {
             id: contest.id(),
             sequence: self.next_sequence()?,
@@ -251,7 +287,57 @@ impl Writing<'_> {
             contract: self.contract(),
         };
         self.list(&row);
+        self.note_contested(&row, ready);
         Ok(row)
+    }
+
+    /// Notes which conflict an operation came to.
+    fn note_contested(&mut self, row: &ConflictRow, ready: &Ready<'_>) {
+        let key = self.contested_key(row.client.document, ready);
+        self.write.note(key, Some(stored::encode(&row.id)));
+    }
+
+    /// Where that is noted.
+    fn contested_key(&self, id: DocumentId, ready: &Ready<'_>) -> Vec<u8> {
+        let Task { access, caller, .. } = self.task;
+        let at = ready.operation.at.as_millis().to_be_bytes();
+        keys::contested(access, &caller.user, id, &[&at, &stored::encode(&ready.fields)])
+    }
+
+    /// The conflict that this operation came to when it came before, where it is settled.
+    fn settled_before(
+        &self,
+        id: DocumentId,
+        ready: &Ready<'_>,
+    ) -> Result<Option<(ConflictRow, Settled)>, Failure> {
+        let note = self.write.noted(self.task.access, &self.contested_key(id, ready))?;
+        let Some(note) = note else { return Ok(None) };
+        let row = self.conflict_row(&stored::decode::<String>(&note)?)?;
+        Ok(row.and_then(|row| row.settled.clone().map(|settled| (row, settled))))
+    }
+
+    /// What an operation was answered whose conflict its request settled at once, where it comes
+    /// again with the same word: the answer was lost.
+    pub(crate) fn settled_again(
+        &mut self,
+        id: DocumentId,
+        ready: &Ready<'_>,
+    ) -> Result<Option<Fate>, Failure> {
+        let Some(wanted) = self.resolution() else { return Ok(None) };
+        let Some((row, settled)) = self.settled_before(id, ready)? else { return Ok(None) };
+        let by = Resolution::from(settled.resolution);
+        let is_so = match wanted {
+            Resolution::LastWriteWins => {
+                matches!(by, Resolution::ClientWins | Resolution::ServerWins)
+            }
+            Resolution::Manual => false,
+            Resolution::ClientWins | Resolution::ServerWins | Resolution::Merge => by == wanted,
+        };
+        if !is_so || settled.by != self.task.caller.user {
+            return Ok(None);
+        }
+        let conflict = self.task.show_conflict(&row, &mut self.showing, Some(&self.write))?;
+        Ok(Some(Fate::Settled { by, conflict: Box::new(conflict) }))
     }
 
     /// Puts a conflict on the lists of those that are open.

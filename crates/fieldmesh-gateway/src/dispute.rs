@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fieldmesh::gateway::Held;
+use fieldmesh::gateway::{CompetingValue, Held};
 use fieldmesh_dialect::outcome::{Fate, Reason};
 use fieldmesh_model::{Fields, Value};
 
@@ -140,6 +140,42 @@ impl Writing<'_> {
             }
         }
         Ok(!self.disputed(held, changed)?.is_empty())
+    }
+
+    /// The same beside a conflict of the caller's own: where nothing else competes he settles that with
+    /// a word, as when he brought it.
+    pub(crate) fn is_reserved_beside(
+        &mut self,
+        held: &Held,
+        changed: &Fields,
+        own: &ConflictRow,
+    ) -> Result<bool, Failure> {
+        if self.task.may_settle(held, []) {
+            return Ok(false);
+        }
+        let null = Value::Null;
+        let is_either = |key: &String, value: &Value| {
+            own.brings(key, value) || own.server.fields.get(key).unwrap_or(&null).is_same(value)
+        };
+        for id in &held.conflicts {
+            let Some(found) = self.task.access.inbox_item(id)? else { continue };
+            let is_other = |it: &CompetingValue| !is_either(&found.field, &it.value);
+            let is_about = found.is_deletion || changed.contains_key(&found.field);
+            if is_about && (found.is_deletion || found.values.iter().any(is_other)) {
+                return Ok(true);
+            }
+        }
+        for row in self.task.open_of(held.id)? {
+            let is_other = |key: &String| {
+                let brought = row.client.fields.get(key).unwrap_or(&null);
+                changed.contains_key(key) && !is_either(key, brought)
+            };
+            let is_disputed = row.kind != Kind::Field || row.keys.iter().any(is_other);
+            if row.id != own.id && is_disputed && !self.is_superseded(&row)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Those of `changed` about which others have to decide than the caller.

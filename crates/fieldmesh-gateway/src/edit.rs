@@ -22,6 +22,9 @@ impl Writing<'_> {
     pub(crate) fn again(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
         // The process may have ended before the notes of this record were on disk.
         self.remember(held, ready)?;
+        if let Some(settled) = self.settled_again(held.id, ready)? {
+            return Ok(settled);
+        }
         if let Some(conflict) = self.open_conflict(held.id)? {
             return Ok(conflict);
         }
@@ -202,7 +205,8 @@ impl Writing<'_> {
 
     pub(crate) fn delete(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
         if held.deleted {
-            return self.stored(held, true);
+            let made = self.write.version_before_deletion(held.id)? + 1;
+            return self.stored_as(held, made);
         }
         if let Some(why) = self.task.decides_alike(held, None)? {
             return Ok(Fate::Rejected(Reason::Forbidden { why }));

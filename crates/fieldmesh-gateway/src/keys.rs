@@ -103,6 +103,12 @@ pub(crate) fn parts(access: &Access, user: &str, id: DocumentId, edit: &[&[u8]])
     keyed(b"conflict-parts/", access, &[&named, edit].concat())
 }
 
+/// The conflict that an operation of a user on a record came to.
+pub(crate) fn contested(access: &Access, user: &str, id: DocumentId, edit: &[&[u8]]) -> Vec<u8> {
+    let named = [user.as_bytes(), id.as_bytes()];
+    keyed(b"conflict-came/", access, &[&named, edit].concat())
+}
+
 /// Open conflicts in the order in which they came.
 pub(crate) const OPEN: &[u8] = b"conflict-open/";
 

@@ -250,7 +250,7 @@ impl ConflictRow {
     }
 
     /// Whether its client brought this value of a field that is contested.
-    fn brings(&self, key: &String, value: &Value) -> bool {
+    pub(crate) fn brings(&self, key: &String, value: &Value) -> bool {
         let null = Value::Null;
         let brought = self.client.fields.get(key).unwrap_or(&null);
         self.keys.contains(key) && brought.is_same(value)

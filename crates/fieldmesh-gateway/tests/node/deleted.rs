@@ -443,3 +443,18 @@ async fn who_deleted_and_who_edited_is_told_with_what_each_of_them_had() {
     device.shutdown().await.unwrap();
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_comes_again_is_answered_with_the_version_that_it_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    sync(&office, "ann", &change("CREATE", &json!({ "title": "A" }), 1, 0)).await;
+    let gone = change("DELETE", &json!({}), 1, 1);
+    let first = sync(&office, "ann", &gone).await["results"][0].clone();
+    assert_eq!((&first["status"], &first["version"]), (&json!("COMPLETED"), &json!(2)));
+    // Somebody edits it who does not know of that.
+    let told = sync(&office, "bob", &change("UPDATE", &json!({ "title": "B" }), 1, 2)).await;
+    assert_eq!(told["results"][0]["status"], "CONFLICT", "{told}");
+    assert_eq!(sync(&office, "ann", &gone).await["results"][0], first);
+    office.close().await;
+}

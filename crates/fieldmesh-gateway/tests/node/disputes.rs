@@ -159,6 +159,9 @@ async fn a_push_that_wants_to_win_ends_no_conflict_that_a_manager_has_to_settle(
     assert_eq!(disputed(&office).await[0].values.len(), 2);
     assert_eq!(push("bob", 90.0).await, "CONFLICT");
     assert_eq!(disputed(&office).await[0].values.len(), 3);
+    // Nor when it comes again.
+    assert_eq!(push("bob", 90.0).await, "CONFLICT");
+    assert_eq!(disputed(&office).await[0].values.len(), 3);
     office.close().await;
 }
 

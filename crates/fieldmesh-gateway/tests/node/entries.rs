@@ -289,3 +289,49 @@ async fn an_entry_that_contradicts_an_edited_one_is_a_conflict_each_time_it_come
     assert_eq!(shown, (&json!(51), &json!("z")), "{entry}");
     office.close().await;
 }
+
+/// What the first entry of a push came to: its status and how its conflict was settled.
+fn came_to(answer: &Json) -> (&Json, &Json) {
+    (&answer["results"][0]["status"], &answer["conflicts"][0]["resolution"])
+}
+
+async fn oil(office: &Office) -> Json {
+    office.get("/sync/entries").await["entries"][0]["data"]["oilVolume"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_comes_again_to_win_wins_although_it_came_without_the_word_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (well, ann) = (well(&office.node, 1).await, office.worker("ann"));
+    push(&office, &ann, &of_tablet(&[entry(&well, 0, 80.0)])).await;
+    let mut other = of_tablet(&[entry(&well, 0, 90.0)]);
+    let told = push(&office, &ann, &other).await;
+    assert_eq!(came_to(&told), (&json!("CONFLICT"), &json!("SERVER_WINS")), "{told}");
+    other["conflictResolution"] = "CLIENT_WINS".into();
+    let told = push(&office, &ann, &other).await;
+    assert_eq!(came_to(&told), (&json!("CONFLICT"), &json!("CLIENT_WINS")), "{told}");
+    assert_eq!(oil(&office).await, 90);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_whose_answer_was_lost_is_told_once_more_how_its_conflict_was_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (well, ann) = (well(&office.node, 1).await, office.worker("ann"));
+    let cases =
+        [("CLIENT_WINS", "CLIENT_WINS"), ("SERVER_WINS", "SERVER_WINS"), ("MERGE", "MERGED")];
+    for (minute, (word, answered)) in cases.into_iter().enumerate() {
+        push(&office, &ann, &of_tablet(&[entry(&well, minute, 80.0)])).await;
+        let mut other = of_tablet(&[entry(&well, minute, 90.0)]);
+        other["conflictResolution"] = word.into();
+        let first = push(&office, &ann, &other).await;
+        assert_eq!(came_to(&first), (&json!("CONFLICT"), &json!(answered)), "{first}");
+        let again = push(&office, &ann, &other).await;
+        for key in ["succeeded", "failed", "conflicts", "errors", "results"] {
+            assert_eq!(first[key], again[key], "{word}: {first} and {again}");
+        }
+    }
+    office.close().await;
+}

@@ -355,3 +355,31 @@ async fn an_edit_that_comes_again_is_told_the_version_that_it_made() {
     assert_eq!(sync(&ann, &[next]).await[0][0], "CONFLICT");
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_comes_again_after_its_conflict_was_put_together_opens_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let [ann, bob] = ["ann", "bob"].map(|user| office.worker(user));
+    let make = json!({ "title": "Oil", "status": "OPEN", "notes": "x" });
+    for (resolution, id) in [("MERGE", "t1"), ("MANUAL", "t2")] {
+        let of_ann = json!({ "title": "Grease", "status": "DONE" });
+        for sent in [task("CREATE", id, &make), task("UPDATE", id, &of_ann)] {
+            let told = ask(&office, &ann, Method::Post, "/api/sync", &changes(&[sent])).await;
+            assert_eq!(told["results"][0]["status"], "COMPLETED", "{told}");
+        }
+        let of_bob = task("UPDATE", id, &json!({ "title": "Paint", "status": "BUSY" }));
+        let mut of_bob = changes(&[of_bob]);
+        of_bob["deviceId"] = "tablet".into();
+        let told = ask(&office, &bob, Method::Post, "/api/sync", &of_bob).await;
+        assert_eq!(told["results"][0]["status"], "CONFLICT", "{told}");
+        // Of one field a third value, of the other that of his.
+        let body = json!({ "conflictId": told["conflicts"][0]["id"], "resolution": resolution,
+            "resolvedData": { "title": "Clean", "status": "BUSY" } });
+        office.post("/api/sync/conflicts/resolve", &body).await;
+        let again = ask(&office, &bob, Method::Post, "/api/sync", &of_bob).await;
+        assert_eq!(again["results"][0]["status"], "COMPLETED", "{resolution}: {again}");
+        assert_eq!(office.get("/api/sync/conflicts").await["conflicts"], json!([]));
+    }
+    office.close().await;
+}
