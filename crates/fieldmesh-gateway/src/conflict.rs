@@ -5,9 +5,9 @@
 //! decides. The note of a conflict says what both sides were.
 
 use fieldmesh::gateway::{Held, Write};
-use fieldmesh_dialect::Refusal;
 use fieldmesh_dialect::command::Resolution;
 use fieldmesh_dialect::outcome::{Conflict, ConflictKind, Fate, Side};
+use fieldmesh_dialect::{Dialect, Refusal};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
 
 use crate::alike::item_of;
@@ -458,6 +458,25 @@ impl Task<'_> {
         Ok(held.is_some_and(|held| self.may_not_answer(&self.entity_of(&held), &held).is_some()))
     }
 
+    /// When the version of one side arrived, for the only contract that tells by it; nothing of what
+    /// is being written.
+    fn arrival(
+        &self,
+        side: &SideRow,
+        write: Option<&Write<'_>>,
+    ) -> Result<Option<Moment>, Failure> {
+        if self.dialect != Some(Dialect::Vet) {
+            return Ok(None);
+        }
+        let held = match write {
+            Some(write) => write.held(side.document)?,
+            None => self.access.held(side.document)?,
+        };
+        let place = usize::try_from(side.version.saturating_sub(1)).ok();
+        let arrived = held.zip(place).and_then(|(held, place)| held.arrived.get(place).copied());
+        Ok(arrived.map(|position| self.access.moments().of(position)).transpose()?)
+    }
+
     pub(crate) fn show_conflict(
         &self,
         row: &ConflictRow,
@@ -470,7 +489,8 @@ impl Task<'_> {
                 if self.is_closed(side.document, write)? {
                     let (version, deleted) = (side.version, side.deleted);
                     let (name, fields, at, user) = (None, Fields::new(), None, None);
-                    return Ok(Side { name, version, fields, at, user, deleted });
+                    let arrived_at = None;
+                    return Ok(Side { name, version, fields, at, arrived_at, user, deleted });
                 }
                 // What an event tells of an entry may tell, too.
                 let other = self.access.held(side.document)?;
@@ -481,6 +501,7 @@ impl Task<'_> {
                 version: side.version,
                 fields: showing.fields(collection, &side.fields, write)?,
                 at: side.at,
+                arrived_at: self.arrival(side, write)?,
                 user: side.user.clone(),
                 deleted: side.deleted,
             })

@@ -95,6 +95,9 @@ pub struct Side {
     /// When it was written, by the clock of its device.
     #[serde(default)]
     pub at: Option<Moment>,
+    /// When the last of it arrived, where that is known and the contract tells.
+    #[serde(default)]
+    pub arrived_at: Option<Moment>,
     /// Who wrote it.
     #[serde(default)]
     pub user: Option<String>,

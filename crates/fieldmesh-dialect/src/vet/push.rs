@@ -30,6 +30,8 @@ struct Sending {
     id: Option<Json>,
     kind: Json,
     temporary: Option<Json>,
+    /// Whether it says itself on which version it is based.
+    has_version: bool,
     /// Why it is none, if it did not become an operation.
     error: Option<String>,
 }
@@ -126,6 +128,7 @@ impl Sending {
             id: given("id"),
             kind: given("entityType").unwrap_or(Json::Null),
             temporary: temporary.filter(Json::is_string),
+            has_version: json.get("version").and_then(whole).is_some_and(|version| version > 0),
             error,
         }
     }
@@ -154,7 +157,7 @@ impl Sent {
                 (Some(Fate::Conflict(conflict)), _) => {
                     conflicts += 1;
                     result["conflict"] = true.into();
-                    result["conflictData"] = conflict_data(&conflict.whole());
+                    result["conflictData"] = operation.conflict(&conflict.whole());
                 }
                 (Some(Fate::Rejected(reason)), _) => fail(&mut result, reason.text(NOUNS)),
                 (Some(Fate::Deferred) | None, None) => {
@@ -189,18 +192,28 @@ fn name(fate: &Fate) -> Option<&Name> {
     }
 }
 
-fn conflict_data(conflict: &Conflict) -> Json {
-    let (kind, about) = (
-        &conflict.collection,
-        match conflict.kind {
-            ConflictKind::Field | ConflictKind::Duplicate => "timestamp",
-            ConflictKind::DeletedAndEdited => "delete",
-        },
-    );
-    let keys = conflict.keys.iter().filter(|key| !UNCOMPARED.contains(&key.as_str()));
-    json!({
-        "localData": shown(kind, &conflict.client.fields),
-        "serverData": shown(kind, &conflict.server.fields),
-        "conflictType": about, "affectedFields": keys.collect::<Vec<_>>(),
-    })
+impl Sending {
+    fn conflict(&self, conflict: &Conflict) -> Json {
+        let (kind, about) = (
+            &conflict.collection,
+            match conflict.kind {
+                ConflictKind::Field if self.is_timely(conflict) => "version",
+                ConflictKind::Field | ConflictKind::Duplicate => "timestamp",
+                ConflictKind::DeletedAndEdited => "delete",
+            },
+        );
+        let keys = conflict.keys.iter().filter(|key| !UNCOMPARED.contains(&key.as_str()));
+        json!({
+            "localData": shown(kind, &conflict.client.fields),
+            "serverData": shown(kind, &conflict.server.fields),
+            "conflictType": about, "affectedFields": keys.collect::<Vec<_>>(),
+        })
+    }
+
+    /// Whether the server's record is no newer than the operation, by whose time alone they would be
+    /// in no conflict: only the version that it names tells of one.
+    fn is_timely(&self, conflict: &Conflict) -> bool {
+        let moments = conflict.server.arrived_at.zip(conflict.client.at);
+        self.has_version && moments.is_some_and(|(server, client)| server <= client)
+    }
 }

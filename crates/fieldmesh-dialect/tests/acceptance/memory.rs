@@ -307,6 +307,7 @@ impl Memory {
             version: u64::try_from(version).unwrap(),
             fields,
             at: Some(self.clock),
+            arrived_at: None,
             user: None,
             deleted: false,
         };

@@ -30,6 +30,7 @@ mod stats;
 mod tablets;
 mod together;
 mod told;
+mod vets;
 
 use std::collections::BTreeSet;
 use std::path::Path;
