@@ -60,6 +60,8 @@ pub(crate) const FLAG_COMPRESSED: u8 = 1;
 pub(crate) const FLAG_BLOCK: u8 = 2;
 /// The frame is the index of a rewritten segment.
 pub(crate) const FLAG_INDEX: u8 = 4;
+/// The frame says which segments one of several has taken the place of.
+pub(crate) const FLAG_TAKEN: u8 = 8;
 /// The largest payload of a frame: an entry and what a block says about it, or an index.
 pub(crate) const PAYLOAD_SIZE_MAX: usize = ENTRY_SIZE_MAX + 1024 * 1024;
 

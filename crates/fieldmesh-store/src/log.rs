@@ -16,6 +16,7 @@ pub(crate) mod quarantine;
 pub(crate) mod rewrite;
 pub(crate) mod scan;
 pub(crate) mod segments;
+pub(crate) mod taken;
 pub(crate) mod upkeep;
 
 use std::fmt;
@@ -82,6 +83,11 @@ pub struct BadFrame {
 }
 
 impl BadFrame {
+    /// The file that it lies in, in the folder of the store.
+    pub fn file(&self) -> String {
+        segment_name(self.segment)
+    }
+
     /// Where it lies, to sort by.
     pub(crate) fn position(&self) -> (u64, u64) {
         (self.segment, self.offset)

@@ -6,11 +6,16 @@
 //! head      as of every segment, version 2, with the count of the sequences it answers for
 //! block     a frame, flag 2, its sequence the first it covers:
 //!           runs | kind u8, length u32 of each entry that is there | their bytes
+//! taken     a frame, flag 8, its sequence two behind the last, of a segment of several alone:
+//!           of each that it took the place of 8 bytes, in the order of their numbers
 //! index     a frame, flag 4, its sequence the one behind the last:
 //!           block count u32 | sequences covered u32, frame length u32 of each block | runs
 //! trailer   magic "FMi1" | offset of the index u64 | CRC32 of these 12 bytes and the segment id
 //! runs      count u32 | what became of the entries u8, how many u32
 //! ```
+//!
+//! The 8 bytes are the first of the id of that segment, or zeros where it is not known. Programs that
+//! do not know the frame step over it, and leave it out where they write the segment anew.
 //!
 //! Blocks follow each other without a gap, in bytes as in sequences. What became of an entry is in
 //! its block and in the index, so that either may be damaged: without the index its content is read

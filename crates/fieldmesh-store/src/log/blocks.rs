@@ -10,15 +10,19 @@ use std::sync::Arc;
 
 use super::block::{self, Block, BlockIndex, BlockSpot, TRAILER_LENGTH};
 use super::coverage::{Coverage, Fortune};
+use super::draft::taken_sequence;
 use super::scan::{Found, Frames, Step, Walk};
+use super::taken::Taken;
 use super::{BadFrame, Damage};
 use crate::files::ReadFile;
-use crate::frame::{FLAG_BLOCK, FLAG_INDEX, FRAME_HEAD_LENGTH, FrameHead};
+use crate::frame::{FLAG_BLOCK, FLAG_INDEX, FLAG_TAKEN, FRAME_HEAD_LENGTH, FrameHead, SegmentHead};
 
 /// Where everything in a rewritten segment lies.
 #[derive(Debug, Clone)]
 pub(crate) struct Blocks {
     pub(crate) index: BlockIndex,
+    /// What it has taken the place of; `None` where the program that wrote it did not say.
+    taken: Option<Taken>,
     /// The index had to be made again.
     pub(crate) damage: Option<BadFrame>,
 }
@@ -27,7 +31,7 @@ impl Blocks {
     /// Reads the index, or makes it again from the blocks.
     pub(crate) fn read(frames: &Frames) -> io::Result<Self> {
         match read_index(frames) {
-            Ok(Some(index)) => Ok(Self { index, damage: None }),
+            Ok(Some(blocks)) => Ok(blocks),
             Ok(None) => Self::make(frames),
             Err(error) => {
                 tracing::warn!(%error, "the index of a segment is unreadable");
@@ -40,11 +44,20 @@ impl Blocks {
         let mut index = BlockIndex::new(frames.first_sequence);
         let mut walk = Walk::new(frames.clone());
         let mut blocks_end = frames.length;
+        // Where it is not found, it may be what is damaged.
+        let mut taken = Taken::default();
         while let Some(step) = walk.next()? {
             let Step::Frame { offset, head } = step else { continue };
+            if head.flags & (FLAG_INDEX | FLAG_TAKEN) != 0 {
+                blocks_end = blocks_end.min(offset);
+            }
             if head.flags & FLAG_INDEX != 0 {
-                blocks_end = offset;
                 break;
+            }
+            if head.flags & FLAG_TAKEN != 0 {
+                let bytes = frames.cipher.open_bytes(&head, walk.body(offset, &head)?, FLAG_TAKEN);
+                taken = bytes.and_then(|bytes| Taken::decode(&bytes)).unwrap_or_default();
+                continue;
             }
             let bytes = frames.cipher.open_bytes(&head, walk.body(offset, &head)?, FLAG_BLOCK);
             let block = bytes.and_then(|bytes| Block::decode(head.sequence, bytes));
@@ -65,7 +78,7 @@ impl Blocks {
             damage: Damage::Index,
         };
         tracing::warn!(segment = frames.segment, "the index of a segment is made again");
-        Ok(Self { index, damage: Some(damage) })
+        Ok(Self { index, taken: Some(taken), damage: Some(damage) })
     }
 
     /// Whether the index, or else a block, could be decrypted.
@@ -74,9 +87,17 @@ impl Blocks {
         self.damage.is_none() || coverage.count(Fortune::Lost) < coverage.end() - coverage.start()
     }
 
+    /// What the segment with this head has taken the place of.
+    pub(crate) fn taken(&self, head: &SegmentHead) -> Taken {
+        match &self.taken {
+            Some(taken) => taken.clone().with_length(head.merged),
+            None => Taken::unnamed(head.merged),
+        }
+    }
+
     /// The memory this takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.index.bytes()
+        self.index.bytes() + self.taken.as_ref().map_or(0, Taken::bytes)
     }
 }
 
@@ -90,7 +111,7 @@ fn fill(index: &mut BlockIndex, sequence: u64, offset: u64) {
     }
 }
 
-fn read_index(frames: &Frames) -> io::Result<Option<BlockIndex>> {
+fn read_index(frames: &Frames) -> io::Result<Option<Blocks>> {
     let end = frames.length;
     let Some(trailer_offset) = end.checked_sub(TRAILER_LENGTH as u64) else { return Ok(None) };
     let trailer = read(&*frames.file, trailer_offset..end)?;
@@ -100,7 +121,22 @@ fn read_index(frames: &Frames) -> io::Result<Option<BlockIndex>> {
     let bytes = read(&*frames.file, offset..trailer_offset)?;
     let index = open(frames, &bytes, frames.end_sequence, FLAG_INDEX)
         .and_then(|bytes| BlockIndex::decode(frames.first_sequence, &bytes));
-    Ok(index.filter(|index| index.coverage.end() == frames.end_sequence))
+    let index = index.filter(|index| index.coverage.end() == frames.end_sequence);
+    Ok(index.map(|index| {
+        let taken = read_taken(frames, index.end_offset()..offset);
+        Blocks { index, taken, damage: None }
+    }))
+}
+
+/// What a segment has taken the place of: it lies between the blocks and the index, if anywhere.
+fn read_taken(frames: &Frames, range: Range<u64>) -> Option<Taken> {
+    if range.is_empty() {
+        return None;
+    }
+    let bytes = read(&*frames.file, range).unwrap_or_default();
+    let sequence = taken_sequence(frames.end_sequence);
+    let opened = open(frames, &bytes, sequence, FLAG_TAKEN);
+    Some(opened.and_then(|bytes| Taken::decode(&bytes)).unwrap_or_default())
 }
 
 /// Reads one block; what is wrong with it, if it is damaged.

@@ -4,9 +4,12 @@ use std::io;
 
 use super::block::{BlockBuilder, BlockIndex, trailer};
 use super::coverage::Fortune;
+use super::taken::Taken;
 use super::{Entry, Place};
 use crate::files::WriteFile;
-use crate::frame::{FLAG_BLOCK, FLAG_INDEX, FrameCipher, PAYLOAD_SIZE_MAX, Packed, SegmentHead};
+use crate::frame::{
+    FLAG_BLOCK, FLAG_INDEX, FLAG_TAKEN, FrameCipher, PAYLOAD_SIZE_MAX, Packed, SegmentHead,
+};
 
 /// Bytes that are collected before they are written.
 const WRITE_LENGTH: usize = 1024 * 1024;
@@ -75,9 +78,9 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Writes what is left, the index and the trailer, and makes all of it durable; `None` if the
-    /// index would be too large.
-    pub(crate) fn finish(mut self) -> io::Result<Option<Drafted>> {
+    /// Writes what is left, what it has `taken` the place of, the index and the trailer, and makes
+    /// all of it durable; `None` if the index would be too large.
+    pub(crate) fn finish(mut self, taken: &Taken) -> io::Result<Option<Drafted>> {
         if self.end() > self.block.coverage().start() {
             self.end_block()?;
         }
@@ -85,7 +88,12 @@ impl<'a> Draft<'a> {
         if index.len() > PAYLOAD_SIZE_MAX {
             return Ok(None);
         }
-        let offset = self.index.end_offset();
+        let mut offset = self.index.end_offset();
+        if !taken.is_empty() {
+            let packed = Packed::of_rewritten(FLAG_TAKEN, taken.encode());
+            self.cipher.seal(taken_sequence(self.end()), &packed, &mut self.waiting);
+            offset += packed.frame_length() as u64;
+        }
         let packed = Packed::of_rewritten(FLAG_INDEX, index);
         self.cipher.seal(self.end(), &packed, &mut self.waiting);
         let trailer = trailer(offset, self.cipher.segment());
@@ -108,6 +116,12 @@ impl<'a> Draft<'a> {
         }
         Ok(())
     }
+}
+
+/// The sequence of the frame that says what a segment has taken the place of: neither that of a
+/// block nor that of the index.
+pub(crate) fn taken_sequence(end: u64) -> u64 {
+    end.wrapping_add(1)
 }
 
 /// Tells whether the same entries were written and read.
@@ -136,7 +150,7 @@ mod tests {
 
     use super::*;
     use crate::files::Files as _;
-    use crate::frame::{FRAMES_START, Form, HEAD_LENGTH, HeadCopy};
+    use crate::frame::{FRAME_HEAD_LENGTH, FRAMES_START, Form, HEAD_LENGTH, HeadCopy};
     use crate::key::DataKey;
     use crate::log::blocks::{BlockScan, Blocks};
     use crate::log::scan::{Found, Frames};
@@ -219,7 +233,7 @@ mod tests {
         draft.add_absent(Fortune::Lost, 1005).unwrap();
         draft.add(&ewes()).unwrap();
         draft.add(&ewes()).unwrap();
-        let drafted = draft.finish().unwrap().unwrap();
+        let drafted = draft.finish(&Taken::default()).unwrap().unwrap();
         let bytes = files.contents()["segment"].clone();
         assert_eq!(bytes.len() as u64, drafted.length);
         assert_eq!(hex(&bytes[..HEAD_LENGTH]), GOLDEN_HEAD);
@@ -242,6 +256,47 @@ mod tests {
     }
 
     #[test]
+    fn what_a_segment_has_taken_the_place_of_is_written_as_ever_and_outlives_its_index() {
+        let head = SegmentHead { merged: 3, is_bound: true, ..head() };
+        let before = |number| SegmentHead { number, id: [number as u8; 16], ..head.clone() };
+        let mut taken = Taken::unnamed(1);
+        taken.push(&before(1));
+        taken.push(&before(2));
+        let (files, key) = (MemoryFiles::new(), DataKey::from_bytes([0x44; 32]));
+        let cipher = Arc::new(FrameCipher::new(&key, &head));
+        let mut draft = Draft::new(files.create("segment").unwrap(), &cipher, &head);
+        draft.add(&ewes()).unwrap();
+        draft.add_absent(Fortune::Dropped, 1007).unwrap();
+        let drafted = draft.finish(&taken).unwrap().unwrap();
+        let bytes = files.contents()["segment"].clone();
+        assert_eq!(bytes.len() as u64, drafted.length);
+        let from = usize::try_from(drafted.index.end_offset()).unwrap();
+        let behind = from + FRAME_HEAD_LENGTH + 24 + 16;
+        assert_eq!(hex(&bytes[from..behind]), GOLDEN_TAKEN);
+        for at in from..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            files.place("damaged", damaged);
+            let frames = Frames {
+                length: drafted.length,
+                file: files.open("damaged").unwrap(),
+                cipher: Arc::clone(&cipher),
+                segment: 3,
+                first_sequence: head.first_sequence,
+                end_sequence: head.covered_end(),
+            };
+            let blocks = Blocks::read(&frames).unwrap();
+            let is_stranger = |left| blocks.taken(&head).is_stranger(&head, &left);
+            let other = SegmentHead { id: [9; 16], ..before(1) };
+            assert!(is_stranger(other.clone()), "byte {at}");
+            assert_eq!(is_stranger(before(2)), at < behind, "byte {at}");
+            // Nobody wrote down which that was; but who cannot read it does not know that.
+            assert_eq!(is_stranger(SegmentHead { number: 0, ..other }), at < behind, "byte {at}");
+            assert_eq!(blocks.damage.is_some(), at >= behind, "byte {at}");
+        }
+    }
+
+    #[test]
     fn a_compressed_block_of_the_first_release_is_read() {
         let mut bytes = head().encode();
         bytes.extend(unhex(GOLDEN_COMPRESSED));
@@ -258,6 +313,10 @@ mod tests {
         "ab73c46d2c68f320730ff3b3554bba8236ce2683987eb2c899c1da464d663100000000000003ef00",
         "0000240004a709c10bec9b6c5bc5712f5455cf5b17ef293a7a5fc8b13f2a33cc624caa6b11f06397",
         "3daa7877378db408b58d8c2c0c8636bc20f7b2f2b1464d693100000000000010bbaff3c219",
+    );
+    const GOLDEN_TAKEN: &str = concat!(
+        "464d663100000000000003f0000000180008906ca9e7990b6c9178aea91fdd0ef2db037be36dbcce",
+        "10696878a779f6b09eece90a7d6b2670487d5a623e70",
     );
     const GOLDEN_COMPRESSED: &str = concat!(
         "464d663100000000000003e8000000310003dcea935e6fa1abb5ccc7ecf99959ef9124728801e34d",

@@ -16,6 +16,7 @@ use super::coverage::Fortune;
 use super::draft::{Digest, Draft, Drafted};
 use super::scan::{Found, Frames};
 use super::segments::{Segment, Segments};
+use super::taken::Taken;
 use super::{BadFrame, Damage, Entry, LOG_FOLDER, Place, quarantine, segment_name};
 use crate::amount;
 use crate::files::Files;
@@ -172,6 +173,8 @@ struct Old {
     length: u64,
     /// The sequence behind those that it answers for.
     end: u64,
+    /// What it has taken the place of itself.
+    taken: Taken,
 }
 
 /// What was found in the old segments on the way.
@@ -223,7 +226,8 @@ impl Rewriter<'_> {
             return Err(RewriteError::Unreadable { segment });
         }
         let end = self.segments.covered_end(&head)?;
-        Ok(Old { head, length, end })
+        let taken = self.segments.taken(&head)?;
+        Ok(Old { head, length, end, taken })
     }
 
     fn check_space(&self, needed: u64) -> Result<(), RewriteError> {
@@ -277,8 +281,9 @@ impl Rewriter<'_> {
             self.write(&mut writing, old, &mut tally, decide)?;
         }
         let count = u64::from(head.covered);
-        let drafted = writing.finish()?.ok_or(RewriteError::TooMany { count })?;
-        self.verify(&head, cipher, draft, &drafted)?;
+        let taken = taken_by(old);
+        let drafted = writing.finish(&taken)?.ok_or(RewriteError::TooMany { count })?;
+        self.verify(&head, cipher, draft, &drafted, &taken)?;
         for bad in &tally.damaged {
             let part = bad.offset..bad.offset.saturating_add(bad.length);
             quarantine::copy(&**self.files, bad.segment, part)?;
@@ -363,6 +368,7 @@ impl Rewriter<'_> {
         cipher: Arc<FrameCipher>,
         draft: &str,
         drafted: &Drafted,
+        taken: &Taken,
     ) -> Result<(), RewriteError> {
         let frames = Frames {
             file: self.files.open(draft)?,
@@ -374,6 +380,7 @@ impl Rewriter<'_> {
         };
         let blocks = Arc::new(Blocks::read(&frames)?);
         let mut is_same = blocks.damage.is_none() && blocks.index == drafted.index;
+        is_same &= blocks.taken(head) == *taken;
         let mut digest = Digest::default();
         let mut scan = BlockScan::new(frames, blocks, 0);
         while let Some(found) = scan.next() {
@@ -436,6 +443,19 @@ impl Tally {
             | Damage::Index => {}
         }
     }
+}
+
+/// What the one that these become takes the place of: all of them but the last, which has its
+/// number, and what they have taken the place of.
+fn taken_by(old: &[Old]) -> Taken {
+    let mut taken = Taken::default();
+    let Some((last, before)) = old.split_last() else { return taken };
+    for old in before {
+        taken.append(&old.taken);
+        taken.push(&old.head);
+    }
+    taken.append(&last.taken);
+    taken
 }
 
 /// The name of a segment until it is complete.

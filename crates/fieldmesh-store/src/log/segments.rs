@@ -19,6 +19,7 @@ use super::cache::Cache;
 use super::coverage::Fortune;
 use super::index::FrameIndex;
 use super::scan::{FrameScan, Frames, Scan, Step, Walk};
+use super::taken::Taken;
 use super::upkeep::ClosedSegment;
 use super::{BadFrame, Entry, Place, ReadError, segment_name};
 use crate::files::{Files, ReadFile};
@@ -213,6 +214,12 @@ impl Segments {
             });
         }
         Ok(closed)
+    }
+
+    /// What a segment that is not being written has taken the place of.
+    pub(crate) fn taken(&self, head: &SegmentHead) -> io::Result<Taken> {
+        let blocks = self.blocks_of(head)?;
+        Ok(blocks.map_or_else(Taken::default, |blocks| blocks.taken(head)))
     }
 
     fn blocks_of(&self, head: &SegmentHead) -> io::Result<Option<Arc<Blocks>>> {

@@ -47,7 +47,7 @@ fn write(name: &str, parts: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
     std::fs::write(path(name), zstd::bulk::compress(&bytes, 19).unwrap()).unwrap();
 }
 
-fn files(name: &str) -> MemoryFiles {
+pub(super) fn files(name: &str) -> MemoryFiles {
     let files = MemoryFiles::new();
     for (name, content) in parts(name) {
         files.place(std::str::from_utf8(&name).unwrap(), content);
@@ -119,7 +119,7 @@ fn a_log_of_version_2_holds_what_was_put_in() {
 
 #[test]
 fn a_log_of_version_3_or_4_holds_what_was_put_in_and_is_version_4_once_it_is_written_anew() {
-    for (name, version) in [("log-3.zst", 3), ("log-4.zst", 4)] {
+    for (name, version) in [("log-3.zst", 3), ("log-4.zst", 4), ("log-4-taken.zst", 4)] {
         let files = files(name);
         let written = || files.contents()["log/0000000000000003.log"][8..10].to_vec();
         assert_eq!(written(), [0, version]);
@@ -239,7 +239,7 @@ fn write_the_merged_log() {
     store.merge(&[1, 2, 3], |place, _| DROPPED.contains(&place.0)).unwrap();
     store.close().unwrap();
     let contents = disk.contents().into_iter();
-    write("log-4.zst", contents.map(|(name, content)| (name.into_bytes(), content)));
+    write("log-4-taken.zst", contents.map(|(name, content)| (name.into_bytes(), content)));
 }
 
 /// Of the log that lies there, so that older views of it stay beside this one.

@@ -5,8 +5,9 @@
 
 use fieldmesh_store::memory::MemoryFiles;
 use fieldmesh_store::view::memory::MemoryRows;
-use fieldmesh_store::{Entry, Kept, Place};
+use fieldmesh_store::{Entry, Fate, Kept, Past, Place};
 
+use super::formats;
 use super::merge::{commands, half_removed, keep, logs, name};
 use super::open;
 
@@ -16,7 +17,8 @@ fn other_history(files: &MemoryFiles, opens: &[u64]) -> MemoryFiles {
     same.place("store", files.contents()["store"].clone());
     for count in opens {
         let store = open(&same, &MemoryRows::new());
-        let entries = (0..*count).map(|_| Entry { kind: 1, bytes: vec![9; 50] });
+        let content = opens.iter().sum::<u64>() as u8;
+        let entries = (0..*count).map(|_| Entry { kind: 1, bytes: vec![content; 50] });
         store.append(entries.collect()).unwrap();
         store.close().unwrap();
     }
@@ -82,15 +84,17 @@ fn a_leftover_that_cannot_be_compared_stays_while_what_it_had_is_damaged() {
 
 #[test]
 fn nothing_is_mended_from_leftovers_that_say_different_things_or_too_much() {
-    let (files, written) = half_removed(&[1, 3]);
-    damage(&files, 4);
-    let other = other_history(&files, &[1, 3]);
-    files.place(&name(2), other.contents()[&name(2)].clone());
+    // Which segments it was made of was not kept then.
+    let files = formats::files("log-4.zst");
+    damage(&files, 3);
+    for (number, opens) in [(1, &[3][..]), (2, &[1, 3])] {
+        let other = other_history(&files, opens);
+        files.place(&name(number), other.contents()[&name(number)].clone());
+    }
     let store = open(&files, &MemoryRows::new());
     let disputed = [1, 2].map(|number| (name(number), Kept::Other));
     assert_eq!(store.kept_leftovers(), disputed.into());
-    assert!((0..6).all(|place| store.read(Place(place)).is_err()));
-    assert!((6..9).all(|place| *store.read(Place(place)).unwrap() == written[&Place(place)]));
+    assert!((0..9).all(|place| store.read(Place(place)).is_err()));
     drop(store);
     // One that has entries of a segment which does not say to have taken it over.
     let (files, _) = commands(6);
@@ -104,4 +108,80 @@ fn nothing_is_mended_from_leftovers_that_say_different_things_or_too_much() {
     let store = open(&files, &MemoryRows::new());
     assert_eq!(store.kept_leftovers(), [(name(1), Kept::Other)].into());
     assert!((0..18).all(|place| store.read(Place(place)).is_err()));
+}
+
+/// Puts beside them what a copy of the home recorded under this number, in as many places.
+fn put_of_a_copy(files: &MemoryFiles, number: u64) {
+    let other = other_history(files, &[3, 3, 3]);
+    files.place(&name(number), other.contents()[&name(number)].clone());
+}
+
+#[test]
+fn what_a_copy_of_the_home_recorded_stays_where_all_its_places_were_dropped_here() {
+    let (files, _) = commands(4);
+    let before = files.contents();
+    let store = open(&files, &MemoryRows::new());
+    store.merge(&[1, 2, 3, 4], |place, _| (3..6).contains(&place.0)).unwrap();
+    drop(store);
+    let crashed = files.fork();
+    put_of_a_copy(&files, 2);
+    let assert_kept = |last: u64| {
+        let store = open(&files, &MemoryRows::new());
+        assert_eq!(store.kept_leftovers(), [(name(2), Kept::Other)].into());
+        assert_eq!(logs(&files), [name(2), name(last)]);
+        store
+    };
+    assert_kept(4);
+    let store = assert_kept(4);
+    store.rewrite(4, Past::Named, |_, _| Fate::Keep).unwrap();
+    drop(store);
+    let store = assert_kept(4);
+    store.append(vec![Entry { kind: 1, bytes: vec![1; 40] }]).unwrap();
+    store.rotate(0);
+    store.merge(&[4, 5], keep).unwrap();
+    drop(store);
+    assert_kept(5);
+    // The one that was taken over goes, whatever was dropped of it.
+    crashed.place(&name(2), before[&name(2)].clone());
+    let store = open(&crashed, &MemoryRows::new());
+    assert!(store.kept_leftovers().is_empty());
+    assert_eq!(logs(&crashed), [name(4)]);
+}
+
+#[test]
+fn nothing_that_a_copy_of_the_home_recorded_comes_in_the_place_of_what_is_damaged() {
+    let (files, _) = half_removed(&[]);
+    damage(&files, 4);
+    put_of_a_copy(&files, 2);
+    let store = open(&files, &MemoryRows::new());
+    assert_eq!(store.kept_leftovers(), [(name(2), Kept::Other)].into());
+    assert!((0..12).all(|place| store.read(Place(place)).is_err()));
+    drop(store);
+    // Beside it, the one that was taken over mends its own.
+    let (files, written) = half_removed(&[1, 3]);
+    damage(&files, 4);
+    put_of_a_copy(&files, 2);
+    let store = open(&files, &MemoryRows::new());
+    assert_eq!(store.kept_leftovers(), [(name(2), Kept::Other)].into());
+    for (place, entry) in written.range(..Place(9)) {
+        let read = store.read(*place).map(|entry| (*entry).clone()).ok();
+        assert_eq!(read, Some(entry.clone()).filter(|_| !(3..6).contains(&place.0)), "{place}");
+    }
+}
+
+#[test]
+fn a_file_that_holds_nothing_else_goes_whoever_wrote_it() {
+    let (files, written) = commands(4);
+    let copy = files.fork();
+    let store = open(&copy, &MemoryRows::new());
+    store.rewrite(2, Past::Named, |_, _| Fate::Keep).unwrap();
+    drop(store);
+    let store = open(&files, &MemoryRows::new());
+    store.merge(&[1, 2, 3, 4], keep).unwrap();
+    drop(store);
+    files.place(&name(2), copy.contents()[&name(2)].clone());
+    let store = open(&files, &MemoryRows::new());
+    assert!(store.kept_leftovers().is_empty());
+    assert_eq!(logs(&files), [name(4)]);
+    assert!(written.iter().all(|(place, entry)| *store.read(*place).unwrap() == *entry));
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::{Segment, Segments, starts};
-use crate::frame::Form;
+use crate::frame::{Form, SegmentHead};
 use crate::log::blocks::{BlockScan, Blocks};
 use crate::log::rewrite::{Fate, Past, Rewriter, remove};
 use crate::log::scan::{Found, FrameScan, Frames, Scan};
@@ -192,9 +192,15 @@ impl Segments {
                 Scan::Blocks(BlockScan::new(frames, blocks, 0))
             }
         };
+        let is_stranger = self.is_stranger(head)?;
         let mut lacking = BTreeMap::new();
         while let Some(found) = scan.next()? {
-            let Found::Entry { sequence, entry } = found else { continue };
+            let (sequence, entry) = match found {
+                Found::Entry { sequence, entry } => (sequence, entry),
+                // What was damaged of it may be nowhere else.
+                Found::Bad(_) if is_stranger => return Ok(Leftover::Other),
+                Found::Bad(_) | Found::Dropped(_) => continue,
+            };
             let place = Place(sequence);
             let owner = self.number_of(place).and_then(|number| self.head(number));
             let owner = owner.filter(|owner| sequence < owner.covered_end());
@@ -204,12 +210,14 @@ impl Segments {
             }
             match self.read(place) {
                 Ok(there) if *there == entry => {}
+                Err(ReadError::Io { source, .. }) => return Err(source),
+                // What was dropped or is damaged there was another entry.
+                Ok(_) | Err(_) if is_stranger => return Ok(Leftover::Other),
                 Err(ReadError::NotFound { .. }) => {}
                 // What is damaged there is whole here alone.
                 Err(ReadError::Damaged { .. }) => {
                     lacking.insert(place, Arc::new(entry));
                 }
-                Err(ReadError::Io { source, .. }) => return Err(source),
                 Ok(_) => return Ok(Leftover::Other),
             }
         }
@@ -218,6 +226,18 @@ impl Segments {
             return Err(io::Error::other("part of a segment that was merged is unreadable"));
         }
         Ok(Leftover::Whole { lacking })
+    }
+
+    /// Whether a segment that is left out is known to be another one than that whose place was
+    /// taken under its number: it is from a copy of the home.
+    fn is_stranger(&self, left: &SegmentHead) -> io::Result<bool> {
+        let heads = self.numbers_from(left.number).into_iter().filter_map(|other| self.head(other));
+        for merged in heads.filter(|head| head.has_taken_over(left.number)) {
+            if self.taken(&merged)?.is_stranger(&merged, left) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The files that stay although another segment has taken their place, and why.
