@@ -3,7 +3,7 @@
 //! ```text
 //! home/profile     what opens the home: the data key, wrapped, see `profile`
 //! home/identity    device seed, authority if it is held here, certificates; sealed with the key
-//! home/*.copy      the second copies of both, see `second`
+//! home/*.copy      the second copies of both, see `second`, and of the policy, see `founding`
 //! home/joining     the key of a device that asked to join and has no answer so far; sealed
 //! home/store/      log and view
 //! home/port        the port listened on last, so that remembered addresses stay good
@@ -11,6 +11,7 @@
 //! ```
 
 mod erase;
+mod founding;
 mod keyring;
 mod profile;
 mod rekey;
@@ -32,6 +33,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::clock;
 use crate::error::{Error, with_causes};
 
+use self::founding::FOUNDING;
 use self::profile::{Profile, Unreadable};
 pub(crate) use self::second::Mended;
 pub use self::secret::{NewSecret, is_remembered};
@@ -286,11 +288,14 @@ impl Home {
     }
 
     fn unseal(&self, sealed: &[u8]) -> Option<Identity> {
+        self.unseal_bytes(IDENTITY_PURPOSE, sealed)
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok())
+    }
+
+    fn unseal_bytes(&self, purpose: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         let keys = self.keys();
         let mut opening = std::iter::once(keys.current()).chain(keys.before());
-        opening
-            .find_map(|key| key.unseal(IDENTITY_PURPOSE, sealed))
-            .and_then(|bytes| postcard::from_bytes(&bytes).ok())
+        opening.find_map(|key| key.unseal(purpose, sealed))
     }
 
     /// The port listened on last.
@@ -445,7 +450,7 @@ fn set_aside(folder: &Path) -> Result<(), Error> {
         }
         Ok(_) | Err(_) => {}
     }
-    let copies = [PROFILE_FILE, IDENTITY_FILE].map(|name| second::path(folder, name));
+    let copies = [PROFILE_FILE, IDENTITY_FILE, FOUNDING].map(|name| second::path(folder, name));
     let left: Vec<PathBuf> = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE, STORE_FOLDER]
         .into_iter()
         .map(|name| folder.join(name))

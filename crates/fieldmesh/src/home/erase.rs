@@ -11,8 +11,8 @@ use std::path::Path;
 use crate::error::{Error, with_causes};
 
 use super::{
-    Home, IDENTITY_FILE, JOINING_FILE, PORT_FILE, PROFILE_FILE, STORE_FOLDER, folder_error,
-    own_key_file, second, write_durably,
+    FOUNDING, Home, IDENTITY_FILE, JOINING_FILE, PORT_FILE, PROFILE_FILE, STORE_FOLDER,
+    folder_error, own_key_file, second, write_durably,
 };
 
 const ERASED_FILE: &str = "erased";
@@ -122,7 +122,8 @@ fn clear(folder: &Path) {
     {
         tracing::error!(%error, "the store of an erased home is still there, without its key");
     }
-    // It tells where the device was reached.
+    // The one is noise by then; the other one tells where the device was reached.
+    let _ = fs::remove_file(second::path(folder, FOUNDING));
     let _ = fs::remove_file(folder.join(PORT_FILE));
 }
 
@@ -180,7 +181,7 @@ mod tests {
         for steps in 0..=8 {
             let folder = tempfile::tempdir().unwrap();
             let folder = folder.path();
-            drop(home(folder));
+            home(folder).write_founding(b"items").unwrap();
             for step in 0..steps {
                 let path = folder.join(order[step / 2]);
                 if step % 2 == 0 { zero(&path) } else { fs::remove_file(&path).unwrap() }

@@ -12,7 +12,9 @@ use fieldmesh_store::{DataKeys, Way};
 use crate::error::Error;
 
 use super::profile::Profile;
-use super::{Home, IDENTITY_FILE, JOINING_FILE, PROFILE_FILE, Unlock, folder_error, locked};
+use super::{
+    FOUNDING, Home, IDENTITY_FILE, JOINING_FILE, PROFILE_FILE, Unlock, folder_error, locked,
+};
 
 /// What a write ends with that a crash cut off.
 const DRAFT_EXTENSION: &str = "new";
@@ -45,13 +47,14 @@ impl Home {
 
     /// Seals anew what lies beside the store.
     pub(crate) fn rekey_identity(&self) -> Result<(), Error> {
-        self.write_identity(&self.read_identity()?)
+        self.write_identity(&self.read_identity()?)?;
+        self.rekey_founding()
     }
 
     /// Forgets the key before: nothing that it opens is left.
     pub(crate) fn end_rekey(&self) -> Result<(), Error> {
         // What a crash left of earlier writes may be sealed with it.
-        let drafts = [IDENTITY_FILE, JOINING_FILE, PROFILE_FILE]
+        let drafts = [IDENTITY_FILE, FOUNDING, JOINING_FILE, PROFILE_FILE]
             .map(|name| self.folder.join(name).with_extension(DRAFT_EXTENSION));
         for left in drafts.into_iter().chain([self.folder.join(JOINING_FILE)]) {
             match fs::remove_file(&left) {
@@ -116,6 +119,8 @@ mod tests {
             home.keys().before().is_some()
         };
         let home = home(path);
+        home.write_founding(b"items").unwrap();
+        let founding = |home: &Home| home.founding_bytes().as_deref() == Some(b"items");
         let old = [PROFILE_FILE, IDENTITY_FILE].map(|name| fs::read(path.join(name)).unwrap());
         let wrong = home.begin_rekey(&Unlock::Passphrase("two".into()));
         assert!(matches!(wrong, Err(Error::Locked { .. })));
@@ -129,10 +134,11 @@ mod tests {
         home.end_rekey().unwrap();
         assert!(!opened());
         assert!(!path.join(IDENTITY_FILE).with_extension(DRAFT_EXTENSION).exists());
+        assert!(founding(&home));
 
         // Who has the old profile and its passphrase reads nothing that is here.
         fs::write(path.join(PROFILE_FILE), &old[0]).unwrap();
         let home = Home::open(path, &unlock()).unwrap();
-        assert!(home.read_identity().is_err());
+        assert!(home.read_identity().is_err() && !founding(&home));
     }
 }

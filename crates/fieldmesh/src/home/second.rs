@@ -62,7 +62,7 @@ pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Error
     write_durably(&folder.join(name), bytes)
 }
 
-fn write_copy(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn write_copy(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
     let mut copy = [&MAGIC[..], bytes].concat();
     copy.extend(checksum(&copy));
     write_durably(&path(folder, name), &copy)
@@ -81,7 +81,7 @@ pub(crate) struct Mended {
 }
 
 impl Mended {
-    fn of(what: String, written: Result<(), Error>) -> Self {
+    pub(super) fn of(what: String, written: Result<(), Error>) -> Self {
         Self { what, failed: written.err().map(|error| with_causes(&error)) }
     }
 }
@@ -89,7 +89,8 @@ impl Mended {
 impl Home {
     /// Writes anew what was found lost or damaged of both, while nobody else has the home open.
     pub(crate) fn mend(&self) {
-        let mended: Vec<Mended> = COPIED.iter().filter_map(|name| self.mend_file(name)).collect();
+        let files = COPIED.iter().filter_map(|name| self.mend_file(name));
+        let mended: Vec<Mended> = files.chain(self.damaged_founding()).collect();
         for Mended { what, failed } in &mended {
             tracing::warn!(what, failed, "damage found at open");
         }

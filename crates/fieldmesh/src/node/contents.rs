@@ -7,7 +7,9 @@ use fieldmesh_batch::{Batch, Chain, Receipt};
 use fieldmesh_identity::Item;
 use fieldmesh_model::{BatchId, DeviceId, Moment};
 use fieldmesh_replica::{Doubt, Held, Replica};
-use fieldmesh_store::{Direction, KeyRange, Place, ReadError, Store, Tree, View, WriteSet};
+use fieldmesh_store::{
+    BadFrame, Direction, KeyRange, Place, ReadError, Store, Tree, View, WriteSet,
+};
 use fieldmesh_trie::Key;
 
 use crate::entry::{Entry, FACT_BATCHES_MAX, Fact};
@@ -28,6 +30,8 @@ pub(super) struct Contents {
     /// Those of the batches that are damaged: peers are asked for them.
     pub(super) lost: BTreeSet<BatchId>,
     pub(super) places: Places,
+    /// What of the log could not be read on the way.
+    pub(super) unreadable: Vec<BadFrame>,
     /// Damaged entries that can be read again.
     pub(super) recovered: Vec<Place>,
     /// Places that are known to be damaged and lack something.
@@ -49,6 +53,7 @@ impl Contents {
             held: BTreeMap::new(),
             lost: BTreeSet::new(),
             places: Places::default(),
+            unreadable: Vec::new(),
             recovered: Vec::new(),
             damaged: BTreeSet::new(),
         };
@@ -192,7 +197,7 @@ impl Contents {
             }
             ControlFlow::Continue(())
         });
-        replayed.map_err(|error| Error::store(&error))?;
+        self.unreadable = replayed.map_err(|error| Error::store(&error))?.bad_frames;
         Ok(())
     }
 

@@ -1,12 +1,13 @@
 //! Putting a node together from what its home holds.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
-use fieldmesh_identity::Policy;
-use fieldmesh_model::{Filter, Role};
+use fieldmesh_identity::{Item, Policy};
+use fieldmesh_model::{Filter, ItemId, Role, TenantId};
 use fieldmesh_replica::{Config, Replica};
-use fieldmesh_store::{OpenError, Options, Place, Store};
+use fieldmesh_store::{BadFrame, OpenError, Options, Place, Store};
 use tokio::task::JoinSet;
 
 use crate::entry::Entry;
@@ -128,13 +129,10 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         tracing::warn!(line, "damage found at open");
     }
     let seen = Seen::of(&store)?;
-    let Contents { items, held, lost, places, recovered, .. } =
-        Contents::read(&store, &harms, &mut damage)?;
+    let mut contents = Contents::read(&store, &harms, &mut damage)?;
+    let policy = policy_of(&store, &home, &identity, &mut contents, &damage)?;
+    let Contents { items, held, lost, places, recovered, .. } = contents;
     let places = Arc::new(places);
-    let policy = Policy::evaluate(identity.tenant, items.values());
-    if policy.authority().is_none() {
-        return Err(emptied(&home));
-    }
     let forward_only = kind != Kind::Device && !is_gateway(&policy, &identity);
     let policy = Arc::new(RwLock::new(Arc::new(policy)));
     let (projector, thread) = Projector::start(Work {
@@ -242,14 +240,72 @@ fn is_gateway(policy: &Policy, identity: &Identity) -> bool {
     me.is_some_and(|member| member.role == Role::Gateway)
 }
 
-/// A home's store begins with its tenant; one without is another one, or none.
-fn emptied(home: &Home) -> Error {
+/// The policy by the items of the store, and by those that are kept beside it where its log is
+/// damaged.
+fn policy_of(
+    store: &Store,
+    home: &Home,
+    identity: &Identity,
+    contents: &mut Contents,
+    damage: &[String],
+) -> Result<Policy, Error> {
+    let Contents { items, unreadable, .. } = contents;
+    if !unreadable.is_empty() || store.report().past_is_uncertain() {
+        bring_back(store, home, identity.tenant, items);
+    }
+    let policy = Policy::evaluate(identity.tenant, items.values());
+    if policy.authority().is_none() {
+        return Err(not_begun(home, unreadable, damage));
+    }
+    home.keep_founding(&policy, identity.keys().device(), items.values());
+    Ok(policy)
+}
+
+/// Writes once more what a damaged log has lost of the policy and the home has a second copy of.
+///
+/// On a full disk the home opens all the same; the next open tries again.
+fn bring_back(store: &Store, home: &Home, tenant: TenantId, items: &mut BTreeMap<Place, Item>) {
+    let mut lacking = home.founding();
+    let here: BTreeSet<ItemId> = items.values().map(Item::id).collect();
+    lacking.retain(|item| !here.contains(&item.id()));
+    let policy = Policy::evaluate(tenant, items.values().chain(&lacking));
+    lacking.retain(|item| policy.holds(&item.id()));
+    if lacking.is_empty() {
+        return;
+    }
+    tracing::warn!(items = lacking.len(), "policy items that the log has lost are written again");
+    let entries = lacking.iter().map(|item| Entry::Item(item.encode().to_vec()).encode());
+    let places = store.append(entries.collect()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "policy items could not be written again");
+        // They count until this home is closed, and lie nowhere.
+        (0..lacking.len() as u64).rev().map(|behind| Place(u64::MAX - behind)).collect()
+    });
+    items.extend(places.into_iter().zip(lacking));
+}
+
+/// A home's store begins with its tenant; one without has lost that, is another one, or none.
+fn not_begun(home: &Home, unreadable: &[BadFrame], damage: &[String]) -> Error {
+    let folder = home.store_folder();
+    let what = match (unreadable, damage) {
+        ([bad, ..], _) => format!(
+            "{} is damaged at byte {}, and what its tenant began with can be read nowhere else",
+            folder.join(bad.file()).display(),
+            bad.offset
+        ),
+        ([], [line, ..]) => format!(
+            "{} is damaged: {line}; what its tenant began with can be read nowhere else",
+            folder.display()
+        ),
+        ([], []) => format!(
+            "{} is missing, empty or of another home: it lacks what its tenant began with",
+            folder.display()
+        ),
+    };
     Error::Store {
         reason: format!(
-            "{} is missing, empty or of another home: it lacks what its tenant began with; put it \
-             back from a copy, or make a new home of a backup with `restore`, or join again with a \
-             new invitation, which brings back whatever this device had handed over",
-            home.store_folder().display()
+            "{what}; put it back from a copy, or make a new home of a backup with `restore`, or \
+             join again with a new invitation, which brings back whatever this device had handed \
+             over"
         ),
     }
 }

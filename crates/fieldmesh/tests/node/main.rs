@@ -8,6 +8,7 @@ mod backup;
 mod bulk;
 mod catalogue;
 mod evict;
+mod founding;
 mod heal;
 mod parts;
 mod revoke;
