@@ -368,7 +368,9 @@ mod tests {
         file.append(&entries(&["second"])).unwrap();
         let bytes = fs::read(scene.path()).unwrap();
         for end in whole..bytes.len() {
-            for tail in [&[][..], &[0; 100]] {
+            // Where zeros alone are cut off, what a file system fills up with makes it whole.
+            let filled = bytes[end..].iter().any(|byte| *byte != 0).then_some(&[0; 100][..]);
+            for tail in [&[][..]].into_iter().chain(filled) {
                 fs::write(scene.path(), [&bytes[..end], tail].concat()).unwrap();
                 let (mut file, read) = scene.open().unwrap();
                 assert_eq!(read, entries(&["first"]), "cut at {end}");
