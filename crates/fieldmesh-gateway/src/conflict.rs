@@ -5,7 +5,7 @@
 //! decides. The note of a conflict says what both sides were.
 
 use fieldmesh::gateway::{Held, Write};
-use fieldmesh_dialect::command::Resolution;
+use fieldmesh_dialect::command::{Base, Resolution};
 use fieldmesh_dialect::outcome::{Conflict, ConflictKind, Fate, Side};
 use fieldmesh_dialect::{Dialect, Refusal};
 use fieldmesh_model::{DocumentId, Fields, Moment, Value};
@@ -301,7 +301,13 @@ impl Writing<'_> {
     fn contested_key(&self, id: DocumentId, ready: &Ready<'_>) -> Vec<u8> {
         let Task { access, caller, .. } = self.task;
         let at = ready.operation.at.as_millis().to_be_bytes();
-        keys::contested(access, &caller.user, id, &[&at, &stored::encode(&ready.fields)])
+        // What an app has put on top of another version is another operation.
+        let version = match ready.operation.base {
+            Base::Version(version) | Base::Exactly(version) => version.to_be_bytes().to_vec(),
+            Base::New | Base::Seen { .. } | Base::Current => Vec::new(),
+        };
+        let edit: [&[u8]; 3] = [&at, &version, &stored::encode(&ready.fields)];
+        keys::contested(access, &caller.user, id, &edit)
     }
 
     /// The conflict that this operation came to when it came before, where it is settled.

@@ -94,7 +94,7 @@ impl Task<'_> {
         let is_caller =
             |user: &Option<String>| user.as_ref().is_some_and(|user| self.caller.is(user));
         let is_elsewhere = self.is_listed_elsewhere(row);
-        // His own app of the other contract lists what he sent over that.
+        // The list of the other contract has what he sent over that.
         let is_client = || !is_elsewhere && is_caller(&row.client.user);
         // Two records of which devices found that they are alike are no doing of his.
         let is_doing = row.sequence != 0 || row.kind != Kind::Duplicate;
@@ -109,10 +109,15 @@ impl Task<'_> {
     }
 
     /// Whether a conflict in a collection of the tenant's own, which apps of several contracts read,
-    /// came over another contract than the caller's, the apps of which are given a list.
+    /// came over another contract than the caller's, which has a list for him: a clinic's is for
+    /// admins.
     fn is_listed_elsewhere(&self, row: &ConflictRow) -> bool {
         let over = row.contract.as_deref().and_then(Dialect::named);
-        let has_list = |over: &Dialect| matches!(over, Dialect::Asset | Dialect::Health);
+        let has_list = |over: &Dialect| match over {
+            Dialect::Asset => self.caller.dialects.contains(*over),
+            Dialect::Health => self.caller.is_admin() && self.caller.dialects.contains(*over),
+            Dialect::Wellpulse | Dialect::Batch | Dialect::Vet => false,
+        };
         row.collection >= BUILT_IN_END
             && self.dialect.is_some()
             && over.filter(has_list).is_some_and(|over| Some(over) != self.dialect)

@@ -181,6 +181,7 @@ impl Task<'_> {
         let is_later = row.client.at > row.server.at;
         let is_for_client = match (row.kind, resolution) {
             (Kind::DeletedAndEdited, _) => row.is_for_client(resolution),
+            (Kind::Duplicate, _) if row.tells_of_deletion() => true,
             (Kind::Duplicate, _) if keep.is_some() => keep == Some(row.client.document),
             (Kind::Field | Kind::Duplicate, Resolution::LastWriteWins) => is_later,
             (Kind::Field | Kind::Duplicate, _) => resolution == Resolution::ClientWins,
@@ -209,6 +210,7 @@ impl Task<'_> {
         self.dialect == Some(health)
             || self.caller.role == Role::HealthWorker
             || built_in(health).contains(&row.collection)
+            || row.contract.as_deref() == Some(health.as_str())
             || entry.is_some_and(|entry| entry.contract.as_deref() == Some(health.as_str()))
     }
 

@@ -86,8 +86,8 @@ impl Harm {
         }
     }
 
-    /// Whether no record needs it, and this device may, once its view is made anew.
-    pub(crate) fn may_be_needed(&self) -> bool {
+    /// Whether no record needs it, and nobody has been told.
+    pub(crate) fn is_needless(&self) -> bool {
         self.outcome == Outcome::Open && self.what == Harmed::Nothing
     }
 

@@ -520,9 +520,6 @@ fn leaves(batch: &Batch) -> impl Iterator<Item = (u16, &Leaf)> {
         .map(|(index, leaf)| (u16::try_from(index).expect("a batch holds at most 64 leaves"), leaf))
 }
 
-/// What the keys of the facts in [`Tree::Meta`] begin with of which the last one holds.
-pub(crate) const FACT_PREFIX: &[u8] = b"fact/";
-
 /// The key of the facts that add to each other; no row has it.
 pub(crate) const FACTS_ADDED: &[u8] = b"fact/added";
 

@@ -246,11 +246,8 @@ pub(crate) fn waiting_document(key: &[u8]) -> Option<DocumentId> {
 /// The key in [`Tree::Meta`] under which it stands when the user gave up a change at `place` that
 /// waits for a lost one.
 pub(crate) fn given_up_key(place: Place) -> Vec<u8> {
-    [GIVEN_UP_PREFIX, &place.to_bytes()].concat()
+    [&b"given-up/"[..], &place.to_bytes()].concat()
 }
-
-/// The prefix of what was given up so.
-pub(crate) const GIVEN_UP_PREFIX: &[u8] = b"given-up/";
 
 /// The prefix of everything that waits.
 pub(crate) const WAITING_PREFIX: &[u8] = b"wait/";

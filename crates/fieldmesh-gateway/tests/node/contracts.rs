@@ -89,3 +89,27 @@ async fn a_conflict_in_a_collection_of_the_tenant_is_listed_over_the_contract_it
     assert_eq!(lists(&office).await, [2, 2, 2]);
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clinics_conflict_is_shown_to_those_whom_the_clinics_list_is_not_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    define(&office, PUMP).await;
+    for (user, operation, tag) in
+        [("ann", "CREATE", "P1"), ("ann", "UPDATE", "P2"), ("bob", "UPDATE", "P3")]
+    {
+        made_over_health(&office, user, operation, tag).await;
+    }
+    let manager = leader(&office, Role::Manager);
+    for caller in [&manager, &office.worker("bob")] {
+        let asked = office.ask_as(caller, Method::Get, "/api/sync/conflicts", &Json::Null).await;
+        assert_eq!(asked.1["conflicts"].as_array().unwrap().len(), 1, "{asked:?}");
+        // It is as much a clinic's as there.
+        let id = &asked.1["conflicts"][0]["id"];
+        let body = json!({ "conflictId": id, "resolution": "CLIENT_WINS" });
+        let told = office.ask_as(caller, Method::Post, "/api/sync/conflicts/resolve", &body).await;
+        assert_eq!(told.0, 403, "{told:?}");
+    }
+    assert_eq!(lists(&office).await, [0, 0, 1]);
+    office.close().await;
+}

@@ -383,3 +383,35 @@ async fn an_edit_that_comes_again_after_its_conflict_was_put_together_opens_no_o
     }
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_app_puts_on_top_of_a_later_version_is_not_what_was_decided_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    crate::entity::define(&office, crate::entity::PUMP).await;
+    let [ann, bob] = ["ann", "bob"].map(|user| office.worker(user));
+    let send = async |caller: &Caller, operation: &str, version: &Json, payload: Json| {
+        let change = json!({ "entityType": "pump_check", "entityId": "a", "operation": operation,
+            "payload": payload, "clientVersion": version, "timestamp": AT });
+        ask(&office, caller, Method::Post, "/api/sync", &changes(&[change])).await["results"][0]
+            .clone()
+    };
+    let first = json!(1);
+    send(&ann, "CREATE", &first, json!({ "tag": "A", "pressure": 1 })).await;
+    send(&ann, "UPDATE", &first, json!({ "tag": "A2" })).await;
+    let edit = json!({ "tag": "B", "pressure": 2 });
+    assert_eq!(send(&bob, "UPDATE", &first, edit.clone()).await["status"], "CONFLICT");
+    let open = office.get("/api/sync/conflicts").await["conflicts"][0].clone();
+    let body = json!({ "conflictId": open["id"], "resolution": "SERVER_WINS" });
+    office.post("/api/sync/conflicts/resolve", &body).await;
+    // The same edit that comes again is settled; put on top of what stands there it is another one.
+    assert_eq!(send(&bob, "UPDATE", &first, edit.clone()).await["status"], "COMPLETED");
+    let query = json!({ "deviceId": "fresh", "entityTypes": ["pump_check"] });
+    let read = office.post("/api/sync/delta", &query).await;
+    let version = read["changes"][0]["version"].clone();
+    assert!(version.as_u64() > Some(1), "{read}");
+    send(&ann, "UPDATE", &version, json!({ "tag": "A3" })).await;
+    assert_eq!(send(&bob, "UPDATE", &version, edit).await["status"], "CONFLICT");
+    assert_eq!(office.get("/api/sync/conflicts").await["conflicts"].as_array().unwrap().len(), 1);
+    office.close().await;
+}

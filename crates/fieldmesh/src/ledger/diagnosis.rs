@@ -143,7 +143,7 @@ impl Ledger {
 
     fn healed(&self, harms: &[Harm]) -> Vec<Finding> {
         let mut healed: BTreeMap<Option<DeviceId>, (usize, Moment)> = BTreeMap::new();
-        for harm in harms {
+        for harm in harms.iter().filter(|harm| harm.what != Harmed::Nothing) {
             if let Outcome::Healed { from, at } = &harm.outcome {
                 let (count, last) = healed.entry(*from).or_insert((0, *at));
                 *count += 1;
@@ -157,11 +157,6 @@ impl Ledger {
                 None => format!("…{}", device.short()),
             });
             let done = match name {
-                Some(_) if from == Some(self.device()) => format!(
-                    "What is needed of them this device had kept and wrote once more, the last on \
-                     {}.",
-                    minute(last)
-                ),
                 Some(name) => format!("{name} brought them again, the last on {}.", minute(last)),
                 None => format!("Another copy was here, the last one found on {}.", minute(last)),
             };
@@ -379,14 +374,17 @@ impl Ledger {
     }
 }
 
-/// Damage by which no record has lost anything, and that was found since the last start.
+/// Damage by which no record has lost anything.
 fn of_no_record(harms: &[Harm]) -> Option<Finding> {
-    let count = harms.iter().filter(|harm| harm.may_be_needed()).count();
+    let count = harms.iter().filter(|harm| harm.is_needless()).count();
     (count > 0).then(|| Finding {
         kind: "needless-entries".into(),
         what: format!("damage in {} of the log", counted(count, "entry", "entries")),
-        means: "No record needs them, and what this device needs of them it knows.".into(),
-        done: "It is written once more at the next start.".into(),
+        means: "No record needs them: what this device notes for itself lay there.".into(),
+        done: "Drafts and what apps had noted, as the lists show them, were written once more; \
+               one that was discarded there may be shown again if the lists are ever made anew."
+            .into(),
+        next: "`fieldmesh doctor --accept` takes this off the list.".into(),
         ..Finding::default()
     })
 }

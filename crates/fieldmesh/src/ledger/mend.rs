@@ -25,9 +25,9 @@ use super::Ledger;
 /// What a disk says that cannot read a sector; the same number on every Unix.
 const EIO: i32 = 5;
 /// Damaged entries that one fact names.
-pub(super) const HARMS_PER_FACT: usize = 16;
+const HARMS_PER_FACT: usize = 16;
 /// Places that one fact names.
-pub(super) const PLACES_PER_FACT: usize = 1_024;
+const PLACES_PER_FACT: usize = 1_024;
 
 /// How much of the log the view had read when the store was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -130,6 +130,9 @@ impl Ledger {
         }
         lost.extend(unconfirmed);
         lost.extend(self.wanted_back()?.into_iter().flat_map(|missed| missed.places));
+        let count = lost.len() as u64;
+        // These are told until somebody has read it.
+        lost.extend(harms.iter().filter(|harm| harm.is_needless()).map(|harm| harm.place));
         let relay = self.doubted()?.map(|_| Fact::RelayLost(Moment::ZERO));
         let at = clock::now();
         let fact = |places: &[Place]| Fact::Settled { places: places.to_vec(), at };
@@ -137,7 +140,7 @@ impl Ledger {
         let by_check = (!self.damage_by_check()?.is_empty()).then(|| Fact::Checked(Vec::new()));
         let told = at_open.into_iter().chain(by_check).chain(relay);
         self.remember_all(lost.chunks(PLACES_PER_FACT).map(fact).chain(told))?;
-        Ok(lost.len() as u64)
+        Ok(count)
     }
 
     /// Takes all that is lacking out of the sets that are compared, once there are any.
@@ -184,6 +187,9 @@ impl Ledger {
                 fresh.remove(&harm.place);
             }
         }
+        if fresh.is_empty() {
+            return Ok(fresh);
+        }
         let places = &fresh;
         let mut listed = self.listed(places)?;
         if is_whole && !listed.unsealed.is_empty() && self.mesh.get().is_some() {
@@ -195,13 +201,8 @@ impl Ledger {
         let found = clock::now();
         let mut harms = Vec::with_capacity(places.len());
         let mut later = BTreeSet::new();
-        let noted = self.write_notes_again(places)?;
+        self.write_notes_again(places)?;
         for place in places {
-            if noted.contains(place) {
-                let outcome = Outcome::Healed { from: Some(self.device()), at: found };
-                harms.push(Harm { place: *place, found, what: Harmed::Nothing, outcome });
-                continue;
-            }
             let what = self.what_lay_at(*place, &mut listed)?;
             if !is_whole && matches!(what, Harmed::Change(_) | Harmed::Unknown | Harmed::Nothing) {
                 later.insert(*place);

@@ -67,6 +67,8 @@ impl Ledger {
         let passed_over = state.passed_over.clone();
         drop(state);
         let worked = self.rewrite_next(&passed_over);
+        // What is let go makes room.
+        let lacks_room = matches!(worked, Err((_, RewriteError::DiskFull { .. })));
         let mut state = self.upkeep.state();
         let failed = match worked {
             Ok(true) => None,
@@ -94,7 +96,7 @@ impl Ledger {
             tracing::warn!(reason, "the store is not made smaller");
         }
         state.fault = failed;
-        state.done != end
+        state.done != end && !lacks_room
     }
 
     /// Why the upkeep does not get on, in words.

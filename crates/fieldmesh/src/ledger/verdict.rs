@@ -6,6 +6,7 @@
 //! bytes stay, here as elsewhere, and it can be listed again.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use fieldmesh_model::{Moment, UserId};
 use fieldmesh_store::{Direction, KeyRange, Tree};
@@ -119,6 +120,8 @@ impl Ledger {
 
     /// Notes something durably that this device alone knows.
     pub(super) fn note_here(&self, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), Error> {
+        // Nobody writes once more meanwhile what stood there before.
+        let _alone = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
         let note = Entry::Note(Note { rows, at: None }).encode();
         let places = self.store.append(vec![note]).map_err(|error| Error::store(&error))?;
         places.last().map_or(Ok(()), |place| self.projector.wait_noted(*place))

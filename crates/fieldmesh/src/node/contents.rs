@@ -58,10 +58,11 @@ impl Contents {
             damaged: BTreeSet::new(),
         };
         contents.read_harms(store, harms)?;
-        tell_all_lost(store, harms)?;
         contents.read_items(store, harms, damage)?;
         contents.read_leaves(store, harms)?;
         contents.read_unsealed(store, harms)?;
+        // There is room for so many only, and what records need goes first.
+        tell_all_lost(store, harms)?;
         contents.read_log(store)?;
         Ok(contents)
     }

@@ -220,9 +220,6 @@ fn conclude(ledger: &Ledger, past: &Past, recovered: &[Place]) {
         Ok(()) => past.note(store, projector),
         Err(error) => tracing::warn!(%error, "what is damaged could not be noted"),
     }
-    if let Err(error) = ledger.write_facts_again() {
-        tracing::warn!(%error, "what may be lost with the view could not be written once more");
-    }
 }
 
 /// Keeps in mind which files of the home were mended: whoever opened it may not be who asks.

@@ -34,12 +34,9 @@ pub(crate) fn next(
     passed_over: &BTreeSet<u64>,
 ) -> Result<Vec<ClosedSegment>, Error> {
     closed.retain(|segment| !passed_over.contains(&segment.number));
-    // Until then each look into it costs a walk through all of it.
-    if let Some(at) = closed.iter().position(|segment| !segment.has_index) {
-        return Ok(vec![closed.swap_remove(at)]);
-    }
+    let without_index = closed.iter().find(|segment| !segment.has_index).cloned();
     if many(&closed).is_none() && closed.iter().all(|segment| segment.form != Form::Frames) {
-        return Ok(Vec::new());
+        return Ok(without_index.into_iter().collect());
     }
     let unsealed = unsealed(store)?;
     closed.retain(|segment| {
@@ -51,8 +48,10 @@ pub(crate) fn next(
         closed.iter().filter(|segment| segment.form == Form::Frames).cloned().collect();
     let number = worth_rewriting(&frames, |_| 0);
     let one = frames.into_iter().find(|segment| Some(segment.number) == number);
-    // What needs the least room comes first.
-    Ok(one.map_or_else(|| many(&closed).unwrap_or_default().to_vec(), |one| vec![one]))
+    // What needs the least room comes first, and last what only costs a walk through all of it at
+    // each look into it.
+    let run = one.map_or_else(|| many(&closed).unwrap_or_default().to_vec(), |one| vec![one]);
+    Ok(if run.is_empty() { without_index.into_iter().collect() } else { run })
 }
 
 /// The first neighbours of which there are many.
