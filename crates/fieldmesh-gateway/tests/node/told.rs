@@ -408,7 +408,7 @@ async fn what_an_app_puts_on_top_of_a_later_version_is_not_what_was_decided_befo
     assert_eq!(send(&bob, "UPDATE", &first, edit.clone()).await["status"], "COMPLETED");
     let query = json!({ "deviceId": "fresh", "entityTypes": ["pump_check"] });
     let read = office.post("/api/sync/delta", &query).await;
-    let version = read["changes"][0]["version"].clone();
+    let version = read["changes"][0]["clientVersion"].clone();
     assert!(version.as_u64() > Some(1), "{read}");
     send(&ann, "UPDATE", &version, json!({ "tag": "A3" })).await;
     assert_eq!(send(&bob, "UPDATE", &version, edit).await["status"], "CONFLICT");
