@@ -148,6 +148,7 @@ mod tests {
 
     use fieldmesh_model::StoreId;
 
+    use super::super::taken::Kin;
     use super::*;
     use crate::files::Files as _;
     use crate::frame::{FRAME_HEAD_LENGTH, FRAMES_START, Form, HEAD_LENGTH, HeadCopy};
@@ -286,12 +287,14 @@ mod tests {
                 end_sequence: head.covered_end(),
             };
             let blocks = Blocks::read(&frames).unwrap();
-            let is_stranger = |left| blocks.taken(&head).is_stranger(&head, &left);
+            let kin = |left| blocks.taken(&head).kin(&head, &left);
+            let if_read = |kin| if at < behind { Kin::Unreadable } else { kin };
             let other = SegmentHead { id: [9; 16], ..before(1) };
-            assert!(is_stranger(other.clone()), "byte {at}");
-            assert_eq!(is_stranger(before(2)), at < behind, "byte {at}");
+            assert_eq!(kin(other.clone()), if_read(Kin::Stranger), "byte {at}");
+            assert_eq!(kin(before(2)), if_read(Kin::Same), "byte {at}");
             // Nobody wrote down which that was; but who cannot read it does not know that.
-            assert_eq!(is_stranger(SegmentHead { number: 0, ..other }), at < behind, "byte {at}");
+            let unnamed = kin(SegmentHead { number: 0, ..other });
+            assert_eq!(unnamed, if_read(Kin::Unnamed), "byte {at}");
             assert_eq!(blocks.damage.is_some(), at >= behind, "byte {at}");
         }
     }

@@ -9,8 +9,20 @@ use crate::frame::SegmentHead;
 const KEPT_LENGTH: usize = 8;
 /// Nobody knows which segment it was: a program merged it that kept no ids.
 const UNNAMED: [u8; KEPT_LENGTH] = [0; KEPT_LENGTH];
-/// Which segment it was is written down and cannot be read: no other one is taken for it.
+/// Which segment it was may be written down, and cannot be read.
 const UNREADABLE: [u8; KEPT_LENGTH] = [0xff; KEPT_LENGTH];
+
+/// What a file is to the segment whose place was taken under its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kin {
+    Same,
+    /// Nobody has written down which one it was.
+    Unnamed,
+    /// It is the same one if something that it says is said there, and nothing contradicts that.
+    Unreadable,
+    /// Another one, from a copy of the home.
+    Stranger,
+}
 
 /// The beginnings of the ids of segments that another one has taken the place of, in the order of
 /// their numbers, which follow each other. Of those behind the end nothing can be read.
@@ -43,13 +55,16 @@ impl Taken {
         self.0.is_empty()
     }
 
-    /// Whether `left` is known to be another one than that whose place `merged` has taken under its
-    /// number.
-    pub(crate) fn is_stranger(&self, merged: &SegmentHead, left: &SegmentHead) -> bool {
+    /// What `left` is to that whose place `merged` has taken under its number.
+    pub(crate) fn kin(&self, merged: &SegmentHead, left: &SegmentHead) -> Kin {
         let at = left.number.checked_sub(merged.first_number());
         let at = at.and_then(|at| usize::try_from(at).ok());
-        let known = at.and_then(|at| self.0.get(at)).copied().unwrap_or(UNREADABLE);
-        known != UNNAMED && known != beginning(left)
+        match at.and_then(|at| self.0.get(at)).copied().unwrap_or(UNREADABLE) {
+            known if known == beginning(left) => Kin::Same,
+            UNNAMED => Kin::Unnamed,
+            UNREADABLE => Kin::Unreadable,
+            _ => Kin::Stranger,
+        }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -52,7 +52,7 @@ pub(crate) fn restore(
         })?;
     }
     let epoch = Fact::Epoch(u64::from_be_bytes(clock::random()));
-    let mut facts = vec![epoch, Fact::Restores(after(&last))];
+    let mut facts = vec![epoch, Fact::Restores(after(last.restores))];
     if last.identity.authority().is_some() {
         // One that was used after the backup would let somebody in once more.
         let none = postcard::to_allocvec(&InvitationBook::default());
@@ -90,9 +90,9 @@ fn lacking(unreadable: u64) -> String {
 
 /// How often the store was put back, as others compare it: more than before, later homes more than
 /// earlier ones as far as the clock goes, and two the same by one chance in a million at the most.
-fn after(words: &Words) -> u64 {
+pub(crate) fn after(restores: u64) -> u64 {
     let seconds = u64::try_from(clock::now().as_millis() / 1_000).unwrap_or(0);
-    let times = (words.restores >> CHANCE_BITS).saturating_add(1).max(seconds);
+    let times = (restores >> CHANCE_BITS).saturating_add(1).max(seconds);
     let chance = u64::from_be_bytes(clock::random()) >> (64 - CHANCE_BITS);
     times.saturating_mul(RESTORED_MIN) | chance
 }

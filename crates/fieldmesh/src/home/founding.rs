@@ -8,7 +8,8 @@
 //! postcard of a list: the bytes of each item
 //! ```
 //!
-//! The log counts; every open writes here what it has more.
+//! The log counts; every open writes here what it has more, and so does the upkeep before it makes
+//! one block of what lay apart.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -25,7 +26,7 @@ use super::{Home, locked};
 pub(super) const FOUNDING: &str = "founding";
 const PURPOSE: &str = "fieldmesh/founding/1";
 /// The largest copy in bytes. A tenant of thousands has more items than that; what begins it and who
-/// this device is come first, and peers bring the rest.
+/// this device is come first, then what takes rights away, and peers bring the rest.
 const BYTES_MAX: usize = 1024 * 1024;
 
 impl Home {
@@ -83,20 +84,24 @@ impl Home {
     }
 }
 
-/// The items to keep, those first that an open needs most, otherwise in the order of the log.
+/// The items to keep, those first that an open needs most. A copy that lacks some may lack members,
+/// and none who is a member no more.
 fn kept<'a>(policy: &Policy, me: DeviceId, items: impl Iterator<Item = &'a Item>) -> Vec<&'a [u8]> {
     let mut held: Vec<&Item> = items.filter(|item| policy.holds(&item.id())).collect();
-    held.sort_by_key(|item| match item.statement() {
+    let rank = |item: &Item| match item.statement() {
         Statement::Genesis(_) => 0,
         Statement::Certificate(of) if DeviceId::of_key(&of.public_key) == me => 1,
-        Statement::Certificate(_) | Statement::Role(_) | Statement::Revocation(_) => 2,
+        Statement::Revocation(_) => 2,
+        Statement::Purge(_) => 3,
+        Statement::Role(_) => 4,
+        Statement::Certificate(_) => 5,
         Statement::Adoption(_)
         | Statement::Pin(_)
-        | Statement::Purge(_)
         | Statement::Relay(_)
         | Statement::Schema(_)
-        | Statement::Unknown { .. } => 3,
-    });
+        | Statement::Unknown { .. } => 6,
+    };
+    held.sort_by_cached_key(|item| (rank(item), item.id()));
     let mut length = 0;
     let fits = |item: &&Item| {
         length += item.encode().len();

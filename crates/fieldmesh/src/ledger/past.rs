@@ -9,6 +9,7 @@
 use fieldmesh_model::Epoch;
 use fieldmesh_store::{Store, Tree};
 
+use crate::backup::restore::after;
 use crate::clock;
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
@@ -30,19 +31,25 @@ pub(crate) struct Past {
 
 impl Past {
     /// What follows from what the view knows and from `damage`, which was found at this open and of
-    /// which `told` stays on the list until somebody has read it.
-    pub(crate) fn read(store: &Store, damage: &[String], told: &[String]) -> Result<Self, Error> {
+    /// which `told` stays on the list until somebody has read it. Who `has_forgotten` does not know
+    /// either how often that was so before.
+    pub(crate) fn read(
+        store: &Store,
+        (damage, told): (&[String], &[String]),
+        has_forgotten: bool,
+    ) -> Result<Self, Error> {
         let known = |example: &Fact| rows::find(store.view(), Tree::Meta, fact_key(example));
         let mark = damage_mark(damage);
-        let is_fresh = store.report().past_is_uncertain()
+        let is_new = store.report().past_is_uncertain()
             && known(&Fact::Damage(mark))? != Some(Fact::Damage(mark));
+        let is_fresh = is_new || has_forgotten;
         let mut facts = Vec::new();
         let mut restores = match known(&Fact::Restores(0))? {
             Some(Fact::Restores(count)) => count,
             _ => 0,
         };
         if is_fresh {
-            restores = restores.saturating_add(1);
+            restores = if has_forgotten { after(restores) } else { restores.saturating_add(1) };
             facts.push(Fact::Restores(restores));
         }
         let epoch = match known(&Fact::Epoch(0))? {
@@ -159,7 +166,7 @@ mod tests {
             let home = unlock(&path);
             let store = open_store(&home, &Options::default()).unwrap();
             let damage = store.report().damage.clone();
-            let facts = Past::read(&store, &damage, &damage).unwrap().facts;
+            let facts = Past::read(&store, (&damage, &damage), false).unwrap().facts;
             assert_eq!(facts.len(), 4);
             let entries = facts[..written].iter().map(|fact| Entry::Fact(fact.clone()).encode());
             store.append(entries.collect()).unwrap();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use fieldmesh_identity::{Item, Policy};
 use fieldmesh_model::{Filter, ItemId, Role, TenantId};
 use fieldmesh_replica::{Config, Replica};
-use fieldmesh_store::{BadFrame, OpenError, Options, Place, Store};
+use fieldmesh_store::{BadFrame, Damage, OpenError, Options, Place, Store};
 use tokio::task::JoinSet;
 
 use crate::entry::Entry;
@@ -130,7 +130,10 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
     }
     let seen = Seen::of(&store)?;
     let mut contents = Contents::read(&store, &harms, &mut damage)?;
-    let policy = policy_of(&store, &home, &identity, &mut contents, &damage)?;
+    let (policy, is_brought_back) = policy_of(&store, &home, &identity, &mut contents, &damage)?;
+    // How often others were told to forget what this store had signed may lie in what is lost.
+    let has_forgotten =
+        is_brought_back || (store.view_was_rebuilt() && !contents.unreadable.is_empty());
     let Contents { items, held, lost, places, recovered, .. } = contents;
     let places = Arc::new(places);
     let forward_only = kind != Kind::Device && !is_gateway(&policy, &identity);
@@ -146,7 +149,8 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
         step_changes: STEP_CHANGES_MAX,
     })?;
     wait_for_view(&store, &projector, kind)?;
-    let past = Past::read(&store, &damage, told(&store, seen, kind, &damage)?)?;
+    let told = told(&store, seen, kind, &damage)?;
+    let past = Past::read(&store, (&damage, told), has_forgotten)?;
     let config = Config {
         tenant: identity.tenant,
         device: identity.keys().device(),
@@ -238,37 +242,44 @@ fn is_gateway(policy: &Policy, identity: &Identity) -> bool {
 }
 
 /// The policy by the items of the store, and by those that are kept beside it where its log is
-/// damaged.
+/// damaged; and whether it is by any of those.
 fn policy_of(
     store: &Store,
     home: &Home,
     identity: &Identity,
     contents: &mut Contents,
     damage: &[String],
-) -> Result<Policy, Error> {
+) -> Result<(Policy, bool), Error> {
     let Contents { items, unreadable, .. } = contents;
-    if !unreadable.is_empty() || store.report().past_is_uncertain() {
-        bring_back(store, home, identity.tenant, items);
-    }
+    // By these nothing is missing.
+    unreadable.retain(|bad| !matches!(bad.damage, Damage::Stray | Damage::Index));
+    let is_damaged = !unreadable.is_empty() || store.report().past_is_uncertain();
+    let is_brought_back = is_damaged && bring_back(store, home, identity.tenant, items);
     let policy = Policy::evaluate(identity.tenant, items.values());
     if policy.authority().is_none() {
         return Err(not_begun(home, unreadable, damage));
     }
     home.keep_founding(&policy, identity.keys().device(), items.values());
-    Ok(policy)
+    Ok((policy, is_brought_back))
 }
 
-/// Writes once more what a damaged log has lost of the policy and the home has a second copy of.
+/// Writes once more what a damaged log has lost of the policy and the home has a second copy of;
+/// says whether there was anything.
 ///
 /// On a full disk the home opens all the same; the next open tries again.
-fn bring_back(store: &Store, home: &Home, tenant: TenantId, items: &mut BTreeMap<Place, Item>) {
+fn bring_back(
+    store: &Store,
+    home: &Home,
+    tenant: TenantId,
+    items: &mut BTreeMap<Place, Item>,
+) -> bool {
     let mut lacking = home.founding();
     let here: BTreeSet<ItemId> = items.values().map(Item::id).collect();
     lacking.retain(|item| !here.contains(&item.id()));
     let policy = Policy::evaluate(tenant, items.values().chain(&lacking));
     lacking.retain(|item| policy.holds(&item.id()));
     if lacking.is_empty() {
-        return;
+        return false;
     }
     tracing::warn!(items = lacking.len(), "policy items that the log has lost are written again");
     let entries = lacking.iter().map(|item| Entry::Item(item.encode().to_vec()).encode());
@@ -278,6 +289,7 @@ fn bring_back(store: &Store, home: &Home, tenant: TenantId, items: &mut BTreeMap
         (0..lacking.len() as u64).rev().map(|behind| Place(u64::MAX - behind)).collect()
     });
     items.extend(places.into_iter().zip(lacking));
+    true
 }
 
 /// A home's store begins with its tenant; one without has lost that, is another one, or none.

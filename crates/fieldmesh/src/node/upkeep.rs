@@ -1,13 +1,16 @@
 //! The upkeep of a node's store in the background, and at once when somebody asks.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use fieldmesh_identity::Policy;
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{CompactReport, Progress};
 use crate::error::Error;
+use crate::home::Home;
 use crate::ledger::Ledger;
 
 use super::{Inner, Node};
@@ -22,27 +25,56 @@ static TURN: Semaphore = Semaphore::const_new(1);
 pub(super) async fn run(node: Weak<Inner>) {
     let mut ticks = interval(UPKEEP_TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut kept = None;
     loop {
         ticks.tick().await;
         let Some(inner) = node.upgrade() else { return };
-        let ledger = Arc::clone(&inner.ledger);
+        let (home, ledger) = (Arc::clone(&inner.home), Arc::clone(&inner.ledger));
+        let is_erasing = inner.is_erasing.load(Ordering::Relaxed);
         drop(inner);
+        if is_erasing {
+            return;
+        }
+        let known = kept.clone();
         let Ok(_turn) = TURN.acquire().await else { return };
         // A store that is being closed breaks off what is under way.
         let kept_up = tokio::task::spawn_blocking(move || {
             // What is asked of records waits for all of them; nobody else's turn waits with it.
             if ledger.remaking().is_some() {
-                return;
+                return known;
             }
+            let known = keep_policy(&home, &ledger, known);
             erase_purged(&ledger);
             ledger.want_what_is_defined();
             if !ledger.keep_up() {
                 ledger.evict_if_due();
             }
+            known
         });
-        let kept_up = kept_up.await;
-        if let Err(error) = kept_up {
-            tracing::error!(%error, "the upkeep of a store ended without an answer");
+        match kept_up.await {
+            Ok(known) => kept = known,
+            Err(error) => {
+                tracing::error!(%error, "the upkeep of a store ended without an answer");
+            }
+        }
+    }
+}
+
+/// Keeps a second copy of the policy, unless it is the one that is `known` to be kept: what lies apart
+/// in the log may be one block soon. Gives the one that is kept now.
+fn keep_policy(home: &Home, ledger: &Ledger, known: Option<Arc<Policy>>) -> Option<Arc<Policy>> {
+    let policy = ledger.policy();
+    if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &policy)) {
+        return known;
+    }
+    match ledger.policy_items() {
+        Ok(items) => {
+            home.keep_founding(&policy, ledger.device(), items.iter());
+            Some(policy)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the policy could not be read for its second copy");
+            known
         }
     }
 }
@@ -65,6 +97,11 @@ impl Node {
         &self,
         mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<CompactReport, Error> {
-        self.blocking_on_all(move |ledger: &Ledger| ledger.compact(&mut progress)).await
+        let home = Arc::clone(&self.inner.home);
+        let compact = move |ledger: &Ledger| {
+            keep_policy(&home, ledger, None);
+            ledger.compact(&mut progress)
+        };
+        self.blocking_on_all(compact).await
     }
 }

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fieldmesh::Node;
-use fieldmesh::api::Progress;
+use fieldmesh::api::{Progress, RevokeOptions};
 use fieldmesh_model::Role;
 
-use super::{Crew, count, entry, export, reopen, sync, well};
+use super::{Crew, count, entry, export, listen, reopen, sync, try_sync, well};
 
 /// Where the first block of a segment begins.
 const FIRST_BLOCK: usize = 4_176;
@@ -80,7 +80,11 @@ async fn a_bit_that_flips_in_the_only_block_of_a_home_does_not_close_it() {
         let tablet = reopen(&damaged).await.unwrap();
         let is_lost = *at != 9 && *at < length - 90;
         assert_eq!(count(&tablet, "field_entry").await, if is_lost { 0 } else { 4 }, "byte {at}");
-        assert_eq!(tablet.doctor().await.unwrap().open, is_lost, "byte {at}");
+        let report = tablet.doctor().await.unwrap();
+        assert_eq!(report.open, is_lost, "byte {at}");
+        // Nobody counts on what it had signed before.
+        let is_void = report.findings.iter().any(|it| it.kind == "epochs");
+        assert_eq!(is_void, is_lost, "byte {at}");
         sync(&tablet, &crew.address).await;
         assert_same(&tablet, &crew.lead).await;
         entry(&tablet, "Alder 1", "2026-03-02T08:00:00Z").await;
@@ -95,6 +99,34 @@ async fn a_bit_that_flips_in_the_only_block_of_a_home_does_not_close_it() {
         tablet.shutdown().await.unwrap();
     }
     crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_revoked_since_the_last_open_stays_so_when_the_log_goes_bad() {
+    let crew = Crew::new().await;
+    let truck = crew.device("truck", Role::Operator).await;
+    let tablet = crew.device("tablet", Role::Operator).await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    let tablet = reopen(&home).await.unwrap();
+    let options = RevokeOptions { reason: "stolen".into(), wipe: false };
+    crew.lead.revoke("truck", options).await.unwrap();
+    sync(&tablet, &crew.address).await;
+    tablet.compact(|_: Progress| {}).await.unwrap();
+    tablet.shutdown().await.unwrap();
+    fs::remove_dir_all(home.join("store/view")).unwrap();
+    flip(&segment(&home), FIRST_BLOCK + 60);
+    let alone = crew.home("alone");
+    copy_folder(&home, &alone);
+    fs::remove_file(alone.join("founding.copy")).unwrap();
+    assert!(reopen(&alone).await.is_err(), "its log has nothing of the policy");
+    let tablet = reopen(&home).await.unwrap();
+    let address = listen(&tablet).await;
+    let refused = try_sync(&truck, &address).await.unwrap_err();
+    assert!(refused.to_string().contains("revoked"), "{refused}");
+    for node in [truck, tablet, crew.lead] {
+        node.shutdown().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use crate::frame::{Form, SegmentHead};
 use crate::log::blocks::{BlockScan, Blocks};
 use crate::log::rewrite::{Fate, Past, Rewriter, remove};
 use crate::log::scan::{Found, FrameScan, Frames, Scan};
+use crate::log::taken::Kin;
 use crate::log::{BadFrame, Damage, Entry, LOG_FOLDER, Place, ReadError, segment_name};
 use crate::returned;
 
@@ -177,6 +178,10 @@ impl Segments {
     /// What of a segment that is left out is in the others, or was dropped there.
     fn compare(&self, segment: &Segment) -> io::Result<Leftover> {
         let Segment { head, length } = segment;
+        // Nobody here can read it.
+        if self.keys.all().named(head.store, head.key_check).is_none() {
+            return Ok(Leftover::Other);
+        }
         let frames = Frames {
             file: self.files.open(&segment_name(head.number))?,
             cipher: Arc::new(self.cipher(head)),
@@ -192,7 +197,9 @@ impl Segments {
                 Scan::Blocks(BlockScan::new(frames, blocks, 0))
             }
         };
-        let is_stranger = self.is_stranger(head)?;
+        let kin = self.kin(head)?;
+        let is_stranger = kin == Kin::Stranger;
+        let mut is_said = false;
         let mut lacking = BTreeMap::new();
         while let Some(found) = scan.next()? {
             let (sequence, entry) = match found {
@@ -209,7 +216,7 @@ impl Segments {
                 return Ok(Leftover::Other);
             }
             match self.read(place) {
-                Ok(there) if *there == entry => {}
+                Ok(there) if *there == entry => is_said = true,
                 Err(ReadError::Io { source, .. }) => return Err(source),
                 // What was dropped or is damaged there was another entry.
                 Ok(_) | Err(_) if is_stranger => return Ok(Leftover::Other),
@@ -221,6 +228,9 @@ impl Segments {
                 Ok(_) => return Ok(Leftover::Other),
             }
         }
+        if kin == Kin::Unreadable && !is_said {
+            return Ok(Leftover::Other);
+        }
         // What the disk does not give today may be what is damaged there.
         if scan.is_unreadable() && !self.is_whole_in_place_of(head.number)? {
             return Err(io::Error::other("part of a segment that was merged is unreadable"));
@@ -228,16 +238,14 @@ impl Segments {
         Ok(Leftover::Whole { lacking })
     }
 
-    /// Whether a segment that is left out is known to be another one than that whose place was
-    /// taken under its number: it is from a copy of the home.
-    fn is_stranger(&self, left: &SegmentHead) -> io::Result<bool> {
+    /// What a segment that is left out is to that whose place was taken under its number.
+    fn kin(&self, left: &SegmentHead) -> io::Result<Kin> {
         let heads = self.numbers_from(left.number).into_iter().filter_map(|other| self.head(other));
+        let mut farthest = Kin::Same;
         for merged in heads.filter(|head| head.has_taken_over(left.number)) {
-            if self.taken(&merged)?.is_stranger(&merged, left) {
-                return Ok(true);
-            }
+            farthest = farthest.max(self.taken(&merged)?.kin(&merged, left));
         }
-        Ok(false)
+        Ok(farthest)
     }
 
     /// The files that stay although another segment has taken their place, and why.
