@@ -11,11 +11,12 @@
 //! The log counts; every open writes here what it has more, and so does the upkeep before it makes
 //! one block of what lay apart.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 
 use fieldmesh_identity::{Item, Policy, Statement};
-use fieldmesh_model::DeviceId;
+use fieldmesh_model::{DeviceId, ItemId};
 
 use crate::error::{Error, with_causes};
 
@@ -39,7 +40,8 @@ impl Home {
         kept.iter().filter_map(|bytes| Item::decode(bytes).ok()).collect()
     }
 
-    /// Keeps those of `items` that count for something, where others are kept so far.
+    /// Keeps those of `items` that count for something, where others are kept so far, and what is
+    /// kept so far that counts: a damaged log may not give all of them.
     ///
     /// On a full disk the home opens all the same; the next open tries again.
     pub(crate) fn keep_founding<'a>(
@@ -48,7 +50,9 @@ impl Home {
         me: DeviceId,
         items: impl Iterator<Item = &'a Item>,
     ) {
-        let kept = kept(policy, me, items);
+        let before = self.founding();
+        let known: Vec<&Item> = items.collect();
+        let kept = kept(policy, me, known.into_iter().chain(&before));
         let bytes = postcard::to_allocvec(&kept).expect("invariant: bytes are serialisable");
         if self.founding_bytes().as_ref() == Some(&bytes) {
             return;
@@ -87,7 +91,9 @@ impl Home {
 /// The items to keep, those first that an open needs most. A copy that lacks some may lack members,
 /// and none who is a member no more.
 fn kept<'a>(policy: &Policy, me: DeviceId, items: impl Iterator<Item = &'a Item>) -> Vec<&'a [u8]> {
-    let mut held: Vec<&Item> = items.filter(|item| policy.holds(&item.id())).collect();
+    let held = items.filter(|item| policy.holds(&item.id())).map(|item| (item.id(), item));
+    let held: BTreeMap<ItemId, &Item> = held.collect();
+    let mut held: Vec<&Item> = held.into_values().collect();
     let rank = |item: &Item| match item.statement() {
         Statement::Genesis(_) => 0,
         Statement::Certificate(of) if DeviceId::of_key(&of.public_key) == me => 1,
@@ -101,7 +107,7 @@ fn kept<'a>(policy: &Policy, me: DeviceId, items: impl Iterator<Item = &'a Item>
         | Statement::Schema(_)
         | Statement::Unknown { .. } => 6,
     };
-    held.sort_by_cached_key(|item| (rank(item), item.id()));
+    held.sort_by_key(|item| rank(item));
     let mut length = 0;
     let fits = |item: &&Item| {
         length += item.encode().len();

@@ -25,7 +25,8 @@ static TURN: Semaphore = Semaphore::const_new(1);
 pub(super) async fn run(node: Weak<Inner>) {
     let mut ticks = interval(UPKEEP_TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut kept = None;
+    // The open has kept that of now, and no item is read again for nothing.
+    let mut kept = node.upgrade().map(|inner| inner.ledger.policy());
     loop {
         ticks.tick().await;
         let Some(inner) = node.upgrade() else { return };
