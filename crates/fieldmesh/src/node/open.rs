@@ -10,7 +10,8 @@ use fieldmesh_replica::{Config, Replica};
 use fieldmesh_store::{BadFrame, Damage, OpenError, Options, Place, Store};
 use tokio::task::JoinSet;
 
-use crate::entry::Entry;
+use crate::backup::restore::after;
+use crate::entry::{Entry, Fact};
 use crate::error::Error;
 use crate::harm::Harms;
 use crate::home::{Home, Identity};
@@ -266,6 +267,9 @@ fn policy_of(
 /// Writes once more what a damaged log has lost of the policy and the home has a second copy of;
 /// says whether there was anything.
 ///
+/// That what was signed before counts no more goes first: a process that ends in between opens as
+/// this one did, and once the items are there nothing tells what else was lost with them.
+///
 /// On a full disk the home opens all the same; the next open tries again.
 fn bring_back(
     store: &Store,
@@ -282,8 +286,10 @@ fn bring_back(
         return false;
     }
     tracing::warn!(items = lacking.len(), "policy items that the log has lost are written again");
-    let entries = lacking.iter().map(|item| Entry::Item(item.encode().to_vec()).encode());
-    let places = store.append(entries.collect()).unwrap_or_else(|error| {
+    let void = Entry::Fact(Fact::Restores(after(0))).encode();
+    let items_again = lacking.iter().map(|item| Entry::Item(item.encode().to_vec()).encode());
+    let written = store.append(vec![void]).and_then(|_| store.append(items_again.collect()));
+    let places = written.unwrap_or_else(|error| {
         tracing::warn!(%error, "policy items could not be written again");
         // They count until this home is closed, and lie nowhere.
         (0..lacking.len() as u64).rev().map(|behind| Place(u64::MAX - behind)).collect()
