@@ -5,6 +5,7 @@
 //! clean       there while the store is closed   reserve     room to close on a full disk
 //! uncertain   there until found damage is settled
 //! returned    there until whoever erases from the log has looked again
+//! anew        there until a view that was begun anew is no matter any more
 //! log/        the segments                      view/       sled
 //! quarantine/ what was damaged
 //! ```
@@ -15,6 +16,7 @@ mod merging;
 mod owner;
 mod reading;
 pub(crate) mod rekey;
+mod remaking;
 mod room;
 mod slimming;
 mod usage;
@@ -31,6 +33,7 @@ use fieldmesh_model::StoreId;
 
 use crate::doubt::{self, Doubt};
 use crate::files::{Files, RealFiles};
+use crate::flag;
 use crate::frame::LOG_VERSION;
 use crate::keys::{DataKeys, KeysInUse};
 use crate::lock::{FolderLock, LockError, by_process};
@@ -45,7 +48,6 @@ use crate::mark;
 use crate::quota::Quota;
 use crate::random::NoRandomness;
 use crate::reserve;
-use crate::returned;
 use crate::view::rows::{Rows, RowsError, RowsSource};
 use crate::view::seal::VIEW_VERSION;
 use crate::view::sled::SledSource;
@@ -217,6 +219,8 @@ pub struct Store {
     writer: Writer,
     view: View,
     view_was_rebuilt: bool,
+    /// See [`Store::is_made_anew`].
+    is_anew: AtomicBool,
     report: OpenReport,
     free_bytes_min: u64,
     quota: Quota,
@@ -291,7 +295,7 @@ impl Store {
             log::open::open(&files, &in_use, survey, options.cache_bytes_max, &mut doubt)?;
         let lines = doubt::of_log(&opened.bad_frames, &missing_segments);
         log::open::note(&*files, &mut doubt, lines.clone());
-        let has_returned = returned::is_marked(&*files);
+        let has_returned = flag::RETURNED.is_marked(&*files);
         let log_end = opened.segments.end();
         let belonging = Belonging { keys: &keys, store: id, log_end, trusted_build: clean };
         let (view, condition) = View::open(&*rows, found, &belonging)?;
@@ -312,7 +316,9 @@ impl Store {
             damage: doubt.into_lines(),
             lost: opened.lost.clone(),
         };
-        let view_was_rebuilt = was_rebuilt(condition, belonging.log_end);
+        let log_end = belonging.log_end;
+        let view_was_rebuilt = remaking::was_rebuilt(condition, log_end);
+        let is_anew = remaking::is_anew(&*files, view_was_rebuilt, (view.applied()?, log_end));
         let segments = Arc::clone(&opened.segments);
         let appender = appender(&files, &in_use, id, options, opened);
         let writer = Writer::start(appender).map_err(io_error("starting the log's thread"))?;
@@ -325,6 +331,7 @@ impl Store {
             writer,
             view,
             view_was_rebuilt,
+            is_anew: AtomicBool::new(is_anew),
             report,
             free_bytes_min: options.free_bytes_min,
             quota: Quota::default(),
@@ -436,11 +443,6 @@ impl Store {
         &self.view
     }
 
-    /// Whether the open began a new view although the log has entries: replay all of it.
-    pub fn view_was_rebuilt(&self) -> bool {
-        self.view_was_rebuilt
-    }
-
     /// Makes durable what is applied to the view; worth it now and then, never needed.
     ///
     /// # Errors
@@ -448,16 +450,6 @@ impl Store {
     /// The view is broken.
     pub fn flush_view(&self) -> Result<(), ViewError> {
         self.view.flush()
-    }
-
-    /// Opens the view again after [`ViewError::Broken`]; then replay from [`View::applied`].
-    ///
-    /// # Errors
-    ///
-    /// The view can neither be opened nor begun anew; try later.
-    pub fn reopen_view(&self) -> Result<ViewCondition, ViewError> {
-        reserve::release(&*self.files, self.free_bytes_min);
-        self.view.reopen(&*self.rows, &self.belonging(&self.keys.all()))
     }
 
     fn belonging<'a>(&self, keys: &'a DataKeys) -> Belonging<'a> {
@@ -515,14 +507,6 @@ impl fmt::Debug for Store {
 
 fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Io { doing, source }
-}
-
-fn was_rebuilt(view: ViewCondition, log_end: Option<Place>) -> bool {
-    match view {
-        ViewCondition::Kept | ViewCondition::AheadOfLog => false,
-        ViewCondition::Created => log_end.is_some(),
-        ViewCondition::Damaged | ViewCondition::Foreign | ViewCondition::EarlierVersion => true,
-    }
 }
 
 fn survey(files: &dyn Files) -> Result<Survey, OpenError> {

@@ -3,10 +3,17 @@
 use std::path::Path;
 
 use super::{LOG_FOLDER, OpenError, QUARANTINE_FOLDER, VIEW_FOLDER};
-use crate::{doubt, lock, mark, reserve, returned};
+use crate::{doubt, flag, lock, mark, reserve};
 
-const FILES: [&str; 6] =
-    [mark::STORE_NAME, mark::CLEAN_NAME, lock::NAME, reserve::NAME, doubt::NAME, returned::NAME];
+const FILES: [&str; 7] = [
+    mark::STORE_NAME,
+    mark::CLEAN_NAME,
+    lock::NAME,
+    reserve::NAME,
+    doubt::NAME,
+    flag::RETURNED.name,
+    flag::ANEW.name,
+];
 const FOLDERS: [&str; 3] = [LOG_FOLDER, VIEW_FOLDER, QUARANTINE_FOLDER];
 
 /// Says what stands in the way, where that may be why the store in `folder` is not opened: what the

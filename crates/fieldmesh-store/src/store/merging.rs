@@ -6,10 +6,10 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Store;
+use crate::flag;
 use crate::log::rewrite::{Fate, Past, RewriteError, Rewritten};
 use crate::log::segments::Kept;
 use crate::log::{Entry, Place};
-use crate::returned;
 
 impl Store {
     /// As [`Store::rewrite`], of closed segments that follow each other and become one, which has
@@ -65,7 +65,7 @@ impl Store {
     ///
     /// The next open says once more that something came back.
     pub fn settle_returned(&self) -> io::Result<()> {
-        returned::settle(&*self.files)?;
+        flag::RETURNED.settle(&*self.files)?;
         self.has_returned.store(false, Ordering::Relaxed);
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Store {
     ///
     /// It is not durable, and nothing else should be said.
     pub fn look_again(&self) -> io::Result<()> {
-        returned::mark(&*self.files)?;
+        flag::RETURNED.mark(&*self.files)?;
         self.has_returned.store(false, Ordering::Relaxed);
         Ok(())
     }

@@ -12,7 +12,7 @@ use fieldmesh_store::{
     Direction, Entry, KeyRange, Options, Store, Tree, View, ViewCondition, ViewError, WriteSet,
 };
 
-use super::{key, open};
+use super::{key, open, try_open};
 
 fn open_folder(folder: &Path) -> Store {
     let options = Options { reserve_bytes: 0, ..Options::default() };
@@ -223,10 +223,57 @@ fn a_row_that_rots_while_the_store_is_open_breaks_the_view_until_it_is_reopened(
     let damaged = store.view().get(Tree::Meta, b"a");
     assert!(matches!(damaged, Err(ViewError::Damaged)));
     assert!(matches!(store.view().get(Tree::Meta, b"b"), Err(ViewError::Broken)));
+    assert!(!store.is_made_anew());
     assert_eq!(store.reopen_view().unwrap(), ViewCondition::Damaged);
     assert_eq!(store.view().applied().unwrap(), None);
     put(store.view(), Tree::Meta, b"a", b"2".to_vec());
+    assert!(store.is_made_anew());
     store.close().unwrap();
+}
+
+/// A closed store with an entry.
+fn with_an_entry() -> MemoryFiles {
+    let files = MemoryFiles::new();
+    let store = open(&files, &MemoryRows::new());
+    assert!(!store.is_made_anew(), "there is nothing to make it of");
+    store.append(vec![Entry { kind: 1, bytes: vec![1] }]).unwrap();
+    store.close().unwrap();
+    files
+}
+
+#[test]
+fn every_open_says_that_the_view_was_begun_anew_until_somebody_has_drawn_the_consequences() {
+    let (files, lost) = (with_an_entry(), MemoryRows::new());
+    for is_rebuilt in [true, false, false] {
+        let store = open(&files, &lost);
+        assert!(store.view_was_rebuilt() == is_rebuilt && store.is_made_anew());
+        let mut set = WriteSet::new();
+        set.set_applied(store.end().unwrap());
+        store.view().apply(set).unwrap();
+    }
+    let store = open(&files, &lost);
+    store.settle_anew().unwrap();
+    assert!(!store.is_made_anew());
+    drop(store);
+    assert!(!open(&files, &lost).is_made_anew());
+}
+
+#[test]
+fn a_view_begun_anew_on_a_full_disk_is_said_to_be_as_long_as_it_has_nothing() {
+    use fieldmesh_store::memory::Fault;
+    let source = with_an_entry();
+    for at in 0.. {
+        let (files, rows) = (source.fork(), MemoryRows::new());
+        let step = files.changes() + at;
+        files.fail_at(step, Fault::NoSpace);
+        // A fault may come at the second of them as well.
+        for store in (0..2).filter_map(|_| try_open(&files, &rows).ok()) {
+            assert!(store.is_made_anew(), "step {at}");
+        }
+        if files.changes() <= step {
+            break;
+        }
+    }
 }
 
 #[test]

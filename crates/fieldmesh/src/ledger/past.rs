@@ -100,7 +100,15 @@ impl Past {
     fn write(&self, store: &Store, projector: &Projector) -> Result<(), Error> {
         let entries = self.facts.iter().map(|fact| Entry::Fact(fact.clone()).encode()).collect();
         let places = store.append(entries).map_err(|error| Error::store(&error))?;
-        places.last().map_or(Ok(()), |place| projector.wait_noted(*place))
+        if let Some(place) = places.last() {
+            projector.wait_noted(*place)?;
+        }
+        if store.is_made_anew()
+            && let Err(error) = store.settle_anew()
+        {
+            tracing::warn!(%error, "what the view lacks will be looked at once more");
+        }
+        Ok(())
     }
 }
 
@@ -124,29 +132,50 @@ fn with_found(before: &[String], damage: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::{Arc, RwLock};
 
     use super::*;
     use crate::api::NewRecord;
+    use crate::backup::restore::RESTORED_MIN;
     use crate::home::{Home, Unlock};
+    use crate::projector::{STEP_CHANGES_MAX, Work};
     use fieldmesh_store::Options;
 
     use crate::node::open_store;
     use crate::{Node, TenantOptions};
 
-    /// A home with one record whose last entry in the log is cut short; gives its epoch.
-    async fn damaged_home(home: &Path) -> Epoch {
+    async fn tenant(home: &Path) -> Node {
         let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
-        let builder = Node::builder(home).passphrase("one");
-        let (node, _) = builder.create_tenant(options).await.unwrap();
-        let assignments = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
-        let assignments = assignments.map(String::from).to_vec();
+        Node::builder(home).passphrase("one").create_tenant(options).await.unwrap().0
+    }
+
+    async fn reopen(home: &Path) -> Node {
+        Node::builder(home).passphrase("one").open().await.unwrap()
+    }
+
+    async fn well(node: &Node, number: u32) {
+        let name = format!("name=Alder {number}");
+        let assignments =
+            vec![name, format!("apiNumber=42-227-{number:05}"), "status=ACTIVE".to_owned()];
         let collection = "well".into();
         let well = NewRecord { collection, assignments, ..NewRecord::default() };
         node.record(well).await.unwrap();
+    }
+
+    fn segments(home: &Path) -> Vec<std::path::PathBuf> {
+        let log = std::fs::read_dir(home.join("store").join("log")).unwrap();
+        let mut paths: Vec<_> = log.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    }
+
+    /// A home with one record whose last entry in the log is cut short; gives its epoch.
+    async fn damaged_home(home: &Path) -> Epoch {
+        let node = tenant(home).await;
+        well(&node, 1).await;
         let epoch = node.ledger().desk().author.epoch();
         node.shutdown().await.unwrap();
-        let log = std::fs::read_dir(home.join("store").join("log")).unwrap();
-        let last = log.map(|entry| entry.unwrap().path()).max().unwrap();
+        let last = segments(home).pop().unwrap();
         let file = std::fs::OpenOptions::new().write(true).open(last).unwrap();
         file.set_len(file.metadata().unwrap().len() - 5).unwrap();
         epoch
@@ -172,7 +201,7 @@ mod tests {
             store.append(entries.collect()).unwrap();
             drop(store);
 
-            let node = Node::builder(&path).passphrase("one").open().await.unwrap();
+            let node = reopen(&path).await;
             assert_ne!(node.ledger().desk().author.epoch(), epoch, "after {written} facts");
             let report = node.verify().await.unwrap();
             let is_told = report.faults.iter().any(|fault| fault.contains("bytes of the log"));
@@ -182,10 +211,69 @@ mod tests {
             let settled = node.ledger().desk().author.epoch();
             node.shutdown().await.unwrap();
 
-            let node = Node::builder(&path).passphrase("one").open().await.unwrap();
+            let node = reopen(&path).await;
             assert_eq!(node.ledger().desk().author.epoch(), settled);
             assert!(node.verify().await.unwrap().clean);
             node.shutdown().await.unwrap();
         }
+    }
+
+    /// A home whose view is gone and of whose log the part of its second run is damaged; gives what
+    /// a process needs that makes the view anew, but for the store.
+    async fn home_without_view(home: &Path) -> (Epoch, impl Fn(Arc<Store>) -> Work) {
+        let node = tenant(home).await;
+        let ledger = node.ledger();
+        let (me, policy) = (ledger.device(), ledger.policy());
+        let epoch = ledger.desk().author.epoch();
+        node.shutdown().await.unwrap();
+        for number in 1..3 {
+            let node = reopen(home).await;
+            well(&node, number).await;
+            node.shutdown().await.unwrap();
+        }
+        let segments = segments(home);
+        assert!(segments.len() > 2, "{segments:?}");
+        let mut bytes = std::fs::read(&segments[1]).unwrap();
+        (4_176 + 30..bytes.len()).step_by(40).for_each(|at| bytes[at] ^= 1);
+        std::fs::write(&segments[1], bytes).unwrap();
+        std::fs::remove_dir_all(home.join("store").join("view")).unwrap();
+        let work = move |store| Work {
+            store,
+            places: Arc::default(),
+            policy: Arc::new(RwLock::new(Arc::clone(&policy))),
+            me,
+            forward_only: false,
+            lag_max: u64::MAX,
+            step_changes: STEP_CHANGES_MAX,
+        };
+        (epoch, work)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_home_killed_once_its_view_is_made_of_a_damaged_log_counts_on_nothing_of_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("home");
+        let (epoch, work) = home_without_view(&path).await;
+        // Killed before the view has anything, and once it has all.
+        drop(open_store(&unlock(&path), &Options::default()).unwrap());
+        let store = Arc::new(open_store(&unlock(&path), &Options::default()).unwrap());
+        assert_eq!(store.view().applied().unwrap(), None);
+        let (projector, thread) = Projector::start(work(Arc::clone(&store))).unwrap();
+        projector.wait_noted(store.end().unwrap()).unwrap();
+        projector.stop();
+        thread.join();
+        drop(store);
+
+        let node = reopen(&path).await;
+        let begun = node.ledger().desk().author.epoch();
+        assert_ne!(begun, epoch);
+        let restores = node.ledger().restores().unwrap();
+        assert!(restores >= RESTORED_MIN, "{restores} may have been said before");
+        node.shutdown().await.unwrap();
+        // And that is all of it.
+        let node = reopen(&path).await;
+        assert_eq!(node.ledger().desk().author.epoch(), begun);
+        assert_eq!(node.ledger().restores().unwrap(), restores);
+        node.shutdown().await.unwrap();
     }
 }

@@ -11,9 +11,10 @@ use fieldmesh_store::{BadFrame, Damage, OpenError, Options, Place, Store};
 use tokio::task::JoinSet;
 
 use crate::backup::restore::after;
+use crate::clock;
 use crate::entry::{Entry, Fact};
 use crate::error::Error;
-use crate::harm::Harms;
+use crate::harm::{self, Harms};
 use crate::home::{Home, Identity};
 use crate::ledger::{Ledger, Parts, Past, Seen, wanted};
 use crate::making::LAG_MAX;
@@ -132,10 +133,7 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
     let seen = Seen::of(&store)?;
     let mut contents = Contents::read(&store, &harms, &mut damage)?;
     let (policy, is_brought_back) = policy_of(&store, &home, &identity, &mut contents, &damage)?;
-    // How often others were told to forget what this store had signed may lie in what is lost.
-    let has_forgotten =
-        is_brought_back || (store.view_was_rebuilt() && !contents.unreadable.is_empty());
-    let Contents { items, held, lost, places, recovered, .. } = contents;
+    let Contents { items, held, lost, places, recovered, unreadable, .. } = contents;
     let places = Arc::new(places);
     let forward_only = kind != Kind::Device && !is_gateway(&policy, &identity);
     let policy = Arc::new(RwLock::new(Arc::new(policy)));
@@ -151,6 +149,7 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
     })?;
     wait_for_view(&store, &projector, kind)?;
     let told = told(&store, seen, kind, &damage)?;
+    let has_forgotten = is_brought_back || has_forgotten(&store, &unreadable)?;
     let past = Past::read(&store, (&damage, told), has_forgotten)?;
     let config = Config {
         tenant: identity.tenant,
@@ -188,6 +187,19 @@ fn assemble(home: Home, identity: Identity, kind: Kind, only: Filter) -> Result<
     note_mended(&ledger, &home);
     ledger.try_sweep();
     Ok(Assembled { home, store, replica, places, policy, projector, thread, ledger, harms })
+}
+
+/// Whether how often others were told to forget what this store had signed may lie in what is lost:
+/// the view was made of a log that lacks something, by this open or by one that ended before it
+/// drew the consequences.
+fn has_forgotten(store: &Store, unreadable: &[BadFrame]) -> Result<bool, Error> {
+    if !store.is_made_anew() {
+        return Ok(false);
+    }
+    let report = store.report();
+    let is_lacking =
+        !unreadable.is_empty() || report.past_is_uncertain() || report.lost_count() > 0;
+    Ok(is_lacking || !harm::passed_over(store.view())?.is_empty())
 }
 
 /// What of `damage`, which an open has found, stays on the list until somebody has read it.
@@ -286,9 +298,10 @@ fn bring_back(
         return false;
     }
     tracing::warn!(items = lacking.len(), "policy items that the log has lost are written again");
-    let void = Entry::Fact(Fact::Restores(after(0))).encode();
+    let void = [Fact::Epoch(u64::from_be_bytes(clock::random())), Fact::Restores(after(0))];
+    let void = void.map(|fact| Entry::Fact(fact).encode()).to_vec();
     let items_again = lacking.iter().map(|item| Entry::Item(item.encode().to_vec()).encode());
-    let written = store.append(vec![void]).and_then(|_| store.append(items_again.collect()));
+    let written = store.append(void).and_then(|_| store.append(items_again.collect()));
     let places = written.unwrap_or_else(|error| {
         tracing::warn!(%error, "policy items could not be written again");
         // They count until this home is closed, and lie nowhere.

@@ -5,13 +5,13 @@ use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::{Segment, Segments, starts};
+use crate::flag;
 use crate::frame::{Form, SegmentHead};
 use crate::log::blocks::{BlockScan, Blocks};
 use crate::log::rewrite::{Fate, Past, Rewriter, remove};
 use crate::log::scan::{Found, FrameScan, Frames, Scan};
 use crate::log::taken::Kin;
 use crate::log::{BadFrame, Damage, Entry, LOG_FOLDER, Place, ReadError, segment_name};
-use crate::returned;
 
 /// The file of a segment that another one has taken the place of.
 #[derive(Debug, Clone)]
@@ -150,7 +150,7 @@ impl Segments {
             return;
         }
         // Entries may be among them that were erased, and a crash may come at any moment.
-        if let Err(error) = returned::mark(&*self.files) {
+        if let Err(error) = flag::RETURNED.mark(&*self.files) {
             tracing::warn!(%error, "damaged segments are not mended");
             return;
         }
