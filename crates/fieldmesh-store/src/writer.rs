@@ -118,14 +118,14 @@ impl Writer {
     pub(crate) fn append(
         &self,
         entries: Vec<Entry>,
-        room: Room,
+        (room, whole): (Room, Whole),
     ) -> Result<Vec<Place>, AppendError> {
         let (sender, receiver) = sync_channel(1);
         let done = Box::new(move |result| {
             // The receiver waits below for as long as this sender lives.
             let _ = sender.send(result);
         });
-        self.pack(entries, done, WhenFull::Wait, room);
+        self.pack(entries, done, WhenFull::Wait, (room, whole));
         receiver.recv().unwrap_or(Err(AppendError::Closed))
     }
 
@@ -143,10 +143,16 @@ impl Writer {
 
     /// Appends and calls `done` from the writing thread when everything is durable.
     pub(crate) fn append_with(&self, entries: Vec<Entry>, room: Room, done: Done) {
-        self.pack(entries, done, WhenFull::Refuse, room);
+        self.pack(entries, done, WhenFull::Refuse, (room, Whole::Entry));
     }
 
-    fn pack(&self, entries: Vec<Entry>, done: Done, when_full: WhenFull, room: Room) {
+    fn pack(
+        &self,
+        entries: Vec<Entry>,
+        done: Done,
+        when_full: WhenFull,
+        (room, whole): (Room, Whole),
+    ) {
         if let Some(size) = entries.iter().map(|e| e.bytes.len()).find(|s| *s > ENTRY_SIZE_MAX) {
             return done(Err(AppendError::TooLarge { size }));
         }
@@ -155,7 +161,7 @@ impl Writer {
         }
         // Compressing here uses the callers' cores and leaves the thread to write.
         let packed = entries.into_iter().map(Packed::new).collect();
-        self.queue(Request { bytes: 0, packed, room, whole: Whole::Entry, done }, when_full);
+        self.queue(Request { bytes: 0, packed, room, whole, done }, when_full);
         self.shared.filled.notify_one();
     }
 
@@ -269,7 +275,7 @@ impl Shared {
             let is_full = entries + request.packed.len() > GROUP_ENTRIES_MAX
                 || bytes + request.bytes > GROUP_BYTES_MAX;
             // What is written whole is written alone.
-            let is_whole = |request: &Request| request.whole == Whole::Group;
+            let is_whole = |request: &Request| request.whole != Whole::Entry;
             let is_other = group.first().is_some_and(|first| {
                 first.room != request.room || is_whole(first) || is_whole(request)
             });
@@ -303,7 +309,8 @@ fn write_group(appender: &mut Appender, group: Vec<Request>) {
     let result = match whole {
         // One frame is there or not, whatever else.
         Whole::Group if packed.len() > 1 => appender.append_together(&packed, room),
-        Whole::Group | Whole::Entry => appender.append(&packed, room),
+        Whole::Behind(end) if appender.segments.end() != end => Ok(Vec::new()),
+        Whole::Group | Whole::Entry | Whole::Behind(_) => appender.append(&packed, room),
     };
     let mut places = result.as_ref().map(|places| places.iter()).unwrap_or_default();
     for (count, done) in waiting {

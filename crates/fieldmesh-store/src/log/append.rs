@@ -100,6 +100,8 @@ pub(crate) enum Whole {
     Entry,
     /// All are there or none is.
     Group,
+    /// As [`Whole::Entry`], and none is written where something lies behind this place by then.
+    Behind(Option<Place>),
 }
 
 /// The part of the ordinary room that a hand-over leaves.

@@ -17,7 +17,22 @@ impl Store {
     ///
     /// None of the entries counts as stored; the error says what to do. The store goes on.
     pub fn append(&self, entries: Vec<Entry>) -> Result<Vec<Place>, AppendError> {
-        self.writer.append(entries, Room::Ordinary)
+        self.writer.append(entries, (Room::Ordinary, Whole::Entry))
+    }
+
+    /// As [`Store::append`] where `end` is the last durable entry; nothing is written where another
+    /// one is by then, and no place is given. Whoever says what follows from all that is there says
+    /// it before anybody says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::append`].
+    pub fn append_behind(
+        &self,
+        end: Option<Place>,
+        entries: Vec<Entry>,
+    ) -> Result<Vec<Place>, AppendError> {
+        self.writer.append(entries, (Room::Ordinary, Whole::Behind(end)))
     }
 
     /// Appends entries and calls `done` from the writing thread when they are durable.

@@ -1,7 +1,7 @@
 //! Appends that leave less of the disk free than others do, because they lead to room.
 
 use super::Store;
-use crate::log::append::{AppendError, Room};
+use crate::log::append::{AppendError, Room, Whole};
 use crate::log::{Entry, Place};
 
 impl Store {
@@ -23,6 +23,6 @@ impl Store {
     ///
     /// As [`Store::append`].
     pub fn append_making_room(&self, entries: Vec<Entry>) -> Result<Vec<Place>, AppendError> {
-        self.writer.append(entries, Room::HandOver)
+        self.writer.append(entries, (Room::HandOver, Whole::Entry))
     }
 }

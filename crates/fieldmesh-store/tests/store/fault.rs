@@ -169,3 +169,18 @@ fn an_entry_that_survives_its_failed_append_has_its_place_alone() {
         assert_eq!(*store.read(*place).unwrap(), *entry);
     }
 }
+
+#[test]
+fn what_follows_from_all_that_is_there_is_not_written_behind_anything_else() {
+    let (files, rows) = (MemoryFiles::new(), MemoryRows::new());
+    let store = open(&files, &rows);
+    let entry = |kind| vec![Entry { kind, bytes: vec![kind] }];
+    let first = store.append_behind(None, entry(1)).unwrap();
+    assert_eq!(first.last().copied(), store.end());
+    assert_eq!(store.append_behind(None, entry(2)).unwrap(), []);
+    let second = store.append_behind(store.end(), entry(3)).unwrap();
+    store.append(entry(4)).unwrap();
+    assert_eq!(store.append_behind(second.last().copied(), entry(5)).unwrap(), []);
+    let kinds: Vec<u8> = replay(&store).0.iter().map(|(_, entry)| entry.kind).collect();
+    assert_eq!(kinds, [1, 3, 4]);
+}

@@ -381,8 +381,8 @@ fn of_no_record(harms: &[Harm]) -> Option<Finding> {
         kind: "needless-entries".into(),
         what: format!("damage in {} of the log", counted(count, "entry", "entries")),
         means: "No record needs them: what this device notes for itself lay there.".into(),
-        done: "Drafts and what apps had noted, as the lists show them, were written once more; \
-               one that was discarded there may be shown again if the lists are ever made anew."
+        done: "Drafts and what apps had noted, what was taken back of them, and what this device \
+               knew of others were written once more."
             .into(),
         next: "`fieldmesh doctor --accept` takes this off the list.".into(),
         ..Finding::default()

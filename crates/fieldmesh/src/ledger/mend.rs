@@ -25,7 +25,7 @@ use super::Ledger;
 /// What a disk says that cannot read a sector; the same number on every Unix.
 const EIO: i32 = 5;
 /// Damaged entries that one fact names.
-const HARMS_PER_FACT: usize = 16;
+pub(super) const HARMS_PER_FACT: usize = 16;
 /// Places that one fact names.
 const PLACES_PER_FACT: usize = 1_024;
 
@@ -209,6 +209,13 @@ impl Ledger {
                 continue;
             }
             harms.push(Harm { place: *place, found, what, outcome: Outcome::Open });
+        }
+        // What the view does not list by its place may be what nobody else has.
+        let is_listed = |harm: &Harm| !matches!(harm.what, Harmed::Nothing | Harmed::Unknown);
+        if !harms.iter().all(is_listed) && !self.write_unsaid()? {
+            let (listed, rest): (Vec<Harm>, Vec<Harm>) = harms.into_iter().partition(is_listed);
+            later.extend(rest.into_iter().map(|harm| harm.place));
+            harms = listed;
         }
         self.keep_harms(&harms)?;
         Ok(later)

@@ -230,6 +230,25 @@ async fn a_draft_whose_place_in_the_log_goes_bad_is_not_lost_with_the_view() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_draft_that_was_discarded_stays_so_where_that_goes_bad_and_the_view_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let crew = quiet(&home).await;
+    let draft = begin(&crew, "well", &["name=Alder 1"]).await.unwrap();
+    crew.change_draft(DraftChange::Discard { id: draft.id }).await.unwrap();
+    crew.ledger().catch_up().unwrap();
+    let segment = segments(&home).pop().unwrap();
+    let end = fs::read(&segment).unwrap().len();
+    let other = begin(&crew, "well", &["name=Alder 2"]).await.unwrap();
+    flip(&segment, |_| end - 1);
+    crew.verify().await.unwrap();
+    assert_needless(&crew).await;
+    let crew = without_view(crew, &home).await;
+    assert_eq!(crew.drafts().await.unwrap(), [other]);
+    crew.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_draft_that_went_with_a_file_of_the_log_is_not_lost_with_the_view() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
