@@ -21,7 +21,7 @@ mod secret;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use fieldmesh_identity::{Authority, DeviceKeys, Seed};
 use fieldmesh_model::{TenantId, UserId};
@@ -101,8 +101,8 @@ impl Identity {
 pub(crate) struct Home {
     pub(crate) folder: PathBuf,
     keys: RwLock<DataKeys>,
-    /// What was found lost or damaged of its files and is mended.
-    mended: OnceLock<Vec<Mended>>,
+    /// What was found lost or damaged of its files.
+    mended: Mutex<Vec<Mended>>,
 }
 
 /// Whether `folder` holds a home.
@@ -154,7 +154,7 @@ impl Home {
     }
 
     fn unlocked(folder: &Path, keys: DataKeys) -> Self {
-        Self { folder: folder.into(), keys: RwLock::new(keys), mended: OnceLock::new() }
+        Self { folder: folder.into(), keys: RwLock::new(keys), mended: Mutex::default() }
     }
 
     /// The keys of everything in it.

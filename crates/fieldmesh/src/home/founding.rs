@@ -41,26 +41,30 @@ impl Home {
     }
 
     /// Keeps those of `items` that count for something, where others are kept so far, and what is
-    /// kept so far that counts: a damaged log may not give all of them.
+    /// kept so far that counts: a damaged log may not give all of them. That the copy was damaged
+    /// is told once it is whole again, or with why it is not.
     ///
-    /// On a full disk the home opens all the same; the next open tries again.
+    /// # Errors
+    ///
+    /// What was there is there still, or is as damaged as it was.
     pub(crate) fn keep_founding<'a>(
         &self,
         policy: &Policy,
         me: DeviceId,
         items: impl Iterator<Item = &'a Item>,
-    ) {
+    ) -> Result<(), Error> {
+        let damaged = self.damaged_founding();
         let before = self.founding();
         let known: Vec<&Item> = items.collect();
         let kept = kept(policy, me, known.into_iter().chain(&before));
         let bytes = postcard::to_allocvec(&kept).expect("invariant: bytes are serialisable");
-        if self.founding_bytes().as_ref() == Some(&bytes) {
-            return;
+        let is_kept = self.founding_bytes().as_ref() == Some(&bytes);
+        let written = if is_kept { Ok(()) } else { self.write_founding(&bytes) };
+        if let Some(what) = damaged {
+            let failed = written.as_ref().err().map(|error| with_causes(error));
+            self.tell_mended(Mended { what, failed });
         }
-        if let Err(error) = self.write_founding(&bytes) {
-            let error = with_causes(&error);
-            tracing::warn!(error, "the second copy of the policy could not be written");
-        }
+        written
     }
 
     /// Seals the copy with the current key.
@@ -68,14 +72,14 @@ impl Home {
         self.founding_bytes().map_or(Ok(()), |bytes| self.write_founding(&bytes))
     }
 
-    /// A copy that is not as it was written; the open that finds it writes another one.
-    pub(super) fn damaged_founding(&self) -> Option<Mended> {
+    /// What a copy is called that is not as it was written.
+    fn damaged_founding(&self) -> Option<String> {
         let path = second::path(&self.folder, FOUNDING);
         let is_damaged = match fs::read(&path) {
             Ok(_) => second::read(&self.folder, FOUNDING).is_none(),
             Err(error) => error.kind() != ErrorKind::NotFound && second::is_lost(&path, &error),
         };
-        is_damaged.then(|| Mended::of(format!("{} was damaged", path.display()), Ok(())))
+        is_damaged.then(|| format!("{} was damaged", path.display()))
     }
 
     pub(super) fn founding_bytes(&self) -> Option<Vec<u8>> {

@@ -11,6 +11,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use crate::error::{Error, with_causes};
 
@@ -73,6 +74,7 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LENGTH] {
 }
 
 /// A file of the home, or the copy of one, that was found lost or damaged.
+#[derive(Debug, Clone)]
 pub(crate) struct Mended {
     /// Which it is and what was wrong with it.
     pub(crate) what: String,
@@ -89,13 +91,16 @@ impl Mended {
 impl Home {
     /// Writes anew what was found lost or damaged of both, while nobody else has the home open.
     pub(crate) fn mend(&self) {
-        let files = COPIED.iter().filter_map(|name| self.mend_file(name));
-        let mended: Vec<Mended> = files.chain(self.damaged_founding()).collect();
-        for Mended { what, failed } in &mended {
-            tracing::warn!(what, failed, "damage found at open");
-        }
-        // Only the first look at a home finds something.
-        let _ = self.mended.set(mended);
+        COPIED.iter().filter_map(|name| self.mend_file(name)).for_each(|it| self.tell_mended(it));
+    }
+
+    /// Keeps in mind what was found of a file, in place of what was said of that before.
+    pub(super) fn tell_mended(&self, mended: Mended) {
+        let Mended { what, failed } = &mended;
+        tracing::warn!(what, failed, "damage found at open, or since");
+        let mut known = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|before| before.what != mended.what);
+        known.push(mended);
     }
 
     /// Writes the file or its copy, whichever is not as the other one.
@@ -126,9 +131,9 @@ impl Home {
         })
     }
 
-    /// What [`Self::mend`] has found.
-    pub(crate) fn mended(&self) -> &[Mended] {
-        self.mended.get().map_or(&[], Vec::as_slice)
+    /// What was found lost or damaged since this home was opened.
+    pub(crate) fn mended(&self) -> Vec<Mended> {
+        self.mended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -191,7 +196,30 @@ mod tests {
         fs::remove_file(&copy).unwrap();
         fs::create_dir(&copy).unwrap();
         home.mend();
-        let [mended] = home.mended() else { panic!("{}", home.mended().len()) };
+        let [mended] = &home.mended()[..] else { panic!("{:?}", home.mended()) };
         assert!(mended.what.contains("profile.copy") && mended.failed.is_some(), "{}", mended.what);
+    }
+
+    #[test]
+    fn a_second_copy_of_the_policy_that_is_not_written_anew_is_not_said_to_be() {
+        use fieldmesh_identity::Policy;
+        use fieldmesh_model::{DeviceId, TenantId};
+        let folder = tempfile::tempdir().unwrap();
+        let unlock = super::super::Unlock::Passphrase("one".into());
+        let home = Home::create(folder.path(), &unlock).unwrap();
+        let copy = path(folder.path(), "founding");
+        let (policy, me) =
+            (Policy::evaluate(TenantId::default(), []), DeviceId::from_bytes([1; 32]));
+        fs::create_dir(&copy).unwrap();
+        home.mend();
+        home.keep_founding(&policy, me, [].iter()).unwrap_err();
+        let told = home.mended();
+        assert!(told.len() == 1 && told[0].failed.is_some(), "{:?}", told[0].what);
+        fs::remove_dir(&copy).unwrap();
+        fs::write(&copy, b"half of it").unwrap();
+        home.keep_founding(&policy, me, [].iter()).unwrap();
+        let told = home.mended();
+        assert!(told.len() == 1 && told[0].failed.is_none(), "{:?}", told[0].what);
+        assert!(read(folder.path(), "founding").is_some());
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::backup::restore::after;
 use crate::clock;
 use crate::entry::{Entry, Fact};
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::harm::{self, Harms};
 use crate::home::{Home, Identity};
 use crate::ledger::{Ledger, Parts, Past, Seen, wanted};
@@ -241,8 +241,8 @@ fn conclude(ledger: &Ledger, past: &Past, recovered: &[Place]) {
 
 /// Keeps in mind which files of the home were mended: whoever opened it may not be who asks.
 fn note_mended(ledger: &Ledger, home: &Home) {
-    let mended = home.mended().iter().filter(|mended| mended.failed.is_none());
-    let found: Vec<String> = mended.map(|mended| mended.what.clone()).collect();
+    let mended = home.mended().into_iter().filter(|mended| mended.failed.is_none());
+    let found: Vec<String> = mended.map(|mended| mended.what).collect();
     if let Err(error) = ledger.note_mended(&found) {
         tracing::warn!(%error, "that files were mended could not be noted");
     }
@@ -272,7 +272,11 @@ fn policy_of(
     if policy.authority().is_none() {
         return Err(not_begun(home, unreadable, damage));
     }
-    home.keep_founding(&policy, identity.keys().device(), items.values());
+    // On a full disk the home opens all the same; the next open tries again.
+    let kept = home.keep_founding(&policy, identity.keys().device(), items.values());
+    if let Err(error) = kept {
+        tracing::warn!(error = with_causes(&error), "the second copy of the policy is not written");
+    }
     Ok((policy, is_brought_back))
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{CompactReport, Progress};
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::home::Home;
 use crate::ledger::Ledger;
 
@@ -68,13 +68,12 @@ fn keep_policy(home: &Home, ledger: &Ledger, known: Option<Arc<Policy>>) -> Opti
     if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &policy)) {
         return known;
     }
-    match ledger.policy_items() {
-        Ok(items) => {
-            home.keep_founding(&policy, ledger.device(), items.iter());
-            Some(policy)
-        }
+    let items = ledger.policy_items();
+    match items.and_then(|items| home.keep_founding(&policy, ledger.device(), items.iter())) {
+        Ok(()) => Some(policy),
         Err(error) => {
-            tracing::warn!(%error, "the policy could not be read for its second copy");
+            let error = with_causes(&error);
+            tracing::warn!(error, "the second copy of the policy is not written");
             known
         }
     }
