@@ -21,10 +21,20 @@ use crate::frame::{FLAG_BLOCK, FLAG_INDEX, FLAG_TAKEN, FRAME_HEAD_LENGTH, FrameH
 #[derive(Debug, Clone)]
 pub(crate) struct Blocks {
     pub(crate) index: BlockIndex,
-    /// What it has taken the place of; `None` where the program that wrote it did not say.
-    taken: Option<Taken>,
+    taken: Said,
     /// The index had to be made again.
     pub(crate) damage: Option<BadFrame>,
+}
+
+/// What a segment says to have taken the place of.
+#[derive(Debug, Clone)]
+enum Said {
+    /// Nothing: the program that wrote it did not say.
+    Nothing,
+    /// What could be read of it.
+    Taken(Taken),
+    /// The disk did not give it, which says nothing of what it is.
+    Unread,
 }
 
 impl Blocks {
@@ -44,8 +54,7 @@ impl Blocks {
         let mut index = BlockIndex::new(frames.first_sequence);
         let mut walk = Walk::new(frames.clone());
         let mut blocks_end = frames.length;
-        // Where it is not found, it may be what is damaged.
-        let mut taken = Taken::default();
+        let mut taken = None;
         while let Some(step) = walk.next()? {
             let Step::Frame { offset, head } = step else { continue };
             if head.flags & (FLAG_INDEX | FLAG_TAKEN) != 0 {
@@ -56,7 +65,7 @@ impl Blocks {
             }
             if head.flags & FLAG_TAKEN != 0 {
                 let bytes = frames.cipher.open_bytes(&head, walk.body(offset, &head)?, FLAG_TAKEN);
-                taken = bytes.and_then(|bytes| Taken::decode(&bytes)).unwrap_or_default();
+                taken = bytes.and_then(|bytes| Taken::decode(&bytes));
                 continue;
             }
             let bytes = frames.cipher.open_bytes(&head, walk.body(offset, &head)?, FLAG_BLOCK);
@@ -78,7 +87,13 @@ impl Blocks {
             damage: Damage::Index,
         };
         tracing::warn!(segment = frames.segment, "the index of a segment is made again");
-        Ok(Self { index, taken: Some(taken), damage: Some(damage) })
+        let taken = match taken {
+            Some(taken) => Said::Taken(taken),
+            None if walk.is_unreadable() => Said::Unread,
+            // It is not found, so it may be what is damaged.
+            None => Said::Taken(Taken::default()),
+        };
+        Ok(Self { index, taken, damage: Some(damage) })
     }
 
     /// Whether the index, or else a block, could be decrypted.
@@ -87,17 +102,23 @@ impl Blocks {
         self.damage.is_none() || coverage.count(Fortune::Lost) < coverage.end() - coverage.start()
     }
 
-    /// What the segment with this head has taken the place of.
-    pub(crate) fn taken(&self, head: &SegmentHead) -> Taken {
+    /// What the segment with this head has taken the place of; `None` where the disk did not give
+    /// it and may give it later.
+    pub(crate) fn taken(&self, head: &SegmentHead) -> Option<Taken> {
         match &self.taken {
-            Some(taken) => taken.clone().with_length(head.merged),
-            None => Taken::unnamed(head.merged),
+            Said::Taken(taken) => Some(taken.clone().with_length(head.merged)),
+            Said::Nothing => Some(Taken::unnamed(head.merged)),
+            Said::Unread => (head.merged == 0).then(Taken::default),
         }
     }
 
     /// The memory this takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.index.bytes() + self.taken.as_ref().map_or(0, Taken::bytes)
+        let taken = match &self.taken {
+            Said::Taken(taken) => taken.bytes(),
+            Said::Nothing | Said::Unread => 0,
+        };
+        self.index.bytes() + taken
     }
 }
 
@@ -129,14 +150,20 @@ fn read_index(frames: &Frames) -> io::Result<Option<Blocks>> {
 }
 
 /// What a segment has taken the place of: it lies between the blocks and the index, if anywhere.
-fn read_taken(frames: &Frames, range: Range<u64>) -> Option<Taken> {
+fn read_taken(frames: &Frames, range: Range<u64>) -> Said {
     if range.is_empty() {
-        return None;
+        return Said::Nothing;
     }
-    let bytes = read(&*frames.file, range).unwrap_or_default();
+    let bytes = match read(&*frames.file, range) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            tracing::warn!(%error, "what a segment has taken the place of is unreadable");
+            return Said::Unread;
+        }
+    };
     let sequence = taken_sequence(frames.end_sequence);
     let opened = open(frames, &bytes, sequence, FLAG_TAKEN);
-    Some(opened.and_then(|bytes| Taken::decode(&bytes)).unwrap_or_default())
+    Said::Taken(opened.and_then(|bytes| Taken::decode(&bytes)).unwrap_or_default())
 }
 
 /// Reads one block; what is wrong with it, if it is damaged.

@@ -287,7 +287,7 @@ mod tests {
                 end_sequence: head.covered_end(),
             };
             let blocks = Blocks::read(&frames).unwrap();
-            let kin = |left| blocks.taken(&head).kin(&head, &left);
+            let kin = |left| blocks.taken(&head).unwrap().kin(&head, &left);
             let if_read = |kin| if at < behind { Kin::Unreadable } else { kin };
             let other = SegmentHead { id: [9; 16], ..before(1) };
             assert_eq!(kin(other.clone()), if_read(Kin::Stranger), "byte {at}");

@@ -380,7 +380,7 @@ impl Rewriter<'_> {
         };
         let blocks = Arc::new(Blocks::read(&frames)?);
         let mut is_same = blocks.damage.is_none() && blocks.index == drafted.index;
-        is_same &= blocks.taken(head) == *taken;
+        is_same &= blocks.taken(head).as_ref() == Some(taken);
         let mut digest = Digest::default();
         let mut scan = BlockScan::new(frames, blocks, 0);
         while let Some(found) = scan.next() {

@@ -218,8 +218,16 @@ impl Segments {
 
     /// What a segment that is not being written has taken the place of.
     pub(crate) fn taken(&self, head: &SegmentHead) -> io::Result<Taken> {
-        let blocks = self.blocks_of(head)?;
-        Ok(blocks.map_or_else(Taken::default, |blocks| blocks.taken(head)))
+        let Some(blocks) = self.blocks_of(head)? else { return Ok(Taken::default()) };
+        if let Some(taken) = blocks.taken(head) {
+            return Ok(taken);
+        }
+        // What the disk did not give then it may give by now.
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner).remove(head.id);
+        let Some(blocks) = self.blocks_of(head)? else { return Ok(Taken::default()) };
+        blocks.taken(head).ok_or_else(|| {
+            io::Error::other("which segments one was made of is unreadable at the moment")
+        })
     }
 
     fn blocks_of(&self, head: &SegmentHead) -> io::Result<Option<Arc<Blocks>>> {

@@ -17,6 +17,7 @@ mod leftover;
 mod merge;
 mod newer;
 mod paged;
+mod passing;
 mod rekey;
 mod rewrite;
 mod rewrite_damage;
