@@ -337,6 +337,24 @@ impl FrameCipher {
         Packed { kind: head.kind, flags: head.flags, payload }.open(flag)
     }
 
+    /// Appends a frame as `other` encrypts it for a segment with the same id; appends nothing and
+    /// says so where it is damaged.
+    pub(crate) fn seal_under(
+        &self,
+        other: &Self,
+        head: &FrameHead,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let mut payload = body.to_vec();
+        let is_intact = self.decrypt(head, &mut payload).is_some();
+        if is_intact {
+            let FrameHead { sequence, kind, flags, .. } = *head;
+            other.seal(sequence, &Packed { kind, flags, payload }, out);
+        }
+        is_intact
+    }
+
     /// Turns the ciphertext and tag in `body` into what was encrypted; `None` if it is damaged.
     pub(crate) fn decrypt(&self, head: &FrameHead, body: &mut Vec<u8>) -> Option<()> {
         let (nonce, associated) = (nonce(head.sequence), self.associated(head));

@@ -13,6 +13,7 @@ pub(crate) mod draft;
 pub(crate) mod index;
 pub(crate) mod open;
 pub(crate) mod quarantine;
+pub(crate) mod reseal;
 pub(crate) mod rewrite;
 pub(crate) mod scan;
 pub(crate) mod segments;

@@ -230,7 +230,7 @@ impl Rewriter<'_> {
         Ok(Old { head, length, end, taken })
     }
 
-    fn check_space(&self, needed: u64) -> Result<(), RewriteError> {
+    pub(crate) fn check_space(&self, needed: u64) -> Result<(), RewriteError> {
         // A system that cannot tell is taken at its word when it refuses the write itself.
         let Ok(free_bytes) = self.files.free_bytes() else { return Ok(()) };
         let needed_bytes = self.free_bytes_min.saturating_add(needed);

@@ -56,7 +56,7 @@ pub(crate) struct Segments {
     /// See [`Segments::remove_leftovers`].
     leftovers: Mutex<BTreeSet<u64>>,
     /// See [`Segments::kept_leftovers`].
-    kept: Mutex<BTreeMap<u64, Kept>>,
+    kept: Mutex<BTreeMap<u64, (Kept, Option<Segment>)>>,
 }
 
 /// The random id of a segment; a segment that is written anew gets another.

@@ -1,17 +1,22 @@
 //! Writes everything in a store anew with another key, while it is used.
 //!
 //! From [`Store::begin_rekey`] on, whatever is written is written with the new key. What was there
-//! before follows part by part in [`Store::rekey`]: the closed segments, the view, and what is in
-//! the quarantine. Each part says by itself which of the two keys it needs, so that a crash at any
-//! moment leaves a store that both keys together open, and the next run goes on.
+//! before follows part by part in [`Store::rekey`]: the closed segments, files that are left of
+//! others, the view, and what is in the quarantine. Each part says by itself which of the two keys
+//! it needs, so that a crash at any moment leaves a store that both keys together open, and the next
+//! run goes on.
 
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Store;
 use crate::files::Files;
 use crate::keys::DataKeys;
+use crate::log::append::HAND_OVER_SHARE;
 use crate::log::quarantine::{self, QUARANTINE_FOLDER, ResealError};
-use crate::log::rewrite::{Fate, Past, RewriteError};
+use crate::log::rewrite::{Fate, Past, RewriteError, Rewriter};
+use crate::log::segments::Segment;
 use crate::log::{LOG_FOLDER, ReadError};
 use crate::mark::StoreMark;
 use crate::view::ViewError;
@@ -49,13 +54,15 @@ pub enum RekeyError {
 pub struct RekeyProgress {
     /// The parts of the store that are written with the new key.
     pub parts_done: u64,
-    /// All its parts: segments, the view, what is in the quarantine.
+    /// All its parts: segments and what is left of them, the view, what is in the quarantine.
     pub parts_total: u64,
 }
 
 /// The parts that are written with the key before.
 struct Rest {
     segments: Vec<u64>,
+    /// What is left of segments that others have taken the place of.
+    left: Vec<Segment>,
     view: bool,
     aside: Vec<String>,
     total: u64,
@@ -63,11 +70,12 @@ struct Rest {
 
 impl Rest {
     fn is_empty(&self) -> bool {
-        self.segments.is_empty() && !self.view && self.aside.is_empty()
+        self.segments.is_empty() && self.left.is_empty() && !self.view && self.aside.is_empty()
     }
 
     fn progress(&self) -> RekeyProgress {
-        let rest = self.segments.len() + usize::from(self.view) + self.aside.len();
+        let files = self.segments.len() + self.left.len() + self.aside.len();
+        let rest = files + usize::from(self.view);
         let parts_done = self.total.saturating_sub(rest as u64);
         RekeyProgress { parts_done, parts_total: self.total }
     }
@@ -121,6 +129,15 @@ impl Store {
                 }
             }
         }
+        for left in rest.left {
+            match self.reseal(&stop, &left) {
+                Ok(()) => told(self.rest(&keys)?.progress()),
+                Err(RewriteError::Closed) => return Err(RewriteError::Closed.into()),
+                Err(error) => {
+                    failed.get_or_insert(error.into());
+                }
+            }
+        }
         if stop() || self.is_closing.load(Ordering::Relaxed) {
             return Err(RewriteError::Closed.into());
         }
@@ -167,10 +184,31 @@ impl Store {
             }
         }
         let view = !self.view.is_under(keys.current())?;
+        let left = keys.before().map_or_else(Vec::new, |key| self.segments.kept_under(key));
+        let all_left = self.segments.kept_leftovers().len();
         let aside = quarantine::not_sealed_with(&*self.files, keys.current(), self.id)?;
         let all_aside = quarantine::copies(&*self.files)?.len();
-        let total = (numbers.len() + 1 + all_aside) as u64;
-        Ok(Rest { segments, view, aside, total })
+        let total = (numbers.len() + all_left + 1 + all_aside) as u64;
+        Ok(Rest { segments, left, view, aside, total })
+    }
+
+    /// Writes anew what is left of a segment that another one has taken the place of.
+    fn reseal(&self, stop: &dyn Fn() -> bool, left: &Segment) -> Result<(), RewriteError> {
+        let _rewriting = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
+        let stop = || self.is_closing.load(Ordering::Relaxed) || stop();
+        if stop() {
+            return Err(RewriteError::Closed);
+        }
+        let rewriter = Rewriter {
+            files: &self.files,
+            key: &self.keys.current(),
+            segments: &self.segments,
+            elsewhere: &BTreeMap::new(),
+            free_bytes_min: self.free_bytes_min / HAND_OVER_SHARE,
+            stop: &stop,
+        };
+        self.segments.has_resealed(rewriter.reseal(left)?);
+        Ok(())
     }
 
     fn rekey_quarantine(&self, keys: &DataKeys) -> Result<(), RekeyError> {

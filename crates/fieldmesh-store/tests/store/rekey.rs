@@ -14,6 +14,7 @@ use fieldmesh_store::{
     ViewCondition, WriteSet,
 };
 
+use super::merge::{half_removed, logs, name};
 use super::rewrite::{Contents, assert_holds, filled};
 use super::{key, open, options, replay};
 
@@ -247,4 +248,87 @@ fn a_rekey_that_is_told_to_stop_goes_on_where_it_was() {
     assert_holds(&store, &written, &written, "stopped");
     store.rekey(|| false, |_| {}).unwrap();
     assert_holds(&store, &written, &written, "done");
+}
+
+/// A store whose segment of several has a bit flipped, opened while there is no room to mend it from
+/// what a crash left beside it.
+fn unmended() -> (MemoryFiles, Store, Contents) {
+    let (files, written) = half_removed(&[1, 2, 3]);
+    let mut bytes = files.contents()[&name(4)].clone();
+    bytes[4_300] ^= 1;
+    files.place(&name(4), bytes);
+    files.set_free_bytes(0);
+    let store = open(&files, &MemoryRows::new());
+    assert_eq!(store.kept_leftovers().len(), 3);
+    files.set_free_bytes(u64::MAX);
+    // Those of the last are in no other file.
+    (files, store, written.into_iter().filter(|(place, _)| place.0 < 9).collect())
+}
+
+#[test]
+fn what_is_damaged_comes_back_after_a_rekey_from_what_a_crash_left_before_it() {
+    let (files, store, written) = unmended();
+    let keys = rekeyed();
+    store.begin_rekey(&keys);
+    let progress = store.rekey_progress().unwrap();
+    assert_eq!(progress.parts_total - progress.parts_done, 5, "{progress:?}");
+    store.rekey(|| false, |_| {}).unwrap();
+    store.end_rekey();
+    assert_eq!(logs(&files).len(), 4);
+    assert_eq!(checks(&files).len(), 1);
+    drop(store);
+    let rows = MemoryRows::new();
+    assert!(!is_open_to_the_key_before(&files, &rows));
+    let store = open_with(&files, &rows, &keys.settled());
+    assert!(store.kept_leftovers().is_empty());
+    for (place, entry) in &written {
+        assert_eq!(*store.read(*place).unwrap(), *entry, "{place}");
+    }
+}
+
+#[test]
+fn a_rekey_cut_off_at_any_write_leaves_what_damage_is_mended_from() {
+    let mut at = 0;
+    loop {
+        let (files, store, written) = unmended();
+        let keys = rekeyed();
+        let step = files.changes() + at;
+        files.fail_at(step, Fault::PowerOff);
+        store.begin_rekey(&keys);
+        let is_done = store.rekey(|| false, |_| {}).is_ok();
+        let is_reached = files.changes() > step;
+        assert!(is_done || is_reached, "step {at}");
+        files.fail_at(files.changes(), Fault::PowerOff);
+        drop(store);
+        files.crash(Crash::NothingUnsynced);
+        let store = open_with(&files, &MemoryRows::new(), &keys);
+        for (place, entry) in &written {
+            assert_eq!(*store.read(*place).unwrap(), *entry, "{place}, step {at}");
+        }
+        if !is_reached {
+            break;
+        }
+        at += 1;
+    }
+    assert!(at > 10, "the rekey wrote {at} times");
+}
+
+#[test]
+fn what_is_damaged_in_a_leftover_stays_so_and_nothing_else_does() {
+    let (files, store, written) = unmended();
+    // It goes bad after the open.
+    let mut bytes = files.contents()[&name(2)].clone();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    files.place(&name(2), bytes);
+    let keys = rekeyed();
+    store.begin_rekey(&keys);
+    store.rekey(|| false, |_| {}).unwrap();
+    store.end_rekey();
+    drop(store);
+    let store = open_with(&files, &MemoryRows::new(), &keys.settled());
+    for (place, entry) in &written {
+        let is_whole = store.read(*place).is_ok_and(|read| *read == *entry);
+        assert_eq!(is_whole, place.0 != 5, "{place}");
+    }
 }

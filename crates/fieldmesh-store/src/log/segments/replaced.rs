@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use super::{Segment, Segments, starts};
 use crate::flag;
 use crate::frame::{Form, SegmentHead};
+use crate::key::DataKey;
 use crate::log::blocks::{BlockScan, Blocks};
 use crate::log::rewrite::{Fate, Past, Rewriter, remove};
 use crate::log::scan::{Found, FrameScan, Frames, Scan};
@@ -96,7 +97,7 @@ impl Segments {
                 self.leftovers().insert(segment);
                 continue;
             };
-            kept.insert(segment, why);
+            kept.insert(segment, (why, left.segment().cloned()));
             let (offset, length, sequences) = (0, left.length(), 0..0);
             stray.push(BadFrame { segment, offset, length, sequences, damage: Damage::Stray });
         }
@@ -177,19 +178,12 @@ impl Segments {
 
     /// What of a segment that is left out is in the others, or was dropped there.
     fn compare(&self, segment: &Segment) -> io::Result<Leftover> {
-        let Segment { head, length } = segment;
+        let head = &segment.head;
         // Nobody here can read it.
         if self.keys.all().named(head.store, head.key_check).is_none() {
             return Ok(Leftover::Other);
         }
-        let frames = Frames {
-            file: self.files.open(&segment_name(head.number))?,
-            cipher: Arc::new(self.cipher(head)),
-            segment: head.number,
-            first_sequence: head.first_sequence,
-            end_sequence: if head.form == Form::Blocks { head.covered_end() } else { u64::MAX },
-            length: *length,
-        };
+        let frames = self.frames_left(segment)?;
         let mut scan = match head.form {
             Form::Frames => Scan::Frames(FrameScan::new(frames)),
             Form::Blocks => {
@@ -238,6 +232,19 @@ impl Segments {
         Ok(Leftover::Whole { lacking })
     }
 
+    /// What to read of a segment that is left out.
+    pub(crate) fn frames_left(&self, left: &Segment) -> io::Result<Frames> {
+        let Segment { head, length } = left;
+        Ok(Frames {
+            file: self.files.open(&segment_name(head.number))?,
+            cipher: Arc::new(self.cipher(head)),
+            segment: head.number,
+            first_sequence: head.first_sequence,
+            end_sequence: if head.form == Form::Blocks { head.covered_end() } else { u64::MAX },
+            length: *length,
+        })
+    }
+
     /// What a segment that is left out is to that whose place was taken under its number.
     fn kin(&self, left: &SegmentHead) -> io::Result<Kin> {
         let heads = self.numbers_from(left.number).into_iter().filter_map(|other| self.head(other));
@@ -251,7 +258,23 @@ impl Segments {
     /// The files that stay although another segment has taken their place, and why.
     pub(crate) fn kept_leftovers(&self) -> BTreeMap<String, Kept> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().map(|(number, why)| (segment_name(*number), *why)).collect()
+        kept.iter().map(|(number, (why, _))| (segment_name(*number), *why)).collect()
+    }
+
+    /// Those of these files that are written with `key`.
+    pub(crate) fn kept_under(&self, key: &DataKey) -> Vec<Segment> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let headed = kept.values().filter_map(|(_, segment)| segment.as_ref());
+        let is_under = |it: &&Segment| key.check(it.head.store) == it.head.key_check;
+        headed.filter(is_under).cloned().collect()
+    }
+
+    /// Says that one of these files was written anew and has this head.
+    pub(crate) fn has_resealed(&self, head: SegmentHead) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, Some(segment))) = kept.get_mut(&head.number) {
+            segment.head = head;
+        }
     }
 
     /// Removes the files of segments that others have taken the place of, durably.
@@ -278,6 +301,13 @@ impl Segments {
 }
 
 impl Left {
+    fn segment(&self) -> Option<&Segment> {
+        match self {
+            Self::Headed(segment) => Some(segment),
+            Self::Headless { .. } | Self::Unread { .. } => None,
+        }
+    }
+
     fn length(&self) -> u64 {
         match self {
             Self::Headed(segment) => segment.length,
