@@ -5,6 +5,7 @@
 mod entry;
 mod replaced;
 
+pub(crate) use self::entry::Source;
 pub use self::replaced::Kept;
 pub(crate) use self::replaced::Left;
 

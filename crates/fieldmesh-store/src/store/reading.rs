@@ -4,6 +4,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use super::Store;
+use crate::log::segments::Source;
 use crate::log::{self, Entry, Place, ReadError, Replayed};
 
 /// Whom damage is told to.
@@ -24,7 +25,20 @@ impl Store {
     ///
     /// [`ReadError::Damaged`]: fetch it again from a peer.
     pub fn read(&self, place: Place) -> Result<Arc<Entry>, ReadError> {
-        let read = self.segments.read(place);
+        self.read_from(Source::Memory, place)
+    }
+
+    /// As [`Store::read`], from the disk, whatever is in memory: for whoever asks what is damaged.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::read`], which may still give the entry.
+    pub fn read_from_disk(&self, place: Place) -> Result<Arc<Entry>, ReadError> {
+        self.read_from(Source::Disk, place)
+    }
+
+    fn read_from(&self, source: Source, place: Place) -> Result<Arc<Entry>, ReadError> {
+        let read = self.segments.read_from(source, place);
         match &read {
             Err(ReadError::Damaged { .. } | ReadError::Io { .. }) => {
                 for places in self.segments.damaged_with(place) {

@@ -156,9 +156,13 @@ impl Ledger {
                 Some(member) => member.name.clone(),
                 None => format!("…{}", device.short()),
             });
+            let at = minute(last);
             let done = match name {
-                Some(name) => format!("{name} brought them again, the last on {}.", minute(last)),
-                None => format!("Another copy was here, the last one found on {}.", minute(last)),
+                Some(_) if from == Some(self.device) => {
+                    format!("This device had them in memory and wrote them again, last on {at}.")
+                }
+                Some(name) => format!("{name} brought them again, the last on {at}."),
+                None => format!("Another copy was here, the last one found on {at}."),
             };
             Finding {
                 kind: "healed".into(),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::PoisonError;
 
+use fieldmesh_batch::Batch;
 use fieldmesh_model::{BatchId, DocumentId, Moment};
 use fieldmesh_replica::Input;
 use fieldmesh_store::{Direction, KeyRange, Place, ReadError, Store, Tree};
@@ -162,9 +163,9 @@ impl Ledger {
         places.last().map_or(Ok(()), |place| self.projector.wait_noted(*place))
     }
 
-    /// Whether the entry cannot be read, also at a second try.
+    /// Whether the disk does not give the entry, also at a second try.
     fn is_gone(&self, place: Place) -> bool {
-        let is_unreadable = match self.store.read(place) {
+        let is_unreadable = match self.store.read_from_disk(place) {
             Err(ReadError::Damaged { .. }) => true,
             // Without files or memory to be had the entry is as sound as ever.
             Err(ReadError::Io { source, .. }) => source.raw_os_error() == Some(EIO),
@@ -208,7 +209,11 @@ impl Ledger {
                 later.insert(*place);
                 continue;
             }
-            harms.push(Harm { place: *place, found, what, outcome: Outcome::Open });
+            let is_kept = self.write_batch_again(*place, &what)?;
+            let from = Some(self.device);
+            let healed = Outcome::Healed { from, at: found };
+            let outcome = if is_kept { healed } else { Outcome::Open };
+            harms.push(Harm { place: *place, found, what, outcome });
         }
         // What the view does not list by its place may be what nobody else has.
         let is_listed = |harm: &Harm| !matches!(harm.what, Harmed::Nothing | Harmed::Unknown);
@@ -221,6 +226,22 @@ impl Ledger {
         Ok(later)
     }
 
+    /// Writes a batch once more, durably, that is still in memory: nobody else may have it. Says
+    /// whether it was.
+    fn write_batch_again(&self, place: Place, what: &Harmed) -> Result<bool, Error> {
+        let Harmed::Batch { id, .. } = what else { return Ok(false) };
+        let Ok(entry) = self.store.read(place) else { return Ok(false) };
+        let batch = Entry::as_batch(&entry).and_then(|bytes| Batch::decode(bytes).ok());
+        if batch.is_none_or(|batch| batch.id() != *id) {
+            return Ok(false);
+        }
+        let written = self.store.append(vec![(*entry).clone()]);
+        let written = written.map_err(|error| Error::store(&error))?;
+        self.places.insert_all(written.iter().map(|place| (*id, *place)));
+        let noted = |place: &Place| self.projector.wait_noted(*place);
+        written.last().map_or(Ok(()), noted).map(|()| true)
+    }
+
     /// Notes damage durably, and asks for what is lacking.
     pub(super) fn keep_harms(&self, harms: &[Harm]) -> Result<(), Error> {
         for harm in harms {
@@ -230,7 +251,7 @@ impl Ledger {
                 false => tracing::debug!(place, "damage in the log by which nothing is missing"),
             }
         }
-        let is_held = |harm: &Harm| matches!(harm.what, Harmed::Batch { .. });
+        let is_held = |harm: &Harm| harm.is_open() && matches!(harm.what, Harmed::Batch { .. });
         let restores = if harms.iter().any(is_held) {
             // Receipts of before are void, also if nobody comes to say so: it goes first.
             Some(Fact::Restores(self.restores()?.saturating_add(1)))
@@ -250,7 +271,7 @@ impl Ledger {
         let Some(mesh) = self.mesh.get() else { return };
         let mut batches: Vec<BatchId> = Vec::new();
         let mut items: Vec<[u8; 32]> = Vec::new();
-        for harm in harms {
+        for harm in harms.iter().filter(|harm| harm.is_open()) {
             match &harm.what {
                 Harmed::Batch { id, .. } => batches.push(*id),
                 Harmed::Item(hash) => items.push(*hash),

@@ -49,7 +49,7 @@ mod tests {
     use crate::TenantOptions;
     use crate::api::NewRecord;
     use crate::entry::Fact;
-    use crate::harm::{Harmed, passed_over, passed_over_key};
+    use crate::harm::{Harmed, Outcome, passed_over, passed_over_key};
     use crate::rows;
 
     /// Where the one change lies that no batch holds.
@@ -150,6 +150,53 @@ mod tests {
         node.doctor().await.unwrap();
         let harms = node.ledger().harms().unwrap();
         assert!(harms.iter().any(|harm| harm.place == place), "{harms:?}");
+        node.shutdown().await.unwrap();
+    }
+
+    /// Where the one batch lies.
+    fn batch(ledger: &Ledger) -> Place {
+        let mut rows = rows::scan(ledger.view(), Tree::Leaf, KeyRange::all(), Direction::Ascending);
+        rows::decode(&rows.next().unwrap().unwrap().1).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_batch_that_memory_alone_has_is_on_the_disk_again_once_a_check_finds_it_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(&home).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        let ledger = node.ledger();
+        while ledger.scrub_state().unwrap().finished.is_none() {
+            tokio::task::yield_now().await;
+        }
+        let assignments = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+        let assignments = assignments.map(String::from).to_vec();
+        let well = NewRecord { collection: "well".into(), assignments, ..NewRecord::default() };
+        node.record(well).await.unwrap();
+        ledger.seal(None).unwrap();
+        ledger.catch_up().unwrap();
+        let (segment, place) = (last_segment(&home), batch(ledger));
+        assert_eq!(Some(place), ledger.store.end());
+        let end = fs::read(&segment).unwrap().len();
+        ledger.remember_all([Fact::Restores(8)].into_iter()).unwrap();
+        let whole = ledger.store.read(place).unwrap();
+        let mut bytes = fs::read(&segment).unwrap();
+        bytes[end - 1] ^= 1;
+        fs::write(&segment, bytes).unwrap();
+
+        node.verify().await.unwrap();
+        let report = node.doctor().await.unwrap();
+        let is_told = report.findings.iter().any(|it| it.done.contains("had them in memory"));
+        assert!(!report.open && is_told, "{report:#?}");
+        let harms = ledger.harms().unwrap();
+        let harm = harms.into_iter().find(|harm| harm.place == place).expect("it is damaged");
+        let Outcome::Healed { from, .. } = harm.outcome else { panic!("{harm:?}") };
+        assert_eq!(from, Some(ledger.device()));
+        let again = batch(ledger);
+        assert!(again > place);
+        assert_eq!(ledger.store.read_from_disk(again).unwrap(), whole);
+        assert!(ledger.store.read_from_disk(place).is_err());
         node.shutdown().await.unwrap();
     }
 }

@@ -16,14 +16,27 @@ const READ_AHEAD: usize = 4096;
 /// What an entry in memory costs beside its bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 200;
 
+/// Where an entry may be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// What was read last is in memory.
+    Memory,
+    Disk,
+}
+
 impl Segments {
     /// Reads the entry at a place.
     pub(crate) fn read(&self, place: Place) -> Result<Arc<Entry>, ReadError> {
+        self.read_from(Source::Memory, place)
+    }
+
+    /// Reads the entry at a place from there.
+    pub(crate) fn read_from(&self, source: Source, place: Place) -> Result<Arc<Entry>, ReadError> {
         loop {
             let found = self.index().find(place);
             let Some((number, form)) = found else { return Err(self.absent(place)) };
             // Where another segment has taken the place of this one since, it lies in that.
-            if let Some(read) = self.read_in(number, form, place) {
+            if let Some(read) = self.read_in((number, form), source, place) {
                 return read;
             }
         }
@@ -32,11 +45,12 @@ impl Segments {
     /// Reads an entry in the segment that has it; `None` if there is no such segment any more.
     fn read_in(
         &self,
-        number: u64,
-        form: Form,
+        (number, form): (u64, Form),
+        from: Source,
         place: Place,
     ) -> Option<Result<Arc<Entry>, ReadError>> {
         if form == Form::Frames
+            && from == Source::Memory
             && let Some(entry) = self.cache().get(place)
         {
             return Some(Ok(entry));
@@ -56,7 +70,7 @@ impl Segments {
         Some(match positions {
             Positions::Frames(frames) => self.read_frame(&snapshot, place, frames.find(place.0)),
             Positions::Blocks(blocks) => match blocks.index.coverage.find(place.0) {
-                Some(Fortune::Present) => self.read_in_block(&snapshot, &blocks, place),
+                Some(Fortune::Present) => self.read_in_block((&snapshot, &blocks), from, place),
                 Some(Fortune::Dropped) => Err(ReadError::NotFound { place }),
                 Some(Fortune::Lost) => Err(ReadError::Damaged { place }),
                 None => Err(self.absent(place)),
@@ -83,14 +97,14 @@ impl Segments {
 
     fn read_in_block(
         &self,
-        snapshot: &Snapshot,
-        blocks: &Blocks,
+        (snapshot, blocks): (&Snapshot, &Blocks),
+        from: Source,
         place: Place,
     ) -> Result<Arc<Entry>, ReadError> {
         let SegmentHead { number: segment, id, .. } = snapshot.segment.head;
         let number = blocks.index.number_of(place.0);
         let damaged = ReadError::Damaged { place };
-        let kept = self.blocks().get((id, number));
+        let kept = self.blocks().get((id, number)).filter(|_| from == Source::Memory);
         let block = match (kept, blocks.index.spots.get(number)) {
             (Some(block), _) => block,
             (None, None) => return Err(damaged),
