@@ -7,6 +7,11 @@ use crate::command::Resolution;
 use crate::name::NAME_SIZE_MAX;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::weight::{WEIGHT_MAX, weight};
+
+/// The most elements of a list, where the contract states no fewer. A list of as many that are what
+/// they should be is larger than a body may be.
+const ELEMENTS_MAX: usize = 200_000;
 
 /// A JSON object of a request; absent and null members are the same.
 pub(crate) struct Form<'a> {
@@ -38,6 +43,9 @@ fn json(request: &Request) -> Result<Json, Refusal> {
     let essence = kind.split(';').next().unwrap_or_default().trim().to_lowercase();
     if essence != "application/json" && !essence.ends_with("+json") {
         return Err(Refusal::WrongType { wanted: "application/json".to_owned() });
+    }
+    if weight(&request.body) > WEIGHT_MAX {
+        return Err(Refusal::TooHeavy);
     }
     serde_json::from_slice(&request.body).map_err(|_| Refusal::Malformed)
 }
@@ -139,12 +147,23 @@ impl<'a> Form<'a> {
 
     /// A list that must be there.
     pub(crate) fn need_list(&mut self, key: &str) -> Option<&'a Vec<Json>> {
-        self.need(key, "a list", Json::as_array)
+        let list = self.need(key, "a list", Json::as_array)?;
+        self.bounded(key, list.len()).then_some(list)
     }
 
     /// A list of texts.
     pub(crate) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
-        self.read(key, "a list of texts", texts)
+        let texts = self.read(key, "a list of texts", texts)?;
+        self.bounded(key, texts.len()).then_some(texts)
+    }
+
+    /// Whether a list has no more elements than one may have.
+    fn bounded(&mut self, key: &str, count: usize) -> bool {
+        let is_bounded = count <= ELEMENTS_MAX;
+        if !is_bounded {
+            self.fault(key, format!("{key} can have at most {ELEMENTS_MAX} elements"));
+        }
+        is_bounded
     }
 
     /// An object.

@@ -45,6 +45,7 @@ mod response;
 mod route;
 mod service;
 mod vet;
+mod weight;
 mod wellpulse;
 
 pub use caller::{Caller, Dialect, Dialects};
@@ -59,6 +60,7 @@ pub use route::{
     Access, BODY_MAX, Bucket, EVENTS_BODY_MAX, Endpoint, PHOTO_SIZE_MAX, Route, SESSION_BODY_MAX,
     endpoints,
 };
+pub use weight::WEIGHT_MAX;
 
 use response::ErrorForm;
 use route::Reads;

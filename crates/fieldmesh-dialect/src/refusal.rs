@@ -49,6 +49,8 @@ pub enum Refusal {
         /// The most bytes.
         bytes_max: usize,
     },
+    /// The body holds so many values that it would take more memory than a body may.
+    TooHeavy,
     /// The body is of a type that the endpoint does not take.
     WrongType {
         /// The types that it takes.
@@ -102,6 +104,7 @@ impl Refusal {
             Self::TooLarge { bytes_max } => {
                 plain(413, &format!("Body is larger than {bytes_max} bytes"))
             }
+            Self::TooHeavy => plain(413, "Body holds too many values; send fewer at a time"),
             Self::WrongType { wanted } => plain(415, &format!("Content-Type must be {wanted}")),
             Self::TooMany { retry_after } => {
                 plain(429, "Too many requests").with_header("retry-after", retry_after.to_string())

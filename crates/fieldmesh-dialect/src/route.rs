@@ -6,7 +6,7 @@ use crate::caller::Dialect;
 use crate::refusal::Refusal;
 use crate::request::{Method, decode};
 use crate::response::{ErrorForm, Response};
-use crate::{Request, asset, batch, health, service, vet, wellpulse};
+use crate::{Request, asset, batch, health, service, vet, weight, wellpulse};
 
 /// The most bytes of a body, decompressed, where the contract states nothing else.
 pub const BODY_MAX: usize = 16 * 1024 * 1024;
@@ -132,6 +132,15 @@ impl Route {
             let allowed = methods.collect::<Vec<_>>().join(", ");
             first.refuse(request, &Refusal::WrongMethod { allowed })
         })
+    }
+
+    /// How many bytes of memory the body of `request` takes once it is understood: an estimate, rather
+    /// too large than too small. One that takes more than [`crate::WEIGHT_MAX`] is refused.
+    pub fn weight(&self, request: &Request) -> usize {
+        match self.endpoint.reads {
+            Reads::Service(service::Endpoint::KeepPhoto) => request.body.len(),
+            _ => weight::weight(&request.body),
+        }
     }
 
     /// The answer to a request for this endpoint that is refused before or instead of its command.

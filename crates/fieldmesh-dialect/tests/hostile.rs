@@ -301,3 +301,71 @@ fn json_that_is_too_deep_is_malformed_and_nothing_worse() {
     let request = Request::new(Method::Post, "/sync/push", Moment::ZERO).with_body(body);
     assert_eq!(understand(&request, Some(&caller)).unwrap_err().status, 400);
 }
+
+#[test]
+fn a_body_of_millions_of_tiny_values_is_refused_before_they_fill_the_memory() {
+    let caller = caller(Role::Client);
+    for (path, list) in [
+        ("/field-data/sync", "events"),
+        ("/api/sync", "changes"),
+        ("/api/sync/push", "operations"),
+        ("/api/v1/sync/batch", "operations"),
+    ] {
+        for (element, count) in [("0", 6_000_000), (r#"{"a":0}"#, 1_000_000)] {
+            let body =
+                format!(r#"{{"{list}":[{element}{}]}}"#, format!(",{element}").repeat(count));
+            let request = Request::new(Method::Post, path, Moment::ZERO).with_body(body);
+            let refused = understand(&request, Some(&caller)).unwrap_err();
+            assert_eq!(refused.status, 413, "{path} {element}");
+            let text = String::from_utf8_lossy(&refused.body).into_owned();
+            assert!(text.contains("Body holds too many values"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_list_of_more_elements_than_any_queue_has_is_refused_and_not_answered_one_by_one() {
+    let caller = caller(Role::Operator);
+    for (path, list) in
+        [("/field-data/sync", "events"), ("/api/sync", "changes"), ("/api/sync/push", "operations")]
+    {
+        let mut body = json!({ "deviceId": "T1", "tenantId": "acme" });
+        body[list] = vec![0; 200_001].into();
+        let refused = understand(&post(path, &body), Some(&caller)).unwrap_err();
+        assert_eq!(refused.status, 400, "{path}");
+        let text = String::from_utf8_lossy(&refused.body).into_owned();
+        assert!(text.contains(&format!("{list} can have at most 200000 elements")), "{text}");
+    }
+}
+
+#[test]
+fn a_queue_of_a_hundred_thousand_events_is_taken_in_part() {
+    let event = |n: usize| {
+        json!({
+            "id": format!("67e55044-10b1-426f-9247-{n:012x}"), "type": "PRODUCTION_LOGGED",
+            "payload": { "wellId": "67e55044-10b1-426f-9247-bb680e5fe0c8", "volume": 120.5,
+                         "unit": "barrels", "recordedAt": "2025-10-25T09:30:00Z" },
+            "timestamp": "2025-10-25T09:30:00Z", "deviceId": "TABLET-7",
+            "userId": "67e55044-10b1-426f-9247-000000000001", "syncAttempts": 3,
+        })
+    };
+    let events: Vec<Json> = (0..100_000).map(event).collect();
+    let caller = caller(Role::Operator);
+    let body = json!({ "tenantId": "acme", "events": events });
+    let ask = understand(&post("/field-data/sync", &body), Some(&caller)).unwrap();
+    let Command::Push(push) = &ask.command else { panic!("{:?}", ask.command) };
+    let stored = json!({ "rejected": { "forbidden": { "why": "Not yours" } } });
+    let all = push.operations.len() + push.refused.len();
+    assert_eq!((all, push.stores_max), (100_000, Some(1_000)));
+    let pushed =
+        json!({ "at": "2025-10-25T15:00:00.000Z", "fates": vec![stored; push.operations.len()] });
+    let outcome = serde_json::from_value(json!({ "pushed": pushed })).unwrap();
+    let answer: Json = serde_json::from_slice(&ask.answer(outcome).body).unwrap();
+    // None of them counts as stored, though not every one is named.
+    assert_eq!(answer["syncedEventIds"], json!([]));
+    let errors = answer["errors"].as_array().unwrap();
+    assert_eq!(
+        (errors.len(), errors[1_000].as_str()),
+        (1_001, Some("99000 more events were not stored"))
+    );
+}

@@ -25,7 +25,7 @@ pub(super) fn read(event: &Json, device: &str, caller: &Caller) -> Result<Operat
     let Json::Object(members) = event else {
         return Err(vec![Fault::new("", "an event must be an object")]);
     };
-    let members = spelling::unified(members).map_err(|fault| vec![fault])?;
+    let members = spelling::unified(members.clone()).map_err(|fault| vec![fault])?;
     let mut form = Form::new(&members, "");
     let name = form.need("id", "a UUID", Name::from_json);
     let kind = form.need_text("type");

@@ -10,7 +10,7 @@ use crate::form::{Form, object};
 use crate::outcome::{Fate, Pushed};
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::response::Response;
+use crate::response::{FAULTS_MAX, Response};
 
 /// The most events that one request stores anew. The contract states no limit, so a longer queue
 /// is taken in part: the client keeps what is not listed as synced and sends it again.
@@ -29,7 +29,8 @@ pub(crate) struct Sent {
 pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), Refusal> {
     let body = object(request)?;
     let spelling = Spelling::of(&body);
-    let body = unified(&body).map_err(|fault| Refusal::Invalid { faults: vec![fault] })?;
+    let contradiction = |fault| Refusal::Invalid { faults: vec![fault] };
+    let body = unified(body).map_err(contradiction)?;
     let mut form = Form::new(&body, "");
     let tenant = form.read("tenantId", "text", Json::as_str);
     let events = form.need_list("events");
@@ -39,9 +40,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Push, Sent), R
         return Err(Refusal::forbidden("Tenant does not match the token"));
     }
     let device = match described {
-        Some(members) => {
-            device(&unified(members).map_err(|fault| Refusal::Invalid { faults: vec![fault] })?)
-        }
+        Some(members) => device(&unified(members.clone()).map_err(contradiction)?),
         None => Device::default(),
     };
     let device = Device { id: named(&device.id, request), ..device };
@@ -107,6 +106,11 @@ impl Sent {
                 }
                 Fate::Deferred => {}
             }
+        }
+        let more = errors.len().saturating_sub(FAULTS_MAX);
+        if more > 0 {
+            errors.truncate(FAULTS_MAX);
+            errors.push(format!("{more} more events were not stored"));
         }
         let mut body = json!({ "conflicts": conflicts, "errors": errors });
         body[self.spelling.synced()] = json!(synced);

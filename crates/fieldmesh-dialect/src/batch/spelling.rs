@@ -47,8 +47,8 @@ impl Spelling {
 /// # Errors
 ///
 /// A member stands there in several spellings with different values.
-pub(super) fn unified(members: &Map<String, Json>) -> Result<Map<String, Json>, Fault> {
-    let mut unified = members.clone();
+pub(super) fn unified(members: Map<String, Json>) -> Result<Map<String, Json>, Fault> {
+    let mut unified = members;
     for (name, others) in NAMES {
         for other in others {
             let Some(value) = unified.remove(*other) else { continue };

@@ -28,6 +28,7 @@ fn weather() -> impl Strategy<Value = Vec<Weather>> {
     let refusals = prop_oneof![
         Just(Refusal::Forbidden { why: "Not now".to_owned() }),
         Just(Refusal::TooLarge { bytes_max: 1 }),
+        Just(Refusal::TooHeavy),
         Just(Refusal::TooMany { retry_after: 3 }),
         Just(Refusal::Unauthenticated),
         Just(Refusal::Failed),
