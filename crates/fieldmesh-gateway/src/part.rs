@@ -1,7 +1,7 @@
 //! Parts of requests that are no operations, kept for a person to look at: of each sender the last
 //! ones, so that a phone which sends nonsense pushes out nothing of anybody else's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh::Error;
 use fieldmesh::gateway::Access;
@@ -124,9 +124,15 @@ impl Writing<'_> {
         let access = self.task.access;
         let mut kept = Kept::read(|key| self.write.noted(access, key))?;
         let before = kept.clone();
+        let (lasting, passed_over) = lasting(refused);
         let mut count = 0;
-        for refused in refused {
+        for refused in lasting {
             count += u64::from(self.keep_part(refused, device, &mut kept)?);
+        }
+        // Where the last ones are known, the same request came again.
+        if count > 0 {
+            count += passed_over;
+            kept.dropped += passed_over;
         }
         if kept != before {
             self.write.note(keys::PARTS_KEPT.to_vec(), Some(stored::encode(&kept)));
@@ -177,6 +183,19 @@ impl Writing<'_> {
         self.write.note(key.to_vec(), None);
         Ok(())
     }
+}
+
+/// Those parts of a request that there is room for, each once, and how many there are besides: what
+/// the parts behind them would push out at once is not written first.
+fn lasting(refused: &[Refused]) -> (Vec<&Refused>, u64) {
+    let mut seen = BTreeSet::new();
+    let once = refused.iter().rev().filter(|part| seen.insert(part.content.as_str()));
+    let mut once: Vec<&Refused> = once.collect();
+    let room = usize::try_from(PARTS_OF_PERSON_MAX).unwrap_or(usize::MAX);
+    let passed_over = once.len().saturating_sub(room) as u64;
+    once.truncate(room);
+    once.reverse();
+    (once, passed_over)
 }
 
 /// The start of a text, whole characters.

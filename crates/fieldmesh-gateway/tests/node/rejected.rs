@@ -94,6 +94,25 @@ async fn parts_make_room_for_newer_ones_and_stay_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_of_nonsense_that_comes_again_is_written_and_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let mut queue = vec![change("a", "CREATE", &task("Good"), &json!(now()))];
+    queue.extend((0..1_500).map(|n| change(&n.to_string(), "CREATE", &task("Bad"), &json!("bad"))));
+    for _ in 0..2 {
+        let answer = sync(&office, "ann", &queue).await;
+        let results = answer["results"].as_array().unwrap();
+        let failed_now = results.iter().filter(|result| result["status"] == "FAILED").count();
+        assert_eq!(failed_now, 1_500, "none of them is done");
+        assert_eq!(failed(&office, "ann").await, 1_500);
+        let page = office.get("/rejected?limit=1000").await;
+        assert_eq!(page["dropped"], 500);
+        assert_eq!(page["rejected"][0]["content"]["entityId"], "500", "the last ones stay");
+    }
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operation_that_is_tried_again_is_of_the_device_that_sent_it() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("home")).await;
