@@ -1,8 +1,6 @@
 //! Reads the body of a request: all of it, decompressed, and no more than is allowed.
 
 use std::io::{self, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -10,8 +8,16 @@ use fieldmesh_dialect::Refusal;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout};
 
-/// The slowest that a body may come over its whole length, in bytes a second.
+use crate::budget::{Excess, Held};
+
+/// The slowest that a body may come, in bytes a second.
 const RATE_MIN: u64 = 256;
+/// How far ahead of that a body can be, in terms of the patience: who has sent much at once may not
+/// dawdle for hours with the rest.
+const AHEAD_MAX: u32 = 4;
+/// The longest that a body may take. A photo of 5 MB over GPRS, 3 KB a second, takes 28 minutes; a
+/// larger one comes in parts, of which none is lost.
+const TIME_MAX: Duration = Duration::from_secs(30 * 60);
 /// How much is decompressed between two looks at the limits.
 const STEP: usize = 64 * 1024;
 /// The largest window of zstd, as a power of two: 8 MiB, which every encoder stays within unasked.
@@ -22,20 +28,6 @@ const DRAIN_MAX: usize = 1024 * 1024;
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// After how many seconds to come again when too many bodies are in memory.
 const RETRY_AFTER: u32 = 5;
-
-/// How many bytes of bodies are in memory, of all requests together.
-#[derive(Debug, Clone)]
-pub(crate) struct Budget {
-    held: Arc<AtomicUsize>,
-    bytes_max: usize,
-}
-
-/// What one request takes of the budget; dropping it gives it back.
-#[derive(Debug)]
-pub(crate) struct Held {
-    budget: Budget,
-    bytes: usize,
-}
 
 /// Why there is no body.
 #[derive(Debug)]
@@ -54,30 +46,33 @@ impl From<Refusal> for BodyError {
     }
 }
 
-impl Budget {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { held: Arc::default(), bytes_max }
-    }
-
-    pub(crate) fn hold(&self) -> Held {
-        Held { budget: self.clone(), bytes: 0 }
+impl From<Excess> for BodyError {
+    fn from(_: Excess) -> Self {
+        Self::Refused(Refusal::Unavailable { retry_after: RETRY_AFTER })
     }
 }
 
-impl Held {
-    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let before = self.budget.held.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        if before + bytes > self.budget.bytes_max {
-            return Err(Refusal::Unavailable { retry_after: RETRY_AFTER });
-        }
-        Ok(())
-    }
+/// Until when a body has to come, counted from its beginning.
+#[derive(Debug)]
+struct Pace {
+    patience: Duration,
+    until: Duration,
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
+impl Pace {
+    fn new(patience: Duration) -> Self {
+        Self { patience, until: patience }
+    }
+
+    /// How long the next bytes may take; none where the body is too late already.
+    fn wait(&self, since: Duration) -> Option<Duration> {
+        self.until.min(TIME_MAX).checked_sub(since).map(|left| left.min(self.patience))
+    }
+
+    /// Notes that so many bytes came.
+    fn come(&mut self, since: Duration, bytes: usize) {
+        let earned = Duration::from_millis(bytes as u64 * 1_000 / RATE_MIN);
+        self.until = (self.until + earned).min(since + self.patience * AHEAD_MAX);
     }
 }
 
@@ -144,8 +139,10 @@ async fn receive(
     patience: Duration,
 ) -> Result<Vec<u8>, BodyError> {
     let (begun, mut bytes) = (Instant::now(), Vec::new());
+    let mut pace = Pace::new(patience);
     loop {
-        let frame = match timeout(patience, body.frame()).await {
+        let Some(wait) = pace.wait(begun.elapsed()) else { return Err(BodyError::Slow) };
+        let frame = match timeout(wait, body.frame()).await {
             Err(_) => return Err(BodyError::Slow),
             Ok(None) => return Ok(bytes),
             Ok(Some(Err(_))) => return Err(BodyError::Gone),
@@ -158,10 +155,7 @@ async fn receive(
         }
         held.grow(data.len())?;
         bytes.extend_from_slice(data);
-        let earned = Duration::from_secs(bytes.len() as u64 / RATE_MIN);
-        if begun.elapsed() > patience + earned {
-            return Err(BodyError::Slow);
-        }
+        pace.come(begun.elapsed(), data.len());
     }
 }
 
@@ -208,6 +202,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::budget::{Budget, Shares, Taker};
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -216,7 +211,7 @@ mod tests {
     }
 
     async fn read_as(coding: &str, bytes: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, BodyError> {
-        let held = Budget::new(1 << 20).hold();
+        let held = Budget::new(Shares::whole(1 << 20)).hold(Taker::only());
         let patience = Duration::from_secs(60);
         let read = read(Body::from(bytes), Some(coding), bytes_max, held, patience).await;
         read.map(|(bytes, _)| bytes)
@@ -251,14 +246,53 @@ mod tests {
 
     #[tokio::test]
     async fn all_bodies_together_stay_within_the_budget() {
-        let budget = Budget::new(1_000);
+        let budget = Budget::new(Shares { all: 1_000, tenant: 1_000, person: 700 });
         let patience = Duration::from_secs(60);
-        let reading =
-            |bytes| read(Body::from(vec![0_u8; bytes]), None, 1_000, budget.hold(), patience);
-        let first = reading(600).await.unwrap();
-        let refused = reading(600).await;
-        assert!(matches!(refused, Err(BodyError::Refused(Refusal::Unavailable { .. }))));
-        drop(first);
-        assert!(reading(600).await.is_ok());
+        let reading = |user: &str, bytes| {
+            let taker = Taker::Person { tenant: "acme".into(), user: user.into() };
+            read(Body::from(vec![0_u8; bytes]), None, 1_000, budget.hold(taker), patience)
+        };
+        let is_busy =
+            |refused| matches!(refused, Err(BodyError::Refused(Refusal::Unavailable { .. })));
+        let first = reading("ann", 600).await.unwrap();
+        assert!(is_busy(reading("ann", 101).await), "one person does not get all");
+        let second = reading("ben", 400).await.unwrap();
+        assert!(is_busy(reading("eve", 1).await));
+        drop((first, second));
+        assert!(reading("ann", 600).await.is_ok());
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn who_has_sent_much_at_once_cannot_dawdle_with_the_rest_for_hours() {
+        let patience = 30 * SECOND;
+        let mut pace = Pace::new(patience);
+        pace.come(SECOND, 20 << 20);
+        let (mut since, mut waited) = (SECOND, Duration::ZERO);
+        // A byte just before the patience ends, again and again.
+        while let Some(wait) = pace.wait(since) {
+            let wait = wait.min(29 * SECOND);
+            since += wait.max(SECOND);
+            waited += wait;
+            pace.come(since, 1);
+        }
+        assert!(waited <= 4 * patience + 29 * SECOND, "{waited:?}");
+    }
+
+    #[test]
+    fn a_body_of_a_slow_link_has_half_an_hour() {
+        let mut pace = Pace::new(30 * SECOND);
+        let mut since = Duration::ZERO;
+        let mut bytes = 0;
+        // 3 KB a second, with half a minute without any in every five.
+        while let Some(wait) = pace.wait(since) {
+            let pause = if since.as_secs() % 300 == 270 { 29 * SECOND } else { SECOND };
+            assert!(pause <= wait || since + pause > TIME_MAX, "{since:?}");
+            since += pause;
+            pace.come(since, 3_000);
+            bytes += 3_000;
+        }
+        assert!(since >= TIME_MAX && bytes > 4_500_000, "{since:?} {bytes}");
     }
 }

@@ -10,6 +10,7 @@
 //! its own takes [`Bodies`] and [`dressed`] from here.
 
 mod body;
+mod budget;
 mod counts;
 mod host;
 mod live;
@@ -22,6 +23,7 @@ mod settings;
 mod shell;
 mod tls;
 
+pub use budget::Shares;
 pub use counts::{Counts, Measured};
 pub use host::{Executes, Host, Origin, Passed, Proof};
 pub use outward::{ANSWER_PATIENCE, ANSWER_SIZE_MAX, Outward, OutwardError};

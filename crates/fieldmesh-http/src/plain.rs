@@ -8,7 +8,8 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::response::Response;
 use fieldmesh_dialect::Refusal;
 
-use crate::body::{self, BodyError, Budget};
+use crate::body::{self, BodyError};
+use crate::budget::{Budget, Shares, Taker};
 use crate::settings::Settings;
 use crate::shell;
 
@@ -45,9 +46,10 @@ pub enum BodyFault {
 }
 
 impl Bodies {
-    /// Reads bodies of at most `bytes_max`, within what `settings` say of all of them.
+    /// Reads bodies of at most `bytes_max`, within what `settings` say of all of them; whose they are
+    /// makes no difference.
     pub fn new(settings: &Settings, bytes_max: usize) -> Self {
-        let budget = Budget::new(settings.bodies_max);
+        let budget = Budget::new(Shares::whole(settings.bodies.all));
         Self { budget, bytes_max, patience: settings.body_patience }
     }
 
@@ -65,7 +67,7 @@ impl Bodies {
             body::drain(body).await;
             return Err(BodyFault::TooLarge { bytes_max });
         }
-        let (coding, held) = (text(CONTENT_ENCODING), self.budget.hold());
+        let (coding, held) = (text(CONTENT_ENCODING), self.budget.hold(Taker::only()));
         match body::read(body, coding, bytes_max, held, self.patience).await {
             Ok((bytes, _held)) => Ok(bytes),
             Err(BodyError::Slow | BodyError::Gone) => Err(BodyFault::Slow),

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use crate::budget::Shares;
 use crate::peer::Network;
 use crate::rates::Rate;
+
+const MIB: usize = 1024 * 1024;
 
 /// What can be set of a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +29,12 @@ pub struct Settings {
     pub connections_max: usize,
     /// How many of them one address may have.
     pub connections_per_address_max: usize,
-    /// How many bytes of bodies may be in memory.
-    pub bodies_max: usize,
+    /// How many bytes of bodies may be in memory, as they come and inflated.
+    pub bodies: Shares,
+    /// How many bytes of memory requests may take from when they are understood until they are done.
+    pub understood: Shares,
+    /// How many bytes of large answers may be in memory, until they are written.
+    pub answers: Shares,
     /// How many requests of one tenant may be executed at a time.
     pub executing_max: usize,
     /// How long the answer to a request may take; its work goes on.
@@ -79,7 +86,12 @@ impl Default for Settings {
             tenant_rate: Rate::a_second(500),
             connections_max: 10_000,
             connections_per_address_max: 256,
-            bodies_max: 256 * 1024 * 1024,
+            // The largest body fits into the share of one person as it comes and inflated.
+            bodies: Shares { all: 256 * MIB, tenant: 128 * MIB, person: 85 * MIB },
+            // So does the heaviest.
+            understood: Shares { all: 1_024 * MIB, tenant: 512 * MIB, person: 340 * MIB },
+            // A browser fetches six photos at a time.
+            answers: Shares { all: 512 * MIB, tenant: 256 * MIB, person: 128 * MIB },
             executing_max: 64,
             patience: Duration::from_secs(60),
             head_patience: Duration::from_secs(15),
@@ -103,5 +115,16 @@ mod tests {
         assert_eq!((address_rate.count, address_rate.millis), (10, 1_000));
         assert_eq!((sync_rate.count, sync_rate.millis), (30, 60_000));
         assert_eq!((step_rate.count, step_rate.millis), (600, 60_000));
+    }
+
+    #[test]
+    fn the_largest_and_the_heaviest_body_fit_into_the_share_of_one_person() {
+        let Settings { bodies, understood, answers, .. } = Settings::default();
+        assert!(fieldmesh_dialect::EVENTS_BODY_MAX * 5 / 4 <= bodies.person);
+        assert!(fieldmesh_dialect::WEIGHT_MAX <= understood.person);
+        assert!(6 * fieldmesh_dialect::PHOTO_SIZE_MAX <= answers.person);
+        for Shares { all, tenant, person } in [bodies, understood, answers] {
+            assert!(tenant < all && person < tenant);
+        }
     }
 }

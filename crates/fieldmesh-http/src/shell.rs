@@ -3,6 +3,7 @@
 mod answer;
 mod passing;
 mod request;
+mod written;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,7 +17,8 @@ use axum::extract::State;
 use axum::response::Response;
 use fieldmesh_dialect::outcome::Session;
 use fieldmesh_dialect::{
-    Access, Ask, Bucket, Caller, Command, Outcome, Refusal, Request, Route, tenancy,
+    Access, Ask, Bucket, Caller, Command, Dialect, Outcome, Refusal, Request, Route, WEIGHT_MAX,
+    tenancy,
 };
 use fieldmesh_model::Moment;
 use futures::FutureExt as _;
@@ -30,7 +32,8 @@ pub(crate) use self::answer::{cors, finish};
 use self::passing::Passing;
 use self::request::Head;
 pub(crate) use self::request::{Live, now};
-use crate::body::{self, BodyError, Budget};
+use crate::body::{self, BodyError};
+use crate::budget::{Budget, Held, Taker};
 use crate::counts::Counts;
 use crate::host::{Executes, Host, Origin, Proof};
 use crate::live;
@@ -38,6 +41,8 @@ use crate::peer::counted;
 use crate::rates::Windows;
 use crate::settings::Settings;
 
+/// From how many bytes on an answer counts until it is written.
+const LARGE_ANSWER: usize = 64 * 1_024;
 /// The smallest answer that is compressed.
 const COMPRESSED_MIN: u64 = 1_024;
 /// From how many bytes on a request is read beside the threads that serve sockets.
@@ -58,7 +63,9 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) counts: Counts,
     pub(crate) stop: CancellationToken,
-    budget: Budget,
+    bodies: Budget,
+    understood: Budget,
+    answers: Budget,
     begun: Instant,
     windows: Mutex<Rates>,
     /// How many requests of each tenant may be executed besides those that are.
@@ -86,7 +93,9 @@ impl Shell {
             host,
             counts: Counts::default(),
             stop,
-            budget: Budget::new(settings.bodies_max),
+            bodies: Budget::new(settings.bodies),
+            understood: Budget::new(settings.understood),
+            answers: Budget::new(settings.answers),
             begun: Instant::now(),
             windows: Mutex::new(rates),
             executing: Mutex::default(),
@@ -212,8 +221,9 @@ impl Inner {
                 return Err(refusal.into());
             }
         };
-        let (request, _held) = self.receive(route, request, body).await?;
-        passing.receive(&request.body);
+        let taker = Taker::of(caller.as_ref(), address);
+        let received = self.receive(route, request, body, self.bodies.hold(taker.clone())).await?;
+        passing.receive(&received.0.body);
         let origin = proof.origin.clone();
         let executor = match &caller {
             None => None,
@@ -223,9 +233,12 @@ impl Inner {
             feed: executor.as_ref().map_or(caller.feed, |executor| executor.feed()),
             ..caller
         });
-        let at = request.at;
-        let ask = understand(route.clone(), request, caller.clone(), passing).await?;
-        let outcome = match (ask.command.clone(), caller, executor) {
+        let at = received.0.at;
+        let memory = self.understood.hold(taker.clone());
+        let (mut ask, memory) =
+            understand(route.clone(), received, caller.clone(), memory, passing).await?;
+        let command = std::mem::replace(&mut ask.command, Command::Health);
+        let outcome = match (command, caller, executor) {
             (Command::Health, ..) => Outcome::Healthy { at, version: self.host.version() },
             (Command::Login(login), ..) => opened(self.host.login(login, origin, at).await),
             (Command::Refresh(refresh), ..) => opened(self.host.refresh(refresh, origin, at).await),
@@ -248,11 +261,23 @@ impl Inner {
                 return Ok(live::open(live, ask, pages, watch));
             }
             (command, Some(caller), Some(executor)) => {
-                self.execute(executor, caller, &ask, command, at).await?
+                self.execute(executor, caller, ask.dialect, (command, memory), at).await?
             }
             (_, _, _) => return Err(Refusal::Unauthenticated.into()),
         };
-        Ok(answer::whole(ask.answer(outcome)))
+        self.give(ask.answer(outcome), taker).map_err(Ended::from)
+    }
+
+    /// The answer to somebody, where there is room for one that is large.
+    fn give(&self, answer: fieldmesh_dialect::Response, taker: Taker) -> Result<Response, Refusal> {
+        if answer.body.len() < LARGE_ANSWER {
+            return Ok(answer::whole(answer));
+        }
+        let mut held = self.answers.hold(taker);
+        match held.grow_at_first(answer.body.len()) {
+            Ok(()) => Ok(answer::large(answer, held)),
+            Err(_) => Err(Refusal::Unavailable { retry_after: BUSY_RETRY }),
+        }
     }
 
     /// Finds out who sends a request and counts it, before anything of its body is read.
@@ -303,7 +328,8 @@ impl Inner {
         route: &Route,
         mut request: Request,
         body: Body,
-    ) -> Result<(Request, body::Held), Ended> {
+        held: Held,
+    ) -> Result<(Request, Held), Ended> {
         let bytes_max = route.endpoint.body_max;
         let length = request.header("content-length").and_then(|text| text.parse::<u64>().ok());
         if length.is_some_and(|length| length > bytes_max as u64) {
@@ -311,7 +337,7 @@ impl Inner {
             return Err(Refusal::TooLarge { bytes_max }.into());
         }
         let coding = request.header("content-encoding");
-        let (held, patience) = (self.budget.hold(), self.settings.body_patience);
+        let patience = self.settings.body_patience;
         let (bytes, held) = body::read(body, coding, bytes_max, held, patience).await.map_err(
             |error| match error {
                 BodyError::Refused(refusal) => Ended::Refused(refusal),
@@ -332,17 +358,17 @@ impl Inner {
         self: &Arc<Self>,
         executor: Arc<dyn Executes>,
         caller: Caller,
-        ask: &Ask,
-        command: Command,
+        dialect: Option<Dialect>,
+        (command, memory): (Command, Held),
         at: Moment,
     ) -> Result<Outcome, Refusal> {
         let busy = Refusal::Unavailable { retry_after: BUSY_RETRY };
         let slot = self.slots(&caller.tenant).try_acquire_owned().map_err(|_| busy.clone())?;
-        let dialect = ask.dialect;
         let executing = tokio::spawn(
             async move {
                 let outcome = executor.execute(&caller, dialect, command, at).await;
-                drop(slot);
+                // What nobody waits for any more takes its memory still.
+                drop((slot, memory));
                 outcome
             }
             .in_current_span(),
@@ -380,17 +406,28 @@ fn opened(session: Result<Session, Refusal>) -> Outcome {
     session.map_or_else(Outcome::Refused, Outcome::Session)
 }
 
-/// What a request means; a large one is read where it delays nobody else.
+/// What a request means, and the memory that this takes; a large one is read where it delays nobody
+/// else.
 async fn understand(
     route: Route,
-    request: Request,
+    (request, held): (Request, Held),
     caller: Option<Caller>,
+    mut memory: Held,
     passing: &mut Passing,
-) -> Result<Ask, Ended> {
+) -> Result<(Ask, Held), Ended> {
     let (is_large, is_nameless) = (request.body.len() > LARGE, passing.is_nameless());
     let read = move || {
         let device = if is_nameless { route.device_in_body(&request) } else { None };
-        (device, route.understand(&request, caller.as_ref()))
+        // One that is heavier is refused as such.
+        let grown = memory.grow(route.weight(&request).min(WEIGHT_MAX));
+        let ask = match grown {
+            Ok(()) => route.understand(&request, caller.as_ref()),
+            Err(_) => {
+                Err(route.refuse(&request, &Refusal::Unavailable { retry_after: BUSY_RETRY }))
+            }
+        };
+        drop((request, held));
+        (device, ask.map(|ask| (ask, memory)))
     };
     let read = match is_large {
         false => Ok(read()),

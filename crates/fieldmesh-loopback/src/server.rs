@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use fieldmesh::Node;
-use fieldmesh_http::{Bodies, Origins, Rate, Settings, dressed};
+use fieldmesh_http::{Bodies, Origins, Rate, Settings, Shares, dressed};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -151,7 +151,10 @@ impl Loopback {
         let guard = Guard::new(self.access.clone(), self.address, self.origins.clone());
         let guard = Arc::new(guard);
         let apps = self.apps.then(|| {
-            let settings = Settings { bodies_max: APP_BODIES_SIZE_MAX, ..settings.clone() };
+            let settings = Settings {
+                bodies: Shares::whole(APP_BODIES_SIZE_MAX),
+                ..settings.clone()
+            };
             let router = apps::router(node.clone(), self.access.clone(), &settings, stop.clone());
             router.layer(from_fn_with_state(Arc::clone(&guard), check_site))
         });
@@ -178,7 +181,7 @@ fn settings(origins: &[String]) -> Settings {
         address_rate: Rate::a_second(1_000),
         connections_max: CONNECTIONS_MAX,
         connections_per_address_max: CONNECTIONS_MAX,
-        bodies_max: BODIES_SIZE_MAX,
+        bodies: Shares::whole(BODIES_SIZE_MAX),
         patience: PATIENCE,
         ..Settings::default()
     }

@@ -7,6 +7,8 @@ use axum::response::Response;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::request::ID_HEADER;
+use super::written::Written;
+use crate::budget::Held;
 use crate::settings::{Origins, Settings};
 
 /// What every answer says to browsers: it is data, for whoever asked, and for nobody to frame.
@@ -21,10 +23,20 @@ const SECURE: &str = "max-age=31536000";
 
 /// The response of a dialect, as a whole.
 pub(super) fn whole(answer: fieldmesh_dialect::Response) -> Response {
-    let mut response = Response::new(Body::from(answer.body));
+    response(answer.status, answer.headers, Body::from(answer.body))
+}
+
+/// The same of one that holds what it takes of memory until it is written.
+pub(super) fn large(answer: fieldmesh_dialect::Response, held: Held) -> Response {
+    let body = Body::new(Written::new(answer.body, held));
+    response(answer.status, answer.headers, body)
+}
+
+fn response(status: u16, headers: Vec<(&'static str, String)>, body: Body) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in answer.headers {
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(name, value);
         }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use fieldmesh_http::{Rate, Settings};
+use fieldmesh_http::{Rate, Settings, Shares};
 use fieldmesh_model::Role;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -78,6 +78,71 @@ async fn a_bomb_deep_json_and_wrong_types_are_refused_and_harm_nothing() {
     assert_eq!(told(&coded).0, 415);
     let fine = Ask::post("/sync/push", &push(1)).token(&token).send(scene.address).await;
     assert_eq!(fine.json()["succeeded"], 1);
+}
+
+#[tokio::test]
+async fn a_body_of_millions_of_values_is_refused_before_it_fills_the_memory() {
+    let scene = Scene::new().await;
+    let token = scene.token(0, ANN, Role::Operator).await;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(b"{\"tenantId\":\"acme\",\"events\":[0").unwrap();
+    gzip.write_all(",0".repeat(10_000_000).as_bytes()).unwrap();
+    gzip.write_all(b"]}").unwrap();
+    let bomb = gzip.finish().unwrap();
+    assert!(bomb.len() < 100_000);
+    let ask = Ask::post("/field-data/sync", &json!({})).token(&token);
+    let refused = ask.with("content-encoding", "gzip").body(bomb).send(scene.address).await;
+    assert_eq!(told(&refused).0, 413);
+}
+
+#[tokio::test]
+async fn what_is_understood_at_a_time_stays_within_what_there_is() {
+    let understood = Shares { all: 100_000, tenant: 100_000, person: 10_000 };
+    let scene = Scene::with(Settings { understood, ..Scene::generous() }).await;
+    let token = scene.token(0, ANN, Role::Operator).await;
+    let send = |count: usize| Ask::post("/sync/push", &push(count)).token(&token);
+    let refused = send(50).send(scene.address).await;
+    assert_eq!(told(&refused).0, 503);
+    assert!(refused.headers.contains_key("retry-after"));
+    // What was refused is given back.
+    for _ in 0..20 {
+        assert_eq!(send(3).send(scene.address).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_are_bounded_and_leave_room_for_others() {
+    let answers = Shares { all: 1 << 30, tenant: 1 << 20, person: 1 << 20 };
+    let scene = Scene::with(Settings { answers, ..Scene::generous() }).await;
+    let token = scene.token(0, ANN, Role::Operator).await;
+    let ben = scene.token(1, BEN, Role::Operator).await;
+    let notes = "x".repeat(200_000);
+    for number in [0, 1] {
+        let token = if number == 0 { &token } else { &ben };
+        let one = |minute: usize| {
+            let mut entry = entry(minute);
+            entry["notes"] = notes.clone().into();
+            entry
+        };
+        let entries: Vec<Json> = (0..60).map(one).collect();
+        let body = json!({ "deviceId": "T1", "entries": entries });
+        let pushed = Ask::post("/sync/push", &body).token(token).send(scene.address).await;
+        assert_eq!(pushed.status, 200);
+    }
+    let pull = Ask::get("/sync/entries").token(&token);
+    // It is larger than any share, and still whoever has nothing else gets it.
+    let mut unread = TcpStream::connect(scene.address).await.unwrap();
+    unread.write_all(&pull.bytes()).await.unwrap();
+    let mut begun = [0; 12];
+    unread.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    assert_eq!(told(&pull.send(scene.address).await).0, 503);
+    let of_other = Ask::get("/sync/entries").token(&ben).send(scene.address).await;
+    assert_eq!((of_other.status, of_other.body.len() > 12_000_000), (200, true));
+    let mut rest = Vec::new();
+    unread.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() > 12_000_000);
+    while pull.send(scene.address).await.status != 200 {}
 }
 
 #[tokio::test]

@@ -126,10 +126,21 @@ pub(super) struct Scene {
     /// What was counted, by device.
     pub(super) told: Told,
     pub(super) folder: tempfile::TempDir,
-    _serving: AbortOnDropHandle<()>,
+    /// Stops it.
+    pub(super) stop: CancellationToken,
+    /// Ends when it has stopped.
+    pub(super) serving: AbortOnDropHandle<()>,
 }
 
 impl Scene {
+    /// Settings under which anybody may come as often as he likes.
+    pub(super) fn generous() -> Settings {
+        let often = fieldmesh_http::Rate::a_second(1_000_000);
+        let domain = Some("relay.example".into());
+        let (address_rate, sync_rate, tenant_rate) = (often, often, often);
+        Settings { domain, address_rate, sync_rate, tenant_rate, ..Settings::default() }
+    }
+
     /// With limits that no test reaches by chance.
     pub(super) async fn new() -> Self {
         let settings = Settings {
@@ -157,12 +168,12 @@ impl Scene {
         let shell = Shell::new(Arc::new(gateway), settings.clone(), stop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = shell.router();
+        let (router, stopping) = (shell.router(), stop.clone());
         let serving = tokio::spawn(async move {
-            serve(listener, router, &settings, certificates, stop).await;
+            serve(listener, router, &settings, certificates, stopping).await;
         });
-        let _serving = AbortOnDropHandle::new(serving);
-        Self { address, accounts, shell, told, folder, _serving }
+        let serving = AbortOnDropHandle::new(serving);
+        Self { address, accounts, shell, told, folder, stop, serving }
     }
 
     /// Adds a person to a tenant, with [`PASSWORD`].
