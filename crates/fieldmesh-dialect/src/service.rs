@@ -253,8 +253,11 @@ fn photo(request: &Request) -> Result<PhotoUpload, Refusal> {
     let kind = request.header("content-type").unwrap_or_default();
     let (kind, bytes) = match kind.split_once("boundary=") {
         Some((start, boundary)) if start.trim_start().starts_with("multipart/form-data") => {
-            multipart::file(&request.body, boundary.trim_matches('"'))
-                .ok_or_else(|| Refusal::fault("file", "Body must have one part called file"))?
+            multipart::file(&request.body, boundary.trim_matches('"')).ok_or_else(|| {
+                let message =
+                    "Body must have one part called file, and a boundary of 1 to 70 bytes";
+                Refusal::fault("file", message)
+            })?
         }
         _ => (kind.to_owned(), request.body.clone()),
     };
