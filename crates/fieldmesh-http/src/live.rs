@@ -15,6 +15,7 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::budget::Held;
 use crate::host::Proof;
 use crate::shell::{Inner, Live, now};
 
@@ -54,6 +55,8 @@ struct Following {
     ask: Ask,
     watch: Watch,
     beats: Interval,
+    /// One of the streams that its person may have.
+    _held: Held,
 }
 
 impl Drop for Following {
@@ -86,15 +89,20 @@ pub(crate) fn open(
     ask: Ask,
     pages: BoxStream<'static, Page>,
     watch: Watch,
+    held: Held,
 ) -> Response {
     watch.inner.counts.opened();
     let mut beats = interval(watch.inner.settings.heartbeat);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first beat of an interval is at once.
     beats.reset();
-    let following = Following { pages, ask, watch, beats };
+    let following = Following { pages, ask, watch, beats, _held: held };
     match live {
-        Some(live) => live.upgrade.on_upgrade(move |socket| talk(socket, following)),
+        Some(Live { upgrade, seat, .. }) => upgrade.on_upgrade(async move |socket| {
+            talk(socket, following).await;
+            // Until here the connection counts, and whoever stops the server waits for it.
+            drop(seat);
+        }),
         None => Sse::new(events(following)).into_response(),
     }
 }

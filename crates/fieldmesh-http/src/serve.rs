@@ -19,11 +19,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt as _;
 
 use crate::peer::{Network, Peer, counted};
@@ -132,16 +133,17 @@ impl Server {
             Came::InTime => (self.stop.clone(), self.tasks.clone()),
             Came::Late => (CancellationToken::new(), TaskTracker::new()),
         };
+        let taken = Taken { _slot: slot, _place: place, _task: tasks.token() };
+        let seat = Seat { _taken: Arc::new(taken) };
         tasks.spawn(async move {
-            let _held = (slot, place);
             match certificates {
-                None => converse(stream, router, peer, patience, came, stop).await,
+                None => converse(stream, router, (peer, seat), patience, came, stop).await,
                 Some(certificates) => {
                     let shaking = timeout(patience, certificates.shake(stream));
                     let Some(Ok(Some(stream))) = stop.run_until_cancelled(shaking).await else {
                         return;
                     };
-                    converse(stream, router, peer, patience, came, stop).await;
+                    converse(stream, router, (peer, seat), patience, came, stop).await;
                 }
             }
         });
@@ -151,7 +153,7 @@ impl Server {
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
-    peer: Peer,
+    (peer, seat): (Peer, Seat),
     patience: Duration,
     came: Came,
     stop: CancellationToken,
@@ -159,6 +161,7 @@ async fn converse(
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(seat.clone());
         router.clone().oneshot(request)
     });
     let mut connection = pin!(
@@ -176,6 +179,20 @@ async fn converse(
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+/// What a connection takes as long as it is open. A WebSocket has it on from the request that it
+/// began as: for HTTP that connection is over.
+#[derive(Clone)]
+pub(crate) struct Seat {
+    _taken: Arc<Taken>,
+}
+
+struct Taken {
+    _slot: OwnedSemaphorePermit,
+    _place: Option<Place>,
+    /// Whoever stops the server waits for it.
+    _task: TaskTrackerToken,
 }
 
 /// How many connections each address has.

@@ -35,6 +35,8 @@ pub struct Settings {
     pub understood: Shares,
     /// How many bytes of large answers may be in memory, until they are written.
     pub answers: Shares,
+    /// How many live streams may be open.
+    pub streams: Shares,
     /// How many requests of one tenant may be executed at a time.
     pub executing_max: usize,
     /// How long the answer to a request may take; its work goes on.
@@ -92,6 +94,9 @@ impl Default for Settings {
             understood: Shares { all: 1_024 * MIB, tenant: 512 * MIB, person: 340 * MIB },
             // A browser fetches six photos at a time.
             answers: Shares { all: 512 * MIB, tenant: 256 * MIB, person: 128 * MIB },
+            // A phone on a bad link comes back long before it is noticed that its last connection is
+            // dead, and a crew may share an account.
+            streams: Shares { all: 8_000, tenant: 2_000, person: 64 },
             executing_max: 64,
             patience: Duration::from_secs(60),
             head_patience: Duration::from_secs(15),

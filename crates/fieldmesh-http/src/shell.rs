@@ -33,7 +33,7 @@ use self::passing::Passing;
 use self::request::Head;
 pub(crate) use self::request::{Live, now};
 use crate::body::{self, BodyError};
-use crate::budget::{Budget, Held, Taker};
+use crate::budget::{Budget, Excess, Held, Taker};
 use crate::counts::Counts;
 use crate::host::{Executes, Host, Origin, Proof};
 use crate::live;
@@ -51,6 +51,8 @@ const LARGE: usize = 64 * 1_024;
 const NOT_SERVED_RETRY: u32 = 60;
 /// After how many seconds to come again where a tenant is busy or a command takes long.
 const BUSY_RETRY: u32 = 5;
+/// After how many seconds to come again where too many streams are open.
+const STREAM_RETRY: u32 = 30;
 
 /// One server, without a port; clones are handles on the same one.
 #[derive(Clone)]
@@ -66,6 +68,7 @@ pub(crate) struct Inner {
     bodies: Budget,
     understood: Budget,
     answers: Budget,
+    streams: Budget,
     begun: Instant,
     windows: Mutex<Rates>,
     /// How many requests of each tenant may be executed besides those that are.
@@ -96,6 +99,7 @@ impl Shell {
             bodies: Budget::new(settings.bodies),
             understood: Budget::new(settings.understood),
             answers: Budget::new(settings.answers),
+            streams: Budget::new(settings.streams),
             begun: Instant::now(),
             windows: Mutex::new(rates),
             executing: Mutex::default(),
@@ -256,9 +260,10 @@ impl Inner {
                 })
             }
             (Command::Follow(pull), Some(caller), Some(executor)) => {
+                let held = self.stream(taker)?;
                 let pages = executor.follow(caller.clone(), ask.dialect, pull);
                 let watch = live::Watch { inner: Arc::clone(self), proof, caller };
-                return Ok(live::open(live, ask, pages, watch));
+                return Ok(live::open(live, ask, pages, watch, held));
             }
             (command, Some(caller), Some(executor)) => {
                 self.execute(executor, caller, ask.dialect, (command, memory), at).await?
@@ -266,6 +271,19 @@ impl Inner {
             (_, _, _) => return Err(Refusal::Unauthenticated.into()),
         };
         self.give(ask.answer(outcome), taker).map_err(Ended::from)
+    }
+
+    /// One more stream of somebody.
+    fn stream(&self, taker: Taker) -> Result<Held, Refusal> {
+        let mut held = self.streams.hold(taker);
+        match held.grow(1) {
+            Ok(()) => Ok(held),
+            Err(Excess::Own) => {
+                self.counts.refused_by_rate();
+                Err(Refusal::TooMany { retry_after: STREAM_RETRY })
+            }
+            Err(Excess::Others) => Err(Refusal::Unavailable { retry_after: STREAM_RETRY }),
+        }
     }
 
     /// The answer to somebody, where there is room for one that is large.

@@ -153,6 +153,7 @@ impl Loopback {
         let apps = self.apps.then(|| {
             let settings = Settings {
                 bodies: Shares::whole(APP_BODIES_SIZE_MAX),
+                streams: Shares::whole(LIVE_MAX),
                 ..settings.clone()
             };
             let router = apps::router(node.clone(), self.access.clone(), &settings, stop.clone());

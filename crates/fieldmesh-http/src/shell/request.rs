@@ -14,6 +14,7 @@ use fieldmesh_model::Moment;
 
 use crate::live::PROTOCOL;
 use crate::peer::{Network, Peer, client};
+use crate::serve::Seat;
 
 /// The longest id of a request that is taken over from a client.
 const ID_LENGTH_MAX: usize = 128;
@@ -35,6 +36,8 @@ pub(super) struct Head {
 /// A client that wants a WebSocket.
 pub(crate) struct Live {
     pub(crate) upgrade: WebSocketUpgrade,
+    /// The place of the connection, which becomes that of the WebSocket.
+    pub(crate) seat: Option<Seat>,
     token: Option<String>,
 }
 
@@ -90,7 +93,7 @@ async fn live(parts: &mut Parts) -> Option<Live> {
         .protocols([PROTOCOL])
         .max_message_size(MESSAGE_SIZE_MAX)
         .max_frame_size(MESSAGE_SIZE_MAX);
-    Some(Live { upgrade, token })
+    Some(Live { upgrade, seat: parts.extensions.get::<Seat>().cloned(), token })
 }
 
 fn joined(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -40,7 +40,7 @@ async fn scene() -> Scene {
 }
 
 /// Comes until there is a place and an answer.
-async fn answered(address: SocketAddr, ask: &Ask) -> Answer {
+pub(super) async fn answered(address: SocketAddr, ask: &Ask) -> Answer {
     let coming = async {
         loop {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -56,7 +56,7 @@ async fn answered(address: SocketAddr, ask: &Ask) -> Answer {
 }
 
 /// Somebody is served.
-async fn served(address: SocketAddr) {
+pub(super) async fn served(address: SocketAddr) {
     assert_eq!(answered(address, &Ask::get("/api/health")).await.status, 200);
 }
 
@@ -81,7 +81,7 @@ async fn entered(address: SocketAddr) -> TcpStream {
 }
 
 /// Whether the server has ended a connection on which it says nothing.
-async fn is_closed(stream: &mut TcpStream) -> bool {
+pub(super) async fn is_closed(stream: &mut TcpStream) -> bool {
     matches!(stream.read(&mut [0]).await, Ok(0) | Err(_))
 }
 
