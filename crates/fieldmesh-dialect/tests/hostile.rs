@@ -369,3 +369,19 @@ fn a_queue_of_a_hundred_thousand_events_is_taken_in_part() {
         (1_001, Some("99000 more events were not stored"))
     );
 }
+
+#[test]
+fn only_a_client_that_knows_no_paging_is_given_everything_at_once() {
+    let caller = caller(Role::Operator);
+    let is_whole = |target: &str| {
+        let request = Request::new(Method::Get, target, Moment::ZERO);
+        match understand(&request, Some(&caller)).unwrap().command {
+            Command::Pull(pull) => pull.is_whole,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(is_whole("/sync/pull"));
+    for target in ["/sync/pull?limit=10", "/sync/entries", "/api/sync/pull?lastSyncTimestamp=0"] {
+        assert!(!is_whole(target), "{target}");
+    }
+}

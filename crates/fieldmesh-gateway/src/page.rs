@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use fieldmesh::gateway::{Held, Mark};
 use fieldmesh_dialect::command::{Condition, Pull, Push, Wanted};
-use fieldmesh_dialect::outcome::{Happened, Item, Page};
+use fieldmesh_dialect::outcome::{Happened, Item, Page, Record};
 use fieldmesh_dialect::{CursorError, Outcome, Refusal, Since};
 use fieldmesh_model::catalogue::BUILT_IN_END;
 use fieldmesh_model::catalogue::free::FREE_RECORD;
-use fieldmesh_model::{DocumentId, Fields, Role};
+use fieldmesh_model::{DocumentId, Fields, Role, Value};
 
 use crate::entity::{Entity, built_in, has_open_types};
 use crate::free::field;
@@ -22,6 +22,9 @@ use crate::{Failure, Task, rights};
 const CHUNK: usize = 256;
 /// Records that one page looks at: one whose conditions fit few records ends before them.
 const SCAN_MAX: usize = 20_000;
+/// The bytes of fields with which a page ends whose client can go on behind it: of large records ten
+/// thousand would be gigabytes.
+const PAGE_SIZE_MAX: usize = 8 << 20;
 /// The bits of a position that say which leaf of an entry it is; one entry has one moment.
 const LEAF_BITS: u32 = 16;
 
@@ -45,6 +48,20 @@ enum Origin {
     Feed(Rc<Late>),
     /// Where they were listed.
     Listed(Rc<Late>),
+}
+
+/// About how many bytes a record takes.
+pub(crate) fn record_size(record: &Record) -> usize {
+    /// What is there of each besides what is in it.
+    const EACH: usize = 32;
+    fn of(value: &Value) -> usize {
+        EACH + match value {
+            Value::Text(text) => text.len(),
+            Value::List(items) => items.iter().map(of).sum(),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Moment(_) => 0,
+        }
+    }
+    record.fields.iter().map(|(key, value)| EACH + key.len() + of(value)).sum()
 }
 
 /// A page in the making.
@@ -182,14 +199,14 @@ impl Task<'_> {
 impl<'a> Reading<'a> {
     fn page(&mut self, mark: Mark) -> Result<Page, Failure> {
         let mut lines = self.lines()?;
-        let mut items: Vec<Item> = Vec::new();
+        let (mut items, mut size): (Vec<Item>, usize) = (Vec::new(), 0);
         let mut last: Option<u64> = None;
         let mut more = false;
         for scanned in 0.. {
             let Some(index) = self.next(&mut lines)? else { break };
             let line = &mut lines[index];
             let Some((position, id)) = line.ahead.front().copied() else { break };
-            let is_full = scanned >= SCAN_MAX || self.is_full(items.len(), line);
+            let is_full = scanned >= SCAN_MAX || self.is_full(items.len(), size, line);
             let is_split = last.is_some_and(|last| last >> LEAF_BITS == position >> LEAF_BITS);
             if is_full && !(self.pull.by_time && is_split && self.is_one_moment(&items)) {
                 more = true;
@@ -205,6 +222,7 @@ impl<'a> Reading<'a> {
             last = Some(position);
             if let Some(item) = self.item(line, position, id)? {
                 line.taken += 1;
+                size += record_size(&item.record);
                 items.push(item);
             }
         }
@@ -294,11 +312,12 @@ impl<'a> Reading<'a> {
         Ok(heads.min().map(|(_, index)| index))
     }
 
-    fn is_full(&self, count: usize, line: &Line<'_>) -> bool {
+    fn is_full(&self, count: usize, size: usize, line: &Line<'_>) -> bool {
         let each = line.wanted.and_then(|wanted| wanted.records_max);
         self.pull.records_max.is_some_and(|most| count >= most)
             || self.pull.each_max.is_some_and(|most| line.taken >= most)
             || each.is_some_and(|most| line.taken >= most)
+            || (size >= PAGE_SIZE_MAX && !self.pull.is_whole)
     }
 
     /// Whether all of the page is of one millisecond, which then has to be given out whole.

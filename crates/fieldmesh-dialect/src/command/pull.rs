@@ -32,6 +32,10 @@ pub struct Pull {
     /// Whether the client goes on by a time: records of one millisecond then stay together, over
     /// the limit if need be.
     pub by_time: bool,
+    /// Whether the client goes on nowhere: it is given all that the numbers of records allow, however
+    /// large that is.
+    #[serde(skip)]
+    pub is_whole: bool,
 }
 
 /// A collection of which records are wanted.
@@ -81,6 +85,7 @@ impl Pull {
             records_max: None,
             each_max: None,
             by_time: false,
+            is_whole: false,
         }
     }
 }

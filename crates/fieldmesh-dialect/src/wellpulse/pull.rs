@@ -59,6 +59,7 @@ pub(super) fn read(request: &Request, caller: &Caller) -> Result<(Pull, Pulled),
         });
     }
     pull.by_time = request.parameter("cursor").is_none();
+    pull.is_whole = is_plain;
     if pulled.parts.contains(&ENTRY) {
         pull.device = device(request, caller);
     }

@@ -105,6 +105,7 @@ impl Executor for Real {
             records_max: None,
             each_max: None,
             by_time: false,
+            is_whole: false,
         };
         let outcome = self.ask(&self.office(), None, Command::Pull(pull));
         let Outcome::Page(page) = outcome else { panic!("{outcome:?}") };

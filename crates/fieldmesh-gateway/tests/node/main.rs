@@ -21,6 +21,7 @@ mod kept;
 mod late;
 mod live;
 mod names;
+mod pages;
 mod photos;
 mod queue;
 mod rejected;

@@ -249,6 +249,7 @@ async fn a_cursor_beyond_the_end_is_refused_and_not_believed() {
         records_max: None,
         each_max: None,
         by_time: false,
+        is_whole: false,
     };
     let (dialect, at) = (Some(fieldmesh_dialect::Dialect::Asset), crate::now());
     let here = office.gateway.execute(&caller, dialect, Command::Pull(pull.clone()), at).await;
