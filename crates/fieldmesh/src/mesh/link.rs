@@ -19,6 +19,10 @@ use super::{Mesh, MeshEvent, MeshTask};
 /// The most bytes one read takes from a stream.
 const READ_MAX: usize = 64 * 1024;
 
+/// How long a peer may take to open its control stream, or to let this side open it; a peer whose
+/// disk is slow introduces itself late.
+const OPENING_MAX: Duration = Duration::from_secs(30);
+
 /// How long the last control message of a link may take to arrive.
 const fn goodbye_timeout(transport: Transport) -> Duration {
     match transport {
@@ -156,6 +160,8 @@ enum LinkEnd {
     Lane(#[from] LaneError),
     #[error(transparent)]
     Unread(#[from] Unread),
+    #[error("the peer did not begin the conversation within {} s", OPENING_MAX.as_secs())]
+    Unopened,
 }
 
 /// Runs the readers and the writers until one of them ends, then reports the end of the link.
@@ -164,7 +170,9 @@ async fn drive(link: LinkId, connection: Connection, queues: Queues, mesh: Mesh)
     let why = connection.close_reason();
     let (reason, code) = match ended {
         Ok(()) => ("it ended the conversation; sync again".to_owned(), CloseCode::Done),
-        Err(end @ LinkEnd::Unread(_)) => (end.to_string(), CloseCode::Protocol),
+        Err(end @ (LinkEnd::Unread(_) | LinkEnd::Unopened)) => {
+            (end.to_string(), CloseCode::Protocol)
+        }
         Err(end) => {
             let why = why.as_ref();
             (why.map_or_else(|| end.to_string(), ending::of_connection), CloseCode::Done)
@@ -181,10 +189,11 @@ async fn drive(link: LinkId, connection: Connection, queues: Queues, mesh: Mesh)
 async fn converse(
     link: LinkId,
     connection: &Connection,
-    queues: Queues,
+    mut queues: Queues,
     mesh: &Mesh,
 ) -> Result<(), LinkEnd> {
-    let (control_sender, control) = connection.control().await?;
+    let opened = open(connection.control(), &mut queues.ending).await?;
+    let Some((control_sender, control)) = opened else { return Ok(()) };
     let [urgent, recent, backfill] = queues.data;
     let patience = goodbye_timeout(connection.transport());
     let mut reading = pin!(read_control(link, control, mesh));
@@ -202,6 +211,23 @@ async fn converse(
         let _ = reading.await;
     }
     ended
+}
+
+/// The control stream; none where the link is over before there is one, because nothing that was
+/// queued could reach the peer. What the peer sends on other streams until then lies unread, so
+/// that it may not take for ever.
+async fn open<T>(
+    control: impl Future<Output = Result<T, ClosedReason>>,
+    ending: &mut Ending,
+) -> Result<Option<T>, LinkEnd> {
+    tokio::select! {
+        biased;
+        opened = timeout(OPENING_MAX, control) => match opened {
+            Ok(opened) => Ok(Some(opened?)),
+            Err(_) => Err(LinkEnd::Unopened),
+        },
+        over = ending.over() => over.map(|()| None).map_err(LinkEnd::from),
+    }
 }
 
 async fn read_control(
@@ -295,3 +321,6 @@ async fn write_lane(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,13 +94,21 @@ impl Ending {
     /// # Errors
     ///
     /// The peer does not read.
-    pub(super) async fn come(self) -> Result<(), Unread> {
-        match self.0.await {
+    pub(super) async fn come(mut self) -> Result<(), Unread> {
+        self.over().await?;
+        sleep(FAREWELL_MAX).await;
+        Ok(())
+    }
+
+    /// Waits until nothing more is queued, whatever of it is not written yet. It says so once.
+    ///
+    /// # Errors
+    ///
+    /// The peer does not read.
+    pub(super) async fn over(&mut self) -> Result<(), Unread> {
+        match (&mut self.0).await {
             Ok(unread) => Err(unread),
-            Err(_) => {
-                sleep(FAREWELL_MAX).await;
-                Ok(())
-            }
+            Err(_) => Ok(()),
         }
     }
 }
