@@ -5,6 +5,7 @@
 
 mod carried;
 mod dealings;
+mod inbox;
 mod link;
 mod marks;
 mod mending;
@@ -39,6 +40,7 @@ use crate::places::Places;
 use crate::projector::Projector;
 
 use self::dealings::Books;
+use self::inbox::Inbox;
 use self::link::Link;
 pub(crate) use self::link::Parting;
 use self::raising::Raising;
@@ -62,8 +64,6 @@ const INBOX_MAX: usize = 64;
 const EVENTS_MAX: usize = 1_024;
 /// Forks and gaps that a snapshot names.
 const LISTED_MAX: usize = 1_024;
-/// Inputs handled between two looks at the completions.
-const TURN_MAX: usize = 32;
 
 /// What is asked of the task.
 pub(crate) enum Call {
@@ -252,7 +252,7 @@ impl Mesh {
             raising: Raising::default(),
             tasks: JoinSet::new(),
         };
-        tasks.spawn(task.run(calls, urgent_calls));
+        tasks.spawn(task.run(Inbox::new(calls, urgent_calls)));
         mesh
     }
 
@@ -418,29 +418,16 @@ struct MeshTask {
 }
 
 impl MeshTask {
-    async fn run(
-        mut self,
-        mut calls: mpsc::Receiver<Call>,
-        mut urgent: mpsc::UnboundedReceiver<Call>,
-    ) {
+    async fn run(mut self, mut inbox: Inbox) {
         loop {
-            let wait = self.time_to_deadline();
-            let call = tokio::select! {
-                biased;
-                call = urgent.recv() => call,
-                call = calls.recv() => call,
-                () = tokio::time::sleep(wait) => Some(Call::Input(Input::Tick)),
-            };
-            let mut next = call;
-            let mut turn = 0;
+            let mut next = inbox.next(self.time_to_deadline()).await;
             while let Some(call) = next {
                 if matches!(call, Call::Stop) {
                     return self.stop();
                 }
                 self.handle(call);
                 self.refuse_due();
-                turn += 1;
-                next = if turn < TURN_MAX { urgent.try_recv().ok() } else { None };
+                next = inbox.more();
             }
             while self.tasks.try_join_next().is_some() {}
         }
