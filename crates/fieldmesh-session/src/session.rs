@@ -23,7 +23,7 @@ use crate::interface::{
 };
 use crate::limits::{CONTROL_HELD_MAX, CONTROL_UNWRITTEN_MAX, ERROR_TEXT_MAX, VERSION_LANES};
 use crate::wire::{ControlReader, Hello, Message, control};
-use check::Roots;
+use check::{KnownRoots, Roots};
 use exchange::{Exchange, Turn};
 use pace::Pace;
 use receiver::Receiver;
@@ -48,6 +48,9 @@ pub struct Session {
     pace: Pace,
     /// Batches of the peer that are refused here; in this conversation they count as held.
     excluded: BTreeMap<Key, Set>,
+    /// How often those have changed.
+    exclusions: u64,
+    known_roots: KnownRoots,
     /// What became new while the answer to a check was outstanding.
     offers: VecDeque<(Set, Key, Manner)>,
     /// Whether there was more than fits; comparing finds it.
@@ -119,6 +122,8 @@ impl Session {
             sender: Sender::new(),
             pace: Pace::new(now),
             excluded: BTreeMap::new(),
+            exclusions: 0,
+            known_roots: KnownRoots::default(),
             offers: VecDeque::new(),
             has_lost_offers: false,
             names: Vec::new(),
@@ -236,6 +241,12 @@ impl Session {
             }
             Phase::Greeting => false,
         }
+    }
+
+    /// How often the roots of this side were computed.
+    #[cfg(test)]
+    pub(crate) const fn roots_computed(&self) -> usize {
+        self.known_roots.computed
     }
 
     /// The beginnings of batches that came; for the next conversation with this peer.

@@ -1,7 +1,7 @@
 //! Comparing roots: the dialling side asks, the accepting side answers.
 
 use fieldmesh_model::Moment;
-use fieldmesh_trie::wire_root;
+use fieldmesh_trie::{Digest, wire_root};
 
 use super::{Phase, Session};
 use crate::error::SessionError;
@@ -10,11 +10,35 @@ use crate::limits::IDLE_CHECK_MILLIS;
 use crate::wire::Message;
 
 /// The roots as they are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Roots {
     pub(super) both: [u8; 8],
     pub(super) policy: [u8; 3],
     /// The front of the root of what is set aside; None if nothing is.
     pub(super) quarantine: Option<[u8; 3]>,
+}
+
+/// The roots of this side when they were computed last.
+///
+/// What is refused but counts as held is in none of the lent sets, so that it has to be put into
+/// them, hashed and taken out again: a peer that shows its roots without end must not have that
+/// done each time.
+#[derive(Debug, Default)]
+pub(super) struct KnownRoots {
+    known: Option<(Basis, Roots)>,
+    /// How often they were computed.
+    #[cfg(test)]
+    pub(super) computed: usize,
+}
+
+/// What roots follow from; two conversations never share them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Basis {
+    /// The roots of the lent sets.
+    sets: [Digest; 3],
+    /// How often what counts as held has changed.
+    exclusions: u64,
+    has_lanes: bool,
 }
 
 impl Session {
@@ -69,15 +93,15 @@ impl Session {
         if self.settings.side != Side::Accepted {
             return Err(SessionError::OutOfTurn { name: "Root" });
         }
+        if !self.pace.takes_check(now) {
+            self.owes_again = true;
+            return self.send(&Message::Busy);
+        }
         let mine = self.roots(sets);
         let is_equal = (mine.policy == theirs.policy, mine.both == theirs.both);
         let is_ready = matches!(self.phase, Phase::Resting) && self.is_quiet(sets);
         if is_equal != (true, true) && !is_ready {
             self.request_check();
-            return self.send(&Message::Busy);
-        }
-        if !self.pace.takes_check(now) {
-            self.owes_again = true;
             return self.send(&Message::Busy);
         }
         self.owes_again = false;
@@ -172,7 +196,25 @@ impl Session {
         self.outputs.push_back(Output::InStep);
     }
 
-    fn roots(&self, sets: &mut Sets<'_>) -> Roots {
+    fn roots(&mut self, sets: &mut Sets<'_>) -> Roots {
+        let basis = Basis {
+            sets: [sets.policy.root(), sets.data.root(), sets.quarantine.root()],
+            exclusions: self.exclusions,
+            has_lanes: self.has_lanes(),
+        };
+        if let Some((_, roots)) = self.known_roots.known.filter(|(known, _)| *known == basis) {
+            return roots;
+        }
+        let roots = self.compute_roots(sets);
+        self.known_roots.known = Some((basis, roots));
+        #[cfg(test)]
+        {
+            self.known_roots.computed += 1;
+        }
+        roots
+    }
+
+    fn compute_roots(&self, sets: &mut Sets<'_>) -> Roots {
         let policy = self.with_held(Set::Policy, sets.policy, |policy| {
             wire_root(policy, &self.key()).to_be_bytes()
         });

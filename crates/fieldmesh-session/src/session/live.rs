@@ -132,6 +132,7 @@ impl Session {
                 }
                 Verdict::Refused(key) => {
                     self.excluded.insert(key, frame.set);
+                    self.exclusions += 1;
                     if self.excluded.len() > EXCLUDED_MAX {
                         return Err(SessionError::TooManyRefused);
                     }
@@ -146,6 +147,7 @@ impl Session {
         let before = self.excluded.len();
         self.excluded.retain(|key, _| refused.contains(key));
         if self.excluded.len() < before {
+            self.exclusions += 1;
             self.request_check();
         }
     }

@@ -5,7 +5,8 @@ use fieldmesh_trie::{Form, KEY_LENGTH, Node, Prefix, encode};
 use super::ends::{End, at, content, pair, say, start};
 use super::transcript::{Entry, Thing};
 use crate::limits::{
-    CONTROL_UNWRITTEN_MAX, INGEST_WINDOW_DEFAULT, KEYS_PER_MESSAGE_MAX, UNPROVEN_MAX, held_max,
+    CHECKS_PER_SECOND_MAX, CONTROL_UNWRITTEN_MAX, INGEST_WINDOW_DEFAULT, KEYS_PER_MESSAGE_MAX,
+    UNPROVEN_MAX, held_max,
 };
 use crate::wire::Message;
 use crate::wire::message::WireSet;
@@ -68,6 +69,32 @@ fn pings_without_end_end_the_conversation_when_nobody_reads_the_answers() {
     let before = end.session.stats().control_bytes_out;
     end.step(Input::Control([1, 0x0a].repeat(1_000)));
     assert_eq!(end.session.stats().control_bytes_out, before + 2);
+}
+
+#[test]
+fn roots_without_end_cost_no_more_than_a_few_of_them_a_second() {
+    let mut end = unread();
+    let root = |number: u32| {
+        let [.., low] = number.to_be_bytes();
+        Message::Root { both: [low; 8], policy: [low; 3] }
+    };
+    let before = end.session.roots_computed();
+    // The first one begins an exchange, and while that goes on all others are put off.
+    end = flood(end, 5_000, root);
+    assert_eq!(end.fault, None);
+    assert!(end.session.roots_computed() <= before + 1, "nothing has changed");
+    // Whatever changes meanwhile, the peer gets so many answers a second.
+    for second in 1..=3 {
+        end.now = at(second * 1_000);
+        let before = end.session.roots_computed();
+        for number in 0..100 {
+            end.hold(Set::Data, content(100 * second as u32 + number, 4));
+            say(&mut end, &root(number));
+        }
+        let computed = end.session.roots_computed() - before;
+        assert_eq!(computed, CHECKS_PER_SECOND_MAX as usize);
+    }
+    assert_eq!(end.fault, None);
 }
 
 #[test]
