@@ -1,6 +1,7 @@
 //! All chains with all their batches: what is missing, what forks, what reaches what.
 //!
-//! An entry takes about 120 bytes, the sets that order it included. Entries are never removed and
+//! An entry takes about 120 bytes, the sets that order it included, and one that begins a branch
+//! 16 more. Entries are never removed and
 //! are numbered in the order of their arrival. Two entries are linked only if they stand in one
 //! chain, at neighbouring places, and the later one names the earlier; whatever else an author
 //! writes into a header links nothing.
@@ -15,8 +16,10 @@ use fieldmesh_trie::Key;
 
 use crate::interface::{Fork, Held};
 
+mod branches;
 mod entry;
 
+use branches::{Branch, Branches};
 use entry::{Entry, Slab};
 pub(crate) use entry::{Mark, Spot};
 
@@ -34,6 +37,7 @@ impl Line {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     slab: Slab,
+    branches: Branches,
     /// The chain of each line.
     chains: Vec<Chain>,
     lines: BTreeMap<Chain, Line>,
@@ -68,14 +72,16 @@ impl Index {
             return None;
         }
         let line = self.line_of(&held.chain());
-        let spot = self.slab.push(Entry::new(held, line))?;
+        let before = self.before(line, held);
+        let branch = self.branch_for(line, held, before)?;
+        let spot = self.slab.push(Entry::new(held, branch))?;
         self.by_id.insert((front(&held.id), spot));
         self.newest = self.newest.max(Some(held.last));
         self.critical.extend(held.priority.is_critical().then_some(spot));
         let fork = self.fork_at(line, held);
         self.order.insert((line, held.sequence, spot));
         self.link_children(line, held, spot);
-        self.link_previous(line, held, spot);
+        self.link_previous(line, held, spot, before);
         if self.slab[spot].child.is_none() {
             self.tips.insert((line, spot));
         }
@@ -156,7 +162,7 @@ impl Index {
     }
 
     pub(crate) fn line(&self, spot: Spot) -> Line {
-        self.slab[spot].line
+        self.branches.line(self.slab[spot].branch)
     }
 
     pub(crate) fn chain(&self, spot: Spot) -> &Chain {
@@ -255,23 +261,47 @@ impl Index {
 
     /// Whether `head` is `spot`, or leads to it through the batches before it.
     pub(crate) fn reaches(&self, head: Spot, spot: Spot) -> bool {
-        let (line, from, to) = (self.line(spot), self.sequence(spot), self.sequence(head));
-        if self.line(head) != line || to < from {
-            return false;
+        let (branch, from) = (self.branch(spot), self.sequence(spot));
+        let mut head = head;
+        while self.sequence(head) >= from {
+            let way = self.branch(head);
+            if way == branch {
+                return true;
+            }
+            let Some(base) = self.branches.base(way) else { return false };
+            head = base;
         }
-        if self.forked.range((line, from)..=(line, to)).next().is_none() {
-            // One entry a place: either each is linked to the one before, or the way is cut.
-            let after = from.saturating_add(1);
-            let is_cut = to > from
-                && self
-                    .loose
-                    .range((line, after, Spot::FIRST)..=(line, to, Spot::LAST))
-                    .next()
-                    .is_some();
-            return head == spot || (to > from && !is_cut);
+        false
+    }
+
+    fn branch(&self, spot: Spot) -> Branch {
+        self.branches.find(self.slab[spot].branch)
+    }
+
+    /// The entry that a new one of `line` names, if it is here and at the place before.
+    fn before(&self, line: Line, held: &Held) -> Option<Spot> {
+        let before = self.find(&held.previous).filter(|_| held.sequence > 1)?;
+        let is_linked = self.line(before) == line
+            && self.sequence(before).checked_add(1) == Some(held.sequence);
+        is_linked.then_some(before)
+    }
+
+    /// The branch of a new entry, which goes on with the first of those that were waiting for it.
+    fn branch_for(&mut self, line: Line, held: &Held, before: Option<Spot>) -> Option<Branch> {
+        let next = self.successors(held).next().map(|next| self.slab[next].branch);
+        let goes_on = before.filter(|before| self.slab[*before].child.is_none());
+        match (goes_on.map(|before| self.slab[before].branch), next) {
+            (Some(branch), Some(next)) => {
+                self.branches.join(branch, next);
+                Some(branch)
+            }
+            (Some(branch), None) => Some(branch),
+            (None, Some(next)) => {
+                before.iter().for_each(|before| self.branches.attach(next, *before));
+                Some(next)
+            }
+            (None, None) => self.branches.begin(line, before),
         }
-        let way = std::iter::successors(Some(head), |spot| self.previous(*spot));
-        way.take_while(|it| self.sequence(*it) >= from).any(|it| it == spot)
     }
 
     fn line_of(&mut self, chain: &Chain) -> Line {
@@ -306,6 +336,7 @@ impl Index {
 
     /// Links the entries that were waiting for this one.
     fn link_children(&mut self, line: Line, held: &Held, spot: Spot) {
+        let own = self.branch(spot);
         let mut next = self.missing.remove(&(line, held.id));
         while let Some(child) = next {
             next = self.slab[child].sibling.take();
@@ -314,26 +345,25 @@ impl Index {
                 self.slab[child].previous = Some(spot);
                 self.slab[child].sibling = self.slab[spot].child.replace(child);
                 self.loose.remove(&(line, sequence, child));
+                if self.branch(child) != own {
+                    self.branches.attach(self.slab[child].branch, spot);
+                }
             }
         }
     }
 
-    fn link_previous(&mut self, line: Line, held: &Held, spot: Spot) {
+    fn link_previous(&mut self, line: Line, held: &Held, spot: Spot, before: Option<Spot>) {
         if held.sequence <= 1 {
             self.take_root(spot);
             return;
         }
-        let Some(before) = self.find(&held.previous) else {
-            self.slab[spot].sibling = self.missing.insert((line, held.previous), spot);
+        let Some(before) = before else {
+            if self.find(&held.previous).is_none() {
+                self.slab[spot].sibling = self.missing.insert((line, held.previous), spot);
+            }
             self.loose.insert((line, held.sequence, spot));
             return;
         };
-        let is_linked = self.line(before) == line
-            && self.sequence(before).checked_add(1) == Some(held.sequence);
-        if !is_linked {
-            self.loose.insert((line, held.sequence, spot));
-            return;
-        }
         self.tips.remove(&(line, before));
         self.slab[spot].previous = Some(before);
         self.slab[spot].sibling = self.slab[before].child.replace(spot);

@@ -5,7 +5,7 @@ use std::ops::{Index, IndexMut};
 
 use fieldmesh_model::BatchId;
 
-use super::Line;
+use super::branches::Branch;
 use crate::interface::Held;
 
 /// Entries of one page; growing never copies what is there.
@@ -51,7 +51,8 @@ pub(crate) enum Mark {
 pub(super) struct Entry {
     pub(super) id: BatchId,
     pub(super) sequence: u64,
-    pub(super) line: Line,
+    /// The branch of its chain that it is in.
+    pub(super) branch: Branch,
     /// The entry that it names.
     pub(super) previous: Option<Spot>,
     /// The first of the entries that name it.
@@ -64,13 +65,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(held: &Held, line: Line) -> Self {
+    pub(super) fn new(held: &Held, branch: Branch) -> Self {
         let mut last = [0; 6];
         last.copy_from_slice(&held.last.to_u48().to_be_bytes()[2..]);
         let mut entry = Self {
             id: held.id,
             sequence: held.sequence,
-            line,
+            branch,
             previous: None,
             child: None,
             sibling: None,

@@ -126,3 +126,94 @@ fn the_greatest_sequence_does_no_harm() {
     assert_eq!(index.gaps().next().unwrap().1, Gap { first: 1, last });
     assert!(index.successors(&held(9, last, 8)).next().is_some());
 }
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+}
+
+/// A chain of `count` batches that forks about once in `fork_every`, and has gaps.
+fn forked(dice: &mut Dice, count: u8, fork_every: usize) -> Vec<Held> {
+    let mut all: Vec<Held> = vec![held(1, 1, 0)];
+    for own in 2..=count {
+        let at = match dice.below(fork_every) {
+            0 => dice.below(all.len()),
+            _ => all.len() - 1,
+        };
+        let before = all[at];
+        let skips = u64::from(dice.below(20) == 0);
+        all.push(held(own, before.sequence + 1 + skips, before.id.as_bytes()[0]));
+    }
+    let lost = 1 + dice.below(all.len() - 1);
+    all.remove(lost);
+    all
+}
+
+#[test]
+fn what_reaches_what_is_as_walking_the_chain_says_in_whatever_order_it_came() {
+    for seed in 0..400 {
+        let mut dice = Dice(seed);
+        let fork_every = 1 + dice.below(12);
+        let mut batches = forked(&mut dice, 40, fork_every);
+        match seed % 3 {
+            0 => {}
+            1 => batches.reverse(),
+            _ => (1..batches.len()).for_each(|at| batches.swap(at, dice.below(at + 1))),
+        }
+        let mut index = Index::default();
+        for batch in &batches {
+            index.insert(batch).unwrap();
+            if dice.below(8) == 0 {
+                check_ways(&index);
+            }
+        }
+        check_ways(&index);
+    }
+}
+
+/// Compares with the walk from each entry, batch by batch.
+fn check_ways(index: &Index) {
+    for head in index.spots() {
+        let way = std::iter::successors(Some(head), |spot| index.previous(*spot));
+        let way: BTreeSet<Spot> = way.collect();
+        for spot in index.spots() {
+            assert_eq!(index.reaches(head, spot), way.contains(&spot), "{head:?} to {spot:?}");
+        }
+    }
+}
+
+#[test]
+fn a_long_chain_is_one_branch_whatever_the_order_and_each_fork_one_more() {
+    let long = |own: u32| -> Held {
+        let id = |number: u32| {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            BatchId::from_bytes(bytes)
+        };
+        let sequence = u64::from(own);
+        Held { id: id(own), previous: id(own - 1), sequence, ..held(1, 1, 0) }
+    };
+    let mut batches: Vec<Held> = (1..=3_000).map(long).collect();
+    for order in 0..3 {
+        match order {
+            0 => {}
+            1 => batches.reverse(),
+            _ => batches.sort_by_key(|batch| (batch.sequence % 7, batch.sequence)),
+        }
+        let mut index = Index::default();
+        batches.iter().for_each(|batch| assert!(index.insert(batch).is_some()));
+        let branches = |index: &Index| -> BTreeSet<Branch> {
+            index.spots().map(|spot| index.branch(spot)).collect()
+        };
+        assert_eq!(branches(&index).len(), 1);
+        for (number, place) in [(1, 5), (2, 2_000), (3, 2_999)] {
+            index.insert(&Held { id: id(number), ..long(place) }).unwrap();
+            assert_eq!(branches(&index).len(), 1 + usize::from(number));
+        }
+    }
+}
