@@ -226,6 +226,9 @@ impl<'a> Reply<'a> {
     }
 
     /// Compares all short ids of the peer in a region with what is here.
+    ///
+    /// Where more is lacking there than may be sent, it stops: few ids must not have everything
+    /// here hashed. What is wanted of them is found when the rest is compared.
     fn ids(&mut self, index: usize, prefix: &Prefix, ids: &[u64]) {
         let mine = self.trie.under(prefix);
         if ids.is_empty() {
@@ -238,8 +241,8 @@ impl<'a> Reply<'a> {
             let id = self.key.short_id(item);
             if theirs.contains(&id) {
                 known.insert(id);
-            } else {
-                self.lack_key(item);
+            } else if !self.lack_key(item) {
+                return;
             }
         }
         let mut bits = vec![0; ids.len().div_ceil(8)];
@@ -260,12 +263,15 @@ impl<'a> Reply<'a> {
         self.answer.is_cut |= part.len() > room;
     }
 
-    fn lack_key(&mut self, key: &Key) {
-        if self.answer.lacks.len() < self.keys_max {
+    /// False if there is no room for it.
+    fn lack_key(&mut self, key: &Key) -> bool {
+        let has_room = self.answer.lacks.len() < self.keys_max;
+        if has_room {
             self.answer.lacks.push(*key);
         } else {
             self.answer.is_cut = true;
         }
+        has_room
     }
 
     fn differ(&mut self, region: Prefix, part: Part<'a>) {

@@ -184,6 +184,16 @@ fn a_small_budget_delays_and_loses_nothing() {
 }
 
 #[test]
+fn the_few_of_one_side_are_found_although_more_is_lacking_there_than_fits() {
+    let mut one = trie(&Year::new(1, 2).work(40), &[]);
+    let mut other = trie(&Year::new(2, 2).work(4_000), &[]);
+    let budget = Budget { keys: 600, ..Budget::default() };
+    let (_, rounds) = converge(&mut one, &mut other, budget);
+    assert!(rounds <= 10, "{rounds} rounds");
+    assert_eq!(other.len(), 4_040);
+}
+
+#[test]
 fn a_trie_may_change_between_two_messages() {
     let mut seeded = Seeded(77);
     let mut year = Year::new(1, 2);

@@ -103,6 +103,19 @@ fn any_nodes_are_answered_within_the_budget() {
     }
 }
 
+#[test]
+fn a_made_up_id_has_no_more_of_a_store_hashed_than_may_be_sent() {
+    let mine = crew_trie(3_000);
+    let nodes = [Node::Ids { prefix: Prefix::ALL, ids: vec![7] }];
+    let small = Budget { keys: 100, ..Budget::default() };
+    let reply = answer(&mine, &CHANNEL, &nodes, small);
+    assert!(reply.is_cut && reply.lacks.len() == 100 && reply.nodes.is_empty());
+    assert!(reply.wants.is_empty(), "that it is lacking shows only once all is hashed");
+    let reply = answer(&mine, &CHANNEL, &nodes, Budget::default());
+    assert!(!reply.is_cut && reply.lacks.len() == 3_000);
+    assert_eq!(reply.wants, [Want { node: 0, bits: vec![1] }]);
+}
+
 /// The answer keeps to the budget, ends some time, and sends nothing twice.
 fn check_answer(mine: &Trie, nodes: &[Node], budget: Budget) {
     let reply = answer(mine, &CHANNEL, nodes, budget);
