@@ -20,6 +20,7 @@ use crate::claim::ClaimConnection;
 use crate::closed::{CloseCode, ClosedReason};
 use crate::connection::{Connection, Side};
 use crate::dial::{ByTcp, Call, DialError};
+use crate::doorway::Doorway;
 use crate::identity::{Identities, Identity, IdentityError, TenantIdentity};
 use crate::join::JoinConnection;
 use crate::lane;
@@ -35,7 +36,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
 pub const IDLE_TIMEOUT: Duration = Duration::from_millis(IDLE_TIMEOUT_MILLIS as u64);
 /// How long a handshake with somebody who connects may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest number of handshakes under way; further ones are ignored and come again.
+/// The largest number of handshakes under way by one transport; for further ones the address that
+/// has most of them makes room.
 pub const HANDSHAKES_MAX: usize = 256;
 /// Above this number of handshakes a client must first prove its address.
 pub const HANDSHAKES_UNPROVEN_MAX: usize = 64;
@@ -436,21 +438,25 @@ async fn accept_all(
     identities: Arc<Identities>,
     accepted: mpsc::Sender<Incoming>,
 ) {
+    let doorway = Arc::new(Doorway::default());
     let mut handshakes = JoinSet::new();
     while let Some(incoming) = quic.accept().await {
         while handshakes.try_join_next().is_some() {}
-        if handshakes.len() >= HANDSHAKES_MAX {
-            incoming.ignore();
-        } else if handshakes.len() >= HANDSHAKES_UNPROVEN_MAX
-            && !incoming.remote_address_validated()
-            && incoming.may_retry()
-        {
+        let is_proven = incoming.remote_address_validated();
+        if doorway.count() >= HANDSHAKES_UNPROVEN_MAX && !is_proven && incoming.may_retry() {
             // Whoever cannot hear us does not come again.
             let _ = incoming.retry();
-        } else {
-            let (identities, accepted) = (identities.clone(), accepted.clone());
-            handshakes.spawn(async move {
-                let from = incoming.remote_address();
+            continue;
+        }
+        let from = incoming.remote_address();
+        let Some(mut place) = doorway.enter_if_fair(from.ip()) else {
+            // It comes again.
+            incoming.ignore();
+            continue;
+        };
+        let (identities, accepted) = (identities.clone(), accepted.clone());
+        handshakes.spawn(async move {
+            let let_in = async {
                 match timeout(HANDSHAKE_TIMEOUT, shake_hands(incoming, &identities)).await {
                     Ok(Ok(newcomer)) => {
                         // Nobody accepts any more when the endpoint is gone.
@@ -459,8 +465,13 @@ async fn accept_all(
                     Ok(Err(reason)) => debug!(%from, %reason, "handshake refused"),
                     Err(_) => debug!(%from, "handshake timed out"),
                 }
-            });
-        }
+            };
+            // Dropping the connection ends it.
+            tokio::select! {
+                () = let_in => {}
+                () = place.is_taken() => debug!(%from, "a handshake made room for another"),
+            }
+        });
     }
 }
 

@@ -14,6 +14,7 @@ pub mod closed;
 pub mod connection;
 pub mod dial;
 pub mod discovery;
+mod doorway;
 pub mod endpoint;
 pub mod identity;
 pub mod join;

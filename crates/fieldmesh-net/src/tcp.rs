@@ -5,7 +5,7 @@
 //! were read. A stream of each side is for the connection itself: it shows that the side lives,
 //! and says why it ends.
 
-mod doorway;
+mod acceptor;
 mod driver;
 mod farewell;
 mod handle;
@@ -20,8 +20,8 @@ use std::time::Duration;
 use yamux::Config;
 
 #[cfg(test)]
-pub(crate) use self::doorway::HELLO_TIMEOUT;
-pub(crate) use self::doorway::accept_all;
+pub(crate) use self::acceptor::HELLO_TIMEOUT;
+pub(crate) use self::acceptor::accept_all;
 pub(crate) use self::driver::Drivers;
 pub(crate) use self::handle::TcpConnection;
 pub(crate) use self::handshake::{Channel, dial};

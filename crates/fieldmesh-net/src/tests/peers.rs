@@ -264,3 +264,21 @@ async fn a_crowd_that_connects_at_once_gets_in() {
     }
     assert_eq!(dials.join_all().await.len(), CROWD);
 }
+
+#[tokio::test]
+async fn whoever_dawdles_at_the_door_keeps_no_other_address_out() {
+    // So many that all places are taken while nobody inside has time for those who are let in.
+    const CROWD: usize = crate::endpoint::INCOMING_WAITING_MAX + crate::endpoint::HANDSHAKES_MAX;
+    let tenant = Tenant::new(1);
+    let server = endpoint([tenant.identity(&device(10))]);
+    let address = server.local_addr().unwrap();
+    let crowd = endpoint([tenant.identity(&device(11))]);
+    let mut connections = Vec::new();
+    for _ in 0..CROWD {
+        connections.push(crowd.dial(address, tenant.id()).await.unwrap());
+    }
+    let elsewhere = Endpoint::bind(([127, 0, 0, 2], 0).into()).unwrap();
+    elsewhere.add_identity(tenant.identity(&device(12))).unwrap();
+    let dialled = elsewhere.dial(address, tenant.id()).await;
+    assert!(dialled.is_ok(), "{dialled:?}");
+}

@@ -1,36 +1,22 @@
-//! Whoever connects over TCP: TLS at most so often at a time, and from one address.
+//! Handshakes under way: at most so many at a time, and with one address.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tracing::{debug, warn};
+use tokio::sync::oneshot;
+use tracing::debug;
 
-use super::driver::Drivers;
-use super::handshake;
-use crate::closed::ClosedReason;
-use crate::endpoint::{self, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, Incoming, Introduction};
-use crate::identity::Identities;
-use crate::wire::Wire;
+use crate::endpoint::HANDSHAKES_MAX;
 
-/// The largest number of handshakes under way with one address (of IPv6: a /64).
+/// The largest number of handshakes under way with one address (of IPv6: a /64), where each has a
+/// socket of its own.
 pub(crate) const HANDSHAKES_PER_ADDRESS_MAX: usize = 64;
-/// How long nobody is let in after the system had no room for one more.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// How long whoever has connected may say nothing at all.
-pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Handshakes under way.
 #[derive(Debug, Default)]
-struct Doorway {
+pub(crate) struct Doorway {
     inside: Mutex<Inside>,
 }
 
@@ -44,7 +30,7 @@ struct Inside {
 
 /// A place in the doorway; free again when dropped.
 #[derive(Debug)]
-struct Place {
+pub(crate) struct Place {
     doorway: Arc<Doorway>,
     from: IpAddr,
     number: u64,
@@ -52,25 +38,42 @@ struct Place {
 }
 
 impl Doorway {
-    /// A place for somebody from `address`.
+    /// A place for somebody from `address` who cannot come again by itself.
     ///
     /// Where all are taken, the one who has stood there for longest has to go, from the address
     /// that has most of them: who connects and then dawdles must not keep others out.
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Place {
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Place {
         let from = neighbourhood(address);
         let mut inside = self.inside();
-        let inside = &mut *inside;
-        if inside.callers.get(&from).is_some_and(|there| there.len() >= HANDSHAKES_PER_ADDRESS_MAX)
-        {
+        if inside.count_from(&from) >= HANDSHAKES_PER_ADDRESS_MAX {
             debug!(%from, limit = HANDSHAKES_PER_ADDRESS_MAX, "too many handshakes from there");
             inside.turn_out(from);
         } else if inside.count >= HANDSHAKES_MAX
-            && let Some((busiest, _)) = inside.callers.iter().max_by_key(|(_, there)| there.len())
+            && let Some((busiest, _)) = inside.busiest()
         {
-            let busiest = *busiest;
             debug!(from = %busiest, limit = HANDSHAKES_MAX, "too many handshakes");
             inside.turn_out(busiest);
         }
+        self.place(&mut inside, from)
+    }
+
+    /// A place for somebody from `address` who comes again if there is none.
+    ///
+    /// Where all are taken, one is given away only by an address that has more of them afterwards
+    /// too: a crowd that comes at once waits, and who dawdles keeps no other address out.
+    pub(crate) fn enter_if_fair(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let from = neighbourhood(address);
+        let mut inside = self.inside();
+        if inside.count >= HANDSHAKES_MAX {
+            let own = inside.count_from(&from);
+            let (busiest, _) = inside.busiest().filter(|(_, count)| *count > own + 1)?;
+            debug!(from = %busiest, limit = HANDSHAKES_MAX, "too many handshakes");
+            inside.turn_out(busiest);
+        }
+        Some(self.place(&mut inside, from))
+    }
+
+    fn place(self: &Arc<Self>, inside: &mut Inside, from: IpAddr) -> Place {
         let number = inside.number_next;
         inside.number_next += 1;
         inside.count += 1;
@@ -79,12 +82,27 @@ impl Doorway {
         Place { doorway: Arc::clone(self), from, number, taken }
     }
 
+    /// How many are inside.
+    pub(crate) fn count(&self) -> usize {
+        self.inside().count
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inside {
+    fn count_from(&self, from: &IpAddr) -> usize {
+        self.callers.get(from).map_or(0, BTreeMap::len)
+    }
+
+    /// The address that has most places, and how many.
+    fn busiest(&self) -> Option<(IpAddr, usize)> {
+        let counts = self.callers.iter().map(|(from, there)| (*from, there.len()));
+        counts.max_by_key(|(_, count)| *count)
+    }
+
     /// Takes its place from the oldest who is there from an address.
     fn turn_out(&mut self, from: IpAddr) {
         let there = self.callers.get(&from).and_then(|there| there.keys().next());
@@ -106,7 +124,7 @@ impl Inside {
 
 impl Place {
     /// Waits until somebody else needs the place.
-    async fn is_taken(&mut self) {
+    pub(crate) async fn is_taken(&mut self) {
         // Nothing is ever sent: it ends when the other half is dropped.
         let _ = (&mut self.taken).await;
     }
@@ -127,77 +145,6 @@ fn neighbourhood(address: IpAddr) -> IpAddr {
             Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
         }
     }
-}
-
-/// Shakes hands with everybody who connects, many at a time, until the endpoint closes.
-pub(crate) async fn accept_all(
-    listener: TcpListener,
-    config: Arc<rustls::ServerConfig>,
-    identities: Arc<Identities>,
-    drivers: Arc<Drivers>,
-    accepted: mpsc::Sender<Incoming>,
-) {
-    let doorway = Arc::new(Doorway::default());
-    let mut handshakes = JoinSet::new();
-    loop {
-        let connected = tokio::select! {
-            connected = listener.accept() => connected,
-            () = drivers.over() => return,
-        };
-        let (socket, from) = match connected {
-            Ok(connected) => connected,
-            Err(error) => {
-                pause_after(&error).await;
-                continue;
-            }
-        };
-        while handshakes.try_join_next().is_some() {}
-        let mut place = doorway.enter(from.ip());
-        let (config, identities) = (Arc::clone(&config), Arc::clone(&identities));
-        let (drivers, accepted) = (Arc::clone(&drivers), accepted.clone());
-        handshakes.spawn(async move {
-            let shaken = shake_hands(socket, from, config, &identities, &drivers);
-            let let_in = async {
-                match timeout(HANDSHAKE_TIMEOUT, shaken).await {
-                    Ok(Ok(newcomer)) => {
-                        // Nobody accepts any more when the endpoint is gone.
-                        let _ = accepted.send(newcomer).await;
-                    }
-                    Ok(Err(reason)) => debug!(%from, %reason, "handshake over TCP refused"),
-                    Err(_) => debug!(%from, "handshake over TCP timed out"),
-                }
-            };
-            // Dropping the socket ends the connection.
-            tokio::select! {
-                () = let_in => {}
-                () = place.is_taken() => debug!(%from, "a handshake made room for another"),
-            }
-        });
-    }
-}
-
-/// Lets others go first when the system has no room, as for open files.
-async fn pause_after(error: &io::Error) {
-    let is_theirs =
-        matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
-    if !is_theirs {
-        warn!(%error, "nobody can be let in over TCP at the moment");
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-async fn shake_hands(
-    socket: TcpStream,
-    from: SocketAddr,
-    config: Arc<rustls::ServerConfig>,
-    identities: &Identities,
-    drivers: &Arc<Drivers>,
-) -> Result<Incoming, ClosedReason> {
-    let begun = timeout(HELLO_TIMEOUT, socket.peek(&mut [0])).await;
-    begun.map_err(|_| ClosedReason::TimedOut)?.map_err(|error| ClosedReason::of_io(&error))?;
-    let shaken = handshake::accept(socket, from, config, drivers).await?;
-    let introduction = Introduction { server_name: shaken.server_name, protocol: shaken.protocol };
-    endpoint::judge(&Wire::Tcp(shaken.connection), &introduction, identities)
 }
 
 #[cfg(test)]
@@ -227,10 +174,10 @@ mod tests {
         assert_eq!((turned_out.as_slice(), has_to_go(&mut elsewhere)), (&[0][..], false));
         // The place was given away: leaving it frees none.
         drop(places.remove(0));
-        assert_eq!(doorway.inside().count, HANDSHAKES_PER_ADDRESS_MAX + 1);
+        assert_eq!(doorway.count(), HANDSHAKES_PER_ADDRESS_MAX + 1);
         drop((places, elsewhere));
         assert!(doorway.inside().callers.is_empty());
-        assert_eq!(doorway.inside().count, 0);
+        assert_eq!(doorway.count(), 0);
     }
 
     #[test]
@@ -244,7 +191,29 @@ mod tests {
         assert!(has_to_go(&mut busy[0]));
         let mut stay = busy[1..].iter_mut().chain(&mut others).chain([&mut newcomer]);
         assert!(!stay.any(has_to_go));
-        assert_eq!(doorway.inside().count, HANDSHAKES_MAX);
+        assert_eq!(doorway.count(), HANDSHAKES_MAX);
+    }
+
+    #[test]
+    fn a_crowd_that_can_come_again_turns_nobody_out_and_one_address_makes_room_for_another() {
+        let doorway = Arc::new(Doorway::default());
+        let mut crowd: Vec<Place> =
+            (0..HANDSHAKES_MAX).filter_map(|at| doorway.enter_if_fair(host(at))).collect();
+        assert_eq!(doorway.count(), HANDSHAKES_MAX);
+        assert!(doorway.enter_if_fair(host(1_000)).is_none());
+        assert!(!crowd.iter_mut().any(has_to_go));
+        drop(crowd);
+        let mut busy: Vec<Place> =
+            (0..HANDSHAKES_MAX).filter_map(|_| doorway.enter_if_fair(host(1))).collect();
+        assert!(doorway.enter_if_fair(host(1)).is_none());
+        let mut others: Vec<Place> =
+            (0..HANDSHAKES_MAX).map_while(|_| doorway.enter_if_fair(host(2))).collect();
+        assert_eq!((others.len(), doorway.count()), (HANDSHAKES_MAX / 2, HANDSHAKES_MAX));
+        assert_eq!(
+            busy.iter_mut().filter_map(|it| has_to_go(it).then_some(())).count(),
+            others.len()
+        );
+        assert!(has_to_go(&mut busy[0]) && !others.iter_mut().any(has_to_go));
     }
 
     #[test]
