@@ -23,6 +23,8 @@ struct Turn {
     settled: Vec<Settled>,
     batches: Fresh,
     items: Vec<Item>,
+    /// Links of which a name was left alone, so that comparing has to find the batch.
+    left: BTreeSet<LinkId>,
     is_greeted: bool,
 }
 
@@ -54,7 +56,13 @@ impl Replica {
         self.store(id, turn.batches);
         self.settle_later(now);
         if let Some(reason) = fault {
+            turn.left.remove(&id);
             self.close(now, id, reason);
+        }
+        for link in turn.left {
+            self.step(now, link, Step::Check);
+        }
+        if !self.links.contains_key(&id) {
             return;
         }
         if turn.is_greeted {
@@ -100,7 +108,7 @@ impl Replica {
                 }
                 Effect::Received(received) => self.receive(now, id, &received, turn)?,
                 Effect::Offered(keys) => {
-                    keys.into_iter().for_each(|key| self.named(now, id, key));
+                    turn.left.extend(keys.into_iter().filter_map(|key| self.named(now, id, key)));
                 }
                 Effect::Greeted(greeting) => {
                     self.greeted(now, id, greeting)?;
@@ -168,13 +176,12 @@ impl Replica {
         }
     }
 
-    /// A peer offers a batch by its name.
-    fn named(&mut self, now: Moment, id: LinkId, key: Key) {
+    /// A peer offers a batch by its name; given is the link of which a name is left alone for it.
+    fn named(&mut self, now: Moment, id: LinkId, key: Key) -> Option<LinkId> {
         let batch = batch_id(&key);
         let is_here = self.holds(&batch) || self.ledger.is_writing_batch(&batch);
-        if !is_here && self.grants.admits(id, &Scope::from_bytes(key.scope())) {
-            self.flights.offered(now, id, key);
-        }
+        let is_wanted = !is_here && self.grants.admits(id, &Scope::from_bytes(key.scope()));
+        if is_wanted { self.flights.offered(now, id, key) } else { None }
     }
 
     fn greeted(&mut self, now: Moment, id: LinkId, greeting: Greeting) -> Result<(), CloseReason> {
