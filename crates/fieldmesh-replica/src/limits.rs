@@ -36,8 +36,14 @@ pub const FRESH_MILLIS: i64 = 1_000;
 pub const INGEST_WINDOW_DEFAULT: u32 = fieldmesh_session::limits::INGEST_WINDOW_DEFAULT;
 /// Critical batches of which is looked whether a relay holds them: the last ones.
 pub const CRITICAL_LOOKED_AT_MAX: usize = 256;
-/// The most different grants, and parts of the sets kept for them, at a time.
+/// The most different grants, and parts of the sets kept for them, at a time. A part is lent at
+/// every step of its links, so that a peer with one more grant is told to wait until another one
+/// leaves.
 pub const GRANTS_MAX: usize = 64;
+/// The most of these parts that are kept although no link has their grant: peers come again.
+pub const PARTS_RESTING_MAX: usize = 2;
+/// The most batches that are looked at within a minute to find the parts for one device.
+pub const WALKED_PER_MINUTE_MAX: usize = 4_000_000;
 /// The newest arrivals that are never sent as backfill, however old.
 pub const ARRIVALS_MAX: usize = 64;
 /// A batch that is so much older than the newest one is sent as backfill.

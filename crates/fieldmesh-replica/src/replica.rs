@@ -16,6 +16,7 @@ mod rivals;
 mod runs;
 mod step;
 mod waiting;
+mod walks;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -44,6 +45,7 @@ use receipts::Questions;
 use rivals::Rivals;
 use runs::Runs;
 use waiting::Waiting;
+use walks::Walks;
 use watch::Watch;
 
 /// The oldest version of the protocol that knows runs, receipts and parts of the sets.
@@ -78,6 +80,7 @@ pub struct Replica {
     raising: Option<BTreeMap<LinkId, Vec<Key>>>,
     watch: Watch,
     grants: Grants,
+    walks: Walks,
     links: BTreeMap<LinkId, Link>,
     ledger: Ledger,
     waiting: Waiting,
@@ -149,6 +152,7 @@ impl Replica {
             raising: None,
             watch: Watch::default(),
             grants: Grants::default(),
+            walks: Walks::default(),
             links: BTreeMap::new(),
             ledger: Ledger::default(),
             waiting: Waiting::default(),
@@ -281,7 +285,7 @@ impl Replica {
         let link = Link { peer, side, filter, conversation, greeting, session, receipts };
         self.links.insert(id, link);
         self.bound_links(now, peer);
-        match self.grant(id) {
+        match self.grant_for_peer(now, id) {
             Ok(_) => self.step(now, id, Step::Start),
             Err(reason) => self.close(now, id, reason),
         }

@@ -1,7 +1,7 @@
 //! Replicas that talk through memory, with a disk that is durable at once unless told otherwise.
 
 mod abuse;
-mod crew;
+pub(crate) mod crew;
 mod dear;
 mod hostile;
 mod items;

@@ -70,8 +70,8 @@ fn found(fault: &SessionError) -> String {
                 .into()
         }
         SessionError::TooManyGrants { .. } => {
-            "this device serves too many others of which each may see another part; sync again \
-             later"
+            "this device serves too many others of which each may see another part, or this one \
+             too often; sync again later"
                 .into()
         }
         SessionError::Silent => {

@@ -14,13 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fieldmesh_identity::{Access, Policy};
 use fieldmesh_model::{DeviceId, Filter, Moment, Region, Scope};
-use fieldmesh_session::{CloseReason, Input as Step, LinkId, SessionError};
+use fieldmesh_session::{CloseReason, Input as Step, LinkId, SessionError, Side};
 use fieldmesh_trie::{Key, Trie};
 
 use super::Replica;
 use crate::holdings::Holdings;
 use crate::index::{Mark, Spot};
-use crate::limits::{CRITICAL_LOOKED_AT_MAX, GRANTS_MAX};
+use crate::limits::{CRITICAL_LOOKED_AT_MAX, GRANTS_MAX, PARTS_RESTING_MAX};
 
 /// What a link may carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,7 @@ impl Grant {
 #[derive(Debug, Default)]
 pub(super) struct Grants {
     links: BTreeMap<LinkId, View>,
+    /// The one that was needed last comes last.
     parts: Vec<Part>,
     /// What is lent to those who may see nothing.
     nothing: [Trie; 2],
@@ -109,16 +110,16 @@ impl Grants {
         grant: Grant,
         holdings: &Holdings,
     ) -> Result<bool, TooManyGrants> {
-        let is_signed_enough = !grant.is_signed_only || holdings.is_all_signed();
-        let view = View { is_whole: grant.is_everything() && is_signed_enough, grant };
+        let view = View::of(grant, holdings);
         let before = self.links.get(&link);
         if before.is_some_and(|it| it.grant == view.grant && it.is_whole == view.is_whole) {
             return Ok(false);
         }
-        self.links.remove(&link);
-        self.drop_unused();
-        let needs_part = !view.is_whole && view.grant.reads.is_some();
-        if needs_part && self.parts.iter().all(|part| part.grant != view.grant) {
+        self.forget(link);
+        if self.lacks(&view) {
+            if self.parts.len() >= GRANTS_MAX {
+                self.drop_unused(0);
+            }
             if self.parts.len() >= GRANTS_MAX {
                 return Err(TooManyGrants);
             }
@@ -128,9 +129,24 @@ impl Grants {
         Ok(true)
     }
 
+    /// Whether all that is held has to be looked at for this grant.
+    pub(super) fn needs_walk(&self, grant: &Grant, holdings: &Holdings) -> bool {
+        self.lacks(&View::of(grant.clone(), holdings))
+    }
+
+    fn lacks(&self, view: &View) -> bool {
+        let needs_part = !view.is_whole && view.grant.reads.is_some();
+        needs_part && self.parts.iter().all(|part| part.grant != view.grant)
+    }
+
+    /// The link is gone; its part stays for a while, for the same peer may come again.
     pub(super) fn forget(&mut self, link: LinkId) {
-        self.links.remove(&link);
-        self.drop_unused();
+        let Some(view) = self.links.remove(&link) else { return };
+        if let Some(at) = self.parts.iter().position(|part| part.grant == view.grant) {
+            let part = self.parts.remove(at);
+            self.parts.push(part);
+        }
+        self.drop_unused(PARTS_RESTING_MAX);
     }
 
     /// The batch at `spot` is new, has its signature, or stands elsewhere than before.
@@ -169,11 +185,25 @@ impl Grants {
         (data, quarantine)
     }
 
-    fn drop_unused(&mut self) {
+    /// Drops parts that no link has, but for so many that were needed last.
+    fn drop_unused(&mut self, kept: usize) {
         let links = &self.links;
         let is_used =
             |part: &Part| links.values().any(|view| !view.is_whole && view.grant == part.grant);
-        self.parts.retain(is_used);
+        let unused = self.parts.iter().filter(|part| !is_used(part)).count();
+        let mut excess = unused.saturating_sub(kept);
+        self.parts.retain(|part| {
+            let stays = excess == 0 || is_used(part);
+            excess -= usize::from(!stays);
+            stays
+        });
+    }
+}
+
+impl View {
+    fn of(grant: Grant, holdings: &Holdings) -> Self {
+        let is_signed_enough = !grant.is_signed_only || holdings.is_all_signed();
+        Self { is_whole: grant.is_everything() && is_signed_enough, grant }
     }
 }
 
@@ -264,6 +294,23 @@ impl Replica {
         waiting.map(|spot| index.chain(spot).scope).collect()
     }
 
+    /// The same as [`Self::grant`] because of what the peer does: it may connect again and again,
+    /// and ask for another part each time.
+    pub(super) fn grant_for_peer(&mut self, now: Moment, id: LinkId) -> Result<bool, CloseReason> {
+        let Some((grant, link)) = self.grant_of(id).zip(self.links.get(&id)) else {
+            return Ok(false);
+        };
+        let batches = self.len() + self.quarantine_len();
+        // Before the greeting it is this side that has dialled.
+        if link.greeting.is_some()
+            && self.grants.needs_walk(&grant, &self.holdings)
+            && !self.walks.takes(now, link.peer, batches)
+        {
+            return Err(SessionError::TooManyGrants { limit: GRANTS_MAX }.into());
+        }
+        self.grant(id)
+    }
+
     /// Gives a link the grant that it has by now; true if that is another than before.
     ///
     /// # Errors
@@ -274,6 +321,10 @@ impl Replica {
         let Some((grant, link)) = self.grant_of(id).zip(self.links.get(&id)) else {
             return Ok(false);
         };
+        // Who has connected and not said yet what it wants is lent nothing.
+        if link.side == Side::Accepted && link.greeting.is_none() {
+            return Ok(false);
+        }
         if let Some(greeting) = link.greeting.as_ref().filter(|_| !link.takes_runs())
             && !grant.is_plain()
         {
@@ -329,3 +380,6 @@ impl Replica {
         Some([own, policy.member(peer)?.read.clone()])
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -194,7 +194,7 @@ impl Replica {
         let link = id;
         self.event(Event::Greeted { link, device, store, store_epoch, skew_millis, version });
         self.note_epoch(now, (device, store), store_epoch);
-        self.grant(id)?;
+        self.grant_for_peer(now, id)?;
         self.may_suspect(id);
         Ok(())
     }

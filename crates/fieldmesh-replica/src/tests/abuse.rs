@@ -157,6 +157,7 @@ fn a_peer_beyond_the_last_different_grant_is_told_so() {
     for node in 1..usize::from(count) {
         crew.connect(node, 0);
     }
+    crew.run();
     let limit = GRANTS_MAX;
     let reason = CloseReason::Fault(SessionError::TooManyGrants { limit });
     assert_eq!(crew.nodes[0].closed.iter().map(|it| &it.1).collect::<Vec<_>>(), [&reason]);
