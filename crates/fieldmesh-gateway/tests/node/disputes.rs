@@ -1,5 +1,6 @@
 //! Conflicts that an app's person may not settle: what he writes is taken and ends none of them.
 
+use fieldmesh::Node;
 use fieldmesh::api::{ConflictQuery, ConflictReport, Edits, ListQuery, Resolution};
 use fieldmesh::gateway::Access;
 use fieldmesh_dialect::{Caller, Method};
@@ -42,23 +43,50 @@ async fn encounter(office: &Office) -> serde_json::Map<String, Json> {
     office.node.list(query).await.unwrap().remove(0).fields
 }
 
+/// A device of the office that has everything, and where it reaches the office.
+type Device = (Node, String);
+
+/// Edits the only record of a collection.
+async fn edit(node: &Node, collection: &str, assignments: &[&str]) {
+    let query = ListQuery { collection: collection.into(), ..ListQuery::default() };
+    let id = node.list(query).await.unwrap()[0].id.to_string();
+    let assignments = assignments.iter().map(|it| (*it).to_owned()).collect();
+    node.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
+}
+
+/// Has a device edit the only record of a collection in ignorance of what the office has since, and
+/// bring that for the last time.
+async fn edit_late(office: &Office, device: Device, collection: &str, assignments: &[&str]) {
+    let (device, address) = device;
+    edit(&device, collection, assignments).await;
+    sync(&device, &address).await;
+    device.shutdown().await.unwrap();
+    let access = Access::new(&office.node);
+    tokio::task::spawn_blocking(move || access.settle()).await.unwrap().unwrap();
+}
+
+/// Has office and device edit the only record of a collection in ignorance of each other.
+async fn edit_apart(office: &Office, device: Device, collection: &str, edits: [&[&str]; 2]) {
+    edit(&office.node, collection, edits[0]).await;
+    edit_late(office, device, collection, edits[1]).await;
+}
+
+/// What an asset app is answered to one change: what became of it, and the conflicts.
+async fn change_as(office: &Office, user: &str, change: &Json) -> (Json, Json) {
+    let body = json!({ "deviceId": user, "changes": [change] });
+    let caller = office.worker(user);
+    let answer = office.ask_as(&caller, Method::Post, "/api/sync", &body).await.1;
+    (answer["results"][0].clone(), answer["conflicts"].clone())
+}
+
 /// Ann's encounter, of which two devices tell the diagnosis differently.
 async fn dispute(office: &Office, folder: &std::path::Path) {
-    let (device, address) = join(&office.node, &folder.join("device")).await;
+    let device = join(&office.node, &folder.join("device")).await;
     let made = json!({ "diagnosis": "cold", "notes": "x" });
     let made = send(office, &worker(office, "ann"), "CREATE", &made).await;
     assert_eq!(made["status"], "SYNCED", "{made}");
-    sync(&device, &address).await;
-    for (node, diagnosis) in [(&office.node, "flu"), (&device, "malaria")] {
-        let query = ListQuery { collection: "encounter".into(), ..ListQuery::default() };
-        let id = node.list(query).await.unwrap()[0].id.to_string();
-        let assignments = vec![format!("diagnosis={diagnosis}")];
-        node.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
-    }
-    sync(&device, &address).await;
-    let access = Access::new(&office.node);
-    tokio::task::spawn_blocking(move || access.settle()).await.unwrap().unwrap();
-    device.shutdown().await.unwrap();
+    sync(&device.0, &device.1).await;
+    edit_apart(office, device, "encounter", [&["diagnosis=flu"], &["diagnosis=malaria"]]).await;
     let found = open(office).await;
     let field: Vec<&ConflictReport> = found.iter().filter(|it| it.kind == "field").collect();
     assert_eq!(field.len(), 1, "{found:?}");
@@ -131,7 +159,7 @@ async fn a_push_that_wants_to_win_ends_no_conflict_that_a_manager_has_to_settle(
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("office")).await;
     let well = crate::well(&office.node, 1).await;
-    let (device, address) = join(&office.node, &folder.path().join("device")).await;
+    let device = join(&office.node, &folder.path().join("device")).await;
     let push = async |user: &str, oil: f64| {
         let entries = json!([crate::entry(&well, 0, oil)]);
         let body =
@@ -145,17 +173,8 @@ async fn a_push_that_wants_to_win_ends_no_conflict_that_a_manager_has_to_settle(
     // What nobody disputes his request settles, as the contract has it.
     assert_eq!(push("ann", 81.0).await, "CONFLICT");
     assert_eq!(disputed(&office).await, []);
-    sync(&device, &address).await;
-    for (node, oil) in [(&office.node, 82), (&device, 83)] {
-        let query = ListQuery { collection: "field_entry".into(), ..ListQuery::default() };
-        let id = node.list(query).await.unwrap()[0].id.to_string();
-        let assignments = vec![format!("oilVolume={oil}")];
-        node.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
-    }
-    sync(&device, &address).await;
-    device.shutdown().await.unwrap();
-    let access = Access::new(&office.node);
-    tokio::task::spawn_blocking(move || access.settle()).await.unwrap().unwrap();
+    sync(&device.0, &device.1).await;
+    edit_apart(&office, device, "field_entry", [&["oilVolume=82"], &["oilVolume=83"]]).await;
     assert_eq!(disputed(&office).await[0].values.len(), 2);
     assert_eq!(push("bob", 90.0).await, "CONFLICT");
     assert_eq!(disputed(&office).await[0].values.len(), 3);
@@ -169,25 +188,14 @@ async fn a_push_that_wants_to_win_ends_no_conflict_that_a_manager_has_to_settle(
 async fn what_competes_in_a_record_is_listed_though_what_was_beside_it_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("office")).await;
-    let (device, address) = join(&office.node, &folder.path().join("device")).await;
-    let (ann, bob) = (worker(&office, "ann"), worker(&office, "bob"));
-    send(&office, &ann, "CREATE", &json!({ "diagnosis": "cold" })).await;
-    send(&office, &ann, "UPDATE", &json!({ "diagnosis": "flu" })).await;
-    sync(&device, &address).await;
-    let stale = json!({ "userId": "bob", "deviceId": "d", "operation": "UPDATE",
-        "resourceType": "encounter", "resourceId": "e1", "version": 1,
-        "data": { "diagnosis": "malaria" }, "createdAtClient": now() });
-    let body = json!({ "operations": [stale] });
-    let (_, answer) = office.ask_as(&bob, Method::Post, "/api/v1/sync/batch", &body).await;
-    let entry = answer["results"][0].clone();
+    let device = join(&office.node, &folder.path().join("device")).await;
+    let bob = worker(&office, "bob");
+    write_twice(&office, [json!({ "diagnosis": "cold" }), json!({ "diagnosis": "flu" })]).await;
+    sync(&device.0, &device.1).await;
+    let entry = send_stale(&office, &bob, &json!({ "diagnosis": "malaria" })).await;
     assert_eq!(entry["status"], "CONFLICT", "{entry}");
     // A device that has not heard of it replaces the other side.
-    let query = ListQuery { collection: "encounter".into(), ..ListQuery::default() };
-    let id = device.list(query).await.unwrap()[0].id.to_string();
-    let assignments = vec!["diagnosis=typhus".to_owned()];
-    device.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
-    sync(&device, &address).await;
-    device.shutdown().await.unwrap();
+    edit_late(&office, device, "encounter", &["diagnosis=typhus"]).await;
     let listed = office.get("/api/v1/sync/conflicts").await["conflicts"].clone();
     assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
     let sides = (&listed[0]["localData"]["diagnosis"], &listed[0]["serverData"]["diagnosis"]);
@@ -219,12 +227,7 @@ async fn an_edit_that_says_what_is_there_decides_nothing_about_what_is_alike() {
     let office = Office::create(&folder.path().join("office")).await;
     let unique = "\n[[unique]]\nfields = [\"tag\"]\nmessage = \"tag is taken\"\n";
     define(&office, &format!("{PUMP}{unique}")).await;
-    let sync = async |user: &str, change: Json| {
-        let body = json!({ "deviceId": user, "changes": [change] });
-        let caller = office.worker(user);
-        let answer = office.ask_as(&caller, Method::Post, "/api/sync", &body).await.1;
-        answer["results"][0].clone()
-    };
+    let sync = async |user: &str, change: Json| change_as(&office, user, &change).await.0;
     let tag = |tag: &str| json!({ "tag": tag });
     for (id, name) in [("a", "P1"), ("b", "P2")] {
         let made = sync("eve", check(id, "CREATE", &tag(name))).await;
@@ -241,6 +244,13 @@ async fn an_edit_that_says_what_is_there_decides_nothing_about_what_is_alike() {
     let why = other["error"].as_str().unwrap();
     assert!(why.contains("of several that are alike"), "{other}");
     office.close().await;
+}
+
+/// Ann's encounter, as she makes it and as she edits it.
+async fn write_twice(office: &Office, [made, edited]: [Json; 2]) {
+    let ann = worker(office, "ann");
+    send(office, &ann, "CREATE", &made).await;
+    send(office, &ann, "UPDATE", &edited).await;
 }
 
 /// What a worker sends of the encounter, who read its first version.
@@ -299,22 +309,16 @@ async fn an_edit_that_meets_two_conflicts_is_told_of_both_and_one_answer_settles
 async fn an_operation_is_in_conflict_until_each_field_that_competes_is_decided() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("office")).await;
-    let (device, address) = join(&office.node, &folder.path().join("device")).await;
-    let (ann, bob) = (worker(&office, "ann"), worker(&office, "bob"));
+    let device = join(&office.node, &folder.path().join("device")).await;
+    let bob = worker(&office, "bob");
     let made = json!({ "diagnosis": "cold", "prescription": "x" });
-    send(&office, &ann, "CREATE", &made).await;
-    send(&office, &ann, "UPDATE", &json!({ "diagnosis": "flu", "prescription": "z" })).await;
-    sync(&device, &address).await;
+    write_twice(&office, [made, json!({ "diagnosis": "flu", "prescription": "z" })]).await;
+    sync(&device.0, &device.1).await;
     let taken =
         send_stale(&office, &bob, &json!({ "diagnosis": "malaria", "prescription": "y" })).await;
     assert_eq!(taken["affectedFields"], json!(["diagnosis", "prescription"]), "{taken}");
     // A device that has not heard of it replaces one of the values.
-    let query = ListQuery { collection: "encounter".into(), ..ListQuery::default() };
-    let id = device.list(query).await.unwrap()[0].id.to_string();
-    let assignments = vec!["diagnosis=typhus".to_owned()];
-    device.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
-    sync(&device, &address).await;
-    device.shutdown().await.unwrap();
+    edit_late(&office, device, "encounter", &["diagnosis=typhus"]).await;
     let entry = taken["id"].as_str().unwrap();
     let target = format!("/api/v1/sync/resolve/{entry}?resolution=CLIENT_WINS");
     // Nobody has shown anybody what he would replace.
@@ -337,30 +341,23 @@ async fn an_operation_is_in_conflict_until_each_field_that_competes_is_decided()
 async fn an_edit_that_comes_again_is_no_success_while_its_value_competes() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("office")).await;
-    let (device, address) = join(&office.node, &folder.path().join("device")).await;
+    let device = join(&office.node, &folder.path().join("device")).await;
     let at = now().plus_millis(-60_000);
     let change = |operation: &str, name: &str| {
         json!({ "entityType": "widget", "entityId": "w", "operation": operation,
             "payload": { "name": name }, "clientVersion": 1, "timestamp": at })
     };
     let send = async |user: &str, change: &Json| {
-        let body = json!({ "deviceId": user, "changes": [change] });
-        let caller = office.worker(user);
-        let answer = office.ask_as(&caller, Method::Post, "/api/sync", &body).await.1;
-        (answer["results"][0]["status"].clone(), answer["conflicts"].clone())
+        let (result, conflicts) = change_as(&office, user, change).await;
+        (result["status"].clone(), conflicts)
     };
     assert_eq!(send("ann", &change("CREATE", "Gate")).await.0, "COMPLETED");
     assert_eq!(send("ann", &change("UPDATE", "Door")).await.0, "COMPLETED");
-    sync(&device, &address).await;
+    sync(&device.0, &device.1).await;
     let stale = change("UPDATE", "Hatch");
     assert_eq!(send("bob", &stale).await.0, "CONFLICT");
     // A device that has not heard of it replaces the other side; the answer to Bob was lost.
-    let query = ListQuery { collection: "free_record".into(), ..ListQuery::default() };
-    let id = device.list(query).await.unwrap()[0].id.to_string();
-    let assignments = vec!["payload.name=Lid".to_owned()];
-    device.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
-    sync(&device, &address).await;
-    device.shutdown().await.unwrap();
+    edit_late(&office, device, "free_record", &["payload.name=Lid"]).await;
     let mut told = Vec::new();
     for _ in 0..2 {
         let (status, conflicts) = send("bob", &stale).await;
@@ -384,26 +381,14 @@ async fn an_edit_that_comes_again_decides_no_more_than_it_did() {
     let resolve = "edit = [\"crew\"]\nresolve = [\"author\", \"manager\"]";
     let schema = PUMP.replace("edit = [\"crew\"]", resolve);
     define(&office, &schema.replace("min = 0", "min = 0\npolicy = \"review\"")).await;
-    let (device, address) = join(&office.node, &folder.path().join("device")).await;
+    let device = join(&office.node, &folder.path().join("device")).await;
     let send = async |user: &str, change: &Json| {
-        let body = json!({ "deviceId": user, "changes": [change] });
-        let caller = office.worker(user);
-        let answer = office.ask_as(&caller, Method::Post, "/api/sync", &body).await.1;
-        answer["results"][0]["status"].clone()
+        change_as(&office, user, change).await.0["status"].clone()
     };
     let made = json!({ "tag": "P1", "pressure": 1 });
     assert_eq!(send("ann", &check("c", "CREATE", &made)).await, "COMPLETED");
-    sync(&device, &address).await;
-    for (node, pressure) in [(&office.node, 2), (&device, 3)] {
-        let query = ListQuery { collection: "pump_check".into(), ..ListQuery::default() };
-        let id = node.list(query).await.unwrap()[0].id.to_string();
-        let assignments = vec![format!("pressure={pressure}")];
-        node.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
-    }
-    sync(&device, &address).await;
-    device.shutdown().await.unwrap();
-    let access = Access::new(&office.node);
-    tokio::task::spawn_blocking(move || access.settle()).await.unwrap().unwrap();
+    sync(&device.0, &device.1).await;
+    edit_apart(&office, device, "pump_check", [&["pressure=2"], &["pressure=3"]]).await;
     assert_eq!(disputed(&office).await[0].values.len(), 2);
     let mut edit = check("c", "UPDATE", &json!({ "pressure": 4 }));
     edit["clientVersion"] = 9.into();
@@ -428,28 +413,16 @@ async fn an_edit_in_two_conflicts_that_comes_again_makes_no_third() {
     };
     let schema = PUMP.replace("edit = [\"crew\"]", "edit = [\"crew\"]\nresolve = [\"manager\"]");
     define(&office, &format!("{schema}{}{}", field("state"), field("place"))).await;
-    let (device, address) = join(&office.node, &folder.path().join("device")).await;
+    let device = join(&office.node, &folder.path().join("device")).await;
     let send = async |user: &str, change: &Json| {
-        let body = json!({ "deviceId": user, "changes": [change] });
-        let caller = office.worker(user);
-        let answer = office.ask_as(&caller, Method::Post, "/api/sync", &body).await.1;
-        (answer["results"][0]["status"].clone(), answer["conflicts"].clone())
+        let (result, conflicts) = change_as(&office, user, change).await;
+        (result["status"].clone(), conflicts)
     };
     let made = json!({ "tag": "P1", "state": "A", "place": "A", "pressure": 1 });
     assert_eq!(send("ann", &check("c", "CREATE", &made)).await.0, "COMPLETED");
-    sync(&device, &address).await;
-    let edits =
-        [(&office.node, vec!["state=B"]), (&device, vec!["state=C", "place=C", "pressure=5"])];
-    for (node, edit) in edits {
-        let query = ListQuery { collection: "pump_check".into(), ..ListQuery::default() };
-        let id = node.list(query).await.unwrap()[0].id.to_string();
-        let assignments = edit.into_iter().map(str::to_owned).collect();
-        node.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
-    }
-    sync(&device, &address).await;
-    device.shutdown().await.unwrap();
-    let access = Access::new(&office.node);
-    tokio::task::spawn_blocking(move || access.settle()).await.unwrap().unwrap();
+    sync(&device.0, &device.1).await;
+    let edits: [&[&str]; 2] = [&["state=B"], &["state=C", "place=C", "pressure=5"]];
+    edit_apart(&office, device, "pump_check", edits).await;
     let edit = check("c", "UPDATE", &json!({ "state": "D", "place": "D", "pressure": 9 }));
     let listed = async || office.get("/api/sync/conflicts").await["conflicts"].clone();
     let (status, told) = send("bob", &edit).await;
@@ -475,9 +448,8 @@ async fn an_edit_in_two_conflicts_that_comes_again_makes_no_third() {
 async fn who_keeps_on_a_device_what_is_shown_has_decided_for_apps_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("office")).await;
-    let (ann, bob) = (worker(&office, "ann"), worker(&office, "bob"));
-    send(&office, &ann, "CREATE", &json!({ "diagnosis": "cold" })).await;
-    send(&office, &ann, "UPDATE", &json!({ "diagnosis": "flu" })).await;
+    let bob = worker(&office, "bob");
+    write_twice(&office, [json!({ "diagnosis": "cold" }), json!({ "diagnosis": "flu" })]).await;
     let taken = send_stale(&office, &bob, &json!({ "diagnosis": "malaria" })).await;
     assert_eq!((&taken["status"], listed(&office).await.len()), (&json!("CONFLICT"), 1));
     let found = disputed(&office).await.remove(0);
@@ -495,9 +467,8 @@ async fn who_keeps_on_a_device_what_is_shown_has_decided_for_apps_as_well() {
 async fn the_apps_of_others_let_nobody_win_in_a_clinic_who_may_not_there() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("office")).await;
-    let (ann, bob) = (worker(&office, "ann"), worker(&office, "bob"));
-    send(&office, &ann, "CREATE", &json!({ "diagnosis": "cold" })).await;
-    send(&office, &ann, "UPDATE", &json!({ "diagnosis": "flu" })).await;
+    let bob = worker(&office, "bob");
+    write_twice(&office, [json!({ "diagnosis": "cold" }), json!({ "diagnosis": "flu" })]).await;
     let taken = send_stale(&office, &bob, &json!({ "diagnosis": "malaria" })).await;
     let open = listed(&office).await;
     let manager = office.caller(Role::Manager);
@@ -526,22 +497,16 @@ async fn the_apps_of_others_let_nobody_win_in_a_clinic_who_may_not_there() {
 async fn what_somebody_asked_for_waits_on_though_the_other_side_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("office")).await;
-    let (device, address) = join(&office.node, &folder.path().join("device")).await;
-    let (ann, bob) = (worker(&office, "ann"), worker(&office, "bob"));
-    send(&office, &ann, "CREATE", &json!({ "diagnosis": "cold" })).await;
-    send(&office, &ann, "UPDATE", &json!({ "diagnosis": "flu" })).await;
-    sync(&device, &address).await;
+    let device = join(&office.node, &folder.path().join("device")).await;
+    let bob = worker(&office, "bob");
+    write_twice(&office, [json!({ "diagnosis": "cold" }), json!({ "diagnosis": "flu" })]).await;
+    sync(&device.0, &device.1).await;
     let taken = send_stale(&office, &bob, &json!({ "diagnosis": "malaria" })).await;
     let entry = taken["id"].as_str().unwrap();
     let target = format!("/api/v1/sync/resolve/{entry}?resolution=CLIENT_WINS");
     let asked = office.ask_as(&bob, Method::Patch, &target, &Json::Null).await.1;
     assert_eq!(asked["reviewStatus"], "AWAITING_APPROVAL", "{asked}");
-    let query = ListQuery { collection: "encounter".into(), ..ListQuery::default() };
-    let id = device.list(query).await.unwrap()[0].id.to_string();
-    let assignments = vec!["diagnosis=typhus".to_owned()];
-    device.edit(&id, Edits { assignments, ..Edits::default() }).await.unwrap();
-    sync(&device, &address).await;
-    device.shutdown().await.unwrap();
+    edit_late(&office, device, "encounter", &["diagnosis=typhus"]).await;
     let waits = async || {
         let open = listed(&office).await;
         assert_eq!((open.len(), &open[0]["requestedBy"]), (1, &json!("bob")), "{open:?}");

@@ -118,6 +118,17 @@ async fn list(node: &Node) -> Vec<DocumentId> {
     ids
 }
 
+/// Whether an entry of the log has the words of the secret.
+fn is_in_log(node: &Node) -> bool {
+    let mut is_in = false;
+    let replayed = node.ledger().store.replay(None, |_, entry| {
+        is_in |= entry.bytes.windows(SECRET.len()).any(|it| it == SECRET.as_bytes());
+        ControlFlow::Continue(())
+    });
+    replayed.unwrap();
+    is_in
+}
+
 /// The entries of the log that hold anything of the record.
 fn in_log(node: &Node, id: DocumentId) -> usize {
     let mut count = 0;

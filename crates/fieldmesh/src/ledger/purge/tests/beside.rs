@@ -43,15 +43,16 @@ async fn opened_for_each(mut crew: Crew) -> (Crew, DocumentId) {
     (crew, secret.unwrap())
 }
 
-/// Whether an entry of the log has the words of the secret.
-fn is_in_log(node: &Node) -> bool {
-    let mut is_in = false;
-    let replayed = node.ledger().store.replay(None, |_, entry| {
-        is_in |= entry.bytes.windows(SECRET.len()).any(|it| it == SECRET.as_bytes());
-        ControlFlow::Continue(())
-    });
-    replayed.unwrap();
-    is_in
+/// Flips a bit in the block of the merged file that has all entries, and puts back those of the files
+/// of `before` that it took over, but for the last; gives these.
+fn damage_and_leave(home: &Path, before: Vec<(PathBuf, Vec<u8>)>) -> Vec<(PathBuf, Vec<u8>)> {
+    let (merged, mut bytes) = files(home).swap_remove(0);
+    bytes[5_000] ^= 1;
+    fs::write(&merged, bytes).unwrap();
+    let left: Vec<_> = before.into_iter().filter(|(path, _)| *path < merged).collect();
+    assert!(left.len() > 4, "{left:?}");
+    left.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    left
 }
 
 async fn compact(node: &Node) {
@@ -66,13 +67,8 @@ async fn what_a_damaged_segment_took_over_is_erased_with_what_was_left_of_it() {
     let before = files(&home);
     compact(&crew.office).await;
     crew.office.shutdown().await.unwrap();
-    // A crash left all but the last, and a bit flips in the block that has all their entries.
-    let (merged, mut bytes) = files(&home).swap_remove(0);
-    bytes[5_000] ^= 1;
-    fs::write(&merged, bytes).unwrap();
-    let left: Vec<_> = before.into_iter().filter(|(path, _)| *path < merged).collect();
-    assert!(left.len() > 4, "{left:?}");
-    left.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    // As a crash leaves them.
+    let left = damage_and_leave(&home, before);
     let office = open(&home).await;
     assert!(is_in_log(&office));
     let report = purge(&office, secret, "asked for").await.unwrap().remove(0);
@@ -94,12 +90,7 @@ async fn what_comes_back_after_a_purge_is_erased_again() {
     assert!(report.erased, "{report:?}");
     crew.office.shutdown().await.unwrap();
     // The disk gives back what it was told to remove, and a bit flips in what took it over.
-    let (merged, mut bytes) = files(&home).swap_remove(0);
-    bytes[5_000] ^= 1;
-    fs::write(&merged, bytes).unwrap();
-    let left: Vec<_> = before.into_iter().filter(|(path, _)| *path < merged).collect();
-    assert!(left.len() > 4, "{left:?}");
-    left.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    let left = damage_and_leave(&home, before);
     let office = open(&home).await;
     assert!(left.iter().all(|(path, _)| !path.exists()), "the log is mended");
     office.ledger().sweep().unwrap();
