@@ -33,6 +33,7 @@ mod rights;
 mod settle;
 mod stored;
 mod superseded;
+mod undated;
 mod violation;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use fieldmesh::gateway::NOTE_SIZE_MAX;
 use fieldmesh_dialect::Name;
 use fieldmesh_dialect::command::{
-    Action, Base, Copied, Identity, NameForm, Operation, Reference, Resolution,
+    Action, Base, Copied, Dating, Identity, NameForm, Operation, Reference, Resolution,
 };
 use fieldmesh_dialect::outcome::{Asked, Review};
 use fieldmesh_model::{DocumentId, Fields, Moment};
@@ -456,6 +456,8 @@ impl From<&OperationRow> for Operation {
         }
     }
 }
+            // What waits here is known by its entry.
+            dating: Dating::Said,
 
 /// Whether the journal can keep an operation, whatever comes of it.
 pub(crate) fn is_too_large(operation: &Operation) -> bool {
@@ -468,6 +470,17 @@ impl OperationRow {
     }
 
     pub(crate) fn name(&self) -> Option<Name> {
+    /// The same without what is another one whenever it comes.
+    pub(crate) fn without_time(&self) -> Self {
+        let base = match self.base {
+            BaseRow::Seen(_) => BaseRow::Seen(Moment::ZERO),
+            BaseRow::New | BaseRow::Version(_) | BaseRow::Exactly(_) | BaseRow::Current => {
+                self.base.clone()
+            }
+        };
+        Self { base, at: Moment::ZERO, ..self.clone() }
+    }
+
         match &self.identity {
             IdentityRow::Number(number) => Some(Name::Number(*number)),
             IdentityRow::Text(text) => Some(Name::Text(text.clone())),

@@ -1,7 +1,7 @@
 //! What a device knew when it wrote.
 
 use fieldmesh::api::{ConflictQuery, ConflictReport};
-use fieldmesh_dialect::command::{Action, Base, Identity, Operation, Push};
+use fieldmesh_dialect::command::{Action, Base, Dating, Identity, Operation, Push};
 use fieldmesh_dialect::outcome::Fate;
 use fieldmesh_dialect::{Caller, Command, Dialect, Method, Name, Outcome};
 use fieldmesh_model::{Fields, Value};
@@ -91,6 +91,7 @@ async fn an_edit_of_an_exact_version_is_answered_again() {
         fields: Fields::from([("title".to_owned(), Value::Text(title.to_owned()))]),
         base,
         at: now(),
+        dating: Dating::Said,
         key: None,
         references: Vec::new(),
     };

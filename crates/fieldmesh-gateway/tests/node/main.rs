@@ -31,6 +31,7 @@ mod stats;
 mod tablets;
 mod together;
 mod told;
+mod undated;
 mod vets;
 
 use std::collections::BTreeSet;
