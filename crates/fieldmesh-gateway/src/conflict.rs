@@ -295,6 +295,7 @@ impl Writing<'_> {
     fn note_contested(&mut self, row: &ConflictRow, ready: &Ready<'_>) -> Result<(), Failure> {
         let key = self.contested_key(row.client.document, ready)?;
         self.write.note(key, Some(stored::encode(&row.id)));
+        Ok(())
     }
 
     /// Where that is noted.
@@ -304,7 +305,6 @@ impl Writing<'_> {
         ready: &Ready<'_>,
     ) -> Result<Vec<u8>, Failure> {
         let Task { access, caller, .. } = self.task;
-        let at = ready.operation.at.as_millis().to_be_bytes();
         // What an app has put on top of another version is another operation.
         let version = match ready.operation.base {
             Base::Version(version) | Base::Exactly(version) => version.to_be_bytes().to_vec(),
@@ -393,6 +393,7 @@ impl Writing<'_> {
     /// What to say of an operation that is in this conflict.
     pub(crate) fn fate(&mut self, row: &ConflictRow) -> Result<Fate, Failure> {
         if let Some(row) = self.standing(row)? {
+            self.note_contract(&row)?;
             let conflict = self.task.show_conflict(&row, &mut self.showing, Some(&self.write))?;
             return Ok(Fate::Conflict(Box::new(conflict)));
         }

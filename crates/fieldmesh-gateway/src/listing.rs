@@ -11,6 +11,7 @@ use fieldmesh_model::catalogue::BUILT_IN_END;
 
 use crate::inbox::{inbox_place, place_in_inbox};
 use crate::names::Showing;
+use crate::push::Writing;
 use crate::stored::{self, ConflictRow, Kind};
 use crate::superseded::Superseded;
 use crate::{Failure, Task, keys};
@@ -109,18 +110,37 @@ impl Task<'_> {
     }
 
     /// Whether a conflict in a collection of the tenant's own, which apps of several contracts read,
-    /// came over another contract than the caller's, which has a list for him: a clinic's is for
-    /// admins.
+    /// came over other contracts than the caller's alone, which have a list for him: a clinic's is
+    /// for admins.
     fn is_listed_elsewhere(&self, row: &ConflictRow) -> bool {
-        let over = row.contract.as_deref().and_then(Dialect::named);
-        let has_list = |over: &Dialect| match over {
-            Dialect::Asset => self.caller.dialects.contains(*over),
-            Dialect::Health => self.caller.is_admin() && self.caller.dialects.contains(*over),
+        let has_list = |over: Dialect| match over {
+            Dialect::Asset => self.caller.dialects.contains(over),
+            Dialect::Health => self.caller.is_admin() && self.caller.dialects.contains(over),
             Dialect::Wellpulse | Dialect::Batch | Dialect::Vet => false,
         };
+        let mut over = row.contracts().peekable();
         row.collection >= BUILT_IN_END
             && self.dialect.is_some()
-            && over.filter(has_list).is_some_and(|over| Some(over) != self.dialect)
+            && over.peek().is_some()
+            && over.all(|over| has_list(over) && Some(over) != self.dialect)
+    }
+}
+
+impl Writing<'_> {
+    /// Notes that a conflict came over this contract as well, whose apps are listed it then. One that
+    /// came over none is on all lists.
+    pub(crate) fn note_contract(&mut self, row: &ConflictRow) -> Result<(), Failure> {
+        let Some(noted) = self.conflict_row(&row.id)? else { return Ok(()) };
+        let Some((known, over)) = noted.contract.as_ref().zip(self.task.dialect) else {
+            return Ok(());
+        };
+        if noted.contracts().all(|known| known != over) {
+            let contract = Some(format!("{known} {}", over.as_str()));
+            let noted = ConflictRow { contract, ..noted };
+            let key = keys::conflict(self.task.access, &noted.id);
+            self.write.note(key, Some(stored::encode(&noted)));
+        }
+        Ok(())
     }
 }
 

@@ -210,7 +210,7 @@ impl Task<'_> {
         self.dialect == Some(health)
             || self.caller.role == Role::HealthWorker
             || built_in(health).contains(&row.collection)
-            || row.contract.as_deref() == Some(health.as_str())
+            || row.contracts().any(|over| over == health)
             || entry.is_some_and(|entry| entry.contract.as_deref() == Some(health.as_str()))
     }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use fieldmesh::gateway::NOTE_SIZE_MAX;
-use fieldmesh_dialect::Name;
 use fieldmesh_dialect::command::{
     Action, Base, Copied, Dating, Identity, NameForm, Operation, Reference, Resolution,
 };
 use fieldmesh_dialect::outcome::{Asked, Review};
+use fieldmesh_dialect::{Dialect, Name};
 use fieldmesh_model::{DocumentId, Fields, Moment};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -43,12 +43,17 @@ pub(crate) struct ConflictRow {
     pub(crate) keys: Vec<String>,
     pub(crate) since: Moment,
     pub(crate) settled: Option<Settled>,
-    /// The contract over which it came; none where devices found it, or where the first gateways,
-    /// which did not note that, did.
+    /// The contracts over which it came, parted by spaces; none where devices found it, or where the
+    /// first gateways, which did not note that, did.
     pub(crate) contract: Option<String>,
 }
 
 impl ConflictRow {
+    /// The contracts over which it came, where that is known.
+    pub(crate) fn contracts(&self) -> impl Iterator<Item = Dialect> {
+        self.contract.iter().flat_map(|names| names.split(' ')).filter_map(Dialect::named)
+    }
+
     /// Decodes a note, also one of the first gateways.
     pub(crate) fn decode(note: &[u8]) -> Result<Self, fieldmesh::Error> {
         decode(note).or_else(|_| {
@@ -451,13 +456,13 @@ impl From<&OperationRow> for Operation {
                 BaseRow::Current => Base::Current,
             },
             at: row.at,
+            // What waits here is known by its entry.
+            dating: Dating::Said,
             key: row.key.clone(),
             references: row.references.iter().map(reference).collect(),
         }
     }
 }
-            // What waits here is known by its entry.
-            dating: Dating::Said,
 
 /// Whether the journal can keep an operation, whatever comes of it.
 pub(crate) fn is_too_large(operation: &Operation) -> bool {
@@ -465,11 +470,6 @@ pub(crate) fn is_too_large(operation: &Operation) -> bool {
 }
 
 impl OperationRow {
-    pub(crate) fn action(&self) -> Action {
-        ACTIONS[usize::from(self.action).min(ACTIONS.len() - 1)]
-    }
-
-    pub(crate) fn name(&self) -> Option<Name> {
     /// The same without what is another one whenever it comes.
     pub(crate) fn without_time(&self) -> Self {
         let base = match self.base {
@@ -481,6 +481,11 @@ impl OperationRow {
         Self { base, at: Moment::ZERO, ..self.clone() }
     }
 
+    pub(crate) fn action(&self) -> Action {
+        ACTIONS[usize::from(self.action).min(ACTIONS.len() - 1)]
+    }
+
+    pub(crate) fn name(&self) -> Option<Name> {
         match &self.identity {
             IdentityRow::Number(number) => Some(Name::Number(*number)),
             IdentityRow::Text(text) => Some(Name::Text(text.clone())),

@@ -29,7 +29,17 @@ async fn lists(office: &Office) -> [usize; 3] {
 }
 
 async fn made_over_asset(office: &Office, user: &str, operation: &str, tag: &str) -> Json {
-    let change = json!({ "entityType": "pump_check", "entityId": "a", "operation": operation,
+    sent_over_asset(office, user, "a", operation, tag).await
+}
+
+async fn sent_over_asset(
+    office: &Office,
+    user: &str,
+    id: &str,
+    operation: &str,
+    tag: &str,
+) -> Json {
+    let change = json!({ "entityType": "pump_check", "entityId": id, "operation": operation,
         "payload": { "tag": tag }, "clientVersion": 1, "timestamp": now() });
     let body = json!({ "deviceId": user, "changes": [change] });
     office.ask_as(&office.worker(user), Method::Post, "/api/sync", &body).await.1["results"][0]
@@ -39,10 +49,11 @@ async fn made_over_asset(office: &Office, user: &str, operation: &str, tag: &str
 
 async fn made_over_health(office: &Office, user: &str, operation: &str, tag: &str) -> Json {
     let mut sent = json!({ "userId": user, "deviceId": user, "operation": operation,
-        "resourceType": "pump_check", "data": { "id": "h", "tag": tag }, "version": 1,
+        "resourceType": "pump_check", "data": { "tag": tag }, "version": 1,
         "createdAtClient": now() });
-    if operation != "CREATE" {
-        sent["resourceId"] = "h".into();
+    match operation {
+        "CREATE" => sent["data"]["id"] = "h".into(),
+        _ => sent["resourceId"] = "h".into(),
     }
     let body = json!({ "operations": [sent] });
     let caller = Caller { role: Role::HealthWorker, ..office.worker(user) };
@@ -111,5 +122,51 @@ async fn a_clinics_conflict_is_shown_to_those_whom_the_clinics_list_is_not_for()
         assert_eq!(told.0, 403, "{told:?}");
     }
     assert_eq!(lists(&office).await, [0, 0, 1]);
+    office.close().await;
+}
+
+/// Whether somebody who is no admin lets the client of the only conflict over the asset contract win.
+async fn lets_client_win(office: &Office) -> u16 {
+    let id = &listed(office, "/api/sync/conflicts").await[0]["id"];
+    let body = json!({ "conflictId": id, "resolution": "CLIENT_WINS" });
+    let manager = leader(office, Role::Manager);
+    office.ask_as(&manager, Method::Post, "/api/sync/conflicts/resolve", &body).await.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_that_comes_over_two_contracts_is_listed_over_both_and_stays_a_clinics() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    define(&office, PUMP).await;
+    for (user, operation, tag) in
+        [("ann", "CREATE", "P1"), ("ann", "UPDATE", "P2"), ("bob", "UPDATE", "P3")]
+    {
+        made_over_health(&office, user, operation, tag).await;
+    }
+    assert_eq!(lists(&office).await, [0, 0, 1]);
+    // He sends the same with another app of his.
+    for _ in 0..2 {
+        let told = sent_over_asset(&office, "bob", "h", "UPDATE", "P3").await;
+        assert_eq!(told, "CONFLICT");
+        assert_eq!(lists(&office).await, [1, 1, 1]);
+    }
+    assert_eq!(lets_client_win(&office).await, 403);
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_becomes_a_clinics_as_soon_as_it_comes_over_its_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    define(&office, PUMP).await;
+    for (user, operation, tag) in
+        [("ann", "CREATE", "P1"), ("ann", "UPDATE", "P2"), ("bob", "UPDATE", "P3")]
+    {
+        sent_over_asset(&office, user, "h", operation, tag).await;
+    }
+    assert_eq!(lists(&office).await, [1, 1, 0]);
+    assert_eq!(made_over_health(&office, "bob", "UPDATE", "P3").await, "CONFLICT");
+    assert_eq!(lists(&office).await, [1, 1, 1]);
+    assert_eq!(lets_client_win(&office).await, 403);
     office.close().await;
 }
