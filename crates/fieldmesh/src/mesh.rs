@@ -45,7 +45,8 @@ use self::link::Link;
 pub(crate) use self::link::Parting;
 use self::raising::Raising;
 use self::refusals::Refusals;
-use self::refusing::{Lost, Refusing};
+pub(crate) use self::refusing::Lost;
+use self::refusing::Refusing;
 use self::tally::Tally;
 
 pub(crate) use self::carried::Carried;

@@ -59,6 +59,8 @@ pub(super) struct Link {
     pub(super) has_agreed: bool,
     /// Whether a fault ends it that the next conversation is likely to end with too.
     pub(super) is_refused: bool,
+    /// What this side has to complain of, where it knows more of that than the fault says.
+    pub(super) complaint: Option<String>,
     /// When it began, by the steady clock.
     pub(super) begun: Moment,
     // A queue each, because a control message must not wait behind data that the peer cannot take
@@ -126,6 +128,7 @@ impl MeshTask {
             has_spoken: false,
             has_agreed: false,
             is_refused: false,
+            complaint: None,
             begun: clock::steady(),
             control,
             data,

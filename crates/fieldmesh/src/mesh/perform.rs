@@ -218,12 +218,15 @@ impl MeshTask {
         {
             self.refused(link);
         }
+        let mut complaint = None;
         if let Some(link) = self.links.get_mut(&link) {
             link.is_refused = ending::is_likely_again(reason);
+            complaint = link.complaint.take();
         }
         tracing::debug!(link = link.0, reason = %reason, "the replica closes a link");
         let is_revoked = self.replica.policy().is_revoked(&self.keys.device());
-        self.unlink(link, &ending::of_link(reason, is_revoked));
+        let words = complaint.unwrap_or_else(|| ending::of_link(reason, is_revoked));
+        self.unlink(link, &words);
     }
 
     /// A peer takes this device for no member.

@@ -96,11 +96,17 @@ impl MeshTask {
     /// The store did not take what a link sent.
     pub(super) fn store_failed(&mut self, link: LinkId, lost: Lost, error: &AppendError) {
         if !matches!(error, AppendError::QuotaUsed { .. }) {
+            let words = ending::not_stored(error);
+            if let Some(link) = self.links.get_mut(&link) {
+                // What the peer offers next fits as little, so whoever dialled it is to wait.
+                link.is_refused = true;
+                link.complaint = Some(words.clone());
+            }
             self.feed(lost.input(Unstored::Failed));
             let reason = error.to_string();
             tracing::error!(reason, "what a peer sent could not be stored");
             self.tally.failed(&reason);
-            return self.drop_link(link, &ending::not_stored(error));
+            return self.drop_link(link, &words);
         }
         if !self.links.contains_key(&link) {
             return self.feed(lost.input(Unstored::NotGranted));

@@ -285,8 +285,13 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
+    use fieldmesh_model::Role;
+    use fieldmesh_store::AppendError;
+
     use super::*;
     use crate::TenantOptions;
+    use crate::api::InviteOptions;
+    use crate::mesh::Lost;
 
     #[tokio::test]
     async fn a_relay_that_refused_a_conversation_is_asked_without_another_one() {
@@ -306,5 +311,42 @@ mod tests {
         node.probe(address.to_owned()).await;
         assert_eq!(node.inner.watch.take_urged(), [address.to_owned()].into());
         node.shutdown().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_device_whose_disk_is_full_dials_no_sooner_for_that_and_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("office")).passphrase("one");
+        let (office, _) = builder.create_tenant(options).await.unwrap();
+        let place = office.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
+        let valid = Duration::from_secs(600);
+        let options = InviteOptions { role: Role::Operator, user: None, valid, count: 1 };
+        let invited = office.invite(options).await.unwrap().remove(0);
+        let builder = Node::builder(folder.path().join("device")).passphrase("one");
+        let (device, _) = builder.join(&invited.invitation, None).await.unwrap();
+        device.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap();
+        let mut driver = Driver::new(&device);
+        let mut events = device.events();
+        device.inner.contacts.heard(Some(office.tenant().device), &place);
+        let (link, _) = device.dial(&place).await.unwrap();
+        let error = AppendError::DiskFull { free_bytes: 11 << 20, needed_bytes: 32 << 20 };
+        device.inner.mesh.urgent(Call::StoreFailed { link, lost: Lost::default(), error });
+        loop {
+            let event = events.recv().await.unwrap();
+            let is_end = matches!(event, MeshEvent::Unlinked { .. });
+            driver.happened(Some(event));
+            if is_end {
+                break;
+            }
+        }
+        device.probe(place.clone()).await;
+        assert!(device.inner.watch.take_urged().is_empty());
+        let peers = device.peers().await.unwrap();
+        let peer = peers.iter().find(|peer| peer.addresses.contains(&place)).unwrap();
+        let why = peer.error.as_deref().unwrap();
+        assert!(peer.state == "refused" && why.contains("11.0 MiB free"), "{peer:?}");
+        device.shutdown().await.unwrap();
+        office.shutdown().await.unwrap();
     }
 }
