@@ -41,13 +41,57 @@ impl Task<'_> {
             let is_gone = one.deleted || other.deleted;
             !is_gone && !says(one.id, other.id) && !says(other.id, one.id)
         };
-        // Where both of any two that are there are meant, people have said contrary things of those
-        // that are gone: each deleted another one, or one deleted what another kept.
-        let is_contrary = |one: &Held, other: &Held| one.deleted || other.deleted;
-        match self.newest_two(&competing.id, &held, is_open)? {
-            Some(row) => Ok(Some(row)),
-            None => self.newest_two(&competing.id, &held, is_contrary),
+        if let Some(row) = self.newest_two(&competing.id, &held, is_open)? {
+            return Ok(Some(row));
         }
+        // Where both of any two that are there are meant, people have said contrary things of those
+        // that are gone: each deleted another one, or one deleted what another kept. What records
+        // say of themselves counts, since one of them is shown meanwhile as if it were there.
+        let mut given = BTreeMap::new();
+        for held in &held {
+            let kept = self.access.deleted_for(held.id)?;
+            given.extend((!kept.is_empty()).then_some((held.id, kept)));
+        }
+        let gave_way = |one: &Held, other: &Held| {
+            let is_gone = given.contains_key(&other.id);
+            let is_denied = is_gone || says(one.id, other.id) || says(other.id, one.id);
+            is_denied && given.get(&one.id).is_some_and(|kept| kept.contains(&other.id))
+        };
+        let each_for_other =
+            |one: &Held, other: &Held| gave_way(one, other) && gave_way(other, one);
+        let one_for_other = |one: &Held, other: &Held| gave_way(one, other) || gave_way(other, one);
+        let is_either_gone = |one: &Held, other: &Held| one.deleted || other.deleted;
+        // Those who said it of each other come before those of whom others said so.
+        if let Some(row) = self.newest_two(&competing.id, &held, each_for_other)? {
+            return Ok(Some(row));
+        }
+        if let Some(row) = self.newest_two(&competing.id, &held, one_for_other)? {
+            return Ok(Some(row));
+        }
+        self.newest_two(&competing.id, &held, is_either_gone)
+    }
+
+    /// The deleted records beside the two of a conflict that people kept over one of these, as
+    /// others kept that over them: who settles the conflict was not shown them.
+    pub(crate) fn kept_over(
+        &self,
+        row: &ConflictRow,
+        kept: &[DocumentId],
+    ) -> Result<Vec<DocumentId>, Failure> {
+        let item = match row.tells_of_deletion() {
+            true => self.access.inbox_item(item_of(&row.id))?,
+            false => None,
+        };
+        let (told, mut found) = (row.documents(), Vec::new());
+        for id in item.into_iter().flat_map(|item| item.alike).filter(|id| !told.contains(id)) {
+            let given = self.access.deleted_for(id)?;
+            for kept in kept.iter().filter(|kept| given.contains(*kept)) {
+                if self.access.deleted_for(*kept)?.contains(&id) && !found.contains(&id) {
+                    found.push(id);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The newest two of which it is asked which stays, and which no note lists.
@@ -58,11 +102,12 @@ impl Task<'_> {
         is_asked: impl Fn(&Held, &Held) -> bool,
     ) -> Result<Option<ConflictRow>, Failure> {
         for (place, client) in held.iter().enumerate().rev() {
-            let server = held[..place].iter().find(|server| is_asked(client, server));
-            let Some(server) = server else { continue };
-            let row = row_of_two(item, client, server);
-            if !self.is_noted(&row)? {
-                return Ok(Some(row));
+            let older = held[..place].iter().rev();
+            for server in older.filter(|server| is_asked(client, server)) {
+                let row = row_of_two(item, client, server);
+                if !self.is_noted(&row)? {
+                    return Ok(Some(row));
+                }
             }
         }
         Ok(None)

@@ -408,10 +408,11 @@ impl Writing<'_> {
         };
         if row.tells_of_deletion() {
             let kept = if gone == client { server } else { client };
+            let others = self.task.kept_over(row, &[kept])?;
             self.write.keep_one(kept, gone, self.task.at, &self.task.caller.user)?;
             self.note_written(kept);
             self.note_written(gone);
-            return Ok(());
+            return self.ask_of(&others);
         }
         // It may be like others in several ways.
         if self.write.held(gone)?.is_some_and(|held| !held.deleted) {
@@ -433,7 +434,9 @@ impl Writing<'_> {
         // What is deleted comes back by what says that it is meant.
         let is_back = row.tells_of_deletion();
         if is_back {
+            let others = self.task.kept_over(row, &[client, server])?;
             self.tell_apart(client, server)?;
+            self.ask_of(&others)?;
         }
         let was_alike = share(self)?;
         if !fields.is_empty() {
@@ -444,6 +447,15 @@ impl Writing<'_> {
             return Ok(());
         }
         self.tell_apart(client, server)
+    }
+
+    /// Brings records back of which it is to be asked next whether they stay.
+    fn ask_of(&mut self, ids: &[DocumentId]) -> Result<(), Failure> {
+        for id in ids {
+            self.write.restore(*id, self.task.at, &self.task.caller.user)?;
+            self.note_written(*id);
+        }
+        Ok(())
     }
 
     fn tell_apart(&mut self, client: DocumentId, server: DocumentId) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::disputes::check;
 use crate::entity::{PUMP, define};
 use crate::live::{join, sync};
-use crate::{Office, entry, well};
+use crate::{Office, entry, now, well};
 
 /// How many items about records that are alike devices show.
 pub(crate) async fn asked(office: &Office) -> usize {
@@ -216,4 +216,122 @@ async fn records_that_two_people_deleted_for_each_other_come_back_as_an_app_deci
         is_settled_by_an_app([label("A"), label("B")], resolution, left).await;
         is_settled_by_an_app([Choice::Both, label("B")], resolution, left).await;
     }
+}
+
+/// Checks of one tag, each with a pressure of its own and made after the one before.
+async fn checks(office: &Office, pressures: &[i64]) {
+    let unique = "\n[[unique]]\nfields = [\"tag\"]\nmessage = \"tag is taken\"\n";
+    define(office, &format!("{PUMP}{unique}")).await;
+    for pressure in pressures {
+        let id = format!("c{pressure}");
+        for (operation, tag) in [("CREATE", id.as_str()), ("UPDATE", "P1")] {
+            let payload = json!({ "tag": tag, "pressure": pressure });
+            let mut change = check(&id, operation, &payload);
+            change["timestamp"] = json!(now().plus_millis(pressure - 60_000));
+            let body = json!({ "deviceId": "d", "changes": [change] });
+            let told = office.post("/api/sync", &body).await;
+            assert_eq!(told["results"][0]["status"], "COMPLETED", "{told}");
+        }
+    }
+}
+
+/// Has each of several nodes keep a check and delete the others for it, in ignorance of the others.
+async fn kept_apart(office: &Office, folder: &std::path::Path, kept: &[i64]) {
+    let mut devices = Vec::new();
+    for number in 1..kept.len() {
+        devices.push(join(&office.node, &folder.join(format!("device {number}"))).await);
+    }
+    let nodes = [&office.node].into_iter().chain(devices.iter().map(|(device, _)| device));
+    for (node, pressure) in nodes.zip(kept) {
+        let kind = Some("duplicate".to_owned());
+        let query = ConflictQuery { kind, ..ConflictQuery::default() };
+        let item = node.conflicts(query).await.unwrap().remove(0);
+        let mut records = item.duplicate.unwrap().records.into_iter();
+        let place = records.position(|record| record.fields["pressure"] == *pressure).unwrap();
+        let label = ["A", "B", "C"][place].to_owned();
+        node.resolve(&item.id, Resolution::Take(Choice::Label(label))).await.unwrap();
+    }
+    for (device, address) in devices {
+        sync(&device, &address).await;
+        device.shutdown().await.unwrap();
+    }
+}
+
+/// The only conflict of the list: its id and the pressures of both sides.
+async fn told(office: &Office) -> (Json, [i64; 2]) {
+    let listed = office.get("/api/sync/conflicts").await["conflicts"].clone();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    let of = |side: &str| listed[0][side]["pressure"].as_i64().unwrap();
+    (listed[0]["id"].clone(), [of("clientData"), of("serverData")])
+}
+
+async fn settle(office: &Office, id: &Json, resolution: &str) {
+    let body = json!({ "conflictId": id, "resolution": resolution });
+    office.post("/api/sync/conflicts/resolve", &body).await;
+}
+
+/// The pressures of the checks that are there.
+async fn left(office: &Office) -> Vec<Json> {
+    let query = ListQuery { collection: "pump_check".into(), ..ListQuery::default() };
+    let there = office.node.list(query).await.unwrap().into_iter();
+    let mut left: Vec<Json> =
+        there.map(|mut check| check.fields.remove("pressure").unwrap()).collect();
+    left.sort_by_key(Json::to_string);
+    left
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_that_are_deleted_an_app_is_told_of_the_two_that_people_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    checks(&office, &[1, 2, 3]).await;
+    // Nobody wants the newest one.
+    kept_apart(&office, folder.path(), &[1, 2]).await;
+    let (id, sides) = told(&office).await;
+    assert_eq!(sides, [2, 1]);
+    settle(&office, &id, "SERVER_WINS").await;
+    assert_eq!((left(&office).await, asked(&office).await), (vec![json!(1)], 0));
+    assert_eq!(office.get("/api/sync/conflicts").await["conflicts"], json!([]));
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_three_people_kept_each_another_one_nothing_goes_that_nobody_was_shown() {
+    for (first, second, stay) in [
+        ("CLIENT_WINS", "CLIENT_WINS", &[3][..]),
+        ("CLIENT_WINS", "SERVER_WINS", &[1]),
+        ("SERVER_WINS", "CLIENT_WINS", &[2]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let office = Office::create(&folder.path().join("office")).await;
+        checks(&office, &[1, 2, 3]).await;
+        kept_apart(&office, folder.path(), &[1, 2, 3]).await;
+        let (id, sides) = told(&office).await;
+        assert_eq!(sides, [3, 2]);
+        settle(&office, &id, first).await;
+        // Of the one that was kept and of the third nobody has decided.
+        let kept = if first == "CLIENT_WINS" { 3 } else { 2 };
+        let (id, sides) = told(&office).await;
+        assert_eq!(sides, [kept, 1]);
+        assert_eq!(asked(&office).await, 1);
+        settle(&office, &id, second).await;
+        let stay: Vec<Json> = stay.iter().map(|it| json!(it)).collect();
+        assert_eq!((left(&office).await, asked(&office).await), (stay, 0));
+        assert_eq!(office.get("/api/sync/conflicts").await["conflicts"], json!([]));
+        office.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_that_are_there_each_two_are_told_before_any_of_them_is_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    checks(&office, &[1, 2, 3]).await;
+    for sides in [[3, 2], [3, 1], [2, 1]] {
+        let (id, told) = told(&office).await;
+        assert_eq!(told, sides);
+        settle(&office, &id, "MERGE").await;
+    }
+    assert_eq!((left(&office).await.len(), asked(&office).await), (3, 0));
+    office.close().await;
 }

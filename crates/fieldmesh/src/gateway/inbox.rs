@@ -129,6 +129,16 @@ impl Access {
         Ok(self.ledger.kinship(id)?.map(|said| said.apart_from).unwrap_or_default())
     }
 
+    /// The records in favour of which a record is deleted; none where it is not.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn deleted_for(&self, id: DocumentId) -> Result<BTreeSet<DocumentId>, Error> {
+        let said = self.ledger.kinship(id)?.filter(|said| said.is_deleted);
+        Ok(said.map(|said| said.superseded_by).unwrap_or_default())
+    }
+
     fn competing(&self, id: &str, document: DocumentId) -> Result<Option<Competing>, Error> {
         let mut items = self.ledger.items_of(document, &mut Names::default())?.into_iter();
         let is_it = |item: &ConflictReport| item.id == id && item.open;
