@@ -36,7 +36,7 @@ async fn pet(office: &Office, caller: &Caller) -> Json {
     push(office, caller, &[made]).await[0]["realId"].clone()
 }
 
-fn rename(id: &Json, name: &str, more: Json) -> Json {
+fn rename(id: &Json, name: &str, more: &Json) -> Json {
     let mut operation = json!({ "operation": "update", "entityType": "pets", "entityId": id,
         "data": { "name": name } });
     operation.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -64,10 +64,10 @@ async fn edits_that_come_again_leave_what_somebody_made_of_them() {
     for (round, queue) in queues.into_iter().enumerate() {
         let ann = tablet(&office, &format!("ann {round}"));
         let [first, second] = queue;
-        let sent = [rename(&id, "Max", first), rename(&id, "Tom", second)];
+        let sent = [rename(&id, "Max", &first), rename(&id, "Tom", &second)];
         let told = push(&office, &ann, &sent).await;
         assert!(told.iter().all(|it| it["success"] == true), "{round}: {told:?}");
-        let edit = rename(&id, "Bob", json!({ "version": 99 }));
+        let edit = rename(&id, "Bob", &json!({ "version": 99 }));
         assert_eq!(push(&office, &bob, &[edit]).await[0]["success"], true);
         for again in [&sent[..], &sent[1..]] {
             let told = push(&office, &ann, again).await;
@@ -84,7 +84,7 @@ async fn who_puts_back_what_he_had_before_is_not_taken_for_one_who_asks_again() 
     let office = Office::create(&folder.path().join("home")).await;
     let ann = tablet(&office, "ann");
     let id = pet(&office, &ann).await;
-    let edit = |name: &str| rename(&id, name, json!({ "version": 1 }));
+    let edit = |name: &str| rename(&id, name, &json!({ "version": 1 }));
     for name in ["Max", "Tom", "Max", "Tom"] {
         assert_eq!(push(&office, &ann, &[edit(name)]).await[0]["success"], true);
         assert_eq!(names(&office).await, [name]);
@@ -135,8 +135,8 @@ async fn an_edit_in_conflict_that_comes_again_does_not_win_by_that() {
     let (ann, bob) = (tablet(&office, "ann"), tablet(&office, "bob"));
     let id = pet(&office, &ann).await;
     pull(&office, &bob).await;
-    assert_eq!(push(&office, &ann, &[rename(&id, "Max", json!({}))]).await[0]["success"], true);
-    let edit = [rename(&id, "Bob", json!({}))];
+    assert_eq!(push(&office, &ann, &[rename(&id, "Max", &json!({}))]).await[0]["success"], true);
+    let edit = [rename(&id, "Bob", &json!({}))];
     let first = push(&office, &bob, &edit).await;
     assert_eq!(first[0]["conflict"], true, "{first:?}");
     for _ in 0..2 {
@@ -145,7 +145,7 @@ async fn an_edit_in_conflict_that_comes_again_does_not_win_by_that() {
     }
     // Who says that he made it behind what he was told of has decided.
     let later = json!({ "timestamp": now().plus_millis(60_000).as_millis() });
-    let told = push(&office, &bob, &[rename(&id, "Bob", later)]).await;
+    let told = push(&office, &bob, &[rename(&id, "Bob", &later)]).await;
     assert_eq!((&told[0]["success"], names(&office).await), (&json!(true), vec![json!("Bob")]));
     office.close().await;
 }
@@ -182,7 +182,7 @@ async fn what_cannot_be_stored_is_listed_once_however_often_it_comes() {
     let folder = tempfile::tempdir().unwrap();
     let office = Office::create(&folder.path().join("home")).await;
     let ann = tablet(&office, "ann");
-    let edit = [rename(&json!("nobody"), "Max", json!({}))];
+    let edit = [rename(&json!("nobody"), "Max", &json!({}))];
     for _ in 0..2 {
         assert_eq!(push(&office, &ann, &edit).await[0]["success"], false);
         let listed = office.get("/rejected").await;
