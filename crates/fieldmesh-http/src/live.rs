@@ -4,6 +4,7 @@
 //! still belongs to the same person with the same rights.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -109,14 +110,7 @@ pub(crate) fn open(
 
 async fn talk(mut socket: WebSocket, mut following: Following) {
     loop {
-        let next = tokio::select! {
-            next = following.next() => next,
-            heard = socket.recv() => match heard {
-                // Pings are answered below us; nothing else is expected, and nothing harmed.
-                Some(Ok(_)) => continue,
-                Some(Err(_)) | None => return,
-            },
-        };
+        let Some(next) = unless_left(following.next(), &mut socket).await else { return };
         let messages = match next {
             Next::Frames(frames) => frames.into_iter().map(Message::text).collect(),
             Next::Beat => vec![Message::Ping(Vec::new().into())],
@@ -135,6 +129,25 @@ async fn talk(mut socket: WebSocket, mut following: Following) {
     }
 }
 
+/// What comes of `next`, if the client stays so long. It is awaited to its end: a page that it has
+/// taken is lost with it, and later ones would carry the client past it.
+async fn unless_left<T, M, E>(
+    next: impl Future<Output = T>,
+    heard: &mut (impl Stream<Item = Result<M, E>> + Unpin),
+) -> Option<T> {
+    let mut next = pin!(next);
+    loop {
+        tokio::select! {
+            next = &mut next => return Some(next),
+            heard = heard.next() => match heard {
+                // Pings are answered below us; nothing else is expected, and nothing harmed.
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return None,
+            },
+        }
+    }
+}
+
 fn events(following: Following) -> impl Stream<Item = Result<Event, Infallible>> {
     let batches = stream::unfold(following, |mut following| async move {
         let events = match following.next().await {
@@ -147,4 +160,28 @@ fn events(following: Following) -> impl Stream<Item = Result<Event, Infallible>>
         Some((stream::iter(events.into_iter().map(Ok)), following))
     });
     batches.flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::channel::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_page_is_not_lost_where_the_client_speaks_while_its_token_is_looked_at() {
+        let (speak, mut heard) = mpsc::unbounded::<Result<&str, ()>>();
+        let mut pages = stream::iter([1, 2]);
+        for page in [1, 2] {
+            let taken = async {
+                let page = pages.next().await;
+                speak.unbounded_send(Ok("pong")).unwrap();
+                tokio::task::yield_now().await;
+                page
+            };
+            assert_eq!(unless_left(taken, &mut heard).await, Some(Some(page)));
+        }
+        drop(speak);
+        assert_eq!(unless_left(std::future::pending::<()>(), &mut heard).await, None);
+    }
 }
