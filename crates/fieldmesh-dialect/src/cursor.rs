@@ -118,8 +118,10 @@ pub enum Since {
     Start,
     /// From now on.
     Now,
-    /// Behind a place.
+    /// Behind a place, up to which the client says that it has everything.
     Place(u64),
+    /// Behind what a stream sent last, of which the client has not said that it came.
+    Sent(u64),
     /// Whatever arrived later.
     Arrival(Moment),
 }

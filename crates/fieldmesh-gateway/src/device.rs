@@ -110,21 +110,35 @@ impl Task<'_> {
         place: u64,
         at: Moment,
     ) -> Result<(), Failure> {
-        let feed = self.access.feed_id()?;
         let before = self.read(device)?;
         // Who reads from the start says nothing of what he has: only the last page is in doubt, and
         // of the first one whatever he names of it shows that he got it.
         let sure = since.or(before.map(|read| read.place)).unwrap_or(place);
+        let feed = self.access.feed_id()?;
+        self.keep_read(device, before, Read { feed, place, at, sure })
+    }
+
+    /// Notes that a stream sent everything up to `place` to a device. What it surely has stays what
+    /// it said last: a phone without signal takes none of what still fits its socket.
+    pub(crate) fn note_sent(&self, device: &str, place: u64, at: Moment) -> Result<(), Failure> {
+        match self.read(device)? {
+            Some(before) => self.keep_read(device, Some(before), Read { place, at, ..before }),
+            // Who never said what he has counts by the time of what he writes.
+            None => Ok(()),
+        }
+    }
+
+    fn keep_read(&self, device: &str, before: Option<Read>, now: Read) -> Result<(), Failure> {
         let is_known = |read: Read| {
-            let is_recent = at.millis_since(read.at) < CONTACT_AGE_MAX;
-            (read.place, read.sure) == (place, sure) && is_recent
+            let is_recent = now.at.millis_since(read.at) < CONTACT_AGE_MAX;
+            (read.place, read.sure) == (now.place, now.sure) && is_recent
         };
         if before.is_some_and(is_known) {
             return Ok(());
         }
         let mut write = self.access.write()?;
         let key = keys::read(self.access, &self.caller.user, device);
-        write.note_standing(key, stored::encode(&Read { feed, place, at, sure }));
+        write.note_standing(key, stored::encode(&now));
         match self.device_row(device)? {
             Some(_) => write.finish().map(|_| ()).map_err(Failure::from),
             None => self.keep_device(write, &DeviceRow::new(&self.caller.user, device)),

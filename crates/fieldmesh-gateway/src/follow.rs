@@ -47,7 +47,7 @@ pub(crate) fn pages(
 impl Follower {
     async fn next(&mut self) -> Option<Page> {
         if let Some(begun) = self.begun.take() {
-            self.pull.since = Since::Place(begun.await.ok()?.ok()?.position);
+            self.pull.since = Since::Sent(begun.await.ok()?.ok()?.position);
         }
         loop {
             // What arrives while the page is read is seen by the next look.
@@ -60,7 +60,7 @@ impl Follower {
                     return None;
                 }
             };
-            self.pull.since = Since::Place(page.place);
+            self.pull.since = Since::Sent(page.place);
             if !page.items.is_empty() {
                 return Some(page);
             }

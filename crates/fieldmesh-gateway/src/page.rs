@@ -154,7 +154,7 @@ impl Task<'_> {
                 let message = CursorError::Foreign.message();
                 return Err(Failure::Refused(Refusal::fault("cursor", message)));
             }
-            Since::Place(place) => Some(place),
+            Since::Place(place) | Since::Sent(place) => Some(place),
             Since::Arrival(at) => Some(self.access.position_at(at)?),
         };
         let showing = Showing::new(*self, pull.device.as_deref())?;
@@ -177,7 +177,10 @@ impl Task<'_> {
             }
         };
         if let Some(device) = &pull.device {
-            self.note_read(device, since, page.place, mark.at)?;
+            match pull.since {
+                Since::Now | Since::Sent(_) => self.note_sent(device, page.place, mark.at)?,
+                _ => self.note_read(device, since, page.place, mark.at)?,
+            }
         }
         Ok(page)
     }

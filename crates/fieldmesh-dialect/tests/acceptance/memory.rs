@@ -341,7 +341,7 @@ impl Memory {
             .filter(|(place, arrived, _)| match pull.since {
                 Since::Start => true,
                 Since::Now => false,
-                Since::Place(since) => *place > since,
+                Since::Place(since) | Since::Sent(since) => *place > since,
                 Since::Arrival(since) => *arrived > since,
             })
             .filter(|(place, _, id)| *place <= end && self.is_wanted(pull, *id))
