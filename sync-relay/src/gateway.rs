@@ -139,6 +139,7 @@ impl<T: Tenants> Gateway<T> {
         let Some(account) = account.filter(|account| is_right && !account.is_disabled) else {
             return Err(Refusal::WrongCredentials);
         };
+        self.attempts().was_right(tenant.id, &login.email, origin.address, self.millis());
         let device = origin.device.map(checked).transpose()?;
         self.change(&tenant, book, move |book, names| {
             book.log_in(names, &account.email, &account.password, device, at)

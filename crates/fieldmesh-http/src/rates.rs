@@ -3,10 +3,12 @@
 //! Time is an argument, in milliseconds of any steady clock.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash};
 
-/// The most names of whom one window keeps the times; further ones share one.
+/// The most names of whom one window keeps the times.
 const KEYS_MAX: usize = 100_000;
+/// Further names share so many places, so that a crowd of them shuts out few.
+const SHARED: usize = 1_024;
 /// How long after a search for names to forget none is made.
 const SWEEP_INTERVAL: u64 = 1_000;
 
@@ -36,15 +38,16 @@ impl Rate {
 pub struct Windows<K> {
     rate: Rate,
     times: HashMap<K, VecDeque<u64>>,
-    /// The times of all who came while there were too many names.
-    others: VecDeque<u64>,
+    /// The times of those who came while there were too many names, by a hash of the name that
+    /// nobody else can compute; none until then.
+    shared: Vec<VecDeque<u64>>,
     swept: u64,
 }
 
 impl<K: Hash + Eq> Windows<K> {
     /// Windows in which nobody has come so far.
     pub fn new(rate: Rate) -> Self {
-        Self { rate, times: HashMap::new(), others: VecDeque::new(), swept: 0 }
+        Self { rate, times: HashMap::new(), shared: Vec::new(), swept: 0 }
     }
 
     /// Counts that `key` comes at `now`. Who is refused is not counted, so that somebody who comes
@@ -56,7 +59,14 @@ impl<K: Hash + Eq> Windows<K> {
     pub fn take(&mut self, key: K, now: u64) -> Result<(), u32> {
         self.make_room(now);
         let is_full = self.times.len() >= KEYS_MAX && !self.times.contains_key(&key);
-        let times = if is_full { &mut self.others } else { self.times.entry(key).or_default() };
+        let times = match is_full {
+            true => {
+                self.shared.resize_with(SHARED, VecDeque::new);
+                let place = self.times.hasher().hash_one(&key) % SHARED as u64;
+                &mut self.shared[place as usize]
+            }
+            false => self.times.entry(key).or_default(),
+        };
         let horizon = now.saturating_sub(self.rate.millis);
         while times.front().is_some_and(|time| *time <= horizon && now >= self.rate.millis) {
             times.pop_front();
@@ -106,8 +116,15 @@ mod tests {
         for key in 0..KEYS_MAX {
             assert_eq!(windows.take(key, 10_000), Ok(()));
         }
-        assert_eq!(windows.take(KEYS_MAX, 10_000), Ok(()));
-        assert_eq!(windows.take(KEYS_MAX + 1, 10_000), Err(1));
+        // A small crowd leaves nearly everybody else his turn; a large one gets no more of them.
+        let mut come = |names: std::ops::Range<usize>| {
+            let names = names.map(|name| KEYS_MAX + name);
+            names.filter(|name| windows.take(*name, 10_000).is_ok()).count()
+        };
+        assert!(come(0..100) > 80);
+        assert!(come(100..200) > 60);
+        come(200..20_000);
+        assert_eq!(come(20_000..40_000), 0);
         assert_eq!(windows.take(5, 10_000), Err(1));
         assert_eq!(windows.times.len(), KEYS_MAX);
         assert_eq!(windows.take(KEYS_MAX + 1, 11_000), Ok(()));
