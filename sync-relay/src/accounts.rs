@@ -162,7 +162,7 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// What is wrong with it, also that it is gone.
     pub(crate) fn copy(&self, tenant: TenantId) -> Result<Option<Vec<u8>>, Problem> {
         // Held so that nobody opens the file before it is copied.
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,6 +172,7 @@ impl Accounts {
         }
         let path = self.folder.join(tenant.short());
         if !path.exists() {
+            self.refuse_missing(tenant)?;
             return Ok(None);
         }
         let key =

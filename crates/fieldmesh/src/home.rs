@@ -490,6 +490,23 @@ pub fn create_private_folder(folder: &Path) -> Result<(), Error> {
     made.map_err(|source| folder_error(folder, source))
 }
 
+/// Makes a private folder in one that is there, unless it is there already.
+pub(crate) fn create_private_folder_in(parent: &Path, name: &str) -> Result<PathBuf, Error> {
+    let folder = parent.join(name);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let made = match builder.create(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    };
+    made.and_then(|()| sync_folder(parent)).map_err(|source| folder_error(&folder, source))?;
+    Ok(folder)
+}
+
 /// Makes the names in a folder durable.
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     let here = folder.as_os_str().is_empty();

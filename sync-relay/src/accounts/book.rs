@@ -26,6 +26,8 @@ use super::token::{self, Claims, SigningKey, TOKEN_SECONDS};
 pub(crate) const USERS_MAX: usize = 100_000;
 /// From how many entries on a file is written anew when most of them say nothing new.
 const REWRITE_COUNT_MIN: u64 = 1_024;
+/// How many sessions end in one frame of the file, of which each is a few bytes.
+const ENDED_AT_ONCE: usize = 65_536;
 
 /// One entry of the file; its order is part of the format.
 #[derive(Clone, Serialize, Deserialize)]
@@ -284,11 +286,17 @@ impl Book {
     /// knows which were renewed, ended or stolen since.
     pub(crate) fn end_sessions(&self, at: Moment) -> Result<(), BookError> {
         self.change(at, |state| {
-            let sessions = state.sessions.keys().map(|id| Entry::Ended(*id));
             let keys = state.keys.iter().map(|key| Entry::Key(key.ended(at)));
             let new = [Entry::Succession(random()), Entry::Key(SigningKey::new(at))];
-            Ok((sessions.chain(keys).chain(new).collect(), ()))
-        })
+            Ok((keys.chain(new).collect(), ()))
+        })?;
+        while !self.state().sessions.is_empty() {
+            self.change(at, |state| {
+                let some = state.sessions.keys().take(ENDED_AT_ONCE);
+                Ok((some.map(|id| Entry::Ended(*id)).collect(), ()))
+            })?;
+        }
+        Ok(())
     }
 
     /// The bytes of the file, which nobody writes meanwhile.

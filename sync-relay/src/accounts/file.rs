@@ -153,6 +153,11 @@ impl AccountsFile {
         let mut bytes = Vec::new();
         seal(&self.key, self.frames, entries, &mut bytes)
             .map_err(|source| FileError::Key { path: self.path.display().to_string(), source })?;
+        // Nobody could read it again, nor what comes behind it.
+        if bytes.len() > FRAME_SIZE_MAX {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "too much at once; not kept");
+            return Err(disk(&self.path)(source));
+        }
         if let Err(error) = self.file.write_all(&bytes).and_then(|()| self.file.sync_data()) {
             // After a failed sync nobody knows what is on the disk.
             self.is_broken = true;
@@ -357,6 +362,16 @@ mod tests {
         assert!(!bytes.windows(7).any(|window| window == b"example"));
         let other = KeyFile::create(&scene.folder.path().join("other.key")).unwrap();
         assert!(matches!(AccountsFile::open(&scene.path(), &other), Err(FileError::Key { .. })));
+    }
+
+    #[test]
+    fn what_is_too_much_for_one_frame_is_refused_and_shuts_nobody_out() {
+        let scene = Scene::new();
+        let (mut file, _) = scene.open().unwrap();
+        file.append(&entries(&["first"])).unwrap();
+        assert!(file.append(&[vec![0; FRAME_SIZE_MAX]]).is_err());
+        file.append(&entries(&["second"])).unwrap();
+        assert_eq!(scene.open().unwrap().1, entries(&["first", "second"]));
     }
 
     #[test]

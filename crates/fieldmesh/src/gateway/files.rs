@@ -7,7 +7,7 @@ use fieldmesh_store::key::DataKey;
 
 use crate::clock;
 use crate::error::Error;
-use crate::home::{create_private_folder, write_durably};
+use crate::home::{create_private_folder_in, write_durably};
 
 use super::Access;
 
@@ -15,15 +15,14 @@ use super::Access;
 const PURPOSE: &str = "gateway-file";
 
 impl Access {
-    /// A folder of the home for files of the gateway; it is made where it is missing.
+    /// A folder of the home for files of the gateway; it is made where it is missing, but no home
+    /// comes back that was moved away meanwhile.
     ///
     /// # Errors
     ///
     /// What the disk says.
     pub fn folder(&self, name: &str) -> Result<PathBuf, Error> {
-        let folder = self.home.folder.join(name);
-        create_private_folder(&folder)?;
-        Ok(folder)
+        create_private_folder_in(&self.home.folder, name)
     }
 
     /// A key for a file that nobody has so far.

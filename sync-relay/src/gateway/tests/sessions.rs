@@ -190,3 +190,18 @@ async fn people_that_are_put_back_log_in_anew_and_damaged_ones_are_in_no_copy() 
     std::fs::write(own, damaged).unwrap();
     assert!(scene.accounts.copy(tenant(0)).is_err());
 }
+
+#[tokio::test]
+async fn a_copy_of_people_whose_file_is_gone_is_not_one_of_nobody() {
+    let scene = Scene::new().await;
+    let home = scene.folder.path().join("tenants").join(tenant(0).short());
+    std::fs::create_dir_all(home).unwrap();
+    scene.add(0, ANN, Role::Operator);
+    let folder = scene.folder.path().join("accounts");
+    std::fs::remove_file(folder.join(tenant(0).short())).unwrap();
+    // As after a restart: nobody holds the file open.
+    let accounts = accounts::Accounts::new(folder, scene.folder.path().join("relay.key"));
+    let problem = accounts.copy(tenant(0)).unwrap_err();
+    assert!(problem.detail.contains("is missing, and with it the people"), "{}", problem.detail);
+    assert!(accounts.copy(tenant(1)).unwrap().is_none());
+}
