@@ -555,13 +555,6 @@ impl Policy {
     }
 }
 
-impl Member {
-    /// Whether a relay at `now` stops serving the device; what it signed stays valid.
-    pub fn is_expired(&self, now: Moment) -> bool {
-        self.expires.is_some_and(|expires| expires <= now)
-    }
-}
-
 fn allowed(access: &Access, scope: &Scope) -> Result<(), Refusal> {
     if access.allows(scope) {
         return Ok(());
