@@ -34,13 +34,24 @@ fn a_device_without_udp_joins_and_syncs_both_ways_and_goes_back_to_quic() {
     assert_eq!(over(&lead), Some("quic".into()));
     assert_eq!(over(&hand), Some("tcp".into()));
 
-    // The relay comes back on a network that has been opened meanwhile.
-    running.stop();
+    // The relay comes back on a network that has been opened meanwhile. Each connection begins
+    // anew with both; where the machine is so busy that QUIC takes a quarter of a second longer
+    // than TCP, the device stays with TCP until the next one.
     lan.open_udp("b");
-    let running = lan.relay("c", &relay).start_at("0.0.0.0:7843");
-    eventually("the device is back on QUIC", STEP_TIME_MAX, || {
-        (over(&hand)? == "quic").then_some(())
-    });
+    let mut running = running;
+    let mut is_back = false;
+    for _ in 0..5 {
+        running.stop();
+        eventually("the device notices that the relay is gone", STEP_TIME_MAX, || {
+            over(&hand).is_none().then_some(())
+        });
+        running = lan.relay("c", &relay).start_at("0.0.0.0:7843");
+        is_back = eventually("the device is back", STEP_TIME_MAX, || over(&hand)) == "quic";
+        if is_back {
+            break;
+        }
+    }
+    assert!(is_back, "the device is not back on QUIC");
     hand.entry("Alder 1", 200, 1);
     until_in_step(&[&lead, &hand]);
     second.stop();
