@@ -61,7 +61,10 @@ impl Ledger {
     /// was not finished, or after a month.
     pub(crate) fn begin_scrub(&self) -> Result<bool, Error> {
         let known = self.scrub_state()?;
-        let is_old = |finished: Moment| clock::now().millis_since(finished) > INTERVAL_MILLIS;
+        let now = clock::now();
+        // A check of a time to come was dated by a clock that was wrong.
+        let is_old =
+            |finished: Moment| finished > now || now.millis_since(finished) > INTERVAL_MILLIS;
         let is_unclean = !self.store.report().was_closed && self.seen != Default::default();
         let is_due = known.is_open || is_unclean || known.finished.is_some_and(is_old);
         if !is_due {
@@ -234,6 +237,19 @@ mod tests {
         };
         tokio::time::timeout(std::time::Duration::from_secs(30), noted).await.unwrap();
         assert!(node.doctor().await.unwrap().findings.iter().any(|it| it.kind == "unclean-stop"));
+        node.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_clock_that_once_was_years_ahead_does_not_put_off_the_check_for_years() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        damaged_home(&home).await;
+        let node = reopen(&home).await;
+        let in_years = Some(clock::now().plus_millis(100 * INTERVAL_MILLIS));
+        let finished = Scrub { at: None, finished: in_years, is_open: false };
+        node.ledger().remember(Fact::Scrubbed(finished)).unwrap();
+        assert!(node.ledger().begin_scrub().unwrap());
         node.shutdown().await.unwrap();
     }
 }
