@@ -6,6 +6,7 @@ use fieldmesh_model::Moment;
 use crate::clock;
 use crate::entry::Fact;
 use crate::error::Error;
+use crate::harm::{self, Harm, Harmed};
 
 use super::Ledger;
 
@@ -16,7 +17,13 @@ const NOTED_AGAIN_MILLIS: i64 = 3_600 * 1_000;
 
 impl Ledger {
     /// Writes that it was noticed. Blocks.
-    pub(crate) fn note_twice(&self) -> Result<(), Error> {
+    ///
+    /// A batch of its own that it does not know shows nothing where the home has lost what nobody
+    /// knows: it may come back from there. Two that follow the same one were written by two homes.
+    pub(crate) fn note_twice(&self, has_forked: bool) -> Result<(), Error> {
+        if !has_forked && self.has_lost_unknown()? {
+            return Ok(());
+        }
         let now = clock::now();
         let is_fresh = |at: Moment| now.millis_since(at) < NOTED_AGAIN_MILLIS && at <= now;
         match self.noticed_twice()? {
@@ -43,6 +50,14 @@ impl Ledger {
     /// What is wrong with this device as a member of its tenant.
     pub(crate) fn own_notes(&self) -> Vec<String> {
         self.own_end().into_iter().chain(self.runs_twice()).collect()
+    }
+
+    /// Whether parts of the log were ever lost before the view had read them.
+    fn has_lost_unknown(&self) -> Result<bool, Error> {
+        let is_unknown = |harm: &Harm| harm.what == Harmed::Unknown;
+        Ok(self.harms()?.iter().any(is_unknown)
+            || !harm::passed_over(self.view())?.is_empty()
+            || self.store.report().past_is_uncertain())
     }
 
     fn noticed_twice(&self) -> Result<Option<Moment>, Error> {

@@ -295,7 +295,7 @@ impl Ledger {
             return Ok(None);
         }
         let what = match is_restored {
-            true => "this home was made of a backup",
+            true => "this home was made of a backup, or of what was left of its log",
             false => "this store has lost something at least once in its life",
         };
         Ok(Some(Finding {

@@ -9,12 +9,16 @@ use super::Node;
 impl Node {
     /// Notes durably that another home signs with this device's key, if something has shown it.
     pub(super) async fn heed_copies(&self) {
-        let shown = self.inner.mesh.news().borrow().copies();
+        let (shown, has_forked) = {
+            let news = self.inner.mesh.news();
+            let news = news.borrow();
+            (news.copies(), news.own_forks > 0)
+        };
         // What was shown before the last note shows nothing of today.
         if shown <= self.inner.copies_noted.load(Ordering::Relaxed) {
             return;
         }
-        match self.blocking(crate::ledger::Ledger::note_twice).await {
+        match self.blocking(move |ledger| ledger.note_twice(has_forked)).await {
             Ok(()) => {
                 self.inner.copies_noted.fetch_max(shown, Ordering::Relaxed);
             }
