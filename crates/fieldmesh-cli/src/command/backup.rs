@@ -68,7 +68,7 @@ pub(super) async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result
         "What was recorded after the backup comes from others with `fieldmesh sync`, as far as \
          they have it. Invitations that were open are void: issue new ones.",
     );
-    Ok(())
+    complete(restored.unreadable)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Problem> {

@@ -1,12 +1,13 @@
 //! Writes a backup while the home goes on working.
 
+use std::collections::BTreeSet;
 use std::io::{BufWriter, Write as _};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::time::Duration;
 
 use fieldmesh_store::backup::{BackupId, BackupSummary, BackupWriter};
-use fieldmesh_store::{DataKey, Place, ReadError, Replayed};
+use fieldmesh_store::{BadFrame, DataKey, Place, ReadError, Replayed};
 
 use crate::api::{BackupOptions, BackupReport, Progress};
 use crate::backup::{BUFFER_SIZE, Base, Draft, Opened, PROGRESS_EVERY, Words};
@@ -16,6 +17,7 @@ use crate::error::Error;
 use crate::home::Home;
 
 use super::Ledger;
+use super::indexes::costs_nothing;
 
 /// How often a backup looks for a moment at which nothing waits for a batch.
 const CUT_TRIES: u32 = 100;
@@ -178,7 +180,7 @@ impl Ledger {
             return Err(draft.failed(error));
         }
         let replayed = replayed.map_err(|error| Error::store(&error))?;
-        let unreadable = self.unreadable(&replayed, after.is_none());
+        let unreadable = self.unreadable(&replayed, after.is_none())?;
         let (out, summary) = writer.finish(end, unreadable).map_err(|error| draft.failed(error))?;
         out.into_inner()
             .map_err(|error| error.into_error())
@@ -188,14 +190,28 @@ impl Ledger {
         Ok((id, summary))
     }
 
-    /// How many entries are not in a backup because they cannot be read, at least.
-    fn unreadable(&self, replayed: &Replayed, is_whole: bool) -> u64 {
-        // Of some damage nobody knows how much it hides, only that it does.
-        let hidden = |bad: &fieldmesh_store::BadFrame| {
-            bad.sequences.end.saturating_sub(bad.sequences.start).max(1)
+    /// How many entries are lacking in a backup because they cannot be read, at least. What is here
+    /// once more, from a peer or written anew, is in it.
+    fn unreadable(&self, replayed: &Replayed, is_whole: bool) -> Result<u64, Error> {
+        if replayed.bad_frames.is_empty() && self.store.report().lost().is_empty() {
+            return Ok(0);
+        }
+        self.mend()?;
+        let harms = self.harms()?;
+        let here: BTreeSet<u64> =
+            harms.iter().filter(|harm| !harm.is_open()).map(|harm| harm.place.0).collect();
+        let lacking = |places: &Range<u64>| {
+            let count = places.end.saturating_sub(places.start);
+            count.saturating_sub(here.range(places.clone()).count() as u64)
         };
-        let found = replayed.bad_frames.iter().map(hidden).sum();
-        let known = if is_whole { self.store.report().lost_count() } else { 0 };
-        known.max(found)
+        let bad = replayed.bad_frames.iter().filter(|bad| !costs_nothing(bad));
+        // Of some damage nobody knows how much it hides, only that it does.
+        let hidden = |bad: &BadFrame| match bad.sequences.is_empty() {
+            true => 1,
+            false => lacking(&bad.sequences),
+        };
+        let found = bad.map(hidden).sum();
+        let known = if is_whole { self.store.report().lost().iter().map(lacking).sum() } else { 0 };
+        Ok(u64::max(known, found))
     }
 }

@@ -59,6 +59,11 @@ async fn assert_whole(node: &Node, like: &Node) {
     let verified = node.verify().await.unwrap();
     let verified = if verified.clean { verified } else { node.verify().await.unwrap() };
     assert!(verified.clean, "{:#?}", verified.faults);
+    // What is here once more is in every backup of it, too.
+    let folder = tempfile::tempdir().unwrap();
+    let options = BackupOptions { file: folder.path().join("whole"), since: None };
+    let backup = node.backup(options, |_| {}).await.unwrap();
+    assert_eq!(backup.unreadable, 0, "{backup:?}");
 }
 
 /// A crew whose office and tablet hold the same ten records.
@@ -100,6 +105,27 @@ async fn a_log_that_went_bad_while_it_was_closed_comes_back_from_the_office() {
     tablet.shutdown().await.unwrap();
     let tablet = reopen(&home).await.unwrap();
     assert_whole(&tablet, &crew.lead).await;
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_lost_its_view_and_got_its_own_batches_back_is_not_said_to_run_twice() {
+    let (crew, tablet) = crew().await;
+    entry(&tablet, "Alder 1", "2026-03-01T09:00:00Z").await;
+    sync(&tablet, &crew.address).await;
+    let home = crew.home("tablet");
+    tablet.shutdown().await.unwrap();
+    fs::remove_dir_all(home.join("store/view")).unwrap();
+    spoil_all(&home);
+    let tablet = reopen(&home).await.unwrap();
+    sync(&tablet, &crew.address).await;
+    sync(&tablet, &crew.address).await;
+    assert_eq!(count(&tablet, "field_entry").await, 10);
+    let warnings = tablet.warnings().await.unwrap();
+    assert!(!warnings.iter().any(|it| it.contains("runs twice")), "{warnings:?}");
+    let told = doctor(&tablet).await.findings;
+    assert!(!told.iter().any(|it| it.kind == "runs-twice"), "{told:#?}");
     tablet.shutdown().await.unwrap();
     crew.lead.shutdown().await.unwrap();
 }
