@@ -110,7 +110,15 @@ impl Ledger {
                 open: true,
                 what: format!("{batches} by this device cannot be read any more; {of_what}"),
                 means: UNCONFIRMED.into(),
-                next: format!("{FIRST_SYNC}, say `fieldmesh doctor --accept`."),
+                next: match untold {
+                    0 => format!("{FIRST_SYNC}, say `fieldmesh doctor --accept`."),
+                    _ => format!(
+                        "{FIRST_SYNC}, write all that is shown to files first, wells before \
+                         what names them: `fieldmesh export well --format csv > well.csv`, and \
+                         so on for each collection. Only then say `fieldmesh doctor --accept`, \
+                         which forgets it, and bring it back with `fieldmesh import`."
+                    ),
+                },
                 ..Finding::default()
             });
         }
