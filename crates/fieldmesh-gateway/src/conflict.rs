@@ -328,7 +328,7 @@ impl Writing<'_> {
     }
 
     /// What an operation was answered whose conflict its request settled at once, where it comes
-    /// again with the same word: the answer was lost.
+    /// again: the answer was lost, or it comes with another word.
     pub(crate) fn settled_again(
         &mut self,
         id: DocumentId,
@@ -337,13 +337,8 @@ impl Writing<'_> {
         let Some(wanted) = self.resolution() else { return Ok(None) };
         let Some((row, settled)) = self.settled_before(id, ready)? else { return Ok(None) };
         let by = Resolution::from(settled.resolution);
-        let is_so = match wanted {
-            Resolution::LastWriteWins => {
-                matches!(by, Resolution::ClientWins | Resolution::ServerWins)
-            }
-            Resolution::Manual => false,
-            Resolution::ClientWins | Resolution::ServerWins | Resolution::Merge => by == wanted,
-        };
+        // Who wanted it otherwise then is told how it was settled, and not that his word was taken.
+        let is_so = wanted != Resolution::Manual && by != Resolution::Manual;
         if !is_so || settled.by != self.task.caller.user {
             return Ok(None);
         }

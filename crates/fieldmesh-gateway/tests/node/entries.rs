@@ -335,3 +335,19 @@ async fn a_push_whose_answer_was_lost_is_told_once_more_how_its_conflict_was_set
     }
     office.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_comes_again_with_another_word_is_told_how_its_conflict_was_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (well, ann) = (well(&office.node, 1).await, office.worker("ann"));
+    push(&office, &ann, &of_tablet(&[entry(&well, 0, 80.0)])).await;
+    let mut other = of_tablet(&[entry(&well, 0, 90.0)]);
+    for word in ["SERVER_WINS", "CLIENT_WINS"] {
+        other["conflictResolution"] = word.into();
+        let told = push(&office, &ann, &other).await;
+        assert_eq!(came_to(&told), (&json!("CONFLICT"), &json!("SERVER_WINS")), "{told}");
+        assert_eq!(oil(&office).await, 80);
+    }
+    office.close().await;
+}
