@@ -1,10 +1,15 @@
 //! What a device knew when it wrote.
 
+use std::pin::pin;
+
 use fieldmesh::api::{ConflictQuery, ConflictReport};
-use fieldmesh_dialect::command::{Action, Base, Dating, Identity, Operation, Push};
+use fieldmesh_dialect::command::{Action, Base, Dating, Identity, Operation, Pull, Push};
 use fieldmesh_dialect::outcome::Fate;
-use fieldmesh_dialect::{Caller, Command, Dialect, Method, Name, Outcome};
+use fieldmesh_dialect::{
+    Caller, Command, Dialect, Method, Name, Outcome, Request, Since, understand,
+};
 use fieldmesh_model::{Fields, Value};
+use futures::StreamExt as _;
 use serde_json::{Value as Json, json};
 
 use crate::{Office, now};
@@ -152,6 +157,32 @@ async fn an_edit_after_a_lost_answer_does_not_replace_what_came_with_it() {
     assert_eq!(competing(&office).await, [("parallel".into(), vec![json!("B"), json!("C")])]);
     let shown = office.get("/api/sync/pull?entityTypes=pets").await;
     assert!(shown.to_string().contains(r#""name":"C""#), "{shown}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_after_a_stream_that_nobody_heard_does_not_replace_what_was_sent_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let (ann, bob) = (on(&office, "ann"), on(&office, "bob"));
+    let id = pet(&office, &[&ann, &bob]).await;
+    let dialect = Some(Dialect::Vet);
+    let request = Request::new(Method::Get, "/api/sync/pull?entityTypes=pets", now());
+    let Command::Pull(pull) = understand(&request, Some(&ann)).unwrap().command else { panic!() };
+    let read = office.gateway.execute(&ann, dialect, Command::Pull(pull.clone()), now()).await;
+    let Outcome::Page(read) = read else { panic!("{read:?}") };
+    let pull = Pull { since: Since::Place(read.place), ..pull };
+    let mut pages = pin!(office.gateway.follow(ann.clone(), dialect, pull));
+    // Ann's phone has no signal; what is sent to it still fits the socket.
+    let other = json!({ "operation": "create", "entityType": "pets", "tempId": "o",
+        "data": { "name": "Tom", "breed": "Pug", "species": "dog", "ownerId": 7 } });
+    for operation in [update(&id, &json!({ "name": "B" })), other] {
+        assert_eq!(push(&office, &bob, &[operation]).await["processed"], 1);
+        pages.next().await.unwrap();
+    }
+    let pushed = push(&office, &ann, &[update(&id, &json!({ "name": "C" }))]).await;
+    assert_eq!(pushed["processed"], 1, "{pushed}");
+    assert_eq!(competing(&office).await, [("parallel".into(), vec![json!("B"), json!("C")])]);
     office.close().await;
 }
 
