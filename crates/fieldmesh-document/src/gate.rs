@@ -144,7 +144,20 @@ pub(crate) fn exceeds(operations: usize, size: usize) -> bool {
 ///
 /// The change may not be applied.
 pub fn judge(change: &[u8], closure: &[&[u8]], origin: &Origin) -> Result<Accepted, Refusal> {
-    let peeked = peek(change)?;
+    judge_peeked(change, peek(change)?, closure, origin)
+}
+
+/// As [`judge`], of a change whose outside has been read: `peeked` is what [`peek`] gives for it.
+///
+/// # Errors
+///
+/// The change may not be applied.
+pub fn judge_peeked(
+    change: &[u8],
+    peeked: Peeked,
+    closure: &[&[u8]],
+    origin: &Origin,
+) -> Result<Accepted, Refusal> {
     if !is_actor(&peeked.actor, &actor(origin.author, origin.epoch)) {
         return Err(Refusal::WrongActor);
     }

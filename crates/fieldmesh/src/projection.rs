@@ -418,16 +418,15 @@ impl<'a> Projection<'a> {
         &mut self,
         id: DocumentId,
         scope: Scope,
-        (place, leaf): (Place, u16),
+        place: (Place, u16),
         source: Source,
     ) -> Option<[u8; 8]> {
-        let hash = touched::short_hash(&source.change);
-        if self.sources.policy.is_purged(&id) {
-            return hash;
+        let arrival = Arrival::new(place, source);
+        let hash = arrival.short_hash();
+        if !self.sources.policy.is_purged(&id) {
+            let work = self.documents.entry(id).or_insert_with(|| Work::new(id, scope));
+            work.arrivals.push(arrival);
         }
-        let reference = ChangeRef { place, leaf, hash: hash.unwrap_or_default() };
-        let work = self.documents.entry(id).or_insert_with(|| Work::new(id, scope));
-        work.arrivals.push(Arrival { reference, source });
         hash
     }
 

@@ -62,7 +62,32 @@ impl Work {
 /// A change that has arrived.
 pub(super) struct Arrival {
     pub(super) reference: ChangeRef,
-    pub(super) source: Source,
+    source: Source,
+    /// Its outside, if it can be read: whoever asks for it would hash all of the change.
+    peeked: Option<Peeked>,
+}
+
+impl Arrival {
+    pub(super) fn new((place, leaf): (Place, u16), source: Source) -> Self {
+        let arrival = Self::listed(ChangeRef { place, leaf, hash: [0; 8] }, source);
+        let hash = arrival.short_hash().unwrap_or_default();
+        Self { reference: ChangeRef { place, leaf, hash }, ..arrival }
+    }
+
+    /// One that is listed already.
+    fn listed(reference: ChangeRef, source: Source) -> Self {
+        let peeked = fieldmesh_document::peek(&source.change).ok();
+        Self { reference, source, peeked }
+    }
+
+    fn hash(&self) -> Option<[u8; 32]> {
+        self.peeked.as_ref().map(|peeked| peeked.hash)
+    }
+
+    /// The start of its hash, if it can be read.
+    pub(super) fn short_hash(&self) -> Option<[u8; 8]> {
+        self.hash()?.first_chunk().copied()
+    }
 }
 
 /// A document after its changes.
@@ -143,7 +168,6 @@ enum Verdict {
 
 /// A change that was accepted.
 struct Passed {
-    peeked: Peeked,
     accepted: Accepted,
     /// Whether it builds on everything that is here.
     is_whole: bool,
@@ -249,8 +273,8 @@ pub(super) fn apply(
         moved: Vec::new(),
         counting: Vec::new(),
     };
-    for Arrival { reference, source } in arrivals {
-        touched.add(vec![(reference, source)])?;
+    for arrival in arrivals {
+        touched.add(vec![arrival])?;
     }
     let again = touched.read_waiting(again);
     touched.add(again)?;
@@ -297,9 +321,8 @@ fn gather(
     for known in listed.chain(work.refused.into_iter().map(unnamed)).chain(twins) {
         match read_change(sources.store, known, sources.me) {
             Ok(source) => {
-                let hash = short_hash(&source.change).unwrap_or_default();
-                let reference = ChangeRef { hash, ..known };
-                found.insert((known.place, known.leaf), Arrival { reference, source });
+                let place = (known.place, known.leaf);
+                found.insert(place, Arrival::new(place, source));
             }
             Err(_) if work.given_up.contains(&known.place) => {}
             Err(_) if known.hash != [0; 8] => waiting.add(&ANYTHING, known),
@@ -314,13 +337,13 @@ fn gather(
     let sealed: BTreeSet<Option<[u8; 32]>> = found
         .values()
         .filter(|arrival| arrival.source.batch.is_some() && arrival.source.author == sources.me)
-        .map(|arrival| full_hash(&arrival.source.change))
+        .map(Arrival::hash)
         .collect();
     let mut counting = Vec::new();
     for arrival in found.into_values() {
         let counts = match &arrival.source.batch {
             Some(batch) => !standing.is_aside(batch)?,
-            None => !sealed.contains(&full_hash(&arrival.source.change)),
+            None => !sealed.contains(&arrival.hash()),
         };
         if counts {
             counting.push(arrival);
@@ -343,9 +366,9 @@ fn twins(id: DocumentId, sources: &Sources<'_>) -> Result<Vec<ChangeRef>, Error>
 
 impl Touched<'_> {
     /// Adds changes and every waiting one that they set free.
-    fn add(&mut self, mut next: Vec<(ChangeRef, Source)>) -> Result<(), Error> {
-        while let Some((reference, source)) = next.pop() {
-            if let Some(here) = self.settle(reference, &source) {
+    fn add(&mut self, mut next: Vec<Arrival>) -> Result<(), Error> {
+        while let Some(arrival) = next.pop() {
+            if let Some(here) = self.settle(arrival) {
                 let freed = self.waiting.free(&here)?;
                 next.append(&mut self.read_waiting(freed));
             }
@@ -354,11 +377,11 @@ impl Touched<'_> {
     }
 
     /// Reads changes that waited; what cannot be read goes on waiting, as it may heal.
-    fn read_waiting(&mut self, freed: Vec<ChangeRef>) -> Vec<(ChangeRef, Source)> {
+    fn read_waiting(&mut self, freed: Vec<ChangeRef>) -> Vec<Arrival> {
         let mut readable = Vec::new();
         for reference in freed {
             match read_change(self.sources.store, reference, self.sources.me) {
-                Ok(source) => readable.push((reference, source)),
+                Ok(source) => readable.push(Arrival::listed(reference, source)),
                 Err(_) => self.waiting.add(&ANYTHING, reference),
             }
         }
@@ -369,17 +392,19 @@ impl Touched<'_> {
     ///
     /// Every copy is judged by what it came in, and only one that is accepted stands for the
     /// change: whoever signs what somebody else wrote decides nothing, whenever it arrives.
-    fn settle(&mut self, reference: ChangeRef, source: &Source) -> Option<[u8; 32]> {
-        if let Some(here) = self.settle_own(reference, source) {
+    fn settle(&mut self, arrival: Arrival) -> Option<[u8; 32]> {
+        let hash = arrival.hash();
+        let Arrival { reference, ref source, peeked } = arrival;
+        if let Some(here) = self.settle_own(reference, source, hash) {
             return here;
         }
         let copy = self.copy_of(reference, source);
         if let Some(Copy { index, source: Some(known) }) = &copy
             && is_alike(known, source)
         {
-            return self.replace(*index, reference).then(|| full_hash(&source.change)).flatten();
+            return self.replace(*index, reference).then_some(hash).flatten();
         }
-        match self.judge(source) {
+        match self.judge(source, peeked) {
             Verdict::Waits(missing) => {
                 self.waiting.add(&missing, reference);
                 None
@@ -390,7 +415,7 @@ impl Touched<'_> {
             }
             Verdict::Accepted(passed) => match copy {
                 Some(Copy { index, source: Some(_) }) => {
-                    self.replace(index, reference).then(|| full_hash(&source.change)).flatten()
+                    self.replace(index, reference).then_some(hash).flatten()
                 }
                 copy => {
                     let damaged = copy.map(|copy| copy.index);
@@ -444,15 +469,15 @@ impl Touched<'_> {
         source: &Source,
         passed: Passed,
     ) -> [u8; 32] {
-        let Passed { peeked, accepted, is_whole } = passed;
+        let Passed { accepted: Accepted { change: peeked, root, document }, is_whole } = passed;
         let hash = peeked.hash;
         let (loaded, _) = self.loaded.get_or_insert_default();
         loaded.insert(peeked, source.author, source.change.clone());
         // Of several roots the earliest counts, whichever came first.
-        if let Some(root) = accepted.root.filter(|_| loaded.root() == Some(hash)) {
+        if let Some(root) = root.filter(|_| loaded.root() == Some(hash)) {
             self.row.scope = root.scope;
         }
-        self.document = is_whole.then_some(accepted.document);
+        self.document = is_whole.then_some(document);
         self.record = None;
         self.is_changed = true;
         match damaged {
@@ -470,8 +495,8 @@ impl Touched<'_> {
         self.refused.push(Refused { reference, author, reason });
     }
 
-    fn judge(&mut self, source: &Source) -> Verdict {
-        let Ok(peeked) = fieldmesh_document::peek(&source.change) else {
+    fn judge(&mut self, source: &Source, peeked: Option<Peeked>) -> Verdict {
+        let Some(peeked) = peeked else {
             return Verdict::Refused("the change cannot be read".into());
         };
         // Also of a revoked device: which of its batches count is decided by batch.
@@ -487,8 +512,8 @@ impl Touched<'_> {
             Err(missing) => return Verdict::Waits(missing),
         };
         let is_whole = closure.len() == loaded.len();
-        match gate::judge(change, &closure, &origin) {
-            Ok(accepted) => Verdict::Accepted(Box::new(Passed { peeked, accepted, is_whole })),
+        match gate::judge_peeked(change, peeked, &closure, &origin) {
+            Ok(accepted) => Verdict::Accepted(Box::new(Passed { accepted, is_whole })),
             Err(refusal) => Verdict::Refused(refusal.to_string()),
         }
     }

@@ -7,7 +7,7 @@ use crate::changes::{Closure, Source};
 use crate::made::{Made, MadeOrigin};
 use crate::rows::{ChangeRef, LOCAL_LEAF, RecordRow};
 
-use super::{Touched, full_hash};
+use super::Touched;
 
 impl Touched<'_> {
     /// Settles a change that this process has made: gives its hash if others can build on it from
@@ -16,8 +16,10 @@ impl Touched<'_> {
         &mut self,
         reference: ChangeRef,
         source: &Source,
+        hash: Option<[u8; 32]>,
     ) -> Option<Option<[u8; 32]>> {
-        let (made, hash) = self.made(source)?;
+        let hash = hash?;
+        let made = self.made(source, &hash)?;
         let index = self.row.changes.iter().position(|known| known.hash == reference.hash);
         let settled = match index {
             Some(index) => {
@@ -38,16 +40,15 @@ impl Touched<'_> {
         Some(settled)
     }
 
-    /// The change as it was made here, and its hash.
-    fn made(&self, source: &Source) -> Option<(Made, [u8; 32])> {
+    /// The change as it was made here.
+    fn made(&self, source: &Source, hash: &[u8; 32]) -> Option<Made> {
         let Source { author, epoch, scope, .. } = *source;
         if author != self.sources.me || self.is_remade {
             return None;
         }
         let user = self.sources.policy.known(&author)?.user;
-        let hash = full_hash(&source.change)?;
         let origin = MadeOrigin { document: self.id, epoch, scope, user };
-        self.sources.made.find(&hash, &origin).map(|made| (made, hash))
+        self.sources.made.find(hash, &origin)
     }
 
     /// Takes a change and its record as they are, if it builds on exactly what is here.
@@ -98,6 +99,7 @@ impl Touched<'_> {
 mod tests {
     use fieldmesh_model::Role;
 
+    use super::super::full_hash;
     use super::*;
     use crate::api::{Edits, NewRecord};
     use crate::ledger::Ledger;
