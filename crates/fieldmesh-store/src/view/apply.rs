@@ -115,7 +115,7 @@ impl OpenView {
             let Some((key, _)) = rest.get(middle).filter(|_| middle >= PART_ROWS_MIN) else {
                 break;
             };
-            let Some(found) = self.page_at(key)? else { continue };
+            let found = self.page_at(key)?;
             let (part, behind) =
                 rest.split_at(rest.partition_point(|(key, _)| *key < &found.key[1..]));
             parts.extend(Some(part).filter(|part| !part.is_empty()));
@@ -133,7 +133,7 @@ impl OpenView {
     ) -> Result<Vec<Vec<u8>>, ViewError> {
         let mut rewritten = Vec::new();
         while let Some((first, _)) = rest.first() {
-            let found = self.page_or_first(first)?;
+            let found = self.page_at(first)?;
             let end = found.end.as_ref();
             let count =
                 end.map_or(rest.len(), |end| rest.partition_point(|(key, _)| *key < &end[1..]));

@@ -62,7 +62,8 @@ fn last_below<'a>(
     pages: &'a BTreeMap<Vec<u8>, Cached>,
     end: &Bound<Vec<u8>>,
 ) -> Option<(&'a Vec<u8>, &'a Cached)> {
-    let found = pages.range((Bound::Unbounded, end.clone())).next_back()?;
+    let below = (Bound::Unbounded, end.as_ref().map(Vec::as_slice));
+    let found = pages.range::<[u8], _>(below).next_back()?;
     let is_last = found.1.end.as_ref().is_none_or(|next| match end {
         Bound::Included(key) => key < next,
         Bound::Excluded(key) => key <= next,

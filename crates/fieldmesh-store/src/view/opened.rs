@@ -1,14 +1,14 @@
 //! An opened view: what was written last over pages, both decrypted and decoded where they are
 //! read.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::{Cached, PageCache};
 use super::content::{self, Content};
 use super::filter::Filter;
-use super::page::{Page, unpack};
+use super::page::{Page, RowRef, unpack};
 use super::range::is_empty_range;
 use super::recent::Recent;
 use super::rows::{RowRange, Rows};
@@ -30,7 +30,7 @@ pub(crate) struct OpenView {
     pages: Mutex<PageCache>,
 }
 
-/// A page that is stored.
+/// A page that is stored, or the empty one that will be.
 pub(super) struct FoundPage {
     pub(super) key: Vec<u8>,
     pub(super) page: Arc<Page>,
@@ -82,8 +82,7 @@ impl OpenView {
         if self.filter.as_ref().is_some_and(|filter| !filter.may_have(&key)) {
             return Ok(None);
         }
-        let Some(FoundPage { page, .. }) = self.page_at(&key)? else { return Ok(None) };
-        match page.find(&key) {
+        match self.page_at(&key)?.page.find(&key) {
             Some(content) => self.value(&key, content),
             None => Ok(None),
         }
@@ -129,17 +128,12 @@ impl OpenView {
         let mut rest = range.clone();
         while found.len() < limit && !is_empty_range(&rest) {
             let span = self.span(&rest, direction)?;
-            let mut rows: BTreeMap<&[u8], &[u8]> = span.page.rows_in(&span.range).collect();
-            for (key, content) in self.recent.rows().range(span.range.clone()) {
-                rows.insert(key, content);
-            }
-            let live = rows.into_iter().filter(|(_, content)| !content::is_deleted(content));
-            let copy = |(key, content): (&[u8], &[u8])| (key.to_vec(), content.to_vec());
-            let room = limit - found.len();
-            match direction {
-                Direction::Ascending => found.extend(live.take(room).map(copy)),
-                Direction::Descending => found.extend(live.rev().take(room).map(copy)),
-            }
+            let recent = self.recent.rows().range(span.range.clone());
+            let recent = recent.map(|(key, content)| (&key[..], &content[..]));
+            let rows = on_top(span.page.rows_in(&span.range), recent, direction);
+            let live = rows.filter(|(_, content)| !content::is_deleted(content));
+            let copied = live.map(|(key, content)| (key.to_vec(), content.to_vec()));
+            found.extend(copied.take(limit - found.len()));
             rest = span.rest;
         }
         Ok(found)
@@ -151,7 +145,7 @@ impl OpenView {
         match direction {
             Direction::Ascending => {
                 let first = bound_key(&start);
-                let found = self.page_or_first(first.unwrap_or_default())?;
+                let found = self.page_at(first.unwrap_or_default())?;
                 let page = found.page;
                 let next = found.end.map(|key| key[1..].to_vec());
                 let behind = next.map(|next| (Bound::Included(next.clone()), next));
@@ -164,9 +158,7 @@ impl OpenView {
             }
             Direction::Descending => {
                 let below = end.as_ref().map(|key| page_key(key));
-                let Some(FoundPage { key, page, .. }) = self.page_below(below)? else {
-                    return Ok(Span { page: Arc::default(), range: (start, end), rest: nothing() });
-                };
+                let FoundPage { key, page, .. } = self.page_below(below)?;
                 let first = key[1..].to_vec();
                 let rest = (start.clone(), Bound::Excluded(first.clone()));
                 let start = if is_empty_range(&rest) { start } else { Bound::Included(first) };
@@ -175,35 +167,31 @@ impl OpenView {
         }
     }
 
-    /// The page in which a key would be; none if it comes before all pages.
-    pub(super) fn page_at(&self, key: &[u8]) -> Result<Option<FoundPage>, ViewError> {
+    /// The page in which a key would be; where there is none so far, the one that will be the first.
+    pub(super) fn page_at(&self, key: &[u8]) -> Result<FoundPage, ViewError> {
         self.page_below(Bound::Included(page_key(key)))
     }
 
-    /// The page in which a key would be; where there is none so far, the one that will be the first.
-    pub(super) fn page_or_first(&self, key: &[u8]) -> Result<FoundPage, ViewError> {
-        if let Some(found) = self.page_at(key)? {
-            return Ok(found);
-        }
-        let key = page_key(&[]);
-        let end = self.page_behind(&key)?;
-        Ok(FoundPage { key, page: Arc::default(), end })
-    }
-
-    fn page_below(&self, end: Bound<Vec<u8>>) -> Result<Option<FoundPage>, ViewError> {
+    fn page_below(&self, end: Bound<Vec<u8>>) -> Result<FoundPage, ViewError> {
         let (start, all) = in_tree(PAGE_TREE);
         let end = if matches!(end, Bound::Unbounded) { all } else { end };
         let cached = self.pages.lock().unwrap_or_else(PoisonError::into_inner).last_below(&end);
         if let Some((key, Cached { page, end })) = cached {
-            return Ok(Some(FoundPage { key, page, end }));
+            return Ok(FoundPage { key, page, end });
         }
         let found = self.rows.scan(&(start, end), Direction::Descending, 1)?;
-        let Some((key, stored)) = found.into_iter().next() else { return Ok(None) };
-        let end = self.page_behind(&key)?;
-        let page = Arc::new(self.decode(&key, stored)?);
+        let (key, page) = match found.into_iter().next() {
+            Some((key, stored)) => {
+                let page = self.decode(&key, stored)?;
+                (key, page)
+            }
+            // Remembered too: of a small view nothing else is asked.
+            None => (page_key(&[]), Page::default()),
+        };
+        let (end, page) = (self.page_behind(&key)?, Arc::new(page));
         let cached = Cached { page: Arc::clone(&page), end: end.clone() };
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(key.clone(), cached);
-        Ok(Some(FoundPage { key, page, end }))
+        Ok(FoundPage { key, page, end })
     }
 
     /// Forgets a decoded page that is another one on the disk.
@@ -259,6 +247,39 @@ pub(super) fn physical(tree: Tree, key: &[u8]) -> Vec<u8> {
 /// Every key that begins with this byte.
 fn in_tree(tree: u8) -> RowRange {
     (Bound::Included(vec![tree]), Bound::Excluded(vec![tree + 1]))
+}
+
+/// Rows of a page in one direction, each as it was written last; no more are read than are taken.
+fn on_top<'a>(
+    page: impl DoubleEndedIterator<Item = RowRef<'a>> + 'a,
+    recent: impl DoubleEndedIterator<Item = RowRef<'a>> + 'a,
+    direction: Direction,
+) -> Box<dyn Iterator<Item = RowRef<'a>> + 'a> {
+    match direction {
+        Direction::Ascending => Box::new(merged(page, recent, |key, other| key.cmp(other))),
+        Direction::Descending => {
+            Box::new(merged(page.rev(), recent.rev(), |key, other| other.cmp(key)))
+        }
+    }
+}
+
+/// Rows of two kinds in one order; of two with one key the recent one.
+fn merged<'a>(
+    page: impl Iterator<Item = RowRef<'a>>,
+    recent: impl Iterator<Item = RowRef<'a>>,
+    order: impl Fn(&[u8], &[u8]) -> Ordering,
+) -> impl Iterator<Item = RowRef<'a>> {
+    let (mut page, mut recent) = (page.peekable(), recent.peekable());
+    std::iter::from_fn(move || {
+        let (Some((below, _)), Some((above, _))) = (page.peek(), recent.peek()) else {
+            return recent.next().or_else(|| page.next());
+        };
+        match order(below, above) {
+            Ordering::Less => page.next(),
+            Ordering::Equal => page.next().and_then(|_| recent.next()),
+            Ordering::Greater => recent.next(),
+        }
+    })
 }
 
 fn bound_key(bound: &Bound<Vec<u8>>) -> Option<&[u8]> {

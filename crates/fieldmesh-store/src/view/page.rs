@@ -63,37 +63,40 @@ impl Page {
 
     /// The rows, by key.
     pub(crate) fn rows(&self) -> impl DoubleEndedIterator<Item = RowRef<'_>> {
-        self.starts.iter().filter_map(|start| parse(&self.bytes[*start as usize..]))
-    }
-
-    /// The rows from a key on.
-    pub(crate) fn rows_from(&self, key: &[u8]) -> impl Iterator<Item = RowRef<'_>> {
-        let is_before =
-            |start: &u32| parse(&self.bytes[*start as usize..]).is_some_and(|row| row.0 < key);
-        let first = self.starts.partition_point(is_before);
-        self.starts[first..].iter().filter_map(|start| parse(&self.bytes[*start as usize..]))
+        self.starts.iter().filter_map(|start| self.row_at(*start))
     }
 
     /// The rows of a range.
-    pub(crate) fn rows_in(&self, (start, end): &RowRange) -> impl Iterator<Item = RowRef<'_>> {
-        let (first, excluded) = match start {
-            Bound::Included(key) => (&key[..], None),
-            Bound::Excluded(key) => (&key[..], Some(&key[..])),
-            Bound::Unbounded => (&[][..], None),
+    pub(crate) fn rows_in(
+        &self,
+        (start, end): &RowRange,
+    ) -> impl DoubleEndedIterator<Item = RowRef<'_>> {
+        let first = match start {
+            Bound::Included(start) => self.count_while(|key| key < &start[..]),
+            Bound::Excluded(start) => self.count_while(|key| key <= &start[..]),
+            Bound::Unbounded => 0,
         };
-        let is_within = |key: &[u8]| match end {
-            Bound::Included(end) => key <= &end[..],
-            Bound::Excluded(end) => key < &end[..],
-            Bound::Unbounded => true,
+        let behind = match end {
+            Bound::Included(end) => self.count_while(|key| key <= &end[..]),
+            Bound::Excluded(end) => self.count_while(|key| key < &end[..]),
+            Bound::Unbounded => self.starts.len(),
         };
-        self.rows_from(first)
-            .skip_while(move |(key, _)| Some(*key) == excluded)
-            .take_while(move |(key, _)| is_within(key))
+        self.starts[first..behind.max(first)].iter().filter_map(|start| self.row_at(*start))
     }
 
     /// The content of a key.
     pub(crate) fn find(&self, key: &[u8]) -> Option<&[u8]> {
-        self.rows_from(key).next().filter(|(found, _)| *found == key).map(|(_, content)| content)
+        let place = self.starts.get(self.count_while(|other| other < key))?;
+        self.row_at(*place).filter(|(found, _)| *found == key).map(|(_, content)| content)
+    }
+
+    /// How many rows come before the first whose key is not so.
+    fn count_while(&self, is_so: impl Fn(&[u8]) -> bool) -> usize {
+        self.starts.partition_point(|start| self.row_at(*start).is_some_and(|(key, _)| is_so(key)))
+    }
+
+    fn row_at(&self, start: u32) -> Option<RowRef<'_>> {
+        parse(&self.bytes[start as usize..])
     }
 
     /// What it takes in memory.
@@ -312,7 +315,11 @@ mod tests {
             let found = page.find(&key).map(<[u8]>::to_vec);
             let expected = rows.iter().find(|(known, _)| *known == key).map(|row| row.1.clone());
             assert_eq!(found, expected);
-            assert_eq!(page.rows_from(&key).count(), 20 - (number as usize).div_ceil(2).min(20));
+            let from = (Bound::Included(key.to_vec()), Bound::Unbounded);
+            let below = (Bound::Unbounded, Bound::Excluded(key.to_vec()));
+            let first = (number as usize).div_ceil(2).min(20);
+            let count = |range| page.rows_in(&range).count();
+            assert_eq!((count(from), count(below)), (20 - first, first));
         }
     }
 

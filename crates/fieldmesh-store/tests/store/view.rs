@@ -4,15 +4,18 @@
 use std::fs;
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fieldmesh_store::memory::MemoryFiles;
+use fieldmesh_store::view::Row;
 use fieldmesh_store::view::memory::MemoryRows;
-use fieldmesh_store::view::rows::RowsSource as _;
+use fieldmesh_store::view::rows::{RowBatch, RowRange, Rows, RowsError, RowsSource};
 use fieldmesh_store::{
     Direction, Entry, KeyRange, Options, Store, Tree, View, ViewCondition, ViewError, WriteSet,
 };
 
-use super::{key, open, try_open};
+use super::{key, open, options, try_open};
 
 fn open_folder(folder: &Path) -> Store {
     let options = Options { reserve_bytes: 0, ..Options::default() };
@@ -310,7 +313,6 @@ fn index_keys_are_hashed_alike_in_every_build() {
 
 #[test]
 fn a_view_whose_places_mean_something_else_is_built_anew() {
-    use fieldmesh_store::view::rows::{Rows, RowsSource};
     let (files, rows) = (MemoryFiles::new(), MemoryRows::new());
     let store = open(&files, &rows);
     store.append(vec![Entry { kind: 1, bytes: vec![1] }]).unwrap();
@@ -326,4 +328,97 @@ fn a_view_whose_places_mean_something_else_is_built_anew() {
     assert_eq!(store.report().view, ViewCondition::EarlierVersion);
     assert!(store.view_was_rebuilt() && !store.report().past_is_uncertain());
     assert_eq!(store.view().applied().unwrap(), None);
+}
+
+/// Rows that tell how often they were looked through.
+#[derive(Clone, Default)]
+struct Counted {
+    rows: MemoryRows,
+    scans: Arc<AtomicUsize>,
+}
+
+impl Rows for Counted {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowsError> {
+        self.rows.get(key)
+    }
+
+    fn scan(
+        &self,
+        range: &RowRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, RowsError> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
+        self.rows.scan(range, direction, limit)
+    }
+
+    fn write(&self, batch: RowBatch) -> Result<(), RowsError> {
+        self.rows.write(batch)
+    }
+
+    fn flush(&self) -> Result<(), RowsError> {
+        self.rows.flush()
+    }
+}
+
+impl RowsSource for Counted {
+    fn open(&self) -> Result<Box<dyn Rows>, RowsError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn set_aside(&self) -> Result<(), RowsError> {
+        self.rows.set_aside()
+    }
+
+    fn discard(&self) -> Result<(), RowsError> {
+        self.rows.discard()
+    }
+
+    fn forget_set_aside(&self) -> Result<(), RowsError> {
+        self.rows.forget_set_aside()
+    }
+
+    fn open_beside(&self) -> Result<Box<dyn Rows>, RowsError> {
+        self.rows.open_beside()
+    }
+
+    fn take_beside(&self) -> Result<(), RowsError> {
+        self.rows.take_beside()
+    }
+
+    fn disk_bytes(&self) -> Result<u64, RowsError> {
+        self.rows.disk_bytes()
+    }
+}
+
+#[test]
+fn what_a_small_view_lacks_is_looked_for_on_the_disk_once() {
+    let counted = Counted::default();
+    let rows = Arc::new(counted.clone());
+    let files = Arc::new(MemoryFiles::new());
+    let store = Store::open_on(files, rows, &key(), &options()).unwrap();
+    let view = store.view();
+    put(view, Tree::Meta, b"a", b"1".to_vec());
+    let before = counted.scans.load(Ordering::Relaxed);
+    for number in 0..100_u8 {
+        let key = [b'b', number];
+        assert_eq!(view.get(Tree::Meta, &key).unwrap(), None);
+        for direction in [Direction::Ascending, Direction::Descending] {
+            let range = KeyRange::prefix(&key);
+            assert_eq!(view.keys(Tree::Index, &range, direction, 10).unwrap().len(), 0);
+        }
+    }
+    assert!(counted.scans.load(Ordering::Relaxed) - before <= 2);
+    // So many that they are written into pages.
+    let mut set = WriteSet::new();
+    for number in 0..20_000_u32 {
+        set.put(Tree::Index, number.to_be_bytes().to_vec(), vec![1]);
+    }
+    view.apply(set).unwrap();
+    for number in [0, 7_000, 19_999_u32] {
+        let found = view.get(Tree::Index, &number.to_be_bytes()).unwrap();
+        assert_eq!(found.as_deref(), Some(&[1][..]));
+    }
+    assert_eq!(view.count(Tree::Index).unwrap(), 20_000);
+    assert_eq!(view.get(Tree::Meta, b"a").unwrap().as_deref(), Some(&b"1"[..]));
 }
