@@ -1,5 +1,7 @@
 //! Turns what people and programs write into fields and edits, and fields into nested JSON.
 
+use std::borrow::Cow;
+
 use serde_json::Map;
 
 use crate::limits::NESTING_DEPTH_MAX;
@@ -181,21 +183,55 @@ fn check_key(key: &str, name: &str) -> Result<(), InputError> {
 /// Where a key is both a value and a prefix of others, which concurrent edits can bring about,
 /// the longer keys stay flat beside it, so that nothing is hidden.
 pub fn nest<'a>(fields: impl IntoIterator<Item = (&'a String, &'a Value)>) -> serde_json::Value {
-    let mut root = Map::new();
-    for (key, value) in fields {
-        // Most keys have one part, written as it is.
-        if !key.contains(['.', '\\']) {
-            root.insert(key.clone(), value.to_json());
-            continue;
-        }
-        let mut parts = split(key);
-        let Some(last) = parts.pop() else { continue };
-        insert(&mut root, &parts, last, value.to_json());
-    }
-    serde_json::Value::Object(root)
+    let fields = fields.into_iter().map(|(key, value)| (Cow::Borrowed(&key[..]), value.to_json()));
+    serde_json::Value::Object(nested(fields))
 }
 
+/// The same of fields that nobody needs afterwards.
+pub fn into_nested(fields: Fields) -> Map<String, serde_json::Value> {
+    nested(fields.into_iter().map(|(key, value)| (Cow::Owned(key), value.into_json())))
+}
+
+fn nested<'a>(
+    fields: impl Iterator<Item = (Cow<'a, str>, serde_json::Value)>,
+) -> Map<String, serde_json::Value> {
+    let mut root = Map::new();
+    for (key, value) in fields {
+        if key.contains('\\') {
+            let mut parts = split(&key);
+            let Some(last) = parts.pop() else { continue };
+            insert_parts(&mut root, &parts, last, value);
+        } else {
+            insert(&mut root, key, value);
+        }
+    }
+    root
+}
+
+/// Inserts under a key in which every dot parts two names.
 fn insert(
+    object: &mut Map<String, serde_json::Value>,
+    key: Cow<'_, str>,
+    value: serde_json::Value,
+) {
+    let Some((first, rest)) = key.split_once('.') else {
+        object.insert(key.into_owned(), value);
+        return;
+    };
+    match object.get_mut(first) {
+        Some(serde_json::Value::Object(inner)) => insert(inner, Cow::Borrowed(rest), value),
+        Some(_) => {
+            object.insert(key.into_owned(), value);
+        }
+        None => {
+            let mut inner = Map::new();
+            insert(&mut inner, Cow::Borrowed(rest), value);
+            object.insert(first.to_owned(), inner.into());
+        }
+    }
+}
+
+fn insert_parts(
     object: &mut Map<String, serde_json::Value>,
     path: &[String],
     last: String,
@@ -207,7 +243,7 @@ fn insert(
     };
     let entry = object.entry(first.clone()).or_insert_with(|| Map::new().into());
     if let serde_json::Value::Object(inner) = entry {
-        insert(inner, rest, last, value);
+        insert_parts(inner, rest, last, value);
     } else {
         let mut name = path.join(".");
         name.push('.');
@@ -257,6 +293,7 @@ mod tests {
         assert_eq!(fields["data.oilVolume"], Value::Float(82.3));
         assert_eq!(fields["data.odd\\.key"], Value::Int(1));
         assert_eq!(nest(&fields), input);
+        assert_eq!(json!(into_nested(fields)), input);
     }
 
     #[test]
@@ -277,7 +314,11 @@ mod tests {
         let fields = Fields::from([
             ("data.x".to_owned(), Value::Int(1)),
             ("data.x.y".to_owned(), Value::Int(2)),
+            ("data.x.y\\.z".to_owned(), Value::Int(3)),
+            ("data.x\\y.z".to_owned(), "kept".into()),
         ]);
-        assert_eq!(nest(&fields), json!({"data": {"x": 1, "x.y": 2}}));
+        let nested = json!({"data": {"x": 1, "x.y": 2, "x.y.z": 3, "xy": {"z": "kept"}}});
+        assert_eq!(nest(&fields), nested);
+        assert_eq!(json!(into_nested(fields)), nested);
     }
 }

@@ -163,6 +163,17 @@ impl Value {
         }
     }
 
+    /// The same of a value that nobody needs afterwards.
+    pub fn into_json(self) -> serde_json::Value {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::List(items) => items.into_iter().map(Self::into_json).collect(),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Moment(_) => {
+                self.to_json()
+            }
+        }
+    }
+
     /// The value as one cell of a table: null is empty, items of a list stand between `; `.
     pub fn to_cell(&self) -> String {
         match self {

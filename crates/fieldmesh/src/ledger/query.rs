@@ -19,7 +19,6 @@ use std::ops::ControlFlow;
 
 use fieldmesh_model::schema::Collection;
 use fieldmesh_model::{DocumentId, input};
-use serde_json::{Map, Value as Json};
 
 use crate::api::{ListQuery, Page, Record, Safety};
 use crate::changes::version;
@@ -227,10 +226,7 @@ impl Ledger {
             id,
             collection: schema.name.clone(),
             names: names.of_references(self, schema, &record.fields),
-            fields: match input::nest(&record.fields) {
-                Json::Object(fields) => fields,
-                _ => Map::new(),
-            },
+            fields: input::into_nested(record.fields),
             created_by: record.created_by,
             created_at: record.created_at,
             updated_at: record.updated_at,
