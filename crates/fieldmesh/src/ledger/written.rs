@@ -282,13 +282,14 @@ impl Write<'_> {
         let at = desk.author.change_time(scope);
         let priority = priority_of(new.collection, new.fields);
         let unsealed = Unsealed { document: id, at, priority, change: change.clone() };
+        let record = RecordRow::of(&document, new.collection)?;
         if !self.is_granted {
             self.ledger.check_quota()?;
         }
+        self.ledger.note_made(&desk, scope, &document, &record);
         self.pending.push(self.ledger.submit(&mut desk, scope, unsealed)?);
         self.is_granted = true;
         drop(desk);
-        let record = RecordRow::of(&document, new.collection)?;
         let changes = vec![Known { author: self.ledger.device(), change }];
         let opened = Opened { scope, document, changes, record, arrived: Vec::new(), feed: 0 };
         let held = opened.held(id, self.ledger);
@@ -485,17 +486,22 @@ impl Write<'_> {
         let at = desk.author.change_time(scope);
         let priority = priority_of(&schema, &opened.record.fields);
         let unsealed = Unsealed { document: id, at, priority, change: change.clone() };
+        // Of one that others know nothing of the record is read from all of them.
+        let record = match behind.is_empty() {
+            true => Some(RecordRow::of(&past, &schema)?),
+            false => None,
+        };
+        if let Some(record) = &record {
+            ledger.note_made(&desk, scope, &past, record);
+        }
         let pending = ledger.submit_in(&mut desk, epoch, scope, unsealed)?;
         drop(desk);
         let mut changes = opened.changes.clone();
         changes.push(Known { author: ledger.device(), change });
         let (arrived, feed) = (opened.arrived.clone(), opened.feed);
-        let opened = match behind.is_empty() {
-            true => {
-                let record = RecordRow::of(&past, &schema)?;
-                Opened { scope, document: past, changes, record, arrived, feed }
-            }
-            false => Opened { arrived, feed, ..ledger.open_changes(id, scope, changes)? },
+        let opened = match record {
+            Some(record) => Opened { scope, document: past, changes, record, arrived, feed },
+            None => Opened { arrived, feed, ..ledger.open_changes(id, scope, changes)? },
         };
         self.pending.push(pending);
         self.is_granted = true;

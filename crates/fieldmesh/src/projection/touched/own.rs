@@ -97,11 +97,12 @@ impl Touched<'_> {
 
 #[cfg(test)]
 mod tests {
-    use fieldmesh_model::Role;
+    use fieldmesh_model::{Edit, Role};
 
     use super::super::full_hash;
     use super::*;
     use crate::api::{Edits, NewRecord};
+    use crate::gateway::{Access, NewDocument};
     use crate::ledger::Ledger;
     use crate::{Node, TenantOptions};
 
@@ -150,6 +151,50 @@ mod tests {
         assert_eq!(made, None, "it comes no more");
         let after = ledger.row(id).unwrap().unwrap();
         assert_eq!((after.record, after.changes.len()), (before.record, 3));
+        node.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_an_app_wrote_is_shown_as_it_was_made_and_known_again_in_its_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("home")).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        tokio::task::block_in_place(|| {
+            let (access, ledger, at) = (Access::new(&node), node.ledger(), crate::clock::now());
+            let written =
+                [("name", "Alder 1"), ("apiNumber", "42-227-30001"), ("status", "ACTIVE")];
+            let fields = written.map(|(key, text)| (key.to_owned(), text.into())).into();
+            let collection = &*access.collection_named("well").unwrap();
+            let new =
+                NewDocument { collection, name: None, key: b"1", fields: &fields, at, user: "ann" };
+            let mut write = access.write().unwrap();
+            let id = write.create(&new).unwrap().id;
+            write.finish().unwrap();
+            let is_taken = || {
+                let (reference, made) = newest(ledger, id);
+                made.is_some_and(|made| made.listed == Some(reference))
+            };
+            assert!(is_taken());
+            let edited = |version, name: &str| {
+                let edits = [Edit::Set { key: "name".into(), value: name.into() }];
+                let mut write = access.write().unwrap();
+                let held = write.edit(id, version, &edits, at, "ann").unwrap();
+                write.finish().unwrap();
+                assert_eq!(access.held(id).unwrap().unwrap().fields, held.fields);
+            };
+            edited(None, "Alder 2");
+            assert!(is_taken());
+            edited(Some(1), "Alder 3");
+            assert!(!is_taken(), "what it knew nothing of competes with it");
+            let before = ledger.row(id).unwrap().unwrap();
+            ledger.seal_all().unwrap();
+            ledger.catch_up().unwrap();
+            let (reference, made) = newest(ledger, id);
+            assert_eq!((reference.leaf == LOCAL_LEAF, made), (false, None));
+            let after = ledger.row(id).unwrap().unwrap();
+            assert_eq!((after.record, after.changes.len()), (before.record, 3));
+        });
         node.shutdown().await.unwrap();
     }
 }
