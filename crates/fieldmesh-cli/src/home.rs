@@ -60,6 +60,8 @@ pub(crate) enum Cause {
     InUse,
     /// A newer program wrote it.
     Newer,
+    /// Its disk is full.
+    Full,
     /// Anything else.
     Other,
 }
@@ -76,6 +78,7 @@ impl From<Error> for Unopened {
             Error::Locked { .. } => Cause::Secret,
             Error::InUse { .. } => Cause::InUse,
             Error::Newer { .. } => Cause::Newer,
+            Error::Full { .. } => Cause::Full,
             _ => Cause::Other,
         };
         Self { problem: error.problem(), cause }

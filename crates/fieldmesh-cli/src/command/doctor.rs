@@ -76,6 +76,10 @@ fn unopened(folder: &Path, missing: &[Part], unopened: &Unopened) -> DoctorRepor
             "Nothing is wrong with what is recorded here: this program is too old to read it.",
             "Update fieldmesh on this device, then try again; the home stays as it is.",
         ),
+        Cause::Full => (
+            "Nothing is wrong with what is recorded here, as far as can be told: its disk is full.",
+            "Free some space on that disk, then try again; the home stays as it is.",
+        ),
         Cause::Other if missing.is_empty() => (UNREADABLE, REPLACE),
         Cause::Other => (UNREADABLE, "See below what is missing."),
     };

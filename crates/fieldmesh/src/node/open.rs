@@ -1,6 +1,7 @@
 //! Putting a node together from what its home holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -72,7 +73,23 @@ pub(crate) fn open_store(home: &Home, options: &Options) -> Result<Store, Error>
         OpenError::NewerVersion { part, version, reads } => {
             Error::Newer { what: folder.join(part).display().to_string(), version, reads }
         }
+        error if lacks_space(&error) => Error::Full {
+            reason: format!(
+                "the disk of {} is full, and to open what is recorded there takes a little of it; \
+                 nothing of it is lost: free some space and try again",
+                folder.display()
+            ),
+        },
         error => Error::store(&error),
+    })
+}
+
+/// Whether an error comes of a disk that is full.
+fn lacks_space(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut causes = causes.filter_map(|error| error.downcast_ref::<io::Error>());
+    causes.any(|error| {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     })
 }
 
@@ -357,5 +374,24 @@ fn reconcile(store: &Store, projector: &Projector, replica: &Replica) -> Result<
             tracing::warn!(%error, "which batches count could not be written");
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_home_that_is_damaged() {
+        let open = |kind: io::ErrorKind| OpenError::Io { doing: "reading", source: kind.into() };
+        assert!(lacks_space(&open(io::ErrorKind::StorageFull)));
+        assert!(lacks_space(&open(io::ErrorKind::QuotaExceeded)));
+        assert!(!lacks_space(&open(io::ErrorKind::PermissionDenied)));
+        // Also where it is the cause of a cause.
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(lacks_space(&OpenError::Log(fieldmesh_store::ReadError::Io {
+            segment: 1,
+            source: full
+        })));
     }
 }
