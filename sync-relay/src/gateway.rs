@@ -232,6 +232,11 @@ impl<T: Tenants> Host for Gateway<T> {
         env!("CARGO_PKG_VERSION").to_owned()
     }
 
+    fn is_one_tenant(&self, name: &str, other: &str) -> bool {
+        let (one, other) = (self.tenants.named(name), self.tenants.named(other));
+        one.zip(other).is_some_and(|(one, other)| one.id == other.id)
+    }
+
     fn caller<'a>(
         &'a self,
         proof: &'a Proof,

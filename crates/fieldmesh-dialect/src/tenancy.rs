@@ -9,20 +9,25 @@ const HEADER: &str = "x-tenant-subdomain";
 ///
 /// # Errors
 ///
-/// Header and host name two tenants; answer 403.
-pub fn named(request: &Request, domain: Option<&str>) -> Result<Option<String>, TwoTenants> {
+/// Header and host have two names; answer 403 unless both are of one tenant.
+pub fn named(request: &Request, domain: Option<&str>) -> Result<Option<String>, TwoNames> {
     let header = request.header(HEADER).map(str::trim).filter(|slug| !slug.is_empty());
     let host = request.header("host").zip(domain).and_then(|(host, domain)| label(host, domain));
     match (header.map(str::to_lowercase), host) {
-        (Some(header), Some(host)) if header != host => Err(TwoTenants),
+        (Some(header), Some(host)) if header != host => Err(TwoNames { header, host }),
         (Some(slug), _) | (None, Some(slug)) => Ok(Some(slug)),
         (None, None) => Ok(None),
     }
 }
 
-/// Header and host name two tenants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TwoTenants;
+/// Header and host have two names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwoNames {
+    /// That of the header.
+    pub header: String,
+    /// That of the host.
+    pub host: String,
+}
 
 fn label(host: &str, domain: &str) -> Option<String> {
     let host = host.rsplit_once(':').map_or(host, |(name, _)| name).to_lowercase();
@@ -48,7 +53,8 @@ mod tests {
         let both = host.clone().with_header("X-Tenant-Subdomain", "ACME");
         assert_eq!(named(&both, domain), Ok(Some("acme".to_owned())));
         let two = host.with_header("X-Tenant-Subdomain", "other");
-        assert_eq!(named(&two, domain), Err(TwoTenants));
+        let (header, host) = ("other".to_owned(), "acme".to_owned());
+        assert_eq!(named(&two, domain), Err(TwoNames { header, host }));
         for host in ["relay.example", "a.b.relay.example", "127.0.0.1:7880", "xrelay.example"] {
             let request = request.clone().with_header("Host", host);
             assert_eq!(named(&request, domain), Ok(None), "{host}");

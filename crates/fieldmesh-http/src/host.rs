@@ -49,6 +49,11 @@ pub trait Host: Send + Sync + 'static {
     fn caller<'a>(&'a self, proof: &'a Proof, at: Moment)
     -> BoxFuture<'a, Result<Caller, Refusal>>;
 
+    /// Whether both names are of one tenant, which has several here.
+    fn is_one_tenant(&self, name: &str, other: &str) -> bool {
+        name == other
+    }
+
     /// Opens a session.
     fn login(
         &self,
