@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use fieldmesh_dialect::Refusal;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout};
@@ -15,9 +15,11 @@ const RATE_MIN: u64 = 256;
 /// How far ahead of that a body can be, in terms of the patience: who has sent much at once may not
 /// dawdle for hours with the rest.
 const AHEAD_MAX: u32 = 4;
-/// The longest that a body may take. A photo of 5 MB over GPRS, 3 KB a second, takes 28 minutes; a
-/// larger one comes in parts, of which none is lost.
+/// How long a body may take at any pace. A photo of 5 MB over GPRS, 3 KB a second, takes 28 minutes.
 const TIME_MAX: Duration = Duration::from_secs(30 * 60);
+/// How fast one has come on the whole that takes longer, in bytes a second: a queue of weeks, over a
+/// slow link.
+const LONG_RATE_MIN: u64 = 1_024;
 /// How much is decompressed between two looks at the limits.
 const STEP: usize = 64 * 1024;
 /// The largest window of zstd, as a power of two: 8 MiB, which every encoder stays within unasked.
@@ -57,20 +59,23 @@ impl From<Excess> for BodyError {
 struct Pace {
     patience: Duration,
     until: Duration,
+    bytes: u64,
 }
 
 impl Pace {
     fn new(patience: Duration) -> Self {
-        Self { patience, until: patience }
+        Self { patience, until: patience, bytes: 0 }
     }
 
     /// How long the next bytes may take; none where the body is too late already.
     fn wait(&self, since: Duration) -> Option<Duration> {
-        self.until.min(TIME_MAX).checked_sub(since).map(|left| left.min(self.patience))
+        let steady = TIME_MAX.max(Duration::from_secs(self.bytes / LONG_RATE_MIN));
+        self.until.min(steady).checked_sub(since).map(|left| left.min(self.patience))
     }
 
     /// Notes that so many bytes came.
     fn come(&mut self, since: Duration, bytes: usize) {
+        self.bytes += bytes as u64;
         let earned = Duration::from_millis(bytes as u64 * 1_000 / RATE_MIN);
         self.until = (self.until + earned).min(since + self.patience * AHEAD_MAX);
     }
@@ -140,6 +145,12 @@ async fn receive(
 ) -> Result<Vec<u8>, BodyError> {
     let (begun, mut bytes) = (Instant::now(), Vec::new());
     let mut pace = Pace::new(patience);
+    // Rather now than when nearly all of it has come.
+    let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    if length.is_some_and(|length| length <= bytes_max && held.has_room(length).is_err()) {
+        drain(body).await;
+        return Err(BodyError::from(Excess::Others));
+    }
     loop {
         let Some(wait) = pace.wait(begun.elapsed()) else { return Err(BodyError::Slow) };
         let frame = match timeout(wait, body.frame()).await {
@@ -153,7 +164,10 @@ async fn receive(
             drain(body).await;
             return Err(Refusal::TooLarge { bytes_max }.into());
         }
-        held.grow(data.len())?;
+        if let Err(excess) = held.grow(data.len()) {
+            drain(body).await;
+            return Err(excess.into());
+        }
         bytes.extend_from_slice(data);
         pace.come(begun.elapsed(), data.len());
     }

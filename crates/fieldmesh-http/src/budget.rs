@@ -123,6 +123,24 @@ impl Held {
         self.take(amount, |before, most| before == 0 || before.saturating_add(amount) <= most)
     }
 
+    /// Whether there is so much more at present; nothing is taken.
+    ///
+    /// # Errors
+    ///
+    /// There is not so much.
+    pub(crate) fn has_room(&self, amount: usize) -> Result<(), Excess> {
+        let mut probe = self.budget.hold(self.taker.clone());
+        probe.grow(amount)
+    }
+
+    /// Gives so much of it back.
+    pub(crate) fn shrink(&mut self, amount: usize) {
+        let amount = amount.min(self.amount);
+        self.amount -= amount;
+        // As one that held as much does when it is dropped.
+        drop(Self { budget: self.budget.clone(), taker: self.taker.clone(), amount });
+    }
+
     fn take(&mut self, amount: usize, fits: impl Fn(usize, usize) -> bool) -> Result<(), Excess> {
         if amount == 0 {
             return Ok(());

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use axum::response::sse::{Event, Sse};
@@ -14,7 +15,7 @@ use fieldmesh_dialect::outcome::Page;
 use fieldmesh_dialect::{Ask, Caller};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::budget::Held;
 use crate::host::Proof;
@@ -26,6 +27,11 @@ pub(crate) const PROTOCOL: &str = "bearer";
 const CODE_TOKEN_ENDED: u16 = 1_008;
 /// Why one is closed when the server stops: it goes away.
 const CODE_STOPPING: u16 = 1_001;
+
+/// How long a client may say nothing, not even to a ping: what was sent before it may take a slow one
+/// minutes to read. Of a link that is dead the system tells after a quarter of an hour at the
+/// earliest, and its place is wanted by others.
+const SILENCE_MAX: Duration = Duration::from_secs(4 * 60);
 
 /// Whether a stream may go on.
 pub(crate) struct Watch {
@@ -109,10 +115,13 @@ pub(crate) fn open(
 }
 
 async fn talk(mut socket: WebSocket, mut following: Following) {
+    let mut heard = Instant::now();
     loop {
-        let Some(next) = unless_left(following.next(), &mut socket).await else { return };
+        let left = unless_left(following.next(), &mut socket, || heard = Instant::now()).await;
+        let Some(next) = left else { return };
         let messages = match next {
             Next::Frames(frames) => frames.into_iter().map(Message::text).collect(),
+            Next::Beat if heard.elapsed() > SILENCE_MAX => return,
             Next::Beat => vec![Message::Ping(Vec::new().into())],
             Next::End { code } => {
                 let frame = CloseFrame { code, reason: "".into() };
@@ -129,11 +138,12 @@ async fn talk(mut socket: WebSocket, mut following: Following) {
     }
 }
 
-/// What comes of `next`, if the client stays so long. It is awaited to its end: a page that it has
+/// What comes of `next`, if the client stays so long; `hear` is called whenever it says something. It is awaited to its end: a page that it has
 /// taken is lost with it, and later ones would carry the client past it.
 async fn unless_left<T, M, E>(
     next: impl Future<Output = T>,
     heard: &mut (impl Stream<Item = Result<M, E>> + Unpin),
+    mut hear: impl FnMut(),
 ) -> Option<T> {
     let mut next = pin!(next);
     loop {
@@ -141,7 +151,7 @@ async fn unless_left<T, M, E>(
             next = &mut next => return Some(next),
             heard = heard.next() => match heard {
                 // Pings are answered below us; nothing else is expected, and nothing harmed.
-                Some(Ok(_)) => {}
+                Some(Ok(_)) => hear(),
                 Some(Err(_)) | None => return None,
             },
         }
@@ -171,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_not_lost_where_the_client_speaks_while_its_token_is_looked_at() {
         let (speak, mut heard) = mpsc::unbounded::<Result<&str, ()>>();
-        let mut pages = stream::iter([1, 2]);
+        let (mut pages, mut count) = (stream::iter([1, 2]), 0);
         for page in [1, 2] {
             let taken = async {
                 let page = pages.next().await;
@@ -179,9 +189,13 @@ mod tests {
                 tokio::task::yield_now().await;
                 page
             };
-            assert_eq!(unless_left(taken, &mut heard).await, Some(Some(page)));
+            assert_eq!(unless_left(taken, &mut heard, || count += 1).await, Some(Some(page)));
         }
         drop(speak);
-        assert_eq!(unless_left(std::future::pending::<()>(), &mut heard).await, None);
+        assert_eq!(
+            unless_left(std::future::pending::<()>(), &mut heard, || count += 1).await,
+            None
+        );
+        assert_eq!(count, 2);
     }
 }

@@ -89,7 +89,7 @@ impl Default for Settings {
             connections_max: 10_000,
             connections_per_address_max: 256,
             // The largest body fits into the share of one person as it comes and inflated.
-            bodies: Shares { all: 256 * MIB, tenant: 128 * MIB, person: 85 * MIB },
+            bodies: Shares { all: 256 * MIB, tenant: 192 * MIB, person: 128 * MIB },
             // So does the heaviest.
             understood: Shares { all: 1_024 * MIB, tenant: 512 * MIB, person: 340 * MIB },
             // A browser fetches six photos at a time.

@@ -1,4 +1,4 @@
-//! The body of a large answer, which holds its memory until it is written.
+//! The body of a large answer, which gives its memory back as it is written.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,12 +16,12 @@ const STEP: usize = 64 * 1024;
 /// A body of which what is left is handed over as it is written.
 pub(super) struct Written {
     left: Bytes,
-    _held: Held,
+    held: Held,
 }
 
 impl Written {
     pub(super) fn new(bytes: Vec<u8>, held: Held) -> Self {
-        Self { left: bytes.into(), _held: held }
+        Self { left: bytes.into(), held }
     }
 }
 
@@ -34,6 +34,7 @@ impl Body for Written {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let next = self.left.len().min(STEP);
+        self.held.shrink(next);
         let next = (next > 0).then(|| Ok(Frame::data(self.left.split_to(next))));
         Poll::Ready(next)
     }
@@ -55,7 +56,7 @@ mod tests {
     use crate::budget::{Budget, Shares, Taker};
 
     #[tokio::test]
-    async fn an_answer_counts_until_all_of_it_is_handed_over() {
+    async fn an_answer_counts_as_far_as_it_is_not_handed_over() {
         let budget = Budget::new(Shares::whole(300_000));
         let mut held = budget.hold(Taker::only());
         held.grow_at_first(200_000).unwrap();
@@ -67,7 +68,9 @@ mod tests {
             let data = frame.unwrap().into_data().unwrap();
             assert!(data.len() <= STEP);
             read.extend_from_slice(&data);
-            assert!(budget.hold(Taker::only()).grow_at_first(200_000).is_err());
+            let free = 100_000 + read.len();
+            assert!(budget.hold(Taker::only()).grow(free).is_ok());
+            assert!(budget.hold(Taker::only()).grow(free + 1).is_err());
         }
         assert!(read == bytes && body.is_end_stream());
         drop(body);
