@@ -121,8 +121,10 @@ impl Ledger {
         self.catch_up_noted()?;
         let said = self.said()?;
         for _ in 0..TRIES_MAX {
-            self.catch_up_noted()?;
+            // The end that is waited for, and not a later one: what lies in between the view would
+            // lack, and what stood there before would be written behind it.
             let end = self.store.end();
+            end.map_or(Ok(()), |place| self.projector.wait_noted(place))?;
             let entries = self.unsaid(&said)?;
             if entries.is_empty() {
                 return Ok(true);

@@ -14,6 +14,7 @@ use crate::backup::{BUFFER_SIZE, Base, Draft, Opened, PROGRESS_EVERY, Words};
 use crate::clock;
 use crate::entry::Fact;
 use crate::error::Error;
+use crate::harm::{Harm, Harmed, Outcome};
 use crate::home::Home;
 
 use super::Ledger;
@@ -43,6 +44,11 @@ impl Ledger {
         let draft = Draft::create(path)?;
         // What is dead for what comes behind the end of the backup is alive in it.
         let _pause = self.upkeep.pause();
+        // Also where nothing can be written, as on a full disk: the backup may be for another one.
+        if let Err(error) = self.mend() {
+            tracing::warn!(%error, "damage is not looked at before the backup");
+        }
+        let here = self.here_again()?;
         let end = self.cut();
         let (key, opener) = home.key_and_opener()?;
         let lock = Lock { key, opener };
@@ -56,7 +62,7 @@ impl Ledger {
             base,
             identity: self.identity.clone(),
         };
-        let (id, summary) = self.write_backup(&lock, &draft, &words, end, told)?;
+        let (id, summary) = self.write_backup(&lock, &draft, &words, (end, &here), told)?;
         told(Progress::Note { text: "checking the backup".into() });
         Opened::check_opener(draft.path())?;
         let mut written = Opened::with_key(draft.path(), &lock.key)?;
@@ -153,7 +159,7 @@ impl Ledger {
         lock: &Lock,
         draft: &Draft,
         words: &Words,
-        end: Option<Place>,
+        (end, here): (Option<Place>, &BTreeSet<u64>),
         told: &mut dyn FnMut(Progress),
     ) -> Result<(BackupId, BackupSummary), Error> {
         let out = BufWriter::with_capacity(BUFFER_SIZE, draft.file());
@@ -180,7 +186,7 @@ impl Ledger {
             return Err(draft.failed(error));
         }
         let replayed = replayed.map_err(|error| Error::store(&error))?;
-        let unreadable = self.unreadable(&replayed, after.is_none())?;
+        let unreadable = self.unreadable(&replayed, after.is_none(), here);
         let (out, summary) = writer.finish(end, unreadable).map_err(|error| draft.failed(error))?;
         out.into_inner()
             .map_err(|error| error.into_error())
@@ -190,16 +196,22 @@ impl Ledger {
         Ok((id, summary))
     }
 
-    /// How many entries are lacking in a backup because they cannot be read, at least. What is here
-    /// once more, from a peer or written anew, is in it.
-    fn unreadable(&self, replayed: &Replayed, is_whole: bool) -> Result<u64, Error> {
-        if replayed.bad_frames.is_empty() && self.store.report().lost().is_empty() {
-            return Ok(0);
-        }
-        self.mend()?;
+    /// Where entries lay that nobody lacks: they are here once more at another place, no record needs
+    /// them, or the user has given them up.
+    fn here_again(&self) -> Result<BTreeSet<u64>, Error> {
+        // What the disk gave again lies where it lay, and may be gone once more.
+        let is_elsewhere = |harm: &Harm| match harm.outcome {
+            Outcome::Open => harm.what == Harmed::Nothing,
+            Outcome::Healed { from, .. } => from.is_some(),
+            Outcome::Settled(_) => true,
+        };
         let harms = self.harms()?;
-        let here: BTreeSet<u64> =
-            harms.iter().filter(|harm| !harm.is_open()).map(|harm| harm.place.0).collect();
+        Ok(harms.iter().filter(|harm| is_elsewhere(harm)).map(|harm| harm.place.0).collect())
+    }
+
+    /// How many entries are lacking in a backup because they cannot be read, at least; what was
+    /// elsewhere before it was begun is not.
+    fn unreadable(&self, replayed: &Replayed, is_whole: bool, here: &BTreeSet<u64>) -> u64 {
         let lacking = |places: &Range<u64>| {
             let count = places.end.saturating_sub(places.start);
             count.saturating_sub(here.range(places.clone()).count() as u64)
@@ -211,7 +223,8 @@ impl Ledger {
             false => lacking(&bad.sequences),
         };
         let found = bad.map(hidden).sum();
-        let known = if is_whole { self.store.report().lost().iter().map(lacking).sum() } else { 0 };
-        Ok(u64::max(known, found))
+        let lost = self.store.report().lost();
+        let known = if is_whole { lost.iter().map(lacking).sum() } else { 0 };
+        u64::max(known, found)
     }
 }

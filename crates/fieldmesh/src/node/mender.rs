@@ -1,10 +1,14 @@
 //! The task that has damage looked at as soon as anybody has read it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ledger::Ledger;
 
 use super::Node;
+
+/// How long nothing is looked at after a failure, as of a full disk.
+const PAUSE: Duration = Duration::from_secs(60);
 
 impl Node {
     /// Has whatever is found damaged noted, and asked for, until shutdown.
@@ -32,6 +36,8 @@ impl Node {
                 // What could not be noted is found again by the next reading.
                 if let Err(error) = (Self { inner }).blocking(Ledger::mend).await {
                     tracing::warn!(%error, "damage in the log could not be noted");
+                    // Looking at it reads all of the log, which finds it once more.
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         });
