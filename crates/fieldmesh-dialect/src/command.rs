@@ -22,7 +22,7 @@ pub use fleet::FleetQuery;
 pub use journal::{JournalQuery, Queue, Queued, Retry, Then, Whose};
 pub use pull::{Condition, Pull, Test, Wanted};
 pub use push::{
-    Action, Base, Copied, Dating, Device, Identity, NameForm, Operation, Push, Reference, Refused,
+    Action, Base, Copied, Device, Identity, NameForm, Operation, Push, Reference, Refused,
 };
 pub use rejected::RejectedQuery;
 pub use session::{

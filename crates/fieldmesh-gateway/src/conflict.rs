@@ -78,7 +78,7 @@ impl Writing<'_> {
         if self.is_reserved_beside(held, fields, &row)? {
             return Ok(None);
         }
-        self.note_contested(&row, ready)?;
+        self.note_contested(&row, ready);
         Ok(Some(row))
     }
 
@@ -287,32 +287,27 @@ impl Writing<'_> {
             contract: self.contract(),
         };
         self.list(&row);
-        self.note_contested(&row, ready)?;
+        self.note_contested(&row, ready);
         Ok(row)
     }
 
     /// Notes which conflict an operation came to.
-    fn note_contested(&mut self, row: &ConflictRow, ready: &Ready<'_>) -> Result<(), Failure> {
-        let key = self.contested_key(row.client.document, ready)?;
+    fn note_contested(&mut self, row: &ConflictRow, ready: &Ready<'_>) {
+        let key = self.contested_key(row.client.document, ready);
         self.write.note(key, Some(stored::encode(&row.id)));
-        Ok(())
     }
 
     /// Where that is noted.
-    pub(crate) fn contested_key(
-        &self,
-        id: DocumentId,
-        ready: &Ready<'_>,
-    ) -> Result<Vec<u8>, Failure> {
+    fn contested_key(&self, id: DocumentId, ready: &Ready<'_>) -> Vec<u8> {
         let Task { access, caller, .. } = self.task;
+        let at = ready.operation.at.as_millis().to_be_bytes();
         // What an app has put on top of another version is another operation.
         let version = match ready.operation.base {
             Base::Version(version) | Base::Exactly(version) => version.to_be_bytes().to_vec(),
             Base::New | Base::Seen { .. } | Base::Current => Vec::new(),
         };
-        let when = self.when(id, ready)?;
-        let edit: [&[u8]; 3] = [&when, &version, &stored::encode(&ready.fields)];
-        Ok(keys::contested(access, &caller.user, id, &edit))
+        let edit: [&[u8]; 3] = [&at, &version, &stored::encode(&ready.fields)];
+        keys::contested(access, &caller.user, id, &edit)
     }
 
     /// The conflict that this operation came to when it came before, where it is settled.
@@ -321,7 +316,7 @@ impl Writing<'_> {
         id: DocumentId,
         ready: &Ready<'_>,
     ) -> Result<Option<(ConflictRow, Settled)>, Failure> {
-        let note = self.write.noted(self.task.access, &self.contested_key(id, ready)?)?;
+        let note = self.write.noted(self.task.access, &self.contested_key(id, ready))?;
         let Some(note) = note else { return Ok(None) };
         let row = self.conflict_row(&stored::decode::<String>(&note)?)?;
         Ok(row.and_then(|row| row.settled.clone().map(|settled| (row, settled))))

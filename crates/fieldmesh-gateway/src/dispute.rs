@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use fieldmesh::gateway::{CompetingValue, Held};
-use fieldmesh_dialect::command::Dating;
 use fieldmesh_dialect::outcome::{Fate, Reason};
 use fieldmesh_model::{Fields, Value};
 
@@ -106,7 +105,7 @@ impl Writing<'_> {
         changed: &Fields,
         ready: &Ready<'_>,
     ) -> Result<Vec<ConflictRow>, Failure> {
-        if let Some(note) = self.write.noted(self.task.access, &self.parts_key(held, ready)?)? {
+        if let Some(note) = self.write.noted(self.task.access, &self.parts_key(held, ready))? {
             let ids: Vec<String> = stored::decode(&note)?;
             let rows = ids.iter().map(|id| self.conflict_row(id));
             return rows.filter_map(Result::transpose).collect();
@@ -114,22 +113,21 @@ impl Writing<'_> {
         let is_same = |(key, field): (&String, &Value)| {
             changed.get(key).is_some_and(|known| known.is_same(field))
         };
-        let is_undated = ready.operation.dating != Dating::Said;
         let mut open = self.task.open_of(held.id)?;
         open.retain(|row| {
             row.kind == Kind::Field
                 && row.client.user.as_ref() == Some(&self.task.caller.user)
-                && (is_undated || row.client.at == Some(ready.operation.at))
+                && row.client.at == Some(ready.operation.at)
                 && row.client.fields.iter().all(is_same)
         });
         Ok(open)
     }
 
     /// Where the conflicts of an edit are noted that was taken in parts.
-    fn parts_key(&self, held: &Held, ready: &Ready<'_>) -> Result<Vec<u8>, Failure> {
+    fn parts_key(&self, held: &Held, ready: &Ready<'_>) -> Vec<u8> {
         let Task { access, caller, .. } = self.task;
-        let edit = [&self.when(held.id, ready)?[..], &stored::encode(&ready.fields)];
-        Ok(keys::parts(access, &caller.user, held.id, &edit))
+        let at = ready.operation.at.as_millis().to_be_bytes();
+        keys::parts(access, &caller.user, held.id, &[&at, &stored::encode(&ready.fields)])
     }
 
     /// Whether others than the caller have to decide what competes in a record, so that no request
@@ -241,7 +239,7 @@ impl Writing<'_> {
             // Once they are decided nothing else says that it is this edit which comes again.
             let ids: Vec<&String> =
                 [&conflict.id].into_iter().chain(conflict.beside.iter().map(|it| &it.id)).collect();
-            let key = self.parts_key(&held, ready)?;
+            let key = self.parts_key(&held, ready);
             self.write.note(key, Some(stored::encode(&ids)));
         }
         Ok(fate)

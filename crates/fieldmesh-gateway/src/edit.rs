@@ -15,7 +15,7 @@ use crate::{Failure, keys};
 
 /// How many edits of its own are remembered of a device, in one record. One that lies further back
 /// and comes again is written once more, and so is what followed it.
-pub(crate) const REMEMBERED_MAX: usize = 64;
+const REMEMBERED_MAX: usize = 64;
 
 impl Writing<'_> {
     /// A create of what is there: the same once more, or other values for it.
@@ -65,7 +65,7 @@ impl Writing<'_> {
     }
 
     pub(crate) fn update(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
-        let knowledge = self.knowledge(held, ready)?;
+        let knowledge = self.knowledge(held, ready.operation)?;
         let on = knowledge.reach();
         let Knowledge { version, sure, ref own, ref wrote, .. } = knowledge;
         let base_fields = self.fields_at(held, version)?;
@@ -77,7 +77,7 @@ impl Writing<'_> {
             false => ready.fields.clone(),
         };
         changed.retain(|key, field| !known(key).is_same(field));
-        let taken = self.taken(held, &knowledge, ready)?;
+        let taken = self.taken(held, &knowledge, ready);
         if !changed.is_empty()
             && let Some(taken) = taken
         {
@@ -198,6 +198,11 @@ impl Writing<'_> {
         }
     }
 
+    pub(crate) fn own_edit(&self, version: u64, ready: &Ready<'_>) -> OwnEdit {
+        let content = self.task.access.hidden(&[b"own-edit", &stored::encode(&ready.fields)]);
+        OwnEdit { version, at: ready.operation.at, content: content.to_vec() }
+    }
+
     pub(crate) fn delete(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Fate, Failure> {
         if held.deleted {
             let made = self.write.version_before_deletion(held.id)? + 1;
@@ -206,7 +211,7 @@ impl Writing<'_> {
         if let Some(why) = self.task.decides_alike(held, None)? {
             return Ok(Fate::Rejected(Reason::Forbidden { why }));
         }
-        let knowledge = self.knowledge(held, ready)?;
+        let knowledge = self.knowledge(held, ready.operation)?;
         let Knowledge { version, sure, ref own, ref wrote, .. } = knowledge;
         let (base_fields, sure_fields) =
             (self.fields_at(held, version)?, self.fields_at(held, sure)?);
@@ -254,8 +259,7 @@ impl Writing<'_> {
         Ok(past.map_or_else(|| held.fields.clone(), |past| past.fields))
     }
 
-    fn knowledge(&mut self, held: &Held, ready: &Ready<'_>) -> Result<Knowledge, Failure> {
-        let operation = ready.operation;
+    fn knowledge(&mut self, held: &Held, operation: &Operation) -> Result<Knowledge, Failure> {
         let at = match operation.base {
             Base::New => return Ok(Knowledge::of(1)),
             Base::Version(version) => {
@@ -274,7 +278,6 @@ impl Writing<'_> {
         // A deletion that comes again because its answer was lost means no more than it did.
         let told = match operation.action {
             Action::Delete => 0,
-            Action::Create | Action::Update if self.came_to_conflict(held.id, ready)? => 0,
             Action::Create | Action::Update => self.told(held.id, at)?,
         };
         let version = |position| held.version_at(position).max(told).clamp(1, held.version);
@@ -323,9 +326,27 @@ impl Writing<'_> {
         }
     }
 
-    /// Whether only this request knows of what it does to a record.
-    pub(crate) fn is_of_request(&self, id: DocumentId, operation: &Operation) -> bool {
-        matches!(self.memory(id, operation), Memory::Request)
+    /// The version that this very edit made, if it is among those that its author sent: its answer
+    /// was lost, and what was written after it stays. Where several were made at its time, nobody
+    /// can tell. One that the device has read since is meant once more, unless all that follows it
+    /// is its own as well.
+    fn taken(&self, held: &Held, known: &Knowledge, ready: &Ready<'_>) -> Option<u64> {
+        // What the journal has comes no further than there, so another of this request is meant.
+        if let Memory::Request = self.memory(held.id, ready.operation) {
+            return None;
+        }
+        let edit = self.own_edit(held.version, ready);
+        let is_open = |version: u64| match ready.operation.base {
+            Base::Seen { .. } => {
+                version > known.version || known.sent.is_own(version, held.version)
+            }
+            _ => version > known.version,
+        };
+        let mut alike =
+            known.sent.edits.iter().filter(|own| own.at == edit.at && is_open(own.version));
+        let first = alike.next()?;
+        let is_one = first.content == edit.content && alike.all(|own| own.content == edit.content);
+        is_one.then_some(first.version)
     }
 
     /// Writes fields as an edit on the version that its author knew.
@@ -358,9 +379,9 @@ impl Writing<'_> {
 }
 
 /// What a device knew of a record when it wrote.
-pub(crate) struct Knowledge {
+struct Knowledge {
     /// With everything that it was sent.
-    pub(crate) version: u64,
+    version: u64,
     /// Without the last page: its answer may have been lost.
     sure: u64,
     /// What it wrote itself since it read that version.
@@ -368,7 +389,7 @@ pub(crate) struct Knowledge {
     /// What it wrote itself last, whether it has read that or not.
     wrote: WrittenRow,
     /// The edits that came from it, also those of which this one says nothing.
-    pub(crate) sent: WrittenRow,
+    sent: WrittenRow,
 }
 
 /// Where an author's own edits are remembered.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fieldmesh::gateway::Held;
 use fieldmesh_dialect::command::{
-    Dating, JournalQuery, Operation, Queue, Queued, Refused, Retry, Then, Whose,
+    JournalQuery, Operation, Queue, Queued, Refused, Retry, Then, Whose,
 };
 use fieldmesh_dialect::outcome::{Entry, Fate, Reason, Retried, State, Tally};
 use fieldmesh_dialect::{Dialect, Outcome, Refusal};
@@ -472,11 +472,7 @@ impl Writing<'_> {
         device: Option<&str>,
     ) -> Result<(), Failure> {
         let content = OperationRow::from(operation);
-        let user = &self.task.caller.user;
-        let hash = blake3::hash(&match &operation.dating {
-            Dating::Said => stored::encode(&(&content, user)),
-            Dating::Unsaid { number } => stored::encode(&(content.without_time(), user, number)),
-        });
+        let hash = blake3::hash(&stored::encode(&(&content, &self.task.caller.user)));
         let id = data_encoding::HEXLOWER.encode(&hash.as_bytes()[..16]);
         let known = self.write.noted(self.task.access, &keys::entry(self.task.access, &id))?;
         if known.is_some() {

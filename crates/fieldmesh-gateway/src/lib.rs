@@ -33,7 +33,6 @@ mod rights;
 mod settle;
 mod stored;
 mod superseded;
-mod undated;
 mod violation;
 
 use std::sync::Arc;

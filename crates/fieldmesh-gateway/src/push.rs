@@ -54,8 +54,6 @@ pub(crate) struct Writing<'a> {
     pub(crate) shown: BTreeMap<(Hand, DocumentId), WrittenRow>,
     /// The version that the last edit made, where it is remembered.
     pub(crate) made: Option<u64>,
-    /// What comes behind the operation that is being applied, in the same request.
-    pub(crate) ahead: &'a [Operation],
     resolution: Option<Resolution>,
 }
 
@@ -69,8 +67,7 @@ impl Task<'_> {
         let mut too_large = Vec::new();
         let mut stored = 0;
         let mut stores_left = push.stores_max.unwrap_or(usize::MAX);
-        for (place, operation) in push.operations.iter().enumerate() {
-            writing.ahead = &push.operations[place + 1..];
+        for operation in &push.operations {
             if stores_left == 0 && writing.is_new(operation)? {
                 fates.push(Fate::Deferred);
                 continue;
@@ -134,7 +131,6 @@ impl Task<'_> {
             hand,
             shown: BTreeMap::new(),
             made: None,
-            ahead: &[],
             resolution,
         })
     }
@@ -292,7 +288,7 @@ impl Writing<'_> {
             Identity::Named(name) => Some(value(name)),
             Identity::Temporary { .. } | Identity::Key | Identity::Unnamed { .. } => None,
         };
-        let key = self.identity_key(ready)?;
+        let key = self.identity_key(ready);
         let new = self.new_document(ready, name.as_ref(), &key);
         let others = self.task.access.alike(&ready.schema, &ready.fields)?;
         let held = self.write.create(&new)?;

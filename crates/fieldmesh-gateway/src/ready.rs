@@ -179,20 +179,21 @@ impl<'a> Writing<'a> {
         if named.is_some() || ready.operation.action != Action::Create {
             return Ok(named);
         }
-        let key = self.identity_key(ready)?;
+        let key = self.identity_key(ready);
         let id = self.write.id_of(&self.new_document(ready, None, &key));
         Ok(self.write.held(id)?.map(|held| held.id))
     }
 
     /// What makes a record the same one when it comes again.
-    pub(crate) fn identity_key(&self, ready: &Ready<'_>) -> Result<Vec<u8>, Failure> {
-        let Operation { identity, key, .. } = ready.operation;
+    pub(crate) fn identity_key(&self, ready: &Ready<'_>) -> Vec<u8> {
+        let Operation { identity, key, at, .. } = ready.operation;
         let owner = self.owner.as_str();
+        let at = at.as_millis().to_string();
         let kind = ready.entity.key();
         let parts: Vec<&str> = match (identity, key) {
             (Identity::Named(Name::Text(text)), _) => vec!["name", text],
             (Identity::Named(Name::Number(number)), _) => {
-                return Ok(hashed(&["name", &kind, &number.to_string()]));
+                return hashed(&["name", &kind, &number.to_string()]);
             }
             (Identity::Temporary { name, .. }, _) => vec!["temporary", owner, name],
             (Identity::Unnamed { .. } | Identity::Key, Some(key)) => vec!["key", owner, key],
@@ -200,11 +201,10 @@ impl<'a> Writing<'a> {
             (Identity::Unnamed { .. } | Identity::Key, None) => {
                 let content = stored::encode(&ready.fields);
                 let content = data_encoding::HEXLOWER.encode(blake3::hash(&content).as_bytes());
-                let when = self.when_made(ready.operation)?;
-                return Ok(hashed(&["content", &kind, owner, &when, &content]));
+                return hashed(&["content", &kind, owner, &at, &content]);
             }
         };
-        Ok(hashed(&[&[parts[0], &kind], &parts[1..]].concat()))
+        hashed(&[&[parts[0], &kind], &parts[1..]].concat())
     }
 
     pub(crate) fn new_document<'b>(

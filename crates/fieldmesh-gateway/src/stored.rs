@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fieldmesh::gateway::NOTE_SIZE_MAX;
 use fieldmesh_dialect::command::{
-    Action, Base, Copied, Dating, Identity, NameForm, Operation, Reference, Resolution,
+    Action, Base, Copied, Identity, NameForm, Operation, Reference, Resolution,
 };
 use fieldmesh_dialect::outcome::{Asked, Review};
 use fieldmesh_dialect::{Dialect, Name};
@@ -456,8 +456,6 @@ impl From<&OperationRow> for Operation {
                 BaseRow::Current => Base::Current,
             },
             at: row.at,
-            // What waits here is known by its entry.
-            dating: Dating::Said,
             key: row.key.clone(),
             references: row.references.iter().map(reference).collect(),
         }
@@ -470,17 +468,6 @@ pub(crate) fn is_too_large(operation: &Operation) -> bool {
 }
 
 impl OperationRow {
-    /// The same without what is another one whenever it comes.
-    pub(crate) fn without_time(&self) -> Self {
-        let base = match self.base {
-            BaseRow::Seen(_) => BaseRow::Seen(Moment::ZERO),
-            BaseRow::New | BaseRow::Version(_) | BaseRow::Exactly(_) | BaseRow::Current => {
-                self.base.clone()
-            }
-        };
-        Self { base, at: Moment::ZERO, ..self.clone() }
-    }
-
     pub(crate) fn action(&self) -> Action {
         ACTIONS[usize::from(self.action).min(ACTIONS.len() - 1)]
     }

@@ -4,7 +4,7 @@ use fieldmesh_model::{Fault, Fields, Moment};
 use serde_json::{Value as Json, json};
 
 use crate::canonical::checksum;
-use crate::command::{Action, Base, Dating, Identity, Operation};
+use crate::command::{Action, Base, Identity, Operation};
 use crate::form::{self, Form};
 use crate::name::Name;
 use crate::outcome::{Happened, Item, Record};
@@ -24,8 +24,7 @@ pub(super) fn read(change: &Json, arrived: Moment) -> Result<Operation, Vec<Faul
         _ => form.need_object("payload"),
     };
     let version = form.read("clientVersion", "a whole number of at least 1", version);
-    let said = form.moment("timestamp");
-    let at = said.unwrap_or(arrived);
+    let at = form.moment("timestamp").unwrap_or(arrived);
     form.finish()?;
     let (Some(collection), Some(name), Some(action)) = (collection, name, action) else {
         return Err(vec![Fault::new("", "Change is incomplete")]);
@@ -45,10 +44,6 @@ pub(super) fn read(change: &Json, arrived: Moment) -> Result<Operation, Vec<Faul
             (Action::Update | Action::Delete, None) => Base::Seen { at },
         },
         at,
-        dating: match said {
-            Some(_) => Dating::Said,
-            None => Dating::Unsaid { number: None },
-        },
         key: None,
         references: Vec::new(),
     })

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{EVENT, spelling};
 use crate::caller::Caller;
-use crate::command::{Action, Base, Dating, Identity, Operation, Reference};
+use crate::command::{Action, Base, Identity, Operation, Reference};
 use crate::form::Form;
 use crate::name::Name;
 use crate::outcome::{Conflict, ConflictKind, Side};
@@ -63,7 +63,6 @@ pub(super) fn read(event: &Json, device: &str, caller: &Caller) -> Result<Operat
         fields,
         base: Base::New,
         at,
-        dating: Dating::Said,
         references: vec![Reference::new("payload.wellId", "well", false)],
     })
 }

@@ -115,9 +115,6 @@ pub struct Operation {
     pub base: Base,
     /// When it was done, by the device's clock.
     pub at: Moment,
-    /// Whether the app says so itself.
-    #[serde(skip)]
-    pub dating: Dating,
     /// What the client calls this operation whenever it sends it. One whose key is known is
     /// answered as that one stands; fields that differ go into the inbox, so nothing is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,19 +122,6 @@ pub struct Operation {
     /// The fields that name other records.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<Reference>,
-}
-
-/// Whether an app says when it did something, by which that is known when it comes again.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Dating {
-    /// It does.
-    #[default]
-    Said,
-    /// It does not: the time is that of the request, and another one whenever it comes again.
-    Unsaid {
-        /// The number that the app gave the operation, where it did.
-        number: Option<String>,
-    },
 }
 
 /// Which record an operation is about.

@@ -4,7 +4,7 @@ use fieldmesh_model::Fields;
 use serde_json::{Map, Value as Json, json};
 
 use crate::caller::Caller;
-use crate::command::{Action, Base, Dating, Identity, NameForm, Operation, Queued, Reference};
+use crate::command::{Action, Base, Identity, NameForm, Operation, Queued, Reference};
 use crate::form::{Form, whole};
 use crate::name::Name;
 use crate::payload::pack;
@@ -64,7 +64,6 @@ pub(super) fn read(json: &Json, caller: &Caller) -> Result<Queued, Refusal> {
             }
         },
         at,
-        dating: Dating::Said,
         key: Some(id.clone().unwrap_or_else(|| key(members))),
         references: vec![Reference::new("patientId", "patient", false)],
     };

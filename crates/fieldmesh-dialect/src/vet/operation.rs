@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{APPOINTMENT, DURATION, collection, entity_type};
 use crate::caller::Caller;
-use crate::command::{Action, Base, Copied, Dating, Identity, NameForm, Operation, Reference};
+use crate::command::{Action, Base, Copied, Identity, NameForm, Operation, Reference};
 use crate::form::{self, Form};
 use crate::name::Name;
 use crate::payload::pack;
@@ -59,8 +59,9 @@ pub(super) fn read(json: &Json, batch: &Batch<'_>) -> Result<Operation, Unfit> {
         Some(Action::Delete) => form.object("data"),
         _ => form.need_object("data"),
     };
-    let said = form.read("timestamp", "a time in milliseconds", form::whole);
-    let at = said.map_or(batch.at, Moment::from_millis);
+    let at = form
+        .read("timestamp", "a time in milliseconds", form::whole)
+        .map_or(batch.at, Moment::from_millis);
     let version = form.read("version", "a whole number", form::whole);
     let identity = identity(&mut form, action, data, batch.wants);
     form.finish().map_err(Unfit::Faults)?;
@@ -96,12 +97,6 @@ pub(super) fn read(json: &Json, batch: &Batch<'_>) -> Result<Operation, Unfit> {
             (Action::Update | Action::Delete, _) => Base::Seen { at },
         },
         at,
-        dating: match said {
-            Some(_) => Dating::Said,
-            None => Dating::Unsaid {
-                number: members.get("id").filter(|id| !id.is_null()).map(Json::to_string),
-            },
-        },
         key: None,
     })
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{ENTRY, WELL};
 use crate::caller::Caller;
-use crate::command::{Action, Base, Dating, Identity, Operation, Reference};
+use crate::command::{Action, Base, Identity, Operation, Reference};
 use crate::form::{self, Form};
 use crate::name::Name;
 use crate::payload;
@@ -63,7 +63,6 @@ pub(super) fn read(entry: &Json, device: &str, caller: &Caller) -> Result<Operat
         fields,
         base: Base::New,
         at: recorded_at,
-        dating: Dating::Said,
         key,
         references: vec![Reference::new("wellId", WELL, true)],
     })
@@ -98,7 +97,6 @@ pub(super) fn read_edit(
         fields,
         base,
         at,
-        dating: Dating::Said,
         key: None,
         references: Vec::new(),
     })

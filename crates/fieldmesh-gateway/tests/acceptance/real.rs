@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fieldmesh::api::ListQuery;
 use fieldmesh::{Node, TenantOptions};
-use fieldmesh_dialect::command::{Action, Base, Dating, Identity, Operation, Pull, Push, Wanted};
+use fieldmesh_dialect::command::{Action, Base, Identity, Operation, Pull, Push, Wanted};
 use fieldmesh_dialect::outcome::Fate;
 use fieldmesh_dialect::{Caller, Command, Dialect, Dialects, Name, Outcome, Since};
 use fieldmesh_gateway::Gateway;
@@ -63,7 +63,6 @@ impl Real {
             fields: fields.clone(),
             base: if action == Action::Create { Base::New } else { Base::Current },
             at: now(),
-            dating: Dating::Said,
             key: None,
             references: Vec::new(),
         };

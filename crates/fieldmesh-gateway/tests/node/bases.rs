@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use fieldmesh::api::{ConflictQuery, ConflictReport};
-use fieldmesh_dialect::command::{Action, Base, Dating, Identity, Operation, Pull, Push};
+use fieldmesh_dialect::command::{Action, Base, Identity, Operation, Pull, Push};
 use fieldmesh_dialect::outcome::Fate;
 use fieldmesh_dialect::{
     Caller, Command, Dialect, Method, Name, Outcome, Request, Since, understand,
@@ -96,7 +96,6 @@ async fn an_edit_of_an_exact_version_is_answered_again() {
         fields: Fields::from([("title".to_owned(), Value::Text(title.to_owned()))]),
         base,
         at: now(),
-        dating: Dating::Said,
         key: None,
         references: Vec::new(),
     };

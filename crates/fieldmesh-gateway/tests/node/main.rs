@@ -31,7 +31,6 @@ mod stats;
 mod tablets;
 mod together;
 mod told;
-mod undated;
 mod vets;
 
 use std::collections::BTreeSet;
