@@ -175,7 +175,8 @@ fn a_backup_that_lacks_something_is_no_success_and_the_home_made_of_it_says_so()
     assert!(!written.stdout.contains("found whole"), "{}", written.stdout);
     lead.run(&["backup", "--check", file]).code(7).says(&["could not be read"]);
     let restored = lead.at_home(site.path("restored"));
-    restored.ok(&["restore", file]).says(&["could not be read", "not in this home"]);
+    let made = restored.run(&["restore", file]).code(7);
+    made.says(&["could not be read", "not in this home"]);
     restored.run(&["doctor"]).code(7).says(&["when this home was backed up"]);
 }
 
