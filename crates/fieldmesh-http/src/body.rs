@@ -294,19 +294,22 @@ mod tests {
         assert!(waited <= 4 * patience + 29 * SECOND, "{waited:?}");
     }
 
-    #[test]
-    fn a_body_of_a_slow_link_has_half_an_hour() {
-        let mut pace = Pace::new(30 * SECOND);
-        let mut since = Duration::ZERO;
-        let mut bytes = 0;
-        // 3 KB a second, with half a minute without any in every five.
-        while let Some(wait) = pace.wait(since) {
+    /// How long a body may take of which so many bytes come each second, with half a minute without
+    /// any in every five; half a day at the most.
+    fn time_at(rate: usize) -> Duration {
+        let (mut pace, mut since) = (Pace::new(30 * SECOND), Duration::ZERO);
+        while let Some(wait) = pace.wait(since).filter(|_| since < 12 * 3_600 * SECOND) {
             let pause = if since.as_secs() % 300 == 270 { 29 * SECOND } else { SECOND };
             assert!(pause <= wait || since + pause > TIME_MAX, "{since:?}");
             since += pause;
-            pace.come(since, 3_000);
-            bytes += 3_000;
+            pace.come(since, rate);
         }
-        assert!(since >= TIME_MAX && bytes > 4_500_000, "{since:?} {bytes}");
+        since
+    }
+
+    #[test]
+    fn a_body_of_a_slow_link_has_half_an_hour_and_longer_if_it_keeps_coming() {
+        assert!((TIME_MAX..TIME_MAX + 60 * SECOND).contains(&time_at(600)));
+        assert!(time_at(3_000) >= 12 * 3_600 * SECOND);
     }
 }

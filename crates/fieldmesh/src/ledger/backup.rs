@@ -199,14 +199,12 @@ impl Ledger {
     /// Where entries lay that nobody lacks: they are here once more at another place, no record needs
     /// them, or the user has given them up.
     fn here_again(&self) -> Result<BTreeSet<u64>, Error> {
-        // What the disk gave again lies where it lay, and may be gone once more.
-        let is_elsewhere = |harm: &Harm| match harm.outcome {
+        let is_here = |harm: &Harm| match harm.outcome {
             Outcome::Open => harm.what == Harmed::Nothing,
-            Outcome::Healed { from, .. } => from.is_some(),
-            Outcome::Settled(_) => true,
+            Outcome::Healed { .. } | Outcome::Settled(_) => true,
         };
         let harms = self.harms()?;
-        Ok(harms.iter().filter(|harm| is_elsewhere(harm)).map(|harm| harm.place.0).collect())
+        Ok(harms.iter().filter(|harm| is_here(harm)).map(|harm| harm.place.0).collect())
     }
 
     /// How many entries are lacking in a backup because they cannot be read, at least; what was
