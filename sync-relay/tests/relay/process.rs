@@ -174,10 +174,13 @@ impl Relay {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.into())
     }
 
-    /// Waits until it says that it stops; who connected just before may be answered nothing.
+    /// Waits until it says on each port that it stops; who connected just before may be answered nothing.
     pub(crate) async fn stopping(&self) {
         let told = async {
-            while !self.answer("http", "/readyz", "x").await.starts_with("HTTP/1.1 503") {}
+            let ports = ["http", "operations"].into_iter();
+            for port in ports.filter(|port| self.ready[*port].is_string()) {
+                while !self.answer(port, "/readyz", "x").await.starts_with("HTTP/1.1 503") {}
+            }
         };
         timeout(PATIENCE, told).await.unwrap();
     }
