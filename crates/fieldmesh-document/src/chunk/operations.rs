@@ -6,7 +6,7 @@
 
 use std::num::NonZeroU64;
 
-use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
+use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType, SortedVec};
 use automerge::{ActorId, ChangeHash, ExpandedChange, ObjType, ScalarValue};
 
 use super::columns::{Booleans, Differences, Runs};
@@ -145,12 +145,20 @@ impl<'a> Columns<'a> {
             (4, ScalarValue::Null) => OpType::Make(ObjType::Text),
             _ => return None,
         };
+        let pred = match self.predecessor_count.next_number()?? {
+            0 => SortedVec::new(),
+            count => self.predecessors(count, actors)?,
+        };
+        Some(Op { action, obj, key, pred, insert })
+    }
+
+    fn predecessors(&mut self, count: u64, actors: &[ActorId]) -> Option<SortedVec<OpId>> {
         let mut predecessors = Vec::new();
-        for _ in 0..self.predecessor_count.next_number()?? {
+        for _ in 0..count {
             let actor = self.predecessor_actor.next_number()??;
             predecessors.push(id(self.predecessor_counter.next()??, actor, actors)?);
         }
-        Some(Op { action, obj, key, pred: predecessors.into_iter().collect(), insert })
+        Some(predecessors.into())
     }
 
     fn key(&mut self, actors: &[ActorId]) -> Option<Key> {

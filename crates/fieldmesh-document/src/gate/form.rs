@@ -64,26 +64,43 @@ pub(crate) struct Operations {
     keys: BTreeMap<String, usize>,
     /// The objects, by the operation that made them.
     objects: BTreeMap<Id, ObjType>,
-    /// The place of each operation that can be replaced.
-    places: BTreeMap<Id, Place>,
+    /// What earlier changes wrote, by their actors and first numbers.
+    earlier: BTreeMap<(usize, u64), Places>,
+    /// What the change writes that is being read.
+    current: Places,
+}
+
+/// Where the operations of one change stand, which are numbered without a gap; `None` is one that
+/// cannot be replaced.
+#[derive(Debug, Default)]
+struct Places {
+    actor: usize,
+    start: u64,
+    places: Vec<Option<Place>>,
+}
+
+impl Places {
+    fn get(&self, id: Id) -> Option<&Place> {
+        let index = id.counter.checked_sub(self.start).filter(|_| id.actor == self.actor)?;
+        self.places.get(usize::try_from(index).ok()?)?.as_ref()
+    }
 }
 
 impl Operations {
     /// Adds a change that was accepted before.
     pub(super) fn add_accepted(&mut self, change: &ExpandedChange) {
         // Its form was judged then.
-        let actor = self.actor(&change.actor_id);
+        let actor = self.begin(change);
         for (operation, counter) in change.operations.iter().zip(change.start_op.get()..) {
             let id = Id { counter, actor };
-            if let Ok(place) = self.place(operation, id, 0) {
-                self.remember(operation, id, place);
-            }
+            let place = self.place(operation, id, 0).ok();
+            self.remember(operation, id, place);
         }
     }
 
     /// Checks the operations of a change, in order, and adds them.
     pub(crate) fn add(&mut self, change: &ExpandedChange) -> Result<(), FormError> {
-        let actor = self.actor(&change.actor_id);
+        let actor = self.begin(change);
         let mut written: BTreeMap<Place, Id> = BTreeMap::new();
         let operations = change.operations.iter().zip(change.start_op.get()..);
         for (index, (operation, counter)) in operations.enumerate() {
@@ -94,20 +111,37 @@ impl Operations {
             if !operation.insert {
                 written.insert(place, id);
             }
-            self.remember(operation, id, place);
+            self.remember(operation, id, Some(place));
         }
         Ok(())
     }
 
-    fn remember(&mut self, operation: &Op, id: Id, place: Place) {
-        match &operation.action {
-            OpType::Delete => return,
-            OpType::Make(kind) => {
-                self.objects.insert(id, *kind);
-            }
-            _ => {}
+    /// Has the operations of a change follow; gives the index of its actor.
+    fn begin(&mut self, change: &ExpandedChange) -> usize {
+        let (actor, start) = (self.actor(&change.actor_id), change.start_op.get());
+        let places = Vec::with_capacity(change.operations.len());
+        let before = std::mem::replace(&mut self.current, Places { actor, start, places });
+        if !before.places.is_empty() {
+            self.earlier.insert((before.actor, before.start), before);
         }
-        self.places.insert(id, place);
+        actor
+    }
+
+    fn remember(&mut self, operation: &Op, id: Id, place: Option<Place>) {
+        if let (OpType::Make(kind), Some(_)) = (&operation.action, place) {
+            self.objects.insert(id, *kind);
+        }
+        // Nothing takes the place of a deletion.
+        let is_deletion = matches!(operation.action, OpType::Delete);
+        self.current.places.push(place.filter(|_| !is_deletion));
+    }
+
+    /// The place of an operation that can be replaced.
+    fn place_of(&self, id: Id) -> Option<&Place> {
+        self.current.get(id).or_else(|| {
+            let before = self.earlier.range(..=(id.actor, id.counter)).next_back();
+            before.and_then(|(_, places)| places.get(id))
+        })
     }
 
     fn place(&mut self, operation: &Op, id: Id, index: usize) -> Result<Place, FormError> {
@@ -146,7 +180,7 @@ impl Operations {
         };
         // What is replaced, or what an insertion follows, was inserted into the same object.
         let place = Place::Element { object, element };
-        if self.places.get(&element) != Some(&place) {
+        if self.place_of(element) != Some(&place) {
             return None;
         }
         Some(if operation.insert { Place::Element { object, element: id } } else { place })
@@ -163,7 +197,7 @@ impl Operations {
         let mut named = BTreeSet::new();
         for predecessor in operation.pred.iter() {
             let id = self.find(predecessor).ok_or(error)?;
-            if self.places.get(&id) != Some(&place) || !named.insert(id) {
+            if self.place_of(id) != Some(&place) || !named.insert(id) {
                 return Err(error);
             }
         }
