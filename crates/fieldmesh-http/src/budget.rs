@@ -129,8 +129,8 @@ impl Held {
     ///
     /// There is not so much.
     pub(crate) fn has_room(&self, amount: usize) -> Result<(), Excess> {
-        let mut probe = self.budget.hold(self.taker.clone());
-        probe.grow(amount)
+        let fits = |before: usize, most| before.saturating_add(amount) <= most;
+        self.check(&self.budget.taken(), fits)
     }
 
     /// Gives so much of it back.
@@ -145,8 +145,18 @@ impl Held {
         if amount == 0 {
             return Ok(());
         }
-        let Shares { all, tenant, person } = self.budget.shares;
         let mut taken = self.budget.taken();
+        self.check(&taken, fits)?;
+        taken.all += amount;
+        *taken.takers.entry(self.taker.clone()).or_default() += amount;
+        *taken.tenants.entry(self.taker.tenant().to_owned()).or_default() += amount;
+        self.amount += amount;
+        Ok(())
+    }
+
+    /// Whether something more fits what is taken by its taker, by the tenant and by everybody.
+    fn check(&self, taken: &Taken, fits: impl Fn(usize, usize) -> bool) -> Result<(), Excess> {
+        let Shares { all, tenant, person } = self.budget.shares;
         if !fits(taken.takers.get(&self.taker).copied().unwrap_or_default(), person) {
             return Err(Excess::Own);
         }
@@ -154,10 +164,6 @@ impl Held {
         if !fits(of_tenant, tenant) || !fits(taken.all, all) {
             return Err(Excess::Others);
         }
-        taken.all += amount;
-        *taken.takers.entry(self.taker.clone()).or_default() += amount;
-        *taken.tenants.entry(self.taker.tenant().to_owned()).or_default() += amount;
-        self.amount += amount;
         Ok(())
     }
 }
@@ -224,6 +230,24 @@ mod tests {
         drop(held);
         let taken = budget.taken();
         assert!(taken.all == 0 && taken.takers.is_empty() && taken.tenants.is_empty());
+    }
+
+    #[test]
+    fn who_asks_whether_there_is_room_takes_none_from_others() {
+        let budget = Budget::new(Shares { all: 100, tenant: 60, person: 40 });
+        let mut held = budget.hold(person("acme", "ann"));
+        held.grow(30).unwrap();
+        // Under the lock under which all is counted: nothing can be taken for a moment either.
+        let taken = budget.taken();
+        let fits = |amount| move |before: usize, most| before + amount <= most;
+        assert_eq!(held.check(&taken, fits(10)), Ok(()));
+        assert_eq!(held.check(&taken, fits(11)), Err(Excess::Own));
+        drop(taken);
+        assert_eq!(held.has_room(10), Ok(()));
+        assert_eq!(held.has_room(11), Err(Excess::Own));
+        assert_eq!(budget.hold(person("acme", "ben")).has_room(31), Err(Excess::Others));
+        assert_eq!(budget.hold(person("other", "eve")).has_room(0), Ok(()));
+        assert_eq!(budget.taken().all, 30);
     }
 
     #[test]
