@@ -109,6 +109,24 @@ async fn a_device_that_met_the_office_alone_finds_the_relay_by_itself() {
 }
 
 #[tokio::test]
+async fn to_name_a_relay_is_no_conversation_that_failed() {
+    let crew = Crew::new().await;
+    let relay = crew.device("relay", Role::Relay).await;
+    let place = listen(&relay).await;
+    crew.office.add_relay(at(&place)).await.unwrap();
+    assert_fails(crew.office.add_relay(at(&place)).await, Class::Usage, "is known already");
+    sync(&crew.office, Vec::new()).await;
+    for node in [&crew.office, &relay] {
+        let dealings = node.take_dealings().await.unwrap();
+        assert!(dealings.devices.iter().all(|dealt| dealt.failed == 0), "{dealings:?}");
+        let peers = node.peers().await.unwrap();
+        assert!(peers.iter().all(|peer| peer.error.is_none()), "{peers:?}");
+    }
+    relay.shutdown().await.unwrap();
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_address_that_was_taken_back_is_dialled_no_more() {
     let crew = Crew::new().await;
     let relay = crew.device("relay", Role::Relay).await;
