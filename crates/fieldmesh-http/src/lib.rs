@@ -11,6 +11,7 @@
 
 mod body;
 mod budget;
+mod busy;
 mod counts;
 mod host;
 mod live;

@@ -97,5 +97,5 @@ pub fn dressed(router: Router, settings: &Settings) -> Router {
             response
         },
     );
-    router.layer(finish).layer(shell::compression()).layer(shell::cors(&settings.origins))
+    shell::compressed(router.layer(finish)).layer(shell::cors(&settings.origins))
 }

@@ -1,6 +1,7 @@
 //! One server: brings requests to the dialects and their answers back.
 
 mod answer;
+mod coding;
 mod passing;
 mod request;
 mod written;
@@ -24,16 +25,16 @@ use fieldmesh_model::Moment;
 use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{DefaultPredicate, Predicate, SizeAbove};
 use tracing::Instrument as _;
 
 pub(crate) use self::answer::{cors, finish};
+pub(crate) use self::coding::compressed;
 use self::passing::Passing;
 use self::request::Head;
 pub(crate) use self::request::{Live, now};
 use crate::body::{self, BodyError};
 use crate::budget::{Budget, Excess, Held, Taker};
+use crate::busy::Busy;
 use crate::counts::Counts;
 use crate::host::{Executes, Host, Origin, Proof};
 use crate::live;
@@ -43,14 +44,14 @@ use crate::settings::Settings;
 
 /// From how many bytes on an answer counts until it is written.
 const LARGE_ANSWER: usize = 64 * 1_024;
-/// The smallest answer that is compressed.
-const COMPRESSED_MIN: u64 = 1_024;
 /// From how many bytes on a request is read beside the threads that serve sockets.
 const LARGE: usize = 64 * 1_024;
 /// After how many seconds to come again where nothing executes commands.
 const NOT_SERVED_RETRY: u32 = 60;
 /// After how many seconds to come again where a tenant is busy or a command takes long.
 const BUSY_RETRY: u32 = 5;
+/// How much of the end of a tenant's id the log shows.
+const TENANT_SHOWN: usize = 8;
 /// After how many seconds to come again where too many streams are open.
 const STREAM_RETRY: u32 = 30;
 
@@ -73,6 +74,7 @@ pub(crate) struct Inner {
     windows: Mutex<Rates>,
     /// How many requests of each tenant may be executed besides those that are.
     executing: Mutex<HashMap<String, Arc<Semaphore>>>,
+    busy: Mutex<Busy>,
 }
 
 /// Who came when.
@@ -103,6 +105,7 @@ impl Shell {
             begun: Instant::now(),
             windows: Mutex::new(rates),
             executing: Mutex::default(),
+            busy: Mutex::default(),
             settings,
         };
         Self { inner: Arc::new(inner) }
@@ -126,18 +129,9 @@ impl Shell {
 
     /// Routes that send every path to the dialects; further ones may be added.
     pub fn router(&self) -> Router {
-        Router::new()
-            .fallback(handle)
-            .with_state(self.clone())
-            .layer(compression())
-            .layer(cors(&self.inner.settings.origins))
+        let router = Router::new().fallback(handle).with_state(self.clone());
+        compressed(router).layer(cors(&self.inner.settings.origins))
     }
-}
-
-/// Compresses answers that are worth it; streams of events are none.
-pub(crate) fn compression() -> CompressionLayer<impl Predicate> {
-    let large = DefaultPredicate::new().and(SizeAbove::new(COMPRESSED_MIN));
-    CompressionLayer::new().gzip(true).zstd(true).compress_when(large)
 }
 
 async fn handle(State(shell): State<Shell>, request: axum::extract::Request) -> Response {
@@ -387,7 +381,10 @@ impl Inner {
         at: Moment,
     ) -> Result<Outcome, Refusal> {
         let busy = Refusal::Unavailable { retry_after: BUSY_RETRY };
-        let slot = self.slots(&caller.tenant).try_acquire_owned().map_err(|_| busy.clone())?;
+        let slot = self.slots(&caller.tenant).try_acquire_owned().map_err(|_| {
+            self.tell_busy(&caller.tenant);
+            busy.clone()
+        })?;
         let executing = tokio::spawn(
             async move {
                 let outcome = executor.execute(&caller, dialect, command, at).await;
@@ -413,6 +410,21 @@ impl Inner {
             .entry(tenant.to_owned())
             .or_insert_with(|| Arc::new(Semaphore::new(self.settings.executing_max)));
         Arc::clone(slots)
+    }
+
+    /// Says to the operator that a tenant has as much under way as it may, but not with each request.
+    fn tell_busy(&self, tenant: &str) {
+        let now = self.millis();
+        let refused = self.busy.lock().unwrap_or_else(PoisonError::into_inner).refuse(tenant, now);
+        let Some(refused) = refused else { return };
+        let under_way = self.settings.executing_max;
+        let tenant = tenant.get(tenant.len().saturating_sub(TENANT_SHOWN)..).unwrap_or(tenant);
+        tracing::warn!(
+            tenant,
+            under_way,
+            refused,
+            "a tenant is busy; further requests are to wait"
+        );
     }
 
     fn rates(&self) -> MutexGuard<'_, Rates> {
