@@ -222,9 +222,10 @@ fn beside_the_dialects(plain: &Plain) -> Json {
     let mut responses = Map::new();
     for status in plain.statuses {
         let media = if *status < 300 { plain.media } else { describe::TEXT };
+        let schema = if media == describe::JSON { schema::free() } else { schema::text() };
         let answer = json!({
             "description": describe::meaning(*status),
-            "content": { media: { "schema": schema::text() } },
+            "content": { media: { "schema": schema } },
         });
         responses.insert(status.to_string(), answer);
     }

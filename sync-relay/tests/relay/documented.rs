@@ -45,6 +45,14 @@ async fn what_the_relay_serves_is_in_the_document_and_the_reverse() {
     for path in ["/sync/pull", "/metrics", "/healthz", "/readyz", "/openapi.json", "/docs"] {
         assert!(paths.contains_key(path), "{path}");
     }
+    for (path, media, kind) in [
+        ("/openapi.json", "application/json", "object"),
+        ("/docs", "text/html", "string"),
+        ("/healthz", "text/plain", "string"),
+    ] {
+        let answer = &paths[path]["get"]["responses"]["200"]["content"][media];
+        assert_eq!(answer["schema"]["type"], kind, "{path}");
+    }
     for (path, item) in paths {
         let asked = path.replace('{', "a").replace('}', "z");
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::schema;
 use crate::caller::Dialect;
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What passes at an endpoint.
