@@ -43,8 +43,8 @@ pub(crate) use self::answers::ANSWERS;
 use self::claims::Claims;
 pub(crate) use self::directory::{Directory, Known};
 pub(crate) use self::people::Login;
-pub(crate) use self::pool::OPEN_TENANTS_MAX_DEFAULT;
 use self::pool::Pool;
+pub(crate) use self::pool::{OPEN_TENANTS_MAX_DEFAULT, Room};
 pub(crate) use self::quota::Quotas;
 use self::slot::{Slot, Standing};
 

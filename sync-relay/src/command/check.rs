@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Context;
 use crate::exit::Failure;
 use crate::operations;
-use crate::relay::Quotas;
+use crate::relay::{Quotas, Room};
 use crate::settings::{HttpSettings, TlsSettings};
 
 /// What a relay would start with.
@@ -26,6 +26,10 @@ struct Checked {
     domain: Option<String>,
     public_addresses: Vec<String>,
     open_tenants_max: usize,
+    /// How many of them the system has room for, as the check is run.
+    open_tenants_fitting: usize,
+    /// What there is too little of for all of them.
+    open_tenants_few: Option<&'static str>,
     tenants: Vec<String>,
     quotas: Vec<String>,
     log: String,
@@ -37,6 +41,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
     let http = &settings.http;
     operations::check_tls(http)?;
     let plan = settings.tcp_plan()?;
+    let room = Room::of_system();
     let checked = Checked {
         data: settings.data.display().to_string(),
         quic: settings.quic.to_string(),
@@ -55,6 +60,8 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
         domain: http.shell.domain.clone(),
         public_addresses: settings.public_addresses.clone(),
         open_tenants_max: settings.open_tenants_max,
+        open_tenants_fitting: settings.open_tenants_max.min(room.tenants()),
+        open_tenants_few: room.few_for(settings.open_tenants_max),
         tenants: http.tenants.keys().cloned().collect(),
         quotas: quotas(&settings.quotas),
         log: context.lines.shown()?,
@@ -87,6 +94,15 @@ fn certificate_warning(http: &HttpSettings) -> Option<String> {
     })
 }
 
+/// How many tenants a run from here keeps open.
+fn open_at_a_time(checked: &Checked) -> String {
+    let (set, fitting) = (checked.open_tenants_max, checked.open_tenants_fitting);
+    match checked.open_tenants_few {
+        None => set.to_string(),
+        Some(few) => format!("{fitting} of the {set} that are set: few {few} are allowed here"),
+    }
+}
+
 fn words(checked: &Checked) -> String {
     let or = |text: Option<&str>, other: &str| text.unwrap_or(other).to_owned();
     let listed = |list: &[String], none: &str| match list {
@@ -104,7 +120,7 @@ fn words(checked: &Checked) -> String {
         ("public", listed(&checked.public_addresses, "this machine's own addresses")),
         ("tenants", listed(&checked.tenants, "nothing said of any")),
         ("quota of each", checked.quotas.join(", ")),
-        ("open at a time", checked.open_tenants_max.to_string()),
+        ("open at a time", open_at_a_time(checked)),
         ("log", checked.log.clone()),
     ];
     let mut text = "The configuration can be used.\n".to_owned();

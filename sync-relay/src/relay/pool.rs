@@ -61,8 +61,17 @@ impl Pool {
         open_max: usize,
         quotas: Quotas,
     ) -> Self {
-        let files = fieldmesh_shell::limits::raise_open_files();
-        let open_max = fitting(open_max, files, fieldmesh_shell::limits::threads());
+        let room = Room::of_system();
+        if let Some(few) = room.few_for(open_max) {
+            let (files, threads, fitting) = (room.files, room.threads, room.tenants());
+            tracing::warn!(
+                files,
+                threads,
+                fitting,
+                "fewer tenants are kept open: the system allows few {few}"
+            );
+        }
+        let open_max = open_max.min(room.tenants());
         let inner = Inner {
             key_file,
             listener,
@@ -328,25 +337,44 @@ impl Pool {
     }
 }
 
-/// How many tenants can be open where there can be so many files and threads.
-fn fitting(open_max: usize, files: Option<u64>, threads: Option<u64>) -> usize {
-    let by_files = room(files, FILES_LEFT, FILES_PER_TENANT);
-    let by_threads = room(threads, THREADS_LEFT, THREADS_PER_TENANT);
-    let fitting = by_files.min(by_threads);
-    if fitting < open_max {
-        let few = if by_files < by_threads { "files" } else { "threads" };
-        tracing::warn!(
-            files,
-            threads,
-            fitting,
-            "fewer tenants are kept open: the system allows few {few}"
-        );
+/// What the system allows this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Files open at a time; none where there is no limit.
+    files: Option<u64>,
+    /// Threads; none where there is no limit.
+    threads: Option<u64>,
+}
+
+impl Room {
+    /// What this process is allowed, which from now on has all the files that it may.
+    pub(crate) fn of_system() -> Self {
+        let files = fieldmesh_shell::limits::raise_open_files();
+        Self { files, threads: fieldmesh_shell::limits::threads() }
     }
-    open_max.min(fitting)
+
+    /// How many tenants can be open; one at the least.
+    pub(crate) fn tenants(self) -> usize {
+        self.by_files().min(self.by_threads())
+    }
+
+    /// Of what there is too little for so many tenants, if that is so.
+    pub(crate) fn few_for(self, tenants: usize) -> Option<&'static str> {
+        let few = if self.by_files() < self.by_threads() { "files" } else { "threads" };
+        (self.tenants() < tenants).then_some(few)
+    }
+
+    fn by_files(self) -> usize {
+        fitting(self.files, FILES_LEFT, FILES_PER_TENANT)
+    }
+
+    fn by_threads(self) -> usize {
+        fitting(self.threads, THREADS_LEFT, THREADS_PER_TENANT)
+    }
 }
 
 /// For how many tenants a limit has room; for one at the least.
-fn room(limit: Option<u64>, left: u64, per_tenant: u64) -> usize {
+fn fitting(limit: Option<u64>, left: u64, per_tenant: u64) -> usize {
     let Some(limit) = limit else { return usize::MAX };
     usize::try_from(limit.saturating_sub(left) / per_tenant).unwrap_or(usize::MAX).max(1)
 }
@@ -364,12 +392,17 @@ mod tests {
 
     #[test]
     fn as_many_tenants_are_open_as_the_system_has_files_and_threads_for() {
-        assert_eq!(fitting(500, None, None), 500);
-        assert_eq!(fitting(500, Some(1 << 20), Some(1 << 20)), 500);
-        assert_eq!(fitting(500, Some(4_096), None), 48);
-        assert_eq!(fitting(500, Some(64), None), 1);
-        assert_eq!(fitting(500, None, Some(1_000)), 100);
-        assert_eq!(fitting(500, Some(4_096), Some(1_000)), 48);
-        assert_eq!(fitting(500, Some(1 << 20), Some(100)), 1);
+        let kept = |files, threads| {
+            let room = Room { files, threads };
+            (room.tenants().min(500), room.few_for(500))
+        };
+        assert_eq!(kept(None, None), (500, None));
+        assert_eq!(kept(Some(1 << 20), Some(1 << 20)), (500, None));
+        assert_eq!(kept(Some(4_096), None), (48, Some("files")));
+        assert_eq!(kept(Some(64), None), (1, Some("files")));
+        assert_eq!(kept(None, Some(1_000)), (100, Some("threads")));
+        assert_eq!(kept(Some(4_096), Some(1_000)), (48, Some("files")));
+        assert_eq!(kept(Some(1 << 20), Some(100)), (1, Some("threads")));
+        assert_eq!(Room { files: Some(64), threads: None }.few_for(1), None);
     }
 }

@@ -124,6 +124,31 @@ async fn a_configuration_is_checked_without_serving_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_how_many_tenants_the_system_lets_a_relay_keep_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = async |arguments: &[&str]| {
+        let mut check = tokio::process::Command::new("sh");
+        check.args([
+            "-c",
+            "ulimit -n 1000 && exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_sync-relay"),
+        ]);
+        check.arg("--data").arg(folder.path().join("data")).args(arguments);
+        String::from_utf8(check.output().await.unwrap().stdout).unwrap()
+    };
+    let words = few(&["run", "--check-config"]).await;
+    assert!(words.contains("9 of the 500 that are set: few files"), "{words}");
+    let words = few(&["run", "--check-config", "--open-tenants-max", "9"]).await;
+    assert!(words.contains("open at a time 9\n"), "{words}");
+    let checked: serde_json::Value =
+        serde_json::from_str(&few(&["--json", "run", "--check-config"]).await).unwrap();
+    assert_eq!(
+        (&checked["openTenantsMax"], &checked["openTenantsFitting"]),
+        (&500.into(), &9.into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_list_has_twice_is_told_however_it_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let (data, config) = (folder.path().join("data"), folder.path().join("relay.toml"));
