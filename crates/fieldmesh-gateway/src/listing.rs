@@ -11,6 +11,7 @@ use fieldmesh_model::catalogue::BUILT_IN_END;
 
 use crate::inbox::{inbox_place, place_in_inbox};
 use crate::names::Showing;
+use crate::page::{PAGE_SIZE_MAX, fields_size};
 use crate::push::Writing;
 use crate::stored::{self, ConflictRow, Kind};
 use crate::superseded::Superseded;
@@ -31,6 +32,8 @@ pub(crate) struct Part {
     pub(crate) next: Option<u64>,
     /// How many rows of the list were looked at.
     pub(crate) looked_at: usize,
+    /// About how many bytes the fields of the conflicts take.
+    size: usize,
 }
 
 /// Whose conflicts are meant.
@@ -239,9 +242,11 @@ impl Look<'_, '_> {
     }
 
     fn take(&mut self, place: u64, row: ConflictRow) -> ControlFlow<()> {
-        if self.part.rows.len() >= self.query.conflicts_max {
+        let is_full = self.part.rows.len() >= self.query.conflicts_max;
+        if is_full || self.part.size >= PAGE_SIZE_MAX {
             return ControlFlow::Break(());
         }
+        self.part.size += fields_size(&row.client.fields) + fields_size(&row.server.fields);
         self.part.rows.push(row);
         self.part.next = Some(place);
         ControlFlow::Continue(())

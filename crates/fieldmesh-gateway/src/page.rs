@@ -24,7 +24,7 @@ const CHUNK: usize = 256;
 const SCAN_MAX: usize = 20_000;
 /// The bytes of fields with which a page ends whose client can go on behind it: of large records ten
 /// thousand would be gigabytes.
-const PAGE_SIZE_MAX: usize = 8 << 20;
+pub(crate) const PAGE_SIZE_MAX: usize = 8 << 20;
 /// The bits of a position that say which leaf of an entry it is; one entry has one moment.
 const LEAF_BITS: u32 = 16;
 
@@ -52,6 +52,11 @@ enum Origin {
 
 /// About how many bytes a record takes.
 pub(crate) fn record_size(record: &Record) -> usize {
+    fields_size(&record.fields)
+}
+
+/// About how many bytes fields take.
+pub(crate) fn fields_size(fields: &Fields) -> usize {
     /// What is there of each besides what is in it.
     const EACH: usize = 32;
     fn of(value: &Value) -> usize {
@@ -61,7 +66,7 @@ pub(crate) fn record_size(record: &Record) -> usize {
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Moment(_) => 0,
         }
     }
-    record.fields.iter().map(|(key, value)| EACH + key.len() + of(value)).sum()
+    fields.iter().map(|(key, value)| EACH + key.len() + of(value)).sum()
 }
 
 /// A page in the making.

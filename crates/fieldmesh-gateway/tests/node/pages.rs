@@ -1,6 +1,8 @@
 //! How large a page may be: whoever can go on behind it is not given everything at once.
 
-use fieldmesh_dialect::{Command, Method, Outcome, Request, understand};
+use std::collections::BTreeSet;
+
+use fieldmesh_dialect::{Caller, Command, Method, Outcome, Request, understand};
 use fieldmesh_model::Role;
 use serde_json::{Value as Json, json};
 
@@ -75,5 +77,43 @@ async fn an_app_that_can_go_on_nowhere_is_given_all_of_it() {
     let outcome = office.gateway.execute(&caller, ask.dialect, Command::Pull(pull), now()).await;
     let Outcome::Page(page) = outcome else { panic!("{outcome:?}") };
     assert_eq!((page.items.len(), page.more), (RECORDS, false));
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_conflicts_are_listed_on_several_pages_and_every_one_comes_once() {
+    const CONFLICTS: usize = 25;
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("home")).await;
+    let at = now();
+    let send = async |user: &str, operation: &str, text: String| {
+        let change = |n: usize| {
+            json!({
+                "entityType": "task", "entityId": format!("task {n}"), "operation": operation,
+                "payload": { "title": format!("{n}"), "description": text }, "clientVersion": 1,
+                "timestamp": at,
+            })
+        };
+        let changes: Vec<Json> = (0..CONFLICTS).map(change).collect();
+        let body = json!({ "deviceId": user, "changes": changes });
+        let caller = Caller { user: user.to_owned(), ..office.caller(Role::Admin) };
+        let answer = office.ask_as(&caller, Method::Post, "/api/sync", &body).await.1;
+        answer["results"][CONFLICTS - 1]["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(send("ann", "CREATE", "A".to_owned()).await, "COMPLETED");
+    assert_eq!(send("ann", "UPDATE", "b".repeat(TEXT)).await, "COMPLETED");
+    assert_eq!(send("bob", "UPDATE", "c".repeat(TEXT)).await, "CONFLICT");
+    let (mut ids, mut pages, mut after) = (BTreeSet::new(), 0, String::new());
+    loop {
+        let page = office.get(&format!("/api/sync/conflicts{after}")).await;
+        assert!(page.to_string().len() < PAGE_SIZE_MAX + TEXT);
+        pages += 1;
+        for conflict in page["conflicts"].as_array().unwrap() {
+            assert!(ids.insert(conflict["id"].as_str().unwrap().to_owned()), "{}", conflict["id"]);
+        }
+        let Some(cursor) = page["nextCursor"].as_str() else { break };
+        after = format!("?cursor={cursor}");
+    }
+    assert_eq!((ids.len(), pages), (CONFLICTS, 2));
     office.close().await;
 }
