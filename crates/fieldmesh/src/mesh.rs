@@ -116,6 +116,7 @@ pub(crate) enum MeshEvent {
         link: LinkId,
         device: DeviceId,
         address: String,
+        transport: Transport,
         /// Whether this device lets it carry only a part.
         is_part: bool,
     },

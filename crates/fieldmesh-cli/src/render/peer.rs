@@ -30,11 +30,13 @@ pub(crate) fn peers(peers: &[PeerReport], style: &Style) -> String {
             "unreachable" | "refused" => Tone::Doubtful,
             _ => Tone::Plain,
         };
+        // What it went over last says as well whether UDP gets through.
+        let over = peer.transport.or(peer.last_transport);
         table.toned_row([
             (device, Tone::Plain),
             (peer.state.clone(), tone),
             (peer.addresses.join(", "), Tone::Plain),
-            (peer.transport.map(|over| over.to_string()).unwrap_or_default(), Tone::Plain),
+            (over.map(|over| over.to_string()).unwrap_or_default(), Tone::Plain),
             (peer.found_by.clone(), Tone::Plain),
             (style.time_or(peer.last_in_step, "never"), Tone::Plain),
             (one_line(peer.error.as_deref().unwrap_or_default()), Tone::Plain),

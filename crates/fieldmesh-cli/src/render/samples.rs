@@ -385,6 +385,7 @@ pub(crate) fn peers() -> Vec<PeerReport> {
         addresses: vec!["10.0.0.7:7843".into()],
         found_by: "mdns".into(),
         transport: name.map(|_| Transport::Tcp),
+        last_transport: None,
         last_in_step: name.map(|_| at()),
         error: error.map(Into::into),
         protocol: None,

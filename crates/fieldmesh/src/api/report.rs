@@ -339,6 +339,9 @@ pub struct PeerReport {
     /// What the connection travels over, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
+    /// What they were last in step over, where there is no connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transport: Option<Transport>,
     /// When it was last in step.
     pub last_in_step: Option<Moment>,
     /// Why it cannot be reached, or what the last conversation ended with unless it is in step.

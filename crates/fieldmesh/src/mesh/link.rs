@@ -135,7 +135,8 @@ impl MeshTask {
         };
         self.links.insert(id, link);
         // Nobody listening is fine: events are for those who wait for something.
-        let _ = self.mesh.events.send(MeshEvent::Linked { link: id, device, address, is_part });
+        let linked = MeshEvent::Linked { link: id, device, address, transport, is_part };
+        let _ = self.mesh.events.send(linked);
         let side = match side {
             fieldmesh_net::Side::Dialled => Side::Dialled,
             fieldmesh_net::Side::Accepted => Side::Accepted,

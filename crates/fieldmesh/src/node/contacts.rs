@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use fieldmesh_model::{DeviceId, Moment};
+use fieldmesh_net::Transport;
 use fieldmesh_net::address::comparable;
 use fieldmesh_net::remembered::Remembered;
 
@@ -39,6 +40,8 @@ struct Book {
     last_sync: Option<Moment>,
     /// When each device was last spoken with, whoever dialled; a tenant has few devices.
     met: BTreeMap<DeviceId, Moment>,
+    /// What the last conversation with each of them that came into step travelled over.
+    over: BTreeMap<DeviceId, Transport>,
 }
 
 /// Why the last try of an address failed.
@@ -61,18 +64,10 @@ pub(super) struct Contact {
 
 impl Contacts {
     pub(super) fn open(ledger: &Ledger) -> Result<Self, Error> {
-        let mut book = Book::default();
-        if let Some(Fact::Addresses(bytes)) = ledger.recall(&Fact::Addresses(Vec::new()))? {
-            // Addresses are a convenience: an unreadable book is an empty one.
-            let read = postcard::take_from_bytes(&bytes);
-            let (remembered, rest) = read.unwrap_or_default();
-            book.remembered = remembered;
-            // Books of before end here, and programs of before read no further.
-            let refusals: Vec<(String, String)> = postcard::from_bytes(rest).unwrap_or_default();
-            let failure = |words| Failure { words, is_refusal: true };
-            let refusals = refusals.into_iter().map(|(place, words)| (place, failure(words)));
-            book.failures = refusals.collect();
-        }
+        let mut book = match ledger.recall(&Fact::Addresses(Vec::new()))? {
+            Some(Fact::Addresses(bytes)) => Book::read(&bytes),
+            _ => Book::default(),
+        };
         if let Some(Fact::LastSync(at)) = ledger.recall(&Fact::LastSync(Moment::ZERO))? {
             book.last_sync = Some(at);
         }
@@ -126,6 +121,18 @@ impl Contacts {
         let mut book = self.lock();
         book.met.insert(device, clock::now());
         book.is_changed = true;
+    }
+
+    /// A conversation with a device came into step, whoever dialled.
+    pub(super) fn went_over(&self, device: DeviceId, over: Transport) {
+        let mut book = self.lock();
+        let before = book.over.insert(device, over);
+        book.is_changed |= before != Some(over);
+    }
+
+    /// What the last conversation with `device` that came into step travelled over.
+    pub(super) fn last_over(&self, device: &DeviceId) -> Option<Transport> {
+        self.lock().over.get(device).copied()
     }
 
     /// When `device` was last spoken with.
@@ -212,15 +219,7 @@ impl Contacts {
                 return Ok(());
             }
             book.has_news = false;
-            let refusals: Vec<(&String, &String)> = book
-                .failures
-                .iter()
-                .filter(|(_, failure)| failure.is_refusal)
-                .map(|(place, failure)| (place, &failure.words))
-                .take(REFUSALS_KEPT_MAX)
-                .collect();
-            let bytes = postcard::to_allocvec(&(&book.remembered, refusals))
-                .expect("an address book holds nothing unserialisable");
+            let bytes = book.written();
             let met: Vec<_> = book.met.iter().map(|(device, at)| (*device, *at)).collect();
             (bytes, book.last_sync, met)
         };
@@ -240,6 +239,32 @@ impl Contacts {
 }
 
 impl Book {
+    /// What is written of it. Addresses are a convenience: an unreadable book is an empty one.
+    fn read(bytes: &[u8]) -> Self {
+        let (remembered, rest) = postcard::take_from_bytes(bytes).unwrap_or_default();
+        // Books of before end here or behind the refusals, and programs of before read no further.
+        let read = postcard::take_from_bytes(rest);
+        let (refusals, rest): (Vec<(String, String)>, &[u8]) = read.unwrap_or_default();
+        let over: Vec<(DeviceId, Transport)> = postcard::from_bytes(rest).unwrap_or_default();
+        let failure = |words| Failure { words, is_refusal: true };
+        let failures = refusals.into_iter().map(|(place, words)| (place, failure(words)));
+        let (failures, over) = (failures.collect(), over.into_iter().collect());
+        Self { remembered, failures, over, ..Self::default() }
+    }
+
+    fn written(&self) -> Vec<u8> {
+        let refusals: Vec<(&String, &String)> = self
+            .failures
+            .iter()
+            .filter(|(_, failure)| failure.is_refusal)
+            .map(|(place, failure)| (place, &failure.words))
+            .take(REFUSALS_KEPT_MAX)
+            .collect();
+        let over: Vec<_> = self.over.iter().collect();
+        postcard::to_allocvec(&(&self.remembered, refusals, over))
+            .expect("an address book holds nothing unserialisable")
+    }
+
     /// Both held the same: what `address` came to before is over, and so is every refusal.
     fn agreed(&mut self, device: DeviceId, address: &str) {
         let others = self.remembered.addresses(&device).iter();
@@ -251,5 +276,37 @@ impl Book {
         }
         let failure = self.failures.remove(&comparable(address));
         self.is_changed |= failure.is_some_and(|failure| failure.is_refusal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn books_of_before_are_read_and_programs_of_before_read_the_books_of_now() {
+        let (device, at) = (DeviceId::from_bytes([7; 32]), Moment::from_millis(5));
+        let mut book = Book::default();
+        book.remembered.succeeded(device, "192.0.2.7:7843", at);
+        let failure = Failure { words: "it was revoked".into(), is_refusal: true };
+        book.failures.insert("192.0.2.7:7843".into(), failure.clone());
+        book.over.insert(device, Transport::Tcp);
+        let written = book.written();
+        let again = Book::read(&written);
+        assert_eq!(again.remembered, book.remembered);
+        assert_eq!((again.failures, again.over), (book.failures, book.over));
+
+        let refusals = vec![("192.0.2.7:7843".to_owned(), failure.words)];
+        let before: (Remembered, Vec<(String, String)>) = postcard::from_bytes(&written).unwrap();
+        assert_eq!(before, (book.remembered.clone(), refusals));
+        for (bytes, refused) in [
+            (postcard::to_allocvec(&before).unwrap(), 1),
+            (postcard::to_allocvec(&before.0).unwrap(), 0),
+        ] {
+            let read = Book::read(&bytes);
+            assert_eq!(read.remembered, book.remembered);
+            assert_eq!((read.failures.len(), read.over.len()), (refused, 0));
+        }
+        assert_eq!(Book::read(b"nonsense").remembered, Remembered::default());
     }
 }

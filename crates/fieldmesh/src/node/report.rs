@@ -107,6 +107,7 @@ impl Node {
             device.and_then(|device| policy.known(&device)).map(|known| known.name.clone())
         };
         let greeted = |device: &DeviceId| snapshot.watch.greetings.get(device).copied();
+        let contacts = &self.inner.contacts;
         let mut peers: Vec<PeerReport> = Vec::new();
         for link in &snapshot.links {
             peers.push(PeerReport {
@@ -116,6 +117,7 @@ impl Node {
                 addresses: vec![link.address.clone()],
                 found_by: "connected".into(),
                 transport: Some(link.transport),
+                last_transport: None,
                 last_in_step: None,
                 error: None,
                 protocol: greeted(&link.device).map(|greeted| greeted.version),
@@ -146,6 +148,7 @@ impl Node {
                 addresses: vec![contact.address],
                 found_by: if is_signed { "policy" } else { "remembered" }.into(),
                 transport: None,
+                last_transport: contact.device.and_then(|device| contacts.last_over(&device)),
                 last_in_step: contact.last_success,
                 error: contact.failure.map(|failure| failure.words),
                 protocol: greeted.map(|greeted| greeted.version),
@@ -153,7 +156,7 @@ impl Node {
                 traffic: None,
             });
         }
-        for address in self.inner.contacts.nearby() {
+        for address in contacts.nearby() {
             if !peers.iter().any(|peer| peer.addresses.contains(&address)) {
                 peers.push(seen_nearby(address));
             }
@@ -257,6 +260,7 @@ impl Node {
     pub(super) async fn remember_in_step(&self, link: LinkId) -> Option<String> {
         let snapshot = self.inner.mesh.snapshot().await?;
         let state = snapshot.links.into_iter().find(|state| state.id == link)?;
+        self.inner.contacts.went_over(state.device, state.transport);
         match (state.is_dialled, state.part) {
             (true, None) => self.inner.contacts.succeeded(state.device, &state.address),
             (true, Some(_)) => self.inner.contacts.answered(state.device, &state.address),
@@ -333,6 +337,7 @@ fn seen_nearby(address: String) -> PeerReport {
         addresses: vec![address],
         found_by: "mdns".into(),
         transport: None,
+        last_transport: None,
         last_in_step: None,
         error: None,
         protocol: None,

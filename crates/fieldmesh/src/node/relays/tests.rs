@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use fieldmesh_model::Role;
+use fieldmesh_net::Transport;
 
 use super::*;
 use crate::TenantOptions;
@@ -123,6 +124,21 @@ async fn to_name_a_relay_is_no_conversation_that_failed() {
         assert!(peers.iter().all(|peer| peer.error.is_none()), "{peers:?}");
     }
     relay.shutdown().await.unwrap();
+    crew.office.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_syncs_by_one_command_is_told_by_the_next_what_that_went_over() {
+    let crew = Crew::new().await;
+    let truck = crew.device("truck", Role::Operator).await;
+    truck.shutdown().await.unwrap();
+    let builder = Node::builder(crew.folder.path().join("truck")).passphrase("one");
+    let truck = builder.open().await.unwrap();
+    let peers = truck.peers().await.unwrap();
+    let office = Some(crew.office.inner.ledger.device());
+    let office = peers.iter().find(|peer| peer.device == office).unwrap();
+    assert_eq!((office.transport, office.last_transport), (None, Some(Transport::Quic)));
+    truck.shutdown().await.unwrap();
     crew.office.shutdown().await.unwrap();
 }
 

@@ -1,6 +1,7 @@
 //! Whom a pass tries to get in step with, and over which links.
 
 use fieldmesh_model::DeviceId;
+use fieldmesh_net::Transport;
 use fieldmesh_replica::{LinkId, LinkStats};
 
 /// Somebody a pass tries to get in step with.
@@ -35,6 +36,7 @@ pub(super) enum State {
 /// A link that exists or existed during the pass.
 pub(super) struct Seen {
     pub(super) device: DeviceId,
+    pub(super) transport: Transport,
     /// The numbers of the link when the pass began.
     pub(super) before: LinkStats,
     /// Whether this device lets it carry only a part.

@@ -94,6 +94,7 @@ impl Pass<'_> {
         (attempt.link, attempt.before) = (Some(link), seen.before);
         attempt.state = State::InStep(stats);
         let contacts = &self.node.inner.contacts;
+        contacts.went_over(seen.device, seen.transport);
         match seen.is_part {
             true => contacts.answered(seen.device, &attempt.address),
             false => contacts.succeeded(seen.device, &attempt.address),
@@ -146,9 +147,9 @@ impl Pass<'_> {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) {
         match event {
-            MeshEvent::Linked { link, device, address, is_part } => {
-                let before = LinkStats::default();
-                let seen = Seen { device, before, is_part, agreed: None, life: Life::Up };
+            MeshEvent::Linked { link, device, address, transport, is_part } => {
+                let (before, life) = (LinkStats::default(), Life::Up);
+                let seen = Seen { device, transport, before, is_part, agreed: None, life };
                 self.links.entry(link).or_insert(seen);
                 self.linked(link, device, address);
             }
@@ -186,9 +187,9 @@ impl Pass<'_> {
             .collect();
         for link in snapshot.links {
             if !self.links.contains_key(&link.id) {
-                let (device, address) = (link.device, link.address);
-                let is_part = link.part.is_some();
-                let event = MeshEvent::Linked { link: link.id, device, address, is_part };
+                let (device, address, transport) = (link.device, link.address, link.transport);
+                let (link, is_part) = (link.id, link.part.is_some());
+                let event = MeshEvent::Linked { link, device, address, transport, is_part };
                 self.happened(event, progress);
             }
             // Whether it came into step before or after this pass asked cannot be seen from here.
@@ -266,6 +267,7 @@ impl Pass<'_> {
 #[cfg(test)]
 mod tests {
     use fieldmesh_model::Role;
+    use fieldmesh_net::Transport;
 
     use super::*;
     use crate::TenantOptions;
@@ -354,7 +356,7 @@ mod tests {
         let (first, second) = (LinkId(901), LinkId(902));
         let linked = |link| {
             let address = address.clone();
-            MeshEvent::Linked { link, device, address, is_part: false }
+            MeshEvent::Linked { link, device, address, transport: Transport::Quic, is_part: false }
         };
         let ended = |link| {
             let reason = "another link is kept".into();
@@ -390,7 +392,8 @@ mod tests {
         let mut pass = Pass::new(&scene.truck, &options);
         let address = scene.address.clone();
         pass.is_open = true;
-        let linked = MeshEvent::Linked { link, device, address, is_part: true };
+        let transport = Transport::Quic;
+        let linked = MeshEvent::Linked { link, device, address, transport, is_part: true };
         pass.happened(linked, &mut |_| {});
         pass.dialled.insert(scene.address.clone());
         let in_step = Event::InStep { link, stats: LinkStats::default() };

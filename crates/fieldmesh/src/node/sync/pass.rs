@@ -101,7 +101,9 @@ impl<'a> Pass<'a> {
                 continue;
             }
             let (device, before, is_part) = (link.device, link.stats, link.part.is_some());
-            let seen = Seen { device, before, is_part, agreed: None, life: Life::Old };
+            let transport = link.transport;
+            let life = Life::Old;
+            let seen = Seen { device, transport, before, is_part, agreed: None, life };
             self.links.insert(link.id, seen);
             connected.insert(link.device, (link.id, link.address, link.stats));
         }
