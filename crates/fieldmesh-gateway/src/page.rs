@@ -7,9 +7,10 @@ use std::sync::Arc;
 use fieldmesh::gateway::{Held, Mark};
 use fieldmesh_dialect::command::{Condition, Pull, Push, Wanted};
 use fieldmesh_dialect::outcome::{Happened, Item, Page, Record};
-use fieldmesh_dialect::{CursorError, Outcome, Refusal, Since};
+use fieldmesh_dialect::{CursorError, Dialect, Outcome, Refusal, Since};
 use fieldmesh_model::catalogue::BUILT_IN_END;
 use fieldmesh_model::catalogue::free::FREE_RECORD;
+use fieldmesh_model::catalogue::wells::FIELD_ENTRY;
 use fieldmesh_model::{DocumentId, Fields, Role, Value};
 
 use crate::entity::{Entity, built_in, has_open_types};
@@ -181,13 +182,24 @@ impl Task<'_> {
                 page
             }
         };
-        if let Some(device) = &pull.device {
+        if let Some(device) = pull.device.as_ref().filter(|_| self.moves_place(pull)) {
             match pull.since {
                 Since::Now | Since::Sent(_) => self.note_sent(device, page.place, mark.at)?,
                 _ => self.note_read(device, since, page.place, mark.at)?,
             }
         }
         Ok(page)
+    }
+
+    /// Whether a page moves the place of the device that reads it. In wellpulse entries alone count:
+    /// who reads wells has taken none, and who never reads any has none before him.
+    fn moves_place(&self, pull: &Pull) -> bool {
+        let is_entries = |wanted: &Wanted| {
+            let entity = self.entity(&wanted.collection);
+            entity.is_ok_and(|entity| entity.schema.number == FIELD_ENTRY)
+        };
+        let is_all = pull.wanted.is_empty();
+        is_all || self.dialect != Some(Dialect::Wellpulse) || pull.wanted.iter().any(is_entries)
     }
 
     fn read_page(

@@ -58,6 +58,42 @@ async fn a_record_of_a_device_reaches_who_follows_and_an_entry_of_an_app_reaches
     office.node.shutdown().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_follows_wells_alone_is_told_of_no_entries_that_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = Office::create(&folder.path().join("office")).await;
+    let first = well(&office.node, 1).await;
+    let push = async |device: &str, minute: usize| {
+        let body = json!({ "deviceId": device, "entries": [entry(&first, minute, 80.0)] });
+        office.post("/sync/push", &body).await;
+    };
+    let waiting = async || {
+        let status = office.get("/sync/status?deviceId=T1").await;
+        status["pendingEntries"].as_u64().unwrap()
+    };
+    let caller = office.caller(Role::Admin);
+    let follow = async |include: &str| {
+        let target = format!("/sync/live?deviceId=T1&include={include}");
+        let ask = understand(&Request::new(Method::Get, &target, now()), Some(&caller)).unwrap();
+        let Command::Follow(pull) = ask.command.clone() else { panic!("{:?}", ask.command) };
+        // As one that goes on by its cursor.
+        let pull = Command::Pull(Pull { since: Since::Place(1), ..pull });
+        let outcome = office.gateway.execute(&caller, ask.dialect, pull, now()).await;
+        assert!(matches!(outcome, Outcome::Page(_)), "{outcome:?}");
+    };
+    push("T1", 0).await;
+    follow("wells,users").await;
+    push("T2", 1).await;
+    assert_eq!(waiting().await, 0);
+    follow("wells,entries").await;
+    push("T2", 2).await;
+    assert_eq!(waiting().await, 1);
+    // What is read of wells takes none of them off the list.
+    follow("wells").await;
+    assert_eq!(waiting().await, 1);
+    office.close().await;
+}
+
 /// A device of the office that has everything, and where it reaches the office.
 pub(crate) async fn join(office: &Node, home: &Path) -> (Node, String) {
     let address = office.listen(Some(([127, 0, 0, 1], 0).into())).await.unwrap().to_string();
