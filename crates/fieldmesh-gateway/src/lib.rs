@@ -228,6 +228,14 @@ impl Gateway {
         photo::is_of(&self.inner.access, id, sealed)
     }
 
+    /// How many bytes the photo `id` has, if it is here and whole.
+    pub async fn photo_size(&self, id: &str) -> Option<usize> {
+        let (inner, id) = (Arc::clone(&self.inner), id.to_lowercase());
+        let size = move || photo::size(&inner.access, &id);
+        // What cannot be read is told where it is to be given out.
+        tokio::task::spawn_blocking(size).await.ok()?.ok().flatten()
+    }
+
     /// What happens from now on, or from the place that `pull` names, as soon as it can be read.
     pub fn follow(
         &self,

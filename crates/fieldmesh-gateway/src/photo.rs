@@ -225,6 +225,13 @@ pub(crate) fn check(access: &Access) -> Result<Vec<String>, Error> {
     }
 }
 
+/// How many bytes a photo has that is whole.
+pub(crate) fn size(access: &Access, id: &str) -> Result<Option<usize>, Error> {
+    let Some(note) = access.note(&keys::photo(id))? else { return Ok(None) };
+    let row: PhotoRow = stored::decode(&note)?;
+    Ok(usize::try_from(row.size).ok().filter(|_| row.complete))
+}
+
 /// Whether `sealed` is the file of a photo; `None` where nothing is noted of it.
 pub(crate) fn is_of(access: &Access, id: &str, sealed: &[u8]) -> Result<Option<bool>, Error> {
     let Some(note) = access.note(&keys::photo(id))? else { return Ok(None) };

@@ -123,6 +123,11 @@ impl Held {
         self.take(amount, |before, most| before == 0 || before.saturating_add(amount) <= most)
     }
 
+    /// Takes what is missing to hold so much in all, as [`Held::grow_at_first`] does.
+    pub(crate) fn reach(&mut self, amount: usize) -> Result<(), Excess> {
+        self.grow_at_first(amount.saturating_sub(self.amount))
+    }
+
     /// Whether there is so much more at present; nothing is taken.
     ///
     /// # Errors
@@ -261,5 +266,7 @@ mod tests {
         let mut small = budget.hold(person("acme", "ann"));
         small.grow_at_first(30).unwrap();
         assert_eq!(small.grow_at_first(11), Err(Excess::Own));
+        assert_eq!((small.reach(20), small.reach(40)), (Ok(()), Ok(())));
+        assert_eq!((small.reach(41), small.amount), (Err(Excess::Own), 40));
     }
 }

@@ -10,7 +10,8 @@ use fieldmesh_dialect::command::{
 use fieldmesh_dialect::outcome::{Page, Session};
 use fieldmesh_dialect::{Caller, Command, Dialect, FeedId, Outcome, Refusal};
 use fieldmesh_model::Moment;
-use futures::future::BoxFuture;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
 use futures::stream::BoxStream;
 
 /// Executes the commands of one tenant.
@@ -26,6 +27,11 @@ pub trait Executes: Send + Sync + 'static {
         command: Command,
         at: Moment,
     ) -> BoxFuture<'a, Outcome>;
+
+    /// How many bytes of a photo would be given out, where that is known before it is read.
+    fn photo_size<'a>(&'a self, _id: &'a str) -> BoxFuture<'a, Option<usize>> {
+        ready(None).boxed()
+    }
 
     /// The pages of what happens from now on; dropping the stream ends it.
     fn follow(

@@ -260,11 +260,14 @@ impl Inner {
                 return Ok(live::open(live, ask, pages, watch, held));
             }
             (command, Some(caller), Some(executor)) => {
-                self.execute(executor, caller, ask.dialect, (command, memory), at).await?
+                let room = self.room(executor.as_ref(), &command, taker).await?;
+                let dialect = ask.dialect;
+                let done = self.execute(executor, caller, dialect, (command, memory), at).await?;
+                return give(ask.answer(done), room).map_err(Ended::from);
             }
             (_, _, _) => return Err(Refusal::Unauthenticated.into()),
         };
-        self.give(ask.answer(outcome), taker).map_err(Ended::from)
+        give(ask.answer(outcome), self.answers.hold(taker)).map_err(Ended::from)
     }
 
     /// One more stream of somebody.
@@ -280,16 +283,21 @@ impl Inner {
         }
     }
 
-    /// The answer to somebody, where there is room for one that is large.
-    fn give(&self, answer: fieldmesh_dialect::Response, taker: Taker) -> Result<Response, Refusal> {
-        if answer.body.len() < LARGE_ANSWER {
-            return Ok(answer::whole(answer));
+    /// The room that somebody's answer takes, as far as that is known before there is one.
+    async fn room(
+        &self,
+        executor: &dyn Executes,
+        command: &Command,
+        taker: Taker,
+    ) -> Result<Held, Refusal> {
+        let mut room = self.answers.hold(taker);
+        if let Command::LoadPhoto { id } = command
+            && let Some(size) = executor.photo_size(id).await
+        {
+            let reached = room.reach(size);
+            reached.map_err(|_| Refusal::Unavailable { retry_after: BUSY_RETRY })?;
         }
-        let mut held = self.answers.hold(taker);
-        match held.grow_at_first(answer.body.len()) {
-            Ok(()) => Ok(answer::large(answer, held)),
-            Err(_) => Err(Refusal::Unavailable { retry_after: BUSY_RETRY }),
-        }
+        Ok(room)
     }
 
     /// Finds out who sends a request and counts it, before anything of its body is read.
@@ -434,6 +442,17 @@ impl Inner {
     /// The time by a steady clock that begins with the server.
     fn millis(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// An answer, where there is room for one that is large.
+fn give(answer: fieldmesh_dialect::Response, mut room: Held) -> Result<Response, Refusal> {
+    if answer.body.len() < LARGE_ANSWER {
+        return Ok(answer::whole(answer));
+    }
+    match room.reach(answer.body.len()) {
+        Ok(()) => Ok(answer::large(answer, room)),
+        Err(_) => Err(Refusal::Unavailable { retry_after: BUSY_RETRY }),
     }
 }
 

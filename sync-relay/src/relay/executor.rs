@@ -124,6 +124,10 @@ impl Executes for Executor {
         async { work.await.unwrap_or(Outcome::Refused(Refusal::Failed)) }.boxed()
     }
 
+    fn photo_size<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<usize>> {
+        self.gateway.photo_size(id).boxed()
+    }
+
     fn follow(
         &self,
         caller: Caller,

@@ -48,6 +48,8 @@ async fn a_photo_is_given_out_as_it_was_sent_after_a_restart() {
     let office = Office::open(&home).await;
     let given = send(&office, Request::new(Method::Get, url, now())).await;
     assert_eq!((given.status, given.body), (200, BYTES.to_vec()));
+    assert_eq!(office.gateway.photo_size(&id.to_uppercase()).await, Some(BYTES.len()));
+    assert_eq!(office.gateway.photo_size(&"0".repeat(64)).await, None);
     let unknown = format!("/upload/{}", "0".repeat(64));
     assert_eq!(send(&office, Request::new(Method::Get, &unknown, now())).await.status, 404);
     office.close().await;

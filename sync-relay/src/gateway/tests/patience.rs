@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use fieldmesh_http::{Rate, Settings};
+use fieldmesh_http::{Rate, Settings, Shares};
 use fieldmesh_model::Role;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
 use super::client::{Answer, Ask};
-use super::scene::{Scene, entry};
+use super::scene::{PHOTO_SIZE, Scene, entry};
 
 const ANN: &str = "ann@example.org";
 /// What a dawdler has, in all that it can take time for.
@@ -155,4 +155,26 @@ async fn who_does_not_read_what_he_asked_for_is_cut_off() {
     // Far more than the system keeps for somebody who does not read.
     greedy.write_all(pull.repeat(4_000).as_bytes()).await.unwrap();
     served(scene.address).await;
+}
+
+#[tokio::test]
+async fn a_photo_for_which_there_is_no_room_is_not_read() {
+    let share = PHOTO_SIZE + PHOTO_SIZE / 2;
+    let answers = Shares { all: 4 * share, tenant: 2 * share, person: share };
+    let scene = Scene::with(Settings { answers, ..Scene::generous() }).await;
+    let token = scene.token(0, ANN, Role::Operator).await;
+    let ask = Ask::get(&format!("/upload/{}", "0".repeat(64))).token(&token);
+    let (address, first) = (scene.address, ask.clone());
+    let first = tokio::spawn(async move { first.send(address).await });
+    timeout(LONG, scene.photos.begun.acquire()).await.unwrap().unwrap().forget();
+    let second = timeout(LONG, ask.send(address)).await.unwrap();
+    assert_eq!(second.status, 503);
+    assert!(second.headers.contains_key("retry-after"));
+    assert_eq!(scene.photos.begun.available_permits(), 0);
+    scene.photos.may_end.add_permits(2);
+    let first = first.await.unwrap();
+    assert_eq!((first.status, first.body.len()), (200, PHOTO_SIZE));
+    // What was written is given back, soon.
+    let coming = async { while ask.send(address).await.status != 200 {} };
+    timeout(LONG, coming).await.unwrap();
 }

@@ -15,6 +15,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -29,17 +30,31 @@ pub(super) const PASSWORD: &str = "tumbleweed 7";
 /// A device whose requests make the executor panic.
 pub(super) const PANIC: &str = "PANIC";
 
+/// How large each photo is.
+pub(super) const PHOTO_SIZE: usize = 1 << 20;
+
+/// Photos on their way from a disk.
+pub(super) struct Photos {
+    /// One for each that is being read.
+    pub(super) begun: Semaphore,
+    /// As many as may come to their end.
+    pub(super) may_end: Semaphore,
+}
+
 /// An executor in memory behind the seam.
-struct Executor(Mutex<Memory>);
+struct Executor {
+    memory: Mutex<Memory>,
+    photos: Arc<Photos>,
+}
 
 impl Executor {
-    fn new(user: &str) -> Self {
+    fn new(user: &str, photos: &Arc<Photos>) -> Self {
         let mut memory = Memory::new(user);
         let place = [("latitude", 31.5.into()), ("longitude", (-102.5).into())];
         let fields = [("status", "ACTIVE".into())].into_iter().chain(place);
         let fields = fields.map(|(key, value)| (key.to_owned(), value)).collect();
         memory.put("well", WELL.into(), fields);
-        Self(Mutex::new(memory))
+        Self { memory: Mutex::new(memory), photos: Arc::clone(photos) }
     }
 }
 
@@ -58,7 +73,20 @@ impl Executes for Executor {
         if let Command::Push(Push { device: Some(device), .. }) = &command {
             assert_ne!(device.id, PANIC);
         }
-        async move { self.0.lock().unwrap().execute(caller, dialect, command) }.boxed()
+        async move {
+            if matches!(command, Command::LoadPhoto { .. }) {
+                self.photos.begun.add_permits(1);
+                self.photos.may_end.acquire().await.unwrap().forget();
+                let (content_type, bytes) = ("image/jpeg".to_owned(), vec![7; PHOTO_SIZE]);
+                return Outcome::Photo { content_type, bytes };
+            }
+            self.memory.lock().unwrap().execute(caller, dialect, command)
+        }
+        .boxed()
+    }
+
+    fn photo_size<'a>(&'a self, _id: &'a str) -> BoxFuture<'a, Option<usize>> {
+        async { Some(PHOTO_SIZE) }.boxed()
     }
 
     fn follow(
@@ -68,7 +96,7 @@ impl Executes for Executor {
         mut pull: Pull,
     ) -> BoxStream<'static, Page> {
         pull.since = fieldmesh_dialect::Since::Start;
-        let outcome = self.0.lock().unwrap().execute(&caller, dialect, Command::Pull(pull));
+        let outcome = self.memory.lock().unwrap().execute(&caller, dialect, Command::Pull(pull));
         let Outcome::Page(page) = outcome else { panic!("a pull gives a page") };
         stream::iter([page]).chain(stream::pending()).boxed()
     }
@@ -125,6 +153,7 @@ pub(super) struct Scene {
     pub(super) shell: Shell,
     /// What was counted, by device.
     pub(super) told: Told,
+    pub(super) photos: Arc<Photos>,
     pub(super) folder: tempfile::TempDir,
     /// Stops it.
     pub(super) stop: CancellationToken,
@@ -160,7 +189,9 @@ impl Scene {
         let key = folder.path().join("relay.key");
         KeyFile::create(&key).unwrap();
         let accounts = Arc::new(Accounts::new(folder.path().join("accounts"), key));
-        let executors = ["ann", "ann"].map(|user| Arc::new(Executor::new(user)));
+        let (begun, may_end) = (Semaphore::new(0), Semaphore::new(0));
+        let photos = Arc::new(Photos { begun, may_end });
+        let executors = ["ann", "ann"].map(|user| Arc::new(Executor::new(user, &photos)));
         let told = Told::default();
         let two = Two { executors, told: Arc::clone(&told) };
         let gateway = Gateway::new(two, Arc::clone(&accounts));
@@ -173,7 +204,7 @@ impl Scene {
             serve(listener, router, &settings, certificates, stopping).await;
         });
         let serving = AbortOnDropHandle::new(serving);
-        Self { address, accounts, shell, told, folder, stop, serving }
+        Self { address, accounts, shell, told, photos, folder, stop, serving }
     }
 
     /// Adds a person to a tenant, with [`PASSWORD`].
