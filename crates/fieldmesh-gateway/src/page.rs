@@ -191,8 +191,8 @@ impl Task<'_> {
         Ok(page)
     }
 
-    /// Whether a page moves the place of the device that reads it. In wellpulse entries alone count:
-    /// who reads wells has taken none, and who never reads any has none before him.
+    /// Whether a page moves the place of the device that reads it. In wellpulse entries alone
+    /// count: who reads wells has taken none, and who never reads any has none before him.
     fn moves_place(&self, pull: &Pull) -> bool {
         let is_entries = |wanted: &Wanted| {
             let entity = self.entity(&wanted.collection);

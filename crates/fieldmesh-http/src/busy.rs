@@ -1,5 +1,5 @@
-//! When to say in the log that a tenant has more under way than it may: once a minute, with how many
-//! requests that was.
+//! When to say in the log that a tenant has more under way than it may: once a minute, with how
+//! many requests that was.
 //!
 //! Time is an argument, in milliseconds of any steady clock.
 

@@ -138,9 +138,9 @@ async fn talk(mut socket: WebSocket, mut following: Following) {
     }
 }
 
-/// What comes of `next`, if the client stays so long; `hear` is called whenever it says something. It
-/// is awaited to its end: a page that it has taken is lost with it, and later ones would carry the
-/// client past it.
+/// What comes of `next`, if the client stays so long; `hear` is called whenever it says something.
+/// It is awaited to its end: a page that it has taken is lost with it, and later ones would carry
+/// the client past it.
 async fn unless_left<T, M, E>(
     next: impl Future<Output = T>,
     heard: &mut (impl Stream<Item = Result<M, E>> + Unpin),

@@ -420,7 +420,7 @@ impl Inner {
         Arc::clone(slots)
     }
 
-    /// Says to the operator that a tenant has as much under way as it may, but not with each request.
+    /// Says to the operator that a tenant has as much under way as it may, not with each request.
     fn tell_busy(&self, tenant: &str) {
         let now = self.millis();
         let refused = self.busy.lock().unwrap_or_else(PoisonError::into_inner).refuse(tenant, now);
