@@ -21,6 +21,9 @@ const NOTED_EVERY: u64 = 65_536;
 /// So often everything is read, also on a home that is always closed in order.
 const INTERVAL_MILLIS: i64 = 30 * 24 * 3_600 * 1_000;
 
+/// Who reads everything more often than this need not have each time written down.
+const READ_NOTED_MILLIS: i64 = 24 * 3_600 * 1_000;
+
 /// How far the check of this run has come.
 #[derive(Debug, Default)]
 pub(super) struct Scrubbed(Mutex<State>);
@@ -150,6 +153,20 @@ impl Ledger {
         self.remember(Fact::Scrubbed(Scrub { at: None, finished, is_open: false }))
     }
 
+    /// Notes that everything was read and nothing found, as a check would, once a day at most; one
+    /// that is under way goes on and says so itself.
+    pub(super) fn note_read(&self) -> Result<(), Error> {
+        let (known, now) = (self.scrub_state()?, clock::now());
+        let is_fresh =
+            |finished: Moment| finished <= now && now.millis_since(finished) < READ_NOTED_MILLIS;
+        let is_noted = !known.is_open && known.finished.is_some_and(is_fresh);
+        if is_noted || self.scrub_progress().is_some() {
+            return Ok(());
+        }
+        let finished = Some(now);
+        self.remember(Fact::Scrubbed(Scrub { at: None, finished, is_open: false }))
+    }
+
     fn note_scrub(&self, progress: &mut Progress) -> Result<(), Error> {
         progress.noted = progress.at;
         let known = self.scrub_state()?;
@@ -237,6 +254,25 @@ mod tests {
         };
         tokio::time::timeout(std::time::Duration::from_secs(30), noted).await.unwrap();
         assert!(node.doctor().await.unwrap().findings.iter().any(|it| it.kind == "unclean-stop"));
+        node.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_read_by_verify_is_not_read_once_more_by_the_check_of_the_month() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(folder.path().join("home")).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        let ledger = node.ledger();
+        while ledger.scrub_state().unwrap().finished.is_none() {
+            tokio::task::yield_now().await;
+        }
+        let long_ago = Some(clock::now().plus_millis(-2 * INTERVAL_MILLIS));
+        let finished = Scrub { at: None, finished: long_ago, is_open: false };
+        ledger.remember(Fact::Scrubbed(finished)).unwrap();
+        assert!(node.verify().await.unwrap().clean);
+        assert!(ledger.scrub_state().unwrap().finished > long_ago);
+        assert!(!ledger.begin_scrub().unwrap(), "everything was read a moment ago");
         node.shutdown().await.unwrap();
     }
 

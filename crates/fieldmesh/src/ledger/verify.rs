@@ -53,6 +53,11 @@ impl Ledger {
         report.let_go = self.let_go_count()?;
         report.since = self.kept()?.since;
         report.clean = report.faults.is_empty();
+        if report.clean
+            && let Err(error) = self.note_read()
+        {
+            tracing::warn!(%error, "that everything was read could not be noted");
+        }
         if report.faults.len() > FAULTS_MAX {
             let more = report.faults.len() - FAULTS_MAX;
             report.faults.truncate(FAULTS_MAX);
