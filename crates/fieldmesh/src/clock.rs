@@ -5,6 +5,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use fieldmesh_model::Moment;
 
+use crate::error::Error;
+
 /// The time by this device's clock, right or wrong.
 pub(crate) fn now() -> Moment {
     let millis = match SystemTime::now().duration_since(UNIX_EPOCH) {
@@ -12,6 +14,24 @@ pub(crate) fn now() -> Moment {
         Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
     };
     Moment::from_millis(millis)
+}
+
+/// Fails where the clock stands before 1970: a device whose battery is empty may think so, and what is
+/// stored counts time from there.
+pub(crate) fn check() -> Result<(), Error> {
+    check_at(now())
+}
+
+fn check_at(now: Moment) -> Result<(), Error> {
+    if now >= Moment::ZERO {
+        return Ok(());
+    }
+    let reason = format!(
+        "the clock of this device is wrong, it says {}; nothing was opened or changed: set the \
+         clock, then try again",
+        minute(now)
+    );
+    Err(Error::Usage { reason })
 }
 
 /// A time that goes on steadily from the device's clock as it was at the start, whatever is done to
@@ -46,4 +66,17 @@ pub(crate) fn local() -> fieldmesh_model::input::Clock {
         .map(|at| jiff::tz::TimeZone::system().to_offset(at).seconds() / 60)
         .unwrap_or(0);
     fieldmesh_model::input::Clock { now, offset_minutes: offset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_1970_is_named_before_anything_is_opened() {
+        let refused = check_at(Moment::from_millis(-40 * 365 * 86_400_000)).unwrap_err();
+        let told = refused.to_string();
+        assert!(told.contains("it says 1930-") && told.contains("set the clock"), "{told}");
+        assert!(check_at(Moment::ZERO).is_ok() && check().is_ok());
+    }
 }

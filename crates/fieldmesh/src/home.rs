@@ -19,7 +19,7 @@ mod second;
 mod secret;
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
@@ -33,6 +33,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::clock;
 use crate::error::{Error, with_causes};
 
+use self::erase::ERASED_FILE;
 use self::founding::FOUNDING;
 use self::profile::{Profile, Unreadable};
 pub(crate) use self::second::Mended;
@@ -45,6 +46,10 @@ const PORT_FILE: &str = "port";
 const JOINING_FILE: &str = "joining";
 const JOINING_PURPOSE: &str = "fieldmesh/joining/1";
 const STORE_FOLDER: &str = "store";
+/// What the folders begin with that hold what an unfinished attempt left.
+const UNFINISHED: &str = "unfinished-";
+/// What stands on the top of a disk that is otherwise empty.
+const LOST_AND_FOUND: &str = "lost+found";
 const IDENTITY_PURPOSE: &str = "fieldmesh/identity/1";
 /// What stands in a relay's backup where a home says how to get at its key.
 const RELAY_OPENER: &[u8] = b"fmrelay";
@@ -124,6 +129,31 @@ pub fn needs_passphrase(folder: &Path) -> Result<bool, Error> {
     Ok(Profile::read(folder)?.lasting().is_some_and(|wrapped| wrapped.way() == Way::Passphrase))
 }
 
+/// Fails where `folder` holds anything but what an unfinished or erased home left.
+pub(crate) fn check_free(folder: &Path) -> Result<(), Error> {
+    let files = match fs::read_dir(folder) {
+        Ok(files) => files,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(folder_error(folder, source)),
+    };
+    for file in files {
+        let name = file.map_err(|source| folder_error(folder, source))?.file_name();
+        let name = name.to_string_lossy();
+        let known = [PROFILE_FILE, IDENTITY_FILE, JOINING_FILE, FOUNDING, PORT_FILE, STORE_FOLDER];
+        let base = name.split_once('.').map_or(&*name, |(base, _)| base);
+        let is_left = known.contains(&base) || base == ERASED_FILE || name.starts_with(UNFINISHED);
+        if !is_left && name != LOST_AND_FOUND {
+            let folder = folder.display();
+            let reason = format!(
+                "{folder} holds other files, such as {name}; choose a folder that is empty or not \
+                 there yet with --home"
+            );
+            return Err(Error::Usage { reason });
+        }
+    }
+    Ok(())
+}
+
 /// Where the key file of the home with this profile id is kept by default.
 fn default_key_file(profile: &[u8; 16]) -> Result<PathBuf, Error> {
     let folder = std::env::var_os("XDG_CONFIG_HOME")
@@ -142,6 +172,7 @@ fn default_key_file(profile: &[u8; 16]) -> Result<PathBuf, Error> {
 impl Home {
     /// Makes the folder and a new key; the home exists once [`Home::write_identity`] is done.
     pub(crate) fn create(folder: &Path, unlock: &Unlock) -> Result<Self, Error> {
+        clock::check()?;
         if exists(folder) {
             return Err(Error::HomeExists { folder: folder.into() });
         }
@@ -164,6 +195,7 @@ impl Home {
 
     /// Unlocks the home in `folder`.
     pub(crate) fn open(folder: &Path, unlock: &Unlock) -> Result<Self, Error> {
+        clock::check()?;
         erase::check(folder)?;
         let profile = Profile::read(folder)?;
         if !second::is_there(folder, IDENTITY_FILE) {
@@ -460,7 +492,7 @@ fn set_aside(folder: &Path) -> Result<(), Error> {
     if left.is_empty() {
         return Ok(());
     }
-    let aside = folder.join(format!("unfinished-{:08x}", u32::from_be_bytes(clock::random())));
+    let aside = folder.join(format!("{UNFINISHED}{:08x}", u32::from_be_bytes(clock::random())));
     tracing::warn!(aside = %aside.display(), "an unfinished home is moved aside");
     create_private_folder(&aside)?;
     for path in left {
@@ -500,7 +532,7 @@ pub(crate) fn create_private_folder_in(parent: &Path, name: &str) -> Result<Path
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     let made = match builder.create(&folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made,
     };
     made.and_then(|()| sync_folder(parent)).map_err(|source| folder_error(&folder, source))?;

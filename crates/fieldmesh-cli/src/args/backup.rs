@@ -33,8 +33,11 @@ Examples:
   fieldmesh --home new restore monday.backup
   fieldmesh restore monday.backup tuesday.backup          a chain, in the order it was made
 
-Nothing is made unless every file is whole. The device that was backed up may go on running: both
-hand over what they record, and nothing is lost or written twice.")]
+Nothing is made unless every file is whole, and only in a folder that is empty or not there yet. The
+device that was backed up may go on running: both hand over what they record, and nothing is lost or
+written twice.
+
+The exit code is 7 where the backup lacks something: the home is made, and it says what is not in it.")]
 pub(crate) struct RestoreArgs {
     /// A whole backup, then those that go on from it.
     #[arg(required = true, value_name = "FILE")]

@@ -36,6 +36,7 @@ pub(crate) fn restore(
     if crate::home::exists(folder) {
         return Err(Error::HomeExists { folder: folder.into() });
     }
+    crate::home::check_free(folder)?;
     let keys = keys(files, unlock)?;
     let (last, unreadable) = check(files, &keys, told)?;
     let home = Home::create(folder, unlock)?;

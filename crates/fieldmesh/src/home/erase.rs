@@ -15,7 +15,7 @@ use super::{
     folder_error, own_key_file, second, write_durably,
 };
 
-const ERASED_FILE: &str = "erased";
+pub(super) const ERASED_FILE: &str = "erased";
 
 impl Home {
     /// Destroys what opens the home and leaves `reason` for whoever looks for it; gives what came of

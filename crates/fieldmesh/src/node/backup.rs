@@ -38,7 +38,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::HomeExists`], [`Error::Locked`], or what is wrong with which file.
+    /// [`Error::HomeExists`], other files in the folder, [`Error::Locked`], or what is wrong with
+    /// which file.
     pub async fn restore(
         self,
         files: Vec<PathBuf>,

@@ -73,6 +73,28 @@ async fn a_lost_tablet_is_made_again_from_its_backups() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_not_made_a_home_among_other_files() {
+    let crew = Crew::new().await;
+    backup(&crew, &crew.lead, "whole", None).await.unwrap();
+    let files = vec![crew.home("whole")];
+    let restore = async |home: &str| {
+        let builder = Node::builder(crew.home(home)).passphrase("one");
+        builder.restore(files.clone(), |_| {}).await
+    };
+    std::fs::create_dir(crew.home("letters")).unwrap();
+    std::fs::write(crew.home("letters/july.txt"), "Dear all").unwrap();
+    let refused = restore("letters").await.unwrap_err().to_string();
+    assert!(refused.contains("july.txt") && refused.contains("--home"), "{refused}");
+    assert_eq!(std::fs::read_dir(crew.home("letters")).unwrap().count(), 1);
+    // What an attempt has left that was broken off is in nobody's way.
+    std::fs::create_dir_all(crew.home("empty/unfinished-00000000")).unwrap();
+    std::fs::create_dir_all(crew.home("empty/store")).unwrap();
+    restore("empty").await.unwrap();
+    restore("new").await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_old_backup_beside_the_running_device_loses_nothing_of_either() {
     let crew = Crew::new().await;
     well(&crew.lead, "Alder 1").await;
