@@ -15,7 +15,7 @@ use crate::harm::{Harm, Harmed, LostChange, Outcome};
 use crate::rows::RecordRow;
 
 use super::Ledger;
-use super::lacking::{LATER, lacking_items, put_off, unknown, unread};
+use super::lacking::{LATER, lacking_items, put_off, unread};
 use super::names::record_name;
 use super::query::Names;
 
@@ -29,7 +29,7 @@ impl Ledger {
         findings.extend(self.lost_changes(&harms));
         findings.extend(self.lacking_batches(&harms)?);
         findings.extend(lacking_items(&harms));
-        findings.extend(unknown(&harms));
+        findings.extend(self.unknown_entries(&harms)?);
         findings.extend(put_off(self.damaged.put_off_count()));
         findings.extend(self.waiting_findings()?);
         findings.extend(self.missed_findings()?);
@@ -187,8 +187,9 @@ impl Ledger {
             done: "This device began new chains, so that nothing it writes collides with what may \
                    be missing."
                 .into(),
-            next: "Look whether the last records are there, then say `fieldmesh doctor --accept`."
-                .into(),
+            next:
+                "Look whether records of yours are missing, then say `fieldmesh doctor --accept`."
+                    .into(),
             record: None,
         };
         Ok(self.known_damage()?.into_iter().map(finding).collect())
@@ -296,13 +297,15 @@ impl Ledger {
         }
         let what = match is_restored {
             true => "this home was made of a backup, or of what was left of its log",
-            false => "this store has lost something at least once in its life",
+            false => "at least once something that was stored here could not be read any more",
         };
         Ok(Some(Finding {
             kind: "epochs".into(),
             what: what.into(),
-            means: "What it had confirmed to others before does not count as a copy any more."
-                .into(),
+            means:
+                "Whether anything is missing of it is said apart. What this store had confirmed to \
+                    others before does not count as a copy any more."
+                    .into(),
             done: "It confirms anew what it holds: to others what they wrote, as soon as it meets \
                    them; what it holds of third parties may stay unconfirmed."
                 .into(),
@@ -409,8 +412,8 @@ fn of_this_device(note: String) -> Finding {
 fn of_two_homes(note: String, is_restored: bool) -> Finding {
     let (means, next) = match is_restored {
         true => (
-            "This home was made of a backup and writes apart from the one it was made of: others \
-             take what either records.",
+            "This home was made of a backup, or of what was left of its log, and writes apart \
+             from what was before: others take what either records.",
             "",
         ),
         false => (

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fieldmesh_model::{DeviceId, DocumentId};
+use fieldmesh_model::{DeviceId, DocumentId, Moment};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
+use fieldmesh_trie::Key;
 
 use crate::api::Finding;
+use crate::clock::minute;
 use crate::error::Error;
 use crate::harm::{Harm, Harmed, LostChange};
-use crate::rows::{self, DocumentRow};
+use crate::rows::{self, DocumentRow, LeafRow};
 
 use super::Ledger;
 use super::diagnosis::{again, counted, of_record};
@@ -22,8 +24,14 @@ const TOLD_MAX: usize = 1_000;
 const UNCONFIRMED: &str = "This device recorded it, and nobody has confirmed to hold it: unless \
                            somebody does all the same, nobody can bring it back.";
 const FIRST_SYNC: &str = "Run `fieldmesh sync` with everybody this device has met. If this stays";
+/// What whoever lists records is told where some may not be there.
+const UNREAD: &str = "some of the log cannot be read: records may be missing here; see \
+                      `fieldmesh doctor`";
 /// When it is known what an entry was that cannot be read.
 pub(super) const LATER: &str = "what was in them is told once all records are there";
+
+/// Where a batch of this device lies, and when its last change was made.
+type Beside = (Place, Moment);
 
 /// Batches that are lacking.
 #[derive(Default)]
@@ -48,6 +56,14 @@ impl Ledger {
             findings.extend(found);
         }
         Ok(findings)
+    }
+
+    /// That lists may come short, in words: a part of the log was damaged before the view had read
+    /// it. What the view has read is shown, whatever became of the log since.
+    pub(crate) fn unread_words(&self) -> Result<Option<String>, Error> {
+        let is_unread = |harm: &Harm| harm.is_open() && harm.what == Harmed::Unknown;
+        let is_any = self.damaged.has_put_off() || self.harms()?.iter().any(is_unread);
+        Ok(is_any.then(|| UNREAD.to_owned()))
     }
 
     /// Batches that are lacking, by who may have them.
@@ -113,16 +129,45 @@ impl Ledger {
                 next: match untold {
                     0 => format!("{FIRST_SYNC}, say `fieldmesh doctor --accept`."),
                     _ => format!(
-                        "{FIRST_SYNC}, write all that is shown to files first, wells before \
-                         what names them: `fieldmesh export well --format csv > well.csv`, and \
-                         so on for each collection. Only then say `fieldmesh doctor --accept`, \
-                         which forgets it, and bring it back with `fieldmesh import`."
+                        "{FIRST_SYNC}, write all that is shown to files first: `fieldmesh \
+                         export well --format csv > well.csv`, and so on for each collection. \
+                         Only then say `fieldmesh doctor --accept`, which forgets it. `fieldmesh \
+                         import FILE --collection NAME` records what a file has once more; lost \
+                         wells get new ids by that, so import them first and put their new ids \
+                         into the files of what names them."
                     ),
                 },
                 ..Finding::default()
             });
         }
         Ok(findings)
+    }
+
+    /// Entries that were damaged before anything was read of them, in words.
+    pub(super) fn unknown_entries(&self, harms: &[Harm]) -> Result<Option<Finding>, Error> {
+        let is_unknown = |harm: &&Harm| harm.is_open() && harm.what == Harmed::Unknown;
+        let places = harms.iter().filter(is_unknown).map(|harm| harm.place);
+        let places: BTreeSet<Place> = places.collect();
+        let Some((first, last)) = places.first().zip(places.last()) else { return Ok(None) };
+        let (mut before, mut behind): (Option<Beside>, Option<Beside>) = (None, None);
+        let (view, all) = (self.view(), KeyRange::all());
+        for row in rows::scan(view, Tree::Leaf, all, Direction::Ascending) {
+            let (key, value) = row?;
+            let Ok(key) = <[u8; 46]>::try_from(key.as_slice()) else { continue };
+            // Earlier versions did not note by whom it is.
+            let Ok(row) = rows::decode::<LeafRow>(&value) else { continue };
+            if row.author != self.device() {
+                continue;
+            }
+            let beside = (row.place, row.held(&Key::from_bytes(key)).last);
+            if row.place < *first {
+                before = before.max(Some(beside));
+            } else if row.place > *last {
+                behind = behind.map_or(Some(beside), |known| Some(known.min(beside)));
+            }
+        }
+        let times = before.zip(behind).map(|((_, from), (_, to))| (from, to));
+        Ok(Some(unknown(places.len(), times.filter(|(from, to)| from <= to))))
     }
 
     fn lost_with_batch(&self, lost: &LostChange, names: &mut Names) -> Finding {
@@ -235,11 +280,13 @@ pub(super) fn put_off(count: usize) -> Option<Finding> {
     })
 }
 
-/// Entries that were damaged before anything was known of them.
-pub(super) fn unknown(harms: &[Harm]) -> Option<Finding> {
-    let is_unknown = |harm: &&Harm| harm.is_open() && harm.what == Harmed::Unknown;
-    let count = harms.iter().filter(is_unknown).count();
-    (count > 0).then(|| Finding {
+/// Entries that were damaged before anything was known of them; `when` is between what this device
+/// recorded before and behind them.
+fn unknown(count: usize, when: Option<(Moment, Moment)>) -> Finding {
+    let when = when.map_or_else(String::new, |(from, to)| {
+        format!(", from {} to {} as far as they were recorded here", minute(from), minute(to))
+    });
+    Finding {
         kind: "unknown-entries".into(),
         open: true,
         what: format!(
@@ -248,11 +295,12 @@ pub(super) fn unknown(harms: &[Harm]) -> Option<Finding> {
         ),
         means: "What others hold of them comes back by itself; what was only here is lost.".into(),
         done: "This device asks everybody it meets for what it lacks.".into(),
-        next: "Run `fieldmesh sync`, look whether your last records are there, then say \
-               `fieldmesh doctor --accept`."
-            .into(),
+        next: format!(
+            "Run `fieldmesh sync`, look whether records of yours are missing{when}, then say \
+             `fieldmesh doctor --accept`."
+        ),
         record: None,
-    })
+    }
 }
 
 /// That so many entries cannot be read.

@@ -29,7 +29,8 @@ impl Node {
     }
 
     /// What whoever uses this device has to know before anything else, in words: that it runs
-    /// twice, or that its records are being made anew. Nothing where all is well.
+    /// twice, that its records are being made anew, or that some of the log was never read. Nothing
+    /// where all is well.
     ///
     /// # Errors
     ///
@@ -38,7 +39,8 @@ impl Node {
         self.blocking(|ledger| {
             let words = || Some(ledger.remaking()?.words());
             let remaking = ledger.remaking_fault().or_else(words);
-            Ok(ledger.runs_twice().into_iter().chain(remaking).collect())
+            let unread = ledger.unread_words()?;
+            Ok(ledger.runs_twice().into_iter().chain(remaking).chain(unread).collect())
         })
         .await
     }

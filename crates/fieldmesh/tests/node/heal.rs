@@ -370,6 +370,27 @@ async fn an_edit_lost_with_the_view_is_told_by_the_first_command_that_is_asked()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lists_of_a_view_that_was_made_over_damage_say_that_they_may_come_short() {
+    let (crew, tablet) = crew().await;
+    let home = crew.home("tablet");
+    entry(&tablet, "Alder 1", "2026-03-01T09:00:00Z").await;
+    assert!(tablet.warnings().await.unwrap().is_empty());
+    tablet.shutdown().await.unwrap();
+    fs::remove_dir_all(home.join("store/view")).unwrap();
+    spoil_all(&home);
+    let tablet = reopen(&home).await.unwrap();
+    assert!(!tablet.verify().await.unwrap().clean);
+    let warnings = tablet.warnings().await.unwrap();
+    assert!(warnings.iter().any(|it| it.contains("records may be missing here")), "{warnings:?}");
+    let told = find(&doctor(&tablet).await, "unknown-entries").clone();
+    assert!(told.next.contains("whether records of yours are missing"), "{}", told.next);
+    tablet.accept_losses().await.unwrap();
+    assert!(tablet.warnings().await.unwrap().is_empty());
+    tablet.shutdown().await.unwrap();
+    crew.lead.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_nobody_else_has_is_told_as_lost_and_can_be_recorded_once_more() {
     let (crew, tablet) = crew().await;
     let home = crew.home("tablet");
