@@ -128,6 +128,24 @@ impl Task<'_> {
         }
     }
 
+    /// Notes that a device was there and has read nothing that moves its place; where `is_new` may
+    /// be, also of one that was never there.
+    pub(crate) fn note_contact(
+        &self,
+        device: &str,
+        is_new: bool,
+        at: Moment,
+    ) -> Result<(), Failure> {
+        match self.read(device)? {
+            Some(before) => self.keep_read(device, Some(before), Read { at, ..before }),
+            None if is_new && self.device_row(device)?.is_none() => {
+                let write = self.access.write()?;
+                self.keep_device(write, &DeviceRow::new(&self.caller.user, device))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn keep_read(&self, device: &str, before: Option<Read>, now: Read) -> Result<(), Failure> {
         let is_known = |read: Read| {
             let is_recent = now.at.millis_since(read.at) < CONTACT_AGE_MAX;

@@ -182,10 +182,12 @@ impl Task<'_> {
                 page
             }
         };
-        if let Some(device) = pull.device.as_ref().filter(|_| self.moves_place(pull)) {
-            match pull.since {
-                Since::Now | Since::Sent(_) => self.note_sent(device, page.place, mark.at)?,
-                _ => self.note_read(device, since, page.place, mark.at)?,
+        if let Some(device) = &pull.device {
+            let is_sent = matches!(pull.since, Since::Now | Since::Sent(_));
+            match self.moves_place(pull) {
+                true if is_sent => self.note_sent(device, page.place, mark.at)?,
+                true => self.note_read(device, since, page.place, mark.at)?,
+                false => self.note_contact(device, !is_sent, mark.at)?,
             }
         }
         Ok(page)

@@ -34,7 +34,7 @@ use self::request::Head;
 pub(crate) use self::request::{Live, now};
 use crate::body::{self, BodyError};
 use crate::budget::{Budget, Excess, Held, Taker};
-use crate::busy::Busy;
+use crate::busy::{Busy, Told};
 use crate::counts::Counts;
 use crate::host::{Executes, Host, Origin, Proof};
 use crate::live;
@@ -260,10 +260,10 @@ impl Inner {
                 return Ok(live::open(live, ask, pages, watch, held));
             }
             (command, Some(caller), Some(executor)) => {
-                let room = self.room(executor.as_ref(), &command, taker).await?;
-                let dialect = ask.dialect;
-                let done = self.execute(executor, caller, dialect, (command, memory), at).await?;
-                return give(ask.answer(done), room).map_err(Ended::from);
+                let (dialect, held) = (ask.dialect, (memory, self.answers.hold(taker)));
+                let done = self.execute(executor, (caller, dialect, command), held, at).await?;
+                let (outcome, room) = done;
+                return give(ask.answer(outcome), room).map_err(Ended::from);
             }
             (_, _, _) => return Err(Refusal::Unauthenticated.into()),
         };
@@ -281,23 +281,6 @@ impl Inner {
             }
             Err(Excess::Others) => Err(Refusal::Unavailable { retry_after: STREAM_RETRY }),
         }
-    }
-
-    /// The room that somebody's answer takes, as far as that is known before there is one.
-    async fn room(
-        &self,
-        executor: &dyn Executes,
-        command: &Command,
-        taker: Taker,
-    ) -> Result<Held, Refusal> {
-        let mut room = self.answers.hold(taker);
-        if let Command::LoadPhoto { id } = command
-            && let Some(size) = executor.photo_size(id).await
-        {
-            let reached = room.reach(size);
-            reached.map_err(|_| Refusal::Unavailable { retry_after: BUSY_RETRY })?;
-        }
-        Ok(room)
     }
 
     /// Finds out who sends a request and counts it, before anything of its body is read.
@@ -379,15 +362,15 @@ impl Inner {
         executor.ok_or(Refusal::Unavailable { retry_after: NOT_SERVED_RETRY })
     }
 
-    /// Executes a command to its end, whether or not the client waits for that.
+    /// Executes a command to its end, whether or not the client waits for that; gives the room of
+    /// its answer as well, as far as that was known before there was one.
     async fn execute(
         self: &Arc<Self>,
         executor: Arc<dyn Executes>,
-        caller: Caller,
-        dialect: Option<Dialect>,
-        (command, memory): (Command, Held),
+        (caller, dialect, command): (Caller, Option<Dialect>, Command),
+        (memory, mut room): (Held, Held),
         at: Moment,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<(Outcome, Held), Refusal> {
         let busy = Refusal::Unavailable { retry_after: BUSY_RETRY };
         let slot = self.slots(&caller.tenant).try_acquire_owned().map_err(|_| {
             self.tell_busy(&caller.tenant);
@@ -395,15 +378,19 @@ impl Inner {
         })?;
         let executing = tokio::spawn(
             async move {
-                let outcome = executor.execute(&caller, dialect, command, at).await;
+                let reached = reach(executor.as_ref(), &command, &mut room).await;
+                let outcome = match reached {
+                    Ok(()) => Ok(executor.execute(&caller, dialect, command, at).await),
+                    Err(refusal) => Err(refusal),
+                };
                 // What nobody waits for any more takes its memory still.
                 drop((slot, memory));
-                outcome
+                outcome.map(|outcome| (outcome, room))
             }
             .in_current_span(),
         );
         match tokio::time::timeout(self.settings.patience, executing).await {
-            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Ok(done)) => done,
             Ok(Err(broken)) => match broken.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(busy),
@@ -424,13 +411,14 @@ impl Inner {
     fn tell_busy(&self, tenant: &str) {
         let now = self.millis();
         let refused = self.busy.lock().unwrap_or_else(PoisonError::into_inner).refuse(tenant, now);
-        let Some(refused) = refused else { return };
+        let Some(Told { refused, seconds }) = refused else { return };
         let under_way = self.settings.executing_max;
         let tenant = tenant.get(tenant.len().saturating_sub(TENANT_SHOWN)..).unwrap_or(tenant);
         tracing::warn!(
             tenant,
             under_way,
             refused,
+            seconds,
             "a tenant is busy; further requests are to wait"
         );
     }
@@ -442,6 +430,17 @@ impl Inner {
     /// The time by a steady clock that begins with the server.
     fn millis(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Takes the room for the answer to a command, where it is known to be large.
+async fn reach(executor: &dyn Executes, command: &Command, room: &mut Held) -> Result<(), Refusal> {
+    let Command::LoadPhoto { id } = command else { return Ok(()) };
+    match executor.photo_size(id).await.filter(|size| *size >= LARGE_ANSWER) {
+        Some(size) => {
+            room.reach(size).map_err(|_| Refusal::Unavailable { retry_after: BUSY_RETRY })
+        }
+        None => Ok(()),
     }
 }
 

@@ -81,7 +81,10 @@ async fn a_device_that_follows_wells_alone_is_told_of_no_entries_that_wait_for_i
         let outcome = office.gateway.execute(&caller, ask.dialect, pull, now()).await;
         assert!(matches!(outcome, Outcome::Page(_)), "{outcome:?}");
     };
-    push("T1", 0).await;
+    push("T2", 0).await;
+    follow("wells,users").await;
+    assert_eq!(waiting().await, 0, "a device that never wrote");
+    push("T1", 3).await;
     follow("wells,users").await;
     push("T2", 1).await;
     assert_eq!(waiting().await, 0);

@@ -2,15 +2,15 @@
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_ENCODING;
+use axum::http::{HeaderMap, HeaderValue};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
 
 /// The smallest answer that is compressed.
 const COMPRESSED_MIN: u64 = 1_024;
-/// The codings that answers are compressed in.
-const CODINGS: [&str; 2] = ["gzip", "zstd"];
+/// The codings that answers are compressed in, the better one first.
+const CODINGS: [&str; 2] = ["zstd", "gzip"];
 
 /// Has the answers of `router` compressed that are worth it; streams of events are none.
 pub(crate) fn compressed(router: Router) -> Router {
@@ -19,32 +19,39 @@ pub(crate) fn compressed(router: Router) -> Router {
     router.layer(layer).layer(axum::middleware::map_request(answerable))
 }
 
-/// Whoever says that he takes no coding there is, is answered plainly. The layer would write 406
-/// over the status of an answer that stands: a push that is stored would be told as refused.
+/// Whoever wants no plain answer is answered in a coding that he takes, and plainly all the same
+/// where there is none. The layer would write 406 over the status of an answer that stands: a push
+/// that is stored would be told as refused. It reads no list that it may read otherwise.
 async fn answerable(mut request: Request) -> Request {
-    if !is_answerable(request.headers()) {
-        request.headers_mut().remove(ACCEPT_ENCODING);
+    let headers = request.headers_mut();
+    if let Some(instead) = instead_of_plain(headers) {
+        headers.remove(ACCEPT_ENCODING);
+        headers.extend(instead.map(|coding| (ACCEPT_ENCODING, HeaderValue::from_static(coding))));
     }
     request
 }
 
-/// Whether any coding of an answer is acceptable to who sent these headers.
-fn is_answerable(headers: &HeaderMap) -> bool {
+/// What an answer is written in for who takes no plain one, if he takes anything else.
+fn instead_of_plain(headers: &HeaderMap) -> Option<Option<&'static str>> {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let named: Vec<(String, bool)> = values.flat_map(|value| value.split(',')).map(one).collect();
+    let named: Vec<(String, bool)> =
+        values.flat_map(|value| value.split(',')).filter_map(one).collect();
     let wanted = |coding: &str| named.iter().find(|(name, _)| name == coding).map(|it| it.1);
     let others = wanted("*");
-    let is_plain = wanted("identity").or(others).unwrap_or(true);
-    is_plain || CODINGS.iter().any(|coding| wanted(coding).or(others).unwrap_or(false))
+    let takes_plain = wanted("identity").or(others).unwrap_or(true);
+    let takes = |coding: &&str| wanted(coding).or(others).unwrap_or(false);
+    (!takes_plain).then(|| CODINGS.into_iter().find(takes))
 }
 
-/// The name of one coding in the list, and whether it is acceptable: `gzip;q=0` is not.
-fn one(text: &str) -> (String, bool) {
-    let mut parts = text.split(';').map(str::trim);
-    let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
-    let is_zero = weight.and_then(|weight| weight.parse::<f32>().ok()).is_some_and(|it| it <= 0.0);
-    (name, !is_zero)
+/// The name of one coding in the list, and whether it is acceptable: `gzip;q=0` is not. None where
+/// its weight is none.
+fn one(text: &str) -> Option<(String, bool)> {
+    let (name, weight) = text.split_once(';').unwrap_or((text, "q=1"));
+    let weight = weight.trim();
+    let weight = weight.strip_prefix("q=").or(weight.strip_prefix("Q="))?;
+    let is_weight = |it: &f32| (0.0..=1.0).contains(it);
+    let weight = weight.parse::<f32>().ok().filter(is_weight)?;
+    Some((name.trim().to_ascii_lowercase(), weight > 0.0))
 }
 
 #[cfg(test)]
@@ -92,6 +99,13 @@ mod tests {
             "gzip;Q=0,zstd;q=0,identity;q=0",
             "",
             "br",
+            "identity;q=0, gzip;q=1.5",
+            "identity;q=0, gzip;q = 0.5",
+            "identity;q=0, gzip;level=1;q=1",
+            "identity;q=0, *;q=",
+            "identity;q=x, *;q=0",
+            "identity;q=x, identity;q=0",
+            "x-gzip;q=0, *;q=0",
         ] {
             assert_eq!(pushed(accepted).await, plain, "{accepted}");
         }
@@ -105,6 +119,8 @@ mod tests {
             ("ZSTD, identity;q=0", "zstd"),
             ("identity;q=0, *", "zstd"),
             ("*;q=0, gzip", "gzip"),
+            ("identity;q=0, gzip;q=0.0001", "gzip"),
+            ("x-gzip;q=0, gzip, *;q=0", "gzip"),
         ] {
             let (status, coding, size) = pushed(accepted).await;
             assert_eq!((status, coding.as_deref()), (StatusCode::OK, Some(wanted)), "{accepted}");
