@@ -60,10 +60,13 @@ impl Ledger {
 
     /// That lists may come short, in words: a part of the log was damaged before the view had read
     /// it. What the view has read is shown, whatever became of the log since.
-    pub(crate) fn unread_words(&self) -> Result<Option<String>, Error> {
+    ///
+    /// Nothing is said of a view that cannot be read: whoever needs it has it opened again or is
+    /// told, and a word in front must not keep a crew from recording.
+    pub(crate) fn unread_words(&self) -> Option<String> {
         let is_unread = |harm: &Harm| harm.is_open() && harm.what == Harmed::Unknown;
-        let is_any = self.damaged.has_put_off() || self.harms()?.iter().any(is_unread);
-        Ok(is_any.then(|| UNREAD.to_owned()))
+        let has_unread = || self.harms().is_ok_and(|harms| harms.iter().any(is_unread));
+        (self.damaged.has_put_off() || has_unread()).then(|| UNREAD.to_owned())
     }
 
     /// Batches that are lacking, by who may have them.

@@ -39,7 +39,7 @@ impl Node {
         self.blocking(|ledger| {
             let words = || Some(ledger.remaking()?.words());
             let remaking = ledger.remaking_fault().or_else(words);
-            let unread = ledger.unread_words()?;
+            let unread = ledger.unread_words();
             Ok(ledger.runs_twice().into_iter().chain(remaking).chain(unread).collect())
         })
         .await
