@@ -140,7 +140,11 @@ impl Task<'_> {
             Some(before) => self.keep_read(device, Some(before), Read { at, ..before }),
             None if is_new && self.device_row(device)?.is_none() => {
                 let write = self.access.write()?;
-                self.keep_device(write, &DeviceRow::new(&self.caller.user, device))
+                // Somebody may have registered it meanwhile, or shut it out.
+                match self.device_row(device)? {
+                    Some(_) => Ok(()),
+                    None => self.keep_device(write, &DeviceRow::new(&self.caller.user, device)),
+                }
             }
             None => Ok(()),
         }

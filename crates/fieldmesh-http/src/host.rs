@@ -28,7 +28,8 @@ pub trait Executes: Send + Sync + 'static {
         at: Moment,
     ) -> BoxFuture<'a, Outcome>;
 
-    /// How many bytes of a photo would be given out, where that is known before it is read.
+    /// How many bytes of a photo would be given out, where that is known before it is read. Whoever
+    /// asks keeps this executor until the answer is there, also where nobody waits any more.
     fn photo_size<'a>(&'a self, _id: &'a str) -> BoxFuture<'a, Option<usize>> {
         ready(None).boxed()
     }

@@ -21,7 +21,8 @@ pub(crate) fn compressed(router: Router) -> Router {
 
 /// Whoever wants no plain answer is answered in a coding that he takes, and plainly all the same
 /// where there is none. The layer would write 406 over the status of an answer that stands: a push
-/// that is stored would be told as refused. It reads no list that it may read otherwise.
+/// that is stored would be told as refused. It is given that one coding and not the list, which it
+/// might read in another way.
 async fn answerable(mut request: Request) -> Request {
     let headers = request.headers_mut();
     if let Some(instead) = instead_of_plain(headers) {

@@ -127,7 +127,8 @@ impl Contacts {
     pub(super) fn went_over(&self, device: DeviceId, over: Transport) {
         let mut book = self.lock();
         let before = book.over.insert(device, over);
-        book.is_changed |= before != Some(over);
+        // A relay is met by thousands that it never dials, and its book is of those that it does.
+        book.is_changed |= before != Some(over) && book.is_remembered(&device);
     }
 
     /// What the last conversation with `device` that came into step travelled over.
@@ -252,6 +253,10 @@ impl Book {
         Self { remembered, failures, over, ..Self::default() }
     }
 
+    fn is_remembered(&self, device: &DeviceId) -> bool {
+        !self.remembered.addresses(device).is_empty()
+    }
+
     fn written(&self) -> Vec<u8> {
         let refusals: Vec<(&String, &String)> = self
             .failures
@@ -260,7 +265,8 @@ impl Book {
             .map(|(place, failure)| (place, &failure.words))
             .take(REFUSALS_KEPT_MAX)
             .collect();
-        let over: Vec<_> = self.over.iter().collect();
+        let over: Vec<_> =
+            self.over.iter().filter(|(device, _)| self.is_remembered(device)).collect();
         postcard::to_allocvec(&(&self.remembered, refusals, over))
             .expect("an address book holds nothing unserialisable")
     }
@@ -292,6 +298,11 @@ mod tests {
         book.failures.insert("192.0.2.7:7843".into(), failure.clone());
         book.over.insert(device, Transport::Tcp);
         let written = book.written();
+        let mut met = Book { over: book.over.clone(), ..Book::default() };
+        met.over.insert(DeviceId::from_bytes([8; 32]), Transport::Quic);
+        met.remembered = book.remembered.clone();
+        met.failures.insert("192.0.2.7:7843".into(), failure.clone());
+        assert_eq!(met.written(), written, "nothing of who has no address here");
         let again = Book::read(&written);
         assert_eq!(again.remembered, book.remembered);
         assert_eq!((again.failures, again.over), (book.failures, book.over));
