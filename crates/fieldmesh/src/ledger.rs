@@ -42,6 +42,7 @@ mod refused;
 mod relays;
 mod remaking;
 mod reports;
+mod resealed;
 mod resolve_all;
 mod revoke;
 mod safety;

@@ -121,7 +121,8 @@ impl Ledger {
         if findings.is_empty() || untold > 0 {
             let batches = counted(places.len(), "batch", "batches");
             let of_what = match untold {
-                0 => "no record shows anything of it".to_owned(),
+                // It was purged, or is in other batches too.
+                0 => "no record needs it".to_owned(),
                 _ => format!("it holds changes of {untold} more records"),
             };
             findings.push(Finding {

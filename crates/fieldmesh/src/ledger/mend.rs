@@ -77,6 +77,15 @@ impl Ledger {
     ///
     /// While records are made anew, what needs them is put off; what others may hold is not.
     pub(crate) fn mend(&self) -> Result<(), Error> {
+        self.note_found()?;
+        // It is damage all the same, and told as such.
+        if let Err(error) = self.seal_lost() {
+            tracing::warn!(%error, "what lay in lost batches could not be sealed once more");
+        }
+        Ok(())
+    }
+
+    fn note_found(&self) -> Result<(), Error> {
         let _alone = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
         if self.remaking().is_none() {
             self.damaged.resume();

@@ -38,7 +38,7 @@ use super::{Desk, Ledger};
 
 /// Changes that know nothing of each other and of this device's others, in one record. Each takes
 /// an actor of its own; a gateway keeps what more of them brought in notes.
-const ASIDE_MAX: u8 = 64;
+pub(super) const ASIDE_MAX: u8 = 64;
 
 /// A record that a gateway creates.
 #[derive(Debug, Clone)]

@@ -21,9 +21,15 @@ impl Node {
         let mut tasks = self.inner.tasks.lock().expect("no holder of this lock panics");
         tasks.spawn(async move {
             let Some(inner) = weak.upgrade() else { return };
-            if let Err(error) = (Self { inner }).blocking(Ledger::ask_for_lacking).await {
+            let node = Self { inner };
+            if let Err(error) = node.blocking(Ledger::ask_for_lacking).await {
                 tracing::warn!(%error, "what is lacking could not be asked for");
             }
+            // Before there was a mesh nobody could be asked who holds what this open has found.
+            if let Err(error) = node.blocking(Ledger::seal_lost).await {
+                tracing::warn!(%error, "what lay in lost batches could not be sealed once more");
+            }
+            drop(node);
             loop {
                 let is_found = tokio::select! {
                     () = harms.found() => true,
@@ -54,9 +60,11 @@ mod tests {
     use super::*;
     use crate::TenantOptions;
     use crate::api::NewRecord;
+    use crate::backup::restore::RESTORED_MIN;
+    use crate::changes::read_change;
     use crate::entry::Fact;
     use crate::harm::{Harmed, Outcome, passed_over, passed_over_key};
-    use crate::rows;
+    use crate::rows::{self, ChangeRef};
 
     /// Where the one change lies that no batch holds.
     fn unsealed(ledger: &Ledger) -> Place {
@@ -203,6 +211,62 @@ mod tests {
         assert!(again > place);
         assert_eq!(ledger.store.read_from_disk(again).unwrap(), whole);
         assert!(ledger.store.read_from_disk(place).is_err());
+        node.shutdown().await.unwrap();
+    }
+
+    /// A home whose only batch is damaged while it is closed, opened again and checked; where the
+    /// batch lay, and where the view has the change of the one record now.
+    async fn with_a_lost_batch(home: &Path, restores: u64) -> (Node, Place, ChangeRef) {
+        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
+        let builder = Node::builder(home).passphrase("one");
+        let (node, _) = builder.create_tenant(options).await.unwrap();
+        let assignments = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
+        let assignments = assignments.map(String::from).to_vec();
+        let well = NewRecord { collection: "well".into(), assignments, ..NewRecord::default() };
+        let id = node.record(well).await.unwrap().id;
+        let (ledger, segment) = (node.ledger(), last_segment(home));
+        ledger.seal(None).unwrap();
+        ledger.catch_up().unwrap();
+        let (place, end) = (batch(ledger), fs::read(&segment).unwrap().len());
+        // Behind the last entry nobody would know that it is damage and not an end.
+        ledger.remember_all([Fact::Restores(restores)].into_iter()).unwrap();
+        node.shutdown().await.unwrap();
+        let mut bytes = fs::read(&segment).unwrap();
+        bytes[end - 1] ^= 1;
+        fs::write(&segment, bytes).unwrap();
+
+        let node = Node::builder(home).passphrase("one").open().await.unwrap();
+        node.verify().await.unwrap();
+        let harms = node.ledger().harms().unwrap();
+        assert!(harms.iter().any(|harm| harm.place == place), "{harms:?}");
+        let [change] = node.ledger().row(id).unwrap().unwrap().changes[..] else {
+            panic!("one change was made")
+        };
+        (node, place, change)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_batch_that_nobody_else_has_is_lost_and_nothing_that_lay_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (node, place, change) = with_a_lost_batch(&folder.path().join("home"), 8).await;
+        assert!(change.place > place);
+        let ledger = node.ledger();
+        read_change(&ledger.store, change, ledger.device()).unwrap();
+        let report = node.doctor().await.unwrap();
+        assert!(report.findings.iter().all(|it| it.record.is_none()), "{report:#?}");
+        let told = report.findings.iter().find(|it| it.kind == "lost-batch").unwrap();
+        assert!(told.open && told.what.contains("no record needs it"), "{told:#?}");
+        node.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_chain_that_the_home_before_a_backup_goes_on_with_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let (node, place, change) = with_a_lost_batch(&home, RESTORED_MIN).await;
+        assert_eq!(change.place, place);
+        let report = node.doctor().await.unwrap();
+        assert!(report.findings.iter().any(|it| it.record.is_some()), "{report:#?}");
         node.shutdown().await.unwrap();
     }
 }
