@@ -164,8 +164,6 @@ struct State {
     put_off: BTreeSet<Place>,
     /// Where the lacking batches and policy items lay.
     lacking: BTreeMap<[u8; 32], Place>,
-    /// Lost batches of which the changes have been looked for elsewhere.
-    searched: BTreeSet<Place>,
 }
 
 impl Harms {
@@ -246,18 +244,6 @@ impl Harms {
     /// What lay at these places is durable once more.
     pub(crate) fn healed(&self, places: &[Place]) {
         self.lock().lacking.retain(|_, place| !places.contains(place));
-    }
-
-    /// Those of which the changes were not looked for elsewhere so far; from here on they were.
-    pub(crate) fn search(&self, mut places: BTreeSet<Place>) -> BTreeSet<Place> {
-        let searched = &mut self.lock().searched;
-        places.retain(|place| searched.insert(*place));
-        places
-    }
-
-    /// The changes of these are to be looked for once more.
-    pub(crate) fn search_again(&self, places: &BTreeSet<Place>) {
-        self.lock().searched.retain(|place| !places.contains(place));
     }
 
     /// Waits until something waits to be looked at.

@@ -58,7 +58,7 @@ mod verify;
 mod write;
 mod written;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
@@ -128,6 +128,8 @@ pub(crate) struct Ledger {
     pub(crate) damaged: Arc<Harms>,
     /// Held by whoever looks at it, so that whoever asks what is damaged waits for that.
     mending: Mutex<()>,
+    /// Lost batches whose changes were looked for elsewhere in the log.
+    searched: Mutex<BTreeSet<Place>>,
     seen: Seen,
     scrubbed: scrub::Scrubbed,
     naming: Mutex<purge::Naming>,
@@ -224,6 +226,7 @@ impl Ledger {
             upkeep: upkeep::Upkeep::default(),
             damaged: harms,
             mending: Mutex::default(),
+            searched: Mutex::default(),
             seen,
             scrubbed: scrub::Scrubbed::default(),
             naming: Mutex::default(),

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::PoisonError;
 
 use fieldmesh_model::{DocumentId, Epoch, Scope};
 use fieldmesh_store::{Direction, KeyRange, Place, Tree};
@@ -41,16 +42,17 @@ impl Ledger {
         if self.remaking().is_some() {
             return Ok(0);
         }
-        let lost = self.damaged.search(self.lacking(&self.harms()?).unconfirmed);
+        // Whoever asks meanwhile is to find it done.
+        let mut searched = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lost = self.lacking(&self.harms()?).unconfirmed;
+        lost.retain(|place| !searched.contains(place));
         if lost.is_empty() {
             return Ok(0);
         }
-        let sealed = self.seal_what_lay_at(&lost);
-        match sealed {
-            Ok(count) => tracing::info!(count, "changes of lost batches were sealed once more"),
-            Err(_) => self.damaged.search_again(&lost),
-        }
-        sealed
+        let count = self.seal_what_lay_at(&lost)?;
+        searched.append(&mut lost);
+        tracing::info!(count, "changes of lost batches were sealed once more");
+        Ok(count)
     }
 
     fn seal_what_lay_at(&self, lost: &BTreeSet<Place>) -> Result<usize, Error> {
