@@ -35,6 +35,7 @@ use crate::doubt::{self, Doubt};
 use crate::files::{Files, RealFiles};
 use crate::flag;
 use crate::frame::LOG_VERSION;
+use crate::key::DataKey;
 use crate::keys::{DataKeys, KeysInUse};
 use crate::lock::{FolderLock, LockError, by_process};
 use crate::log::append::{AppendLimits, Appender, HAND_OVER_SHARE};
@@ -394,15 +395,19 @@ impl Store {
         if self.is_closing.load(Ordering::Relaxed) {
             return Err(RewriteError::Closed);
         }
-        let rewriter = Rewriter {
-            files: &self.files,
-            key: &self.keys.current(),
-            segments: &self.segments,
-            elsewhere: &BTreeMap::new(),
-            free_bytes_min: self.free_bytes_min / HAND_OVER_SHARE,
-            stop: &|| self.is_closing.load(Ordering::Relaxed) || stop(),
-        };
+        let stop = || self.is_closing.load(Ordering::Relaxed) || stop();
+        let key = self.keys.current();
+        let rewriter = self.rewriter(&key, &stop);
         rewriter.rewrite(segments, past, decide)
+    }
+
+    /// Who writes segments anew with this key.
+    fn rewriter<'a>(&'a self, key: &'a DataKey, stop: &'a dyn Fn() -> bool) -> Rewriter<'a> {
+        static NOT_ELSEWHERE: BTreeMap<Place, Arc<Entry>> = BTreeMap::new();
+        let elsewhere = &NOT_ELSEWHERE;
+        let (files, segments) = (&self.files, &self.segments);
+        let free_bytes_min = self.free_bytes_min / HAND_OVER_SHARE;
+        Rewriter { files, key, segments, elsewhere, free_bytes_min, stop }
     }
 
     /// Removes what was put into the quarantine of the log and of the view, damaged as it is: what

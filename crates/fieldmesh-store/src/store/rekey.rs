@@ -6,16 +6,14 @@
 //! it needs, so that a crash at any moment leaves a store that both keys together open, and the next
 //! run goes on.
 
-use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Store;
 use crate::files::Files;
 use crate::keys::DataKeys;
-use crate::log::append::HAND_OVER_SHARE;
 use crate::log::quarantine::{self, QUARANTINE_FOLDER, ResealError};
-use crate::log::rewrite::{Fate, Past, RewriteError, Rewriter};
+use crate::log::rewrite::{Fate, Past, RewriteError};
 use crate::log::segments::Segment;
 use crate::log::{LOG_FOLDER, ReadError};
 use crate::mark::StoreMark;
@@ -199,14 +197,8 @@ impl Store {
         if stop() {
             return Err(RewriteError::Closed);
         }
-        let rewriter = Rewriter {
-            files: &self.files,
-            key: &self.keys.current(),
-            segments: &self.segments,
-            elsewhere: &BTreeMap::new(),
-            free_bytes_min: self.free_bytes_min / HAND_OVER_SHARE,
-            stop: &stop,
-        };
+        let key = self.keys.current();
+        let rewriter = self.rewriter(&key, &stop);
         self.segments.has_resealed(rewriter.reseal(left)?);
         Ok(())
     }
