@@ -477,42 +477,11 @@ impl Work {
         }
         position
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::NewRecord;
-    use crate::{Node, TenantOptions};
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_daemon_that_is_stopped_does_not_first_make_all_it_received_readable() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = TenantOptions { name: "Crew".into(), ..TenantOptions::default() };
-        let builder = Node::builder(folder.path().join("lead")).passphrase("one");
-        let (lead, _) = builder.create_tenant(options).await.unwrap();
-        let assignments = ["name=Alder 1", "apiNumber=42-227-30001", "status=ACTIVE"];
-        let assignments = assignments.map(String::from).to_vec();
-        let collection = "well".into();
-        let well = NewRecord { collection, assignments, ..NewRecord::default() };
-        lead.record(well).await.unwrap();
-        let ledger = lead.ledger();
-        let work = Work {
-            store: Arc::clone(&ledger.store),
-            places: Arc::clone(&ledger.places),
-            policy: Arc::new(RwLock::new(ledger.policy())),
-            me: ledger.device(),
-            forward_only: false,
-            lag_max: u64::MAX,
-            step_changes: STEP_CHANGES_MAX,
-        };
-        // From the beginning of the log, as if nothing of it was in the view.
-        let before = ledger.view().applied().unwrap();
+    /// Whether one step over the whole log was broken off because the thread is told to stop.
+    pub(crate) fn breaks_off(&self) -> bool {
         let shared = Shared { is_stopped: AtomicBool::new(true), ..Shared::default() };
-        let step = step::step(&work, (Position::default(), Course::All), &shared);
-        assert!(matches!(step, Err(Error::ShuttingDown)));
-        assert_eq!(ledger.view().applied().unwrap(), before);
-        drop(work);
-        lead.shutdown().await.unwrap();
+        let step = step::step(self, (Position::default(), Course::All), &shared);
+        matches!(step, Err(Error::ShuttingDown))
     }
 }

@@ -141,6 +141,17 @@ fn records_are_made_although_something_comes_in_all_the_time() {
     assert!(position.shown() >= end, "{position:?}");
 }
 
+#[test]
+fn a_daemon_that_is_stopped_does_not_first_make_all_it_received_readable() {
+    let (mut crew, mut dice) = (Crew::new(), Dice(1));
+    let log = day(false, &mut crew, &mut dice);
+    let stage = Stage::new();
+    stage.append(&log);
+    let before = stage.store.view().applied().unwrap();
+    assert!(stage.work(&crew).breaks_off());
+    assert_eq!(stage.store.view().applied().unwrap(), before);
+}
+
 /// Flips a bit in every page; there are some where a view has so many rows.
 fn rot(rows: &MemoryRows) {
     let below = rows.open().unwrap();
